@@ -1,0 +1,74 @@
+"""The tree of errors. Every message says what happened, what it means and what to do next.
+
+    PipelineError
+    ├── SettingsError            a setting is missing or cannot be read
+    ├── MappingError             a mapping profile is wrong, or does not fit the layouts
+    ├── FileMakerError           anything that FileMaker Server answered or did not answer
+    │   └── (leaves in fm_pipeline.filemaker.errors)
+    ├── DatabaseError            PostgreSQL said no; only SQLSTATE and object names, never a value
+    └── Stop                     a rule forbids to go on; nothing has been changed
+        ├── StagingStop          the source rows break a rule whose action is `stop`
+        ├── CatalogueStop        the Nexus schema holds something that no policy covers
+        ├── LockStop             somebody else works in the tables, or another reimport runs
+        └── ValidationStop       the result of the transaction is not what it must be
+
+No message carries a value of a record: FileMaker ids, record ids, rule ids and counts only.
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Base of all errors of this project.
+
+    Args:
+        what: what happened, one sentence.
+        meaning: what follows from it, for example "Nexus is unchanged."
+        remedy: what the reader can do next.
+    """
+
+    def __init__(self, what: str, *, meaning: str = "", remedy: str = "") -> None:
+        self.what = what
+        self.meaning = meaning
+        self.remedy = remedy
+        super().__init__(" ".join(part for part in (what, meaning, remedy) if part))
+
+
+class SettingsError(PipelineError):
+    """A setting is missing or cannot be read."""
+
+
+class MappingError(PipelineError):
+    """A mapping profile is wrong, or does not fit the layouts of the server."""
+
+
+class FileMakerError(PipelineError):
+    """FileMaker Server refused, failed or did not answer."""
+
+
+class DatabaseError(PipelineError):
+    """PostgreSQL refused a statement. Carries SQLSTATE and names of objects, never a value of a row."""
+
+    def __init__(self, what: str, *, sqlstate: str | None = None, meaning: str = "", remedy: str = "") -> None:
+        self.sqlstate = sqlstate
+        super().__init__(what, meaning=meaning, remedy=remedy)
+
+
+class Stop(PipelineError):
+    """A rule forbids to go on. Nothing has been changed."""
+
+
+class StagingStop(Stop):
+    """Source rows break a rule whose action is `stop`."""
+
+
+class CatalogueStop(Stop):
+    """The Nexus schema holds something that no policy covers."""
+
+
+class LockStop(Stop):
+    """Somebody else works in the tables, or another reimport runs."""
+
+
+class ValidationStop(Stop):
+    """The result of the transaction is not what it must be; it was rolled back."""
