@@ -1,0 +1,91 @@
+"""Every setting, typed, read once from the environment (and from a `.env` file in the working directory).
+
+The names are those of `.env.example`. Secrets are `SecretStr`: printing settings never prints a password.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fm_pipeline.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """All settings of the pipeline. Build it with `load_settings`, which explains what is missing."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    # The target
+    nexus_database_url: SecretStr
+    nexus_schema: str = "public"
+    nexus_lock_timeout_seconds: float = Field(default=20, gt=0, le=600)
+    nexus_only_columns: Literal["keep", "reset"] = Field(
+        default="keep",
+        description="What happens to columns that FileMaker does not feed (mrn, archived, flags): keep is safe.",
+    )
+
+    # The source
+    filemaker_url: str
+    filemaker_database: str
+    filemaker_username: str
+    filemaker_password: SecretStr
+    filemaker_ca_bundle: Path | None = None
+    filemaker_profile: str = Field(default="nexus", description="A profile's name, or a path of a profile file.")
+    filemaker_page_size: int = Field(default=1000, ge=1, le=10_000)
+    filemaker_timeout_seconds: float = Field(default=90, gt=0)
+    clinic_time_zone: str = "Australia/Sydney"
+    rules_file: Path | None = Field(default=None, description="Rule actions that differ from the defaults.")
+
+    # Files
+    s3_endpoint_url: str | None = None
+    s3_bucket: str | None = None
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_region: str = "ap-southeast-2"
+
+    # Mail
+    smtp_host: str | None = None
+    smtp_port: int = 25
+    smtp_from: str | None = None
+    smtp_to: str | None = None
+
+    # This project's own files (reports, logs)
+    state_dir: Path = Path(".state")
+
+    @field_validator("filemaker_url")
+    @classmethod
+    def _without_trailing_slash(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with https:// (or http:// for a server on this machine)")
+        return value.rstrip("/")
+
+    @field_validator("filemaker_ca_bundle", "rules_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        overrides: values that win over the environment, by field name.
+
+    Raises:
+        SettingsError: names each setting that is missing or wrong, never its value.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{str(fault['loc'][0]).upper() if fault['loc'] else '?'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(
+            f"The settings are incomplete: {faults}.",
+            remedy="Set them in the environment or in .env; .env.example lists all of them.",
+        ) from None
