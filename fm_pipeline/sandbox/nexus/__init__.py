@@ -1,0 +1,1 @@
+"""The reference Nexus database: the application's tables, made without the application."""
