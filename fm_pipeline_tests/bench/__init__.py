@@ -1,0 +1,1 @@
+"""What tests share: servers, databases, waiting. No tests in here."""
