@@ -24,8 +24,13 @@ class Settings(BaseSettings):
     nexus_schema: str = "public"
     nexus_lock_timeout_seconds: float = Field(default=20, gt=0, le=600)
     nexus_only_columns: Literal["keep", "reset"] = Field(
-        default="keep",
-        description="What happens to columns that FileMaker does not feed (mrn, archived, flags): keep is safe.",
+        default="keep", description="Columns that FileMaker does not feed (mrn, archived, flags); keep is safe."
+    )
+    nexus_letters: Literal["delete", "keep"] = Field(
+        default="delete", description="FileMaker has no letters: the import sequence deletes those of Nexus."
+    )
+    nexus_reminders: Literal["delete", "keep"] = Field(
+        default="delete", description="FileMaker has no reminders: the import sequence deletes those of Nexus."
     )
 
     # The source

@@ -19,9 +19,7 @@ _CHUNK_BYTES = 1 << 16  # big enough that Python's share is small, small enough 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def copy_rows(
-    cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
-) -> int:
+def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
     """Append rows to a table.
 
     Args:
@@ -105,11 +103,7 @@ def _text(value: object) -> str:
 
 def _culprit(columns: Sequence[str], row: Sequence[object]) -> str:
     """Name the columns whose text PostgreSQL cannot store."""
-    bad = [
-        name
-        for name, value in zip(columns, row, strict=True)
-        if isinstance(value, str) and not _storable(value)
-    ]
+    bad = [name for name, value in zip(columns, row, strict=True) if isinstance(value, str) and not _storable(value)]
     return ", ".join(bad)
 
 

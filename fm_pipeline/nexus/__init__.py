@@ -1,0 +1,1 @@
+"""The target: Nexus' PostgreSQL database: its catalogue, the crosswalk, the one transaction that writes."""

@@ -1,0 +1,174 @@
+"""The crosswalk: FileMaker id <-> Nexus id. It is why a patient keeps its Nexus id over every reimport.
+
+It only ever grows. What Nexus knows (metadata, older JSON in notes, id columns) is taken over before staging; rows
+without any FileMaker id in Nexus (notes, messages) are recognised by their content.
+"""
+
+from __future__ import annotations
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus.catalogue import Catalogue, Table
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, Load
+
+# A patient's FileMaker id: in the metadata, or (older rows) only as JSON inside the text of the notes.
+_PATIENT_KEYS = """
+SELECT p.id, p.created_at,
+       lower(btrim(coalesce(nullif(btrim(p.filemaker_metadata ->> 'filemaker_id'), ''),
+                            substring(p.notes from '"filemaker_id"\\s*:\\s*"([^"]+)"')))) AS key,
+       CASE WHEN nullif(btrim(p.filemaker_metadata ->> 'filemaker_id'), '') IS NULL
+            THEN 'notes' ELSE 'metadata' END AS origin
+FROM {patients} p
+"""
+
+
+def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
+    """Take over what Nexus knows and the crosswalk does not have yet, in one transaction of its own.
+
+    Of two patients with one FileMaker id the older one keeps it; the other's id becomes a retired id, so that what
+    points to it is led to the one that stays.
+
+    Returns:
+        New crosswalk rows by entity, and `retired` ids.
+    """
+    tables = {
+        name: catalogue.table(name).identifier for name in ("patients", "appointments", DOCUMENTS, BATCHES, IMAGES)
+    }
+    new: dict[str, int] = {}
+    with connection.cursor() as cursor:
+        keyed = sql.SQL(_PATIENT_KEYS).format(patients=tables["patients"])
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
+                " SELECT DISTINCT ON (key) 'patient', key, id, origin FROM ({}) k WHERE key <> ''"
+                " ORDER BY key, created_at, id ON CONFLICT DO NOTHING"
+            ).format(keyed)
+        )
+        new["patient"] = cursor.rowcount
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)"
+                " SELECT k.id, k.key, 'duplicate' FROM ({}) k JOIN fm_pipeline.crosswalk c"
+                " ON c.entity = 'patient' AND c.filemaker_key = k.key AND c.nexus_id <> k.id"
+                " ON CONFLICT DO NOTHING"
+            ).format(keyed)
+        )
+        new["retired"] = cursor.rowcount
+        for entity, table, column in (
+            ("appointment", "appointments", "filemaker_event_id"),
+            ("document", DOCUMENTS, "filemaker_id"),
+            ("image", IMAGES, "filemaker_id"),
+        ):
+            cursor.execute(
+                sql.SQL(
+                    "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
+                    " SELECT %s, {column}::text, id, 'column' FROM {table} WHERE {column} IS NOT NULL"
+                    " ON CONFLICT DO NOTHING"
+                ).format(column=sql.Identifier(column), table=tables[table]),
+                (entity,),
+            )
+            new[entity] = cursor.rowcount
+    connection.commit()
+    return new
+
+
+# Which FileMaker patient the files under an id that no patient has (any more) belong to, by those files' own
+# evidence. Only an answer without a contradiction counts.
+_LEARN = """
+INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)
+SELECT object_id, min(key), min(origin) FROM (
+    SELECT d.object_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS key, 'document' AS origin
+    FROM {documents} d WHERE d.content_type_id = %(patient_type)s
+    UNION ALL
+    SELECT d.object_id, l.patient_key, 'document'
+    FROM {documents} d JOIN fm_pipeline.staged_file_links l
+         ON l.entity = 'document' AND l.filemaker_id = d.filemaker_id
+    WHERE d.content_type_id = %(patient_type)s
+    UNION ALL
+    SELECT b.object_id, l.patient_key, 'image'
+    FROM {batches} b JOIN {images} i ON i.batch_id = b.id
+         JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND l.filemaker_id = i.filemaker_id
+    WHERE b.content_type_id = %(patient_type)s
+) evidence
+WHERE key <> '' AND object_id IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM {patients} p WHERE p.id = object_id)
+  AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c WHERE c.entity = 'patient' AND c.nexus_id = object_id)
+GROUP BY object_id HAVING count(DISTINCT key) = 1
+ON CONFLICT DO NOTHING
+"""
+
+
+def learn_retired_ids(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> int:
+    """Learn the patients' ids of earlier reimports from the documents and images that still carry them.
+
+    Args:
+        cursor: inside a transaction of the caller; `staged_file_links` must be built.
+        patient_type: id of the content type patients.patient.
+
+    Returns:
+        How many ids were learnt.
+    """
+    cursor.execute(
+        sql.SQL(_LEARN).format(
+            documents=catalogue.table(DOCUMENTS).identifier,
+            batches=catalogue.table(BATCHES).identifier,
+            images=catalogue.table(IMAGES).identifier,
+            patients=catalogue.table("patients").identifier,
+        ),
+        {"patient_type": patient_type},
+    )
+    return cursor.rowcount
+
+
+def adopt_equal_rows(connection: Connection, load: Load, table: Table, fed_columns: list[str]) -> int:
+    """Give staged rows without a crosswalk entry the id of a Nexus row that is equal in every fed column.
+
+    Notes and messages carry no FileMaker id in Nexus. Of several equal rows each is taken once, in order of record
+    ids and Nexus ids. One transaction of its own.
+
+    Returns:
+        How many rows were recognised.
+    """
+    pairs = [("source_created_at" if name == "created_at" else name, name) for name in fed_columns]
+    staged = sql.SQL(", ").join(sql.SQL("s.{}").format(sql.Identifier(name)) for name, _ in pairs)
+    nexus = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for _, name in pairs)
+    staged_table = sql.Identifier("fm_pipeline", load.staged)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                """
+                CREATE TEMP TABLE adopted ON COMMIT DROP AS
+                SELECT s.filemaker_key, t.id FROM
+                  (SELECT s.filemaker_key, md5(ROW({staged})::text) AS hash,
+                          row_number() OVER (PARTITION BY md5(ROW({staged})::text) ORDER BY s.record_id) AS n
+                   FROM {staged_table} s WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
+                        WHERE c.entity = %(entity)s AND c.filemaker_key = s.filemaker_key)) s
+                  JOIN
+                  (SELECT t.id, md5(ROW({nexus})::text) AS hash,
+                          row_number() OVER (PARTITION BY md5(ROW({nexus})::text) ORDER BY t.id) AS n
+                   FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
+                        WHERE c.entity = %(entity)s AND c.nexus_id = t.id)) t
+                  USING (hash, n);
+                UPDATE {staged_table} s SET nexus_id = a.id FROM adopted a WHERE a.filemaker_key = s.filemaker_key;
+                INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)
+                SELECT %(entity)s, filemaker_key, id, 'content' FROM adopted
+                """
+            ).format(staged=staged, nexus=nexus, staged_table=staged_table, table=table.identifier),
+            {"entity": load.entity},
+        )
+        adopted = cursor.rowcount
+    connection.commit()
+    return adopted
+
+
+def record_new_rows(cursor: Cursor, load: Load) -> None:
+    """Write the staged rows into the crosswalk; part of the transaction that inserts them."""
+    cursor.execute(
+        sql.SQL(
+            "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
+            " SELECT %s, filemaker_key, nexus_id, 'new' FROM {} ON CONFLICT DO NOTHING"
+        ).format(sql.Identifier("fm_pipeline", load.staged)),
+        (load.entity,),
+    )

@@ -1,0 +1,118 @@
+"""Connections to the Nexus database, and the one place where database errors are stripped of patient data.
+
+PostgreSQL's DETAIL, CONTEXT and at times the message itself carry row values; only SQLSTATE and the names of
+objects are safe (PostgreSQL manual, "Error and Notice Message Fields").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import sqlalchemy.exc
+from psycopg2.extensions import connection as Connection
+from sqlalchemy.engine import URL, make_url
+
+from fm_pipeline.errors import DatabaseError, SettingsError
+
+# What the common classes mean for the reader. https://www.postgresql.org/docs/current/errcodes-appendix.html
+MEANINGS = {
+    "08": "The connection to PostgreSQL failed or was lost.",
+    "22": "A value does not fit its column.",
+    "23": "A constraint of the Nexus database forbids it.",
+    "25": "The transaction was not in a state that allows it.",
+    "28": "PostgreSQL refused the login.",
+    "3D": "The database does not exist.",
+    "40": "PostgreSQL rolled the transaction back because of another one.",
+    "42": "A table, column or privilege is not as the pipeline expects it.",
+    "53": "PostgreSQL is out of disk space, memory or connections.",
+    "55": "An object is in use by another session.",
+    "57": "PostgreSQL was stopped or the statement was cancelled.",
+}
+REMEDIES = {
+    "08": "Check NEXUS_DATABASE_URL and that the server runs, then start again.",
+    "28": "Check the user name and password in NEXUS_DATABASE_URL.",
+    "3D": "Check the database name in NEXUS_DATABASE_URL.",
+    "42501": "Grant the privilege to the pipeline's role; SECURITY.md lists the grants.",
+    "53": "Free disk space or connections on the database server, then start again.",
+}
+APPLICATION_NAME = "fm_pipeline"
+
+
+def sqlalchemy_url(database_url: str) -> URL:
+    """`postgresql://…` as people have it, for SQLAlchemy with psycopg2 (2.1 would read it as psycopg 3)."""
+    try:
+        url = make_url(re.sub(r"^postgres://", "postgresql://", database_url.strip()))
+    except sqlalchemy.exc.ArgumentError:
+        raise SettingsError(
+            "NEXUS_DATABASE_URL is not a database URL.",
+            remedy="Write it as postgresql://user:password@host:5432/database.",
+        ) from None
+    if url.get_backend_name() != "postgresql":
+        raise SettingsError(
+            f"NEXUS_DATABASE_URL names the database system {url.get_backend_name()}.",
+            meaning="Nexus lives in PostgreSQL.",
+            remedy="Write it as postgresql://user:password@host:5432/database.",
+        )
+    return url.set(drivername="postgresql+psycopg2")
+
+
+@contextmanager
+def connect(database_url: str) -> Iterator[Connection]:
+    """One psycopg2 connection, in UTC and ISO dates, closed at the end; an open transaction is rolled back.
+
+    Raises:
+        DatabaseError: in place of every database error inside the block, without values of rows.
+    """
+    dsn = sqlalchemy_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with redacted():
+        connection = psycopg2.connect(
+            dsn,
+            application_name=APPLICATION_NAME,
+            connect_timeout=15,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+        try:
+            # In the first transaction of the connection and not as start-up options: poolers refuse those.
+            with connection.cursor() as cursor:
+                cursor.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'")
+            connection.commit()
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def redacted() -> Iterator[None]:
+    """Turn errors of psycopg2 and SQLAlchemy into DatabaseError with SQLSTATE and object names only."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise database_error(error) from None
+    except sqlalchemy.exc.DBAPIError as error:
+        original = error.orig if isinstance(error.orig, psycopg2.Error) else psycopg2.OperationalError()
+        raise database_error(original) from None
+
+
+def database_error(error: psycopg2.Error) -> DatabaseError:
+    """What may be said of a database error: its class, SQLSTATE and the names of the objects it concerns."""
+    sqlstate = error.pgcode or ("08000" if isinstance(error, psycopg2.OperationalError) else None)
+    diagnostics = getattr(error, "diag", None)
+    names = [
+        f"{kind} {name}"
+        for kind in ("table", "column", "constraint")
+        if (name := getattr(diagnostics, f"{kind}_name", None))
+    ]
+    what = f"PostgreSQL refused a statement ({type(error).__name__}, SQLSTATE {sqlstate or 'unknown'}"
+    what += "; " + ", ".join(names) + ")." if names else ")."
+    state = sqlstate or ""
+    return DatabaseError(
+        what,
+        sqlstate=sqlstate,
+        meaning=MEANINGS.get(state[:2], ""),
+        remedy=REMEDIES.get(state) or REMEDIES.get(state[:2], ""),
+    )

@@ -1,0 +1,190 @@
+"""Phases 2 to 5 as a difference: gone rows are deleted, changed ones updated, new ones inserted, equal ones left.
+
+The result is that of "delete everything and load again" (decision D2); the cost is that of what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue import Catalogue, Column, Table
+from fm_pipeline.nexus.policy import Load
+
+# Written by the transaction itself, whatever FileMaker feeds.
+OWN_COLUMNS = ("id", "created_at", "updated_at")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a staged table becomes rows of a Nexus table: one SQL expression for each column that is written.
+
+    In the expressions `s` is the staged row, `t` the row that Nexus has (all NULL when there is none), and
+    `%(now)s` the time of the run.
+    """
+
+    load: Load
+    table: Table
+    updates: Mapping[str, sql.Composable]
+    inserts: Mapping[str, sql.Composable]
+
+    @property
+    def _staged(self) -> sql.Identifier:
+        return sql.Identifier("fm_pipeline", self.load.staged)
+
+    def find_gone(self, cursor: Cursor) -> int:
+        """Fill the temporary table `gone_<table>` with the ids that the new set does not have."""
+        cursor.execute(
+            sql.SQL(
+                "CREATE TEMP TABLE {gone} ON COMMIT DROP AS SELECT t.id FROM {table} t"
+                " WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
+            ).format(gone=gone(self.table), table=self.table.identifier, staged=self._staged)
+        )
+        return cursor.rowcount
+
+    def update(self, cursor: Cursor, now: datetime) -> int:
+        """Update the rows that differ; returns how many."""
+        names = list(self.updates)
+        has_updated_at = "updated_at" in self.inserts
+        cursor.execute(
+            sql.SQL("UPDATE {table} t SET {settings} FROM {staged} s WHERE s.nexus_id = t.id AND {differs}").format(
+                table=self.table.identifier,
+                staged=self._staged,
+                settings=_comma(
+                    [_set(name, self.updates[name]) for name in names]
+                    + ([sql.SQL("updated_at = %(now)s")] if has_updated_at else [])
+                ),
+                differs=self._differs(),
+            ),
+            {"now": now},
+        )
+        return cursor.rowcount
+
+    def insert(self, cursor: Cursor, now: datetime) -> int:
+        """Insert the rows that Nexus does not have; returns how many."""
+        # Columns of a missing row read as NULL, so one set of expressions serves both statements.
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO {table} ({columns}) SELECT {values} FROM {staged} s"
+                " LEFT JOIN {table} t ON t.id = s.nexus_id WHERE t.id IS NULL"
+            ).format(
+                table=self.table.identifier,
+                staged=self._staged,
+                columns=_comma([sql.Identifier(name) for name in self.inserts]),
+                values=_comma(list(self.inserts.values())),
+            ),
+            {"now": now},
+        )
+        return cursor.rowcount
+
+    def count_unlike(self, cursor: Cursor, now: datetime) -> int:
+        """How many staged rows Nexus does not have, or has with another content. 0 after a load."""
+        cursor.execute(
+            sql.SQL(
+                "SELECT count(*) FROM {staged} s LEFT JOIN {table} t ON t.id = s.nexus_id"
+                " WHERE t.id IS NULL OR {differs}"
+            ).format(table=self.table.identifier, staged=self._staged, differs=self._differs()),
+            {"now": now},
+        )
+        return count(cursor)
+
+    def _differs(self) -> sql.Composable:
+        names = list(self.updates)
+        return sql.SQL("({old}) IS DISTINCT FROM ({new})").format(
+            old=_comma([sql.SQL("t.") + sql.Identifier(name) for name in names]),
+            new=_comma([self.updates[name] for name in names]),
+        )
+
+
+def plan_difference(
+    load: Load,
+    catalogue: Catalogue,
+    fed_columns: Sequence[str],
+    nexus_only: Literal["keep", "reset"],
+) -> Difference:
+    """Decide the expression of every column.
+
+    Args:
+        fed_columns: the columns that FileMaker feeds, by their names in Nexus.
+        nexus_only: whether the other columns keep their value or go back to what a new row has.
+
+    Raises:
+        CatalogueStop: a fed column does not exist, or a column must be given and nobody knows its value.
+    """
+    table = catalogue.table(load.table)
+    columns = catalogue.columns[table]
+    unknown = sorted(set(fed_columns) - set(columns))
+    if unknown:
+        raise CatalogueStop(
+            f"The table {table} has no column {', '.join(unknown)}, which FileMaker's data would go into.",
+            meaning="This release of Nexus is not one that the pipeline knows. Nothing was changed.",
+            remedy="Take the fields out of the mapping profile, or tell the maintainers the release.",
+        )
+    fed = {name: _staged_value(columns[name], nexus_only) for name in fed_columns if name != "created_at"}
+    defaults = {name: sql.Literal(value) for name, value in load.defaults.items() if name in columns}
+    inserts: dict[str, sql.Composable] = {"id": sql.SQL("s.nexus_id")}
+    if "created_at" in columns:
+        inserts["created_at"] = sql.SQL("coalesce(s.source_created_at, %(now)s)")
+    if "updated_at" in columns:
+        inserts["updated_at"] = sql.SQL("%(now)s")
+    inserts |= defaults | fed
+    nobody_knows = sorted(name for name, column in columns.items() if column.must_be_given and name not in inserts)
+    if nobody_knows:
+        raise CatalogueStop(
+            f"The table {table} has columns that must be given and that the pipeline does not know:"
+            f" {', '.join(nobody_knows)}.",
+            meaning="No new row could be inserted. Nothing was changed.",
+            remedy="Give them a default in the database, or tell the maintainers the release of Nexus.",
+        )
+    updates = dict(fed)
+    if "created_at" in fed_columns:
+        updates["created_at"] = sql.SQL("coalesce(s.source_created_at, t.created_at)")
+    if nexus_only == "reset":
+        updates |= {
+            name: defaults.get(name, sql.SQL("NULL::{}").format(sql.SQL(column.type)))
+            for name, column in columns.items()
+            if name not in (*OWN_COLUMNS, *fed_columns) and (name in defaults or not column.has_default)
+        }
+    return Difference(load, table, updates, inserts)
+
+
+def _staged_value(column: Column, nexus_only: Literal["keep", "reset"]) -> sql.Composable:
+    """The staged value, cast to the column's own type; the metadata are merged with what Nexus has."""
+    if column.name != "filemaker_metadata":
+        return sql.SQL("s.{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type))
+    imported_at = sql.SQL(
+        "jsonb_build_object('imported_at', coalesce(t.filemaker_metadata ->> 'imported_at',"
+        ' to_char(%(now)s::timestamptz, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')))'
+    )
+    if nexus_only == "reset":
+        return imported_at + sql.SQL(" || s.filemaker_metadata")
+    kept = sql.SQL(
+        "CASE WHEN jsonb_typeof(t.filemaker_metadata) = 'object'"
+        " THEN t.filemaker_metadata - 'other_addresses' ELSE '{{}}'::jsonb END"
+    )
+    return sql.SQL("({} || {} || s.filemaker_metadata)").format(imported_at, kept)
+
+
+def gone(table: Table) -> sql.Identifier:
+    """Name of the temporary table with the ids that a table loses."""
+    return sql.Identifier(f"gone_{table.name}")
+
+
+def count(cursor: Cursor) -> int:
+    """The one number that the last statement returned."""
+    row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _comma(parts: Sequence[sql.Composable]) -> sql.Composable:
+    return sql.SQL(", ").join(parts)
+
+
+def _set(name: str, value: sql.Composable) -> sql.Composable:
+    return sql.SQL("{} = {}").format(sql.Identifier(name), value)

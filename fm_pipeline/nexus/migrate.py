@@ -1,0 +1,36 @@
+"""Bring the schema `fm_pipeline` up to date. Nexus' own tables are never touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from fm_pipeline.nexus.database import redacted, sqlalchemy_url
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+def migrate(database_url: str) -> None:
+    """Make the schema `fm_pipeline` and run what migrations are missing, in one transaction.
+
+    Two runs at the same moment wait for each other.
+
+    Args:
+        database_url: the Nexus database, as people write it (`postgresql://…`).
+
+    Raises:
+        DatabaseError: the role may not create the schema, or a statement failed; nothing was changed.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(sqlalchemy_url(database_url), poolclass=NullPool, hide_parameters=True)
+    with redacted(), engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.migrate'))"))
+        if connection.scalar(text("SELECT to_regnamespace('fm_pipeline')")) is None:
+            connection.execute(text("CREATE SCHEMA fm_pipeline"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

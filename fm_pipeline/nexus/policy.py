@@ -1,0 +1,146 @@
+"""What a reimport does with each table of Nexus. A table that is not named here is kept.
+
+    load     rows come from FileMaker: gone ones are deleted, changed ones updated, new ones inserted
+    clear    rows go, as the import sequence says; FileMaker has no source for them
+    relink   rows stay; only their generic key to the patient is repaired
+    keep     rows stay; a reference to a row that goes becomes the patient's new id, else NULL, else STOP
+
+Source: seeds "import sequence", phases 2 to 7; "reimport checklist", protected data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal
+
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue import Catalogue, Table
+
+
+class Phase(IntEnum):
+    """The phases of the import sequence that write, by their numbers there."""
+
+    DELETE = 2
+    PATIENTS = 3
+    APPOINTMENTS = 4
+    NOTES = 5
+    DOCUMENTS = 6
+    IMAGES = 7
+    VALIDATION = 8
+
+
+@dataclass(frozen=True)
+class Load:
+    """A Nexus table that a staged entity is loaded into."""
+
+    entity: str
+    table: str
+    staged: str
+    phase: Phase
+    # Values that a new row has and FileMaker does not feed; Django keeps these defaults to itself.
+    defaults: dict[str, object] = field(default_factory=dict)
+
+
+LOADS = (
+    Load("patient", "patients", "staged_patients", Phase.PATIENTS, {"archived": False}),
+    Load(
+        "appointment",
+        "appointments",
+        "staged_appointments",
+        Phase.APPOINTMENTS,
+        {
+            "needs_followup_reminder": False,
+            "followup_scheduled": False,
+            "is_recurring": False,
+            "invoice_contact_type": "patient",
+            "billing_notes": "",
+            "sms_confirmed": False,
+            "sms_cancelled": False,
+        },
+    ),
+    Load("note", "notes", "staged_notes", Phase.NOTES),
+    Load(
+        "sms_message",
+        "sms_messages",
+        "staged_sms_messages",
+        Phase.NOTES,
+        {"external_message_id": "", "error_message": "", "retry_count": 0, "sms_count": 1, "notes": ""},
+    ),
+)
+REQUIRED_ENTITIES = ("patient", "appointment")
+LETTERS = "letters_patientletter"
+REMINDERS = "reminders"
+DOCUMENTS = "documents_document"
+BATCHES = "images_batch"
+IMAGES = "images_image"
+# Never written; their digests are compared at the end. What else Nexus has is watched by row counters.
+SYSTEM_CONFIGURATION = ("clinics", "clinicians", "appointment_types", "funding_sources")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What this run does: the loads of the entities that are staged, and the tables to clear."""
+
+    catalogue: Catalogue
+    loads: tuple[Load, ...]
+    cleared: tuple[Table, ...]
+
+    @property
+    def emptied(self) -> list[Table]:
+        """Tables that lose rows, parents before children."""
+        return [self.catalogue.table(load.table) for load in self.loads] + list(self.cleared)
+
+    def load_of(self, table: Table) -> Load | None:
+        """The load that writes a table, if one does."""
+        return next((load for load in self.loads if self.catalogue.table(load.table) == table), None)
+
+
+def make_policy(
+    catalogue: Catalogue,
+    staged_entities: Collection[str],
+    *,
+    letters: Literal["delete", "keep"],
+    reminders: Literal["delete", "keep"],
+) -> Policy:
+    """Decide what happens to each table.
+
+    An entity that no profile feeds is kept, not cleared: a profile that forgot the messages must not wipe them.
+
+    Raises:
+        CatalogueStop: Nexus lacks a table, or something depends on a patient in a way that no rule covers.
+    """
+    needed = {load.table for load in LOADS if load.entity in staged_entities} | {DOCUMENTS, BATCHES, IMAGES}
+    missing = sorted(name for name in needed | set(SYSTEM_CONFIGURATION) if not catalogue.has(name))
+    if missing:
+        raise CatalogueStop(
+            f"The schema {catalogue.schema} has no table {', '.join(missing)}.",
+            meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
+            remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
+        )
+    cleared = [
+        catalogue.table(name)
+        for name, action in ((LETTERS, letters), (REMINDERS, reminders))
+        if action == "delete" and catalogue.has(name)
+    ]
+    loads = tuple(load for load in LOADS if load.entity in staged_entities)
+    policy = Policy(catalogue, loads, tuple(cleared))
+    _refuse_unknown_kinds(policy)
+    return policy
+
+
+def _refuse_unknown_kinds(policy: Policy) -> None:
+    """Only foreign keys of one column to the id are understood; anything else is a STOP."""
+    strange = [
+        f"{key.table} ({key.name})"
+        for table in policy.emptied
+        for key in policy.catalogue.foreign_keys_to(table)
+        if len(key.columns) != 1 or key.referenced_columns != ("id",)
+    ]
+    if strange:
+        raise CatalogueStop(
+            f"These foreign keys depend on patient data in a way that no rule covers: {', '.join(strange)}.",
+            meaning="Their rows could be lost. Nothing was changed.",
+            remedy="Tell the maintainers the table and the constraint; the pipeline needs a rule for it.",
+        )

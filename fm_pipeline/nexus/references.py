@@ -1,0 +1,171 @@
+"""What still points to rows that go: led to the patient's new row, set to NULL, or a STOP. Never deleted.
+
+Foreign keys come from the catalogue, generic keys from their column names. Documents and image batches are not
+handled here: they have their own phases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue import Table
+from fm_pipeline.nexus.difference import count, gone
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
+
+# Django's model name of each table that loses rows, for generic keys.
+MODELS = {
+    "patients": "patient",
+    "appointments": "appointment",
+    "notes": "note",
+    "sms_messages": "smsmessage",
+    "letters_patientletter": "patientletter",
+    "reminders": "reminder",
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A column of a table whose rows stay, pointing to a table that loses rows."""
+
+    table: Table
+    column: str
+    to: Table
+    constraint: str  # or "generic key"
+    nullable: bool
+    # Of a generic key: the column and the ids of the content types that mean `to`.
+    content_type_column: str | None = None
+    content_types: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What was done about a reference; counts of rows."""
+
+    reference: Reference
+    repointed: int
+    set_to_null: int
+
+
+def mend_references(
+    cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]], gone_rows: Mapping[Table, int]
+) -> list[Mended]:
+    """Make sure that no row which stays points to a row that goes.
+
+    Args:
+        cursor: inside the transaction; the `gone_*` tables are filled.
+        fed_columns: by Nexus table, the columns that the load will set anyway.
+        gone_rows: how many rows each table loses.
+
+    Raises:
+        CatalogueStop: a column that may not be NULL points to a row that goes and has no new place to point to.
+    """
+    cursor.execute(
+        "CREATE TEMP TABLE replaced_patients ON COMMIT DROP AS SELECT r.nexus_id AS id, s.nexus_id AS new_id"
+        " FROM fm_pipeline.retired_patient_ids r JOIN fm_pipeline.staged_patients s USING (filemaker_key)"
+    )
+    losing = [table for table, rows in gone_rows.items() if rows]
+    mended = []
+    for reference in find_references(cursor, policy, fed_columns, losing):
+        repointed = _repoint(cursor, policy, reference) if reference.to.name == "patients" else 0
+        condition = _of_gone(policy, reference)
+        cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
+        left = count(cursor)
+        if left and not reference.nullable:
+            raise CatalogueStop(
+                f"{left} row(s) of {reference.table}.{reference.column} ({reference.constraint}) point to rows of"
+                f" {reference.to} that FileMaker no longer has, and the column may not be empty.",
+                meaning="They would be lost or left without their owner. Nothing was changed.",
+                remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, or bring the records back"
+                " in FileMaker, then start again.",
+            )
+        if left:
+            cursor.execute(
+                sql.SQL("UPDATE {} t SET {} = NULL WHERE {}").format(
+                    reference.table.identifier, sql.Identifier(reference.column), condition
+                )
+            )
+        if repointed or left:
+            mended.append(Mended(reference, repointed, left))
+    return mended
+
+
+def find_references(
+    cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]], losing: Collection[Table]
+) -> Iterator[Reference]:
+    """Every column of a row that may stay and that points to one of the tables which lose rows."""
+    catalogue = policy.catalogue
+    cleared = set(policy.cleared)
+    for to in losing:
+        for key in catalogue.foreign_keys_to(to):
+            column = key.columns[0]
+            if key.table in cleared or column in fed_columns.get(key.table.name, []):
+                continue
+            not_null = catalogue.columns[key.table][column].not_null
+            yield Reference(key.table, column, to, key.name, nullable=not not_null)
+    cursor.execute(
+        sql.SQL("SELECT model, array_agg(id) FROM {} WHERE model = ANY(%s) GROUP BY model").format(
+            catalogue.table("django_content_type").identifier
+        ),
+        (list(MODELS.values()),),
+    )
+    types = {model: tuple(ids) for model, ids in cursor.fetchall()}
+    relinked = {catalogue.table(DOCUMENTS), catalogue.table(BATCHES)}
+    for generic in catalogue.generic_keys:
+        for to in losing:
+            ids = types.get(MODELS.get(to.name, ""), ())
+            if not ids or generic.table in cleared or (generic.table in relinked and to.name == "patients"):
+                continue
+            yield Reference(
+                generic.table,
+                generic.object_id_column,
+                to,
+                "generic key",
+                not catalogue.columns[generic.table][generic.object_id_column].not_null,
+                generic.content_type_column,
+                ids,
+            )
+
+
+def _of_gone(policy: Policy, reference: Reference) -> sql.Composable:
+    """Condition: row `t` stays, and points to a row that goes."""
+    condition = sql.SQL("t.{column}::text IN (SELECT id::text FROM {gone})").format(
+        column=sql.Identifier(reference.column), gone=gone(reference.to)
+    )
+    if reference.content_type_column:
+        condition += sql.SQL(" AND t.{} = ANY({})").format(
+            sql.Identifier(reference.content_type_column), sql.Literal(list(reference.content_types))
+        )
+    if policy.load_of(reference.table):
+        condition += sql.SQL(" AND t.id NOT IN (SELECT id FROM {})").format(gone(reference.table))
+    return condition
+
+
+def _repoint(cursor: Cursor, policy: Policy, reference: Reference) -> int:
+    """Lead references to a patient's earlier id to the row that the patient has now."""
+    column = policy.catalogue.columns[reference.table][reference.column]
+    cursor.execute(
+        sql.SQL(
+            "UPDATE {table} t SET {column} = r.new_id::{type} FROM replaced_patients r"
+            " WHERE r.id::text = t.{column}::text AND {condition}"
+        ).format(
+            table=reference.table.identifier,
+            column=sql.Identifier(column.name),
+            type=sql.SQL(column.type),
+            condition=_of_gone(policy, reference),
+        )
+    )
+    return cursor.rowcount
+
+
+def delete_gone(cursor: Cursor, policy: Policy) -> dict[str, int]:
+    """Delete the rows that go, children before parents; returns how many by table."""
+    deleted = {}
+    for table in reversed(policy.emptied):
+        cursor.execute(sql.SQL("DELETE FROM {} t USING {} g WHERE t.id = g.id").format(table.identifier, gone(table)))
+        deleted[table.name] = cursor.rowcount
+    return deleted

@@ -1,0 +1,176 @@
+"""Phases 6 and 7: documents and image batches that point to no existing patient get theirs back.
+
+Both carry a generic key to the patient (content type and object id), which no constraint guards. A row that points to
+an existing patient is never moved; if FileMaker disagrees with it, it is listed. For a row that points nowhere all
+evidence is collected, and it is relinked only if all of it names one patient:
+
+1. crosswalk: the id that it carries was a patient's id before;
+2. metadata: the document's own `filemaker_patient_id`;
+3. FileMaker's record of the document, or of the batch's images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue import Catalogue, Table
+from fm_pipeline.nexus.difference import count
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
+
+REASONS = {
+    "no_evidence": "nothing tells which patient it belongs to",
+    "patient_unknown": "it belongs to a patient that FileMaker does not have or that was not loaded",
+    "evidence_conflict": "its evidence names different patients",
+    "disagrees": "it points to an existing patient, but FileMaker's record names another",
+}
+
+
+@dataclass(frozen=True)
+class Relinked:
+    """What happened to the rows of one table.
+
+    Attributes:
+        already: rows that pointed to an existing patient and were left as they are.
+        by_evidence: rows relinked, by the first evidence that named the patient.
+        unresolved: Nexus ids of rows that still point nowhere, by reason.
+        disagreeing: Nexus ids of rows left as they are although FileMaker names another patient.
+    """
+
+    total: int
+    already: int
+    by_evidence: Mapping[str, int] = field(default_factory=dict)
+    unresolved: Mapping[str, list[str]] = field(default_factory=dict)
+    disagreeing: list[str] = field(default_factory=list)
+
+    @property
+    def relinked(self) -> int:
+        """How many rows got their patient back."""
+        return sum(self.by_evidence.values())
+
+
+def patient_content_type(cursor: Cursor, catalogue: Catalogue) -> int:
+    """Id of Django's content type patients.patient.
+
+    Raises:
+        CatalogueStop: Nexus does not have it.
+    """
+    cursor.execute(
+        sql.SQL("SELECT id FROM {} WHERE app_label = 'patients' AND model = 'patient'").format(
+            catalogue.table("django_content_type").identifier
+        )
+    )
+    row = cursor.fetchone()
+    if row is None:
+        raise CatalogueStop(
+            "Nexus has no content type patients.patient.",
+            meaning="Documents and images could not be told from those of other things. Nothing was changed.",
+            remedy="Run the application's migrations (manage.py migrate), which make it.",
+        )
+    return int(row[0])
+
+
+# One row a document or batch and evidence: who is its patient, by which evidence.
+_DOCUMENT_EVIDENCE = """
+SELECT d.id, 'crosswalk' AS evidence, 1 AS rank, r.filemaker_key AS key
+FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
+UNION ALL
+SELECT d.id, 'crosswalk', 1, c.filemaker_key
+FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = d.object_id
+UNION ALL
+SELECT d.id, 'metadata', 2, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id'))
+FROM {rows} d WHERE btrim(d.filemaker_metadata ->> 'filemaker_patient_id') <> ''
+UNION ALL
+SELECT d.id, 'filemaker_record', 3, l.patient_key
+FROM {rows} d JOIN fm_pipeline.staged_file_links l
+     ON l.entity = 'document' AND l.filemaker_id = d.filemaker_id
+"""
+_BATCH_EVIDENCE = """
+SELECT d.id, 'crosswalk' AS evidence, 1 AS rank, r.filemaker_key AS key
+FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
+UNION ALL
+SELECT d.id, 'crosswalk', 1, c.filemaker_key
+FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = d.object_id
+UNION ALL
+SELECT DISTINCT d.id, 'filemaker_record', 3, l.patient_key
+FROM {rows} d JOIN {images} i ON i.batch_id = d.id
+     JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND l.filemaker_id = i.filemaker_id
+"""
+
+
+def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
+    """Phase 6; inside the transaction, after the patients are loaded."""
+    table = catalogue.table(DOCUMENTS)
+    return _relink(cursor, catalogue, table, sql.SQL(_DOCUMENT_EVIDENCE), patient_type, now)
+
+
+def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
+    """Phase 7; images follow their batch."""
+    evidence = sql.SQL(_BATCH_EVIDENCE).format(rows=sql.SQL("{rows}"), images=catalogue.table(IMAGES).identifier)
+    return _relink(cursor, catalogue, catalogue.table(BATCHES), evidence, patient_type, now)
+
+
+def _relink(
+    cursor: Cursor,
+    catalogue: Catalogue,
+    table: Table,
+    evidence: sql.Composable,
+    patient_type: int,
+    now: datetime,
+) -> Relinked:
+    # Rows of other things (a company's documents) carry another content type and are none of our business.
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE files ON COMMIT DROP AS SELECT d.*, p.id IS NOT NULL AS linked FROM {table} d"
+            " LEFT JOIN {patients} p ON p.id = d.object_id AND d.content_type_id = %(type)s"
+            " WHERE d.content_type_id = %(type)s OR d.content_type_id IS NULL"
+        ).format(table=table.identifier, patients=catalogue.table("patients").identifier),
+        {"type": patient_type},
+    )
+    total = cursor.rowcount
+    evidence = sql.SQL(evidence.as_string(cursor)).format(rows=sql.SQL("files"))
+    cursor.execute(
+        sql.SQL(
+            """
+            CREATE TEMP TABLE answers ON COMMIT DROP AS
+            SELECT f.id, f.linked, f.object_id, count(e.id) AS named, count(DISTINCT p.id) AS patients,
+                   min(p.id::text)::uuid AS patient,
+                   (array_agg(e.evidence ORDER BY e.rank) FILTER (WHERE p.id IS NOT NULL))[1] AS evidence
+            FROM files f LEFT JOIN ({evidence}) e ON e.id = f.id
+                 LEFT JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.filemaker_key = e.key
+                 LEFT JOIN {patients} p ON p.id = c.nexus_id
+            GROUP BY f.id, f.linked, f.object_id
+            """
+        ).format(evidence=evidence, patients=catalogue.table("patients").identifier)
+    )
+    stamp = sql.SQL(", updated_at = %(now)s" if "updated_at" in catalogue.columns[table] else "")
+    cursor.execute(
+        sql.SQL(
+            "UPDATE {table} d SET content_type_id = %(type)s, object_id = a.patient{stamp} FROM answers a"
+            " WHERE a.id = d.id AND NOT a.linked AND a.patients = 1"
+        ).format(table=table.identifier, stamp=stamp),
+        {"type": patient_type, "now": now},
+    )
+    cursor.execute("SELECT count(*) FROM answers WHERE linked")
+    already = count(cursor)
+    cursor.execute(
+        "SELECT evidence, count(*) FROM answers WHERE NOT linked AND patients = 1 GROUP BY evidence ORDER BY 1"
+    )
+    by_evidence = dict(cursor.fetchall())
+    cursor.execute(
+        """
+        SELECT CASE WHEN patients > 1 THEN 'evidence_conflict' WHEN named > 0 THEN 'patient_unknown'
+                    ELSE 'no_evidence' END AS reason, array_agg(id::text ORDER BY id)
+        FROM answers WHERE NOT linked AND patients <> 1 GROUP BY reason ORDER BY 1
+        """
+    )
+    unresolved = dict(cursor.fetchall())
+    cursor.execute("SELECT id::text FROM answers WHERE linked AND (patients > 1 OR patient <> object_id) ORDER BY id")
+    disagreeing = [row[0] for row in cursor.fetchall()]
+    cursor.execute("DROP TABLE files, answers")
+    return Relinked(total, already, by_evidence, unresolved, disagreeing)

@@ -1,0 +1,158 @@
+"""What a reimport did, as data, JSON and Markdown. Counts, rule ids and record ids; no patient data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fm_pipeline.nexus.relink import REASONS, Relinked
+from fm_pipeline.nexus.validation import Check
+
+
+@dataclass(frozen=True)
+class TableChange:
+    """Rows of one Nexus table before and after, and what was done to them."""
+
+    table: str
+    before: int
+    deleted: int = 0
+    inserted: int = 0
+    updated: int = 0
+
+    @property
+    def after(self) -> int:
+        """Rows afterwards."""
+        return self.before - self.deleted + self.inserted
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that nobody touched."""
+        return self.before - self.deleted - self.updated
+
+    def as_dict(self) -> dict[str, int | str]:
+        """With the derived numbers."""
+        return asdict(self) | {"after": self.after, "unchanged": self.unchanged}
+
+
+@dataclass(frozen=True)
+class PhaseRecord:
+    """One line of the progress log: what a phase did, to how many records, in how many seconds."""
+
+    phase: int
+    sentence: str
+    records: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SourceEnds:
+    """How the source rows of an entity ended; source = loaded + quarantined + skipped."""
+
+    entity: str
+    source: int
+    loaded: int
+    quarantined: int
+    skipped: int
+    by_rule: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class ReimportReport:
+    """Everything that a reimport has to say."""
+
+    id: str
+    run_id: str | None
+    started_at: datetime
+    phases: list[PhaseRecord] = field(default_factory=list)
+    sources: list[SourceEnds] = field(default_factory=list)
+    tables: dict[str, TableChange] = field(default_factory=dict)
+    documents: Relinked | None = None
+    batches: Relinked | None = None
+    references: list[dict[str, Any]] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    committed: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Of the transaction."""
+        return sum(record.seconds for record in self.phases)
+
+    @property
+    def changed_rows(self) -> int:
+        """Rows of Nexus that were written or deleted."""
+        rows = sum(change.deleted + change.inserted + change.updated for change in self.tables.values())
+        rows += sum(int(reference["repointed"]) + int(reference["set_to_null"]) for reference in self.references)
+        return rows + sum(relinked.relinked for relinked in (self.documents, self.batches) if relinked)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: only numbers, names of tables and rules, and Nexus ids."""
+        return {
+            "id": self.id,
+            "run_id": self.run_id,
+            "started_at": self.started_at.isoformat(),
+            "committed": self.committed,
+            "seconds": round(self.seconds, 3),
+            "changed_rows": self.changed_rows,
+            "phases": [asdict(record) for record in self.phases],
+            "sources": [asdict(ends) for ends in self.sources],
+            "tables": [change.as_dict() for change in self.tables.values()],
+            "documents": _relinked(self.documents),
+            "image_batches": _relinked(self.batches),
+            "references": self.references,
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+    def as_markdown(self) -> str:
+        """For people: asset metadata and the terminal."""
+        parts = [
+            _table(
+                ("source", "rows", "loaded", "quarantined", "skipped"),
+                [(e.entity, e.source, e.loaded, e.quarantined, e.skipped) for e in self.sources],
+            ),
+            _table(
+                ("Nexus table", "before", "deleted", "inserted", "updated", "unchanged", "after"),
+                [
+                    (c.table, c.before, c.deleted, c.inserted, c.updated, c.unchanged, c.after)
+                    for c in self.tables.values()
+                ],
+            ),
+        ]
+        files = [("documents", self.documents), ("image batches", self.batches)]
+        parts.append(
+            _table(
+                ("files", "rows", "already linked", "relinked", "without patient", "FileMaker disagrees"),
+                [(name, r.total, r.already, r.relinked, _unresolved(r), len(r.disagreeing)) for name, r in files if r],
+            )
+        )
+        reasons = [
+            f"- {name}: {len(ids):,} — {REASONS[reason]}"
+            for name, r in files
+            if r
+            for reason, ids in r.unresolved.items()
+        ]
+        parts += ["\n".join(reasons)] if reasons else []
+        parts.append(
+            "\n".join(f"- {'✅' if check.holds else '❌'} `{check.name}`: {check.found}" for check in self.checks)
+        )
+        return "\n\n".join(part for part in parts if part)
+
+
+def _relinked(relinked: Relinked | None) -> dict[str, Any] | None:
+    return asdict(relinked) | {"relinked": relinked.relinked} if relinked else None
+
+
+def _unresolved(relinked: Relinked) -> int:
+    return sum(len(ids) for ids in relinked.unresolved.values())
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; numbers with thousands separators. Empty without rows."""
+    if not rows:
+        return ""
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|"]
+    lines += [
+        "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row) + " |" for row in rows
+    ]
+    return "\n".join(lines)

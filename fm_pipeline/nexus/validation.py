@@ -1,0 +1,130 @@
+"""Phase 8: what must be true before the transaction may commit. One check that fails rolls everything back.
+
+Source: seed "import sequence", validation after phases 3, 4, 6 and 7, and phase 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import ValidationStop
+from fm_pipeline.nexus.catalogue import Catalogue, Table
+from fm_pipeline.nexus.difference import Difference, count, gone
+from fm_pipeline.nexus.digest import Digest, table_digest
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
+
+# The columns that relinking may change; everything else of a document or batch stays as it is.
+RELINK_COLUMNS = ("content_type_id", "object_id", "updated_at")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: its name, what was found (counts only), and whether it holds."""
+
+    name: str
+    holds: bool
+    found: str
+
+
+def protected_digests(cursor: Cursor, catalogue: Catalogue) -> dict[str, Digest]:
+    """Digests of what a reimport must not change: system configuration, files and their S3 keys."""
+    return {
+        name: table_digest(
+            cursor,
+            catalogue.table(name),
+            catalogue.columns[catalogue.table(name)],
+            without=() if name not in (DOCUMENTS, BATCHES) else RELINK_COLUMNS,
+        )
+        for name in (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES)
+    }
+
+
+def check_protected(before: Mapping[str, Digest], after: Mapping[str, Digest]) -> list[Check]:
+    """As many documents, batches and images as before, and not a byte of configuration or S3 keys changed."""
+    return [
+        Check(
+            f"{name}_untouched",
+            before[name] == after[name],
+            f"{before[name].rows} rows, {after[name].rows} after",
+        )
+        for name in before
+    ]
+
+
+def check_loaded(cursor: Cursor, difference: Difference, now: datetime, *, deleted: bool) -> list[Check]:
+    """Nexus has exactly the staged rows: as many, each once, each with its content (also after triggers)."""
+    table = difference.table
+    staged = sql.Identifier("fm_pipeline", difference.load.staged)
+    cursor.execute(
+        sql.SQL("SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {})").format(staged, table.identifier)
+    )
+    row = cursor.fetchone()
+    expected, actual = row if row else (0, -1)
+    unlike = difference.count_unlike(cursor, now)
+    counted = actual == expected if deleted else actual >= expected
+    return [
+        Check(f"{table}_count", counted, f"{expected} from FileMaker, {actual} in Nexus"),
+        Check(f"{table}_content", unlike == 0, f"{unlike} rows differ from what FileMaker gave"),
+    ]
+
+
+def check_duplicates(cursor: Cursor, catalogue: Catalogue) -> list[Check]:
+    """No FileMaker id twice."""
+    checks = []
+    for name, key in (
+        ("patients", "lower(btrim(filemaker_metadata ->> 'filemaker_id'))"),
+        ("appointments", "filemaker_event_id::text"),
+    ):
+        cursor.execute(
+            sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} WHERE {} <> '' GROUP BY {} HAVING count(*) > 1) d").format(
+                catalogue.table(name).identifier, sql.SQL(key), sql.SQL(key)
+            )
+        )
+        twice = count(cursor)
+        checks.append(Check(f"{name}_filemaker_id_once", twice == 0, f"{twice} FileMaker ids more than once"))
+    return checks
+
+
+def check_orphans(cursor: Cursor, catalogue: Catalogue) -> list[Check]:
+    """No document or batch lost its patient in this run (those without one before are reported, not judged)."""
+    checks = []
+    for name in (DOCUMENTS, BATCHES):
+        cursor.execute(
+            sql.SQL(
+                "SELECT count(*), (array_agg(d.id::text ORDER BY d.id))[1:5] FROM {} d JOIN {} g ON g.id = d.object_id"
+            ).format(catalogue.table(name).identifier, gone(catalogue.table("patients")))
+        )
+        row = cursor.fetchone()
+        lost, examples = row if row else (0, None)
+        found = f"{lost} rows would lose their patient" + (f", for example {', '.join(examples)}" if examples else "")
+        checks.append(Check(f"{name}_keep_their_patient", lost == 0, found))
+    return checks
+
+
+def check_nothing_else_written(cursor: Cursor, catalogue: Catalogue, written: Sequence[Table]) -> Check:
+    """PostgreSQL's own counters: the transaction wrote to no table but those it may (also not by a trigger)."""
+    cursor.execute(
+        "SELECT schemaname, relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables"
+        " WHERE n_tup_ins + n_tup_upd + n_tup_del > 0"
+        " AND schemaname <> 'fm_pipeline' AND schemaname NOT LIKE 'pg\\_temp%'"
+    )
+    others = [f"{Table(schema, name)} ({rows})" for schema, name, rows in cursor if Table(schema, name) not in written]
+    return Check("nothing_else_written", not others, ", ".join(others) or "no other table was written")
+
+
+def refuse_failed(checks: Sequence[Check]) -> None:
+    """Raise ValidationStop if a check does not hold."""
+    failed = [check for check in checks if not check.holds]
+    if failed:
+        raise ValidationStop(
+            "The result did not pass validation: "
+            + "; ".join(f"{check.name}: {check.found}" for check in failed)
+            + ".",
+            meaning="The transaction was rolled back; Nexus is unchanged.",
+            remedy="Compare the named tables with FileMaker; docs/architecture.md explains each check.",
+        )
