@@ -1,0 +1,350 @@
+"""A polite client of the FileMaker Data API: one session, one request at a time, TLS always verified.
+
+Source: Claris, FileMaker Data API Guide. What the guide leaves open, the code says where it decides.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+from fm_pipeline.errors import FileMakerError
+from fm_pipeline.filemaker.errors import (
+    NoRecordsMatch,
+    RecordMissing,
+    RequestRefused,
+    ServerTooOld,
+    error_for,
+)
+from fm_pipeline.filemaker.model import Field, Page, Record, Value
+from fm_pipeline.filemaker.paging import Progress, one_pass
+from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, Transport
+
+Query = Sequence[Mapping[str, str]]
+"""Requests of a find: fields of one are ANDed, requests are ORed."""
+
+INVALID_TOKEN = 952
+WINDOW_MISSING = 112
+PARAMETER_REFUSED = 960
+
+
+class DataApiClient:
+    """One FileMaker file over the Data API. Use it in a `with` block, so that the session is logged out.
+
+    Dates come in ISO form where the server can (`date_format` tells), else as `MM/DD/YYYY`.
+
+    Args:
+        base_url: `https://host`; plain http only for this machine.
+        database: the file's name without `.fmp12`, in the server's letter case.
+        username, password: an account with the extended privilege `fmrest`.
+        ca_bundle: PEM file of the authority that signed the server's certificate; None for the public ones.
+        timeout: seconds that an answer may take.
+        sleep: waits between repeats while the server does not answer.
+
+    Raises:
+        SettingsError: the URL is not safe, or the bundle is not there.
+        FileMakerError: from every method; its leaves say what to do.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        database: str,
+        username: str,
+        password: str,
+        *,
+        ca_bundle: Path | None = None,
+        timeout: float = 90,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._transport = Transport(base_url, ca_bundle=ca_bundle, timeout=timeout, sleep=sleep)
+        self._database = database
+        self._credentials = (username, password)
+        self._token: str | None = None
+        self._lock = threading.RLock()
+        self.date_format: Literal["iso", "us"] | None = None  # None until the server was asked
+        self.source = f"{base_url}/{database}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except FileMakerError:
+            if error is None:
+                raise
+
+    def close(self) -> None:
+        """Log out and close the connection. A session that is gone already is no error."""
+        with self._lock:
+            token, self._token = self._token, None
+            try:
+                if token is not None:
+                    path = f"{self._database_path()}/sessions/{quote(token, safe='')}"
+                    self._transport.send(Call("DELETE", path, "log out"), attempts=1)
+            finally:
+                self._transport.close()
+
+    # -- what the server is and has
+
+    def product_info(self) -> dict[str, str]:
+        """Name, version and date formats of the server. Needs no account."""
+        call = Call("GET", "productInfo", "tell its version")
+        with self._lock:
+            answer = self._transport.send(call)
+        if answer.code:
+            raise error_for(answer.code, call.doing)
+        return {str(key): str(value) for key, value in answer.response.get("productInfo", {}).items()}
+
+    def layouts(self) -> list[str]:
+        """Names of all layouts, those in folders too, in the server's order."""
+        answer = self._send("GET", "layouts", "list its layouts")
+        return list(_layout_names(answer.response.get("layouts", [])))
+
+    def layout_fields(self, layout: str) -> list[Field]:
+        """The fields that stand on a layout, without those in portals."""
+        answer = self._send("GET", _layout_path(layout), f"describe the layout {layout}")
+        return [_field(described) for described in answer.response.get("fieldMetaData", [])]
+
+    # -- reading
+
+    def page(self, layout: str, offset: int, limit: int) -> Page:
+        """Records of a layout in creation order, without portals.
+
+        Args:
+            offset: of the first one, counted from 1.
+            limit: how many at most.
+
+        Raises:
+            RecordMissing: the offset lies behind the last record, also in an empty table.
+            ServerTimeout, AnswerTooLarge: ask for fewer; nothing is repeated here.
+        """
+        answer = self._read(
+            "GET",
+            f"{_layout_path(layout)}/records",
+            f"read the layout {layout}",
+            params={"_offset": offset, "_limit": limit, "portal": "[]"},
+        )
+        return _page(answer, layout)
+
+    def records(self, layout: str, *, page_size: int = 1000, on_progress: Progress | None = None) -> Iterator[Record]:
+        """Every record of a layout once, page by page.
+
+        To begin again when the file is edited meanwhile, use `paging.read_completely` with `page`.
+
+        Raises:
+            ChangedWhileReading: at the end; throw away what came.
+        """
+        fetch = partial(self.page, layout)
+        return one_pass(fetch, page_size=page_size, on_progress=on_progress)
+
+    def record(self, layout: str, record_id: int) -> Record | None:
+        """One record; None when it does not exist (any more)."""
+        try:
+            answer = self._read(
+                "GET",
+                f"{_layout_path(layout)}/records/{record_id}",
+                f"read a record on the layout {layout}",
+                params={"portal": "[]"},
+            )
+        except RecordMissing:
+            return None
+        return _records(answer)[0]
+
+    def find(
+        self,
+        layout: str,
+        query: Query,
+        *,
+        offset: int = 1,
+        limit: int = 100,
+        sort: Sequence[Mapping[str, str]] = (),
+    ) -> Page:
+        """One page of a find; an empty page when nothing matches.
+
+        Args:
+            query: see `Query`; operators as in FileMaker, `==x` for a whole field; `"omit": "true"` subtracts.
+            offset: of the first record, counted from 1.
+            limit: how many at most.
+            sort: `{"fieldName": …, "sortOrder": "ascend" | "descend"}` each.
+        """
+        body: dict[str, Any] = {"query": [dict(request) for request in query], "portal": []}
+        body |= {"offset": str(offset), "limit": str(limit)}
+        if sort:
+            body["sort"] = [dict(key) for key in sort]
+        path = f"{_layout_path(layout)}/_find"
+        try:
+            answer = self._read("POST", path, f"find records on the layout {layout}", body=body)
+        except (NoRecordsMatch, RecordMissing):
+            return Page((), 0)
+        return _page(answer, layout)
+
+    # -- writing
+
+    def create(self, layout: str, fields: Mapping[str, Value]) -> tuple[int, int]:
+        """Make a record; dates as `MM/DD/YYYY`. Never repeated.
+
+        Returns:
+            Its record id and modification id.
+        """
+        path, doing = f"{_layout_path(layout)}/records", f"create a record on the layout {layout}"
+        answer = self._send("POST", path, doing, body={"fieldData": dict(fields)}, repeatable=False)
+        return int(answer.response["recordId"]), int(answer.response["modId"])
+
+    def edit(self, layout: str, record_id: int, fields: Mapping[str, Value], mod_id: int | None = None) -> int:
+        """Write some fields of a record; dates as `MM/DD/YYYY`.
+
+        Args:
+            layout: one that shows all the fields.
+            record_id: FileMaker's.
+            fields: new values; `""` empties a field.
+            mod_id: the modification that the caller has seen; None lets the last writer win.
+
+        Returns:
+            The new modification id.
+
+        Raises:
+            RecordChanged: the record has another modification id; nothing was written.
+        """
+        body: dict[str, Any] = {"fieldData": dict(fields)}
+        if mod_id is not None:
+            body["modId"] = str(mod_id)
+        path, doing = f"{_layout_path(layout)}/records/{record_id}", f"edit a record on the layout {layout}"
+        # With a modification id, a repeat after an unseen success would meet its own edit as a stranger's.
+        answer = self._send("PATCH", path, doing, body=body, repeatable=mod_id is None)
+        return int(answer.response["modId"])
+
+    def delete(self, layout: str, record_id: int) -> None:
+        """Delete a record. Never repeated."""
+        path, doing = f"{_layout_path(layout)}/records/{record_id}", f"delete a record on the layout {layout}"
+        self._send("DELETE", path, doing, repeatable=False)
+
+    # -- session and calls
+
+    def _read(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Read records with ISO dates; servers before FileMaker Server 2023 refuse the parameter (960)."""
+
+        def send(dates: dict[str, str | int]) -> Answer:
+            if body is None:
+                return self._send(method, path, doing, params={**(params or {}), **dates})
+            return self._send(method, path, doing, body={**body, **dates})
+
+        if self.date_format == "us":
+            return send({})
+        try:
+            answer = send({"dateformats": 2})
+        except RequestRefused as refusal:
+            if refusal.code != PARAMETER_REFUSED or self.date_format == "iso":
+                raise
+            answer = send({})  # refused again: something else in the request is wrong
+            self.date_format = "us"
+            return answer
+        self.date_format = "iso"
+        return answer
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+        repeatable: bool = True,
+    ) -> Answer:
+        """Send a call below the database, logged in; log in anew once when the session has ended."""
+        call = Call(method, f"{self._database_path()}/{path}", doing, params, body)
+        attempts = ATTEMPTS if repeatable else 1
+        with self._lock:
+            answer = self._transport.send(call, token=self._log_in(), attempts=attempts)
+            # Under 952 nothing was done. Under 112 the session was closed during the call: perhaps it was.
+            if answer.code == INVALID_TOKEN or (answer.code == WINDOW_MISSING and repeatable):
+                self._token = None
+                answer = self._transport.send(call, token=self._log_in(), attempts=attempts)
+            if answer.code in (INVALID_TOKEN, WINDOW_MISSING):
+                self._token = None
+        if answer.code:
+            raise error_for(answer.code, doing)
+        return answer
+
+    def _log_in(self) -> str:
+        """The token of the session, which is made now if there is none."""
+        if self._token is None:
+            call = Call("POST", f"{self._database_path()}/sessions", f"log in to {self._database}", body={})
+            answer = self._transport.send(call, account=self._credentials)
+            token = answer.response.get("token") or answer.token  # FileMaker Cloud has the header only
+            if answer.code or not isinstance(token, str):
+                raise error_for(answer.code, call.doing)
+            self._token = token
+        return self._token
+
+    def _database_path(self) -> str:
+        return f"databases/{quote(self._database, safe='')}"
+
+
+def _layout_path(layout: str) -> str:
+    return f"layouts/{quote(layout, safe='')}"
+
+
+def _layout_names(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        if entry.get("isFolder"):
+            yield from _layout_names(entry.get("folderLayoutNames", []))
+        else:
+            yield str(entry["name"])
+
+
+def _field(described: Mapping[str, Any]) -> Field:
+    first, last = described.get("repetitionStart", 1), described.get("repetitionEnd", 1)
+    return Field(
+        name=str(described["name"]),
+        kind=str(described.get("type", "normal")),
+        result=str(described.get("result", "text")),
+        repetitions=tuple(range(int(first), int(last) + 1)),
+    )
+
+
+def _page(answer: Answer, layout: str) -> Page:
+    try:
+        found = int(answer.response["dataInfo"]["foundCount"])
+    except KeyError:
+        raise ServerTooOld(f"The answer for the layout {layout} has no found count.") from None
+    return Page(_records(answer), found)
+
+
+def _records(answer: Answer) -> tuple[Record, ...]:
+    return tuple(
+        Record(
+            int(row["recordId"]),
+            int(row["modId"]),
+            {name: _value(value) for name, value in row["fieldData"].items()},
+        )
+        for row in answer.response.get("data", [])
+    )
+
+
+def _value(value: object) -> Value:
+    """FileMaker sends text and numbers; null and booleans of odd servers become what it would have sent."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str | int | float):
+        return value
+    return "" if value is None else json.dumps(value)

@@ -1,0 +1,248 @@
+"""What FileMaker Server can refuse, each with the sentence that says what to do next.
+
+    FileMakerError
+    └── Explained                  carries FileMaker's code, when there is one
+        ├── the account            WrongPassword, AccountLocked, PrivilegeMissing, TokenInvalid
+        ├── the file               DatabaseNotOpen, LayoutMissing, FieldMissing, RecordMissing,
+        │                          NoRecordsMatch, RecordInUse, RecordChanged, ValueRefused
+        ├── the request            RequestRefused, AnswerTooLarge
+        ├── the server             DataApiOff, NotTheDataApi, CertificateRefused, ServerUnavailable,
+        │                          ServerTimeout, ServerBusy, ServerTooOld, UnknownCode
+        └── the reading            ChangedWhileReading
+
+FileMaker's codes: Claris, "FileMaker error codes" (Pro Help) and Data API Guide, "Error responses".
+FileMaker's own message texts are not repeated: they may quote what was sent.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from fm_pipeline.errors import FileMakerError
+
+
+class Explained(FileMakerError):
+    """Base of the leaves.
+
+    Args:
+        what: what happened, one sentence with the names of layouts and fields, never a value.
+        code: FileMaker's code, None when the answer had none.
+    """
+
+    consequence: ClassVar[str] = ""
+    next_step: ClassVar[str] = ""
+
+    def __init__(self, what: str, *, code: int | None = None) -> None:
+        self.code = code
+        super().__init__(what, meaning=self.consequence, remedy=self.next_step)
+
+
+class WrongPassword(Explained):
+    """The account name or the password is wrong."""
+
+    consequence = "The password was sent once and is not tried again, because FileMaker locks accounts."
+    next_step = "Correct FILEMAKER_USERNAME and FILEMAKER_PASSWORD, then start again."
+
+
+class AccountLocked(Explained):
+    """Too many logins with a wrong password."""
+
+    consequence = "FileMaker refuses the account for some minutes, whatever the password."
+    next_step = "Wait 15 minutes, correct FILEMAKER_PASSWORD, then start again; look for other programs that use it."
+
+
+class PrivilegeMissing(Explained):
+    """The account may not do this."""
+
+    consequence = "Nothing was read or written by this call."
+    next_step = (
+        "In FileMaker, give the account's privilege set the extended privilege fmrest (access via the Data "
+        "API) and access to this layout, its table and its fields."
+    )
+
+
+class TokenInvalid(Explained):
+    """The session was refused right after a new login."""
+
+    consequence = "Something on the server closes the sessions at once."
+    next_step = (
+        "Check that FILEMAKER_DATABASE is spelled exactly as in FileMaker Server, letter case included, and "
+        "that nobody disconnects Data API clients in the Admin Console, then start again."
+    )
+
+
+class DatabaseNotOpen(Explained):
+    """The file is unknown or not open."""
+
+    next_step = "Check FILEMAKER_DATABASE (without .fmp12) and open the file in the Admin Console."
+
+
+class LayoutMissing(Explained):
+    """The layout does not exist, or not for this account."""
+
+    next_step = "Create the layout in FileMaker, or correct its name in the mapping profile."
+
+
+class FieldMissing(Explained):
+    """A field is not on the layout."""
+
+    consequence = "Without it the rows would be incomplete, so none was taken."
+    next_step = "Place the field on the layout in FileMaker, or correct its name in the mapping profile."
+
+
+class RecordMissing(Explained):
+    """The record does not exist any more."""
+
+    next_step = "It was deleted in FileMaker; read the layout again."
+
+
+class NoRecordsMatch(Explained):
+    """A find matched nothing."""
+
+
+class RecordInUse(Explained):
+    """Somebody has the record open."""
+
+    next_step = "Ask who edits the record in FileMaker to leave it, then try again."
+
+
+class RecordChanged(Explained):
+    """The record was edited since it was read."""
+
+    consequence = "It was left as it is."
+    next_step = "Read the record again and decide anew."
+
+
+class ValueRefused(Explained):
+    """A validation rule of the field refuses the value."""
+
+    consequence = "The record was left as it is."
+    next_step = "Look at the validation rules of the fields in FileMaker."
+
+
+class RequestRefused(Explained):
+    """The server does not accept the request as it is."""
+
+    next_step = "The server may be older than FileMaker Server 18, which is the first that is supported."
+
+
+class AnswerTooLarge(Explained):
+    """The answer is larger than the server may send, or the yearly amount is used up."""
+
+    next_step = (
+        "Set FILEMAKER_PAGE_SIZE lower; if that does not help, look at the Data API's transfer limit in the "
+        "Admin Console."
+    )
+
+
+class DataApiOff(Explained):
+    """The Data API is switched off."""
+
+    next_step = "Switch the Data API on in the Admin Console, under Connectors, then start again."
+
+
+class NotTheDataApi(Explained):
+    """Something answered, but it was not the Data API."""
+
+    consequence = "Either another web server answers at this address, or the Data API is switched off."
+    next_step = "Check FILEMAKER_URL, and that the Data API is switched on in the Admin Console, under Connectors."
+
+
+class CertificateRefused(Explained):
+    """The server's certificate is not signed by an authority that we trust."""
+
+    consequence = "No password was sent. Verification cannot be switched off."
+    next_step = (
+        "Set FILEMAKER_CA_BUNDLE to the PEM file of the authority that signed it, and use in FILEMAKER_URL "
+        "the name that the certificate carries."
+    )
+
+
+class ServerUnavailable(Explained):
+    """The server, or its web engine, does not answer."""
+
+    consequence = "The call was repeated with growing pauses where that is safe; it did not help."
+    next_step = (
+        "Look in the Admin Console whether the web publishing engine runs; restart it, or wait, then start again."
+    )
+
+
+class ServerTimeout(Explained):
+    """The answer did not come in time."""
+
+    next_step = (
+        "Take unstored calculations, summary fields and portals off the layout, set FILEMAKER_PAGE_SIZE "
+        "lower or FILEMAKER_TIMEOUT_SECONDS higher, then start again."
+    )
+
+
+class ServerBusy(Explained):
+    """No session or capacity is left."""
+
+    next_step = "Disconnect idle Data API clients in the Admin Console, or wait 15 minutes, then start again."
+
+
+class ServerTooOld(Explained):
+    """The server does not count the records that it sends (FileMaker Server 17)."""
+
+    consequence = "It cannot be proved that a layout was read completely."
+    next_step = "Use FileMaker Server 18 or later."
+
+
+class UnknownCode(Explained):
+    """A code without an explanation of ours."""
+
+    next_step = "Look the code up in Claris's list of FileMaker error codes."
+
+
+class ChangedWhileReading(Explained):
+    """Records came or went while a layout was read, each time that it was tried."""
+
+    consequence = "It cannot be proved that every record was read once, so none was taken."
+    next_step = "The file is being edited: start again when it is quiet, for example in the evening."
+
+
+# FileMaker's code -> what it means here. 101 and 401 often just say "no rows"; the client decides.
+BY_CODE: dict[int, type[Explained]] = {
+    9: PrivilegeMissing,
+    10: WrongPassword,
+    100: DatabaseNotOpen,
+    101: RecordMissing,
+    102: FieldMissing,
+    105: LayoutMissing,
+    106: LayoutMissing,
+    112: TokenInvalid,
+    200: PrivilegeMissing,
+    201: PrivilegeMissing,
+    202: PrivilegeMissing,
+    212: WrongPassword,
+    214: AccountLocked,
+    301: RecordInUse,
+    306: RecordChanged,
+    401: NoRecordsMatch,
+    **dict.fromkeys(range(500, 512), ValueRefused),
+    802: DatabaseNotOpen,
+    812: ServerBusy,
+    952: TokenInvalid,
+    953: AnswerTooLarge,
+    955: DatabaseNotOpen,
+    956: ServerBusy,
+    957: RequestRefused,
+    958: RequestRefused,
+    959: DataApiOff,
+    960: RequestRefused,
+    1630: RequestRefused,
+    1702: WrongPassword,
+    1703: WrongPassword,
+    **dict.fromkeys([1700, 1701, *range(1704, 1715)], RequestRefused),
+}
+
+
+def error_for(code: int, doing: str) -> Explained:
+    """The error of a FileMaker code.
+
+    Args:
+        code: from `messages[0].code`.
+        doing: what was asked for, for example "read the layout API_Notes"; names only, never a value.
+    """
+    return BY_CODE.get(code, UnknownCode)(f"FileMaker answered code {code} when asked to {doing}.", code=code)

@@ -1,0 +1,225 @@
+"""HTTP to one FileMaker Server: TLS, time-outs, careful repeats, and telling the Data API from a web server.
+
+Nothing of the environment decides where patient data goes: proxies, `.netrc` and CA variables are not read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import math
+import random
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import ReadTimeoutError
+
+from fm_pipeline.errors import SettingsError
+from fm_pipeline.filemaker.errors import (
+    CertificateRefused,
+    NotTheDataApi,
+    ServerTimeout,
+    ServerUnavailable,
+)
+
+_log = logging.getLogger(__name__)
+
+ATTEMPTS = 6  # with the pauses below about half a minute, what a restart of the web server takes
+FIRST_PAUSE = 1.0  # seconds, doubled each time
+LONGEST_PAUSE = 30.0
+CONNECT_TIMEOUT = 10.0  # seconds; the time-out of the settings is for the answer
+NOT_ANSWERING = {500, 502, 503, 504}  # with a body that is not the Data API's: the web server speaks for it
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call: verb, percent-encoded path below the version, query and JSON body.
+
+    `doing` says what it is for, as in "read the layout API_Notes"; names only, because errors and logs show it.
+    """
+
+    method: str
+    path: str
+    doing: str
+    params: Mapping[str, str | int] | None = None
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The envelope of an answer: FileMaker's code, the `response` object, and the token header of a login."""
+
+    code: int
+    response: dict[str, Any]
+    token: str | None
+
+
+class Transport:
+    """Sends calls below `/fmi/data/vLatest/`.
+
+    Args:
+        base_url: `https://host`, or `http://` for this machine only.
+        ca_bundle: PEM file of the authority to trust; None for the public ones.
+        timeout: seconds without a byte of the answer.
+        sleep: waits between repeats.
+
+    Raises:
+        SettingsError: the URL would send the password in the clear, or the bundle is not there.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        ca_bundle: Path | None,
+        timeout: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._base = f"{_checked(base_url)}/fmi/data/vLatest"
+        if ca_bundle is not None and not ca_bundle.is_file():
+            raise SettingsError(
+                f"FILEMAKER_CA_BUNDLE: there is no file {ca_bundle}.",
+                remedy="Name the PEM file of the authority that signed FileMaker Server's certificate.",
+            )
+        self._timeout = timeout
+        self._sleep = sleep
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = str(ca_bundle) if ca_bundle else True
+        self._session.headers["User-Agent"] = "fm_pipeline"
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def send(
+        self,
+        call: Call,
+        *,
+        token: str | None = None,
+        account: tuple[str, str] | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> Answer:
+        """Send a call and return the Data API's answer, whatever its code.
+
+        Args:
+            token: of the session.
+            account: name and password, for a login.
+            attempts: how often to send it while the server does not answer; 1 for what must not happen twice.
+
+        Raises:
+            ServerUnavailable: no connection, 502, 503, 504 or a cut answer, each time.
+            ServerTimeout: connected, but no answer in time; never repeated here.
+            CertificateRefused: the certificate is not trusted; nothing was sent.
+            NotTheDataApi: a redirect, a web page, or JSON of something else.
+        """
+        headers = _authorization(token, account)
+        for attempt in range(1, attempts + 1):
+            try:
+                return self._once(call, headers)
+            except ServerUnavailable:
+                if attempt == attempts:
+                    raise
+                longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
+                pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+                _log.warning(
+                    "FileMaker Server did not answer when asked to %s; try %d of %d in %.1f s.",
+                    call.doing,
+                    attempt + 1,
+                    attempts,
+                    pause,
+                )
+                self._sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _once(self, call: Call, headers: dict[str, str]) -> Answer:
+        try:
+            response = self._session.request(
+                call.method,
+                f"{self._base}/{call.path}",
+                headers=headers,
+                params=call.params,
+                json=call.body,
+                timeout=(CONNECT_TIMEOUT, self._timeout),
+                allow_redirects=False,
+            )
+        except requests.exceptions.SSLError:
+            raise CertificateRefused(
+                "The certificate of FileMaker Server is not trusted, or it is for another name."
+            ) from None
+        except requests.exceptions.ReadTimeout:
+            raise self._too_slow(call.doing) from None
+        except requests.exceptions.RequestException as error:
+            if error.args and isinstance(error.args[0], ReadTimeoutError):  # within the body
+                raise self._too_slow(call.doing) from None
+            raise ServerUnavailable(
+                f"There was no connection to FileMaker Server, or it broke, when asked to {call.doing}."
+            ) from None
+        return _read(response, call.doing)
+
+    def _too_slow(self, doing: str) -> ServerTimeout:
+        return ServerTimeout(f"FileMaker Server did not answer within {self._timeout:g} seconds when asked to {doing}.")
+
+
+def _authorization(token: str | None, account: tuple[str, str] | None) -> dict[str, str]:
+    if account is not None:
+        return {"Authorization": "Basic " + b64encode(":".join(account).encode()).decode()}
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _read(response: requests.Response, doing: str) -> Answer:
+    """Tell the Data API's envelope from anything else."""
+    status = response.status_code
+    try:
+        if status in (502, 503, 504):
+            raise ValueError
+        body = json.loads(response.content, parse_float=_finite)
+        code = int(body["messages"][0]["code"])
+        payload = body.get("response") or {}
+        if not isinstance(payload, dict):
+            raise TypeError
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        # Half an answer is a broken connection; a whole page is another server.
+        cut = status == 200 and response.content.lstrip()[:1] == b"{"
+        if status in NOT_ANSWERING or cut:
+            raise ServerUnavailable(
+                f"The web server answered {status} in place of the Data API when asked to {doing}."
+            ) from None
+        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {doing}.") from None
+    if code == 0 and status >= 400:
+        raise NotTheDataApi(f"The answer says both HTTP {status} and OK when asked to {doing}.")
+    return Answer(code, payload, response.headers.get("X-FM-Data-Access-Token"))
+
+
+def _finite(digits: str) -> float | str:
+    """A number too large for binary64 stays text, because json has no infinity."""
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
+def _checked(base_url: str) -> str:
+    parts = urlsplit(base_url.rstrip("/"))
+    host = parts.hostname or ""
+    if parts.scheme == "https" and host and not parts.username and not parts.query:
+        return base_url.rstrip("/")
+    if parts.scheme == "http" and _is_this_machine(host) and not parts.username and not parts.query:
+        return base_url.rstrip("/")
+    raise SettingsError(
+        "FILEMAKER_URL is not a safe address of a FileMaker Server.",
+        meaning="Only https:// (or http:// on this machine) keeps the password and the records private.",
+        remedy="Write it as https://filemaker.clinic.example, without account and password.",
+    )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
