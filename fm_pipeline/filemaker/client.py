@@ -313,7 +313,8 @@ def _layout_names(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _field(described: Mapping[str, Any]) -> Field:
-    first, last = described.get("repetitionStart", 1), described.get("repetitionEnd", 1)
+    first = described.get("repetitionStart", 1)
+    last = described.get("repetitionEnd", described.get("repetitions", 1))  # servers have either name
     return Field(
         name=str(described["name"]),
         kind=str(described.get("type", "normal")),
