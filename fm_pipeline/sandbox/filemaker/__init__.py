@@ -1,0 +1,1 @@
+"""A server that answers like FileMaker Data API, so that clients made for the real one work against it."""

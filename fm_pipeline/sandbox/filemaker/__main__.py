@@ -1,0 +1,61 @@
+"""`python -m fm_pipeline.sandbox.filemaker`: the stand-in as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fm_pipeline.sandbox.filemaker.call import Behaviour, Engine
+from fm_pipeline.sandbox.filemaker.schema import Account
+from fm_pipeline.sandbox.filemaker.serving import Server, listen, url
+from fm_pipeline.sandbox.filemaker.store import Store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. Returns 0, or 2 with a sentence on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m fm_pipeline.sandbox.filemaker", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--state-file", type=Path, required=True, help="SQLite file, made if it is missing")
+    parser.add_argument("--database", required=True, help="name of the FileMaker file, made if it is missing")
+    parser.add_argument("--username", required=True, help="account with the extended privilege fmrest")
+    parser.add_argument("--password-file", type=Path, help="otherwise FILEMAKER_PASSWORD in the environment")
+    parser.add_argument("--tls-cert", type=Path, help="PEM file; then the server speaks https")
+    parser.add_argument("--tls-key", type=Path, help="PEM file of the private key")
+    parser.add_argument("--server-version", type=int, default=21, help="major version to behave like")
+    given = parser.parse_args(arguments)
+    if (given.tls_cert is None) != (given.tls_key is None):
+        parser.error("--tls-cert and --tls-key go together")
+    try:
+        password = (
+            given.password_file.read_text("utf-8").rstrip("\r\n")
+            if given.password_file
+            else os.environ["FILEMAKER_PASSWORD"]
+        )
+        listening = listen(given.port)
+    except KeyError:
+        parser.error("the password is missing: give --password-file or set FILEMAKER_PASSWORD")
+    except OSError as error:
+        parser.error(str(error))
+    store = Store(given.state_file)
+    store.add_account(given.database, Account(given.username, password))
+    tls = (given.tls_cert, given.tls_key) if given.tls_cert else None
+
+    def say_ready() -> None:
+        sys.stdout.write(f"listening on {url(listening, tls is not None)}\n")
+        sys.stdout.flush()
+
+    engine = Engine(store, Behaviour(version=given.server_version))
+    Server(engine, tls, say_ready).run(sockets=[listening])
+    store.close()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except KeyboardInterrupt:  # uvicorn has shut down in good order and passes the signal on
+        code = 0
+    raise SystemExit(code)

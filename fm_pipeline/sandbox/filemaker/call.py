@@ -1,0 +1,122 @@
+"""One request on its way through the server, and the server that it goes through."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fm_pipeline.sandbox.filemaker.answers import Refusal
+from fm_pipeline.sandbox.filemaker.faults import Counters, Faults
+from fm_pipeline.sandbox.filemaker.schema import Layout
+from fm_pipeline.sandbox.filemaker.sessions import Clock, Session, Sessions
+from fm_pipeline.sandbox.filemaker.store import Store
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Where FileMaker Servers differ, or where nobody published what they do.
+
+    Args:
+        version: major version: 17 has no `dataInfo`, 19 brought `validateSession`, 20 `dateformats` for reading and
+            21 for writing; earlier ones answer 960.
+        login_needs_body: an empty body at login is refused; real servers differ.
+        finds_fields_off_layout: a find may name a field of the table that is not on the layout; otherwise 102.
+        no_fmrest_code: 9 or 212, the answer to an account without the extended privilege.
+    """
+
+    version: int = 21
+    login_needs_body: bool = False
+    finds_fields_off_layout: bool = True
+    no_fmrest_code: int = 9
+
+
+class Engine:
+    """Everything that a request may need."""
+
+    def __init__(self, store: Store, behaviour: Behaviour | None = None) -> None:
+        self.store = store
+        self.behaviour = behaviour or Behaviour()
+        self.clock = Clock()
+        self.faults = Faults()
+        self.counters = Counters()
+        self.sessions = Sessions(self.clock, self.faults)
+
+
+@dataclass
+class Call:
+    """A request after its URL was understood.
+
+    Args:
+        path: the parts of the URL by name (`database`, `layout`, `record`, …).
+        query: the parameters behind the `?`.
+        headers: by lower-case name.
+    """
+
+    engine: Engine
+    version: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    raw_body: bytes
+    session: Session | None = None
+    _body: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def database(self) -> str:
+        """The file that the URL names."""
+        return self.path["database"]
+
+    @property
+    def account_no_access(self) -> Mapping[str, Sequence[str]]:
+        """By table, the fields that the account may not see."""
+        return self.session.account.no_access if self.session else {}
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that was sent. Raises Refusal 1705 (no JSON announced), 1710 or 960 (no JSON sent)."""
+        if self._body is None:
+            if self.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+                raise Refusal(1705)
+            try:
+                parsed = json.loads(self.raw_body.decode("utf-8"))
+            except ValueError:
+                raise Refusal(1710) from None
+            if not isinstance(parsed, dict):
+                raise Refusal(960)
+            self._body = parsed
+        return self._body
+
+    def layout(self, name: str | None = None) -> Layout:
+        """The layout that the URL (or `name`) names, without what faults took off it. Raises Refusal 105."""
+        faults = self.engine.faults
+        found = self.engine.store.layout(self.database, name or self.path["layout"])
+        if found is None or found.name in faults.missing_layouts:
+            raise Refusal(105)
+        gone = faults.missing_fields.get(found.name, ())
+        return replace(found, fields=[f for f in found.fields if f not in gone]) if gone else found
+
+    def dateformat(self, given: object) -> int:
+        """The value of `dateformats`. Raises Refusal 960 for anything but 0, 1, 2."""
+        if given is None:
+            return 0
+        if isinstance(given, bool) or str(given) not in ("0", "1", "2"):
+            raise Refusal(960)
+        return int(str(given))
+
+
+def check_names(names: Sequence[str], allowed: Sequence[str], prefixes: Sequence[str] = ()) -> None:
+    """Raises Refusal 960 that lists the parameters which are none."""
+    unknown = [n for n in names if n not in allowed and not n.startswith(tuple(prefixes))]
+    if unknown:
+        raise Refusal(960, f"Unknown parameter(s): {', '.join(unknown)}")
+
+
+def positive(given: object, default: int) -> int:
+    """A whole number from 1, as JSON number or as text. Raises Refusal 960."""
+    if given is None:
+        return default
+    if isinstance(given, bool) or not re.fullmatch(r"[0-9]{1,12}", str(given)) or int(str(given)) < 1:
+        raise Refusal(960)
+    return int(str(given))

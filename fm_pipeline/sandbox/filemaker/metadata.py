@@ -1,0 +1,100 @@
+"""What a client can ask about the server and a file: product, databases, layouts, fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fm_pipeline.sandbox.filemaker.answers import Refusal
+from fm_pipeline.sandbox.filemaker.call import Call, check_names
+from fm_pipeline.sandbox.filemaker.schema import Field
+from fm_pipeline.sandbox.filemaker.store import Table
+
+
+def product_info(call: Call) -> dict[str, Any]:
+    """GET /productInfo: exactly six keys."""
+    return {
+        "productInfo": {
+            "name": "FileMaker Data API Engine",
+            "buildDate": "07/05/2019",
+            "version": f"{call.engine.behaviour.version}.0.2.217",
+            "dateFormat": "MM/dd/yyyy",
+            "timeFormat": "HH:mm:ss",
+            "timeStampFormat": "MM/dd/yyyy HH:mm:ss",
+        }
+    }
+
+
+def databases(call: Call) -> dict[str, Any]:
+    """GET /databases."""
+    return {"databases": [{"name": name} for name in call.engine.store.databases()]}
+
+
+def layouts(call: Call) -> dict[str, Any]:
+    """GET …/layouts: layouts in folders stand below their folder."""
+    rows: list[dict[str, Any]] = []
+    folders: dict[str, list[dict[str, Any]]] = {}
+    for layout in call.engine.store.layouts(call.database):
+        if layout.name in call.engine.faults.missing_layouts:
+            continue
+        row = {"name": layout.name, "table": layout.table}
+        if layout.folder is None:
+            rows.append(row)
+            continue
+        if layout.folder not in folders:
+            folders[layout.folder] = []
+            inside = {"name": layout.folder, "isFolder": True, "folderLayoutNames": folders[layout.folder]}
+            rows.append(inside)
+        folders[layout.folder].append(row)
+    return {"layouts": rows}
+
+
+def layout(call: Call) -> dict[str, Any]:
+    """GET …/layouts/{layout}. Raises Refusal 105."""
+    check_names(list(call.query), ("recordId",))
+    shown = call.layout()
+    fields, portals = _describe(call, shown.table, shown.fields), {}
+    for portal in shown.portals:
+        names = [f"{portal.occurrence}::{name}" for name in portal.fields]
+        portals[portal.key] = _describe(call, shown.table, names)
+    return {"fieldMetaData": fields, "portalMetaData": portals}
+
+
+def legacy_layout(call: Call) -> dict[str, Any]:
+    """GET …/layouts/{layout}/metadata, the form of version 17. Raises Refusal 105."""
+    return {"metaData": layout(call)["fieldMetaData"]}
+
+
+def _describe(call: Call, base: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    store = call.engine.store
+    tables: dict[str, Table] = {"": store.table(call.database, base)}
+    described = []
+    for name in names:
+        occurrence, _, plain = name.rpartition("::")
+        if occurrence not in tables:
+            related = store.occurrence(call.database, base, occurrence).related_table
+            tables[occurrence] = store.table(call.database, related)
+        field = tables[occurrence].fields.get(plain)
+        if field is None:
+            raise Refusal(102)
+        described.append(_field(name, field))
+    return described
+
+
+def _field(name: str, field: Field) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": "normal",
+        "displayType": "editText",
+        "result": "timeStamp" if field.type == "timestamp" else field.type,
+        "global": False,
+        "autoEnter": field.auto_enter is not None,
+        "fourDigitYear": False,
+        "maxRepeat": field.repetitions,
+        "maxCharacters": 0,
+        "notEmpty": False,
+        "numeric": False,
+        "timeOfDay": False,
+        "repetitionStart": 1,
+        "repetitionEnd": field.repetitions,
+    }

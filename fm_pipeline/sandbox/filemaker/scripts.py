@@ -1,0 +1,66 @@
+"""Scripts: their list, running one, and running them around another request. Their ends are known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fm_pipeline.sandbox.filemaker.answers import Refusal
+from fm_pipeline.sandbox.filemaker.call import Call, check_names
+from fm_pipeline.sandbox.filemaker.schema import Script
+
+PARAMETERS = (
+    "script",
+    "script.param",
+    "script.prerequest",
+    "script.prerequest.param",
+    "script.presort",
+    "script.presort.param",
+)
+
+
+def check(call: Call, given: Mapping[str, Any]) -> dict[str, str]:
+    """The ends of the scripts that a request names, to be added to its answer. Raises Refusal 104."""
+    ends: dict[str, str] = {}
+    for suffix in (".prerequest", ".presort", ""):
+        if name := given.get(f"script{suffix}"):
+            ends |= _end(_script(call, str(name)), suffix)
+    return ends
+
+
+def run(call: Call) -> dict[str, str]:
+    """GET …/script/{name}. An error of the script is no error of the request. Raises Refusal 104, 105."""
+    check_names(list(call.query), ("script.param",))
+    call.layout()
+    return _end(_script(call, call.path["script"]), "")
+
+
+def list_all(call: Call) -> dict[str, Any]:
+    """GET …/scripts."""
+    rows: list[dict[str, Any]] = []
+    folders: dict[str, list[dict[str, Any]]] = {}
+    for script in call.engine.store.scripts(call.database):
+        row = {"name": script.name, "isFolder": False}
+        if script.folder is None:
+            rows.append(row)
+            continue
+        if script.folder not in folders:
+            folders[script.folder] = []
+            inside = {"name": script.folder, "isFolder": True, "folderScriptNames": folders[script.folder]}
+            rows.append(inside)
+        folders[script.folder].append(row)
+    return {"scripts": rows}
+
+
+def _script(call: Call, name: str) -> Script:
+    for script in call.engine.store.scripts(call.database):
+        if script.name == name:
+            return script
+    raise Refusal(104)
+
+
+def _end(script: Script, suffix: str) -> dict[str, str]:
+    end = {f"scriptError{suffix}": str(script.error)}
+    if script.result is not None:
+        end[f"scriptResult{suffix}"] = script.result
+    return end

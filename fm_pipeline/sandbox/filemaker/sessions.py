@@ -1,0 +1,132 @@
+"""Who is logged in: tokens that die 15 minutes after their last call, and the clock that they go by."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from fm_pipeline.sandbox.filemaker.answers import Refusal
+from fm_pipeline.sandbox.filemaker.faults import Faults
+from fm_pipeline.sandbox.filemaker.schema import Account
+
+# Claris FileMaker Data API Guide, "Log in to a database session".
+LIFETIME = timedelta(minutes=15)
+
+
+class Clock:
+    """The server's time, which a test may set forward or hold still. FileMaker knows no time zone; this is UTC."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+        self._held: datetime | None = None
+
+    def now(self) -> datetime:
+        """Date and time without zone."""
+        if self._held:
+            return self._held
+        return datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None) + self._ahead
+
+    def advance(self, by: timedelta) -> None:
+        """Set the clock forward."""
+        self._ahead += by
+        if self._held:
+            self._held += by
+
+    def hold(self, at: datetime) -> None:
+        """Stop the clock at a moment; `advance` still moves it."""
+        self._held = at.replace(tzinfo=None)
+
+
+@dataclass
+class Session:
+    """One token: for one file and one account."""
+
+    token: str
+    database: str
+    account: Account
+    last_call: datetime
+    calls: int = 0
+
+
+class Sessions:
+    """The open sessions of the server. They are not kept: a server that starts again knows none of them."""
+
+    def __init__(self, clock: Clock, faults: Faults) -> None:
+        self._clock = clock
+        self._faults = faults
+        self._open: dict[str, Session] = {}
+        self._wrong: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+        self.opened = 0
+        self.most = 0
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._bury()
+            return len(self._open)
+
+    def open(self, database: str, account: Account) -> Session:
+        """A new session. Raises Refusal 812 or 956 when there are too many."""
+        with self._lock:
+            self._bury()
+            limit = self._faults.session_limit
+            if limit is not None and len(self._open) >= limit:
+                raise Refusal(self._faults.session_limit_code)
+            session = Session(secrets.token_hex(26), database, account, self._clock.now())
+            self._open[session.token] = session
+            self.opened += 1
+            self.most = max(self.most, len(self._open))
+            return session
+
+    def use(self, token: str, database: str | None) -> Session:
+        """The session of a token, whose life begins anew. Raises Refusal 952."""
+        with self._lock:
+            self._bury()
+            session = self._open.get(token)
+            if session is None or (database is not None and session.database != database):
+                raise Refusal(952)
+            session.calls += 1
+            dies_after = self._faults.token_dies_after
+            if dies_after is not None and session.calls > dies_after:
+                del self._open[token]
+                raise Refusal(952)
+            session.last_call = self._clock.now()
+            return session
+
+    def close(self, token: str, database: str) -> None:
+        """End a session. Raises Refusal 952 if there is none."""
+        with self._lock:
+            self._bury()
+            session = self._open.get(token)
+            if session is None or session.database != database:
+                raise Refusal(952)
+            del self._open[token]
+
+    def end_all(self) -> None:
+        """End every session, as a restart of the engine does."""
+        with self._lock:
+            self._open.clear()
+
+    def check_lockout(self, database: str, name: str) -> None:
+        """Raises Refusal 214 once an account had too many wrong passwords."""
+        limit = self._faults.lockout_after
+        if limit is not None and self._wrong.get((database, name.casefold()), 0) >= limit:
+            raise Refusal(214)
+
+    def wrong_password(self, database: str, name: str) -> None:
+        """Count a wrong password."""
+        with self._lock:
+            key = (database, name.casefold())
+            self._wrong[key] = self._wrong.get(key, 0) + 1
+
+    def forgive(self) -> None:
+        """Forget the wrong passwords."""
+        self._wrong.clear()
+
+    def _bury(self) -> None:
+        dead = [t for t, s in self._open.items() if self._clock.now() - s.last_call >= LIFETIME]
+        for token in dead:
+            del self._open[token]
