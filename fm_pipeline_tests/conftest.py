@@ -8,13 +8,20 @@ import pytest
 
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.bench.services import LazyStack
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[DisposablePostgreSQL]:
-    """A PostgreSQL server, one per test process (pytest-xdist worker)."""
-    with temporary_stack([DisposablePostgreSQL]) as stack:
-        yield stack.service(DisposablePostgreSQL)
+def stack() -> Iterator[LazyStack]:
+    """The sandbox's servers, one set per test process (pytest-xdist worker), each started when asked for."""
+    with temporary_stack([]) as running:
+        yield LazyStack(running)
+
+
+@pytest.fixture(scope="session")
+def postgresql(stack: LazyStack) -> DisposablePostgreSQL:
+    """A PostgreSQL server."""
+    return stack.postgresql
 
 
 @pytest.fixture

@@ -16,11 +16,10 @@ _numbers = itertools.count(1)
 
 
 class DisposablePostgreSQL(PostgreSQL):
-    """The same server; its data need not survive a power cut."""
+    """The same server; its data survive a killed server, not a power cut."""
 
     options: ClassVar[dict[str, str]] = {
         "fsync": "off",
-        "synchronous_commit": "off",
         "full_page_writes": "off",
         "shared_buffers": "64MB",
         "max_connections": "60",

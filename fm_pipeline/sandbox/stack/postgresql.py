@@ -27,10 +27,12 @@ from psycopg2 import sql
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.processes import Account
 from fm_pipeline.sandbox.stack.service import Service
+from fm_pipeline.sandbox.stack.waiting import wait_until
 
 DATABASE = "nexus"
 USER = "postgres"
 SYSTEM_USER = "pgserver"
+ORPHANS_LIMIT_SECONDS = 10.0  # a session notices the death of its server at once, unless it is busy
 
 
 class PostgreSQL(Service):
@@ -63,7 +65,7 @@ class PostgreSQL(Service):
             _let_read(binaries().parent)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(account)
-        self._forget_stranger()
+        self._forget_the_dead()
 
     def command(self) -> Sequence[str]:
         options = {
@@ -145,18 +147,28 @@ class PostgreSQL(Service):
         (work / "data").rename(self.data)
         work.rmdir()
 
-    def _forget_stranger(self) -> None:
-        """Remove a `postmaster.pid` whose pid now belongs to another program.
+    def _forget_the_dead(self) -> None:
+        """Remove a `postmaster.pid` that PostgreSQL would not remove by itself.
 
-        PostgreSQL removes a stale one by itself, unless the pid is alive again under the same user.
+        It does so only when nothing has that pid. A killed server that nobody waited for (a container whose first
+        process is not an init) still has it, and so may another program by now.
         """
         pid_file = self.data / "postmaster.pid"
         try:
             process = psutil.Process(int(pid_file.read_text(encoding="ascii").split("\n", 1)[0]))
-            if str(self.data) not in process.cmdline():
-                pid_file.unlink()
+            if process.status() != psutil.STATUS_ZOMBIE and str(self.data) in process.cmdline():
+                return
         except (FileNotFoundError, ValueError, psutil.Error):
             return
+        # Its sessions end a moment after it; two servers on the same files would destroy them.
+        if wait_until(lambda: not any(map(self._works_here, psutil.process_iter())), ORPHANS_LIMIT_SECONDS):
+            pid_file.unlink(missing_ok=True)
+
+    def _works_here(self, process: psutil.Process) -> bool:
+        try:
+            return process.cwd() == str(self.data)
+        except psutil.Error:
+            return False
 
 
 def binaries() -> Path:

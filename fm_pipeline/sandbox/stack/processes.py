@@ -126,9 +126,12 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
 def _alive(pid: int) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process
-    except psutil.NoSuchProcess:
-        return None
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return process
+        process.wait(0)  # a dead child of ours keeps its pid, and looks alive to others, until it is waited for
+    except (psutil.NoSuchProcess, psutil.TimeoutExpired):
+        pass
+    return None
 
 
 def _same_command(process: psutil.Process, command: Sequence[str]) -> bool:

@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.stack.filemaker import FileMaker
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.processes import Record, find, stop
+from fm_pipeline.sandbox.stack.s3 import S3
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
+from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.state import (
     SECRETS_FILE,
     STACK_FILE,
@@ -33,7 +36,7 @@ from fm_pipeline.sandbox.stack.state import (
 )
 from fm_pipeline.sandbox.stack.waiting import wait_until
 
-SERVICES: tuple[type[Service], ...] = (PostgreSQL,)
+SERVICES: tuple[type[Service], ...] = (PostgreSQL, S3, FileMaker, Smtp)
 READY_LIMIT_SECONDS = 60.0
 LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
 S = TypeVar("S", bound=Service)
@@ -65,12 +68,16 @@ class Stack:
     Args:
         state_dir: everything lies here, mode 0700.
         services: what to start, in this order.
+        temporary: the state folder goes with the context.
     """
 
-    def __init__(self, state_dir: Path, services: Sequence[type[Service]] = SERVICES) -> None:
+    def __init__(
+        self, state_dir: Path, services: Sequence[type[Service]] = SERVICES, *, temporary: bool = False
+    ) -> None:
         self.state_dir = state_dir.expanduser().absolute()
         self.service_types = tuple(services)
         self.secrets = Secrets(self.state_dir / SECRETS_FILE)
+        self.temporary = temporary
         self._watchdog: subprocess.Popen[bytes] | None = None
 
     def up(self, ports: Mapping[str, int] | None = None) -> None:
@@ -132,8 +139,9 @@ class Stack:
 
     def __enter__(self) -> Self:
         make_private_folder(self.state_dir)
+        watchdog = [sys.executable, "-m", "fm_pipeline.sandbox.stack.watchdog", str(self.state_dir)]
         self._watchdog = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "fm_pipeline.sandbox.stack.watchdog", str(self.state_dir)],
+            [*watchdog, "--remove"] if self.temporary else watchdog,
             stdin=subprocess.PIPE,
             cwd=PACKAGE_PARENT,
             start_new_session=True,
@@ -150,6 +158,8 @@ class Stack:
         if self._watchdog is not None:
             self._watchdog.communicate()  # ends its standard input, so it finds nothing left to stop and goes
             self._watchdog = None
+        if self.temporary:
+            shutil.rmtree(self.state_dir, ignore_errors=True)
 
     def _ensure(self, kind: type[Service], wanted: int | None) -> bool:
         """Have one service running and ready; True if this call started it."""
@@ -238,15 +248,9 @@ class Stack:
             os.close(handle)
 
 
-@contextmanager
-def temporary_stack(services: Sequence[type[Service]] = SERVICES) -> Iterator[Stack]:
-    """A stack in a folder of its own that goes with it. For tests."""
-    folder = Path(tempfile.mkdtemp(prefix="fm-pipeline-stack-"))
-    try:
-        with Stack(folder, services) as stack:
-            yield stack
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def temporary_stack(services: Sequence[type[Service]] = SERVICES) -> Stack:
+    """A stack in a new folder of its own, to be used as a context manager. For tests."""
+    return Stack(Path(tempfile.mkdtemp(prefix="fm-pipeline-stack-")), services, temporary=True)
 
 
 def _lock(handle: int) -> bool:
