@@ -1,0 +1,171 @@
+"""What really is: the patients, appointments, notes and files of the clinic, before anybody wrote them down.
+
+Both sides are written from these objects: FileMaker's raw texts (`filemaker_side`), and Nexus' columns
+(`nexus_values`). Nothing is ever read back from a raw text. `spelled` holds what FileMaker's users typed where it
+is not the plain value; `nexus_id` is the row that Nexus has of it, None when the reimport has to make one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import uuid
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+SYDNEY = ZoneInfo("Australia/Sydney")
+TODAY = dt.date(2025, 11, 14)
+# When the rows that Nexus has were written; every run of the pipeline is later.
+EARLIER_IMPORT = dt.datetime(2025, 11, 3, 20, 15, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A clinic, clinician, appointment type or funding source of Nexus."""
+
+    id: uuid.UUID
+    name: str
+    spellings: tuple[str, ...]  # as FileMaker's users typed it; the look-up must find it by each of them
+
+
+@dataclass(slots=True)
+class Patient:
+    """A patient. Times are the clinic's; `key` is the FileMaker id in lower case."""
+
+    key: str
+    filemaker_id: str
+    title: str | None
+    first_name: str
+    middle_names: str | None
+    last_name: str
+    dob: dt.date | None
+    sex: str | None
+    health_number: str | None
+    clinic: Named
+    clinic_name: str  # FileMaker's spelling, without the blanks around it
+    funding: Named | None
+    coordinator_name: str | None
+    coordinator_date: dt.date | None
+    plan_start_date: dt.date | None
+    plan_end_date: dt.date | None
+    xero_contact_id: str | None
+    created_at: dt.datetime
+    spelled: dict[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    nexus_id: uuid.UUID | None = None
+
+
+@dataclass(slots=True)
+class ContactDetail:
+    """A way to reach a patient. `label` is the one that Nexus must show, unique among the patient's of its kind."""
+
+    filemaker_id: str
+    patient: Patient
+    patient_ref: str  # the patient's id as this record spells it
+    kind: str  # phone, mobile, email or address
+    label: str
+    is_default: bool
+    value: str = ""
+    address: dict[str, str] = field(default_factory=dict)
+    spelled: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Appointment:
+    """An appointment; start and end on the clinic's clock."""
+
+    key: str
+    filemaker_id: str
+    patient: Patient
+    patient_ref: str
+    clinic: Named
+    clinician: Named
+    appointment_type: Named
+    start: dt.datetime
+    end: dt.datetime | None
+    status: str
+    notes: str | None
+    created_at: dt.datetime
+    spelled: dict[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    nexus_id: uuid.UUID | None = None
+
+
+@dataclass(slots=True)
+class Note:
+    """A note about a patient; `content` with LF between lines."""
+
+    key: str
+    filemaker_id: str
+    patient: Patient
+    patient_ref: str
+    note_type: str
+    content: str
+    created_by: str | None
+    created_at: dt.datetime
+    spelled: dict[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    nexus_id: uuid.UUID | None = None
+
+
+@dataclass(slots=True)
+class Message:
+    """A text message to a patient."""
+
+    key: str
+    filemaker_id: str
+    patient: Patient
+    patient_ref: str
+    phone_number: str
+    message: str
+    status: str
+    sent_at: dt.datetime | None
+    created_at: dt.datetime
+    spelled: dict[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    nexus_id: uuid.UUID | None = None
+
+
+@dataclass(slots=True)
+class FileRecord:
+    """FileMaker's record of a document or image. `in_nexus`: Nexus has the file."""
+
+    key: str
+    filemaker_id: str
+    patient: Patient
+    patient_ref: str
+    category: str
+    date: dt.date
+    number: int  # recid
+    exported: bool
+    in_nexus: bool
+
+
+def stream(seed: int, name: str) -> random.Random:
+    """Random numbers of one part of the clinic; the same in every process, whatever the other parts draw."""
+    return random.Random(f"{seed}:{name}")  # noqa: S311  # synthetic data, no secrets
+
+
+def new_uuid(rng: random.Random) -> uuid.UUID:
+    """A random uuid that depends on the seed alone."""
+    return uuid.UUID(int=rng.getrandbits(128), version=4)
+
+
+def spell_id(rng: random.Random, key: str) -> str:
+    """An id as FileMaker or an earlier import spells it: mostly upper case, at times lower case, rarely mixed."""
+    draw = rng.random()
+    if draw < 0.7:
+        return key.upper()
+    return key if draw < 0.97 else key[:18].upper() + key[18:]
+
+
+def refer(rng: random.Random, key: str) -> str:
+    """A reference to a record, typed or pasted: its id in any case, at times with a blank behind it."""
+    return spell_id(rng, key) + (" " if rng.random() < 0.02 else "")
+
+
+def sydney(day: dt.date, hour: int, minute: int = 0, second: int = 0) -> dt.datetime:
+    """A time on the clinic's clock. Not between 2 and 3: twice a year that hour is missing or comes twice."""
+    if hour == 2:
+        raise ValueError("02:00 to 03:00 is not a safe hour in Sydney; choose another.")
+    return dt.datetime.combine(day, dt.time(hour, minute, second), SYDNEY)

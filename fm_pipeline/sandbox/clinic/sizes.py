@@ -1,0 +1,76 @@
+"""How many of everything: the sizes of the clinic that the pipeline was built for, times a scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of records. FileMaker's first, then those that only Nexus has."""
+
+    patients: int
+    contact_details: int
+    appointments: int
+    notes: int
+    messages: int
+    document_records: int
+    image_records: int
+    documents: int
+    batches: int
+    batch_patients: int
+    images: int
+    orphaned_documents: int
+    orphaned_batches: int
+    vanished_patients: int  # in Nexus, gone from FileMaker
+    vanished_appointments: int
+    vanished_notes: int
+    vanished_messages: int
+    letters: int
+    reminders: int
+    invoices: int
+    bookmarks: int
+    audit_entries: int
+
+
+def sizes_at(scale: float) -> Sizes:
+    """The sizes at a scale; 1 is the real clinic's. Every kind keeps a few records, however small the scale.
+
+    Raises:
+        ValueError: the scale is not positive.
+    """
+    if scale <= 0:
+        raise ValueError(f"The scale must be positive, not {scale}.")
+
+    def of(count: int, least: int = 5) -> int:
+        return max(round(count * scale), least)
+
+    patients = of(2_842, 60)
+    documents = of(10_190, 40)
+    batch_patients = min(of(1_303, 12), patients // 2)
+    batches = of(1_661, batch_patients)
+    images = of(6_574, batches)
+    return Sizes(
+        patients=patients,
+        contact_details=of(10_688, 120),
+        appointments=of(9_830, 60),
+        notes=of(11_210, 60),
+        messages=of(5_352, 40),
+        document_records=documents + of(11_274 - 10_190),
+        image_records=images + of(6_664 - 6_574),
+        documents=documents,
+        batches=batches,
+        batch_patients=batch_patients,
+        images=images,
+        orphaned_documents=of(412, 8),
+        orphaned_batches=of(268, 4),
+        vanished_patients=of(12, 3),
+        vanished_appointments=of(140),
+        vanished_notes=of(160),
+        vanished_messages=of(75),
+        letters=of(310),
+        reminders=of(190),
+        invoices=of(1_200, 12),
+        bookmarks=of(60),
+        audit_entries=of(400),
+    )
