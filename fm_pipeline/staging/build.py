@@ -1,0 +1,269 @@
+"""Builds one staged entity, in one transaction: every source record gets its end, every ready one its row.
+
+What a rule with the action `stop` notices does not end the build: all of it is written down, so that the administrator
+sees the whole list at once, and `fm_pipeline.staging.check.check_staging` refuses to go on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import StagingStop
+from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES, Row, StagedEntity
+from fm_pipeline.staging.lookups import maximum_lengths, read_context
+from fm_pipeline.staging.origin import Extraction, built_from, read_extractions, stale_builds
+from fm_pipeline.staging.record import Record
+from fm_pipeline.staging.rules import Rules
+from fm_pipeline.staging.source import notice_patient, read_patients, read_records
+from fm_pipeline.staging.summary import EntitySummary, summaries
+from fm_pipeline.staging.transform_contacts import addresses, contact_json, transform_contact
+from fm_pipeline.staging.writer import StagingWriter
+
+OnProgress = Callable[[int, int], None]
+_ROWS_A_REPORT = 1000
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did: how the source rows ended (patients: those of the contact details too)."""
+
+    entity: str
+    fed_columns: list[str]
+    summaries: list[EntitySummary]
+
+
+def build(
+    connection: Connection,
+    entity: str,
+    *,
+    rules: Rules,
+    run_id: str | None,
+    now: datetime,
+    time_zone: str,
+    nexus_schema: str = "public",
+    on_progress: OnProgress | None = None,
+) -> BuildResult:
+    """Replace an entity's staged rows, outcomes and findings, and commit.
+
+    Args:
+        connection: to the Nexus database, not in autocommit mode.
+        entity: a key of `ENTITIES`; `patient` takes the contact details along and comes before all others.
+        now: the time of the run, with a zone.
+        time_zone: the clinic's, an IANA name.
+        on_progress: called with the number of records read and the number that there are.
+
+    Raises:
+        StagingStop: the entity was not extracted, the patients are not staged from what was extracted, or the
+            extraction was replaced meanwhile. Nothing was changed.
+        CatalogueStop: Nexus lacks a table that is looked up.
+        SettingsError: no such time zone.
+    """
+    try:
+        result = _build(
+            connection, ENTITIES[entity], rules, run_id, now, time_zone, nexus_schema, on_progress or _ignore
+        )
+        connection.commit()
+    except BaseException:
+        if not connection.closed:
+            connection.rollback()
+        raise
+    return result
+
+
+def _build(
+    connection: Connection,
+    entity: StagedEntity,
+    rules: Rules,
+    run_id: str | None,
+    now: datetime,
+    time_zone: str,
+    nexus_schema: str,
+    on_progress: OnProgress,
+) -> BuildResult:
+    with connection.cursor() as cursor:
+        # Builds depend on each other (patients first), so they follow each other.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.staging'))")
+        extractions = read_extractions(cursor)
+        _refuse_missing_sources(cursor, entity, extractions)
+        sources = [entity.name]
+        fed = extractions[entity.name].fed_fields
+        if entity.name == "patient" and CONTACT_DETAIL in extractions:
+            sources.append(CONTACT_DETAIL)
+            fed |= {CONTACT_DETAIL}
+        catalogue = read_catalogue(cursor, nexus_schema)
+        context = read_context(cursor, catalogue, fed=fed, now=now, time_zone=time_zone)
+        writer = StagingWriter(cursor, entity, rules, maximum_lengths(catalogue, entity.nexus_table))
+        writer.clear(sources)
+        progress = _Progress(on_progress, sum(extractions[name].row_count for name in sources))
+        if entity.name == "patient":
+            for patient, contacts in read_patients(connection, context):
+                _end_patient(writer, entity, patient, contacts)
+                progress.add(len(contacts) + (patient is not None))
+        else:
+            for record in read_records(connection, entity, context, catalogue):
+                _end_record(writer, entity, record)
+                progress.add(1)
+        writer.flush()
+        progress.end()
+        if {name: read_extractions(cursor).get(name) for name in extractions} != extractions:
+            raise StagingStop(
+                "FileMaker's records were extracted again while they were being staged.",
+                meaning="The staged rows of before are unchanged.",
+                remedy="Run the staging again when the extraction has ended.",
+            )
+        fed_columns = entity.fed_columns(fed)
+        for name in sources:
+            _stop_above_limits(cursor, name, rules)
+            origin = built_from(name, extractions)
+            _record_build(cursor, name, origin, run_id, now, fed_columns if name == entity.name else [])
+            _refuse_lost_rows(cursor, name, extractions[name])
+        cursor.execute(f"ANALYZE fm_pipeline.{entity.staged_table}")
+        return BuildResult(entity.name, fed_columns, summaries(cursor, sources))
+
+
+def _refuse_missing_sources(cursor: Cursor, entity: StagedEntity, extractions: dict[str, Extraction]) -> None:
+    if entity.name not in extractions:
+        raise StagingStop(
+            f"There is no extraction of {entity.name}.",
+            meaning="There is nothing to stage; what was staged before is unchanged.",
+            remedy=f"Extract {entity.name} from FileMaker first.",
+        )
+    if entity.has_patient and (faults := stale_builds(cursor, ["patient"], extractions)):
+        raise StagingStop(
+            f"{entity.name} cannot be staged: {'; '.join(faults)}.",
+            meaning="Its records would be held against other patients than FileMaker has. Nothing was changed.",
+            remedy="Stage the patients first.",
+        )
+
+
+def _end_record(writer: StagingWriter, entity: StagedEntity, record: Record) -> None:
+    row = entity.transform(record)
+    writer.notice_lengths(record, row)
+    if writer.end(entity.name, record):
+        writer.stage(_with_ids(entity, record, row))
+
+
+def _end_patient(writer: StagingWriter, entity: StagedEntity, patient: Record | None, contacts: list[Record]) -> None:
+    row, is_loaded = {}, False
+    if patient:
+        row = entity.transform(patient)
+        writer.notice_lengths(patient, row)
+        is_loaded = writer.end(entity.name, patient)
+    details = []
+    for contact in contacts:
+        notice_patient(contact, is_known=patient is not None, is_loaded=is_loaded)
+        detail = transform_contact(contact)
+        if writer.end(CONTACT_DETAIL, contact) and detail:
+            details.append(detail)
+    if patient and is_loaded:
+        own, others = addresses(details)
+        metadata = row["filemaker_metadata"]
+        if others and isinstance(metadata, dict):
+            metadata["other_addresses"] = others
+        row |= {
+            "filemaker_metadata": _json(metadata),
+            "contact_json": _json(contact_json(details)),
+            "address_json": _json(own) if own else None,
+        }
+        writer.stage(_with_ids(entity, patient, row))
+
+
+def _with_ids(entity: StagedEntity, record: Record, row: Row) -> Row:
+    row["record_id"] = record.record_id
+    if entity.files:
+        row["entity"] = entity.name
+    else:
+        row |= {"nexus_id": record.nexus_id, "filemaker_key": record.key}
+    return row
+
+
+def _stop_above_limits(cursor: Cursor, entity: str, rules: Rules) -> None:
+    """Turn a rule that more rows break than single records explain into a stop."""
+    cursor.execute("SELECT count(*) FROM fm_pipeline.staged_outcomes WHERE entity = %s", (entity,))
+    total = (cursor.fetchone() or (0,))[0]
+    cursor.execute(
+        "SELECT rule, count(DISTINCT record_id) FROM fm_pipeline.staged_findings WHERE entity = %(entity)s"
+        " GROUP BY rule UNION ALL"
+        " SELECT rule, count(*) FROM fm_pipeline.staged_outcomes WHERE entity = %(entity)s"
+        " AND outcome = 'skipped' GROUP BY rule",
+        {"entity": entity},
+    )
+    for rule, rows in cursor.fetchall():
+        if not rules[rule].is_exceeded(rows, total):
+            continue
+        if rules[rule].action == "skip":
+            cursor.execute(
+                "INSERT INTO fm_pipeline.staged_findings (entity, record_id, filemaker_id, rule, action)"
+                " SELECT entity, record_id, filemaker_id, rule, 'stop' FROM fm_pipeline.staged_outcomes"
+                " WHERE entity = %s AND rule = %s",
+                (entity, rule),
+            )
+        else:
+            cursor.execute(
+                "UPDATE fm_pipeline.staged_findings SET action = 'stop' WHERE entity = %s AND rule = %s",
+                (entity, rule),
+            )
+
+
+def _record_build(
+    cursor: Cursor, entity: str, origin: list[str], run_id: str | None, now: datetime, fed_columns: list[str]
+) -> None:
+    cursor.execute(
+        """
+        INSERT INTO fm_pipeline.staged_builds
+               (entity, built_from, built_at, run_id, source_rows, ready, quarantined, skipped, fed_columns)
+        SELECT %(entity)s, %(origin)s::uuid[], %(now)s, %(run_id)s,
+               (SELECT count(*) FROM fm_pipeline.source_records WHERE entity = %(entity)s),
+               count(*) FILTER (WHERE outcome = 'ready'), count(*) FILTER (WHERE outcome = 'quarantined'),
+               count(*) FILTER (WHERE outcome = 'skipped'), %(fed_columns)s
+        FROM fm_pipeline.staged_outcomes WHERE entity = %(entity)s
+        """,
+        {"entity": entity, "origin": origin, "now": now, "run_id": run_id, "fed_columns": fed_columns},
+    )
+
+
+def _refuse_lost_rows(cursor: Cursor, entity: str, extraction: Extraction) -> None:
+    """Every source row has exactly one end, and the source rows are those that the extraction counted."""
+    cursor.execute(
+        "SELECT source_rows, ready + quarantined + skipped FROM fm_pipeline.staged_builds WHERE entity = %s",
+        (entity,),
+    )
+    source_rows, ended = cursor.fetchone() or (0, 0)
+    if not source_rows == ended == extraction.row_count:
+        raise StagingStop(
+            f"Of {entity}, {extraction.row_count} records were extracted, {source_rows} are held and {ended} were"
+            " brought to an end; these numbers must be equal.",
+            meaning="Records would be lost. Nothing was changed.",
+            remedy=f"Extract {entity} again.",
+        )
+
+
+class _Progress:
+    """Counts records and reports now and then."""
+
+    def __init__(self, report: OnProgress, total: int) -> None:
+        self._report, self._total, self._done, self._reported = report, total, 0, 0
+
+    def add(self, records: int) -> None:
+        self._done += records
+        if self._done - self._reported >= _ROWS_A_REPORT:
+            self.end()
+
+    def end(self) -> None:
+        self._reported = self._done
+        self._report(self._done, self._total)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """No one wants to know."""

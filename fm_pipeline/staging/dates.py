@@ -1,0 +1,120 @@
+"""Dates, times and timestamps of FileMaker, and the clinic's time as UTC.
+
+Source: docs/mapping.md, "Dates and times". Month first or ISO, never day first, nothing is guessed. The functions take
+trimmed text and return the value and the ids of the rules that noticed something; none of them raises.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from fm_pipeline.errors import SettingsError
+
+UNREADABLE = "date_unreadable"
+
+_DAY = timedelta(days=1)
+_DATE = r"(?:(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})|(?P<iy>\d{4})-(?P<im>\d{2})-(?P<id>\d{2}))"
+_TIME = r"(?:(?P<next>1 day), *)?(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:\.(?P<f>\d+))?)? *(?P<half>[AP]M)?"
+_FLAGS = re.ASCII | re.IGNORECASE
+_TIME_ALONE = re.compile(_TIME, _FLAGS)
+_DATE_AND_TIME = re.compile(rf"{_DATE}(?:(?: +|T){_TIME})?", _FLAGS)
+
+
+class Moment(NamedTuple):
+    """A date and a time as FileMaker has them; `time` counts from the date's midnight and may exceed a day."""
+
+    date: date | None
+    time: timedelta | None
+
+
+NOTHING = Moment(None, None)
+
+
+def read_zone(name: str) -> ZoneInfo:
+    """The time zone of that IANA name.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # an unknown name, the name of a folder, a path
+        raise SettingsError(
+            "CLINIC_TIME_ZONE is not the name of a time zone.",
+            meaning="The times of FileMaker cannot be read without it.",
+            remedy="Write it as Australia/Sydney or another name of the IANA time zone database.",
+        ) from None
+
+
+def read_moment(text: str) -> tuple[Moment, list[str]]:
+    """A date with or without a time behind it. Empty text is no date and no time."""
+    if not text:
+        return NOTHING, []
+    found = _DATE_AND_TIME.fullmatch(text)
+    if found is None:
+        return NOTHING, [UNREADABLE]
+    try:
+        day = date(int(found["y"] or found["iy"]), int(found["m"] or found["im"]), int(found["d"] or found["id"]))
+    except ValueError:
+        return NOTHING, [UNREADABLE]
+    if found["H"] is None:
+        return Moment(day, None), []
+    time = _time_of(found)
+    return (Moment(day, time), []) if time is not None else (NOTHING, [UNREADABLE])
+
+
+def read_date(text: str) -> tuple[date | None, list[str]]:
+    """A date; a time behind it is dropped."""
+    moment, rules = read_moment(text)
+    return moment.date, rules
+
+
+def read_time(text: str) -> tuple[timedelta | None, list[str]]:
+    """A time of the day, counted from midnight: `24:00:00` is a whole day, `1 day, 09:30:00` is 33.5 hours."""
+    if not text:
+        return None, []
+    found = _TIME_ALONE.fullmatch(text)
+    time = _time_of(found) if found else None
+    return time, [] if time is not None else [UNREADABLE]
+
+
+def to_utc(day: date, time: timedelta, zone: ZoneInfo) -> tuple[datetime | None, list[str]]:
+    """The moment that a clinic's clock showed, in UTC.
+
+    An hour that the clocks skip is moved forward by the gap; of an hour that they show twice it is the first.
+    """
+    try:
+        local = datetime(day.year, day.month, day.day, tzinfo=zone) + time
+        first, second = local.utcoffset(), local.replace(fold=1).utcoffset()
+        moment = local.astimezone(UTC)
+    except OverflowError:  # the first and the last day that Python knows
+        return None, [UNREADABLE]
+    # PEP 495: in a gap fold=0 has the offset before it, the smaller one; in an overlap the larger one.
+    if first is None or second is None or first == second:
+        return moment, []
+    return moment, ["time_in_dst_gap" if first < second else "time_in_dst_overlap"]
+
+
+@lru_cache(maxsize=4096)
+def _whole(hours: int, minutes: int, seconds: int) -> timedelta:
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _time_of(found: re.Match[str]) -> timedelta | None:
+    hours, minutes, seconds = int(found["H"]), int(found["M"]), int(found["S"] or 0)
+    if minutes > 59 or seconds > 59:
+        return None
+    if found["half"]:
+        if not 1 <= hours <= 12:
+            return None
+        hours = hours % 12 + (12 if found["half"].upper() == "PM" else 0)
+    time = _whole(hours, minutes, seconds)
+    if found["f"]:
+        time += timedelta(microseconds=int(found["f"][:6].ljust(6, "0")))
+    if time > _DAY or (found["next"] and time == _DAY):
+        return None
+    return time + _DAY if found["next"] else time

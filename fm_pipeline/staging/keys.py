@@ -1,0 +1,32 @@
+"""Keys: how ids are compared, which of them are uuids, and the Nexus id that a new FileMaker record gets."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from functools import cache
+
+from fm_pipeline.staging.text import one_line
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def as_key(value: object) -> str:
+    """A FileMaker id as it is compared: trimmed and in lower case; `''` when it is empty."""
+    text, _ = one_line(value)
+    return text.lower()
+
+
+def is_uuid(key: str) -> bool:
+    """Whether a key is a uuid in its usual spelling, 8-4-4-4-12."""
+    return _UUID.fullmatch(key) is not None
+
+
+def new_nexus_id(entity: str, key: str) -> str:
+    """The id of a record that Nexus does not have yet: the same in every run (docs/mapping.md, "Columns")."""
+    return str(uuid.uuid5(_namespace(entity), key))
+
+
+@cache
+def _namespace(entity: str) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"https://fm-pipeline.example/{entity}")

@@ -1,0 +1,72 @@
+"""What a build reads from Nexus before it starts: names, FileMaker ids of clinics, lengths of columns."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue import Catalogue
+from fm_pipeline.staging.dates import read_zone
+from fm_pipeline.staging.keys import as_key
+from fm_pipeline.staging.names import NameIndex
+from fm_pipeline.staging.record import Context
+
+# Canonical field -> Nexus table and column of the names.
+_NAMES = {
+    "clinic": ("clinics", "name"),
+    "clinician": ("clinicians", "full_name"),
+    "appointment_type": ("appointment_types", "name"),
+    "funding": ("funding_sources", "name"),
+}
+_VARCHAR = re.compile(r"character(?: varying)?\((\d+)\)")
+
+
+def read_context(
+    cursor: Cursor, catalogue: Catalogue, *, fed: frozenset[str], now: datetime, time_zone: str
+) -> Context:
+    """Everything that the transformations look up.
+
+    Raises:
+        CatalogueStop: Nexus lacks one of the tables.
+        SettingsError: no such time zone.
+    """
+    zone = read_zone(time_zone)
+    names = {}
+    for canonical, (table, column) in _NAMES.items():
+        cursor.execute(
+            sql.SQL("SELECT id::text, {} FROM {}").format(sql.Identifier(column), table_identifier(catalogue, table))
+        )
+        names[canonical] = NameIndex(cursor)
+    cursor.execute(
+        sql.SQL("SELECT filemaker_id::text, id::text FROM {} WHERE filemaker_id IS NOT NULL").format(
+            table_identifier(catalogue, "clinics")
+        )
+    )
+    clinics = {as_key(key): nexus_id for key, nexus_id in cursor}
+    return Context(zone, now.astimezone(zone).date(), fed, names, clinics)
+
+
+def table_identifier(catalogue: Catalogue, name: str) -> sql.Identifier:
+    """A Nexus table for a statement.
+
+    Raises:
+        CatalogueStop: there is no such table.
+    """
+    if not catalogue.has(name):
+        raise CatalogueStop(
+            f"The schema {catalogue.schema} has no table {name}.",
+            meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
+            remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
+        )
+    return catalogue.table(name).identifier
+
+
+def maximum_lengths(catalogue: Catalogue, table: str) -> dict[str, int]:
+    """How many characters the columns of a table take, for those that have a limit."""
+    columns = catalogue.columns.get(catalogue.table(table), {})
+    found = {name: _VARCHAR.fullmatch(column.type) for name, column in columns.items()}
+    return {name: int(match[1]) for name, match in found.items() if match}

@@ -1,0 +1,135 @@
+"""One raw record while it is transformed: it reads fields by their kind and remembers what the rules noticed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from fm_pipeline.staging.dates import Moment, read_date, read_moment, read_time, to_utc
+from fm_pipeline.staging.names import NameIndex
+from fm_pipeline.staging.text import NO_ACCESS, one_line, several_lines
+
+MIDNIGHT = dt.timedelta(0)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a transformation knows besides the record.
+
+    Attributes:
+        zone: the clinic's time zone.
+        today: the clinic's date.
+        fed: the canonical fields that the extraction has.
+        names: the Nexus rows that are looked up by name: clinic, clinician, appointment_type, funding.
+        clinics_by_filemaker_id: clinic ids by the key of their FileMaker id.
+    """
+
+    zone: ZoneInfo
+    today: dt.date
+    fed: frozenset[str]
+    names: Mapping[str, NameIndex]
+    clinics_by_filemaker_id: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Record:
+    """A source record.
+
+    Attributes:
+        key: the FileMaker id as it is compared.
+        patient_key: the same of the patient it belongs to; `''` without one.
+        nexus_id: the id that its row has, or will have, in Nexus.
+        patient_id: the Nexus id of its patient, if that one is loaded.
+        noticed: pairs of rule id and field.
+    """
+
+    record_id: int
+    key: str
+    patient_key: str
+    fields: Mapping[str, object]
+    context: Context
+    nexus_id: str | None = None
+    patient_id: str | None = None
+    noticed: dict[tuple[str, str], None] = field(default_factory=dict)  # a set that keeps its order
+
+    def notice(self, rule: str, name: str = "") -> None:
+        """Remember that a rule noticed something, in a field or in the whole record."""
+        self.noticed[rule, name] = None
+
+    def line(self, name: str) -> str:
+        """A field as one-line text."""
+        return self._text(name, one_line)
+
+    def lines(self, name: str) -> str:
+        """A field as text of several lines."""
+        return self._text(name, several_lines)
+
+    def _text(self, name: str, clean: Callable[[object], tuple[str, list[str]]]) -> str:
+        value = self.fields.get(name)
+        if value is None or value == "":
+            return ""
+        text, rules = clean(value)
+        for rule in rules:
+            self.notice(rule, name)
+        if NO_ACCESS in text and text.strip() == NO_ACCESS:
+            self.notice("field_not_readable", name)
+            return ""
+        return text
+
+    def choice(self, name: str, read: Callable[[str], tuple[T, list[str]]]) -> T:
+        """A field read by a function that takes one-line text."""
+        value, rules = read(self.line(name))
+        for rule in rules:
+            self.notice(rule, name)
+        return value
+
+    def date(self, name: str) -> dt.date | None:
+        """A field as a date."""
+        return self.choice(name, read_date)
+
+    def time(self, name: str) -> dt.timedelta | None:
+        """A field as a time of the day."""
+        return self.choice(name, read_time)
+
+    def moment(self, name: str) -> Moment:
+        """A field as a date with or without a time."""
+        return self.choice(name, read_moment)
+
+    def timestamp(self, name: str) -> dt.datetime | None:
+        """A field as a moment in UTC; a date alone is its midnight."""
+        moment = self.moment(name)
+        return self.utc(moment.date, moment.time or MIDNIGHT, name) if moment.date else None
+
+    def utc(self, day: dt.date, time: dt.timedelta, name: str) -> dt.datetime | None:
+        """The clinic's time as UTC."""
+        value, rules = to_utc(day, time, self.context.zone)
+        for rule in rules:
+            self.notice(rule, name)
+        return value
+
+    def look_up(self, name: str, *, empty: str) -> str | None:
+        """The Nexus id of what a field names.
+
+        Args:
+            name: the field, which is also the beginning of the rules `_unknown` and `_ambiguous`.
+            empty: the rule for an empty field.
+        """
+        text = self.line(name)
+        if name == "clinic":
+            key = self.line("clinic_filemaker_id").lower()
+            if found_by_id := self.context.clinics_by_filemaker_id.get(key):
+                return found_by_id
+            if key and not text:
+                self.notice("clinic_unknown", "clinic_filemaker_id")
+                return None
+        if not text:
+            self.notice(empty, name)
+            return None
+        found = self.context.names[name].find(text)
+        if found.fault:
+            self.notice(f"{name}_{found.fault}", name)
+        return found.id

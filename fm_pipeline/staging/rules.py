@@ -1,0 +1,120 @@
+"""The rules of docs/mapping.md as data: what each means, what it does, and what a clinic may change about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from fm_pipeline.errors import SettingsError
+
+Action = Literal["stop", "quarantine", "skip", "flag"]
+
+# Below so many rows a share says nothing: one odd record in a table of ten is ten per cent.
+FEWEST_ROWS_FOR_A_SHARE = 20
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule; the attributes are described at the top of rules.yaml."""
+
+    id: str
+    means: str
+    remedy: str
+    action: Action
+    allowed: tuple[Action, ...]
+    stop_above: float | None = None
+
+    def is_exceeded(self, rows: int, of: int) -> bool:
+        """Whether so many of the entity's rows broke the rule that it becomes a stop."""
+        return self.stop_above is not None and rows >= FEWEST_ROWS_FOR_A_SHARE and rows > self.stop_above * of
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All rules by id, in the order in which they decide."""
+
+    by_id: Mapping[str, Rule]
+
+    def __getitem__(self, rule_id: str) -> Rule:
+        return self.by_id[rule_id]
+
+    @cached_property
+    def _deciding(self) -> dict[str, int]:
+        """Position of the rules that keep a row out."""
+        return {rule.id: n for n, rule in enumerate(self.by_id.values()) if rule.action != "flag"}
+
+    def outcome(self, noticed: set[str]) -> str | None:
+        """The rule that keeps a row out: the first in the order of rules.yaml. None when the row is ready."""
+        deciding = [rule for rule in noticed if rule in self._deciding]
+        return min(deciding, key=self._deciding.__getitem__) if deciding else None
+
+
+def load_rules(path: Path | None = None) -> Rules:
+    """The rules, with what a clinic's own file changes.
+
+    Args:
+        path: a YAML file that gives rules another action (`title_unknown: quarantine`) or another limit
+            (`date_unreadable: {stop_above: 0.1}`), or both. None for the defaults.
+
+    Raises:
+        SettingsError: names every line of the file that is wrong.
+    """
+    shipped = yaml.safe_load(files("fm_pipeline.staging").joinpath("rules.yaml").read_text("utf-8"))
+    rules = {name: Rule(name, **fields | {"allowed": tuple(fields["allowed"])}) for name, fields in shipped.items()}
+    if path is not None:
+        faults: list[str] = []
+        for name, wanted in _read_changes(path).items():
+            rules_or_fault = _changed(rules.get(str(name)), name, wanted)
+            if isinstance(rules_or_fault, Rule):
+                rules[rules_or_fault.id] = rules_or_fault
+            else:
+                faults.append(rules_or_fault)
+        if faults:
+            raise SettingsError(
+                f"The rules file {path} is wrong: {'; '.join(faults)}.",
+                meaning="No rule was changed.",
+                remedy="docs/mapping.md describes the rules; fm_pipeline/staging/rules.yaml lists what each allows.",
+            )
+    return Rules(rules)
+
+
+def _read_changes(path: Path) -> dict[object, Any]:
+    try:
+        changes = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(
+            f"The rules file {path} cannot be read ({type(error).__name__}{where}).",
+            remedy="Check RULES_FILE and the file, which must be YAML in UTF-8.",
+        ) from None
+    if changes is None:
+        return {}
+    if not isinstance(changes, dict):
+        raise SettingsError(
+            f"The rules file {path} is not a list of rules.",
+            remedy="Write one rule a line, for example `title_unknown: quarantine`.",
+        )
+    return changes
+
+
+def _changed(rule: Rule | None, name: object, wanted: object) -> Rule | str:
+    """The rule with what is wanted of it, or what is wrong with that."""
+    if rule is None:
+        return f"there is no rule {name}"
+    changes = wanted if isinstance(wanted, dict) else {"action": wanted}
+    if unknown := sorted(str(key) for key in changes if key not in ("action", "stop_above")):
+        return f"{name} can have action and stop_above, not {', '.join(unknown)}"
+    action = changes.get("action", rule.action)
+    if action not in get_args(Action) or action not in rule.allowed:
+        return f"the action of {name} may be {' or '.join(rule.allowed)}"
+    limit = changes.get("stop_above", rule.stop_above)
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1):
+        return f"stop_above of {name} must be a share from 0 to 1"
+    return replace(rule, action=action, stop_above=limit)

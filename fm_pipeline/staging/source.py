@@ -1,0 +1,129 @@
+"""Raw records as a stream: read with server-side cursors, so that memory stays flat, each with what it is held against.
+
+The extraction put them into `fm_pipeline.source_records`. Keys there are trimmed and in lower case already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.nexus.catalogue import Catalogue
+from fm_pipeline.staging.entities import CONTACT_DETAIL, StagedEntity
+from fm_pipeline.staging.keys import is_uuid, new_nexus_id
+from fm_pipeline.staging.lookups import table_identifier
+from fm_pipeline.staging.record import Context, Record
+
+_ROWS_A_FETCH = 2000
+
+# What every record is held against: the crosswalk, and the other records of its entity.
+_COLUMNS = """
+s.record_id, coalesce(s.filemaker_key, ''), coalesce(s.patient_key, ''), s.fields, c.nexus_id::text,
+EXISTS (SELECT 1 FROM fm_pipeline.source_records o WHERE o.entity = s.entity
+        AND o.filemaker_key = s.filemaker_key AND o.record_id <> s.record_id)
+"""
+_FROM = """
+FROM fm_pipeline.source_records s
+     LEFT JOIN fm_pipeline.crosswalk c ON c.entity = s.entity AND c.filemaker_key = s.filemaker_key
+"""
+_PATIENT_COLUMNS = """,
+p.nexus_id::text, EXISTS (SELECT 1 FROM fm_pipeline.source_records o WHERE o.entity = 'patient'
+                          AND o.filemaker_key = s.patient_key)
+"""
+_PATIENT_JOIN = " LEFT JOIN fm_pipeline.staged_patients p ON p.filemaker_key = s.patient_key "
+
+
+def read_records(
+    connection: Connection, entity: StagedEntity, context: Context, catalogue: Catalogue
+) -> Iterator[Record]:
+    """Records of an entity that belongs to patients, by record id; the patients must be staged."""
+    known: sql.Composable = sql.SQL(", true")
+    join: sql.Composable = sql.SQL("")
+    if entity.files:
+        known = sql.SQL(", f.filemaker_id IS NOT NULL")
+        join = sql.SQL("LEFT JOIN {} f ON f.filemaker_id::text = s.filemaker_key").format(
+            table_identifier(catalogue, entity.files)
+        )
+    query = (
+        sql.SQL("SELECT" + _COLUMNS + _PATIENT_COLUMNS)
+        + known
+        + sql.SQL(_FROM + _PATIENT_JOIN)
+        + join
+        + sql.SQL(" WHERE s.entity = %s ORDER BY s.record_id")
+    )
+    for row in _stream(connection, query, entity.name):
+        record = _record(entity.name, context, row, needs_uuid=entity.needs_uuid)
+        patient_id, patient_is_known, file_is_known = row[6:]
+        record.patient_id = patient_id
+        notice_patient(record, is_known=patient_is_known, is_loaded=patient_id is not None)
+        if not file_is_known:
+            record.notice("file_not_in_nexus")
+        yield record
+
+
+def read_patients(connection: Connection, context: Context) -> Iterator[tuple[Record | None, list[Record]]]:
+    """Patients with their contact details, which come in the order of record ids.
+
+    A contact detail that belongs to no patient comes alone, with None as the patient.
+    """
+    patients = _by_key(connection, "patient", context, sql.SQL("coalesce(s.filemaker_key, '')"))
+    contacts = _by_key(connection, CONTACT_DETAIL, context, sql.SQL("coalesce(s.patient_key, '')"))
+    contact = next(contacts, None)
+    for patient in patients:
+        while contact and contact.patient_key < (patient.key or "\0"):
+            yield None, [contact]
+            contact = next(contacts, None)
+        mine = []
+        while contact and patient.key and contact.patient_key == patient.key:
+            mine.append(contact)
+            contact = next(contacts, None)
+        yield patient, mine
+    while contact:
+        yield None, [contact]
+        contact = next(contacts, None)
+
+
+def notice_patient(record: Record, *, is_known: bool, is_loaded: bool) -> None:
+    """The three rules that hold for every entity with a patient."""
+    record.line("patient")  # notices a field that the account may not read
+    if not record.patient_key:
+        record.notice("record_without_patient", "patient")
+    elif not is_known:
+        record.notice("patient_unknown", "patient")
+    elif not is_loaded:
+        record.notice("patient_not_loaded", "patient")
+
+
+def _by_key(connection: Connection, entity: str, context: Context, key: sql.Composable) -> Iterator[Record]:
+    """Records in the order of a key; the collation is the order in which Python compares texts."""
+    query = (
+        sql.SQL("SELECT" + _COLUMNS + _FROM + " WHERE s.entity = %s ORDER BY ")
+        + key
+        + sql.SQL(' COLLATE "C", s.record_id')
+    )
+    for row in _stream(connection, query, entity):
+        yield _record(entity, context, row, needs_uuid=False)
+
+
+def _stream(connection: Connection, query: sql.Composable, entity: str) -> Iterator[Sequence[Any]]:
+    with connection.cursor(f"fm_pipeline_{entity}") as cursor:
+        cursor.itersize = _ROWS_A_FETCH
+        cursor.execute(query, (entity,))
+        yield from cursor
+
+
+def _record(entity: str, context: Context, row: Sequence[Any], *, needs_uuid: bool) -> Record:
+    record_id, key, patient_key, fields, nexus_id, is_twice = row[:6]
+    record = Record(record_id, key, patient_key, fields, context)
+    if not key:
+        record.notice("filemaker_id_missing", "filemaker_id")
+        return record
+    record.nexus_id = nexus_id or new_nexus_id(entity, key)
+    if is_twice:
+        record.notice("filemaker_id_twice", "filemaker_id")
+    if needs_uuid and not is_uuid(key):
+        record.notice("filemaker_id_not_uuid", "filemaker_id")
+    return record

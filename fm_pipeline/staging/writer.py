@@ -1,0 +1,84 @@
+"""Writes what a build found: staged rows, outcomes, findings; COPY in blocks, so that memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus.copy import copy_rows
+from fm_pipeline.staging.entities import Row, StagedEntity
+from fm_pipeline.staging.record import Record
+from fm_pipeline.staging.rules import Rules
+
+_ROWS_A_BLOCK = 5000
+_OUTCOME_COLUMNS = ("entity", "record_id", "filemaker_id", "outcome", "rule")
+_FINDING_COLUMNS = ("entity", "record_id", "filemaker_id", "rule", "action", "field")
+
+
+class StagingWriter:
+    """The tables of one build.
+
+    Args:
+        cursor: inside the build's transaction.
+        entity: whose staged table is written.
+        lengths: of the Nexus columns; a longer value is noticed.
+    """
+
+    def __init__(self, cursor: Cursor, entity: StagedEntity, rules: Rules, lengths: Mapping[str, int]) -> None:
+        self._cursor, self._entity, self._rules, self._lengths = cursor, entity, rules, lengths
+        self._outcomes: list[Sequence[object]] = []
+        self._findings: list[Sequence[object]] = []
+        self._staged: list[Sequence[object]] = []
+
+    def clear(self, entities: Sequence[str]) -> None:
+        """Remove what an earlier build left."""
+        for table in ("staged_outcomes", "staged_findings", "staged_builds"):
+            self._cursor.execute(
+                sql.SQL("DELETE FROM {} WHERE entity = ANY(%s)").format(sql.Identifier("fm_pipeline", table)),
+                (list(entities),),
+            )
+        staged = sql.Identifier("fm_pipeline", self._entity.staged_table)
+        if self._entity.files:  # documents and images share a table
+            self._cursor.execute(sql.SQL("DELETE FROM {} WHERE entity = %s").format(staged), (self._entity.name,))
+        else:
+            self._cursor.execute(sql.SQL("DELETE FROM {}").format(staged))
+
+    def notice_lengths(self, record: Record, row: Row) -> None:
+        """Notice the values that their column in Nexus does not take."""
+        for column, length in self._lengths.items():
+            value = row.get(column)
+            if isinstance(value, str) and len(value) > length:
+                record.notice("value_too_long", column)
+
+    def end(self, entity: str, record: Record) -> bool:
+        """Decide how a record ends and write it down; true when its row may be staged."""
+        filemaker_id = record.line("filemaker_id") or None
+        rule = self._rules.outcome({rule for rule, _ in record.noticed}) if record.noticed else None
+        outcome = "ready"
+        if rule:
+            outcome = "skipped" if self._rules[rule].action == "skip" else "quarantined"
+        self._outcomes.append((entity, record.record_id, filemaker_id, outcome, rule))
+        for noticed, field in record.noticed:
+            action = self._rules[noticed].action
+            if action != "skip":
+                self._findings.append((entity, record.record_id, filemaker_id, noticed, action, field))
+        if len(self._outcomes) >= _ROWS_A_BLOCK:
+            self.flush()
+        return rule is None
+
+    def stage(self, row: Row) -> None:
+        """Write a row of the staged table."""
+        self._staged.append([row.get(column) for column in self._entity.columns])
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        for table, columns, rows in (
+            ("staged_outcomes", _OUTCOME_COLUMNS, self._outcomes),
+            ("staged_findings", _FINDING_COLUMNS, self._findings),
+            (self._entity.staged_table, self._entity.columns, self._staged),
+        ):
+            if rows:
+                copy_rows(self._cursor, f"fm_pipeline.{table}", columns, rows)
+                rows.clear()
