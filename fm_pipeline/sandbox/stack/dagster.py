@@ -30,7 +30,9 @@ class _Dagster(Service):
     def prepare(self) -> None:
         super().prepare()
         self.home.mkdir(mode=0o700, exist_ok=True)
-        shutil.copyfile(INSTANCE, self.home / "dagster.yaml")
+        # Copies, so that the command line names this stack's own files: that is how its processes are recognised.
+        shutil.copyfile(INSTANCE, self.home / INSTANCE.name)
+        shutil.copyfile(WORKSPACE, self.home / WORKSPACE.name)
 
     def process_environment(self) -> dict[str, str]:
         # The programs of this environment must be found by the children that Dagster starts.
@@ -48,7 +50,7 @@ class DagsterWebserver(_Dagster):
 
     def command(self) -> Sequence[str]:
         return [
-            *(sys.executable, "-m", "dagster_webserver", "-w", str(WORKSPACE)),
+            *(sys.executable, "-m", "dagster_webserver", "-w", str(self.home / WORKSPACE.name)),
             *("-h", "127.0.0.1", "-p", str(self.port)),
         ]
 
@@ -65,11 +67,7 @@ class DagsterDaemon(_Dagster):
     name = "dagster_daemon"
 
     def command(self) -> Sequence[str]:
-        return [
-            *(sys.executable, "-m", "dagster._daemon", "run", "-w", str(WORKSPACE)),
-            # Not used by the daemon; tells this stack's daemon from another's.
-            *("--instance-ref", ""),
-        ][:-2]
+        return [sys.executable, "-m", "dagster._daemon", "run", "-w", str(self.home / WORKSPACE.name)]
 
     def ready(self) -> bool:
         return self.log_says("Instance is configured with the following daemons")

@@ -1,0 +1,62 @@
+"""Phase 0, first half: FileMaker's records as they are, in `fm_pipeline.source_records`. Reads only."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from fm_pipeline.assets.shared import ENTITIES, EXTRACT, OWNERS, POOL, explained, row_count
+from fm_pipeline.filemaker.extract import extract
+from fm_pipeline.nexus.stage import forget
+from fm_pipeline.resources.pipeline import FileMakerSource, NexusTarget
+
+
+def _extraction(entity: str) -> dg.AssetsDefinition:
+    plural = ENTITIES[entity]
+
+    @dg.asset(
+        name=f"filemaker_{plural}",
+        group_name=EXTRACT,
+        description=f"All records of the layout that the profile names for {plural.replace('_', ' ')}, read to the"
+        " last one and proved complete by FileMaker's count and the distinct record ids.",
+        kinds={"filemaker", "postgres"},
+        owners=OWNERS,
+        pool=POOL,
+        required_resource_keys={"filemaker", "nexus"},
+    )
+    def extraction(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        source: FileMakerSource = context.resources.filemaker
+        nexus: NexusTarget = context.resources.nexus
+
+        def progress(rows: int, found: int) -> None:
+            context.log.info(f"{plural}: {rows:,} of {found:,} records read from FileMaker")
+
+        with explained(), nexus.connect() as connection:
+            if entity not in source.profile.entities:
+                forget(connection, entity)
+                return dg.MaterializeResult(metadata=row_count(0, note="The profile has no layout for this entity."))
+            result = extract(
+                source.client,
+                connection,
+                source.profile,
+                entity,
+                run_id=context.run_id,
+                now=lambda: datetime.now(UTC),
+                page_size=nexus.settings.filemaker_page_size,
+                on_progress=progress,
+            )
+        return dg.MaterializeResult(
+            metadata=row_count(
+                result.row_count,
+                layout=result.layout,
+                fed_fields=", ".join(result.fed_fields),
+                fields_not_on_the_layout=", ".join(result.unfed),
+                digest=result.digest,
+            )
+        )
+
+    return extraction
+
+
+def extraction_assets() -> list[dg.AssetsDefinition]:
+    """One asset a source entity."""
+    return [_extraction(entity) for entity in ENTITIES]

@@ -1,0 +1,193 @@
+"""Phases 2 to 8: seven assets, one transaction. A subset of them runs as one transaction too."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import dagster as dg
+
+from fm_pipeline.assets.shared import OWNERS, POOL, explained, row_count
+from fm_pipeline.nexus.cutover import reimport
+from fm_pipeline.nexus.policy import Phase
+from fm_pipeline.nexus.report import PhaseRecord, ReimportReport
+from fm_pipeline.report_files import write_report
+from fm_pipeline.resources.pipeline import NexusTarget
+
+
+class PhaseAsset(NamedTuple):
+    """How a phase shows in the graph."""
+
+    phase: Phase
+    key: str
+    group: str
+    description: str
+    deps: list[str]
+    tables: tuple[str, ...]
+
+
+PHASES = [
+    PhaseAsset(
+        Phase.DELETE,
+        "deleted_patient_data",
+        "phase_2_delete",
+        "Rows that the new set does not have go: patients, appointments, notes, messages, letters, reminders. What"
+        " points to them is led to the patient's new row or emptied; if neither is possible, everything stops.",
+        ["staged_patients", "staged_appointments", "staged_notes", "staged_sms_messages"],
+        ("patients", "appointments", "notes", "sms_messages", "letters_patientletter", "reminders"),
+    ),
+    PhaseAsset(
+        Phase.PATIENTS,
+        "patients",
+        "phase_3_patients",
+        "Patients with contacts and address. A patient that Nexus had keeps its id.",
+        ["staged_patients"],
+        ("patients",),
+    ),
+    PhaseAsset(
+        Phase.APPOINTMENTS,
+        "appointments",
+        "phase_4_appointments",
+        "Appointments, in UTC.",
+        ["staged_appointments"],
+        ("appointments",),
+    ),
+    PhaseAsset(
+        Phase.NOTES,
+        "notes_and_messages",
+        "phase_5_notes",
+        "Notes and SMS messages.",
+        ["staged_notes", "staged_sms_messages"],
+        ("notes", "sms_messages"),
+    ),
+    PhaseAsset(
+        Phase.DOCUMENTS,
+        "documents",
+        "phase_6_documents",
+        "Documents get their patient back: by crosswalk, their metadata, FileMaker's document records. Files in S3"
+        " and every other column stay as they are.",
+        ["staged_documents"],
+        (),
+    ),
+    PhaseAsset(
+        Phase.IMAGES,
+        "image_batches",
+        "phase_7_images",
+        "Image batches get their patient back, and with them their images.",
+        ["staged_images"],
+        (),
+    ),
+    PhaseAsset(
+        Phase.VALIDATION,
+        "reimport_validation",
+        "phase_8_validation",
+        "What must hold before the commit. If a check fails, the transaction is rolled back and Nexus is unchanged.",
+        [],
+        (),
+    ),
+]
+
+# Checks in the UI, by asset; the transaction has refused to commit unless they held.
+CHECKS = {
+    "patients": ("patients_count", "patients_content", "patients_filemaker_id_once"),
+    "appointments": ("appointments_count", "appointments_content", "appointments_filemaker_id_once"),
+    "notes_and_messages": ("notes_count", "notes_content", "sms_messages_count", "sms_messages_content"),
+    "documents": ("documents_document_untouched", "documents_document_keep_their_patient"),
+    "image_batches": ("images_batch_untouched", "images_batch_keep_their_patient", "images_image_untouched"),
+    "reimport_validation": (
+        "clinics_untouched",
+        "clinicians_untouched",
+        "appointment_types_untouched",
+        "funding_sources_untouched",
+        "nothing_else_written",
+    ),
+}
+
+
+def _specs() -> Iterator[dg.AssetSpec]:
+    before: list[str] = []
+    for asset in PHASES:
+        yield dg.AssetSpec(
+            asset.key,
+            deps=[*before, *asset.deps],
+            group_name=asset.group,
+            description=f"Phase {int(asset.phase)}. {asset.description}",
+            kinds={"postgres"},
+            owners=OWNERS,
+            skippable=True,
+        )
+        before = [asset.key]
+
+
+@dg.multi_asset(
+    name="reimport_transaction",
+    description="Delete, load, relink, validate, commit: all or nothing.",
+    specs=list(_specs()),
+    check_specs=[dg.AssetCheckSpec(name, asset=key) for key, names in CHECKS.items() for name in names],
+    can_subset=True,
+    pool=POOL,
+    required_resource_keys={"nexus"},
+)
+def reimport_transaction(
+    context: dg.AssetExecutionContext,
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Run the selected phases in one transaction and report them after its commit."""
+    nexus: NexusTarget = context.resources.nexus
+    selected = [asset for asset in PHASES if dg.AssetKey(asset.key) in context.selected_asset_keys]
+
+    def progress(record: PhaseRecord) -> None:
+        context.log.info(f"Phase {record.phase}: ✅ {record.sentence} ({record.seconds:.1f} s)")
+
+    with explained():
+        report = reimport(
+            nexus.prepare().settings,
+            now=datetime.now(UTC),
+            run_id=context.run_id,
+            phases=[asset.phase for asset in selected],
+            on_phase=progress,
+        )
+        with nexus.connect() as connection:
+            folder = write_report(connection, nexus.settings.state_dir, report)
+    context.log.info(
+        f"✅ Import complete. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds"
+    )
+    for asset in selected:
+        yield dg.MaterializeResult(asset_key=asset.key, metadata=_metadata(asset, report, str(folder)))
+    found = {check.name: check for check in report.checks}
+    for key in context.selected_asset_check_keys:
+        if check := found.get(key.name):
+            yield dg.AssetCheckResult(
+                asset_key=key.asset_key, check_name=key.name, passed=check.holds, description=check.found
+            )
+
+
+def _metadata(asset: PhaseAsset, report: ReimportReport, folder: str) -> Mapping[str, Any]:
+    """Row counts of the phase; the whole report on the last one."""
+    seconds = next((record.seconds for record in report.phases if record.phase == asset.phase), 0.0)
+    changes = [report.tables[name] for name in asset.tables if name in report.tables]
+    if asset.phase is Phase.DELETE:
+        return {"seconds": seconds} | {f"deleted_{change.table}": change.deleted for change in changes}
+    if asset.phase is Phase.VALIDATION:
+        return {
+            "seconds": seconds,
+            "report": dg.MetadataValue.md(report.as_markdown()),
+            "changed_rows": report.changed_rows,
+            "report_files": dg.MetadataValue.path(folder),
+        }
+    relinked = {Phase.DOCUMENTS: report.documents, Phase.IMAGES: report.batches}.get(asset.phase)
+    if relinked:
+        return row_count(
+            relinked.total,
+            seconds=seconds,
+            already_linked=relinked.already,
+            relinked=relinked.relinked,
+            by_evidence=dg.MetadataValue.json(dict(relinked.by_evidence)),
+            without_patient={reason: len(ids) for reason, ids in relinked.unresolved.items()},
+            disagreeing=len(relinked.disagreeing),
+        )
+    return row_count(
+        sum(change.after for change in changes),
+        seconds=seconds,
+        inserted=sum(change.inserted for change in changes),
+        updated=sum(change.updated for change in changes),
+        unchanged=sum(change.unchanged for change in changes),
+    )

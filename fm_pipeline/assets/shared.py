@@ -1,0 +1,43 @@
+"""What all assets share: names, owners, the pool, and how an error of ours becomes one of Dagster's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from fm_pipeline.errors import PipelineError
+
+OWNERS = ["team:clinic-data"]
+# Serialises whole runs (dagster.yaml sets the granularity): two of them would fight over the staging tables.
+POOL = "nexus"
+EXTRACT, STAGE, CONFIGURATION = "phase_0_filemaker", "phase_0_staging", "phase_1_system_configuration"
+
+# Source entity -> the plural that assets are called by.
+ENTITIES = {
+    "patient": "patients",
+    "contact_detail": "contact_details",
+    "appointment": "appointments",
+    "note": "notes",
+    "sms_message": "sms_messages",
+    "document": "documents",
+    "image": "images",
+}
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Our errors as a Failure with its sentences as metadata; no retry, since none of them passes by itself."""
+    try:
+        yield
+    except PipelineError as error:
+        sentences = {"what happened": error.what, "what it means": error.meaning, "what to do": error.remedy}
+        metadata = {key: dg.MetadataValue.text(text) for key, text in sentences.items() if text}
+        raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from None
+
+
+def row_count(rows: int, **more: Any) -> dict[str, Any]:
+    """Metadata with the row count where Dagster looks for it (it plots it over runs)."""
+    return {"dagster/row_count": rows, **more}

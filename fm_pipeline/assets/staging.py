@@ -1,0 +1,112 @@
+"""Phase 0, second half: FileMaker's records typed, checked and resolved; what Nexus will have, not yet in Nexus."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
+from fm_pipeline.errors import StagingStop
+from fm_pipeline.nexus.stage import fill_the_crosswalk, is_extracted, stage
+from fm_pipeline.resources.pipeline import NexusTarget
+from fm_pipeline.staging.check import check_staging
+
+# What each staged entity is built from, besides its own extraction.
+BUILT_FROM = {
+    "patient": ["filemaker_patients", "filemaker_contact_details", "crosswalk"],
+    "appointment": ["filemaker_appointments", "staged_patients"],
+    "note": ["filemaker_notes", "staged_patients"],
+    "sms_message": ["filemaker_sms_messages", "staged_patients"],
+    "document": ["filemaker_documents", "staged_patients"],
+    "image": ["filemaker_images", "staged_patients"],
+}
+SYSTEM_CONFIGURATION = {
+    "patient": ["clinics", "funding_sources"],
+    "appointment": ["clinics", "clinicians", "appointment_types"],
+}
+
+
+@dg.asset(
+    group_name=STAGE,
+    description="FileMaker id ↔ Nexus id of everything that Nexus already has. A patient keeps its Nexus id because"
+    " of it. It only grows.",
+    kinds={"postgres"},
+    owners=OWNERS,
+    pool=POOL,
+    required_resource_keys={"nexus"},
+)
+def crosswalk(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+    """Take over the ids that Nexus knows."""
+    nexus: NexusTarget = context.resources.nexus
+    with explained(), nexus.connect() as connection:
+        new, total = fill_the_crosswalk(connection, nexus.settings)
+    return dg.MaterializeResult(metadata=row_count(total, **{f"new_{entity}": rows for entity, rows in new.items()}))
+
+
+def _staged(entity: str) -> dg.AssetsDefinition:
+    plural = ENTITIES[entity]
+
+    @dg.asset(
+        name=f"staged_{plural}",
+        group_name=STAGE,
+        deps=BUILT_FROM[entity] + SYSTEM_CONFIGURATION.get(entity, []),
+        description=f"The {plural.replace('_', ' ')} as Nexus will have them. Every source row has an end: ready,"
+        " quarantined by a rule, or skipped with a reason.",
+        kinds={"postgres", "python"},
+        owners=OWNERS,
+        pool=POOL,
+        required_resource_keys={"nexus"},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "rules",
+                asset=f"staged_{plural}",
+                blocking=True,
+                description="No row breaks a rule whose action is stop; no rule is broken more often than it may.",
+            )
+        ],
+    )
+    def staged(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+        nexus: NexusTarget = context.resources.nexus
+        with explained(), nexus.connect() as connection:
+            if not is_extracted(connection, entity):
+                return dg.MaterializeResult(
+                    metadata=row_count(0, note="The profile has no layout for this entity."),
+                    check_results=[dg.AssetCheckResult(check_name="rules", passed=True)],
+                )
+            ends = stage(connection, entity, nexus.settings, run_id=context.run_id, now=datetime.now(UTC))
+            verdict = _verdict(connection, entity)
+        own = ends[entity]
+        context.log.info(
+            f"{plural}: {own.source:,} source rows = {own.loaded:,} ready + {own.quarantined:,} quarantined"
+            f" + {own.skipped:,} skipped"
+        )
+        return dg.MaterializeResult(
+            metadata=row_count(
+                own.loaded,
+                source_rows=own.source,
+                quarantined=own.quarantined,
+                skipped=own.skipped,
+                by_rule=dg.MetadataValue.json(dict(own.by_rule)),
+            ),
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="rules", passed=not verdict, description=verdict or "No rule stops the run."
+                )
+            ],
+        )
+
+    return staged
+
+
+def _verdict(connection: Connection, entity: str) -> str:
+    """Why the staged rows may not be loaded; empty when they may."""
+    try:
+        check_staging(connection, [entity])
+    except StagingStop as stop:
+        return str(stop)
+    return ""
+
+
+def staging_assets() -> list[dg.AssetsDefinition]:
+    """The crosswalk, and one asset a staged entity."""
+    return [crosswalk, *(_staged(entity) for entity in BUILT_FROM)]

@@ -1,0 +1,42 @@
+"""`fm-pipeline demo`: a synthetic clinic, reimported by a Dagster run, compared with its oracle."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(name="demo")
+@click.option("--once", is_flag=True, help="Exit after the report: 0 if all of it held, 1 if not.")
+@click.option(
+    "--scale", type=click.FloatRange(min=0.01, max=50), default=1.0, show_default=True, help="Size of the clinic."
+)
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port of the Dagster UI.  [default: 3000; with --once a free one]"
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".state/demo"),
+    show_default=True,
+    help="Folder of the demo; it begins anew each time.",
+)
+def command(once: bool, scale: float, report: Path | None, port: int | None, state_dir: Path) -> None:
+    """Reimport a synthetic clinic of the real size, and show it in the Dagster UI.
+
+    Starts PostgreSQL, S3, the FileMaker stand-in, a mail catcher and Dagster on 127.0.0.1, fills them, launches the
+    job full_reimport and holds the result against the oracle. Ctrl-C ends everything that it started.
+    """
+    from fm_pipeline.sandbox.demo.demo import Demo  # noqa: PLC0415  # imports Dagster, which takes a second
+
+    # A polite kill takes the same way out as Ctrl-C: what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with Demo(state_dir, scale=scale, port=port if once else port or 3000) as demo:
+        held = demo.run(report)
+        if not once:
+            demo.wait()
+    sys.exit(0 if held else 1)

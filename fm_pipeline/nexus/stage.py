@@ -1,0 +1,87 @@
+"""Staging as the runs use it: take over known ids, build an entity, recognise rows that Nexus already has."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.nexus.crosswalk import adopt_equal_rows, fill_crosswalk
+from fm_pipeline.nexus.difference import count
+from fm_pipeline.nexus.policy import LOADS
+from fm_pipeline.nexus.report import SourceEnds
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.build import build
+from fm_pipeline.staging.check import source_ends, staged_columns
+from fm_pipeline.staging.rules import load_rules
+
+# Entities whose rows carry no FileMaker id in Nexus, so that only their content tells them apart.
+WITHOUT_ID_IN_NEXUS = ("note", "sms_message")
+
+
+def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict[str, int], int]:
+    """Take over the ids that Nexus knows.
+
+    Returns:
+        New rows by entity, and how many rows the crosswalk has.
+    """
+    with connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        new = fill_crosswalk(connection, catalogue)
+        cursor.execute("SELECT count(*) FROM fm_pipeline.crosswalk")
+        return new, count(cursor)
+
+
+def stage(
+    connection: Connection, entity: str, settings: Settings, *, run_id: str | None, now: datetime
+) -> dict[str, SourceEnds]:
+    """Build one staged entity; in transactions of its own, so that a failure leaves the earlier build whole.
+
+    Returns:
+        How the source rows of every entity that is staged so far ended, by entity.
+    """
+    build(
+        connection,
+        entity,
+        rules=load_rules(settings.rules_file),
+        run_id=run_id,
+        now=now,
+        time_zone=settings.clinic_time_zone,
+        nexus_schema=settings.nexus_schema,
+    )
+    if entity in WITHOUT_ID_IN_NEXUS:
+        load = next(load for load in LOADS if load.entity == entity)
+        with connection.cursor() as cursor:
+            catalogue = read_catalogue(cursor, settings.nexus_schema)
+            fed = staged_columns(cursor).get(entity, [])
+        if fed:
+            adopt_equal_rows(connection, load, catalogue.table(load.table), fed)
+    return {ends.entity: ends for ends in source_ends(connection)}
+
+
+def is_extracted(connection: Connection, entity: str) -> bool:
+    """Whether the profile had a layout for the entity when it was extracted last."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM fm_pipeline.source_extractions WHERE entity = %s", (entity,))
+        return cursor.fetchone() is not None
+
+
+def forget(connection: Connection, entity: str) -> None:
+    """Drop what an earlier profile brought of an entity that this one does not have; commits.
+
+    Otherwise rows of long ago would be loaded again.
+    """
+    staged = {load.entity: load.staged for load in LOADS}
+    with connection.cursor() as cursor:
+        for table in (
+            *("source_extractions", "source_records", "staged_builds", "staged_outcomes", "staged_findings"),
+            *(["staged_file_links"] if entity in ("document", "image") else []),
+        ):
+            cursor.execute(
+                sql.SQL("DELETE FROM {} WHERE entity = %s").format(sql.Identifier("fm_pipeline", table)), (entity,)
+            )
+        if entity in staged:
+            cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("fm_pipeline", staged[entity])))
+    connection.commit()

@@ -1,0 +1,92 @@
+"""What a run needs. Settings are read when a run starts, never while definitions load, so that no secret is in them.
+
+https://docs.dagster.io/guides/build/external-resources
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import dagster as dg
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.mapping.profile import Profile, load_profile
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.settings import Settings
+
+
+class FileMakerSource:
+    """The FileMaker file of one run: its profile, and one session that opens at the first call."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: DataApiClient | None = None
+        self.profile: Profile = load_profile(settings.filemaker_profile)
+
+    @property
+    def client(self) -> DataApiClient:
+        """The client; every step of a run shares it."""
+        if self._client is None:
+            settings = self._settings
+            self._client = DataApiClient(
+                settings.filemaker_url,
+                settings.filemaker_database,
+                settings.filemaker_username,
+                settings.filemaker_password.get_secret_value(),
+                ca_bundle=settings.filemaker_ca_bundle,
+                timeout=settings.filemaker_timeout_seconds,
+            )
+        return self._client
+
+    def close(self) -> None:
+        """Log out."""
+        if self._client is not None:
+            self._client.close()
+
+
+class NexusTarget:
+    """The Nexus database of one run; our own schema is brought up to date before the first connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._migrated = False
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """One connection; see `fm_pipeline.nexus.database.connect`."""
+        self.prepare()
+        with connect(self.settings.nexus_database_url.get_secret_value()) as connection:
+            yield connection
+
+    def prepare(self) -> Self:
+        """Run the migrations that are missing, once a run."""
+        if not self._migrated:
+            migrate(self.settings.nexus_database_url.get_secret_value())
+            self._migrated = True
+        return self
+
+
+def pipeline_resources(read_settings: Callable[[], Settings]) -> dict[str, dg.ResourceDefinition]:
+    """The resources of a code location.
+
+    Args:
+        read_settings: called when a run starts.
+    """
+
+    @dg.resource(description="The FileMaker file: FILEMAKER_* settings. One session a run, logged out at its end.")
+    def filemaker(_: dg.InitResourceContext) -> Iterator[FileMakerSource]:
+        source = FileMakerSource(read_settings())
+        try:
+            yield source
+        finally:
+            source.close()
+
+    @dg.resource(description="The Nexus database: NEXUS_* settings.")
+    def nexus(_: dg.InitResourceContext) -> NexusTarget:
+        return NexusTarget(read_settings())
+
+    return {"filemaker": filemaker, "nexus": nexus}

@@ -1,0 +1,97 @@
+"""Put the synthetic clinic into the stack, and hold Nexus against its oracle afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import psycopg2
+
+from fm_pipeline.sandbox.clinic.compare import differences
+from fm_pipeline.sandbox.clinic.fill import fill_filemaker, fill_nexus
+from fm_pipeline.sandbox.clinic.generate import Clinic
+from fm_pipeline.sandbox.clinic.oracle import Expected
+from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.nexus.create import create_nexus
+from fm_pipeline.sandbox.stack.filemaker import DATABASE, FileMaker
+from fm_pipeline.sandbox.stack.stack import Stack
+
+
+class Verdict(NamedTuple):
+    """One line of the demo's report: what must hold, and whether it does."""
+
+    name: str
+    holds: bool
+    found: str
+
+
+def fill_stack(stack: Stack, clinic: Clinic) -> None:
+    """Make the reference Nexus and fill both sides."""
+    with closing(psycopg2.connect(stack.environment()["NEXUS_DATABASE_URL"])) as connection:
+        create_nexus(connection)
+        connection.commit()
+        fill_nexus(connection, clinic)
+    with closing(Store(stack.service(FileMaker).state_file)) as store:
+        fill_filemaker(store, clinic, DATABASE)
+
+
+def judge(stack: Stack, expected: Expected, report: Mapping[str, Any]) -> list[Verdict]:
+    """Hold Nexus and the report of the reimport against the oracle.
+
+    Args:
+        report: `ReimportReport.as_dict()`.
+    """
+    return [*_tables(stack, expected), *_links(stack), *_counts(expected, report)]
+
+
+def _tables(stack: Stack, expected: Expected) -> Iterator[Verdict]:
+    """Every table of Nexus, to the row and column."""
+    with closing(psycopg2.connect(stack.environment()["NEXUS_DATABASE_URL"])) as connection:
+        unlike = Counter(difference.table for difference in differences(connection, expected))
+    for name, table in expected.tables.items():
+        found = f"{len(table.rows):,} rows" + (f", {unlike[name]:,} unlike the oracle" if unlike[name] else "")
+        yield Verdict(f"{name} as foretold", not unlike[name], found)
+
+
+_LINKED = """
+SELECT (SELECT count(*) FROM documents_document), (SELECT count(*) FROM documents_document d
+          JOIN patients p ON p.id = d.object_id JOIN django_content_type t ON t.id = d.content_type_id
+          WHERE t.app_label = 'patients' AND t.model = 'patient'),
+       (SELECT count(*) FROM images_batch), (SELECT count(*) FROM images_batch b
+          JOIN patients p ON p.id = b.object_id JOIN django_content_type t ON t.id = b.content_type_id
+          WHERE t.app_label = 'patients' AND t.model = 'patient')
+"""
+
+
+def _links(stack: Stack) -> Iterator[Verdict]:
+    """Every document and batch points to an existing patient."""
+    with closing(psycopg2.connect(stack.environment()["NEXUS_DATABASE_URL"])) as connection:
+        cursor = connection.cursor()
+        cursor.execute(_LINKED)
+        documents, linked_documents, batches, linked_batches = cursor.fetchone() or (0, -1, 0, -1)
+    for name, rows, linked in (("documents", documents, linked_documents), ("batches", batches, linked_batches)):
+        yield Verdict(f"{name} with an existing patient", rows == linked, f"{linked:,} of {rows:,}")
+
+
+def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[Verdict]:
+    """The pipeline's own report says what the oracle says."""
+    for source in report["sources"]:
+        foretold = expected.sources[source["entity"]]
+        ends = (source["source"], source["loaded"], source["quarantined"], source["skipped"])
+        right = (foretold.rows, foretold.loaded, foretold.quarantined, sum(foretold.skipped.values()))
+        yield Verdict(
+            f"{source['entity']} records accounted for",
+            ends == right and ends[0] == sum(ends[1:]),
+            "{:,} = {:,} loaded + {:,} quarantined + {:,} skipped".format(*ends),
+        )
+    for change in report["tables"]:
+        foretold_change = expected.changes[change["table"]]
+        names = ("before", "deleted", "inserted", "updated", "unchanged", "after")
+        holds = all(change[name] == getattr(foretold_change, name) for name in names)
+        found = ", ".join(f"{change[name]:,} {name}" for name in names)
+        yield Verdict(f"{change['table']} changed as foretold", holds, found)
+    for key, number in (("documents", expected.documents_relinked), ("image_batches", expected.batches_repaired)):
+        relinked = report[key]["relinked"]
+        yield Verdict(f"{key.replace('_', ' ')} relinked", relinked == number, f"{relinked:,} of {number:,}")

@@ -1,0 +1,121 @@
+"""The demonstration from end to end: servers, clinic, a Dagster run, the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+from rich.text import Text
+
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.clinic.generate import generate_clinic
+from fm_pipeline.sandbox.demo.clinic import Verdict, fill_stack, judge
+from fm_pipeline.sandbox.demo.run import Line, follow, launch
+from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
+from fm_pipeline.sandbox.stack.stack import Stack
+
+STYLES = {"info": "", "done": "green", "error": "bold red"}
+RUN_LIMIT_SECONDS = 3600.0
+
+
+class Demo:
+    """One demonstration in a state folder of its own, which begins anew. Leaving the context stops its servers.
+
+    Args:
+        state_dir: removed first.
+        scale: of the clinic.
+        port: of the Dagster UI; None takes a free one.
+    """
+
+    def __init__(self, state_dir: Path, *, scale: float, port: int | None) -> None:
+        self._state_dir = state_dir.absolute()
+        self._scale = scale
+        self._port = port
+        self._console = Console()
+        self._open = ExitStack()
+        self._stack = Stack(self._state_dir)
+
+    def __enter__(self) -> Self:
+        Stack(self._state_dir).down()
+        shutil.rmtree(self._state_dir, ignore_errors=True)
+        with self._console.status("Starting PostgreSQL, S3, the FileMaker stand-in and a mail catcher …"):
+            self._open.enter_context(self._stack)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._console.status("Stopping everything that was started …"):
+            self._open.close()
+
+    @property
+    def url(self) -> str:
+        """Of the Dagster UI."""
+        return f"http://127.0.0.1:{self._webserver.port}"
+
+    @property
+    def _webserver(self) -> DagsterWebserver:
+        return self._stack.service(DagsterWebserver)
+
+    def run(self, report_file: Path | None = None) -> bool:
+        """Fill the clinic, reimport it, print the report; returns whether all of it held."""
+        with self._console.status("Generating the clinic and filling FileMaker and Nexus with it …"):
+            clinic = generate_clinic(scale=self._scale)
+            fill_stack(self._stack, clinic)
+        with self._console.status("Starting Dagster …"):
+            os.environ.update(self._stack.environment())
+            ports = {DagsterWebserver.name: self._port} if self._port else {}
+            Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
+        self._console.print(f"Dagster UI: {self.url}")
+        run_id = launch(self._webserver.port, "full_reimport")
+        self._console.print(f"Run {run_id} of the job full_reimport: {self.url}/runs/{run_id}")
+        with self._console.status("Reimporting …"):
+            succeeded = follow(self._webserver.home, run_id, self._say, limit_seconds=RUN_LIMIT_SECONDS)
+        if not succeeded:
+            self._console.print(Text("The run failed; Nexus is unchanged.", style=STYLES["error"]))
+            return False
+        report = self._reimport_report()
+        with self._console.status("Comparing every row of Nexus with the oracle …"):
+            verdicts = judge(self._stack, clinic.expected(), report)
+        self._print(verdicts)
+        held = all(verdict.holds for verdict in verdicts)
+        if report_file:
+            content = {"held": held, "scale": self._scale, "run_id": run_id, "reimport": report}
+            content["verdicts"] = [verdict._asdict() for verdict in verdicts]
+            report_file.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        return held
+
+    def wait(self) -> None:
+        """Leave the UI until Ctrl-C."""
+        self._console.print(f"The Dagster UI stays on {self.url} until Ctrl-C.")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+
+    def _say(self, line: Line) -> None:
+        self._console.print(Text(line.text, style=STYLES[line.level]), soft_wrap=True)
+
+    def _reimport_report(self) -> dict[str, Any]:
+        """The report that the run wrote; the demo makes one only."""
+        folders = sorted((self._state_dir / "reports").iterdir())
+        if len(folders) != 1:
+            raise PipelineError(f"The run left {len(folders)} reports in {self._state_dir / 'reports'}, not one.")
+        self._console.print(Markdown((folders[0] / "report.md").read_text("utf-8")))
+        content: dict[str, Any] = json.loads((folders[0] / "report.json").read_text("utf-8"))
+        return content
+
+    def _print(self, verdicts: Sequence[Verdict]) -> None:
+        table = Table("", "the oracle", "found", title="Held against the oracle", title_justify="left")
+        for verdict in verdicts:
+            table.add_row("✅" if verdict.holds else "❌", verdict.name, verdict.found)
+        self._console.print(table)
+        failed = sum(not verdict.holds for verdict in verdicts)
+        outcome = f"{failed} of {len(verdicts)} did not hold." if failed else f"All {len(verdicts)} held."
+        self._console.print(Text(outcome, style=STYLES["error" if failed else "done"]))

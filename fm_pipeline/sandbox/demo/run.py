@@ -1,0 +1,78 @@
+"""Start a Dagster run as the UI does (over GraphQL, through the queue) and follow its log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+from dagster_graphql import DagsterGraphQLClient
+
+from fm_pipeline.errors import PipelineError
+
+LOCATION = "fm_pipeline"
+POLL_SECONDS = 0.5
+
+
+class Line(NamedTuple):
+    """One line for the terminal; `level` is info, done or error."""
+
+    level: str
+    text: str
+
+
+def launch(port: int, job: str) -> str:
+    """Submit a job to the web server on this machine; returns the run's id."""
+    client = DagsterGraphQLClient("127.0.0.1", port_number=port)
+    return str(client.submit_job_execution(job, repository_location_name=LOCATION))
+
+
+def follow(home: Path, run_id: str, on_line: Callable[[Line], None], *, limit_seconds: float) -> bool:
+    """Report the run's log until it ends.
+
+    Args:
+        home: DAGSTER_HOME.
+        limit_seconds: after which it is given up.
+
+    Returns:
+        Whether the run succeeded.
+
+    Raises:
+        PipelineError: the run did not end in time.
+    """
+    deadline = time.monotonic() + limit_seconds
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        cursor: str | None = None
+        while True:
+            run = instance.get_run_by_id(run_id)
+            batch = instance.get_records_for_run(run_id, cursor=cursor)
+            cursor = batch.cursor
+            for record in batch.records:
+                if line := _line(record.event_log_entry):
+                    on_line(line)
+            if run is not None and run.is_finished and not batch.records:
+                return run.is_success
+            if time.monotonic() > deadline:
+                raise PipelineError(
+                    f"The run {run_id} has not ended after {limit_seconds:g} seconds.",
+                    remedy="The logs of the web server and the daemon lie in the state folder, under logs/.",
+                )
+            if not batch.records:
+                time.sleep(POLL_SECONDS)
+
+
+def _line(entry: dg.EventLogEntry) -> Line | None:
+    """What of a log entry people want to see: our own messages, finished assets, failures."""
+    if not entry.is_dagster_event:
+        return Line("info", entry.user_message)
+    event = entry.get_dagster_event()
+    if event.is_step_success:
+        return Line("done", f"{event.step_key} ✓")
+    if event.is_step_failure:
+        error = event.step_failure_data.error
+        return Line("error", f"{event.step_key} ✗ {error.message.strip() if error else ''}")
+    if event.is_failure:
+        return Line("error", event.message or "The run failed.")
+    return None

@@ -1,0 +1,80 @@
+"""Connections and the boundary where database errors lose their values."""
+
+from __future__ import annotations
+
+import psycopg2
+import pytest
+
+from fm_pipeline.errors import DatabaseError, SettingsError
+from fm_pipeline.nexus.database import connect, sqlalchemy_url
+from fm_pipeline.nexus.migrate import migrate
+
+CANARY = "Zebedee Quagmire 0400 555 019"
+
+STATEMENTS = {
+    "a cast": "SELECT %s::date",
+    "a check": "INSERT INTO people (name) VALUES (%s), (%s)",
+    "a length": "INSERT INTO people (code) VALUES (%s)",
+    "a missing row": "INSERT INTO pets (owner) VALUES (%s)",
+    "a null": "INSERT INTO people (name, code) VALUES (%s, NULL)",
+    "a raise": "DO $$ BEGIN RAISE EXCEPTION 'no: %%', '{canary}'; END $$",
+}
+
+
+@pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)
+def test_an_error_of_the_database_never_shows_a_value(database_url: str, statement: str) -> None:
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE people (name text UNIQUE CHECK (name NOT LIKE '%0400%'), code varchar(5) NOT NULL DEFAULT '');"
+            "CREATE TABLE pets (owner text REFERENCES people (name))"
+        )
+        connection.commit()
+    with pytest.raises(DatabaseError) as caught, connect(database_url) as connection, connection.cursor() as cursor:
+        text = statement.format(canary=CANARY)
+        cursor.execute(text, (CANARY,) * (text.count("%s")) or None)
+    shown = "".join(str(part) for part in (caught.value, repr(caught.value), caught.value.__cause__))
+    assert "Zebedee" not in shown
+    assert "0400" not in shown
+    assert caught.value.sqlstate is not None
+    assert caught.value.__suppress_context__
+
+
+def test_a_constraint_is_named_so_that_somebody_can_look_it_up(database_url: str) -> None:
+    with (
+        pytest.raises(DatabaseError, match="constraint people_pkey"),
+        connect(database_url) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("CREATE TABLE people (id int PRIMARY KEY); INSERT INTO people VALUES (1), (1)")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"])
+def test_a_url_works_in_every_spelling_that_people_use(database_url: str, scheme: str) -> None:
+    with connect(database_url.replace("postgresql", scheme, 1)) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW TimeZone")
+        assert cursor.fetchone() == ("UTC",)
+
+
+@pytest.mark.parametrize("url", ["mysql://u:p@host/db", "not a url", ""])
+def test_a_url_of_something_else_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        sqlalchemy_url(url)
+    assert "u:p" not in str(caught.value)
+
+
+def test_a_server_that_does_not_answer_is_explained() -> None:
+    with (
+        pytest.raises(DatabaseError, match="Check NEXUS_DATABASE_URL") as caught,
+        connect("postgresql://someone:secret@127.0.0.1:1/nexus"),
+    ):
+        pass
+    assert "secret" not in str(caught.value)
+
+
+def test_migrations_run_twice_change_nothing_and_touch_only_our_schema(database_url: str) -> None:
+    migrate(database_url)
+    migrate(database_url)
+    with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT schemaname FROM pg_tables WHERE schemaname !~ '^(pg_|information_schema)'")
+        assert cursor.fetchall() == [("fm_pipeline",)]
+    connection.close()
