@@ -45,7 +45,7 @@ def sizes_at(scale: float) -> Sizes:
     def of(count: int, least: int = 5) -> int:
         return max(round(count * scale), least)
 
-    patients = of(2_842, 60)
+    patients = of(2_842, 80)
     documents = of(10_190, 40)
     batch_patients = min(of(1_303, 12), patients // 2)
     batches = of(1_661, batch_patients)
