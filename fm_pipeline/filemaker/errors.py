@@ -161,7 +161,7 @@ class CertificateRefused(Explained):
 class ServerUnavailable(Explained):
     """The server, or its web engine, does not answer."""
 
-    consequence = "The call was repeated with growing pauses where that is safe; it did not help."
+    consequence = "A read was repeated with growing pauses, in vain. A write is not repeated; it may have been done."
     next_step = (
         "Look in the Admin Console whether the web publishing engine runs; restart it, or wait, then start again."
     )

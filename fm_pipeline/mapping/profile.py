@@ -102,12 +102,9 @@ def _text(name_or_path: str | Path) -> tuple[str, str]:
     )
 
 
-def _refuse_repeated_keys(node: yaml.Node, name: str) -> None:
-    """YAML's own rule is that the last one wins, silently."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_repeated_keys(item, name)
-    if isinstance(node, yaml.MappingNode):
+def _refuse_repeated_keys(node: yaml.Node, name: str, depth: int = 3) -> None:
+    """YAML's own rule is that the last one wins, silently. A profile has three levels of keys."""
+    if isinstance(node, yaml.MappingNode) and depth:
         seen: set[str] = set()
         for key, value in node.value:
             if str(key.value) in seen:
@@ -115,7 +112,7 @@ def _refuse_repeated_keys(node: yaml.Node, name: str) -> None:
                     f"{name}, line {key.start_mark.line + 1}: {key.value} is there twice.", remedy=REMEDY
                 )
             seen.add(str(key.value))
-            _refuse_repeated_keys(value, name)
+            _refuse_repeated_keys(value, name, depth - 1)
 
 
 def _faults(profile: Profile) -> Iterator[tuple[str, list[str]]]:

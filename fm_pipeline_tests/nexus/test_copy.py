@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import tracemalloc
 import uuid
 from collections.abc import Iterator
 
@@ -73,7 +74,12 @@ def test_what_postgresql_refuses_is_its_own_error(cursor: Cursor) -> None:
         copy_rows(cursor, "t", ["a"], [("not a number",)])
 
 
-def test_rows_are_streamed(cursor: Cursor) -> None:
+def test_rows_are_streamed_and_never_held_as_a_whole(cursor: Cursor) -> None:
     cursor.execute("CREATE TABLE t (a text)")
-    rows = ([text] for text in ["x" * 1000] * 20_000)  # 20 MB, never held as a whole
-    assert copy_rows(cursor, "t", ["a"], rows) == 20_000
+    rows = ([str(number) * 200] for number in range(10_000))  # about 8 MB
+    tracemalloc.start()
+    try:
+        assert copy_rows(cursor, "t", ["a"], rows) == 10_000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,260 @@
+"""The client against the stand-in: sessions, dates, rows, writing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from fm_pipeline.filemaker.errors import (
+    AccountLocked,
+    DatabaseNotOpen,
+    FieldMissing,
+    LayoutMissing,
+    PrivilegeMissing,
+    RecordChanged,
+    RecordInUse,
+    ServerBusy,
+    ServerTooOld,
+    ServerUnavailable,
+    TokenInvalid,
+    WrongPassword,
+)
+from fm_pipeline.sandbox.filemaker.schema import Account, Field
+from fm_pipeline_tests.filemaker.conftest import PASSWORD, Clinic, clinic_of_version
+
+
+def test_one_session_serves_all_calls_and_is_logged_out_at_the_end(clinic: Clinic) -> None:
+    clinic.notes(3)
+    with clinic.client() as client:
+        client.layouts()
+        client.page("API_Notes", 1, 10)
+        client.record("API_Notes", 1)
+        assert clinic.server.counters()["open_sessions"] == 1
+    assert clinic.answered("login") == 1
+    assert clinic.server.counters()["open_sessions"] == 0
+
+
+def test_the_session_is_logged_out_when_the_work_fails(clinic: Clinic) -> None:
+    def work() -> None:
+        with clinic.client() as client:
+            client.layouts()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert clinic.server.counters()["open_sessions"] == 0
+
+
+def test_a_failed_logout_never_hides_why_the_work_failed(clinic: Clinic) -> None:
+    def work() -> None:
+        with clinic.client() as client:
+            client.layouts()
+            clinic.server.disturb("bad_gateway", of=["logout"], times=None)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert clinic.answered("logout") == 1
+
+
+def test_a_wrong_password_is_asked_exactly_once(clinic: Clinic) -> None:
+    with pytest.raises(WrongPassword, match="Correct FILEMAKER_USERNAME and FILEMAKER_PASSWORD"):
+        clinic.client(password="wrong").layouts()
+    assert clinic.answered("login") == 1
+    assert clinic.pauses == []
+
+
+def test_a_locked_account_is_not_tried_again(clinic: Clinic) -> None:
+    clinic.server.faults(lockout_after=1)
+    with pytest.raises(WrongPassword):
+        clinic.client(password="wrong").layouts()
+    with pytest.raises(AccountLocked, match="Wait 15 minutes"):
+        clinic.client().layouts()
+    assert clinic.answered("login") == 2
+
+
+def test_a_password_that_was_changed_during_the_run_is_asked_once_more_only(clinic: Clinic) -> None:
+    with clinic.client() as client:
+        client.layouts()
+        clinic.store.add_account(clinic.database, Account("pipeline", "a new one"))
+        clinic.server.end_sessions()
+        with pytest.raises(WrongPassword):
+            client.layouts()
+    assert clinic.answered("login") == 2
+
+
+def test_a_missing_privilege_is_told_with_the_name_of_the_privilege(clinic: Clinic) -> None:
+    clinic.store.add_account(clinic.database, Account("guest", "x", privileges=()))
+    with pytest.raises(PrivilegeMissing, match="extended privilege fmrest"):
+        clinic.client(username="guest", password="x").layouts()
+
+
+def test_an_unknown_file_is_told_with_the_setting_to_look_at(clinic: Clinic) -> None:
+    with pytest.raises(DatabaseNotOpen, match="Check FILEMAKER_DATABASE"):
+        clinic.client(database="elsewhere").layouts()
+
+
+@pytest.mark.parametrize("code", [812, 956])
+def test_a_server_without_free_sessions_is_told_as_busy(clinic: Clinic, code: int) -> None:
+    clinic.server.faults(session_limit=0, session_limit_code=code)
+    with pytest.raises(ServerBusy, match="Disconnect idle Data API clients"):
+        clinic.client().layouts()
+
+
+def test_a_session_that_ended_after_fifteen_minutes_is_replaced(clinic: Clinic) -> None:
+    clinic.notes(1)
+    with clinic.client() as client:
+        client.layouts()
+        clinic.server.advance(minutes=16)
+        assert client.page("API_Notes", 1, 10).found_count == 1
+    assert clinic.answered("login") == 2
+    assert clinic.server.counters()["open_sessions"] == 0
+
+
+@pytest.mark.parametrize("code", [952, 112])
+def test_a_session_that_is_refused_twice_in_a_row_is_an_error(clinic: Clinic, code: int) -> None:
+    clinic.server.disturb("code", code=code, times=None, of=["layouts"])
+    with pytest.raises(TokenInvalid, match="FILEMAKER_DATABASE is spelled exactly"), clinic.client() as client:
+        client.layouts()
+    assert clinic.answered("layouts") == 2
+
+
+def test_layouts_in_folders_are_listed_like_the_others(clinic: Clinic) -> None:
+    clinic.layout("Start", ["id"])
+    clinic.layout("API_Notes", ["id"], folder="API")
+    with clinic.client() as client:
+        assert sorted(client.layouts()) == ["API_Notes", "Start"]
+
+
+def test_a_layout_with_blank_slash_and_umlaut_in_its_name_is_found(clinic: Clinic) -> None:
+    clinic.layout("Ärzte / alle", ["id"], [{"id": "a"}])
+    with clinic.client() as client:
+        assert [field.name for field in client.layout_fields("Ärzte / alle")] == ["id"]
+        assert client.page("Ärzte / alle", 1, 10).records[0].fields == {"id": "a"}
+
+
+def test_layout_fields_tell_type_and_repetitions(clinic: Clinic) -> None:
+    clinic.layout("L", [Field("seen", "timestamp"), Field("phone", repetitions=3)])
+    with clinic.client() as client:
+        seen, phone = client.layout_fields("L")
+    assert (seen.result, seen.repetitions) == ("timeStamp", (1,))
+    assert phone.repetitions == (1, 2, 3)
+
+
+def test_a_missing_layout_is_told_by_name(clinic: Clinic) -> None:
+    with pytest.raises(LayoutMissing, match="API_Notes"), clinic.client() as client:
+        client.layout_fields("API_Notes")
+
+
+def test_a_find_without_a_match_and_a_record_that_is_gone_are_no_errors(clinic: Clinic) -> None:
+    clinic.notes(2)
+    with clinic.client() as client:
+        assert client.find("API_Notes", [{"id": "==nobody"}]).records == ()
+        assert client.record("API_Notes", 99) is None
+
+
+def test_a_find_gives_the_page_that_is_asked_for_in_the_order_asked_for(clinic: Clinic) -> None:
+    clinic.notes(9)
+    sort = [{"fieldName": "id", "sortOrder": "descend"}]
+    with clinic.client() as client:
+        page = client.find("API_Notes", [{"patient_id": "==p"}], offset=2, limit=2, sort=sort)
+    assert (page.found_count, [record.record_id for record in page.records]) == (9, [8, 7])
+
+
+def test_dates_come_in_iso_form_and_older_servers_are_asked_for_it_once(clinic: Clinic, tmp_path: Path) -> None:
+    def read_twice(of: Clinic) -> tuple[str | None, object]:
+        of.layout("L", [Field("born", "date")], [{"born": "2001-02-03"}])
+        with of.client() as client:
+            client.page("L", 1, 1)
+            return client.date_format, client.find("L", [{"born": "*"}]).records[0].fields["born"]
+
+    assert read_twice(clinic) == ("iso", "2001-02-03")
+    with clinic_of_version(19, tmp_path) as old:
+        assert read_twice(old) == ("us", "02/03/2001")
+        assert old.server.counters()["answers"]["960"] == 1
+
+
+def test_a_server_that_does_not_count_its_records_is_too_old(tmp_path: Path) -> None:
+    with clinic_of_version(17, tmp_path) as old, old.client() as client:
+        old.notes(1)
+        with pytest.raises(ServerTooOld, match="FileMaker Server 18 or later"):
+            client.page("API_Notes", 1, 10)
+
+
+def test_the_version_is_told_without_an_account(clinic: Clinic) -> None:
+    with clinic.client(password="wrong") as client:
+        assert client.product_info()["version"].startswith("21.")
+
+
+def test_a_record_is_created_edited_and_deleted(clinic: Clinic) -> None:
+    clinic.notes(0)
+    with clinic.client() as client:
+        record_id, mod_id = client.create("API_Notes", {"id": "a", "note": "b"})
+        assert client.edit("API_Notes", record_id, {"note": "c"}, mod_id) == mod_id + 1
+        found = client.record("API_Notes", record_id)
+        assert found is not None
+        assert found.fields["note"] == "c"
+        client.delete("API_Notes", record_id)
+        assert client.record("API_Notes", record_id) is None
+
+
+def test_an_edit_of_a_record_that_somebody_changed_leaves_it_as_it_is(clinic: Clinic) -> None:
+    clinic.notes(1)
+    with clinic.client() as client:
+        client.edit("API_Notes", 1, {"note": "theirs"})
+        with pytest.raises(RecordChanged, match="Read the record again"):
+            client.edit("API_Notes", 1, {"note": "ours"}, mod_id=0)
+        found = client.record("API_Notes", 1)
+    assert found is not None
+    assert found.fields["note"] == "theirs"
+
+
+def test_an_edit_of_an_open_record_and_of_a_field_off_the_layout_say_what_to_do(clinic: Clinic) -> None:
+    clinic.notes(1)
+    clinic.server.faults(records_in_use={"API_Notes": [1]})
+    with clinic.client() as client:
+        with pytest.raises(RecordInUse, match="to leave it"):
+            client.edit("API_Notes", 1, {"note": "x"})
+        with pytest.raises(FieldMissing, match="Place the field on the layout"):
+            client.edit("API_Notes", 1, {"elsewhere": "x"})
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments"), [("create", [{"id": "x"}]), ("delete", [1]), ("edit", [1, {"note": "x"}, 0])]
+)
+def test_what_must_not_happen_twice_is_never_repeated(clinic: Clinic, what: str, arguments: list[object]) -> None:
+    clinic.notes(1)
+    clinic.server.disturb("bad_gateway", of=[what], times=None)
+    with clinic.client() as client, pytest.raises(ServerUnavailable, match="it may have been done"):
+        getattr(client, what)("API_Notes", *arguments)
+    assert clinic.answered(what) == 1
+
+
+def test_two_threads_never_have_two_requests_under_way(clinic: Clinic) -> None:
+    clinic.notes(50)
+    with clinic.client() as client:
+        threads = [threading.Thread(target=lambda: list(client.records("API_Notes", page_size=5))) for _ in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert clinic.server.counters()["most_under_way"] == 1
+    assert clinic.answered("login") == 1
+
+
+def test_no_value_and_no_password_is_in_logs_or_errors(clinic: Clinic, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    clinic.layout("L", ["name"], [{"name": "Canarygrove"}])
+    clinic.server.disturb("bad_gateway", times=2)
+    with clinic.client() as client:
+        client.page("L", 1, 1)
+        client.find("L", [{"name": "==Canarygrove"}])
+        with pytest.raises(FieldMissing) as refused:
+            client.edit("L", 1, {"elsewhere": "Canarygrove"})
+    assert "did not answer" in caplog.text
+    for text in (caplog.text, str(refused.value)):
+        assert "Canarygrove" not in text
+        assert PASSWORD not in text
