@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,14 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
 
     engine = Engine(store, Behaviour(version=given.server_version))
-    Server(engine, tls, say_ready).run(sockets=[listening])
-    store.close()
+    # uvicorn shuts down in good order and then raises the signal anew; without this it would look like a crash.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        Server(engine, tls, say_ready).run(sockets=[listening])
+    finally:
+        store.close()
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        code = main()
-    except KeyboardInterrupt:  # uvicorn has shut down in good order and passes the signal on
-        code = 0
-    raise SystemExit(code)
+    raise SystemExit(main())

@@ -10,7 +10,7 @@ import json
 from starlette.responses import Response
 
 _TEXTS = {
-    9: ("Insufficient privileges", 401),
+    9: ("Insufficient privileges", 500),
     10: ("HTTP Authorization header or OAuth headers are missing.", 401),
     101: ("Record is missing", 500),
     102: ("Field is missing", 500),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +15,16 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from fm_pipeline.sandbox.filemaker import control, metadata, reading, scripts, writing
+from fm_pipeline.sandbox.filemaker import control, login, metadata, reading, scripts, writing
 from fm_pipeline.sandbox.filemaker.answers import Refusal, answer, refusal
-from fm_pipeline.sandbox.filemaker.call import Call, Engine, check_names
+from fm_pipeline.sandbox.filemaker.call import Call, Engine
 from fm_pipeline.sandbox.filemaker.faults import Disturbance
 
 _VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 _WEB_SERVER_PAGE = "<html><head><title>{status} {title}</title></head><body><h1>{title}</h1></body></html>"
+_LOOK_AGAIN_SECONDS = 0.05
+# A broken calculation without its quotation marks.
+_NOT_JSON = '{"response":{"data":[{"fieldData":{"age":?}}]},"messages":[{"code":"0","message":"OK"}]}'
 _PAGES = {
     "bad_gateway": (502, "Bad Gateway"),
     "service_unavailable": (503, "Service Unavailable"),
@@ -34,7 +34,7 @@ _PAGES = {
 
 
 @dataclass(frozen=True)
-class Route_:
+class Endpoint:
     """What a verb on a path does. `needs_token` is False only where FileMaker asks for none."""
 
     kind: str
@@ -42,77 +42,37 @@ class Route_:
     needs_token: bool = True
 
 
-def login(call: Call) -> Response:
-    """POST …/sessions: the token in a header and in the body. Raises Refusal 9, 10, 212, 214, 802, 812, 956."""
-    engine = call.engine
-    if call.raw_body.strip() or engine.behaviour.login_needs_body:
-        check_names(list(call.body()), ("fmDataSource",))
-    scheme, _, credentials = call.headers.get("authorization", "").partition(" ")
-    if not scheme:
-        raise Refusal(10)
-    try:
-        name, colon, password = base64.b64decode(credentials, validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        colon = ""
-    if scheme.lower() != "basic" or not colon:
-        raise Refusal(212, "Authorization header 'Basic' invalid.")
-    if call.database not in engine.store.databases():
-        raise Refusal(802)
-    engine.sessions.check_lockout(call.database, name)
-    account = engine.store.account(call.database, name, password)
-    if account is None:
-        engine.sessions.wrong_password(call.database, name)
-        raise Refusal(212)
-    if "fmrest" not in account.privileges:
-        raise Refusal(engine.behaviour.no_fmrest_code)
-    token = engine.sessions.open(call.database, account).token
-    return answer({"token": token}, headers={"X-FM-Data-Access-Token": token})
-
-
-def logout(call: Call) -> dict[str, Any]:
-    """DELETE …/sessions/{token}, without any header. Raises Refusal 952."""
-    call.engine.sessions.close(call.path["token"], call.database)
-    return {}
-
-
-def validate_session(call: Call) -> dict[str, Any]:
-    """GET /validateSession. Raises Refusal 1700 where the version has none."""
-    if call.engine.behaviour.version < 19:
-        raise Refusal(1700)
-    return {"isSessionInUse": True}
-
-
 _DATABASE = "databases/{database}"
 _LAYOUT = f"{_DATABASE}/layouts/{{layout}}"
 _RECORD = f"{_LAYOUT}/records/{{record}}"
 # The endpoints of Claris's OpenAPI document 1.0.3, without container upload and globals.
-ROUTES: Mapping[str, Mapping[str, Route_]] = {
-    "productInfo": {"GET": Route_("product_info", metadata.product_info, False)},
-    "databases": {"GET": Route_("databases", metadata.databases, False)},
-    "validateSession": {"GET": Route_("validate_session", validate_session)},
-    f"{_DATABASE}/sessions": {"POST": Route_("login", login, False)},
-    f"{_DATABASE}/sessions/{{token}}": {"DELETE": Route_("logout", logout, False)},
-    f"{_DATABASE}/scripts": {"GET": Route_("scripts", scripts.list_all)},
-    f"{_DATABASE}/layouts": {"GET": Route_("layouts", metadata.layouts)},
-    _LAYOUT: {"GET": Route_("layout", metadata.layout)},
-    f"{_LAYOUT}/metadata": {"GET": Route_("layout", metadata.legacy_layout)},
-    f"{_LAYOUT}/script/{{script}}": {"GET": Route_("script", scripts.run)},
-    f"{_LAYOUT}/_find": {"POST": Route_("find", reading.find)},
+ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
+    "productInfo": {"GET": Endpoint("product_info", metadata.product_info, False)},
+    "databases": {"GET": Endpoint("databases", metadata.databases, False)},
+    "validateSession": {"GET": Endpoint("validate_session", login.validate_session)},
+    f"{_DATABASE}/sessions": {"POST": Endpoint("login", login.login, False)},
+    f"{_DATABASE}/sessions/{{token}}": {"DELETE": Endpoint("logout", login.logout, False)},
+    f"{_DATABASE}/scripts": {"GET": Endpoint("scripts", scripts.list_all)},
+    f"{_DATABASE}/layouts": {"GET": Endpoint("layouts", metadata.layouts)},
+    _LAYOUT: {"GET": Endpoint("layout", metadata.layout)},
+    f"{_LAYOUT}/metadata": {"GET": Endpoint("layout", metadata.legacy_layout)},
+    f"{_LAYOUT}/script/{{script}}": {"GET": Endpoint("script", scripts.run)},
+    f"{_LAYOUT}/_find": {"POST": Endpoint("find", reading.find)},
     f"{_LAYOUT}/records": {
-        "GET": Route_("records", reading.get_records),
-        "POST": Route_("create", writing.create),
+        "GET": Endpoint("records", reading.get_records),
+        "POST": Endpoint("create", writing.create),
     },
     _RECORD: {
-        "GET": Route_("record", reading.get_record),
-        "PATCH": Route_("edit", writing.edit),
-        "POST": Route_("duplicate", writing.duplicate),
-        "DELETE": Route_("delete", writing.delete),
+        "GET": Endpoint("record", reading.get_record),
+        "PATCH": Endpoint("edit", writing.edit),
+        "POST": Endpoint("duplicate", writing.duplicate),
+        "DELETE": Endpoint("delete", writing.delete),
     },
 }
 _PATTERNS = [(pattern.split("/"), verbs) for pattern, verbs in ROUTES.items()]
 
 
-def resolve(raw_path: str, verb: str) -> tuple[str, Mapping[str, str], Route_]:
+def resolve(raw_path: str, verb: str) -> tuple[str, Mapping[str, str], Endpoint]:
     """Version, named parts and route of a URL. `%2F` inside a part is not a separator.
 
     Raises:
@@ -158,11 +118,11 @@ class DataApi:
         finally:
             engine.counters.end(code)
 
-    async def _answer(self, request: Request, call: Call, route: Route_) -> tuple[Response, str]:
+    async def _answer(self, request: Request, call: Call, route: Endpoint) -> tuple[Response, str]:
         striking = self._engine.faults.striking(route.kind)
         for one in striking:
             if one.what == "slow":
-                await _wait(request, one.seconds)
+                await self._wait(request, one)
             elif one.what in _PAGES:
                 status, title = _PAGES[one.what]
                 page = _WEB_SERVER_PAGE.format(status=status, title=title)
@@ -177,7 +137,16 @@ class DataApi:
             response, code = refusal(error), str(error.code)
         return _spoil(response, striking), code
 
-    def _handle(self, call: Call, route: Route_) -> Response:
+    async def _wait(self, request: Request, slow: Disturbance) -> None:
+        """Wait, but no longer than the client does, and only as long as the fault is set."""
+        with anyio.move_on_after(slow.seconds):
+            while any(one is slow for one in self._engine.faults.disturbances):
+                with anyio.move_on_after(_LOOK_AGAIN_SECONDS):
+                    while (await request.receive())["type"] != "http.disconnect":
+                        pass
+                    return
+
+    def _handle(self, call: Call, route: Endpoint) -> Response:
         engine = self._engine
         if route.needs_token:
             scheme, _, token = call.headers.get("authorization", "").partition(" ")
@@ -190,13 +159,6 @@ class DataApi:
             engine.counters.pages += 1
             control.between_pages(engine, call.database)
         return response
-
-
-async def _wait(request: Request, seconds: float) -> None:
-    """Wait, but no longer than the client does."""
-    with anyio.move_on_after(seconds):
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
 
 
 class _Cut(Response):
@@ -214,8 +176,7 @@ def _spoil(response: Response, striking: list[Disturbance]) -> Response:
         if one.what == "cut":
             return _Cut(bytes(response.body), response.status_code, media_type=response.media_type)
         if one.what == "not_json":
-            broken = json.dumps(bytes(response.body).decode())[1:-1]
-            return Response(f'{{"response":{{"data":[?]}},"was":{broken}', media_type="application/json")
+            return Response(_NOT_JSON, media_type="application/json")
     return response
 
 

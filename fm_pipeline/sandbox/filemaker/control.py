@@ -18,7 +18,7 @@ def routes(engine: Engine) -> list[Route]:
     """The routes of the control surface.
 
     - GET, PUT `/_sandbox/faults`: the object that `faults.Faults` describes; PUT `{}` heals everything.
-    - GET, POST `/_sandbox/clock`: `{"advance_seconds": n}` or `{"hold_at": "2026-03-01T09:00:00"}`.
+    - GET, POST `/_sandbox/clock`: `{"advance_seconds": n}` or `{"hold_at": "2026-03-01T09:00:00"}`; DELETE: real time.
     - GET, DELETE `/_sandbox/counters`.
     - DELETE `/_sandbox/sessions`: every token dies.
     """
@@ -34,6 +34,8 @@ def routes(engine: Engine) -> list[Route]:
         return JSONResponse(asdict(engine.faults))
 
     async def clock(request: Request) -> JSONResponse:
+        if request.method == "DELETE":
+            engine.clock.release()
         if request.method == "POST":
             wanted = await request.json()
             if "hold_at" in wanted:
@@ -63,7 +65,7 @@ def routes(engine: Engine) -> list[Route]:
 
     return [
         Route("/_sandbox/faults", faults, methods=["GET", "PUT"]),
-        Route("/_sandbox/clock", clock, methods=["GET", "POST"]),
+        Route("/_sandbox/clock", clock, methods=["GET", "POST", "DELETE"]),
         Route("/_sandbox/counters", counters, methods=["GET", "DELETE"]),
         Route("/_sandbox/sessions", sessions, methods=["DELETE"]),
     ]

@@ -29,7 +29,7 @@ class Disturbance:
         times: how many requests it strikes; None: every one.
         after: how many requests of that kind it leaves alone first.
         of: the kinds of request that it strikes (names in `routes`); empty: all.
-        seconds: for `slow`.
+        seconds: for `slow`; it ends earlier if the client goes or other faults are set.
         code: for `code`.
     """
 

@@ -13,7 +13,8 @@ from functools import lru_cache
 _WORD_CHARACTER = r"[^\W_]"
 _WORD_START = rf"(?<!{_WORD_CHARACTER})"
 _WORD_END = rf"(?!{_WORD_CHARACTER})"
-_WILDCARDS = {"*": r"\S*", "@": r"\S", "#": r"\d"}
+# Punctuation separates words, so that "joey@abc.net" does not find that address; "joey\@abc.net" does.
+_WILDCARDS = {"*": r"\S*", "@": _WORD_CHARACTER, "#": r"\d"}
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -39,6 +39,10 @@ class Clock:
         """Stop the clock at a moment; `advance` still moves it."""
         self._held = at.replace(tzinfo=None)
 
+    def release(self) -> None:
+        """Back to real time."""
+        self._held, self._ahead = None, timedelta()
+
 
 @dataclass
 class Session:

@@ -171,7 +171,17 @@ class Store:
         folder: str | None = None,
         view: str = "form",
     ) -> None:
-        """Make a layout, or change one. The arguments are those of `schema.Layout`."""
+        """Make a layout, or change one. The arguments are those of `schema.Layout`.
+
+        Raises:
+            KeyError: there is no such table, field or occurrence.
+        """
+        shown = self.table(db, table)
+        for name in fields:
+            self._check_field(db, shown, name)
+        for portal in portals:
+            for name in portal.fields:
+                self._check_field(db, shown, f"{portal.occurrence}::{name}")
         definition: dict[str, object] = {
             "name": layout,
             "table": table,
@@ -181,6 +191,13 @@ class Store:
         }
         definition |= {"portals": [asdict(portal) for portal in portals]}
         self._keep(db, "layout", layout, definition)
+
+    def _check_field(self, db: str, table: Table, name: str) -> None:
+        occurrence, _, plain = name.rpartition("::")
+        if occurrence:
+            table = self.table(db, self.occurrence(db, table.name, occurrence).related_table)
+        if plain not in table.fields:
+            raise KeyError(f"{table.name} has no field {plain}")
 
     def create_script(self, db: str, script: Script) -> None:
         """Make a script, or change its end."""
@@ -219,6 +236,8 @@ class Store:
             for row in rows:
                 values_ = [""] * len(cells)
                 for name, value in {**automatic, **row}.items():
+                    if name not in names:
+                        raise KeyError(f"{table} has no field {name}")
                     values_[names[name]] = values.canonical(cells[names[name]][0].type, value)
                 pairs = ((text, values.sort_key(cells[i][0].type, text)) for i, text in enumerate(values_))
                 yield [part for pair in pairs for part in pair]

@@ -16,10 +16,10 @@ from fm_pipeline.sandbox.filemaker.schema import FieldType
 DateFormat = Literal[0, 1, 2]
 US, FILE_LOCALE, ISO = 0, 1, 2
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
-_OTHER_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})")
-_TIME = re.compile(r"(\d{1,5}):(\d{1,2})(?::(\d{1,2})(\.\d+)?)?(?:\s*([AaPp])\.?[Mm]\.?)?")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})", re.ASCII)
+_OTHER_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})", re.ASCII)
+_TIME = re.compile(r"(\d{1,5}):(\d{1,2})(?::(\d{1,2})(\.\d+)?)?(?:\s*([AaPp])\.?[Mm]\.?)?", re.ASCII)
 _LINE_BREAK = re.compile(r"\r\n|\n")
 
 
@@ -67,7 +67,8 @@ def parse(kind: FieldType, text: str, dateformat: int, locale: Locale) -> str | 
     day, separator, clock = text.replace("T", " ", 1).partition(" ")
     iso_day = _date(day, dateformat, locale)
     iso_time = _time(clock) if separator else "00:00:00"
-    return f"{iso_day}T{iso_time}" if iso_day and iso_time else None
+    # A time may be longer than a day, a moment of a day may not.
+    return f"{iso_day}T{iso_time}" if iso_day and iso_time and iso_time < "24" else None
 
 
 def _date(text: str, dateformat: int, locale: Locale) -> str | None:

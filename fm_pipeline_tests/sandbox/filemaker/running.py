@@ -59,6 +59,13 @@ class StandIn:
         """Stop the server's clock at an ISO moment."""
         self._control("POST", "clock", {"hold_at": at})
 
+    def heal(self) -> None:
+        """Back to a healthy server at real time, with nobody logged in and nothing counted."""
+        self.faults()
+        self.end_sessions()
+        self._control("DELETE", "clock")
+        self.reset_counters()
+
     def counters(self) -> dict[str, Any]:
         """What clients did: `requests` by kind, `answers` by code, `open_sessions`, `most_under_way`, …"""
         return self._control("GET", "counters")

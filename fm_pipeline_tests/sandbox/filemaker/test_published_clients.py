@@ -1,0 +1,171 @@
+"""Clients that other people published and use against real servers: python-fmrest and fmdata."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fmrest  # type: ignore[import-untyped]
+import pytest
+from fmdata.client import Client  # type: ignore[import-untyped]
+from fmdata.session_providers import UsernamePasswordLogin  # type: ignore[import-untyped]
+from fmrest.exceptions import FileMakerError  # type: ignore[import-untyped]
+
+from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 and its key: python-fmrest speaks https only."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is needed to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(  # noqa: S603 - our own command
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+@pytest.fixture(scope="session")
+def secure(store: Store, certificate: tuple[Path, Path]) -> Iterator[StandIn]:
+    """The same store over https."""
+    with running_stand_in(store, tls=certificate) as running:
+        yield running
+
+
+def python_fmrest(secure: StandIn, database: str, **options: Any) -> fmrest.Server:
+    options = {"password": "right", "layout": "API_Patients", "api_version": "vLatest", **options}
+    return fmrest.Server(secure.base_url, "admin", database=database, verify_ssl=str(secure.ca_bundle), **options)
+
+
+def test_python_fmrest_reads_finds_and_logs_out(secure: StandIn, database: str) -> None:
+    with python_fmrest(secure, database) as server:
+        server.login()
+        records = server.get_records(sort=[{"fieldName": "name", "sortOrder": "descend"}], date_format="iso-8601")
+        assert [record.id for record in records] == ["P3", "P2", "P1", "P4"]
+        assert records.info["foundCount"] == 4
+        assert [record.born for record in server.find([{"name": "Ada"}], limit=1)] == ["12/10/1815"]
+        assert server.get_record(2).weight == "12 kg"
+        portals = [{"name": "Notes", "limit": 3}]
+        with_notes = server.get_record(1, portals=portals, request_layout="With portals")
+        assert [line["pat_NOTES::text"] for line in with_notes.portal_Notes] == ["note 1", "note 2", "note 3"]
+        assert server.find([{"id": "P1"}], response_layout="Narrow")[0]["pat_NOTES::text"] == "note 1"
+    assert secure.counters()["open_sessions"] == 0
+
+
+def test_python_fmrest_writes(secure: StandIn, database: str) -> None:
+    with python_fmrest(secure, database) as server:
+        server.login()
+        number = server.create_record({"id": "P9", "born": "2020-02-29"}, date_format="iso-8601")
+        assert number == 5
+        record = server.get_record(number)
+        record["name"] = "Nine"
+        assert server.edit(record, validate_mod_id=True)
+        assert server.get_record(number).name == "Nine"
+        assert server.delete_record(number)
+        with pytest.raises(FileMakerError, match="101"):
+            server.get_record(number)
+
+
+def test_python_fmrest_asks_for_metadata_and_runs_scripts(secure: StandIn, database: str) -> None:
+    with python_fmrest(secure, database) as server:
+        assert server.get_product_info()["name"] == "FileMaker Data API Engine"
+        assert {"name": database} in server.get_databases()
+        server.login()
+        assert any(layout["name"] == "API_Patients" for layout in server.get_layouts())
+        assert server.get_layout()[0]["name"] == "id"
+        assert set(server.get_layout("With portals", metadata="portals")) == {"Notes", "pat_NOTES"}
+        assert server.perform_script("Broken") == (3, None)
+        assert server.perform_script("Tidy", "x") == (0, "tidied")
+        server.find([{"id": "P1"}], scripts={"prerequest": ["Tidy", "x"]})
+        assert server.last_script_result == {"prerequest": [0, "tidied"]}
+
+
+def test_python_fmrest_sees_the_errors_that_it_expects(secure: StandIn, database: str) -> None:
+    with pytest.raises(FileMakerError, match="212"):
+        python_fmrest(secure, database, password="wrong").login()
+    with python_fmrest(secure, database) as server:
+        server.login()
+        with pytest.raises(FileMakerError, match="401"):
+            server.find([{"name": "Nobody"}])
+        with pytest.raises(FileMakerError, match="101"):
+            server.get_records(request_layout="Empty")
+
+
+def test_python_fmrest_logs_in_again_when_its_token_died(secure: StandIn, database: str) -> None:
+    with python_fmrest(secure, database, auto_relogin=True) as server:
+        server.login()
+        secure.advance(minutes=16)
+        assert len(list(server.get_records())) == 4
+
+
+@pytest.fixture
+def fmdata_client(stand_in: StandIn, database: str) -> Client:
+    """fmdata logged in on first use, as its own documentation shows."""
+    return Client(
+        url=stand_in.base_url,
+        database=database,
+        login_provider=UsernamePasswordLogin("admin", "right"),
+        version="21",
+        too_fast_login_retry_timeout=None,
+    )
+
+
+def test_fmdata_pages_through_a_layout(fmdata_client: Client, store: Store, database: str) -> None:
+    store.insert(database, "Patients", ({"id": f"Q{n}"} for n in range(246)))
+    pages = fmdata_client.get_records_paginated(layout="API_Patients", page_size=100, limit=250)
+    rows = [row for page in pages.pages for row in page.result.response.data]
+    assert len({row.record_id for row in rows}) == 250
+    assert rows[0].field_data["name"] == "Ada Lovelace"
+    fmdata_client.logout()
+
+
+def test_fmdata_finds_and_asks_for_portals(fmdata_client: Client) -> None:
+    found = fmdata_client.find(layout="API_Patients", query=[{"name": "==Grace Hopper"}], limit=10)
+    assert [row.field_data["id"] for row in found.response.data] == ["P2"]
+    one = fmdata_client.get_record("With portals", "1", portals={"Notes": {"offset": 59, "limit": 5}})
+    lines = one.response.data[0].portal_data["Notes"]
+    assert [line.fields["pat_NOTES::text"] for line in lines] == ["note 59", "note 60"]
+    fmdata_client.logout()
+
+
+def test_fmdata_writes(fmdata_client: Client) -> None:
+    made = fmdata_client.create_record("API_Patients", {"id": "P9"})
+    assert (made.response.record_id, made.response.mod_id) == ("5", "0")
+    assert fmdata_client.edit_record("API_Patients", "5", {"name": "Nine"}).response.mod_id == "1"
+    assert fmdata_client.duplicate_record("API_Patients", "5").response.record_id == "6"
+    fmdata_client.delete_record("API_Patients", "5").raise_exception_if_has_error()
+    gone = fmdata_client.get_record("API_Patients", "5")
+    assert [message.code for message in gone.messages] == ["101"]
+    fmdata_client.logout()
+
+
+def test_fmdata_asks_for_metadata(fmdata_client: Client, database: str) -> None:
+    # fmdata 0.1.5 looks one level too high for the name; python-fmrest and Claris's OpenAPI have `productInfo`.
+    product = fmdata_client.get_product_info().response.raw_content["productInfo"]
+    assert product["name"] == "FileMaker Data API Engine"
+    assert database in [one.name for one in fmdata_client.get_databases().response.databases]
+    assert "API_Patients" in [one.name for one in fmdata_client.get_layouts().response.layouts]
+    fields = fmdata_client.get_layout(layout="API_Patients").response.field_metadata
+    assert "timeStamp" in [one.result for one in fields]
+    fmdata_client.logout()
+
+
+def test_fmdata_logs_in_again_when_its_token_died(fmdata_client: Client, stand_in: StandIn) -> None:
+    assert len(fmdata_client.get_records("API_Patients", limit=2).response.data) == 2
+    stand_in.advance(minutes=16)
+    assert len(fmdata_client.get_records("API_Patients", limit=2).response.data) == 2
+    assert stand_in.counters()["sessions_opened"] >= 2
+    fmdata_client.logout()
