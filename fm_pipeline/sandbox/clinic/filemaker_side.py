@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,10 +25,10 @@ class FileMakerTable:
     fields: tuple[tuple[str, FieldType], ...]
     rows: list[tuple[Raw, ...]]
 
-    def records(self) -> list[dict[str, Raw]]:
+    def records(self) -> Iterator[dict[str, Raw]]:
         """The rows as field name → raw value."""
         names = [name for name, _ in self.fields]
-        return [dict(zip(names, row, strict=True)) for row in self.rows]
+        return (dict(zip(names, row, strict=True)) for row in self.rows)
 
 
 def _type(field: str) -> FieldType:

@@ -98,7 +98,8 @@ def generate_clinic(seed: int = 20251114, scale: float = 1.0) -> Clinic:
 
 def _settled(row: tuple[object, ...]) -> tuple[object, ...]:
     """A row to be stored: a time that was not foretold gets one."""
-    return tuple(_settle(value) if value is ANY or isinstance(value, dict) else value for value in row)
+    settled = tuple([_settle(value) for value in row])
+    return row if settled == row else settled  # most are the same, and a large clinic has many
 
 
 def _settle(value: object) -> object:

@@ -54,8 +54,13 @@ def test_the_clinic_before_is_not_touched(clinic: Clinic) -> None:
     assert clinic.filemaker_tables() == texts
 
 
-def test_what_the_other_tables_hold_on_to_stays(changed: Clinic) -> None:
+@pytest.mark.parametrize("seed", range(12))
+def test_an_appointment_that_something_refers_to_does_not_go(clinic: Clinic, seed: int) -> None:
+    changed = change_one_percent(clinic, seed)
     expected = changed.expected()
     for name, table in changed.truth.before.items():
         if name not in expected.changes:
             assert expected.tables[name].rows == table.rows, name
+    appointments = expected.tables["appointments"]
+    assert appointments.ids("parent_appointment_id") <= {None, *appointments.rows}
+    assert expected.tables["sms_messages"].ids("appointment_id") <= {None, *appointments.rows}
