@@ -158,7 +158,7 @@ def test_fmdata_asks_for_metadata(fmdata_client: Client, database: str) -> None:
     assert product["name"] == "FileMaker Data API Engine"
     assert database in [one.name for one in fmdata_client.get_databases().response.databases]
     assert "API_Patients" in [one.name for one in fmdata_client.get_layouts().response.layouts]
-    fields = fmdata_client.get_layout(layout="API_Patients").response.field_metadata
+    fields = fmdata_client.get_layout(layout="API_Patients").response.field_meta_data
     assert "timeStamp" in [one.result for one in fields]
     fmdata_client.logout()
 
