@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from fm_pipeline.sandbox.stack.stack import temporary_stack
+from fm_pipeline_tests.bench.clinics import MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.bench.services import LazyStack
 
@@ -29,3 +31,10 @@ def database_url(postgresql: DisposablePostgreSQL) -> Iterator[str]:
     """The URL (`postgresql://...`) of an empty database that this test has for itself."""
     with empty_database(postgresql) as url:
         yield url
+
+
+@pytest.fixture
+def bench(database_url: str, tmp_path: Path) -> Iterator[MigrationBench]:
+    """A small clinic in both systems, nothing extracted yet."""
+    with migration_bench(database_url, tmp_path, small_clinic()) as running:
+        yield running

@@ -126,7 +126,7 @@ def plan_difference(
             meaning="This release of Nexus is not one that the pipeline knows. Nothing was changed.",
             remedy="Take the fields out of the mapping profile, or tell the maintainers the release.",
         )
-    fed = {name: _staged_value(columns[name], nexus_only) for name in fed_columns if name != "created_at"}
+    fed = {name: _staged_value(columns[name]) for name in fed_columns if name != "created_at"}
     defaults = {name: sql.Literal(value) for name, value in load.defaults.items() if name in columns}
     inserts: dict[str, sql.Composable] = {"id": sql.SQL("s.nexus_id")}
     if "created_at" in columns:
@@ -154,7 +154,7 @@ def plan_difference(
     return Difference(load, table, updates, inserts)
 
 
-def _staged_value(column: Column, nexus_only: Literal["keep", "reset"]) -> sql.Composable:
+def _staged_value(column: Column) -> sql.Composable:
     """The staged value, cast to the column's own type; the metadata are merged with what Nexus has."""
     if column.name != "filemaker_metadata":
         return sql.SQL("s.{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type))
@@ -162,11 +162,9 @@ def _staged_value(column: Column, nexus_only: Literal["keep", "reset"]) -> sql.C
         "jsonb_build_object('imported_at', coalesce(t.filemaker_metadata ->> 'imported_at',"
         ' to_char(%(now)s::timestamptz, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')))'
     )
-    if nexus_only == "reset":
-        return imported_at + sql.SQL(" || s.filemaker_metadata")
     kept = sql.SQL(
         "CASE WHEN jsonb_typeof(t.filemaker_metadata) = 'object'"
-        " THEN t.filemaker_metadata - 'other_addresses' ELSE '{{}}'::jsonb END"
+        " THEN t.filemaker_metadata - 'other_addresses' ELSE '{}'::jsonb END"
     )
     return sql.SQL("({} || {} || s.filemaker_metadata)").format(imported_at, kept)
 

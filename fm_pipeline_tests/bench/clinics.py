@@ -1,0 +1,153 @@
+"""A small clinic for tests: a Nexus database of its own, a FileMaker stand-in, and the whole way in between.
+
+`MigrationBench.extract_and_stage()` and `.reimport()` call the domain code that the Dagster assets call.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.extract import extract
+from fm_pipeline.mapping.profile import load_profile
+from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.nexus.cutover import reimport
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.digest import Digest, schema_digest
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.nexus.report import ReimportReport
+from fm_pipeline.nexus.stage import fill_the_crosswalk, stage
+from fm_pipeline.sandbox.clinic.compare import Difference, differences
+from fm_pipeline.sandbox.clinic.fill import fill_filemaker, fill_nexus
+from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
+from fm_pipeline.sandbox.clinic.oracle import Expected
+from fm_pipeline.sandbox.filemaker.schema import Account
+from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.nexus.create import create_nexus
+from fm_pipeline.settings import Settings
+from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
+
+SCALE = 0.02
+DATABASE, USER, PASSWORD = "clinic", "pipeline", "a password of the test bench"
+STAGED = ("patient", "appointment", "note", "sms_message", "document", "image")
+RUN_TIME = dt.datetime(2025, 11, 20, 3, 0, tzinfo=dt.UTC)
+
+
+@cache
+def small_clinic(scale: float = SCALE) -> Clinic:
+    """The clinic of most tests; generated once a process."""
+    return generate_clinic(scale=scale)
+
+
+@dataclass(frozen=True)
+class MigrationBench:
+    """Both systems, filled, and the settings that point at them."""
+
+    settings: Settings
+    stand_in: StandIn
+    store: Store
+
+    @property
+    def database_url(self) -> str:
+        """Of the Nexus database."""
+        return self.settings.nexus_database_url.get_secret_value()
+
+    def with_settings(self, **changes: Any) -> MigrationBench:
+        """The same bench with other settings."""
+        return replace(self, settings=self.settings.model_copy(update=changes))
+
+    def refill_filemaker(self, clinic: Clinic) -> None:
+        """Replace FileMaker's records by another clinic's, as somebody with FileMaker Pro would: new record ids."""
+        for table in clinic.filemaker_tables():
+            name = table.layout.removeprefix("API_")
+            for (record_id,) in self.execute(
+                "SELECT record_id FROM fm_pipeline.source_records JOIN fm_pipeline.source_extractions USING (entity)"
+                " WHERE layout = %s",
+                table.layout,
+            ):
+                self.store.delete(DATABASE, name, record_id)
+            self.store.insert(DATABASE, name, table.records())
+
+    def extract(self) -> None:
+        """Read every entity of the profile."""
+        profile = load_profile(self.settings.filemaker_profile)
+        with (
+            DataApiClient(self.stand_in.base_url, DATABASE, USER, PASSWORD) as client,
+            connect(self.database_url) as connection,
+        ):
+            for entity in profile.entities:
+                extract(client, connection, profile, entity, run_id=None, now=lambda: dt.datetime.now(dt.UTC))
+
+    def stage(self) -> None:
+        """Fill the crosswalk and build every staged entity."""
+        with connect(self.database_url) as connection:
+            fill_the_crosswalk(connection, self.settings)
+            for entity in STAGED:
+                stage(connection, entity, self.settings, run_id=None, now=RUN_TIME)
+
+    def extract_and_stage(self) -> MigrationBench:
+        """Phase 0."""
+        migrate(self.database_url)
+        self.extract()
+        self.stage()
+        return self
+
+    def reimport(self, now: dt.datetime = RUN_TIME, **options: Any) -> ReimportReport:
+        """The transaction."""
+        return reimport(self.settings, now=now, **options)
+
+    def differences(self, expected: Expected) -> list[Difference]:
+        """What of Nexus is not as the oracle says."""
+        with self.connection() as connection:
+            return differences(connection, expected)
+
+    def digests(self) -> dict[str, Digest]:
+        """Of every table in Nexus' schema."""
+        with self.connection() as connection, connection.cursor() as cursor:
+            return schema_digest(cursor, read_catalogue(cursor, self.settings.nexus_schema))
+
+    def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """One statement as somebody else, committed; its rows if it has any."""
+        with self.connection() as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            rows = cursor.fetchall() if cursor.description else []
+            connection.commit()
+            return rows
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection of somebody else: not the pipeline's."""
+        with closing(psycopg2.connect(self.database_url)) as connection:
+            yield connection
+
+
+@contextmanager
+def migration_bench(database_url: str, folder: Path, clinic: Clinic) -> Iterator[MigrationBench]:
+    """Fill an empty database and a stand-in of its own with a clinic."""
+    with closing(psycopg2.connect(database_url)) as connection:
+        create_nexus(connection)
+        connection.commit()
+        fill_nexus(connection, clinic)
+    with closing(Store(folder / "filemaker.sqlite")) as store:
+        store.create_database(DATABASE, [Account(USER, PASSWORD)])
+        fill_filemaker(store, clinic, DATABASE)
+        with running_stand_in(store) as stand_in:
+            settings = Settings(
+                _env_file=None,
+                nexus_database_url=database_url,
+                filemaker_url=stand_in.base_url,
+                filemaker_database=DATABASE,
+                filemaker_username=USER,
+                filemaker_password=PASSWORD,
+                state_dir=folder / "state",
+            )
+            yield MigrationBench(settings, stand_in, store)
