@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from fm_pipeline.sandbox.stack.service import Service
 
@@ -16,10 +17,15 @@ class FileMaker(Service):
 
     name = "filemaker"
 
+    @property
+    def state_file(self) -> Path:
+        """What the stand-in holds; a `Store` can be opened on it while it serves."""
+        return self.folder / "filemaker.sqlite"
+
     def command(self) -> Sequence[str]:
         return [
             *(sys.executable, "-m", "fm_pipeline.sandbox.filemaker"),
-            *("--port", str(self.port), "--state-file", str(self.folder / "state.json")),
+            *("--port", str(self.port), "--state-file", str(self.state_file)),
             *("--database", DATABASE, "--username", USER),
         ]
 
