@@ -90,6 +90,8 @@ def _build(
     with connection.cursor() as cursor:
         # Builds depend on each other (patients first), so they follow each other.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.staging'))")
+        # Every cursor is read to its end; plans for the first tenth of the rows were measured 20 times slower.
+        cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
         extractions = read_extractions(cursor)
         _refuse_missing_sources(cursor, entity, extractions)
         sources = [entity.name]

@@ -6,15 +6,15 @@ import re
 import uuid
 from functools import cache
 
-from fm_pipeline.staging.text import one_line
+from fm_pipeline.staging.text import plain_text
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def as_key(value: object) -> str:
     """A FileMaker id as it is compared: trimmed and in lower case; `''` when it is empty."""
-    text, _ = one_line(value)
-    return text.lower()
+    text, _ = plain_text(value)
+    return text.strip().lower()
 
 
 def is_uuid(key: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from fm_pipeline.staging.dates import Moment, read_date, read_moment, read_time, to_utc
+from fm_pipeline.staging.keys import as_key
 from fm_pipeline.staging.names import NameIndex
 from fm_pipeline.staging.text import NO_ACCESS, one_line, several_lines
 
@@ -120,7 +121,7 @@ class Record:
         """
         text = self.line(name)
         if name == "clinic":
-            key = self.line("clinic_filemaker_id").lower()
+            key = as_key(self.line("clinic_filemaker_id"))
             if found_by_id := self.context.clinics_by_filemaker_id.get(key):
                 return found_by_id
             if key and not text:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-
-import pytest
-
-from fm_pipeline_tests.staging.bench import CLINIC_FILEMAKER_ID, PATIENT, Staging, a_patient, uuid_of
+from fm_pipeline_tests.staging.bench import PATIENT, Staging, a_patient
 
 HARD_NAMES = (
     "NA", "Null", "True", "1e5", "O'Brien", '"', "'", "\\", "\\N", "\\.", "a\\tb", "🙂", "\u00a0NBSP\u00a0",
