@@ -1,12 +1,13 @@
 """Reading a layout completely while people work in the file, and knowing that it was complete.
 
 The Data API has no snapshot: a record that is deleted between two pages moves all later ones up, and a plain
-offset then skips one. Keys do not help either, because FileMaker finds text by words. So pages overlap: each
-one begins with the last record already seen. If its first record is one that we have not seen, records before
-it are gone, and the reader steps back, twice as far each time, until it meets a known record again.
+offset then skips one. Keys do not help either, because FileMaker finds text by words. So pages overlap by one
+record: each page must begin with the last record already read, and at the end the server's count must be the
+number of distinct records read. Otherwise the set moved, and the whole layout is read again.
 
-Records come in creation order and new ones are appended, so nothing that still exists is skipped. What is left
-is that records were deleted after they were read; then the server's count differs from ours at the end.
+Records come in creation order and new ones are appended, so additions do not disturb. One thing is not seen: a
+deletion and, between the same two pages, the late commit of a record that was begun before; they cancel out,
+and the next extraction has that record.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Progress = Callable[[int, int], None]
 """(rows so far, found count)."""
 
 SMALLEST_PAGE = 25  # a server that cannot send 25 records in time has another problem than their number
-ATTEMPTS = 3  # whole readings of a layout before we say that the file is being edited
+ATTEMPTS = 5  # readings of a layout before we say that the file is being edited; most end early
 TRIES_OF_SMALLEST_PAGE = 2
 
 T = TypeVar("T")
@@ -75,26 +76,28 @@ def one_pass(fetch: FetchPage, *, page_size: int, on_progress: Progress | None =
     """
     pages = _Pages(fetch, page_size)
     seen: set[int] = set()
-    position = 0  # of the last record read, counted from 1 as the server counts
+    last: int | None = None
     while True:
-        offset, page = pages.continuing(position, seen)
-        for record in page.records:
-            if record.record_id not in seen:
-                seen.add(record.record_id)
-                yield record
+        page = pages.at(max(len(seen), 1))
+        records = page.records
+        if last is not None:
+            if not records or records[0].record_id != last:
+                raise ChangedWhileReading("Records were deleted while the layout was read.")
+            records = records[1:]
+        for record in records:
+            if record.record_id in seen:
+                raise ChangedWhileReading(f"FileMaker sent the record {record.record_id} twice.")
+            seen.add(record.record_id)
+            yield record
+            last = record.record_id
         if on_progress is not None:
             on_progress(len(seen), page.found_count)
-        reached = offset + len(page.records) - 1
-        if reached >= page.found_count:
-            break
-        if reached <= position and offset == max(position, 1):  # fewer rows than asked for, and none new
-            raise ChangedWhileReading("The server stopped sending records before the last one.")
-        position = reached
-    if len(seen) != page.found_count:
-        raise ChangedWhileReading(
-            f"FileMaker counts {page.found_count} records, but {len(seen)} were read: "
-            "records were deleted in the meantime."
-        )
+        if len(seen) == page.found_count:
+            return
+        if not records or len(seen) > page.found_count:
+            raise ChangedWhileReading(
+                f"FileMaker counts {page.found_count} records, but sent {len(seen)} different ones."
+            )
 
 
 class _Pages:
@@ -105,16 +108,8 @@ class _Pages:
         self._size = page_size
         self._tries_left = TRIES_OF_SMALLEST_PAGE
 
-    def continuing(self, position: int, seen: set[int]) -> tuple[int, Page]:
-        """The page that begins with a record already seen, nearest to `position`; and its offset."""
-        offset, step = max(position, 1), 1
-        while True:
-            page = self._at(offset)
-            if offset == 1 or (page.records and page.records[0].record_id in seen):
-                return offset, page
-            offset, step = max(1, offset - step), step * 2
-
-    def _at(self, offset: int) -> Page:
+    def at(self, offset: int) -> Page:
+        """The page that begins at an offset; an empty one behind the last record."""
         while True:
             try:
                 return self._fetch(offset, self._size + 1)  # one more: the first is known already

@@ -176,22 +176,20 @@ def _authorization(token: str | None, account: tuple[str, str] | None) -> dict[s
 
 def _read(response: requests.Response, doing: str) -> Answer:
     """Tell the Data API's envelope from anything else."""
-    status = response.status_code
+    status, content = response.status_code, response.content
     try:
-        if status in (502, 503, 504):
-            raise ValueError
-        body = json.loads(response.content, parse_float=_finite)
-        code = int(body["messages"][0]["code"])
-        payload = body.get("response") or {}
-        if not isinstance(payload, dict):
-            raise TypeError
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        # Half an answer is a broken connection; a whole page is another server.
-        cut = status == 200 and response.content.lstrip()[:1] == b"{"
-        if status in NOT_ANSWERING or cut:
+        body = json.loads(content, parse_float=_finite)
+    except ValueError:
+        # Half an answer is a broken connection. A page with one of these is the web server in front of it.
+        if status in NOT_ANSWERING or (status == 200 and content.lstrip().startswith(b"{")):
             raise ServerUnavailable(
                 f"The web server answered {status} in place of the Data API when asked to {doing}."
             ) from None
+        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {doing}.") from None
+    try:
+        code = int(body["messages"][0]["code"])
+        payload = dict(body.get("response") or {})
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {doing}.") from None
     if code == 0 and status >= 400:
         raise NotTheDataApi(f"The answer says both HTTP {status} and OK when asked to {doing}.")

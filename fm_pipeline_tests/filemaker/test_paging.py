@@ -60,7 +60,7 @@ def test_a_record_deleted_between_pages_hides_no_other_one(clinic: Clinic, after
         assert _read(client, layout, 2) == [number for number in range(1, 8) if number != gone]
 
 
-def test_records_deleted_before_the_place_of_reading_make_the_reader_step_back(clinic: Clinic) -> None:
+def test_records_deleted_before_the_place_of_reading_make_the_reader_begin_again(clinic: Clinic) -> None:
     layout = _layout_of(clinic, 12)
     deletes = [_delete(layout, number) for number in (1, 2, 3, 4, 5)]
     clinic.server.faults(between_pages=[{"after": 3, "do": deletes}])

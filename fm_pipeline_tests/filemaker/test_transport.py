@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,53 @@ def test_an_answer_that_takes_too_long_says_how_to_make_it_shorter(clinic: Clini
     clinic.server.disturb("slow", seconds=30, of=["layouts"])
     with clinic.client(timeout=0.2) as client, pytest.raises(ServerTimeout, match="FILEMAKER_TIMEOUT_SECONDS"):
         client.layouts()
+
+
+def test_an_answer_that_stops_in_its_middle_is_a_time_out_too() -> None:
+    with listen() as listening:
+
+        def answer_half() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"response":')
+                connection.recv(1)  # until the client gives up
+
+        server = threading.Thread(target=answer_half)
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with (
+            DataApiClient(url, "clinic", "a", "b", timeout=0.2) as client,
+            pytest.raises(ServerTimeout, match=r"within 0\.2 seconds"),
+        ):
+            client.product_info()
+        server.join()
+
+
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n", NotTheDataApi),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>", NotTheDataApi),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", NotTheDataApi),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"messages":[]}', NotTheDataApi),
+    ],
+)
+def test_what_is_not_the_data_api_gets_no_second_call(raw: bytes, error: type[Exception]) -> None:
+    with listen() as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(raw)
+
+        server = threading.Thread(target=answer)
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with DataApiClient(url, "clinic", "a", "b", timeout=2, sleep=lambda _: None) as client, pytest.raises(error):
+            client.product_info()
+        server.join()
 
 
 def test_no_server_at_all_is_told_without_a_password_in_the_text() -> None:
