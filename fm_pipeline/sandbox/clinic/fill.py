@@ -41,7 +41,7 @@ def fill_nexus(connection: Connection, clinic: Clinic, schema: str = "public") -
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def fill_filemaker(store: Store, clinic: Clinic, database: str = "Clinic") -> None:
+def fill_filemaker(store: Store, clinic: Clinic, database: str = "clinic") -> None:
     """Make the layouts of profile `nexus` in a FileMaker file and insert the clinic's records.
 
     Args:
