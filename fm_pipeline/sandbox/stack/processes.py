@@ -97,30 +97,40 @@ def find(record: Record) -> psutil.Process | None:
 
 
 def stop(records: Iterable[Record]) -> None:
-    """End the processes of these records together: ask first, then kill after `STOP_LIMIT_SECONDS`."""
-    asked: list[psutil.Process] = []
+    """End the processes of these records together: ask first, then kill after `STOP_LIMIT_SECONDS`.
+
+    A server is given the time to end its own children; those that it leaves behind are ended too.
+    """
+    servers: list[psutil.Process] = []
+    children: list[psutil.Process] = []
     for record in records:
         if (process := find(record)) is not None:
-            family = _family(process)
-            try:
-                process.send_signal(record.stop_signal)
-            except psutil.NoSuchProcess:
-                continue
-            asked.extend(family)
-    _, deaf = psutil.wait_procs(asked, timeout=STOP_LIMIT_SECONDS)
+            children.extend(_children(process))
+            servers.append(process)
+            _signal(process, record.stop_signal)
+    _, deaf = psutil.wait_procs(servers, timeout=STOP_LIMIT_SECONDS)
     for process in deaf:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+        _signal(process, signal.SIGKILL)
+    for process in children:
+        _signal(process, signal.SIGTERM)
+    _, deaf = psutil.wait_procs([*deaf, *children], timeout=STOP_LIMIT_SECONDS)
+    for process in deaf:
+        _signal(process, signal.SIGKILL)
     psutil.wait_procs(deaf, timeout=STOP_LIMIT_SECONDS)
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
+def _signal(process: psutil.Process, number: int) -> None:
     try:
-        return [process, *process.children(recursive=True)]
+        process.send_signal(number)  # psutil checks that the pid is still this process's
     except psutil.NoSuchProcess:
-        return [process]
+        return
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _alive(pid: int) -> psutil.Process | None:

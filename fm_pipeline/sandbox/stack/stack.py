@@ -41,7 +41,8 @@ READY_LIMIT_SECONDS = 60.0
 LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
 S = TypeVar("S", bound=Service)
 
-ATTEMPTS = 3  # a free port may be taken by somebody else before our server binds it
+ATTEMPTS = 3  # a free port may be taken by somebody else before our server binds it, and the sessions of a
+# killed PostgreSQL may hold its files a moment longer
 
 
 @dataclass(frozen=True)

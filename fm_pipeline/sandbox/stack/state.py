@@ -29,7 +29,7 @@ def make_private_folder(folder: Path) -> None:
         raise PipelineError(
             f"The state folder {folder} is open to other users and already holds other files.",
             meaning="Nothing was started, because closing it might lock somebody out.",
-            remedy=f"Choose another folder, or close this one yourself: chmod 700 {folder}",
+            remedy="Choose a folder that does not exist yet.",
         )
     if is_open:
         folder.chmod(0o700)

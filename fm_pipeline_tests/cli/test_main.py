@@ -1,0 +1,53 @@
+"""What every command has in common: how an error looks, and the exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from fm_pipeline.cli.main import Commands
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
+
+
+@pytest.fixture
+def group() -> click.Group:
+    """A group like the real one, with a command that fails."""
+
+    @click.command()
+    def failing() -> None:
+        raise PipelineError("It failed [for a reason].", meaning="Nexus is unchanged.", remedy="Try again.")
+
+    class WithFailing(Commands):
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+            return failing if cmd_name == "failing" else super().get_command(ctx, cmd_name)
+
+    return WithFailing("fm-pipeline")
+
+
+def test_an_error_is_told_in_its_sentences_and_exits_with_1(group: click.Group) -> None:
+    result = CliRunner().invoke(group, ["failing"])
+    assert result.exit_code == 1
+    assert result.stderr == "It failed [for a reason].\nNexus is unchanged.\nTry again.\n"
+    assert result.stdout == ""
+
+
+def test_wrong_usage_exits_with_2(group: click.Group) -> None:
+    assert CliRunner().invoke(group, ["no-such-command"]).exit_code == 2
+    assert CliRunner().invoke(group, ["stack", "up", "--no-such-option"]).exit_code == 2
+    assert CliRunner().invoke(group, ["stack", "up", "--s3-port", "70000"]).exit_code == 2
+
+
+def test_the_module_is_the_command_and_its_help_does_not_wait_for_dagster() -> None:
+    script = "import runpy, sys; sys.argv = ['fm-pipeline', 'stack', '--help']\n"
+    script += "try: runpy.run_module('fm_pipeline', run_name='__main__')\n"
+    script += "finally: assert 'dagster' not in sys.modules"
+    result = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", script], cwd=PACKAGE_PARENT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Commands:" in result.stdout

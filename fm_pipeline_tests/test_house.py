@@ -1,0 +1,151 @@
+"""Rules of the house that a machine can hold: what is documented, what is shipped, what no file may contain."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from dotenv import dotenv_values
+from setuptools import find_packages
+
+from fm_pipeline.cli.main import main
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
+from fm_pipeline.sandbox.stack.stack import SERVICES
+from fm_pipeline.settings import Settings
+
+
+def commands(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command that can be called, with its words as typed."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{words} {name}")
+        else:
+            yield f"{words} {name}", command
+
+
+COMMANDS = dict(commands(main, "fm-pipeline"))
+
+
+def tracked_files() -> list[Path]:
+    """The files of the project, also those that are new and not ignored."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        cwd=TOP,
+        capture_output=True,
+        check=True,
+    )
+    return [TOP / name for name in listed.stdout.decode().split("\0") if name and (TOP / name).is_file()]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_and_option_is_documented(words: str) -> None:
+    pages = (TOP / "docs" / "commands.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## ", pages, flags=re.MULTILINE)
+    (section,) = [section for section in sections if section.startswith(f"`{words}`\n")]
+    for parameter in COMMANDS[words].params:
+        for name in parameter.opts if isinstance(parameter, click.Option) else [parameter.human_readable_name]:
+            assert f"`{name}`" in section or not name.startswith("--"), f"{words} {name}"
+    options = {name for parameter in COMMANDS[words].params for name in parameter.opts}
+    assert set(re.findall(r"^\| `(--[a-z0-9-]+)`", section, flags=re.MULTILINE)) <= options
+
+
+def test_every_command_says_what_it_does() -> None:
+    assert [words for words, command in COMMANDS.items() if not command.get_short_help_str()] == []
+
+
+def test_the_example_of_an_environment_lists_every_setting_with_a_comment_and_nothing_else() -> None:
+    lines = (TOP / ".env.example").read_text(encoding="utf-8").splitlines()
+    names = [line.split("=", 1)[0] for line in lines if line and not line.startswith("#")]
+    assert names == [name.upper() for name in Settings.model_fields]
+    for before, line in pairwise(lines):
+        if line and not line.startswith("#"):
+            assert before.startswith("# "), f"{line} has no comment"
+
+
+def test_the_defaults_in_the_example_are_the_real_ones() -> None:
+    shown = dotenv_values(TOP / ".env.example")
+    for name, field in Settings.model_fields.items():
+        if not field.is_required() and field.default is not None:
+            assert shown[name.upper()] == str(field.default), name
+
+
+def test_the_example_can_be_read_as_settings_and_holds_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = dotenv_values(TOP / ".env.example")
+    for name in shown:
+        monkeypatch.delenv(name, raising=False)
+    settings = Settings(_env_file=TOP / ".env.example")  # type: ignore[call-arg]
+    assert settings.filemaker_password.get_secret_value() == ""
+    assert not settings.aws_secret_access_key or settings.aws_secret_access_key.get_secret_value() == ""
+
+
+def test_constraints_are_names_and_versions_in_order() -> None:
+    text = (TOP / "constraints.txt").read_text(encoding="ascii")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.!]*", line)] == []
+    assert lines == sorted(lines, key=str.upper)
+    assert "scripts/pin" in text
+
+
+def test_the_package_is_shipped_without_its_tests_and_every_folder_of_it_is_a_package() -> None:
+    pyproject = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))
+    include = pyproject["tool"]["setuptools"]["packages"]["find"]["include"]
+    shipped = set(find_packages(str(TOP), include=include))
+    assert {name.split(".")[0] for name in shipped} == {"fm_pipeline"}
+    modules = [path for path in tracked_files() if path.suffix == ".py" and path.is_relative_to(TOP / "fm_pipeline")]
+    assert {".".join(path.parent.relative_to(TOP).parts) for path in modules} == shipped
+
+
+def test_an_init_file_holds_a_docstring_only() -> None:
+    for path in tracked_files():
+        if path.name == "__init__.py":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            assert ast.get_docstring(tree), path
+            assert len(tree.body) == 1, path
+
+
+# A home folder or a temporary one of whoever wrote the file, and hosts that packages are downloaded from
+MACHINE = re.compile(r"(/home/[a-z]|/root/|/Users/[A-Za-z]|/work/|[A-Z]:\\Users)")
+REGISTRY = re.compile(r"(pypi\.org|pythonhosted|artifactory|nexus3?/repository|registry\.npmjs|index-url)")
+
+
+def test_no_file_names_a_path_of_a_machine_or_a_package_registry() -> None:
+    for path in tracked_files():
+        if path == Path(__file__) or path.suffix in {".png", ".dcm", ".gz"}:
+            continue
+        text = path.read_text(encoding="utf-8")
+        for pattern in (MACHINE, REGISTRY):
+            found = pattern.search(text)
+            assert found is None, f"{path.relative_to(TOP)}: {found and found.group()}"
+
+
+def test_workspace_and_instance_say_what_the_project_relies_on() -> None:
+    (location,) = yaml.safe_load((TOP / "workspace.yaml").read_text())["load_from"]
+    assert location == {"python_module": {"module_name": "fm_pipeline.definitions", "location_name": "fm_pipeline"}}
+    instance = yaml.safe_load((TOP / "dagster.yaml").read_text())
+    assert instance["telemetry"] == {"enabled": False}
+    assert instance["concurrency"]["pools"]["granularity"] == "run"
+    assert instance["run_monitoring"]["max_runtime_seconds"] > 0
+
+
+def test_scripts_can_be_run_and_ask_for_nothing_but_a_plain_shell() -> None:
+    for path in (TOP / "scripts").iterdir():
+        if not path.name.startswith("_"):
+            assert path.stat().st_mode & 0o111 == 0o111, path
+            assert path.read_text(encoding="utf-8").startswith("#!/bin/sh\n"), path
+
+
+def test_services_have_names_of_their_own() -> None:
+    assert len({kind.name for kind in SERVICES}) == len(SERVICES)
