@@ -35,7 +35,7 @@ CREATE TABLE fm_pipeline.audit (
     detail        text NOT NULL DEFAULT ''       -- our own sentences, which hold no patient data
 );
 CREATE FUNCTION fm_pipeline.refuse_change() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN RAISE EXCEPTION 'fm_pipeline.% is append-only', TG_TABLE_NAME; END $$;
+$$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$;
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON fm_pipeline.audit
     FOR EACH STATEMENT EXECUTE FUNCTION fm_pipeline.refuse_change();
 
