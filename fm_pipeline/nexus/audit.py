@@ -1,0 +1,79 @@
+"""The audit trail: who asked for what, and what came of it. Refusals too. Append-only, by a trigger.
+
+Seed "import sequence", Access Control: "Log all import attempts with user ID".
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from fm_pipeline.errors import PipelineError, Stop
+from fm_pipeline.nexus.database import connect
+
+Action = Literal["plan", "reimport", "backup", "restore", "prune"]
+Outcome = Literal["started", "done", "refused", "failed", "cancelled"]
+
+
+def operating_system_user() -> str:
+    """Who is at the terminal, for commands; the pipeline's own account when nobody is."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def record(
+    database_url: str,
+    *,
+    actor: str,
+    action: Action,
+    outcome: Outcome,
+    plan_id: str | None = None,
+    run_id: str | None = None,
+    detail: str = "",
+) -> None:
+    """Add a line, in a connection and transaction of its own: it stays when what it tells of is rolled back.
+
+    Args:
+        actor: who asked.
+        detail: one of our own sentences; no patient data.
+    """
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.audit (actor, action, outcome, plan_id, run_id, detail)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            (actor, action, outcome, plan_id, run_id, detail),
+        )
+        connection.commit()
+
+
+@contextmanager
+def audited(
+    database_url: str, *, actor: str, action: Action, plan_id: str | None = None, run_id: str | None = None
+) -> Iterator[None]:
+    """Record the start and the end of an attempt: done, refused (a Stop), failed, or cancelled."""
+
+    def note(outcome: Outcome, detail: str = "") -> None:
+        record(
+            database_url, actor=actor, action=action, outcome=outcome, plan_id=plan_id, run_id=run_id, detail=detail
+        )
+
+    note("started")
+    try:
+        yield
+    except Stop as stop:
+        note("refused", str(stop))
+        raise
+    except PipelineError as error:
+        note("failed", str(error))
+        raise
+    except Exception as error:
+        note("failed", type(error).__name__)
+        raise
+    except BaseException as error:
+        note("cancelled", type(error).__name__)
+        raise
+    note("done")
