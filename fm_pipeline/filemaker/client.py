@@ -279,8 +279,6 @@ class DataApiClient:
             if answer.code == INVALID_TOKEN or (answer.code == WINDOW_MISSING and repeatable):
                 self._token = None
                 answer = self._transport.send(call, token=self._log_in(), attempts=attempts)
-            if answer.code in (INVALID_TOKEN, WINDOW_MISSING):
-                self._token = None
         if answer.code:
             raise error_for(answer.code, doing)
         return answer

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import AnswerTooLarge, ChangedWhileReading, ServerTimeout
-from fm_pipeline.filemaker.model import Record
+from fm_pipeline.filemaker.model import Page, Record
 from fm_pipeline.filemaker.paging import SMALLEST_PAGE, TRIES_OF_SMALLEST_PAGE, read_completely
 from fm_pipeline_tests.filemaker.conftest import Clinic
 
@@ -170,3 +170,23 @@ def test_pages_shrink_when_the_server_may_not_send_so_much(clinic: Clinic) -> No
         clinic.server.disturb("code", code=953, of=["records"], times=None)
         with pytest.raises(AnswerTooLarge, match="transfer limit"):
             _read(client, layout, 100)
+
+
+def _page(ids: list[int], found: int) -> Page:
+    return Page(tuple(Record(record_id, 0, {}) for record_id in ids), found)
+
+
+def test_a_server_that_sends_fewer_records_than_asked_for_is_read_to_its_count() -> None:
+    def two_at_most(offset: int, _limit: int) -> Page:
+        return _page(list(range(1, 8))[offset - 1 : offset + 1], 7)
+
+    assert read_completely(two_at_most, _ids, page_size=100) == list(range(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("ids", "found", "says"),
+    [([1], 3, "counts 3 records, but sent 1"), ([], 3, "sent 0"), ([1, 2], 1, "sent 2"), ([1, 1], 2, "record 1 twice")],
+)
+def test_a_server_that_contradicts_itself_is_never_believed(ids: list[int], found: int, says: str) -> None:
+    with pytest.raises(ChangedWhileReading, match=says):
+        read_completely(lambda _offset, _limit: _page(ids, found), _ids, page_size=10)

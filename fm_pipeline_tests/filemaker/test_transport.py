@@ -61,6 +61,9 @@ def test_an_answer_that_takes_too_long_says_how_to_make_it_shorter(clinic: Clini
 
 
 def test_an_answer_that_stops_in_its_middle_is_a_time_out_too() -> None:
+    def unexpected(_seconds: float) -> None:
+        pytest.fail("it was repeated with the same page size")
+
     with listen() as listening:
 
         def answer_half() -> None:
@@ -74,7 +77,7 @@ def test_an_answer_that_stops_in_its_middle_is_a_time_out_too() -> None:
         server.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with (
-            DataApiClient(url, "clinic", "a", "b", timeout=0.2) as client,
+            DataApiClient(url, "clinic", "a", "b", timeout=0.2, sleep=unexpected) as client,
             pytest.raises(ServerTimeout, match=r"within 0\.2 seconds"),
         ):
             client.product_info()
