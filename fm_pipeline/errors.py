@@ -9,6 +9,7 @@
     └── Stop                     a rule forbids to go on; nothing has been changed
         ├── StagingStop          the source rows break a rule whose action is `stop`
         ├── CatalogueStop        the Nexus schema holds something that no policy covers
+        ├── PlanStop             no plan, a stale plan, a wrong confirmation, or no backup of what would change
         ├── LockStop             somebody else works in the tables, or another reimport runs
         └── ValidationStop       the result of the transaction is not what it must be
 
@@ -64,6 +65,10 @@ class StagingStop(Stop):
 
 class CatalogueStop(Stop):
     """The Nexus schema holds something that no policy covers."""
+
+
+class PlanStop(Stop):
+    """No plan, a stale plan, a wrong confirmation, or no verified backup of what would change."""
 
 
 class LockStop(Stop):

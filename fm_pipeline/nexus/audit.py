@@ -57,9 +57,7 @@ def audited(
     """Record the start and the end of an attempt: done, refused (a Stop), failed, or cancelled."""
 
     def note(outcome: Outcome, detail: str = "") -> None:
-        record(
-            database_url, actor=actor, action=action, outcome=outcome, plan_id=plan_id, run_id=run_id, detail=detail
-        )
+        record(database_url, actor=actor, action=action, outcome=outcome, plan_id=plan_id, run_id=run_id, detail=detail)
 
     note("started")
     try:

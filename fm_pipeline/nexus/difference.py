@@ -33,6 +33,7 @@ class Difference:
     table: Table
     updates: Mapping[str, sql.Composable]
     inserts: Mapping[str, sql.Composable]
+    resets: Sequence[str] = ()  # of the updates, the columns that FileMaker does not feed
 
     @property
     def _staged(self) -> sql.Identifier:
@@ -83,6 +84,18 @@ class Difference:
         )
         return cursor.rowcount
 
+    def count_reset(self, cursor: Cursor, now: datetime) -> int:
+        """How many rows would lose a value that only Nexus knows."""
+        if not self.resets:
+            return 0
+        cursor.execute(
+            sql.SQL("SELECT count(*) FROM {staged} s JOIN {table} t ON t.id = s.nexus_id WHERE {differs}").format(
+                table=self.table.identifier, staged=self._staged, differs=self._differs(self.resets)
+            ),
+            {"now": now},
+        )
+        return count(cursor)
+
     def count_unlike(self, cursor: Cursor, now: datetime) -> int:
         """How many staged rows Nexus does not have, or has with another content. 0 after a load."""
         cursor.execute(
@@ -94,8 +107,8 @@ class Difference:
         )
         return count(cursor)
 
-    def _differs(self) -> sql.Composable:
-        names = list(self.updates)
+    def _differs(self, names: Sequence[str] = ()) -> sql.Composable:
+        names = names or list(self.updates)
         return sql.SQL("({old}) IS DISTINCT FROM ({new})").format(
             old=_comma([sql.SQL("t.") + sql.Identifier(name) for name in names]),
             new=_comma([self.updates[name] for name in names]),
@@ -142,16 +155,17 @@ def plan_difference(
             meaning="No new row could be inserted. Nothing was changed.",
             remedy="Give them a default in the database, or tell the maintainers the release of Nexus.",
         )
+    resets: dict[str, sql.Composable] = {}
     updates = dict(fed)
     if "created_at" in fed_columns:
         updates["created_at"] = sql.SQL("coalesce(s.source_created_at, t.created_at)")
     if nexus_only == "reset":
-        updates |= {
+        resets = {
             name: defaults.get(name, sql.SQL("NULL::{}").format(sql.SQL(column.type)))
             for name, column in columns.items()
             if name not in (*OWN_COLUMNS, *fed_columns) and (name in defaults or not column.has_default)
         }
-    return Difference(load, table, updates, inserts)
+    return Difference(load, table, updates | resets, inserts, list(resets))
 
 
 def _staged_value(column: Column) -> sql.Composable:

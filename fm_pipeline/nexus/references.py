@@ -131,6 +131,16 @@ def find_references(
             )
 
 
+def touched_tables(cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]]) -> list[Table]:
+    """Every table that a reimport may write: what is locked, digested and backed up.
+
+    Patients first, then everything that loses rows, is relinked, or may point to a row that goes.
+    """
+    tables = policy.emptied + [policy.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
+    references = {reference.table for reference in find_references(cursor, policy, fed_columns, policy.emptied)}
+    return tables + sorted(references - set(tables))
+
+
 def _of_gone(policy: Policy, reference: Reference) -> sql.Composable:
     """Condition: row `t` stays, and points to a row that goes."""
     condition = sql.SQL("t.{column}::text IN (SELECT id::text FROM {gone})").format(

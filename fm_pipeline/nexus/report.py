@@ -13,13 +13,20 @@ from fm_pipeline.nexus.validation import Check
 
 @dataclass(frozen=True)
 class TableChange:
-    """Rows of one Nexus table before and after, and what was done to them."""
+    """Rows of one Nexus table before and after, and what was done to them.
+
+    Attributes:
+        only_in_nexus: of the deleted rows, those that never came from FileMaker.
+        reset: of the updated rows, those that lose a value that only Nexus knew.
+    """
 
     table: str
     before: int
     deleted: int = 0
     inserted: int = 0
     updated: int = 0
+    only_in_nexus: int = 0
+    reset: int = 0
 
     @property
     def after(self) -> int:
@@ -44,6 +51,10 @@ class PhaseRecord:
     sentence: str
     records: int
     seconds: float
+
+    def line(self) -> str:
+        """As the seed's progress log has it, without the time, which every log adds itself."""
+        return f"Phase {self.phase}: ✅ {self.sentence} ({self.seconds:.1f} s)"
 
 
 @dataclass(frozen=True)
@@ -112,9 +123,18 @@ class ReimportReport:
                 [(e.entity, e.source, e.loaded, e.quarantined, e.skipped) for e in self.sources],
             ),
             _table(
-                ("Nexus table", "before", "deleted", "inserted", "updated", "unchanged", "after"),
+                (
+                    "Nexus table",
+                    "before",
+                    "deleted",
+                    "of them only in Nexus",
+                    "inserted",
+                    "updated",
+                    "unchanged",
+                    "after",
+                ),
                 [
-                    (c.table, c.before, c.deleted, c.inserted, c.updated, c.unchanged, c.after)
+                    (c.table, c.before, c.deleted, c.only_in_nexus, c.inserted, c.updated, c.unchanged, c.after)
                     for c in self.tables.values()
                 ],
             ),

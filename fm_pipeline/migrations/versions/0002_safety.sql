@@ -52,3 +52,7 @@ CREATE TABLE fm_pipeline.progress (
     finished_at   timestamptz,
     PRIMARY KEY (run_id, step)
 );
+
+-- Which plan a reimport carried out, and the backup that was made before it.
+ALTER TABLE fm_pipeline.reimports
+    ADD COLUMN plan_id uuid, ADD COLUMN backup_id uuid, ADD COLUMN requested_by text NOT NULL DEFAULT '';

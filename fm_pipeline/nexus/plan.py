@@ -1,0 +1,230 @@
+"""Plans and permission: nothing is changed without a plan that somebody has seen and confirmed (decision D5).
+
+A plan is a reimport that was rolled back. It is bound to its inputs: the staged rows, every table that a reimport may
+touch, the schema, the settings. The real run names the plan and is refused when any of them has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import PlanStop
+from fm_pipeline.nexus.catalogue import Catalogue, Table
+from fm_pipeline.nexus.difference import count
+from fm_pipeline.nexus.digest import Digest, table_digest
+from fm_pipeline.nexus.policy import Phase
+from fm_pipeline.nexus.report import ReimportReport
+from fm_pipeline.settings import Settings
+
+STAGED_TABLES = (
+    "staged_patients",
+    "staged_appointments",
+    "staged_notes",
+    "staged_sms_messages",
+    "staged_file_links",
+    "crosswalk",
+)
+HOW_TO = (
+    "Make a plan (job plan_reimport, or fm-pipeline plan), read it, then launch full_reimport with plan_id and"
+    " confirm (or fm-pipeline reimport --plan ID --confirm ...)."
+)
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Who wants the reimport, by which plan, with which words.
+
+    Attributes:
+        confirm: `<database> <number of patients in Nexus>`, typed by a person.
+        actor: goes into the audit trail.
+    """
+
+    plan_id: str
+    confirm: str
+    actor: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that the result of a reimport depends on, as digests."""
+
+    database: str
+    patients: int
+    schema: str
+    staged: Mapping[str, Digest]
+    target: Mapping[str, Digest]
+    settings: Mapping[str, str]
+
+    @property
+    def confirmation(self) -> str:
+        """What a person has to type."""
+        return f"{self.database} {self.patients}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "database": self.database,
+            "patients": self.patients,
+            "schema": self.schema,
+            "staged": {name: list(digest) for name, digest in self.staged.items()},
+            "target": {name: list(digest) for name, digest in self.target.items()},
+            "settings": dict(self.settings),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Inputs:
+        """Back from JSON."""
+        digests = {
+            part: {name: Digest(*digest) for name, digest in content[part].items()} for part in ("staged", "target")
+        }
+        return cls(content["database"], content["patients"], content["schema"], **digests, settings=content["settings"])
+
+    def changes_since(self, planned: Inputs) -> list[str]:
+        """What is not as it was when the plan was made, in words."""
+        words = []
+        if self.database != planned.database:
+            words.append("the plan was made for another database")
+        if self.schema != planned.schema:
+            words.append("the tables of Nexus are not what they were (a migration of the application?)")
+        for part, kind in (("staged", "FileMaker's data"), ("target", "rows of Nexus")):
+            now, then = getattr(self, part), getattr(planned, part)
+            names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+            if names:
+                words.append(f"{kind} changed ({', '.join(name.removeprefix('staged_') for name in names)})")
+        if dict(self.settings) != dict(planned.settings):
+            words.append("a setting that decides what happens to rows was changed")
+        return words
+
+
+def read_inputs(cursor: Cursor, catalogue: Catalogue, tables: Collection[Table], settings: Settings) -> Inputs:
+    """Take the digests; inside the transaction, after the locks."""
+    cursor.execute("SELECT current_database()")
+    row = cursor.fetchone()
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(catalogue.table("patients").identifier))
+    patients = count(cursor)
+    return Inputs(
+        database=str(row[0]) if row else "",
+        patients=patients,
+        schema=catalogue.fingerprint,
+        staged={name: _own_digest(cursor, name) for name in STAGED_TABLES},
+        target={str(table): table_digest(cursor, table, catalogue.columns[table]) for table in tables},
+        settings={
+            "nexus_schema": settings.nexus_schema,
+            "nexus_only_columns": settings.nexus_only_columns,
+            "nexus_letters": settings.nexus_letters,
+            "nexus_reminders": settings.nexus_reminders,
+        },
+    )
+
+
+def _own_digest(cursor: Cursor, name: str) -> Digest:
+    """Of a table of ours, without the columns that only say when something was noted."""
+    cursor.execute(
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'fm_pipeline' AND table_name = %s",
+        (name,),
+    )
+    columns = [row[0] for row in cursor.fetchall()]
+    # Record ids differ when FileMaker's file was cloned, and mean nothing to Nexus.
+    return table_digest(cursor, Table("fm_pipeline", name), columns, without=("record_id", "created_at", "origin"))
+
+
+def store_plan(
+    connection: Connection, inputs: Inputs, report: ReimportReport, phases: Collection[Phase], *, requested_by: str
+) -> str:
+    """Write a plan down and commit; returns its id."""
+    plan_id = str(uuid.uuid4())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.plans (id, run_id, requested_by, created_at, phases, inputs, report)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (
+                plan_id,
+                report.run_id,
+                requested_by,
+                report.started_at,
+                _names(phases),
+                json.dumps(inputs.as_dict()),
+                json.dumps(report.as_dict()),
+            ),
+        )
+    connection.commit()
+    return plan_id
+
+
+def check_permission(cursor: Cursor, permission: Permission, inputs: Inputs, phases: Collection[Phase]) -> None:
+    """Refuse a run whose plan is missing, used, of other phases or stale, or whose confirmation is wrong.
+
+    Args:
+        inputs: as they are now, under the locks.
+
+    Raises:
+        PlanStop: with what to do.
+    """
+    cursor.execute(
+        "SELECT inputs, phases, (SELECT count(*) FROM fm_pipeline.reimports r WHERE r.plan_id = p.id)"
+        " FROM fm_pipeline.plans p WHERE id::text = %s",
+        (permission.plan_id.strip().lower(),),
+    )
+    row = cursor.fetchone()
+    unchanged = "Nothing was changed."
+    if row is None:
+        raise PlanStop("There is no plan of that id in this database.", meaning=unchanged, remedy=HOW_TO)
+    content, planned_phases, used = row
+    if used:
+        raise PlanStop("The plan has been carried out already.", meaning=unchanged, remedy=HOW_TO)
+    if sorted(planned_phases) != sorted(_names(phases)):
+        raise PlanStop(
+            f"The plan is for the phases {', '.join(planned_phases)}, not for {', '.join(_names(phases))}.",
+            meaning=unchanged,
+            remedy="Select the same assets as the plan, or make a plan for these.",
+        )
+    if permission.confirm.split() != inputs.confirmation.split():
+        raise PlanStop(
+            "The confirmation does not name this database and its number of patients.",
+            meaning=f"The words must be the database's name and the number of patients that Nexus has now. {unchanged}",
+            remedy="Check that this is the database that you mean; the plan shows the words to type.",
+        )
+    if changes := inputs.changes_since(Inputs.from_dict(content)):
+        raise PlanStop(
+            f"The plan is stale: {'; '.join(changes)}.",
+            meaning=f"What would happen is not what the plan showed. {unchanged}",
+            remedy="Make a new plan, read it, and confirm that one.",
+        )
+
+
+def check_backup(cursor: Cursor, inputs: Inputs) -> str:
+    """The newest verified backup holds exactly the rows that are about to change; returns its id.
+
+    Raises:
+        PlanStop: there is none, or a table is not as it was when the backup was made.
+    """
+    cursor.execute("SELECT id::text, digests FROM fm_pipeline.backups ORDER BY verified_at DESC LIMIT 1")
+    row = cursor.fetchone()
+    if row is None:
+        raise PlanStop(
+            "There is no verified backup.",
+            meaning="Nothing was changed.",
+            remedy="Materialize nexus_backup in the same run, or run fm-pipeline backup.",
+        )
+    backup_id, digests = row
+    stale = sorted(name for name, digest in inputs.target.items() if digests.get(name) != list(digest))
+    if stale:
+        raise PlanStop(
+            f"The newest verified backup is not of the rows that Nexus has now ({', '.join(stale)}).",
+            meaning="Somebody has changed them since. Nothing was changed by this run.",
+            remedy="Make a backup and start again.",
+        )
+    return str(backup_id)
+
+
+def _names(phases: Collection[Phase]) -> list[str]:
+    """Validation always runs, so it makes no difference between plans."""
+    return [phase.name.lower() for phase in sorted(phases) if phase is not Phase.VALIDATION]

@@ -1,0 +1,179 @@
+"""The phases of the one transaction: delete, load, relink, validate. It commits nothing: its callers do, or roll back.
+
+Phases 2 to 8 of the seed "import sequence".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus import validation
+from fm_pipeline.nexus.catalogue import Catalogue, Table
+from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
+from fm_pipeline.nexus.difference import Difference, count, gone
+from fm_pipeline.nexus.digest import Digest
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
+from fm_pipeline.nexus.references import delete_gone, mend_references
+from fm_pipeline.nexus.relink import patient_content_type, relink_batches, relink_documents
+from fm_pipeline.nexus.report import PhaseRecord, ReimportReport, TableChange
+
+OnPhase = Callable[[PhaseRecord], None]
+
+
+@dataclass
+class Transaction:
+    """State of one transaction while its phases run."""
+
+    cursor: Cursor
+    catalogue: Catalogue
+    policy: Policy
+    differences: list[Difference]
+    phases: Collection[Phase]
+    now: datetime
+    report: ReimportReport
+    on_phase: OnPhase
+    patient_type: int = 0
+    protected: dict[str, Digest] = field(default_factory=dict)
+    mended_tables: list[Table] = field(default_factory=list)
+
+    def run(self) -> None:
+        """All phases asked for, in their order, and validation always."""
+        self._prepare()
+        steps = {
+            Phase.DELETE: self._delete,
+            Phase.PATIENTS: lambda: self._load(Phase.PATIENTS),
+            Phase.APPOINTMENTS: lambda: self._load(Phase.APPOINTMENTS),
+            Phase.NOTES: lambda: self._load(Phase.NOTES),
+            Phase.DOCUMENTS: self._documents,
+            Phase.IMAGES: self._images,
+            Phase.VALIDATION: self._validate,
+        }
+        for phase, step in steps.items():
+            if phase in self.phases or phase is Phase.VALIDATION:
+                started = time.monotonic()
+                sentence, records = step()
+                record = PhaseRecord(int(phase), sentence, records, round(time.monotonic() - started, 3))
+                self.report.phases.append(record)
+                self.on_phase(record)
+
+    def _prepare(self) -> None:
+        """What validation compares with, and the rows that go."""
+        self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        self.patient_type = patient_content_type(self.cursor, self.catalogue)
+        learn_retired_ids(self.cursor, self.catalogue, self.patient_type)
+        self.protected = validation.protected_digests(self.cursor, self.catalogue)
+        for table in self.policy.emptied:
+            self.cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier))
+            self.report.tables[table.name] = TableChange(table.name, before=count(self.cursor))
+
+    def _delete(self) -> tuple[str, int]:
+        gone_rows = {d.table: d.find_gone(self.cursor) for d in self.differences}
+        for table in self.policy.cleared:
+            self.cursor.execute(
+                sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT id FROM {}").format(
+                    gone(table), table.identifier
+                )
+            )
+            gone_rows[table] = self.cursor.rowcount
+        fed = {d.table.name: list(d.updates) for d in self.differences}
+        for mended in mend_references(self.cursor, self.policy, fed, gone_rows):
+            self.mended_tables.append(mended.reference.table)
+            self.report.references.append(
+                {
+                    "table": str(mended.reference.table),
+                    "column": mended.reference.column,
+                    "to": mended.reference.to.name,
+                    "repointed": mended.repointed,
+                    "set_to_null": mended.set_to_null,
+                }
+            )
+        only_in_nexus = self._count_only_in_nexus()
+        deleted = delete_gone(self.cursor, self.policy)
+        for name, rows in deleted.items():
+            self._change(name, deleted=rows, only_in_nexus=only_in_nexus[name])
+        return (
+            f"Deleted {deleted['patients']:,} patients, {deleted['appointments']:,} appointments and"
+            f" {sum(deleted.values()) - deleted['patients'] - deleted['appointments']:,} other rows that the new"
+            " set does not have",
+            sum(deleted.values()),
+        )
+
+    def _count_only_in_nexus(self) -> dict[str, int]:
+        """Of the rows that go, those that never came from FileMaker: nobody can bring them back from there."""
+        counts = {}
+        for table in self.policy.emptied:
+            load = self.policy.load_of(table)
+            self.cursor.execute(
+                sql.SQL(
+                    "SELECT count(*) FROM {} g WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c"
+                    " WHERE c.entity = %(entity)s AND c.nexus_id = g.id) AND NOT EXISTS (SELECT 1 FROM"
+                    " fm_pipeline.retired_patient_ids r WHERE %(entity)s = 'patient' AND r.nexus_id = g.id)"
+                ).format(gone(table)),
+                {"entity": load.entity if load else ""},
+            )
+            counts[table.name] = count(self.cursor)
+        return counts
+
+    def _load(self, phase: Phase) -> tuple[str, int]:
+        parts, records = [], 0
+        for difference in self.differences:
+            if difference.load.phase is not phase:
+                continue
+            reset = difference.count_reset(self.cursor, self.now)
+            updated = difference.update(self.cursor, self.now)
+            inserted = difference.insert(self.cursor, self.now)
+            record_new_rows(self.cursor, difference.load)
+            change = self._change(difference.table.name, updated=updated, inserted=inserted, reset=reset)
+            staged = inserted + change.before - change.deleted
+            parts.append(
+                f"{staged:,} {difference.table.name.replace('_', ' ')}"
+                f" ({inserted:,} new, {updated:,} changed, {staged - inserted - updated:,} equal)"
+            )
+            records += staged
+        return f"Imported {', '.join(parts) or 'nothing: no source is staged'}", records
+
+    def _documents(self) -> tuple[str, int]:
+        relinked = relink_documents(self.cursor, self.catalogue, self.patient_type, self.now)
+        self.report.documents = relinked
+        linked = relinked.already + relinked.relinked
+        return (
+            f"{linked:,} of {relinked.total:,} documents have their patient ({relinked.relinked:,} re-linked)",
+            linked,
+        )
+
+    def _images(self) -> tuple[str, int]:
+        relinked = relink_batches(self.cursor, self.catalogue, self.patient_type, self.now)
+        self.report.batches = relinked
+        linked = relinked.already + relinked.relinked
+        return (
+            f"{linked:,} of {relinked.total:,} image batches have their patient ({relinked.relinked:,} re-linked)",
+            linked,
+        )
+
+    def _validate(self) -> tuple[str, int]:
+        self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        checks: list[validation.Check] = []
+        deleted = Phase.DELETE in self.phases
+        for difference in self.differences:
+            if difference.load.phase in self.phases:
+                checks += validation.check_loaded(self.cursor, difference, self.now, deleted=deleted)
+        if deleted:
+            checks += validation.check_duplicates(self.cursor, self.catalogue)
+            checks += validation.check_orphans(self.cursor, self.catalogue)
+        checks += validation.check_protected(self.protected, validation.protected_digests(self.cursor, self.catalogue))
+        relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
+        written = [*self.policy.emptied, *relinked, *self.mended_tables]
+        checks.append(validation.check_nothing_else_written(self.cursor, self.catalogue, written))
+        self.report.checks = checks
+        validation.refuse_failed(checks)
+        return "All validation checks passed", len(checks)
+
+    def _change(self, table: str, **rows: int) -> TableChange:
+        self.report.tables[table] = replace(self.report.tables[table], **rows)  # type: ignore[arg-type]  # all counts
+        return self.report.tables[table]
