@@ -242,6 +242,25 @@ def test_up_recovers_when_every_server_was_killed(folder: Path) -> None:
     assert run_sql(before["NEXUS_DATABASE_URL"], "select answer from kept") == [(42,)]
 
 
+def test_the_database_starts_when_its_old_pid_now_belongs_to_another_program(folder: Path) -> None:
+    stack = Stack(folder, (DisposablePostgreSQL,))
+    stack.up()
+    server = stack.service(DisposablePostgreSQL)
+    for process in processes_of(folder):
+        process.kill()
+    wait_until(lambda: processes_of(folder) == [])
+    account = server.account()
+    with subprocess.Popen(  # under the same user, or PostgreSQL would not take it for a server
+        ["/bin/cat"], stdin=subprocess.PIPE, user=account.uid if account else None
+    ) as bystander:
+        pid_file = server.data / "postmaster.pid"
+        pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(bystander.pid), 1))
+        stack.up()
+        assert stack.status()[0].alive
+        assert bystander.poll() is None
+        bystander.communicate()
+
+
 def test_a_start_that_was_killed_before_its_pid_was_written_is_still_found(folder: Path) -> None:
     stack = Stack(folder, QUICK)
     stack.up()
