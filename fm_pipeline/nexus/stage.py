@@ -17,6 +17,8 @@ from fm_pipeline.staging.build import build
 from fm_pipeline.staging.check import source_ends, staged_columns
 from fm_pipeline.staging.rules import load_rules
 
+# In the order that they need each other: patients first.
+STAGED_ENTITIES = ("patient", "appointment", "note", "sms_message", "document", "image")
 # Entities whose rows carry no FileMaker id in Nexus, so that only their content tells them apart.
 WITHOUT_ID_IN_NEXUS = ("note", "sms_message")
 

@@ -16,6 +16,7 @@ from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.mapping.profile import Profile, load_profile
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.sequence import open_client
 from fm_pipeline.settings import Settings
 
 
@@ -31,15 +32,7 @@ class FileMakerSource:
     def client(self) -> DataApiClient:
         """The client; every step of a run shares it."""
         if self._client is None:
-            settings = self._settings
-            self._client = DataApiClient(
-                settings.filemaker_url,
-                settings.filemaker_database,
-                settings.filemaker_username,
-                settings.filemaker_password.get_secret_value(),
-                ca_bundle=settings.filemaker_ca_bundle,
-                timeout=settings.filemaker_timeout_seconds,
-            )
+            self._client = open_client(self._settings)
         return self._client
 
     def close(self) -> None:

@@ -16,16 +16,11 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.extract import extract
-from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.cutover import reimport
-from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.cutover import Plan, make_plan, reimport
 from fm_pipeline.nexus.digest import Digest, schema_digest
-from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.nexus.report import ReimportReport
-from fm_pipeline.nexus.stage import fill_the_crosswalk, stage
 from fm_pipeline.sandbox.clinic.compare import Difference, differences
 from fm_pipeline.sandbox.clinic.fill import fill_filemaker, fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
@@ -33,12 +28,12 @@ from fm_pipeline.sandbox.clinic.oracle import Expected
 from fm_pipeline.sandbox.filemaker.schema import Account
 from fm_pipeline.sandbox.filemaker.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
+from fm_pipeline.sequence import read_and_stage
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 
 SCALE = 0.02
 DATABASE, USER, PASSWORD = "clinic", "pipeline", "a password of the test bench"
-STAGED = ("patient", "appointment", "note", "sms_message", "document", "image")
 RUN_TIME = dt.datetime(2025, 11, 20, 3, 0, tzinfo=dt.UTC)
 
 
@@ -77,33 +72,27 @@ class MigrationBench:
                 self.store.delete(DATABASE, name, record_id)
             self.store.insert(DATABASE, name, table.records())
 
-    def extract(self) -> None:
-        """Read every entity of the profile."""
-        profile = load_profile(self.settings.filemaker_profile)
-        with (
-            DataApiClient(self.stand_in.base_url, DATABASE, USER, PASSWORD) as client,
-            connect(self.database_url) as connection,
-        ):
-            for entity in profile.entities:
-                extract(client, connection, profile, entity, run_id=None, now=lambda: dt.datetime.now(dt.UTC))
-
-    def stage(self) -> None:
-        """Fill the crosswalk and build every staged entity."""
-        with connect(self.database_url) as connection:
-            fill_the_crosswalk(connection, self.settings)
-            for entity in STAGED:
-                stage(connection, entity, self.settings, run_id=None, now=RUN_TIME)
-
     def extract_and_stage(self) -> MigrationBench:
         """Phase 0."""
-        migrate(self.database_url)
-        self.extract()
-        self.stage()
+        read_and_stage(self.settings)
         return self
 
+    def plan(self, now: dt.datetime = RUN_TIME, **options: Any) -> Plan:
+        """The transaction, rolled back."""
+        return make_plan(self.settings, now=now, actor="bench", **options)
+
+    def permission(self, plan: Plan) -> Permission:
+        """What somebody types who has read the plan."""
+        return Permission(plan.id, plan.confirmation, "bench")
+
     def reimport(self, now: dt.datetime = RUN_TIME, **options: Any) -> ReimportReport:
-        """The transaction."""
-        return reimport(self.settings, now=now, **options)
+        """The whole way from staged rows: plan, backup, transaction."""
+        from fm_pipeline.nexus.backup import make_backup  # noqa: PLC0415
+
+        phases = {"phases": options["phases"]} if "phases" in options else {}
+        permission = self.permission(self.plan(now, **phases))
+        make_backup(self.settings, now=now)
+        return reimport(self.settings, now=now, permission=permission, **options)
 
     def differences(self, expected: Expected) -> list[Difference]:
         """What of Nexus is not as the oracle says."""

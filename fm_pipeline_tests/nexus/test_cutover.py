@@ -8,12 +8,15 @@ import pytest
 from psycopg2 import sql
 
 from fm_pipeline.errors import PipelineError, StagingStop
+from fm_pipeline.filemaker.extract import extract
+from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.difference import plan_difference
 from fm_pipeline.nexus.policy import LOADS, Phase
 from fm_pipeline.nexus.report import PhaseRecord
 from fm_pipeline.sandbox.clinic.change import change_one_percent
+from fm_pipeline.sequence import open_client
 from fm_pipeline.staging.check import staged_columns
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, small_clinic
 
@@ -150,7 +153,8 @@ def test_a_subset_of_the_phases_is_one_transaction_too(bench: MigrationBench) ->
 
 def test_nothing_runs_on_staged_rows_that_are_older_than_what_was_extracted(bench: MigrationBench) -> None:
     bench.extract_and_stage()
-    bench.extract()
+    with open_client(bench.settings) as client, connect(bench.database_url) as connection:
+        extract(client, connection, load_profile("nexus"), "note", run_id=None, now=lambda: RUN_TIME)
     before = bench.digests()
     with pytest.raises(StagingStop, match="stage it again"):
         bench.reimport()

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,7 @@ from rich.text import Text
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
 from fm_pipeline.sandbox.demo.clinic import Verdict, fill_stack, judge
-from fm_pipeline.sandbox.demo.run import Line, follow, launch
+from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
 from fm_pipeline.sandbox.stack.stack import Stack
 
@@ -75,12 +75,14 @@ class Demo:
             ports = {DagsterWebserver.name: self._port} if self._port else {}
             Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
         self._console.print(f"Dagster UI: {self.url}")
-        run_id = launch(self._webserver.port, "full_reimport")
-        self._console.print(f"Run {run_id} of the job full_reimport: {self.url}/runs/{run_id}")
-        with self._console.status("Reimporting …"):
-            succeeded = follow(self._webserver.home, run_id, self._say, limit_seconds=RUN_LIMIT_SECONDS)
-        if not succeeded:
-            self._console.print(Text("The run failed; Nexus is unchanged.", style=STYLES["error"]))
+        run_id = self._carry_out("plan_reimport")
+        if run_id is None:
+            return False
+        plan = asset_metadata(self._webserver.home, "reimport_plan", run_id)
+        self._console.print(f"The demo confirms plan {plan['plan_id']} with the words {plan['confirm']!r}.")
+        permission = {"plan_id": plan["plan_id"], "confirm": plan["confirm"], "requested_by": "demo"}
+        run_id = self._carry_out("full_reimport", {"ops": {"reimport_transaction": {"config": permission}}})
+        if run_id is None:
             return False
         report = self._reimport_report()
         with self._console.status("Comparing every row of Nexus with the oracle …"):
@@ -98,6 +100,17 @@ class Demo:
         self._console.print(f"The Dagster UI stays on {self.url} until Ctrl-C.")
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
+
+    def _carry_out(self, job: str, config: Mapping[str, Any] | None = None) -> str | None:
+        """Run a job and show its log; its run id, or None if it failed."""
+        run_id = launch(self._webserver.port, job, config)
+        self._console.print(f"\nRun of the job {job}: {self.url}/runs/{run_id}", soft_wrap=True)
+        with self._console.status(f"{job} …"):
+            succeeded = follow(self._webserver.home, run_id, self._say, limit_seconds=RUN_LIMIT_SECONDS)
+        if not succeeded:
+            self._console.print(Text("The run failed; Nexus is unchanged.", style=STYLES["error"]))
+            return None
+        return run_id
 
     def _say(self, line: Line) -> None:
         self._console.print(Text(line.text, style=STYLES[line.level]), soft_wrap=True)

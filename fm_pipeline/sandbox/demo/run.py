@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster_graphql import DagsterGraphQLClient
@@ -23,10 +23,14 @@ class Line(NamedTuple):
     text: str
 
 
-def launch(port: int, job: str) -> str:
-    """Submit a job to the web server on this machine; returns the run's id."""
+def launch(port: int, job: str, config: Mapping[str, Any] | None = None) -> str:
+    """Submit a job to the web server on this machine; returns the run's id.
+
+    Args:
+        config: run config, as the launchpad of the UI takes it.
+    """
     client = DagsterGraphQLClient("127.0.0.1", port_number=port)
-    return str(client.submit_job_execution(job, repository_location_name=LOCATION))
+    return str(client.submit_job_execution(job, repository_location_name=LOCATION, run_config=dict(config or {})))
 
 
 def follow(home: Path, run_id: str, on_line: Callable[[Line], None], *, limit_seconds: float) -> bool:
@@ -61,6 +65,16 @@ def follow(home: Path, run_id: str, on_line: Callable[[Line], None], *, limit_se
                 )
             if not batch.records:
                 time.sleep(POLL_SECONDS)
+
+
+def asset_metadata(home: Path, asset: str, run_id: str) -> dict[str, Any]:
+    """What a run said of an asset that it materialized, by label."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        records = instance.fetch_materializations(dg.AssetKey(asset), limit=10).records
+    for record in records:
+        if record.run_id == run_id and record.asset_materialization:
+            return {key: value.value for key, value in record.asset_materialization.metadata.items()}
+    raise PipelineError(f"The run {run_id} did not materialize {asset}.")
 
 
 def _line(entry: dg.EventLogEntry) -> Line | None:
