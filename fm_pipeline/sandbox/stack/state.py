@@ -53,12 +53,16 @@ def read_json(path: Path) -> Any:
     """The content of a file, or None if it is not there.
 
     Raises:
-        PipelineError: the file is there and is not JSON.
+        PipelineError: the file is there and is not JSON, or belongs to another user.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise PipelineError(
+            f"{path} belongs to another user.", remedy="Work as that user, or choose another state folder."
+        ) from None
     except ValueError:
         raise PipelineError(
             f"{path} cannot be read: it is not JSON.",
