@@ -169,6 +169,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
         ):
             lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
+            check_staging(connection)  # again: somebody may have staged anew while this waited
             inputs = read_inputs(cursor, catalogue, tables, settings)
             yield _Held(connection, gate, cursor, catalogue, policy, differences, inputs)
 

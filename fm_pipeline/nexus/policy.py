@@ -51,6 +51,7 @@ LOADS = (
         "staged_appointments",
         Phase.APPOINTMENTS,
         {
+            "status": "scheduled",
             "needs_followup_reminder": False,
             "followup_scheduled": False,
             "is_recurring": False,
@@ -60,13 +61,20 @@ LOADS = (
             "sms_cancelled": False,
         },
     ),
-    Load("note", "notes", "staged_notes", Phase.NOTES),
+    Load("note", "notes", "staged_notes", Phase.NOTES, {"note_type": "other"}),
     Load(
         "sms_message",
         "sms_messages",
         "staged_sms_messages",
         Phase.NOTES,
-        {"external_message_id": "", "error_message": "", "retry_count": 0, "sms_count": 1, "notes": ""},
+        {
+            "status": "sent",
+            "external_message_id": "",
+            "error_message": "",
+            "retry_count": 0,
+            "sms_count": 1,
+            "notes": "",
+        },
     ),
 )
 REQUIRED_ENTITIES = ("patient", "appointment")
