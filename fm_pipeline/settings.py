@@ -6,9 +6,9 @@ The names are those of `.env.example`. Secrets are `SecretStr`: printing setting
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fm_pipeline.errors import SettingsError
@@ -56,7 +56,11 @@ class Settings(BaseSettings):
     smtp_host: str | None = None
     smtp_port: int = 25
     smtp_from: str | None = None
-    smtp_to: str | None = None
+    smtp_to: str | None = Field(default=None, description="Addresses, separated by commas.")
+    smtp_security: Literal["none", "starttls", "tls"] = "starttls"
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    dagster_ui_url: str | None = Field(default=None, description="Where people open the UI; mails link to their run.")
 
     # This project's own files (reports, logs)
     state_dir: Path = Path(".state")
@@ -68,10 +72,18 @@ class Settings(BaseSettings):
             raise ValueError("must begin with https:// (or http:// for a server on this machine)")
         return value.rstrip("/")
 
-    @field_validator("filemaker_ca_bundle", "rules_file", mode="before")
+    @field_validator("filemaker_ca_bundle", "rules_file", "smtp_host", "smtp_username", "dagster_ui_url", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
+
+    @model_validator(mode="after")
+    def _mail_is_whole(self) -> Self:
+        if self.smtp_host and not (self.smtp_from and self.smtp_to):
+            raise ValueError("SMTP_HOST is set, so SMTP_FROM and SMTP_TO must be too")
+        if self.smtp_username and self.smtp_security == "none":
+            raise ValueError("SMTP_USERNAME needs SMTP_SECURITY=starttls or tls; no password is sent in the clear")
+        return self
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -87,7 +99,7 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
     except ValidationError as error:
         faults = "; ".join(
-            f"{str(fault['loc'][0]).upper() if fault['loc'] else '?'}: {fault['msg']}"
+            f"{str(fault['loc'][0]).upper()}: {fault['msg']}" if fault["loc"] else fault["msg"]
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(
