@@ -23,6 +23,7 @@ from fm_pipeline.sandbox.demo.clinic import Verdict, fill_stack, judge
 from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
 from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline.sandbox.stack.state import STACK_FILE
 
 STYLES = {"info": "", "done": "green", "error": "bold red"}
 RUN_LIMIT_SECONDS = 3600.0
@@ -46,11 +47,22 @@ class Demo:
         self._stack = Stack(self._state_dir)
 
     def __enter__(self) -> Self:
-        Stack(self._state_dir).down()
-        shutil.rmtree(self._state_dir, ignore_errors=True)
+        self._begin_anew()
         with self._console.status("Starting PostgreSQL, S3, the FileMaker stand-in and a mail catcher …"):
             self._open.enter_context(self._stack)
         return self
+
+    def _begin_anew(self) -> None:
+        """Remove the last demo; never a folder that is something else."""
+        if self._state_dir.exists() and any(self._state_dir.iterdir()):
+            if not (self._state_dir / STACK_FILE).exists():
+                raise PipelineError(
+                    f"The folder {self._state_dir} is not empty and no demo's.",
+                    meaning="It was left as it is.",
+                    remedy="Give another folder with --state-dir.",
+                )
+            Stack(self._state_dir).down()
+            shutil.rmtree(self._state_dir)
 
     def __exit__(self, *_: object) -> None:
         with self._console.status("Stopping everything that was started …"):

@@ -1,0 +1,43 @@
+"""`fm-pipeline plan`: what a reimport would do."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+
+from fm_pipeline.cli._terminal import steps
+from fm_pipeline.nexus.audit import operating_system_user
+from fm_pipeline.nexus.cutover import make_plan
+from fm_pipeline.sequence import read_and_stage
+from fm_pipeline.settings import load_settings
+
+
+@click.command(name="plan")
+@click.option("--requested-by", help="Who asks, for the audit trail.  [default: the user of this machine]")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def command(requested_by: str | None, as_json: bool) -> None:
+    """Read FileMaker, stage, and show what a reimport would do. Nexus is not changed.
+
+    It does everything that the reimport does and rolls it back. The id and the words at the end are what
+    `fm-pipeline reimport` asks for; they are void as soon as FileMaker's data, Nexus or a setting changes.
+    """
+    settings = load_settings()
+    console = Console(stderr=as_json)
+    with steps(console) as on_step:
+        read_and_stage(settings, on_step=on_step)
+    plan = make_plan(
+        settings,
+        now=datetime.now(UTC),
+        actor=requested_by or operating_system_user(),
+        on_phase=lambda record: console.print(record.line(), highlight=False),
+    )
+    if as_json:
+        click.echo(json.dumps({"id": plan.id, "confirm": plan.confirmation, "report": plan.report.as_dict()}, indent=2))
+        return
+    console.print(Markdown(plan.report.as_markdown()))
+    console.print(f"\nNexus is unchanged. {plan.report.changed_rows:,} of its rows would change. To carry it out:\n")
+    console.print(f'fm-pipeline reimport --plan {plan.id} --confirm "{plan.confirmation}"', soft_wrap=True)

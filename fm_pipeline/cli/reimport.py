@@ -1,0 +1,50 @@
+"""`fm-pipeline reimport`: carry out a plan."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+
+from fm_pipeline.cli._terminal import steps
+from fm_pipeline.nexus.audit import operating_system_user
+from fm_pipeline.nexus.backup import make_backup
+from fm_pipeline.nexus.cutover import reimport
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.plan import Permission
+from fm_pipeline.report_files import write_report
+from fm_pipeline.sequence import read_and_stage
+from fm_pipeline.settings import load_settings
+
+
+@click.command(name="reimport")
+@click.option("--plan", "plan_id", required=True, help="Id of the plan that you have read.")
+@click.option("--confirm", required=True, help='The words that the plan shows: "<database> <number of patients>".')
+@click.option("--requested-by", help="Who asks, for the audit trail.  [default: the user of this machine]")
+def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
+    """Carry out a plan: read FileMaker again, back up, then delete, load, relink and validate in one transaction.
+
+    If anything is not as the plan has seen it, or anything fails, Nexus stays as it is.
+    """
+    settings = load_settings()
+    console = Console()
+    now = datetime.now(UTC)
+    with steps(console) as on_step:
+        read_and_stage(settings, on_step=on_step)
+    with console.status("Backing up, and restoring the backup to check it …"):
+        backup = make_backup(settings, now=now)
+    console.print(f"Verified backup: {backup.folder}", highlight=False, soft_wrap=True)
+    report = reimport(
+        settings,
+        now=now,
+        permission=Permission(plan_id, confirm, requested_by or operating_system_user()),
+        on_phase=lambda record: console.print(record.line(), highlight=False),
+    )
+    with connect(settings.nexus_database_url.get_secret_value()) as connection:
+        folder = write_report(connection, settings.state_dir, report)
+    console.print(Markdown(report.as_markdown()))
+    console.print(
+        f"Committed. {report.changed_rows:,} rows of Nexus changed. The report lies in {folder}.", soft_wrap=True
+    )
