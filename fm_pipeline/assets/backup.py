@@ -1,0 +1,46 @@
+"""Phase 0, the backup: everything that the reimport may change, written, restored into scratch tables, compared."""
+
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from fm_pipeline.assets.shared import BACKUP, OWNERS, POOL, explained
+from fm_pipeline.nexus.audit import operating_system_user
+from fm_pipeline.nexus.backup import make_backup
+from fm_pipeline.resources.pipeline import NexusTarget
+
+
+@dg.asset(
+    group_name=BACKUP,
+    description="One snapshot of every table that a reimport can touch. It counts as a backup when it was read back"
+    " from the disk, restored into scratch tables and found equal, row by row.",
+    kinds={"postgres", "file"},
+    owners=OWNERS,
+    pool=POOL,
+    required_resource_keys={"nexus"},
+)
+def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    """Make a verified backup."""
+    nexus: NexusTarget = context.resources.nexus
+    started = time.monotonic()
+    with explained():
+        backup = make_backup(
+            nexus.prepare().settings,
+            now=datetime.now(UTC),
+            run_id=context.run_id,
+            actor=f"dagster ({operating_system_user()})",
+        )
+    rows = {name: digest.rows for name, digest in backup.digests.items()}
+    context.log.info(f"Backup {backup.id}: {sum(rows.values()):,} rows, {backup.bytes:,} bytes, restored and compared")
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(rows.values()),
+            "backup_id": backup.id,
+            "folder": dg.MetadataValue.path(str(backup.folder)),
+            "bytes": backup.bytes,
+            "encrypted": backup.encrypted,
+            "seconds": round(time.monotonic() - started, 3),
+            "rows": dg.MetadataValue.json(rows),
+        }
+    )
