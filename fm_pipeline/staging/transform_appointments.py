@@ -48,6 +48,10 @@ def _start_and_end(record: Record) -> tuple[datetime | None, datetime | None]:
         day = end.date if end else start.date
         # 9999-12-31 has no next midnight; to_utc says so of a time that is too late.
         end = _Point(day, timedelta(days=1), "end")
+    elif end and end.time is None:
+        # Midnight would put it before the start of the same day, and the appointment would be kept out for it.
+        record.notice("appointment_without_time", end.field)
+        end = None
     return _moment(record, start, all_day), _moment(record, end, all_day)
 
 
