@@ -6,6 +6,7 @@ Source of the format: https://www.postgresql.org/docs/current/sql-copy.html, "Te
 from __future__ import annotations
 
 import datetime as dt
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 16  # big enough that Python's share is small, small enough to stay flat
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_TO_ESCAPE = re.compile(r"[\\\t\n\r]")  # few texts have any, and translate() takes long to find none
 
 
 def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
@@ -89,7 +91,7 @@ def _lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator
 
 def _text(value: object) -> str:
     if isinstance(value, str):
-        return value.translate(_ESCAPES)
+        return value.translate(_ESCAPES) if _TO_ESCAPE.search(value) else value
     if value is None:
         return "\\N"
     if isinstance(value, bool):
