@@ -1,0 +1,215 @@
+"""The way back: every row of a backup, in one transaction, with the locks of a reimport.
+
+Also into another server, where the application has made its tables.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg2
+import pyrage
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import DatabaseError
+from fm_pipeline.nexus.audit import audited, operating_system_user
+from fm_pipeline.nexus.backup import OnProgress, find_scope, load_scratch, prepare_session, quiet, read_columns
+from fm_pipeline.nexus.backup_files import BackupStop, Manifest, read_key, read_manifest
+from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
+from fm_pipeline.nexus.cutover import was_committed
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.locks import lock_stop, lock_tables, take_reimport_lock
+from fm_pipeline.nexus.restore_rows import (
+    Loaded,
+    Restoration,
+    TableRestored,
+    advance_sequences,
+    generated_columns,
+    load_key,
+)
+from fm_pipeline.settings import Settings
+
+
+@dataclass
+class RestoreReport:
+    """What a restore did, or would do.
+
+    Attributes:
+        confirmation: the words that permit it.
+        notes: what the reader should know: differences of the schema, what is left to do.
+    """
+
+    backup_id: str
+    confirmation: str
+    notes: list[str] = field(default_factory=list)
+    tables: list[TableRestored] = field(default_factory=list)
+    seconds: float = 0.0
+    committed: bool = False
+
+    @property
+    def changed_rows(self) -> int:
+        """Rows written."""
+        return sum(table.changed for table in self.tables)
+
+
+def restore(
+    settings: Settings,
+    folder: Path,
+    *,
+    confirm: str,
+    dry_run: bool = False,
+    actor: str | None = None,
+    run_id: str | None = None,
+    on_progress: OnProgress = quiet,
+) -> RestoreReport:
+    """Bring back every row of a backup: ids, NULLs and empty texts as they were.
+
+    Patients and what else a reimport loads become exactly what they were; elsewhere rows that users made since stay.
+
+    Args:
+        settings: where to; BACKUP_KEY if the backup is encrypted.
+        folder: of the backup.
+        confirm: `<database> <number of patients in the backup>`, typed by a person; a dry run needs none.
+        dry_run: do everything, report it, roll it back.
+        actor: who asked, for the audit trail.
+
+    Raises:
+        BackupStop: the backup is damaged, cut, incomplete or has another key; it does not fit the tables; the
+            confirmation is wrong; or rows made since stand in the way.
+        LockStop: a reimport runs, or somebody holds the tables.
+        DatabaseError: PostgreSQL refused something, or was lost. In every case Nexus is unchanged, and if the
+            connection was lost at COMMIT, the database is asked what became of it.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    started = time.monotonic()
+    with audited(url, actor=actor or operating_system_user(), action="restore", run_id=run_id):
+        key = read_key(settings)
+        manifest = read_manifest(folder, key)
+        with connect(url) as gate, connect(url) as connection:
+            take_reimport_lock(gate)
+            # Not REPEATABLE READ: the scratch tables are filled before the locks, and what is seen must be after.
+            connection.set_session(isolation_level="READ COMMITTED")
+            with connection.cursor() as cursor:
+                report = RestoreReport(manifest.id, _confirmation(cursor, manifest))
+                if not dry_run and confirm.split() != report.confirmation.split():
+                    raise BackupStop(
+                        "The confirmation does not name this database and the number of patients in the backup.",
+                        meaning="Nothing was changed.",
+                        remedy="Check that this is the database that you mean; a dry run shows the words to type.",
+                    )
+                prepare_session(cursor, settings)
+                scope = find_scope(cursor, settings)
+                report.notes += _fit(cursor, scope.catalogue, manifest)
+                loaded = _load(cursor, folder, manifest, key, on_progress)
+                touched = [table for table, role in scope.roles.items() if role != "referenced"]
+                others = [t.table for t in manifest.tables if t.role != "referenced" and t.table not in touched]
+                _lock(cursor, connection, gate, touched + others, settings)
+                if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
+                    raise BackupStop(
+                        "The tables of Nexus changed while the restore was being prepared (a migration?).",
+                        meaning="Nothing was changed.",
+                        remedy="Start again when the migration has ended.",
+                    )
+                restoration = Restoration(cursor, scope.catalogue, loaded)
+                report.tables = restoration.run()
+                on_progress("restore", 1, 1)
+                if dry_run:
+                    connection.rollback()
+                else:
+                    report.notes += advance_sequences(cursor, restoration.results)
+                    _commit(connection, cursor, url)
+                    report.committed = True
+    report.seconds = round(time.monotonic() - started, 3)
+    return report
+
+
+def _confirmation(cursor: Cursor, manifest: Manifest) -> str:
+    cursor.execute("SELECT current_database()")
+    row = cursor.fetchone()
+    return f"{row[0] if row else ''} {manifest.patients}"
+
+
+def _fit(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
+    """Whether the tables can take the rows; differences that do no harm are returned as sentences.
+
+    Raises:
+        BackupStop: lists every table and column that does not fit.
+    """
+    faults, notes = [], []
+    own = [table.table for table in manifest.tables if table.table not in catalogue.columns]
+    existing = [table for table in own if _exists(cursor, table)]
+    for backup in manifest.tables:
+        table = backup.table
+        if table not in catalogue.columns and table not in existing:
+            faults.append(f"{table} is missing")
+            continue
+        types = {column.name: column.type for column in read_columns(cursor, [table])[table]}
+        for column in backup.columns:
+            if column.name not in types:
+                faults.append(f"{table}.{column.name} is missing")
+            elif types[column.name] != column.type:
+                faults.append(f"{table}.{column.name} is {types[column.name]}, was {column.type}")
+        for name in sorted(types.keys() - set(backup.names)):
+            if table in catalogue.columns and catalogue.columns[table][name].must_be_given:
+                faults.append(f"{table}.{name} is new and must be given")
+            else:
+                notes.append(f"{table}.{name} is newer than the backup: restored rows get its default.")
+    if faults:
+        raise BackupStop(
+            f"The backup does not fit the tables of this database: {'; '.join(faults)}.",
+            meaning="It was made by another release of Nexus. Nothing was changed.",
+            remedy="Bring the application back to the release that it had when the backup was made, then start again.",
+        )
+    if catalogue.fingerprint != manifest.schema:
+        notes.insert(0, "The schema is not what it was when the backup was made; every column of the backup fits.")
+    return notes
+
+
+def _exists(cursor: Cursor, table: Table) -> bool:
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table.identifier.as_string(cursor),))
+    row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def _load(
+    cursor: Cursor, folder: Path, manifest: Manifest, key: pyrage.x25519.Identity | None, on_progress: OnProgress
+) -> list[Loaded]:
+    loaded = []
+    for number, table in enumerate(manifest.tables):
+        on_progress("read", number, len(manifest.tables))
+        scratch = load_scratch(cursor, folder, table, key, f"backup_{number}")
+        cursor.execute(sql.SQL("ANALYZE {}").format(scratch.identifier))
+        generated = generated_columns(cursor, table.table)
+        writable = [name for name in table.names if name not in generated]
+        loaded.append(Loaded(table, scratch, load_key(cursor, table.table), writable, number))
+    on_progress("read", len(loaded), len(loaded))
+    return loaded
+
+
+def _lock(cursor: Cursor, connection: Connection, gate: Connection, tables: list[Table], settings: Settings) -> None:
+    try:
+        lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
+    except psycopg2.errors.LockNotAvailable:
+        stop = lock_stop(connection, gate, tables, settings.nexus_lock_timeout_seconds)
+        connection.rollback()
+        raise stop from None
+
+
+def _commit(connection: Connection, cursor: Cursor, url: str) -> None:
+    """Commit; if the connection is lost while it happens, ask the database what became of it."""
+    cursor.execute("SELECT pg_current_xact_id()::text")
+    row = cursor.fetchone()
+    try:
+        connection.commit()
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        if not was_committed(url, str(row[0]) if row else "0"):
+            raise DatabaseError(
+                "The connection to PostgreSQL was lost at COMMIT.",
+                sqlstate="08006",
+                meaning="The database was asked: the transaction was not committed, Nexus is unchanged.",
+                remedy="Find out why the server ended the connection, then start again.",
+            ) from None

@@ -1,0 +1,408 @@
+"""The statements of a restore: what every table needs to have the rows of the backup again, and only those touched.
+
+A row that is equal is left alone. Rows that users made since are deleted only from tables that a reimport fills
+itself; from others never, and what they point to becomes NULL, or everything stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus.backup_files import BackupStop, BackupTable
+from fm_pipeline.nexus.catalogue import Catalogue, Table
+from fm_pipeline.nexus.difference import count
+from fm_pipeline.nexus.digest import table_digest
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
+from fm_pipeline.nexus.references import MODELS, Reference, find_references
+from fm_pipeline.nexus.validation import check_nothing_else_written
+
+
+@dataclass(frozen=True)
+class TableRestored:
+    """What became of a table's rows; counts.
+
+    Attributes:
+        newer: rows that the backup does not have and that stay.
+        emptied: references to rows that went, set to NULL.
+    """
+
+    table: str
+    backup: int
+    deleted: int = 0
+    updated: int = 0
+    inserted: int = 0
+    newer: int = 0
+    emptied: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Rows written."""
+        return self.deleted + self.updated + self.inserted + self.emptied
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A table of the backup in its scratch table, and what the live table's catalogue says.
+
+    Attributes:
+        key: columns of the primary key; empty when there is none, and then the whole row is the key.
+        writable: columns that may be given on insert.
+        number: makes the names of temporary tables.
+    """
+
+    backup: BackupTable
+    scratch: Table
+    key: list[str]
+    writable: list[str]
+    number: int
+
+    @property
+    def live(self) -> sql.Identifier:
+        """The table in Nexus."""
+        return self.backup.table.identifier
+
+    @property
+    def gone(self) -> sql.Identifier:
+        """Temporary table of the live rows that the backup does not have and that go."""
+        return sql.Identifier(f"gone_of_backup_{self.number}")
+
+    def row(self, alias: str) -> sql.Composable:
+        """A row as text: equal texts are equal rows, also of types without an equality (json)."""
+        return sql.SQL("ROW({})::text").format(_columns(alias, self.backup.names))
+
+    def same(self, one: str, other: str) -> sql.Composable:
+        """Condition: two rows have the same key."""
+        if not self.key:
+            return sql.SQL("{} = {}").format(self.row(one), self.row(other))
+        return sql.SQL("({}) = ({})").format(_columns(one, self.key), _columns(other, self.key))
+
+    def in_backup(self, alias: str = "t") -> sql.Composable:
+        """Condition: the backup has the row."""
+        return sql.SQL("EXISTS (SELECT 1 FROM {} b WHERE {})").format(self.scratch.identifier, self.same(alias, "b"))
+
+
+@dataclass
+class Restoration:
+    """One restore inside its transaction: locks are held, every table of the backup is in its scratch table."""
+
+    cursor: Cursor
+    catalogue: Catalogue
+    tables: list[Loaded]
+    results: dict[Table, TableRestored] = field(default_factory=dict)
+
+    def run(self) -> list[TableRestored]:
+        """Bring the rows back.
+
+        Raises:
+            BackupStop: a row that a user made since points to one that goes, and its column may not be NULL; or a
+                number in the backup means another row here; or the result is not what the backup holds.
+        """
+        self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        for loaded in self.tables:
+            table = loaded.backup.table
+            self.results[table] = TableRestored(str(table), loaded.backup.digest.rows)
+        ordered = self._parents_first()
+        replaced = [loaded for loaded in ordered if loaded.backup.role == "replaced"]
+        written = [loaded for loaded in ordered if loaded.backup.role != "referenced"]
+        for loaded in replaced:
+            self._find_gone(loaded)
+        self._mend([loaded.backup.table for loaded in replaced if self.results[loaded.backup.table].deleted])
+        for loaded in reversed(replaced):
+            self.cursor.execute(
+                sql.SQL("DELETE FROM {} t USING {} g WHERE {}").format(loaded.live, loaded.gone, loaded.same("t", "g"))
+            )
+        self._add_referenced(ordered)
+        for loaded in written:
+            self._note(loaded.backup.table, updated=self._update(loaded))
+        for loaded in written:
+            self._note(loaded.backup.table, inserted=self._insert(loaded, sql.SQL("true")))
+        self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self._check(written)
+        return list(self.results.values())
+
+    def _parents_first(self) -> list[Loaded]:
+        """Deferred constraints do not need it, others do."""
+        by_table = {loaded.backup.table: loaded for loaded in self.tables}
+        before: dict[Table, set[Table]] = {table: set() for table in by_table}
+        for key in self.catalogue.foreign_keys:
+            if key.table in by_table and key.references in by_table and key.table != key.references:
+                before[key.table].add(key.references)
+        try:
+            return [by_table[table] for table in TopologicalSorter(before).static_order()]
+        except CycleError:
+            return self.tables
+
+    def _find_gone(self, loaded: Loaded) -> None:
+        self.cursor.execute(
+            sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT t.* FROM {} t WHERE NOT {}").format(
+                loaded.gone, loaded.live, loaded.in_backup()
+            )
+        )
+        self._note(loaded.backup.table, deleted=self.cursor.rowcount)
+
+    def _mend(self, losing: list[Table]) -> None:
+        """Empty what still points to a row that goes, or stop. Rows of the backup get their own values anyway."""
+        by_table = {loaded.backup.table: loaded for loaded in self.tables}
+        for reference in self._references(losing):
+            condition = sql.SQL("t.{column}::text IN (SELECT id::text FROM {gone})").format(
+                column=sql.Identifier(reference.column), gone=by_table[reference.to].gone
+            )
+            if reference.content_type_column:
+                condition += sql.SQL(" AND t.{} = ANY({})").format(
+                    sql.Identifier(reference.content_type_column), sql.Literal(list(reference.content_types))
+                )
+            own = by_table.get(reference.table)
+            if own is not None and own.backup.role == "replaced":
+                continue  # its rows are the backup's or go
+            if own is not None and own.backup.role == "kept" and reference.column in own.writable:
+                condition += sql.SQL(" AND NOT {}").format(own.in_backup())
+            self.cursor.execute(
+                sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition)
+            )
+            rows = count(self.cursor)
+            if rows and not reference.nullable:
+                raise BackupStop(
+                    f"{rows} row(s) of {reference.table}.{reference.column} ({reference.constraint}) were made since"
+                    f" the backup and point to rows of {reference.to} that it does not have; the column may not be"
+                    " empty.",
+                    meaning="They would be lost or left without their owner. Nothing was changed.",
+                    remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, then start again.",
+                )
+            if rows:
+                self.cursor.execute(
+                    sql.SQL("UPDATE {} t SET {} = NULL WHERE {}").format(
+                        reference.table.identifier, sql.Identifier(reference.column), condition
+                    )
+                )
+                self._note(reference.table, emptied=rows)
+
+    def _references(self, losing: list[Table]) -> Iterator[Reference]:
+        """Of every table, as the reimport finds them, and of documents and batches, which it leaves to relinking."""
+        # Tables of ours are in no catalogue, and nothing refers to them.
+        known = [table for table in losing if table in self.catalogue.columns]
+        yield from find_references(self.cursor, Policy(self.catalogue, (), ()), {}, known)
+        patients = self.catalogue.table("patients")
+        if patients not in known:
+            return
+        self.cursor.execute(
+            sql.SQL("SELECT array_agg(id) FROM {} WHERE model = %s").format(
+                self.catalogue.table("django_content_type").identifier
+            ),
+            (MODELS["patients"],),
+        )
+        row = self.cursor.fetchone()
+        types = tuple(row[0] or ()) if row else ()
+        for generic in self.catalogue.generic_keys:
+            if types and generic.table in {self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)}:
+                nullable = not self.catalogue.columns[generic.table][generic.object_id_column].not_null
+                column, type_column = generic.object_id_column, generic.content_type_column
+                yield Reference(generic.table, column, patients, "generic key", nullable, type_column, types)
+
+    def _add_referenced(self, ordered: list[Loaded]) -> None:
+        """Add rows that restored rows refer to and that are not there (any more), with what these refer to in turn."""
+        by_table = {loaded.backup.table: loaded for loaded in ordered}
+        referenced = [loaded for loaded in ordered if loaded.backup.role == "referenced"]
+        for loaded in referenced:
+            self.cursor.execute(
+                sql.SQL(
+                    "ALTER TABLE {scratch} ADD fm_needed boolean NOT NULL DEFAULT false,"
+                    " ADD fm_missing boolean NOT NULL DEFAULT false;"
+                    "UPDATE {scratch} b SET fm_missing = true WHERE NOT EXISTS (SELECT 1 FROM {live} t WHERE {same})"
+                ).format(scratch=loaded.scratch.identifier, live=loaded.live, same=loaded.same("t", "b"))
+            )
+        keys = [
+            key
+            for key in self.catalogue.foreign_keys
+            if key.table in by_table and key.references in {loaded.backup.table for loaded in referenced}
+        ]
+        found = True
+        while found:
+            found = False
+            for key in keys:
+                child, parent = by_table[key.table], by_table[key.references]
+                if not set(key.columns) <= set(child.backup.names):
+                    continue
+                chain = sql.SQL(" AND c.fm_needed AND c.fm_missing" if child.backup.role == "referenced" else "")
+                self.cursor.execute(
+                    sql.SQL(
+                        "UPDATE {parent} b SET fm_needed = true WHERE NOT b.fm_needed"
+                        " AND EXISTS (SELECT 1 FROM {child} c WHERE ({ours}) = ({theirs}){chain})"
+                    ).format(
+                        parent=parent.scratch.identifier,
+                        child=child.scratch.identifier,
+                        ours=_columns("c", key.columns),
+                        theirs=_columns("b", key.referenced_columns),
+                        chain=chain,
+                    )
+                )
+                found = found or self.cursor.rowcount > 0
+        for loaded in referenced:
+            self._refuse_another_meaning(loaded)
+            inserted = self._insert(loaded, sql.SQL("b.fm_needed AND b.fm_missing"))
+            self._note(loaded.backup.table, inserted=inserted)
+
+    def _refuse_another_meaning(self, loaded: Loaded) -> None:
+        """A number is only the same row if what must be unique in it is the same; uuids speak for themselves."""
+        types = {column.name: column.type for column in loaded.backup.columns}
+        if not any(types[name] in ("integer", "bigint", "smallint") for name in loaded.key):
+            return
+        self.cursor.execute(
+            "SELECT array_agg(DISTINCT a.attname::text) FROM pg_index i"
+            " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
+            " WHERE i.indrelid = %s::regclass AND i.indisunique AND NOT i.indisprimary AND i.indpred IS NULL",
+            (loaded.live.as_string(self.cursor),),
+        )
+        row = self.cursor.fetchone()
+        unique = [name for name in (row[0] or [] if row else []) if name in loaded.backup.names]
+        if not unique:
+            return
+        self.cursor.execute(
+            sql.SQL(
+                "SELECT count(*) FROM {} b JOIN {} t ON {} WHERE b.fm_needed AND ROW({}) IS DISTINCT FROM ROW({})"
+            ).format(
+                loaded.scratch.identifier,
+                loaded.live,
+                loaded.same("t", "b"),
+                _columns("t", unique),
+                _columns("b", unique),
+            )
+        )
+        if different := count(self.cursor):
+            raise BackupStop(
+                f"{different} row(s) of {loaded.backup.table} that the backup refers to by number are others here"
+                f" ({', '.join(unique)} differ).",
+                meaning="Restored rows would belong to somebody or something else. Nothing was changed.",
+                remedy=f"Give the rows of {loaded.backup.table} the numbers and names that they had, then start again.",
+            )
+
+    def _update(self, loaded: Loaded) -> int:
+        names = [name for name in loaded.writable if name not in loaded.key]
+        if not names or not loaded.key:
+            return 0
+        self.cursor.execute(
+            sql.SQL("UPDATE {live} t SET {values} FROM {scratch} b WHERE {same} AND {old} <> {new}").format(
+                live=loaded.live,
+                values=sql.SQL(", ").join(
+                    sql.SQL("{} = b.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in names
+                ),
+                scratch=loaded.scratch.identifier,
+                same=loaded.same("t", "b"),
+                old=loaded.row("t"),
+                new=loaded.row("b"),
+            )
+        )
+        return self.cursor.rowcount
+
+    def _insert(self, loaded: Loaded, condition: sql.Composable) -> int:
+        self.cursor.execute(
+            sql.SQL(
+                "INSERT INTO {live} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {scratch} b"
+                " WHERE {condition} AND NOT EXISTS (SELECT 1 FROM {live} t WHERE {same})"
+            ).format(
+                live=loaded.live,
+                columns=sql.SQL(", ").join(map(sql.Identifier, loaded.writable)),
+                values=_columns("b", loaded.writable),
+                scratch=loaded.scratch.identifier,
+                condition=condition,
+                same=loaded.same("t", "b"),
+            )
+        )
+        return self.cursor.rowcount
+
+    def _check(self, written: list[Loaded]) -> None:
+        """Every row of the backup is there as it was, replaced tables have no other, and no other table was written."""
+        faults = []
+        for loaded in written:
+            table = loaded.backup.table
+            self.cursor.execute(
+                sql.SQL("SELECT count(*) FROM {} b LEFT JOIN {} t ON {} WHERE {} IS DISTINCT FROM {}").format(
+                    loaded.scratch.identifier, loaded.live, loaded.same("t", "b"), loaded.row("t"), loaded.row("b")
+                )
+            )
+            if unlike := count(self.cursor):
+                faults.append(f"{unlike} rows of {table} are not as in the backup")
+            digest = table_digest(self.cursor, table, loaded.backup.names)
+            if loaded.backup.role == "replaced" and digest != loaded.backup.digest:
+                faults.append(f"{table} has another digest than in the backup")
+            self._note(table, newer=digest.rows - loaded.backup.digest.rows)
+        others = check_nothing_else_written(self.cursor, self.catalogue, list(self.results))
+        if not others.holds:
+            faults.append(f"other tables were written: {others.found}")
+        if faults:
+            raise BackupStop(
+                f"The restored rows are not those of the backup: {'; '.join(faults)}.",
+                meaning="The transaction was rolled back; Nexus is unchanged.",
+                remedy="Look for triggers on these tables, then start again.",
+            )
+
+    def _note(self, table: Table, **rows: int) -> None:
+        old = self.results.get(table) or TableRestored(str(table), 0)
+        if "emptied" in rows:
+            rows["emptied"] += old.emptied
+        self.results[table] = replace(old, **rows)  # type: ignore[arg-type]  # all counts
+
+
+def load_key(cursor: Cursor, table: Table) -> list[str]:
+    """Columns of the primary key, in its order; none when there is none."""
+    cursor.execute(
+        "SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, n)"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum"
+        " WHERE i.indrelid = %s::regclass AND i.indisprimary ORDER BY k.n",
+        (table.identifier.as_string(cursor),),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def generated_columns(cursor: Cursor, table: Table) -> set[str]:
+    """Columns that PostgreSQL computes; they cannot be written."""
+    cursor.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attgenerated <> ''",
+        (table.identifier.as_string(cursor),),
+    )
+    return {row[0] for row in cursor.fetchall()}
+
+
+def advance_sequences(cursor: Cursor, restored: Mapping[Table, TableRestored]) -> list[str]:
+    """Lead identities and serials past the numbers that were inserted, so that the application's next row has one.
+
+    A sequence is not part of the transaction: it goes forward only, which harms nothing when that is rolled back.
+
+    Returns:
+        What somebody with more rights has to do, in sentences.
+    """
+    to_do = []
+    for table in (table for table, result in restored.items() if result.inserted):
+        name = table.identifier.as_string(cursor)
+        cursor.execute(
+            "SELECT attname, pg_get_serial_sequence(%s, attname) FROM pg_attribute WHERE attrelid = %s::regclass"
+            " AND attnum > 0 AND NOT attisdropped AND pg_get_serial_sequence(%s, attname) IS NOT NULL",
+            (name, name, name),
+        )
+        for column, sequence in cursor.fetchall():
+            cursor.execute(
+                sql.SQL("SELECT max({}), has_sequence_privilege(%s, 'UPDATE, SELECT') FROM {}").format(
+                    sql.Identifier(column), table.identifier
+                ),
+                (sequence,),
+            )
+            highest, may = cursor.fetchone() or (None, False)
+            if highest is None:
+                continue
+            if not may:
+                to_do.append(f"As the owner of {sequence}, run: SELECT setval('{sequence}', {highest}) if it is lower.")
+                continue
+            cursor.execute(
+                "SELECT setval(%(sequence)s, greatest(%(highest)s,"
+                " coalesce(pg_sequence_last_value(%(sequence)s::regclass), 0)))",
+                {"sequence": sequence, "highest": highest},
+            )
+    return to_do
+
+
+def _columns(alias: str, names: list[str] | tuple[str, ...]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(name)) for name in names)
