@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from fm_pipeline.assets.backup import nexus_backup
 from fm_pipeline.assets.filemaker import extraction_assets
+from fm_pipeline.assets.plan import reimport_plan
 from fm_pipeline.assets.reimport import reimport_transaction
 from fm_pipeline.assets.staging import staging_assets
-from fm_pipeline.assets.system_configuration import system_configuration
+from fm_pipeline.assets.system_configuration import configuration_assets
 from fm_pipeline.jobs import JOBS
 from fm_pipeline.resources.pipeline import pipeline_resources
 from fm_pipeline.schedules import SCHEDULES
@@ -26,7 +28,14 @@ def build_defs(*, read_settings: Callable[[], Settings] = load_settings) -> dg.D
         read_settings: where a run's settings come from; the environment unless a test says otherwise.
     """
     return dg.Definitions(
-        assets=[*extraction_assets(), *staging_assets(), system_configuration, reimport_transaction],
+        assets=[
+            *extraction_assets(),
+            *staging_assets(),
+            *configuration_assets(),
+            nexus_backup,
+            reimport_plan,
+            reimport_transaction,
+        ],
         jobs=JOBS,
         schedules=SCHEDULES,
         resources=pipeline_resources(read_settings),

@@ -1,33 +1,29 @@
-"""Jobs: the full reimport, and the part of it that only reads. https://docs.dagster.io/guides/build/jobs"""
+"""Jobs: the full reimport, and the plan of it, which changes nothing. https://docs.dagster.io/guides/build/jobs"""
 
 from __future__ import annotations
 
 import dagster as dg
 
-from fm_pipeline.assets.shared import EXTRACT, STAGE
+from fm_pipeline.assets.reimport import PHASES
+from fm_pipeline.assets.shared import BACKUP, EXTRACT, PLAN, STAGE
 
 # Eight hours: a clinic of ten times the size takes minutes, and a run that hangs must not hold the pool for ever.
 MAX_RUNTIME = {"dagster/max_runtime": str(8 * 3600)}
 
-source_check = dg.define_asset_job(
-    "source_check",
-    selection=dg.AssetSelection.groups(EXTRACT, STAGE),
+plan_reimport = dg.define_asset_job(
+    "plan_reimport",
+    selection=dg.AssetSelection.groups(EXTRACT, STAGE, PLAN),
     executor_def=dg.in_process_executor,
-    description="Reads FileMaker into staging and checks every rule. Writes nothing to Nexus' own tables.",
+    description="Reads FileMaker, stages, and shows what a reimport would do, by doing it and rolling it back.",
     tags=MAX_RUNTIME,
 )
 full_reimport = dg.define_asset_job(
     "full_reimport",
-    selection=dg.AssetSelection.groups(EXTRACT, STAGE)
-    | dg.AssetSelection.assets("reimport_validation").upstream().materializable(),
+    selection=dg.AssetSelection.groups(EXTRACT, STAGE, BACKUP)
+    | dg.AssetSelection.assets(*(asset.key for asset in PHASES)),
     executor_def=dg.in_process_executor,
-    description="The import sequence from end to end: read FileMaker, stage, check, then one transaction.",
+    description="The import sequence from end to end: read FileMaker, stage, check, back up, then one transaction."
+    " Needs a plan and its confirmation.",
     tags=MAX_RUNTIME,
 )
-observe_system_configuration = dg.define_asset_job(
-    "observe_system_configuration",
-    selection=dg.AssetSelection.assets("clinics", "clinicians", "appointment_types", "funding_sources"),
-    executor_def=dg.in_process_executor,
-    description="Counts and digests of what Nexus keeps for itself.",
-)
-JOBS = [full_reimport, source_check, observe_system_configuration]
+JOBS = [full_reimport, plan_reimport]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dagster as dg
 
-from fm_pipeline.jobs import source_check
+from fm_pipeline.jobs import plan_reimport
 
-nightly_source_check = dg.ScheduleDefinition(
-    name="nightly_source_check",
-    job=source_check,
+nightly_plan = dg.ScheduleDefinition(
+    name="nightly_plan",
+    job=plan_reimport,
     cron_schedule="30 2 * * *",
     execution_timezone="Australia/Sydney",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Every night: is FileMaker's data fit for a reimport? Reads FileMaker, writes only to staging.",
+    description="Every night: preflight and plan. Reads FileMaker, writes only to staging, changes nothing in Nexus.",
 )
-SCHEDULES = [nightly_source_check]
+SCHEDULES = [nightly_plan]

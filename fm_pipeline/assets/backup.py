@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from fm_pipeline.assets.shared import BACKUP, OWNERS, POOL, explained
+from fm_pipeline.assets.shared import BACKUP, OWNERS, POOL, STAGED_ASSETS, explained
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
 from fm_pipeline.resources.pipeline import NexusTarget
@@ -13,6 +13,8 @@ from fm_pipeline.resources.pipeline import NexusTarget
 
 @dg.asset(
     group_name=BACKUP,
+    # As late as possible: whatever a user saves after it makes it void.
+    deps=STAGED_ASSETS,
     description="One snapshot of every table that a reimport can touch. It counts as a backup when it was read back"
     " from the disk, restored into scratch tables and found equal, row by row.",
     kinds={"postgres", "file"},
@@ -20,7 +22,7 @@ from fm_pipeline.resources.pipeline import NexusTarget
     pool=POOL,
     required_resource_keys={"nexus"},
 )
-def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Make a verified backup."""
     nexus: NexusTarget = context.resources.nexus
     started = time.monotonic()
@@ -28,7 +30,7 @@ def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None
         backup = make_backup(
             nexus.prepare().settings,
             now=datetime.now(UTC),
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             actor=f"dagster ({operating_system_user()})",
         )
     rows = {name: digest.rows for name, digest in backup.digests.items()}

@@ -39,7 +39,7 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
                 connection,
                 source.profile,
                 entity,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 now=lambda: datetime.now(UTC),
                 page_size=nexus.settings.filemaker_page_size,
                 on_progress=progress,

@@ -5,9 +5,13 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import dagster as dg
+from pydantic import Field
 
 from fm_pipeline.assets.shared import OWNERS, POOL, explained, row_count
+from fm_pipeline.assets.system_configuration import observe_configuration
+from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import reimport
+from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.report import PhaseRecord, ReimportReport
 from fm_pipeline.report_files import write_report
@@ -32,7 +36,7 @@ PHASES = [
         "phase_2_delete",
         "Rows that the new set does not have go: patients, appointments, notes, messages, letters, reminders. What"
         " points to them is led to the patient's new row or emptied; if neither is possible, everything stops.",
-        ["staged_patients", "staged_appointments", "staged_notes", "staged_sms_messages"],
+        ["staged_patients", "staged_appointments", "staged_notes", "staged_sms_messages", "nexus_backup"],
         ("patients", "appointments", "notes", "sms_messages", "letters_patientletter", "reminders"),
     ),
     PhaseAsset(
@@ -118,6 +122,22 @@ def _specs() -> Iterator[dg.AssetSpec]:
         before = [asset.key]
 
 
+class ReimportConfig(dg.Config):
+    """The permission. Without it the step stops and says what to do."""
+
+    plan_id: str = Field(default="", description="Id of the plan that you have read; the asset reimport_plan shows it.")
+    confirm: str = Field(
+        default="", description="The database's name and its number of patients, as the plan shows: 'nexus 2842'."
+    )
+    requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
+
+    def permission(self) -> Permission | None:
+        """For `reimport`; None when nothing was given."""
+        if not self.plan_id:
+            return None
+        return Permission(self.plan_id, self.confirm, self.requested_by or f"dagster ({operating_system_user()})")
+
+
 @dg.multi_asset(
     name="reimport_transaction",
     description="Delete, load, relink, validate, commit: all or nothing.",
@@ -128,25 +148,28 @@ def _specs() -> Iterator[dg.AssetSpec]:
     required_resource_keys={"nexus"},
 )
 def reimport_transaction(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext, config: ReimportConfig
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Run the selected phases in one transaction and report them after its commit."""
     nexus: NexusTarget = context.resources.nexus
     selected = [asset for asset in PHASES if dg.AssetKey(asset.key) in context.selected_asset_keys]
 
     def progress(record: PhaseRecord) -> None:
-        context.log.info(f"Phase {record.phase}: ✅ {record.sentence} ({record.seconds:.1f} s)")
+        context.log.info(record.line())
 
     with explained():
         report = reimport(
             nexus.prepare().settings,
             now=datetime.now(UTC),
-            run_id=context.run_id,
+            permission=config.permission(),
+            run_id=context.run.run_id,
             phases=[asset.phase for asset in selected],
             on_phase=progress,
         )
         with nexus.connect() as connection:
             folder = write_report(connection, nexus.settings.state_dir, report)
+            for observation in observe_configuration(connection, nexus.settings.nexus_schema):
+                context.log_event(observation)
     context.log.info(
         f"✅ Import complete. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds"
     )

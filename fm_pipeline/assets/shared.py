@@ -27,6 +27,8 @@ ENTITIES = {
     "image": "images",
 }
 
+STAGED_ASSETS = [f"staged_{plural}" for entity, plural in ENTITIES.items() if entity != "contact_detail"]
+
 
 @contextmanager
 def explained() -> Iterator[None]:

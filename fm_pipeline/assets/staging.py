@@ -6,6 +6,7 @@ import dagster as dg
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
+from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.stage import fill_the_crosswalk, is_extracted, stage
 from fm_pipeline.resources.pipeline import NexusTarget
@@ -39,6 +40,8 @@ def crosswalk(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # typ
     """Take over the ids that Nexus knows."""
     nexus: NexusTarget = context.resources.nexus
     with explained(), nexus.connect() as connection:
+        for observation in observe_configuration(connection, nexus.settings.nexus_schema):
+            context.log_event(observation)
         new, total = fill_the_crosswalk(connection, nexus.settings)
     return dg.MaterializeResult(metadata=row_count(total, **{f"new_{entity}": rows for entity, rows in new.items()}))
 
@@ -73,7 +76,7 @@ def _staged(entity: str) -> dg.AssetsDefinition:
                     metadata=row_count(0, note="The profile has no layout for this entity."),
                     check_results=[dg.AssetCheckResult(check_name="rules", passed=True)],
                 )
-            ends = stage(connection, entity, nexus.settings, run_id=context.run_id, now=datetime.now(UTC))
+            ends = stage(connection, entity, nexus.settings, run_id=context.run.run_id, now=datetime.now(UTC))
             verdict = _verdict(connection, entity)
         own = ends[entity]
         context.log.info(

@@ -1,14 +1,16 @@
-"""Phase 1: what Nexus keeps for itself. Observed, never written: these assets cannot be materialized."""
+"""Phase 1: what Nexus keeps for itself. External assets: they cannot be materialized, only observed.
+
+Every run that reads Nexus reports them, before staging and after the transaction.
+"""
 
 from collections.abc import Iterator
 
 import dagster as dg
+from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.assets.shared import CONFIGURATION, OWNERS, explained, row_count
+from fm_pipeline.assets.shared import CONFIGURATION, OWNERS, row_count
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.digest import table_digest
-from fm_pipeline.nexus.policy import SYSTEM_CONFIGURATION
-from fm_pipeline.resources.pipeline import NexusTarget
 
 DESCRIPTIONS = {
     "clinics": "Clinics with their colours, which FileMaker does not have.",
@@ -18,23 +20,27 @@ DESCRIPTIONS = {
 }
 
 
-@dg.multi_observable_source_asset(  # type: ignore[untyped-decorator]  # Dagster has no types for it
-    name="system_configuration",
-    specs=[
-        dg.AssetSpec(name, group_name=CONFIGURATION, description=DESCRIPTIONS[name], kinds={"postgres"}, owners=OWNERS)
-        for name in SYSTEM_CONFIGURATION
-    ],
-    can_subset=True,
-    required_resource_keys={"nexus"},
-)
-def system_configuration(context: dg.AssetExecutionContext) -> Iterator[dg.ObserveResult]:
-    """Row count and digest of each table."""
-    nexus: NexusTarget = context.resources.nexus
-    with explained(), nexus.connect() as connection, connection.cursor() as cursor:
-        catalogue = read_catalogue(cursor, nexus.settings.nexus_schema)
-        for key in sorted(context.selected_asset_keys):
-            table = catalogue.table(key.path[-1])
-            digest = table_digest(cursor, table, catalogue.columns[table])
-            yield dg.ObserveResult(
-                asset_key=key, data_version=dg.DataVersion(digest.hash), metadata=row_count(digest.rows)
-            )
+def configuration_assets() -> list[dg.AssetSpec]:
+    """One external asset a table."""
+    return [
+        dg.AssetSpec(
+            name,
+            group_name=CONFIGURATION,
+            description=f"{text} Never deleted, never reimported.",
+            kinds={"postgres"},
+            owners=OWNERS,
+        )
+        for name, text in DESCRIPTIONS.items()
+    ]
+
+
+def observe_configuration(connection: Connection, schema: str) -> Iterator[dg.AssetObservation]:
+    """Rows and digest of each table, as they are now."""
+    with connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, schema)
+        for name in DESCRIPTIONS:
+            table = catalogue.table(name)
+            if table in catalogue.columns:
+                digest = table_digest(cursor, table, catalogue.columns[table])
+                yield dg.AssetObservation(name, metadata=row_count(digest.rows, digest=digest.hash))
+    connection.rollback()

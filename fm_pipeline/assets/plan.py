@@ -1,0 +1,52 @@
+"""The plan: the reimport, rolled back. It shows what would happen, and the words that permit it."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from pydantic import Field
+
+from fm_pipeline.assets.shared import OWNERS, PLAN, POOL, STAGED_ASSETS, explained
+from fm_pipeline.nexus.audit import operating_system_user
+from fm_pipeline.nexus.cutover import make_plan
+from fm_pipeline.resources.pipeline import NexusTarget
+
+
+class PlanConfig(dg.Config):
+    """Who asks; it goes into the audit trail."""
+
+    requested_by: str = Field(default="", description="Who asks for the plan; goes into the audit trail.")
+
+
+@dg.asset(
+    group_name=PLAN,
+    deps=STAGED_ASSETS,
+    description="Does everything that the reimport would do, rolls it back, and shows what it was. Nexus is unchanged."
+    " Its id and the words to type are what full_reimport asks for; it is void as soon as anything changes.",
+    kinds={"postgres"},
+    owners=OWNERS,
+    pool=POOL,
+    required_resource_keys={"nexus"},
+)
+def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+    """Make a plan of all phases."""
+    nexus: NexusTarget = context.resources.nexus
+    with explained():
+        plan = make_plan(
+            nexus.prepare().settings,
+            now=datetime.now(UTC),
+            actor=config.requested_by or f"dagster ({operating_system_user()})",
+            run_id=context.run.run_id,
+            on_phase=lambda record: context.log.info(f"Plan, {record.line()}"),
+        )
+    context.log.info(f"Plan {plan.id}: {plan.report.changed_rows:,} rows of Nexus would change")
+    context.log.info(f"To carry it out: full_reimport with plan_id={plan.id} and confirm={plan.confirmation!r}")
+    return dg.MaterializeResult(
+        metadata={
+            "plan_id": plan.id,
+            "confirm": plan.confirmation,
+            "rows_that_would_change": plan.report.changed_rows,
+            "rows_that_would_go": sum(change.deleted for change in plan.report.tables.values()),
+            "of_them_only_in_nexus": sum(change.only_in_nexus for change in plan.report.tables.values()),
+            "plan": dg.MetadataValue.md(plan.report.as_markdown()),
+        }
+    )

@@ -1,0 +1,128 @@
+"""The graph does what the domain code does: the same runs that the UI starts, in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from fm_pipeline.definitions import build_defs
+from fm_pipeline_tests.bench.clinics import MigrationBench, small_clinic
+
+TRANSACTION = [
+    "deleted_patient_data",
+    "patients",
+    "appointments",
+    "notes_and_messages",
+    "documents",
+    "image_batches",
+    "reimport_validation",
+]
+
+
+class Graph:
+    """A code location whose settings are the bench's, with an instance that is forgotten afterwards."""
+
+    def __init__(self, bench: MigrationBench, instance: dg.DagsterInstance) -> None:
+        self.defs = build_defs(read_settings=lambda: bench.settings)
+        self.instance = instance
+
+    def run(self, job: str, *, config: dict[str, Any] | None = None, assets: list[str] | None = None) -> Any:
+        """Run a job, or some assets of the implicit one as "Materialize" does."""
+        return self.defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            raise_on_error=False,
+            run_config={"ops": config} if config else None,
+            asset_selection=[dg.AssetKey(name) for name in assets] if assets else None,
+        )
+
+    def metadata(self, asset: str) -> dict[str, Any]:
+        """Of the newest materialization, by label."""
+        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return {key: value.value for key, value in event.asset_materialization.metadata.items()}
+
+    def permission(self) -> dict[str, Any]:
+        """Run config that carries out the newest plan."""
+        plan = self.metadata("reimport_plan")
+        return {"reimport_transaction": {"config": {"plan_id": plan["plan_id"], "confirm": plan["confirm"]}}}
+
+
+@pytest.fixture
+def graph(bench: MigrationBench) -> Any:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Graph(bench, instance)
+
+
+def _failure(result: Any) -> str:
+    """What the failed step says."""
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    return str(event.step_failure_data.error.message) + str(event.step_failure_data.user_failure_data)
+
+
+def test_plan_then_full_reimport_makes_nexus_what_the_oracle_says(bench: MigrationBench, graph: Graph) -> None:
+    before = bench.digests()
+    assert graph.run("plan_reimport").success
+    assert bench.digests() == before
+    result = graph.run("full_reimport", config=graph.permission())
+    assert result.success
+    assert bench.differences(small_clinic().expected()) == []
+    assert graph.metadata("patients")["dagster/row_count"] == small_clinic().expected().changes["patients"].after
+    checks = [
+        event.asset_check_evaluation_data
+        for event in result.all_events
+        if event.event_type_value == "ASSET_CHECK_EVALUATION"
+    ]
+    assert len(checks) >= 20
+    assert all(check.passed for check in checks)
+    (folder,) = (bench.settings.state_dir / "reports").iterdir()
+    assert sorted(file.name for file in folder.iterdir()) == ["not_loaded.csv", "report.json", "report.md"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_full_reimport_without_a_plan_changes_nothing_and_says_what_to_do(bench: MigrationBench, graph: Graph) -> None:
+    before = bench.digests()
+    result = graph.run("full_reimport")
+    assert not result.success
+    assert "needs a plan and a confirmation" in _failure(result)
+    assert bench.digests() == before
+
+
+def test_materializing_the_destructive_assets_by_hand_is_refused_just_the_same(
+    bench: MigrationBench, graph: Graph
+) -> None:
+    bench.extract_and_stage()
+    before = bench.digests()
+    for assets in (TRANSACTION, ["deleted_patient_data"], ["patients"]):
+        result = graph.run("__ASSET_JOB", assets=assets)
+        assert not result.success
+        assert "needs a plan and a confirmation" in _failure(result)
+    assert bench.digests() == before
+
+
+def test_rows_that_break_a_rule_stop_the_run_before_the_transaction(bench: MigrationBench, graph: Graph) -> None:
+    bench.store.edit("clinic", "Patients", 1, {"clinic_name": "A clinic that nobody knows"})
+    before = bench.digests()
+    result = graph.run("plan_reimport")
+    assert not result.success
+    failed = [
+        event.asset_check_evaluation_data
+        for event in result.all_events
+        if event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed
+    ]
+    assert [check.asset_key.to_user_string() for check in failed] == ["staged_patients"]
+    assert "clinic_unknown" in str(failed[0].description)
+    assert "nobody knows" not in str(failed[0].description)
+    assert bench.digests() == before
+
+
+def test_system_configuration_is_observed_by_every_run_and_cannot_be_materialized(graph: Graph) -> None:
+    assert graph.run("plan_reimport").success
+    for name in ("clinics", "clinicians", "appointment_types", "funding_sources"):
+        key = dg.AssetKey(name)
+        (record,) = graph.instance.fetch_observations(key, limit=10).records
+        assert record.asset_observation is not None
+        assert record.asset_observation.metadata["dagster/row_count"].value > 0
+        assert not graph.defs.resolve_asset_graph().get(key).is_materializable

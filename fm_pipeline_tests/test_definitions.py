@@ -1,0 +1,72 @@
+"""The code location as users and other tools see it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from fm_pipeline.definitions import defs
+
+REPOSITORY = dg.Definitions.get_repository_def(defs)
+SNAPSHOT = Path(__file__).with_name("definitions_snapshot.txt")
+
+
+def _names() -> str:
+    """Asset keys with their groups, checks, jobs, schedules and sensors, a line each."""
+    graph = defs.resolve_asset_graph()
+    lines = [f"asset {graph.get(key).group_name} {key.to_user_string()}" for key in graph.get_all_asset_keys()]
+    lines += [f"check {key.asset_key.to_user_string()} {key.name}" for key in graph.asset_check_keys]
+    lines += [f"job {job.name}" for job in REPOSITORY.get_all_jobs()]
+    lines += [f"schedule {s.name} {s.default_status.value}" for s in REPOSITORY.schedule_defs]
+    lines += [f"sensor {s.name} {s.default_status.value}" for s in REPOSITORY.sensor_defs]
+    return "\n".join(sorted(lines)) + "\n"
+
+
+def test_a_renamed_asset_job_schedule_or_sensor_is_a_decision() -> None:
+    """Their names are in people's bookmarks and in Dagster's history. Write the snapshot anew if you mean it."""
+    assert _names() == SNAPSHOT.read_text("utf-8")
+
+
+def test_the_definitions_load_in_a_fresh_interpreter_without_any_setting() -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DAGSTER_DISABLE_TELEMETRY": "1"}
+    code = "import fm_pipeline.definitions as d; d.defs.resolve_job_def('full_reimport')"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_asset_says_what_it_is_and_who_owns_it() -> None:
+    graph = defs.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description, key
+        assert node.owners, key
+        assert node.kinds, key
+        assert (node.group_name or "").startswith("phase_"), key
+
+
+def test_the_phases_follow_each_other_in_the_mandated_order() -> None:
+    graph = defs.resolve_asset_graph()
+    order = [
+        "deleted_patient_data",
+        "patients",
+        "appointments",
+        "notes_and_messages",
+        "documents",
+        "image_batches",
+        "reimport_validation",
+    ]
+    for before, after in zip(order, order[1:], strict=False):
+        assert dg.AssetKey(before) in graph.get(dg.AssetKey(after)).parent_keys
+
+
+def test_nothing_that_runs_by_itself_can_change_nexus() -> None:
+    for schedule in REPOSITORY.schedule_defs:
+        selected = defs.resolve_job_def(schedule.job_name).asset_layer.executable_asset_keys
+        assert dg.AssetKey("deleted_patient_data") not in selected
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
