@@ -1,4 +1,8 @@
-"""The rules of docs/mapping.md as data: what each means, what it does, and what a clinic may change about it."""
+"""The rules of docs/mapping.md as data: what each means, what it does, and what a clinic may change about it.
+
+A policy is a file that changes some of them: the clinic's own, or one that comes with the pipeline
+(`policies/quarantine.yaml`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,10 +34,15 @@ class Rule:
     action: Action
     allowed: tuple[Action, ...]
     stop_above: float | None = None
+    least: float | None = None
 
     def is_exceeded(self, rows: int, of: int) -> bool:
         """Whether so many of the entity's rows broke the rule that it becomes a stop."""
         return self.stop_above is not None and rows >= FEWEST_ROWS_FOR_A_SHARE and rows > self.stop_above * of
+
+    def is_too_few(self, rows: int, of: int) -> bool:
+        """Whether so many rows are less than the share of those before that there must be at least."""
+        return self.least is not None and of >= FEWEST_ROWS_FOR_A_SHARE and rows < self.least * of
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,8 @@ def load_rules(path: Path | None = None) -> Rules:
 
     Args:
         path: a YAML file that gives rules another action (`title_unknown: quarantine`) or another limit
-            (`date_unreadable: {stop_above: 0.1}`), or both. None for the defaults.
+            (`date_unreadable: {stop_above: 0.1}`), or both; or the bare name of a policy that comes with the
+            pipeline. None for the defaults.
 
     Raises:
         SettingsError: names every line of the file that is wrong.
@@ -85,14 +96,17 @@ def load_rules(path: Path | None = None) -> Rules:
 
 
 def _read_changes(path: Path) -> dict[object, Any]:
+    file: Traversable = path
+    if str(path).isidentifier():
+        file = files("fm_pipeline.staging").joinpath("policies", f"{path}.yaml")
     try:
-        changes = yaml.safe_load(path.read_text("utf-8"))
+        changes = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise SettingsError(
             f"The rules file {path} cannot be read ({type(error).__name__}{where}).",
-            remedy="Check RULES_FILE and the file, which must be YAML in UTF-8.",
+            remedy="Set RULES_FILE to the path of a YAML file in UTF-8, or to quarantine, the policy that is shipped.",
         ) from None
     if changes is None:
         return {}
@@ -109,12 +123,14 @@ def _changed(rule: Rule | None, name: object, wanted: object) -> Rule | str:
     if rule is None:
         return f"there is no rule {name}"
     changes = wanted if isinstance(wanted, dict) else {"action": wanted}
-    if unknown := sorted(str(key) for key in changes if key not in ("action", "stop_above")):
-        return f"{name} can have action and stop_above, not {', '.join(unknown)}"
+    known = ("action", "stop_above") if rule.least is None else ("action", "least")
+    if unknown := sorted(str(key) for key in changes if key not in known):
+        return f"{name} can have {' and '.join(known)}, not {', '.join(unknown)}"
     action = changes.get("action", rule.action)
     if action not in get_args(Action) or action not in rule.allowed:
         return f"the action of {name} may be {' or '.join(rule.allowed)}"
-    limit = changes.get("stop_above", rule.stop_above)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1):
-        return f"stop_above of {name} must be a share from 0 to 1"
-    return replace(rule, action=action, stop_above=limit)
+    limits = {limit: changes.get(limit, getattr(rule, limit)) for limit in known[1:]}
+    for limit, share in limits.items():
+        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1):
+            return f"{limit} of {name} must be a share from 0 to 1"
+    return replace(rule, action=action, **limits)

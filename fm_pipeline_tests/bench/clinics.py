@@ -24,6 +24,7 @@ from fm_pipeline.nexus.report import ReimportReport
 from fm_pipeline.sandbox.clinic.compare import Difference, differences
 from fm_pipeline.sandbox.clinic.fill import fill_filemaker, fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
+from fm_pipeline.sandbox.clinic.nexus_values import Profile
 from fm_pipeline.sandbox.clinic.oracle import Expected
 from fm_pipeline.sandbox.filemaker.schema import Account
 from fm_pipeline.sandbox.filemaker.store import Store
@@ -120,15 +121,17 @@ class MigrationBench:
 
 
 @contextmanager
-def migration_bench(database_url: str, folder: Path, clinic: Clinic) -> Iterator[MigrationBench]:
-    """Fill an empty database and a stand-in of its own with a clinic."""
+def migration_bench(
+    database_url: str, folder: Path, clinic: Clinic, profile: Profile = "nexus"
+) -> Iterator[MigrationBench]:
+    """Fill an empty database and a stand-in of its own with a clinic, in the layouts of a profile."""
     with closing(psycopg2.connect(database_url)) as connection:
         create_nexus(connection)
         connection.commit()
         fill_nexus(connection, clinic)
     with closing(Store(folder / "filemaker.sqlite")) as store:
         store.create_database(DATABASE, [Account(USER, PASSWORD)])
-        fill_filemaker(store, clinic, DATABASE)
+        fill_filemaker(store, clinic, DATABASE, profile)
         with running_stand_in(store) as stand_in:
             settings = Settings(
                 _env_file=None,
@@ -137,6 +140,7 @@ def migration_bench(database_url: str, folder: Path, clinic: Clinic) -> Iterator
                 filemaker_database=DATABASE,
                 filemaker_username=USER,
                 filemaker_password=PASSWORD,
+                filemaker_profile=profile,
                 state_dir=folder / "state",
             )
             yield MigrationBench(settings, stand_in, store)

@@ -54,7 +54,7 @@ def test_every_source_row_has_an_end(bench: MigrationBench) -> None:
     assert {ends.entity for ends in report.sources} == set(expected)
     for ends in report.sources:
         assert ends.source == ends.loaded + ends.quarantined + ends.skipped == expected[ends.entity].rows
-        assert dict(ends.by_rule) == expected[ends.entity].skipped
+        assert dict(ends.by_rule) == expected[ends.entity].by_rule
 
 
 def test_columns_that_only_nexus_knows_go_when_the_setting_says_reset(bench: MigrationBench) -> None:

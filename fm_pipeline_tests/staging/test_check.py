@@ -39,7 +39,7 @@ def test_every_stop_is_named_at_once_with_its_sentence_counts_and_records_and_wi
     staging.stage("appointment", an_appointment(clinician=CANARY, appointment_type=CANARY))
     message = stops(staging)
     assert "clinic_unknown (patient, 7 of 10 rows): Nexus has no clinic of that name." in message
-    assert "Create the clinic in Nexus, or correct its name in FileMaker. Records: 2, 3, 4, 5, 6, …" in message
+    assert "  Create the clinic in Nexus, or correct its name in FileMaker.\n  Records: 2, 3, 4, 5, 6, …\n" in message
     assert "filemaker_id_twice (patient, 2 of 10 rows)" in message
     assert "Records: 9, 10\n" in message
     assert "clinician_unknown (appointment, 1 of 1 rows)" in message

@@ -54,7 +54,7 @@ def test_a_rule_says_what_it_means_and_what_to_do(rule) -> None:
 def test_two_rows_for_one_name_or_id_can_only_be_a_stop() -> None:
     fixed = [rule.id for rule in RULES.by_id.values() if rule.allowed == ("stop",)]
     assert fixed == [
-        "filemaker_id_missing", "filemaker_id_twice", "clinic_ambiguous", "clinician_ambiguous",
+        "source_empty", "filemaker_id_missing", "filemaker_id_twice", "clinic_ambiguous", "clinician_ambiguous",
         "appointment_type_ambiguous", "funding_ambiguous",
     ]  # fmt: skip
 

@@ -79,6 +79,7 @@ def change_one_percent(clinic: Clinic, seed: int, nexus_only_columns: NexusOnlyC
         documents=[moved(record) for record in was.documents],
         images=[moved(record) for record in was.images],
         before=state,
+        kept_out=was.kept_out,
     )
     return Clinic(truth, clinic.pools, clinic.lookups)
 

@@ -1,7 +1,7 @@
 """Documents and image batches as Nexus has them, some of them orphaned by an earlier reimport.
 
-Every orphan can be repaired: a document by its metadata or by FileMaker's record of it, a batch by FileMaker's
-records of its images.
+Every orphan can be repaired (a document by its metadata or by FileMaker's record of it, a batch by FileMaker's
+records of its images) but those documents that are lost in the clinic as it was found.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ def add_documents(
     present = [record for record in records if record.in_nexus]
     orphans = _orphans(rng, [record.patient for record in present], sizes.orphaned_documents)
     for number, record in enumerate(present):
-        patient = record.patient
         name = f"{record.category.lower()}-{number}.pdf"
         key = f"documents/{record.key}/{name}"
         state["documents_document"].add(
             id=new_uuid(rng), content_type_id=PATIENT_TYPE,
-            object_id=retired.of(patient) if number in orphans else patient.nexus_id,
+            object_id=_owner(rng, record, retired if number in orphans else None),
             file_name=name, original_name=name, file_size=rng.randrange(20_000, 4_000_000),
             mime_type="application/pdf", s3_bucket=BUCKET, s3_key=key, s3_url=f"s3://{BUCKET}/{key}",
             category=record.category, description="", tags=[], uploaded_by="import", uploaded_at=EARLIER_IMPORT,
@@ -53,8 +52,17 @@ def add_documents(
         )  # fmt: skip
 
 
+def _owner(rng: random.Random, record: FileRecord, retired: RetiredIds | None) -> uuid.UUID | None:
+    """The id that the document points at; that of a lost one belongs to nobody."""
+    if record.lost:
+        return new_uuid(rng)
+    return retired.of(record.patient) if retired else record.patient.nexus_id
+
+
 def _metadata(rng: random.Random, number: int, record: FileRecord) -> dict[str, object] | None:
     """Three of four documents know their patient; of the others only FileMaker does."""
+    if record.lost:
+        return {"filemaker_patient_id": record.named, "doc_type": record.category}
     if number % 4:
         return {"filemaker_patient_id": spell_id(rng, record.patient.key), "doc_type": record.category}
     silent: tuple[dict[str, object] | None, ...] = (

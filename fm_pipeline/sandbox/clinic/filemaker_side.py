@@ -1,15 +1,18 @@
-"""What FileMaker holds: the layouts of profile `nexus` with the raw values that the Data API would give."""
+"""What FileMaker holds: the layouts of profile `nexus` with the raw values that the Data API would give.
+
+Profile `wep` (`filemaker_wep`) writes the same records into the layouts that the clinic's file had.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fm_pipeline.sandbox.clinic.model import Appointment, ContactDetail, FileRecord, Message, Note, Patient
 from fm_pipeline.sandbox.clinic.texts import raw_date, raw_timestamp
 
-FieldType = Literal["text", "number", "date", "timestamp"]
+FieldType = Literal["text", "number", "date", "time", "timestamp"]
 Raw = str | int
 
 _DATES = {"dob", "coordinator_date", "plan_start_date", "plan_end_date", "date"}
@@ -31,24 +34,41 @@ class FileMakerTable:
         return (dict(zip(names, row, strict=True)) for row in self.rows)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How a kind of record is written.
+
+    Args:
+        name: of the layout.
+        fields: their names and types.
+        write: makes the raw values of a record by field name; more of them than there are fields are no harm.
+    """
+
+    name: str
+    fields: tuple[tuple[str, FieldType], ...]
+    write: Callable[[Any], Mapping[str, Raw]]
+
+
+def make_table(layout: Layout, records: Sequence[Any]) -> FileMakerTable:
+    """Write the raw rows of a layout."""
+    rows = []
+    for record in records:
+        raw = layout.write(record)
+        rows.append(tuple([raw[name] for name, _ in layout.fields]))
+    return FileMakerTable(layout.name, layout.fields, rows)
+
+
+def spelled(write: Callable[[Any], dict[str, Raw]]) -> Callable[[Any], dict[str, Raw]]:
+    """A record's own spelling wins over the plain value."""
+    return lambda record: write(record) | getattr(record, "spelled", {})
+
+
 def _type(field: str) -> FieldType:
     if field in _DATES:
         return "date"
     if field in _TIMESTAMPS:
         return "timestamp"
     return "number" if field in _NUMBERS else "text"
-
-
-def make_table(
-    layout: str, fields: str, records: Sequence[Any], write: Callable[[Any], dict[str, Raw]]
-) -> FileMakerTable:
-    """Write the raw rows of a layout; a record's own spelling wins over the plain value."""
-    names = fields.split()
-    rows = []
-    for record in records:
-        raw = write(record) | getattr(record, "spelled", {})
-        rows.append(tuple(raw[name] for name in names))
-    return FileMakerTable(layout, tuple((name, _type(name)) for name in names), rows)
 
 
 def patient_raw(patient: Patient) -> dict[str, Raw]:
@@ -132,17 +152,31 @@ def file_raw(record: FileRecord) -> dict[str, Raw]:
     }
 
 
-PATIENT_FIELDS = (
-    "id title first_name middle_name last_name dob gender health_number clinic_name funding_type coordinator_name"
-    " coordinator_date plan_start_date plan_end_date xero_contact_id creationTimestamp"
-)
-CONTACT_DETAIL_FIELDS = (
-    "id patient_id type name phone mobile email is_default address_1 address_2 suburb state postcode"
-)
-APPOINTMENT_FIELDS = (
-    "id patient_id clinic_name clinician_name appointment_type start_time end_time status notes creationTimestamp"
-)
-NOTE_FIELDS = "id patient_id type note created_by creationTimestamp"
-MESSAGE_FIELDS = "id patient_id phone_number message status sent_at creationTimestamp"
-DOCUMENT_FIELDS = "id patient_id doc_type date NexusExportDate"
-IMAGE_FIELDS = "id patient_id recid date Type NexusExportDate"
+def _layout(name: str, fields: str, write: Callable[[Any], dict[str, Raw]]) -> Layout:
+    return Layout(name, tuple((field, _type(field)) for field in fields.split()), spelled(write))
+
+
+LAYOUTS: dict[str, Layout] = {
+    "patient": _layout(
+        "API_Patients",
+        "id title first_name middle_name last_name dob gender health_number clinic_name funding_type coordinator_name"
+        " coordinator_date plan_start_date plan_end_date xero_contact_id creationTimestamp",
+        patient_raw,
+    ),
+    "contact_detail": _layout(
+        "API_Contact_Details",
+        "id patient_id type name phone mobile email is_default address_1 address_2 suburb state postcode",
+        contact_detail_raw,
+    ),
+    "appointment": _layout(
+        "API_Appointments",
+        "id patient_id clinic_name clinician_name appointment_type start_time end_time status notes creationTimestamp",
+        appointment_raw,
+    ),
+    "note": _layout("API_Notes", "id patient_id type note created_by creationTimestamp", note_raw),
+    "sms_message": _layout(
+        "API_Messages", "id patient_id phone_number message status sent_at creationTimestamp", message_raw
+    ),
+    "document": _layout("API_Docs", "id patient_id doc_type date NexusExportDate", file_raw),
+    "image": _layout("API_Images", "id patient_id recid date Type NexusExportDate", file_raw),
+}

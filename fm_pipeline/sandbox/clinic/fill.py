@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.nexus.copy import copy_rows
 from fm_pipeline.sandbox.clinic.generate import Clinic
+from fm_pipeline.sandbox.clinic.nexus_values import Profile
 from fm_pipeline.sandbox.clinic.state import Table
 from fm_pipeline.sandbox.filemaker.schema import Field
 from fm_pipeline.sandbox.filemaker.store import Store
@@ -41,8 +42,8 @@ def fill_nexus(connection: Connection, clinic: Clinic, schema: str = "public") -
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def fill_filemaker(store: Store, clinic: Clinic, database: str = "clinic") -> None:
-    """Make the layouts of profile `nexus` in a FileMaker file and insert the clinic's records.
+def fill_filemaker(store: Store, clinic: Clinic, database: str = "clinic", profile: Profile = "nexus") -> None:
+    """Make the layouts of a profile in a FileMaker file and insert the clinic's records.
 
     Args:
         store: of the stand-in.
@@ -53,7 +54,7 @@ def fill_filemaker(store: Store, clinic: Clinic, database: str = "clinic") -> No
     """
     if database not in store.databases():
         store.create_database(database)
-    for table in clinic.filemaker_tables():
+    for table in clinic.filemaker_tables(profile):
         name = table.layout.removeprefix("API_")
         store.create_table(database, name, [Field(field, kind) for field, kind in table.fields])
         store.create_layout(database, table.layout, name, [field for field, _ in table.fields])

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from fm_pipeline.sandbox.clinic import earlier_files, earlier_links, earlier_rows, filemaker_side
+from fm_pipeline.sandbox.clinic import earlier_files, earlier_links, earlier_rows
 from fm_pipeline.sandbox.clinic.appointments import make_appointment, make_appointments
+from fm_pipeline.sandbox.clinic.as_found import lose_documents, make_bad_notes, spoil_appointments, spoil_patients
 from fm_pipeline.sandbox.clinic.contacts import make_contact_details
-from fm_pipeline.sandbox.clinic.filemaker_side import FileMakerTable, make_table
+from fm_pipeline.sandbox.clinic.filemaker_side import LAYOUTS, FileMakerTable, make_table
+from fm_pipeline.sandbox.clinic.filemaker_wep import wep_layouts
 from fm_pipeline.sandbox.clinic.files import make_documents, make_images
-from fm_pipeline.sandbox.clinic.model import EARLIER_IMPORT, stream
+from fm_pipeline.sandbox.clinic.model import EARLIER_IMPORT, KeptOut, stream
 from fm_pipeline.sandbox.clinic.names import Pools, make_pools
+from fm_pipeline.sandbox.clinic.nexus_values import Profile
 from fm_pipeline.sandbox.clinic.notes import make_message, make_messages, make_note, make_notes
 from fm_pipeline.sandbox.clinic.oracle import Expected, NexusOnlyColumns, Truth, expect
 from fm_pipeline.sandbox.clinic.people import make_patients
-from fm_pipeline.sandbox.clinic.sizes import sizes_at
+from fm_pipeline.sandbox.clinic.sizes import defects_at, sizes_at
 from fm_pipeline.sandbox.clinic.state import ANY, State, Table, empty_state
 from fm_pipeline.sandbox.clinic.system import Lookups, add_system, make_lookups
 
@@ -27,17 +32,22 @@ class Clinic:
     pools: Pools
     lookups: Lookups
 
-    def filemaker_tables(self) -> list[FileMakerTable]:
-        """FileMaker's layouts of profile `nexus`, rows with raw values in the order of their record ids."""
-        side, truth = filemaker_side, self.truth
+    def filemaker_tables(self, profile: Profile = "nexus") -> list[FileMakerTable]:
+        """FileMaker's layouts as the profile knows them, rows with raw values in the order of their record ids."""
+        truth = self.truth
+        records: dict[str, Sequence[Any]] = {
+            "patient": truth.patients,
+            "contact_detail": truth.details,
+            "appointment": truth.appointments,
+            "note": truth.notes,
+            "sms_message": truth.messages,
+            "document": truth.documents,
+            "image": truth.images,
+        }
+        layouts = LAYOUTS if profile == "nexus" else wep_layouts(truth.before["clinics"])
         return [
-            make_table("API_Patients", side.PATIENT_FIELDS, truth.patients, side.patient_raw),
-            make_table("API_Contact_Details", side.CONTACT_DETAIL_FIELDS, truth.details, side.contact_detail_raw),
-            make_table("API_Appointments", side.APPOINTMENT_FIELDS, truth.appointments, side.appointment_raw),
-            make_table("API_Notes", side.NOTE_FIELDS, truth.notes, side.note_raw),
-            make_table("API_Messages", side.MESSAGE_FIELDS, truth.messages, side.message_raw),
-            make_table("API_Docs", side.DOCUMENT_FIELDS, truth.documents, side.file_raw),
-            make_table("API_Images", side.IMAGE_FIELDS, truth.images, side.file_raw),
+            make_table(layout, list(_scattered(records[entity], truth.kept_out.get(entity, ()))))
+            for entity, layout in layouts.items()
         ]
 
     def nexus_tables(self) -> list[Table]:
@@ -47,22 +57,23 @@ class Clinic:
             for table in self.truth.before.values()
         ]
 
-    def expected(self, nexus_only_columns: NexusOnlyColumns = "keep") -> Expected:
+    def expected(self, nexus_only_columns: NexusOnlyColumns = "keep", profile: Profile = "nexus") -> Expected:
         """What Nexus must hold after a reimport of everything, and the counts of its report."""
-        return expect(self.truth, nexus_only_columns)
+        return expect(self.truth, nexus_only_columns, profile)
 
 
-def generate_clinic(seed: int = 20251114, scale: float = 1.0) -> Clinic:
+def generate_clinic(seed: int = 20251114, scale: float = 1.0, *, as_found: bool = False) -> Clinic:
     """Generate a clinic: the same seed and scale give the same one in every process.
 
     Args:
         seed: of everything that is random.
         scale: 1 is the size of the real clinic (2,842 patients); 0.05 is enough for most tests.
+        as_found: with everything that was wrong with the real one (`fm_pipeline.sandbox.clinic.as_found`).
 
     Raises:
         ValueError: the scale is not positive.
     """
-    sizes = sizes_at(scale)
+    sizes = sizes_at(scale, as_found=as_found)
     pools = make_pools(seed)
     lookups = make_lookups(stream(seed, "lookups"))
     everybody = make_patients(stream(seed, "patients"), pools, lookups, sizes.patients + sizes.vanished_patients)
@@ -73,6 +84,14 @@ def generate_clinic(seed: int = 20251114, scale: float = 1.0) -> Clinic:
     messages = make_messages(stream(seed, "messages"), patients, sizes.messages)
     documents = make_documents(stream(seed, "documents"), patients, sizes)
     images, batches = make_images(stream(seed, "images"), patients, sizes)
+    kept_out: dict[str, list[KeptOut]] = {}
+    if as_found:
+        rng, defects = stream(seed, "as found"), defects_at(scale)
+        nameless = spoil_patients(rng, pools, lookups, patients, defects)
+        kept_out["patient"] = nameless
+        kept_out["appointment"] = spoil_appointments(rng, lookups, appointments, patients, nameless, defects)
+        kept_out["note"] = make_bad_notes(rng, patients, nameless, defects)
+        lose_documents(rng, documents, patients, defects)
 
     # What FileMaker had once: of its vanished patients, and some of the others.
     owners = gone + patients[: len(gone)]
@@ -92,8 +111,18 @@ def generate_clinic(seed: int = 20251114, scale: float = 1.0) -> Clinic:
     earlier_files.add_documents(state, rng, documents, retired, sizes)
     earlier_files.add_batches(state, rng, batches, retired, sizes)
     earlier_links.add_links(state, rng, patients, gone, staying, sizes)
-    truth = Truth(patients, details, appointments, notes, messages, documents, images, state)
+    truth = Truth(patients, details, appointments, notes, messages, documents, images, state, kept_out)
     return Clinic(truth, pools, lookups)
+
+
+def _scattered(loaded: Sequence[Any], kept_out: Sequence[KeptOut]) -> Iterator[Any]:
+    """The records that are not loaded, evenly between the others."""
+    placed = 0
+    for number, record in enumerate(loaded, start=1):
+        yield record
+        due = len(kept_out) * number // len(loaded)
+        yield from (kept.record for kept in kept_out[placed:due])
+        placed = due
 
 
 def _settled(row: tuple[object, ...]) -> tuple[object, ...]:

@@ -41,8 +41,8 @@ class Patient:
     dob: dt.date | None
     sex: str | None
     health_number: str | None
-    clinic: Named
-    clinic_name: str  # FileMaker's spelling, without the blanks around it
+    clinic: Named | None
+    clinic_name: str | None  # FileMaker's spelling, without the blanks around it
     funding: Named | None
     coordinator_name: str | None
     coordinator_date: dt.date | None
@@ -78,14 +78,15 @@ class Appointment:
     filemaker_id: str
     patient: Patient
     patient_ref: str
-    clinic: Named
-    clinician: Named
-    appointment_type: Named
+    clinic: Named | None
+    clinician: Named | None
+    appointment_type: Named | None
     start: dt.datetime
     end: dt.datetime | None
     status: str
     notes: str | None
     created_at: dt.datetime
+    all_day: bool = False
     spelled: dict[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     nexus_id: uuid.UUID | None = None
@@ -128,7 +129,11 @@ class Message:
 
 @dataclass(slots=True)
 class FileRecord:
-    """FileMaker's record of a document or image. `in_nexus`: Nexus has the file."""
+    """FileMaker's record of a document or image.
+
+    `in_nexus`: Nexus has the file. `lost`: nothing tells whose the document is, for a reason of relinking; then
+    `rule` keeps the record out, if it is not loaded, and `named` is the patient that the document's metadata name.
+    """
 
     key: str
     filemaker_id: str
@@ -139,6 +144,17 @@ class FileRecord:
     number: int  # recid
     exported: bool
     in_nexus: bool
+    lost: str = ""
+    rule: str = ""
+    named: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOut:
+    """A record of FileMaker that is not loaded, and the rule that keeps it out."""
+
+    record: Patient | Appointment | Note
+    rule: str
 
 
 def stream(seed: int, name: str) -> random.Random:

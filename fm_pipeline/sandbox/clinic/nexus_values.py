@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Iterable
 from typing import Literal
 
-from fm_pipeline.sandbox.clinic.model import Appointment, ContactDetail, Message, Note, Patient
+from fm_pipeline.sandbox.clinic.model import Appointment, ContactDetail, Message, Named, Note, Patient
 from fm_pipeline.sandbox.clinic.state import Values
 
 Entity = Literal["patient", "appointment", "note", "sms_message"]
+Profile = Literal["nexus", "wep"]
 Record = Patient | Appointment | Note | Message
 
 _NAMESPACE = "https://fm-pipeline.example/"
@@ -23,24 +24,30 @@ def row_id(entity: Entity, record: Record) -> uuid.UUID:
     return uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_URL, _NAMESPACE + entity), record.key)
 
 
+def _id(named: Named | None) -> uuid.UUID | None:
+    return named.id if named else None
+
+
 def utc(moment: dt.datetime | None) -> dt.datetime | None:
     """The instant, as Nexus stores it."""
     return moment.astimezone(dt.UTC) if moment else None
 
 
-def patient_values(patient: Patient, details: Iterable[ContactDetail]) -> Values:
+def patient_values(patient: Patient, details: Iterable[ContactDetail], profile: Profile = "nexus") -> Values:
     """A patient's columns. `filemaker_metadata` holds the keys that FileMaker feeds, without `imported_at`.
 
     Args:
         details: the patient's, in the order of their record ids.
+        profile: `wep` knows no default contact detail, and the plan's dates as those of the NDIS.
     """
     contact: dict[str, dict[str, object]] = {}
     addresses: list[dict[str, object]] = []
     for detail in details:
+        is_default = detail.is_default and profile == "nexus"
         if detail.kind == "address":
-            addresses.append({**detail.address, "type": detail.label, "default": detail.is_default})
+            addresses.append({**detail.address, "type": detail.label, "default": is_default})
         else:
-            entry = {"value": detail.value, "default": detail.is_default}
+            entry = {"value": detail.value, "default": is_default}
             contact.setdefault(detail.kind, {})[detail.label] = entry
     main = next((a for a in addresses if a["default"]), addresses[0] if addresses else None)
     metadata: dict[str, object] = {
@@ -50,6 +57,7 @@ def patient_values(patient: Patient, details: Iterable[ContactDetail]) -> Values
     }
     if len(addresses) > 1:
         metadata["other_addresses"] = [a for a in addresses if a is not main]
+    plan = {"plan_start_date": patient.plan_start_date, "plan_end_date": patient.plan_end_date}
     return {
         "id": row_id("patient", patient),
         "first_name": patient.first_name,
@@ -60,11 +68,13 @@ def patient_values(patient: Patient, details: Iterable[ContactDetail]) -> Values
         "title": patient.title,
         "health_number": patient.health_number,
         "funding_type_id": patient.funding.id if patient.funding else None,
-        "clinic_id": patient.clinic.id,
+        "clinic_id": _id(patient.clinic),
         "coordinator_name": patient.coordinator_name,
-        "coordinator_date": patient.coordinator_date,
-        "plan_start_date": patient.plan_start_date,
-        "plan_end_date": patient.plan_end_date,
+        **(
+            {"coordinator_date": patient.coordinator_date, **plan}
+            if profile == "nexus"
+            else {f"ndis_{column}": day for column, day in plan.items()}
+        ),
         "filemaker_metadata": metadata,
         "contact_json": contact,
         "address_json": main,
@@ -72,20 +82,20 @@ def patient_values(patient: Patient, details: Iterable[ContactDetail]) -> Values
     }
 
 
-def appointment_values(appointment: Appointment) -> Values:
-    """An appointment's columns."""
+def appointment_values(appointment: Appointment, profile: Profile = "nexus") -> Values:
+    """An appointment's columns; `wep` has no time of its creation."""
     return {
         "id": row_id("appointment", appointment),
         "filemaker_event_id": uuid.UUID(appointment.key),
         "patient_id": row_id("patient", appointment.patient),
-        "clinic_id": appointment.clinic.id,
-        "clinician_id": appointment.clinician.id,
-        "appointment_type_id": appointment.appointment_type.id,
+        "clinic_id": _id(appointment.clinic),
+        "clinician_id": _id(appointment.clinician),
+        "appointment_type_id": _id(appointment.appointment_type),
         "start_time": utc(appointment.start),
         "end_time": utc(appointment.end),
         "status": appointment.status,
         "notes": appointment.notes,
-        "created_at": utc(appointment.created_at),
+        **({"created_at": utc(appointment.created_at)} if profile == "nexus" else {}),
     }
 
 

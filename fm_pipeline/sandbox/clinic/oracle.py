@@ -6,12 +6,13 @@ It shares no code with the pipeline and reads no raw text. A time of the run is 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fm_pipeline.sandbox.clinic.model import Appointment, ContactDetail, FileRecord, Message, Note, Patient
+from fm_pipeline.sandbox.clinic.model import Appointment, ContactDetail, FileRecord, KeptOut, Message, Note, Patient
 from fm_pipeline.sandbox.clinic.nexus_values import (
+    Profile,
     appointment_values,
     message_values,
     note_values,
@@ -24,16 +25,38 @@ from fm_pipeline.sandbox.clinic.system import PATIENT_TYPE
 NexusOnlyColumns = Literal["keep", "reset"]
 LOADED = {"patient": "patients", "appointment": "appointments", "note": "notes", "sms_message": "sms_messages"}
 CLEARED = ("letters_patientletter", "reminders")
+# The flags that the import sequence makes a STOP: they are flags only under the policy `quarantine`.
+STOPS = (
+    "patient_without_clinic",
+    "appointment_without_clinic",
+    "appointment_without_clinician",
+    "appointment_without_type",
+)
 
 
 @dataclass(frozen=True)
 class SourceCount:
-    """How the source rows of an entity end; `skipped` by rule. rows = loaded + quarantined + all skipped."""
+    """How the source rows of an entity end, those not loaded by rule. rows = loaded + quarantined + skipped."""
 
     rows: int
     loaded: int
-    quarantined: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
+    quarantined_by: dict[str, int] = field(default_factory=dict)
+    skipped_by: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def quarantined(self) -> int:
+        """All that rules keep out."""
+        return sum(self.quarantined_by.values())
+
+    @property
+    def skipped(self) -> int:
+        """All in which there is nothing to load."""
+        return sum(self.skipped_by.values())
+
+    @property
+    def by_rule(self) -> dict[str, int]:
+        """All that is not loaded, by rule; rules that none broke are left out."""
+        return {rule: rows for rule, rows in (self.quarantined_by | self.skipped_by).items() if rows}
 
 
 @dataclass(frozen=True)
@@ -53,7 +76,9 @@ class Expected:
     """What a reimport must leave behind.
 
     `tables` holds every table of Nexus, `changes` those that a reimport writes, `sources` each entity,
-    `flags` how many records a rule notices without consequence, by entity and rule.
+    `flags` how many records a rule notices without consequence, by entity and rule. In the clinic as it was found
+    this is so under the policy `quarantine`; under the default rules it stops, and `stops` is what it must list.
+    `lost_documents` are those that still have no patient afterwards, by reason.
     """
 
     tables: State
@@ -62,6 +87,8 @@ class Expected:
     flags: dict[tuple[str, str], int]
     documents_relinked: int
     batches_repaired: int
+    stops: dict[tuple[str, str], int]
+    lost_documents: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -76,9 +103,10 @@ class Truth:
     documents: Sequence[FileRecord]
     images: Sequence[FileRecord]
     before: State
+    kept_out: Mapping[str, Sequence[KeptOut]] = field(default_factory=dict)  # by entity
 
 
-def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep") -> Expected:
+def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep", profile: Profile = "nexus") -> Expected:
     """Foretell the state after a reimport of everything."""
     before = truth.before
     after = dict(before)
@@ -86,8 +114,8 @@ def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep") -> Expec
     for detail in truth.details:
         details[detail.patient.key].append(detail)
     fed: dict[str, Iterable[Values]] = {
-        "patients": (patient_values(p, details[p.key]) for p in truth.patients),
-        "appointments": map(appointment_values, truth.appointments),
+        "patients": (patient_values(p, details[p.key], profile) for p in truth.patients),
+        "appointments": (appointment_values(a, profile) for a in truth.appointments),
         "notes": map(note_values, truth.notes),
         "sms_messages": map(message_values, truth.messages),
     }
@@ -106,13 +134,16 @@ def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep") -> Expec
         after[name] = _unlink(before[name], column, after[parent])
     for name in (*fed, *CLEARED, "documents_document", "images_batch", "images_image"):
         changes[name] = _count(before[name], after[name])
+    flags = _flags(truth)
     return Expected(
         tables=after,
         sources=_sources(truth),
         changes=changes,
-        flags=_flags(truth),
+        flags=flags,
         documents_relinked=changes["documents_document"].updated,
         batches_repaired=changes["images_batch"].updated,
+        stops={(entity, rule): rows for (entity, rule), rows in flags.items() if rule in STOPS},
+        lost_documents=dict(Counter(record.lost for record in truth.documents if record.lost)),
     )
 
 
@@ -125,6 +156,8 @@ def _load(before: Table, fed: Iterable[Values], nexus_only_columns: NexusOnlyCol
         if "filemaker_metadata" in values:
             known = was.get("filemaker_metadata") or {}
             values["filemaker_metadata"] = {"imported_at": ANY, **known, **values["filemaker_metadata"]}
+        if "created_at" not in values:  # nobody feeds it: a new row has the time of the run
+            values["created_at"] = was.get("created_at", ANY)
         kept = was if nexus_only_columns == "keep" else {}
         row = before.row({**kept, **values, **({"updated_at": was["updated_at"]} if "updated_at" in was else {})})
         after.rows[values["id"]] = old if old == row else _stamped(before, row)
@@ -142,12 +175,12 @@ def _stamped(table: Table, row: Row) -> Row:
 
 
 def _relink_documents(before: Table, records: Iterable[FileRecord]) -> Table:
-    """Every document at its patient, as FileMaker knows it."""
-    owners = {record.key: row_id("patient", record.patient) for record in records}
+    """Every document at its patient, as FileMaker knows it; nobody knows those that are lost."""
+    owners = {record.key: row_id("patient", record.patient) for record in records if not record.lost}
     after = Table(before.name, before.columns)
     for key, row in before.rows.items():
         values = before.values(row)
-        owner = owners[str(values["filemaker_id"])]
+        owner = owners.get(str(values["filemaker_id"]), values["object_id"])  # a lost one stays as it is
         moved = {"object_id": owner, "content_type_id": PATIENT_TYPE, "updated_at": ANY}
         after.rows[key] = row if values["object_id"] == owner else before.row(values | moved)
     return after
@@ -197,10 +230,15 @@ def _sources(truth: Truth) -> dict[str, SourceCount]:
         "note": truth.notes,
         "sms_message": truth.messages,
     }
-    sources = {entity: SourceCount(len(records), len(records)) for entity, records in loaded.items()}
+    sources = {}
+    for entity, records in loaded.items():
+        kept_out = dict(Counter(kept.rule for kept in truth.kept_out.get(entity, ())))
+        sources[entity] = SourceCount(len(records) + sum(kept_out.values()), len(records), kept_out)
     for entity, files in (("document", truth.documents), ("image", truth.images)):
-        here = sum(record.in_nexus for record in files)
-        sources[entity] = SourceCount(len(files), here, skipped={"file_not_in_nexus": len(files) - here})
+        kept_out = dict(Counter(record.rule for record in files if record.rule))
+        missing = sum(not record.in_nexus for record in files)
+        here = len(files) - missing - sum(kept_out.values())
+        sources[entity] = SourceCount(len(files), here, kept_out, {"file_not_in_nexus": missing})
     return sources
 
 

@@ -33,7 +33,37 @@ class Sizes:
     audit_entries: int
 
 
-def sizes_at(scale: float) -> Sizes:
+@dataclass(frozen=True)
+class Defects:
+    """Numbers of records with something wrong, in the clinic as it was found."""
+
+    nameless_patients: int
+    patients_without_clinic: int
+    appointments_without_clinic: int
+    appointments_without_clinician_and_type: int
+    events_not_imported: int  # no patient, or no start
+    notes_not_imported: int  # empty, or no such patient
+    lost_documents: int  # nothing tells whose they are
+
+
+def defects_at(scale: float) -> Defects:
+    """What was wrong in the real clinic, times a scale; at least a few of each kind."""
+
+    def of(count: int, least: int) -> int:
+        return max(round(count * scale), least)
+
+    return Defects(
+        nameless_patients=of(3, 1),
+        patients_without_clinic=of(86, 3),
+        appointments_without_clinic=of(32, 3),
+        appointments_without_clinician_and_type=of(1_496, 5),
+        events_not_imported=of(5_312, 40),
+        notes_not_imported=of(198, 12),
+        lost_documents=of(42, 6),
+    )
+
+
+def sizes_at(scale: float, *, as_found: bool = False) -> Sizes:
     """The sizes at a scale; 1 is the real clinic's. Every kind keeps a few records, however small the scale.
 
     Raises:
@@ -53,7 +83,7 @@ def sizes_at(scale: float) -> Sizes:
     return Sizes(
         patients=patients,
         contact_details=of(10_688, 120),
-        appointments=of(9_830, 60),
+        appointments=of(9_837 if as_found else 9_830, 60),
         notes=of(11_210, 60),
         messages=of(5_352, 40),
         document_records=documents + of(11_274 - 10_190),

@@ -65,8 +65,8 @@ def test_at_scale_one_the_sizes_are_those_of_the_real_clinic() -> None:
     assert len(nexus["images_batch"].rows) == 1_661
     expected = clinic.expected()
     assert len(expected.tables["images_batch"].ids("object_id")) == 1_303
-    assert expected.sources["document"].skipped == {"file_not_in_nexus": 1_084}
-    assert expected.sources["image"].skipped == {"file_not_in_nexus": 90}
+    assert expected.sources["document"].by_rule == {"file_not_in_nexus": 1_084}
+    assert expected.sources["image"].by_rule == {"file_not_in_nexus": 90}
     assert (expected.documents_relinked, expected.batches_repaired) == (412, 268)
 
 

@@ -1,0 +1,69 @@
+"""Is it the whole source? What FileMaker has is held against what it would replace, entity by entity.
+
+A file that was opened empty, the file of another year, an account that sees a third of the records: each would empty
+Nexus with every other check green. So a reimport asks again itself, where nobody can go around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus.catalogue import Catalogue
+from fm_pipeline.staging.entities import ENTITIES
+from fm_pipeline.staging.rules import Rule, Rules
+
+Reported = Literal["source", "loaded"]
+
+
+@dataclass(frozen=True)
+class Before:
+    """What there is to be replaced.
+
+    Args:
+        in_nexus: rows of each entity that Nexus has; of files, those that came from FileMaker.
+        last: rows of each entity in the last reimport that was committed.
+    """
+
+    in_nexus: Mapping[str, int]
+    last: Mapping[str, int]
+
+    def broken(self, rules: Rules, entity: str, rows: int) -> tuple[Rule, str] | None:
+        """The rule that so many rows break, and the numbers that break it."""
+        references = {"Nexus has": self.in_nexus.get(entity, 0), "the last reimport had": self.last.get(entity, 0)}
+        found = f"{rows:,} rows; " + ", ".join(f"{whose} {count:,}" for whose, count in references.items() if count)
+        if not rows and any(references.values()):
+            return rules["source_empty"], found
+        rule = rules["source_shrunk"]
+        return (rule, found) if any(rule.is_too_few(rows, count) for count in references.values()) else None
+
+
+def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported) -> Before:
+    """Count what there is.
+
+    Args:
+        reported: which number of the last reimport counts: records that FileMaker had, or rows that were loaded.
+    """
+    in_nexus = {}
+    for entity in ENTITIES.values():
+        table = entity.files or entity.nexus_table
+        if not catalogue.has(table):
+            continue
+        condition = sql.SQL(" WHERE filemaker_id IS NOT NULL" if entity.files else "")
+        cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(catalogue.table(table).identifier) + condition)
+        in_nexus[entity.name] = int((cursor.fetchone() or (0,))[0])
+    return Before(in_nexus, {ends["entity"]: int(ends[reported]) for ends in _last_sources(cursor)})
+
+
+def _last_sources(cursor: Cursor) -> list[dict[str, Any]]:
+    """How the source rows ended in the last reimport; none when there was none, or our schema is not made yet."""
+    cursor.execute("SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL")
+    if cursor.fetchone() != (True,):
+        return []
+    cursor.execute("SELECT report -> 'sources' FROM fm_pipeline.reimports ORDER BY started_at DESC LIMIT 1")
+    row = cursor.fetchone()
+    return list(row[0] or []) if row else []
