@@ -75,6 +75,12 @@ def patient_content_type(cursor: Cursor, catalogue: Catalogue) -> int:
     return int(row[0])
 
 
+# What the evidence is found by.
+_DOCUMENT_COLUMNS = """
+d.id, d.object_id, d.filemaker_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS patient_key
+"""
+_BATCH_COLUMNS = "d.id, d.object_id"
+
 # One row a document or batch and evidence: who is its patient, by which evidence.
 _DOCUMENT_EVIDENCE = """
 SELECT d.id, 'crosswalk' AS evidence, 1 AS rank, r.filemaker_key AS key
@@ -83,8 +89,7 @@ UNION ALL
 SELECT d.id, 'crosswalk', 1, c.filemaker_key
 FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = d.object_id
 UNION ALL
-SELECT d.id, 'metadata', 2, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id'))
-FROM {rows} d WHERE btrim(d.filemaker_metadata ->> 'filemaker_patient_id') <> ''
+SELECT d.id, 'metadata', 2, d.patient_key FROM {rows} d WHERE d.patient_key <> ''
 UNION ALL
 SELECT d.id, 'filemaker_record', 3, l.patient_key
 FROM {rows} d JOIN fm_pipeline.staged_file_links l
@@ -106,71 +111,78 @@ FROM {rows} d JOIN {images} i ON i.batch_id = d.id
 def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
     """Phase 6; inside the transaction, after the patients are loaded."""
     table = catalogue.table(DOCUMENTS)
-    return _relink(cursor, catalogue, table, sql.SQL(_DOCUMENT_EVIDENCE), patient_type, now)
+    return _relink(cursor, catalogue, table, _DOCUMENT_COLUMNS, sql.SQL(_DOCUMENT_EVIDENCE), patient_type, now)
 
 
 def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
     """Phase 7; images follow their batch."""
     evidence = sql.SQL(_BATCH_EVIDENCE).format(rows=sql.SQL("{rows}"), images=catalogue.table(IMAGES).identifier)
-    return _relink(cursor, catalogue, catalogue.table(BATCHES), evidence, patient_type, now)
+    return _relink(cursor, catalogue, catalogue.table(BATCHES), _BATCH_COLUMNS, evidence, patient_type, now)
 
 
 def _relink(
     cursor: Cursor,
     catalogue: Catalogue,
     table: Table,
+    columns: str,
     evidence: sql.Composable,
     patient_type: int,
     now: datetime,
 ) -> Relinked:
+    patients = catalogue.table("patients").identifier
     # Rows of other things (a company's documents) carry another content type and are none of our business.
     cursor.execute(
         sql.SQL(
-            "CREATE TEMP TABLE files ON COMMIT DROP AS SELECT d.*, p.id IS NOT NULL AS linked FROM {table} d"
+            "CREATE TEMP TABLE files ON COMMIT DROP AS SELECT {columns}, p.id IS NOT NULL AS linked FROM {table} d"
             " LEFT JOIN {patients} p ON p.id = d.object_id AND d.content_type_id = %(type)s"
             " WHERE d.content_type_id = %(type)s OR d.content_type_id IS NULL"
-        ).format(table=table.identifier, patients=catalogue.table("patients").identifier),
+        ).format(columns=sql.SQL(columns), table=table.identifier, patients=patients),
         {"type": patient_type},
     )
     total = cursor.rowcount
-    evidence = sql.SQL(evidence.as_string(cursor)).format(rows=sql.SQL("files"))
+    cursor.execute("ANALYZE files")  # nothing else does it for a temporary table, and all that follows joins it
+    evidence = sql.SQL(evidence.as_string(cursor))
+    # The few rows that point nowhere need all evidence; the many others only whether any of it contradicts.
     cursor.execute(
         sql.SQL(
             """
             CREATE TEMP TABLE answers ON COMMIT DROP AS
-            SELECT f.id, f.linked, f.object_id, count(e.id) AS named, count(DISTINCT p.id) AS patients,
-                   min(p.id::text)::uuid AS patient,
+            SELECT f.id, count(e.id) AS named, count(DISTINCT p.id) AS patients, min(p.id::text)::uuid AS patient,
                    (array_agg(e.evidence ORDER BY e.rank) FILTER (WHERE p.id IS NOT NULL))[1] AS evidence
             FROM files f LEFT JOIN ({evidence}) e ON e.id = f.id
                  LEFT JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.filemaker_key = e.key
                  LEFT JOIN {patients} p ON p.id = c.nexus_id
-            GROUP BY f.id, f.linked, f.object_id
+            WHERE NOT f.linked GROUP BY f.id
             """
-        ).format(evidence=evidence, patients=catalogue.table("patients").identifier)
+        ).format(evidence=evidence.format(rows=sql.SQL("(SELECT * FROM files WHERE NOT linked)")), patients=patients)
     )
     stamp = sql.SQL(", updated_at = %(now)s" if "updated_at" in catalogue.columns[table] else "")
     cursor.execute(
         sql.SQL(
             "UPDATE {table} d SET content_type_id = %(type)s, object_id = a.patient{stamp} FROM answers a"
-            " WHERE a.id = d.id AND NOT a.linked AND a.patients = 1"
+            " WHERE a.id = d.id AND a.patients = 1"
         ).format(table=table.identifier, stamp=stamp),
         {"type": patient_type, "now": now},
     )
-    cursor.execute("SELECT count(*) FROM answers WHERE linked")
+    cursor.execute("SELECT count(*) FROM files WHERE linked")
     already = count(cursor)
-    cursor.execute(
-        "SELECT evidence, count(*) FROM answers WHERE NOT linked AND patients = 1 GROUP BY evidence ORDER BY 1"
-    )
+    cursor.execute("SELECT evidence, count(*) FROM answers WHERE patients = 1 GROUP BY evidence ORDER BY 1")
     by_evidence = dict(cursor.fetchall())
     cursor.execute(
         """
         SELECT CASE WHEN patients > 1 THEN 'evidence_conflict' WHEN named > 0 THEN 'patient_unknown'
                     ELSE 'no_evidence' END AS reason, array_agg(id::text ORDER BY id)
-        FROM answers WHERE NOT linked AND patients <> 1 GROUP BY reason ORDER BY 1
+        FROM answers WHERE patients <> 1 GROUP BY reason ORDER BY 1
         """
     )
     unresolved = dict(cursor.fetchall())
-    cursor.execute("SELECT id::text FROM answers WHERE linked AND (patients > 1 OR patient <> object_id) ORDER BY id")
+    cursor.execute(
+        sql.SQL(
+            "SELECT DISTINCT f.id::text FROM files f JOIN ({evidence}) e ON e.id = f.id"
+            " JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.filemaker_key = e.key"
+            " JOIN {patients} p ON p.id = c.nexus_id WHERE f.linked AND p.id <> f.object_id ORDER BY 1"
+        ).format(evidence=evidence.format(rows=sql.SQL("(SELECT * FROM files WHERE linked)")), patients=patients)
+    )
     disagreeing = [row[0] for row in cursor.fetchall()]
     cursor.execute("DROP TABLE files, answers")
     return Relinked(total, already, by_evidence, unresolved, disagreeing)
