@@ -8,9 +8,9 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.nexus.stage import fill_the_crosswalk, is_extracted, stage
+from fm_pipeline.nexus.stage import check_staged, fill_the_crosswalk, is_extracted, stage
 from fm_pipeline.resources.pipeline import NexusTarget
-from fm_pipeline.staging.check import check_staging
+from fm_pipeline.settings import Settings
 
 # What each staged entity is built from, besides its own extraction.
 BUILT_FROM = {
@@ -77,7 +77,7 @@ def _staged(entity: str) -> dg.AssetsDefinition:
                     check_results=[dg.AssetCheckResult(check_name="rules", passed=True)],
                 )
             ends = stage(connection, entity, nexus.settings, run_id=context.run.run_id, now=datetime.now(UTC))
-            verdict = _verdict(connection, entity)
+            verdict = _verdict(connection, nexus.settings, entity)
         own = ends[entity]
         context.log.info(
             f"{plural}: {own.source:,} source rows = {own.loaded:,} ready + {own.quarantined:,} quarantined"
@@ -101,10 +101,10 @@ def _staged(entity: str) -> dg.AssetsDefinition:
     return staged
 
 
-def _verdict(connection: Connection, entity: str) -> str:
+def _verdict(connection: Connection, settings: Settings, entity: str) -> str:
     """Why the staged rows may not be loaded; empty when they may."""
     try:
-        check_staging(connection, [entity])
+        check_staged(connection, settings, [entity])
     except StagingStop as stop:
         return str(stop)
     return ""

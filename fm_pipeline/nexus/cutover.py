@@ -30,9 +30,10 @@ from fm_pipeline.nexus.plan import HOW_TO, Inputs, Permission, check_backup, che
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
 from fm_pipeline.nexus.report import ReimportReport
+from fm_pipeline.nexus.stage import check_staged
 from fm_pipeline.nexus.transaction import OnPhase, Transaction
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.check import check_staging, source_ends, staged_columns
+from fm_pipeline.staging.check import source_ends, staged_columns
 
 ALL_PHASES = tuple(Phase)
 
@@ -151,7 +152,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
     with connect(url) as gate, connect(url) as connection:
         take_reimport_lock(gate)
         with connection.cursor() as cursor:
-            check_staging(connection)
+            check_staged(connection, settings)
             for table in ("staged_patients", "staged_appointments", "staged_notes", "staged_sms_messages"):
                 cursor.execute(sql.SQL("ANALYZE {}").format(sql.Identifier("fm_pipeline", table)))
             catalogue = read_catalogue(cursor, settings.nexus_schema)
@@ -169,7 +170,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
         ):
             lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
-            check_staging(connection)  # again: somebody may have staged anew while this waited
+            check_staged(connection, settings)  # again: somebody may have staged anew while this waited
             inputs = read_inputs(cursor, catalogue, tables, settings)
             yield _Held(connection, gate, cursor, catalogue, policy, differences, inputs)
 

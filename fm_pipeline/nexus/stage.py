@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from psycopg2 import sql
@@ -14,7 +15,7 @@ from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.report import SourceEnds
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
-from fm_pipeline.staging.check import source_ends, staged_columns
+from fm_pipeline.staging.check import check_staging, source_ends, staged_columns
 from fm_pipeline.staging.rules import load_rules
 
 # In the order that they need each other: patients first.
@@ -61,6 +62,16 @@ def stage(
         if fed:
             adopt_equal_rows(connection, load, catalogue.table(load.table), fed)
     return {ends.entity: ends for ends in source_ends(connection)}
+
+
+def check_staged(connection: Connection, settings: Settings, entities: Collection[str] | None = None) -> None:
+    """Refuse staged rows that must not be loaded, by the clinic's rules; see `check_staging`.
+
+    Raises:
+        StagingStop: lists everything that stops.
+    """
+    rules = load_rules(settings.rules_file)
+    check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema)
 
 
 def is_extracted(connection: Connection, entity: str) -> bool:
