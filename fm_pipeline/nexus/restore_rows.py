@@ -6,7 +6,7 @@ itself; from others never, and what they point to becomes NULL, or everything st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -251,14 +251,7 @@ class Restoration:
         types = {column.name: column.type for column in loaded.backup.columns}
         if not any(types[name] in ("integer", "bigint", "smallint") for name in loaded.key):
             return
-        self.cursor.execute(
-            "SELECT array_agg(DISTINCT a.attname::text) FROM pg_index i"
-            " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
-            " WHERE i.indrelid = %s::regclass AND i.indisunique AND NOT i.indisprimary AND i.indpred IS NULL",
-            (loaded.live.as_string(self.cursor),),
-        )
-        row = self.cursor.fetchone()
-        unique = [name for name in (row[0] or [] if row else []) if name in loaded.backup.names]
+        unique = [name for name in _unique_columns(self.cursor, loaded.backup.table) if name in loaded.backup.names]
         if not unique:
             return
         self.cursor.execute(
@@ -284,16 +277,28 @@ class Restoration:
         names = [name for name in loaded.writable if name not in loaded.key]
         if not names or not loaded.key:
             return 0
+        # Two rows may have exchanged what must be unique (a record number): it is free before it is given again.
+        columns = self.catalogue.columns.get(loaded.backup.table, {})
+        unique = _unique_columns(self.cursor, loaded.backup.table)
+        freed = [name for name in unique if name in names and name in columns and not columns[name].not_null]
+        if freed:
+            self._set(loaded, {name: sql.SQL("NULL") for name in freed}, freed)
+        return self._set(loaded, {name: sql.SQL("b.{}").format(sql.Identifier(name)) for name in names}, names)
+
+    def _set(self, loaded: Loaded, values: Mapping[str, sql.Composable], differing: list[str]) -> int:
+        """Update the rows that differ from the backup's in one of some columns; returns how many."""
         self.cursor.execute(
-            sql.SQL("UPDATE {live} t SET {values} FROM {scratch} b WHERE {same} AND {old} <> {new}").format(
+            sql.SQL(
+                "UPDATE {live} t SET {values} FROM {scratch} b WHERE {same} AND ROW({old})::text <> ROW({new})::text"
+            ).format(
                 live=loaded.live,
                 values=sql.SQL(", ").join(
-                    sql.SQL("{} = b.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in names
+                    sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in values.items()
                 ),
                 scratch=loaded.scratch.identifier,
                 same=loaded.same("t", "b"),
-                old=loaded.row("t"),
-                new=loaded.row("b"),
+                old=_columns("t", differing),
+                new=_columns("b", differing),
             )
         )
         return self.cursor.rowcount
@@ -330,7 +335,8 @@ class Restoration:
             if loaded.backup.role == "replaced" and digest != loaded.backup.digest:
                 faults.append(f"{table} has another digest than in the backup")
             self._note(table, newer=digest.rows - loaded.backup.digest.rows)
-        others = check_nothing_else_written(self.cursor, self.catalogue, list(self.results))
+        allowed = [*self.results, *_partitions(self.cursor, self.results)]
+        others = check_nothing_else_written(self.cursor, self.catalogue, allowed)
         if not others.holds:
             faults.append(f"other tables were written: {others.found}")
         if faults:
@@ -356,6 +362,28 @@ def load_key(cursor: Cursor, table: Table) -> list[str]:
         (table.identifier.as_string(cursor),),
     )
     return [row[0] for row in cursor.fetchall()]
+
+
+def _unique_columns(cursor: Cursor, table: Table) -> list[str]:
+    """Columns of unique indexes other than the primary key, sorted."""
+    cursor.execute(
+        "SELECT DISTINCT a.attname FROM pg_index i"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
+        " WHERE i.indrelid = %s::regclass AND i.indisunique AND NOT i.indisprimary ORDER BY 1",
+        (table.identifier.as_string(cursor),),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def _partitions(cursor: Cursor, tables: Iterable[Table]) -> list[Table]:
+    """PostgreSQL counts what was written by partition."""
+    names = [table.identifier.as_string(cursor) for table in tables]
+    cursor.execute(
+        "SELECT n.nspname, c.relname FROM unnest(%s::text[]) t, pg_partition_tree(t::regclass) p"
+        " JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace",
+        (names,),
+    )
+    return [Table(*row) for row in cursor.fetchall()]
 
 
 def generated_columns(cursor: Cursor, table: Table) -> set[str]:

@@ -1,0 +1,73 @@
+"""`fm-pipeline backup`: make a verified backup, list them, remove old ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fm_pipeline.cli._terminal import steps
+from fm_pipeline.nexus.backup import backup_folder, list_backups, make_backup, prune_backups
+from fm_pipeline.nexus.backup_files import new_key
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.settings import Settings, load_settings
+
+
+@click.command(name="backup")
+@click.option("--list", "only_list", is_flag=True, help="Show the verified backups and make none.")
+@click.option("--prune", is_flag=True, help="Remove the oldest backups and make none.")
+@click.option("--keep", type=click.IntRange(min=1), help="With --prune: how many of the newest stay.")
+@click.option("--new-key", "only_key", is_flag=True, help="Print a new key for BACKUP_KEY and do nothing else.")
+def command(only_list: bool, prune: bool, keep: int | None, only_key: bool) -> None:
+    """Back up everything in Nexus that a reimport can change, and prove that it can be restored.
+
+    It counts as a backup when it was read back from the disk, restored into scratch tables and found equal.
+    """
+    if only_list + prune + only_key > 1:
+        raise click.UsageError("--list, --prune and --new-key exclude each other.")
+    if prune != (keep is not None):
+        raise click.UsageError("--prune and --keep go together.")
+    if only_key:
+        click.echo(new_key())
+        return
+    settings = load_settings()
+    migrate(settings.nexus_database_url.get_secret_value())
+    console = Console()
+    if only_list:
+        _list(console, settings)
+    elif keep is not None:
+        removed = prune_backups(settings, keep=keep)
+        console.print(f"Removed {len(removed)} backup(s); {len(list_backups(settings))} stay.")
+    else:
+        with steps(console) as on_step:
+            backup = make_backup(settings, now=datetime.now(UTC), on_progress=on_step)
+        rows = sum(digest.rows for digest in backup.digests.values())
+        console.print(
+            f"{rows:,} rows, {backup.bytes:,} bytes{', encrypted' if backup.encrypted else ''}: restored into scratch"
+            " tables and found equal.",
+            soft_wrap=True,
+        )
+        click.echo(backup.folder)
+
+
+def _list(console: Console, settings: Settings) -> None:
+    table = Table("made", "patients", "rows", "bytes", "encrypted", "folder")
+    known = list_backups(settings)
+    for backup in known:
+        patients = backup.digests.get("patients") or backup.digests.get(f"{settings.nexus_schema}.patients")
+        table.add_row(
+            f"{backup.created_at:%Y-%m-%d %H:%M} UTC",
+            f"{patients.rows:,}" if patients else "?",
+            f"{sum(digest.rows for digest in backup.digests.values()):,}",
+            f"{backup.bytes:,}",
+            "yes" if backup.encrypted else "no",
+            str(backup.folder) if backup.folder.is_dir() else f"{backup.folder} (gone)",
+        )
+    console.print(table)
+    root = backup_folder(settings)
+    names = {backup.folder.name for backup in known}
+    others = [path for path in root.glob("*") if path.is_dir() and path.name not in names]
+    if others:
+        console.print(f"{len(others)} folder(s) in {root} are not known to this database.", soft_wrap=True)

@@ -1,0 +1,50 @@
+"""`fm-pipeline restore`: bring a backup back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fm_pipeline.cli._terminal import steps
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.nexus.restore import RestoreReport, restore
+from fm_pipeline.settings import load_settings
+
+
+@click.command(name="restore")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--confirm", default="", help='"<database> <number of patients in the backup>", as a dry run shows it.')
+@click.option("--dry-run", is_flag=True, help="Do everything, show it, and roll it back.")
+def command(folder: Path, confirm: str, dry_run: bool) -> None:
+    """Bring back every row of the backup in FOLDER, in one transaction.
+
+    Patients and what else a reimport loads become exactly what they were. In other tables changed and lost rows come
+    back, and rows that users made since stay. If anything does not fit, Nexus stays as it is.
+    """
+    if dry_run == bool(confirm):
+        raise click.UsageError("Give either --dry-run or --confirm.")
+    settings = load_settings()
+    migrate(settings.nexus_database_url.get_secret_value())
+    console = Console()
+    with steps(console) as on_step:
+        report = restore(settings, folder, confirm=confirm, dry_run=dry_run, on_progress=on_step)
+    _show(console, report)
+    if dry_run:
+        console.print(f"\nNexus is unchanged. {report.changed_rows:,} of its rows would change. To carry it out:\n")
+        click.echo(f'fm-pipeline restore {folder} --confirm "{report.confirmation}"')
+    else:
+        console.print(f"Committed. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds.")
+
+
+def _show(console: Console, report: RestoreReport) -> None:
+    table = Table("table", "in the backup", "deleted", "changed", "brought back", "newer, kept", "references emptied")
+    for restored in report.tables:
+        counts = (restored.deleted, restored.updated, restored.inserted, restored.newer, restored.emptied)
+        if any(counts):
+            table.add_row(restored.table, f"{restored.backup:,}", *(f"{rows:,}" for rows in counts))
+    console.print(table if table.row_count else "Every row is as in the backup.")
+    for note in report.notes:
+        console.print(note, soft_wrap=True)

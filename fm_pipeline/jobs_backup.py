@@ -1,0 +1,59 @@
+"""The job that brings a backup back. It is started by hand only, with the words that a dry run shows."""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from fm_pipeline.assets.shared import POOL, explained
+from fm_pipeline.nexus.audit import operating_system_user
+from fm_pipeline.nexus.restore import restore
+from fm_pipeline.resources.pipeline import NexusTarget
+
+
+class RestoreConfig(dg.Config):
+    """Which backup, and who wants it."""
+
+    folder: str = Field(description="Folder of the backup; nexus_backup and `fm-pipeline backup --list` show it.")
+    confirm: str = Field(
+        default="",
+        description='"<database> <number of patients in the backup>". Without it the run does everything, shows what'
+        " it would do and the words to type, and rolls it back.",
+    )
+    requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
+
+
+@dg.op(pool=POOL, required_resource_keys={"nexus"})
+def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
+    """Bring back every row of a backup in one transaction, or show what that would do."""
+    nexus: NexusTarget = context.resources.nexus
+    with explained():
+        report = restore(
+            nexus.prepare().settings,
+            Path(config.folder),
+            confirm=config.confirm,
+            dry_run=not config.confirm,
+            actor=config.requested_by or f"dagster ({operating_system_user()})",
+            run_id=context.run_id,
+        )
+    for table in report.tables:
+        if table.changed or table.newer:
+            context.log.info(
+                f"{table.table}: {table.deleted:,} deleted, {table.updated:,} changed, {table.inserted:,} brought back,"
+                f" {table.newer:,} newer ones kept, {table.emptied:,} references emptied"
+            )
+    for note in report.notes:
+        context.log.warning(note)
+    if report.committed:
+        context.log.info(f"Restored. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds")
+    else:
+        context.log.info(f"Nexus is unchanged. To carry it out, launch it again with confirm={report.confirmation!r}")
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Brings back a backup. Launch it without `confirm` first: it shows what it would do, and the words.",
+)
+def restore_backup() -> None:
+    """One op."""
+    restore_rows()

@@ -1,0 +1,89 @@
+"""`fm-pipeline backup` and `fm-pipeline restore`, and the asset and the job that do the same."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner, Result
+
+from fm_pipeline.assets.backup import nexus_backup
+from fm_pipeline.cli.main import main
+from fm_pipeline.jobs_backup import restore_backup
+from fm_pipeline.nexus.backup import list_backups
+from fm_pipeline.resources.pipeline import pipeline_resources
+from fm_pipeline_tests.bench.clinics import MigrationBench
+
+
+@pytest.fixture
+def nexus(bench: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> MigrationBench:
+    """The clinic's Nexus, which the settings of this process point at; our schema is not made yet."""
+    settings = bench.settings
+    for name, value in {
+        "NEXUS_DATABASE_URL": bench.database_url,
+        "FILEMAKER_URL": settings.filemaker_url,
+        "FILEMAKER_DATABASE": settings.filemaker_database,
+        "FILEMAKER_USERNAME": settings.filemaker_username,
+        "FILEMAKER_PASSWORD": settings.filemaker_password.get_secret_value(),
+        "STATE_DIR": str(settings.state_dir),
+        "COLUMNS": "200",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return bench
+
+
+def fm_pipeline(*arguments: str, exit_code: int = 0) -> Result:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == exit_code, result.output
+    return result
+
+
+def test_a_backup_is_made_listed_restored_and_removed(nexus: MigrationBench) -> None:
+    before = nexus.digests()
+    folder = fm_pipeline("backup").stdout.splitlines()[-1]
+    assert folder == str(list_backups(nexus.settings)[0].folder)
+    fm_pipeline("backup")
+    assert fm_pipeline("backup", "--list").stdout.count(str(nexus.settings.state_dir)) == 2
+    nexus.execute("DELETE FROM notes")
+    changed = nexus.digests()
+    *_, command = fm_pipeline("restore", folder, "--dry-run").stdout.splitlines()
+    assert nexus.digests() == changed
+    refused = fm_pipeline("restore", folder, "--confirm", "nexus 1", exit_code=1)
+    assert "The confirmation does not name this database" in refused.stderr
+    words = command.partition("--confirm ")[2].strip('"')
+    assert "Committed. 209 rows of Nexus changed" in fm_pipeline("restore", folder, "--confirm", words).stdout
+    assert nexus.digests() == before
+    assert "Removed 1 backup(s); 1 stay." in fm_pipeline("backup", "--prune", "--keep", "1").stdout
+
+
+def test_wrong_usage_is_told(nexus: MigrationBench) -> None:
+    for arguments in (
+        ("backup", "--list", "--new-key"),
+        ("backup", "--prune"),
+        ("backup", "--keep", "3"),
+        ("backup", "--prune", "--keep", "0"),
+        ("restore", "somewhere"),
+        ("restore", "somewhere", "--dry-run", "--confirm", "x 1"),
+    ):
+        fm_pipeline(*arguments, exit_code=2)
+    assert fm_pipeline("backup", "--new-key").stdout.startswith("AGE-SECRET-KEY-1")
+
+
+def test_the_asset_makes_a_backup_and_the_job_brings_it_back(nexus: MigrationBench) -> None:
+    resources = pipeline_resources(lambda: nexus.settings)
+    before = nexus.digests()
+    made = dg.materialize([nexus_backup], resources=resources)
+    (materialization,) = made.asset_materializations_for_node("nexus_backup")
+    metadata = {key: value.value for key, value in materialization.metadata.items()}
+    ((patients,),) = nexus.execute("SELECT count(*) FROM patients")
+    assert metadata["rows"]["patients"] == patients
+    assert metadata["dagster/row_count"] == sum(metadata["rows"].values())
+    nexus.execute("DELETE FROM notes")
+    for confirm in ("", f"{nexus.database_url.rpartition('/')[2]} {patients}"):
+        config = {"ops": {"restore_rows": {"config": {"folder": metadata["folder"], "confirm": confirm}}}}
+        assert restore_backup.execute_in_process(run_config=config, resources=resources).success
+        assert (nexus.digests() == before) is bool(confirm)
+    outcomes = nexus.execute("SELECT action, outcome FROM fm_pipeline.audit WHERE run_id IS NOT NULL ORDER BY id")
+    assert outcomes == [("backup", "started"), ("backup", "done")] + [("restore", "started"), ("restore", "done")] * 2
+    config["ops"]["restore_rows"]["config"]["confirm"] = "another 1"
+    failed = restore_backup.execute_in_process(run_config=config, resources=resources, raise_on_error=False)
+    assert not failed.success
