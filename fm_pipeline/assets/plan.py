@@ -46,7 +46,7 @@ def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.M
             "confirm": plan.confirmation,
             "rows_that_would_change": plan.report.changed_rows,
             "rows_that_would_go": sum(change.deleted for change in plan.report.tables.values()),
-            "of_them_only_in_nexus": sum(change.only_in_nexus for change in plan.report.tables.values()),
+            "of_them_without_filemaker_id": sum(change.without_filemaker_id for change in plan.report.tables.values()),
             "plan": dg.MetadataValue.md(plan.report.as_markdown()),
         }
     )

@@ -35,6 +35,8 @@ def command(once: bool, scale: float, report: Path | None, port: int | None, sta
 
     # A polite kill takes the same way out as Ctrl-C: what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Shells start background jobs with SIGINT ignored; here it must always work.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Demo(state_dir, scale=scale, port=port if once else port or 3000) as demo:
         held = demo.run(report)
         if not once:

@@ -16,7 +16,8 @@ class TableChange:
     """Rows of one Nexus table before and after, and what was done to them.
 
     Attributes:
-        only_in_nexus: of the deleted rows, those that never came from FileMaker.
+        without_filemaker_id: of the deleted rows, those that nothing links to a FileMaker record: nobody can bring
+            them back from there.
         reset: of the updated rows, those that lose a value that only Nexus knew.
     """
 
@@ -25,7 +26,7 @@ class TableChange:
     deleted: int = 0
     inserted: int = 0
     updated: int = 0
-    only_in_nexus: int = 0
+    without_filemaker_id: int = 0
     reset: int = 0
 
     @property
@@ -127,14 +128,14 @@ class ReimportReport:
                     "Nexus table",
                     "before",
                     "deleted",
-                    "of them only in Nexus",
+                    "of them without FileMaker id",
                     "inserted",
                     "updated",
                     "unchanged",
                     "after",
                 ),
                 [
-                    (c.table, c.before, c.deleted, c.only_in_nexus, c.inserted, c.updated, c.unchanged, c.after)
+                    (c.table, c.before, c.deleted, c.without_filemaker_id, c.inserted, c.updated, c.unchanged, c.after)
                     for c in self.tables.values()
                 ],
             ),

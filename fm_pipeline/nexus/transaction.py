@@ -93,10 +93,10 @@ class Transaction:
                     "set_to_null": mended.set_to_null,
                 }
             )
-        only_in_nexus = self._count_only_in_nexus()
+        unlinked = self._count_unlinked()
         deleted = delete_gone(self.cursor, self.policy)
         for name, rows in deleted.items():
-            self._change(name, deleted=rows, only_in_nexus=only_in_nexus[name])
+            self._change(name, deleted=rows, without_filemaker_id=unlinked[name])
         return (
             f"Deleted {deleted['patients']:,} patients, {deleted['appointments']:,} appointments and"
             f" {sum(deleted.values()) - deleted['patients'] - deleted['appointments']:,} other rows that the new"
@@ -104,8 +104,8 @@ class Transaction:
             sum(deleted.values()),
         )
 
-    def _count_only_in_nexus(self) -> dict[str, int]:
-        """Of the rows that go, those that never came from FileMaker: nobody can bring them back from there."""
+    def _count_unlinked(self) -> dict[str, int]:
+        """Of the rows that go, those that nothing links to a FileMaker record."""
         counts = {}
         for table in self.policy.emptied:
             load = self.policy.load_of(table)
