@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
@@ -73,7 +75,7 @@ def test_the_asset_makes_a_backup_and_the_job_brings_it_back(nexus: MigrationBen
     before = nexus.digests()
     made = dg.materialize([nexus_backup], resources=resources)
     (materialization,) = made.asset_materializations_for_node("nexus_backup")
-    metadata = {key: value.value for key, value in materialization.metadata.items()}
+    metadata: dict[str, Any] = {key: value.value for key, value in materialization.metadata.items()}
     ((patients,),) = nexus.execute("SELECT count(*) FROM patients")
     assert metadata["rows"]["patients"] == patients
     assert metadata["dagster/row_count"] == sum(metadata["rows"].values())
