@@ -1,0 +1,191 @@
+"""Hand one mail to the mail server, within a time that nobody can stretch.
+
+Socket time-outs alone do not bound it: a server that sends a byte now and then never times out, and looking up its
+name cannot be interrupted. So the work is done in a thread that is waited for, and left behind when the time is up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import parseaddr
+from functools import partial
+from typing import Any
+
+from fm_pipeline.settings import Settings
+
+LIMIT_SECONDS = 20.0
+
+
+class NotSent(Exception):
+    """The mail server has certainly not taken the mail.
+
+    Args:
+        why: in words without the text of the server.
+        permanent: RFC 5321, 4.2.1: after a reply 5yz the same mail is not tried again. A wrong password is one.
+    """
+
+    def __init__(self, why: str, *, permanent: bool = False) -> None:
+        super().__init__(why)
+        self.permanent = permanent
+
+
+class NotConfirmed(Exception):
+    """The mail was handed over, and no answer came: it may have been delivered, so it must not be repeated."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A mail as it is kept until it is sent. The id is the same at every attempt."""
+
+    message_id: str
+    subject: str
+    body: str
+
+    def message(self, settings: Settings) -> EmailMessage:
+        """With the headers that the settings know."""
+        message = EmailMessage()
+        message["From"] = settings.smtp_from
+        message["To"] = settings.smtp_to
+        message["Subject"] = self.subject
+        message["Date"] = datetime.now(UTC)
+        message["Message-ID"] = f"<{self.message_id}@{parseaddr(settings.smtp_from or '')[1].rpartition('@')[2]}>"
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice in return
+        message.set_content(self.body)
+        return message
+
+
+def deliver(
+    settings: Settings, letter: Letter, hand_over: Callable[[], bool], *, limit_seconds: float = LIMIT_SECONDS
+) -> int:
+    """Send a mail.
+
+    Args:
+        hand_over: asked when the server has accepted sender and receivers, right before the text. If it says no,
+            nothing is sent. It must be remembered that it said yes: from then on the mail may have been delivered.
+        limit_seconds: for everything, from looking up the name of the server to its last word.
+
+    Returns:
+        How many receivers the server refused; at least one was accepted.
+
+    Raises:
+        NotSent: the server is away, slow or refuses; the mail was not delivered.
+        NotConfirmed: nobody can know whether it was.
+    """
+    attempt = _Attempt(hand_over)
+    work = partial(attempt.run, settings, letter, limit_seconds)
+    threading.Thread(target=work, name="mail delivery", daemon=True).start()
+    return attempt.wait(limit_seconds)
+
+
+class _Attempt:
+    """One attempt: its thread works, the caller waits. The lock decides which of the two comes first."""
+
+    def __init__(self, hand_over: Callable[[], bool]) -> None:
+        self._ask, self._lock, self._ended = hand_over, threading.Lock(), threading.Event()
+        self._abandoned, self._handed_over = False, False
+        self._refused = 0
+        self._error: NotSent | NotConfirmed | None = None
+        self.client: smtplib.SMTP | None = None
+
+    def wait(self, limit_seconds: float) -> int:
+        """The end of it, or the end of patience."""
+        if not self._ended.wait(limit_seconds):
+            with self._lock:
+                self._abandoned = not self._ended.is_set()
+            if self._abandoned:
+                self._hang_up()
+                if self._handed_over:
+                    raise NotConfirmed
+                raise NotSent(f"no answer within {limit_seconds:g} seconds")
+        if self._error:
+            raise self._error
+        return self._refused
+
+    def run(self, settings: Settings, letter: Letter, limit_seconds: float) -> None:
+        """In the thread: the whole conversation."""
+        refused = 0
+        error: NotSent | NotConfirmed | None = None
+        try:
+            self.client = _open(self, settings, limit_seconds)
+            if settings.smtp_security == "starttls":
+                self.client.starttls(context=ssl.create_default_context())
+            if settings.smtp_username:
+                password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
+                self.client.login(settings.smtp_username, password)
+            refused = len(self.client.send_message(letter.message(settings)))
+        except Exception as fault:  # noqa: BLE001  # whatever it is, it must not become the run's own failure
+            error = _explained(fault, handed_over=self._handed_over)
+        with self._lock:
+            self._refused, self._error = refused, error
+            self._ended.set()
+        if self.client is not None:
+            with contextlib.suppress(OSError):  # the mail is on its way, or is not; a good-bye changes nothing
+                self.client.quit()
+            self.client.close()
+
+    def hand_over(self) -> None:
+        """In the thread, right before the text of the mail.
+
+        Raises:
+            NotSent: it is too late, or somebody else sends it.
+        """
+        with self._lock:
+            if self._abandoned or not self._ask():
+                raise NotSent("it is no longer to be sent")
+            self._handed_over = True
+
+    def _hang_up(self) -> None:
+        """End a conversation that drags on, so that its thread ends."""
+        sock = getattr(self.client, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Plain(smtplib.SMTP):
+    """Known to its attempt before it connects; asks it before it sends the text."""
+
+    def __init__(self, attempt: _Attempt, *args: Any, **options: Any) -> None:
+        self._attempt = attempt
+        attempt.client = self
+        super().__init__(*args, **options)
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        self._attempt.hand_over()
+        return super().data(msg)
+
+
+class _Tls(_Plain, smtplib.SMTP_SSL):
+    """The same in TLS from the first byte."""
+
+
+def _open(attempt: _Attempt, settings: Settings, timeout: float) -> smtplib.SMTP:
+    address = (settings.smtp_host or "", settings.smtp_port)
+    if settings.smtp_security == "tls":
+        return _Tls(attempt, *address, timeout=timeout, context=ssl.create_default_context())
+    return _Plain(attempt, *address, timeout=timeout)
+
+
+def _explained(error: Exception, *, handed_over: bool) -> NotSent | NotConfirmed:
+    """What is known of the mail after an error. The server's text is left out: it may quote the mail."""
+    if isinstance(error, NotSent):
+        return error
+    name = type(error).__name__
+    if isinstance(error, smtplib.SMTPResponseException):
+        return NotSent(f"{name}, reply {error.smtp_code}", permanent=error.smtp_code >= 500)
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        codes = sorted({code for code, _ in error.recipients.values()})
+        return NotSent(f"{name}, reply {', '.join(map(str, codes))}", permanent=min(codes) >= 500)
+    if handed_over:
+        return NotConfirmed()
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return NotSent("the mail server does not offer what SMTP_SECURITY or SMTP_USERNAME ask for")
+    return NotSent(name)
