@@ -114,7 +114,8 @@ class _Attempt:
         refused = 0
         error: NotSent | NotConfirmed | None = None
         try:
-            self.client = _open(self, settings, limit_seconds)
+            # Longer than the caller waits, who then hangs up: one limit, one sentence about it.
+            self.client = _open(self, settings, 2 * limit_seconds)
             if settings.smtp_security == "starttls":
                 self.client.starttls(context=ssl.create_default_context())
             if settings.smtp_username:
