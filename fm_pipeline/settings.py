@@ -62,8 +62,10 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = None
     dagster_ui_url: str | None = Field(default=None, description="Where people open the UI; mails link to their run.")
 
-    # This project's own files (reports, logs)
+    # This project's own files (reports, logs, backups)
     state_dir: Path = Path(".state")
+    backup_dir: Path | None = Field(default=None, description="Folder of backups; `backups` in STATE_DIR if not set.")
+    backup_key: SecretStr | None = Field(default=None, description="An age key; with it no plain backup is on disk.")
 
     @field_validator("filemaker_url")
     @classmethod
@@ -72,7 +74,16 @@ class Settings(BaseSettings):
             raise ValueError("must begin with https:// (or http:// for a server on this machine)")
         return value.rstrip("/")
 
-    @field_validator("filemaker_ca_bundle", "rules_file", "smtp_host", "smtp_username", "dagster_ui_url", mode="before")
+    @field_validator(
+        "filemaker_ca_bundle",
+        "rules_file",
+        "smtp_host",
+        "smtp_username",
+        "dagster_ui_url",
+        "backup_dir",
+        "backup_key",
+        mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None

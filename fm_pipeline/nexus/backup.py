@@ -134,8 +134,7 @@ def verify_backup(settings: Settings, backup: Backup) -> None:
 
 def backup_folder(settings: Settings) -> Path:
     """Where the backups are."""
-    configured: Path | None = getattr(settings, "backup_dir", None)
-    return configured or settings.state_dir / "backups"
+    return settings.backup_dir or settings.state_dir / "backups"
 
 
 def list_backups(settings: Settings) -> list[Backup]:

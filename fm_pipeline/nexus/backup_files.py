@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
 import pyrage
-from pydantic import SecretStr
 
 from fm_pipeline.errors import SettingsError, Stop
 from fm_pipeline.nexus.catalogue import Table
@@ -160,7 +159,7 @@ def read_key(settings: Settings) -> pyrage.x25519.Identity | None:
     Raises:
         SettingsError: it is not a key; the message does not repeat it.
     """
-    secret: SecretStr | None = getattr(settings, "backup_key", None)
+    secret = settings.backup_key
     if secret is None or not secret.get_secret_value().strip():
         return None
     try:
