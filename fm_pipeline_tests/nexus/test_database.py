@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
 import psycopg2
 import pytest
 
 from fm_pipeline.errors import DatabaseError, SettingsError
 from fm_pipeline.nexus.database import connect, sqlalchemy_url
 from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
+from fm_pipeline_tests.bench.waiting import wait_until
 
 CANARY = "Zebedee Quagmire 0400 555 019"
 
@@ -78,3 +85,33 @@ def test_migrations_run_twice_change_nothing_and_touch_only_our_schema(database_
         cursor.execute("SELECT DISTINCT schemaname FROM pg_tables WHERE schemaname !~ '^(pg_|information_schema)'")
         assert cursor.fetchall() == [("fm_pipeline",)]
     connection.close()
+
+
+def test_a_process_that_is_killed_in_a_long_statement_leaves_no_session_with_locks_behind(database_url: str) -> None:
+    """The server looks for its client while it works; otherwise a killed run would hold its locks until the end."""
+    program = (
+        "from fm_pipeline.nexus.database import connect\n"
+        f"with connect({database_url!r}) as connection:\n"
+        "    connection.cursor().execute('SELECT pg_sleep(3600)')"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=PACKAGE_PARENT) as run, _observer(database_url) as seen:  # noqa: S603
+        wait_until(seen)
+        run.kill()
+        wait_until(lambda: not seen())
+
+
+@contextmanager
+def _observer(url: str) -> Iterator[Callable[[], bool]]:
+    """Whether a session of the pipeline is at work."""
+    with closing(psycopg2.connect(url)) as observer, observer.cursor() as cursor:
+        observer.autocommit = True
+
+        def seen() -> bool:
+            cursor.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(3600)'"
+                " AND pid <> pg_backend_pid()"
+            )
+            return cursor.fetchone() is not None
+
+        yield seen
