@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import StagingStop
+from fm_pipeline.mapping.entities import ENTITIES as SOURCES
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.policy import REQUIRED_ENTITIES
 from fm_pipeline.nexus.report import SourceEnds
@@ -143,7 +144,8 @@ def broken_rules(
         if found := before.broken(rules, entity, rows):
             rule, numbers = found
             broken.append(Broken(entity, rule.id, rule.action, rule.means, rule.remedy, numbers))
-    return broken
+    order = list(SOURCES)
+    return sorted(broken, key=lambda each: order.index(each.entity))
 
 
 def _why(rule: Rule) -> str:

@@ -36,6 +36,13 @@ class Rule:
     stop_above: float | None = None
     least: float | None = None
 
+    @property
+    def threshold(self) -> str:
+        """The limit in words; empty when there is none."""
+        if self.stop_above is not None:
+            return f"stop above {self.stop_above:.0%} of the rows"
+        return f"at least {self.least:.0%} of before" if self.least is not None else ""
+
     def is_exceeded(self, rows: int, of: int) -> bool:
         """Whether so many of the entity's rows broke the rule that it becomes a stop."""
         return self.stop_above is not None and rows >= FEWEST_ROWS_FOR_A_SHARE and rows > self.stop_above * of

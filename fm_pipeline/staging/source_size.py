@@ -34,12 +34,21 @@ class Before:
 
     def broken(self, rules: Rules, entity: str, rows: int) -> tuple[Rule, str] | None:
         """The rule that so many rows break, and the numbers that break it."""
-        references = {"Nexus has": self.in_nexus.get(entity, 0), "the last reimport had": self.last.get(entity, 0)}
-        found = f"{rows:,} rows; " + ", ".join(f"{whose} {count:,}" for whose, count in references.items() if count)
-        if not rows and any(references.values()):
-            return rules["source_empty"], found
+        references = (self.in_nexus.get(entity, 0), self.last.get(entity, 0))
+        if not rows and any(references):
+            return rules["source_empty"], self.compared(entity, rows)
         rule = rules["source_shrunk"]
-        return (rule, found) if any(rule.is_too_few(rows, count) for count in references.values()) else None
+        return (
+            (rule, self.compared(entity, rows)) if any(rule.is_too_few(rows, count) for count in references) else None
+        )
+
+    def compared(self, entity: str, rows: int) -> str:
+        """The numbers in words."""
+        references = {"Nexus has": self.in_nexus.get(entity, 0), "the last reimport had": self.last.get(entity, 0)}
+        return f"{rows:,} rows; " + (
+            ", ".join(f"{whose} {count:,}" for whose, count in references.items() if count)
+            or "there was nothing before"
+        )
 
 
 def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported) -> Before:

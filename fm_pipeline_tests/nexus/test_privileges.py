@@ -11,6 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from fm_pipeline.errors import DatabaseError
+from fm_pipeline.preflight.finding import stops
+from fm_pipeline.preflight.run import preflight
 from fm_pipeline_tests.bench.clinics import MigrationBench, small_clinic
 
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
@@ -48,3 +50,12 @@ def test_without_one_of_them_nothing_is_changed(least: MigrationBench, bench: Mi
     with pytest.raises(DatabaseError, match="Grant the privilege"):
         least.plan()
     assert bench.digests() == before
+
+
+def test_case_16_the_preflight_is_content_with_the_listed_grants_and_misses_each_that_is_gone(
+    least: MigrationBench, bench: MigrationBench
+) -> None:
+    assert stops(preflight(least.settings)) == []
+    bench.execute(f"REVOKE UPDATE ON images_batch FROM least_{bench.database_url.rsplit('/', 1)[1]}")
+    (missing,) = stops(preflight(least.settings))
+    assert (missing.rule, missing.subject) == ("nexus_grant_missing", "table images_batch")

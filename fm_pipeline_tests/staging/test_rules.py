@@ -26,7 +26,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_every_rule_of_the_mapping_page_exists_and_every_rule_is_on_the_page() -> None:
-    words = set(re.findall(r"`([a-z_]+)`", MAPPING_PAGE.read_text("utf-8")))
+    words = set(re.findall(r"`([a-z][a-z0-9_]*)`", MAPPING_PAGE.read_text("utf-8")))
     # "and so on" on the page
     named = words | {f"{what}_unknown" for what in ("clinic", "clinician", "appointment_type", "funding")}
     assert set(RULES.by_id) - named == NOT_ON_THE_PAGE
@@ -52,11 +52,37 @@ def test_a_rule_says_what_it_means_and_what_to_do(rule) -> None:
 
 
 def test_two_rows_for_one_name_or_id_can_only_be_a_stop() -> None:
-    fixed = [rule.id for rule in RULES.by_id.values() if rule.allowed == ("stop",)]
-    assert fixed == [
+    fixed = {rule.id for rule in RULES.by_id.values() if rule.allowed == ("stop",)}
+    assert {
         "source_empty", "filemaker_id_missing", "filemaker_id_twice", "clinic_ambiguous", "clinician_ambiguous",
-        "appointment_type_ambiguous", "funding_ambiguous",
-    ]  # fmt: skip
+        "appointment_type_ambiguous", "funding_ambiguous", "nexus_grant_missing", "nexus_row_security",
+    } <= fixed  # fmt: skip
+
+
+def test_the_policy_that_is_shipped_is_chosen_by_its_name_and_leaves_what_must_stop() -> None:
+    quarantine = load_rules(Path("quarantine"))
+    changed = {rule.id for rule in quarantine.by_id.values() if rule != RULES[rule.id]}
+    assert {rule.id: rule.action for rule in quarantine.by_id.values() if rule.id in changed} == {
+        "patient_without_clinic": "flag",
+        "appointment_without_clinic": "flag",
+        "appointment_without_clinician": "flag",
+        "appointment_without_type": "flag",
+        "clinic_unknown": "quarantine",
+        "clinician_unknown": "quarantine",
+        "appointment_type_unknown": "quarantine",
+        "funding_unknown": "quarantine",
+        "value_too_long": "quarantine",
+    }
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_rules(Path("lenient"))
+
+
+@pytest.mark.parametrize(
+    "text", ["source_shrunk: {least: 2}", "source_shrunk: {stop_above: 0.1}", "source_empty: flag"]
+)
+def test_what_is_asked_of_the_whole_source_is_changed_by_its_own_words(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"source_(shrunk|empty)"):
+        load_rules(write(tmp_path, text))
 
 
 def test_the_first_rule_in_the_order_of_the_file_decides() -> None:

@@ -1,0 +1,69 @@
+"""Phase 0, before anything is read: the preflight, with a check for each of its areas that blocks what comes after."""
+
+import dagster as dg
+
+from fm_pipeline.assets.shared import OWNERS, POOL, explained
+from fm_pipeline.preflight.finding import Finding, stops
+from fm_pipeline.preflight.run import preflight as run_preflight
+from fm_pipeline.resources.pipeline import NexusTarget
+
+PREFLIGHT = "phase_0_preflight"
+AREAS = {
+    "FileMaker": "FileMaker answers, lets the account in, and has every layout and field that the profile needs.",
+    "Nexus": "Nexus is a version and structure that is known, and the role may do what a reimport does.",
+    "source": "No entity is empty, or much smaller than what it would replace.",
+    "services": "S3 and the mail server answer, as far as they are set; our own folder is private and can be written.",
+}
+MARKS = {"good": "✅", "warning": "⚠️", "stop": "❌"}
+
+
+@dg.asset(
+    group_name=PREFLIGHT,
+    description="Looks at everything that a reimport needs, before anything is read: the two systems, what the account"
+    " and the role may do, how much there is, S3, mail. Writes nothing; fm-pipeline check shows the same.",
+    kinds={"filemaker", "postgres"},
+    owners=OWNERS,
+    pool=POOL,
+    required_resource_keys={"nexus"},
+    check_specs=[
+        dg.AssetCheckSpec(area.lower(), asset="preflight", blocking=True, description=description)
+        for area, description in AREAS.items()
+    ],
+)
+def preflight(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+    """Look, and say all of it at once."""
+    nexus: NexusTarget = context.resources.nexus
+
+    def say(finding: Finding) -> None:
+        context.log.info(f"{MARKS[finding.level]} {finding.subject}: {finding.found}")
+
+    with explained():
+        findings = run_preflight(nexus.settings, on_finding=say)
+    return dg.MaterializeResult(
+        metadata={
+            "findings": dg.MetadataValue.md(as_markdown(findings)),
+            "stops": len(stops(findings)),
+            "warnings": sum(finding.level == "warning" for finding in findings),
+        },
+        check_results=[_result(area, [finding for finding in findings if finding.area == area]) for area in AREAS],
+    )
+
+
+def _result(area: str, findings: list[Finding]) -> dg.AssetCheckResult:
+    stopping = stops(findings)
+    words = [f"{finding.rule}: {finding.subject}: {finding.found}. {finding.remedy}" for finding in stopping]
+    return dg.AssetCheckResult(
+        check_name=area.lower(),
+        passed=not stopping,
+        description="\n".join(words) or "Nothing stops a reimport.",
+        metadata={"findings": dg.MetadataValue.md(as_markdown(findings))} if findings else {},
+    )
+
+
+def as_markdown(findings: list[Finding]) -> str:
+    """A table for people."""
+    lines = ["| | what | found | rule | what to do |", "|---|---|---|---|---|"]
+    for finding in findings:
+        cells = (MARKS[finding.level], finding.subject, finding.found, finding.rule, finding.remedy)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)

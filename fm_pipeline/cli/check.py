@@ -1,0 +1,102 @@
+"""`fm-pipeline check`: the preflight, phase 0 of the import sequence."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fm_pipeline.cli._terminal import steps
+from fm_pipeline.preflight.finding import Finding, stops
+from fm_pipeline.preflight.run import preflight
+from fm_pipeline.settings import load_settings
+from fm_pipeline.staging.rules import Rules, load_rules
+
+STYLES = {"good": "green", "warning": "yellow", "stop": "bold red"}
+MARKS = {"good": "✓", "warning": "!", "stop": "✗"}
+
+
+@click.command(name="check")
+@click.option("--full", is_flag=True, help="Read FileMaker's records too, and hold each against the rules.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings, or the rules, as JSON.")
+@click.option("--rules", "only_rules", is_flag=True, help="Print the rules that are in force, and look at nothing.")
+def command(full: bool, as_json: bool, only_rules: bool) -> None:
+    """Look at FileMaker, Nexus, S3, the mail server and our own folder before anything is read or written.
+
+    Without --full no database is written to, and of FileMaker only layouts, fields and counts are asked for. With it
+    the records are staged in the schema fm_pipeline, as a plan does. Exits with 1 when something stops a reimport.
+    """
+    settings = load_settings()
+    if only_rules:
+        _print_rules(load_rules(settings.rules_file), as_json)
+        return
+    console = Console(stderr=as_json)
+    with steps(console) as on_step:
+        findings = preflight(settings, full=full, on_step=on_step)
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        console.print(findings_table(findings))
+        console.print(_verdict(findings))
+    sys.exit(1 if stops(findings) else 0)
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """The findings for the terminal: a line each, and what to do below what is not well.
+
+    Of records that are left out or noticed there may be many kinds; fm-pipeline check --json has what to do about each.
+    """
+    table = Table("", "what", "found", "rule", show_edge=False)
+    area = ""
+    for finding in findings:
+        if finding.area != area:
+            area = finding.area
+            table.add_section()
+            table.add_row("", Text(area, style="bold"))
+        style = STYLES[finding.level]
+        found = Text(finding.found)
+        if finding.remedy and (finding.level == "stop" or finding.area != "records"):
+            found.append(f"\n→ {finding.remedy}", style="italic")
+        table.add_row(Text(MARKS[finding.level], style=style), finding.subject, found, Text(finding.rule, style=style))
+    return table
+
+
+def _verdict(findings: Sequence[Finding]) -> Text:
+    stopping = stops(findings)
+    if stopping:
+        return Text(f"{len(stopping)} of {len(findings)} findings stop a reimport.", style=STYLES["stop"])
+    warnings = sum(finding.level == "warning" for finding in findings)
+    if warnings:
+        return Text(f"Nothing stops a reimport; {warnings} findings are worth a look.", style=STYLES["warning"])
+    return Text("Nothing stops a reimport.", style=STYLES["good"])
+
+
+def _print_rules(rules: Rules, as_json: bool) -> None:
+    shipped = load_rules()
+    rows = [
+        {
+            "rule": rule.id,
+            "means": rule.means,
+            "action": rule.action,
+            "default": shipped[rule.id].action,
+            "allowed": list(rule.allowed),
+            "threshold": rule.threshold,
+            "remedy": rule.remedy,
+        }
+        for rule in rules.by_id.values()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    table = Table("rule", "what it means", "action", "threshold", "may also", show_edge=False)
+    for rule in rules.by_id.values():
+        changed = rule != shipped[rule.id]
+        others = ", ".join(action for action in rule.allowed if action != rule.action)
+        action = Text(rule.action + (" (RULES_FILE)" if changed else ""), style="bold" if changed else "")
+        table.add_row(rule.id, rule.means, action, rule.threshold, others or "–")
+    Console().print(table)

@@ -1,0 +1,97 @@
+"""What hangs on the tables that a reimport writes: keys without an index, triggers, row security, references that no
+constraint guards. None of it is changed; some of it makes a reimport slow, some makes it see too little."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus.catalogue import Table
+from fm_pipeline.nexus.policy import Policy
+from fm_pipeline.preflight.finding import Finding, Judge
+
+# Rows that one core compares in a second when it reads a whole table: enough to tell seconds from hours.
+ROWS_A_SECOND = 5_000_000
+SOFT = re.compile(r"(?:^|_)(?:patient|appointment)_id$")
+
+_WITHOUT_INDEX = """
+SELECT c.relname, greatest(c.reltuples, 0)::bigint
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+WHERE k.conrelid = %s::regclass AND k.conname = %s
+  AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
+                  AND i.indkey[0] = k.conkey[1])
+"""
+_TRIGGERS = """
+SELECT t.tgname, t.tgrelid::regclass::text FROM pg_trigger t
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgrelid = ANY(%s::regclass[]) ORDER BY 2, 1
+"""
+_ROW_SECURITY = """
+SELECT c.oid::regclass::text FROM pg_class c
+WHERE c.oid = ANY(%s::regclass[]) AND row_security_active(c.oid) ORDER BY 1
+"""
+
+
+def check_dependants(cursor: Cursor, policy: Policy, tables: Sequence[Table], judge: Judge) -> Iterator[Finding]:
+    """Look at everything that hangs on the tables.
+
+    Args:
+        tables: those that a reimport may write; the role can read Django's content types.
+    """
+    names = [table.identifier.as_string(cursor) for table in tables]
+    others = [str(table) for table in tables if table not in policy.emptied]
+    yield judge.good("dependants", f"{', '.join(others)} point to rows that may go, or are relinked")
+    yield from _keys_without_index(cursor, policy, judge)
+    yield from _triggers(cursor, names, judge)
+    yield from _row_security(cursor, names, judge)
+    yield from _loose_references(policy, judge)
+
+
+def _keys_without_index(cursor: Cursor, policy: Policy, judge: Judge) -> Iterator[Finding]:
+    slow = 0
+    keys = [key for table in policy.emptied for key in policy.catalogue.foreign_keys_to(table)]
+    for key in keys:
+        cursor.execute(_WITHOUT_INDEX, (key.table.identifier.as_string(cursor), key.name))
+        if row := cursor.fetchone():
+            slow += 1
+            seconds = row[1] * 1000 / ROWS_A_SECOND
+            yield judge.broken(
+                "nexus_key_without_index",
+                f"{key.table}.{key.columns[0]}",
+                f"refers to {key.references}; about {row[1]:,} rows are read for each row that goes, which is about"
+                f" {seconds:,.1f} s for every 1,000",
+            )
+    if not slow:
+        yield judge.good("foreign keys", f"all {len(keys)} that refer to rows which may go have an index")
+
+
+def _triggers(cursor: Cursor, names: Sequence[str], judge: Judge) -> Iterator[Finding]:
+    cursor.execute(_TRIGGERS, (list(names),))
+    rows = cursor.fetchall()
+    for trigger, table in rows:
+        yield judge.broken("nexus_trigger", f"table {table}", f"trigger {trigger}")
+    if not rows:
+        yield judge.good("triggers", f"none on the {len(names)} tables that a reimport may write")
+
+
+def _row_security(cursor: Cursor, names: Sequence[str], judge: Judge) -> Iterator[Finding]:
+    cursor.execute(_ROW_SECURITY, (list(names),))
+    rows = cursor.fetchall()
+    for (table,) in rows:
+        yield judge.broken("nexus_row_security", f"table {table}", "row security holds for this role")
+    if not rows:
+        yield judge.good("row security", "hides nothing from this role")
+
+
+def _loose_references(policy: Policy, judge: Judge) -> Iterator[Finding]:
+    catalogue = policy.catalogue
+    generic = ", ".join(str(key.table) for key in catalogue.generic_keys)
+    yield judge.good("generic references", f"followed in {generic}" if generic else "none")
+    guarded = {(key.table, column) for key in catalogue.foreign_keys for column in key.columns}
+    for table, columns in sorted(catalogue.columns.items()):
+        if table in policy.cleared:
+            continue
+        for name, column in columns.items():
+            if SOFT.search(name) and column.type == "uuid" and (table, name) not in guarded:
+                yield judge.broken("nexus_soft_reference", f"{table}.{name}", "a uuid that no foreign key guards")

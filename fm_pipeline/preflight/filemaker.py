@@ -1,0 +1,106 @@
+"""FileMaker: does it answer, may the account log in, are the layouts and fields of the profile there and readable.
+
+Of each layout one record is asked for, to learn how many there are and whether a field is hidden. None is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+from fm_pipeline.errors import FileMakerError, MappingError
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing, RecordMissing
+from fm_pipeline.filemaker.model import Page
+from fm_pipeline.mapping.profile import Profile
+from fm_pipeline.mapping.resolution import Resolution, resolve
+from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.staging.text import NO_ACCESS
+
+OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
+OF_ONE_LAYOUT = (PrivilegeMissing, LayoutMissing, FieldMissing)  # the others concern every layout alike
+
+
+@dataclass
+class Source:
+    """What was learnt of the file, by entity.
+
+    Attributes:
+        counts: how many records FileMaker says that there are.
+        fed: the canonical fields that the layout can feed.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    fed: dict[str, frozenset[str]] = field(default_factory=dict)
+
+
+def check_filemaker(client: DataApiClient, profile: Profile, judge: Judge, source: Source) -> Iterator[Finding]:
+    """Look at the server, the account and every layout.
+
+    Args:
+        client: logged in when it is needed, left open.
+        source: is filled.
+    """
+    try:
+        version = client.product_info().get("version", "")
+        yield _version(version, judge)
+        layouts = client.layouts()
+    except FileMakerError as error:
+        yield judge.failed("filemaker_unreachable", "server and account", error)
+        return
+    yield judge.good("account", f"logged in; {len(layouts):,} layouts can be seen")
+    fields_of = cache(client.layout_fields)
+    for entity in profile.entities:
+        try:
+            resolution = resolve(profile, entity, layouts, fields_of)
+            page = _first_page(client, resolution.layout)
+        except MappingError as error:
+            yield judge.failed("filemaker_layout_unfit", entity, error)
+        except FileMakerError as error:
+            unfit = isinstance(error, OF_ONE_LAYOUT)
+            yield judge.failed("filemaker_layout_unfit" if unfit else "filemaker_unreachable", entity, error)
+            if not unfit:
+                return
+        else:
+            source.counts[entity] = page.found_count
+            source.fed[entity] = frozenset(resolution.feeds)
+            yield from _layout(
+                judge, profile, resolution, page, {field.name.casefold() for field in fields_of(resolution.layout)}
+            )
+
+
+def _version(version: str, judge: Judge) -> Finding:
+    found = re.match(r"\d+", version)
+    if found and int(found[0]) < OLDEST:
+        return judge.broken("filemaker_too_old", "version", f"FileMaker Server {version}")
+    return judge.good("version", f"FileMaker Server {version}" if found else "FileMaker Server of unknown version")
+
+
+def _first_page(client: DataApiClient, layout: str) -> Page:
+    try:
+        return client.page(layout, 1, 1)
+    except RecordMissing:  # how an empty table answers
+        return Page((), 0)
+
+
+def _layout(
+    judge: Judge, profile: Profile, resolution: Resolution, page: Page, on_layout: set[str]
+) -> Iterator[Finding]:
+    mapped = list(
+        dict.fromkeys(name for names in profile.entities[resolution.entity].fields.values() for name in names)
+    )
+    missing = [name for name in mapped if name.casefold() not in on_layout]
+    hidden = sorted(
+        {field.name for fields in resolution.feeds.values() for field in fields}
+        & {name for record in page.records for name, value in record.fields.items() if value == NO_ACCESS}
+    )
+    subject = f"layout {resolution.layout}"
+    if missing:
+        unfed = f"; nothing feeds {', '.join(resolution.unfed)}" if resolution.unfed else ""
+        yield judge.broken("filemaker_field_missing", subject, f"without {', '.join(missing)}{unfed}")
+    if hidden:
+        yield judge.broken("filemaker_field_hidden", subject, f"{NO_ACCESS} in {', '.join(hidden)}")
+    if not missing and not hidden:
+        yield judge.good(subject, f"all {len(mapped)} mapped fields; {page.found_count:,} records")

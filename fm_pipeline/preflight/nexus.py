@@ -1,0 +1,175 @@
+"""Nexus: version, what the role may do, whether the tables are those that the pipeline knows, and what depends on them.
+
+Reads the catalogue only, and Django's content types. Nothing is locked or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
+from fm_pipeline.nexus.difference import plan_difference
+from fm_pipeline.nexus.policy import (
+    BATCHES,
+    DOCUMENTS,
+    IMAGES,
+    REQUIRED_ENTITIES,
+    SYSTEM_CONFIGURATION,
+    Policy,
+    make_policy,
+)
+from fm_pipeline.nexus.references import touched_tables
+from fm_pipeline.preflight import dependants
+from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES
+
+VERSIONS = range(13, 19)  # pg_current_xact_id is new in 13; 18 is the newest that was tried
+CONTENT_TYPES = "django_content_type"
+Needs = dict[Table, set[str]]
+
+
+def check_nexus(
+    connection: Connection,
+    settings: Settings,
+    judge: Judge,
+    *,
+    entities: Collection[str],
+    fed: Mapping[str, frozenset[str]],
+) -> Iterator[Finding]:
+    """Look at the database.
+
+    Args:
+        entities: of the profile.
+        fed: canonical fields by entity, as far as FileMaker could be asked.
+    """
+    with connection.cursor() as cursor:
+        yield _version(connection, cursor, judge)
+        yield from _own_schema(cursor, judge)
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        try:
+            policy = make_policy(
+                catalogue,
+                {*entities, *REQUIRED_ENTITIES},
+                letters=settings.nexus_letters,
+                reminders=settings.nexus_reminders,
+            )
+            updates = _updates(catalogue, policy, settings, fed)
+        except CatalogueStop as error:
+            yield judge.failed("nexus_structure_unknown", f"schema {settings.nexus_schema}", error)
+            return
+        yield judge.good(
+            f"schema {settings.nexus_schema}",
+            f"{len(catalogue.columns):,} tables; every column that must be given is known",
+        )
+        missing, tables = _privileges(cursor, policy, updates)
+        yield from _grants(judge, missing)
+        if tables:
+            yield from dependants.check_dependants(cursor, policy, tables, judge)
+
+
+def can_read(cursor: Cursor, tables: Collection[Table]) -> bool:
+    """Whether the role may read the tables."""
+    return not _missing(cursor, {table: {"SELECT"} for table in tables})
+
+
+def _version(connection: Connection, cursor: Cursor, judge: Judge) -> Finding:
+    cursor.execute("SELECT current_user, current_database()")
+    user, database = cursor.fetchone() or ("", "")
+    major, minor = divmod(connection.server_version, 10_000)
+    found = f"PostgreSQL {major}.{minor}, database {database}, role {user}"
+    if major not in VERSIONS:
+        return judge.broken("nexus_version_unknown", "version", found)
+    return judge.good("version", found)
+
+
+def _own_schema(cursor: Cursor, judge: Judge) -> Iterator[Finding]:
+    """Our tables need a schema, and a reimport needs temporary tables."""
+    cursor.execute(
+        "SELECT to_regnamespace('fm_pipeline') IS NOT NULL, has_database_privilege(current_database(), 'CREATE'),"
+        " has_database_privilege(current_database(), 'TEMPORARY')"
+    )
+    exists, may_create, temporary = cursor.fetchone() or (False, False, False)
+    if exists:
+        cursor.execute(
+            "SELECT has_schema_privilege('fm_pipeline', 'USAGE') AND has_schema_privilege('fm_pipeline', 'CREATE')"
+        )
+        may_create = cursor.fetchone() == (True,)
+    lacking = [] if may_create else ["CREATE on schema fm_pipeline" if exists else "CREATE on the database"]
+    lacking += [] if temporary else ["TEMPORARY on the database"]
+    if lacking:
+        yield judge.broken("nexus_grant_missing", "schema fm_pipeline", f"the role lacks {' and '.join(lacking)}")
+    else:
+        yield judge.good("schema fm_pipeline", "is there" if exists else "will be made")
+
+
+def _updates(
+    catalogue: Catalogue, policy: Policy, settings: Settings, fed: Mapping[str, frozenset[str]]
+) -> dict[str, list[str]]:
+    """The columns that each load writes; raises CatalogueStop where one must be given and nobody knows it."""
+    updates = {}
+    for load in policy.loads:
+        entity = ENTITIES[load.entity]
+        columns = list(entity.feeds or ())  # all of them, as long as FileMaker could not be asked
+        if load.entity in fed:
+            columns = entity.fed_columns(fed[load.entity] | ({CONTACT_DETAIL} & fed.keys()))
+        updates[load.table] = list(plan_difference(load, catalogue, columns, settings.nexus_only_columns).updates)
+    return updates
+
+
+def _privileges(cursor: Cursor, policy: Policy, updates: Mapping[str, Collection[str]]) -> tuple[Needs, list[Table]]:
+    """What the role lacks, and the tables that a reimport may write (none if they cannot be found out)."""
+    catalogue = policy.catalogue
+    needs: Needs = {catalogue.table(load.table): {"SELECT", "INSERT", "UPDATE", "DELETE"} for load in policy.loads}
+    needs |= {table: {"SELECT", "DELETE"} for table in policy.cleared}
+    needs |= {catalogue.table(name): {"SELECT", "UPDATE"} for name in (DOCUMENTS, BATCHES)}
+    needs |= {catalogue.table(name): {"SELECT"} for name in (IMAGES, CONTENT_TYPES, *SYSTEM_CONFIGURATION)}
+    if not can_read(cursor, [catalogue.table(CONTENT_TYPES)]):
+        return _missing(cursor, needs), []
+    tables = touched_tables(cursor, policy, updates)
+    for table in tables:
+        needs.setdefault(table, set()).update(("SELECT", "UPDATE"))
+    for table in _referred_to(catalogue, tables):  # the backup holds what these rows refer to
+        needs.setdefault(table, set()).add("SELECT")
+    return _missing(cursor, needs), tables
+
+
+def _referred_to(catalogue: Catalogue, tables: Collection[Table]) -> set[Table]:
+    found, pending = set(tables), list(tables)
+    while pending:
+        table = pending.pop()
+        new = {key.references for key in catalogue.foreign_keys if key.table == table} - found
+        found |= new
+        pending += new
+    return found
+
+
+def _missing(cursor: Cursor, needs: Mapping[Table, Collection[str]]) -> Needs:
+    pairs = [(table, privilege) for table, privileges in needs.items() for privilege in sorted(privileges)]
+    cursor.execute(
+        "SELECT n, has_table_privilege(name::regclass, privilege)"
+        " FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS p (name, privilege, n) ORDER BY n",
+        ([table.identifier.as_string(cursor) for table, _ in pairs], [privilege for _, privilege in pairs]),
+    )
+    missing: Needs = {}
+    for (table, privilege), (_, has) in zip(pairs, cursor.fetchall(), strict=True):
+        if not has:
+            missing.setdefault(table, set()).add(privilege)
+    return missing
+
+
+def _grants(judge: Judge, missing: Needs) -> Iterator[Finding]:
+    if not missing:
+        yield judge.good("privileges", "every table that a reimport reads or writes, and what its backup holds")
+    for table, privileges in sorted(missing.items()):
+        words = ", ".join(sorted(privileges))
+        yield judge.broken(
+            "nexus_grant_missing",
+            f"table {table}",
+            f"the role lacks {words}",
+            f"As the owner of the table: GRANT {words} ON {table} TO the role of NEXUS_DATABASE_URL.",
+        )

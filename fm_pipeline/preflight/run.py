@@ -1,0 +1,134 @@
+"""The preflight as a whole: FileMaker, Nexus, what both have, the services, and with `full` every record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, StagingStop
+from fm_pipeline.mapping.entities import ENTITIES as SOURCES
+from fm_pipeline.mapping.profile import load_profile
+from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.preflight.filemaker import Source, check_filemaker
+from fm_pipeline.preflight.finding import Finding, Judge, stops
+from fm_pipeline.preflight.nexus import can_read, check_nexus
+from fm_pipeline.preflight.services import check_services
+from fm_pipeline.sequence import OnStep, open_client, read_and_stage
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.check import broken_rules
+from fm_pipeline.staging.entities import ENTITIES
+from fm_pipeline.staging.rules import Rules, load_rules
+from fm_pipeline.staging.source_size import read_before
+from fm_pipeline.staging.summary import summaries
+
+# Where something that stops makes reading useless; without a mail server it can be read all the same.
+READ_FROM = ("FileMaker", "Nexus", "source")
+OnFinding = Callable[[Finding], None]
+
+
+def preflight(
+    settings: Settings,
+    *,
+    full: bool = False,
+    on_finding: OnFinding = lambda _: None,
+    on_step: OnStep = lambda *_: None,
+) -> list[Finding]:
+    """Look at everything, and say all of it.
+
+    Args:
+        full: read FileMaker's records too, into the schema `fm_pipeline`, and hold each against the rules. Without it
+            nothing is written to any database.
+        on_finding: called with each finding as it is made.
+        on_step: as in `read_and_stage`.
+
+    Raises:
+        MappingError, SettingsError: the profile or the rules file is wrong.
+    """
+    rules = load_rules(settings.rules_file)
+    findings: list[Finding] = []
+
+    def say(some: Iterable[Finding]) -> None:
+        for finding in some:
+            findings.append(finding)
+            on_finding(finding)
+
+    say(_systems(settings, rules))
+    if full and any(finding.area in READ_FROM for finding in stops(findings)):
+        say([Finding("records", "all", "warning", "not read: what stops above has to be settled first")])
+    elif full:
+        say(_records(settings, Judge(rules, "records"), on_step))
+    return findings
+
+
+def _systems(settings: Settings, rules: Rules) -> Iterator[Finding]:
+    """Everything but the records."""
+    profile, source = load_profile(settings.filemaker_profile), Source()
+    with open_client(settings) as client:
+        yield from check_filemaker(client, profile, Judge(rules, "FileMaker"), source)
+    nexus = Judge(rules, "Nexus")
+    try:
+        with connect(settings.nexus_database_url.get_secret_value()) as connection:
+            yield from check_nexus(connection, settings, nexus, entities=profile.entities, fed=source.fed)
+            yield from _sizes(connection, settings, Judge(rules, "source"), source)
+    except DatabaseError as error:
+        yield nexus.failed("nexus_unreachable", "database", error)
+    yield from check_services(settings, Judge(rules, "services"))
+
+
+def _sizes(connection: Connection, settings: Settings, judge: Judge, source: Source) -> Iterator[Finding]:
+    """Hard case 1: what FileMaker has is held against what it would replace."""
+    with connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        tables = [catalogue.table(entity.files or entity.nexus_table) for entity in ENTITIES.values()]
+        tables = [table for table in tables if catalogue.has(table.name)]
+        if not tables or not can_read(cursor, tables):
+            return
+        before = read_before(cursor, catalogue, "source")
+    for entity, rows in source.counts.items():
+        if broken := before.broken(judge.rules, entity, rows):
+            yield judge.broken(broken[0].id, entity, broken[1])
+        else:
+            yield judge.good(entity, before.compared(entity, rows))
+
+
+def _records(settings: Settings, judge: Judge, on_step: OnStep) -> Iterator[Finding]:
+    """Read and stage everything, and say what the records break."""
+    try:
+        read_and_stage(settings, on_step=on_step)
+    except FileMakerError as error:
+        yield judge.failed("filemaker_unreachable", "reading", error)
+        return
+    except MappingError as error:
+        yield judge.failed("filemaker_layout_unfit", "reading", error)
+        return
+    except StagingStop as error:
+        yield judge.failed("source_changed", "staging", error)
+        return
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        ends = summaries(cursor)
+        entities = [each.entity for each in ends]
+        broken = broken_rules(cursor, entities, rules=judge.rules, nexus_schema=settings.nexus_schema)
+    for each in broken:
+        records = f"; records {each.records}" if each.record_ids else ""
+        yield Finding(
+            "records",
+            each.entity,
+            "stop" if each.action == "stop" else "warning",
+            f"{each.means} {each.found}{records}",
+            each.rule,
+            each.remedy,
+        )
+    stopping = {(each.entity, each.rule) for each in broken}
+    for entity in sorted(ends, key=lambda each: list(SOURCES).index(each.entity)):
+        for rule, rows in (*entity.by_rule.items(), *entity.flagged.items()):
+            if (entity.entity, rule) not in stopping:
+                yield judge.broken(
+                    rule, entity.entity, f"{judge.rules[rule].means} {rows:,} of {entity.source_rows:,} rows"
+                )
+        yield judge.good(
+            entity.entity,
+            f"{entity.source_rows:,} rows = {entity.ready:,} ready + {entity.quarantined:,} quarantined"
+            f" + {entity.skipped:,} skipped",
+        )

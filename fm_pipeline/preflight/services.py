@@ -1,0 +1,78 @@
+"""What a reimport needs besides the two databases, as far as it is set: S3, the mail server, our own folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.settings import Settings
+
+PATIENCE_SECONDS = 10
+
+
+def check_services(settings: Settings, judge: Judge) -> Iterator[Finding]:
+    """Look at each; what is not set is not looked for."""
+    yield _state_folder(settings.state_dir, judge)
+    if settings.s3_bucket:
+        yield _s3(settings, settings.s3_bucket, judge)
+    if settings.smtp_host:
+        yield _mail(settings, judge)
+
+
+def _state_folder(folder: Path, judge: Judge) -> Finding:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+        mode = folder.stat().st_mode & 0o777
+    except OSError as error:
+        return judge.broken(
+            "state_folder_unusable", "state folder", f"STATE_DIR: {error.strerror or type(error).__name__}"
+        )
+    if mode & 0o066:  # to pass through to a known name below, which is private itself, is no harm
+        return judge.broken("state_folder_open", "state folder", f"STATE_DIR has the mode {mode:04o}")
+    return judge.good("state folder", "can be written, and neither listed nor written by others")
+
+
+def _s3(settings: Settings, bucket: str, judge: Judge) -> Finding:
+    import boto3  # type: ignore[import-untyped]  # noqa: PLC0415  # slow to import
+    from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    secret = settings.aws_secret_access_key
+    try:
+        boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url,
+            aws_access_key_id=settings.aws_access_key_id or None,
+            aws_secret_access_key=(secret.get_secret_value() if secret else None) or None,
+            region_name=settings.aws_region,
+            config=Config(
+                connect_timeout=PATIENCE_SECONDS, read_timeout=PATIENCE_SECONDS, retries={"total_max_attempts": 1}
+            ),
+        ).list_objects_v2(Bucket=bucket, MaxKeys=1)
+    except ClientError as error:
+        return judge.broken("s3_unreachable", "S3", f"the bucket cannot be listed ({error.response['Error']['Code']})")
+    except (BotoCoreError, ValueError) as error:
+        return judge.broken("s3_unreachable", "S3", f"no answer ({type(error).__name__})")
+    return judge.good("S3", "the bucket can be listed")
+
+
+def _mail(settings: Settings, judge: Judge) -> Finding:
+    """Everything that a mail needs but the mail: encryption, login, sender, receivers."""
+    from fm_pipeline.mail.smtp import Letter, NotSent, deliver  # noqa: PLC0415
+
+    accepted = []
+
+    def no_mail() -> bool:
+        accepted.append(True)
+        return False
+
+    try:
+        deliver(settings, Letter("preflight", "", ""), no_mail, limit_seconds=PATIENCE_SECONDS)
+    except NotSent as error:
+        if not accepted:
+            return judge.broken("mail_unreachable", "mail server", str(error))
+    return judge.good("mail server", "accepts sender and receivers; nothing was sent")
