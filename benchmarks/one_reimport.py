@@ -1,0 +1,70 @@
+"""One reimport from extracted records, in a process of its own, so that its memory can be measured.
+
+Prints one JSON object: the seconds of each step, and `memory`, the most that this process had (resident, MB).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fm_pipeline.nexus.backup import make_backup
+from fm_pipeline.nexus.cutover import make_plan, reimport
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.plan import Permission
+from fm_pipeline.nexus.stage import STAGED_ENTITIES, fill_the_crosswalk, stage
+from fm_pipeline.settings import Settings
+
+NOW = datetime(2025, 11, 20, 3, 0, tzinfo=UTC)
+ACTOR = "benchmark"
+
+
+def main(database_url: str, state_dir: str, last_step: str) -> None:
+    """Stage and plan; then, unless `last_step` is `plan`, back up and reimport."""
+    given: dict[str, Any] = {
+        "_env_file": None,
+        "nexus_database_url": database_url,
+        "nexus_only_columns": "reset",  # as the seeds' way does
+        "state_dir": Path(state_dir),
+        "filemaker_url": "http://127.0.0.1",  # FileMaker is not asked for anything
+        **dict.fromkeys(("filemaker_database", "filemaker_username", "filemaker_password"), "none"),
+    }
+    settings = Settings(**given)
+    measured: dict[str, float] = {}
+    with timed(measured, "staging"), connect(database_url) as connection:
+        fill_the_crosswalk(connection, settings)
+        for entity in STAGED_ENTITIES:
+            stage(connection, entity, settings, run_id=None, now=NOW)
+    with timed(measured, "plan"):
+        plan = make_plan(settings, now=NOW, actor=ACTOR)
+    if last_step != "plan":
+        with timed(measured, "backup"):
+            make_backup(settings, now=NOW, actor=ACTOR)
+        with timed(measured, "reimport"):
+            reimport(settings, now=NOW, permission=Permission(plan.id, plan.confirmation, ACTOR))
+    json.dump(measured | {"memory": peak_memory_mb()}, sys.stdout)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Note how long the block took."""
+    started = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - started
+
+
+def peak_memory_mb() -> float:
+    """The most that this process had in memory. (getrusage would tell the parent's peak if that was higher.)"""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    return int(found[1]) / 1024 if found else 0.0
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
