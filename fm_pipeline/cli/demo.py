@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -13,6 +14,16 @@ import click
 @click.option("--once", is_flag=True, help="Exit after the report: 0 if all of it held, 1 if not.")
 @click.option(
     "--scale", type=click.FloatRange(min=0.01, max=50), default=1.0, show_default=True, help="Size of the clinic."
+)
+@click.option(
+    "--as-found",
+    is_flag=True,
+    help="The clinic with everything that was wrong with it: first the stop with its list, then by the policy.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["nexus", "wep"]),
+    help="Whose layouts FileMaker has.  [default: nexus; with --as-found wep]",
 )
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
 @click.option(
@@ -25,7 +36,15 @@ import click
     show_default=True,
     help="Folder of the demo; it begins anew each time.",
 )
-def command(once: bool, scale: float, report: Path | None, port: int | None, state_dir: Path) -> None:
+def command(
+    once: bool,
+    scale: float,
+    as_found: bool,
+    profile: Literal["nexus", "wep"] | None,
+    report: Path | None,
+    port: int | None,
+    state_dir: Path,
+) -> None:
     """Reimport a synthetic clinic of the real size, and show it in the Dagster UI.
 
     Starts PostgreSQL, S3, the FileMaker stand-in, a mail catcher and Dagster on 127.0.0.1, fills them, launches the
@@ -37,7 +56,8 @@ def command(once: bool, scale: float, report: Path | None, port: int | None, sta
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Shells start background jobs with SIGINT ignored; here it must always work.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with Demo(state_dir, scale=scale, port=port if once else port or 3000) as demo:
+    profile = profile or ("wep" if as_found else "nexus")
+    with Demo(state_dir, scale=scale, port=port if once else port or 3000, profile=profile, as_found=as_found) as demo:
         held = demo.run(report)
         if not once:
             demo.wait()

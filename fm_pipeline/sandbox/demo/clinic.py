@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.mapping.entities import ENTITIES
+from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.nexus.digest import Digest, schema_digest
 from fm_pipeline.sandbox.clinic.compare import differences
 from fm_pipeline.sandbox.clinic.fill import fill_filemaker, fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic
+from fm_pipeline.sandbox.clinic.nexus_values import Profile
 from fm_pipeline.sandbox.clinic.oracle import Expected
 from fm_pipeline.sandbox.filemaker.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.filemaker import DATABASE, FileMaker
 from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline.staging.check import Broken, broken_rules
+from fm_pipeline.staging.summary import summary
 
 
 class Verdict(NamedTuple):
@@ -27,14 +34,40 @@ class Verdict(NamedTuple):
     found: str
 
 
-def fill_stack(stack: Stack, clinic: Clinic) -> None:
-    """Make the reference Nexus and fill both sides."""
-    with closing(psycopg2.connect(stack.environment()["NEXUS_DATABASE_URL"])) as connection:
+def fill_stack(stack: Stack, clinic: Clinic, profile: Profile) -> None:
+    """Make the reference Nexus and fill both sides, FileMaker's in the layouts of a profile."""
+    with _nexus(stack) as connection:
         create_nexus(connection)
         connection.commit()
         fill_nexus(connection, clinic)
     with closing(Store(stack.service(FileMaker).state_file)) as store:
-        fill_filemaker(store, clinic, DATABASE)
+        fill_filemaker(store, clinic, DATABASE, profile)
+
+
+def digests(stack: Stack) -> dict[str, Digest]:
+    """Of every table in Nexus."""
+    with _nexus(stack) as connection, connection.cursor() as cursor:
+        return schema_digest(cursor, read_catalogue(cursor, "public"))
+
+
+def what_stops(stack: Stack) -> list[Broken]:
+    """What the staged records break, as it forbids to go on."""
+    with _nexus(stack) as connection, connection.cursor() as cursor:
+        return [each for each in broken_rules(cursor, ENTITIES) if each.action == "stop"]
+
+
+def judge_stop(expected: Expected, broken: Sequence[Broken], *, unchanged: bool) -> list[Verdict]:
+    """Hold the list of what stops against the oracle: all of it, and nothing else."""
+    found = {(each.entity, each.rule): each.rows for each in broken}
+    verdicts = [
+        Verdict(
+            f"{entity}: {rule}", found.get((entity, rule), 0) == rows, f"{found.get((entity, rule), 0):,} of {rows:,}"
+        )
+        for (entity, rule), rows in expected.stops.items()
+    ]
+    others = found.keys() - expected.stops.keys()
+    verdicts.append(Verdict("nothing else stops", not others, f"{len(others)} other rules"))
+    return [*verdicts, Verdict("Nexus unchanged", unchanged, "digests of every table")]
 
 
 def judge(stack: Stack, expected: Expected, report: Mapping[str, Any]) -> list[Verdict]:
@@ -43,12 +76,16 @@ def judge(stack: Stack, expected: Expected, report: Mapping[str, Any]) -> list[V
     Args:
         report: `ReimportReport.as_dict()`.
     """
-    return [*_tables(stack, expected), *_links(stack), *_counts(expected, report)]
+    return [*_tables(stack, expected), *_links(stack, expected), *_flags(stack, expected), *_counts(expected, report)]
+
+
+def _nexus(stack: Stack) -> closing[Connection]:
+    return closing(psycopg2.connect(stack.environment()["NEXUS_DATABASE_URL"]))
 
 
 def _tables(stack: Stack, expected: Expected) -> Iterator[Verdict]:
     """Every table of Nexus, to the row and column."""
-    with closing(psycopg2.connect(stack.environment()["NEXUS_DATABASE_URL"])) as connection:
+    with _nexus(stack) as connection:
         unlike = Counter(difference.table for difference in differences(connection, expected))
     for name, table in expected.tables.items():
         found = f"{len(table.rows):,} rows" + (f", {unlike[name]:,} unlike the oracle" if unlike[name] else "")
@@ -65,14 +102,26 @@ SELECT (SELECT count(*) FROM documents_document), (SELECT count(*) FROM document
 """
 
 
-def _links(stack: Stack) -> Iterator[Verdict]:
-    """Every document and batch points to an existing patient."""
-    with closing(psycopg2.connect(stack.environment()["NEXUS_DATABASE_URL"])) as connection:
+def _links(stack: Stack, expected: Expected) -> Iterator[Verdict]:
+    """Every document and batch points to an existing patient, but those of which nothing tells whose they are."""
+    with _nexus(stack) as connection:
         cursor = connection.cursor()
         cursor.execute(_LINKED)
         documents, linked_documents, batches, linked_batches = cursor.fetchone() or (0, -1, 0, -1)
-    for name, rows, linked in (("documents", documents, linked_documents), ("batches", batches, linked_batches)):
+    lost = sum(expected.lost_documents.values())
+    for name, rows, linked in (("documents", documents - lost, linked_documents), ("batches", batches, linked_batches)):
         yield Verdict(f"{name} with an existing patient", rows == linked, f"{linked:,} of {rows:,}")
+    if lost:
+        yield Verdict("documents that nobody can relink", documents - linked_documents == lost, f"{lost:,}")
+
+
+def _flags(stack: Stack, expected: Expected) -> Iterator[Verdict]:
+    """What is loaded and was noticed all the same, by entity and rule."""
+    with _nexus(stack) as connection:
+        found = {(s.entity, rule): rows for s in summary(connection) for rule, rows in s.flagged.items()}
+    unlike = sum(found.get(key) != expected.flags.get(key) for key in found.keys() | expected.flags.keys())
+    words = f"{sum(found.values()):,} times, by {len(found)} rules"
+    yield Verdict("loaded rows that a rule noticed", not unlike, words + (f", {unlike} unlike" if unlike else ""))
 
 
 def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[Verdict]:
@@ -83,7 +132,7 @@ def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[Verdict]:
         right = (foretold.rows, foretold.loaded, foretold.quarantined, foretold.skipped)
         yield Verdict(
             f"{source['entity']} records accounted for",
-            ends == right and ends[0] == sum(ends[1:]),
+            ends == right and ends[0] == sum(ends[1:]) and source["by_rule"] == foretold.by_rule,
             "{:,} = {:,} loaded + {:,} quarantined + {:,} skipped".format(*ends),
         )
     for change in report["tables"]:

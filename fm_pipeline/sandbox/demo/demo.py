@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +20,9 @@ from rich.text import Text
 
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
-from fm_pipeline.sandbox.demo.clinic import Verdict, fill_stack, judge
+from fm_pipeline.sandbox.clinic.nexus_values import Profile
+from fm_pipeline.sandbox.clinic.oracle import Expected
+from fm_pipeline.sandbox.demo.clinic import Verdict, digests, fill_stack, judge, judge_stop, what_stops
 from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
 from fm_pipeline.sandbox.stack.stack import Stack
@@ -36,12 +39,18 @@ class Demo:
         state_dir: removed first.
         scale: of the clinic.
         port: of the Dagster UI; None takes a free one.
+        profile: in whose layouts FileMaker holds the clinic.
+        as_found: with everything that was wrong with the real clinic.
     """
 
-    def __init__(self, state_dir: Path, *, scale: float, port: int | None) -> None:
+    def __init__(
+        self, state_dir: Path, *, scale: float, port: int | None, profile: Profile = "nexus", as_found: bool = False
+    ) -> None:
         self._state_dir = state_dir.absolute()
         self._scale = scale
         self._port = port
+        self._profile: Profile = profile
+        self._as_found = as_found
         self._console = Console()
         self._open = ExitStack()
         self._stack = Stack(self._state_dir)
@@ -78,15 +87,22 @@ class Demo:
         return self._stack.service(DagsterWebserver)
 
     def run(self, report_file: Path | None = None) -> bool:
-        """Fill the clinic, reimport it, print the report; returns whether all of it held."""
+        """Fill the clinic, reimport it, print the report; returns whether all of it held.
+
+        The clinic as it was found is tried twice: by the default rules, which stop, and by the policy quarantine.
+        """
         with self._console.status("Generating the clinic and filling FileMaker and Nexus with it …"):
-            clinic = generate_clinic(scale=self._scale)
-            fill_stack(self._stack, clinic)
+            clinic = generate_clinic(scale=self._scale, as_found=self._as_found)
+            fill_stack(self._stack, clinic, self._profile)
+        expected = clinic.expected(profile=self._profile)
+        self._rules.touch(mode=0o600)
         with self._console.status("Starting Dagster …"):
             os.environ.update(self._stack.environment())
+            os.environ |= {"FILEMAKER_PROFILE": self._profile, "RULES_FILE": str(self._rules)}
             ports = {DagsterWebserver.name: self._port} if self._port else {}
             Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
         self._console.print(f"Dagster UI: {self.url}")
+        verdicts = self._stopped_first(expected) if self._as_found else []
         run_id = self._carry_out("plan_reimport")
         if run_id is None:
             return False
@@ -98,14 +114,38 @@ class Demo:
             return False
         report = self._reimport_report()
         with self._console.status("Comparing every row of Nexus with the oracle …"):
-            verdicts = judge(self._stack, clinic.expected(), report)
+            verdicts += judge(self._stack, expected, report)
         self._print(verdicts)
         held = all(verdict.holds for verdict in verdicts)
         if report_file:
-            content = {"held": held, "scale": self._scale, "run_id": run_id, "reimport": report}
+            content: dict[str, Any] = {"held": held, "scale": self._scale, "profile": self._profile}
+            content |= {"as_found": self._as_found, "run_id": run_id, "reimport": report}
             content["verdicts"] = [verdict._asdict() for verdict in verdicts]
             report_file.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         return held
+
+    @property
+    def _rules(self) -> Path:
+        """The clinic's own rules; empty at first."""
+        return self._state_dir / "rules.yaml"
+
+    def _stopped_first(self, expected: Expected) -> list[Verdict]:
+        """The first run, by the default rules: it must stop, list everything, and leave Nexus alone."""
+        before = digests(self._stack)
+        stopped = self._carry_out("plan_reimport") is None
+        broken = what_stops(self._stack)
+        table = Table(
+            "rule", "what it means", "rows", "records", "what to do", title="What stops", title_justify="left"
+        )
+        for each in broken:
+            table.add_row(f"{each.entity}: {each.rule}", each.means, each.found, each.records, each.remedy)
+        self._console.print(table)
+        self._console.print("The clinic decides that such rows are let through, and counted: the policy quarantine.")
+        self._rules.write_bytes(files("fm_pipeline.staging.policies").joinpath("quarantine.yaml").read_bytes())
+        return [
+            Verdict("the default rules stop it", stopped, f"{len(broken)} rules"),
+            *judge_stop(expected, broken, unchanged=digests(self._stack) == before),
+        ]
 
     def wait(self) -> None:
         """Leave the UI until Ctrl-C."""
