@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from fm_pipeline.errors import DatabaseError, PipelineError, SettingsError
 from fm_pipeline.nexus.backup import Backup, backup_folder, list_backups, make_backup, prune_backups, verify_backup
-from fm_pipeline.nexus.backup_files import BackupStop, new_key, read_manifest
+from fm_pipeline.nexus.backup_files import BackupStop, new_key, read_key, read_manifest
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.cutover import reimport
 from fm_pipeline.nexus.migrate import migrate
@@ -179,10 +179,10 @@ def test_the_scratch_tables_are_gone_afterwards_also_when_it_failed(nexus: Migra
     assert nexus.execute("SELECT outcome FROM fm_pipeline.audit ORDER BY id DESC LIMIT 1") == [("cancelled",)]
 
 
-def run_python(bench: MigrationBench, script: str) -> subprocess.CompletedProcess[str]:
+def run_python(bench: MigrationBench, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own, with the settings of the bench."""
     settings = bench.settings
-    environment = {
+    environment |= {
         "PATH": os.defpath,
         # With a limit on the size of files, the interpreter would leave cut files of its own.
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -215,18 +215,17 @@ def test_14_a_backup_that_was_killed_is_none_and_the_next_one_clears_up(nexus: M
     assert leftovers(nexus) == [made.folder.name]
 
 
-def test_19_a_full_disk_is_told_before_anything_happens_to_nexus(nexus: MigrationBench) -> None:
+@pytest.mark.parametrize("key", ["", new_key()], ids=["plain", "encrypted"])
+def test_19_a_full_disk_is_told_before_anything_happens_to_nexus(nexus: MigrationBench, key: str) -> None:
     before = nexus.digests()
     refused = run_python(
         nexus,
-        # Bytecode that is cut at the limit would break every later start.
-        "import resource, sys; sys.dont_write_bytecode = True\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "from fm_pipeline.cli.main import main; main(['backup'])",
+        BACKUP_KEY=key,
     )
     assert refused.returncode == 1, refused.stderr
-    assert "The backup could not be written: File too large" in refused.stderr
-    assert "Nothing was changed in Nexus." in refused.stderr
+    assert "The backup could not be written: File too large.\nNothing was changed in Nexus.\n" in refused.stderr
     assert leftovers(nexus) == []
     assert list_backups(nexus.settings) == []
     assert nexus.digests() == before
@@ -316,7 +315,7 @@ def test_19_a_damaged_backup_is_refused_wherever_the_damage_is(nexus: MigrationB
     """Each file in turn, each damage in turn; a file that is missing, one too many, no key, another key."""
     nexus = nexus.with_settings(backup_key=SecretStr(new_key()) if encrypted else None)
     made = backup(nexus)
-    key = pyrage.x25519.Identity.from_str(nexus.settings.backup_key.get_secret_value()) if encrypted else None  # type: ignore[attr-defined]
+    key = read_key(nexus.settings)
     assert read_manifest(made.folder, key).digests == made.digests
     (patients,) = made.folder.glob("*-patients.copy.gz*")
     manifest = made.folder / ("manifest.json.age" if encrypted else "manifest.json")
