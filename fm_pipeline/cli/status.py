@@ -1,0 +1,155 @@
+"""`fm-pipeline status`: where the newest run is, and what was done before."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from fm_pipeline.overview import Overview, read_overview
+from fm_pipeline.settings import Settings, load_settings
+
+EVERY_SECONDS = 1.0
+# A step that goes on is written twice a second; the transaction has phases without news in between.
+SILENT_SECONDS = 60
+_SHORT = 8  # characters of an id: enough to tell the rows of a table apart; --json has all of them
+
+
+@click.command(name="status")
+@click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def command(watch: bool, as_json: bool) -> None:
+    """Show the progress of the newest run, and the last reimports, plans, backups and attempts.
+
+    Reads counts and ids from the Nexus database; changes nothing.
+    """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people and --json for programs; take one of them.")
+    settings = load_settings()
+    url = settings.nexus_database_url.get_secret_value()
+    if as_json:
+        click.echo(json.dumps(read_overview(url), indent=2, default=datetime.isoformat))
+        return
+    console = Console()
+    with suppress(KeyboardInterrupt):
+        console.print(_shown(read_overview(url), settings))
+        while watch:
+            time.sleep(EVERY_SECONDS)
+            overview = _shown(read_overview(url), settings)
+            console.clear()  # does nothing where the output is not a terminal
+            console.print(overview)
+
+
+def _shown(overview: Overview, settings: Settings) -> RenderableType:
+    if not any(overview.values()):
+        return Text("The pipeline has done nothing in this database yet.")
+    zone = ZoneInfo(settings.clinic_time_zone)
+    return Group(_progress(overview, zone), *_history(overview, zone))
+
+
+def _progress(overview: Overview, zone: ZoneInfo) -> RenderableType:
+    steps = overview["progress"]
+    if not steps:
+        return Text("No run has shown its progress yet.")
+    table = _table(f"Run {steps[0]['run_id']}", "step", "", "records", "errors", "seconds", "left", "last news")
+    for step in steps:
+        total, done = step["total"], step["done"]
+        ended = step["finished_at"] is not None
+        quiet = (datetime.now(zone) - step["updated_at"]).total_seconds()
+        news = _time(step["updated_at"], zone)
+        bar = ProgressBar(
+            total=total or max(done, 1) if ended or total else None, completed=done or (1 if ended else 0), width=20
+        )
+        table.add_row(
+            Text(step["step"]),
+            bar,
+            f"{done:,} of {total:,}" if total is not None else f"{done:,}",
+            Text(f"{step['errors']:,}", style="red" if step["errors"] else ""),
+            f"{step['seconds']:.1f}",
+            f"{step['eta_seconds']:.0f} s" if step["eta_seconds"] is not None else "",
+            news if ended or quiet < SILENT_SECONDS else Text(f"{news}, not ended", style="yellow"),
+        )
+    return table
+
+
+def _history(overview: Overview, zone: ZoneInfo) -> list[RenderableType]:
+    tables = (
+        _filled(
+            _table("Reimports", "id", "started", "by", "rows changed", "seconds", "plan", "backup", "run"),
+            [
+                (
+                    _short(row["id"]),
+                    _time(row["started_at"], zone),
+                    row["requested_by"],
+                    f"{row['changed_rows']:,}",
+                    f"{row['seconds']:.1f}",
+                    *(_short(row[name]) for name in ("plan_id", "backup_id", "run_id")),
+                )
+                for row in overview["reimports"]
+            ],
+        ),
+        _filled(
+            _table("Plans", "id", "made", "by", "rows that would change", "carried out"),
+            [
+                (
+                    row["id"],
+                    _time(row["created_at"], zone),
+                    row["requested_by"],
+                    f"{row['changed_rows']:,}",
+                    _yes(row["carried_out"]),
+                )
+                for row in overview["plans"]
+            ],
+        ),
+        _filled(
+            _table("Backups", "id", "made", "bytes", "encrypted", "folder"),
+            [
+                (
+                    _short(row["id"]),
+                    _time(row["created_at"], zone),
+                    f"{row['bytes']:,}",
+                    _yes(row["encrypted"]),
+                    row["folder"],
+                )
+                for row in overview["backups"]
+            ],
+        ),
+        _filled(
+            _table("Attempts", "at", "by", "action", "outcome", "detail"),
+            [
+                (_time(row["at"], zone), row["actor"], row["action"], row["outcome"], row["detail"])
+                for row in overview["attempts"]
+            ],
+        ),
+    )
+    return [part for table in tables if table.row_count for part in (Text(), table)]
+
+
+def _filled(table: Table, rows: list[tuple[str, ...]]) -> Table:
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # as it is: what people typed may look like rich's markup
+    return table
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+
+
+def _short(text: str | None) -> str:
+    return (text or "-")[:_SHORT]
+
+
+def _time(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
