@@ -12,12 +12,14 @@ import dagster as dg
 from fm_pipeline.assets.backup import nexus_backup
 from fm_pipeline.assets.filemaker import extraction_assets
 from fm_pipeline.assets.plan import reimport_plan
+from fm_pipeline.assets.preflight import preflight
 from fm_pipeline.assets.reimport import reimport_transaction
 from fm_pipeline.assets.staging import staging_assets
 from fm_pipeline.assets.system_configuration import configuration_assets
 from fm_pipeline.jobs import JOBS
 from fm_pipeline.resources.pipeline import pipeline_resources
 from fm_pipeline.schedules import SCHEDULES
+from fm_pipeline.sensors.mail import reimport_mails
 from fm_pipeline.settings import Settings, load_settings
 
 
@@ -29,6 +31,7 @@ def build_defs(*, read_settings: Callable[[], Settings] = load_settings) -> dg.D
     """
     return dg.Definitions(
         assets=[
+            preflight,
             *extraction_assets(),
             *staging_assets(),
             *configuration_assets(),
@@ -38,6 +41,7 @@ def build_defs(*, read_settings: Callable[[], Settings] = load_settings) -> dg.D
         ],
         jobs=JOBS,
         schedules=SCHEDULES,
+        sensors=[reimport_mails(read_settings)],
         resources=pipeline_resources(read_settings),
         # Applies to "Materialize" in the UI as well; fifteen steps in process take seconds, not a minute.
         executor=dg.in_process_executor,

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 from fm_pipeline.assets.reimport import PHASES
-from fm_pipeline.assets.shared import BACKUP, EXTRACT, PLAN, STAGE
+from fm_pipeline.assets.restore import restore_backup
+from fm_pipeline.assets.shared import BACKUP, EXTRACT, PLAN, PREFLIGHT, STAGE
 
 # Eight hours: a clinic of ten times the size takes minutes, and a run that hangs must not hold the pool for ever.
 MAX_RUNTIME = {"dagster/max_runtime": str(8 * 3600)}
 
 plan_reimport = dg.define_asset_job(
     "plan_reimport",
-    selection=dg.AssetSelection.groups(EXTRACT, STAGE, PLAN),
+    selection=dg.AssetSelection.groups(PREFLIGHT, EXTRACT, STAGE, PLAN),
     executor_def=dg.in_process_executor,
-    description="Reads FileMaker, stages, and shows what a reimport would do, by doing it and rolling it back.",
+    description="Looks, reads FileMaker, stages, and shows what a reimport would do, by doing it and rolling it back.",
     tags=MAX_RUNTIME,
 )
 full_reimport = dg.define_asset_job(
     "full_reimport",
-    selection=dg.AssetSelection.groups(EXTRACT, STAGE, BACKUP)
+    selection=dg.AssetSelection.groups(PREFLIGHT, EXTRACT, STAGE, BACKUP)
     | dg.AssetSelection.assets(*(asset.key for asset in PHASES)),
     executor_def=dg.in_process_executor,
-    description="The import sequence from end to end: read FileMaker, stage, check, back up, then one transaction."
-    " Needs a plan and its confirmation.",
+    description="The import sequence from end to end: look, read FileMaker, stage, check, back up, then one"
+    " transaction. Needs a plan and its confirmation.",
     tags=MAX_RUNTIME,
 )
-JOBS = [full_reimport, plan_reimport]
+# Dagster does not export the type of an asset job.
+JOBS: list[Any] = [full_reimport, plan_reimport, restore_backup]

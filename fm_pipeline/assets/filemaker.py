@@ -16,6 +16,7 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
     @dg.asset(
         name=f"filemaker_{plural}",
         group_name=EXTRACT,
+        deps=["preflight"],
         description=f"All records of the layout that the profile names for {plural.replace('_', ' ')}, read to the"
         " last one and proved complete by FileMaker's count and the distinct record ids.",
         kinds={"filemaker", "postgres"},

@@ -2,12 +2,11 @@
 
 import dagster as dg
 
-from fm_pipeline.assets.shared import OWNERS, POOL, explained
+from fm_pipeline.assets.shared import OWNERS, POOL, PREFLIGHT, explained
 from fm_pipeline.preflight.finding import Finding, stops
 from fm_pipeline.preflight.run import preflight as run_preflight
 from fm_pipeline.resources.pipeline import NexusTarget
 
-PREFLIGHT = "phase_0_preflight"
 AREAS = {
     "FileMaker": "FileMaker answers, lets the account in, and has every layout and field that the profile needs.",
     "Nexus": "Nexus is a version and structure that is known, and the role may do what a reimport does.",

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fm_pipeline.assets.shared import OWNERS, POOL, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
+from fm_pipeline.mail.notify import mailed
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import reimport
 from fm_pipeline.nexus.plan import Permission
@@ -157,22 +158,23 @@ def reimport_transaction(
     def progress(record: PhaseRecord) -> None:
         context.log.info(record.line())
 
-    with explained():
+    settings = nexus.prepare().settings
+    with explained(), mailed(settings, context.run.run_id, warn=context.log.warning, in_dagster=True):
         report = reimport(
-            nexus.prepare().settings,
+            settings,
             now=datetime.now(UTC),
             permission=config.permission(),
             run_id=context.run.run_id,
             phases=[asset.phase for asset in selected],
             on_phase=progress,
         )
-        with nexus.connect() as connection:
-            folder = write_report(connection, nexus.settings.state_dir, report)
-            for observation in observe_configuration(connection, nexus.settings.nexus_schema):
-                context.log_event(observation)
     context.log.info(
         f"✅ Import complete. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds"
     )
+    with explained(), nexus.connect() as connection:
+        folder = write_report(connection, settings.state_dir, report, warn=context.log.warning)
+        for observation in observe_configuration(connection, settings.nexus_schema):
+            context.log_event(observation)
     for asset in selected:
         yield dg.MaterializeResult(asset_key=asset.key, metadata=_metadata(asset, report, str(folder)))
     found = {check.name: check for check in report.checks}

@@ -14,7 +14,7 @@ OWNERS = ["team:clinic-data"]
 # Serialises whole runs (dagster.yaml sets the granularity): two of them would fight over the staging tables.
 POOL = "nexus"
 EXTRACT, STAGE, BACKUP, PLAN = "phase_0_filemaker", "phase_0_staging", "phase_0_backup", "phase_0_plan"
-CONFIGURATION = "phase_1_system_configuration"
+PREFLIGHT, CONFIGURATION = "phase_0_preflight", "phase_1_system_configuration"
 
 # Source entity -> the plural that assets are called by.
 ENTITIES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime
 
 import click
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from fm_pipeline.cli._terminal import steps
+from fm_pipeline.mail.notify import mailed
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
 from fm_pipeline.nexus.cutover import reimport
@@ -30,20 +32,27 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     """
     settings = load_settings()
     console = Console()
+
+    def warn(sentence: str) -> None:
+        console.print(sentence, style="yellow", soft_wrap=True, highlight=False)
+
     now = datetime.now(UTC)
     with steps(console) as on_step:
         read_and_stage(settings, on_step=on_step)
     with console.status("Backing up, and restoring the backup to check it …"):
         backup = make_backup(settings, now=now)
     console.print(f"Verified backup: {backup.folder}", highlight=False, soft_wrap=True)
-    report = reimport(
-        settings,
-        now=now,
-        permission=Permission(plan_id, confirm, requested_by or operating_system_user()),
-        on_phase=lambda record: console.print(record.line(), highlight=False),
-    )
+    run_id = f"command-{uuid.uuid4()}"
+    with mailed(settings, run_id, warn=warn):
+        report = reimport(
+            settings,
+            now=now,
+            permission=Permission(plan_id, confirm, requested_by or operating_system_user()),
+            run_id=run_id,
+            on_phase=lambda record: console.print(record.line(), highlight=False),
+        )
     with connect(settings.nexus_database_url.get_secret_value()) as connection:
-        folder = write_report(connection, settings.state_dir, report)
+        folder = write_report(connection, settings.state_dir, report, warn=warn)
     console.print(Markdown(report.as_markdown()))
     console.print(
         f"Committed. {report.changed_rows:,} rows of Nexus changed. The report lies in {folder}.", soft_wrap=True

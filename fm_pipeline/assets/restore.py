@@ -34,7 +34,7 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
             confirm=config.confirm,
             dry_run=not config.confirm,
             actor=config.requested_by or f"dagster ({operating_system_user()})",
-            run_id=context.run_id,
+            run_id=context.run.run_id,
         )
     for table in report.tables:
         if table.changed or table.newer:
