@@ -12,6 +12,7 @@ from pathlib import Path
 
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.report import ReimportReport
 
 _NOT_LOADED = """
@@ -37,7 +38,7 @@ def write_report(
     """
     folder = state_dir / "reports" / f"{report.started_at:%Y%m%dT%H%M%S}-{report.id[:8]}"
     try:
-        folder.mkdir(parents=True, mode=0o700)
+        make_private_folder(folder)
         (folder / "report.json").write_text(json.dumps(report.as_dict(), indent=2) + "\n", "utf-8")
         (folder / "report.md").write_text(report.as_markdown() + "\n", "utf-8")
         with connection.cursor() as cursor, (folder / "not_loaded.csv").open("w", encoding="utf-8", newline="") as file:

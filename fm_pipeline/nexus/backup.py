@@ -21,6 +21,7 @@ import pyrage
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.audit import audited, operating_system_user
 from fm_pipeline.nexus.backup_files import (
     BackupColumn,
@@ -385,7 +386,7 @@ def _forget(url: str, backup: Backup) -> None:
 @contextmanager
 def _only_one(root: Path) -> Iterator[Path]:
     """The folder of the backups, for one writer at a time; what a killed one left is removed."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(root)
     descriptor = os.open(root, os.O_RDONLY)
     try:
         try:
