@@ -27,6 +27,7 @@ class Smtp(Service):
         return {
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": str(self.port),
+            "SMTP_SECURITY": "none",  # it speaks no TLS, and listens on this machine only
             "SMTP_FROM": "fm-pipeline@clinic.example",
             "SMTP_TO": "administrators@clinic.example",
         }
