@@ -64,12 +64,17 @@ def no_text_of(class_name: str) -> tuple[str, ...]:
     return (f"Error: {class_name}. What it says may hold patient data, so it is not in this mail.",)
 
 
+def short_id(run_id: str) -> str:
+    """As Dagster's UI shows a run: the first eight characters. Runs of commands have a word before theirs."""
+    return run_id.removeprefix("command-")[:8]
+
+
 def subject(news: News) -> str:
     """One line: the event, what it means for Nexus, the run."""
     if news.event is Event.STARTED:
-        return f"Reimport started (run {news.run_id[:8]})"
+        return f"Reimport started (run {short_id(news.run_id)})"
     meaning = {True: "Nexus has the new data", False: "Nexus is unchanged", None: "see below for Nexus"}
-    return f"Reimport {news.event}: {meaning[news.outcome.committed]} (run {news.run_id[:8]})"
+    return f"Reimport {news.event}: {meaning[news.outcome.committed]} (run {short_id(news.run_id)})"
 
 
 def body(news: News) -> str:
