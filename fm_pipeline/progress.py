@@ -303,6 +303,12 @@ def run_progress(
     if log:
         sinks.append(LogSink(log, zone))
     if console:
-        lines = LogSink(lambda line: console.print(Text(line), soft_wrap=True), zone)
-        sinks.append(TerminalSink(console) if console.is_terminal else lines)
+        sinks.append(terminal_sink(console, zone))
     return Progress(sinks)
+
+
+def terminal_sink(console: Console, zone: tzinfo = UTC) -> Sink:
+    """Bars on a terminal; lines, with the zone's times, where the output goes to a file."""
+    if console.is_terminal:
+        return TerminalSink(console)
+    return LogSink(lambda line: console.print(Text(line), soft_wrap=True), zone)

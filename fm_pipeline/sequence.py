@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.extract import extract
@@ -32,10 +33,11 @@ def open_client(settings: Settings) -> DataApiClient:
     )
 
 
-def read_and_stage(settings: Settings, *, on_step: OnStep = lambda *_: None) -> None:
+def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: OnStep = lambda *_: None) -> None:
     """Extract every entity of the profile and build everything that a reimport loads.
 
     Args:
+        run_id: kept with what is read.
         on_step: called with the step's name, records done, and their number when it is known.
 
     Raises:
@@ -54,13 +56,19 @@ def read_and_stage(settings: Settings, *, on_step: OnStep = lambda *_: None) -> 
                 connection,
                 profile,
                 entity,
-                run_id=None,
+                run_id=run_id,
                 now=lambda: datetime.now(UTC),
                 page_size=settings.filemaker_page_size,
-                on_progress=lambda rows, found, name=entity: on_step(f"read {name}", rows, found),  # type: ignore[misc]
+                on_progress=partial(on_step, f"read {entity}"),
             )
         fill_the_crosswalk(connection, settings)
         for entity in STAGED_ENTITIES:
             if is_extracted(connection, entity):
-                ends = stage(connection, entity, settings, run_id=None, now=datetime.now(UTC))[entity]
-                on_step(f"stage {entity}", ends.source, ends.source)
+                stage(
+                    connection,
+                    entity,
+                    settings,
+                    run_id=run_id,
+                    now=datetime.now(UTC),
+                    on_progress=partial(on_step, f"stage {entity}"),
+                )

@@ -8,6 +8,7 @@ import dagster as dg
 from fm_pipeline.assets.shared import BACKUP, OWNERS, POOL, STAGED_ASSETS, explained
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
+from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 
 
@@ -26,12 +27,14 @@ def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # 
     """Make a verified backup."""
     nexus: NexusTarget = context.resources.nexus
     started = time.monotonic()
-    with explained():
+    settings = nexus.prepare().settings
+    with explained(), run_progress(settings, context.run.run_id, log=context.log.info) as progress:
         backup = make_backup(
-            nexus.prepare().settings,
+            settings,
             now=datetime.now(UTC),
             run_id=context.run.run_id,
             actor=f"dagster ({operating_system_user()})",
+            on_progress=lambda step, done, total: progress.update(f"backup, {step}", done, total),
         )
     rows = {name: digest.rows for name, digest in backup.digests.items()}
     context.log.info(f"Backup {backup.id}: {sum(rows.values()):,} rows, {backup.bytes:,} bytes, restored and compared")

@@ -1,12 +1,14 @@
 """Phase 0, first half: FileMaker's records as they are, in `fm_pipeline.source_records`. Reads only."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
 from fm_pipeline.assets.shared import ENTITIES, EXTRACT, OWNERS, POOL, explained, row_count
 from fm_pipeline.filemaker.extract import extract
 from fm_pipeline.nexus.stage import forget
+from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import FileMakerSource, NexusTarget
 
 
@@ -28,10 +30,11 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
         source: FileMakerSource = context.resources.filemaker
         nexus: NexusTarget = context.resources.nexus
 
-        def progress(rows: int, found: int) -> None:
-            context.log.info(f"{plural}: {rows:,} of {found:,} records read from FileMaker")
-
-        with explained(), nexus.connect() as connection:
+        with (
+            explained(),
+            nexus.connect() as connection,
+            run_progress(nexus.settings, context.run.run_id, log=context.log.info) as progress,
+        ):
             if entity not in source.profile.entities:
                 forget(connection, entity)
                 return dg.MaterializeResult(metadata=row_count(0, note="The profile has no layout for this entity."))
@@ -43,8 +46,9 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
                 run_id=context.run.run_id,
                 now=lambda: datetime.now(UTC),
                 page_size=nexus.settings.filemaker_page_size,
-                on_progress=progress,
+                on_progress=partial(progress.update, f"read {plural}"),
             )
+            progress.end(f"Read {result.row_count:,} records of {result.layout}, all that FileMaker has")
         return dg.MaterializeResult(
             metadata=row_count(
                 result.row_count,

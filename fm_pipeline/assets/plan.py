@@ -8,6 +8,7 @@ from pydantic import Field
 from fm_pipeline.assets.shared import OWNERS, PLAN, POOL, STAGED_ASSETS, explained
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import make_plan
+from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 
 
@@ -30,13 +31,14 @@ class PlanConfig(dg.Config):
 def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Make a plan of all phases."""
     nexus: NexusTarget = context.resources.nexus
-    with explained():
+    settings = nexus.prepare().settings
+    with explained(), run_progress(settings, context.run.run_id, log=context.log.info) as progress:
         plan = make_plan(
-            nexus.prepare().settings,
+            settings,
             now=datetime.now(UTC),
             actor=config.requested_by or f"dagster ({operating_system_user()})",
             run_id=context.run.run_id,
-            on_phase=lambda record: context.log.info(f"Plan, {record.line()}"),
+            on_phase=progress.phases(prefix="plan, "),
         )
     context.log.info(f"Plan {plan.id}: {plan.report.changed_rows:,} rows of Nexus would change")
     context.log.info(f"To carry it out: full_reimport with plan_id={plan.id} and confirm={plan.confirmation!r}")

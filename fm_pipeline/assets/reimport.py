@@ -14,7 +14,8 @@ from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import reimport
 from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.nexus.policy import Phase
-from fm_pipeline.nexus.report import PhaseRecord, ReimportReport
+from fm_pipeline.nexus.report import ReimportReport
+from fm_pipeline.progress import run_progress
 from fm_pipeline.report_files import write_report
 from fm_pipeline.resources.pipeline import NexusTarget
 
@@ -155,18 +156,20 @@ def reimport_transaction(
     nexus: NexusTarget = context.resources.nexus
     selected = [asset for asset in PHASES if dg.AssetKey(asset.key) in context.selected_asset_keys]
 
-    def progress(record: PhaseRecord) -> None:
-        context.log.info(record.line())
-
+    phases = [asset.phase for asset in selected]
     settings = nexus.prepare().settings
-    with explained(), mailed(settings, context.run.run_id, warn=context.log.warning, in_dagster=True):
+    with (
+        explained(),
+        mailed(settings, context.run.run_id, warn=context.log.warning, in_dagster=True),
+        run_progress(settings, context.run.run_id, log=context.log.info) as progress,
+    ):
         report = reimport(
             settings,
             now=datetime.now(UTC),
             permission=config.permission(),
             run_id=context.run.run_id,
-            phases=[asset.phase for asset in selected],
-            on_phase=progress,
+            phases=phases,
+            on_phase=progress.phases(phases),
         )
     context.log.info(
         f"✅ Import complete. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds"

@@ -1,6 +1,7 @@
 """Phase 0, second half: FileMaker's records typed, checked and resolved; what Nexus will have, not yet in Nexus."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 from psycopg2.extensions import connection as Connection
@@ -9,6 +10,7 @@ from fm_pipeline.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, 
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.stage import check_staged, fill_the_crosswalk, is_extracted, stage
+from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.settings import Settings
 
@@ -71,19 +73,30 @@ def _staged(entity: str) -> dg.AssetsDefinition:
     )
     def staged(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
         nexus: NexusTarget = context.resources.nexus
-        with explained(), nexus.connect() as connection:
+        with (
+            explained(),
+            nexus.connect() as connection,
+            run_progress(nexus.settings, context.run.run_id, log=context.log.info) as progress,
+        ):
             if not is_extracted(connection, entity):
                 return dg.MaterializeResult(
                     metadata=row_count(0, note="The profile has no layout for this entity."),
                     check_results=[dg.AssetCheckResult(check_name="rules", passed=True)],
                 )
-            ends = stage(connection, entity, nexus.settings, run_id=context.run.run_id, now=datetime.now(UTC))
+            own = stage(
+                connection,
+                entity,
+                nexus.settings,
+                run_id=context.run.run_id,
+                now=datetime.now(UTC),
+                on_progress=partial(progress.update, f"stage {plural}"),
+            )[entity]
             verdict = _verdict(connection, nexus.settings, entity)
-        own = ends[entity]
-        context.log.info(
-            f"{plural}: {own.source:,} source rows = {own.loaded:,} ready + {own.quarantined:,} quarantined"
-            f" + {own.skipped:,} skipped"
-        )
+            progress.end(
+                f"Staged {own.source:,} records: {own.loaded:,} ready, {own.quarantined:,} quarantined,"
+                f" {own.skipped:,} skipped",
+                errors=own.quarantined,
+            )
         return dg.MaterializeResult(
             metadata=row_count(
                 own.loaded,

@@ -8,10 +8,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from fm_pipeline.cli._terminal import steps
 from fm_pipeline.nexus.backup import backup_folder, list_backups, make_backup, prune_backups
 from fm_pipeline.nexus.backup_files import new_key
 from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import Settings, load_settings
 
 
@@ -41,8 +41,8 @@ def command(only_list: bool, prune: bool, keep: int | None, only_key: bool) -> N
         removed = prune_backups(settings, keep=keep)
         console.print(f"Removed {len(removed)} backup(s); {len(list_backups(settings))} stay.")
     else:
-        with steps(console) as on_step:
-            backup = make_backup(settings, now=datetime.now(UTC), on_progress=on_step)
+        with Progress([terminal_sink(console)]) as progress:
+            backup = make_backup(settings, now=datetime.now(UTC), on_progress=progress.update)
         rows = sum(digest.rows for digest in backup.digests.values())
         console.print(
             f"{rows:,} rows, {backup.bytes:,} bytes{', encrypted' if backup.encrypted else ''}: restored into scratch"

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.cli._terminal import steps
 from fm_pipeline.preflight.finding import Finding, stops
 from fm_pipeline.preflight.run import preflight
+from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
 from fm_pipeline.staging.rules import Rules, load_rules
 
@@ -36,8 +36,8 @@ def command(full: bool, as_json: bool, only_rules: bool) -> None:
         _print_rules(load_rules(settings.rules_file), as_json)
         return
     console = Console(stderr=as_json)
-    with steps(console) as on_step:
-        findings = preflight(settings, full=full, on_step=on_step)
+    with Progress([terminal_sink(console)]) as progress:
+        findings = preflight(settings, full=full, on_step=progress.update)
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2, ensure_ascii=False))
     else:

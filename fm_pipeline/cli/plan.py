@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime
 
 import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from fm_pipeline.cli._terminal import steps
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import make_plan
+from fm_pipeline.progress import run_progress
 from fm_pipeline.sequence import read_and_stage
 from fm_pipeline.settings import load_settings
 
@@ -27,14 +28,16 @@ def command(requested_by: str | None, as_json: bool) -> None:
     """
     settings = load_settings()
     console = Console(stderr=as_json)
-    with steps(console) as on_step:
-        read_and_stage(settings, on_step=on_step)
-    plan = make_plan(
-        settings,
-        now=datetime.now(UTC),
-        actor=requested_by or operating_system_user(),
-        on_phase=lambda record: console.print(record.line(), highlight=False),
-    )
+    run_id = f"command-{uuid.uuid4()}"
+    with run_progress(settings, run_id, console=console) as progress:
+        read_and_stage(settings, run_id=run_id, on_step=progress.update)
+        plan = make_plan(
+            settings,
+            now=datetime.now(UTC),
+            actor=requested_by or operating_system_user(),
+            run_id=run_id,
+            on_phase=progress.phases(prefix="plan, "),
+        )
     if as_json:
         click.echo(json.dumps({"id": plan.id, "confirm": plan.confirmation, "report": plan.report.as_dict()}, indent=2))
         return

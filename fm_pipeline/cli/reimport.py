@@ -9,13 +9,13 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from fm_pipeline.cli._terminal import steps
 from fm_pipeline.mail.notify import mailed
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
 from fm_pipeline.nexus.cutover import reimport
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.plan import Permission
+from fm_pipeline.progress import run_progress
 from fm_pipeline.report_files import write_report
 from fm_pipeline.sequence import read_and_stage
 from fm_pipeline.settings import load_settings
@@ -37,19 +37,21 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
         console.print(sentence, style="yellow", soft_wrap=True, highlight=False)
 
     now = datetime.now(UTC)
-    with steps(console) as on_step:
-        read_and_stage(settings, on_step=on_step)
-    with console.status("Backing up, and restoring the backup to check it …"):
-        backup = make_backup(settings, now=now)
-    console.print(f"Verified backup: {backup.folder}", highlight=False, soft_wrap=True)
     run_id = f"command-{uuid.uuid4()}"
-    with mailed(settings, run_id, warn=warn):
+    with mailed(settings, run_id, warn=warn), run_progress(settings, run_id, console=console) as progress:
+        read_and_stage(settings, run_id=run_id, on_step=progress.update)
+        make_backup(
+            settings,
+            now=now,
+            run_id=run_id,
+            on_progress=lambda step, done, total: progress.update(f"backup, {step}", done, total),
+        )
         report = reimport(
             settings,
             now=now,
             permission=Permission(plan_id, confirm, requested_by or operating_system_user()),
             run_id=run_id,
-            on_phase=lambda record: console.print(record.line(), highlight=False),
+            on_phase=progress.phases(),
         )
     with connect(settings.nexus_database_url.get_secret_value()) as connection:
         folder = write_report(connection, settings.state_dir, report, warn=warn)

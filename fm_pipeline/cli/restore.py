@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from fm_pipeline.cli._terminal import steps
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.restore import RestoreReport, restore
+from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
 
 
@@ -29,8 +29,8 @@ def command(folder: Path, confirm: str, dry_run: bool) -> None:
     settings = load_settings()
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
-    with steps(console) as on_step:
-        report = restore(settings, folder, confirm=confirm, dry_run=dry_run, on_progress=on_step)
+    with Progress([terminal_sink(console)]) as progress:
+        report = restore(settings, folder, confirm=confirm, dry_run=dry_run, on_progress=progress.update)
     _show(console, report)
     if dry_run:
         console.print(f"\nNexus is unchanged. {report.changed_rows:,} of its rows would change. To carry it out:\n")

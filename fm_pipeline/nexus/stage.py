@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from psycopg2 import sql
@@ -38,9 +38,18 @@ def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict
 
 
 def stage(
-    connection: Connection, entity: str, settings: Settings, *, run_id: str | None, now: datetime
+    connection: Connection,
+    entity: str,
+    settings: Settings,
+    *,
+    run_id: str | None,
+    now: datetime,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, SourceEnds]:
     """Build one staged entity; in transactions of its own, so that a failure leaves the earlier build whole.
+
+    Args:
+        on_progress: called with the number of records read and the number that there are.
 
     Returns:
         How the source rows of every entity that is staged so far ended, by entity.
@@ -53,6 +62,7 @@ def stage(
         now=now,
         time_zone=settings.clinic_time_zone,
         nexus_schema=settings.nexus_schema,
+        on_progress=on_progress,
     )
     if entity in WITHOUT_ID_IN_NEXUS:
         load = next(load for load in LOADS if load.entity == entity)
