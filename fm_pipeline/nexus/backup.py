@@ -10,43 +10,26 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg2
 import pyrage
 from psycopg2 import sql
-from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.audit import audited, operating_system_user
-from fm_pipeline.nexus.backup_files import (
-    BackupColumn,
-    BackupStop,
-    BackupTable,
-    Manifest,
-    Role,
-    cannot,
-    file_name,
-    read_key,
-    read_manifest,
-    reading,
-    sync_folder,
-    write_manifest,
-    writing,
-)
-from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
+from fm_pipeline.nexus.backup_files import BackupStop, cannot, read_key, sync_folder
+from fm_pipeline.nexus.backup_manifest import Manifest, file_name, read_manifest, write_manifest
+from fm_pipeline.nexus.backup_rows import find_scope, load_scratch, prepare_session, write_table
+from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.digest import Digest, table_digest
-from fm_pipeline.nexus.policy import LOADS, REQUIRED_ENTITIES, make_policy
-from fm_pipeline.nexus.references import touched_tables
+from fm_pipeline.nexus.digest import Digest
+from fm_pipeline.nexus.table_facts import columns_of
 from fm_pipeline.settings import Settings
 
-# Ours: a reimport writes them, and without them a restored patient would get another id next time.
-OWN_TABLES = (Table("fm_pipeline", "crosswalk"), Table("fm_pipeline", "retired_patient_ids"))
 PARTIAL = ".partial"
 DELETING = ".deleting"
 
@@ -68,14 +51,6 @@ class Backup:
     digests: Mapping[str, Digest]
     bytes: int
     encrypted: bool
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What a backup has to hold, and why."""
-
-    roles: Mapping[Table, Role]
-    catalogue: Catalogue
 
 
 def make_backup(
@@ -192,93 +167,6 @@ def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) ->
     return removed
 
 
-def find_scope(cursor: Cursor, settings: Settings) -> Scope:
-    """The tables to back up: what a reimport can touch, our own, and what rows of these refer to.
-
-    The last are needed where a server has lost them: a patient's clinic must be there before the patient can be.
-    """
-    catalogue = read_catalogue(cursor, settings.nexus_schema)
-    entities = {load.entity for load in LOADS if catalogue.has(load.table)} | set(REQUIRED_ENTITIES)
-    policy = make_policy(catalogue, entities, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
-    cursor.execute("SELECT entity FROM fm_pipeline.staged_builds")
-    staged = {row[0] for row in cursor.fetchall()}
-    replaced = {
-        table
-        for table in policy.emptied
-        if not staged or (load := policy.load_of(table)) is None or load.entity in staged
-    }
-    # Without FileMaker's columns, so that it does not matter what a profile feeds: at least what a reimport locks.
-    touched = touched_tables(cursor, policy, {})
-    roles: dict[Table, Role] = {table: "replaced" if table in replaced else "kept" for table in touched}
-    roles |= dict.fromkeys(OWN_TABLES, "replaced")
-    pending = list(touched)
-    while pending:
-        table = pending.pop()
-        for key in catalogue.foreign_keys:
-            if key.table == table and key.references not in roles:
-                roles[key.references] = "referenced"
-                pending.append(key.references)
-    return Scope(roles, catalogue)
-
-
-def load_scratch(
-    cursor: Cursor, folder: Path, table: BackupTable, key: pyrage.x25519.Identity | None, name: str
-) -> Table:
-    """Load a table's file into a temporary table of the transaction, and compare it with the manifest.
-
-    Temporary tables are in a schema of the session: nothing is left of them, also when we are killed; no other
-    session can read them; and the role needs no right to create schemas.
-
-    Raises:
-        BackupStop: the rows are not those that were backed up.
-    """
-    scratch = Table("pg_temp", name)
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.columns
-    )
-    cursor.execute(sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), columns))
-    copy = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT text, ENCODING 'UTF8')").format(
-        scratch.identifier, _identifiers(table.names)
-    )
-    broken = BackupStop(
-        f"The backup of {table.table} does not give back the rows that were backed up.",
-        meaning="It is no backup. Nothing was changed in Nexus.",
-        remedy="Make another one; check the disk that it was written to.",
-    )
-    try:
-        with reading(folder / table.file, key) as plain:
-            cursor.copy_expert(copy, plain, 1 << 16)  # type: ignore[arg-type]  # only read() is called
-    except (OSError, EOFError, pyrage.DecryptError, psycopg2.DataError, psycopg2.errors.QueryCanceled):
-        raise broken from None
-    if table_digest(cursor, scratch, table.names) != table.digest:
-        raise broken
-    return scratch
-
-
-def prepare_session(cursor: Cursor, settings: Settings) -> None:
-    """No time limit of the role ends a transaction half-way, and no policy of rows hides one (pg_dump does the same).
-
-    Takes no snapshot.
-    """
-    cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
-    cursor.execute("SET LOCAL row_security = off")
-    milliseconds = int(settings.nexus_lock_timeout_seconds * 1000)
-    cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{milliseconds}ms")))
-
-
-def read_columns(cursor: Cursor, tables: Collection[Table]) -> dict[Table, list[BackupColumn]]:
-    """The columns of tables of any schema, in their order."""
-    columns: dict[Table, list[BackupColumn]] = {}
-    for table in tables:
-        cursor.execute(
-            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
-            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-            (table.identifier.as_string(cursor),),
-        )
-        columns[table] = [BackupColumn(*row) for row in cursor.fetchall()]
-    return columns
-
-
 def _write(
     settings: Settings,
     folder: Path,
@@ -305,36 +193,15 @@ def _write(
                     remedy="Start again when the migration has ended.",
                 )
             written = []
-            columns = read_columns(cursor, scope.roles)
             for number, (table, role) in enumerate(scope.roles.items(), start=1):
                 on_progress("write", number - 1, len(scope.roles))
-                written.append(
-                    _write_table(cursor, folder / file_name(number, table, key), table, role, columns[table], key)
-                )
+                path = folder / file_name(number, table, key)
+                written.append(write_table(cursor, path, table, role, columns_of(cursor, table), key))
             on_progress("write", len(written), len(written))
             cursor.execute("SELECT current_database(), current_setting('server_version_num')::int")
             database, version = cursor.fetchone() or ("", 0)
     manifest = Manifest(backup_id, now, database, version, scope.catalogue.fingerprint, tuple(written))
     return write_manifest(folder, manifest, key) + sum(table.bytes for table in written)
-
-
-def _write_table(
-    cursor: Cursor,
-    path: Path,
-    table: Table,
-    role: Role,
-    columns: list[BackupColumn],
-    key: pyrage.x25519.Identity | None,
-) -> BackupTable:
-    names = [column.name for column in columns]
-    # A query and not the table: COPY refuses partitioned tables and leaves out generated columns.
-    copy = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT WITH (FORMAT text, ENCODING 'UTF8')").format(
-        _identifiers(names), table.identifier
-    )
-    with writing(path, key) as file:
-        cursor.copy_expert(copy, file.sink)
-    digest = table_digest(cursor, table, names)
-    return BackupTable(table, role, tuple(columns), digest, path.name, file.bytes, file.sha256)
 
 
 def _read_back(
@@ -414,7 +281,3 @@ def _partial(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _identifiers(names: Collection[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))

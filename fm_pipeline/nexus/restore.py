@@ -17,20 +17,16 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import DatabaseError
 from fm_pipeline.nexus.audit import audited, operating_system_user
-from fm_pipeline.nexus.backup import OnProgress, find_scope, load_scratch, prepare_session, quiet, read_columns
-from fm_pipeline.nexus.backup_files import BackupStop, Manifest, read_key, read_manifest
+from fm_pipeline.nexus.backup import OnProgress, quiet
+from fm_pipeline.nexus.backup_files import BackupStop, read_key
+from fm_pipeline.nexus.backup_manifest import Manifest, read_manifest
+from fm_pipeline.nexus.backup_rows import find_scope, load_scratch, prepare_session
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.cutover import was_committed
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.locks import lock_stop, lock_tables, take_reimport_lock
-from fm_pipeline.nexus.restore_rows import (
-    Loaded,
-    Restoration,
-    TableRestored,
-    advance_sequences,
-    generated_columns,
-    load_key,
-)
+from fm_pipeline.nexus.restore_rows import Loaded, Restoration, TableRestored
+from fm_pipeline.nexus.table_facts import advance_sequences, columns_of, generated_columns, key_columns
 from fm_pipeline.settings import Settings
 
 
@@ -120,7 +116,9 @@ def restore(
                 if dry_run:
                     connection.rollback()
                 else:
-                    report.notes += advance_sequences(cursor, restoration.results)
+                    report.notes += advance_sequences(
+                        cursor, [table for table, result in restoration.results.items() if result.inserted]
+                    )
                     _commit(connection, cursor, url)
                     report.committed = True
     report.seconds = round(time.monotonic() - started, 3)
@@ -147,7 +145,7 @@ def _fit(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
         if table not in catalogue.columns and table not in existing:
             faults.append(f"{table} is missing")
             continue
-        types = {column.name: column.type for column in read_columns(cursor, [table])[table]}
+        types = {column.name: column.type for column in columns_of(cursor, table)}
         for column in backup.columns:
             if column.name not in types:
                 faults.append(f"{table}.{column.name} is missing")
@@ -185,7 +183,7 @@ def _load(
         cursor.execute(sql.SQL("ANALYZE {}").format(scratch.identifier))
         generated = generated_columns(cursor, table.table)
         writable = [name for name in table.names if name not in generated]
-        loaded.append(Loaded(table, scratch, load_key(cursor, table.table), writable, number))
+        loaded.append(Loaded(table, scratch, key_columns(cursor, table.table), writable, number))
     on_progress("read", len(loaded), len(loaded))
     return loaded
 

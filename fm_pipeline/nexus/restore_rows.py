@@ -6,19 +6,21 @@ itself; from others never, and what they point to becomes NULL, or everything st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.nexus.backup_files import BackupStop, BackupTable
+from fm_pipeline.nexus.backup_files import BackupStop
+from fm_pipeline.nexus.backup_manifest import BackupTable
 from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.difference import count
 from fm_pipeline.nexus.digest import table_digest
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.references import MODELS, Reference, find_references
+from fm_pipeline.nexus.table_facts import partitions, unique_columns
 from fm_pipeline.nexus.validation import check_nothing_else_written
 
 
@@ -251,7 +253,7 @@ class Restoration:
         types = {column.name: column.type for column in loaded.backup.columns}
         if not any(types[name] in ("integer", "bigint", "smallint") for name in loaded.key):
             return
-        unique = [name for name in _unique_columns(self.cursor, loaded.backup.table) if name in loaded.backup.names]
+        unique = [name for name in unique_columns(self.cursor, loaded.backup.table) if name in loaded.backup.names]
         if not unique:
             return
         self.cursor.execute(
@@ -279,7 +281,7 @@ class Restoration:
             return 0
         # Two rows may have exchanged what must be unique (a record number): it is free before it is given again.
         columns = self.catalogue.columns.get(loaded.backup.table, {})
-        unique = _unique_columns(self.cursor, loaded.backup.table)
+        unique = unique_columns(self.cursor, loaded.backup.table)
         freed = [name for name in unique if name in names and name in columns and not columns[name].not_null]
         if freed:
             self._set(loaded, {name: sql.SQL("NULL") for name in freed}, freed)
@@ -335,7 +337,7 @@ class Restoration:
             if loaded.backup.role == "replaced" and digest != loaded.backup.digest:
                 faults.append(f"{table} has another digest than in the backup")
             self._note(table, newer=digest.rows - loaded.backup.digest.rows)
-        allowed = [*self.results, *_partitions(self.cursor, self.results)]
+        allowed = [*self.results, *partitions(self.cursor, self.results)]
         others = check_nothing_else_written(self.cursor, self.catalogue, allowed)
         if not others.holds:
             faults.append(f"other tables were written: {others.found}")
@@ -351,85 +353,6 @@ class Restoration:
         if "emptied" in rows:
             rows["emptied"] += old.emptied
         self.results[table] = replace(old, **rows)  # type: ignore[arg-type]  # all counts
-
-
-def load_key(cursor: Cursor, table: Table) -> list[str]:
-    """Columns of the primary key, in its order; none when there is none."""
-    cursor.execute(
-        "SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, n)"
-        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum"
-        " WHERE i.indrelid = %s::regclass AND i.indisprimary ORDER BY k.n",
-        (table.identifier.as_string(cursor),),
-    )
-    return [row[0] for row in cursor.fetchall()]
-
-
-def _unique_columns(cursor: Cursor, table: Table) -> list[str]:
-    """Columns of unique indexes other than the primary key, sorted."""
-    cursor.execute(
-        "SELECT DISTINCT a.attname FROM pg_index i"
-        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
-        " WHERE i.indrelid = %s::regclass AND i.indisunique AND NOT i.indisprimary ORDER BY 1",
-        (table.identifier.as_string(cursor),),
-    )
-    return [row[0] for row in cursor.fetchall()]
-
-
-def _partitions(cursor: Cursor, tables: Iterable[Table]) -> list[Table]:
-    """PostgreSQL counts what was written by partition."""
-    names = [table.identifier.as_string(cursor) for table in tables]
-    cursor.execute(
-        "SELECT n.nspname, c.relname FROM unnest(%s::text[]) t, pg_partition_tree(t::regclass) p"
-        " JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace",
-        (names,),
-    )
-    return [Table(*row) for row in cursor.fetchall()]
-
-
-def generated_columns(cursor: Cursor, table: Table) -> set[str]:
-    """Columns that PostgreSQL computes; they cannot be written."""
-    cursor.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attgenerated <> ''",
-        (table.identifier.as_string(cursor),),
-    )
-    return {row[0] for row in cursor.fetchall()}
-
-
-def advance_sequences(cursor: Cursor, restored: Mapping[Table, TableRestored]) -> list[str]:
-    """Lead identities and serials past the numbers that were inserted, so that the application's next row has one.
-
-    A sequence is not part of the transaction: it goes forward only, which harms nothing when that is rolled back.
-
-    Returns:
-        What somebody with more rights has to do, in sentences.
-    """
-    to_do = []
-    for table in (table for table, result in restored.items() if result.inserted):
-        name = table.identifier.as_string(cursor)
-        cursor.execute(
-            "SELECT attname, pg_get_serial_sequence(%s, attname) FROM pg_attribute WHERE attrelid = %s::regclass"
-            " AND attnum > 0 AND NOT attisdropped AND pg_get_serial_sequence(%s, attname) IS NOT NULL",
-            (name, name, name),
-        )
-        for column, sequence in cursor.fetchall():
-            cursor.execute(
-                sql.SQL("SELECT max({}), has_sequence_privilege(%s, 'UPDATE, SELECT') FROM {}").format(
-                    sql.Identifier(column), table.identifier
-                ),
-                (sequence,),
-            )
-            highest, may = cursor.fetchone() or (None, False)
-            if highest is None:
-                continue
-            if not may:
-                to_do.append(f"As the owner of {sequence}, run: SELECT setval('{sequence}', {highest}) if it is lower.")
-                continue
-            cursor.execute(
-                "SELECT setval(%(sequence)s, greatest(%(highest)s,"
-                " coalesce(pg_sequence_last_value(%(sequence)s::regclass), 0)))",
-                {"sequence": sequence, "highest": highest},
-            )
-    return to_do
 
 
 def _columns(alias: str, names: list[str] | tuple[str, ...]) -> sql.Composed:

@@ -1,0 +1,100 @@
+"""What PostgreSQL knows of one table, of any schema: columns, keys, partitions, sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus.backup_manifest import BackupColumn
+from fm_pipeline.nexus.catalogue import Table
+
+
+def columns_of(cursor: Cursor, table: Table) -> list[BackupColumn]:
+    """The columns in their order."""
+    cursor.execute(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (table.identifier.as_string(cursor),),
+    )
+    return [BackupColumn(*row) for row in cursor.fetchall()]
+
+
+def key_columns(cursor: Cursor, table: Table) -> list[str]:
+    """Columns of the primary key, in its order; none when there is none."""
+    cursor.execute(
+        "SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, n)"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum"
+        " WHERE i.indrelid = %s::regclass AND i.indisprimary ORDER BY k.n",
+        (table.identifier.as_string(cursor),),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def unique_columns(cursor: Cursor, table: Table) -> list[str]:
+    """Columns of unique indexes other than the primary key, sorted."""
+    cursor.execute(
+        "SELECT DISTINCT a.attname FROM pg_index i"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
+        " WHERE i.indrelid = %s::regclass AND i.indisunique AND NOT i.indisprimary ORDER BY 1",
+        (table.identifier.as_string(cursor),),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def generated_columns(cursor: Cursor, table: Table) -> set[str]:
+    """Columns that PostgreSQL computes; they cannot be written."""
+    cursor.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attgenerated <> ''",
+        (table.identifier.as_string(cursor),),
+    )
+    return {row[0] for row in cursor.fetchall()}
+
+
+def partitions(cursor: Cursor, tables: Iterable[Table]) -> list[Table]:
+    """PostgreSQL counts what was written by partition."""
+    names = [table.identifier.as_string(cursor) for table in tables]
+    cursor.execute(
+        "SELECT n.nspname, c.relname FROM unnest(%s::text[]) t, pg_partition_tree(t::regclass) p"
+        " JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace",
+        (names,),
+    )
+    return [Table(*row) for row in cursor.fetchall()]
+
+
+def advance_sequences(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
+    """Lead identities and serials past the numbers that tables hold, so that the application's next row has a free one.
+
+    A sequence is not part of the transaction: it goes forward only, which harms nothing when that is rolled back.
+
+    Returns:
+        What somebody with more rights has to do, in sentences.
+    """
+    to_do = []
+    for table in tables:
+        name = table.identifier.as_string(cursor)
+        cursor.execute(
+            "SELECT attname, pg_get_serial_sequence(%s, attname) FROM pg_attribute WHERE attrelid = %s::regclass"
+            " AND attnum > 0 AND NOT attisdropped AND pg_get_serial_sequence(%s, attname) IS NOT NULL",
+            (name, name, name),
+        )
+        for column, sequence in cursor.fetchall():
+            cursor.execute(
+                sql.SQL("SELECT max({}), has_sequence_privilege(%s, 'UPDATE, SELECT') FROM {}").format(
+                    sql.Identifier(column), table.identifier
+                ),
+                (sequence,),
+            )
+            highest, may = cursor.fetchone() or (None, False)
+            if highest is None:
+                continue
+            if not may:
+                to_do.append(f"As the owner of {sequence}, run: SELECT setval('{sequence}', {highest}) if it is lower.")
+                continue
+            cursor.execute(
+                "SELECT setval(%(sequence)s, greatest(%(highest)s,"
+                " coalesce(pg_sequence_last_value(%(sequence)s::regclass), 0)))",
+                {"sequence": sequence, "highest": highest},
+            )
+    return to_do
