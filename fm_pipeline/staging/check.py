@@ -21,14 +21,17 @@ from fm_pipeline.staging.source_size import read_before
 from fm_pipeline.staging.summary import summary
 
 # Rows that a rule keeps out which does not stop; they need not be put in order first (an entry of the calendar without
-# a patient, say). A record whose patient is kept out by nothing but a stop counts: it comes back with the patient.
+# a patient, say). A record that only a stop of its patient keeps out is not one of them: it comes back with the patient.
 _KEPT_OUT = sql.SQL("""
 WITH kept_out AS MATERIALIZED (
     SELECT o.entity, o.record_id FROM fm_pipeline.staged_outcomes o
     WHERE o.outcome <> 'ready' AND o.entity = ANY(%(entities)s)
       AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_findings g WHERE g.entity = o.entity
                       AND g.record_id = o.record_id AND g.rule = o.rule AND g.action = 'stop')
-      AND NOT (o.rule = 'patient_not_loaded' AND EXISTS (
+      AND NOT (o.rule = 'patient_not_loaded'
+               AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_findings g WHERE g.entity = o.entity
+                               AND g.record_id = o.record_id AND g.rule <> o.rule AND g.action = 'quarantine')
+               AND EXISTS (
           SELECT 1 FROM fm_pipeline.source_records s
                JOIN fm_pipeline.source_records p ON p.entity = 'patient' AND p.filemaker_key = s.patient_key
                JOIN fm_pipeline.staged_outcomes po ON po.entity = 'patient' AND po.record_id = p.record_id
