@@ -247,7 +247,8 @@ def _words(step: Step) -> str:
     if step.failed:
         return f"❌ Stopped at {count}{errors} ({step.seconds:.1f} s)"
     if step.ended_at:
-        return f"✅ {step.sentence or (f'{step.done:,} done' if step.done else 'Done')}{errors} ({step.seconds:.1f} s)"
+        counted = f"{step.done:,} done{errors}" if step.done else f"Done{errors}"
+        return f"✅ {step.sentence or counted} ({step.seconds:.1f} s)"
     left = f", about {step.eta_seconds:.0f} s left" if step.eta_seconds is not None else ""
     return f"{count}{errors} ({step.seconds:.0f} s{left})"
 

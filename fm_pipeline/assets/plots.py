@@ -1,18 +1,20 @@
 """Pictures for the Dagster UI, as Markdown: bars of text in a table, and numbers that the UI plots over runs by itself.
 
-The UI (1.13) renders Markdown tables and images from data URIs; HTML and SVG inside Markdown it drops. Bars of text are
-searchable, right in the light and the dark theme, and a kilobyte: event logs are kept for ever.
+Seen in the UI of Dagster 1.13: Markdown tables and images from data URIs are shown, HTML and SVG inside Markdown are
+dropped, and Markdown of 1,000 characters or more is only a link. Bars of text are short, can be searched, and are right
+in the light and the dark theme.
 
 The keys of numbers are stable: the UI draws one line a key over all runs, and a new name begins a new line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.report import ReimportReport, SourceEnds
 
+SHOWN_AT_ONCE = 999  # characters; with one more the UI shows a link instead
 WIDTH = 30  # characters of the longest bar
 # Unicode block elements U+2588 to U+258F: a full character and the eighths of one.
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
@@ -27,7 +29,7 @@ def bar(value: float, longest: float) -> str:
 
 
 def bar_chart(head: Sequence[str], rows: Sequence[tuple[str, float]], shown: Callable[[float], str]) -> str:
-    """A Markdown table: names, numbers, bars.
+    """A Markdown table: names, numbers, bars; what is too long for the UI is summed up in the last row.
 
     Args:
         head: what the names and the numbers are.
@@ -40,9 +42,14 @@ def bar_chart(head: Sequence[str], rows: Sequence[tuple[str, float]], shown: Cal
     if not rows:
         return ""
     longest = max(value for _, value in rows)
-    lines = [f"| {head[0]} | {head[1]} | |", "|---|---:|---|"]
-    lines += [f"| {name} | {shown(value)} | {bar(value, longest)} |" for name, value in rows]
-    return "\n".join(lines)
+    top = [f"| {head[0]} | {head[1]} | |", "|---|---:|---|"]
+    lines = [f"| {name} | {shown(value)} | {bar(value, longest)} |" for name, value in rows]
+    chart, kept = "\n".join(top + lines), len(lines)
+    while len(chart) > SHOWN_AT_ONCE:
+        kept -= 1
+        rest = f"| and {len(rows) - kept} more | {shown(sum(value for _, value in rows[kept:]))} | |"
+        chart = "\n".join([*top, *lines[:kept], rest])
+    return chart
 
 
 def phase_seconds(report: ReimportReport) -> str:
@@ -52,24 +59,29 @@ def phase_seconds(report: ReimportReport) -> str:
     return bar_chart(("phase", "seconds"), rows, "{:.2f}".format)
 
 
-def not_loaded_by_rule(sources: Iterable[SourceEnds]) -> str:
-    """Source rows that are quarantined or skipped, by entity and the rule that decided; most first."""
-    rows = [(f"{ends.entity}: {rule}", rows) for ends in sources for rule, rows in ends.by_rule.items()]
-    return (
-        bar_chart(("not loaded because of", "rows"), sorted(rows, key=lambda row: (-row[1], row[0])), "{:,.0f}".format)
-        or "Every row is loaded."
-    )
+def not_loaded_by_rule(sources: Sequence[SourceEnds]) -> str:
+    """Source rows that are quarantined or skipped, by entity (if there are several) and rule; most first."""
+    rows = [
+        (f"{ends.entity}: {rule}" if len(sources) > 1 else rule, rows)
+        for ends in sources
+        for rule, rows in ends.by_rule.items()
+    ]
+    rows.sort(key=lambda row: (-row[1], row[0]))
+    return bar_chart(("not loaded because of", "rows"), rows, "{:,.0f}".format) or "Every row is loaded."
 
 
-def table_numbers(report: ReimportReport) -> dict[str, int]:
-    """Rows of each Nexus table and what was done to them, as numbers for the UI's plots over runs."""
-    return {
-        f"{change.table}/{name}": number
-        for change in report.tables.values()
-        for name, number in (
-            ("rows", change.after),
-            ("deleted", change.deleted),
-            ("inserted", change.inserted),
-            ("updated", change.updated),
+def changes_by_table(report: ReimportReport) -> str:
+    """What is (or would be) deleted, inserted, changed and kept of each Nexus table; short enough for the UI."""
+    lines = ["| table | before | deleted | new | changed | kept | after |", "|---|---:|---:|---:|---:|---:|---:|"]
+    for change in report.tables.values():
+        numbers = (
+            *(change.before, change.deleted, change.inserted, change.updated),
+            *(change.unchanged, change.after),
         )
-    }
+        lines.append(f"| {change.table} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
+    return "\n".join(lines)
+
+
+def rows_by_table(report: ReimportReport) -> dict[str, int]:
+    """Rows of each Nexus table afterwards, one number each, which the UI plots over runs."""
+    return {f"rows_{change.table}": change.after for change in report.tables.values()}

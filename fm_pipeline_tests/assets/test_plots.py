@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fm_pipeline.assets.plots import WIDTH, bar, not_loaded_by_rule, phase_seconds, table_numbers
+from fm_pipeline.assets.plots import (
+    SHOWN_AT_ONCE,
+    WIDTH,
+    bar,
+    changes_by_table,
+    not_loaded_by_rule,
+    phase_seconds,
+    rows_by_table,
+)
 from fm_pipeline.nexus.report import PhaseRecord, ReimportReport, SourceEnds, TableChange
 
 
@@ -46,12 +54,31 @@ def test_when_every_row_is_loaded_it_says_so() -> None:
     assert not_loaded_by_rule([SourceEnds("patient", 10, 10, 0, 0)]) == "Every row is loaded."
 
 
-def test_the_numbers_that_are_plotted_over_runs_have_stable_names() -> None:
-    report = ReimportReport("id", None, datetime(2025, 11, 20, tzinfo=UTC))
-    report.tables["patients"] = TableChange("patients", before=10, deleted=1, inserted=2, updated=3)
-    assert table_numbers(report) == {
-        "patients/rows": 11,
-        "patients/deleted": 1,
-        "patients/inserted": 2,
-        "patients/updated": 3,
-    }
+def test_of_one_entity_the_rules_are_enough() -> None:
+    assert not_loaded_by_rule([SourceEnds("note", 3, 1, 2, 0, {"no_text": 2})]).endswith(
+        f"| no_text | 2 | {'█' * 30} |"
+    )
+
+
+def test_a_chart_stays_short_enough_for_the_ui_and_loses_no_row() -> None:
+    rules = {f"a_rule_with_a_long_name_{number:03}": number for number in range(1, 101)}
+    chart = not_loaded_by_rule([SourceEnds("note", 9000, 0, 5050, 0, rules)])
+    assert len(chart) <= SHOWN_AT_ONCE
+    lines = chart.splitlines()[2:]
+    assert sum(int(line.split("|")[2].replace(",", "")) for line in lines) == 5050
+    assert f"| and {101 - len(lines)} more |" in lines[-1]
+
+
+@pytest.fixture
+def report() -> ReimportReport:
+    made = ReimportReport("id", None, datetime(2025, 11, 20, tzinfo=UTC))
+    made.tables["patients"] = TableChange("patients", before=2842, deleted=1, inserted=2, updated=3)
+    return made
+
+
+def test_what_becomes_of_each_table(report: ReimportReport) -> None:
+    assert changes_by_table(report).splitlines()[2] == "| patients | 2,842 | 1 | 2 | 3 | 2,838 | 2,843 |"
+
+
+def test_the_numbers_that_are_plotted_over_runs_have_stable_names(report: ReimportReport) -> None:
+    assert rows_by_table(report) == {"rows_patients": 2843}
