@@ -120,7 +120,7 @@ def load_scratch(
             cursor.copy_expert(copy, plain, 1 << 16)  # type: ignore[arg-type]  # only read() is called
     except (OSError, EOFError, pyrage.DecryptError, psycopg2.DataError, psycopg2.errors.QueryCanceled):
         raise broken from None
-    if table_digest(cursor, scratch, table.names) != table.digest:
+    if table_digest(cursor, scratch, table.names, like=table.digest) != table.digest:
         raise broken
     return scratch
 

@@ -7,25 +7,23 @@ is wrong, Nexus is what it was.
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg2
-import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.errors import DatabaseError, PlanStop, Stop
+from fm_pipeline.errors import PlanStop, Stop
 from fm_pipeline.nexus.audit import audited
-from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
+from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
+from fm_pipeline.nexus.commit import commit
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.difference import Difference, plan_difference
-from fm_pipeline.nexus.locks import lock_stop, lock_tables, take_reimport_lock
+from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
 from fm_pipeline.nexus.plan import HOW_TO, Inputs, Permission, check_backup, check_permission, read_inputs, store_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
@@ -120,8 +118,8 @@ def reimport(
             backup_id = check_backup(held.cursor, held.inputs)
             held.run(report, phases, on_phase)
             report.committed = True
-            transaction = _record(held.cursor, report, phases, asked, backup_id)
-            _commit(held.connection, url, report, transaction)
+            _record(held.cursor, report, phases, asked, backup_id)
+            commit(held.connection, url)
     return report
 
 
@@ -166,7 +164,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
         connection.set_session(isolation_level="REPEATABLE READ")
         with (
             connection.cursor() as cursor,
-            _who_is_in_the_way(connection, gate, tables, settings.nexus_lock_timeout_seconds),
+            explain_lock_timeouts(connection, gate, tables, settings.nexus_lock_timeout_seconds),
         ):
             lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
@@ -184,20 +182,10 @@ def _refuse_a_changed_schema(before: Catalogue, now: Catalogue) -> None:
         )
 
 
-@contextmanager
-def _who_is_in_the_way(connection: Connection, gate: Connection, tables: list[Table], timeout: float) -> Iterator[None]:
-    try:
-        yield
-    except psycopg2.errors.LockNotAvailable:
-        stop = lock_stop(connection, gate, tables, timeout)
-        connection.rollback()
-        raise stop from None
-
-
 def _record(
     cursor: Cursor, report: ReimportReport, phases: Collection[Phase], permission: Permission, backup_id: str
-) -> str:
-    """Write the row that is there if and only if the transaction was committed; returns the transaction's id."""
+) -> None:
+    """Write the row that is there if and only if the transaction was committed."""
     cursor.execute(
         "INSERT INTO fm_pipeline.reimports (id, run_id, phases, started_at, report, plan_id, backup_id, requested_by)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
@@ -212,9 +200,6 @@ def _record(
             permission.actor,
         ),
     )
-    cursor.execute("SELECT pg_current_xact_id()::text")
-    row = cursor.fetchone()
-    return str(row[0]) if row else "0"
 
 
 def _uuid_or_none(text: str) -> str | None:
@@ -223,46 +208,3 @@ def _uuid_or_none(text: str) -> str | None:
         return str(uuid.UUID(text.strip()))
     except ValueError:
         return None
-
-
-def _commit(connection: Connection, url: str, report: ReimportReport, transaction: str) -> None:
-    """Commit; if the connection is lost while it happens, ask the database what became of it."""
-    try:
-        connection.commit()
-    except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        if not was_committed(url, transaction):
-            report.committed = False
-            raise DatabaseError(
-                "The connection to PostgreSQL was lost at COMMIT.",
-                sqlstate="08006",
-                meaning="The database was asked: the transaction was not committed, Nexus is unchanged.",
-                remedy="Find out why the server ended the connection, then start again.",
-            ) from None
-
-
-def was_committed(url: str, transaction: str, *, patience_seconds: float = 120) -> bool:
-    """Whether a transaction was committed; waits for a server that is starting again or still at it.
-
-    Args:
-        transaction: as `pg_current_xact_id()` gave it.
-
-    Raises:
-        DatabaseError: the server stays away, so that nobody can know yet.
-    """
-    deadline = time.monotonic() + patience_seconds
-    while True:
-        try:
-            with connect(url) as connection, connection.cursor() as cursor:
-                cursor.execute("SELECT pg_xact_status(%s::xid8)", (transaction,))
-                row = cursor.fetchone()
-                if row and row[0] != "in progress":
-                    return bool(row[0] == "committed")
-        except DatabaseError:
-            if time.monotonic() > deadline:
-                raise DatabaseError(
-                    "The connection to PostgreSQL was lost at COMMIT and the server does not come back.",
-                    sqlstate="08007",
-                    meaning="Nexus is either as before or completely reimported, never between.",
-                    remedy=f"When the server runs again, ask it: SELECT pg_xact_status('{transaction}'::xid8).",
-                ) from None
-        time.sleep(1)

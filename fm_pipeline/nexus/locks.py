@@ -5,8 +5,10 @@ SHARE ROW EXCLUSIVE lets everybody read and makes writers wait (PostgreSQL manua
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
+import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -49,7 +51,7 @@ def lock_tables(cursor: Cursor, tables: Collection[Table], timeout_seconds: floa
     writers that it waited for have committed (PostgreSQL manual, LOCK, "Notes").
 
     Raises:
-        psycopg2.errors.LockNotAvailable: see `lock_stop`.
+        psycopg2.errors.LockNotAvailable: see `explain_lock_timeouts`.
     """
     cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{int(timeout_seconds * 1000)}ms")))
     cursor.execute(
@@ -59,13 +61,26 @@ def lock_tables(cursor: Cursor, tables: Collection[Table], timeout_seconds: floa
     )
 
 
-def lock_stop(connection: Connection, gate: Connection, tables: Collection[Table], timeout_seconds: float) -> LockStop:
-    """The error that says who holds the tables.
+@contextmanager
+def explain_lock_timeouts(
+    connection: Connection, gate: Connection, tables: Collection[Table], timeout_seconds: float
+) -> Iterator[None]:
+    """A lock that is not had in time, of a table or later of a row, is a LockStop that says who holds it.
 
     Args:
-        connection: whose transaction did not get a lock.
+        connection: whose transaction waits; it is rolled back then.
         gate: the second connection, which can still ask.
     """
+    try:
+        yield
+    except psycopg2.errors.LockNotAvailable:
+        stop = _lock_stop(connection, gate, tables, timeout_seconds)
+        connection.rollback()
+        raise stop from None
+
+
+def _lock_stop(connection: Connection, gate: Connection, tables: Collection[Table], timeout_seconds: float) -> LockStop:
+    """The error that says who holds the tables."""
     ours = [connection.info.backend_pid, gate.info.backend_pid]
     with gate.cursor() as cursor:
         names = [table.identifier.as_string(cursor) for table in tables]

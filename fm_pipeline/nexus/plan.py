@@ -206,7 +206,9 @@ def check_backup(cursor: Cursor, inputs: Inputs) -> str:
     Raises:
         PlanStop: there is none, or a table is not as it was when the backup was made.
     """
-    cursor.execute("SELECT id::text, digests FROM fm_pipeline.backups ORDER BY verified_at DESC LIMIT 1")
+    cursor.execute(
+        "SELECT id::text, digests FROM fm_pipeline.backups ORDER BY created_at DESC, verified_at DESC LIMIT 1"
+    )
     row = cursor.fetchone()
     if row is None:
         raise PlanStop(

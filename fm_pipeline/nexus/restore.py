@@ -9,22 +9,19 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg2
 import pyrage
 from psycopg2 import sql
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.errors import DatabaseError
 from fm_pipeline.nexus.audit import audited, operating_system_user
 from fm_pipeline.nexus.backup import OnProgress, quiet
 from fm_pipeline.nexus.backup_files import BackupStop, read_key
 from fm_pipeline.nexus.backup_manifest import Manifest, read_manifest
 from fm_pipeline.nexus.backup_rows import find_scope, load_scratch, prepare_session
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
-from fm_pipeline.nexus.cutover import was_committed
+from fm_pipeline.nexus.commit import commit
 from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.locks import lock_stop, lock_tables, take_reimport_lock
+from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
 from fm_pipeline.nexus.restore_rows import Loaded, Restoration, TableRestored
 from fm_pipeline.nexus.table_facts import advance_sequences, columns_of, generated_columns, key_columns
 from fm_pipeline.settings import Settings
@@ -103,7 +100,9 @@ def restore(
                 loaded = _load(cursor, folder, manifest, key, on_progress)
                 touched = [table for table, role in scope.roles.items() if role != "referenced"]
                 others = [t.table for t in manifest.tables if t.role != "referenced" and t.table not in touched]
-                _lock(cursor, connection, gate, touched + others, settings)
+                timeout = settings.nexus_lock_timeout_seconds
+                with explain_lock_timeouts(connection, gate, touched + others, timeout):
+                    lock_tables(cursor, touched + others, timeout)
                 if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
                     raise BackupStop(
                         "The tables of Nexus changed while the restore was being prepared (a migration?).",
@@ -119,7 +118,7 @@ def restore(
                     report.notes += advance_sequences(
                         cursor, [table for table, result in restoration.results.items() if result.inserted]
                     )
-                    _commit(connection, cursor, url)
+                    commit(connection, url)
                     report.committed = True
     report.seconds = round(time.monotonic() - started, 3)
     return report
@@ -186,28 +185,3 @@ def _load(
         loaded.append(Loaded(table, scratch, key_columns(cursor, table.table), writable, number))
     on_progress("read", len(loaded), len(loaded))
     return loaded
-
-
-def _lock(cursor: Cursor, connection: Connection, gate: Connection, tables: list[Table], settings: Settings) -> None:
-    try:
-        lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
-    except psycopg2.errors.LockNotAvailable:
-        stop = lock_stop(connection, gate, tables, settings.nexus_lock_timeout_seconds)
-        connection.rollback()
-        raise stop from None
-
-
-def _commit(connection: Connection, cursor: Cursor, url: str) -> None:
-    """Commit; if the connection is lost while it happens, ask the database what became of it."""
-    cursor.execute("SELECT pg_current_xact_id()::text")
-    row = cursor.fetchone()
-    try:
-        connection.commit()
-    except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        if not was_committed(url, str(row[0]) if row else "0"):
-            raise DatabaseError(
-                "The connection to PostgreSQL was lost at COMMIT.",
-                sqlstate="08006",
-                meaning="The database was asked: the transaction was not committed, Nexus is unchanged.",
-                remedy="Find out why the server ended the connection, then start again.",
-            ) from None

@@ -20,7 +20,7 @@ from fm_pipeline.nexus.difference import count
 from fm_pipeline.nexus.digest import table_digest
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.references import MODELS, Reference, find_references
-from fm_pipeline.nexus.table_facts import partitions, unique_columns
+from fm_pipeline.nexus.table_facts import unique_columns
 from fm_pipeline.nexus.validation import check_nothing_else_written
 
 
@@ -333,12 +333,11 @@ class Restoration:
             )
             if unlike := count(self.cursor):
                 faults.append(f"{unlike} rows of {table} are not as in the backup")
-            digest = table_digest(self.cursor, table, loaded.backup.names)
+            digest = table_digest(self.cursor, table, loaded.backup.names, like=loaded.backup.digest)
             if loaded.backup.role == "replaced" and digest != loaded.backup.digest:
                 faults.append(f"{table} has another digest than in the backup")
             self._note(table, newer=digest.rows - loaded.backup.digest.rows)
-        allowed = [*self.results, *partitions(self.cursor, self.results)]
-        others = check_nothing_else_written(self.cursor, self.catalogue, allowed)
+        others = check_nothing_else_written(self.cursor, self.catalogue, list(self.results))
         if not others.holds:
             faults.append(f"other tables were written: {others.found}")
         if faults:

@@ -52,17 +52,6 @@ def generated_columns(cursor: Cursor, table: Table) -> set[str]:
     return {row[0] for row in cursor.fetchall()}
 
 
-def partitions(cursor: Cursor, tables: Iterable[Table]) -> list[Table]:
-    """PostgreSQL counts what was written by partition."""
-    names = [table.identifier.as_string(cursor) for table in tables]
-    cursor.execute(
-        "SELECT n.nspname, c.relname FROM unnest(%s::text[]) t, pg_partition_tree(t::regclass) p"
-        " JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace",
-        (names,),
-    )
-    return [Table(*row) for row in cursor.fetchall()]
-
-
 def advance_sequences(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
     """Lead identities and serials past the numbers that tables hold, so that the application's next row has a free one.
 

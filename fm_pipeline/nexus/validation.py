@@ -108,10 +108,13 @@ def check_orphans(cursor: Cursor, catalogue: Catalogue) -> list[Check]:
 
 def check_nothing_else_written(cursor: Cursor, catalogue: Catalogue, written: Sequence[Table]) -> Check:
     """PostgreSQL's own counters: the transaction wrote to no table but those it may (also not by a trigger)."""
+    # Partitions are counted each for itself; what may be written is named by their parent.
     cursor.execute(
-        "SELECT schemaname, relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables"
+        "SELECT n.nspname, c.relname, sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables s"
+        " JOIN pg_class c ON c.oid = coalesce(pg_partition_root(s.relid), s.relid)"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n_tup_ins + n_tup_upd + n_tup_del > 0"
-        " AND schemaname <> 'fm_pipeline' AND schemaname NOT LIKE 'pg\\_temp%'"
+        " AND n.nspname <> 'fm_pipeline' AND n.nspname NOT LIKE 'pg\\_temp%' GROUP BY 1, 2 ORDER BY 1, 2"
     )
     others = [f"{Table(schema, name)} ({rows})" for schema, name, rows in cursor if Table(schema, name) not in written]
     return Check("nothing_else_written", not others, ", ".join(others) or "no other table was written")
