@@ -18,6 +18,11 @@ No message carries a value of a record: FileMaker ids, record ids, rule ids and 
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
+_FRAMES = 5  # of an unforeseen error: enough to find it
+
 
 class PipelineError(Exception):
     """Base of all errors of this project.
@@ -77,3 +82,14 @@ class LockStop(Stop):
 
 class ValidationStop(Stop):
     """The result of the transaction is not what it must be; it was rolled back."""
+
+
+def unforeseen(error: Exception) -> PipelineError:
+    """What may be said of an error that nobody foresaw: its class and the places in the code, not its text."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})" for frame in frames)
+    return PipelineError(
+        f"An error that was not foreseen: {type(error).__name__}, at {places}.",
+        meaning="Its text may hold patient data, so it is not repeated here.",
+        remedy="Report the class and the places; fm-pipeline status shows what was carried out before.",
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from fm_pipeline.errors import PipelineError
+from fm_pipeline.errors import PipelineError, unforeseen
 
 OWNERS = ["team:clinic-data"]
 # Serialises whole runs (dagster.yaml sets the granularity): two of them would fight over the staging tables.
@@ -32,10 +32,14 @@ STAGED_ASSETS = [f"staged_{plural}" for entity, plural in ENTITIES.items() if en
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Our errors as a Failure with its sentences as metadata; no retry, since none of them passes by itself."""
+    """Every error as a Failure with its sentences as metadata; no retry, since none of them passes by itself.
+
+    Of an error that is not ours the text is left out: it may quote a record, and Dagster's event log keeps it.
+    """
     try:
         yield
-    except PipelineError as error:
+    except Exception as fault:  # noqa: BLE001  # told without its text
+        error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
         sentences = {"what happened": error.what, "what it means": error.meaning, "what to do": error.remedy}
         metadata = {key: dg.MetadataValue.text(text) for key, text in sentences.items() if text}
         raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from None

@@ -3,7 +3,7 @@
 A command `some-name` is a module `some_name.py` beside this one with a click command called `command`. It is
 imported when it is needed, so that a short command does not wait for Dagster.
 
-Exit codes: 0 done; 1 a `PipelineError`, told in its sentences; 2 wrong usage; 130 interrupted.
+Exit codes: 0 done; 1 an error, told in its sentences; 2 wrong usage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 import fm_pipeline.cli
-from fm_pipeline.errors import PipelineError
+from fm_pipeline.errors import PipelineError, unforeseen
 
 
 class Commands(click.Group):
@@ -36,10 +36,13 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a `PipelineError` becomes its sentences on standard error."""
+        """Run the command; an error becomes its sentences on standard error."""
         try:
             return super().invoke(ctx)
-        except PipelineError as error:
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+            raise
+        except Exception as fault:  # noqa: BLE001  # told without its text
+            error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
             console = Console(stderr=True)
             console.print(Text(error.what, style="bold red"), soft_wrap=True)
             for sentence in (error.meaning, error.remedy):

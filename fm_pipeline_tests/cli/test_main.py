@@ -22,9 +22,14 @@ def group() -> click.Group:
     def failing() -> None:
         raise PipelineError("It failed [for a reason].", meaning="Nexus is unchanged.", remedy="Try again.")
 
+    @click.command()
+    @click.argument("typed")
+    def unlucky(typed: str) -> None:
+        int(typed)
+
     class WithFailing(Commands):
         def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-            return failing if cmd_name == "failing" else super().get_command(ctx, cmd_name)
+            return {"failing": failing, "unlucky": unlucky}.get(cmd_name) or super().get_command(ctx, cmd_name)
 
     return WithFailing("fm-pipeline")
 
@@ -34,6 +39,14 @@ def test_an_error_is_told_in_its_sentences_and_exits_with_1(group: click.Group) 
     assert result.exit_code == 1
     assert result.stderr == "It failed [for a reason].\nNexus is unchanged.\nTry again.\n"
     assert result.stdout == ""
+
+
+def test_an_error_that_nobody_foresaw_is_told_by_its_class_and_place_and_not_by_its_text(group: click.Group) -> None:
+    result = CliRunner().invoke(group, ["unlucky", "0491 837 264 Zebedee"])
+    assert result.exit_code == 1
+    assert "ValueError, at " in result.stderr
+    assert "test_main.py:" in result.stderr
+    assert "0491" not in result.output
 
 
 def test_wrong_usage_exits_with_2(group: click.Group) -> None:
