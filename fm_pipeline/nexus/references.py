@@ -143,8 +143,10 @@ def touched_tables(cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Col
 
 def _of_gone(policy: Policy, reference: Reference) -> sql.Composable:
     """Condition: row `t` stays, and points to a row that goes."""
-    condition = sql.SQL("t.{column}::text IN (SELECT id::text FROM {gone})").format(
-        column=sql.Identifier(reference.column), gone=gone(reference.to)
+    # A column that is no uuid (some generic keys) is compared as text; one that is can use its index.
+    is_uuid = policy.catalogue.columns[reference.table][reference.column].type == "uuid"
+    condition = sql.SQL("t.{column}{cast} IN (SELECT id{cast} FROM {gone})").format(
+        column=sql.Identifier(reference.column), cast=sql.SQL("" if is_uuid else "::text"), gone=gone(reference.to)
     )
     if reference.content_type_column:
         condition += sql.SQL(" AND t.{} = ANY({})").format(
