@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
@@ -61,7 +62,7 @@ def test_the_phases_follow_each_other_in_the_mandated_order() -> None:
         "image_batches",
         "reimport_validation",
     ]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         assert dg.AssetKey(before) in graph.get(dg.AssetKey(after)).parent_keys
 
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fm_pipeline.assets.backup import nexus_backup
-from fm_pipeline.cli.main import main
 from fm_pipeline.assets.restore import restore_backup
+from fm_pipeline.cli.main import main
 from fm_pipeline.nexus.backup import list_backups
 from fm_pipeline.resources.pipeline import pipeline_resources
 from fm_pipeline_tests.bench.clinics import MigrationBench

@@ -112,7 +112,7 @@ def test_12_a_session_that_has_written_is_waited_for_and_named(bench: MigrationB
     bench.extract_and_stage()
     with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
         cursor.execute("UPDATE notes SET content = content")
-        with pytest.raises(LockStop, match="Nexus web.*unchanged"):
+        with pytest.raises(LockStop, match=r"Nexus web.*unchanged"):
             bench.plan()
 
 
@@ -164,7 +164,8 @@ def test_16_a_missing_grant_is_an_error_that_names_the_table(bench: MigrationBen
     role = f"weak_{bench.database_url.rsplit('/', 1)[1]}"
     bench.execute(
         f"CREATE ROLE {role} LOGIN PASSWORD 'weak'; GRANT USAGE ON SCHEMA fm_pipeline, public TO {role};"
-        f" GRANT ALL ON ALL TABLES IN SCHEMA fm_pipeline TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+        f" GRANT ALL ON ALL TABLES IN SCHEMA fm_pipeline TO {role};"
+        f" GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
     )
     target = psycopg2.extensions.parse_dsn(bench.database_url)
     url = SecretStr(f"postgresql://{role}:weak@{target['host']}:{target['port']}/{target['dbname']}")

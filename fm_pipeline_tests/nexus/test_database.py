@@ -32,13 +32,15 @@ STATEMENTS = {
 def test_an_error_of_the_database_never_shows_a_value(database_url: str, statement: str) -> None:
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "CREATE TABLE people (name text UNIQUE CHECK (name NOT LIKE '%0400%'), code varchar(5) NOT NULL DEFAULT '');"
+            "CREATE TABLE people (name text UNIQUE CHECK (name NOT LIKE '%0400%'),"
+            " code varchar(5) NOT NULL DEFAULT '');"
             "CREATE TABLE pets (owner text REFERENCES people (name))"
         )
         connection.commit()
+    text = statement.format(canary=CANARY)
+    values = (CANARY,) * text.count("%s") or None
     with pytest.raises(DatabaseError) as caught, connect(database_url) as connection, connection.cursor() as cursor:
-        text = statement.format(canary=CANARY)
-        cursor.execute(text, (CANARY,) * (text.count("%s")) or None)
+        cursor.execute(text, values)
     shown = "".join(str(part) for part in (caught.value, repr(caught.value), caught.value.__cause__))
     assert "Zebedee" not in shown
     assert "0400" not in shown
