@@ -159,6 +159,15 @@ def test_the_table_can_be_read_while_the_run_goes_on(database: str, clock: Clock
     assert read_overview(database)["progress"][-1]["finished_at"]
 
 
+def test_a_step_that_fails_never_ends_in_the_table(database: str, clock: Clock) -> None:
+    progress = Progress([TableSink(database, "a run")], now=clock)
+    progress.update("read patient", 2842, 2842)
+    progress.update("stage patient", 10, 2842)
+    with pytest.raises(RuntimeError), progress:
+        raise RuntimeError
+    assert [row["finished_at"] is None for row in read_overview(database)["progress"]] == [False, True]
+
+
 def test_the_steps_of_several_assets_keep_their_order(database: str, clock: Clock) -> None:
     for name in ("read patient", "stage patient", "write"):
         with Progress([TableSink(database, "a run")], now=clock) as progress:
