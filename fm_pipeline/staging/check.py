@@ -20,39 +20,43 @@ from fm_pipeline.staging.rules import Action, Rule, Rules, load_rules
 from fm_pipeline.staging.source_size import read_before
 from fm_pipeline.staging.summary import summary
 
-# Rows that a rule keeps out which does not stop; they need not be put in order first (an entry of the calendar without
-# a patient, say). A record that only a stop of its patient keeps out is not one of them: it comes back with the patient.
-_KEPT_OUT = sql.SQL("""
-WITH kept_out AS MATERIALIZED (
-    SELECT o.entity, o.record_id FROM fm_pipeline.staged_outcomes o
-    WHERE o.outcome <> 'ready' AND o.entity = ANY(%(entities)s)
-      AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_findings g WHERE g.entity = o.entity
-                      AND g.record_id = o.record_id AND g.rule = o.rule AND g.action = 'stop')
-      AND NOT (o.rule = 'patient_not_loaded'
-               AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_findings g WHERE g.entity = o.entity
-                               AND g.record_id = o.record_id AND g.rule <> o.rule AND g.action = 'quarantine')
-               AND EXISTS (
-          SELECT 1 FROM fm_pipeline.source_records s
-               JOIN fm_pipeline.source_records p ON p.entity = 'patient' AND p.filemaker_key = s.patient_key
-               JOIN fm_pipeline.staged_outcomes po ON po.entity = 'patient' AND po.record_id = p.record_id
-               JOIN fm_pipeline.staged_findings g ON g.entity = 'patient' AND g.record_id = p.record_id
-                    AND g.rule = po.rule AND g.action = 'stop'
-          WHERE s.entity = o.entity AND s.record_id = o.record_id)))
+# Findings of rows that would be loaded if nothing stopped: the row is ready, or only a stop keeps it out, its own or
+# that of its patient. Other rows (an entry of the calendar without a patient, say) need not be put in order first.
+# Findings lead, and outcomes are found by their key: the other way round was measured quadratic.
+_FINDINGS = sql.SQL("""
+WITH found AS MATERIALIZED (
+    SELECT f.entity, f.record_id, f.rule, f.action, o.outcome, o.rule AS decided,
+           bool_or(f.action = 'stop' AND f.rule = o.rule) OVER record AS is_stopped,
+           bool_or(f.action = 'quarantine' AND f.rule <> 'patient_not_loaded') OVER record AS is_out_anyway
+    FROM fm_pipeline.staged_findings f JOIN fm_pipeline.staged_outcomes o USING (entity, record_id)
+    WHERE f.entity = ANY(%(entities)s) OR f.entity = 'patient'
+    WINDOW record AS (PARTITION BY f.entity, f.record_id)
+), stopped_patients AS MATERIALIZED (
+    SELECT DISTINCT p.filemaker_key FROM found f
+    JOIN fm_pipeline.source_records p ON p.entity = 'patient' AND p.record_id = f.record_id
+    WHERE f.entity = 'patient' AND f.is_stopped AND p.filemaker_key IS NOT NULL
+), loadable AS (
+    SELECT f.* FROM found f
+    WHERE f.entity = ANY(%(entities)s) AND (f.outcome = 'ready' OR f.is_stopped OR (
+        f.decided = 'patient_not_loaded' AND NOT f.is_out_anyway
+        AND (SELECT s.patient_key FROM fm_pipeline.source_records s
+             WHERE s.entity = f.entity AND s.record_id = f.record_id) IN (SELECT filemaker_key FROM stopped_patients)))
+)
 """)
 # What stops, by entity and rule, with the number of its rows and the first five of them.
-_STOPS = _KEPT_OUT + sql.SQL("""
+_STOPS = _FINDINGS + sql.SQL("""
 SELECT f.entity, f.rule, count(*), (array_agg(f.record_id ORDER BY f.record_id))[1:5],
        (SELECT source_rows FROM fm_pipeline.staged_builds b WHERE b.entity = f.entity)
-FROM (SELECT DISTINCT entity, rule, record_id FROM fm_pipeline.staged_findings
-      WHERE action = 'stop' AND entity = ANY(%(entities)s)) f
-     LEFT JOIN kept_out k USING (entity, record_id)
-WHERE k.entity IS NULL
+FROM (SELECT DISTINCT entity, rule, record_id FROM loadable WHERE action = 'stop') f
 GROUP BY f.entity, f.rule ORDER BY f.entity, f.rule
 """)
 # Rows that are loaded, or would be once every stop is settled.
-_LOADABLE = _KEPT_OUT + sql.SQL("""
-SELECT b.entity, b.source_rows - (SELECT count(*) FROM kept_out k WHERE k.entity = b.entity)
-FROM fm_pipeline.staged_builds b WHERE b.entity = ANY(%(entities)s) ORDER BY b.entity
+_LOADABLE = _FINDINGS + sql.SQL("""
+SELECT b.entity, b.ready + coalesce(l.rows, 0)
+FROM fm_pipeline.staged_builds b
+     LEFT JOIN (SELECT entity, count(DISTINCT record_id) AS rows FROM loadable
+                WHERE outcome <> 'ready' GROUP BY entity) l USING (entity)
+WHERE b.entity = ANY(%(entities)s) ORDER BY b.entity
 """)
 
 
