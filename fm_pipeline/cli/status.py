@@ -125,7 +125,7 @@ def _history(overview: Overview, zone: ZoneInfo) -> list[RenderableType]:
         _filled(
             _table("Attempts", "at", "by", "action", "outcome", "detail"),
             [
-                (_time(row["at"], zone), row["actor"], row["action"], row["outcome"], row["detail"])
+                (_time(row["at"], zone), row["actor"], row["action"], row["outcome"], _first_line(row["detail"]))
                 for row in overview["attempts"]
             ],
         ),
@@ -137,6 +137,11 @@ def _filled(table: Table, rows: list[tuple[str, ...]]) -> Table:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # as it is: what people typed may look like rich's markup
     return table
+
+
+def _first_line(text: str) -> str:
+    first, _, more = text.partition("\n")
+    return f"{first} …" if more else first
 
 
 def _yes(fact: bool) -> str:
