@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from pydantic import SecretStr
 
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.cutover import Plan, make_plan, reimport
@@ -56,6 +57,14 @@ class MigrationBench:
     def database_url(self) -> str:
         """Of the Nexus database."""
         return self.settings.nexus_database_url.get_secret_value()
+
+    def environment(self) -> dict[str, str]:
+        """The settings as a process finds them."""
+        given = self.settings.model_dump(exclude_unset=True)
+        return {
+            name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in given.items()
+        }
 
     def with_settings(self, **changes: Any) -> MigrationBench:
         """The same bench with other settings."""

@@ -1,0 +1,91 @@
+"""The pictures in `docs/`, of a small demo that has just run: `scripts/picture`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, FloatRect
+
+from fm_pipeline.definitions import defs
+from fm_pipeline.sandbox.demo.demo import Demo
+from fm_pipeline_tests.browser.chromium import chromium
+
+DOCS = Path("docs")
+SCALE = 0.1  # a full clinic looks the same and takes minutes
+LIMIT_MILLISECONDS = 60_000
+
+# Every asset is drawn, those that were materialized are green, and the whole graph stands still inside its frame:
+# then its corners, else false.
+_DRAWN = """
+([assets, materialized]) => {
+    const boxes = [...document.querySelectorAll('[class*=minimalAssetNodeBox]')];
+    const green = boxes.filter(box => box.style.cssText.includes('accent-green'));
+    if (boxes.length !== assets || green.length !== materialized) return false;
+    const parts = [...document.querySelectorAll('[data-svg-viewport] foreignObject > *')];
+    const corners = parts.map(part => part.getBoundingClientRect());
+    const frame = document.querySelector('[data-svg-viewport]').getBoundingClientRect();
+    const graph = {
+        left: Math.min(...corners.map(corner => corner.left)), top: Math.min(...corners.map(corner => corner.top)),
+        right: Math.max(...corners.map(corner => corner.right)),
+        bottom: Math.max(...corners.map(corner => corner.bottom)),
+    };
+    const before = window.graphBefore;
+    window.graphBefore = JSON.stringify(graph);
+    return before === window.graphBefore && graph.left >= frame.left && graph.top >= frame.top
+        && graph.right <= frame.right && graph.bottom <= frame.bottom && graph;
+}
+"""
+_ONLY_THE_GRAPH = "#zoom-slider-container { display: none } [data-svg-viewport] { background: white !important }"
+
+
+def graph(browser: Browser, url: str, file: Path) -> None:
+    """The global lineage, every group expanded, from top to bottom."""
+    page = browser.new_page(viewport={"width": 2600, "height": 1600})
+    page.set_default_timeout(LIMIT_MILLISECONDS)
+    page.add_init_script("localStorage.setItem('asset-graph-direction', JSON.stringify('vertical'))")
+    page.goto(f"{url}/asset-groups")
+    specs = list(defs.resolve_all_asset_specs())
+    for group in sorted({spec.group_name for spec in specs if spec.group_name}):
+        page.get_by_text(group, exact=True).first.wait_for()
+    page.keyboard.press("Alt+KeyE")  # expands all groups
+    materializable = len(defs.resolve_asset_graph().materializable_asset_keys)
+    page.locator("[class*=minimalAssetNodeBox]").nth(len(specs) - 1).wait_for()
+    page.locator("[data-svg-viewport]").dblclick(position={"x": 20, "y": 1300})  # fits it into the frame
+    drawn = page.wait_for_function(_DRAWN, arg=[len(specs), materializable], polling=200).json_value()
+    margin = 16
+    clip: FloatRect = {
+        "x": drawn["left"] - margin,
+        "y": drawn["top"] - margin,
+        "width": drawn["right"] - drawn["left"] + 2 * margin,
+        "height": drawn["bottom"] - drawn["top"] + 2 * margin,
+    }
+    page.screenshot(path=file, clip=clip, style=_ONLY_THE_GRAPH, animations="disabled")
+    page.close()
+
+
+def report(browser: Browser, url: str, file: Path) -> None:
+    """The report of the reimport, opened on the page of its last asset."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1020})
+    page.set_default_timeout(LIMIT_MILLISECONDS)
+    page.goto(f"{url}/assets/reimport_validation")
+    page.get_by_text("[Show Markdown]").click()
+    page.get_by_role("dialog").get_by_text("nothing_else_written").wait_for()
+    page.screenshot(path=file, animations="disabled")
+    page.close()
+
+
+def main() -> None:
+    """Run a demo and write both pictures."""
+    with chromium() as browser:
+        if browser is None:
+            sys.exit("No Chromium was found (on Debian: apt-get install chromium fonts-noto-color-emoji).")
+        with Demo(Path(".state/picture"), scale=SCALE, port=None) as demo:
+            if not demo.run():
+                sys.exit("The demo did not hold, so there is nothing to show.")
+            graph(browser, demo.url, DOCS / "graph.png")
+            report(browser, demo.url, DOCS / "report.png")
+
+
+if __name__ == "__main__":
+    main()
