@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     filemaker_page_size: int = Field(default=1000, ge=1, le=10_000)
     filemaker_timeout_seconds: float = Field(default=90, gt=0)
     clinic_time_zone: str = "Australia/Sydney"
-    rules_file: Path | None = Field(default=None, description="Rule actions that differ from the defaults.")
+    rules_file: Path | None = Field(default=None, description="Rules that differ: a path, or a policy's name.")
 
     # Files
     s3_endpoint_url: str | None = None
