@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import Field
 
+from fm_pipeline.assets.plots import changes_by_table, not_loaded_by_rule
 from fm_pipeline.assets.shared import OWNERS, PLAN, POOL, STAGED_ASSETS, explained
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import make_plan
@@ -49,6 +50,8 @@ def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.M
             "rows_that_would_change": plan.report.changed_rows,
             "rows_that_would_go": sum(change.deleted for change in plan.report.tables.values()),
             "of_them_without_filemaker_id": sum(change.without_filemaker_id for change in plan.report.tables.values()),
+            "changes": dg.MetadataValue.md(changes_by_table(plan.report)),
+            "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(plan.report.sources)),
             "plan": dg.MetadataValue.md(plan.report.as_markdown()),
         }
     )

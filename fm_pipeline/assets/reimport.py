@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 from pydantic import Field
 
+from fm_pipeline.assets.plots import changes_by_table, not_loaded_by_rule, phase_seconds, rows_by_table
 from fm_pipeline.assets.shared import OWNERS, POOL, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.mail.notify import mailed
@@ -197,6 +198,10 @@ def _metadata(asset: PhaseAsset, report: ReimportReport, folder: str) -> Mapping
     if asset.phase is Phase.VALIDATION:
         return {
             "seconds": seconds,
+            "changes": dg.MetadataValue.md(changes_by_table(report)),
+            "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(report.sources)),
+            "seconds_by_phase": dg.MetadataValue.md(phase_seconds(report)),
+            **rows_by_table(report),
             "report": dg.MetadataValue.md(report.as_markdown()),
             "changed_rows": report.changed_rows,
             "report_files": dg.MetadataValue.path(folder),

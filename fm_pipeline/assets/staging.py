@@ -6,6 +6,7 @@ from functools import partial
 import dagster as dg
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.assets.plots import not_loaded_by_rule
 from fm_pipeline.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.errors import StagingStop
@@ -103,7 +104,7 @@ def _staged(entity: str) -> dg.AssetsDefinition:
                 source_rows=own.source,
                 quarantined=own.quarantined,
                 skipped=own.skipped,
-                by_rule=dg.MetadataValue.json(dict(own.by_rule)),
+                not_loaded=dg.MetadataValue.md(not_loaded_by_rule([own])),
             ),
             check_results=[
                 dg.AssetCheckResult(
