@@ -165,6 +165,7 @@ def _strike(clinic: KillClinic, blow: Blow, run: Run, rng: random.Random) -> str
     else:
         clinic.kill_server()
         clinic.start_server()
+    run.go_on()  # the moment may have stopped it, so as not to be over
     return run.end()
 
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.waiting import wait_until
+from fm_pipeline.settings import Settings
 from fm_pipeline_tests.kills.clinic import NAME, Broken, KillClinic
 
 Way = Literal["command", "dagster"]
@@ -57,7 +58,8 @@ class Run:
 
     def go_on(self) -> None:
         """After `pause`."""
-        os.killpg(self.process.pid, signal.SIGCONT)
+        if self.running:
+            os.killpg(self.process.pid, signal.SIGCONT)
 
     def end(self) -> str:
         """Wait for its own end; what it has printed."""
@@ -152,14 +154,17 @@ def _job(clinic: KillClinic, folder: Path) -> list[str]:
     return [sys.executable, "-m", "dagster", *job]
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Settings as the variables that they are read from, passwords included."""
+    values = {name: value for name, value in settings.model_dump().items() if value is not None}
+    return {n.upper(): v.get_secret_value() if isinstance(v, SecretStr) else str(v) for n, v in values.items()}
+
+
 def _environment(clinic: KillClinic, port: int | None, temporary: Path) -> dict[str, str]:
-    settings = clinic.bench.settings
     url = clinic.postgresql.url(NAME)
     if port:
         own = psycopg2.extensions.parse_dsn(url)["port"]
         url = url.replace(f":{own}/", f":{port}/")
-    values = {name: value for name, value in settings.model_dump().items() if value is not None}
-    shown = {n.upper(): v.get_secret_value() if isinstance(v, SecretStr) else str(v) for n, v in values.items()}
     ours = {
         "NEXUS_DATABASE_URL": url,
         "PYTHONPATH": str(PACKAGE_PARENT),
@@ -167,4 +172,4 @@ def _environment(clinic: KillClinic, port: int | None, temporary: Path) -> dict[
         "TMPDIR": str(temporary),
     }
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return kept | shown | ours
+    return kept | environment_of(clinic.bench.settings) | ours

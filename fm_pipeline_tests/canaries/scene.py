@@ -1,0 +1,169 @@
+"""Where the canaries are: both systems, a Dagster instance on the disk, and everything that runs print."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import dagster as dg
+import psycopg2
+from click.testing import CliRunner
+from psycopg2 import sql
+
+from fm_pipeline.cli.main import main
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
+from fm_pipeline_tests.assets.test_runs import Graph
+from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline_tests.kills.runs import environment_of
+
+PATIENCE_SECONDS = 60
+
+
+@dataclass
+class Scene:
+    """A bench whose runs leave everything under one folder.
+
+    Attributes:
+        folder: what is searched in the end.
+        instance: Dagster's, in `folder`.
+        server: the PostgreSQL of the bench, for its log.
+    """
+
+    bench: MigrationBench
+    folder: Path
+    instance: dg.DagsterInstance
+    server: PostgreSQL
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _log_seen: int = 0
+
+    def __post_init__(self) -> None:
+        self.outputs.mkdir()
+        self._log_seen = self.server.log.stat().st_size
+
+    @property
+    def outputs(self) -> Path:
+        """What commands have printed, and the server's log."""
+        return self.folder / "outputs"
+
+    def graph(self, **settings: Any) -> Graph:
+        """The code location."""
+        return Graph(self.bench.with_settings(**settings), self.instance)
+
+    def failure(self, result: Any) -> str:
+        """What the failed steps and checks of a run say."""
+        words = []
+        for event in result.all_events:
+            if event.is_step_failure:
+                words.append(str(event.step_failure_data.error))
+            if event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed:
+                words.append(str(event.asset_check_evaluation_data.description))
+        assert words, "nothing failed"
+        return "\n".join(words)
+
+    def command(self, *words: str, **settings: Any) -> tuple[int, str]:
+        """Run a command; its exit code and all that it printed, which is kept."""
+        environment = environment_of(self.bench.with_settings(**settings).settings)
+        result = CliRunner().invoke(main, words, env=environment)
+        self.keep(" ".join(words[:1]), result.output + repr(result.exception or ""))
+        return result.exit_code, result.output
+
+    def keep(self, name: str, text: str) -> None:
+        """Put a text where it is searched."""
+        (self.outputs / f"{next(self._numbers):02}-{name}.txt").write_text(text, encoding="utf-8")
+
+    def set_database(self, **settings: str | None) -> None:
+        """Settings of the server for new sessions in this database; None is the default again."""
+        with self.bench.connection() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT current_database()")
+            ((name,),) = cursor.fetchall()
+            for setting, value in settings.items():
+                change = sql.SQL("ALTER DATABASE {} RESET {}") if value is None else sql.SQL("ALTER DATABASE {} SET {}")
+                words = change.format(sql.Identifier(name), sql.Identifier(setting))
+                cursor.execute(words if value is None else words + sql.SQL(" = {}").format(sql.Literal(value)))
+            connection.commit()
+
+    def new_log(self) -> str:
+        """What the server has logged since this was last asked."""
+        with self.server.log.open("rb") as file:
+            file.seek(self._log_seen)
+            content = file.read()
+        self._log_seen += len(content)
+        return content.decode("utf-8", errors="replace")
+
+    def kill_a_reimport(self, plan_id: str, confirm: str) -> None:
+        """SIGKILL of a command that reads from FileMaker."""
+        stand_in = self.bench.stand_in
+        stand_in.disturb("slow", seconds=PATIENCE_SECONDS, after=3, of=["records"])
+        stand_in.reset_counters()
+        with (self.outputs / "killed.txt").open("wb") as output:
+            run = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "fm_pipeline", "reimport", "--plan", plan_id, "--confirm", confirm],
+                env={**os.environ, **environment_of(self.bench.settings), "PYTHONPATH": str(PACKAGE_PARENT)},
+                cwd=self.folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                wait_until(lambda: stand_in.counters()["requests"].get("records", 0) > 3, PATIENCE_SECONDS)
+            finally:
+                run.kill()
+                assert run.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+        stand_in.heal()
+
+
+@contextmanager
+def scene(bench: MigrationBench, folder: Path, server: PostgreSQL) -> Iterator[Scene]:
+    """Open the instance; Dagster's own settings are the project's."""
+    home = folder / "dagster_home"
+    home.mkdir()
+    shutil.copyfile(PACKAGE_PARENT / "dagster.yaml", home / "dagster.yaml")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield Scene(bench, folder, instance, server)
+
+
+@contextmanager
+def indiscreet_filemaker(status: int, content_type: str, body: str) -> Iterator[str]:
+    """A server that answers everything with this; gives its URL."""
+
+    class Answering(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body.encode())))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_GET = do_POST = do_DELETE = answer
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing: it is not our log."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@contextmanager
+def user_with_a_lock(bench: MigrationBench, statement: str, *values: object) -> Iterator[None]:
+    """A user of Nexus who has written and does not commit."""
+    with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
+        cursor.execute(statement, values)
+        yield
