@@ -6,12 +6,15 @@ Seed "import sequence", Access Control: "Log all import attempts with user ID".
 from __future__ import annotations
 
 import getpass
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 from fm_pipeline.errors import PipelineError, Stop
 from fm_pipeline.nexus.database import connect
+
+_log = logging.getLogger(__name__)
 
 Action = Literal["plan", "reimport", "backup", "restore", "prune"]
 Outcome = Literal["started", "done", "refused", "failed", "cancelled"]
@@ -54,24 +57,34 @@ def record(
 def audited(
     database_url: str, *, actor: str, action: Action, plan_id: str | None = None, run_id: str | None = None
 ) -> Iterator[None]:
-    """Record the start and the end of an attempt: done, refused (a Stop), failed, or cancelled."""
+    """Record the start and the end of an attempt: done, refused (a Stop), failed, or cancelled.
+
+    An attempt does not begin unless its start is on record. An end that cannot be written down is a warning only: it
+    must neither make a failure of what was committed, nor hide why something failed.
+    """
 
     def note(outcome: Outcome, detail: str = "") -> None:
         record(database_url, actor=actor, action=action, outcome=outcome, plan_id=plan_id, run_id=run_id, detail=detail)
+
+    def end(outcome: Outcome, detail: str = "") -> None:
+        try:
+            note(outcome, detail)
+        except PipelineError as error:
+            _log.warning("The audit trail has no end of this %s, which is: %s. %s", action, outcome, error)
 
     note("started")
     try:
         yield
     except Stop as stop:
-        note("refused", str(stop))
+        end("refused", str(stop))
         raise
     except PipelineError as error:
-        note("failed", str(error))
+        end("failed", str(error))
         raise
     except Exception as error:
-        note("failed", type(error).__name__)
+        end("failed", type(error).__name__)
         raise
     except BaseException as error:
-        note("cancelled", type(error).__name__)
+        end("cancelled", type(error).__name__)
         raise
-    note("done")
+    end("done")
