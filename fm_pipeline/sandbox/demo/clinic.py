@@ -25,10 +25,18 @@ from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.staging.check import Broken, broken_rules
 from fm_pipeline.staging.summary import summary
 
+# Subjects of verdicts: the demo prints a line for each, behind "27 of 27".
+STOP = "rules stop what they must, with Nexus unchanged"
+TABLES = "tables of Nexus are as foretold, to the row and column"
+FILES = "kinds of files have their patient"
+RECORDS = "kinds of FileMaker records are accounted for"
+CHANGES = "tables were changed as foretold: deleted, new, changed, equal"
+
 
 class Verdict(NamedTuple):
-    """One line of the demo's report: what must hold, and whether it does."""
+    """What must hold, and whether it does."""
 
+    subject: str
     name: str
     holds: bool
     found: str
@@ -61,13 +69,16 @@ def judge_stop(expected: Expected, broken: Sequence[Broken], *, unchanged: bool)
     found = {(each.entity, each.rule): each.rows for each in broken}
     verdicts = [
         Verdict(
-            f"{entity}: {rule}", found.get((entity, rule), 0) == rows, f"{found.get((entity, rule), 0):,} of {rows:,}"
+            STOP,
+            f"{entity}: {rule}",
+            found.get((entity, rule), 0) == rows,
+            f"{found.get((entity, rule), 0):,} of {rows:,}",
         )
         for (entity, rule), rows in expected.stops.items()
     ]
     others = found.keys() - expected.stops.keys()
-    verdicts.append(Verdict("nothing else stops", not others, f"{len(others)} other rules"))
-    return [*verdicts, Verdict("Nexus unchanged", unchanged, "digests of every table")]
+    verdicts.append(Verdict(STOP, "nothing else stops", not others, f"{len(others)} other rules"))
+    return [*verdicts, Verdict(STOP, "Nexus unchanged", unchanged, "digests of every table")]
 
 
 def judge(stack: Stack, expected: Expected, report: Mapping[str, Any]) -> list[Verdict]:
@@ -89,7 +100,7 @@ def _tables(stack: Stack, expected: Expected) -> Iterator[Verdict]:
         unlike = Counter(difference.table for difference in differences(connection, expected))
     for name, table in expected.tables.items():
         found = f"{len(table.rows):,} rows" + (f", {unlike[name]:,} unlike the oracle" if unlike[name] else "")
-        yield Verdict(f"{name} as foretold", not unlike[name], found)
+        yield Verdict(TABLES, name, not unlike[name], found)
 
 
 _LINKED = """
@@ -110,9 +121,9 @@ def _links(stack: Stack, expected: Expected) -> Iterator[Verdict]:
         documents, linked_documents, batches, linked_batches = cursor.fetchone() or (0, -1, 0, -1)
     lost = sum(expected.lost_documents.values())
     for name, rows, linked in (("documents", documents - lost, linked_documents), ("batches", batches, linked_batches)):
-        yield Verdict(f"{name} with an existing patient", rows == linked, f"{linked:,} of {rows:,}")
+        yield Verdict(FILES, f"{name} with an existing patient", rows == linked, f"{linked:,} of {rows:,}")
     if lost:
-        yield Verdict("documents that nobody can relink", documents - linked_documents == lost, f"{lost:,}")
+        yield Verdict(FILES, "documents that nobody can relink", documents - linked_documents == lost, f"{lost:,}")
 
 
 def _flags(stack: Stack, expected: Expected) -> Iterator[Verdict]:
@@ -120,8 +131,10 @@ def _flags(stack: Stack, expected: Expected) -> Iterator[Verdict]:
     with _nexus(stack) as connection:
         found = {(s.entity, rule): rows for s in summary(connection) for rule, rows in s.flagged.items()}
     unlike = sum(found.get(key) != expected.flags.get(key) for key in found.keys() | expected.flags.keys())
-    words = f"{sum(found.values()):,} times, by {len(found)} rules"
-    yield Verdict("loaded rows that a rule noticed", not unlike, words + (f", {unlike} unlike" if unlike else ""))
+    words = f"{sum(found.values()):,} times, by {len(found)} rules" + (f", {unlike} unlike" if unlike else "")
+    yield Verdict(
+        RECORDS, "loaded rows that a rule noticed", not unlike, words + (f", {unlike} unlike" if unlike else "")
+    )
 
 
 def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[Verdict]:
@@ -131,7 +144,8 @@ def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[Verdict]:
         ends = (source["source"], source["loaded"], source["quarantined"], source["skipped"])
         right = (foretold.rows, foretold.loaded, foretold.quarantined, foretold.skipped)
         yield Verdict(
-            f"{source['entity']} records accounted for",
+            RECORDS,
+            source["entity"],
             ends == right and ends[0] == sum(ends[1:]) and source["by_rule"] == foretold.by_rule,
             "{:,} = {:,} loaded + {:,} quarantined + {:,} skipped".format(*ends),
         )
@@ -140,7 +154,7 @@ def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[Verdict]:
         names = ("before", "deleted", "inserted", "updated", "unchanged", "after")
         holds = all(change[name] == getattr(foretold_change, name) for name in names)
         found = ", ".join(f"{change[name]:,} {name}" for name in names)
-        yield Verdict(f"{change['table']} changed as foretold", holds, found)
+        yield Verdict(CHANGES, change["table"], holds, found)
     for key, number in (("documents", expected.documents_relinked), ("image_batches", expected.batches_repaired)):
         relinked = report[key]["relinked"]
-        yield Verdict(f"{key.replace('_', ' ')} relinked", relinked == number, f"{relinked:,} of {number:,}")
+        yield Verdict(FILES, f"{key.replace('_', ' ')} relinked", relinked == number, f"{relinked:,} of {number:,}")

@@ -7,28 +7,28 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
-from rich.markdown import Markdown
-from rich.table import Table
 from rich.text import Text
 
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.report_terminal import report_lines
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
 from fm_pipeline.sandbox.clinic.nexus_values import Profile
 from fm_pipeline.sandbox.clinic.oracle import Expected
-from fm_pipeline.sandbox.demo.clinic import Verdict, digests, fill_stack, judge, judge_stop, what_stops
+from fm_pipeline.sandbox.demo.clinic import STOP, Verdict, digests, fill_stack, judge, judge_stop, what_stops
+from fm_pipeline.sandbox.demo.output import DONE, ERROR, print_verdicts
 from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sandbox.stack.state import STACK_FILE
 
-STYLES = {"info": "", "done": "green", "error": "bold red"}
+STYLES = {"info": "", "done": DONE, "error": ERROR}
 RUN_LIMIT_SECONDS = 3600.0
 
 
@@ -101,13 +101,13 @@ class Demo:
             os.environ |= {"FILEMAKER_PROFILE": self._profile, "RULES_FILE": str(self._rules)}
             ports = {DagsterWebserver.name: self._port} if self._port else {}
             Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
-        self._console.print(f"Dagster UI: {self.url}")
+        self._console.print(f"Dagster UI: {self.url}", highlight=False)
         verdicts = self._stopped_first(expected) if self._as_found else []
         run_id = self._carry_out("plan_reimport")
         if run_id is None:
             return False
         plan = asset_metadata(self._webserver.home, "reimport_plan", run_id)
-        self._console.print(f"The demo confirms plan {plan['plan_id']} with the words {plan['confirm']!r}.")
+        self._console.print(f"The demo has read it, and confirms it with the words {plan['confirm']!r}.")
         permission = {"plan_id": plan["plan_id"], "confirm": plan["confirm"], "requested_by": "demo"}
         run_id = self._carry_out("full_reimport", {"ops": {"reimport_transaction": {"config": permission}}})
         if run_id is None:
@@ -115,7 +115,7 @@ class Demo:
         report = self._reimport_report()
         with self._console.status("Comparing every row of Nexus with the oracle …"):
             verdicts += judge(self._stack, expected, report)
-        self._print(verdicts)
+        print_verdicts(self._console, verdicts)
         held = all(verdict.holds for verdict in verdicts)
         if report_file:
             content: dict[str, Any] = {"held": held, "scale": self._scale, "profile": self._profile}
@@ -134,53 +134,41 @@ class Demo:
         before = digests(self._stack)
         stopped = self._carry_out("plan_reimport") is None
         broken = what_stops(self._stack)
-        table = Table(
-            "rule", "what it means", "rows", "records", "what to do", title="What stops", title_justify="left"
-        )
-        for each in broken:
-            table.add_row(f"{each.entity}: {each.rule}", each.means, each.found, each.records, each.remedy)
-        self._console.print(table)
         self._console.print("The clinic decides that such rows are let through, and counted: the policy quarantine.")
         self._rules.write_bytes(files("fm_pipeline.staging.policies").joinpath("quarantine.yaml").read_bytes())
         return [
-            Verdict("the default rules stop it", stopped, f"{len(broken)} rules"),
+            Verdict(STOP, "the default rules stop it", stopped, f"{len(broken)} rules"),
             *judge_stop(expected, broken, unchanged=digests(self._stack) == before),
         ]
 
     def wait(self) -> None:
         """Leave the UI until Ctrl-C."""
-        self._console.print(f"The Dagster UI stays on {self.url} until Ctrl-C.")
+        self._console.print(f"\nThe Dagster UI stays until Ctrl-C: {self.url}")
+        self._console.print(f"The graph: {self.url}/asset-groups (Alt+E shows all assets)", soft_wrap=True)
+        self._console.print(f"The report: {self.url}/assets/reimport_validation", soft_wrap=True)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 
     def _carry_out(self, job: str, config: Mapping[str, Any] | None = None) -> str | None:
         """Run a job and show its log; its run id, or None if it failed."""
         run_id = launch(self._webserver.port, job, config)
-        self._console.print(f"\nRun of the job {job}: {self.url}/runs/{run_id}", soft_wrap=True)
+        self._console.print(f"\n{job}: {self.url}/runs/{run_id}", soft_wrap=True)
         with self._console.status(f"{job} …"):
             succeeded = follow(self._webserver.home, run_id, self._say, limit_seconds=RUN_LIMIT_SECONDS)
         if not succeeded:
-            self._console.print(Text("The run failed; Nexus is unchanged.", style=STYLES["error"]))
+            self._console.print(Text("The run failed; Nexus is unchanged.", style=ERROR))
             return None
         return run_id
 
     def _say(self, line: Line) -> None:
-        self._console.print(Text(line.text, style=STYLES[line.level]), soft_wrap=True)
+        self._console.print(Text(line.text, style=STYLES[line.level]), soft_wrap=not self._console.is_terminal)
 
     def _reimport_report(self) -> dict[str, Any]:
         """The report that the run wrote; the demo makes one only."""
         folders = sorted((self._state_dir / "reports").iterdir())
         if len(folders) != 1:
             raise PipelineError(f"The run left {len(folders)} reports in {self._state_dir / 'reports'}, not one.")
-        self._console.print(Markdown((folders[0] / "report.md").read_text("utf-8")))
         content: dict[str, Any] = json.loads((folders[0] / "report.json").read_text("utf-8"))
+        self._console.print(*report_lines(content), sep="\n")
+        self._console.print(f"The whole report: {folders[0]}", soft_wrap=True, highlight=False)
         return content
-
-    def _print(self, verdicts: Sequence[Verdict]) -> None:
-        table = Table("", "the oracle", "found", title="Held against the oracle", title_justify="left")
-        for verdict in verdicts:
-            table.add_row("✅" if verdict.holds else "❌", verdict.name, verdict.found)
-        self._console.print(table)
-        failed = sum(not verdict.holds for verdict in verdicts)
-        outcome = f"{failed} of {len(verdicts)} did not hold." if failed else f"All {len(verdicts)} held."
-        self._console.print(Text(outcome, style=STYLES["error" if failed else "done"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from fm_pipeline.errors import PipelineError
 
 LOCATION = "fm_pipeline"
 POLL_SECONDS = 0.5
+_FAILURE = "dagster._core.definitions.events.Failure: "
+_TIME = re.compile(r"^\[[-\d: ]+\] ")  # of the clinic's zone; the demo goes by seconds
 
 
 class Line(NamedTuple):
@@ -49,12 +52,13 @@ def follow(home: Path, run_id: str, on_line: Callable[[Line], None], *, limit_se
     deadline = time.monotonic() + limit_seconds
     with dg.DagsterInstance.from_config(str(home)) as instance:
         cursor: str | None = None
+        log = _Log()
         while True:
             run = instance.get_run_by_id(run_id)
             batch = instance.get_records_for_run(run_id, cursor=cursor)
             cursor = batch.cursor
             for record in batch.records:
-                if line := _line(record.event_log_entry):
+                if line := log.line(record.event_log_entry):
                     on_line(line)
             if run is not None and run.is_finished and not batch.records:
                 return run.is_success
@@ -77,16 +81,28 @@ def asset_metadata(home: Path, asset: str, run_id: str) -> dict[str, Any]:
     raise PipelineError(f"The run {run_id} did not materialize {asset}.")
 
 
-def _line(entry: dg.EventLogEntry) -> Line | None:
-    """What of a log entry people want to see: our own messages, finished assets, failures."""
-    if not entry.is_dagster_event:
-        return Line("info", entry.user_message)
-    event = entry.get_dagster_event()
-    if event.is_step_success:
-        return Line("done", f"{event.step_key} ✓")
-    if event.is_step_failure:
-        error = event.step_failure_data.error
-        return Line("error", f"{event.step_key} ✗ {error.message.strip() if error else ''}")
-    if event.is_failure:
-        return Line("error", event.message or "The run failed.")
-    return None
+class _Log:
+    """What people want to see of a run's log: our own messages, failures, and the end of a step that said nothing."""
+
+    def __init__(self) -> None:
+        self._spoken: set[str | None] = set()
+        self._failed = False
+
+    def line(self, entry: dg.EventLogEntry) -> Line | None:
+        """The next entry as a line; None if it is not worth one."""
+        if not entry.is_dagster_event:
+            if entry.step_key == "preflight" and entry.user_message.startswith("✅"):
+                return None  # two dozen of them
+            self._spoken.add(entry.step_key)
+            return Line("info", _TIME.sub("", entry.user_message))
+        event = entry.get_dagster_event()
+        if event.is_step_success and event.step_key not in self._spoken:
+            return Line("done", f"✅ {event.step_key}")
+        if event.is_step_failure:
+            self._failed = True
+            error = event.step_failure_data.error
+            message = error.message.removeprefix(_FAILURE).strip() if error else ""
+            return Line("error", f"❌ {event.step_key}: {message}")
+        if event.is_failure and not self._failed:
+            return Line("error", event.message or "The run failed.")
+        return None

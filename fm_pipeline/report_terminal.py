@@ -1,0 +1,80 @@
+"""The report of a reimport, or of a plan, on the terminal: narrow enough for 80 columns.
+
+Asset metadata and files have it as Markdown (`ReimportReport.as_markdown`), which wraps there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fm_pipeline.nexus.relink import REASONS
+
+
+def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What to print, one after the other.
+
+    Args:
+        report: `ReimportReport.as_dict()`.
+    """
+    yield ""
+    yield _table(
+        ("FileMaker records", "read", "loaded", "quarantined", "skipped"),
+        [(e["entity"], e["source"], e["loaded"], e["quarantined"], e["skipped"]) for e in report["sources"]],
+    )
+    yield ""
+    yield _table(
+        ("Nexus table", "before", "deleted", "no id", "new", "changed", "equal", "after"),
+        [
+            (
+                *(c["table"], c["before"], c["deleted"], c["without_filemaker_id"]),
+                *(c["inserted"], c["updated"], c["unchanged"], c["after"]),
+            )
+            for c in report["tables"]
+        ],
+    )
+    if any(change["without_filemaker_id"] for change in report["tables"]):
+        yield Text("no id: those of the deleted rows that nothing links to FileMaker", style="dim")
+    files = [(name.replace("_", " "), report[name]) for name in ("documents", "image_batches") if report[name]]
+    if files:
+        yield ""
+        yield _table(
+            ("files", "all", "already linked", "relinked", "no patient", "disagreeing"),
+            [
+                (
+                    *(name, relinked["total"], relinked["already"], relinked["relinked"]),
+                    *(sum(map(len, relinked["unresolved"].values())), len(relinked["disagreeing"])),
+                )
+                for name, relinked in files
+            ],
+        )
+    for name, relinked in files:
+        for reason, ids in {**relinked["unresolved"], "disagrees": relinked["disagreeing"]}.items():
+            if ids:
+                yield Text(f"{name}: {len(ids):,}, because {REASONS[reason]}")
+    yield from _checks(report["checks"])
+
+
+def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    """One line if all hold, else those that do not; the files of the report have each of them."""
+    yield ""
+    failed = [check for check in checks if not check["holds"]]
+    for check in failed:
+        yield Text(f"❌ {check['name']}: {check['found']}", style="bold red")
+    if not failed:
+        yield Text(f"✅ All {len(checks)} checks of the result hold.")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Names on the left, numbers with thousands separators on the right. If it gets too wide, names are folded."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, title in enumerate(head):
+        table.add_column(title, justify="right" if number else "left", no_wrap=bool(number), overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    return table

@@ -1,0 +1,85 @@
+"""The demo as somebody runs it: a command that ends well, and that leaves nothing behind however it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from fm_pipeline.nexus.report import ReimportReport, SourceEnds, TableChange
+from fm_pipeline.report_terminal import report_lines
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
+from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline_tests.bench.clinics import RUN_TIME
+from fm_pipeline_tests.bench.waiting import wait_until
+
+LIMIT_SECONDS = 300
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A state folder that other system users can reach."""
+    with tempfile.TemporaryDirectory(prefix="fm-pipeline-demo-") as name:
+        yield Path(name) / "state"
+        Stack(Path(name) / "state").down()
+
+
+def started(folder: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fm_pipeline", "demo", "--scale", "0.02", "--state-dir", str(folder), *options]
+    return subprocess.Popen(  # noqa: S603
+        command, cwd=PACKAGE_PARENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines that name the folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if str(folder) in line:
+            found.append(line)
+    return found
+
+
+def test_the_demo_holds_and_leaves_nothing_running_when_it_ends_or_is_killed(folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    with started(folder, "--once", "--report", str(report)) as demo:
+        printed, _ = demo.communicate(timeout=LIMIT_SECONDS)
+    assert demo.returncode == 0, printed
+    assert json.loads(report.read_text())["held"] is True
+    assert "did not hold" not in printed
+    assert processes_of(folder) == []
+
+    with started(folder) as demo:
+        wait_until(lambda: any("dagster_webserver" in line for line in processes_of(folder)), LIMIT_SECONDS)
+        demo.send_signal(signal.SIGKILL)
+    wait_until(lambda: not processes_of(folder), 60)
+
+
+def test_its_report_fits_80_columns_with_every_digit() -> None:
+    tables = ("patients", "appointments", "notes", "sms_messages", "letters_patientletter", "reminders")
+    report = ReimportReport(
+        "0",
+        None,
+        RUN_TIME,
+        sources=[SourceEnds("contact_detail", 250_000, 250_000, 0, 0)],
+        tables={name: TableChange(name, 250_000, 28_420, 28_420, 28_420, 28_420) for name in tables},
+    )
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(*report_lines(report.as_dict()), sep="\n")
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in capture.get()
+    assert sum(line.split()[-2:] == ["193,160", "250,000"] for line in lines) == len(tables)
