@@ -9,6 +9,8 @@ from typing import Literal
 
 import click
 
+from fm_pipeline.cli._interrupts import heed_ctrl_c
+
 
 @click.command(name="demo")
 @click.option("--once", is_flag=True, help="Exit after the report: 0 if all of it held, 1 if not.")
@@ -54,8 +56,7 @@ def command(
 
     # A polite kill takes the same way out as Ctrl-C: what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    # Shells start background jobs with SIGINT ignored; here it must always work.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_ctrl_c()
     profile = profile or ("wep" if as_found else "nexus")
     with Demo(state_dir, scale=scale, port=port if once else port or 3000, profile=profile, as_found=as_found) as demo:
         held = demo.run(report)
