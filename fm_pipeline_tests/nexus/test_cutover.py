@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 from psycopg2 import sql
 
-from fm_pipeline.errors import PipelineError, StagingStop
+from fm_pipeline.errors import FileMakerError, PipelineError, StagingStop
 from fm_pipeline.filemaker.extract import extract
 from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.catalogue import read_catalogue
@@ -63,7 +63,7 @@ def test_columns_that_only_nexus_knows_go_when_the_setting_says_reset(bench: Mig
     assert bench.differences(small_clinic().expected("reset")) == []
 
 
-def test_a_second_reimport_changes_nothing(bench: MigrationBench) -> None:
+def test_21_a_second_reimport_changes_nothing(bench: MigrationBench) -> None:
     bench.extract_and_stage().reimport()
     before = bench.digests()
     again = bench.extract_and_stage().reimport(LATER)
@@ -159,6 +159,19 @@ def test_nothing_runs_on_staged_rows_that_are_older_than_what_was_extracted(benc
     with pytest.raises(StagingStop, match="stage it again"):
         bench.reimport()
     assert bench.digests() == before
+
+
+def test_2_a_reading_that_is_cut_off_stops_and_the_earlier_one_stays_whole(bench: MigrationBench) -> None:
+    """An answer that ends in the middle of a record; hard case 2 for a source that is read and not exported."""
+    bench.extract_and_stage()
+    held = "SELECT entity, extraction_id, row_count FROM fm_pipeline.source_extractions ORDER BY entity"
+    before = bench.execute(held), bench.digests()
+    bench.stand_in.disturb("cut", of=["records"], times=None)
+    with pytest.raises(FileMakerError):
+        bench.extract_and_stage()
+    assert (bench.execute(held), bench.digests()) == before
+    bench.stand_in.heal()
+    assert bench.extract_and_stage().reimport().committed
 
 
 def test_nothing_runs_before_anything_was_extracted(bench: MigrationBench) -> None:
