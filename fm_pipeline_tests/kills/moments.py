@@ -78,6 +78,7 @@ def _extraction(clinic: KillClinic, rng: random.Random, _way: Way) -> Iterator[A
     """While FileMaker takes its time with some page."""
     page = rng.randrange(LAST_PAGE)
     stand_in = clinic.bench.stand_in
+    stand_in.reset_counters()
     stand_in.disturb("slow", seconds=60, times=1, after=page, of=["records"])
 
     def asked() -> bool:
