@@ -10,8 +10,9 @@ from fm_pipeline.assets.reimport import PHASES
 from fm_pipeline.assets.restore import restore_backup
 from fm_pipeline.assets.shared import BACKUP, EXTRACT, PLAN, PREFLIGHT, STAGE
 
-# Eight hours: a clinic of ten times the size takes minutes, and a run that hangs must not hold the pool for ever.
-MAX_RUNTIME = {"dagster/max_runtime": str(8 * 3600)}
+# Four hours: reading a slow FileMaker Server took more than one, and a run that died with its machine holds the pool so
+# long unless somebody terminates it.
+MAX_RUNTIME = {"dagster/max_runtime": str(4 * 3600)}
 
 plan_reimport = dg.define_asset_job(
     "plan_reimport",
