@@ -10,6 +10,7 @@ from typing import Literal
 import click
 
 from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.errors import PipelineError
 
 
 @click.command(name="demo")
@@ -52,7 +53,13 @@ def command(
     Starts PostgreSQL, S3, the FileMaker stand-in, a mail catcher and Dagster on 127.0.0.1, fills them, launches the
     job full_reimport and holds the result against the oracle. Ctrl-C ends everything that it started.
     """
-    from fm_pipeline.sandbox.demo.demo import Demo  # noqa: PLC0415  # imports Dagster, which takes a second
+    try:
+        from fm_pipeline.sandbox.demo.demo import Demo  # noqa: PLC0415  # imports Dagster, which takes a second
+    except ModuleNotFoundError as error:
+        raise PipelineError(
+            f"The demo needs a package that is not installed: {error.name}.",
+            remedy="Start it with scripts/demo, or install it: pip install -c constraints.txt '.[sandbox]'",
+        ) from None
 
     # A polite kill takes the same way out as Ctrl-C: what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -27,6 +27,7 @@ from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sandbox.stack.state import STACK_FILE
+from fm_pipeline.settings import Settings
 
 STYLES = {"info": "", "done": DONE, "error": ERROR}
 RUN_LIMIT_SECONDS = 3600.0
@@ -97,6 +98,8 @@ class Demo:
         expected = clinic.expected(profile=self._profile)
         self._rules.touch(mode=0o600)
         with self._console.status("Starting Dagster …"):
+            for setting in Settings.model_fields:
+                os.environ.pop(setting.upper(), None)  # they may name the real systems
             os.environ.update(self._stack.environment())
             os.environ |= {"FILEMAKER_PROFILE": self._profile, "RULES_FILE": str(self._rules)}
             ports = {DagsterWebserver.name: self._port} if self._port else {}

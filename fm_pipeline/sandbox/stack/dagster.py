@@ -34,10 +34,18 @@ class _Dagster(Service):
         shutil.copyfile(INSTANCE, self.home / INSTANCE.name)
         shutil.copyfile(WORKSPACE, self.home / WORKSPACE.name)
 
+    @property
+    def working_folder(self) -> Path:
+        """Not a checkout: Dagster lets `.env` in its working folder win over the environment, and that may name the
+        real systems (`DagsterInstance.inject_env_vars`).
+        """
+        return self.home
+
     def process_environment(self) -> dict[str, str]:
-        # The programs of this environment must be found by the children that Dagster starts.
+        # The programs of this environment, and this package, must be found by the children that Dagster starts.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        return {**super().process_environment(), "DAGSTER_HOME": str(self.home), "PATH": path}
+        ours = {"DAGSTER_HOME": str(self.home), "PATH": path, "PYTHONPATH": str(PACKAGE_PARENT)}
+        return {**super().process_environment(), **ours}
 
     def settings(self) -> dict[str, str]:
         return {"DAGSTER_HOME": str(self.home)}

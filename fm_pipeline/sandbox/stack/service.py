@@ -49,6 +49,11 @@ class Service(ABC):
     def command(self) -> Sequence[str]:
         """Program and arguments, without secrets."""
 
+    @property
+    def working_folder(self) -> Path:
+        """Where the server runs; the place where `-m fm_pipeline...` finds the package."""
+        return PACKAGE_PARENT
+
     def process_environment(self) -> dict[str, str]:
         """The environment of the process."""
         return dict(os.environ)
@@ -81,7 +86,7 @@ class Service(ABC):
             self.command(),
             log=self.log,
             environment=self.process_environment(),
-            folder=PACKAGE_PARENT,
+            folder=self.working_folder,
             account=self.account(),
         )
 
