@@ -10,8 +10,7 @@ from fm_pipeline.assets.reimport import PHASES
 from fm_pipeline.assets.restore import restore_backup
 from fm_pipeline.assets.shared import BACKUP, EXTRACT, PLAN, PREFLIGHT, STAGE
 
-# Four hours: reading a slow FileMaker Server took more than one, and a run that died with its machine holds the pool so
-# long unless somebody terminates it.
+# Four hours: reading a slow FileMaker Server took more than one, and a run that hangs must not hold the pool for ever.
 MAX_RUNTIME = {"dagster/max_runtime": str(4 * 3600)}
 
 plan_reimport = dg.define_asset_job(
