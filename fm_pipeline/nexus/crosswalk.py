@@ -33,12 +33,9 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
     Returns:
         New crosswalk rows by entity, and `retired` ids.
     """
-    tables = {
-        name: catalogue.table(name).identifier for name in ("patients", "appointments", DOCUMENTS, BATCHES, IMAGES)
-    }
     new: dict[str, int] = {}
     with connection.cursor() as cursor:
-        keyed = sql.SQL(_PATIENT_KEYS).format(patients=tables["patients"])
+        keyed = sql.SQL(_PATIENT_KEYS).format(patients=catalogue.table("patients").identifier)
         cursor.execute(
             sql.SQL(
                 "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
@@ -56,20 +53,14 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
             ).format(keyed)
         )
         new["retired"] = cursor.rowcount
-        for entity, table, column in (
-            ("appointment", "appointments", "filemaker_event_id"),
-            ("document", DOCUMENTS, "filemaker_id"),
-            ("image", IMAGES, "filemaker_id"),
-        ):
-            cursor.execute(
-                sql.SQL(
-                    "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
-                    " SELECT %s, {column}::text, id, 'column' FROM {table} WHERE {column} IS NOT NULL"
-                    " ON CONFLICT DO NOTHING"
-                ).format(column=sql.Identifier(column), table=tables[table]),
-                (entity,),
-            )
-            new[entity] = cursor.rowcount
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
+                " SELECT 'appointment', filemaker_event_id::text, id, 'column' FROM {}"
+                " WHERE filemaker_event_id IS NOT NULL ON CONFLICT DO NOTHING"
+            ).format(catalogue.table("appointments").identifier)
+        )
+        new["appointment"] = cursor.rowcount
     connection.commit()
     return new
 
@@ -141,15 +132,15 @@ def adopt_equal_rows(connection: Connection, load: Load, table: Table, fed_colum
                 """
                 CREATE TEMP TABLE adopted ON COMMIT DROP AS
                 SELECT s.filemaker_key, t.id FROM
-                  (SELECT s.filemaker_key, md5(ROW({staged})::text) AS hash,
-                          row_number() OVER (PARTITION BY md5(ROW({staged})::text) ORDER BY s.record_id) AS n
-                   FROM {staged_table} s WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
-                        WHERE c.entity = %(entity)s AND c.filemaker_key = s.filemaker_key)) s
+                  (SELECT filemaker_key, hash, row_number() OVER (PARTITION BY hash ORDER BY record_id) AS n
+                   FROM (SELECT s.filemaker_key, s.record_id, md5(ROW({staged})::text)::uuid AS hash
+                         FROM {staged_table} s WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
+                              WHERE c.entity = %(entity)s AND c.filemaker_key = s.filemaker_key)) h) s
                   JOIN
-                  (SELECT t.id, md5(ROW({nexus})::text) AS hash,
-                          row_number() OVER (PARTITION BY md5(ROW({nexus})::text) ORDER BY t.id) AS n
-                   FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
-                        WHERE c.entity = %(entity)s AND c.nexus_id = t.id)) t
+                  (SELECT id, hash, row_number() OVER (PARTITION BY hash ORDER BY id) AS n
+                   FROM (SELECT t.id, md5(ROW({nexus})::text)::uuid AS hash
+                         FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
+                              WHERE c.entity = %(entity)s AND c.nexus_id = t.id)) h) t
                   USING (hash, n);
                 UPDATE {staged_table} s SET nexus_id = a.id FROM adopted a WHERE a.filemaker_key = s.filemaker_key;
                 INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)
