@@ -17,6 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES, Row, StagedEntity
+from fm_pipeline.staging.keys import new_nexus_id
 from fm_pipeline.staging.lookups import maximum_lengths, read_context
 from fm_pipeline.staging.origin import Extraction, built_from, read_extractions, stale_builds
 from fm_pipeline.staging.record import Record
@@ -182,7 +183,7 @@ def _with_ids(entity: StagedEntity, record: Record, row: Row) -> Row:
     if entity.files:
         row["entity"] = entity.name
     else:
-        row |= {"nexus_id": record.nexus_id, "filemaker_key": record.key}
+        row |= {"nexus_id": record.nexus_id or new_nexus_id(entity.name, record.key), "filemaker_key": record.key}
     return row
 
 

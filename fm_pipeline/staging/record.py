@@ -43,7 +43,7 @@ class Record:
     Attributes:
         key: the FileMaker id as it is compared.
         patient_key: the same of the patient it belongs to; `''` without one.
-        nexus_id: the id that its row has, or will have, in Nexus.
+        nexus_id: the id that its row has in Nexus, if it has one.
         patient_id: the Nexus id of its patient, if that one is loaded.
         noticed: pairs of rule id and field.
     """
@@ -63,6 +63,10 @@ class Record:
 
     def line(self, name: str) -> str:
         """A field as one-line text."""
+        value = self.fields.get(name, "")
+        # Nearly every value is such a text, in which no rule could notice anything.
+        if isinstance(value, str) and value.isprintable() and NO_ACCESS not in value:
+            return value.strip(" ")
         return self._text(name, one_line)
 
     def lines(self, name: str) -> str:

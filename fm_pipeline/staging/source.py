@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.nexus.catalogue import Catalogue
 from fm_pipeline.staging.entities import CONTACT_DETAIL, StagedEntity
-from fm_pipeline.staging.keys import is_uuid, new_nexus_id
+from fm_pipeline.staging.keys import is_uuid
 from fm_pipeline.staging.lookups import table_identifier
 from fm_pipeline.staging.record import Context, Record
 
@@ -22,8 +22,9 @@ _ROWS_A_FETCH = 2000
 # What every record is held against: the crosswalk, and the other records of its entity.
 _COLUMNS = """
 s.record_id, coalesce(s.filemaker_key, ''), coalesce(s.patient_key, ''), s.fields, c.nexus_id::text,
-EXISTS (SELECT 1 FROM fm_pipeline.source_records o WHERE o.entity = s.entity
-        AND o.filemaker_key = s.filemaker_key AND o.record_id <> s.record_id)
+s.filemaker_key IN (SELECT o.filemaker_key FROM fm_pipeline.source_records o
+                    WHERE o.entity = %(entity)s AND o.filemaker_key IS NOT NULL
+                    GROUP BY o.filemaker_key HAVING count(*) > 1)
 """
 _FROM = """
 FROM fm_pipeline.source_records s
@@ -52,7 +53,7 @@ def read_records(
         + known
         + sql.SQL(_FROM + _PATIENT_JOIN)
         + join
-        + sql.SQL(" WHERE s.entity = %s ORDER BY s.record_id")
+        + sql.SQL(" WHERE s.entity = %(entity)s ORDER BY s.record_id")
     )
     for row in _stream(connection, query, entity.name):
         record = _record(entity.name, context, row, needs_uuid=entity.needs_uuid)
@@ -100,7 +101,7 @@ def notice_patient(record: Record, *, is_known: bool, is_loaded: bool) -> None:
 def _by_key(connection: Connection, entity: str, context: Context, key: sql.Composable) -> Iterator[Record]:
     """Records in the order of a key; the collation is the order in which Python compares texts."""
     query = (
-        sql.SQL("SELECT" + _COLUMNS + _FROM + " WHERE s.entity = %s ORDER BY ")
+        sql.SQL("SELECT" + _COLUMNS + _FROM + " WHERE s.entity = %(entity)s ORDER BY ")
         + key
         + sql.SQL(' COLLATE "C", s.record_id')
     )
@@ -111,7 +112,7 @@ def _by_key(connection: Connection, entity: str, context: Context, key: sql.Comp
 def _stream(connection: Connection, query: sql.Composable, entity: str) -> Iterator[Sequence[Any]]:
     with connection.cursor(f"fm_pipeline_{entity}") as cursor:
         cursor.itersize = _ROWS_A_FETCH
-        cursor.execute(query, (entity,))
+        cursor.execute(query, {"entity": entity})
         yield from cursor
 
 
@@ -121,7 +122,7 @@ def _record(entity: str, context: Context, row: Sequence[Any], *, needs_uuid: bo
     if not key:
         record.notice("filemaker_id_missing", "filemaker_id")
         return record
-    record.nexus_id = nexus_id or new_nexus_id(entity, key)
+    record.nexus_id = nexus_id
     if is_twice:
         record.notice("filemaker_id_twice", "filemaker_id")
     if needs_uuid and not is_uuid(key):

@@ -33,8 +33,6 @@ def plain_text(value: object) -> tuple[str, list[str]]:
 
 def one_line(value: object) -> tuple[str, list[str]]:
     """One-line text: trimmed of blanks, tabs and line breaks; a line break inside becomes a blank."""
-    if isinstance(value, str) and value.isprintable():  # no control character, no half of a pair: nothing to notice
-        return value.strip(" "), []
     text, rules = plain_text(value)
     text = text.strip(_BLANKS_AND_BREAKS)
     if _LINE_BREAK.search(text):
