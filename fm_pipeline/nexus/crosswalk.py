@@ -53,14 +53,21 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
             ).format(keyed)
         )
         new["retired"] = cursor.rowcount
-        cursor.execute(
-            sql.SQL(
-                "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
-                " SELECT 'appointment', filemaker_event_id::text, id, 'column' FROM {}"
-                " WHERE filemaker_event_id IS NOT NULL ON CONFLICT DO NOTHING"
-            ).format(catalogue.table("appointments").identifier)
-        )
-        new["appointment"] = cursor.rowcount
+        # Documents and images too: if Nexus ever loses their FileMaker ids, this is where they survive.
+        for entity, table, column in (
+            ("appointment", "appointments", "filemaker_event_id"),
+            ("document", DOCUMENTS, "filemaker_id"),
+            ("image", IMAGES, "filemaker_id"),
+        ):
+            cursor.execute(
+                sql.SQL(
+                    "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
+                    " SELECT %s, {column}::text, id, 'column' FROM {table} WHERE {column} IS NOT NULL"
+                    " ON CONFLICT DO NOTHING"
+                ).format(column=sql.Identifier(column), table=catalogue.table(table).identifier),
+                (entity,),
+            )
+            new[entity] = cursor.rowcount
     connection.commit()
     return new
 
