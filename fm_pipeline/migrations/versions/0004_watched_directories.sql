@@ -1,0 +1,2 @@
+-- The directories that the hospital's sensor watches, as they were seen last.
+SELECT 1;
