@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     aws_secret_access_key: SecretStr | None = None
     aws_region: str = "ap-southeast-2"
 
+    # DICOM
+    orthanc_url: str | None = None
+    orthanc_username: str | None = None
+    orthanc_password: SecretStr | None = None
+    orthanc_timeout_seconds: float = Field(default=60, gt=0, description="For one answer; a large file gets more.")
+
     # Mail
     smtp_host: str | None = None
     smtp_port: int = 25
@@ -67,9 +73,11 @@ class Settings(BaseSettings):
     backup_dir: Path | None = Field(default=None, description="Folder of backups; `backups` in STATE_DIR if not set.")
     backup_key: SecretStr | None = Field(default=None, description="An age key; with it no plain backup is on disk.")
 
-    @field_validator("filemaker_url")
+    @field_validator("filemaker_url", "orthanc_url")
     @classmethod
-    def _without_trailing_slash(cls, value: str) -> str:
+    def _without_trailing_slash(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// for a server on this machine)")
         return value.rstrip("/")
@@ -77,6 +85,9 @@ class Settings(BaseSettings):
     @field_validator(
         "filemaker_ca_bundle",
         "rules_file",
+        "orthanc_url",
+        "orthanc_username",
+        "orthanc_password",
         "smtp_host",
         "smtp_username",
         "dagster_ui_url",

@@ -25,7 +25,7 @@ _state_dir = click.option(
 
 @click.group(name="stack")
 def command() -> None:
-    """Servers to try the pipeline on: PostgreSQL, S3, a FileMaker stand-in, a mail catcher."""
+    """Servers to try the pipeline on: PostgreSQL, S3, a FileMaker stand-in, a mail catcher, Orthanc."""
 
 
 @command.command()
@@ -34,21 +34,31 @@ def command() -> None:
 @click.option("--s3-port", type=_PORT, help="Port of the S3 server.")
 @click.option("--filemaker-port", type=_PORT, help="Port of the FileMaker stand-in.")
 @click.option("--smtp-port", type=_PORT, help="Port of the mail catcher.")
+@click.option("--orthanc-port", type=_PORT, help="Port of Orthanc.")
 def up(
     state_dir: Path,
     postgres_port: int | None,
     s3_port: int | None,
     filemaker_port: int | None,
     smtp_port: int | None,
+    orthanc_port: int | None,
 ) -> None:
     """Start the servers in the background and print the settings that point at them.
 
     Without a port option a server takes the port that it had last time, or a free one. Run again, it starts only
     what does not run. Standard output is made for a file: `fm-pipeline stack up > .env`.
     """
-    wanted = {"postgresql": postgres_port, "s3": s3_port, "filemaker": filemaker_port, "mail": smtp_port}
+    wanted = {
+        "postgresql": postgres_port,
+        "s3": s3_port,
+        "filemaker": filemaker_port,
+        "mail": smtp_port,
+        "orthanc": orthanc_port,
+    }
     stack = Stack(state_dir)
     stack.up({name: port for name, port in wanted.items() if port is not None})
+    for kind in stack.missing:
+        click.echo(f"# Not started, because it is not installed: {kind.name}")
     click.echo("# Settings of the sandbox: put them into .env, or source them with `set -a`.")
     click.echo("# The passwords were made for this sandbox alone and lie in")
     click.echo(f"# {stack.state_dir / SECRETS_FILE} (mode 0600).")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TypeVar
 
 from fm_pipeline.sandbox.stack.filemaker import FileMaker
+from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.s3 import S3
 from fm_pipeline.sandbox.stack.service import Service
 from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline_tests.bench.orthanc import need_orthanc
 from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL
 
 S = TypeVar("S", bound=Service)
@@ -39,6 +41,12 @@ class LazyStack:
     def mail(self) -> Smtp:
         """The mail catcher."""
         return self._have(Smtp)
+
+    @property
+    def orthanc(self) -> Orthanc:
+        """Orthanc, with what earlier tests left in it; skips the test where it is not installed."""
+        need_orthanc()
+        return self._have(Orthanc)
 
     def environment(self) -> dict[str, str]:
         """The settings of all services, which starts those that do not run yet."""

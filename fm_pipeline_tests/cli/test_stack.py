@@ -15,6 +15,7 @@ import psutil
 import pytest
 from dotenv import dotenv_values
 
+from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.settings import load_settings
@@ -59,6 +60,7 @@ def test_up_prints_settings_that_a_shell_and_a_dotenv_file_read_alike(
         ("s3", True),
         ("filemaker", True),
         ("mail", True),
+        *[("orthanc", True)] * Orthanc.available(),
     ]
     fm_pipeline("stack", "down", "--state-dir", str(folder))
     assert not any(psutil.pid_exists(row["pid"]) for row in rows)

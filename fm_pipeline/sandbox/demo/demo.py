@@ -60,6 +60,8 @@ class Demo:
         self._begin_anew()
         with self._console.status("Starting PostgreSQL, S3, the FileMaker stand-in and a mail catcher …"):
             self._open.enter_context(self._stack)
+        for kind in self._stack.missing:
+            self._console.print(f"{kind.name} is not installed; the demo goes on without it.")
         return self
 
     def _begin_anew(self) -> None:

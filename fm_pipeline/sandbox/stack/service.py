@@ -41,6 +41,11 @@ class Service(ABC):
         """What the server printed since its last start."""
         return self.state_dir / "logs" / f"{self.name}.log"
 
+    @classmethod
+    def available(cls) -> bool:
+        """Whether this machine has the program; only of one that no wheel brings is it False."""
+        return True
+
     def prepare(self) -> None:
         """Make what must be there before the start. Called again it changes nothing."""
         self.folder.mkdir(mode=0o700, exist_ok=True)

@@ -21,6 +21,7 @@ from typing import Self, TypeVar
 
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.filemaker import FileMaker
+from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.processes import Record, find, stop
 from fm_pipeline.sandbox.stack.s3 import S3
@@ -36,7 +37,7 @@ from fm_pipeline.sandbox.stack.state import (
 )
 from fm_pipeline.sandbox.stack.waiting import wait_until
 
-SERVICES: tuple[type[Service], ...] = (PostgreSQL, S3, FileMaker, Smtp)
+SERVICES: tuple[type[Service], ...] = (PostgreSQL, S3, FileMaker, Smtp, Orthanc)
 READY_LIMIT_SECONDS = 60.0
 LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
 S = TypeVar("S", bound=Service)
@@ -68,7 +69,7 @@ class Stack:
 
     Args:
         state_dir: everything lies here, mode 0700.
-        services: what to start, in this order.
+        services: what to start, in this order. One whose program is not installed is left out, see `missing`.
         temporary: the state folder goes with the context.
     """
 
@@ -76,7 +77,8 @@ class Stack:
         self, state_dir: Path, services: Sequence[type[Service]] = SERVICES, *, temporary: bool = False
     ) -> None:
         self.state_dir = state_dir.expanduser().absolute()
-        self.service_types = tuple(services)
+        self.service_types = tuple(kind for kind in services if kind.available())
+        self.missing = tuple(kind for kind in services if not kind.available())
         self.secrets = Secrets(self.state_dir / SECRETS_FILE)
         self.temporary = temporary
         self._watchdog: subprocess.Popen[bytes] | None = None
