@@ -1,0 +1,74 @@
+"""Photographs that nobody took: small JPEGs by number, each with bytes of its own, made in microseconds.
+
+All show the same: four coloured corners. Upright is red, green / blue, white, whatever EXIF's orientation says, so a
+picture shown sideways is found by its corners. https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf
+"""
+
+from __future__ import annotations
+
+import functools
+from io import BytesIO
+
+from PIL import ExifTags, Image
+
+SIZE = (64, 48)  # pixels as displayed
+CORNERS = ((220, 30, 30), (30, 180, 30), (30, 30, 220), (240, 240, 240))  # left to right, top to bottom
+
+# EXIF's orientation -> how an upright picture is stored, so that a reader who obeys it shows it upright again.
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def upright(size: tuple[int, int] = SIZE) -> Image.Image:
+    """The four corners as they must be seen."""
+    image = Image.new("RGB", (2, 2))
+    image.putdata(CORNERS)
+    return image.resize(size, Image.Resampling.NEAREST)
+
+
+def stored(image: Image.Image, orientation: int | None) -> Image.Image:
+    """How a camera held that way stores what is seen as `image`."""
+    return image.transpose(STORED[orientation]) if orientation in STORED else image
+
+
+def exif(orientation: int) -> Image.Exif:
+    """A camera's block of facts with an orientation."""
+    facts = Image.Exif()
+    facts[ExifTags.Base.Orientation] = orientation
+    facts[ExifTags.Base.Make] = "Sandbox"
+    return facts
+
+
+def orientation_of(number: int) -> int | None:
+    """Of the picture with that number: most cameras were held upright, every tenth in one of the other ways."""
+    return None if number % 2 else (number // 10) % 7 + 2 if number % 10 == 0 else 1
+
+
+def jpeg(number: int, *, size: tuple[int, int] = SIZE) -> bytes:
+    """The photograph with a number: its bytes, and nearly always its length, differ from every other's.
+
+    Args:
+        number: zero or more.
+        size: in pixels as displayed.
+    """
+    head, rest = _base(size, orientation_of(number))
+    comment = f"photograph {number}".encode() + b"." * (number * 7919 % 251)
+    return head + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + rest
+
+
+@functools.cache
+def _base(size: tuple[int, int], orientation: int | None) -> tuple[bytes, bytes]:
+    """A JPEG in two parts, between which a comment fits: behind its first segment."""
+    file = BytesIO()
+    facts = {"exif": exif(orientation)} if orientation else {}
+    stored(upright(size), orientation).save(file, "JPEG", quality=60, **facts)
+    data = file.getvalue()
+    end = 4 + int.from_bytes(data[4:6], "big")
+    return data[:end], data[end:]

@@ -1,0 +1,333 @@
+"""Hard case 28: what calls itself a picture, and what it really is."""
+
+from __future__ import annotations
+
+import random
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+import pillow_heif
+import pytest
+from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin
+
+from fm_pipeline.images.pictures import REASONS, Picture, Rejected, inspect, inspect_with_thumbnail, thumbnail
+from fm_pipeline.sandbox.clinic.pictures import CORNERS, exif, jpeg, orientation_of, stored, upright
+
+SIZE = (640, 480)
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def heic(image: Image.Image, **options: Any) -> bytes:
+    file = BytesIO()
+    pillow_heif.from_pillow(image).save(file, **options)
+    return file.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
+
+
+def corners(image: Image.Image) -> list[tuple[int, ...]]:
+    """Colours of the corners, left to right, top to bottom; from the middle of each, where no colour bleeds."""
+    width, height = image.size
+    found = [image.getpixel((width * across // 4, height * down // 4)) for down in (1, 3) for across in (1, 3)]
+    return [colour if isinstance(colour, tuple) else (0,) for colour in found]
+
+
+def like(found: list[tuple[int, ...]], wanted: tuple[tuple[int, ...], ...] = CORNERS, by: int = 25) -> bool:
+    return all(
+        abs(a - b) <= by for one, other in zip(found, wanted, strict=True) for a, b in zip(one, other, strict=True)
+    )
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that says how large it is, and ends there."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+
+
+# --- accepted as what it is -------------------------------------------------------------------------------------------
+
+ACCEPTED: dict[str, tuple[Callable[[], bytes], str, str]] = {
+    "JPEG": (lambda: saved(upright(SIZE), "JPEG"), "image/jpeg", ".jpg"),
+    "progressive JPEG": (lambda: saved(upright(SIZE), "JPEG", progressive=True), "image/jpeg", ".jpg"),
+    "JPEG in CMYK": (lambda: saved(upright(SIZE).convert("CMYK"), "JPEG"), "image/jpeg", ".jpg"),
+    "JPEG with a second frame": (
+        lambda: saved(upright(SIZE), "MPO", save_all=True, append_images=[upright((32, 32))]), "image/jpeg", ".jpg",
+    ),
+    "JPEG and something behind it": (lambda: saved(upright(SIZE), "JPEG") + b"\0" * 500, "image/jpeg", ".jpg"),
+    "PNG": (lambda: saved(upright(SIZE), "PNG"), "image/png", ".png"),
+    "PNG with alpha": (lambda: saved(upright(SIZE).convert("RGBA"), "PNG"), "image/png", ".png"),
+    "PNG with a palette": (lambda: saved(upright(SIZE).quantize(8), "PNG"), "image/png", ".png"),
+    "GIF": (lambda: saved(upright(SIZE), "GIF"), "image/gif", ".gif"),
+    "TIFF": (lambda: saved(upright(SIZE), "TIFF"), "image/tiff", ".tif"),
+    "TIFF in LZW": (lambda: saved(upright(SIZE), "TIFF", compression="tiff_lzw"), "image/tiff", ".tif"),
+    "TIFF in CMYK": (lambda: saved(upright(SIZE).convert("CMYK"), "TIFF"), "image/tiff", ".tif"),
+    "WEBP": (lambda: saved(upright(SIZE), "WEBP"), "image/webp", ".webp"),
+    "BMP": (lambda: saved(upright(SIZE), "BMP"), "image/bmp", ".bmp"),
+    "HEIC": (lambda: heic(upright(SIZE)), "image/heic", ".heic"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_28_a_picture_is_what_its_bytes_say_and_its_thumbnail_shows_it(name: str) -> None:
+    make, mime_type, suffix = ACCEPTED[name]
+    data = make()
+    assert inspect(data) == Picture(mime_type, suffix, *SIZE)
+    preview = opened(thumbnail(data))
+    assert (preview.format, preview.mode, preview.size) == ("JPEG", "RGB", (300, 225))
+    assert like(corners(preview))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIC"])
+def test_28_every_orientation_is_shown_upright_corner_by_corner(kind: str, orientation: int) -> None:
+    on_disk = stored(upright(SIZE), orientation)
+    if kind == "HEIC":
+        data = heic(on_disk, exif=exif(orientation).tobytes())
+    else:
+        data = saved(on_disk, kind, exif=exif(orientation))
+    assert on_disk.size == (SIZE if orientation < 5 else SIZE[::-1])
+    looked = inspect_with_thumbnail(data)
+    assert not isinstance(looked, Rejected)
+    picture, preview = looked
+    assert (picture.width, picture.height) == SIZE
+    shown = opened(preview)
+    assert shown.size == (300, 225)
+    assert like(corners(shown))
+
+
+def test_28_an_orientation_that_does_not_exist_changes_nothing() -> None:
+    for orientation in (0, 9, 65_535):
+        data = saved(upright(SIZE), "JPEG", exif=exif(orientation))
+        assert inspect(data) == Picture("image/jpeg", ".jpg", *SIZE)
+        assert like(corners(opened(thumbnail(data))))
+
+
+# --- rejected, with a reason ------------------------------------------------------------------------------------------
+
+S3_ERROR = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'
+REJECTED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "empty"),
+    "an HTML page": (lambda: b"\r\n<!DOCTYPE html><html><body>Log in</body></html>", "html"),
+    "an HTML page with BOM": (lambda: b"\xef\xbb\xbf<HTML><head>", "html"),
+    "an XHTML page": (lambda: b'<?xml version="1.0"?><!DOCTYPE html PUBLIC ""><html>', "html"),
+    "an S3 error": (lambda: S3_ERROR, "xml"),
+    "an S3 error without a declaration": (lambda: b"<Error><Code>NoSuchKey</Code></Error>", "xml"),
+    "an SVG drawing": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "xml"),
+    "a PDF": (lambda: b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "pdf"),
+    "a PDF behind something": (lambda: b"\r\n\r\n%PDF-1.4\n", "pdf"),
+    "FileMaker's question mark": (lambda: b"?", "text"),
+    "FileMaker's refusal": (lambda: b"<No Access>", "text"),
+    "an answer in JSON": (lambda: b'{"messages":[{"code":"952"}]}', "text"),
+    "a text in UTF-16": (lambda: "Bild: siehe Akte".encode("utf-16"), "text"),
+    "a text that begins as a BMP": (lambda: b"BMI measured, see note", "text"),
+    "zeros": (lambda: b"\0" * 5_000, "unknown_type"),
+    "a ZIP": (lambda: b"PK\x03\x04\x14\0\0\0\x08\0", "unknown_type"),
+    "a DICOM file": (lambda: b"\0" * 128 + b"DICM\x02\0", "unknown_type"),
+    "a type that nobody expects": (lambda: saved(upright(SIZE), "JPEG2000"), "unknown_type"),
+    "four bytes of a JPEG": (lambda: b"\xff\xd8\xff\xe0", "broken"),
+    "a JPEG without its end": (lambda: saved(upright(SIZE), "JPEG")[:-2], "broken"),
+    "half a GIF": (lambda: half(saved(noise(), "GIF")), "broken"),
+    "half a TIFF": (lambda: half(saved(noise(), "TIFF")), "broken"),
+    "half a TIFF in LZW": (lambda: half(saved(noise(), "TIFF", compression="tiff_lzw")), "broken"),
+    "half a WEBP": (lambda: half(saved(noise(), "WEBP")), "broken"),
+    "half a BMP": (lambda: half(saved(noise(), "BMP")), "broken"),
+    "half a HEIC": (lambda: half(heic(noise())), "broken"),
+    "half a PNG": (lambda: half(saved(noise(), "PNG")), "broken"),
+    "a PNG with a wrong checksum": (lambda: saved(noise(), "PNG").replace(b"IDAT", b"IDAt", 1), "broken"),
+    "a PNG of nothing": (lambda: png_of(0, 0), "broken"),
+    "a bomb of 500 megapixels": (lambda: png_of(25_000, 20_000), "too_many_pixels"),
+    "a bomb just above the limit": (lambda: png_of(10_000, 10_000), "too_many_pixels"),
+    "a bomb in GIF": (lambda: saved(noise(), "GIF").replace(b"\x40\x01\xf0\0", b"\xff" * 4, 1), "too_many_pixels"),
+    "a bomb in JPEG": (lambda: resized(saved(upright((64, 64)), "JPEG"), 65_000, 65_000), "too_many_pixels"),
+}
+
+
+def noise() -> Image.Image:
+    """Something that does not compress, so that half of the file is half of the picture."""
+    return Image.effect_noise((320, 240), 60).convert("RGB")
+
+
+def half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def resized(data: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose header claims another size."""
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_28_what_is_no_whole_picture_is_rejected_with_its_reason(name: str) -> None:
+    make, reason = REJECTED[name]
+    data = make()
+    assert inspect(data) == Rejected(reason)
+    assert inspect_with_thumbnail(data) == Rejected(reason)
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        thumbnail(data)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_28_a_jpeg_cut_anywhere_is_found(progressive: bool) -> None:
+    """Also when it is decoded at a fraction of its size."""
+    data = saved(Image.effect_noise((2_000, 1_500), 40).convert("RGB"), "JPEG", progressive=progressive)
+    assert isinstance(inspect(data), Picture)
+    for share in (1, 5, 20, 50, 80, 95, 99):
+        assert inspect(data[: len(data) * share // 100]) == Rejected("broken")
+    assert inspect(data[:-1]) == Rejected("broken")
+
+
+def test_every_reason_has_a_sentence_and_is_met() -> None:
+    assert {reason for _, reason in REJECTED.values()} == REASONS.keys()
+    assert all(Rejected(reason).sentence.endswith(".") for reason in REASONS)
+
+
+def test_the_limits_of_the_library_stay() -> None:
+    inspect(jpeg(1))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+    assert Image.MAX_IMAGE_PIXELS == 89_478_485
+
+
+def test_a_bomb_is_refused_where_warnings_are_none(tmp_path: Any) -> None:
+    """As in production: Pillow only warns below twice its limit."""
+    (tmp_path / "bomb").write_bytes(png_of(10_000, 10_000))
+    code = (
+        "import sys, pathlib, resource; from fm_pipeline.images.pictures import inspect\n"
+        "data = pathlib.Path(sys.argv[1]).read_bytes()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(inspect(data).reason, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "bomb")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout == "too_many_pixels True\n"
+
+
+# --- what thumbnails hold ---------------------------------------------------------------------------------------------
+
+
+def telling_jpeg() -> bytes:
+    """A JPEG that tells where, when and with what it was taken, and what somebody wrote about it."""
+    facts = exif(6)
+    facts[ExifTags.Base.Artist] = "CANARY artist"
+    facts.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (33.0, 52.0, 10.0)
+    return saved(
+        stored(upright(SIZE), 6), "JPEG", exif=facts, comment=b"CANARY comment", dpi=(300, 300),
+        icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        xmp=b"<x:xmpmeta>CANARY xmp</x:xmpmeta>",
+    )  # fmt: skip
+
+
+def test_a_thumbnail_tells_nothing_of_the_original() -> None:
+    data = telling_jpeg()
+    assert data.count(b"CANARY") == 3
+    preview = thumbnail(data)
+    assert b"CANARY" not in preview
+    image = opened(preview)
+    assert not image.getexif()
+    assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+    assert like(corners(image))
+
+
+def test_a_thumbnail_of_a_png_tells_nothing_either() -> None:
+    words = PngImagePlugin.PngInfo()
+    words.add_text("Patient", "CANARY")
+    assert b"CANARY" not in thumbnail(saved(upright(SIZE), "PNG", pnginfo=words))
+
+
+def test_what_is_transparent_is_white_paper() -> None:
+    glass = Image.new("RGBA", (400, 400), (0, 0, 0, 0))
+    palette = Image.new("P", (400, 400), 0)
+    for data in (saved(glass, "PNG"), saved(palette, "GIF", transparency=0), saved(glass.convert("LA"), "PNG")):
+        assert opened(thumbnail(data)).getpixel((10, 10)) == (255, 255, 255)
+
+
+def test_a_small_picture_is_not_enlarged_and_a_long_one_stays_one() -> None:
+    assert opened(thumbnail(saved(upright((20, 10)), "PNG"))).size == (20, 10)
+    assert opened(thumbnail(saved(Image.new("L", (9_000, 3)), "PNG"))).size == (300, 1)
+
+
+def test_greys_of_16_bits_are_stretched_not_cut_off() -> None:
+    radiograph = Image.new("I;16", (400, 200), 1_000)
+    radiograph.paste(30_000, (200, 0, 400, 200))
+    for kind in ("PNG", "TIFF"):
+        shown = opened(thumbnail(saved(radiograph, kind)))
+        assert corners(shown)[0] == (0, 0, 0)
+        assert corners(shown)[1] == (255, 255, 255)
+
+
+def test_a_colour_profile_is_applied_and_a_broken_one_ignored() -> None:
+    grey = Image.new("L", (400, 400), 128)
+    plain = saved(grey.convert("RGB"), "JPEG")
+    broken = saved(grey.convert("RGB"), "JPEG", icc_profile=b"no profile")
+    assert opened(thumbnail(broken)).getpixel((9, 9)) == opened(thumbnail(plain)).getpixel((9, 9))
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()  # not for RGB
+    assert opened(thumbnail(saved(grey.convert("RGB"), "JPEG", icc_profile=lab))).mode == "RGB"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_picture_with_broken_exif_is_still_a_picture() -> None:
+    whole = saved(upright(SIZE), "JPEG", exif=exif(1))
+    at = whole.index(b"Exif\0\0") + 6
+    for junk in (b"\xff" * 20, b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"):
+        data = whole[:at] + junk + whole[at + len(junk) :]
+        assert inspect(data) == Picture("image/jpeg", ".jpg", *SIZE)
+        assert like(corners(opened(thumbnail(data))))
+
+
+def test_threads_see_what_one_sees() -> None:
+    files = [jpeg(number) for number in range(40)] + [make() for make, *_ in ACCEPTED.values()]
+    files += [make() for make, _ in REJECTED.values()]
+    alone = [inspect_with_thumbnail(data) for data in files]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(inspect_with_thumbnail, files)) == alone
+
+
+@pytest.mark.filterwarnings("default")
+def test_no_bytes_make_it_raise() -> None:
+    chance = random.Random(28)  # noqa: S311  # any bytes do
+    files = [make() for make, *_ in ACCEPTED.values()]
+    found = set()
+    for number in range(300):
+        data = bytearray(files[number % len(files)])
+        for _ in range(4):
+            data[chance.randrange(min(len(data), 700))] = chance.choice((0, 255, chance.randrange(256)))
+        found.add(type(inspect_with_thumbnail(bytes(data))))
+    assert found == {tuple, Rejected}
+
+
+# --- the sandbox's photographs ----------------------------------------------------------------------------------------
+
+
+def test_the_sandboxs_photographs_are_all_different_whole_and_upright() -> None:
+    files = [jpeg(number) for number in range(300)]
+    assert len(set(files)) == 300
+    assert len({orientation_of(number) for number in range(300)}) == 9
+    for data in files[:100]:
+        assert inspect(data) == Picture("image/jpeg", ".jpg", 64, 48)
+        assert like(corners(opened(thumbnail(data))), by=40)
+    assert jpeg(7) == jpeg(7)
+    assert inspect(jpeg(7, size=(4_000, 3_000))) == Picture("image/jpeg", ".jpg", 4_000, 3_000)
