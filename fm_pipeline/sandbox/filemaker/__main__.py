@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tls-cert", type=Path, help="PEM file; then the server speaks https")
     parser.add_argument("--tls-key", type=Path, help="PEM file of the private key")
     parser.add_argument("--server-version", type=int, default=21, help="major version to behave like")
+    parser.add_argument("--authenticated-stream", type=int, choices=(1, 2), default=1, help="the server preference")
     given = parser.parse_args(arguments)
     if (given.tls_cert is None) != (given.tls_key is None):
         parser.error("--tls-cert and --tls-key go together")
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"listening on {url(listening, tls is not None)}\n")
         sys.stdout.flush()
 
-    engine = Engine(store, Behaviour(version=given.server_version))
+    engine = Engine(store, Behaviour(version=given.server_version, authenticated_stream=given.authenticated_stream))
     # uvicorn shuts down in good order and then raises the signal anew; without this it would look like a crash.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

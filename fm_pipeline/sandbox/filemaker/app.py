@@ -11,26 +11,15 @@ import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from fm_pipeline.sandbox.filemaker import control, login, metadata, reading, scripts, writing
+from fm_pipeline.sandbox.filemaker import control, login, metadata, reading, scripts, streaming, writing
 from fm_pipeline.sandbox.filemaker.answers import Refusal, answer, refusal
 from fm_pipeline.sandbox.filemaker.call import Call, Engine
-from fm_pipeline.sandbox.filemaker.faults import Disturbance
+from fm_pipeline.sandbox.filemaker.disturbing import in_place_of_the_answer, spoil
 
 _VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-_WEB_SERVER_PAGE = "<html><head><title>{status} {title}</title></head><body><h1>{title}</h1></body></html>"
-_LOOK_AGAIN_SECONDS = 0.05
-# A broken calculation without its quotation marks.
-_NOT_JSON = '{"response":{"data":[{"fieldData":{"age":?}}]},"messages":[{"code":"0","message":"OK"}]}'
-_PAGES = {
-    "bad_gateway": (502, "Bad Gateway"),
-    "service_unavailable": (503, "Service Unavailable"),
-    "gateway_timeout": (504, "Gateway Timeout"),
-    "wrong_content": (200, "Welcome to nginx!"),
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +34,7 @@ class Endpoint:
 _DATABASE = "databases/{database}"
 _LAYOUT = f"{_DATABASE}/layouts/{{layout}}"
 _RECORD = f"{_LAYOUT}/records/{{record}}"
-# The endpoints of Claris's OpenAPI document 1.0.3, without container upload and globals.
+# The endpoints of Claris's OpenAPI document 1.0.3, without globals.
 ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
     "productInfo": {"GET": Endpoint("product_info", metadata.product_info, False)},
     "databases": {"GET": Endpoint("databases", metadata.databases, False)},
@@ -68,6 +57,8 @@ ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
         "POST": Endpoint("duplicate", writing.duplicate),
         "DELETE": Endpoint("delete", writing.delete),
     },
+    f"{_RECORD}/containers/{{field}}": {"POST": Endpoint("upload", streaming.upload)},
+    f"{_RECORD}/containers/{{field}}/{{repetition}}": {"POST": Endpoint("upload", streaming.upload)},
 }
 _PATTERNS = [(pattern.split("/"), verbs) for pattern, verbs in ROUTES.items()]
 
@@ -113,20 +104,17 @@ class DataApi:
         try:
             body = await request.body()
             call = Call(engine, version, path, dict(request.query_params), request.headers, body)
+            call.base_url = str(request.base_url).rstrip("/")
             response, code = await self._answer(request, call, route)
             return response
         finally:
             engine.counters.end(code)
 
     async def _answer(self, request: Request, call: Call, route: Endpoint) -> tuple[Response, str]:
-        striking = self._engine.faults.striking(route.kind)
-        for one in striking:
-            if one.what == "slow":
-                await self._wait(request, one)
-            elif one.what in _PAGES:
-                status, title = _PAGES[one.what]
-                page = _WEB_SERVER_PAGE.format(status=status, title=title)
-                return HTMLResponse(page, status), f"HTTP {status}"
+        striking = self._engine.striking(route.kind)
+        page = await in_place_of_the_answer(request, striking, self._engine.faults)
+        if page is not None:
+            return page, f"HTTP {page.status_code}"
         try:
             for one in striking:
                 if one.what == "code":
@@ -135,16 +123,7 @@ class DataApi:
             code = "0"
         except Refusal as error:
             response, code = refusal(error), str(error.code)
-        return _spoil(response, striking), code
-
-    async def _wait(self, request: Request, slow: Disturbance) -> None:
-        """Wait, but no longer than the client does, and only as long as the fault is set."""
-        with anyio.move_on_after(slow.seconds):
-            while any(one is slow for one in self._engine.faults.disturbances):
-                with anyio.move_on_after(_LOOK_AGAIN_SECONDS):
-                    while (await request.receive())["type"] != "http.disconnect":
-                        pass
-                    return
+        return spoil(response, striking), code
 
     def _handle(self, call: Call, route: Endpoint) -> Response:
         engine = self._engine
@@ -161,25 +140,34 @@ class DataApi:
         return response
 
 
-class _Cut(Response):
-    """Announces the whole body and sends half of it."""
+class Streaming:
+    """Answers requests for the files of containers."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the half; the server then closes the connection."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        half = bytes(self.body)[: len(self.body) // 2]
-        await send({"type": "http.response.body", "body": half, "more_body": True})
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
-
-def _spoil(response: Response, striking: list[Disturbance]) -> Response:
-    for one in striking:
-        if one.what == "cut":
-            return _Cut(bytes(response.body), response.status_code, media_type=response.media_type)
-        if one.what == "not_json":
-            return Response(_NOT_JSON, media_type="application/json")
-    return response
+    async def __call__(self, request: Request) -> Response:
+        """Answer, or be disturbed."""
+        engine, kind = self._engine, streaming.kind_of(request)
+        engine.counters.begin(kind)
+        status = "aborted"
+        try:
+            striking = engine.striking(kind)
+            response = await in_place_of_the_answer(request, striking, engine.faults)
+            if response is None:
+                response = spoil(await anyio.to_thread.run_sync(streaming.stream, engine, request), striking)
+            status = f"HTTP {response.status_code}"
+            return response
+        finally:
+            engine.counters.end(status)
 
 
 def make_app(engine: Engine) -> Starlette:
-    """The application: the Data API, and the control surface under `/_sandbox/`."""
-    return Starlette(routes=[*control.routes(engine), Route("/{path:path}", DataApi(engine).__call__, methods=_VERBS)])
+    """The application: the Data API, containers, and the control surface under `/_sandbox/`."""
+    return Starlette(
+        routes=[
+            *control.routes(engine),
+            Route("/Streaming_SSL/{path:path}", Streaming(engine).__call__, methods=["GET"]),
+            Route("/{path:path}", DataApi(engine).__call__, methods=_VERBS),
+        ]
+    )

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fm_pipeline.sandbox.filemaker import container_files
 from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.faults import Counters, Faults
+from fm_pipeline.sandbox.filemaker.faults import Counters, Disturbance, Faults
 from fm_pipeline.sandbox.filemaker.schema import Layout
 from fm_pipeline.sandbox.filemaker.sessions import Clock, Session, Sessions
 from fm_pipeline.sandbox.filemaker.store import Store
@@ -25,12 +26,17 @@ class Behaviour:
         login_needs_body: an empty body at login is refused; real servers differ.
         finds_fields_off_layout: a find may name a field of the table that is not on the layout; otherwise 102.
         no_fmrest_code: 9 or 212, the answer to an account without the extended privilege.
+        authenticated_stream: the server preference of that name: 1 (since 19.3.2 the default) asks for the token before
+            it hands out the cookie of a container, 2 does not.
+        redirects_streams: otherwise the first request already gets the container's file, as from some servers.
     """
 
     version: int = 21
     login_needs_body: bool = False
     finds_fields_off_layout: bool = True
     no_fmrest_code: int = 9
+    authenticated_stream: int = 1
+    redirects_streams: bool = True
 
 
 class Engine:
@@ -44,6 +50,10 @@ class Engine:
         self.counters = Counters()
         self.sessions = Sessions(self.clock, self.faults)
 
+    def striking(self, kind: str) -> list[Disturbance]:
+        """What goes wrong with a request of this kind."""
+        return self.faults.striking(kind, self.clock.now())
+
 
 @dataclass
 class Call:
@@ -53,6 +63,7 @@ class Call:
         path: the parts of the URL by name (`database`, `layout`, `record`, …).
         query: the parameters behind the `?`.
         headers: by lower-case name.
+        base_url: as the client wrote it, for URLs of containers.
     """
 
     engine: Engine
@@ -62,6 +73,7 @@ class Call:
     headers: Mapping[str, str]
     raw_body: bytes
     session: Session | None = None
+    base_url: str = ""
     _body: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
@@ -87,6 +99,14 @@ class Call:
                 raise Refusal(960)
             self._body = parsed
         return self._body
+
+    def container_value(self, text: str) -> str:
+        """What a container shows: the URL of its file, good for this session; anything else as it is."""
+        if self.session is None or not container_files.is_key(text):
+            return text
+        with self.engine.store.reading() as db:
+            file = container_files.read(db, text)
+        return self.session.container_url(self.base_url, text, file)
 
     def layout(self, name: str | None = None) -> Layout:
         """The layout that the URL (or `name`) names, without what faults took off it. Raises Refusal 105."""

@@ -31,7 +31,7 @@ def routes(engine: Engine) -> list[Route]:
                 return JSONResponse({"error": str(error)}, 400)
             engine.sessions.forgive()
             engine.counters.pages = 0
-        return JSONResponse(asdict(engine.faults))
+        return JSONResponse(_readable(asdict(engine.faults)))
 
     async def clock(request: Request) -> JSONResponse:
         if request.method == "DELETE":
@@ -88,3 +88,10 @@ def _act(engine: Engine, database: str, action: Mapping[str, Any]) -> None:
         store.delete(database, wanted["table"], wanted["record_id"])
     else:
         store.edit(database, wanted["table"], wanted["record_id"], wanted["row"])
+
+
+def _readable(faults: dict[str, Any]) -> dict[str, Any]:
+    """Without the moments at which disturbances began, which are not for setting."""
+    for one in faults["disturbances"]:
+        del one["since"]
+    return faults

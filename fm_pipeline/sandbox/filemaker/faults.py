@@ -6,14 +6,17 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 What = Literal[
+    "unauthorized",  # 401, a page of the web server in HTML
     "bad_gateway",  # 502, a page of the web server in HTML
     "service_unavailable",  # 503, the same
     "gateway_timeout",  # 504, the same
     "slow",  # the answer comes `seconds` late
-    "cut",  # the connection ends in the middle of the body
+    "cut",  # the connection ends in the middle of the body, which was announced whole
+    "half",  # half a body, announced as if it were all
     "wrong_content",  # 200 with HTML where JSON should be
     "not_json",  # 200, called JSON, but broken: an unquoted `?`
     "code",  # FileMaker's error `code`
@@ -30,6 +33,7 @@ class Disturbance:
         after: how many requests of that kind it leaves alone first.
         of: the kinds of request that it strikes (names in `routes`); empty: all.
         seconds: for `slow`; it ends earlier if the client goes or other faults are set.
+        lasts: seconds on the server's clock from the first request that is struck, after which it heals; None: never.
         code: for `code`.
     """
 
@@ -39,17 +43,22 @@ class Disturbance:
     of: Sequence[str] = ()
     seconds: float = 0
     code: int = 951
+    lasts: float | None = None
+    since: datetime | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.what not in get_args(What):
             raise ValueError(f"what: {self.what!r} is none of {', '.join(get_args(What))}")
 
-    def strikes(self, kind: str) -> bool:
+    def strikes(self, kind: str, now: datetime) -> bool:
         """Whether this request is struck; counts it."""
         if (self.of and kind not in self.of) or self.times == 0:
             return False
         if self.after > 0:
             self.after -= 1
+            return False
+        self.since = self.since or now
+        if self.lasts is not None and now - self.since >= timedelta(seconds=self.lasts):
             return False
         if self.times is not None:
             self.times -= 1
@@ -93,9 +102,9 @@ class Faults:
                 raise ValueError("between_pages: each step has `after` and `do`")
         vars(self).update(vars(fresh))
 
-    def striking(self, kind: str) -> list[Disturbance]:
+    def striking(self, kind: str, now: datetime) -> list[Disturbance]:
         """The disturbances that strike a request of this kind."""
-        return [one for one in self.disturbances if one.strikes(kind)]
+        return [one for one in self.disturbances if one.strikes(kind, now)]
 
 
 class Counters:

@@ -104,6 +104,7 @@ def _view(call: Call, given: Mapping[str, Any], asked: Layout) -> View:
         dateformat=call.dateformat(given.get("dateformats")),
         locale=call.engine.store.locale(call.database),
         no_access=call.account_no_access,
+        container=call.container_value,
     )
     return View(page, shown, _portal_windows(call, given, shown))
 

@@ -41,6 +41,25 @@ class Field:
 
 
 @dataclass(frozen=True)
+class ContainerFile:
+    """What a container field holds.
+
+    Args:
+        content: the bytes.
+        name: its ending stands in the URL; a name without one gives a URL without one.
+        mime: sent as Content-Type.
+        stored: `external` ones have another RCType in their URL.
+        folder: the second folder of a server's databases is `Additional_1`.
+    """
+
+    content: bytes = field(repr=False)
+    name: str = "image.jpg"
+    mime: str = "image/jpeg"
+    stored: Literal["embedded", "external"] = "embedded"
+    folder: str = "MainDB"
+
+
+@dataclass(frozen=True)
 class Occurrence:
     """Another place in the relationship graph, reached from `table` where `match` (ours, theirs) is equal."""
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
 
 from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.faults import Faults
-from fm_pipeline.sandbox.filemaker.schema import Account
+from fm_pipeline.sandbox.filemaker.schema import Account, ContainerFile
 
 # Claris FileMaker Data API Guide, "Log in to a database session".
 LIFETIME = timedelta(minutes=15)
@@ -53,6 +55,15 @@ class Session:
     account: Account
     last_call: datetime
     calls: int = 0
+    stream_key: str = field(default_factory=lambda: secrets.token_hex(26))
+    streams: dict[str, str] = field(default_factory=dict)
+
+    def container_url(self, base_url: str, key: str, file: ContainerFile) -> str:
+        """The URL of a container's file. The name is opaque, and another one in another session."""
+        name = hashlib.sha256(f"{self.token}\n{key}".encode()).hexdigest()
+        self.streams[name] = key
+        kind = "EmbeddedRCFileProcessor" if file.stored == "embedded" else "RCFileProcessor"
+        return f"{base_url}/Streaming_SSL/{file.folder}/{name}{PurePath(file.name).suffix}?RCType={kind}"
 
 
 class Sessions:
@@ -99,6 +110,12 @@ class Sessions:
                 raise Refusal(952)
             session.last_call = self._clock.now()
             return session
+
+    def of_stream(self, name: str) -> Session | None:
+        """The living session that was given this URL. Downloads do not prolong it: nobody documents that they do."""
+        with self._lock:
+            self._bury()
+            return next((one for one in self._open.values() if name in one.streams), None)
 
     def close(self, token: str, database: str) -> None:
         """End a session. Raises Refusal 952 if there is none."""

@@ -27,6 +27,7 @@ class Page:
     dateformat: int
     locale: values.Locale
     no_access: Mapping[str, Sequence[str]]
+    container: Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,9 @@ class View:
         return cells
 
     def _writer(self, kind: Any) -> Callable[[str], Any]:
-        if kind in ("text", "time", "container"):
+        if kind == "container":
+            return self.page.container
+        if kind in ("text", "time"):
             return str
         dateformat, locale = self.page.dateformat, self.page.locale
         return lambda text: values.render(kind, text, dateformat, locale)

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fm_pipeline.sandbox.filemaker import finding_text, values
-from fm_pipeline.sandbox.filemaker.schema import Account, Field, Layout, Occurrence, Portal, Script
+from fm_pipeline.sandbox.filemaker import container_files, finding_text, values
+from fm_pipeline.sandbox.filemaker.schema import Account, ContainerFile, Field, Layout, Occurrence, Portal, Script
 
 _CATALOGUE = """
 CREATE TABLE IF NOT EXISTS file (name TEXT PRIMARY KEY, locale TEXT NOT NULL);
@@ -80,6 +80,7 @@ class Store:
         self._db.row_factory = sqlite3.Row
         self._db.create_function("text_matches", 2, finding_text.matches, deterministic=True)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _CATALOGUE)
+        self._db.executescript(container_files.TABLE)
 
     def close(self) -> None:
         """Close the file."""
@@ -214,8 +215,9 @@ class Store:
     def insert(self, db: str, table: str, rows: Iterable[Mapping[str, object]]) -> int:
         """Add records in bulk, in one transaction, in the order given.
 
-        Keys are field names, `name(2)` for a repetition. Dates are ISO or MM/DD/YYYY; other text in a date
-        field is kept as it is. Auto-enter fields that a row leaves out get the time of the call.
+        Keys are field names, `name(2)` for a repetition; containers take a `ContainerFile`. Dates are ISO or
+        MM/DD/YYYY; other text in a date field is kept as it is. Auto-enter fields that a row leaves out get the time
+        of the call.
 
         Returns:
             The number of records added.
@@ -238,7 +240,7 @@ class Store:
                 for name, value in {**automatic, **row}.items():
                     if name not in names:
                         raise KeyError(f"{table} has no field {name}")
-                    values_[names[name]] = values.canonical(cells[names[name]][0].type, value)
+                    values_[names[name]] = self._text(cells[names[name]][0], value)
                 pairs = ((text, values.sort_key(cells[i][0].type, text)) for i, text in enumerate(values_))
                 yield [part for pair in pairs for part in pair]
 
@@ -258,7 +260,7 @@ class Store:
     def edit(self, db: str, table: str, record_id: int, row: Mapping[str, object]) -> None:
         """Change fields of a record, as a user of FileMaker Pro would; its modification id grows by one."""
         found = self.table(db, table)
-        texts = {name: values.canonical(found.fields[name].type, value) for name, value in row.items()}
+        texts = {name: self._text(found.fields[name], value) for name, value in row.items()}
         sets = "".join(f", {found.column(name)} = ?, {found.key(name)} = ?" for name in texts)
         pairs = ((text, values.sort_key(found.fields[name].type, text)) for name, text in texts.items())
         with self.transaction() as connection:
@@ -266,6 +268,12 @@ class Store:
                 f"UPDATE {found.rows} SET mod_id = mod_id + 1{sets} WHERE record_id = ?",  # noqa: S608
                 (*(part for pair in pairs for part in pair), record_id),
             )
+
+    def _text(self, field: Field, value: object) -> str:
+        """The text to keep; of a container's file the key."""
+        if isinstance(value, ContainerFile):
+            return container_files.keep(self._db, value)
+        return values.canonical(field.type, value)
 
     def index(self, table: Table, key: str) -> None:
         """Make the index on a key column, if it is not there yet."""

@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker import scripts, values
+from fm_pipeline.sandbox.filemaker import container_files, scripts, values
 from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.call import Call, check_names
 from fm_pipeline.sandbox.filemaker.reading import record_id
-from fm_pipeline.sandbox.filemaker.schema import Layout
+from fm_pipeline.sandbox.filemaker.schema import ContainerFile, Layout
 from fm_pipeline.sandbox.filemaker.store import Table
 
 _PARAMETERS = ("fieldData", "options", *scripts.PARAMETERS)
@@ -51,6 +51,22 @@ def edit(call: Call) -> dict[str, Any]:
             current += 1
             db.execute(f"UPDATE {table.rows} SET mod_id = ? WHERE record_id = ?", (current, number))  # noqa: S608
     return {"modId": str(current), **ends}
+
+
+def put_file(call: Call, table: Table, field: str, repetition: int, file: ContainerFile) -> dict[str, Any]:
+    """Put a file into a container of the record that the URL names. Raises Refusal 101, 201, 301, 306."""
+    check_names(list(call.query), ("modId",))
+    number = record_id(call)
+    if field in call.account_no_access.get(table.name, ()):
+        raise Refusal(201)
+    with call.engine.store.transaction() as db:
+        current = _current(call, db, table, number)
+        if call.query.get("modId", str(current)) != str(current):
+            raise Refusal(306)
+        cells = {(field, repetition): container_files.keep(db, file)}
+        _write(db, table, number, _stamps(call, table, ("modification",)) | cells)
+        db.execute(f"UPDATE {table.rows} SET mod_id = ? WHERE record_id = ?", (current + 1, number))  # noqa: S608
+    return {"modId": str(current + 1)}
 
 
 def duplicate(call: Call) -> dict[str, Any]:

@@ -14,7 +14,10 @@ from fmdata.client import Client  # type: ignore[import-untyped]
 from fmdata.session_providers import UsernamePasswordLogin  # type: ignore[import-untyped]
 from fmrest.exceptions import FileMakerError  # type: ignore[import-untyped]
 
+from fm_pipeline.sandbox.filemaker.call import Behaviour
+from fm_pipeline.sandbox.filemaker.schema import ContainerFile
 from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline_tests.bench.pictures import picture
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 
 
@@ -42,6 +45,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def secure(store: Store, certificate: tuple[Path, Path]) -> Iterator[StandIn]:
     """The same store over https."""
     with running_stand_in(store, tls=certificate) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def open_streams(store: Store, certificate: tuple[Path, Path]) -> Iterator[StandIn]:
+    """The same over https, with AuthenticatedStream=2."""
+    with running_stand_in(store, behaviour=Behaviour(authenticated_stream=2), tls=certificate) as running:
         yield running
 
 
@@ -91,6 +101,24 @@ def test_python_fmrest_asks_for_metadata_and_runs_scripts(secure: StandIn, datab
         assert server.perform_script("Tidy", "x") == (0, "tidied")
         server.find([{"id": "P1"}], scripts={"prerequest": ["Tidy", "x"]})
         assert server.last_script_result == {"prerequest": [0, "tidied"]}
+
+
+def test_python_fmrest_uploads_and_downloads_a_container(open_streams: StandIn, database: str) -> None:
+    with python_fmrest(open_streams, database) as server:
+        server.login()
+        assert server.upload_container(1, "photo", ("face.jpg", picture(1), "image/jpeg"))
+        name, kind, length, response = server.fetch_file(server.get_record(1).photo)
+        assert (kind, length, response.content) == ("image/jpeg", str(len(picture(1))), picture(1))
+        assert name.endswith(".jpg")
+
+
+def test_python_fmrest_takes_the_page_of_a_401_for_the_file(secure: StandIn, store: Store, database: str) -> None:
+    """It sends no token, which a server with AuthenticatedStream=1 wants; see its source."""
+    store.edit(database, "Patients", 1, {"photo": ContainerFile(picture(1))})
+    with python_fmrest(secure, database) as server:
+        server.login()
+        _, kind, _, response = server.fetch_file(server.get_record(1).photo)
+        assert (response.status_code, kind.partition(";")[0]) == (401, "text/html")
 
 
 def test_python_fmrest_sees_the_errors_that_it_expects(secure: StandIn, database: str) -> None:
