@@ -5,6 +5,8 @@
     ├── MappingError             a mapping profile is wrong, or does not fit the layouts
     ├── FileMakerError           anything that FileMaker Server answered or did not answer
     │   └── (leaves in fm_pipeline.filemaker.errors)
+    ├── DicomError               a directory of DICOM files, or what was asked about it
+    │   └── (leaves in fm_pipeline.dicom.errors)
     ├── DatabaseError            PostgreSQL said no; only SQLSTATE and object names, never a value
     └── Stop                     a rule forbids to go on; nothing has been changed
         ├── StagingStop          the source rows break a rule whose action is `stop`
@@ -50,6 +52,10 @@ class MappingError(PipelineError):
 
 class FileMakerError(PipelineError):
     """FileMaker Server refused, failed or did not answer."""
+
+
+class DicomError(PipelineError):
+    """A directory of DICOM files cannot be read, or must not be."""
 
 
 class DatabaseError(PipelineError):

@@ -1,0 +1,72 @@
+"""Why a file was not imported: stable ids, as history keeps them, and a sentence for people.
+
+The ids are for good: history rows carry them. `docs/dicom.md` lists them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+# Skipped: the file is not an image of a patient, so nothing is lost.
+SKIPPED: Mapping[str, str] = MappingProxyType(
+    {
+        "empty_file": "The file has no byte.",
+        "zeros": "The file begins with zeros only; it was perhaps reserved and never written.",
+        "picture": "A picture or film in another format than DICOM (JPEG, PNG, TIFF, MP4 and the like).",
+        "document": "A document (PDF, Word, Excel, RTF and the like).",
+        "text": "A text (plain, HTML, XML, JSON and the like).",
+        "archive": "An archive that is not opened (see the log of archives).",
+        "not_dicom": "The content is not DICOM.",
+        "dicomdir": "A directory of DICOM files (DICOMDIR, Media Storage Directory), not an image.",
+        "temporary_name": "The name says that it is still being written (.partial, .tmp and the like).",
+        "system_file": "A file that the operating system keeps beside others (._name, Thumbs.db, .DS_Store).",
+        "link_inside_root": "A link to something inside the root, which is scanned in its own place.",
+        "link_outside_root": "A link that leads out of the root; it is not followed.",
+        "link_broken": "A link to nothing.",
+        "link_loop": "A link that leads back to itself.",
+        "fifo": "A pipe, not a file.",
+        "socket": "A socket, not a file.",
+        "device": "A device, not a file.",
+    }
+)
+# Bad: meant as DICOM, and cannot be imported as it is.
+BAD: Mapping[str, str] = MappingProxyType(
+    {
+        "garbage": "It begins as DICOM does, and what follows is none.",
+        "cut_in_meta": "It ends inside the file meta information.",
+        "cut_in_data_set": "It ends inside the data set.",
+        "cut_in_pixel_data": "It ends inside the pixel data.",
+        "deflate_broken": "The deflated data set cannot be inflated.",
+        "no_study_uid": "It has no Study Instance UID.",
+        "no_series_uid": "It has no Series Instance UID.",
+        "no_instance_uid": "It has no SOP Instance UID.",
+        "uid_too_long": "A UID is longer than Orthanc takes.",
+        "patient_id_too_long": "The Patient ID is longer than Orthanc takes.",
+    }
+)
+# Unreadable: nothing is known of the content; it is tried again.
+UNREADABLE: Mapping[str, str] = MappingProxyType(
+    {
+        "permission": "This user may not read it.",
+        "vanished": "It was there when its directory was listed, and is not any more.",
+        "changed": "It changed while it was read.",
+        "not_mounted": "The root was unmounted or replaced during the scan.",
+        "root_empty": "The root has no entry at all; perhaps the share is not mounted.",
+        "input_output": "The disk or the share gave an error.",
+    }
+)
+# Suspect: valid, and yet not sent.
+SUSPECT: Mapping[str, str] = MappingProxyType(
+    {
+        "nested_too_deep": "Its sequences are nested deeper than old versions of Orthanc survive.",
+    }
+)
+
+
+def sentence(reason: str) -> str:
+    """The sentence for people; an id that is not known is its own sentence."""
+    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT):
+        if reason in table:
+            return table[reason]
+    return reason

@@ -1,0 +1,128 @@
+"""Which files there are below a directory: names, sizes and times, no contents.
+
+It gives each thing as it is met, so that the first upload starts before the scan ends, and holds no more than the
+names of the directories still to come on the way down.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.files import open_descriptor, unreadable_reason
+from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
+
+Met = FoundFile | SetAside | Unreadable
+
+# What programs call a file that they are still writing: browsers, FTP clients, rsync, editors.
+_TEMPORARY = re.compile(
+    r".+\.(?:partial|part|tmp|temp|crdownload|download|filepart|incomplete|uploading|swp)|~\$.+",
+    re.IGNORECASE,
+)
+_SYSTEM = re.compile(r"\._.+|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.DS_Store|\.directory", re.IGNORECASE)
+
+
+def scan(root: str) -> Iterator[Met]:
+    """Everything below a directory, each exactly once.
+
+    Links are not followed: what lies inside the root is met in its own place, what lies outside is not to be read.
+    A directory that cannot be read is given as `Unreadable`: then the scan is not complete and no total of it is one.
+
+    Args:
+        root: absolute (`paths.allowed`); the root itself may be a link or a mount point.
+
+    Raises:
+        RootUnavailable: at the first step, if the root cannot be listed.
+    """
+    try:
+        before = os.stat(root)
+        with os.scandir(root) as entries:
+            empty = next(entries, None) is None
+    except OSError as error:
+        raise RootUnavailable(f"The directory to be scanned cannot be read ({unreadable_reason(error)}).") from None
+    if empty:
+        yield Unreadable(root, is_directory=True, reason="root_empty")
+        return
+    real_root = os.path.realpath(root)
+    waiting = [root]
+    while waiting:
+        directory = waiting.pop()
+        directories: list[str] = []
+        yield from list_directory(directory, real_root, directories)
+        waiting.extend(reversed(directories))
+    if not same_directory(root, before):
+        yield Unreadable(root, is_directory=True, reason="not_mounted")
+
+
+def same_directory(path: str, before: os.stat_result) -> bool:
+    """Whether a directory is still the one that it was: not unmounted, not replaced."""
+    try:
+        now = os.stat(path)
+    except OSError:
+        return False
+    return (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino)
+
+
+def list_directory(directory: str, real_root: str, directories: list[str]) -> Iterator[Met]:
+    """What lies in one directory; its own directories are appended to the list and not entered."""
+    descriptor: int | None = None
+    try:
+        try:
+            listing = os.scandir(directory)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            descriptor = open_descriptor(directory, os.O_RDONLY | os.O_DIRECTORY)
+            listing = os.scandir(descriptor)
+        with listing as entries:
+            for entry in entries:
+                path = f"{directory}{os.sep}{entry.name}" if directory != os.sep else f"{os.sep}{entry.name}"
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.append(path)
+                    else:
+                        yield _met(entry, path, real_root)
+                except OSError as error:
+                    yield Unreadable(path, is_directory=False, reason=unreadable_reason(error))
+    except OSError as error:
+        yield Unreadable(directory, is_directory=True, reason=unreadable_reason(error))
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _met(entry: os.DirEntry[str], path: str, real_root: str) -> Met:
+    if entry.is_symlink():
+        return SetAside(path, _link_reason(path, real_root))
+    facts = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(facts.st_mode):
+        return SetAside(path, _kind(facts.st_mode))
+    if reason := name_reason(entry.name):
+        return SetAside(path, reason)
+    return FoundFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev, facts.st_ino)
+
+
+def name_reason(name: str) -> str | None:
+    """Why a name alone says that the file is not to be read, if it does."""
+    if _SYSTEM.fullmatch(name):
+        return "system_file"
+    return "temporary_name" if _TEMPORARY.fullmatch(name) else None
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "fifo"
+    return "socket" if stat.S_ISSOCK(mode) else "device"
+
+
+def _link_reason(path: str, real_root: str) -> str:
+    try:
+        target = os.path.realpath(path, strict=True)
+    except OSError as error:
+        return "link_loop" if error.errno == errno.ELOOP else "link_broken"
+    inside = target == real_root or target.startswith(real_root.rstrip(os.sep) + os.sep)
+    return "link_inside_root" if inside else "link_outside_root"
