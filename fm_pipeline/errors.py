@@ -8,12 +8,15 @@
     ├── DicomError               a directory of DICOM files, or what was asked about it
     │   └── (leaves in fm_pipeline.dicom.errors)
     ├── DatabaseError            PostgreSQL said no; only SQLSTATE and object names, never a value
+    ├── StorageError             S3 said no or did not answer; only its code, never a key
+    │   └── ObjectExists         (fm_pipeline.images.bucket) the key is taken by other bytes
     └── Stop                     a rule forbids to go on; nothing has been changed
         ├── StagingStop          the source rows break a rule whose action is `stop`
         ├── CatalogueStop        the Nexus schema holds something that no policy covers
         ├── PlanStop             no plan, a stale plan, a wrong confirmation, or no backup of what would change
         ├── LockStop             somebody else works in the tables, or another reimport runs
-        └── ValidationStop       the result of the transaction is not what it must be
+        ├── ValidationStop       the result of the transaction is not what it must be
+        └── ImageStop            an export of images cannot be read, or contradicts itself
 
 No message carries a value of a record: FileMaker ids, record ids, rule ids and counts only.
 """
@@ -66,6 +69,14 @@ class DatabaseError(PipelineError):
         super().__init__(what, meaning=meaning, remedy=remedy)
 
 
+class StorageError(PipelineError):
+    """S3 refused or did not answer. Carries S3's code (or the kind of failure), never a key or a body."""
+
+    def __init__(self, what: str, *, code: str = "", meaning: str = "", remedy: str = "") -> None:
+        self.code = code
+        super().__init__(what, meaning=meaning, remedy=remedy)
+
+
 class Stop(PipelineError):
     """A rule forbids to go on. Nothing has been changed."""
 
@@ -88,6 +99,10 @@ class LockStop(Stop):
 
 class ValidationStop(Stop):
     """The result of the transaction is not what it must be; it was rolled back."""
+
+
+class ImageStop(Stop):
+    """An export of images cannot be read, or contradicts itself."""
 
 
 def unforeseen(error: Exception) -> PipelineError:

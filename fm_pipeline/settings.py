@@ -51,6 +51,15 @@ class Settings(BaseSettings):
     aws_access_key_id: str | None = None
     aws_secret_access_key: SecretStr | None = None
     aws_region: str = "ap-southeast-2"
+    s3_bulk_prefix: str = Field(
+        default="filemaker-import/images-bulk-dump/",
+        description="Where the bulk dump of images lies; never written to.",
+    )
+    s3_concurrency: int = Field(default=16, ge=1, le=256, description="Requests to S3 at the same time.")
+    s3_timeout_seconds: float = Field(default=60, gt=0, description="How long one answer of S3 may take.")
+    image_export_file: Path | None = Field(
+        default=None, description="FileMaker's export of the images in the bulk dump."
+    )
 
     # DICOM
     orthanc_url: str | None = None
@@ -81,6 +90,14 @@ class Settings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// for a server on this machine)")
         return value.rstrip("/")
+
+    @field_validator("s3_bulk_prefix")
+    @classmethod
+    def _away_from_the_patients(cls, value: str) -> str:
+        folder = value.strip("/") + "/"
+        if folder == "/" or folder.startswith("patients/"):
+            raise ValueError("must be a folder of its own, not patients/ or the whole bucket")
+        return folder
 
     @field_validator(
         "filemaker_ca_bundle",

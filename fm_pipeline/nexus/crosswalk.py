@@ -14,7 +14,7 @@ from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, Load
 
 # A patient's FileMaker id: in the metadata, or (older rows) only as JSON inside the text of the notes.
-_PATIENT_KEYS = """
+PATIENT_KEYS = """
 SELECT p.id, p.created_at,
        lower(btrim(coalesce(nullif(btrim(p.filemaker_metadata ->> 'filemaker_id'), ''),
                             substring(p.notes from '"filemaker_id"\\s*:\\s*"([^"]+)"')))) AS key,
@@ -35,7 +35,7 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
     """
     new: dict[str, int] = {}
     with connection.cursor() as cursor:
-        keyed = sql.SQL(_PATIENT_KEYS).format(patients=catalogue.table("patients").identifier)
+        keyed = sql.SQL(PATIENT_KEYS).format(patients=catalogue.table("patients").identifier)
         cursor.execute(
             sql.SQL(
                 "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"

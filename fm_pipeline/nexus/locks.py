@@ -44,6 +44,26 @@ def take_reimport_lock(gate: Connection) -> None:
         )
 
 
+def wait_for_reimport_lock(gate: Connection, timeout_seconds: float) -> None:
+    """The same lock for whoever writes for a second and not for minutes: it waits for its turn.
+
+    Raises:
+        LockStop: the other one did not end in time.
+    """
+    with gate.cursor() as cursor:
+        try:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{int(timeout_seconds * 1000)}ms",))
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.reimport'))")
+        except psycopg2.errors.LockNotAvailable:
+            gate.rollback()
+            raise LockStop(
+                f"A reimport, a restore or another link of images wrote to this database for more than"
+                f" {timeout_seconds:g} seconds.",
+                meaning="Nothing was written to Nexus.",
+                remedy="Start again when it has ended; the runs page of Dagster shows it.",
+            ) from None
+
+
 def lock_tables(cursor: Cursor, tables: Collection[Table], timeout_seconds: float) -> None:
     """Lock the tables in the order given; row locks that the transaction takes later obey the same time-out.
 

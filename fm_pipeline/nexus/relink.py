@@ -5,7 +5,7 @@ an existing patient is never moved; if FileMaker disagrees with it, it is listed
 evidence is collected, and it is relinked only if all of it names one patient:
 
 1. crosswalk: the id that it carries was a patient's id before;
-2. metadata: the document's own `filemaker_patient_id`;
+2. metadata: the document's own `filemaker_patient_id`; of a batch, the ledger of the images that were linked;
 3. FileMaker's record of the document, or of the batch's images.
 """
 
@@ -105,6 +105,9 @@ UNION ALL
 SELECT DISTINCT d.id, 'filemaker_record', 3, l.patient_key
 FROM {rows} d JOIN {images} i ON i.batch_id = d.id
      JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND l.filemaker_id = i.filemaker_id
+UNION ALL
+SELECT DISTINCT d.id, 'image_link', 2, c.patient_key
+FROM {rows} d JOIN {images} i ON i.batch_id = d.id JOIN fm_pipeline.image_copies c ON c.image_id = i.id
 """
 
 

@@ -37,9 +37,9 @@ def _state_folder(folder: Path, judge: Judge) -> Finding:
 
 
 def _s3(settings: Settings, bucket: str, judge: Judge) -> Finding:
-    import boto3  # type: ignore[import-untyped]  # noqa: PLC0415  # slow to import
-    from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
+    import boto3  # noqa: PLC0415  # slow to import
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     secret = settings.aws_secret_access_key
     try:

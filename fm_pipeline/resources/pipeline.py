@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import dagster as dg
+from dagster_aws.s3 import S3Resource
 from psycopg2.extensions import connection as Connection
+from pydantic import PrivateAttr
 
 from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.images.bucket import ATTEMPTS, Bucket, make_client, open_bucket
 from fm_pipeline.mapping.profile import Profile, load_profile
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sequence import open_client
 from fm_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 class FileMakerSource:
@@ -63,6 +69,34 @@ class NexusTarget:
         return self
 
 
+class PatientFiles(S3Resource):
+    """dagster-aws's S3 resource, whose client has our time-outs, retries and pool, and never writes in the bulk dump.
+
+    Built when a run starts, so its secret is in no snapshot.
+    """
+
+    _settings: Settings = PrivateAttr()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The resource that the settings describe; nothing is sent yet."""
+        files = cls(
+            endpoint_url=settings.s3_endpoint_url or None,
+            region_name=settings.aws_region,
+            max_attempts=ATTEMPTS,
+        )
+        files._settings = settings
+        return files
+
+    def get_client(self) -> S3Client:
+        """See `fm_pipeline.images.bucket.make_client`."""
+        return make_client(self._settings)
+
+    def bucket(self) -> Bucket:
+        """The bucket that the settings name."""
+        return open_bucket(self._settings, self.get_client())
+
+
 def pipeline_resources(read_settings: Callable[[], Settings]) -> dict[str, dg.ResourceDefinition]:
     """The resources of a code location.
 
@@ -82,4 +116,8 @@ def pipeline_resources(read_settings: Callable[[], Settings]) -> dict[str, dg.Re
     def nexus(_: dg.InitResourceContext) -> NexusTarget:
         return NexusTarget(read_settings())
 
-    return {"filemaker": filemaker, "nexus": nexus}
+    @dg.resource(description="The bucket of documents and images: S3_* and AWS_* settings. It cannot delete.")
+    def s3(_: dg.InitResourceContext) -> PatientFiles:
+        return PatientFiles.of(read_settings())
+
+    return {"filemaker": filemaker, "nexus": nexus, "s3": s3}

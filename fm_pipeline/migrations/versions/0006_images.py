@@ -1,4 +1,4 @@
-"""Image metadata of the CSV link, the ledger of copies, and the images that were linked; the SQL stands beside this file."""
+"""Image metadata of the CSV link, the bulk dump's listing, the ledger of copies; the SQL stands beside this file."""
 
 from pathlib import Path
 

@@ -41,7 +41,7 @@ class S3(Service):
         return {**ours, "RCLONE_CONFIG": "", "RCLONE_AUTH_KEY": f'"{self._key_id},{self._secret}"'}
 
     def ready(self) -> bool:
-        from botocore.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415  # slow to import
+        from botocore.exceptions import (  # noqa: PLC0415  # slow to import
             BotoCoreError,
             ClientError,
         )
@@ -75,8 +75,8 @@ class S3(Service):
         return self.secrets.get("s3_secret_access_key")
 
     def _client(self) -> Any:
-        import boto3  # type: ignore[import-untyped]  # noqa: PLC0415  # slow to import
-        from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415
+        import boto3  # noqa: PLC0415  # slow to import
+        from botocore.config import Config  # noqa: PLC0415
 
         return boto3.client(
             "s3",

@@ -1,0 +1,301 @@
+"""The bucket of documents and images: list, read, put, copy. There is no way to delete here.
+
+Writing goes below `patients/` and nowhere else, so the bulk dump, which is a backup, cannot be touched whatever the
+settings say: the client itself refuses, before a request is sent. Sub-resources (tags, ACLs, retention) are refused
+too: some servers answer them by overwriting the object.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from fm_pipeline.errors import SettingsError, StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from fm_pipeline.settings import Settings
+
+WRITABLE = "patients/"  # all that Nexus shows of a patient lies below it
+BULK_PREFIX = "filemaker-import/images-bulk-dump/"  # protected under its usual name too, wherever the settings point
+COPY_LIMIT = 5 * 1024**3  # bytes that one CopyObject takes
+ATTEMPTS = 6  # of one request, with growing pauses: 503 Slow Down is S3's way to ask for patience
+CONNECT_SECONDS = 10
+CHUNK = 1 << 20
+_READS = frozenset(
+    {
+        *("ListObjectsV2", "ListObjectVersions", "ListBuckets", "HeadBucket", "HeadObject", "GetObject"),
+        *("GetBucketLocation", "GetBucketVersioning", "GetBucketLifecycleConfiguration"),
+    }
+)
+_WRITES = frozenset({"PutObject", "CopyObject"})
+
+
+class StoredObject(NamedTuple):
+    """An object as a listing shows it; size in bytes, the ETag without its quotes."""
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+class ObjectExists(StorageError):
+    """The key is taken by an object with other bytes. It was not overwritten."""
+
+
+def make_client(settings: Settings) -> S3Client:
+    """The S3 client that the settings name: time-outs, retries, a pool as large as the concurrency, and the guard.
+
+    Raises:
+        SettingsError: a setting is missing.
+    """
+    import boto3  # noqa: PLC0415  # slow to import
+    from botocore.config import Config  # noqa: PLC0415
+
+    secret = settings.aws_secret_access_key
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=settings.s3_timeout_seconds,
+        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        max_pool_connections=settings.s3_concurrency + 2,
+        # Servers other than Amazon's refuse the checksums that boto3 sends by itself since 1.36.
+        request_checksum_calculation="when_required" if settings.s3_endpoint_url else "when_supported",
+        response_checksum_validation="when_required" if settings.s3_endpoint_url else "when_supported",
+    )
+    try:
+        client = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url or None,
+            aws_access_key_id=settings.aws_access_key_id or None,
+            aws_secret_access_key=(secret.get_secret_value() if secret else None) or None,
+            region_name=settings.aws_region,
+            config=config,
+        )
+    except ValueError:
+        raise SettingsError(
+            "S3_ENDPOINT_URL is not an address.", remedy="Write it as https://host, or leave it out for AWS."
+        ) from None
+    return guarded(client, settings.s3_bulk_prefix)
+
+
+def guarded(client: S3Client, bulk_prefix: str) -> S3Client:
+    """Make a client refuse, before anything is sent, whatever is not reading or a new object below `patients/`."""
+    protected = (BULK_PREFIX, bulk_prefix)
+
+    def guard(params: Mapping[str, Any], model: Any, **_: object) -> None:
+        if model.name in _READS:
+            return
+        key = str(params.get("Key", ""))
+        if model.name not in _WRITES or not is_writable(key) or key.startswith(protected):
+            raise StorageError(
+                f"The pipeline was about to send {model.name} for a place in S3 where it never writes.",
+                meaning="Nothing was sent. It writes new objects below patients/ and deletes none.",
+                remedy="This is a fault of the program: report it.",
+            )
+
+    client.meta.events.register("before-parameter-build.s3", guard)
+    return client
+
+
+def is_writable(key: str) -> bool:
+    """Whether a key is one that the pipeline may write: below `patients/`, and no path that leads elsewhere."""
+    parts = key.split("/")
+    return key.startswith(WRITABLE) and not {"", ".", ".."} & set(parts)
+
+
+def open_bucket(settings: Settings, client: S3Client | None = None) -> Bucket:
+    """The bucket that the settings name.
+
+    Raises:
+        SettingsError: none is named.
+    """
+    if not settings.s3_bucket:
+        raise SettingsError("S3_BUCKET is not set.", remedy="Name the bucket of documents and images.")
+    return Bucket(client or make_client(settings), settings.s3_bucket, settings.s3_bulk_prefix)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One bucket. Safe to use from several threads.
+
+    Args:
+        client: from `make_client`, or another one that went through `guarded`.
+    """
+
+    client: S3Client
+    name: str
+    bulk_prefix: str = BULK_PREFIX
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object below a prefix, over all pages.
+
+        Raises:
+            StorageError: S3 refused, or a page repeats keys, so that the listing cannot be called complete.
+        """
+        last: str | None = None
+        with storage_errors("list the bucket"):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+                contents = page.get("Contents", [])
+                if contents and contents[0]["Key"] == last:
+                    raise StorageError(
+                        "S3 gave the same page of a listing twice.",
+                        meaning="The listing cannot be called complete.",
+                        remedy="Try again; if it stays so, the S3 server does not page correctly.",
+                    )
+                for item in contents:
+                    last = item["Key"]
+                    yield StoredObject(last, item["Size"], item["ETag"].strip('"'), item["LastModified"])
+
+    def find(self, key: str) -> StoredObject | None:
+        """The object of exactly this key, by a listing."""
+        return next((found for found in self.list(key) if found.key == key), None)
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        """The bytes of an object, from `start` up to and including `end`."""
+        wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end}"}
+        with storage_errors("read an object"):
+            answer = self.client.get_object(Bucket=self.name, Key=key, **wanted)  # type: ignore[arg-type]
+            with closing(answer["Body"]) as body:  # the body itself, which notices a cut stream
+                return body.read()
+
+    def digest(self, key: str) -> str:
+        """The SHA-256 of an object's bytes, read in pieces."""
+        digest = hashlib.sha256()
+        with (
+            storage_errors("read an object"),
+            closing(self.client.get_object(Bucket=self.name, Key=key)["Body"]) as body,
+        ):
+            for chunk in body.iter_chunks(CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def same_bytes(self, one: StoredObject, other: StoredObject) -> bool:
+        """Whether two objects hold the same bytes; they are read only if size and ETag cannot tell.
+
+        Unlike ETags prove nothing: encryption with a key of KMS and multipart uploads change them.
+        """
+        if one.size != other.size:
+            return False
+        return one.etag == other.etag or self.digest(one.key) == self.digest(other.key)
+
+    def put(self, key: str, body: bytes | BinaryIO, content_type: str) -> str:
+        """Write a new object; one that holds these very bytes already is left as it is.
+
+        Args:
+            body: bytes, or a file at its start that can be read twice.
+
+        Returns:
+            Its ETag.
+
+        Raises:
+            ObjectExists: the key is taken by other bytes, as far as the server heeds conditions. Where it does
+                not (docs/images.md), list before you put.
+        """
+        if isinstance(body, bytes):
+            size, md5 = len(body), hashlib.md5(body, usedforsecurity=False).digest()
+        else:
+            md5 = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False)).digest()  # type: ignore[arg-type]
+            size = body.tell()
+            body.seek(0)
+        with storage_errors("write an object"):
+            try:
+                answer = self.client.put_object(
+                    Bucket=self.name,
+                    Key=key,
+                    Body=body,
+                    ContentType=content_type,
+                    ContentMD5=base64.b64encode(md5).decode(),
+                    IfNoneMatch="*",
+                )
+                return answer["ETag"].strip('"')
+            except self.client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                    raise
+        # Perhaps our own first try, whose answer was lost.
+        found = self.find(key)
+        if found and found.size == size and found.etag == md5.hex():
+            return found.etag
+        raise ObjectExists(
+            "An object with other bytes has the key that a new object was to get.",
+            meaning="It was not overwritten.",
+            remedy="Compare the two; fm-pipeline images link lists such images as target_differs.",
+        )
+
+    def copy(self, source: StoredObject, key: str, content_type: str | None = None) -> str:
+        """Copy an object inside S3, if it is still the one that was listed. The caller verifies by listing.
+
+        Args:
+            content_type: the real one, if it is known; else the source's goes along.
+
+        Returns:
+            The ETag of the copy.
+
+        Raises:
+            ObjectExists: as for `put`; or the source has changed since it was listed.
+        """
+        kind: dict[str, Any] = {"MetadataDirective": "REPLACE", "ContentType": content_type} if content_type else {}
+        with storage_errors("copy an object"):
+            try:
+                answer = self.client.copy_object(
+                    Bucket=self.name,
+                    Key=key,
+                    CopySource={"Bucket": self.name, "Key": source.key},
+                    CopySourceIfMatch=source.etag,
+                    IfNoneMatch="*",
+                    **kind,
+                )
+            except self.client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                    raise
+                raise ObjectExists(
+                    "A copy was refused: its key is taken, or the source has changed since it was listed.",
+                    meaning="Nothing was overwritten.",
+                    remedy="Run the link again: it lists both sides anew.",
+                ) from None
+        return str(answer["CopyObjectResult"]["ETag"]).strip('"')
+
+
+@contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn what boto3 raises into a StorageError: the code of S3, never a key or a body."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        raise StorageError(
+            f"S3 refused to {doing} ({code}).",
+            code=code,
+            meaning=_MEANINGS.get(code, ""),
+            remedy=_REMEDIES.get(code, "Check the S3 settings and the role's policy; SECURITY.md has one."),
+        ) from None
+    except BotoCoreError as error:
+        raise StorageError(
+            f"S3 did not answer when asked to {doing} ({type(error).__name__}).",
+            code=type(error).__name__,
+            meaning="What was done before stays; a repeat goes on from there.",
+            remedy="Check S3_ENDPOINT_URL and the network, then start again.",
+        ) from None
+
+
+_MEANINGS = {
+    "SlowDown": "The server asks for fewer requests at a time.",
+    "ServiceUnavailable": "The server asks for fewer requests at a time.",
+    "AccessDenied": "The role may not do this.",
+    "NoSuchKey": "The object has gone since it was listed.",
+}
+_REMEDIES = {
+    "SlowDown": "Lower S3_CONCURRENCY, or try again later.",
+    "ServiceUnavailable": "Lower S3_CONCURRENCY, or try again later.",
+    "NoSuchKey": "Run again: both sides are listed anew.",
+}

@@ -1,0 +1,197 @@
+"""Writes batches and images into Nexus: one short transaction that a reimport waits for, or that waits for a reimport.
+
+Used as:
+
+    with writing_images(settings) as writer:
+        written = writer.write(images, now)
+        writer.cursor.execute(...)   # the caller's own ledger, in the same transaction
+    # committed here
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+from fm_pipeline.images.known import BY_RECID, read_known
+from fm_pipeline.images.patients import Found, read_patients
+from fm_pipeline.images.rows import NewImage, batch_values, check_columns, image_values
+from fm_pipeline.nexus import validation
+from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
+from fm_pipeline.nexus.crosswalk import learn_retired_ids
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
+from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.nexus.relink import Relinked, patient_content_type, relink_batches
+from fm_pipeline.settings import Settings
+
+BATCH_OF_ANOTHER = "batch_of_another_patient"
+PAGE = 500  # rows a statement
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of images that were handed over.
+
+    Attributes:
+        image_ids: Nexus ids by position in what was handed over, of those that are in Nexus now.
+        inserted: positions of those that are new.
+        refused: reasons by position of those that are not in Nexus.
+        batches_created: Nexus ids.
+    """
+
+    image_ids: Mapping[int, str] = field(default_factory=dict)
+    inserted: Sequence[int] = ()
+    refused: Mapping[int, str] = field(default_factory=dict)
+    batches_created: Sequence[str] = ()
+
+
+@contextmanager
+def writing_images(settings: Settings) -> Iterator[ImageWriter]:
+    """One transaction with the locks that it needs; committed at the end of the block, rolled back by an error.
+
+    Raises:
+        LockStop: a reimport runs, or a user holds the tables, for longer than NEXUS_LOCK_TIMEOUT_SECONDS.
+        CatalogueStop: the release needs columns that no rule fills.
+        ValidationStop: a trigger wrote to another table.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    timeout = settings.nexus_lock_timeout_seconds
+    with connect(url) as gate, connect(url) as connection:
+        wait_for_reimport_lock(gate, timeout)
+        with connection.cursor() as cursor:
+            catalogue = read_catalogue(cursor, settings.nexus_schema)
+            check_columns(catalogue)
+            tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
+            with explain_lock_timeouts(connection, gate, [catalogue.table("patients"), *tables], timeout):
+                lock_tables(cursor, tables, timeout)
+                yield ImageWriter(cursor, catalogue, settings)
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                validation.refuse_failed([validation.check_nothing_else_written(cursor, catalogue, tables)])
+        connection.commit()
+
+
+@dataclass(frozen=True)
+class ImageWriter:
+    """Inside the transaction of `writing_images`."""
+
+    cursor: Cursor
+    catalogue: Catalogue
+    settings: Settings
+
+    def repair_batches(self, now: datetime) -> Relinked:
+        """Batches that point to no patient (any more) get theirs back, as in phase 7 of a reimport."""
+        patient_type = patient_content_type(self.cursor, self.catalogue)
+        learn_retired_ids(self.cursor, self.catalogue, patient_type)
+        return relink_batches(self.cursor, self.catalogue, patient_type, now)
+
+    def write(self, images: Sequence[NewImage], now: datetime) -> Written:
+        """Insert what Nexus does not have. Everything that was planned before the locks is looked at again.
+
+        Args:
+            images: in the order that they get within their batch, behind those that it has.
+        """
+        patients = read_patients(self.cursor, self.catalogue)
+        known = read_known(self.cursor, self.catalogue, self.settings.s3_bulk_prefix)
+        ids: dict[int, str] = {}
+        refused: dict[int, str] = {}
+        new: list[int] = []
+        owners: dict[str, Found] = {}
+        taken: set[str] = set()
+        for position, image in enumerate(images):
+            patient = patients.resolve(image.patient)
+            if isinstance(patient, str):
+                refused[position] = patient
+                continue
+            found = known.find(image.recid, image.filemaker_id, patient.nexus_id, image.taken)
+            if found or image.id in taken:
+                ids[position] = found.id if found else image.id
+            elif patient.nexus_id != known.batches.get(
+                image.batch_id, owners.setdefault(image.batch_id, patient).nexus_id
+            ):
+                refused[position] = BATCH_OF_ANOTHER
+            else:
+                taken.add(image.id)
+                ids[position] = image.id
+                new.append(position)
+        self._hold({patient.nexus_id for patient in owners.values()})
+        created = self._insert_batches([images[n] for n in new], owners, set(known.batches), now)
+        self._insert_images([images[n] for n in new], now)
+        self._remember([(images[n], ids[n]) for n in ids])
+        return Written(ids, new, refused, created)
+
+    def _hold(self, patients: set[str]) -> None:
+        """No patient may go while images are tied to it: no constraint would notice."""
+        self.cursor.execute(
+            sql.SQL("SELECT 1 FROM {} WHERE id = ANY(%s::uuid[]) ORDER BY id FOR KEY SHARE").format(
+                self.catalogue.table("patients").identifier
+            ),
+            (sorted(patients),),
+        )
+
+    def _insert_batches(
+        self, images: Sequence[NewImage], owners: Mapping[str, Found], existing: set[str], now: datetime
+    ) -> list[str]:
+        patient_type = patient_content_type(self.cursor, self.catalogue)
+        new = {image.batch_id: image.taken for image in images if image.batch_id not in existing}
+        rows = [batch_values(key, patient_type, owners[key].nexus_id, day, now) for key, day in new.items()]
+        self._insert(self.catalogue.table(BATCHES), rows)
+        return list(new)
+
+    def _insert_images(self, images: Sequence[NewImage], now: datetime) -> None:
+        table, batches = self.catalogue.table(IMAGES), self.catalogue.table(BATCHES)
+        touched = sorted({image.batch_id for image in images})
+        orders: Counter[str] = Counter()
+        types = {name: column.type for name, column in self.catalogue.columns[table].items()}
+        if "order" in types:
+            self.cursor.execute(
+                sql.SQL(
+                    'SELECT batch_id::text, max("order") + 1 FROM {} WHERE batch_id = ANY(%s::uuid[]) GROUP BY 1'
+                ).format(table.identifier),
+                (touched,),
+            )
+            orders.update(dict(self.cursor.fetchall()))
+        rows = []
+        for image in images:
+            bucket = self.settings.s3_bucket or ""
+            rows.append(image_values(image, orders[image.batch_id], types, bucket, now))
+            orders[image.batch_id] += 1
+        self._insert(table, rows)
+        if "image_count" in self.catalogue.columns[batches]:
+            self.cursor.execute(
+                sql.SQL(
+                    "UPDATE {batches} b SET image_count = c.images FROM (SELECT batch_id, count(*) AS images"
+                    " FROM {table} WHERE batch_id = ANY(%s::uuid[]) GROUP BY 1) c WHERE c.batch_id = b.id"
+                ).format(batches=batches.identifier, table=table.identifier),
+                (touched,),
+            )
+
+    def _insert(self, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+        """Insert rows in those of their columns that this release has."""
+        if not rows:
+            return
+        names = [name for name in rows[0] if name in self.catalogue.columns[table]]
+        statement = sql.SQL("INSERT INTO {} ({}) VALUES %s").format(
+            table.identifier, sql.SQL(", ").join(map(sql.Identifier, names))
+        )
+        execute_values(self.cursor, statement, [[row[name] for name in names] for row in rows], page_size=PAGE)
+
+    def _remember(self, images: Sequence[tuple[NewImage, str]]) -> None:
+        """The crosswalk: record id and uuid -> Nexus id."""
+        rows = [(BY_RECID, str(image.recid), own_id) for image, own_id in images if image.recid is not None]
+        rows += [("image", image.filemaker_id, own_id) for image, own_id in images if image.filemaker_id]
+        if rows:
+            execute_values(
+                self.cursor,
+                "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
+                " SELECT entity, key, id::uuid, 'link' FROM (VALUES %s) v (entity, key, id) ON CONFLICT DO NOTHING",
+                rows,
+                page_size=PAGE,
+            )
