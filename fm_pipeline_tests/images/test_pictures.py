@@ -288,7 +288,7 @@ def test_a_colour_profile_is_applied_and_a_broken_one_ignored() -> None:
     assert opened(thumbnail(saved(grey.convert("RGB"), "JPEG", icc_profile=lab))).mode == "RGB"
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_picture_with_broken_exif_is_still_a_picture() -> None:
     whole = saved(upright(SIZE), "JPEG", exif=exif(1))
     at = whole.index(b"Exif\0\0") + 6
@@ -306,7 +306,7 @@ def test_threads_see_what_one_sees() -> None:
         assert list(pool.map(inspect_with_thumbnail, files)) == alone
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_no_bytes_make_it_raise() -> None:
     chance = random.Random(28)  # noqa: S311  # any bytes do
     files = [make() for make, *_ in ACCEPTED.values()]
