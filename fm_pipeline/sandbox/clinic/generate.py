@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fm_pipeline.sandbox.clinic import earlier_files, earlier_links, earlier_rows
 from fm_pipeline.sandbox.clinic.appointments import make_appointment, make_appointments
 from fm_pipeline.sandbox.clinic.as_found import lose_documents, make_bad_notes, spoil_appointments, spoil_patients
+from fm_pipeline.sandbox.clinic.bulk_dump import BulkDump, make_bulk_dump
 from fm_pipeline.sandbox.clinic.contacts import make_contact_details
 from fm_pipeline.sandbox.clinic.filemaker_side import LAYOUTS, FileMakerTable, make_table
 from fm_pipeline.sandbox.clinic.filemaker_wep import wep_layouts
-from fm_pipeline.sandbox.clinic.files import make_documents, make_images
+from fm_pipeline.sandbox.clinic.files import Batch, make_documents, make_images
 from fm_pipeline.sandbox.clinic.model import EARLIER_IMPORT, KeptOut, stream
 from fm_pipeline.sandbox.clinic.names import Pools, make_pools
 from fm_pipeline.sandbox.clinic.nexus_values import Profile
@@ -23,6 +24,8 @@ from fm_pipeline.sandbox.clinic.sizes import defects_at, sizes_at
 from fm_pipeline.sandbox.clinic.state import ANY, State, Table, empty_state
 from fm_pipeline.sandbox.clinic.system import Lookups, add_system, make_lookups
 
+Images = Literal["linked", "bulk"]
+
 
 @dataclass(frozen=True)
 class Clinic:
@@ -31,6 +34,7 @@ class Clinic:
     truth: Truth
     pools: Pools
     lookups: Lookups
+    bulk_dump: BulkDump | None = None  # of a clinic whose images are not linked yet
 
     def filemaker_tables(self, profile: Profile = "nexus") -> list[FileMakerTable]:
         """FileMaker's layouts as the profile knows them, rows with raw values in the order of their record ids."""
@@ -62,13 +66,16 @@ class Clinic:
         return expect(self.truth, nexus_only_columns, profile)
 
 
-def generate_clinic(seed: int = 20251114, scale: float = 1.0, *, as_found: bool = False) -> Clinic:
+def generate_clinic(
+    seed: int = 20251114, scale: float = 1.0, *, as_found: bool = False, images: Images = "linked"
+) -> Clinic:
     """Generate a clinic: the same seed and scale give the same one in every process.
 
     Args:
         seed: of everything that is random.
         scale: 1 is the size of the real clinic (2,842 patients); 0.05 is enough for most tests.
         as_found: with everything that was wrong with the real one (`fm_pipeline.sandbox.clinic.as_found`).
+        images: `linked`, Nexus has them; `bulk`, they lie in the bulk dump and Nexus has none.
 
     Raises:
         ValueError: the scale is not positive.
@@ -83,7 +90,12 @@ def generate_clinic(seed: int = 20251114, scale: float = 1.0, *, as_found: bool 
     notes = make_notes(stream(seed, "notes"), patients, sizes.notes)
     messages = make_messages(stream(seed, "messages"), patients, sizes.messages)
     documents = make_documents(stream(seed, "documents"), patients, sizes)
-    images, batches = make_images(stream(seed, "images"), patients, sizes)
+    bulk_dump = None
+    if images == "bulk":
+        batches: list[Batch] = []
+        image_records, bulk_dump = make_bulk_dump(stream(seed, "bulk dump"), patients, sizes)
+    else:
+        image_records, batches = make_images(stream(seed, "images"), patients, sizes)
     kept_out: dict[str, list[KeptOut]] = {}
     if as_found:
         rng, defects = stream(seed, "as found"), defects_at(scale)
@@ -109,10 +121,11 @@ def generate_clinic(seed: int = 20251114, scale: float = 1.0, *, as_found: bool 
     earlier_rows.add_messages(state, rng, messages, gone_messages, staying)
     retired = earlier_files.RetiredIds(rng)
     earlier_files.add_documents(state, rng, documents, retired, sizes)
-    earlier_files.add_batches(state, rng, batches, retired, sizes)
+    if batches:
+        earlier_files.add_batches(state, rng, batches, retired, sizes)
     earlier_links.add_links(state, rng, patients, gone, staying, sizes)
-    truth = Truth(patients, details, appointments, notes, messages, documents, images, state, kept_out)
-    return Clinic(truth, pools, lookups)
+    truth = Truth(patients, details, appointments, notes, messages, documents, image_records, state, kept_out)
+    return Clinic(truth, pools, lookups, bulk_dump)
 
 
 def _scattered(loaded: Sequence[Any], kept_out: Sequence[KeptOut]) -> Iterator[Any]:

@@ -147,6 +147,7 @@ class FileRecord:
     lost: str = ""
     rule: str = ""
     named: str = ""
+    spelled: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

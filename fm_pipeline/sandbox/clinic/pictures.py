@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from io import BytesIO
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 SIZE = (64, 48)  # pixels as displayed
 CORNERS = ((220, 30, 30), (30, 180, 30), (30, 30, 220), (240, 240, 240))  # left to right, top to bottom
@@ -61,6 +61,15 @@ def jpeg(number: int, *, size: tuple[int, int] = SIZE) -> bytes:
     head, rest = _base(size, orientation_of(number))
     comment = f"photograph {number}".encode() + b"." * (number * 7919 % 251)
     return head + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + rest
+
+
+def png(number: int) -> bytes:
+    """The same photograph as a PNG, whatever it will be called."""
+    file = BytesIO()
+    words = PngImagePlugin.PngInfo()
+    words.add_text("Comment", f"photograph {number}")
+    upright().save(file, "PNG", pnginfo=words)
+    return file.getvalue()
 
 
 @functools.cache

@@ -20,6 +20,7 @@ class Sizes:
     batches: int
     batch_patients: int
     images: int
+    bulk_images: int  # in the bulk dump, before they are linked
     orphaned_documents: int
     orphaned_batches: int
     vanished_patients: int  # in Nexus, gone from FileMaker
@@ -92,6 +93,7 @@ def sizes_at(scale: float, *, as_found: bool = False) -> Sizes:
         batches=batches,
         batch_patients=batch_patients,
         images=images,
+        bulk_images=of(6_490, batches + 12),
         orphaned_documents=of(412, 8),
         orphaned_batches=of(268, 4),
         vanished_patients=of(12, 3),
