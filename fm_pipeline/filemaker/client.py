@@ -25,7 +25,7 @@ from fm_pipeline.filemaker.errors import (
 )
 from fm_pipeline.filemaker.model import Field, Page, Record, Value
 from fm_pipeline.filemaker.paging import Progress, one_pass
-from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, Transport
+from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, Fetched, Transport
 
 Query = Sequence[Mapping[str, str]]
 """Requests of a find: fields of one are ANDed, requests are ORed."""
@@ -228,6 +228,17 @@ class DataApiClient:
         """Delete a record. Never repeated."""
         path, doing = f"{_layout_path(layout)}/records/{record_id}", f"delete a record on the layout {layout}"
         self._send("DELETE", path, doing, repeatable=False)
+
+    # -- files of containers
+
+    def fetch(self, url: str, doing: str, *, cookie: str, limit: int, longest: float) -> Fetched:
+        """One GET of a container's URL with the session's token, for `containers.Containers`.
+
+        The arguments and errors are those of `Transport.fetch`. Whether it prolongs the session nobody documents.
+        """
+        with self._lock:
+            token = self._log_in()
+            return self._transport.fetch(url, doing, token=token, cookie=cookie, limit=limit, longest=longest)
 
     # -- session and calls
 

@@ -8,7 +8,9 @@
         ├── the request            RequestRefused, AnswerTooLarge
         ├── the server             DataApiOff, NotTheDataApi, CertificateRefused, ServerUnavailable,
         │                          ServerTimeout, ServerBusy, ServerTooOld, UnknownCode
-        └── the reading            ChangedWhileReading
+        ├── the reading            ChangedWhileReading
+        └── the container          ContainerElsewhere, ContainerExpired, ContainerRefused, ContainerNotAFile,
+                                   ContainerTooLarge, DownloadsStopped (a ServerUnavailable)
 
 FileMaker's codes: Claris, "FileMaker error codes" (Pro Help) and Data API Guide, "Error responses".
 FileMaker's own message texts are not repeated: they may quote what was sent.
@@ -200,6 +202,53 @@ class ChangedWhileReading(Explained):
 
     consequence = "It cannot be proved that every record was read once, so none was taken."
     next_step = "The file is being edited: start again when it is quiet, for example in the evening."
+
+
+class ContainerElsewhere(Explained):
+    """A container's URL, or the redirect from it, names another server."""
+
+    consequence = "Nothing was sent there: the session's token is for FileMaker Server alone."
+    next_step = "Set FILEMAKER_URL to the name and port that FileMaker Server itself uses in the URLs of containers."
+
+
+class ContainerExpired(Explained):
+    """FileMaker Server does not know the container's URL (any more), also not a new one."""
+
+    consequence = "The file was not taken."
+    next_step = (
+        "Start again; if it stays so, restart the web publishing engine, and check that the account may see the field."
+    )
+
+
+class ContainerRefused(Explained):
+    """FileMaker Server refused to send the file of a container."""
+
+    consequence = "The file was not taken."
+    next_step = "Open the record in FileMaker and look whether the container shows its picture."
+
+
+class ContainerNotAFile(Explained):
+    """In place of a file there came a web page or JSON."""
+
+    consequence = "It was not taken for the file."
+    next_step = "Open the record in FileMaker and look whether the container shows its picture."
+
+
+class ContainerTooLarge(Explained):
+    """The file is larger than anything that is expected."""
+
+    consequence = "It was not read to its end."
+    next_step = "Look at the record in FileMaker; if the file is right, carry it over by hand."
+
+
+class DownloadsStopped(ServerUnavailable):
+    """The web engine of FileMaker Server does not send files any more, as it does after many downloads."""
+
+    consequence = "More requests at this moment would make it worse."
+    next_step = (
+        "Restart the web publishing engine in the Admin Console, or wait an hour, then start again: "
+        "what is done is not done again."
+    )
 
 
 # FileMaker's code -> what it means here. 101 and 401 often just say "no rows"; the client decides.

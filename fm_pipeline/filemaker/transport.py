@@ -12,8 +12,10 @@ import math
 import random
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +26,8 @@ from urllib3.exceptions import ReadTimeoutError
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.filemaker.errors import (
     CertificateRefused,
+    ContainerElsewhere,
+    ContainerTooLarge,
     NotTheDataApi,
     ServerTimeout,
     ServerUnavailable,
@@ -35,6 +39,7 @@ ATTEMPTS = 6  # with the pauses below about half a minute, what a restart of the
 FIRST_PAUSE = 1.0  # seconds, doubled each time
 LONGEST_PAUSE = 30.0
 CONNECT_TIMEOUT = 10.0  # seconds; the time-out of the settings is for the answer
+PIECE = 1 << 16  # bytes of a file that are read at a time
 NOT_ANSWERING = {500, 502, 503, 504}  # with a body that is not the Data API's: the web server speaks for it
 
 
@@ -59,6 +64,15 @@ class Answer:
     code: int
     response: dict[str, Any]
     token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file, a redirect or a page: HTTP status, headers (any letter case), and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
 
 
 class Transport:
@@ -92,6 +106,7 @@ class Transport:
         self._sleep = sleep
         self._session = requests.Session()
         self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # those of containers go by hand
         self._session.verify = str(ca_bundle) if ca_bundle else True
         self._session.headers["User-Agent"] = "fm_pipeline"
 
@@ -139,8 +154,46 @@ class Transport:
                 self._sleep(pause)
         raise AssertionError("unreachable")
 
+    def fetch(self, url: str, doing: str, *, token: str, cookie: str, limit: int, longest: float) -> Fetched:
+        """GET something that is not the Data API's from this very server; no redirect is followed, nothing repeated.
+
+        Args:
+            url: as the server gave it.
+            token: of the session.
+            cookie: text of the Cookie header, if there is one to send.
+            limit: bytes that the body may have.
+            longest: seconds that it may take as a whole, also when it comes in drops.
+
+        Raises:
+            ContainerElsewhere: the URL is another server's; nothing was sent there.
+            ContainerTooLarge: the body is larger than the limit.
+            ServerUnavailable, ServerTimeout, CertificateRefused: as for `send`.
+        """
+        if origin(url) != origin(self._base):
+            raise ContainerElsewhere(f"The URL that FileMaker gave is not of FileMaker Server when asked to {doing}.")
+        headers = {**_authorization(token, None), "Accept-Encoding": "identity"}
+        headers |= {"Cookie": cookie} if cookie else {}
+        with self._broken_connections(doing):
+            response = self._session.get(
+                url, headers=headers, timeout=(CONNECT_TIMEOUT, self._timeout), allow_redirects=False, stream=True
+            )
+            with response:
+                return Fetched(response.status_code, response.headers, self._body(response, doing, limit, longest))
+
+    def _body(self, response: requests.Response, doing: str, limit: int, longest: float) -> bytes:
+        """The body, which urllib3 holds against Content-Length."""
+        ends_at = time.monotonic() + longest
+        body = bytearray()
+        for piece in response.iter_content(PIECE):
+            body += piece
+            if len(body) > limit:
+                raise ContainerTooLarge(f"The file has more than {limit:,} bytes when asked to {doing}.")
+            if time.monotonic() > ends_at:
+                raise ServerTimeout(f"The file did not come within {longest:g} seconds when asked to {doing}.")
+        return bytes(body)
+
     def _once(self, call: Call, headers: dict[str, str]) -> Answer:
-        try:
+        with self._broken_connections(call.doing):
             response = self._session.request(
                 call.method,
                 f"{self._base}/{call.path}",
@@ -150,19 +203,25 @@ class Transport:
                 timeout=(CONNECT_TIMEOUT, self._timeout),
                 allow_redirects=False,
             )
+        return _read(response, call.doing)
+
+    @contextmanager
+    def _broken_connections(self, doing: str) -> Iterator[None]:
+        """Errors of requests as ours, without the URL in them."""
+        try:
+            yield
         except requests.exceptions.SSLError:
             raise CertificateRefused(
                 "The certificate of FileMaker Server is not trusted, or it is for another name."
             ) from None
         except requests.exceptions.ReadTimeout:
-            raise self._too_slow(call.doing) from None
+            raise self._too_slow(doing) from None
         except requests.exceptions.RequestException as error:
             if error.args and isinstance(error.args[0], ReadTimeoutError):  # within the body
-                raise self._too_slow(call.doing) from None
+                raise self._too_slow(doing) from None
             raise ServerUnavailable(
-                f"There was no connection to FileMaker Server, or it broke, when asked to {call.doing}."
+                f"There was no connection to FileMaker Server, or it broke, when asked to {doing}."
             ) from None
-        return _read(response, call.doing)
 
     def _too_slow(self, doing: str) -> ServerTimeout:
         return ServerTimeout(f"FileMaker Server did not answer within {self._timeout:g} seconds when asked to {doing}.")
@@ -200,6 +259,18 @@ def _finite(digits: str) -> float | str:
     """A number too large for binary64 stays text, because json has no infinity."""
     number = float(digits)
     return number if math.isfinite(number) else digits
+
+
+def origin(url: str) -> tuple[str, str, int | None] | None:
+    """Scheme, host in lower case and port: what a token may be sent to. None for what is no plain web address."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    if not parts.hostname or parts.username is not None or parts.password is not None:
+        return None
+    return parts.scheme, parts.hostname, port
 
 
 def _checked(base_url: str) -> str:

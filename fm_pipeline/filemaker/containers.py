@@ -1,0 +1,134 @@
+"""Files of container fields: the hand-shake of FileMaker Server, and the certainty that what came is a file.
+
+A container's value is a URL that is good for the session: Bearer → 302 with the cookie `X-FMS-Session-Key` → the
+same URL with the cookie → the bytes. Some servers do not ask for the token (AuthenticatedStream=2), some answer with
+the bytes at once. Source: Claris FileMaker Data API Guide, "Format of data"; the hand-shake is documented nowhere and
+is as public clients speak it with real servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
+
+from fm_pipeline.filemaker.errors import (
+    ContainerExpired,
+    ContainerNotAFile,
+    ContainerRefused,
+    DownloadsStopped,
+    Explained,
+    RecordMissing,
+)
+from fm_pipeline.filemaker.transport import Fetched, origin
+
+if TYPE_CHECKING:
+    from fm_pipeline.filemaker.client import DataApiClient
+
+COOKIE: Final = "X-FMS-Session-Key"
+LIMIT: Final = 200 * 1024 * 1024  # bytes; a photograph has 3 MB, a scanned TIFF 100
+LONGEST: Final = 600.0  # seconds of one download; a session lives 15 minutes without a call
+_HOPS = 3  # answers until the file: the redirect, the file, and one more for a proxy between
+_REDIRECTS = {301, 302, 303, 307, 308}
+_GONE = {401, 404, 410}
+_STOPPED = {502, 503, 504}
+_PAGES = ("text/html", "application/json", "application/xhtml+xml")
+_BEGINNINGS = (b"<!doctype html", b"<html", b'{"messages"', b'{"response"')
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFile:
+    """A file as FileMaker sent it, whole by its Content-Length. What it is, its bytes must tell."""
+
+    content: bytes = field(repr=False)
+    content_type: str
+
+
+def is_url(value: object) -> bool:
+    """Whether a container's value is the URL of a file. Others: `""` is empty; `?` and `<No Access>` are unreadable."""
+    return isinstance(value, str) and value.startswith(("https://", "http://"))
+
+
+class Containers:
+    """Downloads through the session of a client, one at a time. Keeps the session's cookie.
+
+    Args:
+        client: logs in, and anew when its session has ended.
+        limit: bytes that a file may have.
+        longest: seconds that a download may take.
+    """
+
+    def __init__(self, client: DataApiClient, *, limit: int = LIMIT, longest: float = LONGEST) -> None:
+        self._client = client
+        self._limit = limit
+        self._longest = longest
+        self._cookie = ""
+
+    def download(self, layout: str, record_id: int, name: str, url: str) -> ContainerFile:
+        """The file of one container.
+
+        An expired URL is replaced by a fresh one, once, by reading the record anew.
+
+        Args:
+            name: of the field, `image(2)` for a repetition.
+            url: its value, read a moment ago; never one that was stored.
+
+        Raises:
+            ContainerElsewhere, ContainerExpired, ContainerRefused, ContainerNotAFile, ContainerTooLarge: see there.
+            DownloadsStopped: 502, 503 or 504; wait before the next one.
+            ServerUnavailable: no connection, or it broke within the file.
+            ServerTimeout: it came too slowly.
+            RecordMissing: the record was deleted meanwhile.
+        """
+        doing = f"send the container {name} of a record on the layout {layout}"
+        try:
+            return self._shake_hands(url, doing)
+        except ContainerExpired:
+            self._cookie = ""
+            record = self._client.record(layout, record_id)
+            if record is None:
+                raise RecordMissing(f"The record {record_id} of the layout {layout} is gone.", code=101) from None
+            fresh = record.fields.get(name)
+            if not is_url(fresh):
+                raise ContainerRefused(f"The container has no file any more when asked to {doing}.") from None
+            return self._shake_hands(str(fresh), doing)
+
+    def _shake_hands(self, url: str, doing: str) -> ContainerFile:
+        place = url
+        for _ in range(_HOPS):
+            got = self._client.fetch(place, doing, cookie=self._cookie, limit=self._limit, longest=self._longest)
+            if got.status == 200:
+                return _file(got, doing)
+            if got.status not in _REDIRECTS:
+                raise _refusal(got.status, doing)
+            self._cookie = _cookie(got.headers) or self._cookie
+            if not self._cookie:  # without it the next one can only be a 401
+                raise ContainerExpired(f"The redirect came without a cookie when asked to {doing}.")
+            # Behind a proxy the server may name itself otherwise; the original URL is as good with the cookie.
+            there = urljoin(place, got.headers.get("Location", ""))
+            place = there if origin(there) == origin(url) else url
+        raise ContainerExpired(f"One redirect led to the next when asked to {doing}.")
+
+
+def _file(got: Fetched, doing: str) -> ContainerFile:
+    kind = got.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in _PAGES or got.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_BEGINNINGS):
+        raise ContainerNotAFile(f"There came a page or JSON and no file when asked to {doing}.")
+    return ContainerFile(got.body, kind)
+
+
+def _refusal(status: int, doing: str) -> Explained:
+    what = f"FileMaker Server answered HTTP {status} when asked to {doing}."
+    if status in _GONE:
+        return ContainerExpired(what)
+    return DownloadsStopped(what) if status in _STOPPED else ContainerRefused(what)
+
+
+def _cookie(headers: Mapping[str, str]) -> str:
+    """`name=value` from Set-Cookie, without its attributes."""
+    for part in headers.get("Set-Cookie", "").replace(",", ";").split(";"):  # several are joined by commas
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE and value:
+            return f"{COOKIE}={value}"
+    return ""
