@@ -10,6 +10,7 @@
     ├── DatabaseError            PostgreSQL said no; only SQLSTATE and object names, never a value
     ├── StorageError             S3 said no or did not answer; only its code, never a key
     │   └── ObjectExists         (fm_pipeline.images.bucket) the key is taken by other bytes
+    ├── RequestError             what was asked for cannot be: a wrong value, a path that is not allowed, no such job
     └── Stop                     a rule forbids to go on; nothing has been changed
         ├── StagingStop          the source rows break a rule whose action is `stop`
         ├── CatalogueStop        the Nexus schema holds something that no policy covers
@@ -73,6 +74,14 @@ class StorageError(PipelineError):
     """S3 refused or did not answer. Carries S3's code (or the kind of failure), never a key or a body."""
 
     def __init__(self, what: str, *, code: str = "", meaning: str = "", remedy: str = "") -> None:
+        self.code = code
+        super().__init__(what, meaning=meaning, remedy=remedy)
+
+
+class RequestError(PipelineError):
+    """What was asked for cannot be; nothing was begun. `code` as in the seed: 400 bad request, 404 not found."""
+
+    def __init__(self, what: str, *, code: int = 400, meaning: str = "", remedy: str = "") -> None:
         self.code = code
         super().__init__(what, meaning=meaning, remedy=remedy)
 
