@@ -11,6 +11,7 @@
     ├── StorageError             S3 said no or did not answer; only its code, never a key
     │   └── ObjectExists         (fm_pipeline.images.bucket) the key is taken by other bytes
     ├── RequestError             what was asked for cannot be: a wrong value, a path that is not allowed, no such job
+    ├── FtpError                 the FTP server refused, failed or did not answer
     └── Stop                     a rule forbids to go on; nothing has been changed
         ├── StagingStop          the source rows break a rule whose action is `stop`
         ├── CatalogueStop        the Nexus schema holds something that no policy covers
@@ -84,6 +85,10 @@ class RequestError(PipelineError):
     def __init__(self, what: str, *, code: int = 400, meaning: str = "", remedy: str = "") -> None:
         self.code = code
         super().__init__(what, meaning=meaning, remedy=remedy)
+
+
+class FtpError(PipelineError):
+    """The FTP server refused, failed or did not answer. What was pulled stays; a next pull goes on from there."""
 
 
 class Stop(PipelineError):

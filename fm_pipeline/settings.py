@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     orthanc_username: str | None = None
     orthanc_password: SecretStr | None = None
     orthanc_timeout_seconds: float = Field(default=60, gt=0, description="For one answer; a large file gets more.")
+    hospital_data_path: Path | None = Field(default=None, description="Until the sync configuration says otherwise.")
+    monitoring_enabled: bool = Field(default=False, description="The same; safe: nothing is imported by itself.")
+    dicom_allowed_roots: str | None = Field(default=None, description="Folders, separated as in PATH.")
+    ftp_password: SecretStr | None = Field(default=None, description="Here only; the table holds the other ftp_*.")
+    ftp_ca_bundle: Path | None = None
 
     # Mail
     smtp_host: str | None = None
@@ -105,6 +110,10 @@ class Settings(BaseSettings):
         "orthanc_url",
         "orthanc_username",
         "orthanc_password",
+        "hospital_data_path",
+        "dicom_allowed_roots",
+        "ftp_password",
+        "ftp_ca_bundle",
         "smtp_host",
         "smtp_username",
         "dagster_ui_url",

@@ -20,7 +20,7 @@ class PathRefused(DicomError):
         super().__init__(
             what,
             meaning="Nothing was read.",
-            remedy="Give the absolute path of a directory below DICOM_ROOTS, as the directory is spelled.",
+            remedy="Give the absolute path of a directory below DICOM_ALLOWED_ROOTS, as the directory is spelled.",
         )
 
 

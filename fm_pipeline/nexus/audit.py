@@ -11,12 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from fm_pipeline.errors import PipelineError, Stop
+from fm_pipeline.errors import PipelineError, RequestError, Stop
 from fm_pipeline.nexus.database import connect
 
 _log = logging.getLogger(__name__)
 
-Action = Literal["plan", "reimport", "backup", "restore", "prune"]
+Action = Literal[
+    "plan",
+    "reimport",
+    "backup",
+    "restore",
+    "prune",
+    "dicom_configure",
+    "dicom_scan",
+    "dicom_import",
+    "dicom_cancel",
+    "dicom_watch",
+    "dicom_ftp",
+    "dicom_prune",
+]
 Outcome = Literal["started", "done", "refused", "failed", "cancelled"]
 
 
@@ -57,7 +70,7 @@ def record(
 def audited(
     database_url: str, *, actor: str, action: Action, plan_id: str | None = None, run_id: str | None = None
 ) -> Iterator[None]:
-    """Record the start and the end of an attempt: done, refused (a Stop), failed, or cancelled.
+    """Record the start and the end of an attempt: done, refused (a Stop or a RequestError), failed, or cancelled.
 
     An attempt does not begin unless its start is on record. An end that cannot be written down is a warning only: it
     must neither make a failure of what was committed, nor hide why something failed.
@@ -75,7 +88,7 @@ def audited(
     note("started")
     try:
         yield
-    except Stop as stop:
+    except (Stop, RequestError) as stop:
         end("refused", str(stop))
         raise
     except PipelineError as error:

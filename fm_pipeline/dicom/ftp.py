@@ -1,0 +1,292 @@
+"""Pull files from an FTP server into a folder of the watched directory. Off by default; nothing is deleted there.
+
+A file has its name only when it is complete: it arrives under a hidden name that ends in `.partial`, its size is held
+against the server's, before and after, and then it is renamed. What was pulled stands in `fm_pipeline.ftp_files` by
+size and time, so a second pull fetches nothing, and a pull that was cut goes on where it was (REST, RFC 3659).
+
+Order of what is written: "pulling" in the ledger, bytes, fsync, rename, "pulled" in the ledger. Killed anywhere, the
+next pull fetches at most one file again.
+"""
+
+from __future__ import annotations
+
+import errno
+import ftplib
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from fm_pipeline.dicom.ftp_ledger import FtpLedger, Known
+from fm_pipeline.dicom.ftp_patience import PatientSession
+from fm_pipeline.dicom.ftp_session import Entry, FtpSession, refusal
+from fm_pipeline.errors import FtpError
+
+DEEPEST = 64  # folders in each other: links on the server can make a circle
+FREE_BYTES = 512 * 1024 * 1024  # that stay free on the disk
+UNFINISHED = (b".partial", b".part", b".tmp", b".filepart", b".crdownload")
+
+
+@dataclass
+class PullReport:
+    """What a pull did. listed = pulled + known + the sum of skipped.
+
+    Attributes:
+        known: pulled earlier, with the same size and time.
+        resumed: of the pulled ones, those that went on from a part.
+        skipped: names by reason.
+        unlisted_folders: which the server did not let us list; what is in them is not in `listed`.
+    """
+
+    listed: int = 0
+    pulled: int = 0
+    known: int = 0
+    resumed: int = 0
+    bytes: int = 0
+    unlisted_folders: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything on the server is here."""
+        return not self.skipped and not self.unlisted_folders
+
+
+class _Skip(Exception):
+    """The file at hand is not pulled; args[0] is the reason."""
+
+
+class _LocalError(Exception):
+    """Our own disk failed, not the connection; args[0] is the OSError."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A file to fetch; `path` is the server's, `target` ours."""
+
+    path: bytes
+    target: Path
+    size: int
+    modified: datetime | None
+
+    @property
+    def partial(self) -> Path:
+        """Hidden, and short enough beside every name."""
+        return self.target.with_name(f".{hashlib.sha256(self.path).hexdigest()[:24]}.partial")
+
+
+class Pull:
+    """One pull.
+
+    Args:
+        session: of the server.
+        ledger: of the same server.
+        folder: made if it is missing; files land under it as they lie under `path` on the server.
+        path: folder on the server.
+        on_progress: called with the report as it is, after each block of bytes and each file.
+    """
+
+    def __init__(
+        self,
+        session: PatientSession,
+        ledger: FtpLedger,
+        folder: Path,
+        *,
+        path: str = "/",
+        on_progress: Callable[[PullReport], object] = lambda _: None,
+    ) -> None:
+        self._session = session
+        self._ledger = ledger
+        self._folder = folder
+        self._path = os.fsencode(path).rstrip(b"/") or b"/"
+        self._on_progress = on_progress
+        self.report = PullReport()
+
+    def run(self) -> PullReport:
+        """Pull everything that is new.
+
+        Raises:
+            FtpError: the server refuses, stays away, or our disk cannot take it. `report` tells what was done.
+        """
+        waiting = [(self._path, 0)]
+        try:
+            while waiting:
+                folder, depth = waiting.pop()
+                entries = self._session(lambda session, folder=folder: session.entries(folder))  # type: ignore[misc]
+                if entries is None:
+                    self.report.unlisted_folders += 1
+                    continue
+                files, folders = self._sorted(entries, deeper=depth < DEEPEST)
+                waiting += [(_joined(folder, name), depth + 1) for name in reversed(folders)]
+                self._pull(folder, files)
+        except _LocalError as fault:
+            raise _disk(fault.args[0]) from None
+        finally:
+            self._session.close()
+        return self.report
+
+    def _sorted(self, entries: Sequence[Entry], *, deeper: bool) -> tuple[list[Entry], list[bytes]]:
+        """Files to look at, and folders to go into; everything else is counted by its reason."""
+        files: dict[bytes, Entry] = {}
+        folders: dict[bytes, None] = {}
+        for entry in entries:
+            reason = refusal(entry.name)
+            if entry.kind == "folder" and reason is None and deeper:
+                folders[entry.name] = None
+                continue
+            self.report.listed += 1
+            if reason is None and entry.kind != "file":
+                reason = "too_deep" if entry.kind == "folder" else "link_or_special"
+            if reason is None and entry.name.lower().endswith(UNFINISHED):
+                reason = "unfinished_name"
+            if reason is None and entry.name in files:
+                reason = "listed_twice"
+            if reason:
+                self.report.skipped[reason] += 1
+            else:
+                files[entry.name] = entry
+        return list(files.values()), list(folders)
+
+    def _pull(self, folder: bytes, files: Sequence[Entry]) -> None:
+        known = self._ledger.known([_joined(folder, entry.name) for entry in files])
+        for entry in files:
+            try:
+                self._one(_joined(folder, entry.name), entry, known)
+            except _Skip as skip:
+                self.report.skipped[skip.args[0]] += 1
+            except ftplib.error_perm:
+                self.report.skipped["refused_by_server"] += 1  # no right to read it, or gone since the listing
+            self._on_progress(self.report)
+
+    def _one(self, path: bytes, entry: Entry, known: Mapping[bytes, Known]) -> None:
+        size, modified = entry.size, entry.modified
+        if size is None or modified is None:
+            asked_size, asked_modified = self._session(lambda session: session.facts(path))
+            size, modified = (size if asked_size is None else asked_size), modified or asked_modified
+        if size is None:
+            raise _Skip("size_unknown")
+        before = known.get(path)
+        if before == Known(size, modified, "pulled"):
+            self.report.known += 1
+            return
+        below = path.removeprefix(self._path).lstrip(b"/")
+        wanted = _Wanted(path, self._folder / os.fsdecode(below), size, modified)
+        self._prepare(wanted, before)
+        self._ledger.write(path, Known(size, modified, "pulling"))
+        resumed = self._fetch(wanted)
+        _local(lambda: os.replace(wanted.partial, wanted.target))
+        self._ledger.write(path, Known(size, modified, "pulled"))
+        self.report.pulled += 1
+        self.report.resumed += resumed
+
+    def _prepare(self, wanted: _Wanted, before: Known | None) -> None:
+        """Have a place for it, which is nobody else's and lies in our folder."""
+        try:
+            if before is None and os.path.lexists(wanted.target):
+                raise _Skip("local_file_exists")  # somebody else's: never overwritten
+            wanted.target.parent.mkdir(parents=True, exist_ok=True)
+            if not Path(os.path.realpath(wanted.target.parent)).is_relative_to(os.path.realpath(self._folder)):
+                raise _Skip("local_link")
+            if before is None or (before.size, before.modified) != (wanted.size, wanted.modified):
+                wanted.partial.unlink(missing_ok=True)  # a part of something else
+            if wanted.target.is_dir():
+                raise _Skip("local_file_exists")
+        except (FileExistsError, NotADirectoryError):
+            raise _Skip("local_file_exists") from None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise _Skip("name_too_long") from None
+            raise _LocalError(error) from None
+
+    def _fetch(self, wanted: _Wanted) -> bool:
+        """Bring all bytes into the partial file; whether it went on from a part."""
+        handle = _local(lambda: os.open(wanted.partial, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640))
+        try:
+            begun = os.fstat(handle).st_size
+            if begun > wanted.size:
+                _local(lambda: os.ftruncate(handle, 0))
+                begun = 0
+            if shutil.disk_usage(wanted.partial.parent).free < wanted.size - begun + FREE_BYTES:
+                raise _LocalError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            self._session(lambda session: self._rest_of(session, wanted, handle))
+            size, modified = self._session(lambda session: session.facts(wanted.path))
+            here = os.fstat(handle).st_size
+            if size not in (None, wanted.size) or modified not in (None, wanted.modified) or here > wanted.size:
+                _local(lambda: os.ftruncate(handle, 0))
+                raise _Skip("changed_while_pulled")  # still being written there; the next pull looks again
+            if here < wanted.size:
+                raise _Skip("cut_short")  # the part stays
+            _local(lambda: os.fsync(handle))
+        finally:
+            os.close(handle)
+        return begun > 0
+
+    def _rest_of(self, session: FtpSession, wanted: _Wanted, handle: int) -> None:
+        """What is missing; as long as the server gives more, when it ends early without a word."""
+
+        here = os.fstat(handle).st_size
+
+        def write(block: bytes) -> None:
+            nonlocal here
+            _local(lambda: _write_all(handle, block))
+            here += len(block)
+            self.report.bytes += len(block)
+            self._session.progressed()
+            self._on_progress(self.report)
+            if here > wanted.size:
+                raise _TooLong
+
+        before = -1
+        while before < here < wanted.size:
+            before = here
+            try:
+                if not session.read(wanted.path, here, write):
+                    _local(lambda: os.ftruncate(handle, 0))  # a server without REST: from the beginning
+                    here, before = 0, -1
+                    session.read(wanted.path, 0, write)
+            except _TooLong:
+                raise EOFError from None
+
+
+class _TooLong(Exception):
+    """The server sends more than the file has."""
+
+
+def _joined(folder: bytes, name: bytes) -> bytes:
+    return folder.rstrip(b"/") + b"/" + name
+
+
+def _write_all(handle: int, block: bytes) -> None:
+    view = memoryview(block)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+T = TypeVar("T")
+
+
+def _local(action: Callable[[], T]) -> T:
+    """Errors of our own disk must not look like a lost connection, which would be tried again."""
+    try:
+        return action()
+    except OSError as error:
+        raise _LocalError(error) from None
+
+
+def _disk(error: OSError) -> FtpError:
+    full = error.errno == errno.ENOSPC
+    name = errno.errorcode.get(error.errno or 0, "unknown")
+    return FtpError(
+        "The disk of the folder for pulled files is (nearly) full."
+        if full
+        else f"A pulled file could not be written ({name}).",
+        meaning="What was pulled stays; the file at hand is not there under its name.",
+        remedy=f"Free space: {FREE_BYTES // 1024**2} MB must stay free. Then pull again."
+        if full
+        else "Check that the folder is mounted and that the pipeline's account may write in it.",
+    )

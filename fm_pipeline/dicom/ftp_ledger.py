@@ -1,0 +1,77 @@
+"""Which files of an FTP server were pulled: `fm_pipeline.ftp_files`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.errors import RequestError
+
+
+class Known(NamedTuple):
+    """What the ledger says of a file: as which size and time it was, or is being, pulled."""
+
+    size: int
+    modified: datetime | None
+    state: Literal["pulling", "pulled"]
+
+
+class FtpLedger:
+    """The ledger of one server.
+
+    Args:
+        connection: to the migrated database; committed after each write.
+        server: `FtpServer.name`.
+    """
+
+    def __init__(self, connection: Connection, server: str) -> None:
+        self._connection = connection
+        self._server = server
+
+    def known(self, paths: Sequence[bytes]) -> dict[bytes, Known]:
+        """Those of the paths that the ledger has."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT remote_path, size_bytes, modified_at, state FROM fm_pipeline.ftp_files"
+                " WHERE server = %s AND remote_path = ANY(%s::bytea[])",
+                (self._server, list(paths)),
+            )
+            found = {bytes(path): Known(*rest) for path, *rest in cursor.fetchall()}
+        self._connection.commit()
+        return found
+
+    def write(self, path: bytes, now: Known) -> None:
+        """What became of a file, or is about to."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO fm_pipeline.ftp_files AS f (server, remote_path, size_bytes, modified_at, state, pulled_at)
+                VALUES (%s, %s, %s, %s, %s, CASE WHEN %s = 'pulled' THEN clock_timestamp() END)
+                ON CONFLICT (server, remote_path) DO UPDATE SET
+                    size_bytes = excluded.size_bytes, modified_at = excluded.modified_at, state = excluded.state,
+                    started_at = CASE WHEN excluded.state = 'pulled' THEN f.started_at ELSE excluded.started_at END,
+                    pulled_at = excluded.pulled_at
+                """,
+                (self._server, path, *now, now.state),
+            )
+        self._connection.commit()
+
+
+@contextmanager
+def only_one_pull(connection: Connection) -> Iterator[None]:
+    """Two pulls would write into the same files. The lock goes with the connection.
+
+    Raises:
+        RequestError: another one runs.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext('fm_pipeline.ftp'))")
+        row = cursor.fetchone()
+        connection.commit()
+        if not (row and row[0]):
+            raise RequestError("Another pull from the FTP server runs.", remedy="Wait until it has ended.")
+        yield

@@ -1,0 +1,22 @@
+"""Settings of a hospital whose DICOM files are imported; FileMaker has no part in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fm_pipeline.settings import Settings
+
+
+def dicom_settings(database_url: str, folder: Path, **more: Any) -> Settings:
+    """Settings with a database, the directory `hospital` in a folder of the test, and an address where nobody is."""
+    given: dict[str, Any] = {
+        "nexus_database_url": database_url,
+        "filemaker_url": "http://127.0.0.1:1",
+        "filemaker_database": "none",
+        "filemaker_username": "none",
+        "filemaker_password": "none",
+        "state_dir": folder / "state",
+        "hospital_data_path": folder / "hospital",
+    }
+    return Settings(_env_file=None, **(given | more))
