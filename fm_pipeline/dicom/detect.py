@@ -59,7 +59,7 @@ def sniff(data: bytes, remaining: int, *, strict: bool = True) -> Encoding | Non
         return None
     for encoding, order in ((EXPLICIT, "<"), (BIG_ENDIAN, ">")):
         group, _, vr = unpack_from(f"{order}HH2s", data)
-        if vr in VRS and group % 2 == 0 and 0 < group <= (_HIGHEST_FIRST_GROUP if strict else 0x7FE0):
+        if vr in VRS and group % 2 == 0 and 0 < group <= _HIGHEST_FIRST_GROUP:
             return encoding
     group, element, length = unpack_from("<HHL", data)
     longest = min(_LONGEST_FIRST_VALUE, remaining) if strict else remaining

@@ -13,11 +13,12 @@ from enum import Enum
 from struct import Struct
 from typing import BinaryIO, NamedTuple, Protocol
 
+from fm_pipeline.dicom.model import DEEPEST_SAFE_NESTING
+
 LONGEST_VALUE = 1024  # bytes that are kept of a wanted value
 _MOST_ELEMENTS = 200_000  # 0.1 s; the largest enhanced multi-frame headers seen have 50,000
 _WINDOW = 1 << 16
 _UNDEFINED = 0xFFFFFFFF
-_FEW_ITEMS = 32  # a sequence with fewer items in it is not nested deeper than that
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -65,12 +66,14 @@ class Walk:
 
     Attributes:
         values: of the wanted tags on the top level, at most `LONGEST_VALUE` bytes each.
+        of_unknown_vr: those of them that are written with the VR `UN`.
         position: where the walk ended.
         elements: how many elements of the top level were passed, in rising order of their tags.
         regular: every one of them had a known VR and a higher tag than the one before.
     """
 
     values: dict[int, bytes] = field(default_factory=dict)
+    of_unknown_vr: set[int] = field(default_factory=set)
     end: End = End.LOST
     position: int = 0
     elements: int = 0
@@ -199,6 +202,8 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
             seen.elements += 1
             if tag in wanted and length != _UNDEFINED and tag not in seen.values:
                 kept = min(length, LONGEST_VALUE)
+                if vr == b"UN":
+                    seen.of_unknown_vr.add(tag)
                 if value + kept <= base + len(data):
                     seen.values[tag] = data[value - base : value - base + kept]
                 else:
@@ -229,7 +234,10 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
         is_sequence = vr == b"SQ" or (not vr and length >= 8 and data.startswith(item_bytes, offset))
         if is_sequence:
             seen.nesting = max(seen.nesting, len(frames) + 1)
-            if end_of_value > base + len(data) or data.count(item_bytes, offset, offset + length) > _FEW_ITEMS:
+            if end_of_value > base + len(data) or (
+                # With so few items in it, it cannot be nested too deep.
+                len(frames) + 1 + data.count(item_bytes, offset, offset + length) > DEEPEST_SAFE_NESTING
+            ):
                 frames.append((end_of_value, implicit))
                 position = value
                 continue

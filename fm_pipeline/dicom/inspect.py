@@ -7,7 +7,6 @@ import re
 import zlib
 from typing import BinaryIO
 
-from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_has_tag
 
 from fm_pipeline.dicom.detect import MAGIC_AT, has_magic, kind_of, sniff
@@ -23,6 +22,7 @@ from fm_pipeline.dicom.elements import (
     walk,
 )
 from fm_pipeline.dicom.model import Instance, Outcome, Rejected, identity
+from fm_pipeline.dicom.text import text
 
 _HEAD = 1 << 14  # bytes read first: the header of most files
 _LONGEST_IDENTIFIER = 256  # bytes; Orthanc takes no longer value for an identifier (ORTHANC_MAXIMUM_TAG_LENGTH)
@@ -52,7 +52,6 @@ _WANTED = (
 _EVIDENCE = (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES)
 _UID = re.compile(rb"[0-9]+(\.[0-9]+)+[\0 ]*")
 _ENOUGH_ELEMENTS = 3
-_DELIMITERS = set(b"\\^=\r\n\t\f")  # PS3.5, 6.1.2.5.3: where the character set returns to the first
 
 
 def inspect(file: BinaryIO, size: int) -> Instance | Rejected:  # noqa: PLR0911  # each is one reason
@@ -111,9 +110,7 @@ def _encoding(source: Source, position: int, syntax: str, certain: bool) -> Enco
     data, remaining = source.read(position, 8), source.size - position
     said = _ENCODINGS.get(syntax, EXPLICIT) if syntax else None
     seen = sniff(data, remaining, strict=not certain)
-    if said is not None and remaining < 8:
-        return said
-    return seen
+    return seen or said
 
 
 def _is_data_set(walked: Walk) -> bool:
@@ -136,19 +133,17 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
         return _bad("cut_in_pixel_data")
     if walked.end is End.CUT and walked.regular:
         return _bad("cut_in_data_set")
-    uids = {tag: _uid(values, tag) for tag in (_STUDY, _SERIES, _SOP_INSTANCE)}
+    uids = {tag: _text(walked, tag) for tag in (_STUDY, _SERIES, _SOP_INSTANCE)}
     for tag, reason in ((_STUDY, "no_study_uid"), (_SERIES, "no_series_uid"), (_SOP_INSTANCE, "no_instance_uid")):
         if not uids[tag]:
             lost = walked.end is not End.COMPLETE
             return _bad("garbage" if lost else reason)
     if any(len(uid) > _LONGEST_IDENTIFIER for uid in uids.values()):
         return _bad("uid_too_long")
-    encodings = _character_sets(values.get(_CHARACTER_SET, b""))
-    patient_id = _text(values, _PATIENT_ID, encodings).rstrip(" \0")
+    patient_id = _text(walked, _PATIENT_ID)
     if len(patient_id.encode()) > _LONGEST_IDENTIFIER:
         return _bad("patient_id_too_long")
-    modality = _text(values, _MODALITY, encodings).strip(" \0")
-    study_date = _text(values, _STUDY_DATE, encodings).strip(" \0")
+    modality, study_date = _text(walked, _MODALITY).strip(" \0"), _text(walked, _STUDY_DATE).strip(" \0")
     return Instance(
         patient_id=patient_id,
         study_uid=uids[_STUDY],
@@ -159,9 +154,7 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
         # A code of the standard or nothing: it is shown in counts, and must not carry what somebody typed.
         modality=modality if re.fullmatch(r"[A-Z0-9_]{1,16}", modality) else "",
         study_date=study_date if re.fullmatch(r"[0-9]{8}", study_date) else "",
-        identity=identity(
-            patient_id, _text(values, _NAME, encodings).strip(" \0"), _text(values, _BIRTH_DATE, encodings).strip(" \0")
-        ),
+        identity=identity(patient_id, _text(walked, _NAME), _text(walked, _BIRTH_DATE)),
         nesting=walked.nesting,
     )
 
@@ -170,22 +163,9 @@ def _uid(values: dict[int, bytes], tag: int) -> str:
     return values.get(tag, b"").decode("latin-1").strip(" \0")
 
 
-def _character_sets(value: bytes) -> list[str]:
-    names = value.decode("latin-1").strip(" \0")
-    try:
-        return convert_encodings(names.split("\\")) if names else ["iso8859"]
-    except (LookupError, ValueError):
-        return ["iso8859"]
-
-
-def _text(values: dict[int, bytes], tag: int, encodings: list[str]) -> str:
-    value = values.get(tag, b"")
-    if value.isascii() and b"\x1b" not in value:
-        return value.decode("ascii")
-    try:
-        return decode_bytes(value, encodings, _DELIMITERS)
-    except (LookupError, ValueError):
-        return value.decode("latin-1")
+def _text(walked: Walk, tag: int) -> str:
+    value = walked.values.get(tag, b"")
+    return text(value, walked.values.get(_CHARACTER_SET, b""), unknown_vr=tag in walked.of_unknown_vr)
 
 
 def _inflate(file: BinaryIO, position: int) -> Source | Rejected:

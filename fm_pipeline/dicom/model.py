@@ -82,7 +82,7 @@ class Instance:
         transfer_syntax: of the file meta information; for a file without, what its data set is encoded in.
         study_date: `YYYYMMDD`, or empty.
         identity: recognises another person under the same Patient ID without keeping the name; `other_person`.
-        nesting: how deep sequences are nested, as far as that was looked at.
+        nesting: how deep sequences are nested at least; exact where it is too deep.
     """
 
     patient_id: str

@@ -1,0 +1,93 @@
+"""Files that were DICOM and are broken, made from valid ones by a random generator with a seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from fm_pipeline.sandbox.dicom.instances import OTHER_KINDS, as_file, headerless, image, without_pixels
+
+
+def broken_files(count: int = 200, seed: int = 20_251_122) -> Iterator[tuple[str, bytes]]:
+    """Names and contents. A few may still be valid, because not every change breaks a file: they are stored."""
+    rng = random.Random(seed)  # noqa: S311  # to be repeated, not to be secret
+    originals = [
+        as_file(image("broken explicit")),
+        as_file(image("broken implicit"), ImplicitVRLittleEndian),
+        as_file(image("broken big"), ExplicitVRBigEndian),
+        as_file(image("broken deflated"), DeflatedExplicitVRLittleEndian),
+        headerless(image("broken headerless")),
+        *(as_file(without_pixels(kind, "broken")) for kind in OTHER_KINDS),
+    ]
+    for number in range(count):
+        change = rng.choice(_CHANGES)
+        content = bytearray(rng.choice(originals))
+        for _ in range(rng.randint(1, 3)):
+            change(content, rng)
+        yield f"{number:03}-{change.__name__.strip('_')}.dcm", bytes(content)
+
+
+def _cut(content: bytearray, rng: random.Random) -> None:
+    del content[rng.randrange(len(content) + 1) :]
+
+
+def _flip(content: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.randint(1, 20)):
+        if content:
+            content[_early(content, rng)] ^= 1 << rng.randrange(8)
+
+
+def _blank(content: bytearray, rng: random.Random) -> None:
+    start, length = _early(content, rng), rng.randint(1, 300)
+    content[start : start + length] = bytes(len(content[start : start + length]))
+
+
+def _noise(content: bytearray, rng: random.Random) -> None:
+    start, length = _early(content, rng), rng.randint(1, 300)
+    content[start : start + length] = rng.randbytes(len(content[start : start + length]))
+
+
+def _leave_out(content: bytearray, rng: random.Random) -> None:
+    start = _early(content, rng)
+    del content[start : start + rng.randint(1, 40)]
+
+
+def _insert(content: bytearray, rng: random.Random) -> None:
+    start = _early(content, rng)
+    content[start:start] = rng.randbytes(rng.randint(1, 40))
+
+
+def _repeat(content: bytearray, rng: random.Random) -> None:
+    start = _early(content, rng)
+    content[start:start] = content[start : start + rng.randint(1, 400)]
+
+
+def _append(content: bytearray, rng: random.Random) -> None:
+    content += rng.randbytes(rng.randint(1, 600))
+
+
+def _other(content: bytearray, rng: random.Random) -> None:
+    """No DICOM at all."""
+    content[:] = rng.choice(
+        [b"", b"\0" * 5_000, b"%PDF-1.7\n" * 9, b"\xff\xd8\xff\xe0" * 99, b"text " * 99, rng.randbytes(3_000)]
+    )
+
+
+def _early(content: bytearray, rng: random.Random) -> int:
+    """A place, mostly in the header: there is more to break."""
+    return rng.randrange(min(len(content), rng.choice([200, 1_000, 5_000])) or 1)
+
+
+_CHANGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
+    _cut,
+    _flip,
+    _blank,
+    _noise,
+    _leave_out,
+    _insert,
+    _repeat,
+    _append,
+    _other,
+)

@@ -1,0 +1,1 @@
+"""The DICOM files of the sandbox."""
