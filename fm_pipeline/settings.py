@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     hospital_data_path: Path | None = Field(default=None, description="Until the sync configuration says otherwise.")
     monitoring_enabled: bool = Field(default=False, description="The same; safe: nothing is imported by itself.")
     dicom_allowed_roots: str | None = Field(default=None, description="Folders, separated as in PATH.")
+    dicom_history_days: int | None = Field(
+        default=None, ge=1, description="What `dicom prune` may remove; none: all stays."
+    )
     ftp_password: SecretStr | None = Field(default=None, description="Here only; the table holds the other ftp_*.")
     ftp_ca_bundle: Path | None = None
 
@@ -112,6 +115,7 @@ class Settings(BaseSettings):
         "orthanc_password",
         "hospital_data_path",
         "dicom_allowed_roots",
+        "dicom_history_days",
         "ftp_password",
         "ftp_ca_bundle",
         "smtp_host",

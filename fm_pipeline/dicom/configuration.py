@@ -6,7 +6,9 @@ everything that acts by itself is off. A change holds from the next tick of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,6 +24,7 @@ from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.settings import Settings
 
+_log = logging.getLogger(__name__)
 DAY = 86_400  # seconds
 # The sensor ticks every ten seconds: a smaller interval would be a promise that it cannot keep.
 SHORTEST_INTERVAL = 10
@@ -138,7 +141,7 @@ def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now
     """
     database_url = settings.nexus_database_url.get_secret_value()
     migrate(database_url)
-    with audited(database_url, actor=actor, action="dicom_configure"), connect(database_url) as connection:
+    with _told(), audited(database_url, actor=actor, action="dicom_configure"), connect(database_url) as connection:
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE fm_pipeline.sync_configuration IN SHARE ROW EXCLUSIVE MODE")
         before = read_configuration(connection, settings)
@@ -151,7 +154,17 @@ def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now
         after = _checked({**before.model_dump(), **changes, **kept})
         _write(connection, after)
         connection.commit()
+    _log.info("Configured: %s.", ", ".join(sorted(changes)))
     return after
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except RequestError as error:
+        _log.warning("Refused (dicom_configure): %s", error)
+        raise
 
 
 def mark_synced(connection: Connection, settings: Settings, now: datetime) -> None:

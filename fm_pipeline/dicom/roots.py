@@ -38,4 +38,9 @@ def allowed_path(settings: Settings, path: str) -> str:
     try:
         return allowed(path, roots)
     except PathRefused as refused:
-        raise RequestError(refused.what, meaning=refused.meaning, remedy=refused.remedy) from None
+        raise RequestError(
+            refused.what,
+            meaning=refused.meaning,
+            remedy="Give the absolute path of a directory as it is spelled on the disk, under one of"
+            " DICOM_ALLOWED_ROOTS; if that is not set, under HOSPITAL_DATA_PATH.",
+        ) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from fm_pipeline.settings import Settings
 
 
@@ -20,3 +22,13 @@ def dicom_settings(database_url: str, folder: Path, **more: Any) -> Settings:
         "hospital_data_path": folder / "hospital",
     }
     return Settings(_env_file=None, **(given | more))
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The settings as a command finds them."""
+    given = settings.model_dump(exclude_unset=True)
+    return {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in given.items()
+        if value is not None
+    }

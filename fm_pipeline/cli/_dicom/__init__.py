@@ -1,0 +1,1 @@
+"""The commands of `fm-pipeline dicom`, one module each."""

@@ -1,0 +1,107 @@
+"""What the commands share: options, settings, the answer as JSON, errors as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fm_pipeline.dicom.log import import_log
+from fm_pipeline.errors import PipelineError, RequestError, unforeseen
+from fm_pipeline.nexus.audit import operating_system_user
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.settings import Settings, load_settings
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+path_argument = click.argument("path", required=False)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a command.
+
+    Attributes:
+        actor: for the audit trail.
+        console: of people's output.
+    """
+
+    settings: Settings
+    actor: str
+    as_json: bool
+    console: Console
+
+    @property
+    def database_url(self) -> str:
+        """Of the Nexus database."""
+        return self.settings.nexus_database_url.get_secret_value()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Of the clinic."""
+        return ZoneInfo(self.settings.clinic_time_zone)
+
+    def answer(self, data: Mapping[str, Any], message: str = "") -> None:
+        """Print `{"success": true, "data": …}` as the hospital's system answers."""
+        said = {"message": message} if message else {}
+        click.echo(json.dumps({"success": True, **said, "data": data}, indent=2))
+
+    def stream(self, before: Mapping[str, Any], name: str, items: Iterable[Any], after: Callable[[], Any]) -> None:
+        """The same with a list that is too long to be held: what is known in the end stands behind it."""
+        compact = partial(json.dumps, separators=(", ", ": "))
+        head = compact({"success": True, "data": {**before, name: []}})
+        write = sys.stdout.write
+        write(head[: -len("]}}")])
+        for number, item in enumerate(items):
+            write((",\n" if number else "\n") + compact(item))
+        write("\n], " + compact(after())[1:] + "}\n")
+
+    def say(self, sentence: str, style: str = "") -> None:
+        """One sentence for people."""
+        self.console.print(Text(sentence, style=style), soft_wrap=True)
+
+
+@contextmanager
+def called(as_json: bool) -> Iterator[Call]:
+    """Settings, our schema, the log; with `--json` an error is an answer too, and the exit code 1."""
+    try:
+        settings = load_settings()
+        migrate(settings.nexus_database_url.get_secret_value())
+        with import_log(settings):
+            yield Call(settings, operating_system_user(), as_json, Console())
+    except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+        raise
+    except Exception as fault:
+        if not as_json:
+            raise
+        error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
+        code = error.code if isinstance(error, RequestError) else 500
+        said = {"code": code, "message": error.what, "meaning": error.meaning, "remedy": error.remedy}
+        click.echo(json.dumps({"success": False, "error": said}, indent=2))
+        sys.exit(1)
+
+
+def table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """A table that fits 80 columns as long as its texts do.
+
+    Args:
+        right: names of columns of numbers.
+    """
+    made = Table(box=None, pad_edge=False)
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return made
+
+
+def cells(*values: object) -> list[Text]:
+    """As they are: a path may look like rich's markup."""
+    return [Text("-" if value is None else str(value)) for value in values]

@@ -1,0 +1,26 @@
+"""`fm-pipeline dicom cancel`: ask for the end of a job."""
+
+from __future__ import annotations
+
+import click
+
+from fm_pipeline.cli._dicom._answer import as_json_option, called
+from fm_pipeline.dicom.calls import cancel_import
+
+
+@click.command(name="cancel")
+@click.argument("job_id", type=int)
+@as_json_option
+def command(job_id: int, as_json: bool) -> None:
+    """Cancel a pending or running import job.
+
+    Nothing new is sent within two seconds; what is on its way to Orthanc at that moment is still written down.
+    """
+    with called(as_json) as call:
+        job = cancel_import(call.settings, job_id, actor=call.actor)
+        if as_json:
+            call.answer({"job_id": job.id, "status": job.status}, "Import job cancelled successfully")
+            return
+        done = job.status == "cancelled"
+        call.say(f"Job {job.id} is cancelled." if done else f"Job {job.id} will end within some seconds.")
+        call.say(f"To go on with it later: fm-pipeline dicom import --job-id {job.id}")

@@ -1,0 +1,62 @@
+"""`fm-pipeline dicom ftp`: pull new files from the configured FTP server into the watched directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from fm_pipeline.cli._dicom._answer import as_json_option, called, cells, table
+from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.ftp import PullReport
+from fm_pipeline.dicom.ftp_pull import pull
+
+INTERRUPTED = 130
+
+
+@click.command(name="ftp")
+@as_json_option
+def command(as_json: bool) -> None:
+    """Pull what is new on the FTP server into the watched directory. Off until `dicom configure --ftp-enabled`.
+
+    Nothing is deleted on the server. A pull that was cut goes on where it was when it is started again.
+    """
+    with called(as_json) as call:
+        heed_ctrl_c()
+        bars = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)
+        )
+        try:
+            with bars:
+                report = pull(call.settings, actor=call.actor, on_progress=_shown_in(bars))
+        except KeyboardInterrupt:
+            call.say("Interrupted. What was pulled stays; the next pull goes on where this one was.", "yellow")
+            raise SystemExit(INTERRUPTED) from None
+        if as_json:
+            skipped = dict(report.skipped)
+            call.answer({**vars(report), "skipped": skipped, "complete": report.complete})
+            return
+        call.say(
+            f"{report.pulled:,} files pulled ({size_formatted(report.bytes)}), {report.known:,} known,"
+            f" {sum(report.skipped.values()):,} skipped, of {report.listed:,} on the server."
+        )
+        if report.skipped:
+            shown = table("names", "skipped because of", right=("names",))
+            for reason, count in report.skipped.most_common():
+                shown.add_row(*cells(f"{count:,}", reason))
+            call.console.print(shown)
+        if report.unlisted_folders:
+            call.say(f"{report.unlisted_folders:,} folders of the server could not be listed.", "red")
+
+
+def _shown_in(bars: Progress) -> Callable[[PullReport], None]:
+    task = bars.add_task("Pulling …")
+
+    def show(report: PullReport) -> None:
+        looked = report.pulled + report.known
+        bars.update(task, description=f"{looked:,} of {report.listed:,} files, {size_formatted(report.bytes)}")
+
+    return show

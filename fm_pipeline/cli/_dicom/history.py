@@ -1,0 +1,38 @@
+"""`fm-pipeline dicom history`: what became of each file."""
+
+from __future__ import annotations
+
+import click
+
+from fm_pipeline.cli._dicom._answer import as_json_option, called, cells, table
+from fm_pipeline.dicom.answers import history_answer
+from fm_pipeline.dicom.history import LONGEST_HISTORY_PAGE, list_history
+from fm_pipeline.dicom.model import Outcome
+
+
+@click.command(name="history")
+@click.option("--limit", type=int, default=50, show_default=True, help=f"How many, at most {LONGEST_HISTORY_PAGE}.")
+@click.option("--offset", type=int, default=0, show_default=True, help="How many of the newest to pass over.")
+@click.option("--job-id", type=int, help="Only those of this job.")
+@click.option("--status", type=click.Choice([str(outcome) for outcome in Outcome]), help="Only files that ended so.")
+@click.option("--reason", help="Only those with this reason, for example garbage.")
+@as_json_option
+def command(limit: int, offset: int, job_id: int | None, status: str | None, reason: str | None, as_json: bool) -> None:
+    """Show what became of each file, newest first. Paths and Patient IDs are in it: keep the output to yourself."""
+    with called(as_json) as call:
+        page = list_history(call.database_url, limit=limit, offset=offset, job_id=job_id, status=status, reason=reason)
+        answer = history_answer(page, call.zone)
+        if as_json:
+            call.answer(answer)
+            return
+        shown = table("id", "job", "at", "status", "reason", "size", "file", right=("size",))
+        for row in answer["history"]:
+            at = row["imported_at"][5:16]
+            words = (row["id"], row["job_id"], at, row["status"], row["reason"] or "")
+            shown.add_row(*cells(*words, row["file_size_formatted"], row["file_path"]))
+        call.console.print(shown)
+        statistics = answer["statistics"]
+        counts = ", ".join(f"{count:,} {name}" for name, count in statistics["outcomes"].items() if count)
+        last = page.offset + len(page.history)
+        call.say(f"{last - len(page.history) + bool(page.history)} to {last} of {page.total:,} rows.")
+        call.say(f"Of {'this job' if job_id else 'all jobs'}: {counts or 'nothing yet'}.")

@@ -1,0 +1,35 @@
+"""`fm-pipeline dicom jobs`: the import jobs, newest first."""
+
+from __future__ import annotations
+
+import click
+
+from fm_pipeline.cli._dicom._answer import as_json_option, called, cells, table
+from fm_pipeline.dicom.answers import job_answer, jobs_answer
+from fm_pipeline.dicom.ledger import JOB_STATUSES, JOB_TYPES, LONGEST_JOB_PAGE, JobStatus, JobType, list_jobs
+
+
+@click.command(name="jobs")
+@click.option("--limit", type=int, default=20, show_default=True, help=f"How many, at most {LONGEST_JOB_PAGE}.")
+@click.option("--offset", type=int, default=0, show_default=True, help="How many of the newest to pass over.")
+@click.option("--status", type=click.Choice(JOB_STATUSES), help="Only those of this status.")
+@click.option("--job-type", type=click.Choice(JOB_TYPES), help="Only those of this type.")
+@as_json_option
+def command(limit: int, offset: int, status: JobStatus | None, job_type: JobType | None, as_json: bool) -> None:
+    """List the import jobs, newest first."""
+    with called(as_json) as call:
+        page = list_jobs(call.database_url, limit=limit, offset=offset, status=status, job_type=job_type)
+        if as_json:
+            call.answer(jobs_answer(page, call.zone))
+            return
+        shown = table(
+            "id", "type", "status", "created", "files", "new", "failed", "%", right=("files", "new", "failed")
+        )
+        for job in page.jobs:
+            entry = job_answer(job, call.zone)
+            counts = (f"{entry[name]:,}" for name in ("files_processed", "files_imported", "files_failed"))
+            words = (entry["id"], entry["job_type"], entry["status"], entry["created_at"])
+            shown.add_row(*cells(*words, *counts, f"{entry['progress_percentage']:.0f}"))
+        call.console.print(shown)
+        last = page.offset + len(page.jobs)
+        call.say(f"{last - len(page.jobs) + bool(page.jobs)} to {last} of {page.total:,} jobs.")

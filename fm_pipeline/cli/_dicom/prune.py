@@ -1,0 +1,38 @@
+"""`fm-pipeline dicom prune`: remove old history that nothing needs any more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from fm_pipeline.cli._dicom._answer import as_json_option, called
+from fm_pipeline.dicom.calls import prune
+from fm_pipeline.settings import load_settings
+
+
+@click.command(name="prune")
+@click.option(
+    "--older-than-days",
+    type=click.IntRange(min=1),
+    help="Age from which a row may go.  [default: DICOM_HISTORY_DAYS; without it nothing goes]",
+)
+@click.option("--yes", is_flag=True, help="Really remove them; without it they are only counted.")
+@as_json_option
+def command(older_than_days: int | None, yes: bool, as_json: bool) -> None:
+    """Remove old rows of history that say nothing that a newer row does not say too.
+
+    What is needed to recognise a file or its content again always stays.
+    """
+    days = older_than_days or load_settings().dicom_history_days
+    if days is None:
+        raise click.UsageError("Nothing is ever removed by itself. Name an age: --older-than-days 365")
+    with called(as_json) as call:
+        before = datetime.now(UTC) - timedelta(days=days)
+        rows = prune(call.settings, before, really=yes, actor=call.actor)
+        if as_json:
+            call.answer({"rows": rows, "removed": yes, "older_than_days": days})
+        elif yes:
+            call.say(f"{rows:,} rows of history were removed.")
+        else:
+            call.say(f"{rows:,} rows of history would go. To remove them, add --yes.")

@@ -1,0 +1,96 @@
+"""`fm-pipeline dicom scan`: what is in a directory, and what an import would do with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import click
+
+from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, path_argument, table
+from fm_pipeline.dicom.calls import asked_path, refusals
+from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.looking import Seen, Totals, look
+from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.reasons import sentence
+
+SHOWN = 20
+
+
+@click.command(name="scan")
+@path_argument
+@click.option("--all", "everything", is_flag=True, help="List also what would not be imported, with its reason.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    help=f"How many files are listed; all are counted.  [default: {SHOWN}; with --json all]",
+)
+@as_json_option
+def command(path: str | None, everything: bool, limit: int | None, as_json: bool) -> None:
+    """Look at every file under PATH (by default the configured directory) as an import would, and import nothing."""
+    with called(as_json) as call:
+        with refusals(call.settings, actor=call.actor, action="dicom_scan"):
+            root = asked_path(call.settings, path)
+        totals = Totals()
+        listed = (seen for seen in look(root, totals) if everything or seen.outcome is None)
+        if as_json:
+            entries = (seen.answer(call.zone) for seen in listed)
+            call.stream({"path": printable(root)}, "file_list", limited(entries, limit), lambda: totals_answer(totals))
+        else:
+            show_files(call, root, listed, SHOWN if limit is None else limit)
+            show_totals(call, totals)
+
+
+def limited(entries: Iterator[Any], limit: int | None) -> Iterator[Any]:
+    """The first ones; the others are taken too, since they are counted on the way."""
+    yield from islice(entries, limit)
+    for _ in entries:
+        pass
+
+
+def totals_answer(totals: Totals) -> dict[str, Any]:
+    """The totals of calls 1 and 10."""
+    return {
+        "total_files": totals.files,
+        "total_size_bytes": totals.size,
+        "total_size_formatted": size_formatted(totals.size),
+        "not_imported": [
+            {"outcome": outcome, "reason": reason, "files": count}
+            for (outcome, reason), count in totals.by_reason.most_common()
+        ],
+        "directories_unreadable": totals.directories_unreadable,
+        "complete": totals.complete,
+    }
+
+
+def show_files(call: Call, root: str, listed: Iterator[Seen], limit: int) -> None:
+    """The first files, by their names below the root."""
+    shown = table("file", "size", "modified", "reason", right=("size",))
+    more = 0
+    for number, seen in enumerate(listed):
+        if number >= limit:
+            more += 1
+            continue
+        entry = seen.answer(call.zone)
+        name = printable(os.path.relpath(seen.path, root))
+        shown.add_row(*cells(name, entry["size_formatted"], entry["modified"], seen.reason or ""))
+    if shown.row_count:
+        call.console.print(shown)
+    if more and limit:
+        call.say(f"… and {more:,} more; --limit shows them.")
+
+
+def show_totals(call: Call, totals: Totals) -> None:
+    """What there is, and why the rest would not be imported."""
+    call.say(f"{totals.files:,} files to import, {size_formatted(totals.size)}.", style="bold")
+    if totals.by_reason:
+        shown = table("files", "outcome", "reason", "what it is", right=("files",))
+        for (outcome, reason), count in totals.by_reason.most_common():
+            shown.add_row(*cells(f"{count:,}", outcome, reason, sentence(reason)))
+        call.console.print(shown)
+    if not totals.complete:
+        call.say(
+            f"{totals.directories_unreadable:,} directories could not be read, so this is not the total.", style="red"
+        )

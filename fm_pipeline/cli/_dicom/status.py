@@ -1,0 +1,86 @@
+"""`fm-pipeline dicom status`: how far a job is."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import click
+from rich.progress_bar import ProgressBar
+
+from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, table
+from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.dicom.answers import job_answer
+from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.ledger import Job, get_job, list_jobs
+from fm_pipeline.errors import RequestError
+
+EVERY_SECONDS = 1.0
+
+
+@click.command(name="status")
+@click.argument("job_id", type=int, required=False)
+@click.option("--watch", is_flag=True, help="Show it again every second, until the job ends or Ctrl-C.")
+@as_json_option
+def command(job_id: int | None, watch: bool, as_json: bool) -> None:
+    """Show how far an import job is; without JOB_ID the newest one."""
+    if watch and as_json:
+        raise click.UsageError("--watch is for people and --json for programs; take one of them.")
+    with called(as_json) as call:
+        job = get_job(call.database_url, _newest(call) if job_id is None else job_id)
+        if as_json:
+            call.answer(job_answer(job, call.zone))
+            return
+        show_job(call, job)
+        heed_ctrl_c()
+        with suppress(KeyboardInterrupt):
+            while watch and job.status in ("pending", "running"):
+                time.sleep(EVERY_SECONDS)
+                job = get_job(call.database_url, job.id)
+                call.console.clear()
+                show_job(call, job)
+
+
+def _newest(call: Call) -> int:
+    page = list_jobs(call.database_url, limit=1)
+    if not page.jobs:
+        raise RequestError("There is no import job yet.", code=404, remedy="fm-pipeline dicom import makes one.")
+    return page.jobs[0].id
+
+
+def show_job(call: Call, job: Job) -> None:
+    """A job in words, with its counts."""
+    answer = job_answer(job, call.zone)
+    times = ", ".join(
+        f"{word} {answer[name]}"
+        for word, name in (("created", "created_at"), ("started", "started_at"), ("ended", "completed_at"))
+        if answer[name]
+    )
+    call.say(f"Job {job.id}, {job.job_type}: {job.status}", style="bold")
+    call.say(f"{times}; asked for by {job.requested_by}")
+    call.console.print(ProgressBar(total=100, completed=job.progress_percentage, width=60))
+    total = f"{job.total_files:,}" + ("" if job.scan_complete else ", and the scan goes on")
+    left = answer["estimated_time_remaining_formatted"]
+    call.say(
+        f"{job.files_processed:,} of {total} files ({job.progress_percentage:.0f} %), "
+        f"{size_formatted(job.total_size_bytes)}" + (f", about {left} left" if left else "")
+    )
+    shown = table("files", "ended as", right=("files",))
+    for outcome, count in answer["outcomes"].items():
+        if count:
+            shown.add_row(*cells(f"{count:,}", outcome))
+    if job.files_unchanged:
+        shown.add_row(*cells(f"{job.files_unchanged:,}", "unchanged since an earlier job, not opened"))
+    if shown.row_count:
+        call.console.print(shown)
+    if job.directories_unreadable:
+        call.say(f"{job.directories_unreadable:,} directories could not be read: the total is not complete.", "red")
+    if job.instances_expected is not None:
+        fault = bool(job.instances_missing or job.instances_differing)
+        call.say(
+            f"Compared with Orthanc: {job.instances_expected:,} instances expected, {job.instances_missing or 0:,}"
+            f" missing, {job.instances_differing or 0:,} differing.",
+            "red" if fault else "green",
+        )
+    if job.error_message:
+        call.say(job.error_message, "red")

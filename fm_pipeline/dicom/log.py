@@ -1,0 +1,110 @@
+"""`STATE_DIR/logs/import.log`: what the import did, for people. Seed: "Logging".
+
+Levels: info for what is normal, warning for what is not critical, error for what is. No patient names, and no paths,
+since folders are named after patients: a line names jobs and history rows by their ids.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import logging.handlers
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from fm_pipeline.folders import make_private_folder
+from fm_pipeline.settings import Settings
+
+LOGGER = "fm_pipeline.dicom"
+# A job writes some ten lines: this is years, and at most 50 MB.
+FILE_BYTES = 5 * 1024 * 1024
+FILES_KEPT = 9
+
+
+def log_file(settings: Settings) -> Path:
+    """Where the log lies."""
+    return settings.state_dir / "logs" / "import.log"
+
+
+@contextmanager
+def import_log(settings: Settings) -> Iterator[logging.Logger]:
+    """Within the block, everything that is logged under `fm_pipeline.dicom` goes into the file.
+
+    A log that cannot be written is told once, on standard error, and stops nothing.
+    """
+    logger = logging.getLogger(LOGGER)
+    level = logger.level
+    handler: logging.Handler
+    try:
+        make_private_folder(log_file(settings).parent)
+        handler = _SharedFile(log_file(settings))
+    except OSError as error:
+        handler = logging.StreamHandler()
+        logger.warning("The import's log cannot be written (%s).", type(error).__name__)
+    handler.setFormatter(_Lines(ZoneInfo(settings.clinic_time_zone)))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield logger
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
+
+
+class _SharedFile(logging.handlers.RotatingFileHandler):
+    """Rotates also when several processes write: a command beside Dagster's runs.
+
+    By itself the standard handler would go on writing into the file that another process has renamed, and rename again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
+        self._lock_path = path.with_suffix(".lock")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._follow()
+            super().emit(record)
+        finally:
+            os.close(lock)
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)
+
+    def _follow(self) -> None:
+        """Let go of a file that was renamed or removed meanwhile."""
+        if self.stream is None:
+            return
+        try:
+            there, ours = os.stat(self.baseFilename), os.fstat(self.stream.fileno())
+            if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+                return
+        except FileNotFoundError:
+            pass
+        self.stream.close()
+        self.stream = None  # as the standard handler does; emit opens it again
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+class _Lines(logging.Formatter):
+    """`2025-11-22 10:30:00 info: …`, in the clinic's time; a line break in a message would forge a line."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        super().__init__()
+        self._zone = zone
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, self._zone)
+        text = record.getMessage().replace("\r", " ").replace("\n", " ")
+        return f"{at:%Y-%m-%d %H:%M:%S} {record.levelname.lower()}: {text}"

@@ -1,0 +1,150 @@
+"""What is in a directory, and what of it is new: calls 1 and 10 of the hospital's system. Nothing is imported.
+
+A listing is given piece by piece: a directory may hold a million files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from fm_pipeline.dicom.files import FileChangedError, open_found, unreadable_reason
+from fm_pipeline.dicom.formats import size_formatted, time_formatted
+from fm_pipeline.dicom.inspect import inspect
+from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected, SetAside, Unreadable
+from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.scan import scan
+
+BLOCK = 1_000  # files asked about at once
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One thing that was met.
+
+    Attributes:
+        outcome: None for a file that an import would send.
+        reason: an id of `reasons`; None for the same.
+    """
+
+    path: str
+    size: int
+    modified: datetime | None
+    outcome: Outcome | None
+    reason: str | None
+
+    def answer(self, zone: tzinfo) -> dict[str, Any]:
+        """As an entry of the seed's `file_list`, and with the reason."""
+        path = printable(self.path)
+        entry = {
+            "path": path,
+            "name": path.rsplit("/", 1)[-1],
+            "size": self.size,
+            "size_formatted": size_formatted(self.size),
+            "modified": time_formatted(self.modified, zone),
+        }
+        return entry if self.outcome is None else {**entry, "outcome": str(self.outcome), "reason": self.reason}
+
+
+@dataclass
+class Totals:
+    """What a look at a directory has counted so far.
+
+    Attributes:
+        files, size: those that an import would send.
+        by_reason: the others; outcome and reason, number, bytes.
+        known: of a look for new files, those that are recorded already as they are.
+    """
+
+    files: int = 0
+    size: int = 0
+    known: int = 0
+    directories_unreadable: int = 0
+    by_reason: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def count(self, seen: Seen) -> Seen:
+        """Add one; gives it back."""
+        if seen.outcome is None:
+            self.files += 1
+            self.size += seen.size
+        else:
+            self.by_reason[(str(seen.outcome), seen.reason or "")] += 1
+        return seen
+
+    @property
+    def complete(self) -> bool:
+        """Whether every directory could be listed: only then is the total a total."""
+        return not self.directories_unreadable
+
+
+def look(root: str, totals: Totals) -> Iterator[Seen]:
+    """Everything below a directory, each file opened and looked at as an import would.
+
+    Args:
+        root: an allowed path.
+        totals: counted on the way.
+
+    Raises:
+        RootUnavailable: it cannot be listed.
+    """
+    for met in scan(root):
+        if isinstance(met, Unreadable) and met.is_directory:
+            totals.directories_unreadable += 1
+        else:
+            yield totals.count(_judged(met))
+
+
+def look_for_new(
+    root: str, totals: Totals, unchanged: Callable[[Sequence[FoundFile]], Sequence[bool]]
+) -> Iterator[Seen]:
+    """The same, without opening what history has as it is now.
+
+    Args:
+        unchanged: of each found file, whether its name, size and time are in history.
+    """
+    block: list[FoundFile] = []
+
+    def judged() -> Iterator[Seen]:
+        for found, known in zip(block, unchanged(block), strict=True):
+            if known:
+                totals.known += 1
+            else:
+                yield totals.count(_judged(found))
+        block.clear()
+
+    for met in scan(root):
+        if isinstance(met, FoundFile):
+            block.append(met)
+            if len(block) == BLOCK:
+                yield from judged()
+        elif isinstance(met, Unreadable) and met.is_directory:
+            totals.directories_unreadable += 1
+        else:
+            yield totals.count(_judged(met))
+    yield from judged()
+
+
+def _judged(met: FoundFile | SetAside | Unreadable) -> Seen:
+    if isinstance(met, SetAside):
+        return Seen(met.path, 0, None, Outcome.SKIPPED, met.reason)
+    if isinstance(met, Unreadable):
+        return Seen(met.path, 0, None, Outcome.FAILED, met.reason)
+    outcome, reason = _of_content(met)
+    return Seen(met.path, met.size, datetime.fromtimestamp(met.modified_ns / 1e9, UTC), outcome, reason)
+
+
+def _of_content(found: FoundFile) -> tuple[Outcome | None, str | None]:
+    try:
+        with open_found(found) as file:
+            content = inspect(file, found.size)
+    except FileChangedError:
+        return Outcome.FAILED, "changed"
+    except OSError as error:
+        return Outcome.FAILED, unreadable_reason(error)
+    if isinstance(content, Rejected):
+        return content.outcome, content.reason
+    assert isinstance(content, Instance)  # noqa: S101  # there is nothing else
+    return (Outcome.SUSPECT, "nested_too_deep") if content.nested_too_deep else (None, None)

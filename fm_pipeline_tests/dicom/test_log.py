@@ -1,0 +1,67 @@
+"""The log of the import."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from fm_pipeline.dicom import log
+from fm_pipeline.dicom.formats import duration_formatted, size_formatted
+from fm_pipeline_tests.bench.dicom import dicom_settings
+
+
+def write(folder: Path, name: str, lines: int) -> None:
+    with log.import_log(dicom_settings("postgresql://x/x", folder)) as logger:
+        for number in range(lines):
+            logger.info("%s %d", name, number)
+
+
+def test_a_line_has_time_and_level_and_no_line_can_be_forged(tmp_path: Path) -> None:
+    settings = dicom_settings("postgresql://x/x", tmp_path)
+    with log.import_log(settings):
+        logging.getLogger("fm_pipeline.dicom.anything").warning("one\n2026-01-01 00:00:00 info: two")
+    logging.getLogger("fm_pipeline.dicom.anything").warning("not within the block")
+    (line,) = log.log_file(settings).read_text().splitlines()
+    assert line[19:].startswith(" warning: one 2026")
+    assert log.log_file(settings).stat().st_mode & 0o777 == 0o600
+
+
+def test_it_rotates_and_loses_no_line_of_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "FILE_BYTES", 4096)
+    spawned = [
+        multiprocessing.get_context("fork").Process(target=write, args=(tmp_path, name, 200)) for name in ("a", "b")
+    ]
+    for process in spawned:
+        process.start()
+    for process in spawned:
+        process.join(30)
+        assert process.exitcode == 0
+    files = list((tmp_path / "state" / "logs").glob("import.log*"))
+    assert 3 < len(files) <= log.FILES_KEPT + 1
+    lines = [line.split("info: ")[1] for path in files for line in path.read_text().splitlines()]
+    assert sorted(lines) == sorted(f"{name} {number}" for name in ("a", "b") for number in range(200))
+    assert all(path.stat().st_size <= 4096 for path in files)
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder would be")
+    write(tmp_path, "a", 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 B"), (1023, "1023 B"), (524_288, "512.00 KB"), (2_147_483_648, "2.00 GB"), (1024**2 - 1, "1.00 MB")],
+)
+def test_sizes_are_written_as_the_hospitals_system_does(size: int, words: str) -> None:
+    assert size_formatted(size) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 seconds"), (1, "1 second"), (300, "5 minutes"), (7200, "2 hours"), (200_000, "2 days")],
+)
+def test_durations_are_written_as_the_hospitals_system_does(seconds: float, words: str) -> None:
+    assert duration_formatted(seconds) == words
