@@ -9,8 +9,10 @@ The keys of numbers are stable: the UI draws one line a key over all runs, and a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 
+from fm_pipeline.images.statistics import ImageStatistics
 from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.report import ReimportReport, SourceEnds
 
@@ -68,6 +70,30 @@ def not_loaded_by_rule(sources: Sequence[SourceEnds]) -> str:
     ]
     rows.sort(key=lambda row: (-row[1], row[0]))
     return bar_chart(("not loaded because of", "rows"), rows, "{:,.0f}".format) or "Every row is loaded."
+
+
+def images_by_year(statistics: ImageStatistics) -> str:
+    """How many images Nexus has of each year."""
+    return bar_chart(("year", "images"), list(statistics.by_year.items()), "{:,.0f}".format)
+
+
+def images_by_category(statistics: ImageStatistics) -> str:
+    """How many images Nexus has of each category that several patients have in common."""
+    rows = [(_cell(name), number) for name, number in statistics.by_category.items()]
+    return bar_chart(("category", "images"), rows, "{:,.0f}".format)
+
+
+def containers_used(counts: Mapping[str, int]) -> str:
+    """How many images came from which container, and their share of all."""
+    total = sum(counts.values())
+    rows = [(f"{_cell(name)} ({number / total:.1%})", number) for name, number in counts.items() if total]
+    return bar_chart(("container", "images"), rows, "{:,.0f}".format)
+
+
+def _cell(text: str) -> str:
+    """Text of a user, as it is, in a cell of a Markdown table."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return re.sub(r"([\\`*_\[\]<>|~&$])", r"\\\1", shown)
 
 
 def changes_by_table(report: ReimportReport) -> str:

@@ -11,10 +11,14 @@ from fm_pipeline.assets.plots import (
     WIDTH,
     bar,
     changes_by_table,
+    containers_used,
+    images_by_category,
+    images_by_year,
     not_loaded_by_rule,
     phase_seconds,
     rows_by_table,
 )
+from fm_pipeline.images.statistics import ImageStatistics
 from fm_pipeline.nexus.report import PhaseRecord, ReimportReport, SourceEnds, TableChange
 
 
@@ -82,3 +86,29 @@ def test_what_becomes_of_each_table(report: ReimportReport) -> None:
 
 def test_the_numbers_that_are_plotted_over_runs_have_stable_names(report: ReimportReport) -> None:
     assert rows_by_table(report) == {"rows_patients": 2843}
+
+
+def test_images_are_drawn_by_year_and_category() -> None:
+    statistics = ImageStatistics(30, 9, 4, {"2016": 10, "2017": 20}, {"Left | Dorsal": 20, "*none*": 10})
+    assert images_by_year(statistics).splitlines()[2:] == [
+        f"| 2016 | 10 | {bar(10, 20)} |",
+        f"| 2017 | 20 | {bar(20, 20)} |",
+    ]
+    assert images_by_category(statistics).splitlines()[2] == f"| Left \\| Dorsal | 20 | {bar(20, 20)} |"
+    assert images_by_category(statistics).splitlines()[3].startswith("| \\*none\\* | 10 |")
+
+
+def test_containers_come_with_their_share() -> None:
+    chart = containers_used({"image_Full": 3, "image_small": 1})
+    assert "(75.0%) | 3 |" in chart
+    assert "(25.0%) | 1 |" in chart
+    assert containers_used({}) == ""
+
+
+def test_many_years_and_long_categories_stay_short_enough_for_the_ui() -> None:
+    years = {str(year): year for year in range(1950, 2026)}
+    categories = {f"{letter * 50}": 7 for letter in "abcdefghijklmnopqrstuvwxyz"}
+    statistics = ImageStatistics(1, 1, 1, years, categories)
+    assert len(images_by_year(statistics)) <= SHOWN_AT_ONCE
+    assert len(images_by_category(statistics)) <= SHOWN_AT_ONCE
+    assert "more |" in images_by_category(statistics)
