@@ -42,6 +42,14 @@ class Settings(BaseSettings):
     filemaker_profile: str = Field(default="nexus", description="A profile's name, or a path of a profile file.")
     filemaker_page_size: int = Field(default=1000, ge=1, le=10_000)
     filemaker_timeout_seconds: float = Field(default=90, gt=0)
+    filemaker_image_pause_seconds: float = Field(
+        default=60, ge=0, description="First pause when FileMaker stops sending files; each next one is twice as long."
+    )
+    filemaker_image_rest_seconds: float = Field(default=5, ge=0, description="Rest of FileMaker after each batch.")
+    filemaker_image_failures: int = Field(
+        default=5, ge=1, description="Failures in a row that end an import of images."
+    )
+    filemaker_images_a_day: int = Field(default=500, ge=1, description="What the schedule of the import takes a day.")
     clinic_time_zone: str = "Australia/Sydney"
     rules_file: Path | None = Field(default=None, description="Rules that differ: a path, or a policy's name.")
 

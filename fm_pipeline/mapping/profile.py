@@ -34,6 +34,18 @@ Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_each_once)]
 """Names of layouts or fields in FileMaker, in the order in which they count."""
 
 
+class ContainerMapping(BaseModel):
+    """The containers of an image record, and what else of it the import of files needs (docs/images.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    best_first: Names  # of several sizes of one picture the first that can be read is taken
+    mark: Name  # a timestamp: when the file was taken over
+    date: Names
+    category: Names
+    recid: Names | None = None  # FileMaker's own record number where no field has it
+
+
 class EntityMapping(BaseModel):
     """Where the records of an entity come from."""
 
@@ -41,6 +53,7 @@ class EntityMapping(BaseModel):
 
     layout: Names
     fields: dict[StrictStr, Names]
+    containers: ContainerMapping | None = None
 
 
 class Profile(BaseModel):
@@ -125,6 +138,8 @@ def _faults(profile: Profile) -> Iterator[tuple[str, list[str]]]:
         for field in mapping.fields:
             if field not in entity.fields:
                 yield f"{name} has no canonical field {field}", [name, "fields", field]
+        if mapping.containers and name != "image":
+            yield "only image has containers", [name, "containers"]
         for group in entity.required:
             if not group & mapping.fields.keys():
                 yield f"{name} needs {' or '.join(sorted(group))}", [name, "fields"]

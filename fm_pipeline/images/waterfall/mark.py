@@ -1,0 +1,67 @@
+"""The mark in FileMaker: set last, and only after S3 and Nexus were asked once more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
+from fm_pipeline.images.bucket import Bucket
+from fm_pipeline.images.waterfall.nexus import NexusView, Row
+from fm_pipeline.images.waterfall.source import ImageLayout, SourceImage, read_image
+from fm_pipeline.images.waterfall.store import is_there
+
+TRIES = 3  # of a record that is edited all the time
+Marked = Literal["marked", "in_use", "row_without_file", "changed_after_link", "gone"]
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Sets marks."""
+
+    client: DataApiClient
+    layout: ImageLayout
+    bucket: Bucket
+    view: NexusView
+
+    def mark(self, image: SourceImage, image_id: str, now: datetime) -> Marked:
+        """Write the mark with the modification id that was seen, so that nobody's edit is overlooked.
+
+        Args:
+            image: the record as it was read last.
+            image_id: of Nexus, committed.
+            now: the clinic's time.
+
+        Raises:
+            FileMakerError: refused or not answered; perhaps it was written, the next run looks.
+        """
+        row = self.view.row(image_id)
+        if row is None or not is_there(self.bucket, row.s3_key, row.size):
+            return "row_without_file"
+        for _ in range(TRIES):
+            if not self._still_fits(image, row):
+                return "changed_after_link"
+            try:
+                self._write(image, now)
+            except RecordInUse:
+                return "in_use"
+            except RecordChanged:
+                record = self.client.record(self.layout.name, image.record_id)
+                if record is None:
+                    return "gone"
+                image = read_image(self.layout, record)
+                if not image.marked:
+                    continue
+            return "marked"
+        return "in_use"
+
+    def _write(self, image: SourceImage, now: datetime) -> None:
+        text = f"{now:%m/%d/%Y}" if self.layout.mark.result == "date" else f"{now:%m/%d/%Y %H:%M:%S}"
+        self.client.edit(self.layout.name, image.record_id, {self.layout.mark.name: text}, image.mod_id)
+
+    def _still_fits(self, image: SourceImage, row: Row) -> bool:
+        """Whether FileMaker still says of the image what Nexus shows."""
+        patient = self.view.patient_of(image)
+        return not isinstance(patient, str) and patient.nexus_id == row.patient_id

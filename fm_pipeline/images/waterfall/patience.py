@@ -1,0 +1,72 @@
+"""When to go on, when to pause and when to stop. Repeating made FileMaker Server worse in the field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, PipelineError, SettingsError, Stop
+from fm_pipeline.filemaker import errors as fm
+
+LONGEST_PAUSE: Final = 900.0  # seconds
+
+# What the next record would meet as well: the run ends at once.
+_FINAL = (
+    *(fm.WrongPassword, fm.AccountLocked, fm.PrivilegeMissing, fm.TokenInvalid, fm.DatabaseNotOpen),
+    *(fm.LayoutMissing, fm.FieldMissing, fm.DataApiOff, fm.CertificateRefused, fm.ContainerElsewhere),
+    *(fm.RequestRefused, fm.ServerTooOld, DatabaseError, SettingsError, MappingError, Stop),
+)
+_TIRED = (fm.ServerUnavailable, fm.ServerTimeout, fm.ServerBusy, fm.NotTheDataApi, fm.ContainerExpired)
+
+
+class TooManyFailures(FileMakerError):
+    """So many records in a row failed that something is wrong with more than the records."""
+
+
+class Patience:
+    """Counts failures in a row.
+
+    Args:
+        first_pause: seconds after the first failure of the server; doubled by each further one in a row.
+        failures: in a row, with which the run ends.
+        sleep: pauses.
+        say: takes a sentence about a pause.
+    """
+
+    def __init__(
+        self, first_pause: float, failures: int, *, sleep: Callable[[float], None], say: Callable[[str], object]
+    ) -> None:
+        self._first_pause = first_pause
+        self._most = failures
+        self._sleep = sleep
+        self._say = say
+        self._in_a_row = 0
+
+    def success(self) -> None:
+        """A record came through."""
+        self._in_a_row = 0
+
+    def failure(self, error: PipelineError | None = None) -> None:
+        """A record failed. Pauses if the server is tired.
+
+        Args:
+            error: none, if it was the record alone.
+
+        Raises:
+            TooManyFailures: the last of too many.
+            PipelineError: the error itself, if every further record would meet it too.
+        """
+        if isinstance(error, _FINAL):
+            raise error
+        self._in_a_row += 1
+        if self._in_a_row >= self._most:
+            raise TooManyFailures(
+                f"{self._in_a_row} records in a row failed" + (f", the last one so: {error.what}" if error else "."),
+                meaning="The import stopped, so that FileMaker Server is not made worse; what is done stays done.",
+                remedy=(error.remedy if error else "")
+                or "Look at the reasons in the report, then start again: it goes on where it stopped.",
+            )
+        if isinstance(error, _TIRED):
+            pause = min(LONGEST_PAUSE, self._first_pause * 2 ** (self._in_a_row - 1))
+            self._say(f"FileMaker Server does not send files; the next try is in {pause:g} seconds.")
+            self._sleep(pause)

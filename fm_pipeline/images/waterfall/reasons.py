@@ -1,0 +1,37 @@
+"""Why an image was not taken over: ids that stand in the ledger, the report and docs/images.md, and their sentences."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SKIPPED: Final = {
+    "all_containers_empty": "The record has no picture in any of its containers.",
+    "no_patient": "The record names no patient.",
+    "patient_unknown": "The patient is not in Nexus (yet).",
+    "patient_ambiguous": "What names the patient names two of them.",
+    "two_patients": "The record names two different patients.",
+    "no_date": "The record has no date, so no batch can be found for it.",
+    "date_unreadable": "The date of the record cannot be read.",
+    "id_twice": "Several records carry the same id, so none of them can be told from the others.",
+    "several_pictures": "A container has pictures in several repetitions; a record stands for one.",
+    "category_too_long": "The type is longer than Nexus' column.",
+    "linked_to_another_patient": "Nexus shows this image at another patient than FileMaker names.",
+    "batch_orphaned": "Nexus has the image in a batch that points to no patient; fm-pipeline images link repairs it.",
+    "batch_of_another_patient": "The batch that the image belongs to is another patient's.",
+    "gone": "The record was deleted, or marked by somebody else, meanwhile.",
+}
+FAILED: Final = {
+    "not_readable": "None of the containers holds a picture that can be read.",
+    "does_not_come": "FileMaker Server did not send the file.",
+    "target_differs": "Another file has the place in S3 that the image was to get; it was not overwritten.",
+    "not_stored": "S3 did not take the file.",
+    "row_without_file": "Nexus has the image, and its file is not in S3.",
+    "changed_after_link": "Somebody gave the record another patient after the image was linked.",
+    "not_marked": "FileMaker did not take the mark; the file is in S3 and linked.",
+}
+IN_USE: Final = "Somebody has the record open; the file is in S3 and linked, and only the mark is missing."
+
+
+def sentence(reason: str) -> str:
+    """The sentence of a reason."""
+    return SKIPPED.get(reason) or FAILED.get(reason) or reason

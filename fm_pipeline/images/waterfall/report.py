@@ -1,0 +1,72 @@
+"""What a run of the waterfall did: each record that had its turn has one end, and the ends add up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fm_pipeline.errors import PipelineError
+
+Kind = Literal["imported", "already_linked", "skipped", "failed", "in_use"]
+KINDS: tuple[Kind, ...] = ("imported", "already_linked", "skipped", "failed", "in_use")
+
+
+@dataclass(frozen=True)
+class End:
+    """How a record's turn ended.
+
+    Attributes:
+        container: of an imported one: the field that its file came from.
+        reason: of one that was not.
+        passed_over: better containers that could not be read, and why.
+    """
+
+    kind: Kind
+    container: str = ""
+    reason: str = ""
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class WaterfallReport:
+    """A run.
+
+    Attributes:
+        listed: records whose mark was empty, as many as FileMaker counted.
+        containers: of the profile, best first.
+        missing: those of them that the layout does not have.
+        ends: by record id.
+        left: records that are still to be taken by later runs.
+        stopped: why the run ended before its list did.
+        dry_run: nothing was downloaded or written, and imported means "would be tried, this container first".
+    """
+
+    listed: int = 0
+    containers: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    ends: dict[int, End] = field(default_factory=dict)
+    left: int = 0
+    stopped: PipelineError | None = None
+    dry_run: bool = False
+
+    def count(self, kind: Kind) -> int:
+        """Records that ended so."""
+        return sum(end.kind == kind for end in self.ends.values())
+
+    def reasons(self, kind: Kind) -> dict[str, int]:
+        """How many by reason, most first."""
+        return dict(Counter(end.reason for end in self.ends.values() if end.kind == kind).most_common())
+
+    def by_container(self) -> list[tuple[str, int, float]]:
+        """How many images came from which container, best first, with the percentage of those imported."""
+        counts = Counter(end.container for end in self.ends.values() if end.kind == "imported")
+        whole = counts.total()
+        names = dict.fromkeys([*self.containers, *counts])
+        return [(name, counts[name], 100 * counts[name] / whole if whole else 0.0) for name in names]
+
+    def passed_over(self) -> dict[str, int]:
+        """Better containers that could not be read: how many, by container and reason."""
+        found = Counter(f"{name}: {why}" for end in self.ends.values() for name, why in end.passed_over.items())
+        return dict(found.most_common())
