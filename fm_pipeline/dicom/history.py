@@ -121,12 +121,12 @@ def list_history(
     filters = {name: value for name, value in given.items() if value is not None}
     of_the_job = {"job_id": job_id} if job_id is not None else {}
     with connect(database_url) as connection, connection.cursor() as cursor:
+        where = where_sql(of_the_job)
         cursor.execute(
-            "SELECT status, count(*), coalesce(sum(file_size_bytes), 0)::bigint"
-            f" FROM fm_pipeline.import_history {where_sql(of_the_job)} GROUP BY status",
+            f"SELECT status, count(*), sum(file_size_bytes) FROM fm_pipeline.import_history {where} GROUP BY status",  # noqa: S608
             of_the_job,
         )
-        found = {name: (count, size) for name, count, size in cursor.fetchall()}
+        found = {name: (count, int(size or 0)) for name, count, size in cursor.fetchall()}
         statistics = Statistics(
             {outcome: found.get(outcome, (0, 0))[0] for outcome in Outcome}, sum(size for _, size in found.values())
         )

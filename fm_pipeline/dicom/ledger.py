@@ -124,9 +124,11 @@ def create_job(
         files: of a job for some files below `source_path` only: their paths, as a scan gives them.
 
     Raises:
-        RequestError: no such type.
+        RequestError: no such type, or a list of files without one.
     """
     _known(job_type, JOB_TYPES, "job type")
+    if files is not None and not files:
+        raise RequestError("The job has no file.")
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, requested_by) VALUES (%s, %s, %s)"

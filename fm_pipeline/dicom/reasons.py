@@ -28,6 +28,7 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
         "fifo": "A pipe, not a file.",
         "socket": "A socket, not a file.",
         "device": "A device, not a file.",
+        "filtered_by_orthanc": "A filter in Orthanc's own configuration did not take it.",
     }
 )
 # Bad: meant as DICOM, and cannot be imported as it is.
@@ -43,6 +44,11 @@ BAD: Mapping[str, str] = MappingProxyType(
         "no_instance_uid": "It has no SOP Instance UID.",
         "uid_too_long": "A UID is longer than Orthanc takes.",
         "patient_id_too_long": "The Patient ID is longer than Orthanc takes.",
+        "orthanc_bad_file_format": "Orthanc cannot read it as DICOM.",
+        "orthanc_missing_tag": "Orthanc misses an identifier in it.",
+        "orthanc_out_of_range": "Orthanc finds a value in it that cannot be.",
+        "orthanc_bad_type": "Orthanc finds a value of the wrong type or length in it.",
+        "orthanc_refused": "Orthanc refused it without saying why.",
     }
 )
 # Unreadable: nothing is known of the content; it is tried again.
@@ -60,13 +66,44 @@ UNREADABLE: Mapping[str, str] = MappingProxyType(
 SUSPECT: Mapping[str, str] = MappingProxyType(
     {
         "nested_too_deep": "Its sequences are nested deeper than old versions of Orthanc survive.",
+        "kills_orthanc": "Orthanc went away twice when it was sent, the second time with nothing else on the way.",
+        "killed_orthanc_before": "An earlier job found that Orthanc goes away when it is sent; it was not sent again.",
+    }
+)
+# Duplicate and conflict: nothing is lost, Orthanc has the instance.
+REPEATED: Mapping[str, str] = MappingProxyType(
+    {
+        "same_content": "The same bytes as another file that Orthanc has.",
+        "other_content": "Orthanc has this instance with other bytes, and keeps those; both hashes are in the row.",
+    }
+)
+# Failed on the way to Orthanc: tried again when the job is resumed, and by the next job.
+UNSENT: Mapping[str, str] = MappingProxyType(
+    {
+        "no_answer": "Orthanc went away when it was sent, and did not come back during the job.",
+        "orthanc_timeout": "Orthanc did not answer in time, three times.",
+        "orthanc_error": "Orthanc had an error of its own, three times.",
+    }
+)
+# Why a whole job has stopped.
+STOPPED: Mapping[str, str] = MappingProxyType(
+    {
+        "root_unavailable": "The directory cannot be listed, or was unmounted or replaced meanwhile.",
+        "no_files": "There was no file at all in the directory; perhaps the share is not mounted.",
+        "orthanc_unreachable": "Orthanc was away for longer than the job waits.",
+        "orthanc_login_refused": "Orthanc refuses the login or the access.",
+        "orthanc_storage_full": "Orthanc's storage is full.",
+        "orthanc_wrong_address": "What answers at ORTHANC_URL is not Orthanc.",
+        "missing_in_orthanc": "Orthanc took instances and does not have them any more.",
+        "interrupted": "The job's process was told to end.",
+        "error": "Something else went wrong; error_message says what.",
     }
 )
 
 
 def sentence(reason: str) -> str:
     """The sentence for people; an id that is not known is its own sentence."""
-    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT):
+    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT, REPEATED, UNSENT, STOPPED):
         if reason in table:
             return table[reason]
     return reason

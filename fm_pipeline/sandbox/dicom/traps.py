@@ -163,11 +163,11 @@ def _identifiers() -> Iterator[_Entry]:
     )
     same = as_file(image("same bytes"))
     for name in (b"same-bytes-1.dcm", b"same-bytes-2.dcm"):
-        yield name, same, Outcome.DUPLICATE, "", "same bytes"
+        yield name, same, Outcome.DUPLICATE, "same_content", "same bytes"
     for number in (1, 2):
         other = image("same instance")
         other.InstanceNumber = number
-        yield f"same-instance-{number}.dcm".encode(), as_file(other), Outcome.CONFLICT, "", "same instance"
+        yield f"same-instance-{number}.dcm".encode(), as_file(other), Outcome.CONFLICT, "other_content", "same instance"
 
 
 def _not_dicom() -> Iterator[_Entry]:

@@ -1,0 +1,190 @@
+"""The one thread that deals out the files of a job and writes down what became of them."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from fm_pipeline.dicom.entry import Entry, entry_of
+from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.job_ledger import Before, JobLedger, Totals
+from fm_pipeline.dicom.ledger import Job
+from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
+from fm_pipeline.dicom.reasons import STOPPED
+from fm_pipeline.dicom.spool import Spool
+from fm_pipeline.dicom.workers import Done, Later, Task, Untouched, Workers
+
+# Of a chunk, which one thread reads into memory at once: so many files, or so many bytes and a file.
+_CHUNK_FILES, _CHUNK_BYTES = 16, 4 << 20
+_BATCH_ENTRIES, _BATCH_SECONDS = 250, 0.5  # of what is written at once; the time is also the pulse of the progress
+_WAIT_SECONDS = 0.1
+
+
+class Interrupted(Exception):
+    """Somebody has asked for the end of the job, through the ledger."""
+
+
+class Coordinator:
+    """Of one job. `run` until the end, or until something is raised; then `record_what_is_left`.
+
+    Attributes:
+        met_anything: the scan has met at least one file.
+    """
+
+    def __init__(
+        self, ledger: JobLedger, workers: Workers, spool: Spool, job: Job, on_progress: Callable[..., object]
+    ) -> None:
+        self._ledger, self._workers, self._spool, self._job = ledger, workers, spool, job
+        self._on_progress = on_progress
+        self._any_job = job.job_type == "incremental"
+        self._looks_back = self._any_job or job.files_processed > 0
+        self._ready: deque[Task] = deque()
+        self._later: list[Task] = []
+        self._entries: list[Entry] = []
+        self._claimed: list[str] = []
+        self._unreadable: list[Unreadable] = []
+        self._out = 0  # files that the workers have
+        self._scanned = False
+        self._unchanged, self._unchanged_bytes = 0, 0
+        self._written_at = time.monotonic()
+        self.met_anything = False
+
+    def run(self) -> None:
+        """Import everything.
+
+        Raises:
+            Interrupted: somebody has asked for the end.
+            BaseException: what a worker or the scan has met.
+        """
+        while True:
+            self._deal()
+            if self._scanned and not self._out and not self._ready and not self._entries and not self._later:
+                break
+            self._collect(_WAIT_SECONDS if self._out else 0)
+            self._write_if_due()
+        self._write()
+
+    def record_what_is_left(self) -> None:
+        """After the workers were halted: wait for what they are sending at this moment, and write it down."""
+        self._workers.join()
+        while self._out > 0 and self._collect(0, faults=False):
+            pass
+        self._write(heed=False)
+
+    def _deal(self) -> None:
+        """Keep the workers busy."""
+        while True:
+            if len(self._ready) < _CHUNK_FILES and not self._scanned:
+                self._fetch()
+            if not self._ready:
+                return
+            chunk = list(self._chunk())
+            if not self._workers.offer(chunk):
+                self._ready.extendleft(reversed(chunk))
+                return
+            self._out += len(chunk)
+
+    def _chunk(self) -> Iterator[Task]:
+        size = 0
+        for _ in range(min(_CHUNK_FILES, len(self._ready))):
+            if size > _CHUNK_BYTES:
+                return
+            task = self._ready.popleft()
+            size += task.found.size
+            yield task
+
+    def _fetch(self) -> None:
+        """Some more of what the scan has met, without what is settled already."""
+        met = self._spool.take(0 if self._out or self._entries else _WAIT_SECONDS)
+        if met is None:
+            self._scanned = True
+            return
+        files: list[FoundFile | SetAside] = []
+        for each in met:
+            if isinstance(each, FoundFile | SetAside):
+                files.append(each)
+            elif each.is_directory:
+                self._directory(each)
+            else:
+                self._entries.append(entry_of(each))
+                self.met_anything = True
+        before = self._ledger.before(files, any_job=self._any_job) if self._looks_back and files else {}
+        for file in files:
+            self.met_anything = True
+            self._sort(file, before.get(file.path))
+
+    def _sort(self, file: FoundFile | SetAside, before: Before | None) -> None:
+        if before and before.covers(file):
+            if before.of_this_job:
+                return
+            self._unchanged += 1
+            self._unchanged_bytes += file.size if isinstance(file, FoundFile) else 0
+        elif isinstance(file, SetAside):
+            self._entries.append(entry_of(file))
+        else:
+            self._ready.append(Task(file, before.unanswered if before else 0))
+
+    def _directory(self, directory: Unreadable) -> None:
+        if directory.reason in {"root_empty", "not_mounted"}:
+            reason = "no_files" if directory.reason == "root_empty" else "root_unavailable"
+            raise RootUnavailable(STOPPED[reason])
+        self._unreadable.append(directory)
+
+    def _collect(self, seconds: float, *, faults: bool = True) -> bool:
+        """Take what the workers have done; False if there was nothing."""
+        try:
+            result = self._workers.results.get(timeout=seconds) if seconds else self._workers.results.get_nowait()
+        except queue.Empty:
+            return False
+        while True:
+            if isinstance(result, BaseException):
+                if faults:
+                    raise result
+            else:
+                self._out -= 1
+                self._take(result)
+            try:
+                result = self._workers.results.get_nowait()
+            except queue.Empty:
+                return True
+
+    def _take(self, result: Done | Later | Untouched) -> None:
+        if isinstance(result, Done):
+            self._entries.append(result.entry)
+            if result.claimed:
+                self._claimed.append(result.claimed)
+        elif isinstance(result, Later):
+            self._later.append(result.task)
+
+    def _write_if_due(self) -> None:
+        waited = time.monotonic() - self._written_at > _BATCH_SECONDS
+        idle = not self._out and not self._ready and (self._entries or self._later)
+        if waited or idle or len(self._entries) >= _BATCH_ENTRIES:
+            self._write()
+
+    def _write(self, *, heed: bool = True) -> None:
+        """Write a batch; then the files that waited for others of the same instance have their turn."""
+        if self._unreadable:
+            self._ledger.unreadable(self._unreadable)
+            self._unreadable = []
+        job = self._ledger.write(self._entries, self._totals())
+        self._entries = []
+        self._workers.claims.release(self._claimed)
+        self._claimed = []
+        self._ready.extend(self._later)
+        self._later = []
+        self._written_at = time.monotonic()
+        errors = job.files_bad + job.files_failed + job.files_suspect + job.files_conflict
+        total = job.total_files if self._spool.ended else None
+        self._on_progress("import", job.files_processed, total, errors=errors)
+        if heed and (job.cancel_requested_at is not None or job.status != "running"):
+            raise Interrupted
+
+    def _totals(self) -> Totals:
+        totals = Totals(self._spool.files, self._spool.size_bytes, self._unchanged, self._spool.ended)
+        return replace(
+            totals, files=totals.files - self._unchanged, size_bytes=totals.size_bytes - self._unchanged_bytes
+        )

@@ -1,0 +1,203 @@
+"""Sends files to Orthanc through whatever happens to it: busy, down, restarting, full, or killed by one of the files.
+
+Many threads send side by side. When Orthanc closes a connection without an answer, one of the files that were on the
+way may have killed it, and nobody knows which. So each of those is sent once more, alone: then a lost connection
+tells. A file is sent twice at most before it is suspect, and the others beside it are not.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TypeVar
+
+from fm_pipeline.dicom.orthanc import Orthanc, Stored
+from fm_pipeline.dicom.orthanc_errors import (
+    AnswerTimedOut,
+    NoAnswer,
+    OrthancBusy,
+    OrthancError,
+    OrthancRefusedConnection,
+    OrthancStop,
+    OrthancUnreachable,
+)
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 300  # how long Orthanc may be away: a restart of its machine
+_ENOUGH_TRIES = 3  # of a file that Orthanc fails on though it answers otherwise
+_MOST_SENDS_WITHOUT_ANSWER = 2
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 5.0
+
+
+class Halted(Exception):
+    """The job is to end: cancelled, interrupted, or another thread has met a reason. Nothing more is sent."""
+
+
+class KillsOrthanc(Exception):
+    """Orthanc went away without an answer, twice, the second time with this file alone: suspect."""
+
+    def __init__(self, sends: int) -> None:
+        self.sends = sends
+        super().__init__()
+
+
+class Undeliverable(Exception):
+    """Orthanc answers, and not for this file: FAILED, to be tried again. `reason` is an id of `reasons.UNSENT`."""
+
+    def __init__(self, reason: str, sends: int) -> None:
+        self.reason, self.sends = reason, sends
+        super().__init__(reason)
+
+
+class Delivery:
+    """The way to Orthanc, for all threads of a job.
+
+    Args:
+        halt: set when nothing more is to be sent.
+        patience_seconds: how long Orthanc may be away before `OrthancUnreachable` is raised.
+    """
+
+    def __init__(self, orthanc: Orthanc, halt: threading.Event, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._orthanc, self._halt, self._patience = orthanc, halt, patience_seconds
+        self._together = _Together()
+        self._large = threading.Lock()
+        self._probing = threading.Lock()
+
+    def send(
+        self, body: Callable[[], bytes | Iterable[bytes]], size: int, *, large: bool = False, sends: int = 0
+    ) -> tuple[Stored, int]:
+        """Send a file until Orthanc has said what becomes of it.
+
+        Args:
+            body: makes what is to be sent, anew for each time.
+            large: one such file at a time, because Orthanc needs three times its size in memory.
+            sends: how often it was sent before without an answer.
+
+        Returns:
+            Orthanc's answer, and how often it was sent.
+
+        Raises:
+            Halted, KillsOrthanc, Undeliverable: see there.
+            FileRefused: Orthanc says that the file is bad.
+            OrthancStop: nothing will be stored until somebody has done something.
+            OrthancUnreachable: it was away for longer than the patience.
+        """
+        unanswered, tries, begun = sends, 0, time.monotonic()
+        with self._large if large else nullcontext():
+            while True:
+                with self._together.alone() if unanswered else self._together.with_others():
+                    self._see_whether_to_go_on()
+                    try:
+                        stored = self._orthanc.upload(body(), size)
+                    except NoAnswer:
+                        sends, unanswered = sends + 1, unanswered + 1
+                        reason = "no_answer"
+                    except OrthancUnreachable as error:
+                        tries, reason = self._failed_try(error, tries, begun)
+                    else:
+                        return stored, sends + 1
+                if unanswered >= _MOST_SENDS_WITHOUT_ANSWER:
+                    raise KillsOrthanc(sends)
+                if tries >= _ENOUGH_TRIES:
+                    raise Undeliverable(reason, sends)
+                try:
+                    self.wait_until_there(_FIRST_PAUSE_SECONDS * 2**tries)
+                except (Halted, OrthancUnreachable, OrthancStop):
+                    if unanswered:  # on record as sent once, so that it is sent alone when the job is resumed
+                        raise Undeliverable(reason, sends) from None
+                    raise
+
+    def _failed_try(self, error: OrthancUnreachable, tries: int, begun: float) -> tuple[int, str]:
+        """How many tries of a file count against it, and the reason if it comes to that."""
+        if isinstance(error, AnswerTimedOut):
+            return tries + 1, "orthanc_timeout"
+        if isinstance(error, OrthancRefusedConnection):
+            return tries, "orthanc_error"  # nothing was sent
+        if isinstance(error, OrthancBusy):
+            if time.monotonic() - begun > self._patience:
+                raise error
+            return tries, "orthanc_error"
+        return tries + 1, "orthanc_error"
+
+    def ask(self, question: Callable[[Orthanc], T]) -> T:
+        """Ask Orthanc something that changes nothing, again until it answers.
+
+        Raises:
+            Halted, OrthancStop, OrthancUnreachable: as for `send`.
+        """
+        while True:
+            self._see_whether_to_go_on()
+            try:
+                return question(self._orthanc)
+            except OrthancStop:
+                raise
+            except OrthancError:
+                self.wait_until_there(_FIRST_PAUSE_SECONDS)
+
+    def wait_until_there(self, pause: float = 0) -> None:
+        """Wait until Orthanc answers; one thread asks, the others wait for it.
+
+        Args:
+            pause: seconds before the first question.
+
+        Raises:
+            Halted, OrthancStop, OrthancUnreachable: as for `send`.
+        """
+        self._halt.wait(min(pause, _LONGEST_PAUSE_SECONDS))
+        pause = _FIRST_PAUSE_SECONDS
+        with self._probing:
+            begun = time.monotonic()
+            while True:
+                self._see_whether_to_go_on()
+                try:
+                    self._orthanc.system()
+                except OrthancStop:
+                    raise
+                except OrthancError as error:
+                    if time.monotonic() - begun > self._patience:
+                        raise OrthancUnreachable(f"Orthanc has been away for {self._patience:.0f} seconds.") from error
+                else:
+                    return
+                self._halt.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _see_whether_to_go_on(self) -> None:
+        if self._halt.is_set():
+            raise Halted
+
+
+class _Together:
+    """Either any number side by side, or one alone; who wants to be alone is not kept waiting by newcomers."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._senders, self._want_alone, self._is_alone = 0, 0, False
+
+    @contextmanager
+    def with_others(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._want_alone)
+            self._senders += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._senders -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._want_alone += 1
+            self._changed.wait_for(lambda: not self._senders and not self._is_alone)
+            self._is_alone = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._want_alone -= 1
+                self._is_alone = False
+                self._changed.notify_all()

@@ -1,0 +1,217 @@
+"""Carries out an import job: scan, look, recognise, send, record, compare. Begun again it goes on where it was.
+
+    scan ──▶ spool ──▶ coordinator ──chunks──▶ workers ──▶ Orthanc
+                            │ ◀───what became of each───┘
+                            ▼ batches, after the upload
+                          ledger
+
+The ledger row follows the upload. If the process is killed in between, the file is met again, Orthanc says that it
+has the instance, the hashes are equal, and it is recorded as already there: nothing is lost, nothing doubled.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from fm_pipeline.dicom.comparing import compare
+from fm_pipeline.dicom.coordinator import Coordinator, Interrupted
+from fm_pipeline.dicom.delivery import PATIENCE_SECONDS, Delivery
+from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.job_ledger import JobLedger
+from fm_pipeline.dicom.judging import Judge
+from fm_pipeline.dicom.known import Knowledge
+from fm_pipeline.dicom.lasting_connection import LastingConnection
+from fm_pipeline.dicom.ledger import Job
+from fm_pipeline.dicom.listed_files import listed_files
+from fm_pipeline.dicom.orthanc import Orthanc
+from fm_pipeline.dicom.orthanc_errors import OrthancStop, OrthancUnreachable
+from fm_pipeline.dicom.paths import real_path
+from fm_pipeline.dicom.reasons import STOPPED
+from fm_pipeline.dicom.scan import Met, scan
+from fm_pipeline.dicom.spool import Spool
+from fm_pipeline.dicom.workers import Workers
+from fm_pipeline.errors import DatabaseError, DicomError, PipelineError, unforeseen
+from fm_pipeline.settings import Settings
+
+THREADS = 4  # more gained nothing on the Orthanc that was measured
+
+_log = logging.getLogger(__name__)
+
+
+class OnProgress(Protocol):
+    """What `Progress.update` is: a step's name, how far it is, of how many if that is known, and errors."""
+
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0) -> object:
+        """The step has come so far."""
+
+
+class ImportFailed(DicomError):
+    """A job has stopped; its row says why. It can be resumed by running it again."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        super().__init__(
+            f"Import job {job.id} stopped: {job.error_message}",
+            meaning=f"{job.files_processed:,} files are on record, and nothing was marked as gone.",
+            remedy=f"When the reason is gone, resume it: fm-pipeline dicom import {job.id}",
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a job is carried out.
+
+    Attributes:
+        threads: uploads side by side.
+        verify_md5: compare also the MD5 of every instance afterwards.
+        retry_suspects: send also what is known or feared to kill Orthanc.
+        patience_seconds: how long Orthanc may be away.
+    """
+
+    threads: int = THREADS
+    verify_md5: bool = False
+    retry_suspects: bool = False
+    patience_seconds: float = PATIENCE_SECONDS
+
+
+def run_job(
+    settings: Settings,
+    job_id: int,
+    *,
+    run_id: str | None = None,
+    on_progress: OnProgress | None = None,
+    options: Options | None = None,
+) -> Job:
+    """Carry out a job that is pending, or resume one that failed, was cancelled, or whose process was killed.
+
+    Args:
+        run_id: of the Dagster run.
+        on_progress: for example `Progress.update`; called a few times a second at most.
+
+    Returns:
+        The job: completed, or cancelled because somebody asked for it.
+
+    Raises:
+        RequestError: no such job, or it is completed.
+        LockStop: somebody works on it, or on the same directory.
+        ImportFailed: it has stopped; the job's row has the reason.
+        DatabaseError: the ledger was away for too long. The job can be resumed.
+        BaseException: what interrupted it (Ctrl-C, Dagster's end of a run), after what was on its way is on record.
+    """
+    options = options or Options()
+    url = settings.nexus_database_url.get_secret_value()
+    halt = threading.Event()
+    with (
+        JobLedger(url, job_id) as ledger,
+        LastingConnection(url, give_up=halt.is_set) as lookups,
+        Orthanc.from_settings(settings, connections=options.threads + 2) as orthanc,
+    ):
+        job = ledger.claim(run_id)
+        _log.info("Import job %d has begun (%s).", job_id, job.job_type)
+        delivery = Delivery(orthanc, halt, patience_seconds=options.patience_seconds)
+        try:
+            job = _carry_out(ledger, lookups, delivery, halt, job, on_progress or _nobody, options)
+        except Interrupted:
+            job = ledger.finish("cancelled")
+        except DatabaseError:
+            raise
+        except Exception as error:
+            job = ledger.finish("failed", *_why(error))
+            _log.warning("Import job %d has stopped: %s", job_id, job.error_message)
+            raise ImportFailed(job) from error
+        except BaseException:
+            ledger.finish("cancelled", "interrupted", STOPPED["interrupted"])
+            raise
+        _log.info("Import job %d is %s: %d files.", job_id, job.status, job.files_processed)
+        return job
+
+
+def _carry_out(
+    ledger: JobLedger,
+    lookups: LastingConnection,
+    delivery: Delivery,
+    halt: threading.Event,
+    job: Job,
+    on_progress: OnProgress,
+    options: Options,
+) -> Job:
+    delivery.wait_until_there()
+    statistics = delivery.ask(lambda orthanc: orthanc.statistics())
+    knowledge = Knowledge(lookups, delivery, orthanc_is_empty=not statistics.get("CountInstances"))
+    judge = Judge(delivery, knowledge, options.retry_suspects)
+    with _scanning(_source(ledger, job)) as spool, Workers(judge, knowledge, halt, threads=options.threads) as workers:
+        coordinator = Coordinator(ledger, workers, spool, job, on_progress)
+        try:
+            coordinator.run()
+        except DatabaseError:
+            raise  # there is nowhere to record anything
+        except BaseException:
+            halt.set()
+            coordinator.record_what_is_left()
+            raise
+    if not coordinator.met_anything:
+        raise RootUnavailable(STOPPED["no_files"])
+    compared = compare(
+        ledger,
+        delivery,
+        md5=options.verify_md5,
+        on_progress=lambda done: on_progress("compare with Orthanc", done),
+    )
+    if compared.missing:
+        raise MissingInOrthanc(compared.missing)
+    return ledger.finish("completed", scanned=True)
+
+
+class MissingInOrthanc(DicomError):
+    """The comparison after an import: Orthanc does not have what it said it had stored."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"Orthanc does not have {count:,} instances that it said it had stored.",
+            meaning="Perhaps it deletes old patients to keep below MaximumStorageSize or MaximumPatientCount.",
+            remedy="Raise the limit in Orthanc's configuration and resume the job: what is missing is sent again.",
+        )
+
+
+def _source(ledger: JobLedger, job: Job) -> Iterable[Met]:
+    root = real_path(job.source_path)
+    files = ledger.files()
+    return scan(root) if files is None else listed_files(root, [real_path(path) for path in files])
+
+
+@contextmanager
+def _scanning(source: Iterable[Met]) -> Iterator[Spool]:
+    """A thread that scans into a spool as long as the block lasts."""
+    spool = Spool()
+    thread = threading.Thread(target=spool.fill, args=(source,), name="scan", daemon=True)
+    thread.start()
+    try:
+        yield spool
+    finally:
+        spool.close()
+        thread.join()
+        spool.close()
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    """A job's reason and sentence."""
+    reason = "error"
+    if isinstance(error, RootUnavailable):
+        reason = "no_files" if error.what == STOPPED["no_files"] else "root_unavailable"
+    elif isinstance(error, OrthancStop):
+        reason = error.reason
+    elif isinstance(error, OrthancUnreachable):
+        reason = "orthanc_unreachable"
+    elif isinstance(error, MissingInOrthanc):
+        reason = "missing_in_orthanc"
+    said = error if isinstance(error, PipelineError) else unforeseen(error)
+    return reason, str(said)
+
+
+def _nobody(name: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,122 @@
+"""Decides what becomes of each candidate: not sent for a reason, sent, or compared with what Orthanc has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fm_pipeline.dicom.delivery import Delivery, KillsOrthanc, Undeliverable
+from fm_pipeline.dicom.entry import Entry, path_hash
+from fm_pipeline.dicom.files import FileChangedError, unreadable_reason
+from fm_pipeline.dicom.known import Knowledge, Known
+from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.dicom.orthanc_errors import FileRefused
+from fm_pipeline.dicom.reading import Candidate, Stream, md5_of
+
+MISSING_PATIENT_ID = "missing_patient_id"
+INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
+SENT_AGAIN = "sent_again"  # Orthanc had it once, by the ledger, and had it no more
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Of all candidates of a job.
+
+    Args:
+        retry_suspects: send also what is known or feared to kill Orthanc.
+    """
+
+    delivery: Delivery
+    knowledge: Knowledge
+    retry_suspects: bool = False
+
+    def entry(self, candidate: Candidate, known: Known, sends: int) -> Entry:  # noqa: PLR0911  # one for each outcome
+        """What became of one candidate.
+
+        Args:
+            known: of a chunk that holds this one.
+            sends: how often it was sent before without an answer.
+
+        Raises:
+            Halted, OrthancStop, OrthancUnreachable, DatabaseError: nothing became of it.
+        """
+        of, found = candidate.instance, candidate.found
+        entry = Entry(found.path, Outcome.FAILED, None, found, candidate.md5, of, flags=_flags(candidate, known))
+        try:
+            if not self.retry_suspects:
+                if of.nested_too_deep:
+                    return replace(entry, outcome=Outcome.SUSPECT, reason="nested_too_deep")
+                if any(_same(candidate, row.md5, row.size) for row in known.suspects.get(of.orthanc_id, [])):
+                    return replace(entry, outcome=Outcome.SUSPECT, reason="killed_orthanc_before")
+            if of.orthanc_id in known.sizes:
+                compared = self._compared(candidate, entry, known)
+                if compared:
+                    return compared
+            return self._sent(candidate, entry, known, sends)
+        except KillsOrthanc as kill:
+            return replace(entry, outcome=Outcome.SUSPECT, reason="kills_orthanc", sends=kill.sends)
+        except Undeliverable as fault:
+            return replace(entry, reason=fault.reason, sends=fault.sends)
+        except FileRefused as refusal:
+            return replace(entry, outcome=Outcome.BAD, reason=refusal.reason, sends=sends + 1)
+        except FileChangedError:
+            return replace(entry, reason="changed", md5=None)
+        except OSError as error:
+            return replace(entry, reason=unreadable_reason(error), md5=None)
+
+    def _sent(self, candidate: Candidate, entry: Entry, known: Known, sends: int) -> Entry:
+        found = candidate.found
+        streams: list[Stream] = []
+
+        def body() -> bytes | Stream:
+            if candidate.data is not None:
+                return candidate.data
+            streams.append(Stream(found))
+            return streams[-1]
+
+        stored, sends = self.delivery.send(body, found.size, large=candidate.data is None, sends=sends)
+        md5 = candidate.md5 or streams[-1].md5
+        entry = replace(entry, md5=md5, sends=sends)
+        if stored.status == "FilteredOut":
+            return replace(entry, outcome=Outcome.SKIPPED, reason="filtered_by_orthanc")
+        flags = (*entry.flags, SENT_AGAIN) if candidate.instance.orthanc_id in known.stored else entry.flags
+        entry = replace(entry, stored=stored)
+        if stored.status == "Success":
+            return replace(entry, outcome=Outcome.IMPORTED, flags=flags)
+        self.knowledge.orthanc_had(True)
+        compared = self._compared(replace(candidate, md5=md5), entry, known)
+        return compared or replace(entry, reason="orthanc_error")  # it was there, and is gone: try again
+
+    def _compared(self, candidate: Candidate, entry: Entry, known: Known) -> Entry | None:
+        """The same bytes as Orthanc has, or others; None if Orthanc has nothing after all."""
+        orthanc_id = entry.orthanc_ids[0] or ""
+        rows = known.stored.get(candidate.instance.orthanc_id, [])
+        mine = candidate.md5 or md5_of(candidate.found)
+        entry = replace(entry, md5=mine)
+        agree = known.sizes.get(orthanc_id) == candidate.found.size and any(row.md5 == mine for row in rows)
+        if not agree:
+            theirs = self.delivery.ask(lambda orthanc: orthanc.md5(orthanc_id))
+            if theirs is None:
+                return None
+            if theirs != mine:
+                return replace(entry, outcome=Outcome.CONFLICT, reason="other_content", other_md5=theirs)
+        here = path_hash(candidate.found.path)
+        same = [row.path_hash for row in rows if row.md5 == mine]
+        if same and here not in same:
+            return replace(entry, outcome=Outcome.DUPLICATE, reason="same_content")
+        return replace(entry, outcome=Outcome.ALREADY_THERE)
+
+
+def _flags(candidate: Candidate, known: Known) -> tuple[str, ...]:
+    flags = []
+    if candidate.instance.without_patient_id:
+        flags.append(MISSING_PATIENT_ID)
+    if candidate.instance.instance_uid in known.elsewhere:
+        flags.append(INSTANCE_UID_ELSEWHERE)
+    return tuple(flags)
+
+
+def _same(candidate: Candidate, md5: str | None, size: int | None) -> bool:
+    """By hash, or by size where a large file has none yet."""
+    if candidate.md5 is None or md5 is None:
+        return size == candidate.found.size
+    return md5 == candidate.md5

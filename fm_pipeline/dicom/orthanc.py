@@ -1,0 +1,260 @@
+"""Orthanc's REST API, over connections that are kept open. What its answers mean is in `orthanc_errors`.
+
+Every call has a time-out. Proxies of the environment are not used: patient data go to Orthanc and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import urllib3
+from urllib3 import BaseHTTPResponse
+from urllib3 import exceptions as http
+
+from fm_pipeline.dicom import orthanc_errors as oe
+from fm_pipeline.errors import SettingsError
+from fm_pipeline.settings import Settings
+
+_SLOWEST_BYTES_PER_SECOND = 2_000_000  # a large file may take so long: 2 GB 17 minutes; 1.10.1 took 30 s
+_STALLED_SECONDS = 30  # half of what 1.10.1 waits for the rest of an upload
+_BLOCK = 1 << 20
+_BUSY = {409, 429, 502, 503, 504}  # Orthanc's own (409: another client stores the same), or a proxy's in front of it
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What Orthanc says of a file that it was sent.
+
+    Attributes:
+        status: `AlreadyStored`: it has this instance already, and kept that; `FilteredOut`: a filter of Orthanc's own
+            did not want it.
+    """
+
+    status: Literal["Success", "AlreadyStored", "FilteredOut"]
+    instance_id: str
+    patient_id: str
+    study_id: str
+    series_id: str
+
+
+class Orthanc:
+    """A client; one for all threads of a job.
+
+    Args:
+        url: of Orthanc, without a path behind it unless a proxy has one.
+        username, password: empty for an Orthanc without login.
+        timeout_seconds: for connecting, and for the answer; a large file gets more.
+        connections: how many may be open at once.
+    """
+
+    def __init__(
+        self, url: str, username: str = "", password: str = "", *, timeout_seconds: float = 60, connections: int = 8
+    ) -> None:
+        self._timeout = timeout_seconds
+        parsed = urllib3.util.parse_url(url)
+        self._prefix = (parsed.path or "").rstrip("/")
+        self._headers = urllib3.make_headers(basic_auth=f"{username}:{password}") if username else {}
+        self._pool = urllib3.connection_from_url(url, maxsize=connections, block=True)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, connections: int = 8) -> Self:
+        """A client as the settings say.
+
+        Raises:
+            SettingsError: no ORTHANC_URL.
+        """
+        if settings.orthanc_url is None:
+            raise SettingsError("ORTHANC_URL is not set.", remedy="Set it in the environment or in .env.")
+        password = settings.orthanc_password.get_secret_value() if settings.orthanc_password else ""
+        return cls(
+            settings.orthanc_url,
+            settings.orthanc_username or "",
+            password,
+            timeout_seconds=settings.orthanc_timeout_seconds,
+            connections=connections,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
+
+    def upload(self, body: bytes | Iterable[bytes], size: int) -> Stored:
+        """Send one file.
+
+        Args:
+            body: its bytes, or blocks of them for one that is too large for memory. What they raise comes through, the
+                connection is closed, and Orthanc stores nothing.
+            size: of all of it, in bytes.
+
+        Raises:
+            OrthancError: every leaf of it; see there.
+        """
+        seconds = self._timeout + size / _SLOWEST_BYTES_PER_SECOND
+        headers = {"Content-Length": str(size), "Content-Type": "application/dicom"}
+        started = time.monotonic()
+        answer = self._ask("POST", "/instances", body, headers, seconds)
+        if answer.status != 200:
+            if answer.status == 400 and not answer.data and time.monotonic() - started > _STALLED_SECONDS:
+                raise oe.AnswerTimedOut  # what 1.10.1 says after an upload that has stalled: nothing about the file
+            raise self._fault(answer)
+        content = _json(answer)
+        if not isinstance(content, dict) or content.get("Status") not in {"Success", "AlreadyStored", "FilteredOut"}:
+            raise oe.NotOrthanc(answer.status)
+        ids = ("ID", "ParentPatient", "ParentStudy", "ParentSeries")
+        return Stored(content["Status"], *(str(content.get(name, "")) for name in ids))
+
+    def sizes(self, instance_ids: Sequence[str]) -> dict[str, int]:
+        """Of these instances those that Orthanc holds, with the size of their file in bytes.
+
+        Source: Orthanc's REST API, /tools/bulk-content; unknown ids are left out of the answer.
+
+        Raises:
+            OrthancError: no answer, or none that is one.
+        """
+        if not instance_ids:
+            return {}
+        body = json.dumps({"Resources": list(instance_ids), "Metadata": False}).encode()
+        answer = self._ask("POST", "/tools/bulk-content", body, {"Content-Type": "application/json"})
+        if answer.status != 200:
+            raise self._fault(answer)
+        content = _json(answer)
+        if not isinstance(content, list):
+            raise oe.NotOrthanc(answer.status)
+        return {row["ID"]: int(row["FileSize"]) for row in content if row.get("Type") == "Instance"}
+
+    def md5(self, instance_id: str) -> str | None:
+        """The MD5 of the file that Orthanc holds of an instance; None if it holds none.
+
+        An Orthanc that keeps no MD5 (`StoreMD5ForAttachments`) is asked for the file itself.
+
+        Raises:
+            OrthancError: no answer, or none that is one.
+        """
+        answer = self._ask("GET", f"/instances/{instance_id}/attachments/dicom/md5")
+        if answer.status == 200:
+            return answer.data.decode("ascii", "replace").strip()
+        if answer.status != 404:
+            raise self._fault(answer)
+        return self._md5_of_the_file(instance_id)
+
+    def statistics(self) -> Mapping[str, Any]:
+        """What it holds, in numbers: `CountInstances` and so on.
+
+        Raises:
+            OrthancError: no answer, or none that is one.
+        """
+        return self._object("/statistics")
+
+    def system(self) -> Mapping[str, Any]:
+        """Its version and what of its configuration it tells.
+
+        Raises:
+            OrthancError: no answer, or none that is one.
+        """
+        return self._object("/system")
+
+    def _object(self, path: str) -> Mapping[str, Any]:
+        answer = self._ask("GET", path)
+        if answer.status != 200:
+            raise self._fault(answer)
+        content = _json(answer)
+        if not isinstance(content, dict):
+            raise oe.NotOrthanc(answer.status)
+        return content
+
+    def _md5_of_the_file(self, instance_id: str) -> str | None:
+        answer = self._ask("GET", f"/instances/{instance_id}/file", preload=False)
+        try:
+            if answer.status == 404:
+                return None
+            if answer.status != 200:
+                raise self._fault(answer)
+            digest = hashlib.md5(usedforsecurity=False)
+            for block in answer.stream(_BLOCK):
+                digest.update(block)
+            return digest.hexdigest()
+        except http.HTTPError as error:
+            raise _network_fault(error) from None
+        finally:
+            answer.release_conn()
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+        *,
+        preload: bool = True,
+    ) -> BaseHTTPResponse:
+        wait = seconds or self._timeout
+        try:
+            return self._pool.urlopen(
+                method,
+                self._prefix + path,
+                body=body,
+                headers={**self._headers, **(headers or {})},
+                retries=False,
+                timeout=urllib3.Timeout(connect=self._timeout, read=wait),
+                preload_content=preload,
+            )
+        except http.HTTPError as error:
+            raise _network_fault(error) from None
+
+    def _fault(self, answer: BaseHTTPResponse) -> oe.OrthancError:  # noqa: PLR0911  # one for each kind
+        """What an answer that is not 200 means; the status alone must do where Orthanc describes no errors."""
+        code = _orthanc_status(answer)
+        if answer.status in {401, 403}:
+            return oe.LoginRefused(answer.status)
+        if code in oe.FILE_FAULTS:
+            return oe.FileRefused(oe.FILE_FAULTS[code], answer.status)
+        if code in {oe.FULL_STORAGE, oe.CANNOT_WRITE_FILE} or answer.status == 507:
+            return oe.StorageFull()
+        if answer.status in _BUSY:
+            return oe.OrthancBusy(answer.status)
+        if code == oe.UNKNOWN_RESOURCE or answer.status == 405 or answer.status < 400:
+            return oe.NotOrthanc(answer.status)
+        if answer.status in {400, 404, 413, 415, 422}:
+            if answer.status == 404 and code is None and not self._is_orthanc():
+                return oe.NotOrthanc(answer.status)
+            return oe.FileRefused("orthanc_refused", answer.status)
+        return oe.OrthancUnreachable(f"Orthanc could not do it (HTTP {answer.status}, status {code}).")
+
+    def _is_orthanc(self) -> bool:
+        try:
+            return "CountInstances" in self.statistics()
+        except oe.NotOrthanc:
+            return False
+
+
+def _network_fault(error: http.HTTPError) -> oe.OrthancError:
+    """Refused, lost or timed out: urllib3's errors by what they mean for a file."""
+    if isinstance(error, http.NewConnectionError | http.ConnectTimeoutError | http.SSLError):
+        return oe.OrthancRefusedConnection(type(error).__name__)
+    if isinstance(error, http.TimeoutError):
+        return oe.AnswerTimedOut()
+    if isinstance(error, http.ProtocolError):
+        cause = error.args[1] if len(error.args) > 1 else None
+        return oe.AnswerTimedOut() if isinstance(cause, TimeoutError) else oe.NoAnswer()
+    return oe.OrthancRefusedConnection(type(error).__name__)
+
+
+def _json(answer: BaseHTTPResponse) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def _orthanc_status(answer: BaseHTTPResponse) -> int | None:
+    content = _json(answer)
+    code = content.get("OrthancStatus") if isinstance(content, dict) else None
+    return code if isinstance(code, int) else None

@@ -1,0 +1,165 @@
+"""Reads a found file so that what is hashed is what is sent, and a file that changes meanwhile is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from fm_pipeline.dicom.files import FileChangedError, open_found, unchanged, unreadable_reason
+from fm_pipeline.dicom.inspect import inspect
+from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected
+
+# Up to here a file is read once into memory. Four threads with a chunk of files each stay far below 200 MB with it.
+WHOLE_UP_TO_BYTES = 8 << 20
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An instance that may be sent.
+
+    Attributes:
+        found: as it was when it was read, which may be later than the scan.
+        data: the whole file, or None if it is streamed.
+        md5: of `data`; None if it is streamed: then it is known when it was sent.
+    """
+
+    found: FoundFile
+    instance: Instance
+    data: bytes | None
+    md5: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A file that is not sent, with its outcome: SKIPPED, BAD or FAILED; the hash if it was read."""
+
+    found: FoundFile
+    outcome: Outcome
+    reason: str
+    md5: str | None = None
+
+
+def read_candidate(found: FoundFile) -> Candidate | Unusable:
+    """Look at a file, and read it if it is small enough.
+
+    A file that is not any more what the scan found is looked at once more, as it is now: perhaps only its rights were
+    changed, or the scan was long ago. If it still changes, or what it holds now is broken, somebody is writing it:
+    FAILED, to be tried again.
+    """
+    try:
+        try:
+            return _read(found)
+        except FileChangedError:
+            now = _as_it_is(found)
+            again = _read(now)
+            if isinstance(again, Unusable) and again.outcome is Outcome.BAD:
+                raise FileChangedError from None
+            return again
+    except FileChangedError:
+        return Unusable(found, Outcome.FAILED, "changed")
+    except OSError as error:
+        return Unusable(found, Outcome.FAILED, unreadable_reason(error))
+
+
+def _read(found: FoundFile) -> Candidate | Unusable:
+    with open_found(found) as file:
+        if found.size > WHOLE_UP_TO_BYTES:
+            result = inspect(file, found.size)
+            _see_that_it_is_the_same(file, found)
+            if isinstance(result, Rejected):
+                return Unusable(found, result.outcome, result.reason)
+            return Candidate(found, result, None, None)
+        data = b"".join(iter(lambda: file.read(found.size + 1), b""))
+        _see_that_it_is_the_same(file, found)
+        if len(data) != found.size:
+            raise FileChangedError
+    result = inspect(io.BytesIO(data), found.size)
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if isinstance(result, Rejected):
+        return Unusable(found, result.outcome, result.reason, md5)
+    return Candidate(found, result, data, md5)
+
+
+class Stream:
+    """The blocks of a large file, hashed while they are sent; iterate over it once.
+
+    The last block is held back until the file is seen to be unchanged. So a file that is written to meanwhile never
+    reaches Orthanc whole, and Orthanc stores nothing that is not.
+    """
+
+    def __init__(self, found: FoundFile) -> None:
+        self._found = found
+        self._digest = hashlib.md5(usedforsecurity=False)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The blocks.
+
+        Raises:
+            FileChangedError: it changed; nothing has been stored.
+            OSError: it cannot be read any more.
+        """
+        with open_found(self._found) as file:
+            held, left = b"", self._found.size
+            while left:
+                block = file.read(min(_BLOCK, left))
+                if not block:
+                    raise FileChangedError
+                left -= len(block)
+                self._digest.update(block)
+                if held:
+                    yield held
+                held = block
+            _see_that_it_is_the_same(file, self._found)
+            yield held
+
+    @property
+    def md5(self) -> str:
+        """Of what was read."""
+        return self._digest.hexdigest()
+
+
+def md5_of(found: FoundFile) -> str:
+    """Of a large file, without sending it.
+
+    Raises:
+        FileChangedError, OSError: as for `Stream`.
+    """
+    stream = Stream(found)
+    for _ in stream:
+        pass
+    return stream.md5
+
+
+def found_file(path: str) -> FoundFile | None:
+    """The file at a path, or None if there is no regular one (a link is none).
+
+    Raises:
+        OSError: it cannot be asked.
+    """
+    facts = os.lstat(path)
+    if not stat.S_ISREG(facts.st_mode):
+        return None
+    return FoundFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev, facts.st_ino)
+
+
+def _as_it_is(found: FoundFile) -> FoundFile:
+    now = found_file(found.path)
+    if now is None or not _inside_the_same_tree(found, now):
+        raise FileChangedError
+    return now
+
+
+def _inside_the_same_tree(found: FoundFile, now: FoundFile) -> bool:
+    """Of another device: something was mounted, or unmounted, over it."""
+    return found.device == now.device
+
+
+def _see_that_it_is_the_same(file: BinaryIO, found: FoundFile) -> None:
+    if not unchanged(file, found):
+        raise FileChangedError

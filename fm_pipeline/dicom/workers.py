@@ -1,0 +1,135 @@
+"""The threads of an import: each takes a small chunk of files, reads it, asks what is known, and sends.
+
+What becomes of a file comes back through a queue as soon as it is known, so that the ledger follows the upload.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from fm_pipeline.dicom.delivery import Halted
+from fm_pipeline.dicom.entry import Entry, entry_of
+from fm_pipeline.dicom.judging import Judge
+from fm_pipeline.dicom.known import Claims, Knowledge
+from fm_pipeline.dicom.model import FoundFile
+from fm_pipeline.dicom.reading import Candidate, read_candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file to be done, and how often it was sent before without an answer."""
+
+    found: FoundFile
+    sends: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Another file of the same instance is on its way: do this one when that one is in the ledger."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Untouched:
+    """The job is to end; nothing was done with this file."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a file, and the instance that it had claimed."""
+
+    entry: Entry
+    claimed: str | None = None
+
+
+Result = Done | Later | Untouched | BaseException
+
+
+class Workers:
+    """As a context manager: threads that end with it, after what they are sending at that moment.
+
+    Attributes:
+        results: one for each task, and a fault for each thread that met one; then nothing more is sent.
+    """
+
+    def __init__(self, judge: Judge, knowledge: Knowledge, halt: threading.Event, *, threads: int) -> None:
+        self.claims = Claims()
+        self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._judge, self._knowledge, self._halt = judge, knowledge, halt
+        self._chunks: queue.Queue[list[Task] | None] = queue.Queue(maxsize=threads)
+        self._threads = [threading.Thread(target=self._work, name=f"import-{n}", daemon=True) for n in range(threads)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._halt.set()
+        self.join()
+
+    def join(self) -> None:
+        """Let the threads end, after the chunks that they were given."""
+        for _ in self._threads:
+            self._chunks.put(None)
+        while self._threads:
+            self._threads.pop().join()
+
+    def offer(self, chunk: list[Task]) -> bool:
+        """Give a chunk to whichever thread is free next; False if enough are waiting."""
+        try:
+            self._chunks.put_nowait(chunk)
+        except queue.Full:
+            return False
+        return True
+
+    def _work(self) -> None:
+        while (chunk := self._chunks.get()) is not None:
+            self._carry_out(chunk)
+
+    def _carry_out(self, chunk: Sequence[Task]) -> None:
+        left = list(chunk)
+        claimed: list[str] = []
+        try:
+            candidates: list[tuple[Task, Candidate]] = []
+            for task in chunk:
+                self._see_whether_to_go_on()
+                read = read_candidate(task.found)
+                if not isinstance(read, Candidate):
+                    left.remove(task)
+                    self.results.put(Done(entry_of(read)))
+                elif self.claims.take(read.instance.orthanc_id):
+                    claimed.append(read.instance.orthanc_id)
+                    candidates.append((task, read))
+                else:
+                    left.remove(task)
+                    self.results.put(Later(task))
+            known = self._knowledge.of([candidate.instance for _, candidate in candidates])
+            while candidates:
+                task, candidate = candidates.pop(0)  # so that its bytes are not kept longer than needed
+                self._see_whether_to_go_on()
+                entry = self._judge.entry(candidate, known, task.sends)
+                left.remove(task)
+                claimed.remove(candidate.instance.orthanc_id)
+                self.results.put(Done(entry, candidate.instance.orthanc_id))
+        except Halted:
+            pass
+        except BaseException as fault:  # noqa: BLE001  # given to the thread that waits for the results
+            self._halt.set()
+            self.results.put(fault)
+        finally:
+            self.claims.release(claimed)
+            for task in left:
+                self.results.put(Untouched(task))
+
+    def _see_whether_to_go_on(self) -> None:
+        if self._halt.is_set():
+            raise Halted

@@ -1,0 +1,88 @@
+"""An import for tests: a ledger and an Orthanc of its own, and a folder to be imported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fm_pipeline.dicom.history import HistoryRow, list_history
+from fm_pipeline.dicom.importing import Options, run_job
+from fm_pipeline.dicom.ledger import Job, JobType, create_job, get_job
+from fm_pipeline.dicom.orthanc import Orthanc
+from fm_pipeline.dicom.paths import real_path
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class ImportBench:
+    """A folder, a ledger, and an address of Orthanc (or of what stands before it)."""
+
+    settings: Settings
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """Of the database."""
+        return self.settings.nexus_database_url.get_secret_value()
+
+    def new_job(self, job_type: JobType = "initial", folder: Path | None = None, **more: Any) -> int:
+        """The id of a pending job for the folder."""
+        return create_job(self.url, str(folder or self.folder), job_type, requested_by="test", **more).id
+
+    def run(self, job_id: int, **options: Any) -> Job:
+        """Carry it out."""
+        return run_job(self.settings, job_id, options=Options(**options))
+
+    def imported(self, job_type: JobType = "initial", folder: Path | None = None, **options: Any) -> Job:
+        """Make a job and carry it out."""
+        return self.run(self.new_job(job_type, folder), **options)
+
+    def job(self, job_id: int) -> Job:
+        """As it is now."""
+        return get_job(self.url, job_id)
+
+    def rows(self, job_id: int) -> dict[str, HistoryRow]:
+        """The whole history of a job, by path."""
+        rows = list_history(self.url, job_id=job_id, limit=1000).history
+        assert len(rows) == self.job(job_id).files_processed
+        return {real_path(row.file_path): row for row in rows}
+
+    def outcomes(self, job_id: int) -> dict[str, int]:
+        """Counted from history, and equal to what the job says."""
+        counted = Counter(row.status for row in self.rows(job_id).values())
+        assert counted == {name: count for name, count in self.job(job_id).outcomes.items() if count}
+        return dict(counted)
+
+    def orthanc(self) -> Orthanc:
+        """A client."""
+        return Orthanc.from_settings(self.settings)
+
+    def instances(self) -> int:
+        """How many Orthanc holds."""
+        with self.orthanc() as orthanc:
+            return int(orthanc.statistics()["CountInstances"])
+
+    def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """One statement on the ledger, committed; its rows if it has any."""
+        with connect(self.url) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            rows = cursor.fetchall() if cursor.description else []
+            connection.commit()
+            return rows
+
+
+def import_settings(database_url: str, orthanc: dict[str, str], state_dir: Path, **more: Any) -> Settings:
+    """Settings that point at a database and an Orthanc; FileMaker is one that nobody answers for."""
+    values: dict[str, Any] = {
+        "nexus_database_url": database_url,
+        "filemaker_url": "http://127.0.0.1:1",
+        "filemaker_database": "clinic",
+        "filemaker_username": "pipeline",
+        "filemaker_password": "unused",
+        "state_dir": state_dir,
+    }
+    values |= {name.lower(): value for name, value in orthanc.items()}
+    return Settings(**{"_env_file": None} | values | more)
