@@ -10,6 +10,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from fm_pipeline.assets.backup import nexus_backup
+from fm_pipeline.assets.file_checks import file_checks
 from fm_pipeline.assets.filemaker import extraction_assets
 from fm_pipeline.assets.plan import reimport_plan
 from fm_pipeline.assets.preflight import preflight
@@ -39,6 +40,7 @@ def build_defs(*, read_settings: Callable[[], Settings] = load_settings) -> dg.D
             reimport_plan,
             reimport_transaction,
         ],
+        asset_checks=file_checks(),
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=[reimport_mails(read_settings)],

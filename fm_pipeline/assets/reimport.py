@@ -15,10 +15,13 @@ from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import reimport
 from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.nexus.policy import Phase
+from fm_pipeline.nexus.relink import REASONS, Relinked
 from fm_pipeline.nexus.report import ReimportReport
 from fm_pipeline.progress import run_progress
 from fm_pipeline.report_files import write_report
 from fm_pipeline.resources.pipeline import NexusTarget
+
+IDS = 100  # of a reason; the report's file has all of them
 
 
 class PhaseAsset(NamedTuple):
@@ -189,6 +192,13 @@ def reimport_transaction(
             )
 
 
+def _rows_to_look_at(relinked: Relinked) -> Mapping[str, Any]:
+    """Nexus ids of rows that nobody could relink, and of those that FileMaker disagrees with, by reason."""
+    by_reason = {**relinked.unresolved, "disagrees": relinked.disagreeing}
+    listed = {f"{reason}: {REASONS[reason]}": ids[:IDS] for reason, ids in by_reason.items() if ids}
+    return {"rows_to_look_at": dg.MetadataValue.json(listed)} if listed else {}
+
+
 def _metadata(asset: PhaseAsset, report: ReimportReport, folder: str) -> Mapping[str, Any]:
     """Row counts of the phase; the whole report on the last one."""
     seconds = next((record.seconds for record in report.phases if record.phase == asset.phase), 0.0)
@@ -216,6 +226,7 @@ def _metadata(asset: PhaseAsset, report: ReimportReport, folder: str) -> Mapping
             by_evidence=dg.MetadataValue.json(dict(relinked.by_evidence)),
             without_patient={reason: len(ids) for reason, ids in relinked.unresolved.items()},
             disagreeing=len(relinked.disagreeing),
+            **_rows_to_look_at(relinked),
         )
     return row_count(
         sum(change.after for change in changes),

@@ -159,6 +159,30 @@ class Bucket:
         """The object of exactly this key, by a listing."""
         return next((found for found in self.list(key) if found.key == key), None)
 
+    def unreadable(self) -> str:
+        """S3's code if the bucket does not exist or may not be read by us; empty if all is well."""
+        try:
+            with storage_errors("look at the bucket"):
+                self.client.head_bucket(Bucket=self.name)
+        except StorageError as error:
+            return {"404": "NoSuchBucket", "403": "AccessDenied"}.get(error.code, error.code)
+        return ""
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object of exactly this key. One request; where many are looked for, list.
+
+        Raises:
+            StorageError: S3 did not say. Amazon answers 403 for a missing object to a role that may not list.
+        """
+        with storage_errors("look at an object"):
+            try:
+                self.client.head_object(Bucket=self.name, Key=key)
+            except self.client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in {"404", "NotFound", "NoSuchKey"}:
+                    raise
+                return False
+        return True
+
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """The bytes of an object, from `start` up to and including `end`."""
         wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end}"}

@@ -1,0 +1,71 @@
+"""`fm-pipeline files`: whether the files exist that Nexus' rows name."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fm_pipeline.progress import Progress, terminal_sink
+from fm_pipeline.settings import load_settings
+from fm_pipeline.stored_files import SAMPLE, FileCheck, check_files
+
+SHOWN = 10  # ids of a kind; --json has all of them
+
+
+@click.group(name="files")
+def command() -> None:
+    """Files of documents and images in S3."""
+
+
+@command.command(name="check")
+@click.option("--all", "everything", is_flag=True, help="Look for every file, by listing the buckets.")
+@click.option("--sample", type=click.IntRange(min=1), help=f"How many of each kind.  [default: {SAMPLE}]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table, with the ids of all rows.")
+def check(everything: bool, sample: int | None, as_json: bool) -> None:
+    """Look whether the files of documents, images and thumbnails exist; by default of a sample.
+
+    Reads only. Exits with 1 when a file is missing, a row names none, or a bucket could not be read.
+    """
+    if everything and sample:
+        raise click.UsageError("--all and --sample exclude each other.")
+    console = Console(stderr=as_json)
+    with Progress([terminal_sink(console)]) as progress:
+        checks = check_files(
+            load_settings(), sample=None if everything else sample or SAMPLE, on_progress=progress.update
+        )
+    if as_json:
+        click.echo(json.dumps([found.as_dict() for found in checks], indent=2))
+    else:
+        _print(console, checks)
+    sys.exit(0 if all(found.holds for found in checks) else 1)
+
+
+def _print(console: Console, checks: list[FileCheck]) -> None:
+    table = Table("", "files", "rows", "looked at", "missing", "no key", "not looked at", show_edge=False)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for found in checks:
+        mark = Text("✓", style="green") if found.holds else Text("✗", style="bold red")
+        numbers = (found.rows, found.looked_at, len(found.missing), len(found.without_key))
+        table.add_row(mark, found.kind, *(f"{number:,}" for number in numbers), f"{_unread(found):,}")
+    console.print(table)
+    for found in checks:
+        for ids, sentence in ((found.missing, "do not exist"), (found.without_key, "are named by no key")):
+            if ids:
+                more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
+                console.print(f"Files of these {found.kind} {sentence}: {', '.join(ids[:SHOWN])}{more}", soft_wrap=True)
+        for code, files in found.not_looked_at.items():
+            console.print(
+                f"{files:,} {found.kind} could not be looked at ({code}): check the bucket's name and the role's"
+                " policy.",
+                soft_wrap=True,
+            )
+
+
+def _unread(found: FileCheck) -> int:
+    return sum(found.not_looked_at.values())

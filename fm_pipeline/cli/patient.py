@@ -1,0 +1,81 @@
+"""`fm-pipeline patient`: what Nexus has of one patient, by counts and ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fm_pipeline.nexus.holdings import Exists, Holdings, read_holdings
+from fm_pipeline.settings import load_settings
+
+SHOWN = 5  # ids of a table; --json has all of them
+
+
+@click.command(name="patient")
+@click.argument("patient_id", metavar="FILEMAKER_OR_NEXUS_ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the ids of all rows.")
+def command(patient_id: str, as_json: bool) -> None:
+    """Show what Nexus has of a patient: rows by table, documents, batches and images, and whether their files exist.
+
+    Counts and ids only, no name. The id may be FileMaker's or Nexus', also one that an earlier reimport gave.
+    """
+    holdings = read_holdings(load_settings(), patient_id)
+    if as_json:
+        click.echo(json.dumps(holdings.as_dict(), indent=2))
+        return
+    console = Console()
+    console.print(f"Patient {holdings.nexus_id} (FileMaker {holdings.filemaker_id}), found by {holdings.found_by}")
+    console.print(_rows(holdings))
+    if holdings.documents:
+        console.print(_documents(holdings))
+    if holdings.batches:
+        console.print(_batches(holdings))
+
+
+def _rows(holdings: Holdings) -> Table:
+    table = _table("rows of", "", "ids")
+    for name, ids in sorted(holdings.rows.items()):
+        table.add_row(name, f"{len(ids):,}", _some(ids))
+    table.add_row("documents", f"{len(holdings.documents):,}", "")
+    table.add_row("image batches", f"{len(holdings.batches):,}", "")
+    table.add_row("images", f"{sum(len(batch.images) for batch in holdings.batches):,}", "")
+    return table
+
+
+def _documents(holdings: Holdings) -> Table:
+    table = _table("document", "object exists")
+    for document in holdings.documents:
+        table.add_row(document.id, _mark(document.exists))
+    return table
+
+
+def _batches(holdings: Holdings) -> Table:
+    table = _table("batch", "image", "object exists", "thumbnail exists")
+    for batch in holdings.batches:
+        found = len(batch.images)
+        counted = "" if batch.image_count in {None, found} else f", but its row says {batch.image_count:,}"
+        table.add_row(Text(batch.id, style="bold"), f"{found:,} images{counted}")
+        for image in batch.images:
+            table.add_row("", image.id, _mark(image.exists), _mark(image.thumbnail_exists))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False, title="", header_style="dim")
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else "")
+
+
+def _mark(exists: Exists) -> Text:
+    if exists is True:
+        return Text("yes", style="green")
+    if exists is False:
+        return Text("no", style="bold red")
+    return Text("no file named" if exists is None else f"not known ({exists})", style="yellow")

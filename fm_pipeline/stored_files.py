@@ -1,0 +1,221 @@
+"""Do the files exist that Nexus' rows name? Documents, images and thumbnails, in whatever bucket they lie.
+
+Reads only. A row that names no file, an object that is not there, and a bucket that cannot be read are three things:
+what could not be looked at is never called missing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import StorageError
+from fm_pipeline.images.bucket import Bucket, make_client
+from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.policy import DOCUMENTS, IMAGES
+from fm_pipeline.settings import Settings
+
+Kind = Literal["documents", "images", "thumbnails"]
+KINDS: tuple[Kind, ...] = ("documents", "images", "thumbnails")
+NO_BUCKET = "no bucket"  # neither the row nor a setting names one
+SAMPLE = 200  # files: a bucket of which a hundredth is gone is noticed seven times in eight
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that a row names; `row_id` is the row's Nexus id. Without a key the row names none."""
+
+    kind: Kind
+    row_id: str
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """What was found of the files of one kind.
+
+    Attributes:
+        rows: that name a file or should; those of thumbnails only if they name one.
+        looked_at: files that were looked for and could be answered for.
+        missing: Nexus ids of rows whose file does not exist.
+        without_key: Nexus ids of rows that name no file.
+        not_looked_at: files of buckets that could not be read, by S3's code.
+    """
+
+    kind: Kind
+    rows: int
+    looked_at: int
+    missing: Sequence[str] = ()
+    without_key: Sequence[str] = ()
+    not_looked_at: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Every file that was to be looked at exists."""
+        return not (self.missing or self.without_key or self.not_looked_at)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: counts, S3's codes and Nexus ids; no keys, which may hold names."""
+        return {
+            "kind": self.kind,
+            "rows": self.rows,
+            "looked_at": self.looked_at,
+            "missing": list(self.missing),
+            "without_key": list(self.without_key),
+            "not_looked_at": self.not_looked_at,
+        }
+
+
+class Answers:
+    """Which files exist, and of which nobody can tell (S3's code); the buckets that can be read, by name."""
+
+    def __init__(self) -> None:
+        self.buckets: dict[str, Bucket] = {}
+        self.exists: dict[StoredFile, bool] = {}
+        self.unknown: dict[StoredFile, str] = {}
+
+
+def check_files(
+    settings: Settings,
+    *,
+    sample: int | None = SAMPLE,
+    kinds: Sequence[Kind] = KINDS,
+    chance: random.Random | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda _step, _done, _total: None,
+) -> list[FileCheck]:
+    """Look for the files of Nexus' rows.
+
+    Args:
+        sample: how many of each kind, drawn by lot; None for all of them, by listing.
+        chance: draws the lot.
+        on_progress: gets the step, how many files are answered for, and of how many.
+
+    Raises:
+        SettingsError: S3 is not set up.
+    """
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        files = [file for file in read_files(cursor, catalogue, settings.s3_bucket or "") if file.kind in kinds]
+    chance = chance or random.Random()  # noqa: S311  # a sample, no secret
+    wanted: list[StoredFile] = []
+    for kind in kinds:
+        named = [file for file in files if file.kind == kind and file.key]
+        wanted += named if sample is None or sample >= len(named) else chance.sample(named, sample)
+    look = by_listing if sample is None else by_asking
+    answers = look(settings, wanted, lambda done: on_progress("files", done, len(wanted)))
+    return [_summary(kind, [file for file in files if file.kind == kind], answers) for kind in kinds]
+
+
+def read_files(
+    cursor: Cursor, catalogue: Catalogue, bucket: str, *, rows: Sequence[str] | None = None
+) -> Iterator[StoredFile]:
+    """Every file that a row of Nexus names; documents and images without a key come too, without one.
+
+    Args:
+        bucket: of rows that name none.
+        rows: only the rows with these Nexus ids.
+    """
+    sources: tuple[tuple[Kind, str, str], ...] = (
+        ("documents", DOCUMENTS, "s3_key"),
+        ("images", IMAGES, "s3_key"),
+        ("thumbnails", IMAGES, "s3_thumbnail_key"),
+    )
+    for kind, name, column in sources:
+        table = catalogue.table(name)
+        columns = catalogue.columns.get(table, {})
+        if column not in columns:
+            continue
+        where = sql.SQL("WHERE id = ANY(%s::uuid[]) ") if rows is not None else sql.SQL("")
+        own = sql.SQL("coalesce(nullif(s3_bucket, ''), %s)") if "s3_bucket" in columns else sql.SQL("%s")
+        cursor.execute(
+            sql.SQL("SELECT id::text, {}, coalesce({}, '') FROM {} {}ORDER BY id").format(
+                own, sql.Identifier(column), table.identifier, where
+            ),
+            (bucket, list(rows)) if rows is not None else (bucket,),
+        )
+        for row_id, of_row, key in cursor.fetchall():
+            if key or kind != "thumbnails":
+                yield StoredFile(kind, row_id, of_row, key)
+
+
+def by_listing(
+    settings: Settings, files: Sequence[StoredFile], on_progress: Callable[[int], None] = lambda _done: None
+) -> Answers:
+    """Look for many files: a request for each thousand objects of the top folders that they lie in."""
+    answers = _look_at_buckets(settings, files)
+    by_place: dict[tuple[str, str], dict[str, list[StoredFile]]] = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        if file not in answers.unknown:
+            folder, slash, _ = file.key.partition("/")
+            by_place[file.bucket, folder + slash][file.key].append(file)
+    for (bucket, prefix), wanted in by_place.items():
+        try:
+            for found in answers.buckets[bucket].list(prefix):
+                for file in wanted.pop(found.key, ()):
+                    answers.exists[file] = True
+        except StorageError as error:
+            answers.unknown |= {file: error.code for same in wanted.values() for file in same}
+        else:
+            answers.exists |= {file: False for same in wanted.values() for file in same}
+        on_progress(len(answers.exists) + len(answers.unknown))
+    return answers
+
+
+def by_asking(
+    settings: Settings, files: Sequence[StoredFile], on_progress: Callable[[int], None] = lambda _done: None
+) -> Answers:
+    """Look for a few files: one request each, several at a time."""
+    answers = _look_at_buckets(settings, files)
+
+    def look(file: StoredFile) -> tuple[StoredFile, bool | str]:
+        try:
+            return file, answers.buckets[file.bucket].has(file.key)
+        except StorageError as error:
+            return file, error.code
+
+    with ThreadPoolExecutor(settings.s3_concurrency) as pool:
+        for file, found in pool.map(look, [file for file in files if file not in answers.unknown]):
+            if isinstance(found, str):
+                answers.unknown[file] = found
+            else:
+                answers.exists[file] = found
+            on_progress(len(answers.exists) + len(answers.unknown))
+    return answers
+
+
+def _look_at_buckets(settings: Settings, files: Sequence[StoredFile]) -> Answers:
+    """The buckets that the files name; files of one that cannot be read are unknown from here on.
+
+    S3 answers 404 for an object of a bucket that does not exist as for any other, so each bucket is asked for first.
+    """
+    answers = Answers()
+    client = make_client(settings)
+    for name in {file.bucket for file in files}:
+        bucket = Bucket(client, name, settings.s3_bulk_prefix)
+        code = bucket.unreadable() if name else NO_BUCKET
+        if code:
+            answers.unknown |= {file: code for file in files if file.bucket == name}
+        else:
+            answers.buckets[name] = bucket
+    return answers
+
+
+def _summary(kind: Kind, files: Sequence[StoredFile], answers: Answers) -> FileCheck:
+    found = [answers.exists[file] for file in files if file in answers.exists]
+    return FileCheck(
+        kind,
+        rows=len(files),
+        looked_at=len(found),
+        missing=[file.row_id for file in files if answers.exists.get(file) is False],
+        without_key=[file.row_id for file in files if not file.key],
+        not_looked_at=dict(Counter(answers.unknown[file] for file in files if file in answers.unknown)),
+    )

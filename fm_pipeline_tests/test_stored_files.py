@@ -1,0 +1,149 @@
+"""Files that Nexus' rows name: which exist, which do not, and which nobody can tell of."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner
+
+from fm_pipeline.cli.main import main
+from fm_pipeline.stored_files import FileCheck, check_files
+from fm_pipeline_tests.bench.buckets import BucketBench
+from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.bench.services import LazyStack
+
+CANARY = "Quollthorpe"
+
+
+@pytest.fixture
+def s3(stack: LazyStack) -> BucketBench:
+    return BucketBench(stack.s3)
+
+
+@pytest.fixture
+def other(stack: LazyStack) -> BucketBench:
+    """A second bucket, as an older release of the application used it."""
+    return BucketBench(stack.s3)
+
+
+@pytest.fixture
+def clinic(bench: MigrationBench, s3: BucketBench, other: BucketBench) -> Iterator[MigrationBench]:
+    """Forty documents in two buckets, thirty images with thumbnails; every file is there."""
+    bench.execute(
+        "DELETE FROM documents_document WHERE id NOT IN (SELECT id FROM documents_document ORDER BY id LIMIT 40)"
+    )
+    bench.execute("DELETE FROM images_image WHERE id NOT IN (SELECT id FROM images_image ORDER BY id LIMIT 30)")
+    bench.execute("UPDATE documents_document SET s3_bucket = ''")
+    in_other = "SELECT id FROM documents_document ORDER BY id LIMIT 15"
+    bench.execute(f"UPDATE documents_document SET s3_bucket = %s WHERE id IN ({in_other})", other.name)  # noqa: S608
+    for bucket, key in bench.execute(
+        "SELECT s3_bucket, s3_key FROM documents_document UNION ALL SELECT '', s3_key FROM images_image"
+        " UNION ALL SELECT '', s3_thumbnail_key FROM images_image"
+    ):
+        (other if bucket else s3).put(key, b"file")
+    return bench.with_settings(**s3.settings(bench.settings).model_dump(exclude_unset=True))
+
+
+def by_kind(bench: MigrationBench, sample: int | None) -> dict[str, FileCheck]:
+    chance = random.Random(1)  # noqa: S311  # a sample, no secret
+    return {check.kind: check for check in check_files(bench.settings, sample=sample, chance=chance)}
+
+
+@pytest.mark.parametrize("sample", [None, 12])
+def test_all_files_that_are_there_are_found_in_every_bucket(clinic: MigrationBench, sample: int | None) -> None:
+    checks = by_kind(clinic, sample)
+    assert all(check.holds for check in checks.values())
+    assert {kind: check.looked_at for kind, check in checks.items()} == {
+        "documents": sample or 40,
+        "images": sample or 30,
+        "thumbnails": sample or 30,
+    }
+    assert {kind: check.rows for kind, check in checks.items()} == {"documents": 40, "images": 30, "thumbnails": 30}
+
+
+@pytest.mark.parametrize("sample", [None, 40])
+def test_missing_files_are_reported_by_row_whether_listed_or_asked_for(
+    clinic: MigrationBench, s3: BucketBench, other: BucketBench, sample: int | None
+) -> None:
+    gone = {}
+    for kind, query in (
+        ("documents", "SELECT id::text, s3_bucket, s3_key FROM documents_document ORDER BY id OFFSET 13 LIMIT 4"),
+        ("images", "SELECT id::text, '', s3_key FROM images_image ORDER BY id LIMIT 2"),
+        ("thumbnails", "SELECT id::text, '', s3_thumbnail_key FROM images_image ORDER BY id LIMIT 1"),
+    ):
+        rows = clinic.execute(query)
+        gone[kind] = [row_id for row_id, _, _ in rows]
+        for _, bucket, key in rows:
+            (other if bucket else s3).client.delete_object(Bucket=bucket or s3.name, Key=key)
+    checks = by_kind(clinic, sample)
+    assert {kind: check.missing for kind, check in checks.items()} == gone
+    assert not any(check.holds for check in checks.values())
+
+
+def test_a_key_in_other_letters_or_a_folder_of_that_name_is_not_the_file(
+    clinic: MigrationBench, s3: BucketBench
+) -> None:
+    upper, folder = clinic.execute("SELECT id::text FROM images_image ORDER BY id LIMIT 2")
+    s3.put("patients/a/IMG.JPG", b"1")
+    s3.put("patients/a/7.jpg.d/part", b"1")
+    clinic.execute("UPDATE images_image SET s3_key = 'patients/a/IMG.jpg' WHERE id = %s", *upper)
+    clinic.execute("UPDATE images_image SET s3_key = 'patients/a/7.jpg' WHERE id = %s", *folder)
+    for sample in (None, 100):
+        assert by_kind(clinic, sample)["images"].missing == [*upper, *folder]
+
+
+def test_what_cannot_be_looked_at_is_not_called_missing(clinic: MigrationBench) -> None:
+    clinic.execute(
+        "UPDATE documents_document SET s3_bucket = 'gone' WHERE id IN (SELECT id FROM documents_document LIMIT 3)"
+    )
+    for sample in (None, 100):
+        documents = by_kind(clinic, sample)["documents"]
+        assert (documents.missing, documents.looked_at) == ([], 37)
+        assert documents.not_looked_at == {"NoSuchBucket": 3}
+        assert not documents.holds
+
+
+def test_a_row_without_a_key_is_reported_and_an_image_without_a_thumbnail_is_not(clinic: MigrationBench) -> None:
+    image, document = (
+        clinic.execute(f"SELECT id::text FROM {table} ORDER BY id LIMIT 1")[0][0]  # noqa: S608
+        for table in ("images_image", "documents_document")
+    )
+    clinic.execute("UPDATE images_image SET s3_thumbnail_key = '' WHERE id = %s", image)
+    clinic.execute("UPDATE documents_document SET s3_key = '' WHERE id = %s", document)
+    checks = by_kind(clinic, None)
+    assert checks["documents"].without_key == [document]
+    assert checks["thumbnails"].holds
+    assert checks["thumbnails"].rows == 29
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, clinic: MigrationBench) -> None:
+    for name, value in clinic.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def test_the_command_looks_at_all_and_says_what_is_missing(
+    clinic: MigrationBench, s3: BucketBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(monkeypatch, clinic)
+    whole = CliRunner().invoke(main, ["files", "check", "--all"])
+    assert whole.exit_code == 0, whole.output
+    ((row_id, key),) = clinic.execute("SELECT id::text, s3_key FROM images_image ORDER BY id LIMIT 1")
+    s3.client.delete_object(Bucket=s3.name, Key=key)
+    clinic.execute("UPDATE documents_document SET s3_bucket = 'gone', original_name = %s", CANARY)
+    result = CliRunner().invoke(main, ["files", "check", "--all"])
+    assert result.exit_code == 1
+    assert f"Files of these images do not exist: {row_id}" in result.output
+    assert "40 documents could not be looked at" in result.output
+    as_json = CliRunner().invoke(main, ["files", "check", "--sample", "100", "--json"])
+    assert as_json.exit_code == 1
+    found = {check["kind"]: check for check in json.loads(as_json.stdout)}
+    assert found["images"]["missing"] == [row_id]
+    assert CANARY not in result.output + as_json.output
+
+
+def test_all_and_a_sample_exclude_each_other() -> None:
+    assert CliRunner().invoke(main, ["files", "check", "--all", "--sample", "3"]).exit_code == 2
