@@ -91,7 +91,7 @@ def _staged(entity: str) -> dg.AssetsDefinition:
                 run_id=context.run.run_id,
                 now=datetime.now(UTC),
                 on_progress=partial(progress.update, f"stage {plural}"),
-            )[entity]
+            )
             verdict = _verdict(connection, nexus.settings, entity)
             progress.end(
                 f"Staged {own.source:,} records: {own.loaded:,} ready, {own.quarantined:,} quarantined,"

@@ -6,10 +6,9 @@ Source of the format: https://www.postgresql.org/docs/current/sql-copy.html, "Te
 from __future__ import annotations
 
 import datetime as dt
-import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
 _CHUNK_BYTES = 1 << 16  # big enough that Python's share is small, small enough to stay flat
-_TO_ESCAPE = re.compile(r"[\\\t\n\r]")  # few texts have any
 
 
 def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
@@ -40,7 +38,7 @@ def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iter
         psycopg2.Error: PostgreSQL refused. Whatever `rows` itself raises comes through unchanged.
     """
     quoted = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
-    reader = _Reader(_lines(columns, rows))
+    reader = _Reader(columns, rows)
     statement = f"COPY {table_sql} ({quoted}) FROM STDIN WITH (FORMAT text, ENCODING 'UTF8')"
     try:
         cursor.copy_expert(statement, reader, _CHUNK_BYTES)  # type: ignore[arg-type]  # only read() is called
@@ -54,52 +52,86 @@ def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iter
 class _Reader:
     """The file that COPY reads from. Remembers what its rows raised."""
 
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines = lines
+    def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        self._columns = columns
+        self._rows = iter(rows)
         self.count = 0
         self.fault: BaseException | None = None
 
     def read(self, size: int) -> bytes:
         """Return about `size` bytes of whole lines, nothing at the end."""
-        chunk = bytearray()
         try:
-            for line in self._lines:
-                chunk += line
-                self.count += 1
-                if len(chunk) >= size:
-                    break
+            return self._chunk(size)
         except BaseException as fault:
             self.fault = fault
             raise
-        return bytes(chunk)
 
-
-def _lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(columns):
-            raise ValueError(f"Row {number} has {len(row)} values for {len(columns)} columns.")
-        line = "\t".join([_text(value) for value in row]) + "\n"
-        if "\0" in line:
-            raise ValueError(f"Row {number}: a NUL character in {_culprit(columns, row)}.")
+    def _chunk(self, size: int) -> bytes:
+        width, length = len(self._columns), 0
+        rows: list[Sequence[object]] = []  # as many as the lines, to name the one that cannot be stored
+        lines: list[str] = []
+        for row in self._rows:
+            if len(row) != width:
+                raise ValueError(f"Row {self.count + len(rows) + 1} has {len(row)} values for {width} columns.")
+            line = _line(row, width)
+            rows.append(row)
+            lines.append(line)
+            length += len(line)
+            if length >= size:
+                break
+        text = "".join(lines)
         try:
-            encoded = line.encode()
+            encoded = text.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"Row {number}: half a surrogate pair in {_culprit(columns, row)}.") from None
-        yield encoded
+            raise self._not_storable("half a surrogate pair", rows) from None
+        if b"\0" in encoded:
+            raise self._not_storable("a NUL character", rows)
+        self.count += len(rows)
+        return encoded
+
+    def _not_storable(self, what: str, rows: Sequence[Sequence[object]]) -> ValueError:
+        """The error that names the first row whose text PostgreSQL cannot store, and its columns."""
+        for number, row in enumerate(rows, start=self.count + 1):
+            if bad := _culprit(self._columns, row):
+                return ValueError(f"Row {number}: {what} in {bad}.")
+        return ValueError(f"Row {self.count + 1} or a later one: {what}.")
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return _escaped(value) if _TO_ESCAPE.search(value) else value
-    if value is None:
-        return "\\N"
-    if isinstance(value, bool):
-        return "t" if value else "f"
-    if isinstance(value, int | float | uuid.UUID):
-        return str(value)
-    if isinstance(value, dt.date):  # datetime is one
-        return value.isoformat()
-    raise TypeError(f"COPY has no text for a value of type {type(value).__name__}.")
+def _line(row: Sequence[object], width: int) -> str:
+    """One row as a line of COPY. Nearly all texts need no escape, which is asked once a row and not once a value."""
+    line = "\t".join([value if value.__class__ is str else _AS_TEXT[value.__class__](value) for value in row])
+    if (
+        "\n" in line
+        or "\r" in line
+        or line.count("\t") != width - 1
+        or ("\\" in line and line.count("\\") != row.count(None))
+    ):
+        line = "\t".join([_escaped(value) if isinstance(value, str) else _AS_TEXT[type(value)](value) for value in row])
+    return line + "\n"
+
+
+class _ByType(dict[type, Callable[[Any], str]]):
+    """How a value is written, by its type; for a type that is derived from another, as that one."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        for base in kind.__mro__[1:]:
+            if base in self:
+                return self[base]
+        raise TypeError(f"COPY has no text for a value of type {kind.__name__}.")
+
+
+_AS_TEXT = _ByType(
+    {
+        type(None): lambda _: "\\N",
+        bool: lambda value: "t" if value else "f",
+        int: str,
+        float: str,
+        str: str,
+        uuid.UUID: str,
+        dt.date: dt.date.isoformat,
+        dt.datetime: dt.datetime.isoformat,
+    }
+)
 
 
 def _escaped(text: str) -> str:

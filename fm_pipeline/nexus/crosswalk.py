@@ -35,15 +35,11 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
     """
     new: dict[str, int] = {}
     with connection.cursor() as cursor:
+        # What is new is found out by reading, and written in the order of the index: to let every row run into a
+        # conflict, in the order of the table, takes three times as long. So nobody else may add rows meanwhile.
+        cursor.execute("LOCK TABLE fm_pipeline.crosswalk IN SHARE ROW EXCLUSIVE MODE")
         keyed = sql.SQL(PATIENT_KEYS).format(patients=catalogue.table("patients").identifier)
-        cursor.execute(
-            sql.SQL(
-                "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
-                " SELECT DISTINCT ON (key) 'patient', key, id, origin FROM ({}) k WHERE key <> ''"
-                " ORDER BY key, created_at, id ON CONFLICT DO NOTHING"
-            ).format(keyed)
-        )
-        new["patient"] = cursor.rowcount
+        new["patient"] = _take_over(cursor, "patient", keyed, older_first=sql.SQL("created_at, id"))
         cursor.execute(
             sql.SQL(
                 "INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)"
@@ -59,17 +55,32 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
             ("document", DOCUMENTS, "filemaker_id"),
             ("image", IMAGES, "filemaker_id"),
         ):
-            cursor.execute(
-                sql.SQL(
-                    "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
-                    " SELECT %s, {column}::text, id, 'column' FROM {table} WHERE {column} IS NOT NULL"
-                    " ON CONFLICT DO NOTHING"
-                ).format(column=sql.Identifier(column), table=catalogue.table(table).identifier),
-                (entity,),
+            keyed = sql.SQL("SELECT id, {column}::text AS key, 'column' AS origin FROM {table}").format(
+                column=sql.Identifier(column), table=catalogue.table(table).identifier
             )
-            new[entity] = cursor.rowcount
+            new[entity] = _take_over(cursor, entity, keyed, older_first=sql.SQL("id"))
     connection.commit()
     return new
+
+
+def _take_over(cursor: Cursor, entity: str, keyed: sql.Composable, *, older_first: sql.Composable) -> int:
+    """Write those of the rows (`id`, `key`, `origin`) whose key and whose id the crosswalk does not have yet."""
+    cursor.execute(
+        sql.SQL(
+            """
+            INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)
+            SELECT DISTINCT ON (key COLLATE "C") %(entity)s, key, id, origin FROM ({keyed}) k
+            WHERE key <> ''
+              AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
+                              WHERE c.entity = %(entity)s AND c.filemaker_key = k.key)
+              AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
+                              WHERE c.entity = %(entity)s AND c.nexus_id = k.id)
+            ORDER BY key COLLATE "C", {older_first}
+            """
+        ).format(keyed=keyed, older_first=older_first),
+        {"entity": entity},
+    )
+    return cursor.rowcount
 
 
 # Which FileMaker patient the files under an id that no patient has (any more) belong to, by those files' own
@@ -120,45 +131,46 @@ def learn_retired_ids(cursor: Cursor, catalogue: Catalogue, patient_type: int) -
     return cursor.rowcount
 
 
-def adopt_equal_rows(connection: Connection, load: Load, table: Table, fed_columns: list[str]) -> int:
-    """Give staged rows without a crosswalk entry the id of a Nexus row that is equal in every fed column.
+def adopt_equal_rows(cursor: Cursor, rows: sql.Identifier, entity: str, table: Table, fed_columns: list[str]) -> int:
+    """Give rows without a crosswalk entry the id of a Nexus row that is equal in every fed column.
 
     Notes and messages carry no FileMaker id in Nexus. Of several equal rows each is taken once, in order of record
-    ids and Nexus ids. One transaction of its own.
+    ids and Nexus ids.
+
+    Args:
+        cursor: inside a transaction of the caller.
+        rows: a temporary table with the columns of the staged one.
+        table: the Nexus table.
 
     Returns:
-        How many rows were recognised.
+        How many rows were recognised. They are in the crosswalk then, and in the temporary table `adopted`
+        (`filemaker_key`, `id`).
     """
     pairs = [("source_created_at" if name == "created_at" else name, name) for name in fed_columns]
     staged = sql.SQL(", ").join(sql.SQL("s.{}").format(sql.Identifier(name)) for name, _ in pairs)
     nexus = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for _, name in pairs)
-    staged_table = sql.Identifier("fm_pipeline", load.staged)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            sql.SQL(
-                """
-                CREATE TEMP TABLE adopted ON COMMIT DROP AS
-                SELECT s.filemaker_key, t.id FROM
-                  (SELECT filemaker_key, hash, row_number() OVER (PARTITION BY hash ORDER BY record_id) AS n
-                   FROM (SELECT s.filemaker_key, s.record_id, md5(ROW({staged})::text)::uuid AS hash
-                         FROM {staged_table} s WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
-                              WHERE c.entity = %(entity)s AND c.filemaker_key = s.filemaker_key)) h) s
-                  JOIN
-                  (SELECT id, hash, row_number() OVER (PARTITION BY hash ORDER BY id) AS n
-                   FROM (SELECT t.id, md5(ROW({nexus})::text)::uuid AS hash
-                         FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
-                              WHERE c.entity = %(entity)s AND c.nexus_id = t.id)) h) t
-                  USING (hash, n);
-                UPDATE {staged_table} s SET nexus_id = a.id FROM adopted a WHERE a.filemaker_key = s.filemaker_key;
-                INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)
-                SELECT %(entity)s, filemaker_key, id, 'content' FROM adopted
-                """
-            ).format(staged=staged, nexus=nexus, staged_table=staged_table, table=table.identifier),
-            {"entity": load.entity},
-        )
-        adopted = cursor.rowcount
-    connection.commit()
-    return adopted
+    cursor.execute(
+        sql.SQL(
+            """
+            CREATE TEMP TABLE adopted ON COMMIT DROP AS
+            SELECT s.filemaker_key, t.id FROM
+              (SELECT filemaker_key, hash, row_number() OVER (PARTITION BY hash ORDER BY record_id) AS n
+               FROM (SELECT s.filemaker_key, s.record_id, md5(ROW({staged})::text)::uuid AS hash
+                     FROM {rows} s WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
+                          WHERE c.entity = %(entity)s AND c.filemaker_key = s.filemaker_key)) h) s
+              JOIN
+              (SELECT id, hash, row_number() OVER (PARTITION BY hash ORDER BY id) AS n
+               FROM (SELECT t.id, md5(ROW({nexus})::text)::uuid AS hash
+                     FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c
+                          WHERE c.entity = %(entity)s AND c.nexus_id = t.id)) h) t
+              USING (hash, n);
+            INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)
+            SELECT %(entity)s, filemaker_key, id, 'content' FROM adopted ORDER BY filemaker_key COLLATE "C"
+            """
+        ).format(staged=staged, nexus=nexus, rows=rows, table=table.identifier),
+        {"entity": entity},
+    )
+    return cursor.rowcount
 
 
 def record_new_rows(cursor: Cursor, load: Load) -> None:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
@@ -151,8 +150,6 @@ def _locked(settings: Settings) -> Iterator[_Held]:
         take_reimport_lock(gate)
         with connection.cursor() as cursor:
             check_staged(connection, settings)
-            for table in ("staged_patients", "staged_appointments", "staged_notes", "staged_sms_messages"):
-                cursor.execute(sql.SQL("ANALYZE {}").format(sql.Identifier("fm_pipeline", table)))
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             fed = staged_columns(cursor)
             policy = make_policy(catalogue, fed, letters=settings.nexus_letters, reminders=settings.nexus_reminders)

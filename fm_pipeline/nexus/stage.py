@@ -1,4 +1,4 @@
-"""Staging as the runs use it: take over known ids, build an entity, recognise rows that Nexus already has."""
+"""Staging as the runs use it: take over known ids, build an entity, check what is staged."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.crosswalk import adopt_equal_rows, fill_crosswalk
+from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.difference import count
 from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.report import SourceEnds
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
-from fm_pipeline.staging.check import check_staging, source_ends, staged_columns
+from fm_pipeline.staging.check import as_source_ends, check_staging
 from fm_pipeline.staging.rules import load_rules
 
 # In the order that they need each other: patients first.
 STAGED_ENTITIES = ("patient", "appointment", "note", "sms_message", "document", "image")
-# Entities whose rows carry no FileMaker id in Nexus, so that only their content tells them apart.
-WITHOUT_ID_IN_NEXUS = ("note", "sms_message")
 
 
 def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict[str, int], int]:
@@ -45,16 +43,16 @@ def stage(
     run_id: str | None,
     now: datetime,
     on_progress: Callable[[int, int], None] | None = None,
-) -> dict[str, SourceEnds]:
-    """Build one staged entity; in transactions of its own, so that a failure leaves the earlier build whole.
+) -> SourceEnds:
+    """Build one staged entity; in a transaction of its own, so that a failure leaves the earlier build whole.
 
     Args:
         on_progress: called with the number of records read and the number that there are.
 
     Returns:
-        How the source rows of every entity that is staged so far ended, by entity.
+        How the source rows of the entity ended.
     """
-    build(
+    built = build(
         connection,
         entity,
         rules=load_rules(settings.rules_file),
@@ -64,14 +62,7 @@ def stage(
         nexus_schema=settings.nexus_schema,
         on_progress=on_progress,
     )
-    if entity in WITHOUT_ID_IN_NEXUS:
-        load = next(load for load in LOADS if load.entity == entity)
-        with connection.cursor() as cursor:
-            catalogue = read_catalogue(cursor, settings.nexus_schema)
-            fed = staged_columns(cursor).get(entity, [])
-        if fed:
-            adopt_equal_rows(connection, load, catalogue.table(load.table), fed)
-    return {ends.entity: ends for ends in source_ends(connection)}
+    return next(as_source_ends(each) for each in built.summaries if each.entity == entity)
 
 
 def check_staged(connection: Connection, settings: Settings, entities: Collection[str] | None = None) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.nexus.catalogue import Table, read_catalogue
+from fm_pipeline.nexus.crosswalk import adopt_equal_rows
 from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES, Row, StagedEntity
 from fm_pipeline.staging.keys import new_nexus_id
 from fm_pipeline.staging.lookups import maximum_lengths, read_context
@@ -104,6 +106,7 @@ def _build(
         context = read_context(cursor, catalogue, fed=fed, now=now, time_zone=time_zone)
         writer = StagingWriter(cursor, entity, rules, maximum_lengths(catalogue, entity.nexus_table))
         writer.clear(sources)
+        aside = writer.put_aside() if entity.by_content else None
         progress = _Progress(on_progress, sum(extractions[name].row_count for name in sources))
         if entity.name == "patient":
             for patient, contacts in read_patients(connection, context):
@@ -114,6 +117,8 @@ def _build(
                 _end_record(writer, entity, record)
                 progress.add(1)
         writer.flush()
+        if aside:
+            _adopt_and_stage(cursor, entity, aside, Table(nexus_schema, entity.nexus_table), fed)
         progress.end()
         if {name: read_extractions(cursor).get(name) for name in extractions} != extractions:
             raise StagingStop(
@@ -127,7 +132,8 @@ def _build(
             origin = built_from(name, extractions)
             _record_build(cursor, name, origin, run_id, now, fed_columns if name == entity.name else [])
             _refuse_lost_rows(cursor, name, extractions[name])
-        cursor.execute(f"ANALYZE fm_pipeline.{entity.staged_table}")
+        # What the reimport joins by. Statistics of everything took three times as long, and nothing asks for them.
+        cursor.execute(f"ANALYZE fm_pipeline.{entity.staged_table} ({', '.join(entity.key_columns)})")
         return BuildResult(entity.name, fed_columns, summaries(cursor, sources))
 
 
@@ -185,6 +191,25 @@ def _with_ids(entity: StagedEntity, record: Record, row: Row) -> Row:
     else:
         row |= {"nexus_id": record.nexus_id or new_nexus_id(entity.name, record.key), "filemaker_key": record.key}
     return row
+
+
+def _adopt_and_stage(
+    cursor: Cursor, entity: StagedEntity, rows: sql.Identifier, table: Table, fed: frozenset[str]
+) -> None:
+    """Stage rows that were put aside; one that Nexus has already, known by its content alone, keeps its id."""
+    adopt_equal_rows(cursor, rows, entity.name, table, entity.fed_columns(fed))
+    names = [sql.Identifier(name) for name in entity.columns if name != "nexus_id"]
+    cursor.execute(
+        sql.SQL(
+            "INSERT INTO {staged} (nexus_id, {columns}) SELECT coalesce(a.id, r.nexus_id), {values}"
+            " FROM {rows} r LEFT JOIN adopted a ON a.filemaker_key = r.filemaker_key ORDER BY 1"
+        ).format(
+            staged=sql.Identifier("fm_pipeline", entity.staged_table),
+            rows=rows,
+            columns=sql.SQL(", ").join(names),
+            values=sql.SQL(", ").join(sql.SQL("r.") + name for name in names),
+        )
+    )
 
 
 def _stop_above_limits(cursor: Cursor, entity: str, rules: Rules) -> None:

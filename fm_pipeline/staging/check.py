@@ -18,7 +18,7 @@ from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES
 from fm_pipeline.staging.origin import read_extractions, stale_builds
 from fm_pipeline.staging.rules import Action, Rule, Rules, load_rules
 from fm_pipeline.staging.source_size import read_before
-from fm_pipeline.staging.summary import summary
+from fm_pipeline.staging.summary import EntitySummary, summary
 
 # Findings of rows that would be loaded if nothing stopped: the row is ready, or only a stop keeps it out, its own or
 # that of its patient. Other rows (an entry of the calendar without a patient, say) need not be put in order first.
@@ -170,6 +170,9 @@ def staged_columns(cursor: Cursor) -> dict[str, list[str]]:
 
 def source_ends(connection: Connection) -> list[SourceEnds]:
     """The summaries as the report of a reimport has them: what was ready is loaded then."""
-    return [
-        SourceEnds(s.entity, s.source_rows, s.ready, s.quarantined, s.skipped, s.by_rule) for s in summary(connection)
-    ]
+    return [as_source_ends(each) for each in summary(connection)]
+
+
+def as_source_ends(each: EntitySummary) -> SourceEnds:
+    """A summary as the report has it."""
+    return SourceEnds(each.entity, each.source_rows, each.ready, each.quarantined, each.skipped, each.by_rule)

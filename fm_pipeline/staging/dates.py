@@ -32,6 +32,7 @@ class Moment(NamedTuple):
 
 
 NOTHING = Moment(None, None)
+_USUAL_LENGTH = len("MM/DD/YYYY HH:MM:SS")
 
 
 def read_zone(name: str) -> ZoneInfo:
@@ -54,6 +55,8 @@ def read_moment(text: str) -> tuple[Moment, list[str]]:
     """A date with or without a time behind it. Empty text is no date and no time."""
     if not text:
         return NOTHING, []
+    if len(text) == _USUAL_LENGTH and text[10] == " " and (usual := _read_usual(text[:10], text[11:])):
+        return usual, []
     found = _DATE_AND_TIME.fullmatch(text)
     if found is None:
         return NOTHING, [UNREADABLE]
@@ -65,6 +68,27 @@ def read_moment(text: str) -> tuple[Moment, list[str]]:
         return Moment(day, None), []
     time = _time_of(found)
     return (Moment(day, time), []) if time is not None else (NOTHING, [UNREADABLE])
+
+
+def _read_usual(day: str, clock: str) -> Moment | None:
+    """`MM/DD/YYYY` and `HH:MM:SS`, which nearly all are, in a third of the time; None for anything else."""
+    hours, minutes, seconds = clock[:2], clock[3:5], clock[6:]
+    are_digits = hours.isdigit() and minutes.isdigit() and seconds.isdigit() and clock.isascii()
+    if not are_digits or clock[2] != ":" or clock[5] != ":" or hours > "23" or minutes > "59" or seconds > "59":
+        return None
+    found = _read_usual_day(day)
+    return Moment(found, timedelta(0, int(seconds), 0, 0, int(minutes), int(hours))) if found else None
+
+
+@lru_cache(maxsize=8192)  # the days of twenty years
+def _read_usual_day(text: str) -> date | None:
+    found = _DATE_AND_TIME.fullmatch(text)
+    if found is None or found["m"] is None:
+        return None
+    try:
+        return date(int(found["y"]), int(found["m"]), int(found["d"]))
+    except ValueError:
+        return None
 
 
 def read_date(text: str) -> tuple[date | None, list[str]]:
@@ -87,6 +111,9 @@ def to_utc(day: date, time: timedelta, zone: ZoneInfo) -> tuple[datetime | None,
 
     An hour that the clocks skip is moved forward by the gap; of an hour that they show twice it is the first.
     """
+    midnight = _midnight_of_a_plain_day(day, zone)
+    if midnight:
+        return midnight + time, []
     try:
         local = datetime(day.year, day.month, day.day, tzinfo=zone) + time
         first, second = local.utcoffset(), local.replace(fold=1).utcoffset()
@@ -97,6 +124,20 @@ def to_utc(day: date, time: timedelta, zone: ZoneInfo) -> tuple[datetime | None,
     if first is None or second is None or first == second:
         return moment, []
     return moment, ["time_in_dst_gap" if first < second else "time_in_dst_overlap"]
+
+
+@lru_cache(maxsize=8192)  # the days of twenty years
+def _midnight_of_a_plain_day(day: date, zone: ZoneInfo) -> datetime | None:
+    """The day's midnight in UTC, if the clocks do not change on that day or the next; None if they may."""
+    try:
+        midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+        # A time may exceed a day. Two changes within 48 hours that cancel out are in no zone of the IANA database:
+        # the shortest time between any two is four days.
+        ends = (midnight, midnight + 2 * _DAY)
+        offsets = {end.replace(fold=fold).utcoffset() for end in ends for fold in (0, 1)}
+        return midnight.astimezone(UTC) if len(offsets) == 1 else None
+    except OverflowError:  # the first and the last days that Python knows
+        return None
 
 
 @lru_cache(maxsize=4096)

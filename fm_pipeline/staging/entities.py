@@ -27,6 +27,7 @@ class StagedEntity:
         feeds: Nexus column -> canonical fields; one of them is enough for the column to be fed. Columns that have
             no source field in a record of the entity itself name the entity that they come from.
         transform: gives the values of `columns` that are not ids; what is wrong is noticed in the record.
+        by_content: Nexus keeps no FileMaker id for its rows, so that only their content tells them apart.
         files: the Nexus table whose `filemaker_id` must know the record, for documents and images.
     """
 
@@ -37,6 +38,7 @@ class StagedEntity:
     feeds: Mapping[str, tuple[str, ...]] | None = None
     has_patient: bool = True
     needs_uuid: bool = False
+    by_content: bool = False
     files: str = ""
 
     @property
@@ -45,6 +47,12 @@ class StagedEntity:
         if self.files:
             return ("entity", "filemaker_id", "record_id", "patient_key")
         return (*ID_COLUMNS, *("source_created_at" if c == "created_at" else c for c in self.feeds or ()))
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """Of the columns, those that other tables are joined by."""
+        keys = {*ID_COLUMNS, "entity", "filemaker_id", "patient_key", "patient_id"}
+        return tuple(column for column in self.columns if column in keys)
 
     def fed_columns(self, fed: frozenset[str]) -> list[str]:
         """The Nexus columns that an extraction with these canonical fields feeds."""
@@ -98,6 +106,7 @@ ENTITIES = {
             transform_note,
             nexus_table="notes",
             feeds={"patient_id": ("patient",)} | _same("note_type", "content", "created_by", "created_at"),
+            by_content=True,
         ),
         StagedEntity(
             "sms_message",
@@ -105,6 +114,7 @@ ENTITIES = {
             transform_message,
             nexus_table="sms_messages",
             feeds={"patient_id": ("patient",)} | _same("phone_number", "message", "status", "sent_at", "created_at"),
+            by_content=True,
         ),
         StagedEntity(
             "document",

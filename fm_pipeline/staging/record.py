@@ -65,12 +65,15 @@ class Record:
         """A field as one-line text."""
         value = self.fields.get(name, "")
         # Nearly every value is such a text, in which no rule could notice anything.
-        if isinstance(value, str) and value.isprintable() and NO_ACCESS not in value:
+        if isinstance(value, str) and value.isprintable() and "<" not in value:
             return value.strip(" ")
         return self._text(name, one_line)
 
     def lines(self, name: str) -> str:
         """A field as text of several lines."""
+        value = self.fields.get(name, "")
+        if isinstance(value, str) and value.isprintable() and "<" not in value:
+            return value.rstrip(" ")
         return self._text(name, several_lines)
 
     def _text(self, name: str, clean: Callable[[object], tuple[str, list[str]]]) -> str:
@@ -106,7 +109,12 @@ class Record:
 
     def timestamp(self, name: str) -> dt.datetime | None:
         """A field as a moment in UTC; a date alone is its midnight."""
-        moment = self.moment(name)
+        text = self.line(name)
+        if not text:
+            return None
+        moment, rules = read_moment(text)
+        for rule in rules:
+            self.notice(rule, name)
         return self.utc(moment.date, moment.time or MIDNIGHT, name) if moment.date else None
 
     def utc(self, day: dt.date, time: dt.timedelta, name: str) -> dt.datetime | None:
@@ -125,7 +133,8 @@ class Record:
         """
         text = self.line(name)
         if name == "clinic":
-            key = as_key(self.line("clinic_filemaker_id"))
+            filemaker_id = self.line("clinic_filemaker_id")
+            key = as_key(filemaker_id) if filemaker_id else ""
             if found_by_id := self.context.clinics_by_filemaker_id.get(key):
                 return found_by_id
             if key and not text:

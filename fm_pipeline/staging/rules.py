@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -83,8 +83,7 @@ def load_rules(path: Path | None = None) -> Rules:
     Raises:
         SettingsError: names every line of the file that is wrong.
     """
-    shipped = yaml.safe_load(files("fm_pipeline.staging").joinpath("rules.yaml").read_text("utf-8"))
-    rules = {name: Rule(name, **fields | {"allowed": tuple(fields["allowed"])}) for name, fields in shipped.items()}
+    rules = dict(_shipped_rules())
     if path is not None:
         faults: list[str] = []
         for name, wanted in _read_changes(path).items():
@@ -100,6 +99,12 @@ def load_rules(path: Path | None = None) -> Rules:
                 remedy="docs/mapping.md describes the rules; fm_pipeline/staging/rules.yaml lists what each allows.",
             )
     return Rules(rules)
+
+
+@cache  # every step of a reimport asks for them, one of them while the tables are locked
+def _shipped_rules() -> Mapping[str, Rule]:
+    shipped = yaml.safe_load(files("fm_pipeline.staging").joinpath("rules.yaml").read_text("utf-8"))
+    return {name: Rule(name, **fields | {"allowed": tuple(fields["allowed"])}) for name, fields in shipped.items()}
 
 
 def _read_changes(path: Path) -> dict[object, Any]:

@@ -37,24 +37,30 @@ def summaries(cursor: Cursor, entities: Collection[str] | None = None) -> list[E
     """The summaries of some entities, or of all that are staged."""
     by_rule: dict[str, dict[str, int]] = {}
     flagged: dict[str, dict[str, int]] = {}
+    names = {"entities": None if entities is None else sorted(entities)}
     cursor.execute(
         "SELECT entity, rule, count(*) FROM fm_pipeline.staged_outcomes WHERE outcome <> 'ready'"
-        " GROUP BY entity, rule ORDER BY entity, rule"
+        " AND (%(entities)s::text[] IS NULL OR entity = ANY(%(entities)s::text[]))"
+        " GROUP BY entity, rule ORDER BY entity, rule",
+        names,
     )
     for entity, rule, rows in cursor:
         by_rule.setdefault(entity, {})[rule] = rows
     cursor.execute(
         "SELECT f.entity, f.rule, count(DISTINCT f.record_id) FROM fm_pipeline.staged_findings f"
         " JOIN fm_pipeline.staged_outcomes o USING (entity, record_id) WHERE o.outcome = 'ready'"
-        " GROUP BY f.entity, f.rule ORDER BY f.entity, f.rule"
+        " AND (%(entities)s::text[] IS NULL OR f.entity = ANY(%(entities)s::text[]))"
+        " GROUP BY f.entity, f.rule ORDER BY f.entity, f.rule",
+        names,
     )
     for entity, rule, rows in cursor:
         flagged.setdefault(entity, {})[rule] = rows
     cursor.execute(
-        "SELECT entity, source_rows, ready, quarantined, skipped FROM fm_pipeline.staged_builds ORDER BY entity"
+        "SELECT entity, source_rows, ready, quarantined, skipped FROM fm_pipeline.staged_builds"
+        " WHERE %(entities)s::text[] IS NULL OR entity = ANY(%(entities)s::text[]) ORDER BY entity",
+        names,
     )
     return [
         EntitySummary(entity, rows, ready, quarantined, skipped, by_rule.get(entity, {}), flagged.get(entity, {}))
         for entity, rows, ready, quarantined, skipped in cursor
-        if entities is None or entity in entities
     ]

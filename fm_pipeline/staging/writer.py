@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
@@ -27,7 +28,10 @@ class StagingWriter:
     """
 
     def __init__(self, cursor: Cursor, entity: StagedEntity, rules: Rules, lengths: Mapping[str, int]) -> None:
-        self._cursor, self._entity, self._rules, self._lengths = cursor, entity, rules, lengths
+        self._cursor, self._entity, self._rules = cursor, entity, rules
+        self._columns = entity.columns
+        self._target = f"fm_pipeline.{entity.staged_table}"
+        self._lengths = [(column, lengths[column]) for column in self._columns if column in lengths]
         self._outcomes: list[Sequence[object]] = []
         self._findings: list[Sequence[object]] = []
         self._staged: list[Sequence[object]] = []
@@ -45,9 +49,20 @@ class StagingWriter:
         else:
             self._cursor.execute(sql.SQL("DELETE FROM {}").format(staged))
 
+    def put_aside(self) -> sql.Identifier:
+        """Write the rows to a temporary table first, without the work of an index; returns its name."""
+        aside = sql.Identifier("pg_temp", "rows_read")
+        self._cursor.execute(
+            sql.SQL("CREATE TEMP TABLE rows_read (LIKE {}) ON COMMIT DROP").format(
+                sql.Identifier("fm_pipeline", self._entity.staged_table)
+            )
+        )
+        self._target = aside.as_string(self._cursor)
+        return aside
+
     def notice_lengths(self, record: Record, row: Row) -> None:
         """Notice the values that their column in Nexus does not take."""
-        for column, length in self._lengths.items():
+        for column, length in self._lengths:
             value = row.get(column)
             if isinstance(value, str) and len(value) > length:
                 record.notice("value_too_long", column)
@@ -55,10 +70,11 @@ class StagingWriter:
     def end(self, entity: str, record: Record) -> bool:
         """Decide how a record ends and write it down; true when its row may be staged."""
         filemaker_id = record.line("filemaker_id") or None
-        rule = self._rules.outcome({rule for rule, _ in record.noticed}) if record.noticed else None
-        outcome = "ready"
-        if rule:
-            outcome = "skipped" if self._rules[rule].action == "skip" else "quarantined"
+        rule, outcome = None, "ready"
+        if record.noticed:
+            rule = self._rules.outcome({rule for rule, _ in record.noticed})
+            if rule:
+                outcome = "skipped" if self._rules[rule].action == "skip" else "quarantined"
         self._outcomes.append((entity, record.record_id, filemaker_id, outcome, rule))
         for noticed, field in record.noticed:
             action = self._rules[noticed].action
@@ -70,15 +86,16 @@ class StagingWriter:
 
     def stage(self, row: Row) -> None:
         """Write a row of the staged table."""
-        self._staged.append([row.get(column) for column in self._entity.columns])
+        self._staged.append(tuple(map(row.get, self._columns)))
 
     def flush(self) -> None:
         """Write what is waiting."""
-        for table, columns, rows in (
-            ("staged_outcomes", _OUTCOME_COLUMNS, self._outcomes),
-            ("staged_findings", _FINDING_COLUMNS, self._findings),
-            (self._entity.staged_table, self._entity.columns, self._staged),
+        for target, columns, rows in (
+            ("fm_pipeline.staged_outcomes", _OUTCOME_COLUMNS, self._outcomes),
+            ("fm_pipeline.staged_findings", _FINDING_COLUMNS, self._findings),
+            (self._target, self._columns, self._staged),
         ):
             if rows:
-                copy_rows(self._cursor, f"fm_pipeline.{table}", columns, rows)
+                rows.sort(key=itemgetter(0, 1))  # nearer to the order of the index; a block has its neighbours together
+                copy_rows(self._cursor, target, columns, rows)
                 rows.clear()

@@ -34,6 +34,19 @@ def test_every_type_and_every_awkward_text_arrives_unchanged(cursor: Cursor) -> 
     assert cursor.fetchall() == rows
 
 
+def test_a_type_that_is_derived_from_another_is_written_as_that_one(cursor: Cursor) -> None:
+    class Name(str):
+        __slots__ = ()
+
+    class Moment(dt.datetime):
+        pass
+
+    cursor.execute("CREATE TABLE t (a text, b timestamp)")
+    copy_rows(cursor, "t", ["a", "b"], [(Name("a\tb"), Moment(2026, 1, 2))])
+    cursor.execute("SELECT * FROM t")
+    assert cursor.fetchall() == [("a\tb", dt.datetime(2026, 1, 2))]  # noqa: DTZ001
+
+
 def test_no_rows_are_no_rows(cursor: Cursor) -> None:
     cursor.execute("CREATE TABLE t (a text)")
     assert copy_rows(cursor, "t", ["a"], []) == 0

@@ -188,3 +188,32 @@ def test_every_time_that_exists_once_comes_back_the_same(local: datetime) -> Non
     assert moment is not None
     if not rules:
         assert moment.astimezone(SYDNEY).replace(tzinfo=None) == local
+
+
+@pytest.mark.parametrize("name", ["Australia/Sydney", "Australia/Lord_Howe", "Africa/Casablanca", "Pacific/Apia"])
+@given(
+    day=st.dates(date(1950, 1, 1), date(2090, 1, 1)) | st.sampled_from([date(2025, 10, 5), date(2025, 4, 6)]),
+    clock=st.timedeltas(timedelta(0), timedelta(hours=48)),
+)
+def test_days_without_a_change_of_the_clocks_are_read_as_every_day_is(name: str, day: date, clock: timedelta) -> None:
+    # The shortcut for plain days, against the words of PEP 495.
+    zone = ZoneInfo(name)
+    local = datetime(day.year, day.month, day.day, tzinfo=zone) + clock
+    first, second = local.utcoffset(), local.replace(fold=1).utcoffset()
+    assert first is not None
+    assert second is not None
+    rule = [] if first == second else ["time_in_dst_gap" if first < second else "time_in_dst_overlap"]
+    assert to_utc(day, clock, zone) == (local.astimezone(UTC), rule)
+
+
+@given(
+    st.from_regex(r"\A[0-1][0-9]/[0-3][0-9]/[0-9]{4}\Z"),
+    st.from_regex(r"\A[0-2][0-9]:[0-6][0-9]:[0-6][0-9]\Z") | st.sampled_from(["24:00:00", "٠٩:٣٠:٠٠", "9:30 :00"]),
+)
+def test_the_usual_timestamp_is_read_as_its_date_and_its_time(day: str, clock: str) -> None:
+    moment, rules = read_moment(f"{day} {clock}")
+    read_day, read_clock = read_date(day)[0], read_time(clock)[0]
+    if read_day is not None and read_clock is not None:
+        assert (moment, rules) == (Moment(read_day, read_clock), [])
+    else:
+        assert (moment, rules) == (Moment(None, None), ["date_unreadable"])
