@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.errors import PrivilegeMissing, RecordMissing
 from fm_pipeline.filemaker.model import Field, Page, Record, Value
 from fm_pipeline.filemaker.paging import Progress, read_completely
 from fm_pipeline.mapping.profile import ContainerMapping, Profile
 from fm_pipeline.mapping.resolution import resolve
 from fm_pipeline.staging.dates import read_date
 from fm_pipeline.staging.keys import as_key
-from fm_pipeline.staging.text import plain_text
+from fm_pipeline.staging.text import NO_ACCESS, plain_text
 
 _MARK_TYPES = ("timeStamp", "text", "date")
 
@@ -153,6 +154,7 @@ def list_unmarked(
     """Every record whose mark is empty, proved complete by FileMaker's count; read anew until it is.
 
     Raises:
+        PrivilegeMissing: the account may not see the mark; FileMaker would then find nothing, which looks like "done".
         ChangedWhileReading: the records were edited during every attempt.
     """
 
@@ -162,7 +164,17 @@ def list_unmarked(
     def listed(records: Iterator[Record]) -> list[Listed]:
         return [Listed(record.record_id, _first(record, layout.key)) for record in records]
 
+    _refuse_a_hidden_mark(client, layout)
     return read_completely(fetch, listed, page_size=page_size, on_progress=on_progress)
+
+
+def _refuse_a_hidden_mark(client: DataApiClient, layout: ImageLayout) -> None:
+    try:
+        records = client.page(layout.name, 1, 1).records
+    except RecordMissing:  # an empty table
+        return
+    if any(NO_ACCESS in _texts(record, (layout.mark,)) for record in records):
+        raise PrivilegeMissing(f"The account may not see the field {layout.mark.name} of the layout {layout.name}.")
 
 
 def read_all(
