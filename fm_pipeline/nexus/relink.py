@@ -6,7 +6,8 @@ evidence is collected, and it is relinked only if all of it names one patient:
 
 1. crosswalk: the id that it carries was a patient's id before;
 2. metadata: the document's own `filemaker_patient_id`; of a batch, the ledger of the images that were linked;
-3. FileMaker's record of the document, or of the batch's images.
+3. FileMaker's record of the document, or of the batch's images;
+4. earlier id: the id that it carries is one that other documents or images tell the patient of, by 2 or 3.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ _BATCH_COLUMNS = "d.id, d.object_id"
 
 # One row a document or batch and evidence: who is its patient, by which evidence.
 _DOCUMENT_EVIDENCE = """
-SELECT d.id, 'crosswalk' AS evidence, 1 AS rank, r.filemaker_key AS key
+SELECT d.id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
+       CASE WHEN r.origin = 'duplicate' THEN 1 ELSE 4 END AS rank, r.filemaker_key AS key
 FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
 UNION ALL
 SELECT d.id, 'crosswalk', 1, c.filemaker_key
@@ -96,7 +98,8 @@ FROM {rows} d JOIN fm_pipeline.staged_file_links l
      ON l.entity = 'document' AND l.filemaker_id = d.filemaker_id
 """
 _BATCH_EVIDENCE = """
-SELECT d.id, 'crosswalk' AS evidence, 1 AS rank, r.filemaker_key AS key
+SELECT d.id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
+       CASE WHEN r.origin = 'duplicate' THEN 1 ELSE 4 END AS rank, r.filemaker_key AS key
 FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
 UNION ALL
 SELECT d.id, 'crosswalk', 1, c.filemaker_key

@@ -27,9 +27,9 @@ ODDITIES: Mapping[str, str | None] = {
     "no_patient": "no_patient",
     "patient_unknown": "patient_unknown",
     "no_file": "no_file",
-    "empty": "empty",
-    "html": "html",
-    "broken": "broken",
+    "empty": "picture_empty",
+    "html": "picture_html",
+    "broken": "picture_broken",
     "png": None,
     "upper_case": None,
 }
