@@ -6,8 +6,10 @@ and screens get such characters as `%0A`, as URLs do (RFC 3986, 2.1); everything
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -33,6 +35,11 @@ def printable(path: str) -> str:
 def real_path(text: str) -> str:
     """The path that `printable` made the text of."""
     return os.fsdecode(unquote_to_bytes(os.fsencode(text))) if "%" in text else text
+
+
+def path_hash(path: str) -> str:
+    """A path as a uuid, for keys: paths may be too long for an index of PostgreSQL."""
+    return str(uuid.UUID(bytes=hashlib.blake2b(os.fsencode(path), digest_size=16).digest()))
 
 
 def _may_stay(character: str, composed: bool) -> bool:

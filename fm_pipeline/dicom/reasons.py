@@ -60,6 +60,7 @@ UNREADABLE: Mapping[str, str] = MappingProxyType(
         "not_mounted": "The root was unmounted or replaced during the scan.",
         "root_empty": "The root has no entry at all; perhaps the share is not mounted.",
         "input_output": "The disk or the share gave an error.",
+        "root_missing": "The root is not there or cannot be read; perhaps the share is not mounted.",
     }
 )
 # Suspect: valid, and yet not sent.

@@ -13,7 +13,8 @@ import stat
 from collections.abc import Iterator
 
 from fm_pipeline.dicom.errors import RootUnavailable
-from fm_pipeline.dicom.files import open_descriptor, unreadable_reason
+from fm_pipeline.dicom.files import unreadable_reason
+from fm_pipeline.dicom.listing import entry_path, opened_directory
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 
 Met = FoundFile | SetAside | Unreadable
@@ -52,7 +53,7 @@ def scan(root: str) -> Iterator[Met]:
     while waiting:
         directory = waiting.pop()
         directories: list[str] = []
-        yield from list_directory(directory, real_root, directories)
+        yield from _list(directory, real_root, directories)
         waiting.extend(reversed(directories))
     if not same_directory(root, before):
         yield Unreadable(root, is_directory=True, reason="not_mounted")
@@ -67,41 +68,29 @@ def same_directory(path: str, before: os.stat_result) -> bool:
     return (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino)
 
 
-def list_directory(directory: str, real_root: str, directories: list[str]) -> Iterator[Met]:
-    """What lies in one directory; its own directories are appended to the list and not entered."""
-    descriptor: int | None = None
+def _list(directory: str, real_root: str, directories: list[str]) -> Iterator[Met]:
     try:
-        try:
-            listing = os.scandir(directory)
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            descriptor = open_descriptor(directory, os.O_RDONLY | os.O_DIRECTORY)
-            listing = os.scandir(descriptor)
-        with listing as entries:
+        with opened_directory(directory) as (_, entries):
             for entry in entries:
-                path = f"{directory}{os.sep}{entry.name}" if directory != os.sep else f"{os.sep}{entry.name}"
+                path = entry_path(directory, entry.name)
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         directories.append(path)
                     else:
-                        yield _met(entry, path, real_root)
+                        yield met(path, entry.stat(follow_symlinks=False), real_root)
                 except OSError as error:
                     yield Unreadable(path, is_directory=False, reason=unreadable_reason(error))
     except OSError as error:
         yield Unreadable(directory, is_directory=True, reason=unreadable_reason(error))
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
-def _met(entry: os.DirEntry[str], path: str, real_root: str) -> Met:
-    if entry.is_symlink():
+def met(path: str, facts: os.stat_result, real_root: str) -> FoundFile | SetAside:
+    """What an entry that is no directory is: a file to look into, or something that is set aside."""
+    if stat.S_ISLNK(facts.st_mode):
         return SetAside(path, _link_reason(path, real_root))
-    facts = entry.stat(follow_symlinks=False)
     if not stat.S_ISREG(facts.st_mode):
         return SetAside(path, _kind(facts.st_mode))
-    if reason := name_reason(entry.name):
+    if reason := name_reason(os.path.basename(path)):
         return SetAside(path, reason)
     return FoundFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev, facts.st_ino)
 

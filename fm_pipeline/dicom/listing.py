@@ -1,0 +1,145 @@
+"""One directory as it is now, and its fingerprint: whether anything in it has changed since it was looked at.
+
+This is the loop that every file of a hospital goes through every night, so it does as little as possible for each.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from fm_pipeline.dicom.files import open_descriptor, unreadable_reason
+from fm_pipeline.dicom.model import Unreadable
+
+Entry = tuple[str, os.stat_result]
+
+# So many entries are held in memory; a larger directory is read a second time, piece by piece, if it has changed.
+MOST_ENTRIES_HELD = 10_000
+_FILE_TYPE = 0o170000
+_MODULUS = 1 << 128
+
+
+@dataclass(slots=True)
+class Listing:
+    """A directory.
+
+    Attributes:
+        modified_ns: its mtime, read before its entries.
+        files, size: of its regular files, and their bytes.
+        directories: paths of those in it.
+        entries: everything else, name and facts; None if there are more than are held.
+        unreadable: entries that could not be asked.
+        fingerprint: a uuid; two listings with the same one have the same entries (directories do not count).
+    """
+
+    path: str
+    modified_ns: int
+    files: int = 0
+    size: int = 0
+    directories: list[str] = field(default_factory=list)
+    entries: list[Entry] | None = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    fingerprint: str = ""
+
+
+def list_directory(path: str) -> Listing:
+    """List a directory without following a link.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    with opened_directory(path) as (modified_ns, listed):
+        listing = Listing(path, modified_ns)
+        held: list[Entry] | None = []
+        total = files = size = 0
+        prefix = path if path == os.sep else path + os.sep
+        for entry in listed:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    listing.directories.append(prefix + entry.name)
+                    continue
+                facts = entry.stat(follow_symlinks=False)
+            except OSError as error:
+                listing.unreadable.append(
+                    Unreadable(prefix + entry.name, is_directory=False, reason=unreadable_reason(error))
+                )
+                continue
+            total += digest(entry.name, facts)
+            if facts.st_mode & _FILE_TYPE == stat.S_IFREG:
+                files += 1
+                size += facts.st_size
+            if held is not None:
+                held.append((entry.name, facts))
+                if len(held) > MOST_ENTRIES_HELD:
+                    held = None
+    listing.entries, listing.files, listing.size = held, files, size
+    listing.fingerprint = fingerprint(total)
+    return listing
+
+
+def stream_directory(path: str) -> Iterator[Entry]:
+    """The entries of a directory of any size that are no directories, one after the other.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    with opened_directory(path) as (_, listed):
+        for entry in listed:
+            try:
+                if not entry.is_dir(follow_symlinks=False):
+                    yield entry.name, entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+
+
+def digest(name: str, facts: os.stat_result) -> int:
+    """Of an entry; the sum of those of a directory makes its fingerprint, in whatever order they come.
+
+    ctime counts too: a file may be replaced by one that was given its mtime.
+    """
+    if facts.st_mode & _FILE_TYPE == stat.S_IFREG:
+        text = f"{name}/{facts.st_size}/{facts.st_mtime_ns}/{facts.st_ctime_ns}"
+    else:
+        text = f"{name}//{facts.st_mode}"
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest(), "little")
+
+
+def fingerprint(total: int) -> str:
+    """Of the sum of all digests."""
+    return str(uuid.UUID(int=total % _MODULUS))
+
+
+def entry_path(directory: str, name: str) -> str:
+    """The path of something in a directory."""
+    return f"{directory}{name}" if directory == os.sep else f"{directory}{os.sep}{name}"
+
+
+@contextmanager
+def opened_directory(path: str) -> Iterator[tuple[int, Iterator[os.DirEntry[str]]]]:
+    """A directory's mtime and entries, also where its path is longer than the system takes at once.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    descriptor: int | None = None
+    try:
+        try:
+            modified_ns = os.stat(path).st_mtime_ns
+            listing = os.scandir(path)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            descriptor = open_descriptor(path, os.O_RDONLY | os.O_DIRECTORY)
+            modified_ns = os.fstat(descriptor).st_mtime_ns
+            listing = os.scandir(descriptor)
+        with listing:
+            yield modified_ns, listing
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

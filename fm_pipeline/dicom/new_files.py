@@ -1,0 +1,134 @@
+"""A full scan that gives only what history does not know: what the nightly run imports, what `dicom new` shows.
+
+It looks at every file's size and times, so it finds too what a tick cannot see: files rewritten in place, and those
+that failed before. Directories whose entries are as they were, to the last time stamp, need no look into history.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.dicom import watch_memory as memory
+from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.files import unreadable_reason
+from fm_pipeline.dicom.listing import Entry, Listing, entry_path, list_directory, stream_directory
+from fm_pipeline.dicom.model import Unreadable
+from fm_pipeline.dicom.paths import path_hash
+from fm_pipeline.dicom.scan import Met, met, same_directory
+from fm_pipeline.dicom.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history
+from fm_pipeline.dicom.watch import paused
+from fm_pipeline.dicom.watch_memory import Remembered, RememberedRoot
+from fm_pipeline.dicom.watch_rules import COARSEST_TIME_STAMP, Quiet, quiet
+
+_DIRECTORIES_AT_ONCE = 500
+
+
+class NewFiles:
+    """What is below a directory and not in history with the same size and times; iterate over it once.
+
+    It gives what `scan.scan` gives, without what is known. What is set aside is given once, and known from then on. A
+    file whose outcome was `failed` is given again.
+
+    Args:
+        connection: to the Nexus database, not in autocommit mode, for this scan alone: it commits what it remembers.
+        root: absolute (`paths.allowed`).
+        now: with a zone.
+
+    Attributes:
+        unchanged_files, unchanged_bytes: those that were left out; they grow while the scan goes on.
+        complete: at the end: every directory could be read.
+    """
+
+    def __init__(self, connection: Connection, root: str, *, now: datetime) -> None:
+        self.unchanged_files = self.unchanged_bytes = 0
+        self.complete = False
+        self._connection, self._path, self._now = connection, root, now
+        self._real_root = os.path.realpath(root)
+        self._kept: list[Remembered] = []
+
+    def __iter__(self) -> Iterator[Met]:
+        """The new ones.
+
+        Raises:
+            RootUnavailable: at the first step, if the root is missing or not what it was.
+        """
+        with self._connection.cursor() as cursor:
+            root = memory.find_root(cursor, self._path)
+            reason = paused(self._path, root)
+            self._connection.commit()
+            if reason == "root_empty":
+                yield Unreadable(self._path, is_directory=True, reason=reason)
+                return
+            if reason:
+                raise RootUnavailable(f"The directory to be scanned cannot be read ({reason}).")
+            root = root or memory.remember_root(cursor, self._path, memory.mount_point_of(self._path))
+            before = os.stat(self._path)
+            complete = True
+            for each in self._walk(cursor, root):
+                complete = complete and not isinstance(each, Unreadable)
+                yield each
+            if not same_directory(self._path, before) or paused(self._path, root):
+                self._connection.rollback()
+                yield Unreadable(self._path, is_directory=True, reason="not_mounted")
+                return
+            self._write(cursor, root)
+            self.complete = complete
+
+    def _walk(self, cursor: Cursor, root: RememberedRoot) -> Iterator[Met]:
+        waiting = [self._path]
+        while waiting:
+            block = waiting[-_DIRECTORIES_AT_ONCE:]
+            del waiting[-_DIRECTORIES_AT_ONCE:]
+            fingerprints = memory.fingerprints(cursor, root.id, block)
+            for directory in block:
+                try:
+                    listing = list_directory(directory)
+                except OSError as error:
+                    yield Unreadable(directory, is_directory=True, reason=unreadable_reason(error))
+                    continue
+                waiting += listing.directories
+                yield from listing.unreadable
+                if listing.fingerprint == fingerprints.get(directory):
+                    self.unchanged_files += listing.files
+                    self.unchanged_bytes += listing.size
+                else:
+                    yield from self._new_in(cursor, listing)
+            if len(self._kept) >= _DIRECTORIES_AT_ONCE:
+                self._write(cursor, root)
+
+    def _new_in(self, cursor: Cursor, listing: Listing) -> Iterator[Met]:
+        entries: Iterable[Entry] | None = listing.entries
+        rest = iter(entries if entries is not None else stream_directory(listing.path))
+        all_known = not listing.unreadable
+        while piece := list(islice(rest, MOST_ASKED_AT_ONCE)):
+            found = [met(entry_path(listing.path, name), facts, self._real_root) for name, facts in piece]
+            for each, known, (_, facts) in zip(found, ask_history(cursor, found), piece, strict=True):
+                if known is not Before.DONE:
+                    all_known = False
+                    yield each
+                elif stat.S_ISREG(facts.st_mode):
+                    self.unchanged_files += 1
+                    self.unchanged_bytes += facts.st_size
+        if all_known:
+            still = quiet((listing.modified_ns,), "", None, self._now, COARSEST_TIME_STAMP.total_seconds())
+            self._kept.append(
+                Remembered(
+                    path=listing.path,
+                    key=path_hash(listing.path),
+                    is_mount=os.path.ismount(listing.path),
+                    settled_ns=listing.modified_ns if still is Quiet.YES else None,
+                    fingerprint=listing.fingerprint,
+                )
+            )
+
+    def _write(self, cursor: Cursor, root: RememberedRoot) -> None:
+        memory.keep(cursor, root.id, self._kept, self._now)
+        self._kept = []
+        self._connection.commit()

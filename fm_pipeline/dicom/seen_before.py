@@ -1,0 +1,58 @@
+"""What history knows of files, asked for many at once: by path, size and times, never by content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.dicom.model import FoundFile, Outcome, SetAside
+from fm_pipeline.dicom.paths import path_hash, printable
+
+MOST_ASKED_AT_ONCE = 1_000
+
+
+class Before(Enum):
+    """What the newest row of a path says."""
+
+    NEW = "there is none, or the file has changed since"
+    FAILED = "it could not be imported, and has not changed: to be tried again"
+    DONE = "it has its outcome, and has not changed"
+
+
+def ask_history(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[Before]:
+    """What history knows of each, in their order."""
+    hashes = [path_hash(each.path) for each in met]
+    cursor.execute(
+        "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns, status, reason"
+        " FROM fm_pipeline.import_history WHERE path_hash = ANY(%s::uuid[]) ORDER BY path_hash, id DESC",
+        [hashes],
+    )
+    rows = {row[0]: row[1:] for row in cursor.fetchall()}
+    return [_known(each, rows.get(key)) for each, key in zip(met, hashes, strict=True)]
+
+
+def _known(met: FoundFile | SetAside, row: tuple[int | None, int | None, int | None, str, str | None] | None) -> Before:
+    if row is None:
+        return Before.NEW
+    size, modified_ns, changed_ns, status, reason = row
+    if isinstance(met, SetAside):
+        return Before.DONE if (status, reason) == (Outcome.SKIPPED, met.reason) else Before.NEW
+    if (size, modified_ns, changed_ns) != (met.size, met.modified_ns, met.changed_ns):
+        return Before.NEW
+    return Before.FAILED if status == Outcome.FAILED else Before.DONE
+
+
+def files_of_open_jobs(cursor: Cursor) -> set[str]:
+    """Hashes of the paths that a job has which waits or runs: they are on their way."""
+    cursor.execute(
+        "SELECT file_path FROM fm_pipeline.import_job_files JOIN fm_pipeline.import_jobs j ON j.id = job_id"
+        " WHERE j.status IN ('pending', 'running')"
+    )
+    return {text for (text,) in cursor.fetchall()}
+
+
+def is_in(texts: set[str], path: str) -> bool:
+    """Whether a path is one of those of `files_of_open_jobs`."""
+    return bool(texts) and printable(path) in texts
