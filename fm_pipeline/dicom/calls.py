@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 from fm_pipeline.dicom.configuration import read_configuration
 from fm_pipeline.dicom.history import prune_history
-from fm_pipeline.dicom.ledger import Job, request_cancel
+from fm_pipeline.dicom.importing import OnProgress, Options, run_job
+from fm_pipeline.dicom.ledger import Job, JobType, create_job, get_job, request_cancel
+from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.dicom.roots import allowed_path
-from fm_pipeline.errors import RequestError
-from fm_pipeline.nexus.audit import Action, audited, record
+from fm_pipeline.errors import PipelineError, RequestError, Stop
+from fm_pipeline.nexus.audit import Action, Outcome, audited, record
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.settings import Settings
 
@@ -52,6 +54,73 @@ def asked_path(settings: Settings, path: str | None) -> str:
             remedy="Name one, or: fm-pipeline dicom configure --hospital-data-path PATH",
         )
     return allowed_path(settings, path)
+
+
+def prepare_import(
+    settings: Settings, path: str | None, job_type: JobType, *, actor: str, files: Sequence[str] | None = None
+) -> Job:
+    """Write down a job for a directory, or for some files of it: call 2. Nothing is read yet.
+
+    Args:
+        path: as somebody typed it; None for the configured one.
+
+    Raises:
+        RequestError: the path is not allowed, or the type is none.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+    with refusals(settings, actor=actor, action="dicom_import"):
+        job = create_job(database_url, asked_path(settings, path), job_type, requested_by=actor, files=files)
+    _log.info("Import job %d (%s) was made.", job.id, job_type)
+    return job
+
+
+def carry_out(
+    settings: Settings,
+    job_id: int,
+    *,
+    actor: str,
+    run_id: str | None = None,
+    on_progress: OnProgress | None = None,
+    options: Options | None = None,
+) -> Job:
+    """Carry out a job, or go on with one: call 3. Its start and its end are in the audit trail.
+
+    Raises:
+        as `fm_pipeline.dicom.importing.run_job`. The job's path is held against the allowed roots again: they may
+        have changed since it was made.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+
+    def note(outcome: Outcome, detail: str) -> None:
+        record(database_url, actor=actor, action="dicom_import", outcome=outcome, run_id=run_id, detail=detail)
+
+    with refusals(settings, actor=actor, action="dicom_import", run_id=run_id):
+        allowed_path(settings, real_path(get_job(database_url, job_id).source_path))
+        note("started", f"Job {job_id}.")
+        try:
+            job = run_job(settings, job_id, run_id=run_id, on_progress=on_progress, options=options)
+        except RequestError:
+            raise
+        except Stop as stop:
+            note("refused", f"Job {job_id}: {stop}")
+            raise
+        except Exception as error:
+            said = str(error) if isinstance(error, PipelineError) else type(error).__name__
+            _end(note, "failed", f"Job {job_id}: {said}")
+            raise
+        except BaseException as error:
+            _end(note, "cancelled", f"Job {job_id}: {type(error).__name__}.")
+            raise
+    _end(note, "cancelled" if job.status == "cancelled" else "done", f"Job {job_id}: {job.files_processed:,} files.")
+    return job
+
+
+def _end(note: Callable[[Outcome, str], None], outcome: Outcome, detail: str) -> None:
+    """An end that cannot be written down must not make a failure of what was done, nor hide why something failed."""
+    try:
+        note(outcome, detail)
+    except PipelineError as error:
+        _log.warning("The audit trail has no end of this import, which is: %s. %s", outcome, error)
 
 
 def cancel_import(settings: Settings, job_id: int, *, actor: str) -> Job:

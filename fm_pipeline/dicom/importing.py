@@ -58,7 +58,7 @@ class ImportFailed(DicomError):
         super().__init__(
             f"Import job {job.id} stopped: {job.error_message}",
             meaning=f"{job.files_processed:,} files are on record, and nothing was marked as gone.",
-            remedy=f"When the reason is gone, resume it: fm-pipeline dicom import {job.id}",
+            remedy=f"When the reason is gone, resume it: fm-pipeline dicom import --job-id {job.id}",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fm_pipeline.cli._dicom._answer import as_json_option, called, cells, table
+from fm_pipeline.cli._dicom._answer import as_json_option, called
 from fm_pipeline.dicom.answers import history_answer
 from fm_pipeline.dicom.history import LONGEST_HISTORY_PAGE, list_history
 from fm_pipeline.dicom.model import Outcome
@@ -25,14 +25,18 @@ def command(limit: int, offset: int, job_id: int | None, status: str | None, rea
         if as_json:
             call.answer(answer)
             return
-        shown = table("id", "job", "at", "status", "reason", "size", "file", right=("size",))
         for row in answer["history"]:
-            at = row["imported_at"][5:16]
-            words = (row["id"], row["job_id"], at, row["status"], row["reason"] or "")
-            shown.add_row(*cells(*words, row["file_size_formatted"], row["file_path"]))
-        call.console.print(shown)
+            end = f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
+            size = row["file_size_formatted"] or "-"
+            call.say(f"{row['id']}  job {row['job_id']}  {row['imported_at']}  {size}  {end}")
+            call.say(f"    {_below(row['file_path'], row['job_source_path'])}")
         statistics = answer["statistics"]
         counts = ", ".join(f"{count:,} {name}" for name, count in statistics["outcomes"].items() if count)
         last = page.offset + len(page.history)
         call.say(f"{last - len(page.history) + bool(page.history)} to {last} of {page.total:,} rows.")
         call.say(f"Of {'this job' if job_id else 'all jobs'}: {counts or 'nothing yet'}.")
+
+
+def _below(path: str, root: str) -> str:
+    """The path as seen from the job's directory."""
+    return path.removeprefix(root.rstrip("/") + "/")

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import click
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, table
 from fm_pipeline.cli._interrupts import heed_ctrl_c
@@ -51,16 +52,15 @@ def _newest(call: Call) -> int:
 def show_job(call: Call, job: Job) -> None:
     """A job in words, with its counts."""
     answer = job_answer(job, call.zone)
-    times = ", ".join(
-        f"{word} {answer[name]}"
-        for word, name in (("created", "created_at"), ("started", "started_at"), ("ended", "completed_at"))
-        if answer[name]
-    )
     call.say(f"Job {job.id}, {job.job_type}: {job.status}", style="bold")
-    call.say(f"{times}; asked for by {job.requested_by}")
-    call.console.print(ProgressBar(total=100, completed=job.progress_percentage, width=60))
+    call.say(f"asked for by {job.requested_by} at {answer['created_at']}")
+    if job.started_at:
+        call.say(f"started {answer['started_at']}" + (f", ended {answer['completed_at']}" if job.completed_at else ""))
     total = f"{job.total_files:,}" + ("" if job.scan_complete else ", and the scan goes on")
     left = answer["estimated_time_remaining_formatted"]
+    bar = Table.grid()
+    bar.add_row(ProgressBar(total=100, completed=job.progress_percentage, width=60))
+    call.console.print(bar)
     call.say(
         f"{job.files_processed:,} of {total} files ({job.progress_percentage:.0f} %), "
         f"{size_formatted(job.total_size_bytes)}" + (f", about {left} left" if left else "")

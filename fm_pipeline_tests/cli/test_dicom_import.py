@@ -1,0 +1,159 @@
+"""`fm-pipeline dicom import` against a real Orthanc."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from click.testing import CliRunner
+
+from fm_pipeline.cli.main import main
+from fm_pipeline.dicom.ledger import create_job, get_job
+from fm_pipeline.dicom.log import log_file
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.sandbox.dicom.series import write_series
+from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
+from fm_pipeline.settings import Settings
+from fm_pipeline_tests.bench.dicom import dicom_settings, environment_of
+from fm_pipeline_tests.bench.orthanc import emptied, need_orthanc
+from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline_tests.bench.waiting import wait_until
+
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture
+def orthanc(stack: LazyStack) -> Orthanc:
+    need_orthanc()
+    return emptied(stack.orthanc)
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path, orthanc: Orthanc) -> Settings:
+    migrate(database_url)
+    names = {name.lower(): value for name, value in orthanc.settings().items()}
+    return dicom_settings(database_url, tmp_path, **names)
+
+
+def run(settings: Settings, *words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["dicom", *words], env=environment_of(settings) | {"COLUMNS": "80"})
+    return result.exit_code, result.output
+
+
+def stored(orthanc: Orthanc) -> int:
+    given = orthanc.settings()
+    login = (given["ORTHANC_USERNAME"], given["ORTHANC_PASSWORD"])
+    count = requests.get(f"{given['ORTHANC_URL']}/statistics", auth=login, timeout=30).json()["CountInstances"]
+    return int(count)
+
+
+def audit(settings: Settings) -> list[tuple[Any, ...]]:
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT action, outcome FROM fm_pipeline.audit ORDER BY id")
+        return cursor.fetchall()
+
+
+def test_a_directory_comes_to_orthanc_and_a_second_import_brings_nothing_new(
+    settings: Settings, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital" / "Quollthorpe", 12, 2_000, patient_name="Quollthorpe^Zephyrine")
+    (tmp_path / "hospital" / "letter.txt").write_text("Dear colleague")
+    code, output = run(settings, "import", "--type", "initial", "--json")
+    assert code == 0, output
+    answer = json.loads(output)
+    assert answer["message"] == "Import job processed successfully"
+    data = answer["data"]
+    assert (data["status"], data["files_processed"], data["files_imported"]) == ("completed", 13, 12)
+    assert (data["files_failed"], data["duplicates"], data["files_skipped"], data["errors"]) == (0, 0, 1, [])
+    assert stored(orthanc) == 12
+    code, output = run(settings, "import")
+    assert code == 0, output
+    assert "12  already_there" in output
+    assert "Compared with Orthanc: 12 instances expected, 0 missing, 0 differing." in output
+    assert max(map(len, output.splitlines())) <= 80
+    log = log_file(settings).read_text()
+    assert "Quollthorpe" not in log
+    assert "info: Import job 1 is completed: 13 files." in log
+    assert audit(settings) == [("dicom_import", "started"), ("dicom_import", "done")] * 2
+
+
+def test_a_job_can_be_prepared_and_carried_out_later(settings: Settings, tmp_path: Path) -> None:
+    write_series(tmp_path / "hospital" / "ward", 3, 2_000)
+    code, output = run(settings, "import", str(tmp_path / "hospital" / "ward"), "--prepare", "--json")
+    assert code == 0, output
+    job_id = json.loads(output)["data"]["job_id"]
+    assert json.loads(output)["data"]["status"] == "pending"
+    code, output = run(settings, "import", "--job-id", str(job_id))
+    assert code == 0, output
+    assert run(settings, "import", "--job-id", str(job_id))[0] == 1  # completed
+    assert run(settings, "import", "--job-id", str(job_id), "--type", "manual")[0] == 2
+
+
+def test_47_a_job_whose_path_is_no_longer_allowed_is_not_carried_out(
+    settings: Settings, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 1, 2_000)
+    url = settings.nexus_database_url.get_secret_value()
+    outside = create_job(url, "/etc", requested_by="somebody")
+    code, output = run(settings, "import", "--job-id", str(outside.id), "--json")
+    assert (code, json.loads(output)["error"]["code"]) == (1, 400)
+    assert run(settings, "import", "/etc")[0] == 1
+    assert audit(settings) == [("dicom_import", "refused")] * 2
+    assert stored(orthanc) == 0
+
+
+def test_43_ctrl_c_cancels_and_the_job_can_be_gone_on_with(
+    settings: Settings, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 600, 100_000)
+    url = settings.nexus_database_url.get_secret_value()
+    with (tmp_path / "output.txt").open("wb") as output:
+        command = subprocess.Popen(
+            [sys.executable, "-m", "fm_pipeline", "dicom", "import", "--threads", "1"],
+            env=environment_of(settings) | {"PYTHONPATH": str(PACKAGE_PARENT), "HOME": str(tmp_path)},
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            wait_until(lambda: stored(orthanc) > 20, PATIENCE_SECONDS)
+            command.send_signal(signal.SIGINT)
+            assert command.wait(PATIENCE_SECONDS) == 130
+        finally:
+            command.kill()
+            command.wait()
+    said = (tmp_path / "output.txt").read_text()
+    assert "Cancelled." in said
+    assert "fm-pipeline dicom import --job-id 1" in said
+    job = get_job(url, 1)
+    assert job.status == "cancelled"
+    sent = stored(orthanc)
+    assert sent < 600
+    assert job.files_imported == sent  # what was on its way is on record
+    assert audit(settings)[-1] == ("dicom_import", "cancelled")
+    code, output_again = run(settings, "import", "--job-id", "1")
+    assert code == 0, output_again
+    job = get_job(url, 1)
+    assert (job.files_imported + job.files_already_there, job.files_processed, stored(orthanc)) == (600, 600, 600)
+    assert job.progress_percentage == 100
+
+
+def test_an_orthanc_that_refuses_the_password_ends_the_command_with_what_to_do(
+    settings: Settings, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 1, 2_000)
+    wrong = settings.model_copy(update={"orthanc_username": "nobody"})
+    code, output = run(wrong, "import", "--json")
+    assert code == 1
+    error = json.loads(output)["error"]
+    assert error["code"] == 500
+    assert "--job-id 1" in error["remedy"]
+    assert audit(settings)[-1] == ("dicom_import", "failed")
