@@ -24,7 +24,7 @@ _WAIT_SECONDS = 0.1
 
 
 class Interrupted(Exception):
-    """Somebody has asked for the end of the job, through the ledger."""
+    """Somebody has asked for the end of the job, through the ledger or `Coordinator.stop`."""
 
 
 class Coordinator:
@@ -50,7 +50,12 @@ class Coordinator:
         self._scanned = False
         self._unchanged, self._unchanged_bytes = 0, 0
         self._written_at = time.monotonic()
+        self._stopped = False
         self.met_anything = False
+
+    def stop(self) -> None:
+        """Let `run` raise `Interrupted` soon; from another thread."""
+        self._stopped = True
 
     def run(self) -> None:
         """Import everything.
@@ -60,6 +65,8 @@ class Coordinator:
             BaseException: what a worker or the scan has met.
         """
         while True:
+            if self._stopped:
+                raise Interrupted
             self._deal()
             if self._scanned and not self._out and not self._ready and not self._entries and not self._later:
                 break

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -146,14 +147,7 @@ def _carry_out(
     judge = Judge(delivery, knowledge, options.retry_suspects)
     with _scanning(_source(ledger, job)) as spool, Workers(judge, knowledge, halt, threads=options.threads) as workers:
         coordinator = Coordinator(ledger, workers, spool, job, on_progress)
-        try:
-            coordinator.run()
-        except DatabaseError:
-            raise  # there is nowhere to record anything
-        except BaseException:
-            halt.set()
-            coordinator.record_what_is_left()
-            raise
+        _undisturbed(coordinator, halt)
     if not coordinator.met_anything:
         raise RootUnavailable(STOPPED["no_files"])
     compared = compare(
@@ -165,6 +159,33 @@ def _carry_out(
     if compared.missing:
         raise MissingInOrthanc(compared.missing)
     return ledger.finish("completed", scanned=True)
+
+
+def _undisturbed(coordinator: Coordinator, halt: threading.Event) -> None:
+    """Run the coordinator in a thread of its own, and let it write down what is on its way, whatever ends it.
+
+    Ctrl-C and Dagster's end of a run are raised in the main thread, between any two instructions: between taking a
+    result from a queue and keeping it, too. There only the wait is interrupted.
+    """
+
+    def run() -> None:
+        try:
+            coordinator.run()
+        except DatabaseError:
+            raise  # there is nowhere to record anything
+        except BaseException:
+            halt.set()
+            coordinator.record_what_is_left()
+            raise
+
+    with ThreadPoolExecutor(1, thread_name_prefix="coordinator") as pool:
+        running = pool.submit(run)
+        try:
+            running.result()
+        except BaseException:
+            halt.set()  # nothing new is sent from now on
+            coordinator.stop()
+            raise
 
 
 class MissingInOrthanc(DicomError):
