@@ -22,14 +22,14 @@ from psycopg2.extras import execute_values
 
 from fm_pipeline.images.known import BY_RECID, read_known
 from fm_pipeline.images.patients import Found, read_patients
+from fm_pipeline.images.repair import Repaired, repair_batches
 from fm_pipeline.images.rows import NewImage, batch_values, check_columns, image_values
 from fm_pipeline.nexus import validation
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
-from fm_pipeline.nexus.crosswalk import learn_retired_ids
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
-from fm_pipeline.nexus.relink import Relinked, patient_content_type, relink_batches
+from fm_pipeline.nexus.relink import patient_content_type
 from fm_pipeline.settings import Settings
 
 BATCH_OF_ANOTHER = "batch_of_another_patient"
@@ -86,11 +86,11 @@ class ImageWriter:
     catalogue: Catalogue
     settings: Settings
 
-    def repair_batches(self, now: datetime) -> Relinked:
+    def repair_batches(self) -> Repaired:
         """Batches that point to no patient (any more) get theirs back, as in phase 7 of a reimport."""
-        patient_type = patient_content_type(self.cursor, self.catalogue)
-        learn_retired_ids(self.cursor, self.catalogue, patient_type)
-        return relink_batches(self.cursor, self.catalogue, patient_type, now)
+        patients = read_patients(self.cursor, self.catalogue)
+        known = read_known(self.cursor, self.catalogue, self.settings.s3_bulk_prefix)
+        return repair_batches(self.cursor, self.catalogue, patients, known)
 
     def write(self, images: Sequence[NewImage], now: datetime) -> Written:
         """Insert what Nexus does not have. Everything that was planned before the locks is looked at again.

@@ -66,6 +66,7 @@ CREATE TABLE fm_pipeline.image_copies (
     source_etag   text NOT NULL,
     target_key    text NOT NULL UNIQUE,
     target_etag   text,                          -- as S3 answered the copy, or as it was listed
+    thumbnail_size integer,                      -- as it was listed beside the copy
     state         text NOT NULL CHECK (state IN ('planned', 'copied', 'verified', 'linked', 'failed')),
     reason        text,                          -- of a failure
     image_id      uuid,                          -- in Nexus, once it is linked

@@ -1,0 +1,217 @@
+"""Copies inside S3: check each file once, copy, verify by listing. Every step can be killed and repeated.
+
+Both sides are listed, never asked for object by object: 6,490 images are seven requests that way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import PipelineError, StorageError
+from fm_pipeline.images import ledger, pictures
+from fm_pipeline.images.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
+from fm_pipeline.images.ledger import FileFacts
+from fm_pipeline.images.matching import Planned
+from fm_pipeline.images.parallel import Patience, in_parallel
+
+FLUSH_SECONDS, FLUSH_ROWS = 0.5, 200  # how much a kill makes the ledger forget; a listing knows it all the same
+FEW_PATIENTS = 100  # up to here a listing for each patient is less than one of all
+PICTURE_LIMIT = 200 * 1024**2  # bytes of a file that is read into memory
+
+Result = TypeVar("Result")
+OnProgress = Callable[[str, int, int | None, int], None]  # step, done, of how many, errors
+
+
+@dataclass(frozen=True)
+class Copier:
+    """Carries out planned copies and keeps the ledger.
+
+    Args:
+        connection: of the ledger; each flush is committed.
+    """
+
+    bucket: Bucket
+    connection: Connection
+    concurrency: int
+    now: Callable[[], datetime]
+    on_progress: OnProgress = lambda *_: None
+
+    def run(self, planned: Sequence[Planned]) -> dict[int, str]:
+        """Check, copy, verify.
+
+        Returns:
+            Reasons by record id, of those that are not verified at the end. All others are, in the ledger too.
+
+        Raises:
+            StorageError: S3 refuses everything; what was done before is in the ledger.
+        """
+        self._in_ledger(lambda cursor: ledger.plan_copies(cursor, (_row(each) for each in planned), self.now()))
+        targets = list_targets(self.bucket, planned)
+        failed = {
+            each.recid: "target_differs"
+            for each in planned
+            if (target := targets.get(each.target_key)) and not self.bucket.same_bytes(each.source, target)
+        }
+        failed |= self._check([each for each in planned if each.recid not in failed], targets)
+        waiting = [each for each in planned if each.recid not in failed and each.target_key not in targets]
+        answered, failures = self._copy(waiting)
+        failed |= failures
+        failed |= self._verify([each for each in planned if each.recid not in failed], answered)
+        self._in_ledger(lambda cursor: ledger.note_failed(cursor, list(failed.items()), self.now()))
+        return failed
+
+    def _check(self, planned: Sequence[Planned], targets: Mapping[str, StoredObject]) -> dict[int, str]:
+        """Look into each file that was not looked into yet, and put its thumbnail beside the copy."""
+        known = self._read(ledger.read_files)
+        failed: dict[int, str] = {}
+        unseen = []
+        for each in planned:
+            facts = known.get((each.source.etag, each.source.size))
+            if facts and facts.reason:
+                failed[each.recid] = facts.reason
+            elif facts is None or each.thumbnail_key not in targets:
+                unseen.append(each)
+
+        def look(each: Planned) -> FileFacts:
+            return self._look(each, targets)
+
+        def keep(results: Sequence[tuple[Planned, FileFacts]]) -> None:
+            facts = {(found.etag, found.size): found for _, found in results}
+            self._in_ledger(lambda cursor: ledger.note_files(cursor, facts.values(), self.now()))
+
+        for each, result in self._each("check pictures", look, unseen, keep):
+            if isinstance(result, PipelineError):
+                failed[each.recid] = _code(result, "source_changed", "read_failed")
+            elif result.reason:
+                failed[each.recid] = result.reason
+        return failed
+
+    def _look(self, each: Planned, targets: Mapping[str, StoredObject]) -> FileFacts:
+        source = each.source
+        if source.size > PICTURE_LIMIT:
+            return FileFacts(source.etag, source.size, "picture_too_large")
+        data = self.bucket.read(source.key)
+        if len(data) != source.size:
+            raise StorageError("A file of the bulk dump changed while the link ran.", code="NoSuchKey")
+        looked = pictures.inspect_with_thumbnail(data)
+        if isinstance(looked, pictures.Rejected):
+            return FileFacts(source.etag, source.size, f"picture_{looked.reason}")
+        picture, thumbnail = looked
+        if each.thumbnail_key not in targets:
+            self.bucket.put(each.thumbnail_key, thumbnail, pictures.THUMBNAIL_MIME_TYPE)
+        return FileFacts(source.etag, source.size, None, picture.mime_type, picture.width, picture.height)
+
+    def _copy(self, planned: Sequence[Planned]) -> tuple[dict[int, str], dict[int, str]]:
+        """Copy; ETags and reasons by record id. A refused condition is decided by the listing that follows."""
+        types = {key: facts.mime_type for key, facts in self._read(ledger.read_files).items()}
+        answered: dict[int, str] = {}
+        failed: dict[int, str] = {}
+
+        def copy(each: Planned) -> str | None:
+            try:
+                kind = types.get((each.source.etag, each.source.size))
+                return self.bucket.copy(each.source, each.target_key, kind)
+            except ObjectExists:
+                return None
+
+        def keep(results: Sequence[tuple[Planned, str | None]]) -> None:
+            rows = [(each.recid, etag) for each, etag in results if etag]
+            self._in_ledger(lambda cursor: ledger.note_copied(cursor, rows, self.now()))
+
+        for each, result in self._each("copy images", copy, planned, keep):
+            if isinstance(result, PipelineError):
+                failed[each.recid] = _code(result, "source_changed", "copy_failed")
+            elif result:
+                answered[each.recid] = result
+        return answered, failed
+
+    def _verify(self, planned: Sequence[Planned], answered: Mapping[int, str]) -> dict[int, str]:
+        """Hold the copies against a listing of where they are."""
+        targets = list_targets(self.bucket, planned)
+        verified: list[tuple[int, str, int | None]] = []
+        failed: dict[int, str] = {}
+        for each in planned:
+            target, thumbnail = targets.get(each.target_key), targets.get(each.thumbnail_key)
+            if target is None or thumbnail is None:
+                failed[each.recid] = "not_verified"
+            elif (
+                # After a multipart upload or with KMS the copy has another ETag: the one that S3 answered with.
+                target.size == each.source.size and target.etag == answered.get(each.recid)
+            ) or self.bucket.same_bytes(each.source, target):
+                verified.append((each.recid, target.etag, thumbnail.size))
+            else:
+                failed[each.recid] = "target_differs"
+        self._in_ledger(lambda cursor: ledger.note_verified(cursor, verified, self.now()))
+        return failed
+
+    def _each(
+        self,
+        step: str,
+        work: Callable[[Planned], Result],
+        planned: Sequence[Planned],
+        keep: Callable[[Sequence[tuple[Planned, Result]]], None],
+    ) -> Iterator[tuple[Planned, Result | PipelineError]]:
+        """Results of `work` as they come, handed to `keep` in portions."""
+        patience, errors, last = Patience(), 0, time.monotonic()
+        portion: list[tuple[Planned, Result]] = []
+        try:
+            for done, (each, result) in enumerate(in_parallel(work, planned, self.concurrency), start=1):
+                if isinstance(result, PipelineError):
+                    errors += 1
+                    patience.note(result)
+                else:
+                    patience.note(None)
+                    portion.append((each, result))
+                if len(portion) >= FLUSH_ROWS or time.monotonic() - last > FLUSH_SECONDS:
+                    keep(portion)
+                    portion, last = [], time.monotonic()
+                self.on_progress(step, done, len(planned), errors)
+                yield each, result
+        finally:
+            if portion:
+                keep(portion)
+
+    def _in_ledger(self, change: Callable[[Cursor], None]) -> None:
+        with self.connection.cursor() as cursor:
+            change(cursor)
+        self.connection.commit()
+
+    def _read(self, read: Callable[[Cursor], Result]) -> Result:
+        with self.connection.cursor() as cursor:
+            result = read(cursor)
+        self.connection.commit()
+        return result
+
+
+def list_targets(bucket: Bucket, planned: Iterable[Planned]) -> dict[str, StoredObject]:
+    """What lies where the copies go, by key: a listing for each of few patients, or one of all."""
+    wanted = {key for each in planned for key in (each.target_key, each.thumbnail_key)}
+    folders = sorted({f"{WRITABLE}{key.split('/')[1]}/" for key in wanted})
+    prefixes = folders if len(folders) <= FEW_PATIENTS else [WRITABLE]
+    return {found.key: found for prefix in prefixes for found in bucket.list(prefix) if found.key in wanted}
+
+
+def _row(each: Planned) -> ledger.Copy:
+    return ledger.Copy(
+        each.recid,
+        each.patient.key,
+        each.batch_id,
+        each.source.key,
+        each.source.size,
+        each.source.etag,
+        each.target_key,
+        None,
+        "planned",
+        None,
+    )
+
+
+def _code(error: PipelineError, gone: str, otherwise: str) -> str:
+    return gone if isinstance(error, StorageError) and error.code in {"NoSuchKey", "404"} else otherwise

@@ -1,0 +1,314 @@
+"""FileMaker's export of its image records, in any of the forms it comes in, as one list; and the CSV made of it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import compress
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from fm_pipeline.errors import ImageStop
+from fm_pipeline.images.export_columns import find_columns
+from fm_pipeline.images.export_text import Columns, Encoding, decode, in_field, quoted_records, row_columns, tab_columns
+from fm_pipeline.staging.text import GROUP_SEPARATOR
+
+Format = Literal["tab", "csv", "mer", "xlsx"]
+HEADER = ("recid", "id_Contact", "date", "Type", "Note")
+LONGEST_NUMBER = 18  # digits that fit PostgreSQL's bigint
+_QUOTED = ',"\r\n'  # what makes a field of a CSV need quotes
+_CONTROLS = "\0\v\r\n\x1d"
+REASONS = {
+    "field_count": "the record has more or fewer fields than the others",
+    "empty_record": "every field is empty",
+    "recid_missing": "the record id is empty",
+    "recid_invalid": "the record id is not a whole number above 0",
+    "repetition_in_key": "record id, patient or date hold several values (repetitions)",
+    "nul_character": "a field holds a NUL character",
+    "recid_contradicts": "the same record id stands at different data; none of them is used",
+}
+
+
+class ImageRecord(NamedTuple):
+    """What FileMaker says of an image. Texts are as exported, with line breaks as LF; keys and date are trimmed.
+
+    Attributes:
+        line: number of the record in the file, a header counted, from 1.
+        patient: FileMaker's id of the patient, or what stands there.
+        filemaker_id: the image's own id where the export has it, else empty.
+    """
+
+    line: int
+    recid: int
+    patient: str
+    date: str
+    category: str
+    note: str
+    filemaker_id: str
+
+
+class Reject(NamedTuple):
+    """A record that cannot be used; `reason` is one of REASONS."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that was read. `found` = records + rejects + repeated.
+
+    Attributes:
+        columns: of the records, in the order of ImageRecord's fields.
+        repeated: records that were there before, equal in everything; each is in the columns once.
+        additional: lines that hold only further related rows of the record before them.
+        findings: counts of what was noticed and kept, by id.
+    """
+
+    format: Format
+    encoding: str
+    sha256: str
+    columns: Sequence[Sequence[Any]]
+    rejects: Sequence[Reject]
+    repeated: int
+    additional: int
+    findings: Mapping[str, int]
+
+    def __len__(self) -> int:
+        """How many records can be used."""
+        return len(self.columns[0])
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        """Those records."""
+        return map(ImageRecord._make, zip(*self.columns, strict=True))
+
+    @property
+    def found(self) -> int:
+        """How many records the file has."""
+        return len(self) + len(self.rejects) + self.repeated
+
+    @property
+    def rejects_by_reason(self) -> dict[str, int]:
+        """Their number."""
+        return dict(Counter(reject.reason for reject in self.rejects))
+
+
+def read_export(path: Path, *, encoding: Encoding | None = None, columns: Sequence[str] | None = None) -> Export:
+    """Read an export: `.tab`, `.csv`, `.mer` or `.xlsx`, with or without a header.
+
+    Args:
+        encoding: if it is known; otherwise it is found out.
+        columns: names of the columns in their order, of a file without a header.
+
+    Raises:
+        ImageStop: the file cannot be read, has no records, is cut at its end, or lacks a column.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageStop(
+            f"The export of images cannot be read ({error.strerror or type(error).__name__}).",
+            meaning="Nothing was changed.",
+            remedy="Check the path and who may read it.",
+        ) from None
+    kind = _format(path, data)
+    if kind == "xlsx":
+        read, shown = row_columns(_workbook(path)), "xlsx"
+    else:
+        text, shown = decode(data, encoding)
+        # `.csv` by name and tabs by nature, or the other way round: the first line tells.
+        head = text[:1000].replace("\r", "\n").split("\n", 1)[0]
+        tabs = head.count("\t") > head.count(",") + head.count(";") and not head.startswith('"')
+        if kind != "mer":  # a merge file quotes, also between tabs
+            kind = "tab" if tabs else kind if kind != "tab" or "\t" in head else "csv"
+        read = tab_columns(text) if kind == "tab" else row_columns(quoted_records(text))
+    _refuse_cut(read)
+    at, header = find_columns([column[0] for column in read.columns], columns)
+    reader = _Reader(read, at, header)
+    found = Export(kind, shown, hashlib.sha256(data).hexdigest(), *reader.read())
+    if not len(found):
+        raise ImageStop(
+            f"None of the {found.found:,} records of the export can be used.",
+            meaning="Most likely its columns are not what they were taken for. Nothing was changed.",
+            remedy="Export with field names, or name the columns with --columns.",
+        )
+    return found
+
+
+def _refuse_cut(read: Columns) -> None:
+    """An empty file is never taken for one without images, nor a file that was cut for a whole one."""
+    if not read.columns:
+        raise ImageStop(
+            "The export of images is empty.",
+            meaning="An empty source is never taken for one without images. Nothing was changed.",
+            remedy="Look at the found set in FileMaker and export again.",
+        )
+    width, number = len(read.columns), len(read.numbers) + len(read.uneven)
+    if read.last < width:
+        raise ImageStop(
+            f"The last record of the export, number {number}, is cut: it has {read.last} of {width} fields.",
+            meaning="The file is not whole, so more may be missing. Nothing was read.",
+            remedy="Copy or export it again.",
+        )
+
+
+def _format(path: Path, data: bytes) -> Format:
+    if data.startswith(b"PK\x03\x04"):
+        return "xlsx"
+    suffixes: dict[str, Format] = {".csv": "csv", ".mer": "mer"}
+    return suffixes.get(path.suffix.lower(), "tab")
+
+
+class _Reader:
+    """Judges the records of a file, column by column; only what is out of the ordinary is looked at one by one."""
+
+    def __init__(self, read: Columns, at: Mapping[str, int], header: bool) -> None:
+        first = 1 if header else 0
+        self._all = [column[first:] for column in read.columns] if header else read.columns
+        self._numbers = read.numbers[first:]
+        empty = [""] * len(self._numbers)
+        patient = self._all[at["patient"]]
+        if "patient_key" in at and not any(map(str.strip, patient)):  # of two that look alike, the one that is filled
+            patient = self._all[at["patient_key"]]
+        self._keys = list(map(str.strip, self._all[at["recid"]]))
+        self._patients = list(map(str.strip, patient))
+        self._dates = list(map(str.strip, self._all[at["date"]]))
+        self._types = list(self._all[at["type"]]) if "type" in at else empty
+        self._notes = list(self._all[at["note"]]) if "note" in at else empty
+        self._ids = [text.strip().lower() for text in self._all[at["id"]]] if "id" in at else empty
+        self._texts = (self._keys, self._patients, self._dates, self._types, self._notes, self._ids)
+        self._rejects = dict.fromkeys(read.uneven, "field_count")
+        self._left_out: set[int] = set()  # positions that are no record, or none of its own
+        self._additional = self._repeated = self._repetitions = 0
+        self._zeros = False
+
+    def read(self) -> tuple[list[Sequence[Any]], list[Reject], int, int, dict[str, int]]:
+        """Columns of ImageRecord, rejects, repeated, additional, findings."""
+        whole = "".join(self._keys)
+        usual = whole.isascii() and whole.isdigit() and all(self._keys) and max(map(len, self._keys)) <= LONGEST_NUMBER
+        self._zeros = "\n0" in "\n".join(["", *self._keys])
+        if self._zeros or not usual:
+            for position, key in enumerate(self._keys):
+                if not (key.isascii() and key.isdigit() and len(key) <= LONGEST_NUMBER and key.strip("0")):
+                    self._judge_key(position, key)
+        for texts in self._texts:
+            whole = "".join(texts)
+            if any(control in whole for control in _CONTROLS):
+                for position, text in enumerate(texts):
+                    if any(control in text for control in _CONTROLS):
+                        self._judge_controls(position, texts)
+        self._judge_repeated()
+        columns: list[Sequence[Any]] = [self._numbers, *self._texts]
+        if self._left_out or self._rejects:
+            keep = [
+                number not in self._rejects and position not in self._left_out
+                for position, number in enumerate(self._numbers)
+            ]
+            columns = [list(compress(column, keep)) for column in columns]
+        columns[1] = list(map(int, columns[1]))
+        rejects = sorted(Reject(*reject) for reject in self._rejects.items())
+        findings = {"repetition_in_field": self._repetitions} if self._repetitions else {}
+        return columns, rejects, self._repeated, self._additional, findings
+
+    def _judge_key(self, position: int, key: str) -> None:
+        """A record id that is none: a line with further related rows, an empty record, or a reject."""
+        if key:
+            self._reject(position, "recid_invalid")
+        elif any(texts[position].strip() for texts in self._texts):
+            self._reject(position, "recid_missing")
+        elif position and any(column[position] for column in self._all):
+            self._left_out.add(position)
+            self._additional += 1
+        else:
+            self._reject(position, "empty_record")
+
+    def _judge_controls(self, position: int, texts: list[str]) -> None:
+        """A field with control characters that FileMaker gives a meaning, or that PostgreSQL cannot keep."""
+        text = texts[position]
+        if "\0" in text:
+            self._reject(position, "nul_character")
+        elif texts is self._types or texts is self._notes:
+            self._repetitions += GROUP_SEPARATOR in text
+            texts[position] = in_field(text)
+        elif GROUP_SEPARATOR in text:
+            self._reject(position, "repetition_in_key")
+
+    def _judge_repeated(self) -> None:
+        """A record id that stands there twice: with equal data once is enough, with different data none is used."""
+        if len(set(self._keys)) == len(self._keys) and not self._zeros:
+            return
+        places: dict[str, list[int]] = {}
+        for position, key in enumerate(self._keys):
+            if position not in self._left_out and self._numbers[position] not in self._rejects:
+                places.setdefault(key.lstrip("0"), []).append(position)
+        for positions in places.values():
+            if len(positions) > 1:
+                if len({self._content(position) for position in positions}) == 1:
+                    self._left_out.update(positions[1:])
+                    self._repeated += len(positions) - 1
+                else:
+                    for position in positions:
+                        self._reject(position, "recid_contradicts")
+
+    def _content(self, position: int) -> tuple[str, ...]:
+        """What makes two records the same; ids that differ by case only are the same."""
+        return (self._patients[position].lower(), *(texts[position] for texts in self._texts[2:]))
+
+    def _reject(self, position: int, reason: str) -> None:
+        self._rejects.setdefault(self._numbers[position], reason)
+
+
+def _workbook(path: Path) -> list[list[str]]:
+    """The first sheet's rows as text: dates as FileMaker writes them, numbers without `.0`."""
+    import openpyxl  # noqa: PLC0415  # slow to import
+    from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        try:
+            sheet = book.worksheets[0]
+            sheet.reset_dimensions()  # what a file claims of its size is often wrong
+            rows = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+        finally:
+            book.close()
+    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError, IndexError) as error:
+        raise ImageStop(
+            f"The workbook cannot be read ({type(error).__name__}).",
+            meaning="Nothing was read from it.",
+            remedy="Export it again, or as tab-separated text.",
+        ) from None
+    rows = [row for row in rows if any(row)]
+    width = max(map(len, rows), default=0)
+    return [row + [""] * (width - len(row)) for row in rows]  # empty cells at the end are not stored
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime | date):
+        return f"{value:%m/%d/%Y}"
+    return str(value)
+
+
+def write_csv(path: Path, export: Export) -> None:
+    """Write `recid,id_Contact,date,Type,Note`: UTF-8 without a mark, LF, quotes only where they are needed.
+
+    The file may hold patient data in its notes, so only its owner can read it.
+    """
+    path.touch(mode=0o600)
+    recids, *texts = export.columns[1:6]
+    rows = zip(map(str, recids), *texts, strict=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        if any(special in whole for whole in map("".join, texts) for special in _QUOTED):
+            writer.writerows(rows)
+        else:  # three times as fast, and most exports are so
+            file.write("".join([",".join(row) + "\n" for row in rows]))

@@ -1,0 +1,188 @@
+"""The text of an export file: which of FileMaker's encodings it is in, and its records as lists of fields.
+
+Source: Claris help, "Tab-separated text", "Comma-separated text" and "Merge format": records end with CR, a line
+break inside a field is VT, repetitions are separated by GS, tab files quote nothing. Never `str.splitlines()`: it
+takes VT, GS and U+2028 for line ends.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple, get_args
+
+from fm_pipeline.errors import ImageStop
+
+Encoding = Literal["utf-8", "utf-16-le", "utf-16-be", "windows-1252", "macroman"]
+ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
+_BOMS: tuple[tuple[bytes, Encoding], ...] = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_SAMPLE = 4096  # bytes that show whether every second one is NUL
+# What people write who do not write English only: what else a wrong guess makes of it (Ž, Õ, ‰) is rare.
+_LIKELY = frozenset("éèêëàâäáãåæçíìîïñóòôöõøœßúùûüýÿÉÈÀÄÖÜÇÑÅØ‘’“”–—…•°£€©®²³½ \N{NO-BREAK SPACE}")
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")
+_FIELD_LIMIT = 1 << 24  # characters; csv's own limit of 131,072 is less than a long note
+
+
+def decode(data: bytes, forced: Encoding | None = None) -> tuple[str, Encoding]:
+    """The text without a byte order mark, and the encoding.
+
+    Args:
+        forced: an encoding that somebody knows; otherwise it is found out.
+
+    Raises:
+        ImageStop: the bytes are not text in the forced encoding.
+    """
+    for mark, encoding in _BOMS:
+        if data.startswith(mark) and forced in {None, encoding}:
+            return _decoded(data[len(mark) :], encoding), encoding
+    if forced:
+        return _decoded(data, forced), forced
+    guessed = _without_mark(data)
+    return _decoded(data, guessed), guessed
+
+
+def _without_mark(data: bytes) -> Encoding:
+    sample = data[:_SAMPLE]
+    if len(sample) > 1:
+        even, odd = sample[0::2].count(0), sample[1::2].count(0)
+        if max(even, odd) > len(sample) // 8:  # Latin text: nearly half of its bytes, all on one side
+            return "utf-16-be" if even > odd else "utf-16-le"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        try:
+            windows = _likelihood(data.decode("cp1252"))
+        except UnicodeDecodeError:  # five bytes are no characters there, and é, è and ê among them in MacRoman
+            return "macroman"
+        return "macroman" if _likelihood(data.decode("mac_roman")) > windows else "windows-1252"
+    return "utf-8"
+
+
+def _likelihood(text: str) -> int:
+    return sum(1 if character in _LIKELY else -1 for character in text if character > "\x7f")
+
+
+def _decoded(data: bytes, encoding: Encoding) -> str:
+    try:
+        return data.decode({"windows-1252": "cp1252", "macroman": "mac_roman"}.get(encoding, encoding))
+    except UnicodeDecodeError as error:
+        raise ImageStop(
+            f"The export is not text in {encoding}: byte {error.start + 1} does not fit.",
+            meaning="Nothing was read from it.",
+            remedy=f"Name its encoding with --encoding: {', '.join(ENCODINGS)}.",
+        ) from None
+
+
+class Columns(NamedTuple):
+    """Records column by column, which Python handles several times as fast as one by one.
+
+    Attributes:
+        numbers: of the records in the file, from 1; blank lines have none.
+        columns: one sequence of texts a column, all as long as `numbers`.
+        uneven: numbers of the records that have another number of fields than the first, and are not in `columns`.
+        last: how many fields the last record has.
+    """
+
+    numbers: Sequence[int]
+    columns: Sequence[Sequence[str]]
+    uneven: Sequence[int]
+    last: int
+
+
+def tab_columns(text: str) -> Columns:
+    """A tab-separated file; its records end with CR, LF or CRLF, also mixed, and the last end may be missing.
+
+    Where one kind of line end alone gives records of one width and all kinds together do not, the other kind stands
+    inside fields and stays there.
+    """
+    if even := _even_columns(text):
+        return even
+    lines, widths = _lines(_LINE_ENDS.split(text) if "\r\n" in text else text.replace("\r", "\n").split("\n"))
+    fewest = len(widths) - widths.count(widths[0]) if widths else 0
+    for end in ("\r\n", "\r", "\n") if fewest else ():
+        others, their_widths = _lines(text.split(end))
+        if len(others) > 1 and (uneven := len(others) - their_widths.count(their_widths[0])) < fewest:
+            lines, widths, fewest = others, their_widths, uneven
+    if not lines:
+        return Columns([], [], [], 0)
+    width, numbers, uneven_numbers = widths[0], list(range(1, len(lines) + 1)), []
+    if fewest:
+        uneven_numbers = [n for n, tabs in zip(numbers, widths, strict=True) if tabs != width]
+        lines = [line for line, tabs in zip(lines, widths, strict=True) if tabs == width]
+        numbers = [n for n, tabs in zip(numbers, widths, strict=True) if tabs == width]
+    cells = "\t".join(lines).split("\t")
+    return Columns(numbers, [cells[n :: width + 1] for n in range(width + 1)], uneven_numbers, widths[-1] + 1)
+
+
+def _even_columns(text: str) -> Columns | None:
+    """The usual file, whose records all have the same number of fields, without a Python step for each record."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
+    rows, width = text.count("\n") + 1, text.split("\n", 1)[0].count("\t") + 1
+    cells = text.replace("\n", "\t\n").split("\t")
+    first = "".join(cells[::width])
+    if width == 1 or len(cells) != rows * width or first.count("\n") != rows - 1:
+        return None
+    # All line ends stand in cells of the first column, at most one in each: so each record has its width.
+    columns = [first.split("\n"), *(cells[n::width] for n in range(1, width))]
+    return Columns(range(1, rows + 1), columns, (), width)
+
+
+def _lines(lines: list[str]) -> tuple[list[str], list[int]]:
+    """The lines that are not blank, and how many tabs each has."""
+    lines = [line for line in lines if line]
+    return lines, [line.count("\t") for line in lines]
+
+
+def row_columns(rows: Iterable[Sequence[str]]) -> Columns:
+    """The same of records that are cut already."""
+    records = list(rows)
+    if not records:
+        return Columns([], [], [], 0)
+    width = len(records[0])
+    even = [(number, row) for number, row in enumerate(records, start=1) if len(row) == width]
+    uneven = [number for number, row in enumerate(records, start=1) if len(row) != width]
+    columns = list(zip(*(row for _, row in even), strict=True))
+    return Columns([number for number, _ in even], columns, uneven, len(records[-1]))
+
+
+def quoted_records(text: str) -> Iterator[list[str]]:
+    """Records of a comma-separated or merge file; the separator is the one that cuts its first record most often.
+
+    Raises:
+        ImageStop: a quote does not end, or something stands behind it; with the record's number.
+    """
+    csv.field_size_limit(_FIELD_LIMIT)
+    head = text[:_FIELD_LIMIT]
+    widths = {
+        each: len(next(csv.reader(io.StringIO(head, newline=""), delimiter=each), [])) for each in (",", ";", "\t")
+    }
+    separator = max(widths, key=lambda each: widths[each])
+    return _quoted(text, separator)
+
+
+def _quoted(text: str, separator: str) -> Iterator[list[str]]:
+    number = 0
+    try:
+        # strict: else a quote without its end silently swallows the rest of the file
+        for record in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
+            if record:
+                number += 1
+                yield record
+    except csv.Error:
+        raise ImageStop(
+            f"Record {number + 1} of the export has a quote that does not end, or text behind one.",
+            meaning="What follows it cannot be told apart. Nothing was read.",
+            remedy="Export it again, or as tab-separated text, which quotes nothing.",
+        ) from None
+
+
+def in_field(text: str) -> str:
+    """A field with its line breaks as LF; VT is FileMaker's line break inside a field when it exports."""
+    return text.replace("\v", "\n").replace("\r\n", "\n").replace("\r", "\n")

@@ -1,0 +1,130 @@
+"""The ledger of copies: which image was copied from where to where, how far it came, and what was found in its file.
+
+A row goes planned → copied → verified → linked, or to failed with a reason, from where the next run tries again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+State = Literal["planned", "copied", "verified", "linked", "failed"]
+PAGE = 500  # rows a statement
+
+
+class Copy(NamedTuple):
+    """A row of the ledger."""
+
+    recid: int
+    patient_key: str
+    batch_id: str
+    source_key: str
+    source_size: int
+    source_etag: str
+    target_key: str
+    target_etag: str | None
+    state: State
+    image_id: str | None
+
+
+class FileFacts(NamedTuple):
+    """What was found in a file; `reason` says why it is no picture that can be shown."""
+
+    etag: str
+    size: int
+    reason: str | None
+    mime_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+def read_ledger(cursor: Cursor) -> dict[int, Copy]:
+    """All rows by record id."""
+    cursor.execute(
+        "SELECT recid, patient_key, batch_id::text, source_key, source_size, source_etag, target_key, target_etag,"
+        " state, image_id::text FROM fm_pipeline.image_copies"
+    )
+    return {row[0]: Copy(*row) for row in cursor.fetchall()}
+
+
+def plan_copies(cursor: Cursor, rows: Iterable[Copy], now: datetime) -> None:
+    """Enter copies that are going to be made. A row that is there already begins anew, unless nothing changed."""
+    execute_values(
+        cursor,
+        """
+        INSERT INTO fm_pipeline.image_copies AS c (recid, patient_key, batch_id, source_key, source_size, source_etag,
+                                                   target_key, target_etag, state, image_id, planned_at)
+        VALUES %s
+        ON CONFLICT (recid) DO UPDATE SET
+            patient_key = excluded.patient_key, batch_id = excluded.batch_id, source_key = excluded.source_key,
+            source_size = excluded.source_size, source_etag = excluded.source_etag, target_key = excluded.target_key,
+            target_etag = NULL, thumbnail_size = NULL, state = 'planned', reason = NULL, image_id = NULL,
+            planned_at = excluded.planned_at, copied_at = NULL, verified_at = NULL, linked_at = NULL
+        WHERE c.state IN ('failed', 'linked') OR (c.patient_key, c.batch_id, c.source_key, c.source_size,
+              c.source_etag, c.target_key) IS DISTINCT FROM (excluded.patient_key, excluded.batch_id,
+              excluded.source_key, excluded.source_size, excluded.source_etag, excluded.target_key)
+        """,
+        [(*row[:7], None, "planned", None, now) for row in rows],
+        page_size=PAGE,
+    )
+
+
+def note_copied(cursor: Cursor, copied: Sequence[tuple[int, str]], now: datetime) -> None:
+    """Copies that S3 has answered: (record id, ETag)."""
+    _update(cursor, "target_etag = v.value, state = 'copied', copied_at = %(now)s", copied, now)
+
+
+def note_verified(cursor: Cursor, verified: Sequence[tuple[int, str, int | None]], now: datetime) -> None:
+    """Copies that were seen in a listing: (record id, ETag, size of the thumbnail beside it)."""
+    if verified:
+        execute_values(
+            cursor,
+            "UPDATE fm_pipeline.image_copies c SET target_etag = v.etag, thumbnail_size = v.thumbnail::integer,"
+            " state = 'verified', verified_at = v.at, reason = NULL"
+            " FROM (VALUES %s) v (recid, etag, thumbnail, at) WHERE c.recid = v.recid",
+            [(*row, now) for row in verified],
+            page_size=PAGE,
+        )
+
+
+def note_failed(cursor: Cursor, failed: Sequence[tuple[int, str]], now: datetime) -> None:
+    """Copies that failed: (record id, reason)."""
+    _update(cursor, "state = 'failed', reason = v.value", failed, now)
+
+
+def note_linked(cursor: Cursor, linked: Sequence[tuple[int, str]], now: datetime) -> None:
+    """Images that are in Nexus: (record id, Nexus id). Part of the transaction that writes them."""
+    _update(cursor, "state = 'linked', image_id = v.value::uuid, linked_at = %(now)s", linked, now)
+
+
+def _update(cursor: Cursor, changes: str, rows: Sequence[tuple[int, str]], now: datetime) -> None:
+    if rows:
+        stamp = cursor.mogrify("%s", (now,)).decode()
+        execute_values(
+            cursor,
+            f"UPDATE fm_pipeline.image_copies c SET {changes.replace('%(now)s', stamp)}"  # noqa: S608  # constants
+            " FROM (VALUES %s) v (recid, value) WHERE c.recid = v.recid",
+            rows,
+            page_size=PAGE,
+        )
+
+
+def read_files(cursor: Cursor) -> dict[tuple[str, int], FileFacts]:
+    """What is known of files, by ETag and size."""
+    cursor.execute("SELECT etag, size, reason, mime_type, width, height FROM fm_pipeline.image_files")
+    return {(row[0], row[1]): FileFacts(*row) for row in cursor.fetchall()}
+
+
+def note_files(cursor: Cursor, facts: Iterable[FileFacts], now: datetime) -> None:
+    """Remember what was found in files, so that none is read twice for it."""
+    execute_values(
+        cursor,
+        "INSERT INTO fm_pipeline.image_files (etag, size, reason, mime_type, width, height, inspected_at) VALUES %s"
+        " ON CONFLICT (etag, size) DO NOTHING",
+        [(*each, now) for each in facts],
+        page_size=PAGE,
+    )

@@ -1,0 +1,116 @@
+"""The table of image metadata: the newest export, each record with what became of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import ImageStop
+from fm_pipeline.images.export_file import Export, ImageRecord
+from fm_pipeline.nexus.copy import copy_rows
+from fm_pipeline.staging.dates import read_date
+from fm_pipeline.staging.keys import is_uuid
+
+DateOrder = Literal["mdy", "dmy"]
+_TABLE = "fm_pipeline.image_metadata"
+_COLUMNS = ("recid", "line", "filemaker_id", "patient_ref", "date_text", "taken", "category", "note")
+
+
+class Metadata(NamedTuple):
+    """A row of the table; `taken` is None where `date_text` is empty or cannot be read."""
+
+    recid: int
+    line: int
+    filemaker_id: str | None
+    patient_ref: str
+    date_text: str
+    taken: date | None
+    category: str
+    note: str
+
+
+def store_export(
+    connection: Connection, export: Export, *, now: datetime, run_id: str | None = None, dates: DateOrder = "mdy"
+) -> None:
+    """Replace the table and the list of rejects by an export; commits.
+
+    Args:
+        dates: how the export writes `03/12/2017`: FileMaker files made in the United States month first.
+
+    Raises:
+        ImageStop: the dates contradict `dates`; see `check_date_order`.
+    """
+    if dates == "mdy":
+        check_date_order(export)
+    rows = [_row(record, dates) for record in export]
+    with connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {_TABLE} IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute(f"DELETE FROM {_TABLE}; DELETE FROM fm_pipeline.image_rejects")  # noqa: S608  # our own name
+        copy_rows(cursor, _TABLE, _COLUMNS, rows)
+        copy_rows(cursor, "fm_pipeline.image_rejects", ("line", "reason"), export.rejects)
+        cursor.execute(
+            "INSERT INTO fm_pipeline.image_exports (id, run_id, read_at, sha256, format, encoding, records, accepted,"
+            " repeated, rejected, additional) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                *(str(uuid.uuid4()), run_id, now, export.sha256, export.format, export.encoding),
+                *(export.found, len(export), export.repeated, len(export.rejects), export.additional),
+            ),
+        )
+    connection.commit()
+
+
+def _row(record: ImageRecord, dates: DateOrder) -> Metadata:
+    return Metadata(
+        record.recid,
+        record.line,
+        record.filemaker_id if is_uuid(record.filemaker_id) else None,
+        record.patient,
+        record.date,
+        _day(record.date, dates),
+        record.category,
+        record.note,
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _day(text: str, dates: DateOrder) -> date | None:
+    if dates == "dmy" and text.count("/") == 2:
+        day, month, rest = text.split("/")
+        text = f"{month}/{day}/{rest}"
+    return read_date(text)[0]
+
+
+def check_date_order(export: Export) -> None:
+    """Refuse an export whose dates can only be day first: half of them would be read as another, existing day.
+
+    Raises:
+        ImageStop: some have a first number above 12, and none has such a second one.
+    """
+    first = second = 0
+    for text in set(export.columns[3]):
+        parts = text.split("/")
+        if len(parts) == 3 and parts[0].isdecimal() and parts[1].isdecimal():
+            first += int(parts[0]) > 12
+            second += int(parts[1]) > 12
+    if first and not second:
+        raise ImageStop(
+            f"The dates of the export are written day first: {first:,} of them have a first number above 12,"
+            " and none has such a second one.",
+            meaning="Read month first, others would become wrong days. Nothing was read.",
+            remedy="Say so with --dates dmy (in Dagster: the configuration of image_metadata_csv).",
+        )
+
+
+def read_metadata(cursor: Cursor) -> Iterator[Metadata]:
+    """The rows in the order of their record ids, in which everything is done."""
+    cursor.execute(
+        "SELECT recid, line, filemaker_id::text, patient_ref, date_text, taken, category, note"
+        " FROM fm_pipeline.image_metadata ORDER BY recid"
+    )
+    return map(Metadata._make, cursor.fetchall())

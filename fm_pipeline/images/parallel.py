@@ -1,0 +1,88 @@
+"""Many requests at a time, bounded: threads that take one item after the other, results as they come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
+from typing import TypeVar
+
+from fm_pipeline.errors import PipelineError, StorageError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# What the next request would meet too: there is no sense in asking for thousands of objects.
+HOPELESS = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "ExpiredToken", "AllAccessDisabled"}
+)
+FAILURES_IN_A_ROW = 20  # a server that is down, or a role that may not
+
+
+def in_parallel(
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[tuple[Item, Result | PipelineError]]:
+    """Results of `work`, in the order in which they come; an error of ours counts as a result.
+
+    When the caller stops early, or another error comes, no further item is begun and those at work are waited for.
+
+    Raises:
+        Exception: any other error that `work` raised.
+    """
+    results: SimpleQueue[tuple[Item, Result | PipelineError] | BaseException | None] = SimpleQueue()
+    stop, lock, source = threading.Event(), threading.Lock(), iter(items)
+
+    def run() -> None:
+        try:
+            while not stop.is_set():
+                with lock:
+                    item = next(source, _END)
+                if item is _END:
+                    break
+                try:
+                    results.put((item, work(item)))  # type: ignore[arg-type]  # it is no end
+                except PipelineError as error:
+                    results.put((item, error))  # type: ignore[arg-type]
+        except BaseException as error:  # noqa: BLE001  # raised where the results are read
+            results.put(error)
+        results.put(None)
+
+    threads = [threading.Thread(target=run, name=f"s3-{number}") for number in range(max(workers, 1))]
+    try:
+        for thread in threads:
+            thread.start()
+        ended = 0
+        while ended < len(threads):
+            result = results.get()
+            if result is None:
+                ended += 1
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                yield result
+    finally:
+        stop.set()
+        for thread in threads:
+            if thread.ident:
+                thread.join()
+
+
+_END = object()
+
+
+class Patience:
+    """Decides when failures are no longer single ones."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def note(self, error: PipelineError | None) -> None:
+        """One more result.
+
+        Raises:
+            PipelineError: that error, if going on has no sense.
+        """
+        self._in_a_row = self._in_a_row + 1 if error else 0
+        hopeless = isinstance(error, StorageError) and error.code in HOPELESS
+        if error and (hopeless or self._in_a_row >= FAILURES_IN_A_ROW):
+            raise error

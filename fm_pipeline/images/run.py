@@ -1,0 +1,47 @@
+"""The whole link as one call, for the command; the Dagster assets call the same parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fm_pipeline.images.bucket import Bucket
+from fm_pipeline.images.copies import OnProgress
+from fm_pipeline.images.export_file import Export
+from fm_pipeline.images.inventory import take_inventory
+from fm_pipeline.images.link import Options, copy_images, write_rows
+from fm_pipeline.images.link_report import LinkReport, report_of
+from fm_pipeline.images.metadata import DateOrder, store_export
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.settings import Settings
+
+
+def link_images(
+    settings: Settings,
+    bucket: Bucket,
+    export: Export,
+    options: Options,
+    *,
+    now: Callable[[], datetime],
+    run_id: str | None = None,
+    dates: DateOrder = "mdy",
+    on_progress: OnProgress = lambda *_: None,
+) -> LinkReport:
+    """Keep the export, list the bulk dump, copy, verify, write.
+
+    Raises:
+        PipelineError: of any kind; what was copied is in the ledger, and Nexus has all of it or nothing.
+    """
+    with connect(settings.nexus_database_url.get_secret_value()) as connection:
+        store_export(connection, export, now=now(), run_id=run_id, dates=dates)
+        inventory = take_inventory(
+            connection,
+            bucket,
+            now=now(),
+            run_id=run_id,
+            on_progress=lambda done: on_progress("list the bulk dump", done, None, 0),
+        )
+    copied = copy_images(settings, bucket, options, now=now, on_progress=on_progress)
+    rows = None if options.dry_run else write_rows(settings, now=now())
+    not_used = export.rejects_by_reason | ({"repeated": export.repeated} if export.repeated else {})
+    return report_of(export.found, not_used, copied, rows, inventory.objects)
