@@ -12,6 +12,7 @@ import dagster as dg
 from fm_pipeline.assets.backup import nexus_backup
 from fm_pipeline.assets.file_checks import file_checks
 from fm_pipeline.assets.filemaker import extraction_assets
+from fm_pipeline.assets.image_files import filemaker_image_files
 from fm_pipeline.assets.plan import reimport_plan
 from fm_pipeline.assets.preflight import preflight
 from fm_pipeline.assets.reimport import reimport_transaction
@@ -39,6 +40,7 @@ def build_defs(*, read_settings: Callable[[], Settings] = load_settings) -> dg.D
             nexus_backup,
             reimport_plan,
             reimport_transaction,
+            filemaker_image_files,
         ],
         asset_checks=file_checks(),
         jobs=JOBS,

@@ -29,5 +29,14 @@ full_reimport = dg.define_asset_job(
     " transaction. Needs a plan and its confirmation.",
     tags=MAX_RUNTIME,
 )
+# Twelve hours: 6,664 pictures of 3 MB, one after the other, with rests.
+import_image_files = dg.define_asset_job(
+    "import_image_files",
+    selection=dg.AssetSelection.assets("filemaker_image_files"),
+    executor_def=dg.in_process_executor,
+    description="Pictures out of FileMaker's containers into S3 and Nexus. A reimport that is started meanwhile waits;"
+    " cancel this one if it must not, it goes on later where it stopped.",
+    tags={"dagster/max_runtime": str(12 * 3600)},
+)
 # Dagster does not export the type of an asset job.
-JOBS: list[Any] = [full_reimport, plan_reimport, restore_backup]
+JOBS: list[Any] = [full_reimport, plan_reimport, import_image_files, restore_backup]

@@ -15,6 +15,7 @@ OWNERS = ["team:clinic-data"]
 POOL = "nexus"
 EXTRACT, STAGE, BACKUP, PLAN = "phase_0_filemaker", "phase_0_staging", "phase_0_backup", "phase_0_plan"
 PREFLIGHT, CONFIGURATION = "phase_0_preflight", "phase_1_system_configuration"
+IMAGE_FILES = "phase_7_image_files"
 
 # Source entity -> the plural that assets are called by.
 ENTITIES = {
