@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 from pydantic import Field
 
+from fm_pipeline.assets.image_charts import image_charts
 from fm_pipeline.assets.plots import changes_by_table, not_loaded_by_rule, phase_seconds, rows_by_table
 from fm_pipeline.assets.shared import OWNERS, POOL, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
@@ -182,8 +183,10 @@ def reimport_transaction(
         folder = write_report(connection, settings.state_dir, report, warn=context.log.warning)
         for observation in observe_configuration(connection, settings.nexus_schema):
             context.log_event(observation)
+        charts = image_charts(connection, settings.nexus_schema) if Phase.IMAGES in phases else {}
     for asset in selected:
-        yield dg.MaterializeResult(asset_key=asset.key, metadata=_metadata(asset, report, str(folder)))
+        metadata = _metadata(asset, report, str(folder)) | (charts if asset.phase is Phase.IMAGES else {})
+        yield dg.MaterializeResult(asset_key=asset.key, metadata=metadata)
     found = {check.name: check for check in report.checks}
     for key in context.selected_asset_check_keys:
         if check := found.get(key.name):
@@ -199,7 +202,7 @@ def _rows_to_look_at(relinked: Relinked) -> Mapping[str, Any]:
     return {"rows_to_look_at": dg.MetadataValue.json(listed)} if listed else {}
 
 
-def _metadata(asset: PhaseAsset, report: ReimportReport, folder: str) -> Mapping[str, Any]:
+def _metadata(asset: PhaseAsset, report: ReimportReport, folder: str) -> dict[str, Any]:
     """Row counts of the phase; the whole report on the last one."""
     seconds = next((record.seconds for record in report.phases if record.phase == asset.phase), 0.0)
     changes = [report.tables[name] for name in asset.tables if name in report.tables]

@@ -52,13 +52,19 @@ def clinic(
 
 
 @pytest.fixture(scope="module")
-def dagster_url(clinic: MigrationBench) -> Iterator[str]:
-    """Address of a web server with the project's own definitions."""
+def webserver(clinic: MigrationBench) -> Iterator[LaunchingWebserver]:
+    """A web server with the project's own definitions."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in clinic.environment().items():
             patch.setenv(name, value)
         with temporary_stack([LaunchingWebserver]) as stack:
-            yield f"http://127.0.0.1:{stack.service(LaunchingWebserver).port}"
+            yield stack.service(LaunchingWebserver)
+
+
+@pytest.fixture(scope="module")
+def dagster_url(webserver: LaunchingWebserver) -> str:
+    """Its address."""
+    return f"http://127.0.0.1:{webserver.port}"
 
 
 @pytest.fixture
