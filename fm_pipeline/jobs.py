@@ -8,7 +8,7 @@ import dagster as dg
 
 from fm_pipeline.assets.reimport import PHASES
 from fm_pipeline.assets.restore import restore_backup
-from fm_pipeline.assets.shared import BACKUP, EXTRACT, PLAN, PREFLIGHT, STAGE
+from fm_pipeline.assets.shared import BACKUP, EXTRACT, IMAGE_LINK, PLAN, PREFLIGHT, STAGE
 
 # Four hours: reading a slow FileMaker Server took more than one, and a run that hangs must not hold the pool for ever.
 MAX_RUNTIME = {"dagster/max_runtime": str(4 * 3600)}
@@ -29,6 +29,7 @@ full_reimport = dg.define_asset_job(
     " transaction. Needs a plan and its confirmation.",
     tags=MAX_RUNTIME,
 )
+<<<<<<< HEAD
 # Twelve hours: 6,664 pictures of 3 MB, one after the other, with rests.
 import_image_files = dg.define_asset_job(
     "import_image_files",
@@ -40,3 +41,15 @@ import_image_files = dg.define_asset_job(
 )
 # Dagster does not export the type of an asset job.
 JOBS: list[Any] = [full_reimport, plan_reimport, import_image_files, restore_backup]
+=======
+link_images = dg.define_asset_job(
+    "link_images",
+    selection=dg.AssetSelection.groups(IMAGE_LINK),
+    executor_def=dg.in_process_executor,
+    description="The images of the bulk dump become images of patients: export, listing, verified copies, rows."
+    " Safe to run again.",
+    tags=MAX_RUNTIME,
+)
+# Dagster does not export the type of an asset job.
+JOBS: list[Any] = [full_reimport, plan_reimport, link_images, restore_backup]
+>>>>>>> a994fa2 (The link as assets and the job link_images; the S3 policy that cannot delete)

@@ -14,6 +14,7 @@ OWNERS = ["team:clinic-data"]
 # Serialises whole runs (dagster.yaml sets the granularity): two of them would fight over the staging tables.
 POOL = "nexus"
 EXTRACT, STAGE, BACKUP, PLAN = "phase_0_filemaker", "phase_0_staging", "phase_0_backup", "phase_0_plan"
+IMAGE_LINK = "image_link"
 PREFLIGHT, CONFIGURATION = "phase_0_preflight", "phase_1_system_configuration"
 IMAGE_FILES = "phase_7_image_files"
 

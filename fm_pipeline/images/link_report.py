@@ -10,6 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.images import export_file, matching, pictures
 from fm_pipeline.images.link import CopyReport, RowsReport
+from fm_pipeline.images.metadata import count_export
 
 RULE = "=" * 70
 SENTENCES: Mapping[str, str] = {
@@ -139,21 +140,17 @@ def report_of(
 
 def read_report(cursor: Cursor, batches_created: int = 0) -> LinkReport:
     """The report as far as the tables tell it: of the newest export, its records and how they ended."""
-    cursor.execute("SELECT records, repeated FROM fm_pipeline.image_exports ORDER BY read_at DESC, id LIMIT 1")
-    found, repeated = cursor.fetchone() or (0, 0)
-    cursor.execute("SELECT reason, count(*) FROM fm_pipeline.image_rejects GROUP BY 1")
-    skipped = Counter(dict(cursor.fetchall()))
-    if repeated:
-        skipped["repeated"] = repeated
+    found, not_used, files = count_export(cursor)
+    skipped = Counter(not_used)
     ends: dict[str, Counter[str]] = {}
     cursor.execute("SELECT outcome, coalesce(reason, ''), count(*) FROM fm_pipeline.image_metadata GROUP BY 1, 2")
     for outcome, reason, number in cursor.fetchall():
         ends.setdefault(outcome or "waiting", Counter())[reason] += number
     cursor.execute(
-        "SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.image_metadata m"
-        " WHERE m.recid = o.recid)) FROM fm_pipeline.bulk_dump_objects o"
+        "SELECT count(*) FROM fm_pipeline.bulk_dump_objects o WHERE NOT EXISTS"
+        " (SELECT 1 FROM fm_pipeline.image_metadata m WHERE m.recid = o.recid)"
     )
-    files, without = cursor.fetchone() or (0, 0)
+    (without,) = cursor.fetchone() or (0,)
     return LinkReport(
         total=found,
         batches_created=batches_created,

@@ -107,6 +107,17 @@ def check_date_order(export: Export) -> None:
         )
 
 
+def count_export(cursor: Cursor) -> tuple[int, dict[str, int], int]:
+    """Of the newest export: its records, those that no row was made of by reason; and the files of the bulk dump."""
+    cursor.execute("SELECT records, repeated FROM fm_pipeline.image_exports ORDER BY read_at DESC, id LIMIT 1")
+    found, repeated = cursor.fetchone() or (0, 0)
+    cursor.execute("SELECT reason, count(*) FROM fm_pipeline.image_rejects GROUP BY 1")
+    not_used = dict(cursor.fetchall()) | ({"repeated": repeated} if repeated else {})
+    cursor.execute("SELECT count(*) FROM fm_pipeline.bulk_dump_objects")
+    (files,) = cursor.fetchone() or (0,)
+    return found, not_used, files
+
+
 def read_metadata(cursor: Cursor) -> Iterator[Metadata]:
     """The rows in the order of their record ids, in which everything is done."""
     cursor.execute(

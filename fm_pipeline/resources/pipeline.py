@@ -72,7 +72,8 @@ class NexusTarget:
 class PatientFiles(S3Resource):
     """dagster-aws's S3 resource, whose client has our time-outs, retries and pool, and never writes in the bulk dump.
 
-    Built when a run starts, so its secret is in no snapshot.
+    Built when a run starts, so its secret is in no snapshot. As with every S3Resource, `context.resources.s3` is its
+    client.
     """
 
     _settings: Settings = PrivateAttr()
