@@ -12,16 +12,13 @@ import dagster as dg
 from fm_pipeline.assets.backup import nexus_backup
 from fm_pipeline.assets.file_checks import file_checks
 from fm_pipeline.assets.filemaker import extraction_assets
-<<<<<<< HEAD
 from fm_pipeline.assets.image_files import filemaker_image_files
-=======
 from fm_pipeline.assets.image_link import (
     bulk_dump_inventory,
     image_link_transaction,
     image_metadata_csv,
     patient_image_copies,
 )
->>>>>>> a994fa2 (The link as assets and the job link_images; the S3 policy that cannot delete)
 from fm_pipeline.assets.plan import reimport_plan
 from fm_pipeline.assets.preflight import preflight
 from fm_pipeline.assets.reimport import reimport_transaction
@@ -49,14 +46,11 @@ def build_defs(*, read_settings: Callable[[], Settings] = load_settings) -> dg.D
             nexus_backup,
             reimport_plan,
             reimport_transaction,
-<<<<<<< HEAD
             filemaker_image_files,
-=======
             image_metadata_csv,
             bulk_dump_inventory,
             patient_image_copies,
             image_link_transaction,
->>>>>>> a994fa2 (The link as assets and the job link_images; the S3 policy that cannot delete)
         ],
         asset_checks=file_checks(),
         jobs=JOBS,

@@ -29,7 +29,6 @@ full_reimport = dg.define_asset_job(
     " transaction. Needs a plan and its confirmation.",
     tags=MAX_RUNTIME,
 )
-<<<<<<< HEAD
 # Twelve hours: 6,664 pictures of 3 MB, one after the other, with rests.
 import_image_files = dg.define_asset_job(
     "import_image_files",
@@ -39,9 +38,6 @@ import_image_files = dg.define_asset_job(
     " cancel this one if it must not, it goes on later where it stopped.",
     tags={"dagster/max_runtime": str(12 * 3600)},
 )
-# Dagster does not export the type of an asset job.
-JOBS: list[Any] = [full_reimport, plan_reimport, import_image_files, restore_backup]
-=======
 link_images = dg.define_asset_job(
     "link_images",
     selection=dg.AssetSelection.groups(IMAGE_LINK),
@@ -51,5 +47,4 @@ link_images = dg.define_asset_job(
     tags=MAX_RUNTIME,
 )
 # Dagster does not export the type of an asset job.
-JOBS: list[Any] = [full_reimport, plan_reimport, link_images, restore_backup]
->>>>>>> a994fa2 (The link as assets and the job link_images; the S3 policy that cannot delete)
+JOBS: list[Any] = [full_reimport, plan_reimport, link_images, import_image_files, restore_backup]
