@@ -18,7 +18,7 @@ from fm_pipeline.dicom.spool import Spool
 from fm_pipeline.dicom.workers import Done, Later, Task, Untouched, Workers
 
 # Of a chunk, which one thread reads into memory at once: so many files, or so many bytes and a file.
-_CHUNK_FILES, _CHUNK_BYTES = 16, 4 << 20
+_CHUNK_FILES, _CHUNK_BYTES = 16, 8 << 20
 _BATCH_ENTRIES, _BATCH_SECONDS = 250, 0.5  # of what is written at once; the time is also the pulse of the progress
 _WAIT_SECONDS = 0.1
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fm_pipeline.dicom.delivery import Delivery, KillsOrthanc, Undeliverable
+from fm_pipeline.dicom.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
 from fm_pipeline.dicom.entry import Entry, path_hash
 from fm_pipeline.dicom.files import FileChangedError, unreadable_reason
 from fm_pipeline.dicom.known import Knowledge, Known
 from fm_pipeline.dicom.model import Outcome
-from fm_pipeline.dicom.orthanc_errors import FileRefused
+from fm_pipeline.dicom.orthanc_errors import FileRefused, OrthancError
 from fm_pipeline.dicom.reading import Candidate, Stream, md5_of
 
 MISSING_PATIENT_ID = "missing_patient_id"
@@ -53,7 +53,7 @@ class Judge:
                     return compared
             return self._sent(candidate, entry, known, sends)
         except KillsOrthanc as kill:
-            return replace(entry, outcome=Outcome.SUSPECT, reason="kills_orthanc", sends=kill.sends)
+            return self._unless_stored(candidate, replace(entry, sends=kill.sends), known)
         except Undeliverable as fault:
             return replace(entry, reason=fault.reason, sends=fault.sends)
         except FileRefused as refusal:
@@ -85,6 +85,14 @@ class Judge:
         self.knowledge.orthanc_had(True)
         compared = self._compared(replace(candidate, md5=md5), entry, known)
         return compared or replace(entry, reason="orthanc_error")  # it was there, and is gone: try again
+
+    def _unless_stored(self, candidate: Candidate, entry: Entry, known: Known) -> Entry:
+        """Suspect, unless Orthanc has the file: then the connection was closed behind it, by whatever is in between."""
+        try:
+            compared = self._compared(candidate, entry, known)
+        except (Halted, OrthancError):
+            compared = None
+        return compared or replace(entry, outcome=Outcome.SUSPECT, reason="kills_orthanc")
 
     def _compared(self, candidate: Candidate, entry: Entry, known: Known) -> Entry | None:
         """The same bytes as Orthanc has, or others; None if Orthanc has nothing after all."""

@@ -37,7 +37,7 @@ class OrthancError(DicomError):
 
 
 class FileRefused(OrthancError):
-    """Orthanc will never store this file. `reason` is an id of `reasons.BAD`."""
+    """Orthanc will never store this file. `reason` is an id of `reasons.REFUSED`."""
 
     def __init__(self, reason: str, status: int) -> None:
         self.reason = reason

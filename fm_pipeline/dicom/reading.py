@@ -75,10 +75,10 @@ def _read(found: FoundFile) -> Candidate | Unusable:
             if isinstance(result, Rejected):
                 return Unusable(found, result.outcome, result.reason)
             return Candidate(found, result, None, None)
-        data = b"".join(iter(lambda: file.read(found.size + 1), b""))
-        _see_that_it_is_the_same(file, found)
-        if len(data) != found.size:
+        data = file.read(found.size)
+        if len(data) != found.size or file.read(1):
             raise FileChangedError
+        _see_that_it_is_the_same(file, found)
     result = inspect(io.BytesIO(data), found.size)
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if isinstance(result, Rejected):

@@ -28,7 +28,6 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
         "fifo": "A pipe, not a file.",
         "socket": "A socket, not a file.",
         "device": "A device, not a file.",
-        "filtered_by_orthanc": "A filter in Orthanc's own configuration did not take it.",
     }
 )
 # Bad: meant as DICOM, and cannot be imported as it is.
@@ -44,11 +43,6 @@ BAD: Mapping[str, str] = MappingProxyType(
         "no_instance_uid": "It has no SOP Instance UID.",
         "uid_too_long": "A UID is longer than Orthanc takes.",
         "patient_id_too_long": "The Patient ID is longer than Orthanc takes.",
-        "orthanc_bad_file_format": "Orthanc cannot read it as DICOM.",
-        "orthanc_missing_tag": "Orthanc misses an identifier in it.",
-        "orthanc_out_of_range": "Orthanc finds a value in it that cannot be.",
-        "orthanc_bad_type": "Orthanc finds a value of the wrong type or length in it.",
-        "orthanc_refused": "Orthanc refused it without saying why.",
     }
 )
 # Unreadable: nothing is known of the content; it is tried again.
@@ -69,6 +63,17 @@ SUSPECT: Mapping[str, str] = MappingProxyType(
         "nested_too_deep": "Its sequences are nested deeper than old versions of Orthanc survive.",
         "kills_orthanc": "Orthanc went away twice when it was sent, the second time with nothing else on the way.",
         "killed_orthanc_before": "An earlier job found that Orthanc goes away when it is sent; it was not sent again.",
+    }
+)
+# Bad, by what Orthanc said; the last one is skipped.
+REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "orthanc_bad_file_format": "Orthanc cannot read it as DICOM.",
+        "orthanc_missing_tag": "Orthanc misses an identifier in it.",
+        "orthanc_out_of_range": "Orthanc finds a value in it that cannot be.",
+        "orthanc_bad_type": "Orthanc finds a value of the wrong type or length in it.",
+        "orthanc_refused": "Orthanc refused it without saying why.",
+        "filtered_by_orthanc": "A filter in Orthanc's own configuration did not take it.",
     }
 )
 # Duplicate and conflict: nothing is lost, Orthanc has the instance.
@@ -104,7 +109,7 @@ STOPPED: Mapping[str, str] = MappingProxyType(
 
 def sentence(reason: str) -> str:
     """The sentence for people; an id that is not known is its own sentence."""
-    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT, REPEATED, UNSENT, STOPPED):
+    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, UNSENT, STOPPED):
         if reason in table:
             return table[reason]
     return reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -13,6 +14,15 @@ import requests
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.processes import find
 from fm_pipeline.sandbox.stack.stack import Stack, temporary_stack
+
+
+class DisposableOrthanc(Orthanc):
+    """The same server; ended without the three seconds that it takes to say goodbye, and without waiting for disks."""
+
+    stop_signal: ClassVar[int] = signal.SIGKILL
+
+    def configuration(self) -> dict[str, Any]:
+        return super().configuration() | {"SyncStorageArea": False}
 
 
 class OwnOrthanc:
@@ -60,7 +70,7 @@ def own_orthanc(**options: Any) -> Iterator[OwnOrthanc]:
     """
     need_orthanc()
 
-    class Configured(Orthanc):
+    class Configured(DisposableOrthanc):
         extra: ClassVar[Mapping[str, Any]] = options
 
         def configuration(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fm_pipeline.sandbox.stack.s3 import S3
 from fm_pipeline.sandbox.stack.service import Service
 from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.stack import Stack
-from fm_pipeline_tests.bench.orthanc import need_orthanc
+from fm_pipeline_tests.bench.orthanc import DisposableOrthanc, need_orthanc
 from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL
 
 S = TypeVar("S", bound=Service)
@@ -46,7 +46,7 @@ class LazyStack:
     def orthanc(self) -> Orthanc:
         """Orthanc, with what earlier tests left in it; skips the test where it is not installed."""
         need_orthanc()
-        return self._have(Orthanc)
+        return self._have(DisposableOrthanc)
 
     def environment(self) -> dict[str, str]:
         """The settings of all services, which starts those that do not run yet."""

@@ -238,7 +238,7 @@ def _special() -> Iterator[_Entry]:
 
 def make_killer(path: Path) -> Trap:
     """A valid file that ends an Orthanc 1.10.1 that parses it."""
-    path.write_bytes(as_file(nested(48)))
+    path.write_bytes(as_file(nested(60)))
     return Trap(str(path), Outcome.SUSPECT, "nested_too_deep")
 
 

@@ -1,0 +1,122 @@
+"""Stands before a real Orthanc and does to chosen uploads what networks, proxies and full disks do: no mocks."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class Fault:
+    """What happens to an upload: `answer` it instead of Orthanc, `forget` Orthanc's answer, or `hang`."""
+
+    def __init__(self, kind: str, status: int = 0, orthanc_status: int | None = None) -> None:
+        self.kind, self.status, self.orthanc_status = kind, status, orthanc_status
+
+
+def answer(status: int, orthanc_status: int | None = None) -> Fault:
+    """The upload is answered with this; Orthanc never sees it. Without an `OrthancStatus` the body is empty."""
+    return Fault("answer", status, orthanc_status)
+
+
+FORGET = Fault("forget")  # Orthanc stores the file, and the connection is closed before its answer arrives
+HANG = Fault("hang")  # nobody answers as long as the proxy lives
+
+
+class OrthancProxy:
+    """A server; `url` is its address.
+
+    Attributes:
+        uploads: how many uploads have come.
+        fault: asked for each upload, with its number from 1 on; None lets it through.
+    """
+
+    def __init__(self, orthanc_url: str) -> None:
+        self.uploads = 0
+        self.fault: Callable[[int], Fault | None] = lambda _: None
+        self._count = threading.Lock()
+        self._ended = threading.Event()
+        self._orthanc = urlsplit(orthanc_url).netloc
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                proxy.handle(self)
+
+            do_POST = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                """Tests are quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        """One request."""
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        fault = None
+        if request.command == "POST" and request.path == "/instances":
+            with self._count:
+                self.uploads += 1
+                fault = self.fault(self.uploads)
+        if fault and fault.kind == "hang":
+            self._ended.wait()
+            request.close_connection = True
+            return
+        if fault and fault.kind == "answer":
+            content = {"HttpStatus": fault.status, "OrthancStatus": fault.orthanc_status}
+            _reply(request, fault.status, json.dumps(content).encode() if fault.orthanc_status else b"")
+            return
+        connection = http.client.HTTPConnection(self._orthanc, timeout=60)
+        try:
+            headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
+            connection.request(request.command, request.path, body, headers)
+            response = connection.getresponse()
+            content_of_orthanc = response.read()
+        except (OSError, http.client.HTTPException):
+            request.close_connection = True
+            return
+        finally:
+            connection.close()
+        if fault and fault.kind == "forget":
+            request.close_connection = True
+            return
+        _reply(request, response.status, content_of_orthanc)
+
+    def run(self) -> None:
+        """Serve until `end`."""
+        self._server.serve_forever(poll_interval=0.05)
+
+    def end(self) -> None:
+        """Stop, and let go what hangs."""
+        self._ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _reply(request: BaseHTTPRequestHandler, status: int, content: bytes) -> None:
+    request.send_response(status)
+    request.send_header("Content-Length", str(len(content)))
+    request.end_headers()
+    request.wfile.write(content)
+
+
+@contextmanager
+def orthanc_proxy(orthanc_url: str) -> Iterator[OrthancProxy]:
+    """A proxy as long as the block lasts."""
+    proxy = OrthancProxy(orthanc_url)
+    thread = threading.Thread(target=proxy.run)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.end()
+        thread.join()

@@ -1,0 +1,282 @@
+"""What becomes of an import when Orthanc is down, full, busy, deaf, or killed by a file: hard cases 36 and 42."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
+from fm_pipeline.dicom.ledger import Job
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.sandbox.dicom.instances import as_file, image
+from fm_pipeline.sandbox.dicom.series import write_series
+from fm_pipeline.sandbox.dicom.traps import make_killer
+from fm_pipeline_tests.bench.orthanc import OwnOrthanc, own_orthanc
+from fm_pipeline_tests.bench.orthanc_proxy import FORGET, HANG, Fault, OrthancProxy, answer, orthanc_proxy
+from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
+
+FILES = 30
+
+
+@pytest.fixture
+def proxied(importing: ImportBench) -> Iterator[tuple[ImportBench, OrthancProxy]]:
+    """An import whose way to Orthanc leads through a proxy with faults, and a folder of files."""
+    write_series(importing.folder, FILES, 2_000)
+    assert importing.settings.orthanc_url is not None
+    with orthanc_proxy(importing.settings.orthanc_url) as proxy:
+        settings = importing.settings.model_copy(update={"orthanc_url": proxy.url, "orthanc_timeout_seconds": 1.0})
+        yield replace(importing, settings=settings), proxy
+
+
+@contextmanager
+def with_own_orthanc(database_url: str, tmp_path: Path, **options: Any) -> Iterator[tuple[ImportBench, OwnOrthanc]]:
+    """An import into an Orthanc that the test may stop."""
+    with own_orthanc(**options) as orthanc:
+        migrate(database_url)
+        folder = tmp_path / "hospital"
+        folder.mkdir()
+        yield ImportBench(import_settings(database_url, orthanc.settings(), tmp_path / "state"), folder), orthanc
+
+
+def at_upload(number: int, fault: Fault) -> Callable[[int], Fault | None]:
+    return lambda upload: fault if upload == number else None
+
+
+def from_upload(number: int, fault: Fault) -> Callable[[int], Fault | None]:
+    return lambda upload: fault if upload >= number else None
+
+
+def stopped(importing: ImportBench, **options: Any) -> Job:
+    """The job after a run that had to stop."""
+    with pytest.raises(ImportFailed) as failure:
+        importing.imported(**options)
+    job = failure.value.job
+    assert (job.status, job.error_message is not None) == ("failed", True)
+    return job
+
+
+def resumed(importing: ImportBench, job: Job) -> None:
+    """Run it again: then everything is in Orthanc once and on record once."""
+    assert importing.run(job.id).status == "completed"
+    ended = importing.outcomes(job.id)
+    assert sum(ended.values()) == FILES
+    assert set(ended) <= {"imported", "already_there"}
+    assert importing.instances() == FILES
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (answer(401), "orthanc_login_refused"),
+        (answer(403), "orthanc_login_refused"),
+        (answer(500, 19), "orthanc_storage_full"),
+        (answer(500, 14), "orthanc_storage_full"),
+        (answer(507), "orthanc_storage_full"),
+        (answer(404, 17), "orthanc_wrong_address"),
+        (answer(405), "orthanc_wrong_address"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.status}-{value.orthanc_status}",
+)
+def test_42_a_refusal_that_concerns_all_files_stops_the_job_at_once_and_no_file_is_marked_for_it(
+    proxied: tuple[ImportBench, OrthancProxy], fault: Fault, reason: str
+) -> None:
+    importing, proxy = proxied
+    proxy.fault = from_upload(10, fault)
+    job = stopped(importing)
+    assert job.error_reason == reason
+    assert set(importing.outcomes(job.id)) == {"imported"}
+    assert proxy.uploads <= 9 + Options().threads
+    proxy.fault = lambda _: None
+    resumed(importing, job)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (answer(400, 15), "orthanc_bad_file_format"),
+        (answer(400, 3), "orthanc_out_of_range"),
+        (answer(400, 5), "orthanc_bad_type"),
+        (answer(404, 21), "orthanc_missing_tag"),
+        (answer(400), "orthanc_refused"),
+        (answer(404), "orthanc_refused"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.status}-{value.orthanc_status}",
+)
+def test_35_a_refusal_that_concerns_one_file_marks_that_file_and_nothing_stops(
+    proxied: tuple[ImportBench, OrthancProxy], fault: Fault, reason: str
+) -> None:
+    importing, proxy = proxied
+    proxy.fault = at_upload(5, fault)
+    job = importing.imported()
+    assert importing.outcomes(job.id) == {"imported": FILES - 1, "bad": 1}
+    assert [row.reason for row in importing.rows(job.id).values() if row.status == "bad"] == [reason]
+
+
+@pytest.mark.parametrize("status", [409, 502, 503, 504])
+def test_42_a_busy_orthanc_is_asked_again_until_it_takes_the_file(
+    proxied: tuple[ImportBench, OrthancProxy], status: int
+) -> None:
+    importing, proxy = proxied
+    proxy.fault = lambda upload: answer(status, 36) if upload in {3, 4, 5, 6} else None
+    assert importing.outcomes(importing.imported().id) == {"imported": FILES}
+
+
+def test_42_a_busy_orthanc_that_stays_busy_stops_the_job(proxied: tuple[ImportBench, OrthancProxy]) -> None:
+    importing, proxy = proxied
+    proxy.fault = from_upload(10, answer(503))
+    job = stopped(importing, patience_seconds=0.5)
+    assert job.error_reason == "orthanc_unreachable"
+    proxy.fault = lambda _: None
+    resumed(importing, job)
+
+
+def test_42_an_answer_that_never_comes_is_not_waited_for_and_the_file_is_sent_again(
+    proxied: tuple[ImportBench, OrthancProxy],
+) -> None:
+    importing, proxy = proxied
+    proxy.fault = at_upload(5, HANG)
+    job = importing.imported()
+    assert importing.outcomes(job.id) == {"imported": FILES}
+
+
+def test_42_a_file_that_always_ends_in_an_error_of_orthanc_fails_and_the_others_arrive(
+    proxied: tuple[ImportBench, OrthancProxy],
+) -> None:
+    importing, proxy = proxied
+    for path in list(importing.folder.iterdir())[1:]:
+        path.unlink()
+    proxy.fault = lambda _: answer(500, 1)
+    job = importing.imported()
+    assert {(row.status, row.reason) for row in importing.rows(job.id).values()} == {("failed", "orthanc_error")}
+    assert proxy.uploads == 3
+
+
+def test_42_a_connection_that_is_closed_after_the_file_was_stored_ends_as_already_there(
+    proxied: tuple[ImportBench, OrthancProxy],
+) -> None:
+    importing, proxy = proxied
+    proxy.fault = at_upload(4, FORGET)
+    job = importing.imported()
+    assert importing.outcomes(job.id) == {"imported": FILES - 1, "already_there": 1}
+    assert sorted(row.sends for row in importing.rows(job.id).values())[-2:] == [1, 2]
+    assert importing.instances() == FILES
+
+
+def test_42_answers_that_never_arrive_though_the_files_do_make_no_file_suspect(
+    proxied: tuple[ImportBench, OrthancProxy],
+) -> None:
+    importing, proxy = proxied
+    for path in list(importing.folder.iterdir())[5:]:
+        path.unlink()
+    proxy.fault = lambda _: FORGET
+    job = importing.imported()
+    assert importing.outcomes(job.id) == {"already_there": 5}
+    assert {row.sends for row in importing.rows(job.id).values()} == {2}
+
+
+def test_42_an_orthanc_that_is_down_at_the_start_is_waited_for_then_the_job_fails_and_can_be_resumed(
+    database_url: str, tmp_path: Path
+) -> None:
+    with with_own_orthanc(database_url, tmp_path) as (importing, orthanc):
+        write_series(importing.folder, FILES, 2_000)
+        orthanc.kill()
+        job = stopped(importing, patience_seconds=0.5)
+        assert (job.error_reason, job.files_processed) == ("orthanc_unreachable", 0)
+        orthanc.start()
+        resumed(importing, job)
+
+
+def test_42_an_orthanc_that_is_killed_in_mid_job_and_comes_back_has_everything_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    with with_own_orthanc(database_url, tmp_path) as (importing, orthanc):
+        write_series(importing.folder, 400, 2_000)
+        starters: list[threading.Thread] = []
+
+        def on_progress(name: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+            if done and not starters:
+                orthanc.kill()
+                starters.append(threading.Thread(target=orthanc.start))
+                starters[0].start()
+
+        job = run_job(importing.settings, importing.new_job(), on_progress=on_progress)
+        starters[0].join()
+        ended = importing.outcomes(job.id)
+        assert (job.status, sum(ended.values()), importing.instances()) == ("completed", 400, 400)
+        assert set(ended) <= {"imported", "already_there"}
+
+
+@contextmanager
+def restarted_when_it_dies(orthanc: OwnOrthanc) -> Iterator[list[int]]:
+    """As systemd does; the list grows with each restart."""
+    ended, restarts = threading.Event(), list[int]()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            if orthanc.process is None:
+                restarts.append(1)
+                orthanc.start()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield restarts
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_36_a_file_that_kills_orthanc_is_sent_twice_at_most_and_everything_beside_it_arrives(
+    database_url: str, tmp_path: Path
+) -> None:
+    with with_own_orthanc(database_url, tmp_path) as (importing, orthanc), restarted_when_it_dies(orthanc) as restarts:
+        write_series(importing.folder, FILES, 2_000)
+        killer = Path(make_killer(importing.folder / "IM000010-killer").path)
+        job = importing.imported(retry_suspects=True)
+        assert importing.outcomes(job.id).keys() <= {"imported", "already_there", "suspect"}
+        row = importing.rows(job.id)[str(killer)]
+        assert (row.status, row.reason, row.sends, len(restarts)) == ("suspect", "kills_orthanc", 2, 2)
+        assert (job.files_suspect, importing.instances()) == (1, FILES)
+
+
+def test_36_by_default_a_file_that_is_nested_too_deep_is_not_even_sent(importing: ImportBench) -> None:
+    write_series(importing.folder, 3, 2_000)
+    make_killer(importing.folder / "killer.dcm")
+    job = importing.imported()
+    assert importing.outcomes(job.id) == {"imported": 3, "suspect": 1}
+    assert importing.instances() == 3
+
+
+def test_42_patients_that_orthanc_deletes_for_its_limit_are_found_by_the_comparison(
+    database_url: str, tmp_path: Path
+) -> None:
+    with with_own_orthanc(database_url, tmp_path, MaximumPatientCount=1) as (importing, _):
+        write_series(importing.folder / "1", 4, 2_000, name="one", patient_id="ONE")
+        write_series(importing.folder / "2", 4, 2_000, name="other", patient_id="OTHER")
+        job = stopped(importing, threads=1)
+        assert (job.error_reason, job.instances_expected, job.instances_missing) == ("missing_in_orthanc", 8, 4)
+        gone = [row for row in importing.rows(job.id).values() if row.missing_since]
+        assert len({row.patient_id for row in gone}) == 1
+        assert len(gone) == 4
+
+
+def test_42_a_file_larger_than_orthancs_storage_stops_the_job_and_is_not_bad(database_url: str, tmp_path: Path) -> None:
+    with with_own_orthanc(database_url, tmp_path, MaximumStorageSize=1) as (importing, _):
+        (importing.folder / "large.dcm").write_bytes(as_file(image("large", size=3 << 20)))
+        job = stopped(importing)
+        assert (job.error_reason, job.files_bad) == ("orthanc_storage_full", 0)
+
+
+def test_no_error_names_a_patient_or_a_file(proxied: tuple[ImportBench, OrthancProxy]) -> None:
+    importing, proxy = proxied
+    proxy.fault = from_upload(3, answer(500, 19))
+    with pytest.raises(ImportFailed) as failure:
+        importing.imported()
+    for word in ("SANDBOX", "IM0000", importing.folder.name):
+        assert word not in f"{failure.value} {failure.value.job.error_message}"
