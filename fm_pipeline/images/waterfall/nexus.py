@@ -9,7 +9,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.images.known import KnownImages, read_known
-from fm_pipeline.images.patients import Found, Patients, read_patients
+from fm_pipeline.images.patients import NO_REFERENCE, Found, Patients, read_patients
 from fm_pipeline.images.rows import check_columns, text_limit
 from fm_pipeline.images.waterfall.source import SourceImage
 from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
@@ -110,13 +110,12 @@ class NexusView:
         return Take(patient, self.known.batch_for(patient.nexus_id, patient.key, image.taken))
 
     def patient_of(self, image: SourceImage) -> Found | str:
-        """The one patient whom everything in the record names, or the reason why there is none."""
+        """The patient whom the record names, or the reason why there is none.
+
+        The first field that is not empty counts (docs/mapping.md); the others may not name somebody else.
+        """
         found = [self.patients.resolve(reference) for reference in image.patients]
         if not found:
-            return "no_patient"
-        reasons = [each for each in found if isinstance(each, str)]
-        people = {each.nexus_id: each for each in found if not isinstance(each, str)}
-        if len(people) > 1:
-            return "two_patients"
-        # A second reference that nobody knows may be another person's.
-        return reasons[0] if reasons else next(iter(people.values()))
+            return NO_REFERENCE
+        people = {each.nexus_id for each in found if not isinstance(each, str)}
+        return "two_patients" if len(people) > 1 else found[0]

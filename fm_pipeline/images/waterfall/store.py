@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fm_pipeline.errors import StorageError
 from fm_pipeline.images.bucket import Bucket, ObjectExists
+from fm_pipeline.images.matching import thumbnail_key_of
 from fm_pipeline.images.pictures import THUMBNAIL_MIME_TYPE
 from fm_pipeline.images.rows import NewImage
 from fm_pipeline.images.waterfall.best import Best
@@ -38,7 +39,8 @@ def store(bucket: Bucket, take: Take, image: SourceImage, best: Best) -> Stored:
         raise ValueError("an image without a date has no batch")
     filemaker_id = image.key if is_uuid(image.key) else None
     stem = folder(take) + (filemaker_id or str(image.recid))
-    key, thumbnail_key = stem + best.picture.suffix, f"{stem}_thumb.jpg"
+    key = stem + best.picture.suffix
+    thumbnail_key = thumbnail_key_of(key)
     etag = _put(bucket, key, best.content, best.picture.mime_type)
     thumbnail_size = _put_thumbnail(bucket, thumbnail_key, best.thumbnail)
     return Stored(
