@@ -10,6 +10,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from fm_pipeline.assets.backup import nexus_backup
+from fm_pipeline.assets.dicom import imported_dicom_files
 from fm_pipeline.assets.file_checks import file_checks
 from fm_pipeline.assets.filemaker import extraction_assets
 from fm_pipeline.assets.image_files import filemaker_image_files
@@ -26,7 +27,8 @@ from fm_pipeline.assets.staging import staging_assets
 from fm_pipeline.assets.system_configuration import configuration_assets
 from fm_pipeline.jobs import JOBS
 from fm_pipeline.resources.pipeline import pipeline_resources
-from fm_pipeline.schedules import SCHEDULES
+from fm_pipeline.schedules import SCHEDULES, nightly_dicom_import
+from fm_pipeline.sensors.hospital_dicom import hospital_dicom_sensor
 from fm_pipeline.sensors.mail import reimport_mails
 from fm_pipeline.settings import Settings, load_settings
 
@@ -51,11 +53,12 @@ def build_defs(*, read_settings: Callable[[], Settings] = load_settings) -> dg.D
             bulk_dump_inventory,
             patient_image_copies,
             image_link_transaction,
+            imported_dicom_files,
         ],
         asset_checks=file_checks(),
         jobs=JOBS,
-        schedules=SCHEDULES,
-        sensors=[reimport_mails(read_settings)],
+        schedules=[*SCHEDULES, nightly_dicom_import(read_settings)],
+        sensors=[reimport_mails(read_settings), hospital_dicom_sensor(read_settings)],
         resources=pipeline_resources(read_settings),
         # Applies to "Materialize" in the UI as well; fifteen steps in process take seconds, not a minute.
         executor=dg.in_process_executor,

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from fm_pipeline.assets.dicom import DICOM
 from fm_pipeline.assets.reimport import PHASES
 from fm_pipeline.assets.restore import restore_backup
 from fm_pipeline.assets.shared import BACKUP, EXTRACT, IMAGE_LINK, PLAN, PREFLIGHT, STAGE
@@ -46,5 +47,13 @@ link_images = dg.define_asset_job(
     " Safe to run again.",
     tags=MAX_RUNTIME,
 )
+# A week: the first import of a hospital's archive takes days. It may be ended and gone on with at any time.
+dicom_import = dg.define_asset_job(
+    "dicom_import",
+    selection=dg.AssetSelection.groups(DICOM),
+    executor_def=dg.in_process_executor,
+    description="Imports DICOM files of the configured directory, or of a job that a command has made, into Orthanc.",
+    tags={"dagster/max_runtime": str(7 * 24 * 3600)},
+)
 # Dagster does not export the type of an asset job.
-JOBS: list[Any] = [full_reimport, plan_reimport, link_images, import_image_files, restore_backup]
+JOBS: list[Any] = [full_reimport, plan_reimport, link_images, import_image_files, restore_backup, dicom_import]

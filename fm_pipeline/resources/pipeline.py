@@ -14,6 +14,8 @@ from dagster_aws.s3 import S3Resource
 from psycopg2.extensions import connection as Connection
 from pydantic import PrivateAttr
 
+from fm_pipeline.dicom.orthanc import Orthanc
+from fm_pipeline.errors import PipelineError
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.images.bucket import ATTEMPTS, Bucket, make_client, open_bucket
 from fm_pipeline.mapping.profile import Profile, load_profile
@@ -98,6 +100,21 @@ class PatientFiles(S3Resource):
         return open_bucket(self._settings, self.get_client())
 
 
+class OrthancTarget:
+    """The PACS of one run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def version(self) -> str:
+        """Of the server; `unknown` if it does not say."""
+        try:
+            with Orthanc.from_settings(self._settings) as orthanc:
+                return str(orthanc.system().get("Version", "unknown"))
+        except PipelineError:
+            return "unknown"  # what was imported is imported
+
+
 def pipeline_resources(read_settings: Callable[[], Settings]) -> dict[str, dg.ResourceDefinition]:
     """The resources of a code location.
 
@@ -121,4 +138,8 @@ def pipeline_resources(read_settings: Callable[[], Settings]) -> dict[str, dg.Re
     def s3(_: dg.InitResourceContext) -> PatientFiles:
         return PatientFiles.of(read_settings())
 
-    return {"filemaker": filemaker, "nexus": nexus, "s3": s3}
+    @dg.resource(description="The PACS: ORTHANC_* settings.")
+    def orthanc(_: dg.InitResourceContext) -> OrthancTarget:
+        return OrthancTarget(read_settings())
+
+    return {"filemaker": filemaker, "nexus": nexus, "orthanc": orthanc, "s3": s3}
