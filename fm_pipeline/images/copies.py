@@ -52,7 +52,7 @@ class Copier:
         Raises:
             StorageError: S3 refuses everything; what was done before is in the ledger.
         """
-        self._in_ledger(lambda cursor: ledger.plan_copies(cursor, (_row(each) for each in planned), self.now()))
+        self._in_ledger(lambda cursor: ledger.plan_copies(cursor, (each.ledger_row() for each in planned), self.now()))
         targets = list_targets(self.bucket, planned)
         failed = {
             each.recid: "target_differs"
@@ -61,7 +61,7 @@ class Copier:
         }
         failed |= self._check([each for each in planned if each.recid not in failed], targets)
         waiting = [each for each in planned if each.recid not in failed and each.target_key not in targets]
-        answered, failures = self._copy(waiting)
+        answered, failures = self.copy(waiting)
         failed |= failures
         failed |= self._verify([each for each in planned if each.recid not in failed], answered)
         self._in_ledger(lambda cursor: ledger.note_failed(cursor, list(failed.items()), self.now()))
@@ -108,7 +108,7 @@ class Copier:
             self.bucket.put(each.thumbnail_key, thumbnail, pictures.THUMBNAIL_MIME_TYPE)
         return FileFacts(source.etag, source.size, None, picture.mime_type, picture.width, picture.height)
 
-    def _copy(self, planned: Sequence[Planned]) -> tuple[dict[int, str], dict[int, str]]:
+    def copy(self, planned: Sequence[Planned]) -> tuple[dict[int, str], dict[int, str]]:
         """Copy; ETags and reasons by record id. A refused condition is decided by the listing that follows."""
         types = {key: facts.mime_type for key, facts in self._read(ledger.read_files).items()}
         answered: dict[int, str] = {}
@@ -196,21 +196,6 @@ def list_targets(bucket: Bucket, planned: Iterable[Planned]) -> dict[str, Stored
     folders = sorted({f"{WRITABLE}{key.split('/')[1]}/" for key in wanted})
     prefixes = folders if len(folders) <= FEW_PATIENTS else [WRITABLE]
     return {found.key: found for prefix in prefixes for found in bucket.list(prefix) if found.key in wanted}
-
-
-def _row(each: Planned) -> ledger.Copy:
-    return ledger.Copy(
-        each.recid,
-        each.patient.key,
-        each.batch_id,
-        each.source.key,
-        each.source.size,
-        each.source.etag,
-        each.target_key,
-        None,
-        "planned",
-        None,
-    )
 
 
 def _code(error: PipelineError, gone: str, otherwise: str) -> str:

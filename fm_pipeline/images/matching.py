@@ -58,6 +58,12 @@ class Planned:
         """See `thumbnail_key_of`."""
         return thumbnail_key_of(self.target_key)
 
+    def ledger_row(self) -> Copy:
+        """As it begins."""
+        source = self.source
+        ids = (self.recid, self.patient.key, self.batch_id)
+        return Copy(*ids, source.key, source.size, source.etag, self.target_key, None, "planned", None)
+
 
 @dataclass
 class Plan:
