@@ -22,6 +22,8 @@ from fm_pipeline.sandbox.clinic.generate import generate_clinic
 from fm_pipeline.sandbox.clinic.nexus_values import Profile
 from fm_pipeline.sandbox.clinic.oracle import Expected
 from fm_pipeline.sandbox.demo.clinic import STOP, Verdict, digests, fill_stack, judge, judge_stop, what_stops
+from fm_pipeline.sandbox.demo.images import REPAIR, DemoImages
+from fm_pipeline.sandbox.demo.linked_images import LINK
 from fm_pipeline.sandbox.demo.output import DONE, ERROR, print_verdicts
 from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
@@ -95,31 +97,28 @@ class Demo:
         The clinic as it was found is tried twice: by the default rules, which stop, and by the policy quarantine.
         """
         with self._console.status("Generating the clinic and filling FileMaker and Nexus with it …"):
-            clinic = generate_clinic(scale=self._scale, as_found=self._as_found)
+            clinic = generate_clinic(scale=self._scale, as_found=self._as_found, images="bulk")
             fill_stack(self._stack, clinic, self._profile)
+            images = DemoImages(self._stack, clinic)
+            image_settings = images.fill()
         expected = clinic.expected(profile=self._profile)
         self._rules.touch(mode=0o600)
         with self._console.status("Starting Dagster …"):
             for setting in Settings.model_fields:
                 os.environ.pop(setting.upper(), None)  # they may name the real systems
-            os.environ.update(self._stack.environment())
+            os.environ.update(self._stack.environment() | image_settings)
             os.environ |= {"FILEMAKER_PROFILE": self._profile, "RULES_FILE": str(self._rules)}
             ports = {DagsterWebserver.name: self._port} if self._port else {}
             Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
         self._console.print(f"Dagster UI: {self.url}", highlight=False)
         verdicts = self._stopped_first(expected) if self._as_found else []
-        run_id = self._carry_out("plan_reimport")
+        run_id = self._reimport()
         if run_id is None:
             return False
-        plan = asset_metadata(self._webserver.home, "reimport_plan", run_id)
-        self._console.print(f"The demo has read it, and confirms it with the words {plan['confirm']!r}.")
-        permission = {"plan_id": plan["plan_id"], "confirm": plan["confirm"], "requested_by": "demo"}
-        run_id = self._carry_out("full_reimport", {"ops": {"reimport_transaction": {"config": permission}}})
-        if run_id is None:
-            return False
-        report = self._reimport_report()
+        report = self._reimport_report(run_id)
         with self._console.status("Comparing every row of Nexus with the oracle …"):
             verdicts += judge(self._stack, expected, report)
+        verdicts += self._link_images(images)
         print_verdicts(self._console, verdicts)
         held = all(verdict.holds for verdict in verdicts)
         if report_file:
@@ -146,6 +145,29 @@ class Demo:
             *judge_stop(expected, broken, unchanged=digests(self._stack) == before),
         ]
 
+    def _reimport(self) -> str | None:
+        """A plan, read and confirmed, and its reimport; the run's id, or None if one of them failed."""
+        run_id = self._carry_out("plan_reimport")
+        if run_id is None:
+            return None
+        plan = asset_metadata(self._webserver.home, "reimport_plan", run_id)
+        self._console.print(f"The demo has read it, and confirms it with the words {plan['confirm']!r}.")
+        permission = {"plan_id": plan["plan_id"], "confirm": plan["confirm"], "requested_by": "demo"}
+        return self._carry_out("full_reimport", {"ops": {"reimport_transaction": {"config": permission}}})
+
+    def _link_images(self, images: DemoImages) -> list[Verdict]:
+        """The bulk dump becomes images of patients; then an earlier reimport is played, and a new one repairs it."""
+        if self._carry_out("link_images") is None:
+            return [Verdict(LINK, "the run ends well", False, "it failed")]
+        with self._console.status("Comparing every image with the oracle …"):
+            verdicts = images.judge_link()
+        orphaned = images.orphan()
+        self._console.print(f"The demo gives the patients of {orphaned:,} batches away, as an earlier reimport did.")
+        run_id = self._reimport()
+        if run_id is None:
+            return [*verdicts, Verdict(REPAIR, "the reimport ends well", False, "it failed")]
+        return verdicts + images.judge_reimport(self._reimport_report(run_id), orphaned)
+
     def wait(self) -> None:
         """Leave the UI until Ctrl-C."""
         self._console.print(f"\nThe Dagster UI stays until Ctrl-C: {self.url}")
@@ -168,12 +190,12 @@ class Demo:
     def _say(self, line: Line) -> None:
         self._console.print(Text(line.text, style=STYLES[line.level]), soft_wrap=not self._console.is_terminal)
 
-    def _reimport_report(self) -> dict[str, Any]:
-        """The report that the run wrote; the demo makes one only."""
-        folders = sorted((self._state_dir / "reports").iterdir())
-        if len(folders) != 1:
-            raise PipelineError(f"The run left {len(folders)} reports in {self._state_dir / 'reports'}, not one.")
-        content: dict[str, Any] = json.loads((folders[0] / "report.json").read_text("utf-8"))
-        self._console.print(*report_lines(content), sep="\n")
-        self._console.print(f"The whole report: {folders[0]}", soft_wrap=True, highlight=False)
-        return content
+    def _reimport_report(self, run_id: str) -> dict[str, Any]:
+        """The report that a run wrote."""
+        for folder in sorted((self._state_dir / "reports").iterdir(), reverse=True):
+            content: dict[str, Any] = json.loads((folder / "report.json").read_text("utf-8"))
+            if content["run_id"] == run_id:
+                self._console.print(*report_lines(content), sep="\n")
+                self._console.print(f"The whole report: {folder}", soft_wrap=True, highlight=False)
+                return content
+        raise PipelineError(f"The run {run_id} left no report in {self._state_dir / 'reports'}.")

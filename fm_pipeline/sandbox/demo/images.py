@@ -1,0 +1,77 @@
+"""The images of the demo: documents and the bulk dump in S3, one run that links them, and a reimport afterwards.
+
+Files are written straight into the S3 server's folder and read there again, so that nothing but the pipeline goes
+through its API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fm_pipeline.sandbox.clinic.generate import Clinic
+from fm_pipeline.sandbox.demo.clinic import Verdict
+from fm_pipeline.sandbox.demo.linked_images import LinkedImages
+from fm_pipeline.sandbox.stack.s3 import BUCKET, S3
+from fm_pipeline.sandbox.stack.stack import Stack
+
+EXPORT = "Image_DataV6.tab"  # as the clinic's file was called
+REPAIR = "statements about images after another reimport hold"
+
+
+class DemoImages:
+    """The images of one demo.
+
+    Args:
+        clinic: generated with `images="bulk"`.
+    """
+
+    def __init__(self, stack: Stack, clinic: Clinic) -> None:
+        self._stack, self._clinic = stack, clinic
+        self._folder = stack.service(S3).folder
+        self._images = LinkedImages(clinic, stack.environment()["NEXUS_DATABASE_URL"], self._folder / BUCKET)
+        self._after_link: object = None
+
+    def fill(self) -> dict[str, str]:
+        """Write documents, the bulk dump and FileMaker's export; returns the settings that point at the last."""
+        documents = self._clinic.truth.before["documents_document"]
+        for values in map(documents.values, documents.rows.values()):
+            _write(self._folder / values["s3_bucket"] / values["s3_key"], f"%PDF-1.4 {values['id']}\n".encode())
+        for key, content in self._images.dump.objects():
+            _write(self._folder / BUCKET / key, content)
+        export = self._stack.state_dir / EXPORT
+        export.write_bytes(self._images.dump.export())
+        return {"IMAGE_EXPORT_FILE": str(export)}
+
+    def judge_link(self) -> list[Verdict]:
+        """Hold Nexus and S3 against the oracle of the link; remembers both for `judge_reimport`."""
+        self._after_link = self._images.state()
+        return self._images.judge()
+
+    def orphan(self) -> int:
+        """Play an earlier reimport; returns how many batches point at an id that no patient has."""
+        return self._images.orphan()
+
+    def judge_reimport(self, report: Mapping[str, Any], orphaned: int) -> list[Verdict]:
+        """After another reimport: every image is again what it was after the link, and nothing else was changed.
+
+        Args:
+            report: of that reimport.
+            orphaned: batches that were orphaned before it.
+        """
+        relinked, changed = report["image_batches"]["relinked"], report["changed_rows"]
+        (records,) = (source["loaded"] for source in report["sources"] if source["entity"] == "image")
+        linked = len(self._images.expected.images)
+        same = self._images.state() == self._after_link
+        return [
+            Verdict(REPAIR, "orphaned batches repaired", relinked == orphaned, f"{relinked:,} of {orphaned:,}"),
+            Verdict(REPAIR, "every row and object as after the link", same, "by digest"),
+            Verdict(REPAIR, "records of images that Nexus has", records == linked, f"{records:,} of {linked:,}"),
+            Verdict(REPAIR, "nothing else changed", changed == orphaned, f"{changed:,} rows"),
+        ]
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
