@@ -1,0 +1,21 @@
+"""An import job that is killed, with Orthanc under it; the large round is `scripts/dicom-kills`."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline_tests.bench.orthanc import own_orthanc
+from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
+from fm_pipeline_tests.dicom.kills import killed_import
+
+
+def test_43_a_killed_import_and_a_killed_orthanc_leave_each_instance_once_and_one_row_a_file(
+    database_url: str, tmp_path: Path
+) -> None:
+    with own_orthanc() as orthanc:
+        migrate(database_url)
+        importing = ImportBench(import_settings(database_url, orthanc.settings(), tmp_path / "state"), tmp_path / "h")
+        rng = random.Random(1)  # noqa: S311  # moments, not secrets
+        assert killed_import(importing, orthanc, files=400, kills=2, restarts=1, rng=rng) == []
