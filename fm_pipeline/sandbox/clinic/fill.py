@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from itertools import repeat
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.nexus.copy import copy_rows
+from fm_pipeline.sandbox.clinic import containers
 from fm_pipeline.sandbox.clinic.generate import Clinic
 from fm_pipeline.sandbox.clinic.nexus_values import Profile
 from fm_pipeline.sandbox.clinic.state import Table
@@ -56,9 +58,16 @@ def fill_filemaker(store: Store, clinic: Clinic, database: str = "clinic", profi
         store.create_database(database)
     for table in clinic.filemaker_tables(profile):
         name = table.layout.removeprefix("API_")
-        store.create_table(database, name, [Field(field, kind) for field, kind in table.fields])
-        store.create_layout(database, table.layout, name, [field for field, _ in table.fields])
-        store.insert(database, name, table.records())
+        fields = [Field(field, kind) for field, kind in table.fields]
+        records: Iterable[Mapping[str, object]] = table.records()
+        if name == "Images":
+            fields += [Field(field, "container") for field in containers.NAMES]
+            # Only of a clinic whose images are not linked yet; the files of the others are in S3 already.
+            filled = map(containers.contents, clinic.truth.images) if clinic.bulk_dump else repeat({})
+            records = [{**row, **pictures} for row, pictures in zip(records, filled, strict=False)]
+        store.create_table(database, name, fields)
+        store.create_layout(database, table.layout, name, [field.name for field in fields])
+        store.insert(database, name, records)
 
 
 def _storable(table: Table) -> Iterator[list[object]]:
