@@ -7,6 +7,7 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
+from fm_pipeline.assets.image_charts import image_charts
 from fm_pipeline.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, row_count
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.folders import make_private_folder
@@ -213,6 +214,7 @@ def image_link_transaction(
         missing = missing_objects(settings, open_bucket(nexus.settings, context.resources.s3))
         with nexus.connect() as connection, connection.cursor() as cursor:
             report = read_report(cursor, rows.batches_created)
+            charts = image_charts(connection, settings.nexus_schema)
     context.log.info("\n".join(report.lines()))
     yield dg.MaterializeResult(
         asset_key="linked_image_batches",
@@ -222,7 +224,9 @@ def image_link_transaction(
             without_patient=dg.MetadataValue.json(dict(rows.repaired.unresolved)),
         ),
     )
-    yield dg.MaterializeResult(asset_key="linked_images", metadata=row_count(len(rows.linked), **_metadata(report)))
+    yield dg.MaterializeResult(
+        asset_key="linked_images", metadata=row_count(len(rows.linked), **_metadata(report), **charts)
+    )
     yield dg.AssetCheckResult(
         asset_key="linked_images",
         check_name="counts_add_up",
