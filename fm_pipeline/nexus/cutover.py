@@ -22,11 +22,12 @@ from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
 from fm_pipeline.nexus.commit import commit
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.difference import Difference, plan_difference
+from fm_pipeline.nexus.inputs import Inputs, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
-from fm_pipeline.nexus.plan import HOW_TO, Inputs, Permission, check_backup, check_permission, read_inputs, store_plan
+from fm_pipeline.nexus.plan import HOW_TO, Permission, check_backup, check_permission, store_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
-from fm_pipeline.nexus.report import ReimportReport
+from fm_pipeline.nexus.report import ReimportReport, SourceEnds
 from fm_pipeline.nexus.stage import check_staged
 from fm_pipeline.nexus.transaction import OnPhase, Transaction
 from fm_pipeline.settings import Settings
@@ -133,21 +134,36 @@ class _Held:
     policy: Policy
     differences: list[Difference]
     inputs: Inputs
+    sources: list[SourceEnds]
 
     def run(self, report: ReimportReport, phases: Collection[Phase], on_phase: OnPhase) -> None:
         """All phases, without the end of the transaction."""
-        report.sources = source_ends(self.connection)
-        Transaction(
-            self.cursor, self.catalogue, self.policy, self.differences, phases, report.started_at, report, on_phase
-        ).run()
+        report.sources = self.sources
+        with self.gate.cursor() as other:
+            Transaction(
+                self.cursor,
+                other,
+                self.catalogue,
+                self.policy,
+                self.differences,
+                phases,
+                report.started_at,
+                report,
+                on_phase,
+                {name: digest.rows for name, digest in self.inputs.target.items()},
+            ).run()
 
 
 @contextmanager
 def _locked(settings: Settings) -> Iterator[_Held]:
-    """Prepare, lock, and read what the transaction starts from; rolled back at the end unless it was committed."""
+    """Prepare, lock, and read what the transaction starts from; rolled back at the end unless it was committed.
+
+    Whatever can be read before the locks is read before them, in one snapshot; under them it is only confirmed.
+    """
     url = settings.nexus_database_url.get_secret_value()
     with connect(url) as gate, connect(url) as connection:
         take_reimport_lock(gate)
+        connection.set_session(isolation_level="REPEATABLE READ")
         with connection.cursor() as cursor:
             check_staged(connection, settings)
             catalogue = read_catalogue(cursor, settings.nexus_schema)
@@ -157,17 +173,17 @@ def _locked(settings: Settings) -> Iterator[_Held]:
                 plan_difference(load, catalogue, fed[load.entity], settings.nexus_only_columns) for load in policy.loads
             ]
             tables = touched_tables(cursor, policy, {d.table.name: list(d.updates) for d in differences})
+            sources = source_ends(connection)
+            reading = read_inputs(cursor, catalogue, tables, settings)
         connection.commit()
-        connection.set_session(isolation_level="REPEATABLE READ")
         with (
             connection.cursor() as cursor,
             explain_lock_timeouts(connection, gate, tables, settings.nexus_lock_timeout_seconds),
         ):
             lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
-            check_staged(connection, settings)  # again: somebody may have staged anew while this waited
-            inputs = read_inputs(cursor, catalogue, tables, settings)
-            yield _Held(connection, gate, cursor, catalogue, policy, differences, inputs)
+            inputs = reading.confirmed(cursor).inputs
+            yield _Held(connection, gate, cursor, catalogue, policy, differences, inputs, sources)
 
 
 def _refuse_a_changed_schema(before: Catalogue, now: Catalogue) -> None:

@@ -96,16 +96,17 @@ class Difference:
         )
         return count(cursor)
 
-    def count_unlike(self, cursor: Cursor, now: datetime) -> int:
-        """How many staged rows Nexus does not have, or has with another content. 0 after a load."""
+    def compare(self, cursor: Cursor, now: datetime) -> tuple[int, int, int]:
+        """Staged rows, rows of Nexus, and the staged ones that Nexus has not, or has otherwise: 0 after a load."""
         cursor.execute(
             sql.SQL(
-                "SELECT count(*) FROM {staged} s LEFT JOIN {table} t ON t.id = s.nexus_id"
-                " WHERE t.id IS NULL OR {differs}"
+                "SELECT count(*), (SELECT count(*) FROM {table}), count(*) FILTER (WHERE t.id IS NULL OR {differs})"
+                " FROM {staged} s LEFT JOIN {table} t ON t.id = s.nexus_id"
             ).format(table=self.table.identifier, staged=self._staged, differs=self._differs()),
             {"now": now},
         )
-        return count(cursor)
+        staged, rows, unlike = cursor.fetchone() or (0, -1, -1)
+        return int(staged), int(rows), int(unlike)
 
     def _differs(self, names: Sequence[str] = ()) -> sql.Composable:
         names = names or list(self.updates)

@@ -49,16 +49,18 @@ class Digest(NamedTuple):
 def table_digest(
     cursor: Cursor,
     table: Table,
-    columns: Collection[str],
+    columns: Collection[str] | None = None,
     *,
     without: Collection[str] = (),
+    where: sql.Composable | None = None,
     like: Digest | None = None,
 ) -> Digest:
     """Digest of a table's rows.
 
     Args:
-        columns: of the table; sorted by name, so that their order in the table does not count.
+        columns: of the table, None for all; sorted by name, so that their order in the table does not count.
         without: columns that are left out.
+        where: a condition, for some of the rows.
         like: hash as this one was, to compare with it; it may be of another server. None for the best that this
             server can. What `record` hashed cannot be compared on PostgreSQL 13.
 
@@ -67,20 +69,24 @@ def table_digest(
     best = _RECORD if cursor.connection.server_version >= _RECORD_SINCE else _TEXT
     method = like.hash.split(":")[0] if like else best
     cursor.execute(
-        "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0",
+        "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
         (table.identifier.as_string(cursor),),
     )
-    types = dict(cursor.fetchall()) if method == _RECORD else {}
+    types = dict(cursor.fetchall())
+    as_hashed = _AS_HASHED if method == _RECORD else {}
     values = [
-        sql.SQL(_AS_HASHED.get(types.get(name, ""), _AS_TEXT)).format(sql.Identifier(name))
-        for name in sorted(columns)
+        sql.SQL(as_hashed.get(types.get(name, ""), _AS_TEXT)).format(sql.Identifier(name))
+        for name in sorted(types if columns is None else columns)
         if name not in without
     ]
     cursor.execute(
-        sql.SQL("SELECT count(*), %s || ':' || coalesce(sum({}), 0)::text FROM {}").format(
-            sql.SQL(_ROW_HASHES[method]).format(sql.SQL(", ").join(values)), table.identifier
-        ),
-        (method,),
+        sql.SQL("SELECT count(*), {} || ':' || coalesce(sum({}), 0)::text FROM {} WHERE {}").format(
+            sql.Literal(method),
+            sql.SQL(_ROW_HASHES[method]).format(sql.SQL(", ").join(values)),
+            table.identifier,
+            where or sql.SQL("true"),
+        )
     )
     rows, digest = cursor.fetchone() or (0, "")
     return Digest(rows, digest)

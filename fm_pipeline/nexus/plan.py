@@ -8,30 +8,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import PlanStop
-from fm_pipeline.nexus.catalogue import Catalogue, Table
-from fm_pipeline.nexus.difference import count
-from fm_pipeline.nexus.digest import Digest, table_digest
+from fm_pipeline.nexus.inputs import Inputs
 from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.report import ReimportReport
-from fm_pipeline.settings import Settings
 
-STAGED_TABLES = (
-    "staged_patients",
-    "staged_appointments",
-    "staged_notes",
-    "staged_sms_messages",
-    "staged_file_links",
-    "crosswalk",
-)
 HOW_TO = (
     "Make a plan (job plan_reimport, or fm-pipeline plan), read it, then launch full_reimport with plan_id and"
     " confirm (or fm-pipeline reimport --plan ID --confirm ...)."
@@ -50,90 +37,6 @@ class Permission:
     plan_id: str
     confirm: str
     actor: str
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Everything that the result of a reimport depends on, as digests."""
-
-    database: str
-    patients: int
-    schema: str
-    staged: Mapping[str, Digest]
-    target: Mapping[str, Digest]
-    settings: Mapping[str, str]
-
-    @property
-    def confirmation(self) -> str:
-        """What a person has to type."""
-        return f"{self.database} {self.patients}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "database": self.database,
-            "patients": self.patients,
-            "schema": self.schema,
-            "staged": {name: list(digest) for name, digest in self.staged.items()},
-            "target": {name: list(digest) for name, digest in self.target.items()},
-            "settings": dict(self.settings),
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Inputs:
-        """Back from JSON."""
-        digests = {
-            part: {name: Digest(*digest) for name, digest in content[part].items()} for part in ("staged", "target")
-        }
-        return cls(content["database"], content["patients"], content["schema"], **digests, settings=content["settings"])
-
-    def changes_since(self, planned: Inputs) -> list[str]:
-        """What is not as it was when the plan was made, in words."""
-        words = []
-        if self.database != planned.database:
-            words.append("the plan was made for another database")
-        if self.schema != planned.schema:
-            words.append("the tables of Nexus are not what they were (a migration of the application?)")
-        for part, kind in (("staged", "FileMaker's data"), ("target", "rows of Nexus")):
-            now, then = getattr(self, part), getattr(planned, part)
-            names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-            if names:
-                words.append(f"{kind} changed ({', '.join(name.removeprefix('staged_') for name in names)})")
-        if dict(self.settings) != dict(planned.settings):
-            words.append("a setting that decides what happens to rows was changed")
-        return words
-
-
-def read_inputs(cursor: Cursor, catalogue: Catalogue, tables: Collection[Table], settings: Settings) -> Inputs:
-    """Take the digests; inside the transaction, after the locks."""
-    cursor.execute("SELECT current_database()")
-    row = cursor.fetchone()
-    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(catalogue.table("patients").identifier))
-    patients = count(cursor)
-    return Inputs(
-        database=str(row[0]) if row else "",
-        patients=patients,
-        schema=catalogue.fingerprint,
-        staged={name: _own_digest(cursor, name) for name in STAGED_TABLES},
-        target={str(table): table_digest(cursor, table, catalogue.columns[table]) for table in tables},
-        settings={
-            "nexus_schema": settings.nexus_schema,
-            "nexus_only_columns": settings.nexus_only_columns,
-            "nexus_letters": settings.nexus_letters,
-            "nexus_reminders": settings.nexus_reminders,
-        },
-    )
-
-
-def _own_digest(cursor: Cursor, name: str) -> Digest:
-    """Of a table of ours, without the columns that only say when something was noted."""
-    cursor.execute(
-        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'fm_pipeline' AND table_name = %s",
-        (name,),
-    )
-    columns = [row[0] for row in cursor.fetchall()]
-    # Record ids differ when FileMaker's file was cloned, and mean nothing to Nexus.
-    return table_digest(cursor, Table("fm_pipeline", name), columns, without=("record_id", "created_at", "origin"))
 
 
 def store_plan(

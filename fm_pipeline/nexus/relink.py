@@ -84,32 +84,32 @@ _BATCH_COLUMNS = "d.id, d.object_id"
 
 # One row a document or batch and evidence: who is its patient, by which evidence.
 _DOCUMENT_EVIDENCE = """
-SELECT d.id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
+SELECT d.id, d.object_id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
        CASE WHEN r.origin = 'duplicate' THEN 1 ELSE 4 END AS rank, r.filemaker_key AS key
 FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
 UNION ALL
-SELECT d.id, 'crosswalk', 1, c.filemaker_key
+SELECT d.id, d.object_id, 'crosswalk', 1, c.filemaker_key
 FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = d.object_id
 UNION ALL
-SELECT d.id, 'metadata', 2, d.patient_key FROM {rows} d WHERE d.patient_key <> ''
+SELECT d.id, d.object_id, 'metadata', 2, d.patient_key FROM {rows} d WHERE d.patient_key <> ''
 UNION ALL
-SELECT d.id, 'filemaker_record', 3, l.patient_key
+SELECT d.id, d.object_id, 'filemaker_record', 3, l.patient_key
 FROM {rows} d JOIN fm_pipeline.staged_file_links l
      ON l.entity = 'document' AND l.filemaker_id = d.filemaker_id
 """
 _BATCH_EVIDENCE = """
-SELECT d.id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
+SELECT d.id, d.object_id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
        CASE WHEN r.origin = 'duplicate' THEN 1 ELSE 4 END AS rank, r.filemaker_key AS key
 FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
 UNION ALL
-SELECT d.id, 'crosswalk', 1, c.filemaker_key
+SELECT d.id, d.object_id, 'crosswalk', 1, c.filemaker_key
 FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = d.object_id
 UNION ALL
-SELECT DISTINCT d.id, 'filemaker_record', 3, l.patient_key
+SELECT DISTINCT d.id, d.object_id, 'filemaker_record', 3, l.patient_key
 FROM {rows} d JOIN {images} i ON i.batch_id = d.id
      JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND l.filemaker_id = i.filemaker_id
 UNION ALL
-SELECT DISTINCT d.id, 'image_link', 2, c.patient_key
+SELECT DISTINCT d.id, d.object_id, 'image_link', 2, c.patient_key
 FROM {rows} d JOIN {images} i ON i.batch_id = d.id JOIN fm_pipeline.image_copies c ON c.image_id = i.id
 """
 
@@ -184,9 +184,9 @@ def _relink(
     unresolved = dict(cursor.fetchall())
     cursor.execute(
         sql.SQL(
-            "SELECT DISTINCT f.id::text FROM files f JOIN ({evidence}) e ON e.id = f.id"
+            "SELECT DISTINCT e.id::text FROM ({evidence}) e"
             " JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.filemaker_key = e.key"
-            " JOIN {patients} p ON p.id = c.nexus_id WHERE f.linked AND p.id <> f.object_id ORDER BY 1"
+            " AND c.nexus_id <> e.object_id JOIN {patients} p ON p.id = c.nexus_id ORDER BY 1"
         ).format(evidence=evidence.format(rows=sql.SQL("(SELECT * FROM files WHERE linked)")), patients=patients)
     )
     disagreeing = [row[0] for row in cursor.fetchall()]

@@ -6,7 +6,7 @@ Phases 2 to 8 of the seed "import sequence".
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,6 @@ from fm_pipeline.nexus import validation
 from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.difference import Difference, count, gone
-from fm_pipeline.nexus.digest import Digest
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
 from fm_pipeline.nexus.references import delete_gone, mend_references
 from fm_pipeline.nexus.relink import patient_content_type, relink_batches, relink_documents
@@ -31,6 +30,7 @@ class Transaction:
     """State of one transaction while its phases run."""
 
     cursor: Cursor
+    other: Cursor  # of another connection, which sees the tables as they were
     catalogue: Catalogue
     policy: Policy
     differences: list[Difference]
@@ -38,8 +38,9 @@ class Transaction:
     now: datetime
     report: ReimportReport
     on_phase: OnPhase
+    rows_before: Mapping[str, int]  # of the tables that may be touched, by name
     patient_type: int = 0
-    protected: dict[str, Digest] = field(default_factory=dict)
+    protected: Mapping[Table, int] = field(default_factory=dict)
     mended_tables: list[Table] = field(default_factory=list)
 
     def run(self) -> None:
@@ -67,10 +68,9 @@ class Transaction:
         self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         self.patient_type = patient_content_type(self.cursor, self.catalogue)
         learn_retired_ids(self.cursor, self.catalogue, self.patient_type)
-        self.protected = validation.protected_digests(self.cursor, self.catalogue)
+        self.protected = validation.count_protected(self.cursor, self.catalogue)
         for table in self.policy.emptied:
-            self.cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier))
-            self.report.tables[table.name] = TableChange(table.name, before=count(self.cursor))
+            self.report.tables[table.name] = TableChange(table.name, before=self.rows_before[str(table)])
 
     def _delete(self) -> tuple[str, int]:
         gone_rows = {d.table: d.find_gone(self.cursor) for d in self.differences}
@@ -166,7 +166,7 @@ class Transaction:
         if deleted:
             checks += validation.check_duplicates(self.cursor, self.catalogue)
             checks += validation.check_orphans(self.cursor, self.catalogue)
-        checks += validation.check_protected(self.protected, validation.protected_digests(self.cursor, self.catalogue))
+        checks += validation.check_protected(self.cursor, self.other, self.catalogue, self.protected)
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
         written = [*self.policy.emptied, *relinked, *self.mended_tables]
         checks.append(validation.check_nothing_else_written(self.cursor, self.catalogue, written))

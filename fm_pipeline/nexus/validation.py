@@ -15,8 +15,9 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import ValidationStop
 from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.difference import Difference, count, gone
-from fm_pipeline.nexus.digest import Digest, table_digest
+from fm_pipeline.nexus.digest import table_digest
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
+from fm_pipeline.nexus.row_versions import later_than, own_transaction, read_versions
 
 # The columns that relinking may change; everything else of a document or batch stays as it is.
 RELINK_COLUMNS = ("content_type_id", "object_id", "updated_at")
@@ -31,41 +32,49 @@ class Check:
     found: str
 
 
-def protected_digests(cursor: Cursor, catalogue: Catalogue) -> dict[str, Digest]:
-    """Digests of what a reimport must not change: system configuration, files and their S3 keys."""
-    return {
-        name: table_digest(
-            cursor,
-            catalogue.table(name),
-            catalogue.columns[catalogue.table(name)],
-            without=() if name not in (DOCUMENTS, BATCHES) else RELINK_COLUMNS,
-        )
-        for name in (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES)
-    }
+def count_protected(cursor: Cursor, catalogue: Catalogue) -> dict[Table, int]:
+    """Rows of what a reimport must not change: system configuration, files and their S3 keys. Before it writes."""
+    tables = [catalogue.table(name) for name in (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES)]
+    versions = read_versions(cursor, tables, own_transaction(cursor))
+    return {table: versions[table].rows for table in tables}
 
 
-def check_protected(before: Mapping[str, Digest], after: Mapping[str, Digest]) -> list[Check]:
-    """As many documents, batches and images as before, and not a byte of configuration or S3 keys changed."""
+def check_protected(cursor: Cursor, other: Cursor, catalogue: Catalogue, before: Mapping[Table, int]) -> list[Check]:
+    """As many documents, batches and images as before, and not a byte of configuration or S3 keys changed.
+
+    Args:
+        other: of another connection. It still sees the rows as they were: what this transaction has written is held
+            against that, but for the columns that relinking may change.
+    """
+    own = own_transaction(cursor)
+    after = read_versions(cursor, list(before), own)
     return [
         Check(
-            f"{name}_untouched",
-            before[name] == after[name],
-            f"{before[name].rows} rows, {after[name].rows} after",
+            f"{table.name}_untouched",
+            rows == after[table].rows
+            and (not after[table].later or _only_relinked(cursor, other, catalogue, table, own)),
+            f"{rows} rows, {after[table].rows} after",
         )
-        for name in before
+        for table, rows in before.items()
     ]
+
+
+def _only_relinked(cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table, own: str) -> bool:
+    """Whether the rows that this transaction has written are what others still see, but for the relinked columns."""
+    without = RELINK_COLUMNS if table.name in (DOCUMENTS, BATCHES) else ()
+    written = later_than(own)
+    cursor.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, written))
+    ids = [row[0] for row in cursor.fetchall()]
+    now = table_digest(cursor, table, without=without, where=written)
+    kind = sql.SQL(catalogue.columns[table]["id"].type)
+    these = sql.SQL("id = ANY({}::text[]::{}[])").format(sql.Literal(ids), kind)
+    return now == table_digest(other, table, without=without, where=these)
 
 
 def check_loaded(cursor: Cursor, difference: Difference, now: datetime, *, deleted: bool) -> list[Check]:
     """Nexus has exactly the staged rows: as many, each once, each with its content (also after triggers)."""
     table = difference.table
-    staged = sql.Identifier("fm_pipeline", difference.load.staged)
-    cursor.execute(
-        sql.SQL("SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {})").format(staged, table.identifier)
-    )
-    row = cursor.fetchone()
-    expected, actual = row if row else (0, -1)
-    unlike = difference.count_unlike(cursor, now)
+    expected, actual, unlike = difference.compare(cursor, now)
     counted = actual == expected if deleted else actual >= expected
     return [
         Check(f"{table}_count", counted, f"{expected} from FileMaker, {actual} in Nexus"),
@@ -77,12 +86,12 @@ def check_duplicates(cursor: Cursor, catalogue: Catalogue) -> list[Check]:
     """No FileMaker id twice."""
     checks = []
     for name, key in (
-        ("patients", "lower(btrim(filemaker_metadata ->> 'filemaker_id'))"),
-        ("appointments", "filemaker_event_id::text"),
+        ("patients", "nullif(lower(btrim(filemaker_metadata ->> 'filemaker_id')), '')"),
+        ("appointments", "filemaker_event_id"),
     ):
         cursor.execute(
-            sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} WHERE {} <> '' GROUP BY {} HAVING count(*) > 1) d").format(
-                catalogue.table(name).identifier, sql.SQL(key), sql.SQL(key)
+            sql.SQL("SELECT count(*) FROM (SELECT {key} FROM {table} GROUP BY 1 HAVING count({key}) > 1) d").format(
+                table=catalogue.table(name).identifier, key=sql.SQL(key)
             )
         )
         twice = count(cursor)

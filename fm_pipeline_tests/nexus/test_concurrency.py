@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from fm_pipeline.errors import DatabaseError, LockStop, PlanStop
+from fm_pipeline.errors import DatabaseError, LockStop, PlanStop, StagingStop
 from fm_pipeline.nexus.backup import make_backup
 from fm_pipeline.nexus.cutover import reimport
 from fm_pipeline.nexus.policy import Phase
@@ -91,6 +91,42 @@ def test_11_a_document_saved_just_before_the_locks_is_in_the_snapshot(bench: Mig
         user.commit()
         plan = planning.outcome()
     assert plan.report.documents.total == before + 1
+
+
+def test_17_what_a_user_saves_between_the_preparation_and_the_locks_makes_the_plan_stale(bench: MigrationBench) -> None:
+    bench.extract_and_stage()
+    permission = bench.permission(bench.plan())
+    make_backup(bench.settings, now=RUN_TIME)
+    with bench.connection() as user, user.cursor() as cursor:
+        # Neither a number of rows nor a time tells of it; the reimport has hashed the table already and waits.
+        cursor.execute("UPDATE notes SET content = content || '.' WHERE id = (SELECT min(id::text)::uuid FROM notes)")
+        running = InThread(lambda: reimport(bench.settings, now=RUN_TIME, permission=permission))
+        wait_until(lambda: _waiters(bench), LIMIT_SECONDS)
+        user.commit()
+        after = bench.digests()
+        with pytest.raises(PlanStop, match=r"stale: rows of Nexus changed \(notes\)"):
+            running.outcome()
+    assert bench.digests() == after
+
+
+def test_what_is_staged_again_while_a_reimport_waits_for_the_locks_stops_it(bench: MigrationBench) -> None:
+    bench.extract_and_stage()
+    with bench.connection() as user, user.cursor() as cursor:
+        cursor.execute("UPDATE notes SET content = content")
+        planning = InThread(bench.plan)
+        wait_until(lambda: _waiters(bench), LIMIT_SECONDS)
+        bench.extract_and_stage()
+        user.commit()
+        with pytest.raises(StagingStop, match="staged again while this was being prepared"):
+            planning.outcome()
+
+
+def test_somebody_elses_long_transaction_costs_a_second_look_and_nothing_else(bench: MigrationBench) -> None:
+    # Everything that was written since it began looks as if it might have been written just now.
+    with bench.connection() as user, user.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()")
+        bench.extract_and_stage()
+        assert bench.reimport().committed
 
 
 def test_12_a_session_that_holds_a_row_is_named_and_nothing_changes(bench: MigrationBench) -> None:

@@ -205,3 +205,33 @@ def test_a_trigger_that_writes_to_another_table_is_caught_before_the_commit(benc
     with pytest.raises(ValidationStop, match=r"nothing_else_written: diary"):
         bench.plan()
     assert bench.execute("SELECT count(*) FROM diary") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("table", "when", "body"),
+    [
+        ("documents_document", "BEFORE UPDATE", "NEW.s3_key = NEW.s3_key || '~'; RETURN NEW"),
+        (
+            "documents_document",
+            "AFTER UPDATE",
+            "UPDATE documents_document SET s3_key = s3_key || '~' WHERE id <> NEW.id AND s3_key NOT LIKE '%~';"
+            " RETURN NULL",
+        ),
+        ("documents_document", "AFTER UPDATE", "DELETE FROM documents_document WHERE id <> NEW.id; RETURN NULL"),
+        ("images_batch", "BEFORE UPDATE", "NEW.name = NEW.name || '~'; RETURN NEW"),
+        ("clinics", "AFTER UPDATE OF last_name", "UPDATE clinics SET name = name || '~'; RETURN NULL"),
+    ],
+)
+def test_a_trigger_that_changes_a_file_or_the_configuration_is_caught_before_the_commit(
+    bench: MigrationBench, table: str, when: str, body: str
+) -> None:
+    watched = "patients" if table == "clinics" else table
+    bench.execute(
+        f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$;"
+        f"CREATE TRIGGER meddle {when} ON {watched} FOR EACH ROW EXECUTE FUNCTION meddle()"
+    )
+    bench.extract_and_stage()
+    before = bench.digests()
+    with pytest.raises(ValidationStop, match=f"{table}_untouched"):
+        bench.plan()
+    assert bench.digests() == before
