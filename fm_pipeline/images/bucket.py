@@ -28,6 +28,7 @@ WRITABLE = "patients/"  # all that Nexus shows of a patient lies below it
 BULK_PREFIX = "filemaker-import/images-bulk-dump/"  # protected under its usual name too, wherever the settings point
 COPY_LIMIT = 5 * 1024**3  # bytes that one CopyObject takes
 ATTEMPTS = 6  # of one request, with growing pauses: 503 Slow Down is S3's way to ask for patience
+READS = 3  # of a stream that is cut
 CONNECT_SECONDS = 10
 CHUNK = 1 << 20
 _READS = frozenset(
@@ -186,10 +187,18 @@ class Bucket:
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """The bytes of an object, from `start` up to and including `end`."""
         wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end}"}
+        from botocore.exceptions import IncompleteReadError, ResponseStreamingError  # noqa: PLC0415
+
         with storage_errors("read an object"):
-            answer = self.client.get_object(Bucket=self.name, Key=key, **wanted)  # type: ignore[arg-type]
-            with closing(answer["Body"]) as body:  # the body itself, which notices a cut stream
-                return body.read()
+            for left in reversed(range(READS)):
+                answer = self.client.get_object(Bucket=self.name, Key=key, **wanted)  # type: ignore[arg-type]
+                try:
+                    with closing(answer["Body"]) as body:  # the body itself, which notices a cut stream
+                        return body.read()
+                except (IncompleteReadError, ResponseStreamingError):  # boto3 repeats a request, not what comes after
+                    if not left:
+                        raise
+        raise AssertionError("unreachable")
 
     def digest(self, key: str) -> str:
         """The SHA-256 of an object's bytes, read in pieces."""

@@ -28,7 +28,7 @@ def jpeg(number: int, size: tuple[int, int] = (32, 24)) -> bytes:
     """A JPEG of its own for each number."""
     image = Image.new("RGB", size, (number % 256, number // 256 % 256, 99))
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=60)
+    image.save(out, "JPEG", quality=60, comment=str(number))
     return out.getvalue()
 
 
