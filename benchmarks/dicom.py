@@ -1,6 +1,6 @@
-"""The import of a hospital's DICOM files: what it costs to see that nothing is new.
+"""The import of a hospital's DICOM files: what it costs to see that nothing is new, and to bring it to Orthanc.
 
-    python benchmarks/dicom.py [--json FILE] [--rounds N] [--scale N]
+    python benchmarks/dicom.py [--json FILE] [--rounds N] [--scale N] [--only scan|import]
 
 docs/benchmarks.md says more.
 """
@@ -10,8 +10,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dicom_import import FILES, import_rows
 from dicom_scan import scan_rows
-from results import report
+from results import Row, report
+
+from fm_pipeline.sandbox.stack.orthanc import Orthanc
 
 
 def main() -> None:
@@ -19,9 +22,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the trees; 1 is 100,000 and 1,000,000 files")
+    parser.add_argument("--scale", type=float, default=1.0, help="1 is 100,000 and 1,000,000 files, and 600 imported")
+    parser.add_argument("--only", choices=["scan", "import"], help="only these rows")
     given = parser.parse_args()
-    report("dicom", scan_rows(given.scale, given.rounds), given.json)
+    rows: list[Row] = []
+    if given.only != "import":
+        rows += scan_rows(given.scale, given.rounds)
+    if given.only != "scan":
+        if Orthanc.available():
+            rows += import_rows(files=max(4, int(FILES * given.scale)), rounds=given.rounds, note=print)
+        else:
+            print("Orthanc is not installed (Debian: apt-get install orthanc): no rows of the import.")  # noqa: T201
+    report("dicom", rows, given.json)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import uuid
 from dataclasses import dataclass
 
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, SetAside, Unreadable, orthanc_id
 from fm_pipeline.dicom.orthanc import Stored
+from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.reading import Unusable
 
 
@@ -53,11 +51,6 @@ class Entry:
             orthanc_id(of.patient_id, of.study_uid),
             orthanc_id(of.patient_id, of.study_uid, of.series_uid),
         )
-
-
-def path_hash(path: str) -> str:
-    """A path as a uuid: paths may be too long for an index of PostgreSQL."""
-    return str(uuid.UUID(bytes=hashlib.blake2b(os.fsencode(path), digest_size=16).digest()))
 
 
 def entry_of(what: SetAside | Unreadable | Unusable) -> Entry:

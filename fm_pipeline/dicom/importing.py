@@ -142,9 +142,8 @@ def _carry_out(
     options: Options,
 ) -> Job:
     delivery.wait_until_there()
-    statistics = delivery.ask(lambda orthanc: orthanc.statistics())
-    knowledge = Knowledge(lookups, delivery, orthanc_is_empty=not statistics.get("CountInstances"))
-    judge = Judge(delivery, knowledge, options.retry_suspects)
+    knowledge = Knowledge(lookups, delivery)
+    judge = Judge(delivery, options.retry_suspects)
     with _scanning(_source(ledger, job)) as spool, Workers(judge, knowledge, halt, threads=options.threads) as workers:
         coordinator = Coordinator(ledger, workers, spool, job, on_progress)
         _undisturbed(coordinator, halt)

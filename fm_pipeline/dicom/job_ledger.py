@@ -15,12 +15,12 @@ from typing import Self
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.dicom.entry import Entry, path_hash
+from fm_pipeline.dicom.entry import Entry
 from fm_pipeline.dicom.history_rows import write_entries
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.ledger import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
-from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.paths import path_hash, printable
 from fm_pipeline.errors import LockStop, RequestError
 
 _GATE = 0  # no job has this id: held while a job is claimed

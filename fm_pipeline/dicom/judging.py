@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fm_pipeline.dicom.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
-from fm_pipeline.dicom.entry import Entry, path_hash
+from fm_pipeline.dicom.entry import Entry
 from fm_pipeline.dicom.files import FileChangedError, unreadable_reason
-from fm_pipeline.dicom.known import Knowledge, Known
+from fm_pipeline.dicom.known import Known
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.orthanc_errors import FileRefused, OrthancError
+from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.reading import Candidate, Stream, md5_of
 
 MISSING_PATIENT_ID = "missing_patient_id"
@@ -26,7 +27,6 @@ class Judge:
     """
 
     delivery: Delivery
-    knowledge: Knowledge
     retry_suspects: bool = False
 
     def entry(self, candidate: Candidate, known: Known, sends: int) -> Entry:  # noqa: PLR0911  # one for each outcome
@@ -47,7 +47,7 @@ class Judge:
                     return replace(entry, outcome=Outcome.SUSPECT, reason="nested_too_deep")
                 if any(_same(candidate, row.md5, row.size) for row in known.suspects.get(of.orthanc_id, [])):
                     return replace(entry, outcome=Outcome.SUSPECT, reason="killed_orthanc_before")
-            if of.orthanc_id in known.sizes:
+            if of.orthanc_id in known.held:
                 compared = self._compared(candidate, entry, known)
                 if compared:
                     return compared
@@ -82,7 +82,6 @@ class Judge:
         entry = replace(entry, stored=stored)
         if stored.status == "Success":
             return replace(entry, outcome=Outcome.IMPORTED, flags=flags)
-        self.knowledge.orthanc_had(True)
         compared = self._compared(replace(candidate, md5=md5), entry, known)
         return compared or replace(entry, reason="orthanc_error")  # it was there, and is gone: try again
 
@@ -100,8 +99,9 @@ class Judge:
         rows = known.stored.get(candidate.instance.orthanc_id, [])
         mine = candidate.md5 or md5_of(candidate.found)
         entry = replace(entry, md5=mine)
-        agree = known.sizes.get(orthanc_id) == candidate.found.size and any(row.md5 == mine for row in rows)
-        if not agree:
+        # What the ledger says that Orthanc took is not compared again: it may have written it in another transfer
+        # syntax (IngestTranscoding), and then its hash is another one.
+        if not any(row.md5 == mine for row in rows):
             theirs = self.delivery.ask(lambda orthanc: orthanc.md5(orthanc_id))
             if theirs is None:
                 return None

@@ -12,10 +12,6 @@ from fm_pipeline.dicom.delivery import Delivery
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.model import Instance
 
-_ENOUGH_MISSES = (
-    20  # chunks of which Orthanc had nothing, until it is no longer asked about what the ledger does not know
-)
-
 
 class Claims:
     """Instances that are on their way and not yet in the ledger; each is one thread's at a time."""
@@ -55,25 +51,24 @@ class Known:
         stored: rows that say that Orthanc has it.
         suspects: rows that say that it kills Orthanc.
         elsewhere: SOP instance uids that were stored as an instance of another patient, study or series.
-        sizes: bytes of what Orthanc holds, of those that it was asked for and has.
+        held: those that Orthanc holds at this moment.
     """
 
     stored: dict[str, list[Row]] = field(default_factory=dict)
     suspects: dict[str, list[Row]] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
-    sizes: dict[str, int] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
 
 
 class Knowledge:
     """Asks both, for chunks of instances.
 
-    Args:
-        orthanc_is_empty: then it is asked only about what the ledger says it has, until an answer shows otherwise.
+    Orthanc is asked before anything is sent, also about what the ledger does not know: with `OverwriteInstances` it
+    would replace what it has, and 1.10.1 does not tell whether that is set. A chunk costs a millisecond.
     """
 
-    def __init__(self, database: LastingConnection, delivery: Delivery, *, orthanc_is_empty: bool) -> None:
+    def __init__(self, database: LastingConnection, delivery: Delivery) -> None:
         self._database, self._delivery = database, delivery
-        self._misses = _ENOUGH_MISSES if orthanc_is_empty else 0
 
     def of(self, instances: Sequence[Instance]) -> Known:
         """What is known of these instances."""
@@ -103,12 +98,5 @@ class Knowledge:
             elsewhere.update(uid for (uid,) in cursor.fetchall())
 
         self._database.run(action)
-        asked = list(ids) if self._misses < _ENOUGH_MISSES else [each for each in ids if each in stored]
-        sizes = self._delivery.ask(lambda orthanc: orthanc.sizes(asked)) if asked else {}
-        if asked:
-            self.orthanc_had(bool(sizes))
-        return Known(stored, suspects, frozenset(elsewhere), sizes)
-
-    def orthanc_had(self, something: bool) -> None:
-        """Whether Orthanc turned out to have an instance already: then it is worth asking before sending."""
-        self._misses = 0 if something else self._misses + 1
+        held = frozenset(self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids))))
+        return Known(stored, suspects, frozenset(elsewhere), held)

@@ -273,6 +273,19 @@ def test_42_a_file_larger_than_orthancs_storage_stops_the_job_and_is_not_bad(dat
         assert (job.error_reason, job.files_bad) == ("orthanc_storage_full", 0)
 
 
+def test_37_nothing_is_overwritten_in_an_orthanc_that_would_let_it(database_url: str, tmp_path: Path) -> None:
+    with with_own_orthanc(database_url, tmp_path, OverwriteInstances=True) as (importing, _):
+        one, other = image("same"), image("same")
+        other.InstanceNumber = 99
+        with importing.orthanc() as orthanc:  # somebody else's, of which the ledger knows nothing
+            content = as_file(one)
+            held = orthanc.upload(content, len(content)).instance_id
+            before = orthanc.md5(held)
+            (importing.folder / "other.dcm").write_bytes(as_file(other))
+            assert importing.outcomes(importing.imported().id) == {"conflict": 1}
+            assert orthanc.md5(held) == before
+
+
 def test_no_error_names_a_patient_or_a_file(proxied: tuple[ImportBench, OrthancProxy]) -> None:
     importing, proxy = proxied
     proxy.fault = from_upload(3, answer(500, 19))
