@@ -22,6 +22,7 @@ from fm_pipeline.sandbox.clinic.generate import generate_clinic
 from fm_pipeline.sandbox.clinic.nexus_values import Profile
 from fm_pipeline.sandbox.clinic.oracle import Expected
 from fm_pipeline.sandbox.demo.clinic import STOP, Verdict, digests, fill_stack, judge, judge_stop, what_stops
+from fm_pipeline.sandbox.demo.hospital import Hospital
 from fm_pipeline.sandbox.demo.images import REPAIR, DemoImages
 from fm_pipeline.sandbox.demo.linked_images import LINK
 from fm_pipeline.sandbox.demo.output import DONE, ERROR, print_verdicts
@@ -57,6 +58,7 @@ class Demo:
         self._console = Console()
         self._open = ExitStack()
         self._stack = Stack(self._state_dir)
+        self._hospital = Hospital(self._stack)
 
     def __enter__(self) -> Self:
         self._begin_anew()
@@ -108,9 +110,11 @@ class Demo:
                 os.environ.pop(setting.upper(), None)  # they may name the real systems
             os.environ.update(self._stack.environment() | image_settings)
             os.environ |= {"FILEMAKER_PROFILE": self._profile, "RULES_FILE": str(self._rules)}
+            os.environ |= self._hospital.environment()
             ports = {DagsterWebserver.name: self._port} if self._port else {}
             Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
         self._console.print(f"Dagster UI: {self.url}", highlight=False)
+        self._hospital.appear(self._console)
         verdicts = self._stopped_first(expected) if self._as_found else []
         run_id = self._reimport()
         if run_id is None:
@@ -119,6 +123,7 @@ class Demo:
         with self._console.status("Comparing every row of Nexus with the oracle …"):
             verdicts += judge(self._stack, expected, report)
         verdicts += self._link_images(images)
+        verdicts += self._hospital.judge(self._console)
         print_verdicts(self._console, verdicts)
         held = all(verdict.holds for verdict in verdicts)
         if report_file:
@@ -173,6 +178,7 @@ class Demo:
         self._console.print(f"\nThe Dagster UI stays until Ctrl-C: {self.url}")
         self._console.print(f"The graph: {self.url}/asset-groups (Alt+E shows all assets)", soft_wrap=True)
         self._console.print(f"The report: {self.url}/assets/reimport_validation", soft_wrap=True)
+        self._hospital.invite(self._console)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 
