@@ -15,7 +15,7 @@ from fm_pipeline.images.bucket import open_bucket
 from fm_pipeline.images.export_file import read_export, write_csv
 from fm_pipeline.images.inventory import take_inventory
 from fm_pipeline.images.link import CopyReport, Options, copy_images, missing_objects, write_rows
-from fm_pipeline.images.link_report import LinkReport, read_report, report_of
+from fm_pipeline.images.link_report import RULE, LinkReport, read_report, report_of
 from fm_pipeline.images.metadata import count_export, store_export
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
@@ -243,7 +243,8 @@ def image_link_transaction(
 
 
 def _metadata(report: LinkReport) -> dict[str, dg.MetadataValue]:
-    summary = "```\n" + "\n".join(report.lines()) + "\n```"
+    # As text that wraps: the UI cuts a block of code off at the edge of its column.
+    summary = "  \n".join(line.strip() for line in report.lines() if line != RULE)
     return {
         "summary": dg.MetadataValue.md(summary),
         "linked": dg.MetadataValue.int(report.linked),

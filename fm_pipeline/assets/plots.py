@@ -18,25 +18,29 @@ from fm_pipeline.nexus.report import ReimportReport, SourceEnds
 
 SHOWN_AT_ONCE = 999  # characters; with one more the UI shows a link instead
 WIDTH = 30  # characters of the longest bar
+NARROW = 16  # the same where names are long; the UI cuts off what does not fit into its column
 # Unicode block elements U+2588 to U+258F: a full character and the eighths of one.
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
-def bar(value: float, longest: float) -> str:
+def bar(value: float, longest: float, width: int = WIDTH) -> str:
     """A bar of text, to an eighth of a character; what is there is never shown as nothing."""
     if value <= 0 or longest <= 0:
         return ""
-    eighths = max(round(value / longest * WIDTH * 8), 1)
+    eighths = max(round(value / longest * width * 8), 1)
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8]
 
 
-def bar_chart(head: Sequence[str], rows: Sequence[tuple[str, float]], shown: Callable[[float], str]) -> str:
+def bar_chart(
+    head: Sequence[str], rows: Sequence[tuple[str, float]], shown: Callable[[float], str], width: int = WIDTH
+) -> str:
     """A Markdown table: names, numbers, bars; what is too long for the UI is summed up in the last row.
 
     Args:
         head: what the names and the numbers are.
         rows: in the order in which they are shown.
         shown: writes a number.
+        width: characters of the longest bar.
 
     Returns:
         Empty without rows.
@@ -45,7 +49,7 @@ def bar_chart(head: Sequence[str], rows: Sequence[tuple[str, float]], shown: Cal
         return ""
     longest = max(value for _, value in rows)
     top = [f"| {head[0]} | {head[1]} | |", "|---|---:|---|"]
-    lines = [f"| {name} | {shown(value)} | {bar(value, longest)} |" for name, value in rows]
+    lines = [f"| {name} | {shown(value)} | {bar(value, longest, width)} |" for name, value in rows]
     chart, kept = "\n".join(top + lines), len(lines)
     while len(chart) > SHOWN_AT_ONCE:
         kept -= 1
@@ -74,20 +78,20 @@ def not_loaded_by_rule(sources: Sequence[SourceEnds]) -> str:
 
 def images_by_year(statistics: ImageStatistics) -> str:
     """How many images Nexus has of each year."""
-    return bar_chart(("year", "images"), list(statistics.by_year.items()), "{:,.0f}".format)
+    return bar_chart(("year", "images"), list(statistics.by_year.items()), "{:,.0f}".format, NARROW)
 
 
 def images_by_category(statistics: ImageStatistics) -> str:
     """How many images Nexus has of each category that several patients have in common."""
     rows = [(_cell(name), number) for name, number in statistics.by_category.items()]
-    return bar_chart(("category", "images"), rows, "{:,.0f}".format)
+    return bar_chart(("category", "images"), rows, "{:,.0f}".format, NARROW)
 
 
 def containers_used(counts: Mapping[str, int]) -> str:
     """How many images came from which container, and their share of all."""
     total = sum(counts.values())
     rows = [(f"{_cell(name)} ({number / total:.1%})", number) for name, number in counts.items() if total]
-    return bar_chart(("container", "images"), rows, "{:,.0f}".format)
+    return bar_chart(("container", "images"), rows, "{:,.0f}".format, NARROW)
 
 
 def _cell(text: str) -> str:

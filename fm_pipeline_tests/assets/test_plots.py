@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fm_pipeline.assets.plots import (
+    NARROW,
     SHOWN_AT_ONCE,
     WIDTH,
     bar,
@@ -91,10 +92,10 @@ def test_the_numbers_that_are_plotted_over_runs_have_stable_names(report: Reimpo
 def test_images_are_drawn_by_year_and_category() -> None:
     statistics = ImageStatistics(30, 9, 4, {"2016": 10, "2017": 20}, {"Left | Dorsal": 20, "*none*": 10})
     assert images_by_year(statistics).splitlines()[2:] == [
-        f"| 2016 | 10 | {bar(10, 20)} |",
-        f"| 2017 | 20 | {bar(20, 20)} |",
+        f"| 2016 | 10 | {bar(10, 20, NARROW)} |",
+        f"| 2017 | 20 | {bar(20, 20, NARROW)} |",
     ]
-    assert images_by_category(statistics).splitlines()[2] == f"| Left \\| Dorsal | 20 | {bar(20, 20)} |"
+    assert images_by_category(statistics).splitlines()[2] == f"| Left \\| Dorsal | 20 | {bar(20, 20, NARROW)} |"
     assert images_by_category(statistics).splitlines()[3].startswith("| \\*none\\* | 10 |")
 
 

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 from playwright.sync_api import Page
 
-from fm_pipeline.assets.plots import bar
+from fm_pipeline.assets.plots import NARROW, bar
 from fm_pipeline.definitions import build_defs
 from fm_pipeline_tests.bench.buckets import BucketBench
 from fm_pipeline_tests.bench.clinics import MigrationBench
@@ -43,7 +43,7 @@ def bars_of(page: Page, bench: MigrationBench) -> None:
     years = bench.execute("SELECT extract(year FROM date_taken)::int, count(*) FROM images_image GROUP BY 1")
     longest = max(count for _, count in years)
     for year, count in years:
-        page.get_by_role("row", name=f"{year} {count:,} {bar(count, longest)}", exact=True).first.wait_for()
+        page.get_by_role("row", name=f"{year} {count:,} {bar(count, longest, NARROW)}", exact=True).first.wait_for()
     row = page.get_by_role("row").filter(has=page.get_by_text("images_by_category", exact=True)).first
     row.get_by_role("table").wait_for()
 
