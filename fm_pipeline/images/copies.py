@@ -43,8 +43,11 @@ class Copier:
     now: Callable[[], datetime]
     on_progress: OnProgress = lambda *_: None
 
-    def run(self, planned: Sequence[Planned]) -> dict[int, str]:
+    def run(self, planned: Sequence[Planned], targets: Mapping[str, StoredObject]) -> dict[int, str]:
         """Check, copy, verify.
+
+        Args:
+            targets: what lies there already, from `list_targets`.
 
         Returns:
             Reasons by record id, of those that are not verified at the end. All others are, in the ledger too.
@@ -53,12 +56,7 @@ class Copier:
             StorageError: S3 refuses everything; what was done before is in the ledger.
         """
         self._in_ledger(lambda cursor: ledger.plan_copies(cursor, (each.ledger_row() for each in planned), self.now()))
-        targets = list_targets(self.bucket, planned)
-        failed = {
-            each.recid: "target_differs"
-            for each in planned
-            if (target := targets.get(each.target_key)) and not self.bucket.same_bytes(each.source, target)
-        }
+        failed = different_targets(self.bucket, planned, targets)
         failed |= self._check([each for each in planned if each.recid not in failed], targets)
         waiting = [each for each in planned if each.recid not in failed and each.target_key not in targets]
         answered, failures = self.copy(waiting)
@@ -188,6 +186,17 @@ class Copier:
             result = read(cursor)
         self.connection.commit()
         return result
+
+
+def different_targets(
+    bucket: Bucket, planned: Iterable[Planned], targets: Mapping[str, StoredObject]
+) -> dict[int, str]:
+    """Images whose place is taken by other bytes; nothing is ever overwritten."""
+    return {
+        each.recid: "target_differs"
+        for each in planned
+        if (target := targets.get(each.target_key)) and not bucket.same_bytes(each.source, target)
+    }
 
 
 def list_targets(bucket: Bucket, planned: Iterable[Planned]) -> dict[str, StoredObject]:

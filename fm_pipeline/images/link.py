@@ -19,7 +19,7 @@ from psycopg2.extras import execute_values
 from fm_pipeline.errors import LockStop
 from fm_pipeline.images import ledger
 from fm_pipeline.images.bucket import Bucket
-from fm_pipeline.images.copies import Copier, OnProgress, list_targets
+from fm_pipeline.images.copies import Copier, OnProgress, different_targets, list_targets
 from fm_pipeline.images.inventory import Changes, changes_since, read_inventory
 from fm_pipeline.images.known import read_known
 from fm_pipeline.images.matching import Plan, make_plan, thumbnail_key_of
@@ -100,14 +100,12 @@ def copy_images(
         there = sum(each.target_key in targets for each in plan.planned)
         failed: Mapping[int, str] = {}
         if options.dry_run:
-            failed = {
-                each.recid: "target_differs"
-                for each in plan.planned
-                if (target := targets.get(each.target_key)) and not bucket.same_bytes(each.source, target)
-            }
+            failed = different_targets(bucket, plan.planned, targets)
         else:
             if plan.planned:
-                failed = Copier(bucket, connection, settings.s3_concurrency, now, on_progress).run(plan.planned)
+                failed = Copier(bucket, connection, settings.s3_concurrency, now, on_progress).run(
+                    plan.planned, targets
+                )
             _note_ends(connection, plan, failed)
         return CopyReport(plan, failed, there, batches_new, changes_since(inventory, bucket))
 

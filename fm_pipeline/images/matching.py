@@ -143,8 +143,6 @@ def make_plan(
             plan.skipped[record.recid] = reason
         elif (before := ledger.get(record.recid)) and before.state == "linked" and not restore_removed:
             plan.skipped[record.recid] = "removed_in_nexus"
-        elif limit is not None and len(plan.planned) >= limit:
-            plan.left.append(record.recid)
         else:
             assert isinstance(patient, Found)  # noqa: S101  # else there was a reason
             assert isinstance(source, StoredObject)  # noqa: S101
@@ -154,6 +152,12 @@ def make_plan(
             if before and before.batch_id == batch:  # where the copy lies, also under an earlier id of the patient
                 key = before.target_key
             plan.planned.append(Planned(record, patient, record.taken, batch, source, key))
+    if limit is not None and len(plan.planned) > limit:
+        # Those that failed before come last: else they would take up every limited run.
+        failed = {recid for recid, copy in ledger.items() if copy.state == "failed"}
+        first = sorted(plan.planned, key=lambda each: (each.recid in failed, each.recid))
+        plan.planned = sorted(first[:limit], key=lambda each: each.recid)
+        plan.left = [each.recid for each in first[limit:]]
     plan.without_record = [found.key for found in inventory if recid_of(found.key, prefix) not in seen]
     plan.same_bytes = _same_bytes(plan.planned)
     return plan

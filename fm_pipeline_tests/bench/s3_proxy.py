@@ -33,6 +33,13 @@ class Request:
     number: int  # of this method and path, from 1
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no news."""
+
+
 class S3Proxy:
     """A server; `url` is its address.
 
@@ -59,8 +66,7 @@ class S3Proxy:
             def log_message(self, *_: Any) -> None:
                 """Tests are quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def handle(self, client: BaseHTTPRequestHandler) -> None:

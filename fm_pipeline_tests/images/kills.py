@@ -30,7 +30,7 @@ from fm_pipeline_tests.bench.s3_proxy import S3Proxy, s3_proxy
 from fm_pipeline_tests.images.scene import Scene
 
 NEW_IMAGES = 6  # a round
-REQUESTS = 4 + 3 * NEW_IMAGES + 6  # of an undisturbed run: listings, contents, thumbnails, copies
+LISTINGS = 10  # requests of an undisturbed run beside the three for each image: content, thumbnail, copy
 LIMIT_SECONDS = 120
 LONGEST_AFTERWARDS = 0.3  # seconds between a request and the kill: the ledger and Nexus have their turn then
 
@@ -147,7 +147,8 @@ def kill_rounds(kills: Kills, count: int, rng: random.Random, say: Callable[[str
     ledger = Ledger()
     for number in range(1, count + 1):
         kills.add_images()
-        moment, afterwards = rng.randrange(1, REQUESTS), rng.uniform(0, LONGEST_AFTERWARDS)
+        waiting = len(kills.scene.rows) - len(kills.scene.images())
+        moment, afterwards = rng.randrange(1, LISTINGS + 3 * waiting), rng.uniform(0, LONGEST_AFTERWARDS)
         killed = kills.kill_one(moment, afterwards)
         ledger.killed += killed
         ledger.ended_before += not killed

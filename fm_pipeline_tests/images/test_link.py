@@ -103,6 +103,17 @@ def test_a_limit_takes_the_first_ones_that_are_not_linked_yet(scene: Scene) -> N
     ]  # fmt: skip
 
 
+def test_what_failed_before_does_not_take_up_every_limited_run(scene: Scene) -> None:
+    for recid in (2, 3):
+        scene.add(recid, body=b"<html>")
+    for recid in (4, 5):
+        scene.add(recid)
+    assert scene.link(limit=2).linked == 0
+    report = scene.link(limit=2)
+    assert (report.linked, report.left) == (2, 2)
+    assert report.adds_up
+
+
 def test_27_what_does_not_match_is_listed_counted_and_importable_later(scene: Scene) -> None:
     scene.add(2)
     scene.add(3)
@@ -263,6 +274,24 @@ def test_33_batches_of_an_earlier_reimport_get_their_patient_back(scene: Scene) 
     scene.add(4)
     assert scene.link().batches_created == 0  # of the same day: the same batch, though the patient has a new id
     assert scene.images()[4][0] == new
+
+
+def test_33_a_reimport_after_the_link_leaves_images_right_and_repairs_batches(scene: Scene) -> None:
+    for recid in (2, 3):
+        scene.add(recid)
+    scene.add(4, patient=1)
+    scene.link()
+    before, objects = scene.images(), scene.s3.objects()
+    orphaned = scene.images()[4][0]
+    scene.bench.execute("UPDATE images_batch SET object_id = gen_random_uuid() WHERE object_id = %s", orphaned)
+    report = scene.bench.extract_and_stage().reimport()
+    assert report.batches is not None
+    assert dict(report.batches.by_evidence) == {"image_link": 1}
+    assert scene.images() == before
+    digests = scene.bench.digests()
+    assert scene.link().already == 3
+    assert scene.bench.digests() == digests
+    assert scene.s3.objects() == objects
 
 
 def test_25_a_row_is_written_only_after_its_copy_was_seen_in_a_listing(scene: Scene, lose: Callable[..., Any]) -> None:
