@@ -7,7 +7,7 @@ from pydantic import Field
 
 from fm_pipeline.assets.plots import bar_chart, containers_used
 from fm_pipeline.assets.shared import IMAGE_FILES, OWNERS, POOL, explained, row_count
-from fm_pipeline.images.waterfall.report import WaterfallReport
+from fm_pipeline.images.waterfall.report import KINDS, WaterfallReport
 from fm_pipeline.images.waterfall.run import BATCH_SIZE, Callbacks, import_images
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
@@ -48,10 +48,17 @@ def filemaker_image_files(context: dg.AssetExecutionContext, config: ImageFilesC
                 run_id=context.run.run_id,
                 callbacks=callbacks,
             )
+            progress.end(_sentence(report))
         if report.stopped:  # what it did before is of use all the same
             context.log_event(dg.AssetObservation(context.asset_key, metadata=_metadata(report)))
             raise report.stopped
     return dg.MaterializeResult(metadata=_metadata(report))
+
+
+def _sentence(report: WaterfallReport) -> str:
+    """For the log."""
+    ends = ", ".join(f"{report.count(kind):,} {kind.replace('_', ' ')}" for kind in KINDS if report.count(kind))
+    return f"Images: {ends or 'none had its turn'}; {report.left:,} left"
 
 
 def _metadata(report: WaterfallReport) -> dict[str, Any]:

@@ -69,6 +69,9 @@ class NexusView:
             self.patients = read_patients(cursor, self.catalogue)
             self.known = read_known(cursor, self.catalogue, self._settings.s3_bulk_prefix)
         self._connection.rollback()
+        self._recids: dict[str, set[int]] = {}
+        for recid, image_id in self.known.by_recid.items():
+            self._recids.setdefault(image_id, set()).add(recid)
 
     def row(self, image_id: str) -> Row | None:
         """An image as it is at this moment."""
@@ -94,6 +97,8 @@ class NexusView:
         filemaker_id = image.key if is_uuid(image.key) else None
         known = self.known.find(image.recid, filemaker_id, patient.nexus_id, image.taken)
         if known:
+            if image.recid not in self._recids.get(known.id, {image.recid}):
+                return "id_twice"  # the image came from another record with this id
             if known.patient_id == patient.nexus_id:
                 return Have(known.id)
             return "linked_to_another_patient" if known.patient_id in self.known.patients else "batch_orphaned"

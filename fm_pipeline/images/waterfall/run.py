@@ -160,6 +160,7 @@ class _Run:
     def work(self, record_ids: Sequence[int]) -> None:
         """Give every record its turn, and those whose record was open or whose download broke a second one."""
         total = len(record_ids)
+        self.callbacks.progress(0, total)
         for second in (False, True):
             todo = self._again if second else record_ids
             self._again = []

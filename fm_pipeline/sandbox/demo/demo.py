@@ -18,9 +18,10 @@ from rich.text import Text
 
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.report_terminal import report_lines
-from fm_pipeline.sandbox.clinic.generate import generate_clinic
+from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 from fm_pipeline.sandbox.clinic.nexus_values import Profile
 from fm_pipeline.sandbox.clinic.oracle import Expected
+from fm_pipeline.sandbox.demo import imported_images
 from fm_pipeline.sandbox.demo.clinic import STOP, Verdict, digests, fill_stack, judge, judge_stop, what_stops
 from fm_pipeline.sandbox.demo.hospital import Hospital
 from fm_pipeline.sandbox.demo.images import REPAIR, DemoImages
@@ -108,7 +109,7 @@ class Demo:
         with self._console.status("Starting Dagster …"):
             for setting in Settings.model_fields:
                 os.environ.pop(setting.upper(), None)  # they may name the real systems
-            os.environ.update(self._stack.environment() | image_settings)
+            os.environ.update(self._stack.environment() | image_settings | imported_images.SETTINGS)
             os.environ |= {"FILEMAKER_PROFILE": self._profile, "RULES_FILE": str(self._rules)}
             os.environ |= self._hospital.environment()
             ports = {DagsterWebserver.name: self._port} if self._port else {}
@@ -123,6 +124,7 @@ class Demo:
         with self._console.status("Comparing every row of Nexus with the oracle …"):
             verdicts += judge(self._stack, expected, report)
         verdicts += self._link_images(images)
+        verdicts += self._import_images(clinic)
         verdicts += self._hospital.judge(self._console)
         print_verdicts(self._console, verdicts)
         held = all(verdict.holds for verdict in verdicts)
@@ -172,6 +174,14 @@ class Demo:
         if run_id is None:
             return [*verdicts, Verdict(REPAIR, "the reimport ends well", False, "it failed")]
         return verdicts + images.judge_reimport(self._reimport_report(run_id), orphaned)
+
+    def _import_images(self, clinic: Clinic) -> list[Verdict]:
+        """What is in no bulk dump comes out of FileMaker's containers."""
+        run_id = self._carry_out(imported_images.JOB)
+        if run_id is None:
+            return [Verdict(imported_images.IMPORT, "the run ends well", False, "it failed")]
+        found = asset_metadata(self._webserver.home, imported_images.ASSET, run_id)
+        return imported_images.judge_import(self._stack, clinic, found)
 
     def wait(self) -> None:
         """Leave the UI until Ctrl-C."""

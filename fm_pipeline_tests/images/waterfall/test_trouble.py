@@ -103,6 +103,15 @@ def test_32_two_records_with_one_id_are_both_left_alone(clinic: ImageClinic) -> 
     clinic.check()
 
 
+def test_32_a_record_with_the_id_of_one_that_was_imported_long_ago_is_not_marked_for_it(clinic: ImageClinic) -> None:
+    own_id = clinic.add(1)
+    clinic.run()
+    clinic.execute("DELETE FROM fm_pipeline.waterfall_images")  # it was linked by other means
+    clinic.add(2, id=own_id, patient_id=clinic.patients[1][1], image_Full=picture(7))
+    report = clinic.run()
+    assert (report.reasons("skipped"), clinic.marked()) == ({"id_twice": 1}, {1})
+
+
 def test_32_the_same_bytes_in_two_records_are_two_images(clinic: ImageClinic) -> None:
     clinic.add(1, image_Full=JPEG)
     clinic.add(2, image_Full=JPEG)

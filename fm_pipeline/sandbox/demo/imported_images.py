@@ -1,0 +1,61 @@
+"""The images of the demo that are in FileMaker's containers: one run that imports them, held against the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+
+from fm_pipeline.sandbox.clinic.containers import expected_import
+from fm_pipeline.sandbox.clinic.generate import Clinic
+from fm_pipeline.sandbox.demo.clinic import Verdict
+from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.stack.filemaker import DATABASE, FileMaker
+from fm_pipeline.sandbox.stack.s3 import BUCKET, S3
+from fm_pipeline.sandbox.stack.stack import Stack
+
+IMPORT = "statements about the import from FileMaker's containers hold"
+JOB, ASSET = "import_image_files", "filemaker_image_files"
+SETTINGS = {"FILEMAKER_IMAGE_REST_SECONDS": "0"}  # the stand-in does not tire
+_TABLE, _MARK = "Images", "NexusExportDate"
+_IMPORTED = (
+    "SELECT i.s3_key, i.file_size FROM images_image i JOIN fm_pipeline.waterfall_images w ON w.image_id = i.id"
+    " WHERE w.state = 'marked'"
+)
+
+
+def judge_import(stack: Stack, clinic: Clinic, metadata: Mapping[str, Any]) -> list[Verdict]:
+    """Hold the run, Nexus, S3 and FileMaker against the oracle.
+
+    Args:
+        metadata: of the asset, by label.
+    """
+    expected = expected_import(clinic.truth.images)
+    whole = expected.containers.total()
+    with closing(psycopg2.connect(stack.environment()["NEXUS_DATABASE_URL"])) as connection:
+        cursor = connection.cursor()
+        cursor.execute(_IMPORTED)
+        rows = cursor.fetchall()
+    folder = stack.service(S3).folder / BUCKET
+    stored = sum((folder / key).is_file() and (folder / key).stat().st_size == size for key, size in rows)
+    passed_over = sum(metadata["passed_over"].values())
+    unmarked = _unmarked(stack)
+    shown = all(f"{name.replace('_', chr(92) + '_')} (" in metadata["containers"] for name in expected.containers)
+    return [
+        Verdict(IMPORT, "imported", metadata["dagster/row_count"] == len(rows) == whole, f"{len(rows):,} of {whole:,}"),
+        Verdict(IMPORT, "files in S3, of the size of their row", stored == whole, f"{stored:,} of {whole:,}"),
+        Verdict(IMPORT, "better containers passed over", passed_over == expected.passed_over, f"{passed_over:,}"),
+        Verdict(IMPORT, "containers in the plot", shown, f"{len(expected.containers)} of them used"),
+        Verdict(IMPORT, "records without a mark", unmarked == expected.empty, f"{unmarked:,} without any picture"),
+    ]
+
+
+def _unmarked(stack: Stack) -> int:
+    """Image records of FileMaker whose mark is empty."""
+    with closing(Store(stack.service(FileMaker).state_file)) as store:
+        table = store.table(DATABASE, _TABLE)
+        with store.reading() as connection:
+            found = connection.execute(f"SELECT count(*) FROM {table.rows} WHERE {table.column(_MARK)} = ''")  # noqa: S608
+            return int(found.fetchone()[0])
