@@ -58,7 +58,7 @@ def filemaker_image_files(context: dg.AssetExecutionContext, config: ImageFilesC
 def _sentence(report: WaterfallReport) -> str:
     """For the log."""
     ends = ", ".join(f"{report.count(kind):,} {kind.replace('_', ' ')}" for kind in KINDS if report.count(kind))
-    return f"Images: {ends or 'none had its turn'}; {report.left:,} left"
+    return f"{ends or 'none had its turn'}; {report.left:,} left"
 
 
 def _metadata(report: WaterfallReport) -> dict[str, Any]:
