@@ -103,6 +103,8 @@ class FileSource:
         """Up to that many bytes; fewer at the end."""
         if position + min(length, 8) <= len(self._head):
             return self._head[position : position + length]
+        if position >= self.size:
+            return b""
         self._file.seek(position)
         return self._file.read(length)
 
@@ -194,8 +196,11 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
         if not frames:
             if only_group is not None and group != only_group:
                 return End.GROUP
-            if tag == 0 and length == 0:  # zeros as filling behind the last element
-                return End.COMPLETE if seen.elements else End.LOST
+            if tag == 0 and length == 0 and seen.elements:  # zeros as filling, mostly behind the last element
+                position = value
+                continue
+            if tag == 0:
+                return End.LOST
             if tag <= previous:
                 seen.regular = False
             previous = tag

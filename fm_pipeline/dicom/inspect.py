@@ -38,12 +38,12 @@ _ENCODINGS = {
 }
 _SYNTAX_OF = {IMPLICIT: "1.2.840.10008.1.2", EXPLICIT: "1.2.840.10008.1.2.1", BIG_ENDIAN: "1.2.840.10008.1.2.2"}
 
-_MEDIA_CLASS, _MEDIA_SYNTAX = 0x00020002, 0x00020010
+_GROUP_LENGTH, _MEDIA_CLASS, _MEDIA_SYNTAX = 0x00020000, 0x00020002, 0x00020010
 _CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE = 0x00080005, 0x00080016, 0x00080018, 0x00080020
 _MODALITY, _NAME, _PATIENT_ID, _BIRTH_DATE = 0x00080060, 0x00100010, 0x00100020, 0x00100030
 _STUDY, _SERIES = 0x0020000D, 0x0020000E
 _DIRECTORY_TAGS = frozenset({0x00041130, 0x00041200, 0x00041220})
-_META = frozenset({_MEDIA_CLASS, _MEDIA_SYNTAX})
+_META = frozenset({_GROUP_LENGTH, _MEDIA_CLASS, _MEDIA_SYNTAX})
 _WANTED = (
     frozenset({_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE, _MODALITY, _NAME, _PATIENT_ID, _BIRTH_DATE})
     | {_STUDY, _SERIES}
@@ -54,7 +54,7 @@ _UID = re.compile(rb"[0-9]+(\.[0-9]+)+[\0 ]*")
 _ENOUGH_ELEMENTS = 3
 
 
-def inspect(file: BinaryIO, size: int) -> Instance | Rejected:  # noqa: PLR0911  # each is one reason
+def inspect(file: BinaryIO, size: int) -> Instance | Rejected:
     """Look at a file.
 
     Args:
@@ -69,48 +69,63 @@ def inspect(file: BinaryIO, size: int) -> Instance | Rejected:  # noqa: PLR0911 
     """
     file.seek(0)
     head = file.read(_HEAD)
-    source: Source = FileSource(file, size, head)
-    meta: dict[int, bytes] = {}
-    position, certain = 0, False
+    source = FileSource(file, size, head)
     if has_magic(head):
-        position, certain = MAGIC_AT + 4, True
-    elif not (len(head) >= 8 and sniff(head, size)):
+        return _part10(file, source, MAGIC_AT + 4)
+    if len(head) < 8 or not (encoding := sniff(head, size)):
         return _skipped(kind_of(head))
-    encoding = sniff(source.read(position, 8), size - position, strict=not certain)
-    if encoding is not None and _first_group(source.read(position, 2), encoding) == 2:
-        walked = walk(source, position, encoding, _META, only_group=2)
-        if walked.end in {End.CUT, End.COMPLETE}:
-            return _bad("cut_in_meta") if certain or _META & walked.values.keys() else _skipped(kind_of(head))
-        meta, position, certain = walked.values, walked.position, True
-        if _uid(meta, _MEDIA_CLASS) == _MEDIA_STORAGE_DIRECTORY:
-            return _skipped("dicomdir")
-    elif certain and size - position < 8:
+    # Without the mark: either the file meta information without what precedes it, or the data set alone.
+    if _first_group(head, encoding) == 2:
+        found = _part10(file, source, 0)
+        return found if _is_certain(found) else _skipped(kind_of(head))
+    walked = walk(source, 0, encoding, _WANTED)
+    return _judged(walked, {}, _SYNTAX_OF[encoding]) if _is_data_set(walked) else _skipped(kind_of(head))
+
+
+def _part10(file: BinaryIO, source: FileSource, position: int) -> Instance | Rejected:
+    """Of a file with file meta information (PS3.10, 7.1), or after `DICM` perhaps without."""
+    data = source.read(position, 8)
+    if len(data) < 8:
         return _bad("cut_in_meta")
+    encoding = sniff(data, source.size - position, strict=False)
+    if encoding is None or _first_group(data, encoding) != 2:
+        return _data_set(file, source, position, {})
+    meta = walk(source, position, encoding, _META, only_group=2)
+    if meta.end in {End.CUT, End.COMPLETE}:
+        return _bad("cut_in_meta")
+    if _uid(meta.values, _MEDIA_CLASS) == _MEDIA_STORAGE_DIRECTORY:
+        return _skipped("dicomdir")
+    found = _data_set(file, source, meta.position, meta.values)
+    # Where elements of the group are broken, its length still says where the data set begins.
+    begins = position + 12 + int.from_bytes(meta.values.get(_GROUP_LENGTH, b"")[:4], "little")
+    if isinstance(found, Rejected) and found.reason in {"garbage", "deflate_broken"} and begins != meta.position:
+        again = _data_set(file, source, begins, meta.values)
+        return again if isinstance(again, Instance) else found
+    return found
+
+
+def _data_set(file: BinaryIO, source: Source, position: int, meta: dict[int, bytes]) -> Instance | Rejected:
     syntax = _uid(meta, _MEDIA_SYNTAX)
     if syntax in _DEFLATED:
         inflated = _inflate(file, position)
         if isinstance(inflated, Rejected):
             return inflated
         source, position = inflated, 0
-    encoding = _encoding(source, position, syntax, certain)
+    said = _ENCODINGS.get(syntax, EXPLICIT) if syntax else None
+    # The first element says it, whatever the transfer syntax says: some files lie.
+    encoding = sniff(source.read(position, 8), source.size - position, strict=False) or said
     if encoding is None:
-        return _bad("garbage") if certain else _skipped(kind_of(head))
-    walked = walk(source, position, encoding, _WANTED)
-    if not certain and not _is_data_set(walked):
-        return _skipped(kind_of(head))
-    return _judged(walked, meta, syntax or _SYNTAX_OF[encoding])
+        return _bad("garbage")
+    return _judged(walk(source, position, encoding, _WANTED), meta, syntax or _SYNTAX_OF[encoding])
+
+
+def _is_certain(found: Instance | Rejected) -> bool:
+    """Of what seems to begin with file meta information and has no mark."""
+    return isinstance(found, Instance) or found.reason not in {"garbage", "cut_in_meta"}
 
 
 def _first_group(data: bytes, encoding: Encoding) -> int:
-    return int.from_bytes(data, "big" if encoding.big_endian else "little")
-
-
-def _encoding(source: Source, position: int, syntax: str, certain: bool) -> Encoding | None:
-    """What the transfer syntax says, unless the first element says otherwise: some files lie."""
-    data, remaining = source.read(position, 8), source.size - position
-    said = _ENCODINGS.get(syntax, EXPLICIT) if syntax else None
-    seen = sniff(data, remaining, strict=not certain)
-    return seen or said
+    return int.from_bytes(data[:2], "big" if encoding.big_endian else "little")
 
 
 def _is_data_set(walked: Walk) -> bool:

@@ -31,21 +31,22 @@ def text(value: bytes, character_set: bytes, *, unknown_vr: bool = False) -> str
 
 
 def _decoded(value: bytes, character_set: bytes) -> str:
-    if not character_set.strip(b" \0"):
-        return value.decode("latin-1")
     names = [name.strip(" \0").upper() for name in character_set.decode("latin-1").split("\\")]
-    first = names[0] or next((name for name in names if name in _JIS_NAMES), "")
+    first = names[0]
+    if not any(names):
+        return value.decode("latin-1")
+    if first == "ISO_IR 6" or (first and first not in python_encoding and first not in _ALONE):
+        return "".join(chr(byte) for byte in value if 32 <= byte < 127)
+    japanese = (first or names[1]) in _JIS_NAMES
     if value.isascii() and b"\x1b" not in value:
         decoded = value.decode("ascii")
-        return decoded.translate(_JIS_ROMAN) if first in _JIS_NAMES else decoded
-    if first in _ALONE:
-        return value.decode(_ALONE[first], "ignore")
-    known = [name for name in names if name in python_encoding]
-    if not known or first == "ISO_IR 6" or known[0] != names[0]:
-        return value.decode("ascii", "ignore")
-    if len(known) == 1 and b"\x1b" not in value:
-        decoded = value.decode(python_encoding[first or known[0]], "ignore")
-        return decoded.translate(_JIS_ROMAN) if first in _JIS_NAMES else decoded
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return decode_bytes(value, convert_encodings(known), _DELIMITERS)
+    elif first in _ALONE:
+        decoded = value.decode(_ALONE[first], "ignore")
+    elif len(names) == 1:
+        decoded = value.decode(python_encoding[first], "ignore")
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            known = [name for name in names if name in python_encoding]
+            return decode_bytes(value, convert_encodings(known), _DELIMITERS)
+    return decoded.translate(_JIS_ROMAN) if japanese else decoded
