@@ -55,7 +55,7 @@ def test_38_a_file_that_became_a_link_after_the_scan_is_not_followed(root: Path,
     found = only_file(root)
     os.unlink(found.path)
     os.symlink("/etc/hostname", found.path)
-    with pytest.raises(OSError, match="") as refused:
+    with pytest.raises(OSError, match="symbolic links") as refused:
         open_found(found)
     assert unreadable_reason(refused.value) == "vanished"
 
@@ -167,7 +167,7 @@ def test_41_a_root_that_is_unmounted_in_mid_scan_is_named(root: Path) -> None:
 def test_45_the_first_file_is_given_before_the_directory_is_read_to_its_end(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(3_000):
+    for number in range(500):
         (root / "a" / "b" / f"{number}.dcm").touch()
     asked = 0
     real = os.scandir
