@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.dicom.coordinator import Interrupted
 from fm_pipeline.dicom.delivery import Delivery
 from fm_pipeline.dicom.job_ledger import JobLedger
+from fm_pipeline.dicom.ledger import read_job
 
 _BATCH = 2000  # instances asked for at once; 6,000 took 0.07 s
 _HELD = "status IN ('imported', 'already_there', 'duplicate', 'conflict')"
@@ -45,6 +47,7 @@ def compare(
         on_progress: told how many instances have been compared.
 
     Raises:
+        Interrupted: somebody has asked for the end of the job.
         Halted, OrthancStop, OrthancUnreachable, DatabaseError: it was not finished.
     """
     expected = missing = differing = 0
@@ -100,6 +103,9 @@ def _write_down(ledger: JobLedger, ids: list[str], gone: list[str]) -> None:
             " WHERE orthanc_instance_id = ANY(%s) AND missing_since IS NOT NULL AND orthanc_instance_id <> ALL(%s)",
             (ids, gone),
         )
+        job = read_job(cursor, ledger.job_id)
+        if job.cancel_requested_at is not None or job.status != "running":
+            raise Interrupted
 
     ledger.run(action)
 

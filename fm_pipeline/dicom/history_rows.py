@@ -73,8 +73,8 @@ def _row(job_id: int, key: str, entry: Entry, others: set[tuple[str, str]]) -> t
         printable(entry.path),
         printable(os.path.basename(entry.path)),  # a Path may not hold every name
         found.size if found else None,
-        found.modified_ns if found else None,
-        found.changed_ns if found else None,
+        bigint(found.modified_ns) if found else None,
+        bigint(found.changed_ns) if found else None,
         entry.md5,
         entry.outcome.value,
         entry.reason,
@@ -92,6 +92,11 @@ def _row(job_id: int, key: str, entry: Entry, others: set[tuple[str, str]]) -> t
         entry.sends,
     )
     return tuple(value.replace("\0", "") if isinstance(value, str) else value for value in values)
+
+
+def bigint(number: int) -> int:
+    """What a column of type bigint can hold: a disk may have times after the year 2262, in nanoseconds."""
+    return max(min(number, 2**63 - 1), -(2**63))
 
 
 def _month(study_date: str) -> str | None:

@@ -119,9 +119,9 @@ def run_job(
             job = _carry_out(ledger, lookups, delivery, halt, job, on_progress or _nobody, options)
         except Interrupted:
             job = ledger.finish("cancelled")
-        except DatabaseError:
-            raise
         except Exception as error:
+            if isinstance(error, DatabaseError):
+                ledger.do_not_wait()  # it was waited for long enough: if this fails too, the job stays as it is
             job = ledger.finish("failed", *_why(error))
             _log.warning("Import job %d has stopped: %s", job_id, job.error_message)
             raise ImportFailed(job) from error
@@ -141,7 +141,6 @@ def _carry_out(
     on_progress: OnProgress,
     options: Options,
 ) -> Job:
-    delivery.wait_until_there()
     knowledge = Knowledge(lookups, delivery)
     judge = Judge(delivery, options.retry_suspects)
     with _scanning(_source(ledger, job)) as spool, Workers(judge, knowledge, halt, threads=options.threads) as workers:
@@ -170,10 +169,10 @@ def _undisturbed(coordinator: Coordinator, halt: threading.Event) -> None:
     def run() -> None:
         try:
             coordinator.run()
-        except DatabaseError:
-            raise  # there is nowhere to record anything
-        except BaseException:
+        except BaseException as error:
             halt.set()
+            if isinstance(error, DatabaseError):
+                raise  # there is nowhere to record anything
             coordinator.record_what_is_left()
             raise
 

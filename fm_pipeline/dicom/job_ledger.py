@@ -16,7 +16,7 @@ from typing import Self
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.dicom.entry import Entry
-from fm_pipeline.dicom.history_rows import write_entries
+from fm_pipeline.dicom.history_rows import bigint, write_entries
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.ledger import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
@@ -59,7 +59,7 @@ class Before:
         """Whether nothing is left to do for what the scan has met."""
         if isinstance(met, SetAside):
             return self.settled and self.reason == met.reason
-        facts = (met.size, met.modified_ns, met.changed_ns)
+        facts = (met.size, bigint(met.modified_ns), bigint(met.changed_ns))
         return self.settled and facts == (self.size, self.modified_ns, self.changed_ns)
 
 
@@ -68,7 +68,8 @@ class JobLedger:
 
     def __init__(self, database_url: str, job_id: int) -> None:
         self.job_id = job_id
-        self._database = LastingConnection(database_url, prepare=self._lock)
+        self._waits = True
+        self._database = LastingConnection(database_url, prepare=self._lock, give_up=lambda: not self._waits)
         self._rates: deque[tuple[float, int, int]] = deque()
 
     def __enter__(self) -> Self:
@@ -216,6 +217,10 @@ class JobLedger:
             return read_job(cursor, self.job_id)
 
         return self._database.run(action)
+
+    def do_not_wait(self) -> None:
+        """From now on a database that is away is an error at once."""
+        self._waits = False
 
     def run(self, action: Callable[[Cursor], None]) -> None:
         """Another transaction of the job, in its session."""

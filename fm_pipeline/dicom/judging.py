@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 from fm_pipeline.dicom.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
 from fm_pipeline.dicom.entry import Entry
-from fm_pipeline.dicom.files import FileChangedError, unreadable_reason
+from fm_pipeline.dicom.files import FileChangedError
 from fm_pipeline.dicom.known import Known
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.orthanc_errors import FileRefused, OrthancError
 from fm_pipeline.dicom.paths import path_hash
-from fm_pipeline.dicom.reading import Candidate, Stream, md5_of
+from fm_pipeline.dicom.reading import Candidate, FileLostError, Stream, md5_of
 
 MISSING_PATIENT_ID = "missing_patient_id"
 INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
@@ -60,8 +60,8 @@ class Judge:
             return replace(entry, outcome=Outcome.BAD, reason=refusal.reason, sends=sends + 1)
         except FileChangedError:
             return replace(entry, reason="changed", md5=None)
-        except OSError as error:
-            return replace(entry, reason=unreadable_reason(error), md5=None)
+        except FileLostError as lost:
+            return replace(entry, reason=lost.reason, md5=None)
 
     def _sent(self, candidate: Candidate, entry: Entry, known: Known, sends: int) -> Entry:
         found = candidate.found

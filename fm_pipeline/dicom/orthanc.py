@@ -222,7 +222,7 @@ class Orthanc:
             return oe.OrthancBusy(answer.status)
         if code == oe.UNKNOWN_RESOURCE or answer.status == 405 or answer.status < 400:
             return oe.NotOrthanc(answer.status)
-        if answer.status in {400, 404, 413, 415, 422}:
+        if answer.status in {400, 404, 415, 422}:
             if answer.status == 404 and code is None and not self._is_orthanc():
                 return oe.NotOrthanc(answer.status)
             return oe.FileRefused("orthanc_refused", answer.status)

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -86,6 +87,17 @@ def _read(found: FoundFile) -> Candidate | Unusable:
     return Candidate(found, result, data, md5)
 
 
+class FileLostError(Exception):
+    """A file that is being sent cannot be read any more: reason of `reasons.UNREADABLE`.
+
+    No OSError: that would be taken for one of the connection.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class Stream:
     """The blocks of a large file, hashed while they are sent; iterate over it once.
 
@@ -102,12 +114,14 @@ class Stream:
 
         Raises:
             FileChangedError: it changed; nothing has been stored.
-            OSError: it cannot be read any more.
+            FileLostError: it cannot be read any more; nothing has been stored.
         """
-        with open_found(self._found) as file:
+        with _reading(), ExitStack() as opened:
+            file = opened.enter_context(open_found(self._found))
             held, left = b"", self._found.size
             while left:
-                block = file.read(min(_BLOCK, left))
+                with _reading():
+                    block = file.read(min(_BLOCK, left))
                 if not block:
                     raise FileChangedError
                 left -= len(block)
@@ -115,7 +129,8 @@ class Stream:
                 if held:
                     yield held
                 held = block
-            _see_that_it_is_the_same(file, self._found)
+            with _reading():
+                _see_that_it_is_the_same(file, self._found)
             yield held
 
     @property
@@ -128,7 +143,7 @@ def md5_of(found: FoundFile) -> str:
     """Of a large file, without sending it.
 
     Raises:
-        FileChangedError, OSError: as for `Stream`.
+        FileChangedError, FileLostError: as for `Stream`.
     """
     stream = Stream(found)
     for _ in stream:
@@ -146,6 +161,14 @@ def found_file(path: str) -> FoundFile | None:
     if not stat.S_ISREG(facts.st_mode):
         return None
     return FoundFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev, facts.st_ino)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileLostError(unreadable_reason(error)) from None
 
 
 def _as_it_is(found: FoundFile) -> FoundFile:

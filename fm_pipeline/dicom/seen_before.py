@@ -7,6 +7,7 @@ from enum import Enum
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.dicom.history_rows import bigint
 from fm_pipeline.dicom.model import FoundFile, Outcome, SetAside
 from fm_pipeline.dicom.paths import path_hash, printable
 
@@ -39,7 +40,7 @@ def _known(met: FoundFile | SetAside, row: tuple[int | None, int | None, int | N
     size, modified_ns, changed_ns, status, reason = row
     if isinstance(met, SetAside):
         return Before.DONE if (status, reason) == (Outcome.SKIPPED, met.reason) else Before.NEW
-    if (size, modified_ns, changed_ns) != (met.size, met.modified_ns, met.changed_ns):
+    if (size, modified_ns, changed_ns) != (met.size, bigint(met.modified_ns), bigint(met.changed_ns)):
         return Before.NEW
     return Before.FAILED if status == Outcome.FAILED else Before.DONE
 

@@ -304,3 +304,11 @@ def test_history_says_all_that_orthanc_says_and_the_md5_of_each_is_compared_on_r
 
 def test_options_have_safe_defaults() -> None:
     assert (Options().retry_suspects, Options().threads) == (False, 4)
+
+
+def test_38_times_of_1970_and_of_the_year_2400_are_no_obstacle(importing: ImportBench) -> None:
+    paths = write_series(importing.folder, 2, 2_000)
+    for path, seconds in zip(paths, (0, 13_600_000_000), strict=True):
+        os.utime(path, ns=(0, seconds * 10**9))
+    assert importing.imported().files_imported == 2
+    assert importing.imported("incremental").files_unchanged == 2

@@ -12,7 +12,7 @@ import pytest
 from fm_pipeline.dicom import reading
 from fm_pipeline.dicom.files import FileChangedError
 from fm_pipeline.dicom.model import FoundFile, Outcome
-from fm_pipeline.dicom.reading import Candidate, Stream, Unusable, found_file, read_candidate
+from fm_pipeline.dicom.reading import Candidate, FileLostError, Stream, Unusable, found_file, read_candidate
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline_tests.dicom.bench import ImportBench
 
@@ -115,3 +115,12 @@ def test_46_large_files_are_streamed_recognised_and_take_little_memory(importing
     with path.open("rb") as file:
         assert row.file_hash == hashlib.file_digest(file, "md5").hexdigest()
     assert peak < 4 * reading.WHOLE_UP_TO_BYTES
+
+
+def test_a_large_file_that_cannot_be_read_any_more_is_no_lost_connection(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(b"a" * (3 << 20))
+    met = found(path)
+    path.unlink()
+    with pytest.raises(FileLostError, match="vanished"):
+        next(iter(Stream(met)))
