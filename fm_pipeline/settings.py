@@ -5,6 +5,7 @@ The names are those of `.env.example`. Secrets are `SecretStr`: printing setting
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,6 +13,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fm_pipeline.errors import SettingsError
+
+ENV_FILE = "FM_PIPELINE_ENV_FILE"
 
 
 class Settings(BaseSettings):
@@ -150,11 +153,14 @@ def load_settings(**overrides: object) -> Settings:
     """Read the settings from the environment.
 
     Args:
-        overrides: values that win over the environment, by field name.
+        overrides: values that win over the environment, by field name. What the environment does not say is read
+            from `.env` in the current folder, or from the file that FM_PIPELINE_ENV_FILE names.
 
     Raises:
         SettingsError: names each setting that is missing or wrong, never its value.
     """
+    if name := os.environ.get(ENV_FILE):
+        overrides.setdefault("_env_file", name)
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
     except ValidationError as error:

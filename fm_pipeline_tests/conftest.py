@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fm_pipeline.sandbox.stack.stack import temporary_stack
+from fm_pipeline.settings import ENV_FILE
 from fm_pipeline_tests.bench.clinics import MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.bench.services import LazyStack
+
+
+def pytest_configure() -> None:
+    """No test reads the settings of whoever works in this checkout; processes that tests start inherit it."""
+    os.environ[ENV_FILE] = os.devnull
 
 
 @pytest.fixture(scope="session")

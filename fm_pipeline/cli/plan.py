@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import click
 from rich.console import Console
-from rich.markdown import Markdown
 
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import make_plan
 from fm_pipeline.progress import run_progress
+from fm_pipeline.report_terminal import report_lines
 from fm_pipeline.sequence import read_and_stage
 from fm_pipeline.settings import load_settings
 
@@ -41,6 +41,6 @@ def command(requested_by: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"id": plan.id, "confirm": plan.confirmation, "report": plan.report.as_dict()}, indent=2))
         return
-    console.print(Markdown(plan.report.as_markdown()))
+    console.print(*report_lines(plan.report.as_dict()), sep="\n")
     console.print(f"\nNexus is unchanged. {plan.report.changed_rows:,} of its rows would change. To carry it out:\n")
     console.print(f'fm-pipeline reimport --plan {plan.id} --confirm "{plan.confirmation}"', soft_wrap=True)

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 
 import click
 from rich.console import Console
-from rich.markdown import Markdown
 
 from fm_pipeline.mail.notify import mailed
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
-from fm_pipeline.nexus.cutover import reimport
+from fm_pipeline.nexus.cutover import refuse_unusable_plan, reimport
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.progress import run_progress
 from fm_pipeline.report_files import write_report
+from fm_pipeline.report_terminal import report_lines
 from fm_pipeline.sequence import read_and_stage
 from fm_pipeline.settings import load_settings
 
@@ -38,6 +38,8 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
 
     now = datetime.now(UTC)
     run_id = f"command-{uuid.uuid4()}"
+    actor = requested_by or operating_system_user()
+    refuse_unusable_plan(settings, plan_id, actor=actor, run_id=run_id)  # not after FileMaker was read for an hour
     with mailed(settings, run_id, warn=warn), run_progress(settings, run_id, console=console) as progress:
         read_and_stage(settings, run_id=run_id, on_step=progress.update)
         make_backup(
@@ -49,13 +51,13 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
         report = reimport(
             settings,
             now=now,
-            permission=Permission(plan_id, confirm, requested_by or operating_system_user()),
+            permission=Permission(plan_id, confirm, actor),
             run_id=run_id,
             on_phase=progress.phases(),
         )
     with connect(settings.nexus_database_url.get_secret_value()) as connection:
         folder = write_report(connection, settings.state_dir, report, warn=warn)
-    console.print(Markdown(report.as_markdown()))
+    console.print(*report_lines(report.as_dict()), sep="\n")
     console.print(
         f"Committed. {report.changed_rows:,} rows of Nexus changed. The report lies in {folder}.", soft_wrap=True
     )

@@ -24,7 +24,8 @@ from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.difference import Difference, plan_difference
 from fm_pipeline.nexus.inputs import Inputs, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
-from fm_pipeline.nexus.plan import HOW_TO, Permission, check_backup, check_permission, store_plan
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.nexus.plan import Permission, check_backup, check_permission, store_plan, usable_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
 from fm_pipeline.nexus.report import ReimportReport, SourceEnds
@@ -106,12 +107,8 @@ def reimport(
     url = settings.nexus_database_url.get_secret_value()
     asked = permission or Permission("", "", "unknown")
     with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
-        if not asked.plan_id:
-            raise PlanStop(
-                "A reimport needs a plan and a confirmation.",
-                meaning="It would delete and change patient data. Nothing was changed.",
-                remedy=HOW_TO,
-            )
+        with connect(url) as connection, connection.cursor() as cursor:
+            usable_plan(cursor, asked.plan_id)
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
         with _locked(settings) as held:
             check_permission(held.cursor, asked, held.inputs, phases)
@@ -121,6 +118,22 @@ def reimport(
             _record(held.cursor, report, phases, asked, backup_id)
             commit(held.connection, url)
     return report
+
+
+def refuse_unusable_plan(settings: Settings, plan_id: str, *, actor: str, run_id: str | None = None) -> None:
+    """Before anything is read: is there a plan that may be carried out? The reimport asks again, under its locks.
+
+    Raises:
+        PlanStop: no plan, an unknown one, or one that has been carried out; it is on record in the audit trail.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    try:
+        with connect(url) as connection, connection.cursor() as cursor:
+            usable_plan(cursor, plan_id)
+    except PlanStop:
+        migrate(url)  # so that the refusal can be written down in a database that is new to the pipeline
+        with audited(url, actor=actor, action="reimport", plan_id=_uuid_or_none(plan_id), run_id=run_id):
+            raise
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -62,6 +63,37 @@ def store_plan(
     return plan_id
 
 
+def usable_plan(cursor: Cursor, plan_id: str) -> tuple[Mapping[str, Any], list[str]]:
+    """The inputs and phases of a plan that may still be carried out.
+
+    Raises:
+        PlanStop: none is named, there is no such plan, or it has been carried out.
+    """
+    if not plan_id.strip():
+        raise PlanStop(
+            "A reimport needs a plan and a confirmation.",
+            meaning="It would delete and change patient data. Nothing was changed.",
+            remedy=HOW_TO,
+        )
+    cursor.execute(
+        "SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL AND to_regclass('fm_pipeline.plans') IS NOT NULL"
+    )
+    row = None
+    if cursor.fetchone() == (True,):
+        cursor.execute(
+            "SELECT inputs, phases, (SELECT count(*) FROM fm_pipeline.reimports r WHERE r.plan_id = p.id)"
+            " FROM fm_pipeline.plans p WHERE id::text = %s",
+            (plan_id.strip().lower(),),
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise PlanStop("There is no plan of that id in this database.", meaning="Nothing was changed.", remedy=HOW_TO)
+    inputs, phases, used = row
+    if used:
+        raise PlanStop("The plan has been carried out already.", meaning="Nothing was changed.", remedy=HOW_TO)
+    return inputs, phases
+
+
 def check_permission(cursor: Cursor, permission: Permission, inputs: Inputs, phases: Collection[Phase]) -> None:
     """Refuse a run whose plan is missing, used, of other phases or stale, or whose confirmation is wrong.
 
@@ -71,18 +103,8 @@ def check_permission(cursor: Cursor, permission: Permission, inputs: Inputs, pha
     Raises:
         PlanStop: with what to do.
     """
-    cursor.execute(
-        "SELECT inputs, phases, (SELECT count(*) FROM fm_pipeline.reimports r WHERE r.plan_id = p.id)"
-        " FROM fm_pipeline.plans p WHERE id::text = %s",
-        (permission.plan_id.strip().lower(),),
-    )
-    row = cursor.fetchone()
+    content, planned_phases = usable_plan(cursor, permission.plan_id)
     unchanged = "Nothing was changed."
-    if row is None:
-        raise PlanStop("There is no plan of that id in this database.", meaning=unchanged, remedy=HOW_TO)
-    content, planned_phases, used = row
-    if used:
-        raise PlanStop("The plan has been carried out already.", meaning=unchanged, remedy=HOW_TO)
     if sorted(planned_phases) != sorted(_names(phases)):
         raise PlanStop(
             f"The plan is for the phases {', '.join(planned_phases)}, not for {', '.join(_names(phases))}.",
