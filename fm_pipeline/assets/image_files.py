@@ -63,6 +63,7 @@ def _sentence(report: WaterfallReport) -> str:
 
 def _metadata(report: WaterfallReport) -> dict[str, Any]:
     containers = {name: images for name, images, _ in report.by_container()}
+    all_runs = {name: images for name, images, _ in report.by_container_in_all_runs()}
     reasons = [*report.reasons("skipped").items(), *report.reasons("failed").items()]
     not_taken = bar_chart(("not imported because of", "images"), reasons, "{:,.0f}".format)
     return row_count(
@@ -75,6 +76,7 @@ def _metadata(report: WaterfallReport) -> dict[str, Any]:
         left=report.left,
         dry_run=report.dry_run,
         containers=dg.MetadataValue.md(containers_used(containers)),
+        containers_in_all_runs=dg.MetadataValue.md(containers_used(all_runs)),
         not_imported=dg.MetadataValue.md(not_taken or "Every record that had its turn is imported."),
         passed_over=dg.MetadataValue.json(report.passed_over()),
         containers_not_on_the_layout=", ".join(report.missing),

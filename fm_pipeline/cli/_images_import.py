@@ -71,10 +71,7 @@ def report_lines(report: WaterfallReport) -> Iterator[RenderableType]:
         ],
     )
     if report.count("imported"):
-        table = _table(("container", "images", "%"), [])
-        for name, images, percent in report.by_container():
-            table.add_row(name, f"{images:,}", f"{percent:.1f}")
-        yield table
+        yield _containers(report)
     if report.missing:
         yield Text(f"Not on the layout: {', '.join(report.missing)}.", style="yellow")
     yield from _counted("Better containers that cannot be read, passed over", report.passed_over())
@@ -88,6 +85,16 @@ def report_lines(report: WaterfallReport) -> Iterator[RenderableType]:
         yield Text("Nothing was downloaded, written or marked.")
     else:
         yield Text(f"{report.left:,} records are left for later runs.")
+
+
+def _containers(report: WaterfallReport) -> Table:
+    """How many came from which container: in this run, and in all of them if there were others."""
+    earlier = sum(report.all_runs.values()) > report.count("imported")
+    table = _table(("container", "images", "%", *(("all runs", "%") if earlier else ())), [])
+    for (name, *now), (_, *so_far) in zip(report.by_container(), report.by_container_in_all_runs(), strict=True):
+        numbers = [*now, *(so_far if earlier else [])]
+        table.add_row(name, *(f"{each:.1f}" if isinstance(each, float) else f"{each:,}" for each in numbers))
+    return table
 
 
 def _counted(title: str, counts: Mapping[str, int]) -> Iterator[RenderableType]:

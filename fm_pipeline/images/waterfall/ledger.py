@@ -169,6 +169,15 @@ class Ledger:
                 (state, reason, json.dumps(dict(passed_over)) if passed_over else None, record_id),
             )
 
+    def by_container(self) -> dict[str, int]:
+        """How many images came from which container, over all runs."""
+        with self._begin() as cursor:
+            cursor.execute(
+                "SELECT container, count(*) FROM fm_pipeline.waterfall_images"
+                " WHERE state = 'marked' AND container IS NOT NULL GROUP BY 1"
+            )
+            return dict(cursor.fetchall())
+
     def left(self) -> int:
         """Records that are still to be taken."""
         with self._begin() as cursor:

@@ -39,6 +39,7 @@ class WaterfallReport:
         missing: those of them that the layout does not have.
         ends: by record id.
         left: records that are still to be taken by later runs.
+        all_runs: how many images came from which container in all runs so far, this one included.
         stopped: why the run ended before its list did.
         dry_run: nothing was downloaded or written, and imported means "would be tried, this container first".
     """
@@ -48,6 +49,7 @@ class WaterfallReport:
     missing: tuple[str, ...] = ()
     ends: dict[int, End] = field(default_factory=dict)
     left: int = 0
+    all_runs: dict[str, int] = field(default_factory=dict)
     stopped: PipelineError | None = None
     dry_run: bool = False
 
@@ -61,10 +63,17 @@ class WaterfallReport:
 
     def by_container(self) -> list[tuple[str, int, float]]:
         """How many images came from which container, best first, with the percentage of those imported."""
-        counts = Counter(end.container for end in self.ends.values() if end.kind == "imported")
-        whole = counts.total()
-        names = dict.fromkeys([*self.containers, *counts])
-        return [(name, counts[name], 100 * counts[name] / whole if whole else 0.0) for name in names]
+        return self._shares(Counter(end.container for end in self.ends.values() if end.kind == "imported"))
+
+    def by_container_in_all_runs(self) -> list[tuple[str, int, float]]:
+        """The same over all runs so far."""
+        return self._shares(self.all_runs)
+
+    def _shares(self, counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
+        whole = sum(counts.values())
+        names = dict.fromkeys([*self.containers, *self.all_runs, *counts])  # a profile's containers may have changed
+        found = [(name, counts.get(name, 0)) for name in names]
+        return [(name, images, 100 * images / whole if whole else 0.0) for name, images in found]
 
     def passed_over(self) -> dict[str, int]:
         """Better containers that could not be read: how many, by container and reason."""

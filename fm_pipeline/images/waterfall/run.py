@@ -103,7 +103,7 @@ def import_images(
         ledger.take_list(listed, layout.name, run_id=run_id, now=callbacks.now())
         with run.until_stopped():
             run.work(ledger.queue(limit))
-        report.left = ledger.left()
+        report.left, report.all_runs = ledger.left(), ledger.by_container()
     return report
 
 

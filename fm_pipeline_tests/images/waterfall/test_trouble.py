@@ -155,6 +155,7 @@ def test_a_web_engine_that_stopped_is_left_in_peace_and_the_run_says_what_to_do(
     clinic.check()
     clinic.stand_in.faults()
     again = clinic.run()
+    assert again.by_container_in_all_runs()[0] == ("image_Full", 10, 100.0)
     assert (again.count("imported"), clinic.marked()) == (6, set(range(1, 11)))
     assert again.stopped is None
     clinic.check()
