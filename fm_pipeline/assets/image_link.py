@@ -13,6 +13,7 @@ from fm_pipeline.errors import SettingsError
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.images.bucket import open_bucket
 from fm_pipeline.images.export_file import read_export, write_csv
+from fm_pipeline.images.export_text import ENCODINGS, Encoding
 from fm_pipeline.images.inventory import take_inventory
 from fm_pipeline.images.link import CopyReport, Options, copy_images, missing_objects, write_rows
 from fm_pipeline.images.link_report import RULE, LinkReport, read_report, report_of
@@ -28,6 +29,8 @@ class ExportConfig(dg.Config):
     """How the export is read."""
 
     dates: Literal["mdy", "dmy"] = Field(default="mdy", description="Order of the dates: month first, or day first.")
+    encoding: str | None = Field(default=None, description="The export's encoding; found out if not given.")
+    columns: list[str] | None = Field(default=None, description="Names of the columns of an export without a header.")
 
 
 class LinkConfig(dg.Config):
@@ -56,7 +59,7 @@ def image_metadata_csv(context: dg.AssetExecutionContext, config: ExportConfig) 
             raise SettingsError(
                 "IMAGE_EXPORT_FILE is not set.", remedy="Name FileMaker's export of the images in the bulk dump."
             )
-        export = read_export(settings.image_export_file)
+        export = read_export(settings.image_export_file, encoding=_encoding(config.encoding), columns=config.columns)
         folder = settings.state_dir / "images"
         make_private_folder(folder)
         csv_file = folder / "filemaker_images_metadata.csv"
@@ -76,6 +79,12 @@ def image_metadata_csv(context: dg.AssetExecutionContext, config: ExportConfig) 
             csv=dg.MetadataValue.path(str(csv_file)),
         )
     )
+
+
+def _encoding(name: str | None) -> Encoding | None:
+    if name is None or name in ENCODINGS:
+        return name
+    raise SettingsError(f"There is no encoding of that name; there are {', '.join(ENCODINGS)}.")
 
 
 @dg.asset(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -241,15 +241,14 @@ class Bucket:
             body.seek(0)
         with storage_errors("write an object"):
             try:
-                answer = self.client.put_object(
-                    Bucket=self.name,
+                answer = self._new(
+                    self.client.put_object,
                     Key=key,
                     Body=body,
                     ContentType=content_type,
                     ContentMD5=base64.b64encode(md5).decode(),
-                    IfNoneMatch="*",
                 )
-                return answer["ETag"].strip('"')
+                return str(answer["ETag"]).strip('"')
             except self.client.exceptions.ClientError as error:
                 if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
                     raise
@@ -278,12 +277,11 @@ class Bucket:
         kind: dict[str, Any] = {"MetadataDirective": "REPLACE", "ContentType": content_type} if content_type else {}
         with storage_errors("copy an object"):
             try:
-                answer = self.client.copy_object(
-                    Bucket=self.name,
+                answer = self._new(
+                    self.client.copy_object,
                     Key=key,
                     CopySource={"Bucket": self.name, "Key": source.key},
-                    CopySourceIfMatch=source.etag,
-                    IfNoneMatch="*",
+                    CopySourceIfMatch=f'"{source.etag}"',
                     **kind,
                 )
             except self.client.exceptions.ClientError as error:
@@ -295,6 +293,18 @@ class Bucket:
                     remedy="Run the link again: it lists both sides anew.",
                 ) from None
         return str(answer["CopyObjectResult"]["ETag"]).strip('"')
+
+    def _new(self, call: Callable[..., Any], **arguments: Any) -> Any:
+        """Write under the condition that the key is free; without it where the server does not know conditions."""
+        try:
+            return call(Bucket=self.name, IfNoneMatch="*", **arguments)
+        except self.client.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in {"NotImplemented", "501"}:
+                raise
+        body = arguments.get("Body")
+        if body is not None and hasattr(body, "seek"):
+            body.seek(0)
+        return call(Bucket=self.name, **arguments)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class KnownImages:
     images: Mapping[str, KnownImage]
     by_uuid: Mapping[str, str]
     by_recid: Mapping[int, str]
-    by_file: Mapping[int, str]  # only the file's name says so
+    by_hint: Mapping[int, str]  # only a file's name, or FileMaker's records by their ids, say so
     batches: Mapping[str, str | None]  # id -> what it points to
     by_name: Mapping[tuple[str | None, str], str]  # (patient, name) -> the oldest batch
     patients: frozenset[str]
@@ -46,8 +46,8 @@ class KnownImages:
     ) -> KnownImage | None:
         """The image, or None.
 
-        A file's name alone is believed only if the batch belongs to this patient or to nobody (any more), and the
-        date does not contradict.
+        A hint is believed only if the batch belongs to this patient or to nobody (any more), and the date does not
+        contradict.
         """
         found = (
             (self.by_recid.get(recid) if recid is not None else None)
@@ -56,7 +56,7 @@ class KnownImages:
         )
         if found:
             return self.images.get(found)
-        image = self.images.get(self.by_file.get(recid, "")) if recid is not None else None
+        image = self.images.get(self.by_hint.get(recid, "")) if recid is not None else None
         if image and image.patient_id in self.patients and image.patient_id != patient_id:
             return None
         return image if image and (image.taken is None or taken in {None, image.taken}) else None
@@ -96,7 +96,7 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
     found: dict[str, KnownImage] = {}
     by_uuid: dict[str, str] = {}
     by_recid: dict[int, str] = {}
-    by_file: dict[int, str] = {}
+    by_hint: dict[int, str] = {}
     for own_id, batch, owner, day, key, s3_key in cursor.fetchall():
         found[own_id] = KnownImage(own_id, batch, owner, day)
         if key and number:
@@ -104,7 +104,7 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
         elif key:
             by_uuid[key] = own_id
         if s3_key.startswith((bulk_prefix, "patients/")) and (match := _CALLED_BY_RECID.search(s3_key)):
-            by_file[int(match[1])] = own_id
+            by_hint[int(match[1])] = own_id
     cursor.execute(
         "SELECT entity, filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk WHERE entity IN ('image', %s)",
         (BY_RECID,),
@@ -115,6 +115,11 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
                 by_recid[int(key)] = own_id
             else:
                 by_uuid.setdefault(key, own_id)
+    # What staging has read of FileMaker's image records: a hint, like a file's name.
+    cursor.execute("SELECT record_id, filemaker_id::text FROM fm_pipeline.staged_file_links WHERE entity = 'image'")
+    for recid, key in cursor.fetchall():
+        if key in by_uuid:
+            by_hint.setdefault(recid, by_uuid[key])
     cursor.execute(
         sql.SQL("SELECT id::text, {}::text, {} FROM {} ORDER BY {} DESC, id DESC").format(
             sql.Identifier(patient), sql.Identifier(name), batches.identifier, sql.Identifier(made)
@@ -126,7 +131,7 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
         found,
         by_uuid,
         by_recid,
-        by_file,
+        by_hint,
         {own_id: owner for own_id, owner, _ in rows},
         {(owner, title): own_id for own_id, owner, title in rows},
         frozenset(row[0] for row in cursor.fetchall()),

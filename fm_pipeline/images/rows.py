@@ -142,10 +142,10 @@ def check_columns(catalogue: Catalogue) -> None:
         CatalogueStop: a table is missing, or has a column that must be given and that no rule fills.
     """
     day, now = date(2000, 1, 1), datetime(2000, 1, 1)  # noqa: DTZ001  # only the names of the columns count
-    image = NewImage("", "", day, "", "", 0, "", recid=0)
+    image = NewImage("", "", day, "", "", 0, "", recid=0, width=0, height=0, thumbnail_size=0)
     for name, values in (
         (BATCHES, batch_values("", 0, "", day, now)),
-        (IMAGES, image_values(image, 0, {}, "", now)),
+        (IMAGES, image_values(image, 0, _types(catalogue, IMAGES), "", now)),
     ):
         if not catalogue.has(name):
             raise CatalogueStop(
@@ -154,13 +154,17 @@ def check_columns(catalogue: Catalogue) -> None:
                 remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
             )
         columns = catalogue.columns[catalogue.table(name)].values()
-        unknown = sorted(column.name for column in columns if column.must_be_given and column.name not in values)
+        unknown = sorted(column.name for column in columns if column.must_be_given and values.get(column.name) is None)
         if unknown:
             raise CatalogueStop(
                 f"{name} has columns that must be given and that no rule fills: {', '.join(unknown)}.",
                 meaning="No image could be written. Nothing was copied and Nexus is unchanged.",
                 remedy="Give them a default in the application, or tell the maintainers what belongs there.",
             )
+
+
+def _types(catalogue: Catalogue, name: str) -> dict[str, str]:
+    return {column.name: column.type for column in catalogue.columns.get(catalogue.table(name), {}).values()}
 
 
 def text_limit(catalogue: Catalogue, table: Table, column: str) -> int | None:

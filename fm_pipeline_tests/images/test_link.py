@@ -231,6 +231,23 @@ def test_32_one_record_for_two_patients_equal_bytes_and_equal_names(scene: Scene
     }  # fmt: skip
 
 
+def test_an_image_that_nexus_has_by_its_uuid_is_not_doubled_by_an_export_without_uuids(scene: Scene) -> None:
+    own = str(uuid.uuid4())
+    scene.add(2, id=own.upper())
+    scene.link()
+    # As another import left it: nothing but the uuid, which only FileMaker's records tie to the record id.
+    scene.bench.execute(
+        "DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%'; DELETE FROM fm_pipeline.image_copies"
+    )
+    scene.bench.execute("UPDATE images_image SET s3_key = 'images/x.jpg', id = gen_random_uuid()")
+    scene.bench.execute(
+        "INSERT INTO fm_pipeline.staged_file_links VALUES ('image', %s, 2, %s)", own, scene.key().lower()
+    )
+    scene.rows = [Row("2", scene.key())]
+    assert scene.link().already == 1
+    assert scene.bench.execute("SELECT count(*) FROM images_image") == [(1,)]
+
+
 def test_an_image_that_filemaker_now_gives_to_another_patient_stays_and_is_named(scene: Scene) -> None:
     scene.add(2)
     scene.link()

@@ -187,7 +187,13 @@ def test_columns_that_a_release_has_in_addition_are_filled(clinic: MigrationBenc
 
 
 def test_a_column_that_must_be_given_and_that_no_rule_fills_stops_before_anything(clinic: MigrationBench) -> None:
-    clinic.execute("ALTER TABLE images_image ADD consent_form uuid NOT NULL")
+    clinic.execute(
+        "ALTER TABLE images_image ADD consent_form uuid NOT NULL;"
+        " ALTER TABLE images_batch ALTER uploaded_by_id SET NOT NULL"
+    )
+    with pytest.raises(CatalogueStop, match=r"images_batch has columns .* uploaded_by_id"):
+        write(clinic, an_image())
+    clinic.execute("ALTER TABLE images_batch ALTER uploaded_by_id DROP NOT NULL")
     with pytest.raises(CatalogueStop, match="consent_form"):
         write(clinic, an_image())
 
