@@ -107,7 +107,7 @@ class Delivery:
                     self.wait_until_there(_FIRST_PAUSE_SECONDS * 2**tries)
                 except (Halted, OrthancUnreachable, OrthancStop):
                     if unanswered:  # on record as sent once, so that it is sent alone when the job is resumed
-                        raise Undeliverable(reason, sends) from None
+                        raise Undeliverable("no_answer", sends) from None
                     raise
 
     def _failed_try(self, error: OrthancUnreachable, tries: int, begun: float) -> tuple[int, str]:
@@ -128,14 +128,18 @@ class Delivery:
         Raises:
             Halted, OrthancStop, OrthancUnreachable: as for `send`.
         """
+        begun, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
         while True:
             self._see_whether_to_go_on()
             try:
                 return question(self._orthanc)
             except OrthancStop:
                 raise
-            except OrthancError:
-                self.wait_until_there(_FIRST_PAUSE_SECONDS)
+            except OrthancError as error:
+                if time.monotonic() - begun > self._patience:
+                    raise OrthancUnreachable(f"Orthanc does not answer a question: {error.what}") from error
+                self.wait_until_there(pause)
+                pause *= 2
 
     def wait_until_there(self, pause: float = 0) -> None:
         """Wait until Orthanc answers; one thread asks, the others wait for it.

@@ -148,6 +148,7 @@ def _carry_out(
         _undisturbed(coordinator, halt)
     if not coordinator.met_anything:
         raise RootUnavailable(STOPPED["no_files"])
+    delivery.wait_until_there()  # also if there is nothing to compare: perhaps the last file has killed it
     compared = compare(
         ledger,
         delivery,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 
 from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
 from fm_pipeline.dicom.ledger import LOCK_CLASS, Job, request_cancel
+from fm_pipeline.dicom.model import SetAside
+from fm_pipeline.dicom.scan import Met, scan
 from fm_pipeline.errors import LockStop, RequestError
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
+from fm_pipeline_tests.bench.waiting import wait_until
 from fm_pipeline_tests.dicom.bench import ImportBench
 
 
@@ -312,3 +316,17 @@ def test_38_times_of_1970_and_of_the_year_2400_are_no_obstacle(importing: Import
         os.utime(path, ns=(0, seconds * 10**9))
     assert importing.imported().files_imported == 2
     assert importing.imported("incremental").files_unchanged == 2
+
+
+def test_45_the_first_upload_is_made_before_the_scan_ends(
+    importing: ImportBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(importing.folder, 3, 2_000)
+
+    def slow_disk(root: str) -> Iterator[Met]:
+        yield from scan(root)
+        wait_until(lambda: importing.instances() == 3)
+        yield SetAside(f"{root}/last", "fifo")
+
+    monkeypatch.setattr("fm_pipeline.dicom.importing.scan", slow_disk)
+    assert importing.outcomes(importing.imported().id) == {"imported": 3, "skipped": 1}

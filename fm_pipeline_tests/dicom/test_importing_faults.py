@@ -293,3 +293,22 @@ def test_no_error_names_a_patient_or_a_file(proxied: tuple[ImportBench, OrthancP
         importing.imported()
     for word in ("SANDBOX", "IM0000", importing.folder.name):
         assert word not in f"{failure.value} {failure.value.job.error_message}"
+
+
+def test_36_a_file_that_was_sent_without_an_answer_is_sent_alone_when_the_job_is_resumed(
+    database_url: str, tmp_path: Path
+) -> None:
+    with with_own_orthanc(database_url, tmp_path) as (importing, orthanc):
+        killer = Path(make_killer(importing.folder / "killer.dcm").path)
+        with pytest.raises(ImportFailed):
+            importing.imported(retry_suspects=True, patience_seconds=0.5)
+        (job,) = [importing.job(1)]
+        row = importing.rows(job.id)[str(killer)]
+        assert (row.status, row.reason, row.sends) == ("failed", "no_answer", 1)
+        orthanc.start()
+        with restarted_when_it_dies(orthanc) as restarts:
+            importing.run(job.id, retry_suspects=True)
+            row = importing.rows(job.id)[str(killer)]
+        assert (row.status, row.reason, row.sends, len(restarts)) == ("suspect", "kills_orthanc", 2, 1)
+        again = importing.imported("manual")
+        assert (again.files_suspect, importing.rows(again.id)[str(killer)].sends) == (1, 0)
