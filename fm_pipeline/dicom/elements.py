@@ -173,11 +173,10 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
             elif vr not in SHORT_VRS:
                 seen.regular = False
                 if not vr.isalpha() or not vr.isupper():
-                    # Some writers fall back to an element without VR.
-                    _, _, length = item_header(data, offset)
-                    vr = b""
-                    if value + length > size and length != _UNDEFINED:
-                        return End.LOST
+                    # Some writers fall back to an element without VR; a broken VR still has its short length.
+                    _, _, without_vr = item_header(data, offset)
+                    if value + without_vr <= size or without_vr == _UNDEFINED:
+                        vr, length = b"", without_vr
         # Items and delimiters: the elements in them are walked as one row, only the ends of sequences count.
         if group == 0xFFFE:
             if not frames:

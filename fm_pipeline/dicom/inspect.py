@@ -87,19 +87,21 @@ def _part10(file: BinaryIO, source: FileSource, position: int) -> Instance | Rej
     data = source.read(position, 8)
     if len(data) < 8:
         return _bad("cut_in_meta")
+    begins = position
+    values: dict[int, bytes] = {}
     encoding = sniff(data, source.size - position, strict=False)
-    if encoding is None or _first_group(data, encoding) != 2:
-        return _data_set(file, source, position, {})
-    meta = walk(source, position, encoding, _META, only_group=2)
-    if meta.end in {End.CUT, End.COMPLETE}:
-        return _bad("cut_in_meta")
-    if _uid(meta.values, _MEDIA_CLASS) == _MEDIA_STORAGE_DIRECTORY:
-        return _skipped("dicomdir")
-    found = _data_set(file, source, meta.position, meta.values)
-    # Where elements of the group are broken, its length still says where the data set begins.
-    begins = position + 12 + int.from_bytes(meta.values.get(_GROUP_LENGTH, b"")[:4], "little")
-    if isinstance(found, Rejected) and found.reason in {"garbage", "deflate_broken"} and begins != meta.position:
-        again = _data_set(file, source, begins, meta.values)
+    if encoding is not None and _first_group(data, encoding) == 2:
+        meta = walk(source, position, encoding, _META, only_group=2)
+        if meta.end in {End.CUT, End.COMPLETE}:
+            return _bad("cut_in_meta")
+        if _uid(meta.values, _MEDIA_CLASS) == _MEDIA_STORAGE_DIRECTORY:
+            return _skipped("dicomdir")
+        begins, values = meta.position, meta.values
+    found = _data_set(file, source, begins, values)
+    if isinstance(found, Rejected) and found.reason in {"garbage", "deflate_broken"}:
+        # Where elements of the meta group are broken, its length still says where the data set begins.
+        length = int.from_bytes(source.read(position + 8, 4), "little")
+        again = _data_set(file, source, position + 12 + length, values)
         return again if isinstance(again, Instance) else found
     return found
 

@@ -6,7 +6,7 @@ A listing is given piece by piece: a directory may hold a million files.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -15,10 +15,9 @@ from fm_pipeline.dicom.files import FileChangedError, open_found, unreadable_rea
 from fm_pipeline.dicom.formats import size_formatted, time_formatted
 from fm_pipeline.dicom.inspect import inspect
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected, SetAside, Unreadable
+from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.scan import scan
-
-BLOCK = 1_000  # files asked about at once
 
 
 @dataclass(frozen=True)
@@ -97,34 +96,18 @@ def look(root: str, totals: Totals) -> Iterator[Seen]:
             yield totals.count(_judged(met))
 
 
-def look_for_new(
-    root: str, totals: Totals, unchanged: Callable[[Sequence[FoundFile]], Sequence[bool]]
-) -> Iterator[Seen]:
+def look_for_new(new: NewFiles, totals: Totals) -> Iterator[Seen]:
     """The same, without opening what history has as it is now.
 
-    Args:
-        unchanged: of each found file, whether its name, size and time are in history.
+    Raises:
+        RootUnavailable: it cannot be listed.
     """
-    block: list[FoundFile] = []
-
-    def judged() -> Iterator[Seen]:
-        for found, known in zip(block, unchanged(block), strict=True):
-            if known:
-                totals.known += 1
-            else:
-                yield totals.count(_judged(found))
-        block.clear()
-
-    for met in scan(root):
-        if isinstance(met, FoundFile):
-            block.append(met)
-            if len(block) == BLOCK:
-                yield from judged()
-        elif isinstance(met, Unreadable) and met.is_directory:
+    for met in new:
+        if isinstance(met, Unreadable) and met.is_directory:
             totals.directories_unreadable += 1
         else:
             yield totals.count(_judged(met))
-    yield from judged()
+    totals.known = new.unchanged_files
 
 
 def _judged(met: FoundFile | SetAside | Unreadable) -> Seen:

@@ -22,7 +22,7 @@ from fm_pipeline.dicom.listing import Entry, Listing, entry_path, list_directory
 from fm_pipeline.dicom.model import Unreadable
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan import Met, met, same_directory
-from fm_pipeline.dicom.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history
+from fm_pipeline.dicom.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, directories_with_losses
 from fm_pipeline.dicom.watch import paused
 from fm_pipeline.dicom.watch_memory import Remembered, RememberedRoot
 from fm_pipeline.dicom.watch_rules import COARSEST_TIME_STAMP, Quiet, quiet
@@ -83,6 +83,7 @@ class NewFiles:
 
     def _walk(self, cursor: Cursor, root: RememberedRoot) -> Iterator[Met]:
         waiting = [self._path]
+        lost = directories_with_losses(cursor)
         while waiting:
             block = waiting[-_DIRECTORIES_AT_ONCE:]
             del waiting[-_DIRECTORIES_AT_ONCE:]
@@ -95,7 +96,7 @@ class NewFiles:
                     continue
                 waiting += listing.directories
                 yield from listing.unreadable
-                if listing.fingerprint == fingerprints.get(directory):
+                if listing.fingerprint == fingerprints.get(directory) and directory not in lost:
                     self.unchanged_files += listing.files
                     self.unchanged_bytes += listing.size
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from enum import Enum
 
@@ -9,7 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.dicom.history_rows import bigint
 from fm_pipeline.dicom.model import FoundFile, Outcome, SetAside
-from fm_pipeline.dicom.paths import path_hash, printable
+from fm_pipeline.dicom.paths import path_hash, printable, real_path
 
 MOST_ASKED_AT_ONCE = 1_000
 
@@ -18,7 +19,7 @@ class Before(Enum):
     """What the newest row of a path says."""
 
     NEW = "there is none, or the file has changed since"
-    FAILED = "it could not be imported, and has not changed: to be tried again"
+    FAILED = "it could not be imported, or Orthanc has lost it, and has not changed: to be tried again"
     DONE = "it has its outcome, and has not changed"
 
 
@@ -26,7 +27,8 @@ def ask_history(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[Bef
     """What history knows of each, in their order."""
     hashes = [path_hash(each.path) for each in met]
     cursor.execute(
-        "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns, status, reason"
+        "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns,"
+        " CASE WHEN missing_since IS NULL THEN status ELSE 'failed' END, reason"
         " FROM fm_pipeline.import_history WHERE path_hash = ANY(%s::uuid[]) ORDER BY path_hash, id DESC",
         [hashes],
     )
@@ -43,6 +45,12 @@ def _known(met: FoundFile | SetAside, row: tuple[int | None, int | None, int | N
     if (size, modified_ns, changed_ns) != (met.size, bigint(met.modified_ns), bigint(met.changed_ns)):
         return Before.NEW
     return Before.FAILED if status == Outcome.FAILED else Before.DONE
+
+
+def directories_with_losses(cursor: Cursor) -> set[str]:
+    """Those with a file that Orthanc had and has no more: history knows it, and it is to be sent again."""
+    cursor.execute("SELECT file_path FROM fm_pipeline.import_history WHERE missing_since IS NOT NULL")
+    return {os.path.dirname(real_path(text)) for (text,) in cursor.fetchall()}
 
 
 def files_of_open_jobs(cursor: Cursor) -> set[str]:

@@ -131,3 +131,16 @@ def test_41_a_root_that_is_unmounted_in_mid_scan_is_reported(connection: Connect
     rest = list(met)
     assert rest[-1] == Unreadable(str(root), is_directory=True, reason="not_mounted")
     assert not scanning.complete
+
+
+def test_42_what_orthanc_has_lost_is_new_again_though_nothing_changed_on_the_disk(
+    connection: Connection, root: Path
+) -> None:
+    record(connection, list(scan(str(root))))
+    new(connection, root)
+    assert new(connection, root)[0] == []
+    lost = str(root / "1" / "4.dcm")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE fm_pipeline.import_history SET missing_since = now() WHERE file_path = %s", (lost,))
+    connection.commit()
+    assert [each.path for each in new(connection, root)[0]] == [lost]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called, path_argument
 from fm_pipeline.cli._dicom.scan import SHOWN, limited, show_files, show_totals, totals_answer
 from fm_pipeline.dicom.calls import asked_path, refusals
 from fm_pipeline.dicom.looking import Totals, look_for_new
+from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.paths import printable
-from fm_pipeline.dicom.seen_before import Before, ask_history
 from fm_pipeline.nexus.database import connect
 
 
@@ -28,10 +30,8 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
         with refusals(call.settings, actor=call.actor, action="dicom_scan"):
             root = asked_path(call.settings, path)
         totals = Totals()
-        with connect(call.database_url) as connection, connection.cursor() as cursor:
-            found = look_for_new(
-                root, totals, lambda block: [before is Before.DONE for before in ask_history(cursor, block)]
-            )
+        with connect(call.database_url) as connection:
+            found = look_for_new(NewFiles(connection, root, now=datetime.now(UTC)), totals)
             listed = (seen for seen in found if everything or seen.outcome is None)
             if as_json:
                 entries = (seen.answer(call.zone) for seen in listed)

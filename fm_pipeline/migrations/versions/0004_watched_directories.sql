@@ -36,3 +36,6 @@ CREATE TABLE fm_pipeline.watched_files (
     seen_since             timestamptz NOT NULL,
     PRIMARY KEY (root_id, path_hash)
 );
+
+-- What Orthanc had and has no more: few rows, asked for at the start of each full scan.
+CREATE INDEX import_history_missing ON fm_pipeline.import_history (id) WHERE missing_since IS NOT NULL;
