@@ -17,7 +17,8 @@ from fm_pipeline.images.export_text import ENCODINGS, Encoding
 from fm_pipeline.images.inventory import take_inventory
 from fm_pipeline.images.link import CopyReport, Options, copy_images, missing_objects, write_rows
 from fm_pipeline.images.link_report import RULE, LinkReport, read_report, report_of
-from fm_pipeline.images.metadata import count_export, store_export
+from fm_pipeline.images.lists import write_lists
+from fm_pipeline.images.metadata import count_export, read_rejects, store_export
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.settings import Settings
@@ -152,8 +153,12 @@ def patient_image_copies(
         )
     with explained(), nexus.connect() as connection, connection.cursor() as cursor:
         found, not_used, files = count_export(cursor)
+        lists = settings.state_dir / "images"
+        write_lists(lists, read_rejects(cursor), copied)
     report = report_of(found, not_used, copied, None, files)
-    metadata = row_count(copied.verified, **_metadata(report), copies_there_before=copied.there)
+    metadata = row_count(
+        copied.verified, **_metadata(report), copies_there_before=copied.there, lists=dg.MetadataValue.path(str(lists))
+    )
     if config.dry_run:
         context.log.info("\n".join(report.lines()))
         context.log_event(dg.AssetObservation("patient_image_copies", metadata=metadata | {"dry_run": True}))

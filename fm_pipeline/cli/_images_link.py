@@ -65,6 +65,7 @@ def command(
         )
     for line in report.lines():
         console.print(line, markup=False)
+    console.print(f"Lists of what is not linked, with reasons: {settings.state_dir / 'images'}", markup=False)
     if dry_run:
         console.print("\nNothing was copied, and Nexus is unchanged. Without --dry-run it is carried out.")
     ctx.exit(1 if report.bulk_changed or not report.adds_up else 0)

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import ImageStop
-from fm_pipeline.images.export_file import Export, ImageRecord
+from fm_pipeline.images.export_file import Export, ImageRecord, Reject
 from fm_pipeline.nexus.copy import copy_rows
 from fm_pipeline.staging.dates import read_date
 from fm_pipeline.staging.keys import is_uuid
@@ -116,6 +116,12 @@ def count_export(cursor: Cursor) -> tuple[int, dict[str, int], int]:
     cursor.execute("SELECT count(*) FROM fm_pipeline.bulk_dump_objects")
     (files,) = cursor.fetchone() or (0,)
     return found, not_used, files
+
+
+def read_rejects(cursor: Cursor) -> list[Reject]:
+    """The records of the newest export that no row was made of."""
+    cursor.execute("SELECT line, reason FROM fm_pipeline.image_rejects ORDER BY line")
+    return [Reject(*row) for row in cursor.fetchall()]
 
 
 def read_metadata(cursor: Cursor) -> Iterator[Metadata]:

@@ -11,6 +11,7 @@ from fm_pipeline.images.export_file import Export
 from fm_pipeline.images.inventory import take_inventory
 from fm_pipeline.images.link import Options, copy_images, write_rows
 from fm_pipeline.images.link_report import LinkReport, report_of
+from fm_pipeline.images.lists import write_lists
 from fm_pipeline.images.metadata import DateOrder, store_export
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.settings import Settings
@@ -43,5 +44,6 @@ def link_images(
         )
     copied = copy_images(settings, bucket, options, now=now, on_progress=on_progress)
     rows = None if options.dry_run else write_rows(settings, now=now())
+    write_lists(settings.state_dir / "images", export.rejects, copied, rows)
     not_used = export.rejects_by_reason | ({"repeated": export.repeated} if export.repeated else {})
     return report_of(export.found, not_used, copied, rows, inventory.objects)

@@ -128,6 +128,21 @@ def test_27_what_does_not_match_is_listed_counted_and_importable_later(scene: Sc
     }  # fmt: skip
     assert (report.total, report.linked, report.files, report.files_without_record) == (6, 1, 4, 2)
     assert report.adds_up
+    folder = scene.bench.settings.state_dir / "images"
+    assert (folder / "not_linked.csv").read_text("utf-8").splitlines() == [
+        "line,recid,outcome,reason",
+        ",3,skipped,patient_unknown",
+        ",4,skipped,no_file",
+        ",5,skipped,no_patient",
+        ",6,skipped,date_unreadable",
+        ",7,skipped,no_date",
+    ]
+    assert (folder / "files_without_record.csv").read_text("utf-8").splitlines() == [
+        "key",
+        f"{BULK_PREFIX}99.jpg",
+        f"{BULK_PREFIX}IMG_0001.jpg",
+    ]
+    assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
     scene.rows[1] = Row("3", scene.key(1).upper())  # the patient came
     scene.s3.put_bulk("4.jpg", jpeg(4))  # the file came
     later = scene.link()
@@ -225,6 +240,12 @@ def test_32_one_record_for_two_patients_equal_bytes_and_equal_names(scene: Scene
     report = scene.link()
     assert report.skipped == {"recid_contradicts": 2}
     assert (report.total, report.linked, report.equal_files, report.equal_files_of_several) == (5, 3, 1, 1)
+    lists = scene.bench.settings.state_dir / "images"
+    own, other = scene.patients[0][0], scene.patients[1][0]
+    assert (lists / "same_bytes.csv").read_text("utf-8") == f"group,recid,patient\n1,3,{own}\n1,4,{own}\n1,5,{other}\n"
+    assert "1,,rejected,recid_contradicts\n2,,rejected,recid_contradicts\n" in (lists / "not_linked.csv").read_text(
+        "utf-8"
+    )
     assert report.adds_up
     assert {recid: patient for recid, (patient, _, _) in scene.images().items()} == {
         3: scene.patients[0][0], 4: scene.patients[0][0], 5: scene.patients[1][0],
