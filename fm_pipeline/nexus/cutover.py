@@ -25,7 +25,7 @@ from fm_pipeline.nexus.difference import Difference, plan_difference
 from fm_pipeline.nexus.inputs import Inputs, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline.nexus.plan import Permission, check_backup, check_permission, store_plan, usable_plan
+from fm_pipeline.nexus.plan import Permission, check_backup, check_permission, no_plan, store_plan, usable_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
 from fm_pipeline.nexus.report import ReimportReport, SourceEnds
@@ -107,8 +107,8 @@ def reimport(
     url = settings.nexus_database_url.get_secret_value()
     asked = permission or Permission("", "", "unknown")
     with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
-        with connect(url) as connection, connection.cursor() as cursor:
-            usable_plan(cursor, asked.plan_id)
+        if not asked.plan_id.strip():
+            raise no_plan()
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
         with _locked(settings) as held:
             check_permission(held.cursor, asked, held.inputs, phases)

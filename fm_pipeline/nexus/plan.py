@@ -63,6 +63,15 @@ def store_plan(
     return plan_id
 
 
+def no_plan() -> PlanStop:
+    """The refusal of a reimport that names no plan."""
+    return PlanStop(
+        "A reimport needs a plan and a confirmation.",
+        meaning="It would delete and change patient data. Nothing was changed.",
+        remedy=HOW_TO,
+    )
+
+
 def usable_plan(cursor: Cursor, plan_id: str) -> tuple[Mapping[str, Any], list[str]]:
     """The inputs and phases of a plan that may still be carried out.
 
@@ -70,11 +79,7 @@ def usable_plan(cursor: Cursor, plan_id: str) -> tuple[Mapping[str, Any], list[s
         PlanStop: none is named, there is no such plan, or it has been carried out.
     """
     if not plan_id.strip():
-        raise PlanStop(
-            "A reimport needs a plan and a confirmation.",
-            meaning="It would delete and change patient data. Nothing was changed.",
-            remedy=HOW_TO,
-        )
+        raise no_plan()
     cursor.execute(
         "SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL AND to_regclass('fm_pipeline.plans') IS NOT NULL"
     )

@@ -45,6 +45,7 @@ class Record:
         patient_key: the same of the patient it belongs to; `''` without one.
         nexus_id: the id that its row has in Nexus, if it has one.
         patient_id: the Nexus id of its patient, if that one is loaded.
+        is_plain: all its texts are printable ASCII without `<`, so that no rule about texts can notice anything.
         noticed: pairs of rule id and field.
     """
 
@@ -53,6 +54,7 @@ class Record:
     patient_key: str
     fields: Mapping[str, object]
     context: Context
+    is_plain: bool = False
     nexus_id: str | None = None
     patient_id: str | None = None
     noticed: dict[tuple[str, str], None] = field(default_factory=dict)  # a set that keeps its order
@@ -63,16 +65,20 @@ class Record:
 
     def line(self, name: str) -> str:
         """A field as one-line text."""
-        value = self.fields.get(name, "")
+        value = self.fields.get(name)
+        if value is None:
+            return ""
         # Nearly every value is such a text, in which no rule could notice anything.
-        if isinstance(value, str) and value.isprintable() and "<" not in value:
+        if isinstance(value, str) and (self.is_plain or (value.isprintable() and "<" not in value)):
             return value.strip(" ")
         return self._text(name, one_line)
 
     def lines(self, name: str) -> str:
         """A field as text of several lines."""
-        value = self.fields.get(name, "")
-        if isinstance(value, str) and value.isprintable() and "<" not in value:
+        value = self.fields.get(name)
+        if value is None:
+            return ""
+        if isinstance(value, str) and (self.is_plain or (value.isprintable() and "<" not in value)):
             return value.rstrip(" ")
         return self._text(name, several_lines)
 

@@ -33,8 +33,8 @@ FROM fm_pipeline.source_records s
      LEFT JOIN fm_pipeline.crosswalk c ON c.entity = s.entity AND c.filemaker_key = s.filemaker_key
 """
 _PATIENT_COLUMNS = """,
-p.nexus_id::text, EXISTS (SELECT 1 FROM fm_pipeline.source_records o WHERE o.entity = 'patient'
-                          AND o.filemaker_key = s.patient_key)
+p.nexus_id::text, p.nexus_id IS NOT NULL OR EXISTS (SELECT 1 FROM fm_pipeline.source_records o
+                                                   WHERE o.entity = 'patient' AND o.filemaker_key = s.patient_key)
 """
 _PATIENT_JOIN = " LEFT JOIN fm_pipeline.staged_patients p ON p.filemaker_key = s.patient_key "
 
@@ -91,7 +91,8 @@ def read_patients(connection: Connection, context: Context) -> Iterator[tuple[Re
 
 def notice_patient(record: Record, *, is_known: bool, is_loaded: bool) -> None:
     """The three rules that hold for every entity with a patient."""
-    record.line("patient")  # notices a field that the account may not read
+    if not record.is_plain:
+        record.line("patient")  # notices a field that the account may not read
     if not record.patient_key:
         record.notice("record_without_patient", "patient")
     elif not is_known:
@@ -120,7 +121,9 @@ def _stream(connection: Connection, query: sql.Composable, entity: str) -> Itera
 
 def _record(context: Context, row: Sequence[Any], *, needs_uuid: bool) -> Record:
     record_id, key, patient_key, fields, nexus_id, is_twice = row[:6]
-    record = Record(record_id, key, patient_key, _read_json(fields)[0], context)
+    # Without a backslash there is no escape in it, so no control character either: JSON allows none unescaped.
+    is_plain = fields.isascii() and "\\" not in fields and "<" not in fields
+    record = Record(record_id, key, patient_key, _read_json(fields)[0], context, is_plain)
     if not key:
         record.notice("filemaker_id_missing", "filemaker_id")
         return record

@@ -40,3 +40,9 @@ def test_a_new_row_gets_the_id_that_the_mapping_page_describes() -> None:
 def test_two_keys_have_two_ids(one: str, other: str) -> None:
     assert (new_nexus_id("note", one) == new_nexus_id("note", other)) == (one == other)
     assert new_nexus_id("note", one) != new_nexus_id("patient", one)
+
+
+@given(st.sampled_from(["patient", "note"]), st.text())
+def test_a_new_id_is_the_uuid_of_version_5_of_its_key(entity: str, key: str) -> None:
+    namespace = uuid.uuid5(uuid.NAMESPACE_URL, f"https://fm-pipeline.example/{entity}")
+    assert new_nexus_id(entity, key) == str(uuid.uuid5(namespace, key))
