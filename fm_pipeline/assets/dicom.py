@@ -131,7 +131,7 @@ def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.Materializ
         asset_key=INVENTORY,
         metadata=row_count(
             job.files_processed,
-            job_id=job.id,
+            job_id=str(job.id),  # a text: numbers are plotted
             job_type=job.job_type,
             total_size_bytes=job.total_size_bytes,
             total_size=size_formatted(job.total_size_bytes),
@@ -174,7 +174,7 @@ def _instances(summary: JobSummary, orthanc_version: str) -> dg.MaterializeResul
         asset_key=INSTANCES,
         metadata=row_count(
             summary.in_orthanc,
-            job_id=job.id,
+            job_id=str(job.id),  # a text: numbers are plotted
             new_instances=job.files_imported,
             new_bytes=summary.imported_bytes,
             new_size=size_formatted(summary.imported_bytes),

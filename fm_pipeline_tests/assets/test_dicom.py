@@ -101,7 +101,7 @@ def test_a_run_is_one_job_with_its_numbers_and_checks(graph: Graph, tmp_path: Pa
         "failures_below_threshold": False,  # one of eleven
         "all_in_orthanc": True,
     }
-    assert get_job(graph.database_url, inventory["job_id"]).run_id == result.run_id
+    assert get_job(graph.database_url, int(inventory["job_id"])).run_id == result.run_id
     assert graph.audit() == [("dicom_import", "started"), ("dicom_import", "done")]
     assert checks(graph.run(max_failure_percent=50))["failures_below_threshold"]
     assert graph.metadata(INVENTORY)["files_unchanged"] == 11

@@ -14,6 +14,7 @@ import requests
 from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
+from fm_pipeline.dicom.calls import carry_out
 from fm_pipeline.dicom.ledger import create_job, get_job
 from fm_pipeline.dicom.log import log_file
 from fm_pipeline.nexus.database import connect
@@ -83,6 +84,22 @@ def test_a_directory_comes_to_orthanc_and_a_second_import_brings_nothing_new(
     assert "Quollthorpe" not in log
     assert "info: Import job 1 is completed: 13 files." in log
     assert audit(settings) == [("dicom_import", "started"), ("dicom_import", "done")] * 2
+
+
+def test_new_files_are_those_that_history_does_not_have_as_they_are(settings: Settings, tmp_path: Path) -> None:
+    write_series(tmp_path / "hospital", 4, 2_000)
+    before = json.loads(run(settings, "new", "--json")[1])["data"]
+    assert (before["total_files"], before["new_files"], before["already_imported"]) == (4, 4, 0)
+    assert run(settings, "import", "--type", "initial")[0] == 0
+    write_series(tmp_path / "hospital" / "late", 2, 2_000, name="late")
+    code, output = run(settings, "new", "--json")
+    after = json.loads(output)["data"]
+    assert (code, after["total_files"], after["new_files"], after["already_imported"]) == (0, 6, 2, 4)
+    assert [entry["name"] for entry in after["file_list"]] == ["IM000000", "IM000001"]
+    assert after["total_size_bytes"] == sum(entry["size"] for entry in after["file_list"])
+    code, output = run(settings, "new")
+    assert "4 files are known as they are." in output
+    assert "2 files to import" in output
 
 
 def test_a_job_can_be_prepared_and_carried_out_later(settings: Settings, tmp_path: Path) -> None:
@@ -157,3 +174,24 @@ def test_an_orthanc_that_refuses_the_password_ends_the_command_with_what_to_do(
     assert error["code"] == 500
     assert "--job-id 1" in error["remedy"]
     assert audit(settings)[-1] == ("dicom_import", "failed")
+
+
+def test_49_progress_never_falls_never_passes_100_and_says_whether_its_total_is_final(
+    settings: Settings, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 400, 2_000)
+    url = settings.nexus_database_url.get_secret_value()
+    job = create_job(url, str(tmp_path / "hospital"), requested_by="anna")
+    seen: list[tuple[float, int | None, int]] = []
+
+    def look(_: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+        seen.append((get_job(url, job.id).progress_percentage, total, done))
+
+    carry_out(settings, job.id, actor="anna", on_progress=look)
+    percentages = [percentage for percentage, _, _ in seen]
+    assert percentages == sorted(percentages)
+    assert 0 <= percentages[0] <= percentages[-1] <= 100
+    assert all(done <= total for _, total, done in seen if total is not None)
+    code, output = run(settings, "status", "--json")
+    data = json.loads(output)["data"]
+    assert (code, data["progress_percentage"], data["total_is_final"], data["total_files"]) == (0, 100.0, True, 400)
