@@ -69,6 +69,7 @@ class NewFiles:
             if reason:
                 raise RootUnavailable(f"The directory to be scanned cannot be read ({reason}).")
             root = root or memory.remember_root(cursor, self._path, memory.mount_point_of(self._path))
+            self._connection.commit()  # a tick of the sensor must not wait for this scan
             before = os.stat(self._path)
             complete = True
             for each in self._walk(cursor, root):
@@ -101,8 +102,7 @@ class NewFiles:
                     self.unchanged_bytes += listing.size
                 else:
                     yield from self._new_in(cursor, listing)
-            if len(self._kept) >= _DIRECTORIES_AT_ONCE:
-                self._write(cursor, root)
+            self._write(cursor, root)
 
     def _new_in(self, cursor: Cursor, listing: Listing) -> Iterator[Met]:
         entries: Iterable[Entry] | None = listing.entries

@@ -14,6 +14,8 @@ from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.model import SetAside, Unreadable
 from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.scan import Met, scan
+from fm_pipeline.dicom.watch import tick
+from fm_pipeline.nexus.database import connect
 from fm_pipeline_tests.dicom.watching import record
 
 
@@ -144,3 +146,17 @@ def test_42_what_orthanc_has_lost_is_new_again_though_nothing_changed_on_the_dis
         cursor.execute("UPDATE fm_pipeline.import_history SET missing_since = now() WHERE file_path = %s", (lost,))
     connection.commit()
     assert [each.path for each in new(connection, root)[0]] == [lost]
+
+
+def test_44_a_tick_of_the_sensor_does_not_wait_for_a_scan_that_is_under_way(
+    connection: Connection, tables: str, root: Path
+) -> None:
+    scanning = iter(NewFiles(connection, str(root), now=datetime.now(UTC)))
+    next(scanning)
+    with connect(tables) as another:
+        with another.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '2s'")
+        another.commit()
+        result = tick(another, str(root), now=datetime.now(UTC) + timedelta(hours=1), quiet_seconds=30)
+    assert len(result.new_files) == 12
+    assert len(list(scanning)) == 13
