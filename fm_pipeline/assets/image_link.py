@@ -1,6 +1,7 @@
 """The link of the bulk dump: export and listing, then copies that were verified, then rows of Nexus."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -19,6 +20,7 @@ from fm_pipeline.images.link import CopyReport, Options, copy_images, missing_ob
 from fm_pipeline.images.link_report import RULE, LinkReport, read_report, report_of
 from fm_pipeline.images.lists import write_lists
 from fm_pipeline.images.metadata import count_export, read_rejects, store_export
+from fm_pipeline.nexus.audit import audited, operating_system_user
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.settings import Settings
@@ -143,7 +145,11 @@ def patient_image_copies(
     """Match, check, copy, verify."""
     nexus: NexusTarget = context.resources.nexus
     settings: Settings = nexus.prepare().settings
-    with explained(), run_progress(settings, context.run.run_id, log=context.log.info) as progress:
+    with (
+        explained(),
+        nullcontext() if config.dry_run else _audited(context, settings),
+        run_progress(settings, context.run.run_id, log=context.log.info) as progress,
+    ):
         copied = copy_images(
             settings,
             open_bucket(nexus.settings, context.resources.s3),
@@ -165,6 +171,11 @@ def patient_image_copies(
     else:
         yield dg.MaterializeResult(metadata=metadata)
     yield from _checks(copied)
+
+
+def _audited(context: dg.AssetExecutionContext, settings: Settings) -> AbstractContextManager[None]:
+    url, actor = settings.nexus_database_url.get_secret_value(), f"dagster ({operating_system_user()})"
+    return audited(url, actor=actor, action="image_link", run_id=context.run.run_id)
 
 
 def _checks(copied: CopyReport) -> Iterator[dg.AssetCheckResult]:
@@ -224,7 +235,8 @@ def image_link_transaction(
     nexus: NexusTarget = context.resources.nexus
     settings: Settings = nexus.prepare().settings
     with explained():
-        rows = write_rows(settings, now=datetime.now(UTC))
+        with _audited(context, settings):
+            rows = write_rows(settings, now=datetime.now(UTC))
         missing = missing_objects(settings, open_bucket(nexus.settings, context.resources.s3))
         with nexus.connect() as connection, connection.cursor() as cursor:
             report = read_report(cursor, rows.batches_created)

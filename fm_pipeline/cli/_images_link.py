@@ -15,6 +15,7 @@ from fm_pipeline.images.export_file import read_export
 from fm_pipeline.images.export_text import Encoding
 from fm_pipeline.images.link import Options
 from fm_pipeline.images.run import link_images
+from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.progress import run_progress
 from fm_pipeline.settings import load_settings
@@ -58,6 +59,7 @@ def command(
             bucket,
             read,
             Options(dry_run, limit, restore_removed),
+            actor=operating_system_user(),
             now=lambda: datetime.now(UTC),
             run_id=run_id,
             dates="dmy" if dates == "dmy" else "mdy",

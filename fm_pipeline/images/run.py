@@ -13,6 +13,7 @@ from fm_pipeline.images.link import Options, copy_images, write_rows
 from fm_pipeline.images.link_report import LinkReport, report_of
 from fm_pipeline.images.lists import write_lists
 from fm_pipeline.images.metadata import DateOrder, store_export
+from fm_pipeline.nexus.audit import audited
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.settings import Settings
 
@@ -23,6 +24,7 @@ def link_images(
     export: Export,
     options: Options,
     *,
+    actor: str,
     now: Callable[[], datetime],
     run_id: str | None = None,
     dates: DateOrder = "mdy",
@@ -30,10 +32,14 @@ def link_images(
 ) -> LinkReport:
     """Keep the export, list the bulk dump, copy, verify, write.
 
+    Args:
+        actor: who asks, for the audit trail.
+
     Raises:
         PipelineError: of any kind; what was copied is in the ledger, and Nexus has all of it or nothing.
     """
-    with connect(settings.nexus_database_url.get_secret_value()) as connection:
+    url = settings.nexus_database_url.get_secret_value()
+    with connect(url) as connection:
         store_export(connection, export, now=now(), run_id=run_id, dates=dates)
         inventory = take_inventory(
             connection,
@@ -42,8 +48,12 @@ def link_images(
             run_id=run_id,
             on_progress=lambda done: on_progress("list the bulk dump", done, None, 0),
         )
-    copied = copy_images(settings, bucket, options, now=now, on_progress=on_progress)
-    rows = None if options.dry_run else write_rows(settings, now=now())
+    if options.dry_run:
+        copied, rows = copy_images(settings, bucket, options, now=now, on_progress=on_progress), None
+    else:
+        with audited(url, actor=actor, action="image_link", run_id=run_id):
+            copied = copy_images(settings, bucket, options, now=now, on_progress=on_progress)
+            rows = write_rows(settings, now=now())
     write_lists(settings.state_dir / "images", export.rejects, copied, rows)
     not_used = export.rejects_by_reason | ({"repeated": export.repeated} if export.repeated else {})
     return report_of(export.found, not_used, copied, rows, inventory.objects)

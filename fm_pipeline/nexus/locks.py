@@ -38,7 +38,7 @@ def take_reimport_lock(gate: Connection) -> None:
         row = cursor.fetchone()
     if not (row and row[0]):
         raise LockStop(
-            "Another reimport is writing to this database.",
+            "Another reimport, or an import of images, is writing to this database.",
             meaning="This one has changed nothing.",
             remedy="Wait until it has ended; the runs page of Dagster shows it.",
         )

@@ -92,6 +92,7 @@ class Scene:
             bucket or self.s3.bucket(settings),
             read_export(self.export_file),
             Options(**options),
+            actor="bench",
             now=lambda: now,
         )
 

@@ -75,6 +75,8 @@ def test_26_27_second_run_copies_nothing_writes_nothing_and_the_bulk_dump_is_the
     assert scene.s3.objects(BULK_PREFIX) == bulk
     assert scene.bench.digests() == digests
     assert scene.ends() == {2: ("already_linked", None), 3: ("already_linked", None)}
+    audit = scene.bench.execute("SELECT actor, action, outcome FROM fm_pipeline.audit ORDER BY id")
+    assert audit == [("bench", "image_link", outcome) for outcome in ("started", "done")] * 2
 
 
 def test_a_dry_run_shows_it_and_changes_nothing(scene: Scene) -> None:
