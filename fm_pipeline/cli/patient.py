@@ -28,13 +28,16 @@ def command(patient_id: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(holdings.as_dict(), indent=2))
         return
-    console = Console()
-    console.print(f"Patient {holdings.nexus_id} (FileMaker {holdings.filemaker_id}), found by {holdings.found_by}")
-    console.print(_rows(holdings))
+    console = Console(highlight=False)
+    console.print(
+        f"Patient in Nexus      {holdings.nexus_id}", f"Patient in FileMaker  {holdings.filemaker_id}", sep="\n"
+    )
+    console.print(f"Found by              {holdings.found_by}")
+    console.print("", _rows(holdings), sep="\n")
     if holdings.documents:
-        console.print(_documents(holdings))
+        console.print("", _documents(holdings), sep="\n")
     if holdings.batches:
-        console.print(_batches(holdings))
+        console.print("", _batches(holdings), sep="\n")
 
 
 def _rows(holdings: Holdings) -> Table:
@@ -55,18 +58,19 @@ def _documents(holdings: Holdings) -> Table:
 
 
 def _batches(holdings: Holdings) -> Table:
-    table = _table("batch", "image", "object exists", "thumbnail exists")
+    table = _table("batch, and its images", "object exists", "thumbnail exists")
     for batch in holdings.batches:
         found = len(batch.images)
         counted = "" if batch.image_count in {None, found} else f", but its row says {batch.image_count:,}"
-        table.add_row(Text(batch.id, style="bold"), f"{found:,} images{counted}")
+        table.add_row(Text(batch.id, style="bold"))
+        table.add_row(Text(f"  {found:,} image{'s' * (found != 1)}{counted}", style="" if not counted else "yellow"))
         for image in batch.images:
-            table.add_row("", image.id, _mark(image.exists), _mark(image.thumbnail_exists))
+            table.add_row(f"  {image.id}", _mark(image.exists), _mark(image.thumbnail_exists))
     return table
 
 
 def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False, title="", header_style="dim")
+    return Table(*columns, box=None, pad_edge=False, header_style="dim")
 
 
 def _some(ids: Sequence[str]) -> str:

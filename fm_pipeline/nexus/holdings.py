@@ -71,9 +71,10 @@ def read_holdings(settings: Settings, reference: str) -> Holdings:
         reference: a FileMaker id in any letter case, a Nexus id, or the Nexus id of an earlier reimport.
 
     Raises:
-        PipelineError: there is no such patient, or the id names two.
+        PipelineError: there is no such patient, the id names two, or the pipeline never worked in this database.
     """
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        _need_our_tables(cursor)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         found = read_patients(cursor, catalogue).resolve(reference)
         if not isinstance(found, Found):
@@ -114,6 +115,17 @@ def read_holdings(settings: Settings, reference: str) -> Holdings:
             for batch in batches
         ],
     )
+
+
+def _need_our_tables(cursor: Cursor) -> None:
+    cursor.execute("SELECT to_regclass('fm_pipeline.retired_patient_ids') IS NOT NULL")
+    row = cursor.fetchone()
+    if not (row and row[0]):
+        raise PipelineError(
+            "The pipeline has no tables in this database yet.",
+            meaning="It would not know a patient by an id of an earlier reimport. Nothing was written.",
+            remedy="Run fm-pipeline plan first: it makes them.",
+        )
 
 
 class _Existence:

@@ -10,7 +10,10 @@ from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.holdings import Holdings, read_holdings
+from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline_tests.bench.buckets import BucketBench
 from fm_pipeline_tests.bench.clinics import MigrationBench
 from fm_pipeline_tests.bench.services import LazyStack
@@ -34,8 +37,10 @@ def s3(stack: LazyStack) -> BucketBench:
 
 @pytest.fixture
 def clinic(bench: MigrationBench, s3: BucketBench) -> MigrationBench:
-    """After a reimport, with an empty bucket."""
-    bench.extract_and_stage().reimport()
+    """Nexus as it was found, its patients in the crosswalk, and an empty bucket."""
+    migrate(bench.database_url)
+    with bench.connection() as connection, connection.cursor() as cursor:
+        fill_crosswalk(connection, read_catalogue(cursor, "public"))
     bench.execute("UPDATE documents_document SET s3_bucket = ''")
     return bench.with_settings(**s3.settings(bench.settings).model_dump(exclude_unset=True))
 
@@ -95,6 +100,12 @@ def test_an_id_that_nobody_has_is_a_clear_error_and_so_is_a_name(clinic: Migrati
         with pytest.raises(PipelineError, match="no patient of this id") as caught:
             read_holdings(clinic.settings, reference)
         assert CANARY not in str(caught.value)
+
+
+def test_a_database_that_the_pipeline_never_saw_is_a_clear_error_and_stays_as_it_is(bench: MigrationBench) -> None:
+    with pytest.raises(PipelineError, match="no tables in this database yet"):
+        read_holdings(bench.settings, str(uuid.uuid4()))
+    assert bench.execute("SELECT to_regnamespace('fm_pipeline')") == [(None,)]
 
 
 def test_the_command_shows_counts_and_ids_and_no_name(clinic: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> None:
