@@ -96,7 +96,9 @@ class Coordinator:
 
     def _chunk(self) -> Iterator[Task]:
         size = 0
-        for _ in range(min(_CHUNK_FILES, len(self._ready))):
+        # The last files are dealt out evenly, so that no thread is left alone with the last sixteen.
+        share = -(-len(self._ready) // (2 * self._workers.threads)) if self._scanned else _CHUNK_FILES
+        for _ in range(min(_CHUNK_FILES, share, len(self._ready))):
             if size > _CHUNK_BYTES:
                 return
             task = self._ready.popleft()

@@ -56,10 +56,12 @@ class Workers:
     """As a context manager: threads that end with it, after what they are sending at that moment.
 
     Attributes:
+        threads: how many there are.
         results: one for each task, and a fault for each thread that met one; then nothing more is sent.
     """
 
     def __init__(self, judge: Judge, knowledge: Knowledge, halt: threading.Event, *, threads: int) -> None:
+        self.threads = threads
         self.claims = Claims()
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._judge, self._knowledge, self._halt = judge, knowledge, halt
