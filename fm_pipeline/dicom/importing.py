@@ -119,12 +119,13 @@ def run_job(
             job = _carry_out(ledger, lookups, delivery, halt, job, on_progress or _nobody, options)
         except Interrupted:
             job = ledger.finish("cancelled")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # raised again, without its text
             if isinstance(error, DatabaseError):
                 ledger.do_not_wait()  # it was waited for long enough: if this fails too, the job stays as it is
             job = ledger.finish("failed", *_why(error))
             _log.warning("Import job %d has stopped: %s", job_id, job.error_message)
-            raise ImportFailed(job) from error
+            # Another error's text may hold patient data, and Dagster shows causes.
+            raise ImportFailed(job) from (error if isinstance(error, PipelineError) else None)
         except BaseException:
             ledger.finish("cancelled", "interrupted", STOPPED["interrupted"])
             raise

@@ -25,6 +25,8 @@ from fm_pipeline.errors import LockStop, RequestError
 
 _GATE = 0  # no job has this id: held while a job is claimed
 _RATE_SECONDS = 60.0
+# How long a job's lock is waited for: that of our own lost session, or of a process that was just killed
+_OWN_SESSION_SECONDS, _OTHER_SESSION_SECONDS = 10.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -227,15 +229,15 @@ class JobLedger:
         self._database.run(action)
 
     def _lock(self, cursor: Cursor) -> None:
-        """On each new connection: a session that was lost may hold the lock a moment longer."""
-        deadline = time.monotonic() + 10
+        """On each new connection: a session that was lost, or killed, may hold the lock a moment longer."""
+        deadline = time.monotonic() + (_OWN_SESSION_SECONDS if self._rates else _OTHER_SESSION_SECONDS)
         while True:
             cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, self.job_id))
             if cursor.fetchall()[0][0]:
                 return
-            if time.monotonic() > deadline or not self._rates:
+            if time.monotonic() > deadline:
                 raise LockStop(f"Somebody else works on import job {self.job_id}.", meaning="It was left to them.")
-            time.sleep(0.2)
+            time.sleep(0.1)
 
     def _see_that_nobody_is_there(self, cursor: Cursor, job: Job) -> None:
         others = running_job_ids(cursor) - {job.id, _GATE}

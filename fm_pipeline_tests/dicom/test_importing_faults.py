@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -312,3 +313,23 @@ def test_36_a_file_that_was_sent_without_an_answer_is_sent_alone_when_the_job_is
         assert (row.status, row.reason, row.sends, len(restarts)) == ("suspect", "kills_orthanc", 2, 1)
         again = importing.imported("manual")
         assert (again.files_suspect, importing.rows(again.id)[str(killer)].sends) == (1, 0)
+
+
+def test_an_error_that_nobody_foresaw_stops_the_job_without_its_text(
+    importing: ImportBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(importing.folder, 3, 2_000)
+
+    def surprise(_: object) -> None:
+        raise ValueError("Doe^John")
+
+    monkeypatch.setattr("fm_pipeline.dicom.workers.read_candidate", surprise)
+    job = stopped(importing)
+    assert job.error_reason == "error"
+    assert "ValueError" in (job.error_message or "")
+    with pytest.raises(ImportFailed) as failure:
+        importing.run(job.id)
+    shown = "".join(traceback.format_exception(failure.value))
+    assert "Doe" not in shown + (job.error_message or "")
+    monkeypatch.undo()
+    assert importing.run(job.id).files_imported == 3
