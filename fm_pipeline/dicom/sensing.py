@@ -20,6 +20,8 @@ SENSOR = "hospital_dicom_sensor"
 # A failed job is tried again after this, then twice this and so on: five hours in all. Orthanc may be down for a night,
 # and is not to be called all through it.
 FIRST_PAUSE = timedelta(minutes=10)
+# One whose run was lost, or ended before it began: its machine is back sooner than an Orthanc, but not at once.
+FIRST_RESTART = timedelta(minutes=1)
 MOST_ATTEMPTS = 6
 
 
@@ -69,11 +71,12 @@ class OwnJob:
     @property
     def next_attempt(self) -> datetime | None:
         """When it may be started again; None for at once."""
-        ended = self.job.completed_at
-        if self.job.status != "failed" or ended is None:
+        if not self.attempts:
             return None
-        doubled: int = 2 ** max(self.attempts - 1, 0)
-        return ended + FIRST_PAUSE * doubled
+        failed = self.job.status == "failed"
+        since = self.job.completed_at if failed else self.job.updated_at
+        doubled: int = 2 ** (self.attempts - 1)
+        return since + (FIRST_PAUSE if failed else FIRST_RESTART) * doubled if since else None
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,8 @@ def next_step(  # noqa: PLR0911  # each is one rule
             continue
         if own.next_attempt and now < own.next_attempt:
             why = f" ({own.job.error_reason})" if own.job.error_reason else ""
-            return Wait(f"Import job {own.job.id} failed{why}; it is tried again at {own.next_attempt:%H:%M} UTC.")
+            what = f"failed{why}" if own.job.status == "failed" else "was not carried out to its end"
+            return Wait(f"Import job {own.job.id} {what}; it is tried again at {own.next_attempt:%H:%M} UTC.")
         return Start(own.job.id, own.attempts + 1)
     if watermark.looked_at:
         # A clock that was set back must not stop the looking.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
+from pydantic import SecretStr
 
 from fm_pipeline.assets.dicom import INSTANCES, INVENTORY, STEP
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.dicom import importing
+from fm_pipeline.dicom.configuration import configure
 from fm_pipeline.dicom.ledger import create_job, get_job
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
@@ -20,6 +23,7 @@ from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.bench.dicom import dicom_settings
+from fm_pipeline_tests.bench.ftp import PASSWORD, USER, ftp_server
 from fm_pipeline_tests.bench.orthanc import emptied, need_orthanc
 from fm_pipeline_tests.bench.services import LazyStack
 from fm_pipeline_tests.canaries.search import find
@@ -154,3 +158,15 @@ def test_a_job_that_somebody_cancels_meanwhile_is_no_success_and_says_how_to_go_
     assert not result.success
     (event,) = [event for event in result.all_events if event.is_step_failure]
     assert "There is no import job 77." in str(event.step_failure_data.error.message)
+
+
+def test_files_are_pulled_from_the_ftp_server_first_and_imported_with_the_others(graph: Graph, tmp_path: Path) -> None:
+    write_series(tmp_path / "server", 2, 2_000, name="remote")
+    write_series(tmp_path / "hospital", 1, 2_000)
+    graph.settings = graph.settings.model_copy(update={"ftp_password": SecretStr(PASSWORD)})
+    with ftp_server(tmp_path / "server") as server:
+        changes = {"ftp_host": "127.0.0.1", "ftp_port": server.port, "ftp_username": USER, "ftp_security": "none"}
+        configure(graph.settings, changes | {"ftp_enabled": True}, actor="test", now=datetime.now(UTC))
+        assert graph.run(pull_from_ftp=True).success
+    assert graph.metadata(INSTANCES)["new_instances"] == 3
+    assert ("dicom_ftp", "done") in graph.audit()

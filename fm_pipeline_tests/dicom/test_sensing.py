@@ -11,6 +11,7 @@ from fm_pipeline.dicom.configuration import SyncConfiguration
 from fm_pipeline.dicom.ledger import Job
 from fm_pipeline.dicom.sensing import (
     FIRST_PAUSE,
+    FIRST_RESTART,
     MOST_ATTEMPTS,
     Look,
     OwnJob,
@@ -61,7 +62,9 @@ def test_44_while_an_import_runs_no_second_one_is_started(facts: dict[str, Any])
 def test_44_a_job_that_was_made_and_not_carried_out_comes_before_new_files() -> None:
     own = [OwnJob(job(8, "pending"), 0), OwnJob(job(9, "pending"), 0)]
     assert step(own_jobs=own, watermark=Watermark(NOW)) == Start(8, 1)
-    assert step(own_jobs=[OwnJob(job(8, "running"), 2)]) == Start(8, 3)  # its machine was lost
+    lost = [OwnJob(job(8, "running", updated_at=NOW - 2 * FIRST_RESTART), 2)]  # with its machine
+    assert step(own_jobs=lost) == Start(8, 3)
+    assert isinstance(step(own_jobs=lost, now=NOW - timedelta(seconds=1)), Wait)
     assert Start(8, 3).run_key != Start(8, 2).run_key
 
 

@@ -18,7 +18,7 @@ from fm_pipeline.dicom.configuration import configure
 from fm_pipeline.dicom.job_ledger import JobLedger
 from fm_pipeline.dicom.ledger import get_job, list_jobs, request_cancel
 from fm_pipeline.dicom.log import log_file
-from fm_pipeline.dicom.sensing import FIRST_PAUSE, MOST_ATTEMPTS, SENSOR
+from fm_pipeline.dicom.sensing import FIRST_PAUSE, FIRST_RESTART, MOST_ATTEMPTS, SENSOR
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.schedules import nightly_dicom_import
@@ -200,6 +200,8 @@ def test_44_nothing_starts_again_after_a_restart_but_what_was_lost(bench: Bench)
     # The machine was lost: the table says that it runs, and nobody does.
     bench.execute("UPDATE fm_pipeline.import_jobs SET status = 'running' WHERE id = %s", job_of(request))
     bench.end(run_id, dg.DagsterRunStatus.FAILURE)
+    assert "was not carried out to its end; it is tried again at" in str(bench.tick())
+    bench.execute("UPDATE fm_pipeline.import_jobs SET updated_at = updated_at - %s", FIRST_RESTART)
     assert requested(bench.tick()).run_key == f"dicom-job-{job_of(request)}-attempt-2"
     bench.carried_out(job_of(request))
     assert "Nothing new" in str(bench.tick())
