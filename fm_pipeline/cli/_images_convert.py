@@ -27,6 +27,8 @@ def command(export: Path, out: Path, encoding: Encoding | None, columns: str | N
 
     EXPORT is a .tab, .csv, .mer or .xlsx file; OUT is written anew. No server is asked and no setting is needed.
     """
+    if out.exists() and out.samefile(export):
+        raise click.UsageError("OUT is the export itself, which would be overwritten.")
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{RULE}\n🔄 Converting FileMaker {export.suffix.lstrip('.').capitalize()} Export to CSV\n{RULE}")
     console.print(f"Input: {export}\nOutput: {out}\n", markup=False)

@@ -132,6 +132,7 @@ class Copier:
 
     def _verify(self, planned: Sequence[Planned], answered: Mapping[int, str]) -> dict[int, str]:
         """Hold the copies against a listing of where they are."""
+        self.on_progress("verify copies", 0, len(planned), 0)
         targets = list_targets(self.bucket, planned)
         verified: list[tuple[int, str, int | None]] = []
         failed: dict[int, str] = {}
@@ -147,6 +148,7 @@ class Copier:
             else:
                 failed[each.recid] = "target_differs"
         self._in_ledger(lambda cursor: ledger.note_verified(cursor, verified, self.now()))
+        self.on_progress("verify copies", len(verified), len(planned), len(failed))
         return failed
 
     def _each(

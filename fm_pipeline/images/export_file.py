@@ -304,14 +304,26 @@ def _cell(value: object) -> str:
 def write_csv(path: Path, export: Export) -> None:
     """Write `recid,id_Contact,date,Type,Note`: UTF-8 without a mark, LF, quotes only where they are needed.
 
-    The file may hold patient data in its notes, so only its owner can read it.
+    The file may hold patient data in its notes, so only its owner can read it. It is there whole or not at all.
+
+    Raises:
+        ImageStop: it cannot be written.
     """
     recids, *texts = export.columns[1:6]
     # Python's csv module takes three times as long; a field needs quotes in few exports.
     rows = zip(map(str, recids), *map(_quoted, texts), strict=True)
-    # Path.open takes no opener.
-    with open(path, "w", encoding="utf-8", newline="", opener=_for_its_owner) as file:
-        file.write(",".join(HEADER) + "\n" + "".join([",".join(row) + "\n" for row in rows]))
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        # Path.open takes no opener.
+        with open(partial, "w", encoding="utf-8", newline="", opener=_for_its_owner) as file:
+            file.write(",".join(HEADER) + "\n" + "".join([",".join(row) + "\n" for row in rows]))
+        partial.replace(path)
+    except OSError as error:
+        raise ImageStop(
+            f"The CSV cannot be written ({error.strerror or type(error).__name__}).",
+            meaning="A file that was there before is as it was.",
+            remedy="Check the path, the room on the disk, and who may write there.",
+        ) from None
 
 
 def _quoted(texts: Sequence[str]) -> Sequence[str]:

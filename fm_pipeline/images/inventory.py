@@ -70,6 +70,7 @@ def take_inventory(
         objects.append(found)
         if len(objects) % _STEP == 0:
             on_progress(len(objects))
+    on_progress(len(objects))
     rows = [(*found, recid_of(found.key, bucket.bulk_prefix)) for found in objects]
     inventory = Inventory(
         len(objects),

@@ -22,7 +22,7 @@ from fm_pipeline.images.bucket import Bucket
 from fm_pipeline.images.copies import Copier, OnProgress, different_targets, list_targets
 from fm_pipeline.images.inventory import Changes, changes_since, read_inventory
 from fm_pipeline.images.known import read_known
-from fm_pipeline.images.matching import Plan, make_plan, thumbnail_key_of
+from fm_pipeline.images.matching import Plan, Planned, make_plan, thumbnail_key_of
 from fm_pipeline.images.metadata import read_metadata
 from fm_pipeline.images.patients import Found, read_patients
 from fm_pipeline.images.repair import Repaired
@@ -64,6 +64,12 @@ class CopyReport:
     def verified(self) -> int:
         """How many planned images have their copy."""
         return len(self.plan.planned) - len(self.failed)
+
+    @property
+    def same_bytes(self) -> list[list[Planned]]:
+        """Groups of images with equal files, of those that did not fail."""
+        groups = [[each for each in group if each.recid not in self.failed] for group in self.plan.same_bytes]
+        return [group for group in groups if len(group) > 1]
 
 
 @dataclass(frozen=True)

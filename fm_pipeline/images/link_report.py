@@ -117,7 +117,7 @@ def report_of(
         # Of the planned, those that somebody else linked meanwhile.
         linked = len(rows.linked)
         already += copied.verified - linked - len(rows.refused)
-    groups = plan.same_bytes
+    groups = copied.same_bytes
     changes = copied.bulk_changes
     return LinkReport(
         total=found,

@@ -38,7 +38,7 @@ def write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, row
     _write(folder / WITHOUT_RECORD, ("key",), [(key,) for key in plan.without_record])
     groups = [
         (number, each.recid, each.patient.nexus_id)
-        for number, group in enumerate(plan.same_bytes, start=1)
+        for number, group in enumerate(copied.same_bytes, start=1)
         for each in group
     ]
     _write(folder / SAME_BYTES, ("group", "recid", "patient"), groups)

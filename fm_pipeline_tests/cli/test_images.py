@@ -59,6 +59,19 @@ def test_a_file_that_cannot_be_read_is_an_error_with_a_remedy(tmp_path: Path) ->
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_convert_never_overwrites_the_export_and_leaves_no_half_a_csv(tmp_path: Path) -> None:
+    export = tmp_path / "x.tab"
+    export.write_text("\t".join(Row("2", PATIENT).cells()) + "\r")
+    before = export.read_bytes()
+    assert run("convert", str(export), str(export)).exit_code == 2
+    assert export.read_bytes() == before
+    done = run("convert", str(export), str(tmp_path / "nowhere" / "out.csv"))
+    assert done.exit_code == 1
+    assert "cannot be written" in done.output
+    assert run("convert", str(export), str(tmp_path / "out.csv")).exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"x.tab", "out.csv"}
+
+
 def test_link_shows_the_summary_of_the_seed_dry_and_for_real(scene: Scene) -> None:
     env = scene.bench.environment()
     dry = run("link", str(scene.export_file), "--dry-run", env=env)

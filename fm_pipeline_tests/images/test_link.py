@@ -209,13 +209,14 @@ def test_24_a_target_with_the_same_bytes_is_not_copied_and_one_with_others_stops
 
 
 def test_28_a_file_that_is_no_picture_is_kept_out_by_reason_and_stops_no_other(scene: Scene) -> None:
-    bad = {3: b"", 4: b"<html>502</html>", 5: b"%PDF-1.4", 6: jpeg(6, (200, 200))[:400]}
+    bad = {3: b"", 4: b"<html>502</html>", 5: b"%PDF-1.4", 6: jpeg(6, (200, 200))[:400], 7: b"<html>502</html>"}
     scene.add(2)
     for recid, body in bad.items():
         scene.add(recid, body=body)
     report = scene.link()
     assert report.linked == 1
-    assert report.errors == {"picture_empty": 1, "picture_html": 1, "picture_pdf": 1, "picture_broken": 1}
+    assert report.errors == {"picture_empty": 1, "picture_html": 2, "picture_pdf": 1, "picture_broken": 1}
+    assert report.equal_files == 0  # two equal web pages are no two equal pictures
     assert report.adds_up
     assert set(scene.images()) == {2}
     assert len(scene.s3.objects("patients/")) == 2
