@@ -195,7 +195,7 @@ def by_asking(
 def _look_at_buckets(settings: Settings, files: Sequence[StoredFile]) -> Answers:
     """The buckets that the files name; files of one that cannot be read are unknown from here on.
 
-    S3 answers 404 for an object of a bucket that does not exist as for any other, so each bucket is asked for first.
+    So one question tells for each bucket what would else be a failure of each file.
     """
     answers = Answers()
     client = make_client(settings)

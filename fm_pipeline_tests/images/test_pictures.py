@@ -252,6 +252,13 @@ def test_a_thumbnail_tells_nothing_of_the_original() -> None:
     assert like(corners(image))
 
 
+def test_a_thumbnail_of_a_jpeg_without_a_profile_keeps_no_comment_either() -> None:
+    data = saved(upright(SIZE), "JPEG", comment=b"CANARY", exif=exif(1))
+    assert b"CANARY" in data
+    assert b"CANARY" not in thumbnail(data)
+    assert not opened(thumbnail(data)).getexif()
+
+
 def test_a_thumbnail_of_a_png_tells_nothing_either() -> None:
     words = PngImagePlugin.PngInfo()
     words.add_text("Patient", "CANARY")
