@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.catalogue import Catalogue, Table
+from fm_pipeline.nexus.file_ids import kind_of_file_id, same_record
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, Load
 
 # A patient's FileMaker id: in the metadata, or (older rows) only as JSON inside the text of the notes.
@@ -55,6 +56,8 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
             ("document", DOCUMENTS, "filemaker_id"),
             ("image", IMAGES, "filemaker_id"),
         ):
+            if table in {DOCUMENTS, IMAGES} and kind_of_file_id(catalogue, table) == "number":
+                continue  # no key of a record; as one it would take the place of the real one
             keyed = sql.SQL("SELECT id, {column}::text AS key, 'column' AS origin FROM {table}").format(
                 column=sql.Identifier(column), table=catalogue.table(table).identifier
             )
@@ -93,12 +96,12 @@ SELECT object_id, min(key), min(origin) FROM (
     UNION ALL
     SELECT d.object_id, l.patient_key, 'document'
     FROM {documents} d JOIN fm_pipeline.staged_file_links l
-         ON l.entity = 'document' AND l.filemaker_id = d.filemaker_id
+         ON l.entity = 'document' AND {same_document}
     WHERE d.content_type_id = %(patient_type)s
     UNION ALL
     SELECT b.object_id, l.patient_key, 'image'
     FROM {batches} b JOIN {images} i ON i.batch_id = b.id
-         JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND l.filemaker_id = i.filemaker_id
+         JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND {same_image}
     WHERE b.content_type_id = %(patient_type)s
 ) evidence
 WHERE key <> '' AND object_id IS NOT NULL
@@ -125,6 +128,8 @@ def learn_retired_ids(cursor: Cursor, catalogue: Catalogue, patient_type: int) -
             batches=catalogue.table(BATCHES).identifier,
             images=catalogue.table(IMAGES).identifier,
             patients=catalogue.table("patients").identifier,
+            same_document=same_record(catalogue, DOCUMENTS, "d"),
+            same_image=same_record(catalogue, IMAGES, "i"),
         ),
         {"patient_type": patient_type},
     )

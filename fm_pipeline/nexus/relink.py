@@ -22,6 +22,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.difference import count
+from fm_pipeline.nexus.file_ids import same_record
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
 
 REASONS = {
@@ -95,7 +96,7 @@ SELECT d.id, d.object_id, 'metadata', 2, d.patient_key FROM {rows} d WHERE d.pat
 UNION ALL
 SELECT d.id, d.object_id, 'filemaker_record', 3, l.patient_key
 FROM {rows} d JOIN fm_pipeline.staged_file_links l
-     ON l.entity = 'document' AND l.filemaker_id = d.filemaker_id
+     ON l.entity = 'document' AND {same_record}
 """
 _BATCH_EVIDENCE = """
 SELECT d.id, d.object_id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
@@ -107,7 +108,7 @@ FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_i
 UNION ALL
 SELECT DISTINCT d.id, d.object_id, 'filemaker_record', 3, l.patient_key
 FROM {rows} d JOIN {images} i ON i.batch_id = d.id
-     JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND l.filemaker_id = i.filemaker_id
+     JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND {same_record}
 UNION ALL
 SELECT DISTINCT d.id, d.object_id, 'image_link', 2, c.patient_key
 FROM {rows} d JOIN {images} i ON i.batch_id = d.id JOIN fm_pipeline.image_copies c ON c.image_id = i.id
@@ -116,13 +117,19 @@ FROM {rows} d JOIN {images} i ON i.batch_id = d.id JOIN fm_pipeline.image_copies
 
 def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
     """Phase 6; inside the transaction, after the patients are loaded."""
-    table = catalogue.table(DOCUMENTS)
-    return _relink(cursor, catalogue, table, _DOCUMENT_COLUMNS, sql.SQL(_DOCUMENT_EVIDENCE), patient_type, now)
+    evidence = sql.SQL(_DOCUMENT_EVIDENCE).format(
+        rows=sql.SQL("{rows}"), same_record=same_record(catalogue, DOCUMENTS, "d")
+    )
+    return _relink(cursor, catalogue, catalogue.table(DOCUMENTS), _DOCUMENT_COLUMNS, evidence, patient_type, now)
 
 
 def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
     """Phase 7; images follow their batch."""
-    evidence = sql.SQL(_BATCH_EVIDENCE).format(rows=sql.SQL("{rows}"), images=catalogue.table(IMAGES).identifier)
+    evidence = sql.SQL(_BATCH_EVIDENCE).format(
+        rows=sql.SQL("{rows}"),
+        images=catalogue.table(IMAGES).identifier,
+        same_record=same_record(catalogue, IMAGES, "i"),
+    )
     return _relink(cursor, catalogue, catalogue.table(BATCHES), _BATCH_COLUMNS, evidence, patient_type, now)
 
 

@@ -14,6 +14,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.catalogue import Catalogue
+from fm_pipeline.nexus.file_ids import kind_of_file_id
 from fm_pipeline.staging.entities import ENTITIES
 from fm_pipeline.staging.rules import Rule, Rules
 
@@ -62,6 +63,8 @@ def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported) -> Bef
         table = entity.files or entity.nexus_table
         if not catalogue.has(table):
             continue
+        if entity.files and kind_of_file_id(catalogue, entity.files) == "number":
+            continue  # no record of FileMaker's can be found there, so none is missing either
         condition = sql.SQL(" WHERE filemaker_id IS NOT NULL" if entity.files else "")
         cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(catalogue.table(table).identifier) + condition)
         in_nexus[entity.name] = int((cursor.fetchone() or (0,))[0])

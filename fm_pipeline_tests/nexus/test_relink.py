@@ -91,3 +91,44 @@ def test_what_cannot_be_relinked_is_listed_by_reason_and_left_as_it_is(clinic: M
     }
     owners = dict(clinic.execute("SELECT id::text, object_id::text FROM documents_document"))
     assert [owners[document] for document, _, _ in (silent, stranger, torn)] == points_at
+
+
+def orphan_batch(clinic: MigrationBench) -> tuple[str, str]:
+    """Let a batch whose image the link made point at nobody: its id, and that of its patient."""
+    ((batch, patient),) = clinic.execute(
+        "SELECT b.id::text, b.object_id::text FROM images_batch b JOIN patients p ON p.id = b.object_id"
+        " JOIN images_image i ON i.batch_id = b.id ORDER BY b.id LIMIT 1"
+    )
+    clinic.execute("UPDATE images_batch SET object_id = gen_random_uuid() WHERE id = %s", batch)
+    clinic.execute(
+        "INSERT INTO fm_pipeline.image_copies (recid, patient_key, batch_id, source_key, source_size, source_etag,"
+        " target_key, state, image_id, planned_at, verified_at)"
+        " SELECT 7, c.filemaker_key, i.batch_id, 'bulk/7.jpg', 1, 'e', 'patients/7.jpg', 'linked', i.id, now(), now()"
+        " FROM images_image i, fm_pipeline.crosswalk c"
+        " WHERE i.batch_id = %s AND c.entity = 'patient' AND c.nexus_id = %s LIMIT 1",
+        batch,
+        patient,
+    )
+    return batch, patient
+
+
+@pytest.mark.parametrize(
+    "kind", ["integer USING (random() * 1e9)::integer", "varchar(64) USING filemaker_id::text", "uuid"]
+)
+def test_files_whose_filemaker_id_is_a_number_or_a_text_in_this_release_are_relinked_by_the_other_evidence(
+    clinic: MigrationBench, kind: str
+) -> None:
+    batch, patient = orphan_batch(clinic)
+    ((document, owner, key),) = documents(clinic, 1)
+    orphan(clinic, document, patient_key=key)
+    for table in ("images_image", "documents_document"):
+        clinic.execute(f"ALTER TABLE {table} ALTER filemaker_id TYPE {kind}")
+    clinic.execute("DELETE FROM fm_pipeline.reimports")  # this release never was another one
+    clinic.extract_and_stage()
+    report = clinic.reimport(RUN_TIME)
+    assert report.documents
+    assert report.batches
+    assert report.documents.by_evidence == {"metadata": 1}
+    assert report.batches.by_evidence == {"image_link": 1}
+    assert clinic.execute("SELECT object_id::text FROM documents_document WHERE id = %s", document) == [(owner,)]
+    assert clinic.execute("SELECT object_id::text FROM images_batch WHERE id = %s", batch) == [(patient,)]

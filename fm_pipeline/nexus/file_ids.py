@@ -1,0 +1,42 @@
+"""FileMaker's id in the tables of files: a uuid in most releases, its text in some, the record's number in others.
+
+A number has no part in what joins FileMaker's records by their id: PostgreSQL has no such comparison. Those images and
+documents are found by the crosswalk, their metadata, and what the link of images wrote down.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from psycopg2 import sql
+
+from fm_pipeline.nexus.catalogue import Catalogue
+
+COLUMN = "filemaker_id"
+
+
+def kind_of_file_id(catalogue: Catalogue, table: str) -> Literal["uuid", "text", "number"]:
+    """What the column `filemaker_id` of a table of Nexus holds.
+
+    Args:
+        table: DOCUMENTS or IMAGES; it has the column.
+    """
+    found = catalogue.columns[catalogue.table(table)][COLUMN].type
+    if found == "uuid":
+        return "uuid"
+    return "text" if found.startswith(("character", "text")) else "number"
+
+
+def same_record(catalogue: Catalogue, table: str, row: str) -> sql.SQL:
+    """The condition that joins a staged record, `l.filemaker_id`, to a row of a table of files.
+
+    Args:
+        row: alias of the table, or of rows that were read from it.
+
+    Returns:
+        Two uuids where the column is one, so that either index serves; `false`, which reads nothing, for a number.
+    """
+    kind = kind_of_file_id(catalogue, table)
+    if kind == "uuid":
+        return sql.SQL(f"l.{COLUMN} = {row}.{COLUMN}")
+    return sql.SQL(f"l.{COLUMN}::text = lower(btrim({row}.{COLUMN}))" if kind == "text" else "false")
