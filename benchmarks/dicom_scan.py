@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 import psycopg2
 from results import Row
 
+from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan import scan
@@ -115,8 +116,8 @@ def _peak_megabytes() -> float:
 
 def _scan(url: str, root: Path) -> tuple[int, int]:
     """How many files are new, and how many known."""
-    with closing(psycopg2.connect(url)) as connection:
-        scanning = NewFiles(connection, str(root), now=datetime.now(UTC) + _LATER)
+    with LastingConnection(url) as database:
+        scanning = NewFiles(database, str(root), now=datetime.now(UTC) + _LATER)
         found = sum(1 for _ in scanning)
         if not scanning.complete:
             raise SystemExit("The scan is not complete.")

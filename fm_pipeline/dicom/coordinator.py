@@ -6,7 +6,6 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from fm_pipeline.dicom.entry import Entry, entry_of
 from fm_pipeline.dicom.errors import RootUnavailable
@@ -30,15 +29,21 @@ class Interrupted(Exception):
 class Coordinator:
     """Of one job. `run` until the end, or until something is raised; then `record_what_is_left`.
 
-    Attributes:
-        met_anything: the scan has met at least one file.
+    Args:
+        left_out: how many files the scan has passed over so far because history has them as they are.
     """
 
     def __init__(
-        self, ledger: JobLedger, workers: Workers, spool: Spool, job: Job, on_progress: Callable[..., object]
+        self,
+        ledger: JobLedger,
+        workers: Workers,
+        spool: Spool,
+        job: Job,
+        on_progress: Callable[..., object],
+        left_out: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ledger, self._workers, self._spool, self._job = ledger, workers, spool, job
-        self._on_progress = on_progress
+        self._on_progress, self._left_out = on_progress, left_out
         self._any_job = job.job_type == "incremental"
         self._looks_back = self._any_job or job.files_processed > 0
         self._ready: deque[Task] = deque()
@@ -51,7 +56,12 @@ class Coordinator:
         self._unchanged, self._unchanged_bytes = 0, 0
         self._written_at = time.monotonic()
         self._stopped = False
-        self.met_anything = False
+        self._met_anything = False
+
+    @property
+    def met_anything(self) -> bool:
+        """The scan has met at least one file, known or new."""
+        return self._met_anything or self._left_out() > 0
 
     def stop(self) -> None:
         """Let `run` raise `Interrupted` soon; from another thread."""
@@ -119,10 +129,10 @@ class Coordinator:
                 self._directory(each)
             else:
                 self._entries.append(entry_of(each))
-                self.met_anything = True
+                self._met_anything = True
         before = self._ledger.before(files, any_job=self._any_job) if self._looks_back and files else {}
         for file in files:
-            self.met_anything = True
+            self._met_anything = True
             self._sort(file, before.get(file.path))
 
     def _sort(self, file: FoundFile | SetAside, before: Before | None) -> None:
@@ -193,7 +203,9 @@ class Coordinator:
             raise Interrupted
 
     def _totals(self) -> Totals:
-        totals = Totals(self._spool.files, self._spool.size_bytes, self._unchanged, self._spool.ended)
-        return replace(
-            totals, files=totals.files - self._unchanged, size_bytes=totals.size_bytes - self._unchanged_bytes
+        return Totals(
+            self._spool.files - self._unchanged,
+            self._spool.size_bytes - self._unchanged_bytes,
+            self._unchanged + self._left_out(),
+            self._spool.ended,
         )

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from fm_pipeline.dicom.comparing import compare
@@ -29,6 +30,7 @@ from fm_pipeline.dicom.known import Knowledge
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.ledger import Job
 from fm_pipeline.dicom.listed_files import listed_files
+from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.orthanc import Orthanc
 from fm_pipeline.dicom.orthanc_errors import OrthancStop, OrthancUnreachable
 from fm_pipeline.dicom.paths import real_path
@@ -110,13 +112,15 @@ def run_job(
     with (
         JobLedger(url, job_id) as ledger,
         LastingConnection(url, give_up=halt.is_set) as lookups,
+        LastingConnection(url, give_up=halt.is_set) as scanning,  # of the scan's thread, if it has questions
         Orthanc.from_settings(settings, connections=options.threads + 2) as orthanc,
     ):
         job = ledger.claim(run_id)
         _log.info("Import job %d has begun (%s).", job_id, job.job_type)
         delivery = Delivery(orthanc, halt, patience_seconds=options.patience_seconds)
         try:
-            job = _carry_out(ledger, lookups, delivery, halt, job, on_progress or _nobody, options)
+            source = _source(ledger, scanning, job)
+            job = _carry_out(ledger, lookups, source, delivery, halt, job, on_progress or _nobody, options)
         except Interrupted:
             job = ledger.finish("cancelled")
         except Exception as error:  # noqa: BLE001  # raised again, without its text
@@ -136,6 +140,7 @@ def run_job(
 def _carry_out(
     ledger: JobLedger,
     lookups: LastingConnection,
+    source: Source,
     delivery: Delivery,
     halt: threading.Event,
     job: Job,
@@ -144,8 +149,8 @@ def _carry_out(
 ) -> Job:
     knowledge = Knowledge(lookups, delivery)
     judge = Judge(delivery, options.retry_suspects)
-    with _scanning(_source(ledger, job)) as spool, Workers(judge, knowledge, halt, threads=options.threads) as workers:
-        coordinator = Coordinator(ledger, workers, spool, job, on_progress)
+    with _scanning(source.met) as spool, Workers(judge, knowledge, halt, threads=options.threads) as workers:
+        coordinator = Coordinator(ledger, workers, spool, job, on_progress, source.left_out)
         _undisturbed(coordinator, halt)
     if not coordinator.met_anything:
         raise RootUnavailable(STOPPED["no_files"])
@@ -199,10 +204,29 @@ class MissingInOrthanc(DicomError):
         )
 
 
-def _source(ledger: JobLedger, job: Job) -> Iterable[Met]:
+@dataclass(frozen=True)
+class Source:
+    """What a job has to look at.
+
+    Attributes:
+        met: all of it, once.
+        left_out: of how many things the scan has seen so far that history has them as they are; they are not met.
+    """
+
+    met: Iterable[Met]
+    left_out: Callable[[], int] = lambda: 0
+
+
+def _source(ledger: JobLedger, scanning: LastingConnection, job: Job) -> Source:
     root = real_path(job.source_path)
     files = ledger.files()
-    return scan(root) if files is None else listed_files(root, [real_path(path) for path in files])
+    if files is not None:
+        return Source(listed_files(root, [real_path(path) for path in files]))
+    # To one that is resumed its own rows would look like those of earlier jobs: it asks the ledger of every file.
+    if job.job_type == "incremental" and not job.files_processed:
+        new = NewFiles(scanning, root, now=datetime.now(UTC))
+        return Source(new, lambda: new.unchanged)
+    return Source(scan(root))
 
 
 @contextmanager

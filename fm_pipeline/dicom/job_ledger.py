@@ -78,7 +78,8 @@ class JobLedger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._database.close()
+        # PostgreSQL notices a moment later that a session has ended; until then a next job would be refused.
+        self._database.end(lambda cursor: cursor.execute("SELECT pg_advisory_unlock_all()"))
 
     def claim(self, run_id: str | None) -> Job:
         """Take the job: from now on it is running, and nobody else works on it or on files of it.

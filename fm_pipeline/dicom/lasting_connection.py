@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Self, TypeVar
 
 from psycopg2.extensions import connection as Connection
@@ -70,6 +70,16 @@ class LastingConnection:
                     logging.getLogger(__name__).warning("The database is away; it is asked again. %s", error.what)
                     self.close()
                     time.sleep(_PAUSE_SECONDS)
+
+    def end(self, action: Callable[[Cursor], object]) -> None:
+        """Carry out a last transaction if the connection is open, once, whether it succeeds or not; then close it."""
+        try:
+            with suppress(DatabaseError), self._busy:
+                if self._connection is not None and not self._connection.closed:
+                    with redacted():
+                        self._transaction(action)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the connection; the next `run` opens another one."""

@@ -32,6 +32,7 @@ class Listing:
     Attributes:
         modified_ns: its mtime, read before its entries.
         files, size: of its regular files, and their bytes.
+        others: links, pipes and the like.
         directories: paths of those in it.
         entries: everything else, name and facts; None if there are more than are held.
         unreadable: entries that could not be asked.
@@ -42,6 +43,7 @@ class Listing:
     modified_ns: int
     files: int = 0
     size: int = 0
+    others: int = 0
     directories: list[str] = field(default_factory=list)
     entries: list[Entry] | None = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -52,6 +54,7 @@ class Listing:
         sizes = [facts.st_size for _, facts in entries if facts.st_mode & _FILE_TYPE == stat.S_IFREG]
         self.files += len(sizes)
         self.size += sum(sizes)
+        self.others += len(entries) - len(sizes)
 
 
 def list_directory(path: str) -> Listing:

@@ -10,20 +10,21 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.dicom import watch_memory as memory
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files import unreadable_reason
+from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.listing import Entry, Listing, entry_path, list_directory, stream_directory
 from fm_pipeline.dicom.model import Unreadable
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan import Met, met, same_directory
-from fm_pipeline.dicom.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, directories_with_losses
-from fm_pipeline.dicom.watch import paused
+from fm_pipeline.dicom.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, directories_to_be_asked
+from fm_pipeline.dicom.watch import look_at_root, paused
 from fm_pipeline.dicom.watch_memory import Remembered, RememberedRoot
 from fm_pipeline.dicom.watch_rules import COARSEST_TIME_STAMP, Quiet, quiet
 
@@ -37,58 +38,62 @@ class NewFiles:
     file whose outcome was `failed` is given again.
 
     Args:
-        connection: to the Nexus database, not in autocommit mode, for this scan alone: it commits what it remembers.
+        database: asked again if it is away for a moment; no transaction lasts while the disk is asked.
         root: absolute (`paths.allowed`).
         now: with a zone.
 
     Attributes:
         unchanged_files, unchanged_bytes: those that were left out; they grow while the scan goes on.
+        unchanged_others: links, pipes and the like that were left out.
         complete: at the end: every directory could be read.
     """
 
-    def __init__(self, connection: Connection, root: str, *, now: datetime) -> None:
-        self.unchanged_files = self.unchanged_bytes = 0
+    def __init__(self, database: LastingConnection, root: str, *, now: datetime) -> None:
+        self.unchanged_files = self.unchanged_bytes = self.unchanged_others = 0
         self.complete = False
-        self._connection, self._path, self._now = connection, root, now
+        self._database, self._path, self._now = database, root, now
         self._real_root = os.path.realpath(root)
         self._kept: list[Remembered] = []
+
+    @property
+    def unchanged(self) -> int:
+        """Everything that was left out."""
+        return self.unchanged_files + self.unchanged_others
 
     def __iter__(self) -> Iterator[Met]:
         """The new ones.
 
         Raises:
             RootUnavailable: at the first step, if the root is missing or not what it was.
+            DatabaseError: the database was away for too long.
         """
-        with self._connection.cursor() as cursor:
-            root = memory.find_root(cursor, self._path)
-            reason = paused(self._path, root)
-            self._connection.commit()
-            if reason == "root_empty":
-                yield Unreadable(self._path, is_directory=True, reason=reason)
-                return
-            if reason:
-                raise RootUnavailable(f"The directory to be scanned cannot be read ({reason}).")
-            root = root or memory.remember_root(cursor, self._path, memory.mount_point_of(self._path))
-            self._connection.commit()  # a tick of the sensor must not wait for this scan
-            before = os.stat(self._path)
-            complete = True
-            for each in self._walk(cursor, root):
-                complete = complete and not isinstance(each, Unreadable)
-                yield each
-            if not same_directory(self._path, before) or paused(self._path, root):
-                self._connection.rollback()
-                yield Unreadable(self._path, is_directory=True, reason="not_mounted")
-                return
-            self._write(cursor, root)
-            self.complete = complete
+        root = self._database.run(partial(memory.find_root, root=self._path))
+        reason = paused(self._path, root)
+        if reason == "root_empty" or (reason is None and look_at_root(self._path).empty):
+            yield Unreadable(self._path, is_directory=True, reason="root_empty")
+            return
+        if reason:
+            raise RootUnavailable(f"The directory to be scanned cannot be read ({reason}).")
+        if root is None:
+            mount_point = memory.mount_point_of(self._path)
+            root = self._database.run(partial(memory.remember_root, root=self._path, mount_point=mount_point))
+        before = os.stat(self._path)
+        complete = True
+        for each in self._walk(root):
+            complete = complete and not isinstance(each, Unreadable)
+            yield each
+        if not same_directory(self._path, before) or paused(self._path, root):
+            yield Unreadable(self._path, is_directory=True, reason="not_mounted")
+            return
+        self.complete = complete
 
-    def _walk(self, cursor: Cursor, root: RememberedRoot) -> Iterator[Met]:
+    def _walk(self, root: RememberedRoot) -> Iterator[Met]:
         waiting = [self._path]
-        lost = directories_with_losses(cursor)
+        to_be_asked = self._database.run(directories_to_be_asked)
         while waiting:
             block = waiting[-_DIRECTORIES_AT_ONCE:]
             del waiting[-_DIRECTORIES_AT_ONCE:]
-            fingerprints = memory.fingerprints(cursor, root.id, block)
+            fingerprints = self._database.run(partial(memory.fingerprints, root_id=root.id, paths=block))
             for directory in block:
                 try:
                     listing = list_directory(directory)
@@ -97,26 +102,33 @@ class NewFiles:
                     continue
                 waiting += listing.directories
                 yield from listing.unreadable
-                if listing.fingerprint == fingerprints.get(directory) and directory not in lost:
+                if listing.fingerprint == fingerprints.get(directory) and directory not in to_be_asked:
                     self.unchanged_files += listing.files
                     self.unchanged_bytes += listing.size
-                else:
-                    yield from self._new_in(cursor, listing)
-            self._write(cursor, root)
+                    self.unchanged_others += listing.others
+                    continue
+                try:
+                    yield from self._new_in(listing)
+                except OSError as error:
+                    yield Unreadable(directory, is_directory=True, reason=unreadable_reason(error))
+            self._write(root)
 
-    def _new_in(self, cursor: Cursor, listing: Listing) -> Iterator[Met]:
+    def _new_in(self, listing: Listing) -> Iterator[Met]:
         entries: Iterable[Entry] | None = listing.entries
         rest = iter(entries if entries is not None else stream_directory(listing.path))
         all_known = not listing.unreadable
         while piece := list(islice(rest, MOST_ASKED_AT_ONCE)):
             found = [met(entry_path(listing.path, name), facts, self._real_root) for name, facts in piece]
-            for each, known, (_, facts) in zip(found, ask_history(cursor, found), piece, strict=True):
+            answers = self._database.run(partial(ask_history, met=found))
+            for each, known, (_, facts) in zip(found, answers, piece, strict=True):
                 if known is not Before.DONE:
                     all_known = False
                     yield each
                 elif stat.S_ISREG(facts.st_mode):
                     self.unchanged_files += 1
                     self.unchanged_bytes += facts.st_size
+                else:
+                    self.unchanged_others += 1
         if all_known:
             still = quiet((listing.modified_ns,), "", None, self._now, COARSEST_TIME_STAMP.total_seconds())
             self._kept.append(
@@ -129,7 +141,11 @@ class NewFiles:
                 )
             )
 
-    def _write(self, cursor: Cursor, root: RememberedRoot) -> None:
-        memory.keep(cursor, root.id, self._kept, self._now)
-        self._kept = []
-        self._connection.commit()
+    def _write(self, root: RememberedRoot) -> None:
+        def action(cursor: Cursor) -> None:
+            memory.find_root(cursor, self._path)  # locked: a tick of the sensor may write rows of the same directories
+            memory.keep(cursor, root.id, self._kept, self._now)
+
+        if self._kept:
+            self._database.run(action)
+            self._kept = []

@@ -47,10 +47,18 @@ def _known(met: FoundFile | SetAside, row: tuple[int | None, int | None, int | N
     return Before.FAILED if status == Outcome.FAILED else Before.DONE
 
 
-def directories_with_losses(cursor: Cursor) -> set[str]:
-    """Those with a file that Orthanc had and has no more: history knows it, and it is to be sent again."""
-    cursor.execute("SELECT file_path FROM fm_pipeline.import_history WHERE missing_since IS NOT NULL")
-    return {os.path.dirname(real_path(text)) for (text,) in cursor.fetchall()}
+def directories_to_be_asked(cursor: Cursor) -> set[str]:
+    """Those with a file that is to be tried again though nothing changed on the disk.
+
+    Orthanc had it and has it no more, or its newest row says `failed`: a later import may have tried it once more.
+    """
+    cursor.execute(
+        "SELECT file_path FROM fm_pipeline.import_history WHERE missing_since IS NOT NULL"
+        " UNION ALL SELECT file_path FROM fm_pipeline.import_history tried WHERE status = 'failed' AND NOT EXISTS ("
+        "  SELECT FROM fm_pipeline.import_history later"
+        "  WHERE later.path_hash = tried.path_hash AND later.id > tried.id)"
+    )
+    return {os.path.dirname(real_path(text)) for (text,) in cursor}
 
 
 def files_of_open_jobs(cursor: Cursor) -> set[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline_tests.bench.orthanc import emptied
@@ -32,6 +33,13 @@ def connection(tables: str) -> Iterator[Connection]:
             cursor.execute("TRUNCATE fm_pipeline.import_jobs, fm_pipeline.watched_roots CASCADE")
         opened.commit()
         yield opened
+
+
+@pytest.fixture
+def database(tables: str, connection: Connection) -> Iterator[LastingConnection]:
+    """Another connection to it, as a scan has one."""
+    with LastingConnection(tables) as lasting:
+        yield lasting
 
 
 @pytest.fixture

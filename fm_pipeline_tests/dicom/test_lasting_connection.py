@@ -47,3 +47,17 @@ def test_a_statement_that_postgresql_refuses_is_not_repeated(database_url: str) 
             database.run(action)
         assert database.run(one) == 1
     assert len(attempts) == 1
+
+
+def test_43_what_ends_it_is_done_before_it_is_closed_and_a_lost_connection_is_not_made_anew_for_it(
+    database_url: str,
+) -> None:
+    ended: list[int] = []
+    with LastingConnection(database_url) as database:
+        database.end(lambda cursor: ended.append(one(cursor)))  # none is open yet
+        database.run(one)
+        database.end(lambda cursor: ended.append(one(cursor)))
+        database.run(one)
+        database.end(lambda cursor: cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())"))
+        database.run(one)
+    assert ended == [1]

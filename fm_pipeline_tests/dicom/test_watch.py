@@ -11,6 +11,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.dicom import watch as watch_module
+from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.scan import scan
 from fm_pipeline.dicom.watch import Tick, tick
@@ -25,8 +26,8 @@ MUCH_LATER = timedelta(hours=1)
 class Watched:
     """A directory, its memory, and a clock that can be set."""
 
-    def __init__(self, connection: Connection, root: Path) -> None:
-        self.connection, self.root = connection, root
+    def __init__(self, connection: Connection, database: LastingConnection, root: Path) -> None:
+        self.connection, self.database, self.root = connection, database, root
 
     def write(self, name: str, content: bytes = b"content") -> Path:
         path = self.root / name
@@ -52,8 +53,8 @@ class Watched:
 
 
 @pytest.fixture
-def watched(connection: Connection, tmp_path: Path) -> Watched:
-    return Watched(connection, tmp_path / "hospital")
+def watched(connection: Connection, database: LastingConnection, tmp_path: Path) -> Watched:
+    return Watched(connection, database, tmp_path / "hospital")
 
 
 def test_new_files_are_found_in_every_directory_and_again_until_history_has_them(watched: Watched) -> None:
@@ -218,7 +219,7 @@ def test_38_a_file_that_is_replaced_by_one_with_its_old_time_is_new_to_the_full_
     facts = path.stat()
     path.write_bytes(b"after!")
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    assert [each.path for each in NewFiles(watched.connection, str(watched.root), now=datetime.now(UTC))] == [str(path)]
+    assert [each.path for each in NewFiles(watched.database, str(watched.root), now=datetime.now(UTC))] == [str(path)]
 
 
 def test_38_temporary_names_are_not_given_and_the_final_name_is(watched: Watched) -> None:
@@ -232,7 +233,7 @@ def test_what_failed_is_left_to_the_full_scan(watched: Watched) -> None:
     path = watched.write("a.dcm")
     watched.import_all("failed")
     assert watched.names() == set()
-    new = NewFiles(watched.connection, str(watched.root), now=datetime.now(UTC))
+    new = NewFiles(watched.database, str(watched.root), now=datetime.now(UTC))
     assert [each.path for each in new] == [str(path)]
 
 

@@ -9,10 +9,10 @@ import click
 from fm_pipeline.cli._dicom._answer import as_json_option, called, path_argument
 from fm_pipeline.cli._dicom.scan import SHOWN, limited, show_files, show_totals, totals_answer
 from fm_pipeline.dicom.calls import asked_path, refusals
+from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.looking import Totals, look_for_new
 from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.paths import printable
-from fm_pipeline.nexus.database import connect
 
 
 @click.command(name="new")
@@ -30,8 +30,8 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
         with refusals(call.settings, actor=call.actor, action="dicom_scan"):
             root = asked_path(call.settings, path)
         totals = Totals()
-        with connect(call.database_url) as connection:
-            found = look_for_new(NewFiles(connection, root, now=datetime.now(UTC)), totals)
+        with LastingConnection(call.database_url) as database:
+            found = look_for_new(NewFiles(database, root, now=datetime.now(UTC)), totals)
             listed = (seen for seen in found if everything or seen.outcome is None)
             if as_json:
                 entries = (seen.answer(call.zone) for seen in listed)
