@@ -18,7 +18,7 @@ from fm_pipeline.nexus.report import ReimportReport, SourceEnds
 
 SHOWN_AT_ONCE = 999  # characters; with one more the UI shows a link instead
 WIDTH = 30  # characters of the longest bar
-NARROW = 16  # the same where names are long; the UI cuts off what does not fit into its column
+NARROW = 12  # the same where names are long; the UI cuts off what does not fit into its column
 # Unicode block elements U+2588 to U+258F: a full character and the eighths of one.
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 

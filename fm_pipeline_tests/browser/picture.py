@@ -75,8 +75,20 @@ def report(browser: Browser, url: str, file: Path) -> None:
     page.close()
 
 
+def images(browser: Browser, url: str, file: Path) -> None:
+    """What the link says of itself, and the charts of all images."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1480})
+    page.set_default_timeout(LIMIT_MILLISECONDS)
+    page.goto(f"{url}/assets/linked_images")
+    for text in ("Images linked:", "images_by_category"):
+        page.get_by_text(text).first.wait_for()
+    page.get_by_text("images_by_category").first.scroll_into_view_if_needed()
+    page.screenshot(path=file, animations="disabled")
+    page.close()
+
+
 def main() -> None:
-    """Run a demo and write both pictures."""
+    """Run a demo and write the pictures."""
     with chromium() as browser:
         if browser is None:
             sys.exit("No Chromium was found (on Debian: apt-get install chromium fonts-noto-color-emoji).")
@@ -85,6 +97,7 @@ def main() -> None:
                 sys.exit("The demo did not hold, so there is nothing to show.")
             graph(browser, demo.url, DOCS / "graph.png")
             report(browser, demo.url, DOCS / "report.png")
+            images(browser, demo.url, DOCS / "images.png")
 
 
 if __name__ == "__main__":
