@@ -30,6 +30,7 @@ def command(full: bool, as_json: bool, only_rules: bool) -> None:
 
     Without --full no database is written to, and of FileMaker only layouts, fields and counts are asked for. With it
     the records are staged in the schema fm_pipeline, as a plan does. Exits with 1 when something stops a reimport.
+    What only images and DICOM files need is looked at too, as far as it is set; it never stops a reimport.
     """
     settings = load_settings()
     if only_rules:
@@ -37,7 +38,7 @@ def command(full: bool, as_json: bool, only_rules: bool) -> None:
         return
     console = Console(stderr=as_json)
     with Progress([terminal_sink(console)]) as progress:
-        findings = preflight(settings, full=full, on_step=progress.update)
+        findings = preflight(settings, full=full, files=True, on_step=progress.update)
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2, ensure_ascii=False))
     else:

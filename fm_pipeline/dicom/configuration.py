@@ -126,6 +126,14 @@ def read_configuration(connection: Connection, settings: Settings) -> SyncConfig
     return SyncConfiguration(**row) if row else _of_the_environment(settings)
 
 
+def look_at_configuration(connection: Connection, settings: Settings) -> SyncConfiguration:
+    """The same, of a database that may not be migrated; nothing is written."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.sync_configuration') IS NOT NULL")
+        exists = cursor.fetchone() == (True,)
+    return read_configuration(connection, settings) if exists else _of_the_environment(settings)
+
+
 def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now: datetime) -> SyncConfiguration:
     """Write what is changed; everything else stays. Audited, also when it is refused.
 

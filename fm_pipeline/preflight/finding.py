@@ -9,7 +9,7 @@ from typing import Literal
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.staging.rules import Rules
 
-Area = Literal["FileMaker", "Nexus", "source", "services", "records"]
+Area = Literal["FileMaker", "Nexus", "source", "services", "images", "DICOM", "records"]
 Level = Literal["good", "warning", "stop"]
 
 

@@ -74,7 +74,7 @@ def check_nexus(
 
 def can_read(cursor: Cursor, tables: Collection[Table]) -> bool:
     """Whether the role may read the tables."""
-    return not _missing(cursor, {table: {"SELECT"} for table in tables})
+    return not missing_privileges(cursor, {table: {"SELECT"} for table in tables})
 
 
 def _version(connection: Connection, cursor: Cursor, judge: Judge) -> Finding:
@@ -129,13 +129,13 @@ def _privileges(cursor: Cursor, policy: Policy, updates: Mapping[str, Collection
     needs |= {catalogue.table(name): {"SELECT", "UPDATE"} for name in (DOCUMENTS, BATCHES)}
     needs |= {catalogue.table(name): {"SELECT"} for name in (IMAGES, CONTENT_TYPES, *SYSTEM_CONFIGURATION)}
     if not can_read(cursor, [catalogue.table(CONTENT_TYPES)]):
-        return _missing(cursor, needs), []
+        return missing_privileges(cursor, needs), []
     tables = touched_tables(cursor, policy, updates)
     for table in tables:
         needs.setdefault(table, set()).update(("SELECT", "UPDATE"))
     for table in _referred_to(catalogue, tables):  # the backup holds what these rows refer to
         needs.setdefault(table, set()).add("SELECT")
-    return _missing(cursor, needs), tables
+    return missing_privileges(cursor, needs), tables
 
 
 def _referred_to(catalogue: Catalogue, tables: Collection[Table]) -> set[Table]:
@@ -148,7 +148,8 @@ def _referred_to(catalogue: Catalogue, tables: Collection[Table]) -> set[Table]:
     return found
 
 
-def _missing(cursor: Cursor, needs: Mapping[Table, Collection[str]]) -> Needs:
+def missing_privileges(cursor: Cursor, needs: Mapping[Table, Collection[str]]) -> Needs:
+    """What the role lacks of what it needs, by table."""
     pairs = [(table, privilege) for table, privileges in needs.items() for privilege in sorted(privileges)]
     cursor.execute(
         "SELECT n, has_table_privilege(name::regclass, privilege)"
@@ -165,10 +166,15 @@ def _missing(cursor: Cursor, needs: Mapping[Table, Collection[str]]) -> Needs:
 def _grants(judge: Judge, missing: Needs) -> Iterator[Finding]:
     if not missing:
         yield judge.good("privileges", "every table that a reimport reads or writes, and what its backup holds")
+    yield from lacking_grants("nexus_grant_missing", judge, missing)
+
+
+def lacking_grants(rule: str, judge: Judge, missing: Needs) -> Iterator[Finding]:
+    """A finding for each table, with the statement that gives what the role lacks."""
     for table, privileges in sorted(missing.items()):
         words = ", ".join(sorted(privileges))
         yield judge.broken(
-            "nexus_grant_missing",
+            rule,
             f"table {table}",
             f"the role lacks {words}",
             f"As the owner of the table: GRANT {words} ON {table} TO the role of NEXUS_DATABASE_URL.",

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, StagingStop
+from fm_pipeline.images.bucket import open_bucket
 from fm_pipeline.mapping.entities import ENTITIES as SOURCES
 from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
+from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.filemaker import Source, check_filemaker
 from fm_pipeline.preflight.finding import Finding, Judge, stops
+from fm_pipeline.preflight.images import check_bucket, check_containers, check_image_tables
 from fm_pipeline.preflight.nexus import can_read, check_nexus
-from fm_pipeline.preflight.services import check_services
+from fm_pipeline.preflight.services import check_services, with_little_patience
 from fm_pipeline.sequence import OnStep, open_client, read_and_stage
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import broken_rules
@@ -32,6 +35,7 @@ def preflight(
     settings: Settings,
     *,
     full: bool = False,
+    files: bool = False,
     on_finding: OnFinding = lambda _: None,
     on_step: OnStep = lambda *_: None,
 ) -> list[Finding]:
@@ -40,6 +44,8 @@ def preflight(
     Args:
         full: read FileMaker's records too, into the schema `fm_pipeline`, and hold each against the rules. Without it
             nothing is written to any database.
+        files: look too at what only images and DICOM files need, as far as they are set. None of it stops a reimport,
+            and a reimport does not look: a hospital's disk or an Orthanc that does not answer is none of its business.
         on_finding: called with each finding as it is made.
         on_step: as in `read_and_stage`.
 
@@ -54,7 +60,7 @@ def preflight(
             findings.append(finding)
             on_finding(finding)
 
-    say(_systems(settings, rules))
+    say(_systems(settings, rules, files))
     if full and any(finding.area in READ_FROM for finding in stops(findings)):
         say([Finding("records", "all", "warning", "not read: what stops above has to be settled first")])
     elif full:
@@ -62,11 +68,14 @@ def preflight(
     return findings
 
 
-def _systems(settings: Settings, rules: Rules) -> Iterator[Finding]:
+def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]:
     """Everything but the records."""
-    profile, source = load_profile(settings.filemaker_profile), Source()
+    profile, source, images = load_profile(settings.filemaker_profile), Source(), Judge(rules, "images")
+    layout: list[Finding] = []
     with open_client(settings) as client:
         yield from check_filemaker(client, profile, Judge(rules, "FileMaker"), source)
+        if files and settings.s3_bucket and "image" in source.counts:  # in the same session, said further below
+            layout = check_containers(client, profile, images)
     nexus = Judge(rules, "Nexus")
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
@@ -74,7 +83,15 @@ def _systems(settings: Settings, rules: Rules) -> Iterator[Finding]:
             yield from _sizes(connection, settings, Judge(rules, "source"), source)
     except DatabaseError as error:
         yield nexus.failed("nexus_unreachable", "database", error)
-    yield from check_services(settings, Judge(rules, "services"))
+    services = list(check_services(settings, Judge(rules, "services")))
+    yield from services
+    if files and settings.s3_bucket:
+        yield from check_image_tables(settings, images)
+        if not any(finding.rule == "s3_unreachable" for finding in services):
+            yield from check_bucket(open_bucket(with_little_patience(settings)), images)
+        yield from layout
+    if files:
+        yield from check_dicom(settings, Judge(rules, "DICOM"))
 
 
 def _sizes(connection: Connection, settings: Settings, judge: Judge, source: Source) -> Iterator[Finding]:

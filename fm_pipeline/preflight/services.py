@@ -12,6 +12,13 @@ from fm_pipeline.settings import Settings
 PATIENCE_SECONDS = 10
 
 
+def with_little_patience(settings: Settings) -> Settings:
+    """The same settings for one look: S3 and Orthanc get as long for an answer as the mail server does."""
+    return settings.model_copy(
+        update={"s3_timeout_seconds": PATIENCE_SECONDS, "orthanc_timeout_seconds": PATIENCE_SECONDS}
+    )
+
+
 def check_services(settings: Settings, judge: Judge) -> Iterator[Finding]:
     """Look at each; what is not set is not looked for."""
     yield _state_folder(settings.state_dir, judge)

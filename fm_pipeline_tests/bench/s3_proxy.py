@@ -31,6 +31,7 @@ class Request:
     path: str
     copies: bool
     number: int  # of this method and path, from 1
+    query: str = ""
 
 
 class _Server(ThreadingHTTPServer):
@@ -72,10 +73,10 @@ class S3Proxy:
     def handle(self, client: BaseHTTPRequestHandler) -> None:
         """One request."""
         body = client.rfile.read(int(client.headers.get("Content-Length") or 0))
-        path = client.path.split("?", 1)[0]
+        path, _, query = client.path.partition("?")
         with self._lock:
             number = 1 + sum(each.path == path and each.method == client.command for each in self.seen)
-            request = Request(client.command, path, "x-amz-copy-source" in client.headers, number)
+            request = Request(client.command, path, "x-amz-copy-source" in client.headers, number, query)
             self.seen.append(request)
         fault = self.fault(request)
         if fault in _ANSWERS:

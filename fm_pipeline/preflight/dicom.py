@@ -1,0 +1,80 @@
+"""What only DICOM files need: Orthanc, and the hospital's directory. Nothing is sent to either.
+
+No path is said: it may hold a name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from fm_pipeline.dicom.configuration import SyncConfiguration, look_at_configuration
+from fm_pipeline.dicom.orthanc import Orthanc
+from fm_pipeline.dicom.orthanc_errors import OrthancError
+from fm_pipeline.dicom.roots import allowed_path
+from fm_pipeline.errors import DatabaseError, RequestError
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.preflight.services import with_little_patience
+from fm_pipeline.settings import Settings
+
+SAFE = (1, 12, 11)  # the first without CVE-2026-5437 to 5445
+
+
+def check_dicom(settings: Settings, judge: Judge) -> Iterator[Finding]:
+    """Look at each that is set."""
+    if settings.orthanc_url:
+        yield from _orthanc(settings, judge)
+    try:
+        with connect(settings.nexus_database_url.get_secret_value()) as connection:
+            configuration = look_at_configuration(connection, settings)
+    except DatabaseError:  # said already, or nobody has given the role our own table
+        return
+    except RequestError as error:
+        yield judge.failed("dicom_path_unusable", "configuration", error)
+        return
+    if configuration.hospital_data_path:
+        yield from _directory(configuration.hospital_data_path, settings, configuration, judge)
+
+
+def _orthanc(settings: Settings, judge: Judge) -> Iterator[Finding]:
+    try:
+        with Orthanc.from_settings(with_little_patience(settings), connections=1) as orthanc:
+            system = orthanc.system()
+    except OrthancError as error:
+        yield judge.failed("orthanc_unreachable", "Orthanc", error)
+        return
+    version = str(system.get("Version", ""))
+    login = "lets the account in" if settings.orthanc_username else "asks for no password"
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    if len(numbers) == 3 and numbers < SAFE:
+        yield judge.broken("orthanc_too_old", "Orthanc", f"{version}; {login}")
+    else:
+        yield judge.good("Orthanc", f"{version or 'of unknown version'}; {login}")
+    mode = system.get("OverwriteInstancesMode", "")  # newer ones tell it beside the Boolean
+    if system.get("OverwriteInstances") is True or mode in {"Always", "IfChanged"}:
+        yield judge.broken("orthanc_overwrites", "OverwriteInstances", f"on ({mode})" if mode else "on")
+
+
+def _directory(path: str, settings: Settings, configuration: SyncConfiguration, judge: Judge) -> Iterator[Finding]:
+    watched = (
+        f"looked at every {configuration.monitoring_interval:,} seconds"
+        if configuration.monitoring_enabled
+        else "not watched"
+    )
+    try:
+        with os.scandir(allowed_path(settings, path)) as entries:
+            empty = next(entries, None) is None
+    except RequestError as error:
+        yield judge.failed("dicom_path_unusable", "directory", error)
+    except OSError as error:
+        found = error.strerror or type(error).__name__  # without the path
+        yield judge.broken("dicom_path_unusable", "directory", f"cannot be listed ({found}); {watched}")
+    else:
+        if empty:
+            yield judge.broken("dicom_path_empty", "directory", f"has nothing in it; {watched}")
+        else:
+            yield judge.good("directory", f"can be listed, and lies in an allowed root; {watched}")
+    if configuration.monitoring_enabled and not settings.orthanc_url:
+        yield judge.broken("orthanc_unreachable", "Orthanc", "the directory is watched, and ORTHANC_URL is not set")

@@ -1,0 +1,146 @@
+"""What only images need: grants and columns in Nexus, the bulk dump, the fields of FileMaker's image layout.
+
+Nothing is written anywhere; the S3 client refuses whatever is not reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fm_pipeline.errors import CatalogueStop, DatabaseError, FileMakerError, MappingError, StorageError
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.images.bucket import WRITABLE, Bucket, storage_errors
+from fm_pipeline.images.rows import check_columns
+from fm_pipeline.images.waterfall.source import find_layout
+from fm_pipeline.mapping.profile import Profile
+from fm_pipeline.mapping.resolution import resolve
+from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.preflight.nexus import lacking_grants, missing_privileges
+from fm_pipeline.settings import Settings
+
+NEEDED = {"SELECT", "INSERT", "UPDATE"}
+# What S3 says where there are none, and what servers say that do not know of any.
+NO_RULES = {"NoSuchLifecycleConfiguration", "NotImplemented", "MethodNotAllowed", "501", "405"}
+
+
+def check_image_tables(settings: Settings, judge: Judge) -> Iterator[Finding]:
+    """The tables that batches and images are written to. Nothing is said of a database that does not answer."""
+    try:
+        with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+            catalogue = read_catalogue(cursor, settings.nexus_schema)
+            try:
+                check_columns(catalogue)
+            except CatalogueStop as error:
+                yield judge.failed("image_structure_unknown", "tables", error)
+                return
+            tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
+            missing = missing_privileges(cursor, dict.fromkeys(tables, NEEDED))
+    except DatabaseError:  # said already
+        return
+    if missing:
+        yield from lacking_grants("image_grant_missing", judge, missing)
+    else:
+        yield judge.good("tables", f"{BATCHES} and {IMAGES} can be written; every column is known")
+
+
+def check_bucket(bucket: Bucket, judge: Judge) -> Iterator[Finding]:
+    """The bulk dump, and what the bucket does by itself.
+
+    Args:
+        bucket: one that can be listed.
+    """
+    yield _bulk_dump(bucket, judge)
+    yield from _lifecycle(bucket, judge)
+    yield judge.good("versioning", _versioning(bucket))
+
+
+def _bulk_dump(bucket: Bucket, judge: Judge) -> Finding:
+    try:
+        first = next((found for found in bucket.list(bucket.bulk_prefix) if found.size), None)
+        if first is None:
+            return judge.broken("image_dump_empty", "bulk dump", "nothing lies below S3_BULK_PREFIX")
+        bucket.read(first.key, 0, 0)  # to ask for its size only needs neither the right to decrypt nor a thawed file
+    except StorageError as error:
+        return judge.failed("image_dump_unreadable", "bulk dump", error)
+    return judge.good("bulk dump", "is there, and can be read")
+
+
+def _lifecycle(bucket: Bucket, judge: Judge) -> Iterator[Finding]:
+    try:
+        with storage_errors("show its lifecycle rules"):
+            rules = bucket.client.get_bucket_lifecycle_configuration(Bucket=bucket.name).get("Rules", [])
+    except StorageError as error:
+        if error.code not in NO_RULES:
+            right = ": the role lacks s3:GetLifecycleConfiguration" if error.code == "AccessDenied" else ""
+            yield judge.good("lifecycle", f"not known ({error.code}){right}")
+            return
+        rules = []
+    deleting = [
+        f"the rule {rule.get('ID') or 'without a name'} deletes files below {prefix} {when}"
+        for rule in rules
+        if (when := _expires(rule))
+        for prefix in _reaches(rule, (bucket.bulk_prefix, WRITABLE))
+    ]
+    for found in deleting:
+        yield judge.broken("image_files_expire", "lifecycle", found)
+    if not deleting:
+        yield judge.good("lifecycle", "no rule deletes files of the bulk dump or of patients")
+
+
+def _expires(rule: Mapping[str, Any]) -> str:
+    """When a rule that is in force deletes the newest version of a file; empty if it does not.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html
+    """
+    expiration = rule.get("Expiration", {})
+    if rule.get("Status") != "Enabled":
+        return ""
+    if "Days" in expiration:
+        return f"after {expiration['Days']:,} days"
+    return f"on {expiration['Date']:%Y-%m-%d}" if "Date" in expiration else ""
+
+
+def _reaches(rule: Mapping[str, Any], prefixes: tuple[str, ...]) -> list[str]:
+    """Those of the prefixes of which a rule concerns some files. Which have its tags or sizes is not looked at."""
+    conditions = rule.get("Filter", {})
+    own = conditions.get("And", conditions).get("Prefix", "") or rule.get("Prefix", "")
+    return [prefix for prefix in prefixes if prefix.startswith(own) or own.startswith(prefix)]
+
+
+def _versioning(bucket: Bucket) -> str:
+    try:
+        with storage_errors("show its versioning"):
+            state = bucket.client.get_bucket_versioning(Bucket=bucket.name).get("Status")
+    except StorageError as error:
+        return f"not known ({error.code})"
+    if state == "Enabled":
+        return "on: what another program overwrites or deletes can be taken back"
+    return "suspended" if state else "off: what another program overwrites or deletes is gone"
+
+
+def check_containers(client: DataApiClient, profile: Profile, judge: Judge) -> list[Finding]:
+    """The mark and the containers on the layout of images, if the profile maps them.
+
+    A layout with neither is that of a clinic whose images come from the bulk dump: no finding.
+    """
+    wanted = profile.entities["image"].containers
+    if wanted is None:
+        return []
+    try:
+        name = resolve(profile, "image", client.layouts(), client.layout_fields).layout
+        there = {field.name.casefold() for field in client.layout_fields(name)}
+        if there.isdisjoint(field.casefold() for field in (wanted.mark, *wanted.best_first)):
+            return [judge.good("containers", f"none on the layout {name}, so none is taken out of FileMaker")]
+        layout = find_layout(client, profile)
+    except MappingError as error:
+        return [judge.failed("image_layout_unfit", "containers", error)]
+    except FileMakerError:  # said already
+        return []
+    found = f"layout {layout.name}: {len(layout.containers)} of {len(wanted.best_first)} containers"
+    if layout.missing:
+        found += f" (without {', '.join(layout.missing)})"
+    return [judge.good("containers", f"{found}, and the mark {layout.mark.name} ({layout.mark.result})")]
