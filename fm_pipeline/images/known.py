@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.images.rows import batch_id, batch_name, image_id
 from fm_pipeline.nexus.catalogue import Catalogue
+from fm_pipeline.nexus.file_ids import kind_of_file_id
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
 
 BY_RECID = "image_recid"  # entity of the crosswalk: FileMaker's record id of an image -> Nexus id
@@ -75,7 +76,7 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
     """Read what Nexus and the crosswalk know."""
     images, batches = catalogue.table(IMAGES), catalogue.table(BATCHES)
     columns = catalogue.columns[images]
-    number = "filemaker_id" in columns and columns["filemaker_id"].type != "uuid"
+    number = kind_of_file_id(catalogue, IMAGES) == "other"
     batch_columns = catalogue.columns[batches]
     patient = "object_id" if "object_id" in batch_columns else "patient_id"
     name = "name" if "name" in batch_columns else "batch_name"

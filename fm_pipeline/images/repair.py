@@ -19,6 +19,7 @@ from fm_pipeline.images.known import KnownImages
 from fm_pipeline.images.metadata import read_metadata
 from fm_pipeline.images.patients import Found, Patients
 from fm_pipeline.nexus.catalogue import Catalogue
+from fm_pipeline.nexus.file_ids import kind_of_file_id, same_record
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.nexus.relink import patient_content_type
 
@@ -80,7 +81,6 @@ def repair_batches(cursor: Cursor, catalogue: Catalogue, patients: Patients, kno
 def _evidence(cursor: Cursor, catalogue: Catalogue, batches: list[str]) -> list[tuple[str, str]]:
     """(batch, FileMaker id of a patient) from the ledger and from FileMaker's records of the images."""
     images = catalogue.table(IMAGES)
-    uuids = catalogue.columns[images].get("filemaker_id")
     cursor.execute(
         sql.SQL(
             "SELECT DISTINCT i.batch_id::text, c.patient_key FROM {} i"
@@ -89,12 +89,12 @@ def _evidence(cursor: Cursor, catalogue: Catalogue, batches: list[str]) -> list[
         (batches,),
     )
     found = cursor.fetchall()
-    if uuids and uuids.type == "uuid":
+    if kind_of_file_id(catalogue, IMAGES) != "other":
         cursor.execute(
             sql.SQL(
                 "SELECT DISTINCT i.batch_id::text, l.patient_key FROM {} i JOIN fm_pipeline.staged_file_links l"
-                " ON l.entity = 'image' AND l.filemaker_id = i.filemaker_id WHERE i.batch_id = ANY(%s::uuid[])"
-            ).format(images.identifier),
+                " ON l.entity = 'image' AND {} WHERE i.batch_id = ANY(%s::uuid[])"
+            ).format(images.identifier, same_record(catalogue, IMAGES, "i")),
             (batches,),
         )
         found += cursor.fetchall()

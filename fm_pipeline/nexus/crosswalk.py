@@ -56,8 +56,8 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
             ("document", DOCUMENTS, "filemaker_id"),
             ("image", IMAGES, "filemaker_id"),
         ):
-            if table in {DOCUMENTS, IMAGES} and kind_of_file_id(catalogue, table) == "number":
-                continue  # no key of a record; as one it would take the place of the real one
+            if table in {DOCUMENTS, IMAGES} and kind_of_file_id(catalogue, table) == "other":
+                continue  # a number is no id of a record; as one it would take the place of the real one
             keyed = sql.SQL("SELECT id, {column}::text AS key, 'column' AS origin FROM {table}").format(
                 column=sql.Identifier(column), table=catalogue.table(table).identifier
             )

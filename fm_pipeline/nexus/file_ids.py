@@ -1,6 +1,6 @@
 """FileMaker's id in the tables of files: a uuid in most releases, its text in some, the record's number in others.
 
-A number has no part in what joins FileMaker's records by their id: PostgreSQL has no such comparison. Those images and
+Where it is a number, or there is no such column, FileMaker's records cannot be joined by their id. Those images and
 documents are found by the crosswalk, their metadata, and what the link of images wrote down.
 """
 
@@ -15,16 +15,16 @@ from fm_pipeline.nexus.catalogue import Catalogue
 COLUMN = "filemaker_id"
 
 
-def kind_of_file_id(catalogue: Catalogue, table: str) -> Literal["uuid", "text", "number"]:
-    """What the column `filemaker_id` of a table of Nexus holds.
+def kind_of_file_id(catalogue: Catalogue, table: str) -> Literal["uuid", "text", "other"]:
+    """What the column `filemaker_id` of a table of Nexus holds; `other` also where there is none.
 
     Args:
-        table: DOCUMENTS or IMAGES; it has the column.
+        table: DOCUMENTS or IMAGES; Nexus has it.
     """
-    found = catalogue.columns[catalogue.table(table)][COLUMN].type
-    if found == "uuid":
-        return "uuid"
-    return "text" if found.startswith(("character", "text")) else "number"
+    found = catalogue.columns[catalogue.table(table)].get(COLUMN)
+    if found is None or not found.type.startswith(("uuid", "character", "text")):
+        return "other"
+    return "uuid" if found.type == "uuid" else "text"
 
 
 def same_record(catalogue: Catalogue, table: str, row: str) -> sql.SQL:
@@ -34,7 +34,8 @@ def same_record(catalogue: Catalogue, table: str, row: str) -> sql.SQL:
         row: alias of the table, or of rows that were read from it.
 
     Returns:
-        Two uuids where the column is one, so that either index serves; `false`, which reads nothing, for a number.
+        Two uuids where the column is one, so that either index serves; `false`, which reads nothing, where there is
+        no such id.
     """
     kind = kind_of_file_id(catalogue, table)
     if kind == "uuid":

@@ -22,7 +22,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.difference import count
-from fm_pipeline.nexus.file_ids import same_record
+from fm_pipeline.nexus.file_ids import kind_of_file_id, same_record
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
 
 REASONS = {
@@ -79,7 +79,7 @@ def patient_content_type(cursor: Cursor, catalogue: Catalogue) -> int:
 
 # What the evidence is found by.
 _DOCUMENT_COLUMNS = """
-d.id, d.object_id, d.filemaker_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS patient_key
+d.id, d.object_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS patient_key
 """
 _BATCH_COLUMNS = "d.id, d.object_id"
 
@@ -120,7 +120,9 @@ def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, no
     evidence = sql.SQL(_DOCUMENT_EVIDENCE).format(
         rows=sql.SQL("{rows}"), same_record=same_record(catalogue, DOCUMENTS, "d")
     )
-    return _relink(cursor, catalogue, catalogue.table(DOCUMENTS), _DOCUMENT_COLUMNS, evidence, patient_type, now)
+    table = catalogue.table(DOCUMENTS)
+    columns = _DOCUMENT_COLUMNS + ("" if kind_of_file_id(catalogue, DOCUMENTS) == "other" else ", d.filemaker_id")
+    return _relink(cursor, catalogue, table, columns, evidence, patient_type, now)
 
 
 def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:

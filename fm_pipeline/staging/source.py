@@ -13,6 +13,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.nexus.catalogue import Catalogue
+from fm_pipeline.nexus.file_ids import kind_of_file_id
 from fm_pipeline.staging.entities import CONTACT_DETAIL, StagedEntity
 from fm_pipeline.staging.keys import is_uuid
 from fm_pipeline.staging.lookups import table_identifier
@@ -45,7 +46,9 @@ def read_records(
     """Records of an entity that belongs to patients, by record id; the patients must be staged."""
     known: sql.Composable = sql.SQL(", true")
     join: sql.Composable = sql.SQL("")
-    if entity.files:
+    if entity.files and kind_of_file_id(catalogue, entity.files) == "other":
+        known = sql.SQL(", false")
+    elif entity.files:
         known = sql.SQL(", f.filemaker_id IS NOT NULL")
         join = sql.SQL("LEFT JOIN {} f ON f.filemaker_id::text = s.filemaker_key").format(
             table_identifier(catalogue, entity.files)

@@ -63,7 +63,7 @@ def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported) -> Bef
         table = entity.files or entity.nexus_table
         if not catalogue.has(table):
             continue
-        if entity.files and kind_of_file_id(catalogue, entity.files) == "number":
+        if entity.files and kind_of_file_id(catalogue, entity.files) == "other":
             continue  # no record of FileMaker's can be found there, so none is missing either
         condition = sql.SQL(" WHERE filemaker_id IS NOT NULL" if entity.files else "")
         cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(catalogue.table(table).identifier) + condition)

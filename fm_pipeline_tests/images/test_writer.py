@@ -186,6 +186,14 @@ def test_columns_that_a_release_has_in_addition_are_filled(clinic: MigrationBenc
     assert write(clinic, an_image(228)).inserted == []  # by the number
 
 
+def test_a_release_with_the_uuid_as_text_knows_its_images_by_it(clinic: MigrationBench) -> None:
+    own_id = str(uuid.uuid4())
+    clinic.execute("ALTER TABLE images_image ALTER filemaker_id TYPE varchar(36) USING filemaker_id::text")
+    write(clinic, an_image(228, filemaker_id=own_id))
+    clinic.execute("DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%'")
+    assert write(clinic, an_image(229, filemaker_id=own_id)).inserted == []
+
+
 def test_a_column_that_must_be_given_and_that_no_rule_fills_stops_before_anything(clinic: MigrationBench) -> None:
     clinic.execute(
         "ALTER TABLE images_image ADD consent_form uuid NOT NULL;"

@@ -7,6 +7,9 @@ import uuid
 
 import pytest
 
+from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.nexus.file_ids import same_record
+from fm_pipeline.nexus.policy import DOCUMENTS, IMAGES
 from fm_pipeline.nexus.relink import Relinked
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
 
@@ -113,16 +116,22 @@ def orphan_batch(clinic: MigrationBench) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["integer USING (random() * 1e9)::integer", "varchar(64) USING filemaker_id::text", "uuid"]
+    "change",
+    [
+        "ALTER filemaker_id TYPE integer USING (random() * 1e9)::integer",
+        "ALTER filemaker_id TYPE varchar(64) USING filemaker_id::text",
+        "DROP filemaker_id",
+        "ADD harmless integer",
+    ],
 )
-def test_files_whose_filemaker_id_is_a_number_or_a_text_in_this_release_are_relinked_by_the_other_evidence(
-    clinic: MigrationBench, kind: str
+def test_files_whose_filemaker_id_is_no_uuid_in_this_release_are_relinked_by_what_else_there_is(
+    clinic: MigrationBench, change: str
 ) -> None:
     batch, patient = orphan_batch(clinic)
     ((document, owner, key),) = documents(clinic, 1)
     orphan(clinic, document, patient_key=key)
     for table in ("images_image", "documents_document"):
-        clinic.execute(f"ALTER TABLE {table} ALTER filemaker_id TYPE {kind}")
+        clinic.execute(f"ALTER TABLE {table} {change}")
     clinic.execute("DELETE FROM fm_pipeline.reimports")  # this release never was another one
     clinic.extract_and_stage()
     report = clinic.reimport(RUN_TIME)
@@ -132,3 +141,18 @@ def test_files_whose_filemaker_id_is_a_number_or_a_text_in_this_release_are_reli
     assert report.batches.by_evidence == {"image_link": 1}
     assert clinic.execute("SELECT object_id::text FROM documents_document WHERE id = %s", document) == [(owner,)]
     assert clinic.execute("SELECT object_id::text FROM images_batch WHERE id = %s", batch) == [(patient,)]
+
+
+def test_text_ids_still_tell_the_patient_by_filemakers_record(clinic: MigrationBench) -> None:
+    ((document, owner, _),) = documents(clinic, 1)
+    orphan(clinic, document)
+    clinic.execute("ALTER TABLE documents_document ALTER filemaker_id TYPE text USING filemaker_id::text")
+    assert relinked(clinic).by_evidence == {"filemaker_record": 1}
+    assert clinic.execute("SELECT object_id::text FROM documents_document WHERE id = %s", document) == [(owner,)]
+
+
+def test_two_uuids_are_compared_as_such_so_that_an_index_serves(clinic: MigrationBench) -> None:
+    with clinic.connection() as connection, connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, "public")
+        for table in (DOCUMENTS, IMAGES):
+            assert same_record(catalogue, table, "d").as_string(cursor) == "l.filemaker_id = d.filemaker_id"
