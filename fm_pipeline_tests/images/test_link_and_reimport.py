@@ -41,7 +41,8 @@ class Images:
         """The whole link."""
         settings = self.bench.settings
         migrate(self.bench.database_url)
-        return link_images(settings, self.s3.bucket(settings), read_export(self.export), Options(), now=lambda: LATER)
+        bucket, export = self.s3.bucket(settings), read_export(self.export)
+        return link_images(settings, bucket, export, Options(), actor="bench", now=lambda: LATER)
 
     def ends(self) -> dict[str, int]:
         """How many records of the export ended how: by outcome, those that are not linked by reason."""
