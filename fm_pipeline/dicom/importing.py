@@ -113,7 +113,7 @@ def run_job(
         JobLedger(url, job_id) as ledger,
         LastingConnection(url, give_up=halt.is_set) as lookups,
         LastingConnection(url, give_up=halt.is_set) as scanning,  # of the scan's thread, if it has questions
-        Orthanc.from_settings(settings, connections=options.threads + 2) as orthanc,
+        Orthanc.from_settings(settings) as orthanc,
     ):
         job = ledger.claim(run_id)
         _log.info("Import job %d has begun (%s).", job_id, job.job_type)

@@ -1,6 +1,6 @@
 """Orthanc's REST API, over connections that are kept open. What its answers mean is in `orthanc_errors`.
 
-Every call has a time-out. Proxies of the environment are not used: patient data go to Orthanc and nowhere else.
+Every call has a time-out.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from typing import Any, Literal, Self
 
-import urllib3
-from urllib3 import BaseHTTPResponse
-from urllib3 import exceptions as http
-
 from fm_pipeline.dicom import orthanc_errors as oe
+from fm_pipeline.dicom.kept_connections import Answer, KeptConnections
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.settings import Settings
 
@@ -49,20 +47,15 @@ class Orthanc:
         url: of Orthanc, without a path behind it unless a proxy has one.
         username, password: empty for an Orthanc without login.
         timeout_seconds: for connecting, and for the answer; a large file gets more.
-        connections: how many may be open at once.
     """
 
-    def __init__(
-        self, url: str, username: str = "", password: str = "", *, timeout_seconds: float = 60, connections: int = 8
-    ) -> None:
+    def __init__(self, url: str, username: str = "", password: str = "", *, timeout_seconds: float = 60) -> None:
         self._timeout = timeout_seconds
-        parsed = urllib3.util.parse_url(url)
-        self._prefix = (parsed.path or "").rstrip("/")
-        self._headers = urllib3.make_headers(basic_auth=f"{username}:{password}") if username else {}
-        self._pool = urllib3.connection_from_url(url, maxsize=connections, block=True)
+        self._connections = KeptConnections(url, username, password, timeout_seconds=timeout_seconds)
+        self._ask = self._connections.ask
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, connections: int = 8) -> Self:
+    def from_settings(cls, settings: Settings) -> Self:
         """A client as the settings say.
 
         Raises:
@@ -76,14 +69,13 @@ class Orthanc:
             settings.orthanc_username or "",
             password,
             timeout_seconds=settings.orthanc_timeout_seconds,
-            connections=connections,
         )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.close()
+        self._connections.close()
 
     def upload(self, body: bytes | Iterable[bytes], size: int) -> Stored:
         """Send one file.
@@ -104,7 +96,7 @@ class Orthanc:
             if answer.status == 400 and not answer.data and time.monotonic() - started > _STALLED_SECONDS:
                 raise oe.AnswerTimedOut  # what 1.10.1 says after an upload that has stalled: nothing about the file
             raise self._fault(answer)
-        content = _json(answer)
+        content = answer.json()
         if not isinstance(content, dict) or content.get("Status") not in {"Success", "AlreadyStored", "FilteredOut"}:
             raise oe.NotOrthanc(answer.status)
         ids = ("ID", "ParentPatient", "ParentStudy", "ParentSeries")
@@ -124,7 +116,7 @@ class Orthanc:
         answer = self._ask("POST", "/tools/bulk-content", body, {"Content-Type": "application/json"})
         if answer.status != 200:
             raise self._fault(answer)
-        content = _json(answer)
+        content = answer.json()
         if not isinstance(content, list):
             raise oe.NotOrthanc(answer.status)
         return {row["ID"]: int(row["FileSize"]) for row in content if row.get("Type") == "Instance"}
@@ -164,52 +156,29 @@ class Orthanc:
         answer = self._ask("GET", path)
         if answer.status != 200:
             raise self._fault(answer)
-        content = _json(answer)
+        content = answer.json()
         if not isinstance(content, dict):
             raise oe.NotOrthanc(answer.status)
         return content
 
     def _md5_of_the_file(self, instance_id: str) -> str | None:
-        answer = self._ask("GET", f"/instances/{instance_id}/file", preload=False)
-        try:
-            if answer.status == 404:
-                return None
-            if answer.status != 200:
-                raise self._fault(answer)
-            digest = hashlib.md5(usedforsecurity=False)
-            for block in answer.stream(_BLOCK):
+        digest = hashlib.md5(usedforsecurity=False)
+
+        def read(response: HTTPResponse) -> bytes:
+            if response.status != 200:
+                return response.read()
+            while block := response.read(_BLOCK):
                 digest.update(block)
-            return digest.hexdigest()
-        except http.HTTPError as error:
-            raise _network_fault(error) from None
-        finally:
-            answer.release_conn()
+            return b""
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        body: bytes | Iterable[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
-        seconds: float | None = None,
-        *,
-        preload: bool = True,
-    ) -> BaseHTTPResponse:
-        wait = seconds or self._timeout
-        try:
-            return self._pool.urlopen(
-                method,
-                self._prefix + path,
-                body=body,
-                headers={**self._headers, **(headers or {})},
-                retries=False,
-                timeout=urllib3.Timeout(connect=self._timeout, read=wait),
-                preload_content=preload,
-            )
-        except http.HTTPError as error:
-            raise _network_fault(error) from None
+        answer = self._ask("GET", f"/instances/{instance_id}/file", read=read)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self._fault(answer)
+        return digest.hexdigest()
 
-    def _fault(self, answer: BaseHTTPResponse) -> oe.OrthancError:  # noqa: PLR0911  # one for each kind
+    def _fault(self, answer: Answer) -> oe.OrthancError:  # noqa: PLR0911  # one for each kind
         """What an answer that is not 200 means; the status alone must do where Orthanc describes no errors."""
         code = _orthanc_status(answer)
         if answer.status in {401, 403}:
@@ -235,26 +204,7 @@ class Orthanc:
             return False
 
 
-def _network_fault(error: http.HTTPError) -> oe.OrthancError:
-    """Refused, lost or timed out: urllib3's errors by what they mean for a file."""
-    if isinstance(error, http.NewConnectionError | http.ConnectTimeoutError | http.SSLError):
-        return oe.OrthancRefusedConnection(type(error).__name__)
-    if isinstance(error, http.TimeoutError):
-        return oe.AnswerTimedOut()
-    if isinstance(error, http.ProtocolError):
-        cause = error.args[1] if len(error.args) > 1 else None
-        return oe.AnswerTimedOut() if isinstance(cause, TimeoutError) else oe.NoAnswer()
-    return oe.OrthancRefusedConnection(type(error).__name__)
-
-
-def _json(answer: BaseHTTPResponse) -> Any:
-    try:
-        return answer.json()
-    except ValueError:
-        return None
-
-
-def _orthanc_status(answer: BaseHTTPResponse) -> int | None:
-    content = _json(answer)
+def _orthanc_status(answer: Answer) -> int | None:
+    content = answer.json()
     code = content.get("OrthancStatus") if isinstance(content, dict) else None
     return code if isinstance(code, int) else None

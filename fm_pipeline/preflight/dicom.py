@@ -40,7 +40,7 @@ def check_dicom(settings: Settings, judge: Judge) -> Iterator[Finding]:
 
 def _orthanc(settings: Settings, judge: Judge) -> Iterator[Finding]:
     try:
-        with Orthanc.from_settings(with_little_patience(settings), connections=1) as orthanc:
+        with Orthanc.from_settings(with_little_patience(settings)) as orthanc:
             system = orthanc.system()
     except OrthancError as error:
         yield judge.failed("orthanc_unreachable", "Orthanc", error)

@@ -31,6 +31,11 @@ class OwnOrthanc:
     def __init__(self, stack: Stack, kind: type[Orthanc]) -> None:
         self._stack, self._kind = stack, kind
 
+    @staticmethod
+    def available() -> bool:
+        """Whether Orthanc is installed."""
+        return Orthanc.available()
+
     @property
     def service(self) -> Orthanc:
         """The service as the stack knows it."""

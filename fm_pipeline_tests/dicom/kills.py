@@ -115,6 +115,8 @@ def main() -> int:
     parser.add_argument("--restarts", type=int, default=2, help="how often Orthanc is killed and started again")
     parser.add_argument("--seed", type=int, default=1, help="decides the moments")
     given = parser.parse_args()
+    if not OwnOrthanc.available():
+        parser.exit(2, "Orthanc is not installed, so nothing was tried. On Debian: apt-get install orthanc\n")
 
     def say(line: str) -> None:
         sys.stdout.write(f"{line}\n")
