@@ -10,9 +10,10 @@ from typing import Any
 
 from fm_pipeline.errors import CatalogueStop, DatabaseError, FileMakerError, MappingError, StorageError
 from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.errors import PrivilegeMissing
 from fm_pipeline.images.bucket import WRITABLE, Bucket, storage_errors
 from fm_pipeline.images.rows import check_columns
-from fm_pipeline.images.waterfall.source import find_layout
+from fm_pipeline.images.waterfall.source import find_layout, refuse_a_hidden_mark
 from fm_pipeline.mapping.profile import Profile
 from fm_pipeline.mapping.resolution import resolve
 from fm_pipeline.nexus.catalogue import read_catalogue
@@ -136,7 +137,8 @@ def check_containers(client: DataApiClient, profile: Profile, judge: Judge) -> l
         if there.isdisjoint(field.casefold() for field in (wanted.mark, *wanted.best_first)):
             return [judge.good("containers", f"none on the layout {name}, so none is taken out of FileMaker")]
         layout = find_layout(client, profile)
-    except MappingError as error:
+        refuse_a_hidden_mark(client, layout)
+    except (MappingError, PrivilegeMissing) as error:
         return [judge.failed("image_layout_unfit", "containers", error)]
     except FileMakerError:  # said already
         return []

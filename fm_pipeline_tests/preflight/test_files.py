@@ -26,10 +26,10 @@ from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.finding import Finding, Judge, stops
 from fm_pipeline.preflight.images import check_bucket
 from fm_pipeline.preflight.run import preflight
-from fm_pipeline.sandbox.filemaker.schema import Field
+from fm_pipeline.sandbox.filemaker.schema import Account, Field
 from fm_pipeline.staging.rules import load_rules
 from fm_pipeline_tests.bench.buckets import BucketBench
-from fm_pipeline_tests.bench.clinics import DATABASE, RUN_TIME, MigrationBench
+from fm_pipeline_tests.bench.clinics import DATABASE, PASSWORD, RUN_TIME, USER, MigrationBench
 from fm_pipeline_tests.bench.orthanc import need_orthanc
 from fm_pipeline_tests.bench.s3_proxy import s3_proxy
 from fm_pipeline_tests.bench.services import LazyStack
@@ -235,6 +235,11 @@ def test_a_mark_that_can_hold_no_timestamp_is_told(images: MigrationBench) -> No
     images.store.create_layout(DATABASE, LAYOUT, "Pictures", ["id", "patient_id", "image_Full", "NexusExportDate"])
     findings = preflight(images.settings, files=True)
     assert "cannot hold a timestamp" in next(each.found for each in findings if each.rule == "image_layout_unfit")
+
+
+def test_a_mark_that_the_account_may_not_see_is_told_because_all_would_look_done(images: MigrationBench) -> None:
+    images.store.add_account(DATABASE, Account(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
+    assert "may not see the field NexusExportDate" in found(images)["image_layout_unfit"]
 
 
 # -- DICOM

@@ -164,11 +164,16 @@ def list_unmarked(
     def listed(records: Iterator[Record]) -> list[Listed]:
         return [Listed(record.record_id, _first(record, layout.key)) for record in records]
 
-    _refuse_a_hidden_mark(client, layout)
+    refuse_a_hidden_mark(client, layout)
     return read_completely(fetch, listed, page_size=page_size, on_progress=on_progress)
 
 
-def _refuse_a_hidden_mark(client: DataApiClient, layout: ImageLayout) -> None:
+def refuse_a_hidden_mark(client: DataApiClient, layout: ImageLayout) -> None:
+    """See whether the account may see the mark, by the first record.
+
+    Raises:
+        PrivilegeMissing: it may not.
+    """
     try:
         records = client.page(layout.name, 1, 1).records
     except RecordMissing:  # an empty table
