@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.stack import Stack
-from fm_pipeline.settings import load_settings
+from fm_pipeline.settings import ENV_FILE, load_settings
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_up_prints_settings_that_a_shell_and_a_dotenv_file_read_alike(
         ["/bin/sh", "-c", shell], capture_output=True, text=True, check=True, env={"PATH": os.defpath}
     ).stdout
     assert json.loads(sourced).items() >= expected.items()
-    for name in expected:
+    for name in (*expected, ENV_FILE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     assert load_settings().nexus_database_url.get_secret_value() == expected["NEXUS_DATABASE_URL"]
