@@ -14,10 +14,8 @@ from fm_pipeline.dicom.ledger import Job
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.reasons import STOPPED
 from fm_pipeline.dicom.spool import Spool
-from fm_pipeline.dicom.workers import Done, Later, Task, Untouched, Workers
+from fm_pipeline.dicom.workers import CHUNK_BYTES, CHUNK_FILES, Done, Later, Task, Untouched, Workers
 
-# Of a chunk, which one thread reads into memory at once: so many files, or so many bytes and a file.
-_CHUNK_FILES, _CHUNK_BYTES = 16, 8 << 20
 _BATCH_ENTRIES, _BATCH_SECONDS = 250, 0.5  # of what is written at once; the time is also the pulse of the progress
 _WAIT_SECONDS = 0.1
 
@@ -52,6 +50,7 @@ class Coordinator:
         self._claimed: list[str] = []
         self._unreadable: list[Unreadable] = []
         self._out = 0  # files that the workers have
+        self._dealt = 0  # chunks
         self._scanned = False
         self._unchanged, self._unchanged_bytes = 0, 0
         self._written_at = time.monotonic()
@@ -94,7 +93,7 @@ class Coordinator:
     def _deal(self) -> None:
         """Keep the workers busy."""
         while True:
-            if len(self._ready) < _CHUNK_FILES and not self._scanned:
+            if len(self._ready) < CHUNK_FILES and not self._scanned:
                 self._fetch()
             if not self._ready:
                 return
@@ -103,13 +102,16 @@ class Coordinator:
                 self._ready.extendleft(reversed(chunk))
                 return
             self._out += len(chunk)
+            self._dealt += 1
 
     def _chunk(self) -> Iterator[Task]:
         size = 0
-        # The last files are dealt out evenly, so that no thread is left alone with the last sixteen.
-        share = -(-len(self._ready) // (2 * self._workers.threads)) if self._scanned else _CHUNK_FILES
-        for _ in range(min(_CHUNK_FILES, share, len(self._ready))):
-            if size > _CHUNK_BYTES:
+        # The first chunks are small, so that Orthanc has something to do at once. The last files are dealt out evenly,
+        # so that no thread is left alone with the last sixteen.
+        first = 2 << (self._dealt // self._workers.threads) if self._dealt < 3 * self._workers.threads else CHUNK_FILES
+        last = -(-len(self._ready) // (2 * self._workers.threads)) if self._scanned else CHUNK_FILES
+        for _ in range(min(CHUNK_FILES, first, last, len(self._ready))):
+            if size > CHUNK_BYTES:
                 return
             task = self._ready.popleft()
             size += task.found.size

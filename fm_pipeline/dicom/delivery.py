@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
+from fm_pipeline.dicom.kept_connections import Content
 from fm_pipeline.dicom.orthanc import Orthanc, Stored
 from fm_pipeline.dicom.orthanc_errors import (
     AnswerTimedOut,
@@ -67,7 +68,7 @@ class Delivery:
         self._probing = threading.Lock()
 
     def send(
-        self, body: Callable[[], bytes | Iterable[bytes]], size: int, *, large: bool = False, sends: int = 0
+        self, body: Callable[[], Content], size: int, *, large: bool = False, sends: int = 0
     ) -> tuple[Stored, int]:
         """Send a file until Orthanc has said what becomes of it.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from struct import Struct
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from fm_pipeline.dicom.model import DEEPEST_SAFE_NESTING
 
@@ -91,10 +91,20 @@ class Source(Protocol):
         ...
 
 
+class Seekable(Protocol):
+    """What is needed of a file."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a position."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to so many bytes from there."""
+
+
 class FileSource:
     """A file, read in windows; at least a header's length comes from the window that was read last."""
 
-    def __init__(self, file: BinaryIO, size: int, head: bytes) -> None:
+    def __init__(self, file: Seekable, size: int, head: bytes) -> None:
         self._file = file
         self.size = size
         self._head = head

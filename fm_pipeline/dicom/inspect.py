@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from typing import BinaryIO
 
 from pydicom.datadict import dictionary_has_tag
 
@@ -17,6 +16,7 @@ from fm_pipeline.dicom.elements import (
     Encoding,
     End,
     FileSource,
+    Seekable,
     Source,
     Walk,
     walk,
@@ -54,11 +54,11 @@ _UID = re.compile(rb"[0-9]+(\.[0-9]+)+[\0 ]*")
 _ENOUGH_ELEMENTS = 3
 
 
-def inspect(file: BinaryIO, size: int) -> Instance | Rejected:
+def inspect(file: Seekable, size: int) -> Instance | Rejected:
     """Look at a file.
 
     Args:
-        file: readable and seekable, at any position.
+        file: at any position.
         size: its length in bytes.
 
     Returns:
@@ -82,7 +82,7 @@ def inspect(file: BinaryIO, size: int) -> Instance | Rejected:
     return _judged(walked, {}, _SYNTAX_OF[encoding]) if _is_data_set(walked) else _skipped(kind_of(head))
 
 
-def _part10(file: BinaryIO, source: FileSource, position: int) -> Instance | Rejected:
+def _part10(file: Seekable, source: FileSource, position: int) -> Instance | Rejected:
     """Of a file with file meta information (PS3.10, 7.1), or after `DICM` perhaps without."""
     data = source.read(position, 8)
     if len(data) < 8:
@@ -106,7 +106,7 @@ def _part10(file: BinaryIO, source: FileSource, position: int) -> Instance | Rej
     return found
 
 
-def _data_set(file: BinaryIO, source: Source, position: int, meta: dict[int, bytes]) -> Instance | Rejected:
+def _data_set(file: Seekable, source: Source, position: int, meta: dict[int, bytes]) -> Instance | Rejected:
     syntax = _uid(meta, _MEDIA_SYNTAX)
     if syntax in _DEFLATED:
         inflated = _inflate(file, position)
@@ -185,7 +185,7 @@ def _text(walked: Walk, tag: int) -> str:
     return text(value, walked.values.get(_CHARACTER_SET, b""), unknown_vr=tag in walked.of_unknown_vr)
 
 
-def _inflate(file: BinaryIO, position: int) -> Source | Rejected:
+def _inflate(file: Seekable, position: int) -> Source | Rejected:
     """The beginning of a deflated data set, and whether it is whole (PS3.5, A.5; RFC 1951)."""
     file.seek(position)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)

@@ -67,7 +67,7 @@ class Judge:
         found = candidate.found
         streams: list[Stream] = []
 
-        def body() -> bytes | Stream:
+        def body() -> memoryview | Stream:
             if candidate.data is not None:
                 return candidate.data
             streams.append(Stream(found))

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 from fm_pipeline.dicom.orthanc_errors import AnswerTimedOut, NoAnswer, OrthancRefusedConnection
 
+Content = bytes | memoryview | Iterable[bytes]  # of a request: whole, or block after block
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -63,7 +65,7 @@ class KeptConnections:
         self,
         method: str,
         path: str,
-        body: bytes | Iterable[bytes] | None = None,
+        body: Content | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
         *,
@@ -131,7 +133,7 @@ def _sent(
     connection: HTTPConnection,
     method: str,
     path: str,
-    body: bytes | Iterable[bytes] | None,
+    body: Content | None,
     headers: Mapping[str, str],
 ) -> bool:
     """Whether all of a request was sent. A server may answer, and close, before it has read everything."""

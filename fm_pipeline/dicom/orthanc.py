@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any, Literal, Self
 
 from fm_pipeline.dicom import orthanc_errors as oe
-from fm_pipeline.dicom.kept_connections import Answer, KeptConnections
+from fm_pipeline.dicom.kept_connections import Answer, Content, KeptConnections
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.settings import Settings
 
@@ -77,7 +77,7 @@ class Orthanc:
     def __exit__(self, *_: object) -> None:
         self._connections.close()
 
-    def upload(self, body: bytes | Iterable[bytes], size: int) -> Stored:
+    def upload(self, body: Content, size: int) -> Stored:
         """Send one file.
 
         Args:

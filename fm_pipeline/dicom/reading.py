@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import BinaryIO
 
 from fm_pipeline.dicom.files import FileChangedError, open_found, unchanged, unreadable_reason
 from fm_pipeline.dicom.inspect import inspect
+from fm_pipeline.dicom.memory import Held, Memory
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected
 
 # Up to here a file is read once into memory. Four threads with a chunk of files each stay far below 200 MB with it.
@@ -26,13 +26,13 @@ class Candidate:
 
     Attributes:
         found: as it was when it was read, which may be later than the scan.
-        data: the whole file, or None if it is streamed.
+        data: the whole file, or None if it is streamed; in the memory that it was read into, until that is cleared.
         md5: of `data`; None if it is streamed: then it is known when it was sent.
     """
 
     found: FoundFile
     instance: Instance
-    data: bytes | None
+    data: memoryview | None
     md5: str | None
 
 
@@ -46,8 +46,8 @@ class Unusable:
     md5: str | None = None
 
 
-def read_candidate(found: FoundFile) -> Candidate | Unusable:
-    """Look at a file, and read it if it is small enough.
+def read_candidate(found: FoundFile, memory: Memory | None = None) -> Candidate | Unusable:
+    """Look at a file, and read it, into that memory or fresh one, if it is small enough.
 
     A file that is not any more what the scan found is looked at once more, as it is now: perhaps only its rights were
     changed, or the scan was long ago. If it still changes, or what it holds now is broken, somebody is writing it:
@@ -55,10 +55,10 @@ def read_candidate(found: FoundFile) -> Candidate | Unusable:
     """
     try:
         try:
-            return _read(found)
+            return _read(found, memory)
         except FileChangedError:
             now = _as_it_is(found)
-            again = _read(now)
+            again = _read(now, memory)
             if isinstance(again, Unusable) and again.outcome is Outcome.BAD:
                 raise FileChangedError from None
             return again
@@ -68,7 +68,7 @@ def read_candidate(found: FoundFile) -> Candidate | Unusable:
         return Unusable(found, Outcome.FAILED, unreadable_reason(error))
 
 
-def _read(found: FoundFile) -> Candidate | Unusable:
+def _read(found: FoundFile, memory: Memory | None) -> Candidate | Unusable:
     with open_found(found) as file:
         if found.size > WHOLE_UP_TO_BYTES:
             result = inspect(file, found.size)
@@ -76,15 +76,23 @@ def _read(found: FoundFile) -> Candidate | Unusable:
             if isinstance(result, Rejected):
                 return Unusable(found, result.outcome, result.reason)
             return Candidate(found, result, None, None)
-        data = file.read(found.size)
-        if len(data) != found.size or file.read(1):
+        data = memory.take(found.size) if memory else memoryview(bytearray(found.size))
+        if _filled(file, data) != found.size or file.read(1):
             raise FileChangedError
         _see_that_it_is_the_same(file, found)
-    result = inspect(io.BytesIO(data), found.size)
+    result = inspect(Held(data), found.size)
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if isinstance(result, Rejected):
         return Unusable(found, result.outcome, result.reason, md5)
     return Candidate(found, result, data, md5)
+
+
+def _filled(file: BinaryIO, data: memoryview) -> int:
+    """How many bytes of a file there were for a memory; a share may give fewer at once than it was asked for."""
+    done = 0
+    while done < len(data) and (more := file.readinto(data[done:])):  # type: ignore[attr-defined]
+        done += more
+    return done
 
 
 class FileLostError(Exception):

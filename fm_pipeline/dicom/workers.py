@@ -15,8 +15,12 @@ from fm_pipeline.dicom.delivery import Halted
 from fm_pipeline.dicom.entry import Entry, entry_of
 from fm_pipeline.dicom.judging import Judge
 from fm_pipeline.dicom.known import Claims, Knowledge
+from fm_pipeline.dicom.memory import Memory
 from fm_pipeline.dicom.model import FoundFile
-from fm_pipeline.dicom.reading import Candidate, read_candidate
+from fm_pipeline.dicom.reading import WHOLE_UP_TO_BYTES, Candidate, read_candidate
+
+# Of a chunk, which one thread reads into memory at once: so many files, or so many bytes and a file.
+CHUNK_FILES, CHUNK_BYTES = 16, 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +98,19 @@ class Workers:
         return True
 
     def _work(self) -> None:
+        memory = Memory(CHUNK_BYTES + WHOLE_UP_TO_BYTES)
         while (chunk := self._chunks.get()) is not None:
-            self._carry_out(chunk)
+            self._carry_out(chunk, memory)
+            memory.clear()  # nothing that was read for a chunk outlives it: what becomes of a file has no content
 
-    def _carry_out(self, chunk: Sequence[Task]) -> None:
+    def _carry_out(self, chunk: Sequence[Task], memory: Memory) -> None:
         left = list(chunk)
         claimed: list[str] = []
         try:
             candidates: list[tuple[Task, Candidate]] = []
             for task in chunk:
                 self._see_whether_to_go_on()
-                read = read_candidate(task.found)
+                read = read_candidate(task.found, memory)
                 if not isinstance(read, Candidate):
                     left.remove(task)
                     self.results.put(Done(entry_of(read)))
@@ -116,7 +122,7 @@ class Workers:
                     self.results.put(Later(task))
             known = self._knowledge.of([candidate.instance for _, candidate in candidates])
             while candidates:
-                task, candidate = candidates.pop(0)  # so that its bytes are not kept longer than needed
+                task, candidate = candidates.pop(0)
                 self._see_whether_to_go_on()
                 entry = self._judge.entry(candidate, known, task.sends)
                 left.remove(task)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fm_pipeline.dicom import reading
 from fm_pipeline.dicom.files import FileChangedError
+from fm_pipeline.dicom.memory import Memory
 from fm_pipeline.dicom.model import FoundFile, Outcome
 from fm_pipeline.dicom.reading import Candidate, FileLostError, Stream, Unusable, found_file, read_candidate
 from fm_pipeline.sandbox.dicom.instances import as_file, image
@@ -124,3 +127,35 @@ def test_a_large_file_that_cannot_be_read_any_more_is_no_lost_connection(tmp_pat
     path.unlink()
     with pytest.raises(FileLostError, match="vanished"):
         next(iter(Stream(met)))
+
+
+def test_46_files_are_read_into_memory_that_is_used_again_and_what_does_not_fit_into_other(tmp_path: Path) -> None:
+    contents = [as_file(image(str(number))) for number in range(3)]
+    paths = [tmp_path / str(number) for number in range(3)]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    memory = Memory(2 * max(map(len, contents)))
+    for _ in range(2):
+        read = [read_candidate(found(path), memory) for path in paths]
+        assert [bytes(each.data or b"") for each in read if isinstance(each, Candidate)] == contents
+        memory.clear()
+    kept = [memory.take(10) for _ in range(2)]
+    for number, piece in enumerate(kept):
+        piece[:] = bytes([number]) * 10
+    assert [bytes(piece) for piece in kept] == [b"\0" * 10, b"\1" * 10]
+
+
+def test_40_a_share_that_gives_less_at_once_than_it_was_asked_for_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(as_file(image("slow")))
+
+    class Slow(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            return super().readinto(memoryview(buffer)[:100]) or 0
+
+    monkeypatch.setattr("fm_pipeline.dicom.reading.open_found", lambda found: Slow(found.path))
+    candidate = read_candidate(found(path))
+    assert isinstance(candidate, Candidate)
+    assert candidate.data == path.read_bytes()
