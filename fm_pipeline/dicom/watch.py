@@ -126,7 +126,7 @@ def _tick(
         if look_at_root(root).empty:
             return Tick(complete=True)
         remembered = memory.remember_root(cursor, root, memory.mount_point_of(root))
-    work = _Work(cursor, remembered, os.path.realpath(root), now, quiet_seconds, max_files, clock)
+    work = _Work(cursor, remembered, root, now, quiet_seconds, max_files, clock)
     half = clock() + (deadline - clock()) / 2
     work.list_unsettled(half)
     whole_round = work.ask_settled(deadline)
@@ -154,14 +154,15 @@ class _Work:
         self,
         cursor: Cursor,
         root: RememberedRoot,
-        real_root: str,
+        path: str,
         now: datetime,
         quiet_seconds: float,
         max_files: int,
         clock: Callable[[], float],
     ) -> None:
         self.result = Tick()
-        self._cursor, self._root, self._real_root = cursor, root, real_root
+        self._cursor, self._root = cursor, root
+        self._path, self._real_root = path, os.path.realpath(path)
         self._now, self._quiet_seconds, self._max_files, self._clock = now, quiet_seconds, max_files, clock
         self._on_their_way = files_of_open_jobs(cursor)
         self._future = memory.files_in_the_future(cursor, root.id)
@@ -224,6 +225,9 @@ class _Work:
 
     def _list(self, directory: Remembered) -> None:
         """List a directory, take its new files, and see whether everything in it is dealt with."""
+        if self._is_behind_a_link(directory.path):
+            self._gone.append(directory.path)
+            return
         self.result.directories_listed += 1
         try:
             is_mount = os.path.ismount(directory.path)
@@ -247,6 +251,11 @@ class _Work:
         directory.settled_ns = listing.modified_ns if settled and still is Quiet.YES else None
         directory.seen = self._since(directory.seen, facts) if still is Quiet.BY_OUR_CLOCK else None
         self._kept.append(directory)
+
+    def _is_behind_a_link(self, directory: str) -> bool:
+        """A directory that was moved, with a link left in its place: an import would refuse each of its files."""
+        below = directory.removeprefix(self._path.rstrip(os.sep))
+        return directory != self._path and os.path.realpath(directory) != self._real_root.rstrip(os.sep) + below
 
     def _take(self, directory: str, entries: Iterable[Entry]) -> tuple[bool, bool]:
         """Whether nothing in the directory waits for a next tick, and whether history knows all of it for good."""

@@ -354,6 +354,22 @@ def test_40_links_out_of_the_root_are_not_followed(watched: Watched, tmp_path: P
     assert watched.names() == {"a.dcm"}
 
 
+def test_40_a_watched_directory_that_became_a_link_is_followed_no_more(watched: Watched, tmp_path: Path) -> None:
+    """Moved to another disk with a link left in its place: else each tick makes a job, and each job refuses it."""
+    watched.write("a/b/1.dcm")
+    watched.write("c/1.dcm")
+    watched.settle()
+    shutil.move(watched.root / "a", tmp_path / "moved")
+    (watched.root / "a").symlink_to(tmp_path / "moved")
+    (tmp_path / "moved" / "b" / "2.dcm").write_bytes(b"new there")
+    (tmp_path / "moved" / "3.dcm").write_bytes(b"new there")
+    watched.write("c/2.dcm")
+    result = watched.tick()
+    assert {os.path.relpath(file.path, watched.root) for file in result.new_files} == {"c/2.dcm"}
+    assert (result.alarms, result.paused) == ([], None)
+    watched.settle()
+
+
 def test_39_names_of_any_bytes_are_watched(watched: Watched) -> None:
     name = os.fsdecode(b"lat\xe9n\nline")
     watched.write(f"{name}/{name}.dcm")
