@@ -20,7 +20,7 @@ from fm_pipeline.dicom.history_rows import bigint, write_entries
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.ledger import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
-from fm_pipeline.dicom.paths import path_hash, printable
+from fm_pipeline.dicom.paths import path_hash, printable, real_path
 from fm_pipeline.errors import LockStop, RequestError
 
 _GATE = 0  # no job has this id: held while a job is claimed
@@ -245,9 +245,10 @@ class JobLedger:
         if not others:
             return
         cursor.execute("SELECT id, source_path FROM fm_pipeline.import_jobs WHERE id = ANY(%s)", (list(others),))
-        mine = PurePath(job.source_path)
+        # Not as text: `printable` may write a directory otherwise where a name below it is not composed.
+        mine = PurePath(real_path(job.source_path))
         for other, path in cursor.fetchall():
-            theirs = PurePath(path)
+            theirs = PurePath(real_path(path))
             if mine.is_relative_to(theirs) or theirs.is_relative_to(mine):
                 raise LockStop(
                     f"Import job {other} works on the same directory, one above or one below.",

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fm_pipeline.dicom.history import list_history, prune_history
+from fm_pipeline.dicom.job_ledger import JobLedger
 from fm_pipeline.dicom.ledger import LOCK_CLASS, create_job, get_job, list_jobs, request_cancel
-from fm_pipeline.errors import RequestError
+from fm_pipeline.errors import LockStop, RequestError
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 
@@ -55,6 +56,18 @@ def somebody_working_on(url: str, job_id: int) -> Iterator[None]:
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, job_id))
         yield
+
+
+@pytest.mark.parametrize("below", ["below", "e\u0301"], ids=ascii)
+def test_39_a_job_for_a_directory_above_is_noticed_whatever_the_names_are(ledger: str, below: str) -> None:
+    above = "/hospital/\u0e17\u0e35\u0e48"  # Thai, whose vowel signs are marks that nothing composes
+    theirs, mine = new_job(ledger, above), new_job(ledger, f"{above}/{below}")
+    with (
+        somebody_working_on(ledger, theirs),
+        JobLedger(ledger, mine) as job_ledger,
+        pytest.raises(LockStop, match="one above or one below"),
+    ):
+        job_ledger.claim(None)
 
 
 def test_jobs_are_listed_newest_first_in_pages_that_say_whether_more_follow(ledger: str) -> None:
