@@ -4,8 +4,8 @@ A file has its name only when it is complete: it arrives under a hidden name tha
 against the server's, before and after, and then it is renamed. What was pulled stands in `fm_pipeline.ftp_files` by
 size and time, so a second pull fetches nothing, and a pull that was cut goes on where it was (REST, RFC 3659).
 
-Order of what is written: "pulling" in the ledger, bytes, fsync, rename, "pulled" in the ledger. Killed anywhere, the
-next pull fetches at most one file again.
+Order of what is written: "pulling" in the ledger, bytes, fsync, rename, fsync of the folder, "pulled" in the ledger.
+Killed anywhere, the next pull fetches at most one file again; a power cut takes no file that the ledger has as pulled.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -180,6 +181,7 @@ class Pull:
         self._ledger.write(path, Known(size, modified, "pulling"))
         resumed = self._fetch(wanted)
         _local(lambda: os.replace(wanted.partial, wanted.target))
+        _sync_directory(wanted.target.parent)
         self._ledger.write(path, Known(size, modified, "pulled"))
         self.report.pulled += 1
         self.report.resumed += resumed
@@ -205,7 +207,7 @@ class Pull:
 
     def _fetch(self, wanted: _Wanted) -> bool:
         """Bring all bytes into the partial file; whether it went on from a part."""
-        handle = _local(lambda: os.open(wanted.partial, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640))
+        handle = _local(lambda: os.open(wanted.partial, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640))
         try:
             begun = os.fstat(handle).st_size
             if begun > wanted.size:
@@ -259,6 +261,16 @@ class _TooLong(Exception):
 
 def _joined(folder: bytes, name: bytes) -> bytes:
     return folder.rstrip(b"/") + b"/" + name
+
+
+def _sync_directory(folder: Path) -> None:
+    """Have the new name on the disk, on file systems that know such a thing (fsync(2)); network shares may not."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _write_all(handle: int, block: bytes) -> None:

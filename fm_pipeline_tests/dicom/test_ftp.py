@@ -221,6 +221,24 @@ def test_a_link_in_our_folder_does_not_lead_a_file_out_of_it(server: FtpBench, d
     assert list(elsewhere.rglob("*")) in ([], [elsewhere / "b"])
 
 
+def test_a_name_is_on_the_disk_before_the_ledger_says_so(
+    server: FtpBench, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut takes the file, and no later pull fetches it: the ledger has it as pulled."""
+    (server.root / "one.dcm").write_bytes(b"content")
+    synced: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def noted(handle: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{handle}")
+        synced.append((path, (tmp_path / "here" / "one.dcm").exists()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    pulled(database, server, tmp_path / "here")
+    assert (str(tmp_path / "here"), True) in synced
+
+
 def test_a_folder_that_cannot_be_listed_is_counted(server: FtpBench, database: str, tmp_path: Path) -> None:
     fill(server.root)
     server.faults.forbidden = ("/a",)
