@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import NamedTuple
 
 from psycopg2 import sql
@@ -15,7 +16,9 @@ from fm_pipeline.images.rows import batch_id, batch_name, image_id
 from fm_pipeline.nexus.catalogue import Catalogue
 from fm_pipeline.nexus.file_ids import kind_of_file_id
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.staging.keys import is_uuid
 
+RECID_REUSED = "recid_reused"
 BY_RECID = "image_recid"  # entity of the crosswalk: FileMaker's record id of an image -> Nexus id
 # A file called by a record id, in the bulk dump or in a patient's folder: how earlier links left it.
 _CALLED_BY_RECID = re.compile(r"(?:^|/)([1-9][0-9]{0,17})\.[A-Za-z0-9]{1,5}$")
@@ -47,20 +50,37 @@ class KnownImages:
     ) -> KnownImage | None:
         """The image, or None.
 
-        A hint is believed only if the batch belongs to this patient or to nobody (any more), and the date does not
-        contradict.
+        FileMaker numbers its records anew when its file is cloned, so a uuid counts more than a record id. If nothing
+        but the record id leads to an image, ask `is_another` too. A hint is believed only if the batch belongs to
+        this patient or to nobody (any more), and neither date nor uuid contradict.
         """
+        numbered = self.by_recid.get(recid) if recid is not None else None
+        if numbered and numbered in self.images and self.is_another(self.images[numbered], filemaker_id):
+            numbered = (self.by_uuid.get(filemaker_id) if filemaker_id else None) or numbered
         found = (
-            (self.by_recid.get(recid) if recid is not None else None)
-            or (self.by_uuid.get(filemaker_id) if filemaker_id else None)
-            or (self._own(recid, filemaker_id))
+            numbered or (self.by_uuid.get(filemaker_id) if filemaker_id else None) or (self._own(recid, filemaker_id))
         )
         if found:
             return self.images.get(found)
         image = self.images.get(self.by_hint.get(recid, "")) if recid is not None else None
         if image and image.patient_id in self.patients and image.patient_id != patient_id:
             return None
+        if image and self.is_another(image, filemaker_id):
+            return None
         return image if image and (image.taken is None or taken in {None, image.taken}) else None
+
+    def is_another(self, image: KnownImage, filemaker_id: str | None) -> bool:
+        """Whether an image carries a uuid, and not the one given: it had the record id before."""
+        own = self._uuids.get(image.id, set())
+        return bool(own) and filemaker_id is not None and is_uuid(filemaker_id) and filemaker_id not in own
+
+    @cached_property
+    def _uuids(self) -> Mapping[str, set[str]]:
+        uuids: dict[str, set[str]] = {}
+        for key, own_id in self.by_uuid.items():
+            if is_uuid(key):
+                uuids.setdefault(own_id, set()).add(key)
+        return uuids
 
     def _own(self, recid: int | None, filemaker_id: str | None) -> str | None:
         own = image_id(recid, filemaker_id)

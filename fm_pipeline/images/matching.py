@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from fm_pipeline.images.bucket import COPY_LIMIT, StoredObject
 from fm_pipeline.images.inventory import recid_of
-from fm_pipeline.images.known import KnownImages
+from fm_pipeline.images.known import RECID_REUSED, KnownImages
 from fm_pipeline.images.ledger import Copy
 from fm_pipeline.images.metadata import Metadata
 from fm_pipeline.images.patients import Found, Patients
@@ -29,6 +29,7 @@ SKIPS = {
 }
 ERRORS = {
     "linked_to_another_patient": "Nexus shows it with another patient than FileMaker names now",
+    RECID_REUSED: "its record id was another image's before FileMaker's file was cloned",
     "batch_of_another_patient": "its batch belongs to another patient",
     "target_differs": "the key of its copy is taken by other bytes",
     "source_changed": "its file was changed or removed while the link ran",
@@ -133,7 +134,9 @@ def make_plan(
         source = _one_file(files.get(record.recid, ()))
         at = patient.nexus_id if isinstance(patient, Found) else None
         image = known.find(record.recid, record.filemaker_id, at, record.taken)
-        if image:
+        if image and known.is_another(image, record.filemaker_id):
+            plan.errors[record.recid] = RECID_REUSED
+        elif image:
             other = at is not None and image.patient_id in known.patients and image.patient_id != at
             if other:
                 plan.errors[record.recid] = "linked_to_another_patient"

@@ -46,8 +46,7 @@ def store_export(
     Raises:
         ImageStop: the dates contradict `dates`; see `check_date_order`.
     """
-    if dates == "mdy":
-        check_date_order(export)
+    check_date_order(export, dates)
     rows = [_row(record, dates) for record in export]
     with connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {_TABLE} IN SHARE ROW EXCLUSIVE MODE")
@@ -86,11 +85,11 @@ def _day(text: str, dates: DateOrder) -> date | None:
     return read_date(text)[0]
 
 
-def check_date_order(export: Export) -> None:
-    """Refuse an export whose dates can only be day first: half of them would be read as another, existing day.
+def check_date_order(export: Export, dates: DateOrder) -> None:
+    """Refuse an export whose dates are written the other way: half of them would be read as another, existing day.
 
     Raises:
-        ImageStop: some have a first number above 12, and none has such a second one.
+        ImageStop: of the numbers above 12, which are no months, more stand where the month should be.
     """
     first = second = 0
     for text in set(export.columns[3]):
@@ -98,12 +97,13 @@ def check_date_order(export: Export) -> None:
         if len(parts) == 3 and parts[0].isdecimal() and parts[1].isdecimal():
             first += int(parts[0]) > 12
             second += int(parts[1]) > 12
-    if first and not second:
+    if (first > second) if dates == "mdy" else (second > first):
+        seen, said, other = ("day", "month", "dmy") if dates == "mdy" else ("month", "day", "mdy")
         raise ImageStop(
-            f"The dates of the export are written day first: {first:,} of them have a first number above 12,"
-            " and none has such a second one.",
-            meaning="Read month first, others would become wrong days. Nothing was read.",
-            remedy="Say so with --dates dmy (in Dagster: the configuration of image_metadata_csv).",
+            f"The dates of the export are written {seen} first: {first:,} of them have a first number above 12,"
+            f" and {second:,} a second one.",
+            meaning=f"Read {said} first, others would become wrong days. Nothing was read.",
+            remedy=f"Say so with --dates {other} (in Dagster: the configuration of image_metadata_csv).",
         )
 
 

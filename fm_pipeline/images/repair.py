@@ -53,7 +53,7 @@ def repair_batches(cursor: Cursor, catalogue: Catalogue, patients: Patients, kno
         named[batch].add(reference)
     for record in read_metadata(cursor):
         image = known.find(record.recid, record.filemaker_id, None, record.taken)
-        if image and image.batch_id in orphans:
+        if image and image.batch_id in orphans and not known.is_another(image, record.filemaker_id):
             named[image.batch_id].add(record.patient_ref)
     moves: list[tuple[str, str]] = []
     unresolved: dict[str, int] = defaultdict(int)

@@ -20,7 +20,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from fm_pipeline.images.known import BY_RECID, read_known
+from fm_pipeline.images.known import BY_RECID, RECID_REUSED, read_known
 from fm_pipeline.images.patients import Found, read_patients
 from fm_pipeline.images.repair import Repaired, repair_batches
 from fm_pipeline.images.rows import NewImage, batch_values, check_columns, image_values
@@ -111,7 +111,9 @@ class ImageWriter:
                 refused[position] = patient
                 continue
             found = known.find(image.recid, image.filemaker_id, patient.nexus_id, image.taken)
-            if found or image.id in taken:
+            if found and known.is_another(found, image.filemaker_id):
+                refused[position] = RECID_REUSED
+            elif found or image.id in taken:
                 ids[position] = found.id if found else image.id
             elif patient.nexus_id != known.batches.get(
                 image.batch_id, owners.setdefault(image.batch_id, patient).nexus_id

@@ -15,6 +15,7 @@ from fm_pipeline.images.bucket import Bucket
 from fm_pipeline.images.export_file import read_export
 from fm_pipeline.images.link import Options
 from fm_pipeline.images.link_report import LinkReport
+from fm_pipeline.images.metadata import DateOrder
 from fm_pipeline.images.run import link_images
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline_tests.bench.buckets import BucketBench
@@ -84,7 +85,9 @@ class Scene:
         path.write_text("".join("\t".join(row.cells()) + "\r" for row in self.rows), "utf-8", newline="")
         return path
 
-    def link(self, bucket: Bucket | None = None, now: dt.datetime = RUN_TIME, **options: Any) -> LinkReport:
+    def link(
+        self, bucket: Bucket | None = None, now: dt.datetime = RUN_TIME, *, dates: DateOrder = "mdy", **options: Any
+    ) -> LinkReport:
         """Link them."""
         settings = self.bench.settings
         return link_images(
@@ -94,6 +97,7 @@ class Scene:
             Options(**options),
             actor="bench",
             now=lambda: now,
+            dates=dates,
         )
 
     def images(self) -> dict[int, tuple[str, str, str]]:

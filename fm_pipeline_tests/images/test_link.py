@@ -272,6 +272,32 @@ def test_an_image_that_nexus_has_by_its_uuid_is_not_doubled_by_an_export_without
     assert scene.bench.execute("SELECT count(*) FROM images_image") == [(1,)]
 
 
+def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is_not_taken_for_that_image(
+    scene: Scene,
+) -> None:
+    one, other = str(uuid.uuid4()), str(uuid.uuid4())
+    scene.add(2, id=one)
+    scene.link()
+    before = scene.images()
+    scene.rows = [Row("2", scene.key(), id=other)]  # the number is another image's now
+    report = scene.link()
+    assert (report.errors, report.already, report.linked) == ({"recid_reused": 1}, 0, 0)
+    scene.s3.put_bulk("3.jpg", jpeg(3))
+    scene.rows = [Row("3", scene.key(), id=one)]  # and the image has another number, by which it is the same
+    assert scene.link().already == 1
+    assert scene.images() == before
+
+
+def test_dates_that_contradict_what_somebody_said_stop_also_with_a_few_misprints(scene: Scene) -> None:
+    for recid, day in enumerate(("18/10/2016", "19/10/2016", "05/11/2016", "10/18/2016"), start=2):
+        scene.add(recid, date=day)
+    with pytest.raises(ImageStop, match="day first"):
+        scene.link()
+    scene.rows = [Row("2", scene.key(), date="10/18/2016"), Row("3", scene.key(), date="05/11/2016")]
+    with pytest.raises(ImageStop, match="month first"):
+        scene.link(dates="dmy")
+
+
 def test_an_image_that_filemaker_now_gives_to_another_patient_stays_and_is_named(scene: Scene) -> None:
     scene.add(2)
     scene.link()

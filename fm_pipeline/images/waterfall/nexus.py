@@ -99,6 +99,8 @@ class NexusView:
         if known:
             if image.recid not in self._recids.get(known.id, {image.recid}):
                 return "id_twice"  # the image came from another record with this id
+            if self.known.is_another(known, filemaker_id):
+                return "id_twice"  # the image's record id is another record's now, as in a clone of FileMaker's file
             if known.patient_id == patient.nexus_id:
                 return Have(known.id)
             return "linked_to_another_patient" if known.patient_id in self.known.patients else "batch_orphaned"

@@ -13,6 +13,7 @@ SKIPPED: Final = {
     "no_date": "The record has no date, so no batch can be found for it.",
     "date_unreadable": "The date of the record cannot be read.",
     "id_twice": "Several records carry the same id, so none of them can be told from the others.",
+    "recid_reused": "Its record id was another image's before FileMaker's file was cloned.",
     "several_pictures": "A container has pictures in several repetitions; a record stands for one.",
     "category_too_long": "The type is longer than Nexus' column.",
     "linked_to_another_patient": "Nexus shows this image at another patient than FileMaker names.",

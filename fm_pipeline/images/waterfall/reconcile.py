@@ -155,7 +155,7 @@ def _image_id(image: SourceImage, view: NexusView) -> str | None:
     patient = view.patient_of(image)
     owner = None if isinstance(patient, str) else patient.nexus_id
     known = view.known.find(image.recid, image.key if is_uuid(image.key) else None, owner, image.taken)
-    return known.id if known else None
+    return known.id if known and not view.known.is_another(known, image.key) else None
 
 
 @dataclass

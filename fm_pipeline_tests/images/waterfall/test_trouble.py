@@ -112,6 +112,18 @@ def test_32_a_record_with_the_id_of_one_that_was_imported_long_ago_is_not_marked
     assert (report.reasons("skipped"), clinic.marked()) == ({"id_twice": 1}, {1})
 
 
+def test_32_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is_not_marked_for_it(
+    clinic: ImageClinic,
+) -> None:
+    clinic.add(1)
+    clinic.run()
+    other = "00000000-0000-4000-8000-0000000000aa"  # the same number, patient and day, and another image
+    clinic.store.edit(DATABASE, TABLE, 1, {"id": other, "NexusExportDate": "", "image_Full": ContainerFile(picture(9))})
+    report = clinic.run()
+    assert (report.reasons("skipped"), clinic.marked()) == ({"id_twice": 1}, set())
+    assert len(clinic.images()) == 1
+
+
 def test_32_the_same_bytes_in_two_records_are_two_images(clinic: ImageClinic) -> None:
     clinic.add(1, image_Full=JPEG)
     clinic.add(2, image_Full=JPEG)
