@@ -99,9 +99,13 @@ def _write_down(ledger: JobLedger, ids: list[str], gone: list[str]) -> None:
                 (gone,),
             )
         cursor.execute(
-            "UPDATE fm_pipeline.import_history SET missing_since = NULL"
-            " WHERE orthanc_instance_id = ANY(%s) AND missing_since IS NOT NULL AND orthanc_instance_id <> ALL(%s)",
-            (ids, gone),
+            # What came in its place is not it.
+            "UPDATE fm_pipeline.import_history back SET missing_since = NULL"
+            " WHERE orthanc_instance_id = ANY(%s) AND missing_since IS NOT NULL AND orthanc_instance_id <> ALL(%s)"
+            " AND NOT EXISTS (SELECT FROM fm_pipeline.import_history other WHERE other.job_id = %s"
+            "  AND other.status = 'conflict' AND other.orthanc_instance_id = back.orthanc_instance_id"
+            "  AND other.file_hash = back.file_hash)",
+            (ids, gone, ledger.job_id),
         )
         job = read_job(cursor, ledger.job_id)
         if job.cancel_requested_at is not None or job.status != "running":

@@ -100,8 +100,8 @@ class Judge:
         mine = candidate.md5 or md5_of(candidate.found)
         entry = replace(entry, md5=mine)
         # What the ledger says that Orthanc took is not compared again: it may have written it in another transfer
-        # syntax (IngestTranscoding), and then its hash is another one.
-        if not any(row.md5 == mine for row in rows):
+        # syntax (IngestTranscoding), and then its hash is another one. Unless it has lost it since.
+        if not any(row.md5 == mine and not row.lost for row in rows):
             theirs = self.delivery.ask(lambda orthanc: orthanc.md5(orthanc_id))
             if theirs is None:
                 return None

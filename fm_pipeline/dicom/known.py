@@ -36,11 +36,16 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of history about an instance that Orthanc has, or must not be sent."""
+    """A row of history about an instance that Orthanc has, or must not be sent.
+
+    Attributes:
+        lost: Orthanc was found without it later: what it holds now may be something else.
+    """
 
     md5: str | None
     path_hash: str
     size: int | None
+    lost: bool
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Known:
     """Of a chunk of instances, by Orthanc's id.
 
     Attributes:
-        stored: rows that say that Orthanc has it.
+        stored: rows that say that Orthanc has it, or had.
         suspects: rows that say that it kills Orthanc.
         elsewhere: SOP instance uids that were stored as an instance of another patient, study or series.
         held: those that Orthanc holds at this moment.
@@ -83,7 +88,8 @@ class Knowledge:
             for found in (stored, suspects, elsewhere):
                 found.clear()
             cursor.execute(
-                "SELECT DISTINCT orthanc_instance_id, status = 'suspect', file_hash, path_hash::text, file_size_bytes"
+                "SELECT DISTINCT orthanc_instance_id, status = 'suspect', file_hash, path_hash::text, file_size_bytes,"
+                " missing_since IS NOT NULL"
                 " FROM fm_pipeline.import_history WHERE orthanc_instance_id = ANY(%s)"
                 " AND status IN ('imported', 'already_there', 'suspect')",
                 (list(ids),),

@@ -287,6 +287,26 @@ def test_37_nothing_is_overwritten_in_an_orthanc_that_would_let_it(database_url:
             assert orthanc.md5(held) == before
 
 
+def test_37_what_orthanc_lost_and_got_from_elsewhere_with_other_bytes_is_a_conflict(
+    database_url: str, tmp_path: Path
+) -> None:
+    """The ledger's word that Orthanc took the bytes is over once Orthanc was found without them."""
+    with with_own_orthanc(database_url, tmp_path, MaximumPatientCount=1) as (importing, _):
+        (importing.folder / "1.dcm").write_bytes(as_file(image("same", patient_id="ONE")))
+        importing.imported()
+        (importing.folder / "2.dcm").write_bytes(as_file(image("other", patient_id="OTHER")))
+        lost = stopped(importing)
+        assert (lost.error_reason, lost.instances_missing) == ("missing_in_orthanc", 1)
+        other = image("same", patient_id="ONE")
+        other.InstanceNumber = 99
+        (importing.folder / "2.dcm").unlink()
+        with importing.orthanc() as orthanc:
+            orthanc.upload(as_file(other), len(as_file(other)))
+        for _ in range(2):  # the comparison after the first finds an instance of this id, and is not misled by it
+            job = importing.imported()
+            assert importing.outcomes(job.id) == {"conflict": 1}
+
+
 def test_no_error_names_a_patient_or_a_file(proxied: tuple[ImportBench, OrthancProxy]) -> None:
     importing, proxy = proxied
     proxy.fault = from_upload(3, answer(500, 19))
