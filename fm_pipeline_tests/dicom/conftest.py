@@ -26,12 +26,25 @@ def tables(postgresql: DisposablePostgreSQL) -> Iterator[str]:
 
 
 @pytest.fixture
-def connection(tables: str) -> Iterator[Connection]:
-    """To a database whose tables of DICOM files are empty."""
-    with connect(tables) as opened:
-        with opened.cursor() as cursor:
-            cursor.execute("TRUNCATE fm_pipeline.import_jobs, fm_pipeline.watched_roots CASCADE")
+def ledger(tables: str) -> str:
+    """The URL of a database whose tables of DICOM files are empty, and to which nobody is connected."""
+    with connect(tables) as opened, opened.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        cursor.execute(
+            "TRUNCATE fm_pipeline.import_jobs, fm_pipeline.import_patients, fm_pipeline.watched_roots"
+            " RESTART IDENTITY CASCADE"
+        )
         opened.commit()
+    return tables
+
+
+@pytest.fixture
+def connection(ledger: str) -> Iterator[Connection]:
+    """To a database whose tables of DICOM files are empty."""
+    with connect(ledger) as opened:
         yield opened
 
 
@@ -43,10 +56,9 @@ def database(tables: str, connection: Connection) -> Iterator[LastingConnection]
 
 
 @pytest.fixture
-def importing(database_url: str, stack: LazyStack, tmp_path: Path) -> ImportBench:
+def importing(ledger: str, stack: LazyStack, tmp_path: Path) -> ImportBench:
     """An empty Orthanc, an empty ledger, an empty folder."""
     orthanc = emptied(stack.orthanc).settings()
-    migrate(database_url)
     folder = tmp_path / "hospital"
     folder.mkdir()
-    return ImportBench(import_settings(database_url, orthanc, tmp_path / "state"), folder)
+    return ImportBench(import_settings(ledger, orthanc, tmp_path / "state"), folder)

@@ -14,7 +14,6 @@ import pytest
 
 from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
 from fm_pipeline.dicom.ledger import Job
-from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.dicom.traps import make_killer
@@ -36,13 +35,12 @@ def proxied(importing: ImportBench) -> Iterator[tuple[ImportBench, OrthancProxy]
 
 
 @contextmanager
-def with_own_orthanc(database_url: str, tmp_path: Path, **options: Any) -> Iterator[tuple[ImportBench, OwnOrthanc]]:
+def with_own_orthanc(ledger: str, tmp_path: Path, **options: Any) -> Iterator[tuple[ImportBench, OwnOrthanc]]:
     """An import into an Orthanc that the test may stop."""
     with own_orthanc(**options) as orthanc:
-        migrate(database_url)
         folder = tmp_path / "hospital"
         folder.mkdir()
-        yield ImportBench(import_settings(database_url, orthanc.settings(), tmp_path / "state"), folder), orthanc
+        yield ImportBench(import_settings(ledger, orthanc.settings(), tmp_path / "state"), folder), orthanc
 
 
 def at_upload(number: int, fault: Fault) -> Callable[[int], Fault | None]:
@@ -182,9 +180,9 @@ def test_42_answers_that_never_arrive_though_the_files_do_make_no_file_suspect(
 
 
 def test_42_an_orthanc_that_is_down_at_the_start_is_waited_for_then_the_job_fails_and_can_be_resumed(
-    database_url: str, tmp_path: Path
+    ledger: str, tmp_path: Path
 ) -> None:
-    with with_own_orthanc(database_url, tmp_path) as (importing, orthanc):
+    with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
         write_series(importing.folder, FILES, 2_000)
         orthanc.kill()
         job = stopped(importing, patience_seconds=0.5)
@@ -194,9 +192,9 @@ def test_42_an_orthanc_that_is_down_at_the_start_is_waited_for_then_the_job_fail
 
 
 def test_42_an_orthanc_that_is_killed_in_mid_job_and_comes_back_has_everything_once(
-    database_url: str, tmp_path: Path
+    ledger: str, tmp_path: Path
 ) -> None:
-    with with_own_orthanc(database_url, tmp_path) as (importing, orthanc):
+    with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
         write_series(importing.folder, 400, 2_000)
         starters: list[threading.Thread] = []
 
@@ -234,9 +232,9 @@ def restarted_when_it_dies(orthanc: OwnOrthanc) -> Iterator[list[int]]:
 
 
 def test_36_a_file_that_kills_orthanc_is_sent_twice_at_most_and_everything_beside_it_arrives(
-    database_url: str, tmp_path: Path
+    ledger: str, tmp_path: Path
 ) -> None:
-    with with_own_orthanc(database_url, tmp_path) as (importing, orthanc), restarted_when_it_dies(orthanc) as restarts:
+    with with_own_orthanc(ledger, tmp_path) as (importing, orthanc), restarted_when_it_dies(orthanc) as restarts:
         write_series(importing.folder, FILES, 2_000)
         killer = Path(make_killer(importing.folder / "IM000010-killer").path)
         job = importing.imported(retry_suspects=True)
@@ -255,9 +253,9 @@ def test_36_by_default_a_file_that_is_nested_too_deep_is_not_even_sent(importing
 
 
 def test_42_patients_that_orthanc_deletes_for_its_limit_are_found_by_the_comparison(
-    database_url: str, tmp_path: Path
+    ledger: str, tmp_path: Path
 ) -> None:
-    with with_own_orthanc(database_url, tmp_path, MaximumPatientCount=1) as (importing, _):
+    with with_own_orthanc(ledger, tmp_path, MaximumPatientCount=1) as (importing, _):
         write_series(importing.folder / "1", 4, 2_000, name="one", patient_id="ONE")
         write_series(importing.folder / "2", 4, 2_000, name="other", patient_id="OTHER")
         job = stopped(importing, threads=1)
@@ -267,15 +265,15 @@ def test_42_patients_that_orthanc_deletes_for_its_limit_are_found_by_the_compari
         assert len(gone) == 4
 
 
-def test_42_a_file_larger_than_orthancs_storage_stops_the_job_and_is_not_bad(database_url: str, tmp_path: Path) -> None:
-    with with_own_orthanc(database_url, tmp_path, MaximumStorageSize=1) as (importing, _):
+def test_42_a_file_larger_than_orthancs_storage_stops_the_job_and_is_not_bad(ledger: str, tmp_path: Path) -> None:
+    with with_own_orthanc(ledger, tmp_path, MaximumStorageSize=1) as (importing, _):
         (importing.folder / "large.dcm").write_bytes(as_file(image("large", size=3 << 20)))
         job = stopped(importing)
         assert (job.error_reason, job.files_bad) == ("orthanc_storage_full", 0)
 
 
-def test_37_nothing_is_overwritten_in_an_orthanc_that_would_let_it(database_url: str, tmp_path: Path) -> None:
-    with with_own_orthanc(database_url, tmp_path, OverwriteInstances=True) as (importing, _):
+def test_37_nothing_is_overwritten_in_an_orthanc_that_would_let_it(ledger: str, tmp_path: Path) -> None:
+    with with_own_orthanc(ledger, tmp_path, OverwriteInstances=True) as (importing, _):
         one, other = image("same"), image("same")
         other.InstanceNumber = 99
         with importing.orthanc() as orthanc:  # somebody else's, of which the ledger knows nothing
@@ -317,9 +315,9 @@ def test_no_error_names_a_patient_or_a_file(proxied: tuple[ImportBench, OrthancP
 
 
 def test_36_a_file_that_was_sent_without_an_answer_is_sent_alone_when_the_job_is_resumed(
-    database_url: str, tmp_path: Path
+    ledger: str, tmp_path: Path
 ) -> None:
-    with with_own_orthanc(database_url, tmp_path) as (importing, orthanc):
+    with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
         killer = Path(make_killer(importing.folder / "killer.dcm").path)
         with pytest.raises(ImportFailed):
             importing.imported(retry_suspects=True, patience_seconds=0.5)
@@ -340,7 +338,7 @@ def test_an_error_that_nobody_foresaw_stops_the_job_without_its_text(
 ) -> None:
     write_series(importing.folder, 3, 2_000)
 
-    def surprise(_: object) -> None:
+    def surprise(*_: object) -> None:
         raise ValueError("Doe^John")
 
     monkeypatch.setattr("fm_pipeline.dicom.workers.read_candidate", surprise)

@@ -72,15 +72,16 @@ def test_34_without_file_meta_information_every_sample_is_recognised() -> None:
 def test_34_ordinary_files_are_not_taken_for_dicom() -> None:
     """The files of an installed Python stand for those of any computer."""
     library = Path(io.__file__).parent
+    folders = [library, *(library / name for name in ("__pycache__", "asyncio", "email", "encodings", "lib-dynload"))]
     looked = 0
-    for path in sorted(library.rglob("*"))[:3_000]:
+    for path in sorted(each for folder in folders for each in folder.glob("*")):
         if path.is_file() and path.stat().st_size:
             with path.open("rb") as file:
                 found = inspect(file, path.stat().st_size)
             assert isinstance(found, Rejected), path
             assert found.outcome is Outcome.SKIPPED, path
             looked += 1
-    assert looked > 500
+    assert looked > 200
 
 
 @pytest.mark.parametrize(

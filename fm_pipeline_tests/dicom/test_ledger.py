@@ -15,14 +15,6 @@ from fm_pipeline.dicom.job_ledger import JobLedger
 from fm_pipeline.dicom.ledger import LOCK_CLASS, create_job, get_job, list_jobs, request_cancel
 from fm_pipeline.errors import LockStop, RequestError
 from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
-
-
-@pytest.fixture
-def ledger(database_url: str) -> str:
-    """A database with our tables in it."""
-    migrate(database_url)
-    return database_url
 
 
 def new_job(url: str, path: str = "/hospital") -> int:
