@@ -286,10 +286,10 @@ def test_37_nothing_is_overwritten_in_an_orthanc_that_would_let_it(ledger: str, 
 
 
 def test_37_what_orthanc_lost_and_got_from_elsewhere_with_other_bytes_is_a_conflict(
-    database_url: str, tmp_path: Path
+    ledger: str, tmp_path: Path
 ) -> None:
     """The ledger's word that Orthanc took the bytes is over once Orthanc was found without them."""
-    with with_own_orthanc(database_url, tmp_path, MaximumPatientCount=1) as (importing, _):
+    with with_own_orthanc(ledger, tmp_path, MaximumPatientCount=1) as (importing, _):
         (importing.folder / "1.dcm").write_bytes(as_file(image("same", patient_id="ONE")))
         importing.imported()
         (importing.folder / "2.dcm").write_bytes(as_file(image("other", patient_id="OTHER")))
