@@ -292,13 +292,15 @@ def _workbook(path: Path) -> list[list[str]]:
 
 
 def _cell(value: object) -> str:
+    from openpyxl.utils.escape import unescape  # noqa: PLC0415  # slow to import; CR is `_x000D_` in a workbook
+
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, datetime | date):
         return f"{value:%m/%d/%Y}"
-    return str(value)
+    return unescape(value) if isinstance(value, str) else str(value)
 
 
 def write_csv(path: Path, export: Export) -> None:

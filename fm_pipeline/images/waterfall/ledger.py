@@ -113,11 +113,17 @@ class Ledger:
             )
             return [_item(row) for row in cursor.fetchall()]
 
-    def twice(self, key: str) -> bool:
-        """Whether several records carry this FileMaker id."""
+    def others(self, key: str, record_id: int) -> list[int]:
+        """Other records that carried this FileMaker id when they were listed last."""
+        if not key:
+            return []
         with self._begin() as cursor:
-            cursor.execute("SELECT count(*) > 1 FROM fm_pipeline.waterfall_images WHERE filemaker_key = %s", (key,))
-            return bool(key) and cursor.fetchone() == (True,)
+            cursor.execute(
+                "SELECT record_id FROM fm_pipeline.waterfall_images WHERE filemaker_key = %s AND record_id <> %s"
+                " ORDER BY record_id",
+                (key, record_id),
+            )
+            return [row[0] for row in cursor.fetchall()]
 
     def owner_of(self, image_id: str) -> int | None:
         """The record that an image of Nexus came from, as far as the ledger knows."""
@@ -147,8 +153,13 @@ class Ledger:
             )
 
     def found_linked(self, record_id: int, image_id: str, now: datetime) -> None:
-        """Nexus has the image already, with its file."""
+        """Nexus has the image already, with its file. A record that had it under another number has gone."""
         with self._begin() as cursor:
+            cursor.execute(
+                "UPDATE fm_pipeline.waterfall_images SET state = 'gone', reason = 'gone', image_id = NULL"
+                " WHERE image_id = %s AND record_id <> %s",
+                (image_id, record_id),
+            )
             linked(cursor, [(record_id, image_id)], now)
 
     def marked(self, record_id: int, now: datetime) -> None:

@@ -194,7 +194,7 @@ class _Run:
             if image is None or image.marked:
                 self._gone(item, marked=image is not None)
                 return
-            if self.ledger.twice(item.key):
+            if any(self._carries(other, item.key) for other in self.ledger.others(item.key, item.record_id)):
                 self._end(item, End("skipped", reason="id_twice"))
                 return
             decided = self.view.decide(image)
@@ -219,6 +219,11 @@ class _Run:
             self._again.append(item.record_id)
         else:
             self._patience.success()
+
+    def _carries(self, record_id: int, key: str) -> bool:
+        """Whether a record (still) has this id; in a clone of FileMaker's file records have other numbers."""
+        record = self.client.record(self.layout.name, record_id)
+        return record is not None and read_image(self.layout, record).key == key
 
     def _store(self, item: Item, image: SourceImage, take: Take) -> Item:
         """The file in S3, from an earlier run or now."""
@@ -247,7 +252,7 @@ class _Run:
     def _belongs(self, item: Item, have: Have) -> bool:
         """Whether an image that Nexus has is this record's and no other's."""
         owner = self.ledger.owner_of(have.image_id)
-        if owner not in {None, item.record_id}:
+        if owner is not None and owner != item.record_id and (not item.key or self._carries(owner, item.key)):
             self._end(item, End("skipped", reason="id_twice"))
             return False
         self.ledger.found_linked(item.record_id, have.image_id, self.callbacks.now())

@@ -124,6 +124,20 @@ def test_32_a_record_id_that_another_image_had_before_filemakers_file_was_cloned
     assert len(clinic.images()) == 1
 
 
+def test_32_a_clone_of_filemakers_file_in_which_records_have_other_numbers_is_gone_on_with(clinic: ImageClinic) -> None:
+    for number in (1, 2, 3):
+        clinic.add(number)
+    clinic.run(limit=1)
+    clinic.execute("UPDATE fm_pipeline.waterfall_images SET state = 'linked', marked_at = NULL WHERE state = 'marked'")
+    for number in (1, 2, 3):  # the first was linked, and its mark did not come
+        clinic.store.delete(DATABASE, TABLE, number)
+        clinic.add(number)
+    report = clinic.run()
+    assert (report.reasons("skipped"), report.count("imported"), clinic.marked()) == ({"gone": 1}, 2, {4, 5, 6})
+    assert len(clinic.images()) == 3
+    assert clinic.states()[1] == ("gone", "gone")
+
+
 def test_32_the_same_bytes_in_two_records_are_two_images(clinic: ImageClinic) -> None:
     clinic.add(1, image_Full=JPEG)
     clinic.add(2, image_Full=JPEG)
