@@ -25,7 +25,7 @@ from typing import TypeVar
 
 from fm_pipeline.dicom.ftp_ledger import FtpLedger, Known
 from fm_pipeline.dicom.ftp_patience import PatientSession
-from fm_pipeline.dicom.ftp_session import Entry, FtpSession, refusal
+from fm_pipeline.dicom.ftp_session import Entry, FileBusy, FtpSession, refusal
 from fm_pipeline.errors import FtpError
 
 DEEPEST = 64  # folders in each other: links on the server can make a circle
@@ -160,6 +160,8 @@ class Pull:
                 self._one(_joined(folder, entry.name), entry, known)
             except _Skip as skip:
                 self.report.skipped[skip.args[0]] += 1
+            except FileBusy:
+                self.report.skipped["busy_on_server"] += 1  # the next pull looks again
             except ftplib.error_perm:
                 self.report.skipped["refused_by_server"] += 1  # no right to read it, or gone since the listing
             self._on_progress(self.report)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from fm_pipeline.dicom.ftp_session import LOST, FtpServer, FtpSession
+from fm_pipeline.dicom.ftp_session import LOST, FileBusy, FtpServer, FtpSession
 from fm_pipeline.errors import FtpError
 
 ATTEMPTS = 5  # without anything new in between
@@ -38,14 +38,14 @@ class PatientSession:
 
         Raises:
             FtpError: the server does not answer, or loses the connection again and again.
-            ftplib.error_perm: it refuses what the action asks for; the session stays usable.
+            ftplib.error_perm, FileBusy: it refuses what the action asks for; the session stays usable.
         """
         failures = 0
         while True:
             before = self._progress
             try:
                 return action(self._connected())
-            except ftplib.error_perm:
+            except (ftplib.error_perm, FileBusy):
                 raise
             except LOST as error:
                 self.close()

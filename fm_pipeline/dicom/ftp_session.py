@@ -14,7 +14,8 @@ import ftplib
 import os
 import ssl
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +29,24 @@ TIMEOUT_SECONDS = 60.0
 BLOCK_BYTES = 256 * 1024
 LONGEST_NAME = 255  # bytes, as the usual file systems have it
 # What connections die of. An answer 4xx is transient by definition (RFC 959, 4.2), such as 426 "transfer aborted".
+# Of these 450 to 452 are about one file: somebody writes it, or it cannot be read (`FileBusy`).
 LOST = (OSError, EOFError, ftplib.error_temp, ftplib.error_proto, ftplib.error_reply)
+_OF_ONE_FILE = ("450", "451", "452")
 _NOT_KNOWN = ("500", "501", "502", "504")  # replies to a command that the server does not have
+
+
+class FileBusy(Exception):
+    """The server cannot give this file, or list this folder, now; the session stays usable."""
+
+
+@contextmanager
+def _of_one_file() -> Iterator[None]:
+    try:
+        yield
+    except ftplib.error_temp as error:
+        if str(error)[:3] in _OF_ONE_FILE:
+            raise FileBusy from None
+        raise
 
 
 @dataclass(frozen=True)
@@ -144,17 +161,21 @@ class FtpSession:
     def entries(self, folder: bytes) -> list[Entry] | None:
         """What is in a folder, in the server's order; None if it cannot be listed (no right, or gone)."""
         try:
-            self._ftp.cwd(folder.decode("latin-1"))
-            if self._mlsd:
-                try:
-                    return self._list_mlsd()
-                except ftplib.error_perm as error:
-                    if str(error)[:3] not in _NOT_KNOWN:
-                        raise
-                    self._mlsd = False
-            return self._list()
-        except ftplib.error_perm:
+            with _of_one_file():
+                return self._entries(folder)
+        except (ftplib.error_perm, FileBusy):
             return None
+
+    def _entries(self, folder: bytes) -> list[Entry]:
+        self._ftp.cwd(folder.decode("latin-1"))
+        if self._mlsd:
+            try:
+                return self._list_mlsd()
+            except ftplib.error_perm as error:
+                if str(error)[:3] not in _NOT_KNOWN:
+                    raise
+                self._mlsd = False
+        return self._list()
 
     def facts(self, path: bytes) -> tuple[int | None, datetime | None]:
         """Size and time of a file as they are now; None for what the server does not say."""
@@ -175,7 +196,14 @@ class FtpSession:
 
         Returns:
             False if the server cannot begin at an offset: then nothing was written.
+
+        Raises:
+            FileBusy: the server cannot give it now.
         """
+        with _of_one_file():
+            return self._read(path, offset, write)
+
+    def _read(self, path: bytes, offset: int, write: Callable[[bytes], object]) -> bool:
         self._binary()
         try:
             channel = self._ftp.transfercmd(f"RETR {path.decode('latin-1')}", rest=offset or None)

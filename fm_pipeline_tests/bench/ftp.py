@@ -31,12 +31,14 @@ class Faults:
     Attributes:
         cut_after: bytes of a file after which both connections are lost, once for each number in it.
         without: commands that it says it does not know.
+        busy: files and folders, by the end of their path, that are not to be had now (450).
         forbidden: folders, by the end of their path, that may not be entered.
         lines: appended to every listing by MLSD, as the server says them.
     """
 
     cut_after: list[int] = field(default_factory=list)
     without: set[str] = field(default_factory=set)
+    busy: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
     lines: list[bytes] = field(default_factory=list)
 
@@ -106,6 +108,9 @@ def _handler(faults: Faults, commands: Counter[str], certificate: Path | None) -
                 return
             if cmd == "CWD" and faults.forbidden and arg.endswith(faults.forbidden):
                 self.respond("550 Permission denied.")
+                return
+            if cmd in {"RETR", "CWD"} and faults.busy and arg.endswith(faults.busy):
+                self.respond("450 File busy.")
                 return
             super().pre_process_command(line, cmd, arg)
 

@@ -239,6 +239,20 @@ def test_a_name_is_on_the_disk_before_the_ledger_says_so(
     assert (str(tmp_path / "here"), True) in synced
 
 
+def test_a_file_that_is_busy_there_does_not_hold_back_those_behind_it(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    for name in ("1.dcm", "2.dcm", "3.dcm", "later/4.dcm"):
+        (server.root / name).parent.mkdir(exist_ok=True)
+        (server.root / name).write_bytes(name.encode())
+    server.faults.busy = ("2.dcm", "/later")
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped, report.unlisted_folders) == (2, {"busy_on_server": 1}, 1)
+    assert server.commands["USER"] == 1
+    server.faults.busy = ()
+    assert (pulled(database, server, tmp_path / "here").pulled, files(tmp_path / "here")) == (2, files(server.root))
+
+
 def test_a_folder_that_cannot_be_listed_is_counted(server: FtpBench, database: str, tmp_path: Path) -> None:
     fill(server.root)
     server.faults.forbidden = ("/a",)
