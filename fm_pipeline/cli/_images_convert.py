@@ -30,7 +30,8 @@ def command(export: Path, out: Path, encoding: Encoding | None, columns: str | N
     if out.exists() and out.samefile(export):
         raise click.UsageError("OUT is the export itself, which would be overwritten.")
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{RULE}\n🔄 Converting FileMaker {export.suffix.lstrip('.').capitalize()} Export to CSV\n{RULE}")
+    kind = f"{export.suffix.lstrip('.').capitalize()} " if export.suffix else ""
+    console.print(f"{RULE}\n🔄 Converting FileMaker {kind}Export to CSV\n{RULE}")
     console.print(f"Input: {export}\nOutput: {out}\n", markup=False)
     read = read_export(export, encoding=encoding, columns=columns.split(",") if columns else None)
     write_csv(out, read)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from fm_pipeline.nexus.backup import backup_folder, list_backups, make_backup, prune_backups
 from fm_pipeline.nexus.backup_files import new_key
@@ -41,7 +41,7 @@ def command(only_list: bool, prune: bool, keep: int | None, only_key: bool) -> N
         removed = prune_backups(settings, keep=keep)
         console.print(f"Removed {len(removed)} backup(s); {len(list_backups(settings))} stay.")
     else:
-        with Progress([terminal_sink(console)]) as progress:
+        with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
             backup = make_backup(settings, now=datetime.now(UTC), on_progress=progress.update)
         rows = sum(digest.rows for digest in backup.digests.values())
         console.print(
@@ -53,19 +53,20 @@ def command(only_list: bool, prune: bool, keep: int | None, only_key: bool) -> N
 
 
 def _list(console: Console, settings: Settings) -> None:
-    table = Table("made", "patients", "rows", "bytes", "encrypted", "folder")
+    zone = ZoneInfo(settings.clinic_time_zone)
     known = list_backups(settings)
     for backup in known:
         patients = backup.digests.get("patients") or backup.digests.get(f"{settings.nexus_schema}.patients")
-        table.add_row(
-            f"{backup.created_at:%Y-%m-%d %H:%M} UTC",
-            f"{patients.rows:,}" if patients else "?",
-            f"{sum(digest.rows for digest in backup.digests.values()):,}",
-            f"{backup.bytes:,}",
-            "yes" if backup.encrypted else "no",
-            str(backup.folder) if backup.folder.is_dir() else f"{backup.folder} (gone)",
+        count = f"{patients.rows:,}" if patients else "?"
+        # A line of its own, and whole: `restore` asks for it.
+        click.echo(backup.folder if backup.folder.is_dir() else f"{backup.folder} (gone)")
+        click.echo(
+            f"    {backup.created_at.astimezone(zone):%Y-%m-%d %H:%M}, {count} patients,"
+            f" {sum(digest.rows for digest in backup.digests.values()):,} rows, {backup.bytes:,} bytes,"
+            f" {'encrypted' if backup.encrypted else 'not encrypted'}"
         )
-    console.print(table)
+    if not known:
+        click.echo("There is no verified backup yet.")
     root = backup_folder(settings)
     names = {backup.folder.name for backup in known}
     others = [path for path in root.glob("*") if path.is_dir() and path.name not in names]

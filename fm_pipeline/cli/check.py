@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -37,7 +38,7 @@ def command(full: bool, as_json: bool, only_rules: bool) -> None:
         _print_rules(load_rules(settings.rules_file), as_json)
         return
     console = Console(stderr=as_json)
-    with Progress([terminal_sink(console)]) as progress:
+    with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
         findings = preflight(settings, full=full, files=True, on_step=progress.update)
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2, ensure_ascii=False))

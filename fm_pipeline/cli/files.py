@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -34,10 +35,9 @@ def check(everything: bool, sample: int | None, as_json: bool) -> None:
     if everything and sample:
         raise click.UsageError("--all and --sample exclude each other.")
     console = Console(stderr=as_json)
-    with Progress([terminal_sink(console)]) as progress:
-        checks = check_files(
-            load_settings(), sample=None if everything else sample or SAMPLE, on_progress=progress.update
-        )
+    settings = load_settings()
+    with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
+        checks = check_files(settings, sample=None if everything else sample or SAMPLE, on_progress=progress.update)
     if as_json:
         click.echo(json.dumps([found.as_dict() for found in checks], indent=2))
     else:

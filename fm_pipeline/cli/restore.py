@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +31,7 @@ def command(folder: Path, confirm: str, dry_run: bool) -> None:
     settings = load_settings()
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
-    with Progress([terminal_sink(console)]) as progress:
+    with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
         report = restore(settings, folder, confirm=confirm, dry_run=dry_run, on_progress=progress.update)
     _show(console, report)
     if dry_run:
@@ -40,7 +42,10 @@ def command(folder: Path, confirm: str, dry_run: bool) -> None:
 
 
 def _show(console: Console, report: RestoreReport) -> None:
-    table = Table("table", "in the backup", "deleted", "changed", "brought back", "newer, kept", "references emptied")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("table", no_wrap=True, overflow="fold")
+    for head in ("in the backup", "deleted", "changed", "brought back", "newer, kept", "references emptied"):
+        table.add_column(head, justify="right")
     for restored in report.tables:
         counts = (restored.deleted, restored.updated, restored.inserted, restored.newer, restored.emptied)
         if any(counts):

@@ -86,7 +86,8 @@ def status(state_dir: Path, as_json: bool) -> None:
         ]
         click.echo(json.dumps(fields, indent=2))
         return
-    table = Table("service", "state", "address", "process", "log")
+    table = Table("service", "state", "address", "process")
+    table.add_column("log", overflow="fold")
     for row in rows:
         state = "running" if row.alive else "stopped"
         address = f"127.0.0.1:{row.port}" if row.port else "-"

@@ -99,7 +99,7 @@ def _history(overview: Overview, zone: ZoneInfo) -> list[RenderableType]:
             ],
         ),
         _filled(
-            _table("Plans", "id", "made", "by", "rows that would change", "carried out"),
+            _table("Plans", "id", "made", "by", "changes", "carried out"),
             [
                 (
                     row["id"],
@@ -151,7 +151,11 @@ def _yes(fact: bool) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        # An id or a folder that is cut is worth nothing.
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
+    return table
 
 
 def _short(text: str | None) -> str:

@@ -63,7 +63,7 @@ def _folder(settings: Settings, configuration: SyncConfiguration) -> Path:
         raise RequestError(
             "Pulling from an FTP server is off.",
             meaning="Nothing was fetched.",
-            remedy="fm-pipeline dicom configure --ftp --ftp-host HOST --ftp-username NAME, and FTP_PASSWORD.",
+            remedy="fm-pipeline dicom configure --ftp-enabled --ftp-host HOST --ftp-username NAME, and FTP_PASSWORD.",
         )
     # Also because under a mount point without its disk the files would be lost from sight.
     watched = Path(allowed_path(settings, configuration.hospital_data_path))

@@ -61,11 +61,10 @@ class Orthanc:
         Raises:
             SettingsError: no ORTHANC_URL.
         """
-        if settings.orthanc_url is None:
-            raise SettingsError("ORTHANC_URL is not set.", remedy="Set it in the environment or in .env.")
+        address = need_orthanc_url(settings)
         password = settings.orthanc_password.get_secret_value() if settings.orthanc_password else ""
         return cls(
-            settings.orthanc_url,
+            address,
             settings.orthanc_username or "",
             password,
             timeout_seconds=settings.orthanc_timeout_seconds,
@@ -202,6 +201,17 @@ class Orthanc:
             return "CountInstances" in self.statistics()
         except oe.NotOrthanc:
             return False
+
+
+def need_orthanc_url(settings: Settings) -> str:
+    """Orthanc's address.
+
+    Raises:
+        SettingsError: no ORTHANC_URL.
+    """
+    if settings.orthanc_url is None:
+        raise SettingsError("ORTHANC_URL is not set.", remedy="Set it in the environment or in .env.")
+    return settings.orthanc_url
 
 
 def _orthanc_status(answer: Answer) -> int | None:

@@ -57,6 +57,23 @@ def test_a_backup_is_made_listed_restored_and_removed(nexus: MigrationBench) -> 
     assert "Removed 1 backup(s); 1 stay." in fm_pipeline("backup", "--prune", "--keep", "1").stdout
 
 
+def test_tables_and_folders_are_shown_whole_on_a_narrow_terminal(
+    nexus: MigrationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fm_pipeline("backup").stdout.splitlines()[-1]
+    fm_pipeline("backup")
+    nexus.execute("DELETE FROM notes")
+    monkeypatch.setenv("COLUMNS", "80")
+    listed, overview, restored = (
+        fm_pipeline(*words).stdout for words in (("backup", "--list"), ("status",), ("restore", folder, "--dry-run"))
+    )
+    assert folder in listed.splitlines()
+    for shown in (overview, restored.partition("Nexus is unchanged")[0]):
+        assert "…" not in shown
+        assert max(map(len, shown.splitlines())) <= 80
+    assert any(line.startswith("notes ") for line in restored.splitlines())
+
+
 def test_wrong_usage_is_told(nexus: MigrationBench) -> None:
     for arguments in (
         ("backup", "--list", "--new-key"),

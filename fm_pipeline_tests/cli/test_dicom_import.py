@@ -163,6 +163,14 @@ def test_43_ctrl_c_cancels_and_the_job_can_be_gone_on_with(
     assert job.progress_percentage == 100
 
 
+def test_without_orthancs_address_no_job_is_made(settings: Settings, tmp_path: Path) -> None:
+    write_series(tmp_path / "hospital", 1, 2_000)
+    code, output = run(settings.model_copy(update={"orthanc_url": None}), "import", "--json")
+    assert code == 1, output
+    assert json.loads(output)["error"]["message"] == "ORTHANC_URL is not set."
+    assert json.loads(run(settings, "jobs", "--json")[1])["data"]["jobs"] == []
+
+
 def test_an_orthanc_that_refuses_the_password_ends_the_command_with_what_to_do(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -54,6 +54,11 @@ def test_up_prints_settings_that_a_shell_and_a_dotenv_file_read_alike(
     monkeypatch.chdir(tmp_path)
     assert load_settings().nexus_database_url.get_secret_value() == expected["NEXUS_DATABASE_URL"]
 
+    (folder / "hospital").mkdir()
+    assert f"HOSPITAL_DATA_PATH={shlex.quote(str(folder / 'hospital'))}" in fm_pipeline(
+        "stack", "up", "--state-dir", str(folder)
+    )
+
     rows = json.loads(fm_pipeline("stack", "status", "--json", "--state-dir", str(folder)))
     assert [(row["name"], row["alive"]) for row in rows] == [
         ("postgresql", True),

@@ -323,8 +323,9 @@ def settings(database: str, tmp_path: Path) -> Settings:
 def test_it_is_off_by_default_and_pulls_into_a_folder_of_the_watched_directory_when_on(
     settings: Settings, server: FtpBench, tmp_path: Path
 ) -> None:
-    with pytest.raises(RequestError, match="is off"):
+    with pytest.raises(RequestError, match="is off") as off:
         pull(settings, actor="test")
+    assert off.value.remedy.startswith("fm-pipeline dicom configure --ftp-enabled ")
     changes = {"ftp_host": "127.0.0.1", "ftp_port": server.port, "ftp_username": USER, "ftp_security": "none"}
     configure(settings, changes, actor="test", now=NOW)
     with pytest.raises(RequestError, match="is off"):

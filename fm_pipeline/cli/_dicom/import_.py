@@ -17,6 +17,7 @@ from fm_pipeline.dicom.calls import carry_out, prepare_import
 from fm_pipeline.dicom.history import list_history
 from fm_pipeline.dicom.importing import THREADS, Options
 from fm_pipeline.dicom.ledger import JOB_TYPES, Job, JobType, get_job
+from fm_pipeline.dicom.orthanc import need_orthanc_url
 from fm_pipeline.progress import run_progress
 
 INTERRUPTED = 130
@@ -50,6 +51,8 @@ def command(
         raise click.UsageError("--job-id names a job that exists: it has its path and type.")
     options = Options(threads=threads, verify_md5=verify_md5, retry_suspects=retry_suspects)
     with called(as_json) as call:
+        if not prepare:
+            need_orthanc_url(call.settings)  # before a job is made that would be left over
         if job_id is None:
             job = prepare_import(call.settings, path, job_type or "manual", actor=call.actor)
             if prepare:

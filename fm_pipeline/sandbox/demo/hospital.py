@@ -20,12 +20,11 @@ from fm_pipeline.dicom.sensing import SENSOR
 from fm_pipeline.sandbox.demo.clinic import Verdict
 from fm_pipeline.sandbox.dicom.hospital import make_hospital
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
-from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline.sandbox.stack.stack import HOSPITAL_FOLDER, Stack
 from fm_pipeline.sandbox.stack.waiting import wait_until
 from fm_pipeline.settings import load_settings
 
 HOSPITAL = "facts about the hospital's DICOM files are as foretold"
-FOLDER = "hospital"
 # The sensor's interval, the start of a run and the import together take some twenty seconds.
 LIMIT_SECONDS = 180.0
 # A real hospital takes a minute or more; here nobody writes slowly.
@@ -44,7 +43,7 @@ class Hospital:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self.folder = stack.state_dir / FOLDER
+        self.folder = stack.state_dir / HOSPITAL_FOLDER
         self._files = 0
 
     @property

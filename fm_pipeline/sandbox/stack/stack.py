@@ -40,6 +40,7 @@ from fm_pipeline.sandbox.stack.waiting import wait_until
 SERVICES: tuple[type[Service], ...] = (PostgreSQL, S3, FileMaker, Smtp, Orthanc)
 READY_LIMIT_SECONDS = 60.0
 LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
+HOSPITAL_FOLDER = "hospital"  # in the state folder; only the demo makes it
 S = TypeVar("S", bound=Service)
 
 ATTEMPTS = 3  # a free port may be taken by somebody else before our server binds it, and the sessions of a
@@ -124,7 +125,8 @@ class Stack:
         settings = {"STATE_DIR": str(self.state_dir)}
         for kind in self.service_types:
             settings.update(self.service(kind).settings())
-        return settings
+        hospital = self.state_dir / HOSPITAL_FOLDER
+        return settings | ({"HOSPITAL_DATA_PATH": str(hospital)} if hospital.is_dir() else {})
 
     def service(self, kind: type[S]) -> S:
         """The service of that kind, with the port that it has.
