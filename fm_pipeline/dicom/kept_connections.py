@@ -122,7 +122,7 @@ class KeptConnections:
         )
         try:
             connection.connect()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that can be no host's
             connection.close()
             raise OrthancRefusedConnection(type(error).__name__) from None
         connection.sock.settimeout(seconds)

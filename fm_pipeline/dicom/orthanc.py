@@ -59,16 +59,21 @@ class Orthanc:
         """A client as the settings say.
 
         Raises:
-            SettingsError: no ORTHANC_URL.
+            SettingsError: no ORTHANC_URL, or none that is one.
         """
         address = need_orthanc_url(settings)
         password = settings.orthanc_password.get_secret_value() if settings.orthanc_password else ""
-        return cls(
-            address,
-            settings.orthanc_username or "",
-            password,
-            timeout_seconds=settings.orthanc_timeout_seconds,
-        )
+        try:
+            return cls(
+                address,
+                settings.orthanc_username or "",
+                password,
+                timeout_seconds=settings.orthanc_timeout_seconds,
+            )
+        except ValueError:  # a port that is no number
+            raise SettingsError(
+                "ORTHANC_URL is not a URL.", remedy="Write it as http://orthanc.example:8042."
+            ) from None
 
     def __enter__(self) -> Self:
         return self

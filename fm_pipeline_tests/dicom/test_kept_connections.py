@@ -7,11 +7,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
+from pathlib import Path
 
 import pytest
 
 from fm_pipeline.dicom.kept_connections import KeptConnections
+from fm_pipeline.dicom.orthanc import Orthanc
 from fm_pipeline.dicom.orthanc_errors import AnswerTimedOut, NoAnswer, OrthancRefusedConnection
+from fm_pipeline.errors import SettingsError
+from fm_pipeline_tests.dicom.bench import import_settings
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 Connected = Callable[[socket.socket], None]
@@ -122,3 +126,11 @@ def test_what_the_blocks_of_a_file_raise_comes_through_and_the_server_gets_no_wh
     with server(reads) as kept, pytest.raises(LookupError):
         kept.ask("POST", "/instances", blocks(), {"Content-Length": "10"})
     assert b"".join(got).endswith(b"\r\n\r\nfirst")
+
+
+def test_an_address_that_can_be_none_is_an_error_with_a_sentence(tmp_path: Path) -> None:
+    settings = import_settings("postgresql://nobody@127.0.0.1:1/none", {}, tmp_path)
+    with pytest.raises(SettingsError, match="ORTHANC_URL"):
+        Orthanc.from_settings(settings.model_copy(update={"orthanc_url": "http://orthanc:eight"}))
+    with pytest.raises(OrthancRefusedConnection):
+        KeptConnections("http://orthanc..example", "", "", timeout_seconds=1).ask("GET", "/system")
