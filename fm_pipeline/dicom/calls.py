@@ -13,6 +13,7 @@ from fm_pipeline.dicom.importing import OnProgress, Options, run_job
 from fm_pipeline.dicom.ledger import Job, JobType, create_job, get_job, request_cancel
 from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.dicom.roots import allowed_path
+from fm_pipeline.dicom.sensing import SENSOR
 from fm_pipeline.errors import PipelineError, RequestError, Stop
 from fm_pipeline.nexus.audit import Action, Outcome, audited, record
 from fm_pipeline.nexus.database import connect
@@ -88,6 +89,8 @@ def carry_out(
     Raises:
         as `fm_pipeline.dicom.importing.run_job`. The job's path is held against the allowed roots again: they may
         have changed since it was made.
+        RequestError: also when somebody cancelled a job of the sensor before its run began: only a person goes on
+        with what a person has ended.
     """
     database_url = settings.nexus_database_url.get_secret_value()
 
@@ -95,7 +98,14 @@ def carry_out(
         record(database_url, actor=actor, action="dicom_import", outcome=outcome, run_id=run_id, detail=detail)
 
     with refusals(settings, actor=actor, action="dicom_import", run_id=run_id):
-        allowed_path(settings, real_path(get_job(database_url, job_id).source_path))
+        job = get_job(database_url, job_id)
+        allowed_path(settings, real_path(job.source_path))
+        if actor == SENSOR and job.status == "cancelled" and job.cancel_requested_at:
+            raise RequestError(
+                f"Import job {job_id} was cancelled while its run was queued.",
+                meaning="It was not carried out.",
+                remedy=f"To carry it out after all: fm-pipeline dicom import --job-id {job_id}",
+            )
         note("started", f"Job {job_id}.")
         try:
             job = run_job(settings, job_id, run_id=run_id, on_progress=on_progress, options=options)

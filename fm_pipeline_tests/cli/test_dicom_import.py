@@ -14,9 +14,11 @@ import requests
 from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.dicom.calls import carry_out
+from fm_pipeline.dicom.calls import cancel_import, carry_out, prepare_import
 from fm_pipeline.dicom.ledger import create_job, get_job
 from fm_pipeline.dicom.log import log_file
+from fm_pipeline.dicom.sensing import SENSOR
+from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sandbox.dicom.series import write_series
@@ -203,3 +205,15 @@ def test_49_progress_never_falls_never_passes_100_and_says_whether_its_total_is_
     code, output = run(settings, "status", "--json")
     data = json.loads(output)["data"]
     assert (code, data["progress_percentage"], data["total_is_final"], data["total_files"]) == (0, 100.0, True, 400)
+
+
+def test_43_a_job_of_the_sensor_that_was_cancelled_while_its_run_was_queued_is_not_carried_out(
+    settings: Settings, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 2, 2_000)
+    job = prepare_import(settings, None, "incremental", actor=SENSOR)
+    cancel_import(settings, job.id, actor="anna")
+    with pytest.raises(RequestError, match="was cancelled"):
+        carry_out(settings, job.id, actor=SENSOR)
+    assert get_job(settings.nexus_database_url.get_secret_value(), job.id).status == "cancelled"
+    assert carry_out(settings, job.id, actor="anna").status == "completed"  # a person may go on with it
