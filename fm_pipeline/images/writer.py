@@ -105,6 +105,7 @@ class ImageWriter:
         new: list[int] = []
         owners: dict[str, Found] = {}
         taken: set[str] = set()
+        shown: set[str] = set()
         for position, image in enumerate(images):
             patient = patients.resolve(image.patient)
             if isinstance(patient, str):
@@ -123,7 +124,8 @@ class ImageWriter:
                 taken.add(image.id)
                 ids[position] = image.id
                 new.append(position)
-        self._hold({patient.nexus_id for patient in owners.values()})
+                shown.add(patient.nexus_id)
+        self._hold(shown)
         created = self._insert_batches([images[n] for n in new], owners, set(known.batches), now)
         self._insert_images([images[n] for n in new], now)
         self._remember([(images[n], ids[n]) for n in ids])

@@ -151,6 +151,22 @@ def test_nothing_is_put_into_the_batch_of_another_patient(clinic: MigrationBench
     assert written.refused == {1: BATCH_OF_ANOTHER, 2: "patient_unknown"}
 
 
+def test_no_patient_of_a_new_image_can_go_meanwhile_whoever_else_was_refused_for_its_batch(
+    clinic: MigrationBench,
+) -> None:
+    write(clinic, an_image(2))
+    owner, other = patient_id(clinic), patient_id(clinic, 1)
+    with writing_images(clinic.settings) as writer:
+        written = writer.write([an_image(3, patient=other, batch_id=batch_id(KEY, DAY)), an_image(4)], RUN_TIME)
+        with (
+            closing(psycopg2.connect(clinic.database_url)) as somebody,
+            somebody.cursor() as cursor,
+            pytest.raises(psycopg2.errors.LockNotAvailable),
+        ):
+            cursor.execute("SELECT 1 FROM patients WHERE id = %s FOR UPDATE NOWAIT", (owner,))
+    assert (written.refused, written.inserted) == ({0: BATCH_OF_ANOTHER}, [1])
+
+
 def test_patients_are_found_by_every_id_that_they_have_or_had(clinic: MigrationBench) -> None:
     theirs, unlisted = patient_id(clinic), patient_id(clinic, 1)
     clinic.execute("UPDATE patients SET filemaker_metadata = NULL, notes = NULL WHERE id = %s", unlisted)
