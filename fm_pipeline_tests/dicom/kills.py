@@ -136,7 +136,8 @@ def main() -> int:
         broken = killed_import(
             importing, orthanc, files=given.files, kills=given.kills, restarts=given.restarts, rng=rng, say=say
         )
-        say(f"{importing.job(1).outcomes}, {time.monotonic() - started:.0f} s")
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in importing.job(1).outcomes.items() if count)
+        say(f"{counts}; {time.monotonic() - started:.0f} s")
     for line in broken:
         say(f"BROKEN: {line}")
     say("Something did not hold." if broken else "All of it held.")
