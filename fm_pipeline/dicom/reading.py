@@ -180,6 +180,10 @@ def _reading() -> Iterator[None]:
 
 
 def _as_it_is(found: FoundFile) -> FoundFile:
+    # Perhaps a directory on the way became a link since the scan: what is behind it is for the next scan to judge.
+    directory = os.path.dirname(found.path)
+    if os.path.realpath(directory) != directory:
+        raise FileChangedError
     now = found_file(found.path)
     if now is None or not _inside_the_same_tree(found, now):
         raise FileChangedError

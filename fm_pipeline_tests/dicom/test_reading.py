@@ -16,6 +16,7 @@ from fm_pipeline.dicom.files import FileChangedError
 from fm_pipeline.dicom.memory import Memory
 from fm_pipeline.dicom.model import FoundFile, Outcome
 from fm_pipeline.dicom.reading import Candidate, FileLostError, Stream, Unusable, found_file, read_candidate
+from fm_pipeline.dicom.scan import scan
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline_tests.dicom.bench import ImportBench
 
@@ -36,6 +37,19 @@ def test_38_the_hash_is_that_of_the_bytes_in_memory(tmp_path: Path) -> None:
     path.write_bytes(b"something else")
     assert candidate.data is not None
     assert candidate.md5 == hashlib.md5(candidate.data, usedforsecurity=False).hexdigest()
+
+
+def test_40_a_directory_that_became_a_link_after_the_scan_does_not_lead_out(tmp_path: Path) -> None:
+    for directory in ("root/a/b", "outside/b"):
+        (tmp_path / directory).mkdir(parents=True)
+        (tmp_path / directory / "1.dcm").write_bytes(as_file(image(directory)))
+    (found,) = scan(str(tmp_path / "root"))
+    assert isinstance(found, FoundFile)
+    (tmp_path / "root" / "a").rename(tmp_path / "moved")
+    (tmp_path / "root" / "a").symlink_to(tmp_path / "outside")
+    read = read_candidate(found)
+    assert isinstance(read, Unusable)
+    assert (read.outcome, read.reason) == (Outcome.FAILED, "changed")
 
 
 def test_38_a_file_that_vanished_or_became_a_link_is_to_be_tried_again(tmp_path: Path) -> None:
