@@ -33,7 +33,7 @@ def command(folder: Path, confirm: str, dry_run: bool) -> None:
     console = Console()
     with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
         report = restore(settings, folder, confirm=confirm, dry_run=dry_run, on_progress=progress.update)
-    _show(console, report)
+    show(console, report)
     if dry_run:
         console.print(f"\nNexus is unchanged. {report.changed_rows:,} of its rows would change. To carry it out:\n")
         click.echo(f'fm-pipeline restore {folder} --confirm "{report.confirmation}"')
@@ -41,11 +41,12 @@ def command(folder: Path, confirm: str, dry_run: bool) -> None:
         console.print(f"Committed. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds.")
 
 
-def _show(console: Console, report: RestoreReport) -> None:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("table", no_wrap=True, overflow="fold")
-    for head in ("in the backup", "deleted", "changed", "brought back", "newer, kept", "references emptied"):
-        table.add_column(head, justify="right")
+def show(console: Console, report: RestoreReport) -> None:
+    """Print what became of each table that was not as in the backup, and the notes."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+    table.add_column("table", overflow="fold")
+    for head in ("backup", "deleted", "changed", "back", "newer", "emptied"):
+        table.add_column(head, justify="right", no_wrap=True)
     for restored in report.tables:
         counts = (restored.deleted, restored.updated, restored.inserted, restored.newer, restored.emptied)
         if any(counts):

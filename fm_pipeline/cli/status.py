@@ -23,6 +23,8 @@ EVERY_SECONDS = 1.0
 SILENT_SECONDS = 60
 _SHORT = 8  # characters of an id: enough to tell the rows of a table apart; --json has all of them
 
+MIN_WIDTHS = {"made": 10, "started": 10, "at": 10}  # a date is not broken
+
 
 @click.command(name="status")
 @click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
@@ -154,7 +156,7 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in columns:
         # An id or a folder that is cut is worth nothing.
-        table.add_column(column, no_wrap=column == "id", overflow="fold")
+        table.add_column(column, no_wrap=column == "id", overflow="fold", min_width=MIN_WIDTHS.get(column))
     return table
 
 

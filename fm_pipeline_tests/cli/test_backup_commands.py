@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from fm_pipeline.assets.backup import nexus_backup
 from fm_pipeline.assets.restore import restore_backup
 from fm_pipeline.cli.main import main
+from fm_pipeline.cli.restore import show
 from fm_pipeline.nexus.backup import list_backups
+from fm_pipeline.nexus.restore import RestoreReport
+from fm_pipeline.nexus.restore_rows import TableRestored
 from fm_pipeline.resources.pipeline import pipeline_resources
 from fm_pipeline_tests.bench.clinics import MigrationBench
 
@@ -72,6 +77,18 @@ def test_tables_and_folders_are_shown_whole_on_a_narrow_terminal(
         assert "…" not in shown
         assert max(map(len, shown.splitlines())) <= 80
     assert any(line.startswith("notes ") for line in restored.splitlines())
+
+
+def test_what_was_restored_fits_a_narrow_terminal() -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    counts = {"deleted": 52_495, "updated": 12_345, "inserted": 123, "newer": 12_345, "emptied": 123}
+    longest = "fm_pipeline.retired_patient_ids"
+    show(console, RestoreReport("id", "nexus 1", tables=[TableRestored(longest, 52_495, **counts)]))
+    shown = console.export_text()
+    assert "…" not in shown
+    assert f"{longest} " in shown
+    for head in ("deleted", "changed", "back", "newer", "emptied"):
+        assert head in shown
 
 
 def test_wrong_usage_is_told(nexus: MigrationBench) -> None:
