@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import zipfile
 from pathlib import Path
 
 import pydicom
@@ -225,3 +227,15 @@ def test_a_broken_file_gives_a_verdict_with_a_known_reason_and_never_an_error() 
             found = look(content)
             if isinstance(found, Rejected):
                 assert found.reason in (reasons.BAD if found.outcome is Outcome.BAD else reasons.SKIPPED), name
+
+
+def test_48_an_archive_is_skipped_by_its_kind_and_nothing_of_it_is_unpacked() -> None:
+    bomb = gzip.compress(bytes(1 << 24), mtime=0)
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../outside.dcm", as_file(image("zipped")))
+        archive.writestr("zeros", bytes(1 << 24))
+    for content in (bomb, zipped.getvalue(), gzip.compress(as_file(image("gzip")), mtime=0)):
+        file = CountingFile(content)
+        assert inspect(file, len(content)) == Rejected(Outcome.SKIPPED, "archive")
+        assert file.taken <= 1 << 14
