@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="how many images; 1 is 6,490")
-    parser.add_argument("--kilobytes", type=int, default=128, help="size of an image (default: 128)")
+    parser.add_argument("--kilobytes", type=int, default=512, help="size of an image (default: 512)")
     given = parser.parse_args()
     images = max(round(IMAGES * given.scale), 10)
     with temporary_stack([PostgreSQL, S3]) as stack, TemporaryDirectory() as folder:
