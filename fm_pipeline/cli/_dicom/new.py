@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called, path_argument
-from fm_pipeline.cli._dicom.scan import SHOWN, limited, show_files, show_totals, totals_answer
+from fm_pipeline.cli._dicom.scan import SHOWN, limit_option, limited, show_files, show_totals, totals_answer
 from fm_pipeline.dicom.calls import asked_path, refusals
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.looking import Totals, look_for_new
@@ -18,11 +18,7 @@ from fm_pipeline.dicom.paths import printable
 @click.command(name="new")
 @path_argument
 @click.option("--all", "everything", is_flag=True, help="List also what is new and would not be imported.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    help=f"How many files are listed; all are counted.  [default: {SHOWN}; with --json all]",
-)
+@limit_option
 @as_json_option
 def command(path: str | None, everything: bool, limit: int | None, as_json: bool) -> None:
     """Show which files under PATH (by default the configured directory) history does not have as they are now."""

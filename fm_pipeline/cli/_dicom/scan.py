@@ -17,16 +17,17 @@ from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.reasons import sentence
 
 SHOWN = 20
+limit_option = click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    help=f"How many files are listed; all are counted.  [default: {SHOWN}; with --json all]",
+)
 
 
 @click.command(name="scan")
 @path_argument
 @click.option("--all", "everything", is_flag=True, help="List also what would not be imported, with its reason.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    help=f"How many files are listed; all are counted.  [default: {SHOWN}; with --json all]",
-)
+@limit_option
 @as_json_option
 def command(path: str | None, everything: bool, limit: int | None, as_json: bool) -> None:
     """Look at every file under PATH (by default the configured directory) as an import would, and import nothing."""
