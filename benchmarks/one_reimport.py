@@ -17,9 +17,8 @@ from typing import Any
 
 from fm_pipeline.nexus.backup import make_backup
 from fm_pipeline.nexus.cutover import make_plan, reimport
-from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.plan import Permission
-from fm_pipeline.nexus.stage import STAGED_ENTITIES, fill_the_crosswalk, stage
+from fm_pipeline.nexus.stage import stage_all
 from fm_pipeline.settings import Settings
 
 NOW = datetime(2025, 11, 20, 3, 0, tzinfo=UTC)
@@ -38,10 +37,8 @@ def main(database_url: str, state_dir: str, last_step: str) -> None:
     }
     settings = Settings(**given)
     measured: dict[str, float] = {}
-    with timed(measured, "staging"), connect(database_url) as connection:
-        fill_the_crosswalk(connection, settings)
-        for entity in STAGED_ENTITIES:
-            stage(connection, entity, settings, run_id=None, now=NOW)
+    with timed(measured, "staging"):
+        stage_all(settings, run_id=None, now=NOW)
     with timed(measured, "plan"):
         plan = make_plan(settings, now=NOW, actor=ACTOR)
     if last_step != "plan":

@@ -5,7 +5,6 @@ Reads FileMaker, writes to the schema `fm_pipeline` only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -15,10 +14,8 @@ from fm_pipeline.mapping.entities import ENTITIES
 from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline.nexus.stage import STAGED_ENTITIES, fill_the_crosswalk, forget, is_extracted, stage
+from fm_pipeline.nexus.stage import OnStep, forget, stage_all
 from fm_pipeline.settings import Settings
-
-OnStep = Callable[[str, int, int | None], None]
 
 
 def open_client(settings: Settings) -> DataApiClient:
@@ -61,14 +58,4 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
                 page_size=settings.filemaker_page_size,
                 on_progress=partial(on_step, f"read {entity}"),
             )
-        fill_the_crosswalk(connection, settings)
-        for entity in STAGED_ENTITIES:
-            if is_extracted(connection, entity):
-                stage(
-                    connection,
-                    entity,
-                    settings,
-                    run_id=run_id,
-                    now=datetime.now(UTC),
-                    on_progress=partial(on_step, f"stage {entity}"),
-                )
+    stage_all(settings, run_id=run_id, now=datetime.now(UTC), on_step=on_step)

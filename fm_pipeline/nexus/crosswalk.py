@@ -26,21 +26,23 @@ FROM {patients} p
 
 
 def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
-    """Take over what Nexus knows and the crosswalk does not have yet, in one transaction of its own.
+    """Take over all that Nexus knows and the crosswalk does not have yet; see `fill_patients` and `fill_others`."""
+    return fill_patients(connection, catalogue) | fill_others(connection, catalogue)
+
+
+def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
+    """Take over the patients that Nexus knows and the crosswalk does not have yet, in one transaction of its own.
 
     Of two patients with one FileMaker id the older one keeps it; the other's id becomes a retired id, so that what
     points to it is led to the one that stays.
 
     Returns:
-        New crosswalk rows by entity, and `retired` ids.
+        How many rows are new in the crosswalk (`patient`), and how many ids are `retired`.
     """
-    new: dict[str, int] = {}
     with connection.cursor() as cursor:
-        # What is new is found out by reading, and written in the order of the index: to let every row run into a
-        # conflict, in the order of the table, takes three times as long. So nobody else may add rows meanwhile.
-        cursor.execute("LOCK TABLE fm_pipeline.crosswalk IN SHARE ROW EXCLUSIVE MODE")
+        _let_nobody_else_add(cursor)
         keyed = sql.SQL(PATIENT_KEYS).format(patients=catalogue.table("patients").identifier)
-        new["patient"] = _take_over(cursor, "patient", keyed, older_first=sql.SQL("created_at, id"))
+        new = {"patient": _take_over(cursor, "patient", keyed, older_first=sql.SQL("created_at, id"))}
         cursor.execute(
             sql.SQL(
                 "INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)"
@@ -50,6 +52,19 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
             ).format(keyed)
         )
         new["retired"] = cursor.rowcount
+    connection.commit()
+    return new
+
+
+def fill_others(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
+    """The same for appointments, documents and images: all that Nexus knows by an id column.
+
+    Returns:
+        How many rows are new in the crosswalk, by entity.
+    """
+    new = {}
+    with connection.cursor() as cursor:
+        _let_nobody_else_add(cursor)
         # Documents and images too: if Nexus ever loses their FileMaker ids, this is where they survive.
         for entity, table, column in (
             ("appointment", "appointments", "filemaker_event_id"),
@@ -64,6 +79,12 @@ def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, in
             new[entity] = _take_over(cursor, entity, keyed, older_first=sql.SQL("id"))
     connection.commit()
     return new
+
+
+def _let_nobody_else_add(cursor: Cursor) -> None:
+    # What is new is found out by reading, and written in the order of the index: to let every row run into a
+    # conflict, in the order of the table, takes three times as long. So nobody else may add rows meanwhile.
+    cursor.execute("LOCK TABLE fm_pipeline.crosswalk IN SHARE ROW EXCLUSIVE MODE")
 
 
 def _take_over(cursor: Cursor, entity: str, keyed: sql.Composable, *, older_first: sql.Composable) -> int:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from datetime import datetime
+from functools import partial
+from threading import Lock
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.crosswalk import fill_crosswalk
+from fm_pipeline.nexus.crosswalk import fill_crosswalk, fill_others, fill_patients
+from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.difference import count
 from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.report import SourceEnds
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
 from fm_pipeline.staging.check import as_source_ends, check_staging
+from fm_pipeline.staging.origin import read_extractions
 from fm_pipeline.staging.rules import load_rules
 
-# In the order that they need each other: patients first.
-STAGED_ENTITIES = ("patient", "appointment", "note", "sms_message", "document", "image")
+# All but the patients, which everything else is held against. Those that take longest come first.
+ENTITIES_OF_PATIENTS = ("note", "appointment", "sms_message", "document", "image")
+SIDE_BY_SIDE = 2  # more threads do not help: Python works in one at a time, and PostgreSQL in the other
+
+OnStep = Callable[[str, int, int | None], None]
 
 
 def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict[str, int], int]:
@@ -65,6 +73,63 @@ def stage(
     return next(as_source_ends(each) for each in built.summaries if each.entity == entity)
 
 
+def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step: OnStep = lambda *_: None) -> None:
+    """Take over the known ids and build every entity that was extracted: patients first, the others side by side.
+
+    Each in a transaction of its own, on a connection of its own. After an error no further one is begun, those at
+    work are waited for, and what was not built is as it was: `check_staged` then refuses the mixture.
+
+    Args:
+        on_step: called with the step's name, records done, and their number; from one thread at a time.
+
+    Raises:
+        PipelineError: of any kind.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+
+    def fill_the_others() -> None:
+        with connect(url) as connection:
+            fill_others(connection, catalogue)
+
+    def build_one(entity: str, on_progress: Callable[[int, int], None]) -> None:
+        with connect(url) as connection:
+            stage(connection, entity, settings, run_id=run_id, now=now, on_progress=on_progress)
+
+    with connect(url) as connection, connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        fill_patients(connection, catalogue)
+        extracted = {entity: extraction.row_count for entity, extraction in read_extractions(cursor).items()}
+    others = [entity for entity in ENTITIES_OF_PATIENTS if entity in extracted]
+    counter = _Counter(partial(on_step, "stage what patients have"), sum(extracted[entity] for entity in others))
+    _side_by_side([partial(build_one, "patient", partial(on_step, "stage patients")), fill_the_others])
+    _side_by_side([partial(build_one, entity, partial(counter.note, entity)) for entity in others])
+
+
+def _side_by_side(work: list[Callable[[], None]]) -> None:
+    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="staging") as threads:
+        futures = [threads.submit(each) for each in work]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            threads.shutdown(cancel_futures=True)
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+
+
+class _Counter:
+    """Adds up the records of builds that are side by side."""
+
+    def __init__(self, report: Callable[[int, int], None], total: int) -> None:
+        self._report, self._total, self._lock = report, total, Lock()
+        self._done: dict[str, int] = {}
+
+    def note(self, entity: str, done: int, _total: int) -> None:
+        with self._lock:
+            self._done[entity] = done
+            self._report(sum(self._done.values()), self._total)
+
+
 def check_staged(connection: Connection, settings: Settings, entities: Collection[str] | None = None) -> None:
     """Refuse staged rows that must not be loaded, by the clinic's rules; see `check_staging`.
 
@@ -78,8 +143,7 @@ def check_staged(connection: Connection, settings: Settings, entities: Collectio
 def is_extracted(connection: Connection, entity: str) -> bool:
     """Whether the profile had a layout for the entity when it was extracted last."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM fm_pipeline.source_extractions WHERE entity = %s", (entity,))
-        return cursor.fetchone() is not None
+        return entity in read_extractions(cursor)
 
 
 def forget(connection: Connection, entity: str) -> None:

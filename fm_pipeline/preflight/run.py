@@ -12,13 +12,14 @@ from fm_pipeline.mapping.entities import ENTITIES as SOURCES
 from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.stage import OnStep
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.filemaker import Source, check_filemaker
 from fm_pipeline.preflight.finding import Finding, Judge, stops
 from fm_pipeline.preflight.images import check_bucket, check_containers, check_image_tables
 from fm_pipeline.preflight.nexus import can_read, check_nexus
 from fm_pipeline.preflight.services import check_services, with_little_patience
-from fm_pipeline.sequence import OnStep, open_client, read_and_stage
+from fm_pipeline.sequence import open_client, read_and_stage
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import broken_rules
 from fm_pipeline.staging.entities import ENTITIES

@@ -1,0 +1,81 @@
+"""Staging side by side: who waits for whom, what a failure leaves, and what is shown meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from fm_pipeline.errors import DatabaseError, StagingStop
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.stage import check_staged, stage, stage_all
+from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline_tests.nexus.test_concurrency import InThread
+
+LIMIT_SECONDS = 60
+ADVISORY = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+def _stage(bench: MigrationBench, entity: str, meanwhile: Iterator[None] | None = None) -> None:
+    with connect(bench.database_url) as connection:
+        stage(
+            connection,
+            entity,
+            bench.settings,
+            run_id=None,
+            now=RUN_TIME,
+            on_progress=lambda *_: next(meanwhile, None) if meanwhile else None,
+        )
+
+
+@pytest.mark.parametrize(("other", "waits"), [("patient", True), ("note", True), ("appointment", False)])
+def test_beside_notes_all_but_patients_and_the_same_notes_may_be_built(
+    bench: MigrationBench, other: str, waits: bool
+) -> None:
+    bench.extract_and_stage()
+    waited: list[bool] = []
+    others: list[InThread] = []
+
+    def begin() -> Iterator[None]:
+        others.append(InThread(lambda: _stage(bench, other)))
+        wait_until(lambda: not others[0].is_alive() or bench.execute(ADVISORY) == [(1,)], LIMIT_SECONDS)
+        waited.append(others[0].is_alive())
+        yield
+
+    _stage(bench, "note", begin())
+    others[0].outcome()
+    assert waited == [waits]
+
+
+def test_what_fails_leaves_its_entity_as_it_was_and_the_mixture_is_refused(bench: MigrationBench) -> None:
+    bench.extract_and_stage()
+    bench.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;"
+        "CREATE TRIGGER refuse BEFORE INSERT ON fm_pipeline.staged_sms_messages EXECUTE FUNCTION refuse()"
+    )
+    builds = "SELECT entity, run_id FROM fm_pipeline.staged_builds WHERE entity IN ('patient', 'sms_message')"
+    with pytest.raises(DatabaseError, match="P0001"):
+        stage_all(bench.settings, run_id="second", now=datetime.now(UTC))
+    assert dict(bench.execute(builds)) == {"patient": "second", "sms_message": None}
+    with bench.connection() as connection, pytest.raises(StagingStop, match="sms_message was staged before"):
+        check_staged(connection, bench.settings)
+
+
+def test_builds_that_are_side_by_side_are_counted_together_up_to_all_of_their_records(bench: MigrationBench) -> None:
+    bench.extract_and_stage()
+    shown: list[tuple[str, int, int | None]] = []
+    stage_all(bench.settings, run_id=None, now=RUN_TIME, on_step=lambda *step: shown.append(step))
+    names = ["patient", "contact_detail"]
+    assert list(dict.fromkeys(name for name, _, _ in shown)) == ["stage patients", "stage what patients have"]
+    ((patients, others),) = bench.execute(
+        "SELECT sum(row_count) FILTER (WHERE entity = ANY(%s)), sum(row_count) FILTER (WHERE entity <> ALL(%s))"
+        " FROM fm_pipeline.source_extractions",
+        names,
+        names,
+    )
+    assert ("stage patients", patients, patients) in shown
+    assert shown[-1] == ("stage what patients have", others, others)
+    together = [done for name, done, _ in shown if name == "stage what patients have"]
+    assert together == sorted(together)
