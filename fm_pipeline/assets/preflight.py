@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from fm_pipeline.assets.reimport import refuse_at_once
 from fm_pipeline.assets.shared import OWNERS, POOL, PREFLIGHT, explained
 from fm_pipeline.preflight.finding import Finding, stops
 from fm_pipeline.preflight.run import preflight as run_preflight
@@ -19,7 +20,8 @@ MARKS = {"good": "✅", "warning": "⚠️", "stop": "❌"}
 @dg.asset(
     group_name=PREFLIGHT,
     description="Looks at everything that a reimport needs, before anything is read: the two systems, what the account"
-    " and the role may do, how much there is, S3, mail. Writes nothing; fm-pipeline check shows the same.",
+    " and the role may do, how much there is, S3, mail. Writes nothing; fm-pipeline check shows the same."
+    " In a reimport it first looks at the plan and its words, so that a run that may not be carried out ends here.",
     kinds={"filemaker", "postgres"},
     owners=OWNERS,
     pool=POOL,
@@ -37,6 +39,7 @@ def preflight(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # typ
         context.log.info(f"{MARKS[finding.level]} {finding.subject}: {finding.found}")
 
     with explained():
+        refuse_at_once(context, nexus.settings)
         findings = run_preflight(nexus.settings, on_finding=say)
     return dg.MaterializeResult(
         metadata={

@@ -13,7 +13,7 @@ from fm_pipeline.assets.shared import OWNERS, POOL, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.mail.notify import mailed
 from fm_pipeline.nexus.audit import operating_system_user
-from fm_pipeline.nexus.cutover import reimport
+from fm_pipeline.nexus.cutover import refuse_unusable_plan, reimport
 from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.relink import REASONS, Relinked
@@ -21,7 +21,9 @@ from fm_pipeline.nexus.report import ReimportReport
 from fm_pipeline.progress import run_progress
 from fm_pipeline.report_files import write_report
 from fm_pipeline.resources.pipeline import NexusTarget
+from fm_pipeline.settings import Settings
 
+TRANSACTION = "reimport_transaction"
 IDS = 100  # of a reason; the report's file has all of them
 
 
@@ -145,8 +147,27 @@ class ReimportConfig(dg.Config):
         return Permission(self.plan_id, self.confirm, self.requested_by or f"dagster ({operating_system_user()})")
 
 
+def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """In the first step of a run that ends with the transaction: refuse what would be refused there, an hour later.
+
+    A run without the transaction, such as a plan's, passes.
+
+    Raises:
+        PlanStop: see `refuse_unusable_plan`.
+    """
+    selected = context.job_def.asset_layer.selected_asset_keys
+    phases = [asset.phase for asset in PHASES if dg.AssetKey(asset.key) in selected]
+    if not phases:
+        return
+    run_config: Mapping[str, Any] = context.run.run_config
+    given = run_config.get("ops", {}).get(TRANSACTION, {}).get("config", {})
+    if all(isinstance(value, str) for value in given.values()):  # else {"env": …}, which the transaction's step reads
+        permission = ReimportConfig(**given).permission()
+        refuse_unusable_plan(settings, permission, run_id=context.run.run_id, phases=phases)
+
+
 @dg.multi_asset(
-    name="reimport_transaction",
+    name=TRANSACTION,
     description="Delete, load, relink, validate, commit: all or nothing.",
     specs=list(_specs()),
     check_specs=[dg.AssetCheckSpec(name, asset=key) for key, names in CHECKS.items() for name in names],

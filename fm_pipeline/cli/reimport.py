@@ -38,8 +38,8 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
 
     now = datetime.now(UTC)
     run_id = f"command-{uuid.uuid4()}"
-    actor = requested_by or operating_system_user()
-    refuse_unusable_plan(settings, plan_id, actor=actor, run_id=run_id)  # not after FileMaker was read for an hour
+    permission = Permission(plan_id, confirm, requested_by or operating_system_user())
+    refuse_unusable_plan(settings, permission, run_id=run_id)  # not after FileMaker was read for an hour
     with mailed(settings, run_id, warn=warn), run_progress(settings, run_id, console=console) as progress:
         read_and_stage(settings, run_id=run_id, on_step=progress.update)
         make_backup(
@@ -51,7 +51,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
         report = reimport(
             settings,
             now=now,
-            permission=Permission(plan_id, confirm, actor),
+            permission=permission,
             run_id=run_id,
             on_phase=progress.phases(),
         )

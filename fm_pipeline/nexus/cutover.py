@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from psycopg2.extensions import connection as Connection
@@ -22,10 +22,10 @@ from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
 from fm_pipeline.nexus.commit import commit
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.difference import Difference, plan_difference
-from fm_pipeline.nexus.inputs import Inputs, read_inputs
+from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline.nexus.plan import Permission, check_backup, check_permission, no_plan, store_plan, usable_plan
+from fm_pipeline.nexus.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
 from fm_pipeline.nexus.report import ReimportReport, SourceEnds
@@ -35,6 +35,7 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import source_ends, staged_columns
 
 ALL_PHASES = tuple(Phase)
+_NOBODY = Permission("", "", "unknown")
 
 
 def _quiet(_: object) -> None:
@@ -105,13 +106,13 @@ def reimport(
             says so; if the connection was lost at COMMIT, the database is asked what became of it.
     """
     url = settings.nexus_database_url.get_secret_value()
-    asked = permission or Permission("", "", "unknown")
+    asked = permission or _NOBODY
     with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
         if not asked.plan_id.strip():
             raise no_plan()
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
         with _locked(settings) as held:
-            check_permission(held.cursor, asked, held.inputs, phases)
+            refuse_stale(permitted_plan(held.cursor, asked, phases), held.inputs)
             backup_id = check_backup(held.cursor, held.inputs)
             held.run(report, phases, on_phase)
             report.committed = True
@@ -120,19 +121,34 @@ def reimport(
     return report
 
 
-def refuse_unusable_plan(settings: Settings, plan_id: str, *, actor: str, run_id: str | None = None) -> None:
-    """Before anything is read: is there a plan that may be carried out? The reimport asks again, under its locks.
+def refuse_unusable_plan(
+    settings: Settings,
+    permission: Permission | None,
+    *,
+    run_id: str | None = None,
+    phases: Collection[Phase] = ALL_PHASES,
+) -> None:
+    """Before anything is read: may this plan be carried out, as far as the plan itself and the settings tell?
+
+    Nobody should wait for an hour of reading and a backup to learn of a wrong word. The reimport asks again, and for
+    everything else too, under its locks.
+
+    Args: as `reimport`.
 
     Raises:
-        PlanStop: no plan, an unknown one, or one that has been carried out; it is on record in the audit trail.
+        PlanStop: no plan, an unknown one, one that has been carried out, one for other phases, another database or
+            other settings, or a wrong confirmation; it is on record in the audit trail.
     """
     url = settings.nexus_database_url.get_secret_value()
+    asked = permission or _NOBODY
     try:
         with connect(url) as connection, connection.cursor() as cursor:
-            usable_plan(cursor, plan_id)
+            planned = permitted_plan(cursor, asked, phases)
+            now = replace(planned, database=database_name(cursor), settings=deciding_settings(settings))
+            refuse_stale(planned, now)
     except PlanStop:
         migrate(url)  # so that the refusal can be written down in a database that is new to the pipeline
-        with audited(url, actor=actor, action="reimport", plan_id=_uuid_or_none(plan_id), run_id=run_id):
+        with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
             raise
 
 

@@ -142,23 +142,33 @@ def read_inputs(cursor: Cursor, catalogue: Catalogue, target: Collection[Table],
     Args:
         target: the tables of Nexus that the reimport may touch.
     """
-    cursor.execute("SELECT current_database()")
-    (database,) = cursor.fetchone() or ("",)
     tables = [*map(_own, (*STAGED_TABLES, *_BOOKS)), *target]
     return Reading(
-        database=str(database),
+        database=database_name(cursor),
         schema=catalogue.fingerprint,
-        settings={
-            "nexus_schema": settings.nexus_schema,
-            "nexus_only_columns": settings.nexus_only_columns,
-            "nexus_letters": settings.nexus_letters,
-            "nexus_reminders": settings.nexus_reminders,
-        },
+        settings=deciding_settings(settings),
         target=target,
         digests={table: _digest(cursor, table) for table in tables},
         shapes=read_shapes(cursor, tables),
         horizon=read_horizon(cursor),
     )
+
+
+def database_name(cursor: Cursor) -> str:
+    """Of the database that the cursor is connected to."""
+    cursor.execute("SELECT current_database()")
+    (name,) = cursor.fetchone() or ("",)
+    return str(name)
+
+
+def deciding_settings(settings: Settings) -> dict[str, str]:
+    """The settings that decide what happens to rows."""
+    return {
+        "nexus_schema": settings.nexus_schema,
+        "nexus_only_columns": settings.nexus_only_columns,
+        "nexus_letters": settings.nexus_letters,
+        "nexus_reminders": settings.nexus_reminders,
+    }
 
 
 def _own(name: str) -> Table:

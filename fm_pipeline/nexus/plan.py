@@ -24,6 +24,7 @@ HOW_TO = (
     "Make a plan (job plan_reimport, or fm-pipeline plan), read it, then launch full_reimport with plan_id and"
     " confirm (or fm-pipeline reimport --plan ID --confirm ...)."
 )
+_UNCHANGED = "Nothing was changed."
 
 
 @dataclass(frozen=True)
@@ -99,33 +100,39 @@ def usable_plan(cursor: Cursor, plan_id: str) -> tuple[Mapping[str, Any], list[s
     return inputs, phases
 
 
-def check_permission(cursor: Cursor, permission: Permission, inputs: Inputs, phases: Collection[Phase]) -> None:
-    """Refuse a run whose plan is missing, used, of other phases or stale, or whose confirmation is wrong.
-
-    Args:
-        inputs: as they are now, under the locks.
+def permitted_plan(cursor: Cursor, permission: Permission, phases: Collection[Phase]) -> Inputs:
+    """The inputs of the plan, if it may still be carried out, is for these phases, and was confirmed with its words.
 
     Raises:
         PlanStop: with what to do.
     """
     content, planned_phases = usable_plan(cursor, permission.plan_id)
-    unchanged = "Nothing was changed."
     if sorted(planned_phases) != sorted(_names(phases)):
         raise PlanStop(
             f"The plan is for the phases {', '.join(planned_phases)}, not for {', '.join(_names(phases))}.",
-            meaning=unchanged,
+            meaning=_UNCHANGED,
             remedy="Select the same assets as the plan, or make a plan for these.",
         )
-    if permission.confirm.split() != inputs.confirmation.split():
+    planned = Inputs.from_dict(content)
+    if permission.confirm.split() != planned.confirmation.split():
         raise PlanStop(
             "The confirmation does not name this database and its number of patients.",
-            meaning=f"The words must be the database's name and the number of patients that Nexus has now. {unchanged}",
+            meaning=f"The words must be the database's name and the number of patients that Nexus has. {_UNCHANGED}",
             remedy="Check that this is the database that you mean; the plan shows the words to type.",
         )
-    if changes := inputs.changes_since(Inputs.from_dict(content)):
+    return planned
+
+
+def refuse_stale(planned: Inputs, now: Inputs) -> None:
+    """Refuse a plan that shows what would not happen any more.
+
+    Raises:
+        PlanStop: something is not as it was when the plan was made.
+    """
+    if changes := now.changes_since(planned):
         raise PlanStop(
             f"The plan is stale: {'; '.join(changes)}.",
-            meaning=f"What would happen is not what the plan showed. {unchanged}",
+            meaning=f"What would happen is not what the plan showed. {_UNCHANGED}",
             remedy="Make a new plan, read it, and confirm that one.",
         )
 

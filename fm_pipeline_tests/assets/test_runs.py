@@ -62,6 +62,11 @@ def _failure(result: Any) -> str:
     return str(event.step_failure_data.error.message) + str(event.step_failure_data.user_failure_data)
 
 
+def _failed_step(result: Any) -> str:
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    return str(event.step_key)
+
+
 def test_plan_then_full_reimport_makes_nexus_what_the_oracle_says(bench: MigrationBench, graph: Graph) -> None:
     before = bench.digests()
     assert graph.run("plan_reimport").success
@@ -86,8 +91,33 @@ def test_full_reimport_without_a_plan_changes_nothing_and_says_what_to_do(bench:
     before = bench.digests()
     result = graph.run("full_reimport")
     assert not result.success
+    assert _failed_step(result) == "preflight"
     assert "needs a plan and a confirmation" in _failure(result)
     assert bench.digests() == before
+
+
+def test_full_reimport_with_wrong_words_is_refused_in_its_first_step_and_on_record(
+    bench: MigrationBench, graph: Graph
+) -> None:
+    plan = bench.extract_and_stage().plan()
+    config = {"plan_id": plan.id, "confirm": "wrong words", "requested_by": "an administrator"}
+    result = graph.run("full_reimport", config={"reimport_transaction": {"config": config}})
+    assert _failed_step(result) == "preflight"
+    assert "does not name this database and its number of patients" in _failure(result)
+    assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
+    audit = bench.execute("SELECT actor, outcome FROM fm_pipeline.audit WHERE plan_id::text = %s", plan.id)
+    assert audit == [("an administrator", "started"), ("an administrator", "refused")]
+
+
+def test_some_phases_materialized_with_the_preflight_are_refused_by_it_too(bench: MigrationBench, graph: Graph) -> None:
+    plan = bench.extract_and_stage().plan()
+    config = {"reimport_transaction": {"config": {"plan_id": plan.id, "confirm": plan.confirmation}}}
+    result = graph.run("__ASSET_JOB", assets=["preflight", "deleted_patient_data", "patients"], config=config)
+    failed = {
+        event.step_key: event.step_failure_data.error.message for event in result.all_events if event.is_step_failure
+    }
+    assert failed.keys() == {"preflight", "reimport_transaction"}
+    assert all("not for delete, patients." in message for message in failed.values())
 
 
 def test_materializing_the_destructive_assets_by_hand_is_refused_just_the_same(

@@ -8,6 +8,7 @@ import uuid
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
+from fm_pipeline.nexus.policy import Phase
 from fm_pipeline_tests.bench.clinics import MigrationBench
 
 
@@ -53,3 +54,36 @@ def test_17_a_plan_that_was_carried_out_is_refused_before_anything_is_read(bench
     assert "The plan has been carried out already." in refused.stderr
     assert bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity") == read
     assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(1,)]
+
+
+def test_18_wrong_words_are_refused_before_anything_is_read_and_are_on_record(bench: MigrationBench) -> None:
+    plan = bench.extract_and_stage().plan()
+    read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
+    database, patients = plan.confirmation.split()
+    for words in ("wrong words", f"{database} {int(patients) + 1}", ""):
+        refused = run(bench, "reimport", "--plan", plan.id, "--confirm", words)
+        assert refused.exit_code == 1
+        assert "The confirmation does not name this database and its number of patients." in refused.stderr
+        assert "the plan shows the words to type" in refused.stderr
+    assert bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity") == read
+    assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
+    audit = bench.execute("SELECT outcome, plan_id::text FROM fm_pipeline.audit WHERE action = 'reimport' ORDER BY id")
+    assert audit == [("started", plan.id), ("refused", plan.id)] * 3
+
+
+def test_16_a_plan_made_under_other_settings_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
+    plan = bench.extract_and_stage().plan()
+    refused = run(
+        bench.with_settings(nexus_letters="keep"), "reimport", "--plan", plan.id, "--confirm", plan.confirmation
+    )
+    assert refused.exit_code == 1
+    assert "The plan is stale: a setting that decides what happens to rows was changed." in refused.stderr
+    assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
+
+
+def test_a_plan_of_some_phases_only_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
+    plan = bench.extract_and_stage().plan(phases=[Phase.PATIENTS])
+    refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
+    assert refused.exit_code == 1
+    assert "The plan is for the phases patients, not for delete, patients" in refused.stderr
+    assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
