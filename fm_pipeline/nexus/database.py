@@ -32,13 +32,26 @@ MEANINGS = {
     "57": "PostgreSQL was stopped or the statement was cancelled.",
 }
 REMEDIES = {
-    "08": "Check NEXUS_DATABASE_URL and that the server runs, then start again.",
+    "08": "Check NEXUS_DATABASE_URL, that the server runs, and that it lets the role open three connections; then start"
+    " again.",
+    "25006": "Name the primary server in NEXUS_DATABASE_URL, or take default_transaction_read_only away from the role.",
     "28": "Check the user name and password in NEXUS_DATABASE_URL.",
     "3D": "Check the database name in NEXUS_DATABASE_URL.",
     "42501": "Grant the privilege to the pipeline's role; SECURITY.md lists the grants.",
     "53": "Free disk space or connections on the database server, then start again.",
 }
 APPLICATION_NAME = "fm_pipeline"
+
+# What a server, database, role or environment may have set otherwise, and our statements and rows rely on. The limits
+# of time are for the application's short requests: a run holds transactions open while it reads FileMaker, or while
+# another session of it works. (A `lock_timeout` stays: whoever waits for long sets one.)
+_SESSION = """
+SET standard_conforming_strings = on;
+SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
+SET default_transaction_isolation = 'read committed';
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout',
+       'idle_in_transaction_session_timeout', 'idle_session_timeout')
+"""
 
 
 def sqlalchemy_url(database_url: str) -> URL:
@@ -61,7 +74,9 @@ def sqlalchemy_url(database_url: str) -> URL:
 
 @contextmanager
 def connect(database_url: str) -> Iterator[Connection]:
-    """One psycopg2 connection, in UTC and ISO dates, closed at the end; an open transaction is rolled back.
+    """One psycopg2 connection, whose session does not depend on what server, database, role or environment have set.
+
+    Closed at the end; an open transaction is rolled back.
 
     Raises:
         DatabaseError: in place of every database error inside the block, without values of rows.
@@ -78,8 +93,9 @@ def connect(database_url: str) -> Iterator[Connection]:
         )
         try:
             # In the first transaction of the connection and not as start-up options: poolers refuse those.
+            connection.set_client_encoding("UTF8")
             with connection.cursor() as cursor:
-                cursor.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'")
+                cursor.execute(_SESSION)
             connection.commit()
             _let_the_server_notice_our_end(connection)
             yield connection

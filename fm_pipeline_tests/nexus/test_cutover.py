@@ -21,6 +21,19 @@ from fm_pipeline.staging.check import staged_columns
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, small_clinic
 
 LATER = RUN_TIME + dt.timedelta(days=1)
+# For an application with short requests, or of long ago.
+TIMEOUTS = {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
+UNFRIENDLY = TIMEOUTS | {
+    "standard_conforming_strings": "off",
+    "client_encoding": "latin1",
+    "default_transaction_isolation": "serializable",
+    "DateStyle": "SQL, DMY",
+    "TimeZone": "Australia/Lord_Howe",
+    "IntervalStyle": "iso_8601",
+    "search_path": "nowhere",
+    "transform_null_equals": "on",
+    "extra_float_digits": "-15",
+}
 
 
 class Forced(Exception):
@@ -189,3 +202,15 @@ def test_the_report_holds_no_data_of_a_patient(bench: MigrationBench) -> None:
     ):
         assert last_name not in text
         assert len(first_name) < 5 or first_name not in text
+
+
+def test_what_a_server_or_database_sets_for_its_sessions_changes_nothing(bench: MigrationBench) -> None:
+    name = bench.database_url.rsplit("/", 1)[1]
+    for setting, value in UNFRIENDLY.items():
+        bench.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+    bench.extract_and_stage().reimport()
+    with connect(bench.database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT setting FROM pg_settings WHERE name = ANY(%s)", (list(TIMEOUTS),))
+        assert cursor.fetchall() == [("0",)]
+    bench.execute(f"ALTER DATABASE {name} RESET ALL")
+    assert bench.differences(small_clinic().expected()) == []
