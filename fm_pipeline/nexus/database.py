@@ -48,7 +48,7 @@ APPLICATION_NAME = "fm_pipeline"
 _SESSION = """
 SET standard_conforming_strings = on;
 SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
-SET default_transaction_isolation = 'read committed';
+SET default_transaction_isolation = 'read committed'; SET extra_float_digits = 1;
 SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout',
        'idle_in_transaction_session_timeout', 'idle_session_timeout')
 """
