@@ -13,8 +13,8 @@ from fm_pipeline.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, row_c
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.images.bucket import open_bucket
+from fm_pipeline.images.export_encoding import ENCODINGS, Encoding
 from fm_pipeline.images.export_file import read_export, write_csv
-from fm_pipeline.images.export_text import ENCODINGS, Encoding
 from fm_pipeline.images.inventory import take_inventory
 from fm_pipeline.images.link import CopyReport, Options, copy_images, missing_objects, write_rows
 from fm_pipeline.images.link_report import RULE, LinkReport, read_report, report_of
@@ -34,6 +34,7 @@ class ExportConfig(dg.Config):
     dates: Literal["mdy", "dmy"] = Field(default="mdy", description="Order of the dates: month first, or day first.")
     encoding: str | None = Field(default=None, description="The export's encoding; found out if not given.")
     columns: list[str] | None = Field(default=None, description="Names of the columns of an export without a header.")
+    ignore_file_names: bool = Field(default=False, description="fileName is no name of the bulk dump; not compared.")
 
 
 class LinkConfig(dg.Config):
@@ -62,7 +63,12 @@ def image_metadata_csv(context: dg.AssetExecutionContext, config: ExportConfig) 
             raise SettingsError(
                 "IMAGE_EXPORT_FILE is not set.", remedy="Name FileMaker's export of the images in the bulk dump."
             )
-        export = read_export(settings.image_export_file, encoding=_encoding(config.encoding), columns=config.columns)
+        export = read_export(
+            settings.image_export_file,
+            encoding=_encoding(config.encoding),
+            columns=config.columns,
+            ignore_file_names=config.ignore_file_names,
+        )
         folder = settings.state_dir / "images"
         make_private_folder(folder)
         csv_file = folder / "filemaker_images_metadata.csv"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fm_pipeline.images.export_columns import POSITIONS
-from fm_pipeline.images.export_text import ENCODINGS
+from fm_pipeline.images.export_encoding import ENCODINGS
 
 EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 encoding_option = click.option(
@@ -15,4 +15,9 @@ encoding_option = click.option(
 )
 columns_option = click.option(
     "--columns", help=f"Names of the columns of an export without a header.  [default: {','.join(POSITIONS)}]"
+)
+ignore_file_names_option = click.option(
+    "--ignore-file-names",
+    is_flag=True,
+    help="The export's fileName is not the name of the file in the bulk dump: do not compare them.",
 )

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from fm_pipeline.cli._export_options import EXISTING, columns_option, encoding_option
+from fm_pipeline.cli._export_options import EXISTING, columns_option, encoding_option, ignore_file_names_option
+from fm_pipeline.images.export_encoding import Encoding
 from fm_pipeline.images.export_file import Export, read_export, write_csv
-from fm_pipeline.images.export_text import Encoding
 from fm_pipeline.staging.keys import as_key, is_uuid
 
 RULE = "=" * 70
@@ -22,10 +22,11 @@ SHOWN_REJECTS = 20
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @encoding_option
 @columns_option
-def command(export: Path, out: Path, encoding: Encoding | None, columns: str | None) -> None:
+@ignore_file_names_option
+def command(export: Path, out: Path, encoding: Encoding | None, columns: str | None, ignore_file_names: bool) -> None:
     """Convert FileMaker's export of images to the CSV recid,id_Contact,date,Type,Note.
 
-    EXPORT is a .tab, .csv, .mer or .xlsx file; OUT is written anew. No server is asked and no setting is needed.
+    EXPORT is a .tab, .csv, .mer, .xlsx or .xml file; OUT is written anew. No server is asked and no setting is needed.
     """
     if out.exists() and out.samefile(export):
         raise click.UsageError("OUT is the export itself, which would be overwritten.")
@@ -33,7 +34,12 @@ def command(export: Path, out: Path, encoding: Encoding | None, columns: str | N
     kind = f"{export.suffix.lstrip('.').capitalize()} " if export.suffix else ""
     console.print(f"{RULE}\n🔄 Converting FileMaker {kind}Export to CSV\n{RULE}")
     console.print(f"Input: {export}\nOutput: {out}\n", markup=False)
-    read = read_export(export, encoding=encoding, columns=columns.split(",") if columns else None)
+    read = read_export(
+        export,
+        encoding=encoding,
+        columns=columns.split(",") if columns else None,
+        ignore_file_names=ignore_file_names,
+    )
     write_csv(out, read)
     console.print(f"✅ Found {read.found} records", markup=False)
     _say_what_was_noticed(console, read)

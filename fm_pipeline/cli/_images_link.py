@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from fm_pipeline.cli._export_options import EXISTING, columns_option, encoding_option
+from fm_pipeline.cli._export_options import EXISTING, columns_option, encoding_option, ignore_file_names_option
 from fm_pipeline.images.bucket import open_bucket
+from fm_pipeline.images.export_encoding import Encoding
 from fm_pipeline.images.export_file import read_export
-from fm_pipeline.images.export_text import Encoding
 from fm_pipeline.images.link import Options
 from fm_pipeline.images.run import link_images
 from fm_pipeline.nexus.audit import operating_system_user
@@ -31,6 +31,7 @@ from fm_pipeline.settings import load_settings
 @click.option("--restore-removed", is_flag=True, help="Link again what was linked and then removed in Nexus.")
 @encoding_option
 @columns_option
+@ignore_file_names_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -41,6 +42,7 @@ def command(
     restore_removed: bool,
     encoding: Encoding | None,
     columns: str | None,
+    ignore_file_names: bool,
 ) -> None:
     """Link the images of the bulk dump to their patients: copy, verify, then write to Nexus.
 
@@ -51,7 +53,12 @@ def command(
     bucket = open_bucket(settings)
     console = Console(highlight=False, soft_wrap=True)
     run_id = f"command-{uuid.uuid4()}"
-    read = read_export(export, encoding=encoding, columns=columns.split(",") if columns else None)
+    read = read_export(
+        export,
+        encoding=encoding,
+        columns=columns.split(",") if columns else None,
+        ignore_file_names=ignore_file_names,
+    )
     migrate(settings.nexus_database_url.get_secret_value())
     with run_progress(settings, run_id, console=console) as progress:
         report = link_images(

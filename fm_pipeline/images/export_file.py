@@ -5,25 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from itertools import compress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from fm_pipeline.errors import ImageStop
 from fm_pipeline.images.export_columns import find_columns
-from fm_pipeline.images.export_text import Columns, Encoding, decode, in_field, quoted_records, row_columns, tab_columns
+from fm_pipeline.images.export_encoding import Encoding, decode
+from fm_pipeline.images.export_text import Columns, in_field, quoted_records, row_columns, tab_columns
+from fm_pipeline.images.export_workbook import workbook_rows
+from fm_pipeline.images.export_xml import xml_rows
 from fm_pipeline.staging.text import GROUP_SEPARATOR
 
-Format = Literal["tab", "csv", "mer", "xlsx"]
+Format = Literal["tab", "csv", "mer", "xlsx", "xml"]
 HEADER = ("recid", "id_Contact", "date", "Type", "Note")
 LONGEST_NUMBER = 18  # digits that fit PostgreSQL's bigint
 _SPECIALS = ',"\r\n'  # what makes a field of a CSV need quotes
 _SPECIAL = re.compile(f"[{_SPECIALS}]")
+_RECID_NAME = re.compile(r"([1-9][0-9]{0,6})\.[A-Za-z0-9]{1,8}", re.ASCII)  # longer ones are dates or of telephones
 _CONTROLS = "\0\v\r\n\x1d"
 _CONTROL = re.compile(f"[{_CONTROLS}]")
 REASONS = {
@@ -33,6 +35,7 @@ REASONS = {
     "recid_invalid": "the record id is not a whole number above 0",
     "repetition_in_key": "record id, patient or date hold several values (repetitions)",
     "nul_character": "a field holds a NUL character",
+    "file_name_differs": "its file in the bulk dump has another name than the one it was exported with",
     "recid_contradicts": "the same record id stands at different data; none of them is used",
 }
 
@@ -71,6 +74,7 @@ class Export:
         repeated: records that were there before, equal in everything; each is in the columns once.
         additional: lines that hold only further related rows of the record before them.
         findings: counts of what was noticed and kept, by id.
+        month_first: the file knows its dates as such, so they are month first here, whatever its country writes.
     """
 
     format: Format
@@ -81,6 +85,7 @@ class Export:
     repeated: int
     additional: int
     findings: Mapping[str, int]
+    month_first: bool = False
 
     def __len__(self) -> int:
         """How many records can be used."""
@@ -101,15 +106,23 @@ class Export:
         return dict(Counter(reject.reason for reject in self.rejects))
 
 
-def read_export(path: Path, *, encoding: Encoding | None = None, columns: Sequence[str] | None = None) -> Export:
-    """Read an export: `.tab`, `.csv`, `.mer` or `.xlsx`, with or without a header.
+def read_export(
+    path: Path,
+    *,
+    encoding: Encoding | None = None,
+    columns: Sequence[str] | None = None,
+    ignore_file_names: bool = False,
+) -> Export:
+    """Read an export: `.tab`, `.csv`, `.mer`, `.xlsx` or `.xml`, with or without a header.
 
     Args:
-        encoding: if it is known; otherwise it is found out.
+        encoding: of text, if it is known; otherwise it is found out.
         columns: names of the columns in their order, of a file without a header.
+        ignore_file_names: `fileName` is no name of the bulk dump, though it looks like one.
 
     Raises:
-        ImageStop: the file cannot be read, has no records, is cut at its end, or lacks a column.
+        ImageStop: the file cannot be read, has no records, is cut at its end, or lacks a column; or most of its records
+            name the files of other record ids.
     """
     try:
         data = path.read_bytes()
@@ -119,9 +132,13 @@ def read_export(path: Path, *, encoding: Encoding | None = None, columns: Sequen
             meaning="Nothing was changed.",
             remedy="Check the path and who may read it.",
         ) from None
-    kind = _format(path, data)
+    kind, month_first = _format(path, data), False
     if kind == "xlsx":
-        read, shown = row_columns(_workbook(path)), "xlsx"
+        rows, month_first = workbook_rows(data)
+        read, shown = row_columns(rows), "xlsx"
+    elif kind == "xml":
+        rows, month_first = xml_rows(data)
+        read, shown = row_columns(rows), "xml"
     else:
         text, shown = decode(data, encoding)
         # `.csv` by name and tabs by nature, or the other way round: the first line tells.
@@ -132,8 +149,10 @@ def read_export(path: Path, *, encoding: Encoding | None = None, columns: Sequen
         read = tab_columns(text) if kind == "tab" else row_columns(quoted_records(text))
     _refuse_cut(read)
     at, header = find_columns([column[0] for column in read.columns], columns)
+    if ignore_file_names:
+        at = {meaning: position for meaning, position in at.items() if meaning != "file_name"}
     reader = _Reader(read, at, header)
-    found = Export(kind, shown, hashlib.sha256(data).hexdigest(), *reader.read())
+    found = Export(kind, shown, hashlib.sha256(data).hexdigest(), *reader.read(), month_first)
     if not len(found):
         raise ImageStop(
             f"None of the {found.found:,} records of the export can be used.",
@@ -160,9 +179,36 @@ def _refuse_cut(read: Columns) -> None:
         )
 
 
+_OTHERS = {  # what a file begins with -> what it is
+    b"\xd0\xcf\x11\xe0": "an Excel file of before 2007 (.xls)",
+    b"\0\1\0\0\0\2\0\1\0\5\0\2\0\2\xc0": "a FileMaker file itself",
+    b"%PDF-": "a PDF document",
+}
+_PAGE = re.compile(r"(?i)<(!doctype html|html|head|body|table)")
+_XML = re.compile(r"(?i)<(\?xml(?!.*<html)|\w*:?FMPXMLRESULT|\w*:?FMPDSORESULT)", re.DOTALL)
+_HEAD = 1024  # bytes that tell
+
+
 def _format(path: Path, data: bytes) -> Format:
+    """By the first bytes, and only for text by the name.
+
+    Raises:
+        ImageStop: it is a kind of file that is not read.
+    """
     if data.startswith(b"PK\x03\x04"):
         return "xlsx"
+    head = data[:_HEAD].decode("utf-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig", "replace").lstrip()
+    if _XML.match(head):
+        return "xml"
+    other = next((kind for magic, kind in _OTHERS.items() if data.startswith(magic)), None)
+    if other is None and _PAGE.match(head):
+        other = "a web page (HTML)"
+    if other:
+        raise ImageStop(
+            f"The export is {other}, which is not read.",
+            meaning="Nothing was read from it.",
+            remedy="Export the records as tab-separated text, as Merge, as an Excel workbook (.xlsx) or as XML.",
+        )
     suffixes: dict[str, Format] = {".csv": "csv", ".mer": "mer"}
     return suffixes.get(path.suffix.lower(), "tab")
 
@@ -184,6 +230,7 @@ class _Reader:
         self._types = list(self._all[at["type"]]) if "type" in at else empty
         self._notes = list(self._all[at["note"]]) if "note" in at else empty
         self._ids = list(map(str.lower, map(str.strip, self._all[at["id"]]))) if "id" in at else empty
+        self._names = list(map(str.strip, self._all[at["file_name"]])) if "file_name" in at else empty
         self._texts = (self._keys, self._patients, self._dates, self._types, self._notes, self._ids)
         self._rejects = dict.fromkeys(read.uneven, "field_count")
         self._left_out: set[int] = set()  # positions that are no record, or none of its own
@@ -206,6 +253,7 @@ class _Reader:
                     if _CONTROL.search(text):
                         self._judge_controls(position, texts)
         self._judge_repeated()
+        self._judge_file_names()
         columns: list[Sequence[Any]] = [self._numbers, *self._texts]
         if self._left_out or self._rejects:
             keep = [
@@ -258,49 +306,39 @@ class _Reader:
                     for position in positions:
                         self._reject(position, "recid_contradicts")
 
+    def _judge_file_names(self) -> None:
+        """A record that names the file of another record id: the bulk dump was made from another copy of the file.
+
+        A name that stands at several records is a camera's, and no name of the bulk dump.
+        """
+        named: dict[str, list[int]] = {}
+        same = 0
+        for position, (key, name) in enumerate(zip(self._keys, self._names, strict=True)):
+            if position in self._left_out or self._numbers[position] in self._rejects:
+                continue
+            if name.startswith(f"{key}."):
+                same += 1
+            elif (found := _RECID_NAME.fullmatch(name)) and found[1] != key.lstrip("0"):
+                named.setdefault(name.lower(), []).append(position)
+        others = [positions[0] for positions in named.values() if len(positions) == 1]
+        if len(others) > same:
+            raise ImageStop(
+                f"{len(others):,} of {len(others) + same:,} records name the file of another record id.",
+                meaning="Most likely the export is of a clone of the FileMaker file that the bulk dump was made from,"
+                " whose records have other numbers: images would go to wrong patients. Nothing was read.",
+                remedy="Export from the file that the bulk dump was made from. If fileName holds names of cameras and"
+                " not those of the bulk dump, add --ignore-file-names (in Dagster: ignore_file_names, the configuration"
+                " of image_metadata_csv).",
+            )
+        for position in others:
+            self._reject(position, "file_name_differs")
+
     def _content(self, position: int) -> tuple[str, ...]:
         """What makes two records the same; ids that differ by case only are the same."""
         return (self._patients[position].lower(), *(texts[position] for texts in self._texts[2:]))
 
     def _reject(self, position: int, reason: str) -> None:
         self._rejects.setdefault(self._numbers[position], reason)
-
-
-def _workbook(path: Path) -> list[list[str]]:
-    """The first sheet's rows as text: dates as FileMaker writes them, numbers without `.0`."""
-    import openpyxl  # noqa: PLC0415  # slow to import
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of styles and extensions, which are none of our business
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
-            sheet = book.worksheets[0]
-            sheet.reset_dimensions()  # what a file claims of its size is often wrong
-            rows = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
-        finally:
-            book.close()
-    except Exception as error:  # noqa: BLE001  # a ZIP of XML can be broken in many ways
-        raise ImageStop(
-            f"The workbook cannot be read ({type(error).__name__}).",
-            meaning="Nothing was read from it.",
-            remedy="Export it again, or as tab-separated text.",
-        ) from None
-    rows = [row for row in rows if any(row)]
-    width = max(map(len, rows), default=0)
-    return [row + [""] * (width - len(row)) for row in rows]  # empty cells at the end are not stored
-
-
-def _cell(value: object) -> str:
-    from openpyxl.utils.escape import unescape  # noqa: PLC0415  # slow to import; CR is `_x000D_` in a workbook
-
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime | date):
-        return f"{value:%m/%d/%Y}"
-    return unescape(value) if isinstance(value, str) else str(value)
 
 
 def write_csv(path: Path, export: Export) -> None:

@@ -1,4 +1,4 @@
-"""The text of an export file: which of FileMaker's encodings it is in, and its records as lists of fields.
+"""The records of a text export as columns of fields.
 
 Source: Claris help, "Tab-separated text", "Comma-separated text" and "Merge format": records end with CR, a line
 break inside a field is VT, repetitions are separated by GS, tab files quote nothing. Never `str.splitlines()`: it
@@ -7,77 +7,16 @@ takes VT, GS and U+2028 for line ends.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from fm_pipeline.errors import ImageStop
 
-Encoding = Literal["utf-8", "utf-16-le", "utf-16-be", "windows-1252", "macroman"]
-ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
-_BOMS: tuple[tuple[bytes, Encoding], ...] = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_SAMPLE = 4096  # bytes that show whether every second one is NUL
-# What people write who do not write English only: what else a wrong guess makes of it (Ž, Õ, ‰) is rare.
-_LIKELY = frozenset("éèêëàâäáãåæçíìîïñóòôöõøœßúùûüýÿÉÈÀÄÖÜÇÑÅØ‘’“”–—…•°£€©®²³½ \N{NO-BREAK SPACE}")
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _FIELD_LIMIT = 1 << 24  # characters; csv's own limit of 131,072 is less than a long note
-
-
-def decode(data: bytes, forced: Encoding | None = None) -> tuple[str, Encoding]:
-    """The text without a byte order mark, and the encoding.
-
-    Args:
-        forced: an encoding that somebody knows; otherwise it is found out.
-
-    Raises:
-        ImageStop: the bytes are not text in the forced encoding.
-    """
-    for mark, encoding in _BOMS:
-        if data.startswith(mark) and forced in {None, encoding}:
-            return _decoded(data[len(mark) :], encoding), encoding
-    if forced:
-        return _decoded(data, forced), forced
-    guessed = _without_mark(data)
-    return _decoded(data, guessed), guessed
-
-
-def _without_mark(data: bytes) -> Encoding:
-    sample = data[:_SAMPLE]
-    if len(sample) > 1:
-        even, odd = sample[0::2].count(0), sample[1::2].count(0)
-        if max(even, odd) > len(sample) // 8:  # Latin text: nearly half of its bytes, all on one side
-            return "utf-16-be" if even > odd else "utf-16-le"
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        try:
-            windows = _likelihood(data.decode("cp1252"))
-        except UnicodeDecodeError:  # five bytes are no characters there, and é, è and ê among them in MacRoman
-            return "macroman"
-        return "macroman" if _likelihood(data.decode("mac_roman")) > windows else "windows-1252"
-    return "utf-8"
-
-
-def _likelihood(text: str) -> int:
-    return sum(1 if character in _LIKELY else -1 for character in text if character > "\x7f")
-
-
-def _decoded(data: bytes, encoding: Encoding) -> str:
-    try:
-        return data.decode({"windows-1252": "cp1252", "macroman": "mac_roman"}.get(encoding, encoding))
-    except UnicodeDecodeError as error:
-        raise ImageStop(
-            f"The export is not text in {encoding}: byte {error.start + 1} does not fit.",
-            meaning="Nothing was read from it.",
-            remedy=f"Name its encoding with --encoding: {', '.join(ENCODINGS)}.",
-        ) from None
 
 
 class Columns(NamedTuple):

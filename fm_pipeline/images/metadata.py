@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -77,11 +78,20 @@ def _row(record: ImageRecord, dates: DateOrder) -> Metadata:
     )
 
 
+# What FileMaker files of other countries write. Nobody writes a year in the middle, or points with the month first.
+_YEAR_FIRST = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?=\D|$)", re.ASCII)
+_POINTS = re.compile(r"(\d{1,2})\. ?(\d{1,2})\. ?(\d{4})(?=\D|$)", re.ASCII)
+_DAY_FIRST = re.compile(r"(\d{1,2})([/-])(\d{1,2})\2(\d{4})(?=\D|$)", re.ASCII)
+
+
 @lru_cache(maxsize=16_384)
 def _day(text: str, dates: DateOrder) -> date | None:
-    if dates == "dmy" and text.count("/") == 2:
-        day, month, rest = text.split("/")
-        text = f"{month}/{day}/{rest}"
+    if found := _YEAR_FIRST.match(text):
+        text = f"{found[1]}-{found[3]:0>2}-{found[4]:0>2}{text[found.end() :]}"
+    elif found := _POINTS.match(text):
+        text = f"{found[2]}/{found[1]}/{found[3]}{text[found.end() :]}"
+    elif dates == "dmy" and (found := _DAY_FIRST.match(text)):
+        text = f"{found[3]}/{found[1]}/{found[4]}{text[found.end() :]}"
     return read_date(text)[0]
 
 
@@ -89,8 +99,15 @@ def check_date_order(export: Export, dates: DateOrder) -> None:
     """Refuse an export whose dates are written the other way: half of them would be read as another, existing day.
 
     Raises:
-        ImageStop: of the numbers above 12, which are no months, more stand where the month should be.
+        ImageStop: of the numbers above 12, which are no months, more stand where the month should be; or the export
+            knows its dates as such, and somebody says that they are day first.
     """
+    if export.month_first and dates == "dmy":
+        raise ImageStop(
+            f"The dates of an export as {export.format} are known for dates, and need no order.",
+            meaning="Read day first, they would become other days. Nothing was read.",
+            remedy="Leave out --dates dmy (in Dagster: the configuration of image_metadata_csv).",
+        )
     first = second = 0
     for text in set(export.columns[3]):
         parts = text.split("/")

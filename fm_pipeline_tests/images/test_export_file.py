@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from fm_pipeline.errors import ImageStop
 from fm_pipeline.images.export_columns import POSITIONS, meaning_of
-from fm_pipeline.images.export_file import Export, _cell, read_export, write_csv
+from fm_pipeline.images.export_file import Export, read_export, write_csv
 from fm_pipeline.images.export_text import tab_columns
+from fm_pipeline.images.export_workbook import cell
 
 PATIENT = "43669346-9656-4029-A607-E4E8E4386F9E"
 IMAGE = "D9F0C0E4-0C1B-4E0B-9C3A-7C1C5B6B8A11"
@@ -234,7 +235,7 @@ def test_a_workbook_has_dates_of_excel_and_numbers_with_a_point(read: Callable[.
     book.save(tmp_path / "Image_Data.xlsx")
     export = read_export(tmp_path / "Image_Data.xlsx")
     assert export.format == "xlsx"
-    assert _cell("a_x000D__x000b_b_x005F_x000D_") == "a\r\vb_x000D_"  # how a workbook writes what XML cannot hold
+    assert cell("a_x000D__x000b_b_x005F_x000D_") == "a\r\vb_x000D_"  # how a workbook writes what XML cannot hold
     assert as_csv(export, tmp_path) == SEED
     with pytest.raises(ImageStop, match="workbook cannot be read"):
         read(b"PK\x03\x04 and no more", "x.xlsx")

@@ -1,0 +1,132 @@
+"""The character set of an export: by its mark, by its bytes, or as somebody says.
+
+Source: Claris help, "Exporting records": the character sets that FileMaker Pro offers for its text files. A mark, UTF-8
+and UTF-16 can be told for certain. Of the rest nothing is written in the file: Windows-1252 and MacRoman are taken if
+what they make of it reads like a language of Western Europe, and everything else stops. A detector that knows more
+sets (charset-normalizer 3.5) took Shift-JIS for Korean and MacRoman for Greek, with as little text as this is.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, get_args
+
+from fm_pipeline.errors import ImageStop
+
+Encoding = Literal[
+    "utf-8", "utf-16-le", "utf-16-be", "windows-1252", "macroman", "shift-jis", "gb18030", "big5", "euc-kr",
+    "windows-1250", "windows-1251", "windows-1253", "windows-1254", "mac-ce", "mac-cyrillic", "dos-437", "dos-850",
+]  # fmt: skip
+ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
+_CODECS: Mapping[
+    Encoding, str
+] = {  # where Python calls it otherwise, or means a smaller set than FileMaker and Windows
+    "windows-1252": "cp1252",
+    "macroman": "mac_roman",
+    "shift-jis": "cp932",
+    "big5": "cp950",
+    "euc-kr": "cp949",
+    "windows-1250": "cp1250",
+    "windows-1251": "cp1251",
+    "windows-1253": "cp1253",
+    "windows-1254": "cp1254",
+    "mac-ce": "mac_latin2",
+    "mac-cyrillic": "mac_cyrillic",
+    "dos-437": "cp437",
+    "dos-850": "cp850",
+}
+_BOMS: tuple[tuple[bytes, Encoding], ...] = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_SAMPLE = 4096  # bytes that show whether every second one is NUL
+_ODD = 0.1  # of the characters beyond ASCII: a larger part that makes no sense means another character set
+# What people write who do not write English only: what else a wrong guess makes of it (Ž, Õ, ‰) is rare.
+_CAPITALS = "ÉÈÊÀÁÂÃÄÅÆÇÍÑÓÔÕÖØÚÜ"
+_SMALL = "éèêëàâäáãåæçíìîïñóòôöõøœßúùûüýÿ"
+_LETTERS = _CAPITALS + _SMALL
+_LIKELY = _LETTERS + "‘’“”–—…•°£€©®²³½¡¿«»ºª\N{NO-BREAK SPACE}"
+# Of what is likely by itself, where it does not stand: `ÈtÈ`, `âE`, `ni–o`, `a“b`, and three accents in a row.
+_OUT_OF_PLACE = re.compile(
+    rf"(?<=[a-z{_SMALL}])[{_CAPITALS}]|[{_SMALL}](?=[A-Z{_CAPITALS}])|(?<=[a-z])[–—](?=[a-z])"
+    rf"|(?<=[a-zA-Z])[‘“•](?=[a-z])|(?<=[a-zA-Z0-9])[¡¿]|[³²½€©®…](?=[a-z{_SMALL}¿])|œ(?=[bcfghj-nprvwz])|[‘“”][«»]"
+    rf"|[{_LETTERS}]{{3,}}"
+)
+_UNLIKELY = re.compile(rf"[^\x00-\x7f{_LIKELY}]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+
+
+class _Reading(NamedTuple):
+    """What an encoding makes of the bytes: how many characters beyond ASCII there are, and how many are odd."""
+
+    odd: int
+    characters: int
+    encoding: Encoding
+
+
+def decode(data: bytes, forced: Encoding | None = None) -> tuple[str, Encoding]:
+    """The text without a byte order mark, and the encoding.
+
+    Args:
+        forced: an encoding that somebody knows; otherwise it is found out.
+
+    Raises:
+        ImageStop: the bytes are not text in the forced encoding, or none is given and it cannot be told.
+    """
+    for mark, encoding in _BOMS:
+        if data.startswith(mark) and forced in {None, encoding}:
+            return _decoded(data[len(mark) :], encoding), encoding
+    if forced:
+        return _decoded(data, forced), forced
+    guessed = _without_mark(data)
+    return _decoded(data, guessed), guessed
+
+
+def _without_mark(data: bytes) -> Encoding:
+    sample = data[:_SAMPLE]
+    if len(sample) > 1:
+        even, odd = sample[0::2].count(0), sample[1::2].count(0)
+        if max(even, odd) > len(sample) // 8:  # Latin text: nearly half of its bytes, all on one side
+            return "utf-16-be" if even > odd else "utf-16-le"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return _of_western_europe(data)
+    return "utf-8"
+
+
+def _of_western_europe(data: bytes) -> Encoding:
+    readings = [each for encoding in ("windows-1252", "macroman") if (each := _reading(data, encoding))]
+    best = min(readings, key=lambda each: each.odd)
+    if best.odd > _ODD * best.characters:
+        raise ImageStop(
+            "Which character set the export is written in cannot be told: it is not Unicode, and read as"
+            f" {best.encoding}, {best.odd:,} of its {best.characters:,} characters beyond ASCII make no sense.",
+            meaning="A wrong guess would spoil its texts, so nothing was read.",
+            remedy="Export it again as Unicode (UTF-8), or name the character set that was chosen in FileMaker with"
+            f" --encoding (in Dagster: encoding, the configuration of image_metadata_csv): {', '.join(ENCODINGS)}.",
+        )
+    return best.encoding
+
+
+def _reading(data: bytes, encoding: Encoding) -> _Reading | None:
+    try:
+        text = data.decode(_CODECS[encoding])
+    except UnicodeDecodeError:  # five bytes are no characters of Windows-1252, and é, è and ê among them in MacRoman
+        return None
+    odd = len(_UNLIKELY.findall(text)) + sum(map(len, _OUT_OF_PLACE.findall(text)))
+    return _Reading(odd, len(_BEYOND_ASCII.findall(text)), encoding)
+
+
+def _decoded(data: bytes, encoding: Encoding) -> str:
+    try:
+        return data.decode(_CODECS.get(encoding, encoding))
+    except UnicodeDecodeError as error:
+        raise ImageStop(
+            f"The export is not text in {encoding}: byte {error.start + 1} does not fit.",
+            meaning="Nothing was read from it.",
+            remedy=f"Name its encoding with --encoding: {', '.join(ENCODINGS)}.",
+        ) from None
