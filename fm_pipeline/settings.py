@@ -36,11 +36,11 @@ class Settings(BaseSettings):
         default="delete", description="FileMaker has no reminders: the import sequence deletes those of Nexus."
     )
 
-    # The source
-    filemaker_url: str
-    filemaker_database: str
-    filemaker_username: str
-    filemaker_password: SecretStr
+    # The source; asked for by what reads FileMaker and by nothing else (`fm_pipeline.sequence.need_filemaker`)
+    filemaker_url: str | None = None
+    filemaker_database: str | None = None
+    filemaker_username: str | None = None
+    filemaker_password: SecretStr | None = None
     filemaker_ca_bundle: Path | None = None
     filemaker_profile: str = Field(default="nexus", description="A profile's name, or a path of a profile file.")
     filemaker_page_size: int = Field(default=1000, ge=1, le=10_000)
@@ -119,6 +119,9 @@ class Settings(BaseSettings):
         return folder
 
     @field_validator(
+        "filemaker_url",
+        "filemaker_database",
+        "filemaker_username",
         "filemaker_ca_bundle",
         "rules_file",
         "orthanc_url",

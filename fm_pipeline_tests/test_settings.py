@@ -12,11 +12,7 @@ import pytest
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.settings import ENV_FILE, load_settings
 
-NEEDED = {
-    "nexus_database_url": "postgresql://nobody@127.0.0.1/nowhere",
-    "filemaker_url": "http://127.0.0.1",
-    **dict.fromkeys(("filemaker_database", "filemaker_username", "filemaker_password"), "none"),
-}
+NEEDED = {"nexus_database_url": "postgresql://nobody@127.0.0.1/nowhere"}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from fm_pipeline.images.waterfall.report import WaterfallReport
 from fm_pipeline.images.waterfall.run import BATCH_SIZE, Callbacks, import_images
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.progress import run_progress
+from fm_pipeline.sequence import need_filemaker
 from fm_pipeline.settings import load_settings
 
 
@@ -37,6 +38,7 @@ def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
     """
     heed_ctrl_c()
     settings = load_settings()
+    need_filemaker(settings)
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
     run_id = f"command-{uuid.uuid4()}"

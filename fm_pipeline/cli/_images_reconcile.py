@@ -15,6 +15,7 @@ from fm_pipeline.cli._interrupts import heed_ctrl_c
 from fm_pipeline.images.waterfall.reconcile import ELSEWHERE, KINDS, REPAIRS, Reconciliation, reconcile
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.progress import run_progress
+from fm_pipeline.sequence import need_filemaker
 from fm_pipeline.settings import load_settings
 
 SHOWN = 20  # record ids of a kind, unless all are asked for
@@ -36,6 +37,7 @@ def command(repair: tuple[str, ...], limit: int | None, all_ids: bool) -> None:
     """
     heed_ctrl_c()
     settings = load_settings()
+    need_filemaker(settings)
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
     with run_progress(settings, f"command-{uuid.uuid4()}", console=console) as progress:

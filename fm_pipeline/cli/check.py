@@ -33,10 +33,11 @@ def command(full: bool, as_json: bool, only_rules: bool) -> None:
     the records are staged in the schema fm_pipeline, as a plan does. Exits with 1 when something stops a reimport.
     What only images and DICOM files need is looked at too, as far as it is set; it never stops a reimport.
     """
-    settings = load_settings()
     if only_rules:
-        _print_rules(load_rules(settings.rules_file), as_json)
+        # Rules need no database, and overrides win over whatever the environment says of one.
+        _print_rules(load_rules(load_settings(nexus_database_url="not asked").rules_file), as_json)
         return
+    settings = load_settings()
     console = Console(stderr=as_json)
     with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
         findings = preflight(settings, full=full, files=True, on_step=progress.update)

@@ -13,7 +13,7 @@ from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import make_plan
 from fm_pipeline.progress import run_progress
 from fm_pipeline.report_terminal import report_lines
-from fm_pipeline.sequence import read_and_stage
+from fm_pipeline.sequence import need_filemaker, read_and_stage
 from fm_pipeline.settings import load_settings
 
 
@@ -27,6 +27,7 @@ def command(requested_by: str | None, as_json: bool) -> None:
     `fm-pipeline reimport` asks for; they are void as soon as FileMaker's data, Nexus or a setting changes.
     """
     settings = load_settings()
+    need_filemaker(settings)
     console = Console(stderr=as_json)
     run_id = f"command-{uuid.uuid4()}"
     with run_progress(settings, run_id, console=console) as progress:

@@ -17,7 +17,7 @@ from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.progress import run_progress
 from fm_pipeline.report_files import write_report
 from fm_pipeline.report_terminal import report_lines
-from fm_pipeline.sequence import read_and_stage
+from fm_pipeline.sequence import need_filemaker, read_and_stage
 from fm_pipeline.settings import load_settings
 
 
@@ -31,6 +31,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     If anything is not as the plan has seen it, or anything fails, Nexus stays as it is.
     """
     settings = load_settings()
+    need_filemaker(settings)
     console = Console()
 
     def warn(sentence: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, StagingStop
+from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, SettingsError, StagingStop
 from fm_pipeline.images.bucket import open_bucket
 from fm_pipeline.mapping.entities import ENTITIES as SOURCES
 from fm_pipeline.mapping.profile import load_profile
@@ -73,10 +73,15 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
     """Everything but the records."""
     profile, source, images = load_profile(settings.filemaker_profile), Source(), Judge(rules, "images")
     layout: list[Finding] = []
-    with open_client(settings) as client:
-        yield from check_filemaker(client, profile, Judge(rules, "FileMaker"), source)
-        if files and settings.s3_bucket and "image" in source.counts:  # in the same session, said further below
-            layout = check_containers(client, profile, images)
+    try:
+        client = open_client(settings)
+    except SettingsError as error:
+        yield Judge(rules, "FileMaker").failed("filemaker_unreachable", "settings", error)
+    else:
+        with client:
+            yield from check_filemaker(client, profile, Judge(rules, "FileMaker"), source)
+            if files and settings.s3_bucket and "image" in source.counts:  # in the same session, said further below
+                layout = check_containers(client, profile, images)
     nexus = Judge(rules, "Nexus")
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:

@@ -55,11 +55,5 @@ class BucketBench:
 
 def bare_settings(**more: Any) -> Settings:
     """Settings of a pipeline that only talks to S3."""
-    needed = {
-        "nexus_database_url": "postgresql://nowhere/nexus",
-        "filemaker_url": "https://nowhere.example",
-        "filemaker_database": "clinic",
-        "filemaker_username": "nobody",
-        "filemaker_password": "",
-    }
+    needed = {"nexus_database_url": "postgresql://nowhere/nexus"}
     return Settings(_env_file=None, **(needed | more))

@@ -14,10 +14,6 @@ def dicom_settings(database_url: str, folder: Path, **more: Any) -> Settings:
     """Settings with a database, the directory `hospital` in a folder of the test, and an address where nobody is."""
     given: dict[str, Any] = {
         "nexus_database_url": database_url,
-        "filemaker_url": "http://127.0.0.1:1",
-        "filemaker_database": "none",
-        "filemaker_username": "none",
-        "filemaker_password": "none",
         "state_dir": folder / "state",
         "hospital_data_path": folder / "hospital",
     }

@@ -26,10 +26,6 @@ def mail_settings(state_dir: Path, port: int, **more: Any) -> Settings:
     """Settings that point at a mail server on this machine; the database is one that nobody answers for."""
     values: dict[str, Any] = {
         "nexus_database_url": "postgresql://nobody:nothing@127.0.0.1:1/nowhere",
-        "filemaker_url": "http://127.0.0.1:1",
-        "filemaker_database": "clinic",
-        "filemaker_username": "pipeline",
-        "filemaker_password": "unused",
         "smtp_host": "127.0.0.1",
         "smtp_port": port,
         "smtp_from": "fm-pipeline@clinic.example",

@@ -24,17 +24,9 @@ from fm_pipeline_tests.bench.clinics import MigrationBench
 @pytest.fixture
 def nexus(bench: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> MigrationBench:
     """The clinic's Nexus, which the settings of this process point at; our schema is not made yet."""
-    settings = bench.settings
-    for name, value in {
-        "NEXUS_DATABASE_URL": bench.database_url,
-        "FILEMAKER_URL": settings.filemaker_url,
-        "FILEMAKER_DATABASE": settings.filemaker_database,
-        "FILEMAKER_USERNAME": settings.filemaker_username,
-        "FILEMAKER_PASSWORD": settings.filemaker_password.get_secret_value(),
-        "STATE_DIR": str(settings.state_dir),
-        "COLUMNS": "200",
-    }.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NEXUS_DATABASE_URL", bench.database_url)
+    monkeypatch.setenv("STATE_DIR", str(bench.settings.state_dir))
+    monkeypatch.setenv("COLUMNS", "200")
     return bench
 
 

@@ -23,10 +23,7 @@ CANARY = "Zephyrine Quollthorpe"
 @pytest.fixture
 def bench(bench: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> MigrationBench:
     """The bench, and its settings in the environment."""
-    for name in ("nexus_database_url", "filemaker_url", "filemaker_database", "filemaker_username"):
-        value = getattr(bench.settings, name)
-        monkeypatch.setenv(name.upper(), value.get_secret_value() if hasattr(value, "get_secret_value") else value)
-    monkeypatch.setenv("FILEMAKER_PASSWORD", "not used")
+    monkeypatch.setenv("NEXUS_DATABASE_URL", bench.database_url)
     monkeypatch.setenv("COLUMNS", "200")
     return bench
 

@@ -182,17 +182,12 @@ def test_the_scratch_tables_are_gone_afterwards_also_when_it_failed(nexus: Migra
 
 def run_python(bench: MigrationBench, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own, with the settings of the bench."""
-    settings = bench.settings
     environment |= {
         "PATH": os.defpath,
         # With a limit on the size of files, the interpreter would leave cut files of its own.
         "PYTHONDONTWRITEBYTECODE": "1",
         "NEXUS_DATABASE_URL": bench.database_url,
-        "FILEMAKER_URL": settings.filemaker_url,
-        "FILEMAKER_DATABASE": settings.filemaker_database,
-        "FILEMAKER_USERNAME": settings.filemaker_username,
-        "FILEMAKER_PASSWORD": settings.filemaker_password.get_secret_value(),
-        "STATE_DIR": str(settings.state_dir),
+        "STATE_DIR": str(bench.settings.state_dir),
     }
     return subprocess.run(  # noqa: S603
         [sys.executable, "-c", script], cwd=PACKAGE_PARENT, env=environment, capture_output=True, text=True, check=False

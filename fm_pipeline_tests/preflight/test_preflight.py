@@ -246,17 +246,7 @@ def test_the_state_folder_must_be_ours_alone(bench: MigrationBench, tmp_path: Pa
 def environment(bench: MigrationBench, monkeypatch: pytest.MonkeyPatch, folder: Path, **more: str) -> None:
     """Settings as a user has them."""
     monkeypatch.chdir(folder)
-    settings = bench.settings
-    values = {
-        "NEXUS_DATABASE_URL": bench.database_url,
-        "FILEMAKER_URL": settings.filemaker_url,
-        "FILEMAKER_DATABASE": settings.filemaker_database,
-        "FILEMAKER_USERNAME": settings.filemaker_username,
-        "FILEMAKER_PASSWORD": settings.filemaker_password.get_secret_value(),
-        "FILEMAKER_PROFILE": settings.filemaker_profile,
-        "STATE_DIR": str(settings.state_dir),
-    }
-    for name, value in (values | more).items():
+    for name, value in (bench.environment() | more).items():
         monkeypatch.setenv(name, value)
 
 
