@@ -51,6 +51,7 @@ class Coordinator:
         self._unreadable: list[Unreadable] = []
         self._out = 0  # files that the workers have
         self._dealt = 0  # chunks
+        self._numbered = 0  # files, in the order of the scan
         self._scanned = False
         self._unchanged, self._unchanged_bytes = 0, 0
         self._written_at = time.monotonic()
@@ -146,7 +147,8 @@ class Coordinator:
         elif isinstance(file, SetAside):
             self._entries.append(entry_of(file))
         else:
-            self._ready.append(Task(file, before.unanswered if before else 0))
+            self._ready.append(Task(file, self._numbered, before.unanswered if before else 0))
+            self._numbered += 1
 
     def _directory(self, directory: Unreadable) -> None:
         if directory.reason in {"root_empty", "not_mounted"}:
@@ -195,7 +197,7 @@ class Coordinator:
         self._entries = []
         self._workers.claims.release(self._claimed)
         self._claimed = []
-        self._ready.extend(self._later)
+        self._ready.extend(sorted(self._later, key=lambda task: task.number))
         self._later = []
         self._written_at = time.monotonic()
         errors = job.files_bad + job.files_failed + job.files_suspect + job.files_conflict

@@ -148,7 +148,7 @@ def _carry_out(
     options: Options,
 ) -> Job:
     knowledge = Knowledge(lookups, delivery)
-    judge = Judge(delivery, options.retry_suspects)
+    judge = Judge(delivery, knowledge.refused_before, options.retry_suspects)
     with _scanning(source.met) as spool, Workers(judge, knowledge, halt, threads=options.threads) as workers:
         coordinator = Coordinator(ledger, workers, spool, job, on_progress, source.left_out)
         _undisturbed(coordinator, halt)

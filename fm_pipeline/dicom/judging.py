@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from fm_pipeline.dicom.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
@@ -23,10 +24,12 @@ class Judge:
     """Of all candidates of a job.
 
     Args:
+        refused_before: of a path's hash and an MD5: why Orthanc refused those bytes once.
         retry_suspects: send also what is known or feared to kill Orthanc.
     """
 
     delivery: Delivery
+    refused_before: Callable[[str, str], str | None]
     retry_suspects: bool = False
 
     def entry(self, candidate: Candidate, known: Known, sends: int) -> Entry:  # noqa: PLR0911  # one for each outcome
@@ -98,6 +101,7 @@ class Judge:
         orthanc_id = entry.orthanc_ids[0] or ""
         rows = known.stored.get(candidate.instance.orthanc_id, [])
         mine = candidate.md5 or md5_of(candidate.found)
+        here = path_hash(candidate.found.path)
         entry = replace(entry, md5=mine)
         # What the ledger says that Orthanc took is not compared again: it may have written it in another transfer
         # syntax (IngestTranscoding), and then its hash is another one. Unless it has lost it since.
@@ -106,8 +110,10 @@ class Judge:
             if theirs is None:
                 return None
             if theirs != mine:
+                # What Orthanc refused when it had nothing of this instance stays bad when it has another file of it.
+                if refused := self.refused_before(here, mine):
+                    return replace(entry, outcome=Outcome.BAD, reason=refused)
                 return replace(entry, outcome=Outcome.CONFLICT, reason="other_content", other_md5=theirs)
-        here = path_hash(candidate.found.path)
         same = [row.path_hash for row in rows if row.md5 == mine]
         if same and here not in same:
             return replace(entry, outcome=Outcome.DUPLICATE, reason="same_content")

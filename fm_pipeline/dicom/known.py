@@ -11,27 +11,76 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.dicom.delivery import Delivery
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.model import Instance
+from fm_pipeline.dicom.reasons import REFUSED
 
 
 class Claims:
-    """Instances that are on their way and not yet in the ledger; each is one thread's at a time."""
+    """Instances that are on their way and not yet in the ledger; each is one file's at a time.
+
+    Files of one instance have their turn in the order in which the scan met them, so that it does not depend on
+    threads which of them Orthanc gets. That needs that they first ask in this order (`Turns`).
+    """
 
     def __init__(self) -> None:
         self._busy = threading.Lock()
         self._claimed: set[str] = set()
+        self._waiting: dict[str, set[int]] = {}
 
-    def take(self, orthanc_id: str) -> bool:
-        """Claim an instance; False if another file of the same instance is on its way."""
+    def take(self, orthanc_id: str, number: int) -> bool:
+        """Claim an instance for a file; False if another file of it is on its way, or waits and was met earlier.
+
+        Args:
+            number: of the file, in the order of the scan. If it has to wait it asks again, or is withdrawn.
+        """
         with self._busy:
-            if orthanc_id in self._claimed:
+            waiting = self._waiting.get(orthanc_id, set())
+            if orthanc_id in self._claimed or any(other < number for other in waiting):
+                self._waiting.setdefault(orthanc_id, set()).add(number)
                 return False
+            self._withdraw(orthanc_id, number)
             self._claimed.add(orthanc_id)
             return True
+
+    def withdraw(self, orthanc_id: str, number: int) -> None:
+        """A file that had to wait does not want the instance any more: it holds something else by now."""
+        with self._busy:
+            self._withdraw(orthanc_id, number)
+
+    def _withdraw(self, orthanc_id: str, number: int) -> None:
+        waiting = self._waiting.get(orthanc_id)
+        if waiting:
+            waiting.discard(number)
+            if not waiting:
+                del self._waiting[orthanc_id]
 
     def release(self, orthanc_ids: Iterable[str]) -> None:
         """Give instances free, once their rows are written."""
         with self._busy:
             self._claimed.difference_update(orthanc_ids)
+
+
+class Turns:
+    """Threads that take numbered chunks side by side, and do one part of their work in the order of the numbers."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._next = 0
+        self._passed: set[int] = set()
+
+    def wait(self, number: int) -> None:
+        """Until every earlier number has passed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._next >= number)
+
+    def passed(self, number: int) -> None:
+        """That part of it is done, or will not be done. Said again it changes nothing."""
+        with self._changed:
+            if number >= self._next:
+                self._passed.add(number)
+            while self._next in self._passed:
+                self._passed.remove(self._next)
+                self._next += 1
+            self._changed.notify_all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +155,17 @@ class Knowledge:
         self._database.run(action)
         held = frozenset(self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids))))
         return Known(stored, suspects, frozenset(elsewhere), held)
+
+    def refused_before(self, path_key: str, md5: str) -> str | None:
+        """Why Orthanc refused these bytes of this path in an earlier job, if it did: an id of `reasons.REFUSED`."""
+
+        def action(cursor: Cursor) -> str | None:
+            cursor.execute(
+                "SELECT reason FROM fm_pipeline.import_history WHERE path_hash = %s AND file_hash = %s"
+                " AND status = 'bad' AND reason = ANY(%s) ORDER BY id DESC LIMIT 1",
+                (path_key, md5, list(REFUSED)),
+            )
+            row = cursor.fetchone()
+            return row[0] if row else None
+
+        return self._database.run(action)

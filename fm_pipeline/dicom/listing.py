@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import attrgetter, itemgetter
 
 from fm_pipeline.dicom.files import open_descriptor, unreadable_reason
 from fm_pipeline.dicom.model import Unreadable
@@ -83,7 +85,9 @@ def list_directory(path: str) -> Listing:
                 listing.count(held)
                 held.clear()
     listing.count(held)
+    listing.directories.sort()
     if total is None:
+        held.sort(key=itemgetter(0))  # see `by_name`
         listing.entries, listing.fingerprint = held, _fingerprint(held)
     else:
         listing.entries, listing.fingerprint = None, str(uuid.UUID(int=(total + _sum(held)) % _MODULUS))
@@ -97,12 +101,23 @@ def stream_directory(path: str) -> Iterator[Entry]:
         OSError: it cannot be listed.
     """
     with opened_directory(path) as (_, listed):
-        for entry in listed:
+        for entry in by_name(listed):
             try:
                 if not entry.is_dir(follow_symlinks=False):
                     yield entry.name, entry.stat(follow_symlinks=False)
             except OSError:
                 continue
+
+
+def by_name(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+    """Entries in the order of their names, in a directory of any size: in pieces of `MOST_ENTRIES_HELD`.
+
+    How a file system lists a directory differs between two copies of it, and which of two files of one instance is
+    imported must not.
+    """
+    rest = iter(entries)
+    while piece := list(islice(rest, MOST_ENTRIES_HELD)):
+        yield from sorted(piece, key=attrgetter("name"))
 
 
 def _facts(entries: Iterable[Entry]) -> list[str]:

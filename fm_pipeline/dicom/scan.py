@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files import unreadable_reason
-from fm_pipeline.dicom.listing import entry_path, opened_directory
+from fm_pipeline.dicom.listing import by_name, entry_path, opened_directory
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 
 Met = FoundFile | SetAside | Unreadable
@@ -71,7 +71,7 @@ def same_directory(path: str, before: os.stat_result) -> bool:
 def _list(directory: str, real_root: str, directories: list[str]) -> Iterator[Met]:
     try:
         with opened_directory(directory) as (_, entries):
-            for entry in entries:
+            for entry in by_name(entries):
                 path = entry_path(directory, entry.name)
                 try:
                     if entry.is_dir(follow_symlinks=False):

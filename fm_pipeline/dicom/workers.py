@@ -8,13 +8,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from fm_pipeline.dicom.delivery import Halted
 from fm_pipeline.dicom.entry import Entry, entry_of
 from fm_pipeline.dicom.judging import Judge
-from fm_pipeline.dicom.known import Claims, Knowledge
+from fm_pipeline.dicom.known import Claims, Knowledge, Turns
 from fm_pipeline.dicom.memory import Memory
 from fm_pipeline.dicom.model import FoundFile
 from fm_pipeline.dicom.reading import WHOLE_UP_TO_BYTES, Candidate, read_candidate
@@ -25,10 +25,18 @@ CHUNK_FILES, CHUNK_BYTES = 16, 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A file to be done, and how often it was sent before without an answer."""
+    """A file to be done.
+
+    Attributes:
+        number: in the order of the scan.
+        sends: how often it was sent before without an answer.
+        waited_for: the instance that another file had when this one was read first.
+    """
 
     found: FoundFile
+    number: int
     sends: int = 0
+    waited_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,8 @@ class Workers:
         self.claims = Claims()
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._judge, self._knowledge, self._halt = judge, knowledge, halt
-        self._chunks: queue.Queue[list[Task] | None] = queue.Queue(maxsize=threads)
+        self._chunks: queue.Queue[tuple[int, list[Task]] | None] = queue.Queue(maxsize=threads)
+        self._turns, self._offered = Turns(), 0
         self._threads = [threading.Thread(target=self._work, name=f"import-{n}", daemon=True) for n in range(threads)]
 
     def __enter__(self) -> Self:
@@ -92,18 +101,22 @@ class Workers:
     def offer(self, chunk: list[Task]) -> bool:
         """Give a chunk to whichever thread is free next; False if enough are waiting."""
         try:
-            self._chunks.put_nowait(chunk)
+            self._chunks.put_nowait((self._offered, chunk))
         except queue.Full:
             return False
+        self._offered += 1
         return True
 
     def _work(self) -> None:
         memory = Memory(CHUNK_BYTES + WHOLE_UP_TO_BYTES)
-        while (chunk := self._chunks.get()) is not None:
-            self._carry_out(chunk, memory)
+        while (numbered := self._chunks.get()) is not None:
+            try:
+                self._carry_out(*numbered, memory)
+            finally:
+                self._turns.passed(numbered[0])
             memory.clear()  # nothing that was read for a chunk outlives it: what becomes of a file has no content
 
-    def _carry_out(self, chunk: Sequence[Task], memory: Memory) -> None:
+    def _carry_out(self, number: int, chunk: Sequence[Task], memory: Memory) -> None:
         left = list(chunk)
         claimed: list[str] = []
         try:
@@ -111,15 +124,15 @@ class Workers:
             for task in chunk:
                 self._see_whether_to_go_on()
                 read = read_candidate(task.found, memory)
-                if not isinstance(read, Candidate):
-                    left.remove(task)
-                    self.results.put(Done(entry_of(read)))
-                elif self.claims.take(read.instance.orthanc_id):
-                    claimed.append(read.instance.orthanc_id)
+                wanted = read.instance.orthanc_id if isinstance(read, Candidate) else None
+                if task.waited_for and task.waited_for != wanted:
+                    self.claims.withdraw(task.waited_for, task.number)
+                if isinstance(read, Candidate):
                     candidates.append((task, read))
                 else:
                     left.remove(task)
-                    self.results.put(Later(task))
+                    self.results.put(Done(entry_of(read)))
+            candidates = self._claim(number, candidates, claimed, left)
             known = self._knowledge.of([candidate.instance for _, candidate in candidates])
             while candidates:
                 task, candidate = candidates.pop(0)
@@ -137,6 +150,23 @@ class Workers:
             self.claims.release(claimed)
             for task in left:
                 self.results.put(Untouched(task))
+
+    def _claim(
+        self, number: int, candidates: Sequence[tuple[Task, Candidate]], claimed: list[str], left: list[Task]
+    ) -> list[tuple[Task, Candidate]]:
+        """Those whose turn it is, after every earlier chunk has claimed what is its own; the others come later."""
+        self._turns.wait(number)
+        mine = []
+        for task, candidate in candidates:
+            orthanc_id = candidate.instance.orthanc_id
+            if self.claims.take(orthanc_id, task.number):
+                claimed.append(orthanc_id)
+                mine.append((task, candidate))
+            else:
+                left.remove(task)
+                self.results.put(Later(replace(task, waited_for=orthanc_id)))
+        self._turns.passed(number)
+        return mine
 
     def _see_whether_to_go_on(self) -> None:
         if self._halt.is_set():

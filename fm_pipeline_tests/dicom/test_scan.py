@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.dicom import listing
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files import FileChangedError, open_found, unchanged, unreadable_reason
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
@@ -194,5 +195,6 @@ def test_45_the_first_file_is_given_before_the_directory_is_read_to_its_end(
             self.entries.close()
 
     monkeypatch.setattr(os, "scandir", Counted)
+    monkeypatch.setattr(listing, "MOST_ENTRIES_HELD", 10)
     assert len(list(islice(scan(str(root)), 10))) == 10
     assert asked < 20
