@@ -18,6 +18,8 @@ from rich.text import Text
 import fm_pipeline.cli
 from fm_pipeline.errors import PipelineError, unforeseen
 
+INTERRUPTED = "\nInterrupted. What was not committed was rolled back; fm-pipeline status shows what was done."
+
 
 class Commands(click.Group):
     """A group whose commands are the modules of `fm_pipeline.cli`."""
@@ -41,6 +43,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise
+        except KeyboardInterrupt:
+            click.echo(INTERRUPTED, err=True)
+            ctx.exit(130)
         except Exception as fault:  # noqa: BLE001  # told without its text
             error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
             console = Console(stderr=True)

@@ -82,6 +82,28 @@ def lock_tables(cursor: Cursor, tables: Collection[Table], timeout_seconds: floa
 
 
 @contextmanager
+def bounded_waits(connection: Connection, timeout_seconds: float) -> Iterator[None]:
+    """For staging: whatever is locked in our own schema is waited for so long, and then it is a LockStop.
+
+    Args:
+        connection: outside a transaction; it keeps the time-out for its life. Its transaction is rolled back.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{int(timeout_seconds * 1000)}ms",))
+    connection.commit()
+    try:
+        yield
+    except psycopg2.errors.LockNotAvailable:
+        connection.rollback()
+        raise LockStop(
+            f"For more than {timeout_seconds:g} seconds another run has been staging, or somebody has held a table of"
+            " the schema fm_pipeline.",
+            meaning="What this run would have staged is as it was before. Nexus is unchanged.",
+            remedy="Start again when the other run has ended; fm-pipeline status shows it.",
+        ) from None
+
+
+@contextmanager
 def explain_lock_timeouts(
     connection: Connection, gate: Connection, tables: Collection[Table], timeout_seconds: float
 ) -> Iterator[None]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from threading import Lock
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
@@ -15,6 +17,7 @@ from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk, fill_others, fill_patients
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.difference import count
+from fm_pipeline.nexus.locks import bounded_waits
 from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.report import SourceEnds
 from fm_pipeline.settings import Settings
@@ -26,6 +29,7 @@ from fm_pipeline.staging.rules import load_rules
 # All but the patients, which everything else is held against. Those that take longest come first.
 ENTITIES_OF_PATIENTS = ("note", "appointment", "sms_message", "document", "image")
 SIDE_BY_SIDE = 2  # more threads do not help: Python works in one at a time, and PostgreSQL in the other
+_SECONDS_BETWEEN_CANCELS = 0.1
 
 OnStep = Callable[[str, int, int | None], None]
 
@@ -36,7 +40,7 @@ def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict
     Returns:
         New rows by entity, and how many rows the crosswalk has.
     """
-    with connection.cursor() as cursor:
+    with bounded_waits(connection, settings.nexus_lock_timeout_seconds), connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         new = fill_crosswalk(connection, catalogue)
         cursor.execute("SELECT count(*) FROM fm_pipeline.crosswalk")
@@ -59,17 +63,21 @@ def stage(
 
     Returns:
         How the source rows of the entity ended.
+
+    Raises:
+        LockStop: another run stages at the same time, and does not end.
     """
-    built = build(
-        connection,
-        entity,
-        rules=load_rules(settings.rules_file),
-        run_id=run_id,
-        now=now,
-        time_zone=settings.clinic_time_zone,
-        nexus_schema=settings.nexus_schema,
-        on_progress=on_progress,
-    )
+    with bounded_waits(connection, settings.nexus_lock_timeout_seconds):
+        built = build(
+            connection,
+            entity,
+            rules=load_rules(settings.rules_file),
+            run_id=run_id,
+            now=now,
+            time_zone=settings.clinic_time_zone,
+            nexus_schema=settings.nexus_schema,
+            on_progress=on_progress,
+        )
     return next(as_source_ends(each) for each in built.summaries if each.entity == entity)
 
 
@@ -77,7 +85,8 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
     """Take over the known ids and build every entity that was extracted: patients first, the others side by side.
 
     Each in a transaction of its own, on a connection of its own. After an error no further one is begun, those at
-    work are waited for, and what was not built is as it was: `check_staged` then refuses the mixture.
+    work are waited for, and what was not built is as it was: `check_staged` then refuses the mixture. An interrupt
+    (Ctrl-C) ends those at work too.
 
     Args:
         on_step: called with the step's name, records done, and their number; from one thread at a time.
@@ -85,33 +94,63 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
     Raises:
         PipelineError: of any kind.
     """
-    url = settings.nexus_database_url.get_secret_value()
+    sessions = _Sessions(settings.nexus_database_url.get_secret_value())
+    waits = settings.nexus_lock_timeout_seconds
 
     def fill_the_others() -> None:
-        with connect(url) as connection:
+        with sessions.open() as connection, bounded_waits(connection, waits):
             fill_others(connection, catalogue)
 
     def build_one(entity: str, on_progress: Callable[[int, int], None]) -> None:
-        with connect(url) as connection:
+        with sessions.open() as connection:
             stage(connection, entity, settings, run_id=run_id, now=now, on_progress=on_progress)
 
-    with connect(url) as connection, connection.cursor() as cursor:
+    with sessions.open() as connection, bounded_waits(connection, waits), connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         fill_patients(connection, catalogue)
         extracted = {entity: extraction.row_count for entity, extraction in read_extractions(cursor).items()}
     others = [entity for entity in ENTITIES_OF_PATIENTS if entity in extracted]
     counter = _Counter(partial(on_step, "stage what patients have"), sum(extracted[entity] for entity in others))
-    _side_by_side([partial(build_one, "patient", partial(on_step, "stage patients")), fill_the_others])
-    _side_by_side([partial(build_one, entity, partial(counter.note, entity)) for entity in others])
+    _side_by_side([partial(build_one, "patient", partial(on_step, "stage patients")), fill_the_others], sessions)
+    _side_by_side([partial(build_one, entity, partial(counter.note, entity)) for entity in others], sessions)
 
 
-def _side_by_side(work: list[Callable[[], None]]) -> None:
+class _Sessions:
+    """The open connections of all threads, so that one thread can end what the others are at."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._open: set[Connection] = set()
+
+    @contextmanager
+    def open(self) -> Iterator[Connection]:
+        """A connection of a thread's own."""
+        with connect(self._url) as connection:
+            self._open.add(connection)
+            try:
+                yield connection
+            finally:
+                self._open.discard(connection)
+
+    def cancel_until_done(self, futures: Collection[Future[None]]) -> None:
+        """Cancel statement after statement: libpq does not return to Python for an interrupt, and would wait on."""
+        while not all(future.done() for future in futures):
+            for connection in self._open.copy():
+                with suppress(psycopg2.Error):  # it has just been closed
+                    connection.cancel()
+            wait(futures, _SECONDS_BETWEEN_CANCELS)
+
+
+def _side_by_side(work: Collection[Callable[[], None]], sessions: _Sessions) -> None:
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="staging") as threads:
         futures = [threads.submit(each) for each in work]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            threads.shutdown(cancel_futures=True)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            sessions.cancel_until_done(futures)
+            raise
+        threads.shutdown(cancel_futures=True)
     for future in futures:
         if not future.cancelled():
             future.result()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
-from fm_pipeline.errors import DatabaseError, StagingStop
+from fm_pipeline.cli.main import INTERRUPTED
+from fm_pipeline.errors import DatabaseError, LockStop, StagingStop
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.stage import check_staged, stage, stage_all
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
@@ -15,6 +20,10 @@ from fm_pipeline_tests.bench.waiting import wait_until
 from fm_pipeline_tests.nexus.test_concurrency import InThread
 
 LIMIT_SECONDS = 60
+STAGED = "SELECT entity, built_at FROM fm_pipeline.staged_builds ORDER BY entity"
+SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fm_pipeline' AND datname = current_database()"
+)
 ADVISORY = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 
@@ -61,6 +70,36 @@ def test_what_fails_leaves_its_entity_as_it_was_and_the_mixture_is_refused(bench
     assert dict(bench.execute(builds)) == {"patient": "second", "sms_message": None}
     with bench.connection() as connection, pytest.raises(StagingStop, match="sms_message was staged before"):
         check_staged(connection, bench.settings)
+
+
+def test_who_waits_for_another_staging_is_told_so_and_nothing_is_lost(bench: MigrationBench) -> None:
+    bench = bench.with_settings(nexus_lock_timeout_seconds=0.1).extract_and_stage()
+    before = bench.execute(STAGED)
+    with bench.connection() as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE fm_pipeline.staged_notes IN SHARE MODE")
+        with pytest.raises(LockStop, match=r"another run has been staging.*Nexus is unchanged"):
+            _stage(bench, "note")
+        other.rollback()
+        cursor.execute("LOCK TABLE fm_pipeline.crosswalk IN SHARE MODE")
+        with pytest.raises(LockStop, match="another run has been staging"):
+            stage_all(bench.settings, run_id=None, now=RUN_TIME)
+    assert bench.execute(STAGED) == before
+
+
+def test_14_ctrl_c_ends_what_waits_in_a_thread_too_and_leaves_no_session(bench: MigrationBench) -> None:
+    """libpq does not come back for an interrupt: the statement has to be cancelled."""
+    bench.extract_and_stage()
+    with bench.connection() as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE fm_pipeline.staged_notes IN SHARE MODE")
+        command = [sys.executable, "-m", "fm_pipeline", "plan"]
+        environment = os.environ | bench.environment() | {"NEXUS_LOCK_TIMEOUT_SECONDS": "600"}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:  # noqa: S603
+            wait_until(lambda: bench.execute("SELECT 1 FROM pg_locks WHERE NOT granted") != [], LIMIT_SECONDS)
+            run.send_signal(signal.SIGINT)
+            _, told = run.communicate(timeout=LIMIT_SECONDS)
+        assert (run.returncode, told.decode().strip()) == (130, INTERRUPTED.strip())
+    wait_until(lambda: bench.execute(SESSIONS) == [(0,)], LIMIT_SECONDS)
+    assert bench.execute("SELECT outcome FROM fm_pipeline.audit ORDER BY id") == []
 
 
 def test_builds_that_are_side_by_side_are_counted_together_up_to_all_of_their_records(bench: MigrationBench) -> None:
