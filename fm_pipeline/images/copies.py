@@ -24,6 +24,7 @@ from fm_pipeline.images.parallel import Patience, in_parallel
 FLUSH_SECONDS, FLUSH_ROWS = 0.5, 200  # how much a kill makes the ledger forget; a listing knows it all the same
 FEW_PATIENTS = 100  # up to here a listing for each patient is less than one of all
 PICTURE_LIMIT = 200 * 1024**2  # bytes of a file that is read into memory
+LIMITS = {"picture_too_large", "picture_too_many_pixels"}  # ours, and they may have changed since a file was seen
 
 Result = TypeVar("Result")
 OnProgress = Callable[[str, int, int | None, int], None]  # step, done, of how many, errors
@@ -72,9 +73,9 @@ class Copier:
         unseen = []
         for each in planned:
             facts = known.get((each.source.etag, each.source.size))
-            if facts and facts.reason:
+            if facts and facts.reason and facts.reason not in LIMITS:
                 failed[each.recid] = facts.reason
-            elif facts is None or each.thumbnail_key not in targets:
+            elif facts is None or facts.reason or each.thumbnail_key not in targets:
                 unseen.append(each)
 
         def look(each: Planned) -> FileFacts:

@@ -124,7 +124,9 @@ def note_files(cursor: Cursor, facts: Iterable[FileFacts], now: datetime) -> Non
     execute_values(
         cursor,
         "INSERT INTO fm_pipeline.image_files (etag, size, reason, mime_type, width, height, inspected_at) VALUES %s"
-        " ON CONFLICT (etag, size) DO NOTHING",
-        [(*each, now) for each in facts],
+        " ON CONFLICT (etag, size) DO UPDATE SET reason = excluded.reason, mime_type = excluded.mime_type,"
+        " width = excluded.width, height = excluded.height, inspected_at = excluded.inspected_at"
+        " WHERE image_files.reason IS NOT NULL",
+        [(*each, now) for each in {(each.etag, each.size): each for each in facts}.values()],
         page_size=PAGE,
     )

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
@@ -23,7 +25,11 @@ THUMBNAIL_PIXELS: Final = 300  # the longest side
 THUMBNAIL_MIME_TYPE: Final = "image/jpeg"
 _QUALITY = 80  # of a preview; about 10 kB
 _DRAFT = 2 * THUMBNAIL_PIXELS  # a JPEG is decoded at a fraction of its size, never below this
-_BOMB = 89_478_485  # pixels: Pillow's own limit (256 MB of RGB), from which it warns
+_USUAL = 89_478_485  # pixels: Pillow's own limit, from which it warns; 350 MB as Pillow keeps them
+_MOST = 250_000_000  # pixels of a panorama or a scan: 1 GB or a little more, and never two of them at a time
+_PIXELS_A_BYTE = 100  # of a large file; a photograph has 20 at most, a bomb thousands
+_LARGE_KINDS = {"JPEG", "PNG", "TIFF", "BMP"}  # the decoders of the others copy the whole picture once more
+_one_large = threading.Lock()
 
 # Pillow's name of a format -> type and suffix. All that a clinic's cameras, scanners and screens are known to make.
 TYPES: Final = {
@@ -44,7 +50,8 @@ REASONS: Final = {
     "pdf": "It is a PDF document.",
     "text": "It is text.",
     "unknown_type": "It is no picture of a type that is known here.",
-    "too_many_pixels": f"It claims to have more than {_BOMB:,} pixels, so it was not decoded.",
+    "too_many_pixels": f"It claims to have more than {_MOST:,} pixels, or more than {_USUAL:,} and too few bytes"
+    " for them, so it was not decoded.",
     "broken": "It begins as a picture and is cut or broken.",
 }
 
@@ -112,6 +119,28 @@ def inspect_with_thumbnail(data: bytes) -> tuple[Picture, bytes] | Rejected:
     return picture, _jpeg(_preview(image))
 
 
+def _too_many(pixels: int, kind: str, size: int) -> bool:
+    """Whether a picture claims more pixels than are decoded; a bomb is one whose bytes are far too few for it."""
+    return pixels > _USUAL and (kind not in _LARGE_KINDS or pixels > min(_MOST, size * _PIXELS_A_BYTE))
+
+
+@contextmanager
+def _large() -> Iterator[None]:
+    """One large picture at a time; meanwhile Pillow's TIFF reader, which asks once more, takes them too."""
+    with _one_large:
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MOST
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+
+
+def _opened(data: bytes, kind: str) -> Image.Image:
+    """The picture with its header read, as `Image.open` does it, but for its limit, which is the caller's."""
+    Image.init()
+    return Image.OPEN[kind][0](BytesIO(data), "")
+
+
 def _decoded(data: bytes) -> tuple[Picture, Image.Image] | Rejected:
     """The picture and its pixels, those of a large JPEG at a fraction of its size."""
     kind = _kind(data)
@@ -120,14 +149,17 @@ def _decoded(data: bytes) -> tuple[Picture, Image.Image] | Rejected:
     if kind == "HEIF":
         _know_heif()
     try:
-        image: Image.Image = Image.open(BytesIO(data), formats=[kind])
+        image = _opened(data, kind)
         width, height = image.size
-        if width * height > _BOMB:  # Pillow has warned, and refuses only twice as many
+        if _too_many(width * height, kind, len(data)):
             return Rejected("too_many_pixels")
         if _lies_on_its_side(image):
             width, height = height, width
         image.draft(None, (_DRAFT, _DRAFT))  # a no-op but for JPEG; every byte is still read, so a cut is still found
-        image.load()
+        # Also a JPEG at a fraction: of a progressive one all coefficients are kept, 3 to 6 bytes a pixel.
+        with _large() if width * height > _USUAL else nullcontext():
+            image.load()
+            image = _smaller(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return Rejected("too_many_pixels")
     except MemoryError:
@@ -136,6 +168,16 @@ def _decoded(data: bytes) -> tuple[Picture, Image.Image] | Rejected:
         return Rejected("broken")
     mime_type, suffix = TYPES[image.format or kind]
     return Picture(mime_type, suffix, width, height), image
+
+
+def _smaller(image: Image.Image) -> Image.Image:
+    """Of a large picture what a thumbnail needs; else each step on the way there would copy all of it."""
+    if image.width * image.height <= _USUAL:
+        return image
+    factor = max(1, max(image.size) // (2 * _DRAFT))
+    if image.mode in {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}:
+        return image.reduce(factor)
+    return image.resize((max(1, image.width // factor), max(1, image.height // factor)), Image.Resampling.NEAREST)
 
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

@@ -223,6 +223,19 @@ def test_28_a_file_that_is_no_picture_is_kept_out_by_reason_and_stops_no_other(s
     assert scene.link().errors == report.errors
 
 
+def test_a_picture_that_was_too_large_for_an_earlier_limit_is_looked_at_again(scene: Scene) -> None:
+    scene.add(2)
+    scene.link(dry_run=True)
+    with scene.bench.connection() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.image_files (etag, size, reason, inspected_at)"
+            " SELECT etag, size, 'picture_too_many_pixels', now() FROM fm_pipeline.bulk_dump_objects"
+        )
+        connection.commit()
+    assert scene.link().linked == 1
+    assert scene.bench.execute("SELECT reason, width FROM fm_pipeline.image_files") == [(None, 32)]
+
+
 def test_a_file_is_read_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     for recid in (2, 3):
         scene.add(recid)

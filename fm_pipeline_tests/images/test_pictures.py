@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -161,6 +162,8 @@ REJECTED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a PNG of nothing": (lambda: png_of(0, 0), "broken"),
     "a bomb of 500 megapixels": (lambda: png_of(25_000, 20_000), "too_many_pixels"),
     "a bomb just above the limit": (lambda: png_of(10_000, 10_000), "too_many_pixels"),
+    "a bomb of many bytes": (lambda: png_of(25_000, 20_000) + bytes(6_000_000), "too_many_pixels"),
+    "a large GIF": (lambda: saved(noise(), "GIF").replace(b"\x40\x01\xf0\0", b"\0\x27\0\x27", 1), "too_many_pixels"),
     "a bomb in GIF": (lambda: saved(noise(), "GIF").replace(b"\x40\x01\xf0\0", b"\xff" * 4, 1), "too_many_pixels"),
     "a bomb in JPEG": (lambda: resized(saved(upright((64, 64)), "JPEG"), 65_000, 65_000), "too_many_pixels"),
 }
@@ -189,6 +192,27 @@ def test_28_what_is_no_whole_picture_is_rejected_with_its_reason(name: str) -> N
     assert inspect_with_thumbnail(data) == Rejected(reason)
     with pytest.raises(ValueError, match=f"^{reason}$"):
         thumbnail(data)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "L"), ("PNG", "1"), ("TIFF", "I;16")])
+def test_a_scan_of_a_hundred_megapixels_is_a_picture_and_half_of_it_is_none(
+    kind: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # for the test's own steps
+    data = saved(large(mode), kind)
+    monkeypatch.undo()
+    looked = inspect_with_thumbnail(data)
+    assert not isinstance(looked, Rejected)
+    assert (looked[0].width, looked[0].height) == (9_600, 9_600)
+    assert opened(looked[1]).size == (300, 300)
+    assert inspect(data[: len(data) * 3 // 4]) == Rejected("broken")
+
+
+@cache
+def large(mode: str) -> Image.Image:
+    """92 megapixels that do not compress well."""
+    image = Image.effect_noise((1_200, 1_200), 60).resize((9_600, 9_600), Image.Resampling.NEAREST)
+    return image.convert("I").convert("I;16") if mode == "I;16" else image.convert(mode)
 
 
 @pytest.mark.parametrize("progressive", [False, True])
