@@ -24,7 +24,15 @@ from zoneinfo import ZoneInfo
 
 from psycopg2.extensions import cursor as Cursor
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.text import Text
 
@@ -44,6 +52,7 @@ class Step:
         total: None as long as nobody knows it.
         ended_at: None while it goes on, and for ever if it failed.
         sentence: what it did, for the log; made of the counts if empty.
+        note: what it waits for at the moment, in whole sentences; then nobody can tell what is left.
     """
 
     name: str
@@ -55,6 +64,7 @@ class Step:
     ended_at: datetime | None = None
     failed: bool = False
     sentence: str = ""
+    note: str = ""
 
     @property
     def seconds(self) -> float:
@@ -64,7 +74,7 @@ class Step:
     @property
     def eta_seconds(self) -> float | None:
         """What is left at the speed so far; None when that cannot be told."""
-        if self.ended_at or self.failed or not self.total or not self.done:
+        if self.note or self.ended_at or self.failed or not self.total or not self.done:
             return None
         return self.seconds / self.done * max(self.total - self.done, 0)
 
@@ -108,14 +118,14 @@ class Progress:
         for sink in list(self._sinks):
             self._attempt(sink, sink.close)
 
-    def update(self, name: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+    def update(self, name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
         """A step has come so far. It ends when another begins, or with the block."""
         now = self._now()
         if self._step is None or self._step.name != name:
             self._end()
             self._begin(name, now)
         assert self._step  # noqa: S101  # just begun
-        self._step = replace(self._step, done=done, total=total, errors=errors, updated_at=now)
+        self._step = replace(self._step, done=done, total=total, errors=errors, note=note, updated_at=now)
         self._show()
 
     def end(self, sentence: str = "", *, errors: int = 0) -> None:
@@ -156,7 +166,7 @@ class Progress:
     def _end(self, *, at: datetime | None = None, failed: bool = False) -> None:
         if self._step:
             now = at or self._now()
-            self._step = replace(self._step, updated_at=now, ended_at=None if failed else now, failed=failed)
+            self._step = replace(self._step, updated_at=now, ended_at=None if failed else now, failed=failed, note="")
             self._show()
             self._step = None
 
@@ -250,7 +260,8 @@ def _words(step: Step) -> str:
         counted = f"{step.done:,} done{errors}" if step.done else f"Done{errors}"
         return f"✅ {step.sentence or counted} ({step.seconds:.1f} s)"
     left = f", about {step.eta_seconds:.0f} s left" if step.eta_seconds is not None else ""
-    return f"{count}{errors} ({step.seconds:.0f} s{left})"
+    note = f" {step.note}" if step.note else ""
+    return f"{count}{errors} ({step.seconds:.0f} s{left}){note}"
 
 
 class TerminalSink:
@@ -270,24 +281,43 @@ class TerminalSink:
             MofNCompleteColumn(),
             TextColumn("{task.fields[errors]}", style="red"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            _Left(),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._note = ""
 
     def show(self, step: Step) -> None:
         self._bars.start()
         if step.name not in self._tasks:
-            self._tasks[step.name] = self._bars.add_task(step.name, total=step.total, errors="")
+            self._tasks[step.name] = self._bars.add_task(step.name, total=step.total, errors="", waits=False)
         task = self._tasks[step.name]
         total = step.total if step.total is not None or not step.ended_at else step.done
         errors = f"{step.errors:,} errors" if step.errors else ""
-        self._bars.update(task, completed=step.done, total=total, errors=errors)
+        self._bars.update(task, completed=step.done, total=total, errors=errors, waits=bool(step.note))
+        self._tell(step)
         if step.ended_at or step.failed:
             self._bars.stop_task(task)
 
+    def _tell(self, step: Step) -> None:
+        """Above the bar, once when the waiting begins, and once when it is over."""
+        if step.note == self._note:
+            return
+        self._note = step.note
+        if step.note:
+            self._bars.console.print(Text(step.note, style="yellow"), soft_wrap=True)
+        elif not step.failed:
+            self._bars.console.print(Text("It goes on.", style="green"), soft_wrap=True)
+
     def close(self) -> None:
         self._bars.stop()
+
+
+class _Left(TimeRemainingColumn):
+    """What is left, unless the step waits for something."""
+
+    def render(self, task: Task) -> Text:
+        return Text("waits", style="yellow") if task.fields["waits"] else super().render(task)
 
 
 def run_progress(

@@ -219,6 +219,27 @@ def written() -> tuple[Console, Callable[[], str]]:
     return Console(file=file), file.getvalue
 
 
+def test_what_a_step_waits_for_is_told_instead_of_what_is_left_once_on_the_terminal_and_in_each_line_of_the_log(
+    clock: Clock,
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    lines: list[str] = []
+    with Progress([TerminalSink(console), LogSink(lines.append, UTC)], now=clock) as progress:
+        for done, note in ((10, ""), (10, "The server is away."), (10, "The server is away."), (20, "")):
+            progress.update("import", done, 100, note=note)
+            clock.pass_by(6)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert shown.count("The server is away.") == 1
+    assert shown.index("The server is away.") < shown.index("It goes on.")
+    waiting = [line for line in lines if "away" in line]
+    assert [
+        line.endswith("(6 s) The server is away.") or line.endswith("(12 s) The server is away.") for line in waiting
+    ]
+    assert len(waiting) == 2
+    assert not any("left" in line for line in waiting)
+
+
 def test_the_progress_of_a_whole_reimport(bench: MigrationBench, written: tuple[Console, Callable[[], str]]) -> None:
     console, output = written
     bench.extract_and_stage()

@@ -6,6 +6,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from fm_pipeline.dicom.entry import Entry, entry_of
 from fm_pipeline.dicom.errors import RootUnavailable
@@ -18,6 +19,17 @@ from fm_pipeline.dicom.workers import CHUNK_BYTES, CHUNK_FILES, Done, Later, Tas
 
 _BATCH_ENTRIES, _BATCH_SECONDS = 250, 0.5  # of what is written at once; the time is also the pulse of the progress
 _WAIT_SECONDS = 0.1
+
+
+class Telling(Protocol):
+    """Whom progress is told."""
+
+    @property
+    def waits(self) -> str | None:
+        """A sentence as long as Orthanc is waited for."""
+
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0) -> object:
+        """So many files are done."""
 
 
 class Interrupted(Exception):
@@ -37,11 +49,11 @@ class Coordinator:
         workers: Workers,
         spool: Spool,
         job: Job,
-        on_progress: Callable[..., object],
+        telling: Telling,
         left_out: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ledger, self._workers, self._spool, self._job = ledger, workers, spool, job
-        self._on_progress, self._left_out = on_progress, left_out
+        self._telling, self._left_out = telling, left_out
         self._any_job = job.job_type == "incremental"
         self._looks_back = self._any_job or job.files_processed > 0
         self._ready: deque[Task] = deque()
@@ -193,7 +205,7 @@ class Coordinator:
         if self._unreadable:
             self._ledger.unreadable(self._unreadable)
             self._unreadable = []
-        job = self._ledger.write(self._entries, self._totals())
+        job = self._ledger.write(self._entries, self._totals(), self._telling.waits)
         self._entries = []
         self._workers.claims.release(self._claimed)
         self._claimed = []
@@ -202,7 +214,7 @@ class Coordinator:
         self._written_at = time.monotonic()
         errors = job.files_bad + job.files_failed + job.files_suspect + job.files_conflict
         total = job.total_files if self._spool.ended else None
-        self._on_progress("import", job.files_processed, total, errors=errors)
+        self._telling("import", job.files_processed, total, errors=errors)
         if heed and (job.cancel_requested_at is not None or job.status != "running"):
             raise Interrupted
 

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from fm_pipeline.dicom.kept_connections import Content
@@ -53,12 +55,24 @@ class Undeliverable(Exception):
         super().__init__(reason)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """Orthanc does not answer since then, and is waited for until then; both with a zone."""
+
+    since: datetime
+    until: datetime
+
+
 class Delivery:
     """The way to Orthanc, for all threads of a job.
 
     Args:
         halt: set when nothing more is to be sent.
         patience_seconds: how long Orthanc may be away before `OrthancUnreachable` is raised.
+
+    Attributes:
+        waiting: whether Orthanc is waited for at this moment; from any thread.
+        on_wait: called by the thread that asks, each time that Orthanc did not answer; what it raises comes through.
     """
 
     def __init__(self, orthanc: Orthanc, halt: threading.Event, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -66,6 +80,8 @@ class Delivery:
         self._together = _Together()
         self._large = threading.Lock()
         self._probing = threading.Lock()
+        self.waiting: Waiting | None = None
+        self.on_wait: Callable[[], object] = lambda: None
 
     def send(
         self, body: Callable[[], Content], size: int, *, large: bool = False, sends: int = 0
@@ -154,7 +170,7 @@ class Delivery:
         self._halt.wait(min(pause, _LONGEST_PAUSE_SECONDS))
         pause = _FIRST_PAUSE_SECONDS
         with self._probing:
-            begun = time.monotonic()
+            begun, since = time.monotonic(), datetime.now(UTC)
             while True:
                 self._see_whether_to_go_on()
                 try:
@@ -164,7 +180,10 @@ class Delivery:
                 except OrthancError as error:
                     if time.monotonic() - begun > self._patience:
                         raise OrthancUnreachable(f"Orthanc has been away for {self._patience:.0f} seconds.") from error
+                    self.waiting = Waiting(since, since + timedelta(seconds=self._patience))
+                    self.on_wait()
                 else:
+                    self.waiting = None
                     return
                 self._halt.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

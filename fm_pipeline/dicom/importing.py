@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from fm_pipeline.dicom.comparing import compare
 from fm_pipeline.dicom.coordinator import Coordinator, Interrupted
@@ -47,9 +48,9 @@ _log = logging.getLogger(__name__)
 
 
 class OnProgress(Protocol):
-    """What `Progress.update` is: a step's name, how far it is, of how many if that is known, and errors."""
+    """What `Progress.update` is: a step's name, how far it is, of how many if known, errors, and what it waits for."""
 
-    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0) -> object:
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> object:
         """The step has come so far."""
 
 
@@ -118,9 +119,10 @@ def run_job(
         job = ledger.claim(run_id)
         _log.info("Import job %d has begun (%s).", job_id, job.job_type)
         delivery = Delivery(orthanc, halt, patience_seconds=options.patience_seconds)
+        telling = Telling(delivery, on_progress or _nobody, ZoneInfo(settings.clinic_time_zone))
         try:
             source = _source(ledger, scanning, job)
-            job = _carry_out(ledger, lookups, source, delivery, halt, job, on_progress or _nobody, options)
+            job = _carry_out(ledger, lookups, source, delivery, halt, job, telling, options)
         except Interrupted:
             job = ledger.finish("cancelled")
         except Exception as error:  # noqa: BLE001  # raised again, without its text
@@ -144,26 +146,55 @@ def _carry_out(
     delivery: Delivery,
     halt: threading.Event,
     job: Job,
-    on_progress: OnProgress,
+    telling: Telling,
     options: Options,
 ) -> Job:
     knowledge = Knowledge(lookups, delivery)
     judge = Judge(delivery, knowledge.refused_before, options.retry_suspects)
     with _scanning(source.met) as spool, Workers(judge, knowledge, halt, threads=options.threads) as workers:
-        coordinator = Coordinator(ledger, workers, spool, job, on_progress, source.left_out)
+        coordinator = Coordinator(ledger, workers, spool, job, telling, source.left_out)
         _undisturbed(coordinator, halt)
     if not coordinator.met_anything:
         raise RootUnavailable(STOPPED["no_files"])
+    compared_so_far = 0
+
+    def tell(done: int | None = None) -> None:
+        nonlocal compared_so_far
+        compared_so_far = compared_so_far if done is None else done
+        ledger.waits(telling.waits)
+        telling("compare with Orthanc", compared_so_far)
+
+    delivery.on_wait = tell
     delivery.wait_until_there()  # also if there is nothing to compare: perhaps the last file has killed it
-    compared = compare(
-        ledger,
-        delivery,
-        md5=options.verify_md5,
-        on_progress=lambda done: on_progress("compare with Orthanc", done),
-    )
+    compared = compare(ledger, delivery, md5=options.verify_md5, on_progress=tell)
     if compared.missing:
         raise MissingInOrthanc(compared.missing)
     return ledger.finish("completed", scanned=True)
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Progress of a job, with a sentence as long as it waits for Orthanc."""
+
+    delivery: Delivery
+    on_progress: OnProgress
+    zone: tzinfo
+
+    @property
+    def waits(self) -> str | None:
+        """Since when, how long, and what to do."""
+        waiting = self.delivery.waiting
+        if waiting is None:
+            return None
+        since, until = (f"{at.astimezone(self.zone):%H:%M:%S}" for at in (waiting.since, waiting.until))
+        return (
+            f"Orthanc has not answered since {since}. The job waits for it until {until}; then it stops, and can be"
+            " resumed. Start Orthanc, or see whether this machine reaches ORTHANC_URL."
+        )
+
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+        """The job has come so far."""
+        self.on_progress(name, done, total, errors=errors, note=self.waits or "")
 
 
 def _undisturbed(coordinator: Coordinator, halt: threading.Event) -> None:
@@ -258,5 +289,5 @@ def _why(error: Exception) -> tuple[str, str]:
     return reason, str(said)
 
 
-def _nobody(name: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+def _nobody(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
     """Nobody wants to know."""

@@ -21,6 +21,7 @@ from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.ledger import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.paths import path_hash, printable, real_path
+from fm_pipeline.dicom.reasons import WAITING_FOR_ORTHANC
 from fm_pipeline.errors import LockStop, RequestError
 
 _GATE = 0  # no job has this id: held while a job is claimed
@@ -138,8 +139,11 @@ class JobLedger:
 
         return self._database.run(action) if by_hash else {}
 
-    def write(self, entries: Sequence[Entry], totals: Totals) -> Job:
+    def write(self, entries: Sequence[Entry], totals: Totals, waits: str | None = None) -> Job:
         """Record what became of files, and how far the job is.
+
+        Args:
+            waits: as for `waits`.
 
         Returns:
             The job as it is now, which shows whether somebody has asked for its end.
@@ -147,6 +151,7 @@ class JobLedger:
 
         def action(cursor: Cursor) -> Job:
             write_entries(cursor, self.job_id, entries)
+            _note(cursor, self.job_id, waits)
             job = read_job(cursor, self.job_id)
             files_rate, bytes_rate = self._rate(job)
             cursor.execute(
@@ -170,6 +175,10 @@ class JobLedger:
             return read_job(cursor, self.job_id)
 
         return self._database.run(action)
+
+    def waits(self, sentence: str | None) -> None:
+        """Show in the row of a running job that Orthanc is waited for, or that it is not any more (None)."""
+        self._database.run(lambda cursor: _note(cursor, self.job_id, sentence))
 
     def unreadable(self, directories: Sequence[Unreadable]) -> None:
         """List directories that could not be read."""
@@ -267,3 +276,11 @@ class JobLedger:
         if seconds <= 0:
             return 0.0, 0.0
         return max((job.files_processed - files) / seconds, 0), max((job.size_processed_bytes - size) / seconds, 0)
+
+
+def _note(cursor: Cursor, job_id: int, waits: str | None) -> None:
+    cursor.execute(
+        "UPDATE fm_pipeline.import_jobs SET error_reason = %(reason)s, error_message = %(sentence)s"
+        " WHERE id = %(id)s AND status = 'running' AND error_message IS DISTINCT FROM %(sentence)s",
+        {"id": job_id, "sentence": waits, "reason": WAITING_FOR_ORTHANC if waits else None},
+    )

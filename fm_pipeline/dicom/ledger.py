@@ -82,8 +82,8 @@ class Job:
 
     @property
     def estimated_seconds_remaining(self) -> float | None:
-        """At the speed of the last minute; None when that cannot be told: not running, or the scan goes on."""
-        if self.status != "running" or not self.progress_percentage or not self.files_per_second:
+        """At the speed of the last minute; None when that cannot be told: not running, waiting, or the scan goes on."""
+        if self.error_reason or self.status != "running" or not self.progress_percentage or not self.files_per_second:
             return None
         return max(self.total_files - self.files_processed, 0) / self.files_per_second
 

@@ -106,10 +106,16 @@ STOPPED: Mapping[str, str] = MappingProxyType(
     }
 )
 
+# Of a job that still runs.
+WAITING_FOR_ORTHANC = "waiting_for_orthanc"
+WAITING: Mapping[str, str] = MappingProxyType(
+    {WAITING_FOR_ORTHANC: "Orthanc does not answer; the job waits for it, and goes on by itself when it is back."}
+)
+
 
 def sentence(reason: str) -> str:
     """The sentence for people; an id that is not known is its own sentence."""
-    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, UNSENT, STOPPED):
+    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, UNSENT, STOPPED, WAITING):
         if reason in table:
             return table[reason]
     return reason

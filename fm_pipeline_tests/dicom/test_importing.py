@@ -225,7 +225,7 @@ class Watching:
     def __init__(self, after: int, action: Any) -> None:
         self.after, self.action, self.told = after, action, list[tuple[str, int, int | None]]()
 
-    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
         self.told.append((name, done, total))
         if self.action and done >= self.after:
             action, self.action = self.action, None
@@ -264,7 +264,7 @@ def test_49_progress_never_falls_never_passes_its_total_and_says_when_the_total_
     percentages: list[float] = []
     watching = Watching(0, None)
 
-    def on_progress(name: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+    def on_progress(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
         watching(name, done, total)
         percentages.append(importing.job(job_id).progress_percentage)
 

@@ -191,6 +191,40 @@ def test_42_an_orthanc_that_is_down_at_the_start_is_waited_for_then_the_job_fail
         resumed(importing, job)
 
 
+@pytest.mark.parametrize("phase", ["import", "compare with Orthanc"])
+def test_42_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time_is_foretold(
+    ledger: str, tmp_path: Path, phase: str
+) -> None:
+    with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
+        write_series(importing.folder, FILES, 2_000)
+        job_id = importing.new_job()
+        waiting: list[Job] = []
+        notes: set[str] = set()
+        kill_at = {"import": 0, "compare with Orthanc": FILES}[phase]
+        killed: list[str] = []
+
+        def on_progress(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
+            if not killed and done == kill_at:
+                killed.append(name)
+                orthanc.kill()
+            if name == phase and note:
+                notes.add(note)
+                waiting.append(importing.job(job_id))
+                if len(waiting) == 2:
+                    orthanc.start()
+
+        if kill_at == 0:
+            on_progress("begin", 0)
+        job = run_job(importing.settings, job_id, on_progress=on_progress)
+        assert len(notes) >= 1
+        assert all("Orthanc has not answered since" in note and "until" in note for note in notes)
+        assert {(each.status, each.error_reason) for each in waiting} == {("running", "waiting_for_orthanc")}
+        assert {each.error_message for each in waiting} <= notes
+        assert {each.estimated_seconds_remaining for each in waiting} == {None}
+        assert (job.status, job.error_reason, job.error_message) == ("completed", None, None)
+        assert importing.outcomes(job_id) == {"imported": FILES}
+
+
 def test_42_an_orthanc_that_is_killed_in_mid_job_and_comes_back_has_everything_once(
     ledger: str, tmp_path: Path
 ) -> None:
@@ -198,7 +232,7 @@ def test_42_an_orthanc_that_is_killed_in_mid_job_and_comes_back_has_everything_o
         write_series(importing.folder, 400, 2_000)
         starters: list[threading.Thread] = []
 
-        def on_progress(name: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+        def on_progress(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
             if done and not starters:
                 orthanc.kill()
                 starters.append(threading.Thread(target=orthanc.start))

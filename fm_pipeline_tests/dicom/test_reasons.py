@@ -8,7 +8,10 @@ from fm_pipeline.dicom import reasons
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 
 
-@pytest.mark.parametrize("table", [reasons.SUSPECT, reasons.REFUSED, reasons.REPEATED, reasons.UNSENT, reasons.STOPPED])
+@pytest.mark.parametrize(
+    "table",
+    [reasons.SUSPECT, reasons.REFUSED, reasons.REPEATED, reasons.UNSENT, reasons.STOPPED, reasons.WAITING],
+)
 def test_the_reasons_of_the_import_are_in_the_page_and_are_sentences(table: dict[str, str]) -> None:
     page = (PACKAGE_PARENT / "docs" / "dicom.md").read_text("utf-8")
     for reason, sentence in table.items():
