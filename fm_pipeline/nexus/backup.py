@@ -136,6 +136,8 @@ def list_backups(settings: Settings) -> list[Backup]:
 def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) -> list[Path]:
     """Remove the oldest verified backups; folders that this database has no row of are never touched.
 
+    Nor are those outside BACKUP_DIR: a copy of the database, made for a trial, has the rows of the real backups.
+
     Args:
         keep: how many stay, at least one.
 
@@ -153,7 +155,8 @@ def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) ->
     with audited(url, actor=actor or operating_system_user(), action="prune"):
         try:
             with _only_one(backup_folder(settings)) as root:
-                for backup in list_backups(settings)[keep:]:
+                ours = [backup for backup in list_backups(settings) if backup.folder.parent == root.resolve()]
+                for backup in ours[keep:]:
                     # The row first: killed in between, a folder is left over, never a row without its folder.
                     _forget(url, backup)
                     if backup.folder.is_dir():

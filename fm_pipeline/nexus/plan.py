@@ -138,30 +138,31 @@ def refuse_stale(planned: Inputs, now: Inputs) -> None:
 
 
 def check_backup(cursor: Cursor, inputs: Inputs) -> str:
-    """The newest verified backup holds exactly the rows that are about to change; returns its id.
+    """A verified backup holds exactly the rows that are about to change; returns its id.
+
+    Whether it is the newest does not count: a clock that was once wrong must not hide the one that was just made.
 
     Raises:
-        PlanStop: there is none, or a table is not as it was when the backup was made.
+        PlanStop: there is none, or in all of them a table is not as it is now.
     """
-    cursor.execute(
-        "SELECT id::text, digests FROM fm_pipeline.backups ORDER BY created_at DESC, verified_at DESC LIMIT 1"
-    )
-    row = cursor.fetchone()
-    if row is None:
+    cursor.execute("SELECT id::text, digests FROM fm_pipeline.backups ORDER BY created_at DESC, verified_at DESC")
+    stale: list[str] = []
+    for backup_id, digests in cursor.fetchall():
+        changed = sorted(name for name, digest in inputs.target.items() if digests.get(name) != list(digest))
+        if not changed:
+            return str(backup_id)
+        stale = stale or changed
+    if not stale:
         raise PlanStop(
             "There is no verified backup.",
             meaning="Nothing was changed.",
             remedy="Materialize nexus_backup in the same run, or run fm-pipeline backup.",
         )
-    backup_id, digests = row
-    stale = sorted(name for name, digest in inputs.target.items() if digests.get(name) != list(digest))
-    if stale:
-        raise PlanStop(
-            f"The newest verified backup is not of the rows that Nexus has now ({', '.join(stale)}).",
-            meaning="Somebody has changed them since. Nothing was changed by this run.",
-            remedy="Make a backup and start again.",
-        )
-    return str(backup_id)
+    raise PlanStop(
+        f"The newest verified backup is not of the rows that Nexus has now ({', '.join(stale)}).",
+        meaning="Somebody has changed them since. Nothing was changed by this run.",
+        remedy="Make a backup and start again.",
+    )
 
 
 def _names(phases: Collection[Phase]) -> list[str]:

@@ -282,6 +282,24 @@ def test_pruning_leaves_the_newest_and_whatever_it_does_not_know(nexus: Migratio
         prune_backups(nexus.settings, keep=0)
 
 
+def test_a_clock_that_was_once_wrong_does_not_hide_the_backup_of_the_rows(nexus: MigrationBench) -> None:
+    made_in_the_future = RUN_TIME + timedelta(days=400)
+    make_backup(nexus.settings, now=made_in_the_future)
+    nexus.execute("UPDATE patients SET mrn = 'edited' WHERE id = (SELECT min(id::text)::uuid FROM patients)")
+    nexus.extract_and_stage()
+    assert nexus.reimport().committed
+
+
+def test_pruning_for_a_copy_of_the_database_leaves_the_backups_of_the_real_one(
+    nexus: MigrationBench, tmp_path: Path
+) -> None:
+    made = [make_backup(nexus.settings, now=RUN_TIME + timedelta(hours=hour)) for hour in range(2)]
+    copy = nexus.with_settings(state_dir=tmp_path / "of the copy")
+    make_backup(copy.settings, now=RUN_TIME)
+    assert prune_backups(copy.settings, keep=1) == []
+    assert leftovers(nexus) == sorted(backup.folder.name for backup in made)
+
+
 def _flip(offset: float) -> Callable[[bytes], bytes]:
     def flipped(content: bytes) -> bytes:
         at = min(int(len(content) * offset), len(content) - 1)
