@@ -8,7 +8,6 @@ is as public clients speak it with real servers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
@@ -51,7 +50,7 @@ def is_url(value: object) -> bool:
 
 
 class Containers:
-    """Downloads through the session of a client, one at a time. Keeps the session's cookie.
+    """Downloads through the session of a client, one at a time. Keeps the session's cookies.
 
     Args:
         client: logs in, and anew when its session has ended.
@@ -63,7 +62,7 @@ class Containers:
         self._client = client
         self._limit = limit
         self._longest = longest
-        self._cookie = ""
+        self._cookies: dict[str, str] = {}
 
     def download(self, layout: str, record_id: int, name: str, url: str) -> ContainerFile:
         """The file of one container.
@@ -85,7 +84,7 @@ class Containers:
         try:
             return self._shake_hands(url, doing)
         except ContainerExpired:
-            self._cookie = ""
+            self._cookies.clear()
             record = self._client.record(layout, record_id)
             if record is None:
                 raise RecordMissing(f"The record {record_id} of the layout {layout} is gone.", code=101) from None
@@ -97,13 +96,14 @@ class Containers:
     def _shake_hands(self, url: str, doing: str) -> ContainerFile:
         place = url
         for _ in range(_HOPS):
-            got = self._client.fetch(place, doing, cookie=self._cookie, limit=self._limit, longest=self._longest)
+            cookie = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+            got = self._client.fetch(place, doing, cookie=cookie, limit=self._limit, longest=self._longest)
             if got.status == 200:
                 return _file(got, doing)
             if got.status not in _REDIRECTS:
                 raise _refusal(got.status, doing)
-            self._cookie = _cookie(got.headers) or self._cookie
-            if not self._cookie:  # without it the next one can only be a 401
+            self._cookies |= got.cookies  # also those of a proxy that leads to the node where the session is
+            if COOKIE not in self._cookies:  # without it the next one can only be a 401
                 raise ContainerExpired(f"The redirect came without a cookie when asked to {doing}.")
             # Behind a proxy the server may name itself otherwise; the original URL is as good with the cookie.
             there = urljoin(place, got.headers.get("Location", ""))
@@ -123,12 +123,3 @@ def _refusal(status: int, doing: str) -> Explained:
     if status in _GONE:
         return ContainerExpired(what)
     return DownloadsStopped(what) if status in _STOPPED else ContainerRefused(what)
-
-
-def _cookie(headers: Mapping[str, str]) -> str:
-    """`name=value` from Set-Cookie, without its attributes."""
-    for part in headers.get("Set-Cookie", "").replace(",", ";").split(";"):  # several are joined by commas
-        name, _, value = part.strip().partition("=")
-        if name == COOKIE and value:
-            return f"{COOKIE}={value}"
-    return ""

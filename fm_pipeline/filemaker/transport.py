@@ -11,6 +11,7 @@ import logging
 import math
 import random
 import time
+import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.filemaker.errors import (
@@ -40,6 +41,7 @@ FIRST_PAUSE = 1.0  # seconds, doubled each time
 LONGEST_PAUSE = 30.0
 CONNECT_TIMEOUT = 10.0  # seconds; the time-out of the settings is for the answer
 PIECE = 1 << 16  # bytes of a file that are read at a time
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 NOT_ANSWERING = {500, 502, 503, 504}  # with a body that is not the Data API's: the web server speaks for it
 
 
@@ -68,10 +70,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A file, a redirect or a page: HTTP status, headers (any letter case), and the whole body."""
+    """A file, a redirect or a page: HTTP status, headers (any letter case), cookies (name, value), the whole body."""
 
     status: int
     headers: Mapping[str, str]
+    cookies: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 
@@ -178,18 +181,24 @@ class Transport:
                 url, headers=headers, timeout=(CONNECT_TIMEOUT, self._timeout), allow_redirects=False, stream=True
             )
             with response:
-                return Fetched(response.status_code, response.headers, self._body(response, doing, limit, longest))
+                body = self._body(response, doing, limit, longest)
+                return Fetched(response.status_code, response.headers, _cookies(response), body)
 
     def _body(self, response: requests.Response, doing: str, limit: int, longest: float) -> bytes:
         """The body, which urllib3 holds against Content-Length."""
         ends_at = time.monotonic() + longest
+        # By hand: urllib3 takes a compressed file that is cut for a whole one.
+        zipped = response.headers.get("Content-Encoding", "").strip().lower() in {"gzip", "x-gzip", "deflate"}
+        inflate = zlib.decompressobj(_GZIP_OR_ZLIB) if zipped else None
         body = bytearray()
-        for piece in response.iter_content(PIECE):
-            body += piece
+        for piece in response.raw.stream(PIECE, decode_content=False):
+            body += inflate.decompress(piece, limit + 1 - len(body)) if inflate else piece
             if len(body) > limit:
                 raise ContainerTooLarge(f"The file has more than {limit:,} bytes when asked to {doing}.")
             if time.monotonic() > ends_at:
                 raise ServerTimeout(f"The file did not come within {longest:g} seconds when asked to {doing}.")
+        if inflate and body and not inflate.eof:
+            raise zlib.error
         return bytes(body)
 
     def _once(self, call: Call, headers: dict[str, str]) -> Answer:
@@ -214,9 +223,9 @@ class Transport:
             raise CertificateRefused(
                 "The certificate of FileMaker Server is not trusted, or it is for another name."
             ) from None
-        except requests.exceptions.ReadTimeout:
+        except (requests.exceptions.ReadTimeout, ReadTimeoutError):
             raise self._too_slow(doing) from None
-        except requests.exceptions.RequestException as error:
+        except (requests.exceptions.RequestException, HTTPError, zlib.error) as error:
             if error.args and isinstance(error.args[0], ReadTimeoutError):  # within the body
                 raise self._too_slow(doing) from None
             raise ServerUnavailable(
@@ -225,6 +234,12 @@ class Transport:
 
     def _too_slow(self, doing: str) -> ServerTimeout:
         return ServerTimeout(f"FileMaker Server did not answer within {self._timeout:g} seconds when asked to {doing}.")
+
+
+def _cookies(response: requests.Response) -> dict[str, str]:
+    """What Set-Cookie says, without attributes. From urllib3: requests joins several by commas, as dates have them."""
+    pairs = (line.partition(";")[0].partition("=") for line in response.raw.headers.getlist("Set-Cookie"))
+    return {name.strip(): value.strip() for name, _, value in pairs if name.strip() and value.strip()}
 
 
 def _authorization(token: str | None, account: tuple[str, str] | None) -> dict[str, str]:
