@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -49,6 +49,7 @@ class FileCheck:
         missing: Nexus ids of rows whose file does not exist.
         without_key: Nexus ids of rows that name no file.
         not_looked_at: files of buckets that could not be read, by S3's code.
+        remedies: what to do about each of these codes.
     """
 
     kind: Kind
@@ -57,6 +58,7 @@ class FileCheck:
     missing: Sequence[str] = ()
     without_key: Sequence[str] = ()
     not_looked_at: dict[str, int] = field(default_factory=dict)
+    remedies: dict[str, str] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -76,12 +78,21 @@ class FileCheck:
 
 
 class Answers:
-    """Which files exist, and of which nobody can tell (S3's code); the buckets that can be read, by name."""
+    """Which files exist, and of which nobody can tell (S3's code); the buckets that can be read, by name.
+
+    `remedies` says what to do about each of the codes.
+    """
 
     def __init__(self) -> None:
         self.buckets: dict[str, Bucket] = {}
         self.exists: dict[StoredFile, bool] = {}
         self.unknown: dict[StoredFile, str] = {}
+        self.remedies: dict[str, str] = {}
+
+    def nobody_knows(self, files: Iterable[StoredFile], error: StorageError) -> None:
+        """S3 did not tell of these files."""
+        self.remedies[error.code] = error.remedy
+        self.unknown |= dict.fromkeys(files, error.code)
 
 
 def check_files(
@@ -110,6 +121,7 @@ def check_files(
     for kind in kinds:
         named = [file for file in files if file.kind == kind and file.key]
         wanted += named if sample is None or sample >= len(named) else chance.sample(named, sample)
+    on_progress("files", 0, len(wanted))  # a server that is away is waited for
     look = by_listing if sample is None else by_asking
     answers = look(settings, wanted, lambda done: on_progress("files", done, len(wanted)))
     return [_summary(kind, [file for file in files if file.kind == kind], answers) for kind in kinds]
@@ -163,7 +175,7 @@ def by_listing(
                 for file in wanted.pop(found.key, ()):
                     answers.exists[file] = True
         except StorageError as error:
-            answers.unknown |= {file: error.code for same in wanted.values() for file in same}
+            answers.nobody_knows((file for same in wanted.values() for file in same), error)
         else:
             answers.exists |= {file: False for same in wanted.values() for file in same}
         on_progress(len(answers.exists) + len(answers.unknown))
@@ -176,16 +188,16 @@ def by_asking(
     """Look for a few files: one request each, several at a time."""
     answers = _look_at_buckets(settings, files)
 
-    def look(file: StoredFile) -> tuple[StoredFile, bool | str]:
+    def look(file: StoredFile) -> tuple[StoredFile, bool | StorageError]:
         try:
             return file, answers.buckets[file.bucket].has(file.key)
         except StorageError as error:
-            return file, error.code
+            return file, error
 
     with ThreadPoolExecutor(settings.s3_concurrency) as pool:
         for file, found in pool.map(look, [file for file in files if file not in answers.unknown]):
-            if isinstance(found, str):
-                answers.unknown[file] = found
+            if isinstance(found, StorageError):
+                answers.nobody_knows([file], found)
             else:
                 answers.exists[file] = found
             on_progress(len(answers.exists) + len(answers.unknown))
@@ -201,15 +213,19 @@ def _look_at_buckets(settings: Settings, files: Sequence[StoredFile]) -> Answers
     client = make_client(settings)
     for name in {file.bucket for file in files}:
         bucket = Bucket(client, name, settings.s3_bulk_prefix)
-        code = bucket.unreadable() if name else NO_BUCKET
-        if code:
-            answers.unknown |= {file: code for file in files if file.bucket == name}
+        try:
+            if not name:
+                raise StorageError("No bucket is named.", code=NO_BUCKET, remedy="Set S3_BUCKET.")
+            bucket.look()
+        except StorageError as error:
+            answers.nobody_knows([file for file in files if file.bucket == name], error)
         else:
             answers.buckets[name] = bucket
     return answers
 
 
 def _summary(kind: Kind, files: Sequence[StoredFile], answers: Answers) -> FileCheck:
+    unknown = Counter(answers.unknown[file] for file in files if file in answers.unknown)
     found = [answers.exists[file] for file in files if file in answers.exists]
     return FileCheck(
         kind,
@@ -217,5 +233,6 @@ def _summary(kind: Kind, files: Sequence[StoredFile], answers: Answers) -> FileC
         looked_at=len(found),
         missing=[file.row_id for file in files if answers.exists.get(file) is False],
         without_key=[file.row_id for file in files if not file.key],
-        not_looked_at=dict(Counter(answers.unknown[file] for file in files if file in answers.unknown)),
+        not_looked_at=dict(unknown),
+        remedies={code: answers.remedies[code] for code in unknown},
     )

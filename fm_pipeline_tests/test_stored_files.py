@@ -147,3 +147,31 @@ def test_the_command_looks_at_all_and_says_what_is_missing(
 
 def test_all_and_a_sample_exclude_each_other() -> None:
     assert CliRunner().invoke(main, ["files", "check", "--all", "--sample", "3"]).exit_code == 2
+
+
+@pytest.fixture
+def without_s3(clinic: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> MigrationBench:
+    """S3 is down; nobody waits long for it."""
+    monkeypatch.setattr("fm_pipeline.images.bucket.ATTEMPTS", 1)
+    return clinic.with_settings(s3_endpoint_url="http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("words", [("--all",), ("--sample", "5")])
+def test_with_s3_down_the_command_advises_about_its_address(
+    without_s3: MigrationBench, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    environment(monkeypatch, without_s3)
+    result = CliRunner().invoke(main, ["files", "check", *words])
+    assert result.exit_code == 1
+    assert "images could not be looked at (EndpointConnectionError)." in result.output
+    assert result.output.count("Check S3_ENDPOINT_URL") == 1
+    assert "policy" not in result.output
+
+
+def test_a_bucket_that_does_not_exist_is_told_as_such(clinic: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, clinic.with_settings(s3_bucket="of-another-clinic"))
+    result = CliRunner().invoke(main, ["files", "check", "--sample", "3"])
+    assert result.exit_code == 1
+    assert "3 images could not be looked at (NoSuchBucket)." in result.output
+    assert "Check S3_BUCKET" in result.output
+    assert "S3_ENDPOINT_URL" not in result.output

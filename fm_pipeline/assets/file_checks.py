@@ -52,9 +52,10 @@ def _check(asset: str, name: str, kinds: Sequence[Kind]) -> dg.AssetChecksDefini
 
 def _sentence(check: FileCheck) -> str:
     faults = [(len(check.missing), "missing"), (len(check.without_key), "named by no key")]
-    faults += [(files, f"not to be looked at ({code})") for code, files in check.not_looked_at.items()]
+    faults += [(files, f"that could not be looked at ({code})") for code, files in check.not_looked_at.items()]
     words = ", ".join(f"{count:,} {what}" for count, what in faults if count)
-    return f"{check.kind}: {check.looked_at:,} of {check.rows:,} looked at, {words or 'all there'}"
+    remedies = "".join(f". {remedy}" for remedy in check.remedies.values()).removesuffix(".")
+    return f"{check.kind}: {check.looked_at:,} of {check.rows:,} looked at, {words or 'all there'}{remedies}"
 
 
 def _result(passed: bool, description: str, **metadata: Any) -> dg.AssetCheckResult:

@@ -60,11 +60,9 @@ def _print(console: Console, checks: list[FileCheck]) -> None:
                 more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
                 console.print(f"Files of these {found.kind} {sentence}: {', '.join(ids[:SHOWN])}{more}", soft_wrap=True)
         for code, files in found.not_looked_at.items():
-            console.print(
-                f"{files:,} {found.kind} could not be looked at ({code}): check the bucket's name and the role's"
-                " policy.",
-                soft_wrap=True,
-            )
+            console.print(f"{files:,} {found.kind} could not be looked at ({code}).", soft_wrap=True)
+    for remedy in dict.fromkeys(remedy for found in checks for remedy in found.remedies.values()):
+        console.print(Text(remedy), soft_wrap=True)
 
 
 def _unread(found: FileCheck) -> int:

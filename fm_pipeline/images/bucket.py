@@ -160,14 +160,20 @@ class Bucket:
         """The object of exactly this key, by a listing."""
         return next((found for found in self.list(key) if found.key == key), None)
 
-    def unreadable(self) -> str:
-        """S3's code if the bucket does not exist or may not be read by us; empty if all is well."""
+    def look(self) -> None:
+        """Ask whether the bucket is there and may be read by us, before anything is begun that needs it.
+
+        Raises:
+            StorageError: it does not exist, may not be read, or S3 does not answer; with what to do.
+        """
+        doing = "look at the bucket"
         try:
-            with storage_errors("look at the bucket"):
+            with storage_errors(doing):
                 self.client.head_bucket(Bucket=self.name)
         except StorageError as error:
-            return {"404": "NoSuchBucket", "403": "AccessDenied"}.get(error.code, error.code)
-        return ""
+            # An answer to HEAD has no body, so no code of S3's either.
+            code = {"404": "NoSuchBucket", "403": "AccessDenied", "301": "PermanentRedirect"}.get(error.code)
+            raise _refused(doing, code) if code else error from None
 
     def has(self, key: str) -> bool:
         """Whether there is an object of exactly this key. One request; where many are looked for, list.
@@ -308,25 +314,40 @@ class Bucket:
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """Turn what boto3 raises into a StorageError: the code of S3, never a key or a body."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import (  # noqa: PLC0415  # slow to import
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
 
     try:
         yield
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        raise _refused(doing, str(error.response.get("Error", {}).get("Code", "unknown"))) from None
+    except (NoCredentialsError, PartialCredentialsError) as error:
         raise StorageError(
-            f"S3 refused to {doing} ({code}).",
-            code=code,
-            meaning=_MEANINGS.get(code, ""),
-            remedy=_REMEDIES.get(code, "Check the S3 settings and the role's policy; SECURITY.md has one."),
+            f"S3 was not asked to {doing}: there is no access key ({type(error).__name__}).",
+            code=type(error).__name__,
+            remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role.",
         ) from None
     except BotoCoreError as error:
         raise StorageError(
             f"S3 did not answer when asked to {doing} ({type(error).__name__}).",
             code=type(error).__name__,
             meaning="What was done before stays; a repeat goes on from there.",
-            remedy="Check S3_ENDPOINT_URL and the network, then start again.",
+            remedy="Check S3_ENDPOINT_URL (for AWS: AWS_REGION), that the server runs, and the network; then start"
+            " again.",
         ) from None
+
+
+def _refused(doing: str, code: str) -> StorageError:
+    return StorageError(
+        f"S3 refused to {doing} ({code}).",
+        code=code,
+        meaning=_MEANINGS.get(code, ""),
+        remedy=_REMEDIES.get(code, "Check the S3 settings and the role's policy; SECURITY.md has one."),
+    )
 
 
 _MEANINGS = {
@@ -334,8 +355,13 @@ _MEANINGS = {
     "ServiceUnavailable": "The server asks for fewer requests at a time.",
     "AccessDenied": "The role may not do this.",
     "NoSuchKey": "The object has gone since it was listed.",
+    "NoSuchBucket": "There is no bucket of this name.",
+    "PermanentRedirect": "The bucket is in another region.",
 }
 _REMEDIES = {
+    "AccessDenied": "Check the access key and the role's policy; SECURITY.md has one.",
+    "NoSuchBucket": "Check S3_BUCKET, or the bucket that Nexus' rows name.",
+    "PermanentRedirect": "Set AWS_REGION to the bucket's region.",
     "SlowDown": "Lower S3_CONCURRENCY, or try again later.",
     "ServiceUnavailable": "Lower S3_CONCURRENCY, or try again later.",
     "NoSuchKey": "Run again: both sides are listed anew.",

@@ -107,3 +107,17 @@ def test_link_exits_with_one_when_somebody_changed_the_bulk_dump(scene: Scene, m
     done = run("link", str(scene.export_file), env=scene.bench.environment())
     assert done.exit_code == 1
     assert "somebody else changed meanwhile: 1" in done.output
+
+
+@pytest.mark.parametrize("words", [("import", "--dry-run"), ("import",), ("reconcile",)], ids=" ".join)
+def test_without_s3_nothing_is_begun_and_the_exit_code_is_one(
+    bench: MigrationBench, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("fm_pipeline.images.bucket.ATTEMPTS", 1)
+    asked = bench.stand_in.counters()["requests"]
+    away = {"S3_ENDPOINT_URL": "http://127.0.0.1:1", "S3_BUCKET": "clinic", "AWS_ACCESS_KEY_ID": "a"}
+    refused = run(*words, env=bench.environment() | away | {"AWS_SECRET_ACCESS_KEY": "b"})
+    assert refused.exit_code == 1
+    assert "S3 did not answer when asked to look at the bucket (EndpointConnectionError)." in refused.stderr
+    assert "Check S3_ENDPOINT_URL" in refused.stderr
+    assert bench.stand_in.counters()["requests"] == asked

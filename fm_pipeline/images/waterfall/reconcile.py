@@ -87,6 +87,7 @@ def reconcile(
     url = settings.nexus_database_url.get_secret_value()
     bucket = open_bucket(settings)
     profile = load_profile(settings.filemaker_profile)
+    bucket.look()  # not after all of FileMaker was read
     migrate(url)
     with ExitStack() as stack:
         client = stack.enter_context(open_client(settings))

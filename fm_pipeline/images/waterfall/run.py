@@ -83,6 +83,7 @@ def import_images(
     url = settings.nexus_database_url.get_secret_value()
     bucket = open_bucket(settings)
     profile = load_profile(settings.filemaker_profile)
+    bucket.look()  # not after the first downloads
     migrate(url)
     with ExitStack() as stack:
         client = stack.enter_context(open_client(settings))
