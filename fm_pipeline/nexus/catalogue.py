@@ -38,6 +38,7 @@ class Column:
     type: str
     not_null: bool
     has_default: bool  # a default, an identity or a generation expression
+    is_text: bool  # compared by a collation, perhaps one of its own: text, varchar, citext, domains over them
 
     @property
     def must_be_given(self) -> bool:
@@ -113,7 +114,7 @@ class Catalogue:
 
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> ''
+       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', a.attcollation <> 0
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
@@ -145,8 +146,8 @@ def read_catalogue(cursor: Cursor, schema: str) -> Catalogue:
     """
     columns: dict[Table, dict[str, Column]] = {}
     cursor.execute(_COLUMNS)
-    for namespace, relation, name, type_name, not_null, has_default in cursor.fetchall():
-        columns.setdefault(Table(namespace, relation), {})[name] = Column(name, type_name, not_null, has_default)
+    for namespace, relation, name, *facts in cursor.fetchall():
+        columns.setdefault(Table(namespace, relation), {})[name] = Column(name, *facts)
     cursor.execute(_FOREIGN_KEYS)
     foreign_keys = [
         ForeignKey(name, Table(ns, rel), tuple(cols), Table(rns, rrel), tuple(rcols), on_delete, deferrable)

@@ -14,11 +14,13 @@ from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.file_ids import kind_of_file_id, same_record
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, Load
 
-# A patient's FileMaker id: in the metadata, or (older rows) only as JSON inside the text of the notes.
+# A patient's FileMaker id: in the metadata, or (older rows) only as JSON in the text of the notes. No pattern can be
+# matched under a collation that ignores letter case (Django's `db_collation`), so the column's own does not count.
 PATIENT_KEYS = """
 SELECT p.id, p.created_at,
        lower(btrim(coalesce(nullif(btrim(p.filemaker_metadata ->> 'filemaker_id'), ''),
-                            substring(p.notes from '"filemaker_id"\\s*:\\s*"([^"]+)"')))) AS key,
+                            substring(p.notes COLLATE "C" from '"filemaker_id"\\s*:\\s*"([^"]+)"')
+                  )) COLLATE "default") AS key,
        CASE WHEN nullif(btrim(p.filemaker_metadata ->> 'filemaker_id'), '') IS NULL
             THEN 'notes' ELSE 'metadata' END AS origin
 FROM {patients} p

@@ -5,7 +5,7 @@ The result is that of "delete everything and load again" (decision D2); the cost
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -34,6 +34,7 @@ class Difference:
     updates: Mapping[str, sql.Composable]
     inserts: Mapping[str, sql.Composable]
     resets: Sequence[str] = ()  # of the updates, the columns that FileMaker does not feed
+    texts: Collection[str] = ()  # of the updates, the columns that a collation compares
 
     @property
     def _staged(self) -> sql.Identifier:
@@ -111,9 +112,13 @@ class Difference:
     def _differs(self, names: Sequence[str] = ()) -> sql.Composable:
         names = names or list(self.updates)
         return sql.SQL("({old}) IS DISTINCT FROM ({new})").format(
-            old=_comma([sql.SQL("t.") + sql.Identifier(name) for name in names]),
-            new=_comma([self.updates[name] for name in names]),
+            old=_comma([self._by_bytes(name, sql.SQL("t.") + sql.Identifier(name)) for name in names]),
+            new=_comma([self._by_bytes(name, self.updates[name]) for name in names]),
         )
+
+    def _by_bytes(self, name: str, value: sql.Composable) -> sql.Composable:
+        # Another letter case or accent is a change of the record, also where the column takes them for equal.
+        return sql.SQL('({})::text COLLATE "C"').format(value) if name in self.texts else value
 
 
 def plan_difference(
@@ -166,7 +171,9 @@ def plan_difference(
             for name, column in columns.items()
             if name not in (*OWN_COLUMNS, *fed_columns) and (name in defaults or not column.has_default)
         }
-    return Difference(load, table, updates | resets, inserts, list(resets))
+    updates |= resets
+    texts = {name for name in updates if columns[name].is_text}
+    return Difference(load, table, updates, inserts, list(resets), texts)
 
 
 def _staged_value(column: Column) -> sql.Composable:

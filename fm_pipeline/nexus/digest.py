@@ -14,8 +14,8 @@ from fm_pipeline.nexus.catalogue import Catalogue, Table
 # not done for the types whose own hash takes in every bit. It does not for 64-bit numbers (folded to 32 bits), for
 # jsonb (shifts and XORs that can cancel out) and for numeric (1.0 equals 1.00): these, and all other types, go as text.
 _AS_IT_IS = "{}"
-_AS_TEXT = "{}::text"
 # Whatever the column's collation takes for equal (letter case, say), a digest must not.
+_AS_TEXT = '{}::text COLLATE "C"'
 _BY_BYTES = '{} COLLATE "C"'
 _AS_HASHED = {
     "boolean": _AS_IT_IS,
