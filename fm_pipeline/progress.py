@@ -40,6 +40,7 @@ from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.report import PhaseRecord
 from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
 
 BEFORE_THE_PHASES = "locks and digests"
 
@@ -253,12 +254,12 @@ class LogSink:
 
 def _words(step: Step) -> str:
     count = f"{step.done:,} of {step.total:,}" if step.total is not None else f"{step.done:,}"
-    errors = f", {step.errors:,} errors" if step.errors else ""
+    errors = f", {counted(step.errors, 'error')}" if step.errors else ""
     if step.failed:
         return f"❌ Stopped at {count}{errors} ({step.seconds:.1f} s)"
     if step.ended_at:
-        counted = f"{step.done:,} done{errors}" if step.done else f"Done{errors}"
-        return f"✅ {step.sentence or counted} ({step.seconds:.1f} s)"
+        words = f"{step.done:,} done{errors}" if step.done else f"Done{errors}"
+        return f"✅ {step.sentence or words} ({step.seconds:.1f} s)"
     left = f", about {step.eta_seconds:.0f} s left" if step.eta_seconds is not None else ""
     note = f" {step.note}" if step.note else ""
     return f"{count}{errors} ({step.seconds:.0f} s{left}){note}"
@@ -293,7 +294,7 @@ class TerminalSink:
             self._tasks[step.name] = self._bars.add_task(step.name, total=step.total, errors="", waits=False)
         task = self._tasks[step.name]
         total = step.total if step.total is not None or not step.ended_at else step.done
-        errors = f"{step.errors:,} errors" if step.errors else ""
+        errors = counted(step.errors, "error") if step.errors else ""
         self._bars.update(task, completed=step.done, total=total, errors=errors, waits=bool(step.note))
         self._tell(step)
         if step.ended_at or step.failed:

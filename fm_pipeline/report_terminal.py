@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fm_pipeline.nexus.relink import REASONS
+from fm_pipeline.words import counted
 
 
 def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -67,7 +68,7 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
     for check in failed:
         yield Text(f"❌ {check['name']}: {check['found']}", style="bold red")
     if not failed:
-        yield Text(f"✅ All {len(checks)} checks of the result hold.")
+        yield Text(f"✅ All {counted(len(checks), 'check')} of the result hold.")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

@@ -92,7 +92,7 @@ def test_the_log_gets_a_line_each_five_seconds_and_one_at_the_end(clock: Clock) 
             clock.pass_by(0.3)
     assert lines == [
         "[2025-11-14 10:00:25] Read patient: 1,700 of 4,000 (5 s, about 7 s left)",
-        "[2025-11-14 10:00:30] Read patient: 3,400 of 4,000, 1 errors (10 s, about 2 s left)",
+        "[2025-11-14 10:00:30] Read patient: 3,400 of 4,000, 1 error (10 s, about 2 s left)",
         "[2025-11-14 10:00:32] Read patient: ✅ 4,000 done, 2 errors (12.3 s)",
     ]
 

@@ -10,6 +10,7 @@ from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
+from fm_pipeline.words import counted
 
 
 @dg.asset(
@@ -37,7 +38,9 @@ def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # 
             on_progress=lambda step, done, total: progress.update(f"backup, {step}", done, total),
         )
     rows = {name: digest.rows for name, digest in backup.digests.items()}
-    context.log.info(f"Backup {backup.id}: {sum(rows.values()):,} rows, {backup.bytes:,} bytes, restored and compared")
+    context.log.info(
+        f"Backup {backup.id}: {counted(sum(rows.values()), 'row')}, {backup.bytes:,} bytes, restored and compared"
+    )
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(rows.values()),

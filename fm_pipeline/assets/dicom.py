@@ -22,6 +22,7 @@ from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget, OrthancTarget
+from fm_pipeline.words import counted
 
 DICOM = "dicom"
 # Its own: an import of a day must not keep a reimport waiting, and two imports must not overlap.
@@ -105,7 +106,9 @@ def imported_dicom_files(
     with explained(), import_log(settings):
         if config.pull_from_ftp:
             pulled = pull(settings, actor=actor, run_id=run_id)
-            context.log.info(f"FTP: {pulled.pulled:,} files pulled, {pulled.known:,} known, {pulled.listed:,} there")
+            context.log.info(
+                f"FTP: {counted(pulled.pulled, 'file')} pulled, {pulled.known:,} known, {pulled.listed:,} there"
+            )
         job_id = config.job_id or prepare_import(settings, None, config.job_type.value, actor=actor).id
         context.log.info(f"Import job {job_id}. From a terminal: fm-pipeline dicom status {job_id}")
         options = Options(threads=config.threads, verify_md5=config.verify_md5)
@@ -113,7 +116,7 @@ def imported_dicom_files(
             job = carry_out(settings, job_id, actor=actor, run_id=run_id, on_progress=progress.update, options=options)
         if job.status != "completed":
             raise PipelineError(
-                f"Import job {job_id} was {job.status} on request, after {job.files_processed:,} files.",
+                f"Import job {job_id} was {job.status} on request, after {counted(job.files_processed, 'file')}.",
                 meaning="What was on its way to Orthanc is on record.",
                 remedy=f"To go on with it, launch dicom_import with job_id: {job_id}",
             )

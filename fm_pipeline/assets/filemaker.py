@@ -10,6 +10,7 @@ from fm_pipeline.filemaker.extract import extract
 from fm_pipeline.nexus.stage import forget
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import FileMakerSource, NexusTarget
+from fm_pipeline.words import counted
 
 
 def _extraction(entity: str) -> dg.AssetsDefinition:
@@ -48,7 +49,7 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
                 page_size=nexus.settings.filemaker_page_size,
                 on_progress=partial(progress.update, f"read {plural}"),
             )
-            progress.end(f"Read {result.row_count:,} records of {result.layout}, all that FileMaker has")
+            progress.end(f"Read {counted(result.row_count, 'record')} of {result.layout}, all that FileMaker has")
         return dg.MaterializeResult(
             metadata=row_count(
                 result.row_count,

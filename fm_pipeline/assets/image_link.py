@@ -24,6 +24,7 @@ from fm_pipeline.nexus.audit import audited, operating_system_user
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
 
 SHOWN = 20  # record ids in a check's description
 
@@ -200,7 +201,7 @@ def _checks(copied: CopyReport) -> Iterator[dg.AssetCheckResult]:
         check_name="no_image_failed",
         passed=not errors,
         severity=dg.AssetCheckSeverity.WARN,  # the others are linked all the same
-        description=f"{len(errors)} images: {', '.join(words)}" if errors else "None.",
+        description=f"{counted(len(errors), 'image')}: {', '.join(words)}" if errors else "None.",
     )
 
 
@@ -263,7 +264,7 @@ def image_link_transaction(
         asset_key="linked_images",
         check_name="counts_add_up",
         passed=report.adds_up,
-        description=f"{report.total:,} records: {report.linked:,} linked, {report.already:,} before,"
+        description=f"{counted(report.total, 'record')}: {report.linked:,} linked, {report.already:,} before,"
         f" {sum(report.skipped.values()):,} skipped, {sum(report.errors.values()):,} errors, {report.left:,} left.",
     )
     yield dg.AssetCheckResult(

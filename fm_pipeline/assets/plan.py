@@ -11,6 +11,7 @@ from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.cutover import make_plan
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
+from fm_pipeline.words import counted
 
 
 class PlanConfig(dg.Config):
@@ -41,7 +42,7 @@ def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.M
             run_id=context.run.run_id,
             on_phase=progress.phases(prefix="plan, "),
         )
-    context.log.info(f"Plan {plan.id}: {plan.report.changed_rows:,} rows of Nexus would change")
+    context.log.info(f"Plan {plan.id}: {counted(plan.report.changed_rows, 'row')} of Nexus would change")
     context.log.info(f"To carry it out: full_reimport with plan_id={plan.id} and confirm={plan.confirmation!r}")
     return dg.MaterializeResult(
         metadata={

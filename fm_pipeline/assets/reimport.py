@@ -22,6 +22,7 @@ from fm_pipeline.progress import run_progress
 from fm_pipeline.report_files import write_report
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
 
 TRANSACTION = "reimport_transaction"
 IDS = 100  # of a reason; the report's file has all of them
@@ -198,7 +199,7 @@ def reimport_transaction(
             on_phase=progress.phases(phases),
         )
     context.log.info(
-        f"✅ Import complete. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds"
+        f"✅ Import complete. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds"
     )
     with explained(), nexus.connect() as connection:
         folder = write_report(connection, settings.state_dir, report, warn=context.log.warning)

@@ -9,6 +9,7 @@ from fm_pipeline.assets.shared import POOL, explained
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.restore import restore
 from fm_pipeline.resources.pipeline import NexusTarget
+from fm_pipeline.words import counted
 
 
 class RestoreConfig(dg.Config):
@@ -45,7 +46,9 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
     for note in report.notes:
         context.log.warning(note)
     if report.committed:
-        context.log.info(f"Restored. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds")
+        context.log.info(
+            f"Restored. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds"
+        )
     else:
         context.log.info(f"Nexus is unchanged. To carry it out, launch it again with confirm={report.confirmation!r}")
 

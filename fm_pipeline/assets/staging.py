@@ -14,6 +14,7 @@ from fm_pipeline.nexus.stage import check_staged, fill_the_crosswalk, is_extract
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
 
 # What each staged entity is built from, besides its own extraction.
 BUILT_FROM = {
@@ -94,7 +95,7 @@ def _staged(entity: str) -> dg.AssetsDefinition:
             )
             verdict = _verdict(connection, nexus.settings, entity)
             progress.end(
-                f"Staged {own.source:,} records: {own.loaded:,} ready, {own.quarantined:,} quarantined,"
+                f"Staged {counted(own.source, 'record')}: {own.loaded:,} ready, {own.quarantined:,} quarantined,"
                 f" {own.skipped:,} skipped",
                 errors=own.quarantined,
             )

@@ -11,6 +11,7 @@ from fm_pipeline.cli._export_options import EXISTING, columns_option, encoding_o
 from fm_pipeline.images.export_encoding import Encoding
 from fm_pipeline.images.export_file import Export, read_export, write_csv
 from fm_pipeline.staging.keys import as_key, is_uuid
+from fm_pipeline.words import counted
 
 RULE = "=" * 70
 SAMPLES = 2
@@ -41,7 +42,7 @@ def command(export: Path, out: Path, encoding: Encoding | None, columns: str | N
         ignore_file_names=ignore_file_names,
     )
     write_csv(out, read)
-    console.print(f"✅ Found {read.found} records", markup=False)
+    console.print(f"✅ Found {counted(read.found, 'record')}", markup=False)
     _say_what_was_noticed(console, read)
     console.print(f"\n{RULE}\n✅ CONVERSION COMPLETE!\n{RULE}\n\n📊 Sample records:")
     for number, record in zip(range(1, SAMPLES + 1), read, strict=False):

@@ -19,6 +19,7 @@ from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.progress import run_progress
 from fm_pipeline.sequence import need_filemaker
 from fm_pipeline.settings import load_settings
+from fm_pipeline.words import counted
 
 
 @click.command(name="import")
@@ -61,7 +62,7 @@ def report_lines(report: WaterfallReport) -> Iterator[RenderableType]:
     """What to print, one after the other."""
     would = "would be " if report.dry_run else ""
     yield ""
-    yield Text(f"{report.listed:,} records of FileMaker had no mark; {len(report.ends):,} of them had their turn.")
+    yield Text(f"{counted(report.listed, 'record')} of FileMaker had no mark; {len(report.ends):,} of them had a turn.")
     yield _table(
         ("end", "images"),
         [
@@ -86,7 +87,7 @@ def report_lines(report: WaterfallReport) -> Iterator[RenderableType]:
     if report.dry_run:
         yield Text("Nothing was downloaded, written or marked.")
     else:
-        yield Text(f"{report.left:,} records are left for later runs.")
+        yield Text(f"{counted(report.left, 'record')} left for later runs.")
 
 
 def _containers(report: WaterfallReport) -> Table:

@@ -17,6 +17,7 @@ from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.progress import run_progress
 from fm_pipeline.sequence import need_filemaker
 from fm_pipeline.settings import load_settings
+from fm_pipeline.words import counted
 
 SHOWN = 20  # record ids of a kind, unless all are asked for
 
@@ -56,7 +57,7 @@ def command(repair: tuple[str, ...], limit: int | None, all_ids: bool) -> None:
 
 def _lines(found: Reconciliation, *, repaired: bool, all_ids: bool) -> Iterator[RenderableType]:
     yield ""
-    yield Text(f"{found.records:,} image records of FileMaker were looked at.")
+    yield Text(f"{counted(found.records, 'image record')} of FileMaker looked at.")
     if not found.found:
         yield Text("Every mark has its row and file, and every imported image its mark.")
         return

@@ -13,6 +13,7 @@ from fm_pipeline.nexus.backup_files import new_key
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import Settings, load_settings
+from fm_pipeline.words import counted
 
 
 @click.command(name="backup")
@@ -39,14 +40,14 @@ def command(only_list: bool, prune: bool, keep: int | None, only_key: bool) -> N
         _list(console, settings)
     elif keep is not None:
         removed = prune_backups(settings, keep=keep)
-        console.print(f"Removed {len(removed)} backup(s); {len(list_backups(settings))} stay.")
+        console.print(f"Removed {counted(len(removed), 'backup')}; {len(list_backups(settings))} kept.")
     else:
         with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
             backup = make_backup(settings, now=datetime.now(UTC), on_progress=progress.update)
         rows = sum(digest.rows for digest in backup.digests.values())
         console.print(
-            f"{rows:,} rows, {backup.bytes:,} bytes{', encrypted' if backup.encrypted else ''}: restored into scratch"
-            " tables and found equal.",
+            f"{counted(rows, 'row')}, {backup.bytes:,} bytes{', encrypted' if backup.encrypted else ''}:"
+            " restored into scratch tables and found equal.",
             soft_wrap=True,
         )
         click.echo(backup.folder)
@@ -71,4 +72,4 @@ def _list(console: Console, settings: Settings) -> None:
     names = {backup.folder.name for backup in known}
     others = [path for path in root.glob("*") if path.is_dir() and path.name not in names]
     if others:
-        console.print(f"{len(others)} folder(s) in {root} are not known to this database.", soft_wrap=True)
+        console.print(f"{counted(len(others), 'folder')} in {root} not known to this database.", soft_wrap=True)

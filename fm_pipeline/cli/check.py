@@ -17,6 +17,7 @@ from fm_pipeline.preflight.run import preflight
 from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
 from fm_pipeline.staging.rules import Rules, load_rules
+from fm_pipeline.words import counted
 
 STYLES = {"good": "green", "warning": "yellow", "stop": "bold red"}
 MARKS = {"good": "✓", "warning": "!", "stop": "✗"}
@@ -72,10 +73,16 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 def _verdict(findings: Sequence[Finding]) -> Text:
     stopping = stops(findings)
     if stopping:
-        return Text(f"{len(stopping)} of {len(findings)} findings stop a reimport.", style=STYLES["stop"])
+        return Text(
+            f"A reimport is stopped by {len(stopping)} of {counted(len(findings), 'finding')}.",
+            style=STYLES["stop"],
+        )
     warnings = sum(finding.level == "warning" for finding in findings)
     if warnings:
-        return Text(f"Nothing stops a reimport; {warnings} findings are worth a look.", style=STYLES["warning"])
+        return Text(
+            f"Nothing stops a reimport; worth a look: {counted(warnings, 'finding')}.",
+            style=STYLES["warning"],
+        )
     return Text("Nothing stops a reimport.", style=STYLES["good"])
 
 

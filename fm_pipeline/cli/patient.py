@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fm_pipeline.nexus.holdings import Exists, Holdings, read_holdings
 from fm_pipeline.settings import load_settings
+from fm_pipeline.words import counted
 
 SHOWN = 5  # ids of a table; --json has all of them
 
@@ -61,9 +62,9 @@ def _batches(holdings: Holdings) -> Table:
     table = _table("batch, and its images", "object exists", "thumbnail exists")
     for batch in holdings.batches:
         found = len(batch.images)
-        counted = "" if batch.image_count in {None, found} else f", but its row says {batch.image_count:,}"
+        but = "" if batch.image_count in {None, found} else f", but its row says {batch.image_count:,}"
         table.add_row(Text(batch.id, style="bold"))
-        table.add_row(Text(f"  {found:,} image{'s' * (found != 1)}{counted}", style="" if not counted else "yellow"))
+        table.add_row(Text(f"  {counted(found, 'image')}{but}", style="yellow" if but else ""))
         for image in batch.images:
             table.add_row(f"  {image.id}", _mark(image.exists), _mark(image.thumbnail_exists))
     return table

@@ -15,6 +15,7 @@ from fm_pipeline.progress import run_progress
 from fm_pipeline.report_terminal import report_lines
 from fm_pipeline.sequence import need_filemaker, read_and_stage
 from fm_pipeline.settings import load_settings
+from fm_pipeline.words import counted
 
 
 @click.command(name="plan")
@@ -43,5 +44,5 @@ def command(requested_by: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"id": plan.id, "confirm": plan.confirmation, "report": plan.report.as_dict()}, indent=2))
         return
     console.print(*report_lines(plan.report.as_dict()), sep="\n")
-    console.print(f"\nNexus is unchanged. {plan.report.changed_rows:,} of its rows would change. To carry it out:\n")
+    console.print(f"\nNexus is unchanged. {counted(plan.report.changed_rows, 'row')} would change. To carry it out:\n")
     console.print(f'fm-pipeline reimport --plan {plan.id} --confirm "{plan.confirmation}"', soft_wrap=True)

@@ -19,6 +19,7 @@ from fm_pipeline.report_files import write_report
 from fm_pipeline.report_terminal import report_lines
 from fm_pipeline.sequence import need_filemaker, read_and_stage
 from fm_pipeline.settings import load_settings
+from fm_pipeline.words import counted
 
 
 @click.command(name="reimport")
@@ -60,5 +61,6 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
         folder = write_report(connection, settings.state_dir, report, warn=warn)
     console.print(*report_lines(report.as_dict()), sep="\n")
     console.print(
-        f"Committed. {report.changed_rows:,} rows of Nexus changed. The report lies in {folder}.", soft_wrap=True
+        f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed. The report lies in {folder}.",
+        soft_wrap=True,
     )

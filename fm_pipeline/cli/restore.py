@@ -14,6 +14,7 @@ from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.restore import RestoreReport, restore
 from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
+from fm_pipeline.words import counted
 
 
 @click.command(name="restore")
@@ -35,10 +36,12 @@ def command(folder: Path, confirm: str, dry_run: bool) -> None:
         report = restore(settings, folder, confirm=confirm, dry_run=dry_run, on_progress=progress.update)
     show(console, report)
     if dry_run:
-        console.print(f"\nNexus is unchanged. {report.changed_rows:,} of its rows would change. To carry it out:\n")
+        console.print(f"\nNexus is unchanged. {counted(report.changed_rows, 'row')} would change. To carry it out:\n")
         click.echo(f'fm-pipeline restore {folder} --confirm "{report.confirmation}"')
     else:
-        console.print(f"Committed. {report.changed_rows:,} rows of Nexus changed in {report.seconds:.1f} seconds.")
+        console.print(
+            f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds."
+        )
 
 
 def show(console: Console, report: RestoreReport) -> None:

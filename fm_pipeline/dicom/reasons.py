@@ -106,6 +106,9 @@ STOPPED: Mapping[str, str] = MappingProxyType(
     }
 )
 
+# What a row of history may have as its reason.
+OF_FILES = tuple(sorted({**SKIPPED, **BAD, **UNREADABLE, **SUSPECT, **REFUSED, **REPEATED, **UNSENT}))
+
 # Of a job that still runs.
 WAITING_FOR_ORTHANC = "waiting_for_orthanc"
 WAITING: Mapping[str, str] = MappingProxyType(

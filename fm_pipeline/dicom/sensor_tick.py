@@ -25,6 +25,7 @@ from fm_pipeline.nexus.audit import record
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
 
 _log = logging.getLogger(__name__)
 # Jobs that failed longer ago are history: what they left undone was found again by later ones.
@@ -159,13 +160,13 @@ def _alarm(settings: Settings, watermark: Watermark, sentences: str) -> Watermar
 
 
 def _counted(found: Tick) -> str:
-    parts = [f"{found.directories_asked:,} folders asked, {found.directories_listed:,} listed."]
+    parts = [f"{counted(found.directories_asked, 'folder')} asked, {found.directories_listed:,} listed."]
     if not found.new_files:
         parts.insert(0, "Nothing new.")
     if found.waiting:
-        parts.append(f"{found.waiting:,} files are still within their quiet period.")
+        parts.append(f"{counted(found.waiting, 'file')} still within the quiet period.")
     if found.alarms:
-        parts.append(f"{len(found.alarms):,} folders cannot be read.")
+        parts.append(f"{counted(len(found.alarms), 'folder')} cannot be read.")
     return " ".join(parts)
 
 

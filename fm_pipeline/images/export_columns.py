@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from fm_pipeline.errors import ImageStop
+from fm_pipeline.words import counted
 
 # The order of the export that the seed describes; FileMaker's tab and comma files have no header.
 POSITIONS = ("date", "fileName", "id", "id_Contact", "Name_of_file", "NexusExportDate", "recid", "Type")
@@ -47,13 +48,13 @@ def find_columns(first: Sequence[str], given: Sequence[str] | None = None) -> tu
     """
     if given:
         if len(given) != len(first):
-            raise _stop(f"The export has {len(first)} columns, not the {len(given)} that were named")
+            raise _stop(f"The export has {counted(len(first), 'column')}, not the {len(given)} that were named")
         return _positions(given), False
     known = [meaning_of(name) for name in first]
     if "recid" in known and sum(meaning is not None for meaning in known) > 1:
         return _positions(first), True
     if len(first) != len(POSITIONS):
-        raise _stop(f"The export has no header and {len(first)} columns")
+        raise _stop(f"The export has no header and {counted(len(first), 'column')}")
     return _positions(POSITIONS), False
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.words import counted
 
 
 class Event(StrEnum):
@@ -108,11 +109,11 @@ _MEANINGS = {
 
 
 def _counts(report: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{report['changed_rows']:,} rows of Nexus changed in {report['seconds']:.1f} seconds."
+    yield f"{counted(report['changed_rows'], 'row')} of Nexus changed in {report['seconds']:.1f} seconds."
     for table in report["tables"]:
         yield (
-            f"  {table['table']}: {table['after']:,} rows ({table['deleted']:,} deleted, {table['inserted']:,} new,"
-            f" {table['updated']:,} changed)"
+            f"  {table['table']}: {counted(table['after'], 'row')} ({table['deleted']:,} deleted,"
+            f" {table['inserted']:,} new, {table['updated']:,} changed)"
         )
     for key in ("documents", "image_batches"):
         if relinked := report[key]:

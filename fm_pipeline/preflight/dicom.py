@@ -18,6 +18,7 @@ from fm_pipeline.nexus.database import connect
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.preflight.services import with_little_patience
 from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
 
 SAFE = (1, 12, 11)  # the first without CVE-2026-5437 to 5445
 
@@ -59,7 +60,7 @@ def _orthanc(settings: Settings, judge: Judge) -> Iterator[Finding]:
 
 def _directory(path: str, settings: Settings, configuration: SyncConfiguration, judge: Judge) -> Iterator[Finding]:
     watched = (
-        f"looked at every {configuration.monitoring_interval:,} seconds"
+        f"looked at every {counted(configuration.monitoring_interval, 'second')}"
         if configuration.monitoring_enabled
         else "not watched"
     )

@@ -18,6 +18,7 @@ from fm_pipeline.mapping.profile import Profile
 from fm_pipeline.mapping.resolution import Resolution, resolve
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.staging.text import NO_ACCESS
+from fm_pipeline.words import counted
 
 OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
 OF_ONE_LAYOUT = (PrivilegeMissing, LayoutMissing, FieldMissing)  # the others concern every layout alike
@@ -50,7 +51,7 @@ def check_filemaker(client: DataApiClient, profile: Profile, judge: Judge, sourc
     except FileMakerError as error:
         yield judge.failed("filemaker_unreachable", "server and account", error)
         return
-    yield judge.good("account", f"logged in; {len(layouts):,} layouts can be seen")
+    yield judge.good("account", f"logged in; {counted(len(layouts), 'layout')} can be seen")
     fields_of = cache(client.layout_fields)
     for entity in profile.entities:
         try:
@@ -103,4 +104,4 @@ def _layout(
     if hidden:
         yield judge.broken("filemaker_field_hidden", subject, f"{NO_ACCESS} in {', '.join(hidden)}")
     if not missing and not hidden:
-        yield judge.good(subject, f"all {len(mapped)} mapped fields; {page.found_count:,} records")
+        yield judge.good(subject, f"all {counted(len(mapped), 'mapped field')}; {counted(page.found_count, 'record')}")

@@ -22,6 +22,7 @@ from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.preflight.nexus import lacking_grants, missing_privileges
 from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
 
 NEEDED = {"SELECT", "INSERT", "UPDATE"}
 # What S3 says where there are none, and what servers say that do not know of any.
@@ -101,7 +102,7 @@ def _expires(rule: Mapping[str, Any]) -> str:
     if rule.get("Status") != "Enabled":
         return ""
     if "Days" in expiration:
-        return f"after {expiration['Days']:,} days"
+        return f"after {counted(expiration['Days'], 'day')}"
     return f"on {expiration['Date']:%Y-%m-%d}" if "Date" in expiration else ""
 
 

@@ -28,6 +28,7 @@ from fm_pipeline.mail.message import Event, no_text_of
 from fm_pipeline.mail.notify import say, send_due
 from fm_pipeline.mail.outbox import Outbox
 from fm_pipeline.settings import Settings, load_settings
+from fm_pipeline.words import counted
 
 INTERVAL_SECONDS = 30
 # A tick is cut off after 60: this, an attempt that takes its 20, and 15 until a database is known to be away.
@@ -94,7 +95,7 @@ def reimport_mails(read_settings: Callable[[], Settings] = load_settings) -> dg.
         watermark = _say_news(context.instance, settings, watermark)
         sent = send_due(settings, warn=context.log.warning, patience_seconds=PATIENCE_SECONDS)
         context.update_cursor(watermark.write())
-        return dg.SkipReason(f"{sent} mails sent, {Outbox(settings.state_dir).unsent()} waiting.")
+        return dg.SkipReason(f"{counted(sent, 'mail')} sent, {Outbox(settings.state_dir).unsent()} waiting.")
 
     return sensor
 

@@ -51,7 +51,7 @@ def test_a_backup_is_made_listed_restored_and_removed(nexus: MigrationBench) -> 
     words = command.partition("--confirm ")[2].strip('"')
     assert "Committed. 209 rows of Nexus changed" in fm_pipeline("restore", folder, "--confirm", words).stdout
     assert nexus.digests() == before
-    assert "Removed 1 backup(s); 1 stay." in fm_pipeline("backup", "--prune", "--keep", "1").stdout
+    assert "Removed 1 backup; 1 kept." in fm_pipeline("backup", "--prune", "--keep", "1").stdout
 
 
 def test_tables_and_folders_are_shown_whole_on_a_narrow_terminal(

@@ -216,3 +216,17 @@ def test_history_is_pruned_only_when_somebody_says_so(commands: Commands) -> Non
         ("started",),
         ("done",),
     ]
+
+
+def test_an_unknown_reason_is_refused_with_the_list_of_those_that_there_are(commands: Commands) -> None:
+    output = commands.run("history", "--reason", "broken", code=2)
+    assert "'garbage'" in output
+    assert "'orthanc_refused'" in output
+    assert "There are no rows." in commands.run("history", "--reason", "garbage")
+
+
+def test_a_list_beyond_its_end_and_the_history_of_no_job_are_told_as_such(commands: Commands) -> None:
+    job_id = history(commands, 1)
+    assert "None is shown: there is 1 job, and 50 were passed over." in commands.run("jobs", "--offset", "50")
+    assert "Number 1 of 1 job." in commands.run("jobs")
+    assert commands.json("history", "--job-id", str(job_id + 1), code=1)["error"]["code"] == 404

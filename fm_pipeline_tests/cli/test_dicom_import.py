@@ -100,7 +100,7 @@ def test_new_files_are_those_that_history_does_not_have_as_they_are(settings: Se
     assert [entry["name"] for entry in after["file_list"]] == ["IM000000", "IM000001"]
     assert after["total_size_bytes"] == sum(entry["size"] for entry in after["file_list"])
     code, output = run(settings, "new")
-    assert "4 files are known as they are." in output
+    assert "4 files known already and unchanged." in output
     assert "2 files to import" in output
 
 
@@ -194,7 +194,7 @@ def test_49_progress_never_falls_never_passes_100_and_says_whether_its_total_is_
     job = create_job(url, str(tmp_path / "hospital"), requested_by="anna")
     seen: list[tuple[float, int | None, int]] = []
 
-    def look(_: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+    def look(_: str, done: int, total: int | None = None, **_more: object) -> None:
         seen.append((get_job(url, job.id).progress_percentage, total, done))
 
     carry_out(settings, job.id, actor="anna", on_progress=look)

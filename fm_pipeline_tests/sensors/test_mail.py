@@ -177,7 +177,7 @@ def test_a_mail_that_nobody_took_is_tried_again_at_a_later_tick(
     assert bench.tick() == "0 mails sent, 1 waiting."
     bench.settings = working
     make_due(working.state_dir)
-    assert bench.tick() == "1 mails sent, 0 waiting."
+    assert bench.tick() == "1 mail sent, 0 waiting."
     assert subjects(run_id) == ["Reimport succeeded"]
 
 

@@ -13,6 +13,7 @@ from fm_pipeline.cli._interrupts import heed_ctrl_c
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.ftp import PullReport
 from fm_pipeline.dicom.ftp_pull import pull
+from fm_pipeline.words import counted
 
 INTERRUPTED = 130
 
@@ -40,7 +41,7 @@ def command(as_json: bool) -> None:
             call.answer({**vars(report), "skipped": skipped, "complete": report.complete})
             return
         call.say(
-            f"{report.pulled:,} files pulled ({size_formatted(report.bytes)}), {report.known:,} known,"
+            f"{counted(report.pulled, 'file')} pulled ({size_formatted(report.bytes)}), {report.known:,} known,"
             f" {sum(report.skipped.values()):,} skipped, of {report.listed:,} on the server."
         )
         if report.skipped:
@@ -49,7 +50,7 @@ def command(as_json: bool) -> None:
                 shown.add_row(*cells(f"{count:,}", reason))
             call.console.print(shown)
         if report.unlisted_folders:
-            call.say(f"{report.unlisted_folders:,} folders of the server could not be listed.", "red")
+            call.say(f"{counted(report.unlisted_folders, 'folder')} of the server could not be listed.", "red")
 
 
 def _shown_in(bars: Progress) -> Callable[[PullReport], None]:

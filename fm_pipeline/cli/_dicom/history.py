@@ -7,7 +7,10 @@ import click
 from fm_pipeline.cli._dicom._answer import as_json_option, called
 from fm_pipeline.dicom.answers import history_answer
 from fm_pipeline.dicom.history import LONGEST_HISTORY_PAGE, list_history
+from fm_pipeline.dicom.ledger import get_job
 from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.dicom.reasons import OF_FILES as REASONS_OF_FILES
+from fm_pipeline.words import page as shown_of
 
 
 @click.command(name="history")
@@ -15,13 +18,20 @@ from fm_pipeline.dicom.model import Outcome
 @click.option("--offset", type=int, default=0, show_default=True, help="How many of the newest to pass over.")
 @click.option("--job-id", type=int, help="Only those of this job.")
 @click.option("--status", type=click.Choice([str(outcome) for outcome in Outcome]), help="Only files that ended so.")
-@click.option("--reason", help="Only those with this reason, for example garbage.")
+@click.option(
+    "--reason",
+    type=click.Choice(REASONS_OF_FILES),
+    metavar="REASON",
+    help="Only those with this reason, for example garbage; a wrong one shows the list.",
+)
 @as_json_option
 def command(limit: int, offset: int, job_id: int | None, status: str | None, reason: str | None, as_json: bool) -> None:
     """Show what became of each file, newest first. Paths and Patient IDs are in it: keep the output to yourself."""
     with called(as_json) as call:
-        page = list_history(call.database_url, limit=limit, offset=offset, job_id=job_id, status=status, reason=reason)
-        answer = history_answer(page, call.zone)
+        if job_id is not None:
+            get_job(call.database_url, job_id)  # nothing of a job that does not exist is no answer
+        found = list_history(call.database_url, limit=limit, offset=offset, job_id=job_id, status=status, reason=reason)
+        answer = history_answer(found, call.zone)
         if as_json:
             call.answer(answer)
             return
@@ -32,8 +42,7 @@ def command(limit: int, offset: int, job_id: int | None, status: str | None, rea
             call.say(f"    {_below(row['file_path'], row['job_source_path'])}")
         statistics = answer["statistics"]
         counts = ", ".join(f"{count:,} {name}" for name, count in statistics["outcomes"].items() if count)
-        last = page.offset + len(page.history)
-        call.say(f"{last - len(page.history) + bool(page.history)} to {last} of {page.total:,} rows.")
+        call.say(shown_of(found.offset, len(found.history), found.total, "row"))
         call.say(f"Of {'this job' if job_id else 'all jobs'}: {counts or 'nothing yet'}.")
 
 

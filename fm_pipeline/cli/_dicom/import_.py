@@ -19,6 +19,7 @@ from fm_pipeline.dicom.importing import THREADS, Options
 from fm_pipeline.dicom.ledger import JOB_TYPES, Job, JobType, get_job
 from fm_pipeline.dicom.orthanc import need_orthanc_url
 from fm_pipeline.progress import run_progress
+from fm_pipeline.words import counted
 
 INTERRUPTED = 130
 ERRORS_SHOWN = 100
@@ -84,7 +85,7 @@ def _carry_out(call: Call, job_id: int, options: Options) -> Job:
         if call.as_json:
             call.answer(_processed(call, job), "Import job cancelled successfully")
         else:
-            call.say(f"Cancelled. {job.files_processed:,} files are on record.", "yellow")
+            call.say(f"Cancelled. {counted(job.files_processed, 'file')} on record.", "yellow")
             _what_next(call, job)
         sys.exit(INTERRUPTED)
 

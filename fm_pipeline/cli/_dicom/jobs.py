@@ -7,6 +7,7 @@ import click
 from fm_pipeline.cli._dicom._answer import as_json_option, called, cells, table
 from fm_pipeline.dicom.answers import job_answer, jobs_answer
 from fm_pipeline.dicom.ledger import JOB_STATUSES, JOB_TYPES, LONGEST_JOB_PAGE, JobStatus, JobType, list_jobs
+from fm_pipeline.words import page as shown_of
 
 
 @click.command(name="jobs")
@@ -31,5 +32,4 @@ def command(limit: int, offset: int, status: JobStatus | None, job_type: JobType
             words = (entry["id"], entry["job_type"], entry["status"], entry["created_at"])
             shown.add_row(*cells(*words, *counts, f"{entry['progress_percentage']:.0f}"))
         call.console.print(shown)
-        last = page.offset + len(page.jobs)
-        call.say(f"{last - len(page.jobs) + bool(page.jobs)} to {last} of {page.total:,} jobs.")
+        call.say(shown_of(page.offset, len(page.jobs), page.total, "job"))

@@ -13,6 +13,7 @@ from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.looking import Totals, look_for_new
 from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.paths import printable
+from fm_pipeline.words import counted
 
 
 @click.command(name="new")
@@ -34,7 +35,7 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
                 call.stream({"path": printable(root)}, "file_list", limited(entries, limit), lambda: _answer(totals))
             else:
                 show_files(call, root, listed, SHOWN if limit is None else limit)
-                call.say(f"{totals.known:,} files are known as they are.")
+                call.say(f"{counted(totals.known, 'file')} known already and unchanged.")
                 show_totals(call, totals)
 
 

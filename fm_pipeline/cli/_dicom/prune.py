@@ -9,6 +9,7 @@ import click
 from fm_pipeline.cli._dicom._answer import as_json_option, called
 from fm_pipeline.dicom.calls import prune
 from fm_pipeline.settings import load_settings
+from fm_pipeline.words import counted
 
 
 @click.command(name="prune")
@@ -33,6 +34,6 @@ def command(older_than_days: int | None, yes: bool, as_json: bool) -> None:
         if as_json:
             call.answer({"rows": rows, "removed": yes, "older_than_days": days})
         elif yes:
-            call.say(f"{rows:,} rows of history were removed.")
+            call.say(f"{counted(rows, 'row')} of history {'was' if rows == 1 else 'were'} removed.")
         else:
-            call.say(f"{rows:,} rows of history would go. To remove them, add --yes.")
+            call.say(f"{counted(rows, 'row')} of history would go. To remove them, add --yes.")

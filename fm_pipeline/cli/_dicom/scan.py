@@ -15,6 +15,7 @@ from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.looking import Seen, Totals, look
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.reasons import sentence
+from fm_pipeline.words import counted
 
 SHOWN = 20
 limit_option = click.option(
@@ -85,7 +86,7 @@ def show_files(call: Call, root: str, listed: Iterator[Seen], limit: int) -> Non
 
 def show_totals(call: Call, totals: Totals) -> None:
     """What there is, and why the rest would not be imported."""
-    call.say(f"{totals.files:,} files to import, {size_formatted(totals.size)}.", style="bold")
+    call.say(f"{counted(totals.files, 'file')} to import, {size_formatted(totals.size)}.", style="bold")
     if totals.by_reason:
         shown = table("files", "outcome", "reason", "what it is", right=("files",))
         for (outcome, reason), count in totals.by_reason.most_common():
@@ -93,5 +94,7 @@ def show_totals(call: Call, totals: Totals) -> None:
         call.console.print(shown)
     if not totals.complete:
         call.say(
-            f"{totals.directories_unreadable:,} directories could not be read, so this is not the total.", style="red"
+            f"{counted(totals.directories_unreadable, 'directory', 'directories')} could not be read,"
+            " so this is not the total.",
+            style="red",
         )

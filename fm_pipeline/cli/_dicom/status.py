@@ -15,6 +15,7 @@ from fm_pipeline.dicom.answers import job_answer
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.ledger import Job, get_job, list_jobs
 from fm_pipeline.errors import RequestError
+from fm_pipeline.words import counted
 
 EVERY_SECONDS = 1.0
 
@@ -62,7 +63,7 @@ def show_job(call: Call, job: Job) -> None:
     bar.add_row(ProgressBar(total=100, completed=job.progress_percentage, width=60))
     call.console.print(bar)
     call.say(
-        f"{job.files_processed:,} of {total} files ({job.progress_percentage:.0f} %), "
+        f"{job.files_processed:,} of {total} file{'s' * (total != '1')} ({job.progress_percentage:.0f} %), "
         f"{size_formatted(job.total_size_bytes)}" + (f", about {left} left" if left else "")
     )
     shown = table("files", "ended as", right=("files",))
@@ -74,12 +75,16 @@ def show_job(call: Call, job: Job) -> None:
     if shown.row_count:
         call.console.print(shown)
     if job.directories_unreadable:
-        call.say(f"{job.directories_unreadable:,} directories could not be read: the total is not complete.", "red")
+        call.say(
+            f"{counted(job.directories_unreadable, 'directory', 'directories')} could not be read:"
+            " the total is not complete.",
+            "red",
+        )
     if job.instances_expected is not None:
         fault = bool(job.instances_missing or job.instances_differing)
         call.say(
-            f"Compared with Orthanc: {job.instances_expected:,} instances expected, {job.instances_missing or 0:,}"
-            f" missing, {job.instances_differing or 0:,} differing.",
+            f"Compared with Orthanc: {counted(job.instances_expected, 'instance')} expected,"
+            f" {job.instances_missing or 0:,} missing, {job.instances_differing or 0:,} differing.",
             "red" if fault else "green",
         )
     if job.error_message:
