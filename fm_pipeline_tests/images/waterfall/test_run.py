@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
+import uuid
 
 import pytest
 
 from fm_pipeline.errors import LockStop, MappingError
 from fm_pipeline.filemaker.errors import PrivilegeMissing
 from fm_pipeline.images.waterfall.run import Callbacks
-from fm_pipeline.sandbox.filemaker.schema import Account
+from fm_pipeline.sandbox.filemaker.schema import Account, ContainerFile, Field
 from fm_pipeline.sequence import open_client
 from fm_pipeline_tests.bench.pictures import picture
-from fm_pipeline_tests.images.waterfall.clinic import DATABASE, LAYOUT, PASSWORD, TABLE, USER, ImageClinic
+from fm_pipeline_tests.images.waterfall.clinic import DATABASE, FIELDS, LAYOUT, PASSWORD, TABLE, USER, ImageClinic
 
 STEPS = ("list", "download", "upload", "ledger", "link", "commit", "mark", "done")
 
@@ -195,3 +197,30 @@ def test_30_no_mark_for_an_image_whose_file_is_not_in_s3(clinic: ImageClinic) ->
         clinic.bucket.client.delete_object(Bucket=clinic.bucket.name, Key=key)
     report = clinic.run()
     assert (report.reasons("failed"), clinic.marked()) == ({"row_without_file": 1}, set())
+
+
+@pytest.mark.parametrize(
+    ("kind", "bulk", "pattern"),
+    [
+        ("timestamp", "?", r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"),
+        ("date", "?", r"\d\d/\d\d/\d{4}|\d{4}-\d\d-\d\d"),
+        ("text", "1", r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d"),
+    ],
+)
+def test_the_mark_may_be_a_timestamp_a_date_or_text_and_the_upload_scripts_mark_counts(
+    clinic: ImageClinic, kind: str, bulk: str, pattern: str
+) -> None:
+    """FileMaker's upload script has set 1, which a field for dates shows as a question mark."""
+    fields = [Field(each.name, kind) if each.name == "NexusExportDate" else each for each in FIELDS]  # type: ignore[arg-type]
+    clinic.store.create_table(DATABASE, "Marked", fields)
+    clinic.store.create_layout(DATABASE, LAYOUT, "Marked", [each.name for each in fields])
+    row = {"patient_id": clinic.patients[0][1], "date": "2016-10-01", "image_Full": ContainerFile(picture(1))}
+    clinic.store.insert(
+        DATABASE, "Marked", [{**row, "id": str(uuid.uuid4()), "NexusExportDate": mark} for mark in ("", bulk)]
+    )
+    report = clinic.run()
+    assert (report.stopped, report.listed, report.count("imported")) == (None, 1, 1)
+    marks = clinic.marks()
+    assert re.fullmatch(pattern, marks[1])
+    assert marks[2] == bulk
+    assert clinic.run().listed == 0
