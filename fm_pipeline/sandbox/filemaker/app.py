@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fm_pipeline.sandbox.filemaker import control, login, metadata, reading, scripts, streaming, writing
+from fm_pipeline.sandbox.filemaker import cells, control, login, metadata, reading, scripts, streaming, writing
 from fm_pipeline.sandbox.filemaker.answers import Refusal, answer, refusal
 from fm_pipeline.sandbox.filemaker.call import Call, Engine
 from fm_pipeline.sandbox.filemaker.disturbing import in_place_of_the_answer, spoil
@@ -34,13 +34,14 @@ class Endpoint:
 _DATABASE = "databases/{database}"
 _LAYOUT = f"{_DATABASE}/layouts/{{layout}}"
 _RECORD = f"{_LAYOUT}/records/{{record}}"
-# The endpoints of Claris's OpenAPI document 1.0.3, without globals.
+# The endpoints of Claris's OpenAPI document 1.0.3.
 ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
     "productInfo": {"GET": Endpoint("product_info", metadata.product_info, False)},
     "databases": {"GET": Endpoint("databases", metadata.databases, False)},
     "validateSession": {"GET": Endpoint("validate_session", login.validate_session)},
     f"{_DATABASE}/sessions": {"POST": Endpoint("login", login.login, False)},
     f"{_DATABASE}/sessions/{{token}}": {"DELETE": Endpoint("logout", login.logout, False)},
+    f"{_DATABASE}/globals": {"PATCH": Endpoint("globals", cells.set_globals)},
     f"{_DATABASE}/scripts": {"GET": Endpoint("scripts", scripts.list_all)},
     f"{_DATABASE}/layouts": {"GET": Endpoint("layouts", metadata.layouts)},
     _LAYOUT: {"GET": Endpoint("layout", metadata.layout)},

@@ -87,7 +87,7 @@ def _field(name: str, field: Field) -> dict[str, Any]:
         "type": "normal",
         "displayType": "editText",
         "result": "timeStamp" if field.type == "timestamp" else field.type,
-        "global": False,
+        "global": field.is_global,
         "autoEnter": field.auto_enter is not None,
         "fourDigitYear": False,
         "maxRepeat": field.repetitions,

@@ -105,6 +105,7 @@ def _view(call: Call, given: Mapping[str, Any], asked: Layout) -> View:
         locale=call.engine.store.locale(call.database),
         no_access=call.account_no_access,
         container=call.container_value,
+        global_values=call.session.global_values if call.session else {},
     )
     return View(page, shown, _portal_windows(call, given, shown))
 
@@ -113,7 +114,7 @@ def _portal_windows(call: Call, given: Mapping[str, Any], layout: Layout) -> dic
     """Which portals, from which row, how many. v1 shows one row unless the layout was saved as a form."""
     names = [portal.key for portal in layout.portals]
     wanted = given.get("portal", names)
-    if not isinstance(wanted, list) or not set(wanted) <= set(names):
+    if not isinstance(wanted, list) or not all(isinstance(each, str) and each in names for each in wanted):
         raise Refusal(960)
     asked = [name.partition(".")[2] for name in given if name.startswith(("offset.", "limit."))]
     if not set(asked) <= set(names):

@@ -32,12 +32,18 @@ class Account:
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a table. `auto_enter` fills it when a record is created, or whenever it is changed."""
+    """One field of a table.
+
+    Args:
+        auto_enter: fills it when a record is created, or whenever it is changed.
+        is_global: it has one value for all records, and each session its own.
+    """
 
     name: str
     type: FieldType = "text"
     repetitions: int = 1
     auto_enter: AutoEnter | None = None
+    is_global: bool = False
 
 
 @dataclass(frozen=True)

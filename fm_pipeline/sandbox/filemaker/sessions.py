@@ -48,7 +48,7 @@ class Clock:
 
 @dataclass
 class Session:
-    """One token: for one file and one account."""
+    """One token: for one file and one account. Values of global fields, by table, field and repetition, die with it."""
 
     token: str
     database: str
@@ -57,6 +57,7 @@ class Session:
     calls: int = 0
     stream_key: str = field(default_factory=lambda: secrets.token_hex(26))
     streams: dict[str, str] = field(default_factory=dict)
+    global_values: dict[tuple[str, str, int], str] = field(default_factory=dict)
 
     def container_url(self, base_url: str, key: str, file: ContainerFile) -> str:
         """The URL of a container's file. The name is opaque, and another one in another session."""

@@ -28,6 +28,7 @@ class Page:
     locale: values.Locale
     no_access: Mapping[str, Sequence[str]]
     container: Callable[[str], str]
+    global_values: Mapping[tuple[str, str, int], str]
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,13 @@ class View:
             write = (lambda _: NO_ACCESS) if name in hidden else self._writer(field.type)
             for n in range(1, field.repetitions + 1):
                 key = name if field.repetitions == 1 else cell_name(name, n)
-                cells.append((prefix + key, table.column(name, n), write))
+                shown = self._of_session(table.name, name, n, write) if field.is_global else write
+                cells.append((prefix + key, table.column(name, n), shown))
         return cells
+
+    def _of_session(self, table: str, name: str, n: int, write: Callable[[str], Any]) -> Callable[[str], Any]:
+        text = self.page.global_values.get((table, name, n), "")
+        return lambda _: write(text)
 
     def _writer(self, kind: Any) -> Callable[[str], Any]:
         if kind == "container":

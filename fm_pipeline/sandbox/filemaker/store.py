@@ -325,6 +325,17 @@ class Store:
         definition = json.loads(row["definition"])
         return Occurrence(**{**definition, "match": tuple(definition["match"])})
 
+    def table_behind(self, db: str, occurrence: str) -> Table | None:
+        """The table of an occurrence, wherever in the graph it stands; a table is its own first one."""
+        with self.reading() as connection:
+            row = connection.execute(
+                "SELECT definition FROM occurrence WHERE file = ? AND name = ?", (db, occurrence)
+            ).fetchone()
+        try:
+            return self.table(db, str(json.loads(row["definition"])["related_table"]) if row else occurrence)
+        except KeyError:
+            return None
+
     def layouts(self, db: str) -> list[Layout]:
         """All layouts of a file, in the order they were made."""
         with self.reading() as connection:

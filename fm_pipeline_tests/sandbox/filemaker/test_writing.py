@@ -86,7 +86,7 @@ def test_a_wrong_verb_is_1704(client: Raw, verb: str, rest: str) -> None:  # 57
 
 def test_a_resource_that_does_not_exist_is_1700(client: Raw) -> None:
     assert client.request("GET", client.on("API_Patients", "/nonsense")).end == (404, "1700")
-    assert client.request("PATCH", f"databases/{client.database}/globals", json={}).end == (404, "1700")
+    assert client.request("PATCH", f"databases/{client.database}/nonsense", json={}).end == (404, "1700")
 
 
 @pytest.mark.parametrize("headers", [{"Content-Type": "text/plain"}, {}])

@@ -1,0 +1,162 @@
+"""Records of related tables that come in with a record: rows of portals, related fields, `deleteRelated`.
+
+Source: Claris FileMaker Data API Guide, "Create a record" and "Edit a record". Which code an unknown portal or record
+gets nobody documents; here they are 102 and 101.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fm_pipeline.sandbox.filemaker.answers import Refusal
+from fm_pipeline.sandbox.filemaker.call import Call
+from fm_pipeline.sandbox.filemaker.cells import current, incoming, stamps, write
+from fm_pipeline.sandbox.filemaker.schema import Layout, Occurrence
+from fm_pipeline.sandbox.filemaker.store import Table
+
+# `TO::field`, `TO::field(2)`, and a record of it behind a point: `TO::field.0` is a new one
+_RELATED = re.compile(r"(?P<occurrence>.+?)::(?P<field>.+?)(?:\.(?P<record>\d{1,18}))?")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What one related record is to hold. `record` is its id, 0 for a new one, None for the first there is."""
+
+    occurrence: Occurrence
+    fields: Sequence[str]
+    data: Mapping[str, Any]
+    record: int | None
+    mod_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Related:
+    """What a request says of related records, checked against the layout."""
+
+    rows: Sequence[_Row]
+    deleted: Sequence[tuple[Occurrence, int]]
+
+
+def take_related(call: Call, layout: Layout, given: Mapping[str, Any]) -> tuple[Related, dict[str, Any]]:
+    """What is said of related records, and the `fieldData` without it.
+
+    Raises:
+        Refusal: 102 (a portal or field that is not on the layout), 960 (not as the guide says).
+    """
+    data = given.get("fieldData", {})
+    if not isinstance(data, dict):
+        raise Refusal(960)
+    own = {name: value for name, value in data.items() if "::" not in name and name != "deleteRelated"}
+    rows = []
+    for name, value in data.items():
+        if "::" in name:
+            found = _RELATED.fullmatch(name)
+            if (
+                found is None
+                or re.sub(r"\(\d+\)$", "", f"{found['occurrence']}::{found['field']}") not in layout.fields
+            ):
+                raise Refusal(102)
+            fields = [each.partition("::")[2] for each in layout.fields if each.startswith(f"{found['occurrence']}::")]
+            record = None if found["record"] is None else int(found["record"])
+            rows.append(_Row(_occurrence(call, layout, found["occurrence"]), fields, {found["field"]: value}, record))
+    portals = given.get("portalData", {})
+    if not isinstance(portals, dict):
+        raise Refusal(960)
+    for key, lines in portals.items():
+        rows += _portal(call, layout, key, lines)
+    deleted = data.get("deleteRelated", [])
+    return Related(rows, [_deleted(call, layout, each) for each in _listed(deleted)]), own
+
+
+def _portal(call: Call, layout: Layout, key: str, lines: object) -> list[_Row]:
+    portals = [each for each in layout.portals if key in (each.key, each.occurrence)]
+    if not portals:
+        raise Refusal(102)
+    portal, fields = portals[0], [name for each in portals for name in each.fields]
+    if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
+        raise Refusal(960)
+    rows = []
+    for line in lines:
+        record, mod_id = line.get("recordId"), line.get("modId")
+        data = {name: value for name, value in line.items() if name not in ("recordId", "modId")}
+        if not all(name.startswith(f"{portal.occurrence}::") for name in data):
+            raise Refusal(102)
+        data = {name.partition("::")[2]: value for name, value in data.items()}
+        occurrence = _occurrence(call, layout, portal.occurrence)
+        number = 0 if record is None else _number(str(record))
+        rows.append(_Row(occurrence, fields, data, number, None if mod_id is None else str(mod_id)))
+    return rows
+
+
+def _deleted(call: Call, layout: Layout, text: object) -> tuple[Occurrence, int]:
+    name, _, record = str(text).rpartition(".")
+    portal = next((each for each in layout.portals if name in (each.key, each.occurrence)), None)
+    return _occurrence(call, layout, portal.occurrence if portal else name), _number(record)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"\d{1,18}", text):
+        raise Refusal(101)
+    return int(text)
+
+
+def _occurrence(call: Call, layout: Layout, name: str) -> Occurrence:
+    try:
+        return call.engine.store.occurrence(call.database, layout.table, name)
+    except KeyError:
+        raise Refusal(102) from None
+
+
+def put_related(
+    call: Call, db: sqlite3.Connection, table: Table, number: int, related: Related, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write them within the transaction of the record that they belong to.
+
+    Returns:
+        `newPortalRecordInfo` of the records that were made, if there are any.
+
+    Raises:
+        Refusal: as for a record itself; 101 for a record that is not related to this one.
+    """
+    made = []
+    for row in related.rows:
+        there = call.engine.store.table(call.database, row.occurrence.related_table)
+        cells = incoming(call, row.fields, there, row.data, given.get("dateformats"))
+        ours, theirs = (row.occurrence.match[0], 1), (row.occurrence.match[1], 1)
+        key, compared = table.key(*ours), there.key(*theirs)
+        related_to = f"FROM {there.rows} WHERE {compared} = (SELECT {key} FROM {table.rows} WHERE record_id = ?)"  # noqa: S608
+        record = row.record
+        if record is None:
+            first = db.execute(f"SELECT record_id {related_to} ORDER BY record_id LIMIT 1", (number,)).fetchone()
+            record = int(first[0]) if first else 0
+        if record == 0:
+            value = db.execute(f"SELECT {table.column(*ours)} FROM {table.rows} WHERE record_id = ?", (number,))  # noqa: S608
+            db.execute(f"INSERT INTO {there.rows} DEFAULT VALUES")
+            fresh = int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
+            write(db, there, fresh, {theirs: str(value.fetchone()[0]), **_stamped(call, there, True), **cells})
+            made.append({"tableName": row.occurrence.name, "recordId": str(fresh), "modId": "0"})
+            continue
+        if not db.execute(f"SELECT 1 {related_to} AND record_id = ?", (number, record)).fetchone():
+            raise Refusal(101)
+        mod_id = current(call, db, there, record)
+        if row.mod_id not in (None, str(mod_id)):
+            raise Refusal(306)
+        write(db, there, record, {**_stamped(call, there, False), **cells})
+        db.execute(f"UPDATE {there.rows} SET mod_id = ? WHERE record_id = ?", (mod_id + 1, record))  # noqa: S608
+    for occurrence, record in related.deleted:
+        there = call.engine.store.table(call.database, occurrence.related_table)
+        current(call, db, there, record)
+        db.execute(f"DELETE FROM {there.rows} WHERE record_id = ?", (record,))  # noqa: S608
+    return {"newPortalRecordInfo": made} if made else {}
+
+
+def _stamped(call: Call, table: Table, new: bool) -> dict[tuple[str, int], str]:
+    return stamps(call, table, ("creation", "modification") if new else ("modification",))
