@@ -16,6 +16,7 @@ from fm_pipeline.dicom.calls import carry_out, prepare_import
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.ftp_pull import pull
 from fm_pipeline.dicom.importing import Options
+from fm_pipeline.dicom.ledger import keep_cancelled
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.dicom.summary import JobSummary, summarize
 from fm_pipeline.errors import PipelineError
@@ -113,7 +114,14 @@ def imported_dicom_files(
         context.log.info(f"Import job {job_id}. From a terminal: fm-pipeline dicom status {job_id}")
         options = Options(threads=config.threads, verify_md5=config.verify_md5)
         with run_progress(settings, run_id, log=context.log.info) as progress:
-            job = carry_out(settings, job_id, actor=actor, run_id=run_id, on_progress=progress.update, options=options)
+            try:
+                job = carry_out(
+                    settings, job_id, actor=actor, run_id=run_id, on_progress=progress.update, options=options
+                )
+            except BaseException:
+                if _terminated(context):
+                    keep_cancelled(database_url, job_id)
+                raise
         if job.status != "completed":
             raise PipelineError(
                 f"Import job {job_id} was {job.status} on request, after {counted(job.files_processed, 'file')}.",
@@ -125,6 +133,12 @@ def imported_dicom_files(
         version = orthanc.version()
     yield _inventory(summary, config.max_failure_percent)
     yield _instances(summary, version)
+
+
+def _terminated(context: dg.AssetExecutionContext) -> bool:
+    """Whether somebody has pressed "Terminate"; at a machine's end the run's process gets a signal only."""
+    run = context.instance.get_run_by_id(context.run.run_id)
+    return run is not None and run.status is dg.DagsterRunStatus.CANCELING
 
 
 def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.MaterializeResult:  # type: ignore[type-arg]

@@ -147,6 +147,14 @@ def cancel_import(settings: Settings, job_id: int, *, actor: str) -> Job:
     return job
 
 
+def monitoring_continues(settings: Settings, job: Job) -> bool:
+    """Whether a job is the sensor's, and the sensor goes on with other files when it is cancelled."""
+    if job.requested_by != SENSOR:
+        return False
+    with connect(settings.nexus_database_url.get_secret_value()) as connection:
+        return read_configuration(connection, settings).monitoring_enabled
+
+
 def prune(settings: Settings, older_than: datetime, *, really: bool, actor: str) -> int:
     """Count, or remove, rows of history from before that moment that nothing needs any more; see `prune_history`."""
     database_url = settings.nexus_database_url.get_secret_value()

@@ -226,6 +226,8 @@ class JobLedger:
                     "id": self.job_id,
                 },
             )
+            if status == "completed":  # nobody goes on with it; history has each of its files
+                cursor.execute("DELETE FROM fm_pipeline.import_job_files WHERE job_id = %s", (self.job_id,))
             return read_job(cursor, self.job_id)
 
         return self._database.run(action)

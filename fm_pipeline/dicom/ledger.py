@@ -201,11 +201,15 @@ def list_jobs(
         return JobPage([Job(*row) for row in cursor.fetchall()], total, limit, offset)
 
 
-def request_cancel(database_url: str, job_id: int) -> Job:
+def request_cancel(database_url: str, job_id: int, *, by_person: bool = True) -> Job:
     """Ask for the end of a job. A pending one is cancelled at once; a running one within some seconds.
 
     What is on its way to Orthanc at that moment is recorded, and the job can be resumed with `run_job`. A job whose
     process was killed has nobody who would notice: it too is cancelled at once.
+
+    Args:
+        by_person: the files of a job of the sensor then wait until somebody goes on with it; otherwise they are free
+            for another job. Nobody may work on it then.
 
     Raises:
         RequestError: no such job (404), or it has ended already.
@@ -216,15 +220,27 @@ def request_cancel(database_url: str, job_id: int) -> Job:
             raise RequestError(f"Import job {job_id} is {job.status}.", meaning="There is nothing to cancel.")
         alive = job.status == "running" and job_id in running_job_ids(cursor)
         cursor.execute(
-            "UPDATE fm_pipeline.import_jobs SET cancel_requested_at = clock_timestamp(),"
+            "UPDATE fm_pipeline.import_jobs SET"
+            " cancel_requested_at = CASE WHEN %(alive)s OR %(by_person)s THEN clock_timestamp() END,"
             " status = CASE WHEN %(alive)s THEN status ELSE 'cancelled' END,"
             " completed_at = CASE WHEN %(alive)s THEN completed_at ELSE clock_timestamp() END,"
             " updated_at = clock_timestamp() WHERE id = %(id)s",
-            {"alive": alive, "id": job_id},
+            {"alive": alive, "by_person": by_person, "id": job_id},
         )
         job = read_job(cursor, job_id)
         connection.commit()
         return job
+
+
+def keep_cancelled(database_url: str, job_id: int) -> None:
+    """A job was interrupted because a person has terminated its run: as if they had cancelled it."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE fm_pipeline.import_jobs SET cancel_requested_at = clock_timestamp()"
+            " WHERE id = %s AND status = 'cancelled' AND cancel_requested_at IS NULL",
+            (job_id,),
+        )
+        connection.commit()
 
 
 LOCK_CLASS = 0x6F727468  # of the advisory locks of jobs (two-key form); the second key is the job's id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from psycopg2.extensions import cursor as Cursor
@@ -61,15 +62,34 @@ def directories_to_be_asked(cursor: Cursor) -> set[str]:
     return {os.path.dirname(real_path(text)) for (text,) in cursor}
 
 
-def files_of_open_jobs(cursor: Cursor) -> set[str]:
-    """Hashes of the paths that a job has which waits or runs: they are on their way."""
+@dataclass(frozen=True)
+class Spoken:
+    """Files that no tick gives to another job; paths as `paths.printable` writes them.
+
+    Attributes:
+        on_their_way: of a job that waits or runs.
+        cancelled: of a job that somebody has cancelled: they wait until a person goes on with it, or imports them
+            otherwise.
+    """
+
+    on_their_way: frozenset[str]
+    cancelled: frozenset[str]
+
+
+def spoken_for(cursor: Cursor) -> Spoken:
+    """Files of jobs that were made for a list of files and are not done."""
     cursor.execute(
-        "SELECT file_path FROM fm_pipeline.import_job_files JOIN fm_pipeline.import_jobs j ON j.id = job_id"
-        " WHERE j.status IN ('pending', 'running')"
+        "SELECT file_path, j.status = 'cancelled' FROM fm_pipeline.import_job_files"
+        " JOIN fm_pipeline.import_jobs j ON j.id = job_id"
+        " WHERE j.status IN ('pending', 'running') OR (j.status = 'cancelled' AND j.cancel_requested_at IS NOT NULL)"
     )
-    return {text for (text,) in cursor.fetchall()}
+    rows = cursor.fetchall()
+    return Spoken(
+        frozenset(text for text, cancelled in rows if not cancelled),
+        frozenset(text for text, cancelled in rows if cancelled),
+    )
 
 
-def is_in(texts: set[str], path: str) -> bool:
-    """Whether a path is one of those of `files_of_open_jobs`."""
+def is_in(texts: frozenset[str], path: str) -> bool:
+    """Whether a path is one of those texts."""
     return bool(texts) and printable(path) in texts

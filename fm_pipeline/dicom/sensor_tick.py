@@ -165,6 +165,11 @@ def _counted(found: Tick) -> str:
         parts.insert(0, "Nothing new.")
     if found.waiting:
         parts.append(f"{counted(found.waiting, 'file')} still within the quiet period.")
+    if found.cancelled:
+        parts.append(
+            f"{counted(found.cancelled, 'file')} of jobs that somebody has cancelled: left alone until somebody goes on"
+            " with them; fm-pipeline dicom jobs --status cancelled"
+        )
     if found.alarms:
         parts.append(f"{counted(len(found.alarms), 'folder')} cannot be read.")
     return " ".join(parts)
@@ -188,7 +193,7 @@ def _give_up(database_url: str, own: list[OwnJob]) -> None:
     """A job whose process was lost each time holds its files back until it is ended."""
     for each in own:
         if each.given_up and each.job.status != "failed":
-            request_cancel(database_url, each.job.id)
+            request_cancel(database_url, each.job.id, by_person=False)
             _log.error("Import job %d was given up after %d attempts.", each.job.id, each.attempts)
 
 

@@ -27,7 +27,7 @@ from fm_pipeline.dicom.listing import Entry, entry_path, list_directory, stream_
 from fm_pipeline.dicom.model import FoundFile, Unreadable
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan import met
-from fm_pipeline.dicom.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, files_of_open_jobs, is_in
+from fm_pipeline.dicom.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, is_in, spoken_for
 from fm_pipeline.dicom.watch_memory import Remembered, RememberedRoot
 from fm_pipeline.dicom.watch_rules import COARSEST_TIME_STAMP, Quiet, Root, Seen, quiet, root_alarm
 
@@ -53,6 +53,7 @@ class Tick:
     new_files: list[FoundFile] = field(default_factory=list)
     more: bool = False
     waiting: int = 0
+    cancelled: int = 0
     paused: str | None = None
     alarms: list[Unreadable] = field(default_factory=list)
     complete: bool = False
@@ -164,7 +165,7 @@ class _Work:
         self._cursor, self._root = cursor, root
         self._path, self._real_root = path, os.path.realpath(path)
         self._now, self._quiet_seconds, self._max_files, self._clock = now, quiet_seconds, max_files, clock
-        self._on_their_way = files_of_open_jobs(cursor)
+        self._spoken_for = spoken_for(cursor)
         self._future = memory.files_in_the_future(cursor, root.id)
         self._kept: list[Remembered] = []
         self._gone: list[str] = []
@@ -275,7 +276,10 @@ class _Work:
         return settled, complete
 
     def _take_file(self, file: FoundFile) -> None:
-        if is_in(self._on_their_way, file.path):
+        if is_in(self._spoken_for.on_their_way, file.path):
+            return
+        if is_in(self._spoken_for.cancelled, file.path):
+            self.result.cancelled += 1
             return
         key = path_hash(file.path)
         facts = f"{file.size}/{file.modified_ns}/{file.changed_ns}"

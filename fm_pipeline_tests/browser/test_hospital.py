@@ -114,6 +114,7 @@ def test_43_terminate_ends_the_import_cleanly_and_another_run_goes_on_with_it(sc
     wait_until(lambda: client.get_run_status(run_id) is DagsterRunStatus.CANCELED, LIMIT_SECONDS)
     cancelled = get_job(scene.database_url, job.id)
     assert cancelled.status == "cancelled"
+    assert cancelled.cancel_requested_at  # by a person: the sensor leaves its files alone
     assert scene.instances() - before == cancelled.files_imported < 3_000
     config = {"ops": {STEP: {"config": {"job_id": job.id}}}}
     again = client.submit_job_execution("dicom_import", repository_location_name="fm_pipeline", run_config=config)

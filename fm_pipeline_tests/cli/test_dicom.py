@@ -178,7 +178,7 @@ def test_the_status_of_a_job_that_does_not_exist_is_404(commands: Commands) -> N
 def test_a_pending_job_is_cancelled_once(commands: Commands) -> None:
     job = create_job(commands.database_url, str(commands.hospital), requested_by="anna")
     answer = commands.json("cancel", str(job.id))
-    assert answer["data"] == {"job_id": job.id, "status": "cancelled"}
+    assert answer["data"] == {"job_id": job.id, "status": "cancelled", "monitoring_continues": False}
     assert answer["message"] == "Import job cancelled successfully"
     assert commands.json("status", str(job.id))["data"]["status"] == "cancelled"
     assert commands.json("cancel", str(job.id), code=1)["error"]["code"] == 400

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.dicom.calls import cancel_import, carry_out, prepare_import
+from fm_pipeline.dicom.configuration import configure
 from fm_pipeline.dicom.ledger import create_job, get_job
 from fm_pipeline.dicom.log import log_file
 from fm_pipeline.dicom.sensing import SENSOR
@@ -217,3 +219,29 @@ def test_43_a_job_of_the_sensor_that_was_cancelled_while_its_run_was_queued_is_n
         carry_out(settings, job.id, actor=SENSOR)
     assert get_job(settings.nexus_database_url.get_secret_value(), job.id).status == "cancelled"
     assert carry_out(settings, job.id, actor="anna").status == "completed"  # a person may go on with it
+
+
+def test_43_cancelling_a_job_of_the_sensor_says_that_the_sensor_goes_on_and_how_to_stop_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 2, 2_000)
+    configure(settings, {"monitoring_enabled": True}, actor="anna", now=datetime.now(UTC))
+    job = prepare_import(settings, None, "incremental", actor=SENSOR, files=[str(tmp_path / "hospital" / "a.dcm")])
+    code, output = run(settings, "cancel", str(job.id))
+    assert code == 0
+    assert f"Job {job.id} is cancelled." in output
+    assert "fm-pipeline dicom configure --no-monitoring-enabled" in output
+
+
+def test_the_list_of_files_of_a_job_goes_when_it_is_completed_and_stays_as_long_as_it_can_be_gone_on_with(
+    settings: Settings, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 2, 2_000)
+    files = [str(path) for path in (tmp_path / "hospital").iterdir()]
+    url = settings.nexus_database_url.get_secret_value()
+    cancelled, done = (prepare_import(settings, None, "incremental", actor=SENSOR, files=files) for _ in range(2))
+    cancel_import(settings, cancelled.id, actor="anna")
+    assert carry_out(settings, done.id, actor=SENSOR).status == "completed"
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT job_id, count(*) FROM fm_pipeline.import_job_files GROUP BY 1")
+        assert cursor.fetchall() == [(cancelled.id, 2)]

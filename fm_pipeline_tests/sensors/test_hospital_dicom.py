@@ -278,6 +278,23 @@ def test_a_missing_setting_or_database_is_a_reason_and_no_crash(bench: Bench) ->
     assert "PostgreSQL" in str(bench.tick())
 
 
+def test_43_files_of_a_job_that_somebody_cancelled_wait_for_a_person_and_the_sensor_goes_on_with_others(
+    bench: Bench,
+) -> None:
+    bench.drop("a/cancelled.dcm")
+    job_id = job_of(requested(bench.tick()))
+    request_cancel(bench.database_url, job_id)
+    said = str(bench.tick())
+    assert said.startswith("Nothing new.")
+    assert "2 files of jobs that somebody has cancelled" in said
+    bench.drop("a/other.dcm")
+    other = job_of(requested(bench.tick()))
+    assert bench.files_of(other) == {"a/other.dcm"}
+    bench.carried_out(other)
+    bench.carried_out(job_id)  # somebody has gone on with it
+    assert "cancelled" not in str(bench.tick())
+
+
 def test_a_cancelled_job_is_left_alone(bench: Bench) -> None:
     request = requested(bench.tick())
     request_cancel(bench.database_url, job_of(request))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called
-from fm_pipeline.dicom.calls import cancel_import
+from fm_pipeline.dicom.calls import cancel_import, monitoring_continues
 
 
 @click.command(name="cancel")
@@ -14,13 +14,19 @@ from fm_pipeline.dicom.calls import cancel_import
 def command(job_id: int, as_json: bool) -> None:
     """Cancel a pending or running import job.
 
-    Nothing new is sent within two seconds; what is on its way to Orthanc at that moment is still written down.
+    Nothing new is sent within two seconds; what is on its way to Orthanc at that moment is still written down. The
+    files of a job of the sensor wait until somebody goes on with it; the sensor takes none of them by itself.
     """
     with called(as_json) as call:
         job = cancel_import(call.settings, job_id, actor=call.actor)
+        continues = monitoring_continues(call.settings, job)
         if as_json:
-            call.answer({"job_id": job.id, "status": job.status}, "Import job cancelled successfully")
+            answer = {"job_id": job.id, "status": job.status, "monitoring_continues": continues}
+            call.answer(answer, "Import job cancelled successfully")
             return
         done = job.status == "cancelled"
         call.say(f"Job {job.id} is cancelled." if done else f"Job {job.id} will end within some seconds.")
         call.say(f"To go on with it later: fm-pipeline dicom import --job-id {job.id}")
+        if continues:
+            call.say("The sensor leaves its files alone until then, and goes on with other new ones.", "yellow")
+            call.say("To stop that too: fm-pipeline dicom configure --no-monitoring-enabled", "yellow")
