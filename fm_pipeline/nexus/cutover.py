@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.errors import PlanStop, Stop
+from fm_pipeline.errors import DatabaseError, PlanStop, Stop
 from fm_pipeline.nexus.audit import audited
 from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
 from fm_pipeline.nexus.commit import commit
-from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.database import connect, database_error
 from fm_pipeline.nexus.difference import Difference, plan_difference
 from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
@@ -212,7 +213,25 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
             inputs = reading.confirmed(cursor).inputs
-            yield _Held(connection, gate, cursor, catalogue, policy, differences, inputs, sources)
+            with _unchanged():
+                yield _Held(connection, gate, cursor, catalogue, policy, differences, inputs, sources)
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    """Whatever PostgreSQL refuses before the commit is said to have changed nothing."""
+    try:
+        yield
+    except psycopg2.errors.LockNotAvailable:  # explained with the name of who holds the rows
+        raise
+    except psycopg2.Error as fault:
+        error = database_error(fault)
+        raise DatabaseError(
+            error.what,
+            sqlstate=error.sqlstate,
+            meaning=f"{error.meaning} The transaction was rolled back; Nexus is unchanged.".strip(),
+            remedy=error.remedy,
+        ) from None
 
 
 def _refuse_a_changed_schema(before: Catalogue, now: Catalogue) -> None:

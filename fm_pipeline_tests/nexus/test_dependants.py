@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fm_pipeline.errors import CatalogueStop, ValidationStop
+from fm_pipeline.errors import CatalogueStop, DatabaseError, StagingStop, ValidationStop
 from fm_pipeline_tests.bench.clinics import DATABASE, MigrationBench
 
 # A patient that FileMaker has, without files in Nexus, so that it may go.
@@ -235,3 +235,22 @@ def test_a_trigger_that_changes_a_file_or_the_configuration_is_caught_before_the
     with pytest.raises(ValidationStop, match=f"{table}_untouched"):
         bench.plan()
     assert bench.digests() == before
+
+
+def test_8_a_constraint_of_nexus_that_a_new_row_breaks_is_named_and_nothing_is_changed(bench: MigrationBench) -> None:
+    bench.execute("ALTER TABLE notes ADD CONSTRAINT short CHECK (length(content) < 12) NOT VALID")
+    bench.extract_and_stage()
+    before = bench.digests()
+    with pytest.raises(DatabaseError, match=r"constraint short.*Nexus is unchanged.*correct in FileMaker"):
+        bench.plan()
+    assert bench.digests() == before
+
+
+def test_8_a_length_that_a_domain_has_is_a_length_and_nothing_is_cut(bench: MigrationBench) -> None:
+    bench.execute(
+        "CREATE DOMAIN short AS varchar(3) CHECK (VALUE <> 'no');"
+        "ALTER TABLE notes ALTER COLUMN created_by TYPE short USING left(created_by, 3)"
+    )
+    bench.extract_and_stage()
+    with pytest.raises(StagingStop, match="value_too_long"):
+        bench.plan()
