@@ -13,7 +13,7 @@ from fm_pipeline.errors import PipelineError
 # Names the server of new sandboxes and of the tests: a major version of the wheel, or a folder of binaries.
 POSTGRESQL = "FM_PIPELINE_POSTGRESQL"
 IN_THE_WHEEL = {"16": "pginstall", "18": "pginstall18"}
-DEFAULT = "16"
+DEFAULT = "18"  # what Nexus runs on
 
 
 def binaries(data: Path) -> Path:
