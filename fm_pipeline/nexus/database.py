@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg2
+import psycopg2.errors
 import sqlalchemy.exc
 from psycopg2.extensions import connection as Connection
 from sqlalchemy.engine import URL, make_url
@@ -43,6 +44,11 @@ REMEDIES = {
     "53": "Free disk space or connections on the database server, then start again.",
 }
 APPLICATION_NAME = "fm_pipeline"
+# By which a server notices the end of a client; each one is done without where it is refused.
+NOTICE_OUR_END = (
+    "SET client_connection_check_interval = '1s'",
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
+)
 
 # What a server, database, role or environment may have set otherwise, and our statements and rows rely on. The limits
 # of time are for the application's short requests: a run holds transactions open while it reads FileMaker, or while
@@ -109,16 +115,14 @@ def _let_the_server_notice_our_end(connection: Connection) -> None:
     """If we are killed, or our machine is lost, our locks must go at once and not when a long statement has ended.
 
     Source: PostgreSQL manual, "Connections and Authentication": by itself a server at work does not look for its
-    client, and of a machine that is gone it learns after two hours. Servers on Windows refuse the first setting.
+    client, and of a machine that is gone it learns after two hours. PostgreSQL 13 does not know the first setting,
+    servers on Windows refuse it.
     """
-    for setting in (
-        "SET client_connection_check_interval = '1s'",
-        "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
-    ):
+    for setting in NOTICE_OUR_END:
         with connection.cursor() as cursor:
             try:
                 cursor.execute(setting)
-            except psycopg2.DataError:
+            except (psycopg2.errors.UndefinedObject, psycopg2.DataError):
                 connection.rollback()
         connection.commit()
 

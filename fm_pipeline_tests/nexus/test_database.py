@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from fm_pipeline.errors import DatabaseError, SettingsError
-from fm_pipeline.nexus.database import connect, sqlalchemy_url
+from fm_pipeline.nexus.database import NOTICE_OUR_END, connect, sqlalchemy_url
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline_tests.bench.waiting import wait_until
@@ -117,3 +117,14 @@ def _observer(url: str) -> Iterator[Callable[[], bool]]:
             return cursor.fetchone() is not None
 
         yield seen
+
+
+def test_a_server_too_old_to_look_for_its_client_is_worked_with_all_the_same(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL 13 does not know `client_connection_check_interval`; the others are set nevertheless."""
+    newer = ("SET a_setting_of_a_later_version = '1s'", *NOTICE_OUR_END)
+    monkeypatch.setattr("fm_pipeline.nexus.database.NOTICE_OUR_END", newer)
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW tcp_keepalives_idle")
+        assert cursor.fetchone() == ("30",)
