@@ -165,6 +165,7 @@ def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.Materializ
                 asset_key=INVENTORY,
                 passed=not job.directories_unreadable,
                 severity=dg.AssetCheckSeverity.WARN,
+                description=f"{counted(job.directories_unreadable, 'directory', 'directories')} could not be read.",
                 metadata={"directories_unreadable": job.directories_unreadable},
             ),
             dg.AssetCheckResult(
@@ -172,6 +173,9 @@ def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.Materializ
                 asset_key=INVENTORY,
                 passed=summary.failure_percent <= max_failure_percent,
                 severity=dg.AssetCheckSeverity.WARN,
+                description=f"{summary.failures:,} of {counted(job.files_processed, 'file')} failed or bad,"
+                f" {summary.failure_percent:.1f} % (warns above {max_failure_percent:g} %). Which and why, on a"
+                f" terminal: fm-pipeline dicom history --job-id {job.id}",
                 metadata={
                     "failures": summary.failures,
                     "percent": round(summary.failure_percent, 2),
@@ -204,6 +208,7 @@ def _instances(summary: JobSummary, orthanc_version: str) -> dg.MaterializeResul
                 check_name=ALL_IN_ORTHANC,
                 asset_key=INSTANCES,
                 passed=not missing and not differing,
+                description=f"{counted(expected, 'instance')} expected, {missing:,} missing, {differing:,} differing.",
                 metadata={"expected": expected, "missing": missing, "differing": differing},
             )
         ],

@@ -66,6 +66,9 @@ def _metadata(report: WaterfallReport) -> dict[str, Any]:
     all_runs = {name: images for name, images, _ in report.by_container_in_all_runs()}
     reasons = [*report.reasons("skipped").items(), *report.reasons("failed").items()]
     not_taken = bar_chart(("not imported because of", "images"), reasons, "{:,.0f}".format)
+    earlier = (
+        {"containers_in_all_runs": dg.MetadataValue.md(containers_used(all_runs))} if all_runs != containers else {}
+    )
     return row_count(
         report.count("imported"),
         listed=report.listed,
@@ -76,8 +79,8 @@ def _metadata(report: WaterfallReport) -> dict[str, Any]:
         left=report.left,
         dry_run=report.dry_run,
         containers=dg.MetadataValue.md(containers_used(containers)),
-        containers_in_all_runs=dg.MetadataValue.md(containers_used(all_runs)),
+        **earlier,
         not_imported=dg.MetadataValue.md(not_taken or "Every record that had its turn is imported."),
-        passed_over=dg.MetadataValue.json(report.passed_over()),
-        containers_not_on_the_layout=", ".join(report.missing),
+        passed_over=dg.MetadataValue.json(report.passed_over()) if report.passed_over() else "none",
+        not_on_the_layout=", ".join(report.missing) or "none",
     )

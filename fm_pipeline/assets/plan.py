@@ -48,9 +48,10 @@ def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.M
         metadata={
             "plan_id": plan.id,
             "confirm": plan.confirmation,
-            "rows_that_would_change": plan.report.changed_rows,
-            "rows_that_would_go": sum(change.deleted for change in plan.report.tables.values()),
-            "of_them_without_filemaker_id": sum(change.without_filemaker_id for change in plan.report.tables.values()),
+            # Rows. Short keys, because a long one makes the column of values too narrow for the plan's id.
+            "would_change": plan.report.changed_rows,
+            "would_go": sum(change.deleted for change in plan.report.tables.values()),
+            "without_filemaker_id": sum(change.without_filemaker_id for change in plan.report.tables.values()),
             "changes": dg.MetadataValue.md(changes_by_table(plan.report)),
             "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(plan.report.sources)),
             "plan": dg.MetadataValue.md(plan.report.as_markdown()),

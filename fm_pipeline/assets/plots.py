@@ -102,11 +102,12 @@ def _cell(text: str) -> str:
 
 def changes_by_table(report: ReimportReport) -> str:
     """What is (or would be) deleted, inserted, changed and kept of each Nexus table; short enough for the UI."""
-    lines = ["| table | before | deleted | new | changed | kept | after |", "|---|---:|---:|---:|---:|---:|---:|"]
+    # What is done comes first: on a narrow screen the UI cuts off the rest until somebody scrolls.
+    lines = ["| table | deleted | new | changed | kept | before | after |", "|---|---:|---:|---:|---:|---:|---:|"]
     for change in report.tables.values():
         numbers = (
-            *(change.before, change.deleted, change.inserted, change.updated),
-            *(change.unchanged, change.after),
+            *(change.deleted, change.inserted, change.updated),
+            *(change.unchanged, change.before, change.after),
         )
         lines.append(f"| {change.table} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
     return "\n".join(lines)

@@ -117,6 +117,24 @@ CHECKS = {
 }
 
 
+# What a check means, by the end of its name.
+MEANINGS = {
+    "count": "Nexus has as many rows as were staged.",
+    "content": "Every row of Nexus is what FileMaker's record says.",
+    "filemaker_id_once": "No FileMaker id is in Nexus twice.",
+    "keep_their_patient": "None lost its patient in this reimport.",
+    "untouched": "What a reimport must not change is as it was.",
+    "nothing_else_written": "No other table was written, not by a trigger either.",
+}
+
+
+def _check_specs() -> Iterator[dg.AssetCheckSpec]:
+    for asset, names in CHECKS.items():
+        for name in names:
+            meaning = next(words for end, words in MEANINGS.items() if name.endswith(end))
+            yield dg.AssetCheckSpec(name, asset=asset, description=f"{meaning} Else nothing is committed.")
+
+
 def _specs() -> Iterator[dg.AssetSpec]:
     before: list[str] = []
     for asset in PHASES:
@@ -171,7 +189,7 @@ def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings) -> Non
     name=TRANSACTION,
     description="Delete, load, relink, validate, commit: all or nothing.",
     specs=list(_specs()),
-    check_specs=[dg.AssetCheckSpec(name, asset=key) for key, names in CHECKS.items() for name in names],
+    check_specs=list(_check_specs()),
     can_subset=True,
     pool=POOL,
     required_resource_keys={"nexus"},
@@ -248,8 +266,8 @@ def _metadata(asset: PhaseAsset, report: ReimportReport, folder: str) -> dict[st
             seconds=seconds,
             already_linked=relinked.already,
             relinked=relinked.relinked,
-            by_evidence=dg.MetadataValue.json(dict(relinked.by_evidence)),
-            without_patient={reason: len(ids) for reason, ids in relinked.unresolved.items()},
+            by_evidence=dg.MetadataValue.json(dict(relinked.by_evidence)) if relinked.by_evidence else "none",
+            without_patient={reason: len(ids) for reason, ids in relinked.unresolved.items()} or "none",
             disagreeing=len(relinked.disagreeing),
             **_rows_to_look_at(relinked),
         )

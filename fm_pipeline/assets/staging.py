@@ -33,6 +33,7 @@ SYSTEM_CONFIGURATION = {
 
 @dg.asset(
     group_name=STAGE,
+    deps=["preflight"],
     description="FileMaker id ↔ Nexus id of everything that Nexus already has. A patient keeps its Nexus id because"
     " of it. It only grows.",
     kinds={"postgres"},

@@ -53,7 +53,7 @@ def check_protected(cursor: Cursor, other: Cursor, catalogue: Catalogue, before:
             f"{table.name}_untouched",
             rows == after[table].rows
             and (not after[table].later or _only_relinked(cursor, other, catalogue, table, own)),
-            f"{rows} rows, {after[table].rows} after",
+            f"{rows:,} rows, {after[table].rows:,} after",
         )
         for table, rows in before.items()
     ]
@@ -77,8 +77,8 @@ def check_loaded(cursor: Cursor, difference: Difference, now: datetime, *, delet
     expected, actual, unlike = difference.compare(cursor, now)
     counted = actual == expected if deleted else actual >= expected
     return [
-        Check(f"{table}_count", counted, f"{expected} from FileMaker, {actual} in Nexus"),
-        Check(f"{table}_content", unlike == 0, f"{unlike} rows differ from what FileMaker gave"),
+        Check(f"{table}_count", counted, f"{expected:,} from FileMaker, {actual:,} in Nexus"),
+        Check(f"{table}_content", unlike == 0, f"{unlike:,} rows differ from what FileMaker gave"),
     ]
 
 

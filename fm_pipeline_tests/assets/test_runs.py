@@ -103,6 +103,7 @@ def test_full_reimport_with_wrong_words_is_refused_in_its_first_step_and_on_reco
     config = {"plan_id": plan.id, "confirm": "wrong words", "requested_by": "an administrator"}
     result = graph.run("full_reimport", config={"reimport_transaction": {"config": config}})
     assert _failed_step(result) == "preflight"
+    assert [event.step_key for event in result.all_events if event.is_step_start] == ["preflight"]
     assert "does not name this database and its number of patients" in _failure(result)
     assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
     audit = bench.execute("SELECT actor, outcome FROM fm_pipeline.audit WHERE plan_id::text = %s", plan.id)
