@@ -18,8 +18,9 @@ from fm_pipeline.mapping.entities import ENTITIES
 from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline.nexus.stage import OnStep, forget, stage_all
 from fm_pipeline.settings import Settings
+from fm_pipeline.staging.run import forget
+from fm_pipeline.staging.side_by_side import OnStep, stage_all
 
 
 class FileMakerAccount(NamedTuple):

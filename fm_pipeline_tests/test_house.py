@@ -149,3 +149,25 @@ def test_scripts_can_be_run_and_ask_for_nothing_but_a_plain_shell() -> None:
 
 def test_services_have_names_of_their_own() -> None:
     assert len({kind.name for kind in SERVICES}) == len(SERVICES)
+
+
+# Lower packages and what of ours they may know. What puts them together stands above them.
+_MAY_IMPORT = {
+    "filemaker": {"errors", "mapping", "nexus", "words"},
+    "mapping": {"errors", "filemaker", "words"},
+    "nexus": {"errors", "folders", "settings", "words"},
+    "staging": {"errors", "mapping", "nexus", "settings", "words"},
+    "dicom": {"errors", "folders", "nexus", "settings", "words"},
+    "mail": {"errors", "nexus", "settings", "words"},
+}
+
+
+@pytest.mark.parametrize("package", _MAY_IMPORT)
+def test_a_lower_package_imports_no_higher_one(package: str) -> None:
+    found = {
+        node.module.split(".")[1]
+        for path in (TOP / "fm_pipeline" / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fm_pipeline.")
+    }
+    assert found - {package} <= _MAY_IMPORT[package]

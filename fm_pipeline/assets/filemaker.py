@@ -7,9 +7,9 @@ import dagster as dg
 
 from fm_pipeline.assets.shared import ENTITIES, EXTRACT, OWNERS, POOL, explained, row_count
 from fm_pipeline.filemaker.extract import extract
-from fm_pipeline.nexus.stage import forget
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import FileMakerSource, NexusTarget
+from fm_pipeline.staging.run import forget
 from fm_pipeline.words import counted
 
 DIGEST = 16  # characters of it: enough to see that two readings differ; all 64 make the page too wide

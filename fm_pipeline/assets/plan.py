@@ -7,8 +7,8 @@ from pydantic import Field
 
 from fm_pipeline.assets.plots import changes_by_table, not_loaded_by_rule
 from fm_pipeline.assets.shared import OWNERS, PLAN, POOL, STAGED_ASSETS, explained
+from fm_pipeline.cutover import make_plan
 from fm_pipeline.nexus.audit import operating_system_user
-from fm_pipeline.nexus.cutover import make_plan
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.words import counted

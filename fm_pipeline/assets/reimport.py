@@ -11,9 +11,9 @@ from fm_pipeline.assets.image_charts import image_charts
 from fm_pipeline.assets.plots import changes_by_table, not_loaded_by_rule, phase_seconds, rows_by_table
 from fm_pipeline.assets.shared import OWNERS, POOL, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
+from fm_pipeline.cutover import refuse_unusable_plan, reimport
 from fm_pipeline.mail.notify import mailed
 from fm_pipeline.nexus.audit import operating_system_user
-from fm_pipeline.nexus.cutover import refuse_unusable_plan, reimport
 from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.relink import REASONS, Relinked

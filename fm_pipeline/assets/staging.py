@@ -10,10 +10,10 @@ from fm_pipeline.assets.plots import not_loaded_by_rule
 from fm_pipeline.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.nexus.stage import check_staged, fill_the_crosswalk, is_extracted, stage
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.settings import Settings
+from fm_pipeline.staging.run import check_staged, fill_the_crosswalk, is_extracted, stage
 from fm_pipeline.words import counted
 
 # What each staged entity is built from, besides its own extraction.

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.nexus.holdings import Exists, Holdings, read_holdings
+from fm_pipeline.holdings import Exists, Holdings, read_holdings
 from fm_pipeline.settings import load_settings
 from fm_pipeline.words import counted
 

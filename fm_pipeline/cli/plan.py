@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import click
 from rich.console import Console
 
+from fm_pipeline.cutover import make_plan
 from fm_pipeline.nexus.audit import operating_system_user
-from fm_pipeline.nexus.cutover import make_plan
 from fm_pipeline.progress import run_progress
 from fm_pipeline.report_terminal import report_lines
 from fm_pipeline.sequence import need_filemaker, read_and_stage

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import click
 from rich.console import Console
 
+from fm_pipeline.cutover import refuse_unusable_plan, reimport
 from fm_pipeline.mail.notify import mailed
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
-from fm_pipeline.nexus.cutover import refuse_unusable_plan, reimport
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.progress import run_progress

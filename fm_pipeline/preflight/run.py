@@ -12,7 +12,6 @@ from fm_pipeline.mapping.entities import ENTITIES as SOURCES
 from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.stage import OnStep
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.filemaker import Source, check_filemaker
 from fm_pipeline.preflight.finding import Finding, Judge, stops
@@ -24,6 +23,7 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import broken_rules
 from fm_pipeline.staging.entities import ENTITIES
 from fm_pipeline.staging.rules import Rules, load_rules
+from fm_pipeline.staging.side_by_side import OnStep
 from fm_pipeline.staging.source_size import read_before
 from fm_pipeline.staging.summary import summaries
 

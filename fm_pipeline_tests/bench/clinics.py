@@ -17,8 +17,8 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from pydantic import SecretStr
 
+from fm_pipeline.cutover import Plan, make_plan, reimport
 from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.cutover import Plan, make_plan, reimport
 from fm_pipeline.nexus.digest import Digest, schema_digest
 from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.nexus.report import ReimportReport

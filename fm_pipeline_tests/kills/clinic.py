@@ -19,9 +19,9 @@ import psutil
 import psycopg2
 from psycopg2 import sql
 
+from fm_pipeline.cutover import reimport
 from fm_pipeline.errors import PlanStop
 from fm_pipeline.nexus.backup import PARTIAL, make_backup
-from fm_pipeline.nexus.cutover import reimport
 from fm_pipeline.nexus.digest import Digest
 from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL

@@ -16,12 +16,12 @@ import pyrage
 import pytest
 from pydantic import SecretStr
 
+from fm_pipeline.cutover import reimport
 from fm_pipeline.errors import DatabaseError, PipelineError, SettingsError
 from fm_pipeline.nexus.backup import Backup, backup_folder, list_backups, make_backup, prune_backups, verify_backup
 from fm_pipeline.nexus.backup_files import BackupStop, new_key, read_key
 from fm_pipeline.nexus.backup_manifest import read_manifest
 from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.cutover import reimport
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.policy import make_policy
 from fm_pipeline.nexus.references import touched_tables

@@ -11,9 +11,9 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
+from fm_pipeline.cutover import reimport
 from fm_pipeline.errors import DatabaseError, LockStop, PlanStop, StagingStop
 from fm_pipeline.nexus.backup import make_backup
-from fm_pipeline.nexus.cutover import reimport
 from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.report import PhaseRecord
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, small_clinic

@@ -1,4 +1,4 @@
-"""Staging as the runs use it: take over known ids, build an entity, check what is staged."""
+"""The whole of staging as one call: the patients first, then what belongs to them, two entities at a time."""
 
 from __future__ import annotations
 
@@ -10,21 +10,15 @@ from functools import partial
 from threading import Lock
 
 import psycopg2
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.crosswalk import fill_crosswalk, fill_others, fill_patients
+from fm_pipeline.nexus.crosswalk import fill_others, fill_patients
 from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.difference import count
 from fm_pipeline.nexus.locks import bounded_waits
-from fm_pipeline.nexus.policy import LOADS
-from fm_pipeline.nexus.report import SourceEnds
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.build import build
-from fm_pipeline.staging.check import as_source_ends, check_staging
 from fm_pipeline.staging.origin import read_extractions
-from fm_pipeline.staging.rules import load_rules
+from fm_pipeline.staging.run import stage
 
 # All but the patients, which everything else is held against. Those that take longest come first.
 ENTITIES_OF_PATIENTS = ("note", "appointment", "sms_message", "document", "image")
@@ -32,53 +26,6 @@ SIDE_BY_SIDE = 2  # more threads do not help: Python works in one at a time, and
 _SECONDS_BETWEEN_CANCELS = 0.1
 
 OnStep = Callable[[str, int, int | None], None]
-
-
-def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict[str, int], int]:
-    """Take over the ids that Nexus knows.
-
-    Returns:
-        New rows by entity, and how many rows the crosswalk has.
-    """
-    with bounded_waits(connection, settings.nexus_lock_timeout_seconds), connection.cursor() as cursor:
-        catalogue = read_catalogue(cursor, settings.nexus_schema)
-        new = fill_crosswalk(connection, catalogue)
-        cursor.execute("SELECT count(*) FROM fm_pipeline.crosswalk")
-        return new, count(cursor)
-
-
-def stage(
-    connection: Connection,
-    entity: str,
-    settings: Settings,
-    *,
-    run_id: str | None,
-    now: datetime,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> SourceEnds:
-    """Build one staged entity; in a transaction of its own, so that a failure leaves the earlier build whole.
-
-    Args:
-        on_progress: called with the number of records read and the number that there are.
-
-    Returns:
-        How the source rows of the entity ended.
-
-    Raises:
-        LockStop: another run stages at the same time, and does not end.
-    """
-    with bounded_waits(connection, settings.nexus_lock_timeout_seconds):
-        built = build(
-            connection,
-            entity,
-            rules=load_rules(settings.rules_file),
-            run_id=run_id,
-            now=now,
-            time_zone=settings.clinic_time_zone,
-            nexus_schema=settings.nexus_schema,
-            on_progress=on_progress,
-        )
-    return next(as_source_ends(each) for each in built.summaries if each.entity == entity)
 
 
 def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step: OnStep = lambda *_: None) -> None:
@@ -167,38 +114,3 @@ class _Counter:
         with self._lock:
             self._done[entity] = done
             self._report(sum(self._done.values()), self._total)
-
-
-def check_staged(connection: Connection, settings: Settings, entities: Collection[str] | None = None) -> None:
-    """Refuse staged rows that must not be loaded, by the clinic's rules; see `check_staging`.
-
-    Raises:
-        StagingStop: lists everything that stops.
-    """
-    rules = load_rules(settings.rules_file)
-    check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema)
-
-
-def is_extracted(connection: Connection, entity: str) -> bool:
-    """Whether the profile had a layout for the entity when it was extracted last."""
-    with connection.cursor() as cursor:
-        return entity in read_extractions(cursor)
-
-
-def forget(connection: Connection, entity: str) -> None:
-    """Drop what an earlier profile brought of an entity that this one does not have; commits.
-
-    Otherwise rows of long ago would be loaded again.
-    """
-    staged = {load.entity: load.staged for load in LOADS}
-    with connection.cursor() as cursor:
-        for table in (
-            *("source_extractions", "source_records", "staged_builds", "staged_outcomes", "staged_findings"),
-            *(["staged_file_links"] if entity in ("document", "image") else []),
-        ):
-            cursor.execute(
-                sql.SQL("DELETE FROM {} WHERE entity = %s").format(sql.Identifier("fm_pipeline", table)), (entity,)
-            )
-        if entity in staged:
-            cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("fm_pipeline", staged[entity])))
-    connection.commit()

@@ -30,10 +30,10 @@ from fm_pipeline.nexus.plan import Permission, check_backup, no_plan, permitted_
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
 from fm_pipeline.nexus.report import ReimportReport, SourceEnds
-from fm_pipeline.nexus.stage import check_staged
 from fm_pipeline.nexus.transaction import OnPhase, Transaction
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import source_ends, staged_columns
+from fm_pipeline.staging.run import check_staged
 
 ALL_PHASES = tuple(Phase)
 _NOBODY = Permission("", "", "unknown")

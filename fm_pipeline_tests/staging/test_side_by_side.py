@@ -14,7 +14,8 @@ import pytest
 from fm_pipeline.cli.main import INTERRUPTED
 from fm_pipeline.errors import DatabaseError, LockStop, StagingStop
 from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.stage import check_staged, stage, stage_all
+from fm_pipeline.staging.run import check_staged, stage
+from fm_pipeline.staging.side_by_side import stage_all
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
 from fm_pipeline_tests.bench.waiting import wait_until
 from fm_pipeline_tests.nexus.test_concurrency import InThread

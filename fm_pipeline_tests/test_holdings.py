@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.holdings import Holdings, read_holdings
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
-from fm_pipeline.nexus.holdings import Holdings, read_holdings
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline_tests.bench.buckets import BucketBench
 from fm_pipeline_tests.bench.clinics import MigrationBench
