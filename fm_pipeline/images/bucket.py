@@ -12,12 +12,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from io import SEEK_END
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fm_pipeline.errors import SettingsError, StorageError
+from fm_pipeline.images.storage_errors import refused, storage_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -140,21 +142,24 @@ class Bucket:
         """Every object below a prefix, over all pages.
 
         Raises:
-            StorageError: S3 refused, or a page repeats keys, so that the listing cannot be called complete.
+            StorageError: S3 refused, or a page repeats keys, so that the listing cannot be called complete; or it names
+                no ETags, so that nothing could be told apart.
         """
-        last: str | None = None
+        seen: set[str] = set()
         with storage_errors("list the bucket"):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
-                contents = page.get("Contents", [])
-                if contents and contents[0]["Key"] == last:
-                    raise StorageError(
-                        "S3 gave the same page of a listing twice.",
-                        meaning="The listing cannot be called complete.",
-                        remedy="Try again; if it stays so, the S3 server does not page correctly.",
-                    )
-                for item in contents:
-                    last = item["Key"]
-                    yield StoredObject(last, item["Size"], item["ETag"].strip('"'), item["LastModified"])
+                for item in page.get("Contents", []):
+                    key, etag = item["Key"], item.get("ETag", "").strip('"')
+                    if key in seen or not etag:
+                        raise StorageError(
+                            "S3 gave the same key of a listing twice."
+                            if etag
+                            else "S3 gave a listing without the ETags of the objects.",
+                            meaning="The listing cannot be relied upon.",
+                            remedy="Try again; if it stays so, the S3 server does not list correctly.",
+                        )
+                    seen.add(key)
+                    yield StoredObject(key, item["Size"], etag, item["LastModified"])
 
     def find(self, key: str) -> StoredObject | None:
         """The object of exactly this key, by a listing."""
@@ -173,7 +178,7 @@ class Bucket:
         except StorageError as error:
             # An answer to HEAD has no body, so no code of S3's either.
             code = {"404": "NoSuchBucket", "403": "AccessDenied", "301": "PermanentRedirect"}.get(error.code)
-            raise _refused(doing, code) if code else error from None
+            raise refused(doing, code) if code else error from None
 
     def has(self, key: str) -> bool:
         """Whether there is an object of exactly this key. One request; where many are looked for, list.
@@ -186,7 +191,9 @@ class Bucket:
         """
         with storage_errors("look for an object"):
             page = self.client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
-        return any(found["Key"] == key for found in page.get("Contents", []))
+        there = any(found["Key"] == key for found in page.get("Contents", []))
+        # Directory buckets and some other servers list in an order of their own.
+        return there or (bool(page.get("IsTruncated")) and self.find(key) is not None)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """The bytes of an object, from `start` up to and including `end`."""
@@ -241,7 +248,7 @@ class Bucket:
             size, md5 = len(body), hashlib.md5(body, usedforsecurity=False).digest()
         else:
             md5 = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False)).digest()  # type: ignore[arg-type]
-            size = body.tell()
+            size = body.seek(0, SEEK_END)  # the digest of a BytesIO leaves it at its start
             body.seek(0)
         with storage_errors("write an object"):
             try:
@@ -258,13 +265,20 @@ class Bucket:
                     raise
         # Perhaps our own first try, whose answer was lost.
         found = self.find(key)
-        if found and found.size == size and found.etag == md5.hex():
+        if found and found.size == size and (found.etag == md5.hex() or self._holds(found.key, body)):
             return found.etag
         raise ObjectExists(
             "An object with other bytes has the key that a new object was to get.",
             meaning="It was not overwritten.",
             remedy="Compare the two; fm-pipeline images link lists such images as target_differs.",
         )
+
+    def _holds(self, key: str, body: bytes | BinaryIO) -> bool:
+        """Whether an object has these bytes, where its ETag is no MD5 (KMS, several parts)."""
+        if isinstance(body, bytes):
+            return self.digest(key) == hashlib.sha256(body).hexdigest()
+        body.seek(0)
+        return self.digest(key) == hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]
 
     def copy(self, source: StoredObject, key: str, content_type: str | None = None) -> str:
         """Copy an object inside S3, if it is still the one that was listed. The caller verifies by listing.
@@ -309,60 +323,3 @@ class Bucket:
         if body is not None and hasattr(body, "seek"):
             body.seek(0)
         return call(Bucket=self.name, **arguments)
-
-
-@contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
-    """Turn what boto3 raises into a StorageError: the code of S3, never a key or a body."""
-    from botocore.exceptions import (  # noqa: PLC0415  # slow to import
-        BotoCoreError,
-        ClientError,
-        NoCredentialsError,
-        PartialCredentialsError,
-    )
-
-    try:
-        yield
-    except ClientError as error:
-        raise _refused(doing, str(error.response.get("Error", {}).get("Code", "unknown"))) from None
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise StorageError(
-            f"S3 was not asked to {doing}: there is no access key ({type(error).__name__}).",
-            code=type(error).__name__,
-            remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role.",
-        ) from None
-    except BotoCoreError as error:
-        raise StorageError(
-            f"S3 did not answer when asked to {doing} ({type(error).__name__}).",
-            code=type(error).__name__,
-            meaning="What was done before stays; a repeat goes on from there.",
-            remedy="Check S3_ENDPOINT_URL (for AWS: AWS_REGION), that the server runs, and the network; then start"
-            " again.",
-        ) from None
-
-
-def _refused(doing: str, code: str) -> StorageError:
-    return StorageError(
-        f"S3 refused to {doing} ({code}).",
-        code=code,
-        meaning=_MEANINGS.get(code, ""),
-        remedy=_REMEDIES.get(code, "Check the S3 settings and the role's policy; SECURITY.md has one."),
-    )
-
-
-_MEANINGS = {
-    "SlowDown": "The server asks for fewer requests at a time.",
-    "ServiceUnavailable": "The server asks for fewer requests at a time.",
-    "AccessDenied": "The role may not do this.",
-    "NoSuchKey": "The object has gone since it was listed.",
-    "NoSuchBucket": "There is no bucket of this name.",
-    "PermanentRedirect": "The bucket is in another region.",
-}
-_REMEDIES = {
-    "AccessDenied": "Check the access key and the role's policy; SECURITY.md has one.",
-    "NoSuchBucket": "Check S3_BUCKET, or the bucket that Nexus' rows name.",
-    "PermanentRedirect": "Set AWS_REGION to the bucket's region.",
-    "SlowDown": "Lower S3_CONCURRENCY, or try again later.",
-    "ServiceUnavailable": "Lower S3_CONCURRENCY, or try again later.",
-    "NoSuchKey": "Run again: both sides are listed anew.",
-}

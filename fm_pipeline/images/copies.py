@@ -19,7 +19,7 @@ from fm_pipeline.images import ledger, pictures
 from fm_pipeline.images.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
 from fm_pipeline.images.ledger import FileFacts
 from fm_pipeline.images.matching import Planned
-from fm_pipeline.images.parallel import Patience, in_parallel
+from fm_pipeline.images.parallel import ARCHIVED, Patience, in_parallel
 
 FLUSH_SECONDS, FLUSH_ROWS = 0.5, 200  # how much a kill makes the ledger forget; a listing knows it all the same
 FEW_PATIENTS = 100  # up to here a listing for each patient is less than one of all
@@ -211,4 +211,5 @@ def list_targets(bucket: Bucket, planned: Iterable[Planned]) -> dict[str, Stored
 
 
 def _code(error: PipelineError, gone: str, otherwise: str) -> str:
-    return gone if isinstance(error, StorageError) and error.code in {"NoSuchKey", "404"} else otherwise
+    code = error.code if isinstance(error, StorageError) else ""
+    return "archived" if code == ARCHIVED else gone if code in {"NoSuchKey", "404"} else otherwise

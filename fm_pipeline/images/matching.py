@@ -33,6 +33,7 @@ ERRORS = {
     "batch_of_another_patient": "its batch belongs to another patient",
     "target_differs": "the key of its copy is taken by other bytes",
     "source_changed": "its file was changed or removed while the link ran",
+    "archived": "its file lies in an archive of S3 (Glacier) and has to be restored there first",
     "copy_failed": "S3 did not make the copy",
     "not_verified": "the copy is not in the listing as it should be",
 }

@@ -14,8 +14,12 @@ Result = TypeVar("Result")
 
 # What the next request would meet too: there is no sense in asking for thousands of objects.
 HOPELESS = frozenset(
-    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "ExpiredToken", "AllAccessDisabled"}
+    {
+        *("InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "ExpiredToken", "AllAccessDisabled"),
+        *("RequestTimeTooSkewed", "PermanentRedirect", "AuthorizationHeaderMalformed"),
+    }
 )
+ARCHIVED = "InvalidObjectState"  # the object lies in Glacier or Deep Archive
 FAILURES_IN_A_ROW = 20  # a server that is down, or a role that may not
 
 
@@ -82,6 +86,8 @@ class Patience:
         Raises:
             PipelineError: that error, if going on has no sense.
         """
+        if isinstance(error, StorageError) and error.code == ARCHIVED:
+            return  # it says something of this object, and nothing of the server
         self._in_a_row = self._in_a_row + 1 if error else 0
         hopeless = isinstance(error, StorageError) and error.code in HOPELESS
         if error and (hopeless or self._in_a_row >= FAILURES_IN_A_ROW):

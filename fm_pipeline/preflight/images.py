@@ -11,8 +11,9 @@ from typing import Any
 from fm_pipeline.errors import CatalogueStop, DatabaseError, FileMakerError, MappingError, StorageError
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import PrivilegeMissing
-from fm_pipeline.images.bucket import WRITABLE, Bucket, storage_errors
+from fm_pipeline.images.bucket import WRITABLE, Bucket
 from fm_pipeline.images.rows import check_columns
+from fm_pipeline.images.storage_errors import storage_errors
 from fm_pipeline.images.waterfall.source import find_layout, refuse_a_hidden_mark
 from fm_pipeline.mapping.profile import Profile
 from fm_pipeline.mapping.resolution import resolve

@@ -14,12 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["slow_down", "error_in_200", "lost_answer", "denied", "failed_condition", "cut"]
+Fault = Literal["slow_down", "error_in_200", "lost_answer", "denied", "failed_condition", "cut", "archived", "skewed"]
 _ANSWERS = {
     "slow_down": (503, "SlowDown"),
     "error_in_200": (200, "InternalError"),
     "denied": (403, "AccessDenied"),
     "failed_condition": (412, "PreconditionFailed"),
+    "archived": (403, "InvalidObjectState"),
+    "skewed": (403, "RequestTimeTooSkewed"),
 }
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import threading
 import unicodedata
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
 from moto import mock_aws
 
 from fm_pipeline.errors import SettingsError, StorageError
-from fm_pipeline.images.bucket import BULK_PREFIX, Bucket, ObjectExists, guarded, is_writable, make_client
+from fm_pipeline.images.bucket import BULK_PREFIX, Bucket, ObjectExists, guarded, is_writable, make_client, open_bucket
 from fm_pipeline.resources.pipeline import PatientFiles
 from fm_pipeline_tests.bench.buckets import BucketBench, bare_settings
 
@@ -120,3 +124,83 @@ def test_of_aws_an_object_that_is_there_is_never_overwritten(monkeypatch: pytest
         with pytest.raises(StorageError, match="NoSuchKey") as caught:
             bucket.read("patients/somebody/9.jpg")
         assert "somebody" not in str(caught.value)
+
+
+def test_an_object_whose_etag_is_no_md5_is_known_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with KMS, or of several parts; for example our own first try, whose answer was lost."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        somebody = boto3.client("s3", region_name="us-east-1")
+        somebody.create_bucket(Bucket="clinic")
+        where = {"Bucket": "clinic", "Key": "patients/a/1.jpg"}
+        begun = somebody.create_multipart_upload(**where)["UploadId"]  # type: ignore[arg-type]
+        part = somebody.upload_part(**where, UploadId=begun, PartNumber=1, Body=b"one")  # type: ignore[arg-type]
+        parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
+        somebody.complete_multipart_upload(**where, UploadId=begun, MultipartUpload=parts)  # type: ignore[arg-type]
+        bucket = Bucket(guarded(boto3.client("s3", region_name="us-east-1"), BULK_PREFIX), "clinic")
+        assert bucket.put("patients/a/1.jpg", b"one", "image/jpeg").endswith("-1")
+        assert bucket.put("patients/a/1.jpg", io.BytesIO(b"one"), "image/jpeg").endswith("-1")
+        for other in (b"two", io.BytesIO(b"two")):
+            with pytest.raises(ObjectExists, match="other bytes"):
+                bucket.put("patients/a/1.jpg", other, "image/jpeg")
+
+
+class Listing(BaseHTTPRequestHandler):
+    """A server that lists as it likes: the pages of `pages`, whatever is asked."""
+
+    pages: list[list[str]]
+    etag = "<ETag>&quot;e&quot;</ETag>"
+
+    def do_GET(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        number = int(query.get("continuation-token", ["0"])[0])
+        most = int(query.get("max-keys", ["1000"])[0])
+        keys, more = self.pages[number][:most], number + 1 < len(self.pages) or most < len(self.pages[number])
+        items = "".join(
+            f"<Contents><Key>{key}</Key><Size>1</Size>{self.etag}"
+            "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            for key in keys
+        )
+        token = f"<NextContinuationToken>{number + 1}</NextContinuationToken>" if more else ""
+        body = f"<ListBucketResult>{items}<IsTruncated>{str(more).lower()}</IsTruncated>{token}</ListBucketResult>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def listing() -> Iterator[tuple[type[Listing], Bucket]]:
+    handler = type("OneListing", (Listing,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        settings = bare_settings(
+            s3_endpoint_url=f"http://127.0.0.1:{server.server_port}",
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+            s3_bucket="clinic",
+        )
+        yield handler, open_bucket(settings)
+        server.shutdown()
+        thread.join()
+
+
+def test_23_a_listing_in_another_order_is_as_good_and_one_with_a_key_twice_or_without_etags_is_none(
+    listing: tuple[type[Listing], Bucket],
+) -> None:
+    server, bucket = listing
+    server.pages = [["p/2.jpg.bak", "p/9.jpg"], ["p/2.jpg", "p/10.jpg"]]
+    assert [found.key for found in bucket.list("p/")] == ["p/2.jpg.bak", "p/9.jpg", "p/2.jpg", "p/10.jpg"]
+    assert bucket.has("p/2.jpg")
+    assert not bucket.has("p/3.jpg")
+    server.pages = [["p/2.jpg", "p/9.jpg"], ["p/3.jpg", "p/2.jpg"]]
+    with pytest.raises(StorageError, match="same key of a listing twice"):
+        list(bucket.list("p/"))
+    server.pages, server.etag = [["p/2.jpg"]], ""
+    with pytest.raises(StorageError, match="without the ETags"):
+        list(bucket.list("p/"))

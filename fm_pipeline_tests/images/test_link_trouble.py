@@ -105,6 +105,32 @@ def test_29_a_role_that_may_not_copy_ends_the_run_and_not_after_thousands_of_req
     assert sum(each.copies for each in proxy.seen) == 37
 
 
+@pytest.mark.parametrize("verb", ["GET", "PUT"])
+def test_files_that_lie_in_an_archive_are_named_stop_no_other_and_are_linked_when_they_are_back(
+    scene: Scene, proxy: S3Proxy, verb: str
+) -> None:
+    for recid in range(5, 30):
+        scene.add(recid)
+    proxy.fault = lambda request: (
+        "archived"
+        if request.method == verb
+        and (request.copies or verb == "GET")
+        and re.search(r"/([3-9]|2.)\.jpg$", request.path)
+        else None
+    )
+    report = link(scene)
+    assert (report.linked, report.errors) == (11, {"archived": 17})
+    proxy.fault = lambda _: None
+    assert link(scene).linked == 17
+
+
+def test_a_clock_that_is_wrong_ends_the_link_at_once_with_what_to_do(scene: Scene, proxy: S3Proxy) -> None:
+    proxy.fault = lambda request: "skewed" if request.path.endswith(".jpg") else None
+    with pytest.raises(StorageError, match=r"clock of this machine is more than 15 minutes wrong.*NTP"):
+        link(scene)
+    assert scene.images() == {}
+
+
 def test_29_the_link_asks_for_nothing_but_listings_contents_and_new_objects(scene: Scene, proxy: S3Proxy) -> None:
     link(scene)
     assert {each.method for each in proxy.seen} == {"GET", "PUT"}

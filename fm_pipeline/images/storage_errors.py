@@ -1,0 +1,76 @@
+"""What S3 refuses, as an error of ours: its code, what it means, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fm_pipeline.errors import StorageError
+
+
+@contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn what boto3 raises into a StorageError: the code of S3, never a key or a body."""
+    from botocore.exceptions import (  # noqa: PLC0415  # slow to import
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+
+    try:
+        yield
+    except ClientError as error:
+        raise refused(doing, str(error.response.get("Error", {}).get("Code", "unknown"))) from None
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise StorageError(
+            f"S3 was not asked to {doing}: there is no access key ({type(error).__name__}).",
+            code=type(error).__name__,
+            remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role.",
+        ) from None
+    except BotoCoreError as error:
+        raise StorageError(
+            f"S3 did not answer when asked to {doing} ({type(error).__name__}).",
+            code=type(error).__name__,
+            meaning="What was done before stays; a repeat goes on from there.",
+            remedy="Check S3_ENDPOINT_URL (for AWS: AWS_REGION), that the server runs, and the network; then start"
+            " again.",
+        ) from None
+
+
+def refused(doing: str, code: str) -> StorageError:
+    """The error for a code of S3's."""
+    return StorageError(
+        f"S3 refused to {doing} ({code}).",
+        code=code,
+        meaning=_MEANINGS.get(code, ""),
+        remedy=_REMEDIES.get(code, "Check the S3 settings and the role's policy; SECURITY.md has one."),
+    )
+
+
+_MEANINGS = {
+    "SlowDown": "The server asks for fewer requests at a time.",
+    "ServiceUnavailable": "The server asks for fewer requests at a time.",
+    "AccessDenied": "The role may not do this.",
+    "NoSuchKey": "The object has gone since it was listed.",
+    "NoSuchBucket": "There is no bucket of this name.",
+    "InvalidObjectState": "The object lies in an archive of S3 (Glacier).",
+    "RequestTimeTooSkewed": "The clock of this machine is more than 15 minutes wrong.",
+    **dict.fromkeys(("PermanentRedirect", "AuthorizationHeaderMalformed"), "The bucket is in another region."),
+    **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch"), "The key is not known, or its secret is wrong."),
+    "ExpiredToken": "The temporary key is no longer good.",
+}
+_REMEDIES = {
+    "AccessDenied": "Check the access key and the role's policy; SECURITY.md has one.",
+    "NoSuchBucket": "Check S3_BUCKET, or the bucket that Nexus' rows name.",
+    "SlowDown": "Lower S3_CONCURRENCY, or try again later.",
+    "ServiceUnavailable": "Lower S3_CONCURRENCY, or try again later.",
+    "NoSuchKey": "Run again: both sides are listed anew.",
+    "InvalidObjectState": "Restore it in S3 for some days, then run again.",
+    "RequestTimeTooSkewed": "Set the clock of this machine, best by NTP, and start again.",
+    **dict.fromkeys(("PermanentRedirect", "AuthorizationHeaderMalformed"), "Set AWS_REGION to the bucket's region."),
+    **dict.fromkeys(
+        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"),
+        "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then start again.",
+    ),
+}
