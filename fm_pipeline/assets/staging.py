@@ -35,7 +35,7 @@ SYSTEM_CONFIGURATION = {
     group_name=STAGE,
     deps=["preflight"],
     description="FileMaker id ↔ Nexus id of everything that Nexus already has. A patient keeps its Nexus id because"
-    " of it. It only grows.",
+    " of it. No FileMaker id leaves it.",
     kinds={"postgres"},
     owners=OWNERS,
     pool=POOL,

@@ -1,7 +1,7 @@
 """The crosswalk: FileMaker id <-> Nexus id. It is why a patient keeps its Nexus id over every reimport.
 
-It only ever grows. What Nexus knows (metadata, older JSON in notes, id columns) is taken over before staging; rows
-without any FileMaker id in Nexus (notes, messages) are recognised by their content.
+No FileMaker id ever leaves it. What Nexus knows (metadata, older JSON in notes, id columns) is taken over before
+staging; rows without any FileMaker id in Nexus (notes, messages) are recognised by their content.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int
     """Take over the patients that Nexus knows and the crosswalk does not have yet, in one transaction of its own.
 
     Of two patients with one FileMaker id the older one keeps it; the other's id becomes a retired id, so that what
-    points to it is led to the one that stays.
+    points to it is led to the one that stays. So does the id of a patient who was loaded again under another one.
 
     Returns:
         How many rows are new in the crosswalk (`patient`), and how many ids are `retired`.
     """
     with connection.cursor() as cursor:
         _let_nobody_else_add(cursor)
-        keyed = sql.SQL(PATIENT_KEYS).format(patients=catalogue.table("patients").identifier)
+        patients = catalogue.table("patients")
+        keyed = sql.SQL(PATIENT_KEYS).format(patients=patients.identifier)
+        _follow(cursor, "patient", keyed, patients, older_first=sql.SQL("k.created_at, k.id"))
         new = {"patient": _take_over(cursor, "patient", keyed, older_first=sql.SQL("created_at, id"))}
         cursor.execute(
             sql.SQL(
@@ -73,11 +75,14 @@ def fill_others(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
             ("document", DOCUMENTS, "filemaker_id"),
             ("image", IMAGES, "filemaker_id"),
         ):
+            found = catalogue.table(table)
             if table in {DOCUMENTS, IMAGES} and kind_of_file_id(catalogue, table) == "other":
                 continue  # a number is no id of a record; as one it would take the place of the real one
             keyed = sql.SQL("SELECT id, {column}::text AS key, 'column' AS origin FROM {table}").format(
-                column=sql.Identifier(column), table=catalogue.table(table).identifier
+                column=sql.Identifier(column), table=found.identifier
             )
+            if entity == "appointment":
+                _follow(cursor, entity, keyed, found, older_first=sql.SQL("k.id"))
             new[entity] = _take_over(cursor, entity, keyed, older_first=sql.SQL("id"))
     connection.commit()
     return new
@@ -87,6 +92,37 @@ def _let_nobody_else_add(cursor: Cursor) -> None:
     # What is new is found out by reading, and written in the order of the index: to let every row run into a
     # conflict, in the order of the table, takes three times as long. So nobody else may add rows meanwhile.
     cursor.execute("LOCK TABLE fm_pipeline.crosswalk IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _follow(cursor: Cursor, entity: str, keyed: sql.Composable, table: Table, *, older_first: sql.Composable) -> None:
+    """A row that is gone, and another one has its FileMaker id: somebody loaded it again. The id is the new row's.
+
+    To bring the old row back would cost the new one: what only Nexus knows, and what has been linked to it since.
+    """
+    cursor.execute(
+        sql.SQL(
+            """
+            CREATE TEMP TABLE followed ON COMMIT DROP AS
+            SELECT DISTINCT ON (c.filemaker_key) c.filemaker_key, c.nexus_id AS old_id, k.id AS new_id, k.origin
+            FROM fm_pipeline.crosswalk c JOIN ({keyed}) k ON k.key = c.filemaker_key AND k.id <> c.nexus_id
+            WHERE c.entity = %(entity)s
+              AND NOT EXISTS (SELECT 1 FROM {table} t WHERE t.id = c.nexus_id)
+              AND NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk o WHERE o.entity = %(entity)s AND o.nexus_id = k.id)
+            ORDER BY c.filemaker_key, {older_first};
+            UPDATE fm_pipeline.crosswalk c SET nexus_id = f.new_id, origin = f.origin FROM followed f
+            WHERE c.entity = %(entity)s AND c.filemaker_key = f.filemaker_key
+            """
+        ).format(keyed=keyed, table=table.identifier, older_first=older_first),
+        {"entity": entity},
+    )
+    if cursor.rowcount and entity == "patient":
+        cursor.execute(
+            "DELETE FROM fm_pipeline.retired_patient_ids WHERE nexus_id IN (SELECT new_id FROM followed);"
+            "INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)"
+            " SELECT old_id, filemaker_key, 'duplicate' FROM followed"
+            " ON CONFLICT (nexus_id) DO UPDATE SET filemaker_key = excluded.filemaker_key, origin = excluded.origin"
+        )
+    cursor.execute("DROP TABLE followed")
 
 
 def _take_over(cursor: Cursor, entity: str, keyed: sql.Composable, *, older_first: sql.Composable) -> int:

@@ -1,0 +1,66 @@
+"""Rows that somebody else loaded again after a reimport: with the same FileMaker ids, under other ids in Nexus."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+import pytest
+
+from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
+
+LATER = RUN_TIME + dt.timedelta(days=1)
+
+
+@pytest.fixture
+def reimported(bench: MigrationBench) -> MigrationBench:
+    """The clinic after a reimport."""
+    bench.extract_and_stage().reimport()
+    return bench
+
+
+def _load_again(bench: MigrationBench, table: str, old: str) -> str:
+    """As the clinic's own scripts did it: the row is made anew, and so is what has a foreign key to it."""
+    new = str(uuid.uuid4())
+    with bench.connection() as connection, connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, "public")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        cursor.execute(f"UPDATE {table} SET id = %s WHERE id = %s", (new, old))  # noqa: S608
+        for key in catalogue.foreign_keys_to(catalogue.table(table)):
+            cursor.execute(
+                f"UPDATE {key.table} SET {key.columns[0]} = %s WHERE {key.columns[0]} = %s",  # noqa: S608
+                (new, old),
+            )
+        connection.commit()
+    return new
+
+
+def test_an_appointment_that_was_loaded_again_keeps_its_row_and_its_invoices(reimported: MigrationBench) -> None:
+    ((invoice, old),) = reimported.execute(
+        "SELECT id, appointment_id FROM xero_invoices WHERE appointment_id IS NOT NULL ORDER BY id LIMIT 1"
+    )
+    new = _load_again(reimported, "appointments", old)
+    report = reimported.extract_and_stage().reimport(LATER)
+    assert reimported.execute("SELECT appointment_id::text FROM xero_invoices WHERE id = %s", invoice) == [(new,)]
+    assert (report.tables["appointments"].deleted, report.tables["appointments"].inserted) == (0, 0)
+    assert report.references == []
+
+
+def test_a_patient_that_was_loaded_again_keeps_what_only_nexus_knows_and_gets_its_files(
+    reimported: MigrationBench,
+) -> None:
+    ((old, files),) = reimported.execute(
+        "SELECT object_id, count(*) FROM documents_document d WHERE object_id IN (SELECT id FROM patients)"
+        " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1"
+    )
+    ((patients,),) = reimported.execute("SELECT count(*) FROM patients")
+    new = _load_again(reimported, "patients", old)
+    reimported.execute("UPDATE patients SET mrn = 'only here', archived = true WHERE id = %s", new)
+    report = reimported.extract_and_stage().reimport(LATER)
+    assert reimported.execute("SELECT mrn, archived FROM patients WHERE id = %s", new) == [("only here", True)]
+    assert report.documents.by_evidence == {"crosswalk": files}
+    assert reimported.execute("SELECT count(*) FROM documents_document WHERE object_id = %s", new) == [(files,)]
+    # And again as it was: no row is doubled, whichever id the crosswalk knew first.
+    assert reimported.extract_and_stage().reimport(LATER).changed_rows == 0
+    assert reimported.execute("SELECT count(*) FROM patients") == [(patients,)]
