@@ -13,6 +13,8 @@ from enum import Enum
 from struct import Struct
 from typing import NamedTuple, Protocol
 
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
 from fm_pipeline.dicom.model import DEEPEST_SAFE_NESTING
 
 LONGEST_VALUE = 1024  # bytes that are kept of a wanted value
@@ -246,6 +248,8 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
             return End.CUT
         offset = value - base
         is_sequence = vr == b"SQ" or (not vr and length >= 8 and data.startswith(item_bytes, offset))
+        if not vr and length == 0 and len(frames) >= seen.nesting:  # empty, and no VR says whether it is one
+            is_sequence = dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
         if is_sequence:
             seen.nesting = max(seen.nesting, len(frames) + 1)
             if end_of_value > base + len(data) or (

@@ -113,7 +113,10 @@ class Judge:
                 # What Orthanc refused when it had nothing of this instance stays bad when it has another file of it.
                 if refused := self.refused_before(here, mine):
                     return replace(entry, outcome=Outcome.BAD, reason=refused)
-                return replace(entry, outcome=Outcome.CONFLICT, reason="other_content", other_md5=theirs)
+                syntax = self.delivery.ask(lambda orthanc: orthanc.transfer_syntax(orthanc_id))
+                converted = syntax and syntax != candidate.instance.transfer_syntax
+                reason = "other_transfer_syntax" if converted else "other_content"
+                return replace(entry, outcome=Outcome.CONFLICT, reason=reason, other_md5=theirs)
         same = [row.path_hash for row in rows if row.md5 == mine]
         if same and here not in same:
             return replace(entry, outcome=Outcome.DUPLICATE, reason="same_content")

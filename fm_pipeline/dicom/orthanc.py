@@ -140,6 +140,21 @@ class Orthanc:
             raise self._fault(answer)
         return self._md5_of_the_file(instance_id)
 
+    def transfer_syntax(self, instance_id: str) -> str | None:
+        """The UID of the transfer syntax in which Orthanc holds an instance; None if it does not say.
+
+        Source: Orthanc's REST API, metadata `TransferSyntax` of instances.
+
+        Raises:
+            OrthancError: no answer, or none that is one.
+        """
+        answer = self._ask("GET", f"/instances/{instance_id}/metadata/TransferSyntax")
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self._fault(answer)
+        return answer.data.decode("ascii", "replace").strip() or None
+
     def statistics(self) -> Mapping[str, Any]:
         """What it holds, in numbers: `CountInstances` and so on.
 

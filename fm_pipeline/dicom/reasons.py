@@ -81,6 +81,8 @@ REPEATED: Mapping[str, str] = MappingProxyType(
     {
         "same_content": "The same bytes as another file that Orthanc has.",
         "other_content": "Orthanc has this instance with other bytes, and keeps those; both hashes are in the row.",
+        "other_transfer_syntax": "Orthanc has this instance in another transfer syntax, and keeps that: from another"
+        " file, or converted by Orthanc itself (IngestTranscoding). Both hashes are in the row.",
     }
 )
 # Failed on the way to Orthanc: tried again when the job is resumed, and by the next job.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
 from fm_pipeline.dicom.ledger import Job
@@ -385,3 +386,20 @@ def test_an_error_that_nobody_foresaw_stops_the_job_without_its_text(
     assert "Doe" not in shown + (job.error_message or "")
     monkeypatch.undo()
     assert importing.run(job.id).files_imported == 3
+
+
+def test_37_what_orthanc_has_converted_itself_is_a_conflict_that_says_so_when_the_ledger_does_not_know_it(
+    ledger: str, tmp_path: Path
+) -> None:
+    explicit = str(ExplicitVRLittleEndian)
+    with with_own_orthanc(ledger, tmp_path, IngestTranscoding=explicit) as (importing, _):
+        path = importing.folder / "implicit.dcm"
+        path.write_bytes(as_file(image("implicit"), ImplicitVRLittleEndian))
+        first = importing.imported()
+        assert importing.outcomes(first.id) == {"imported": 1}
+        assert importing.outcomes(importing.imported().id) == {"already_there": 1}
+        importing.execute("TRUNCATE fm_pipeline.import_jobs CASCADE")  # as after a kill before the row was written
+        row = importing.rows(importing.imported().id)[str(path)]
+        assert (row.status, row.reason) == ("conflict", "other_transfer_syntax")
+        assert "IngestTranscoding" in (row.error_message or "")
+        assert importing.instances() == 1

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from fm_pipeline.dicom import reasons
 from fm_pipeline.dicom.inspect import inspect
@@ -145,12 +150,18 @@ def test_36_a_depth_that_orthanc_survives_is_not_suspect(depth: int) -> None:
     assert not instance(as_file(nested(depth))).nested_too_deep
 
 
-@pytest.mark.parametrize("depth", [48, 60, 200])
+@pytest.mark.parametrize("depth", [46, 48, 60, 200])  # the innermost one is empty
 def test_36_a_depth_that_kills_orthanc_is_suspect_however_it_is_written(depth: int) -> None:
     assert instance(as_file(nested(depth))).nested_too_deep
     assert instance(as_file(nested(depth), ImplicitVRLittleEndian)).nested_too_deep
     assert instance(as_file(nested(depth), ExplicitVRBigEndian)).nested_too_deep
     assert instance(as_file(nested(depth), DeflatedExplicitVRLittleEndian)).nested_too_deep
+
+
+@pytest.mark.parametrize("depth", [1, 2, 46])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_36_an_innermost_sequence_that_is_empty_counts_with_and_without_vr(depth: int, syntax: str) -> None:
+    assert instance(as_file(nested(depth), syntax)).nesting == depth
 
 
 def test_35_a_missing_patient_id_is_flagged_and_the_instance_is_stored() -> None:
