@@ -41,6 +41,12 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     )
     if any(change["without_filemaker_id"] for change in report["tables"]):
         yield Text("no id: those of the deleted rows that nothing links to FileMaker", style="dim")
+    if report["references"]:
+        yield ""
+        yield _table(
+            ("references in rows that stay", "to", "led to new row", "emptied"),
+            [(f"{r['table']}.{r['column']}", r["to"], r["repointed"], r["set_to_null"]) for r in report["references"]],
+        )
     files = [(name.replace("_", " "), report[name]) for name in ("documents", "image_batches") if report[name]]
     if files:
         yield ""

@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Literal
 
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue import Catalogue, Table
+from fm_pipeline.nexus.catalogue import Catalogue, GenericKey, Table
 
 
 class Phase(IntEnum):
@@ -83,6 +83,10 @@ REMINDERS = "reminders"
 DOCUMENTS = "documents_document"
 BATCHES = "images_batch"
 IMAGES = "images_image"
+# Records of what somebody did to a row, by generic key: of Django's admin and of django-reversion. They outlive the row
+# on purpose (django/contrib/admin/models.py, LogEntry; django-reversion, "Recovering deleted objects"): to empty an
+# entry would destroy the record, and to stop because of one would be for ever.
+HISTORIES = ("django_admin_log", "reversion_version")
 # Never written; their digests are compared at the end. What else Nexus has is watched by row counters.
 SYSTEM_CONFIGURATION = ("clinics", "clinicians", "appointment_types", "funding_sources")
 
@@ -99,6 +103,12 @@ class Policy:
     def emptied(self) -> list[Table]:
         """Tables that lose rows, parents before children."""
         return [self.catalogue.table(load.table) for load in self.loads] + list(self.cleared)
+
+    @property
+    def followed_keys(self) -> list[GenericKey]:
+        """The generic keys that must not point to a row that is gone: all but those of histories."""
+        histories = {self.catalogue.table(name) for name in HISTORIES}
+        return [key for key in self.catalogue.generic_keys if key.table not in histories]
 
     def load_of(self, table: Table) -> Load | None:
         """The load that writes a table, if one does."""

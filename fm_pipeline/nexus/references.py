@@ -1,7 +1,7 @@
 """What still points to rows that go: led to the patient's new row, set to NULL, or a STOP. Never deleted.
 
 Foreign keys come from the catalogue, generic keys from their column names. Documents and image batches are not
-handled here: they have their own phases.
+handled here: they have their own phases. Histories (`policy.HISTORIES`) are left as they are.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def find_references(
     )
     types = {model: tuple(ids) for model, ids in cursor.fetchall()}
     relinked = {catalogue.table(DOCUMENTS), catalogue.table(BATCHES)}
-    for generic in catalogue.generic_keys:
+    for generic in policy.followed_keys:
         for to in losing:
             ids = types.get(MODELS.get(to.name, ""), ())
             if not ids or generic.table in cleared or (generic.table in relinked and to.name == "patients"):

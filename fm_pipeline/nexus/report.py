@@ -147,6 +147,13 @@ class ReimportReport:
                 [(name, r.total, r.already, r.relinked, _unresolved(r), len(r.disagreeing)) for name, r in files if r],
             )
         )
+        # Rows of other tables: an invoice or a message that would have no patient any more is for a person to know.
+        parts.append(
+            _table(
+                ("references in rows that stay", "to", "led to the new row", "emptied"),
+                [(f"{r['table']}.{r['column']}", r["to"], r["repointed"], r["set_to_null"]) for r in self.references],
+            )
+        )
         reasons = [
             f"- {name}: {len(ids):,} — {REASONS[reason]}"
             for name, r in files

@@ -86,7 +86,7 @@ def _row_security(cursor: Cursor, names: Sequence[str], judge: Judge) -> Iterato
 
 def _loose_references(policy: Policy, judge: Judge) -> Iterator[Finding]:
     catalogue = policy.catalogue
-    generic = ", ".join(str(key.table) for key in catalogue.generic_keys)
+    generic = ", ".join(dict.fromkeys(str(key.table) for key in policy.followed_keys))
     yield judge.good("generic references", f"followed in {generic}" if generic else "none")
     guarded = {(key.table, column) for key in catalogue.foreign_keys for column in key.columns}
     for table, columns in sorted(catalogue.columns.items()):
