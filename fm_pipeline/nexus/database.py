@@ -40,7 +40,8 @@ REMEDIES = {
     "25006": "Name the primary server in NEXUS_DATABASE_URL, or take default_transaction_read_only away from the role.",
     "28": "Check the user name and password in NEXUS_DATABASE_URL.",
     "3D": "Check the database name in NEXUS_DATABASE_URL.",
-    "42501": "Grant the privilege to the pipeline's role; SECURITY.md lists the grants.",
+    "42501": "Grant the privilege to the pipeline's role (SECURITY.md lists the grants); if it has them all, row security"
+    " is in the way. `fm-pipeline check` names either.",
     "53": "Free disk space or connections on the database server, then start again.",
 }
 APPLICATION_NAME = "fm_pipeline"
@@ -52,11 +53,12 @@ NOTICE_OUR_END = (
 
 # What a server, database, role or environment may have set otherwise, and our statements and rows rely on. The limits
 # of time are for the application's short requests: a run holds transactions open while it reads FileMaker, or while
-# another session of it works. (A `lock_timeout` stays: whoever waits for long sets one.)
+# another session of it works. A row that a policy hides would count as missing: with `row_security` off it is an error
+# for whoever the policy holds (pg_dump does the same). (A `lock_timeout` stays: whoever waits for long sets one.)
 _SESSION = """
 SET standard_conforming_strings = on;
 SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
-SET default_transaction_isolation = 'read committed'; SET extra_float_digits = 1;
+SET default_transaction_isolation = 'read committed'; SET extra_float_digits = 1; SET row_security = off;
 SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout',
        'idle_in_transaction_session_timeout', 'idle_session_timeout')
 """

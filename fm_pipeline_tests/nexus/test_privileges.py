@@ -59,3 +59,15 @@ def test_case_16_the_preflight_is_content_with_the_listed_grants_and_misses_each
     bench.execute(f"REVOKE UPDATE ON images_batch FROM least_{bench.database_url.rsplit('/', 1)[1]}")
     (missing,) = stops(preflight(least.settings))
     assert (missing.rule, missing.subject) == ("nexus_grant_missing", "table images_batch")
+
+
+def test_rows_that_a_policy_hides_from_the_role_are_an_error_and_not_missing(
+    least: MigrationBench, bench: MigrationBench
+) -> None:
+    bench.execute(
+        "ALTER TABLE notes ENABLE ROW LEVEL SECURITY; CREATE POLICY write ON notes USING (true);"
+        "CREATE POLICY hide ON notes AS RESTRICTIVE FOR SELECT USING (note_type = 'clinical_notes')"
+    )
+    with pytest.raises(DatabaseError, match="row security") as caught:
+        least.extract_and_stage().plan()
+    assert caught.value.sqlstate == "42501"
