@@ -81,6 +81,6 @@ def _metadata(report: WaterfallReport) -> dict[str, Any]:
         containers=dg.MetadataValue.md(containers_used(containers)),
         **earlier,
         not_imported=dg.MetadataValue.md(not_taken or "Every record that had its turn is imported."),
-        passed_over=dg.MetadataValue.json(report.passed_over()) if report.passed_over() else "none",
+        passed_over=dg.MetadataValue.json(report.passed_over()),
         not_on_the_layout=", ".join(report.missing) or "none",
     )

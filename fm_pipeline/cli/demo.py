@@ -53,6 +53,8 @@ def command(
     Starts PostgreSQL, S3, the FileMaker stand-in, a mail catcher and Dagster on 127.0.0.1, fills them, launches the
     job full_reimport and holds the result against the oracle. Ctrl-C ends everything that it started.
     """
+    if report and not report.parent.is_dir():
+        raise click.UsageError(f"The folder of --report does not exist: {report.parent}")
     try:
         from fm_pipeline.sandbox.demo.demo import Demo  # noqa: PLC0415  # imports Dagster, which takes a second
     except ModuleNotFoundError as error:

@@ -165,7 +165,9 @@ def _decrypted(content: bytes, key: pyrage.x25519.Identity | None) -> bytes:
         ) from None
 
 
-def _refused(what: str, meaning: str = "", remedy: str = "Restore another backup.") -> BackupStop:
+def _refused(
+    what: str, meaning: str = "", remedy: str = "Restore another backup; fm-pipeline backup --list shows them."
+) -> BackupStop:
     return BackupStop(f"The backup {what}.", meaning=f"{meaning} Nothing was changed.".strip(), remedy=remedy)
 
 

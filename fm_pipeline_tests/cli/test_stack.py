@@ -13,8 +13,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 from dotenv import dotenv_values
 
+from fm_pipeline.cli.main import main
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.stack import Stack
@@ -70,3 +72,24 @@ def test_up_prints_settings_that_a_shell_and_a_dotenv_file_read_alike(
     fm_pipeline("stack", "down", "--state-dir", str(folder))
     assert not any(psutil.pid_exists(row["pid"]) for row in rows)
     assert "stopped" in fm_pipeline("stack", "status", "--state-dir", str(folder))
+
+
+def test_a_state_folder_that_cannot_be_made_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(main, ["stack", "up", "--state-dir", str(tmp_path / "file" / "state")])
+    assert result.exit_code == 1
+    assert "cannot be made: Not a directory." in result.stderr
+    assert "Give another folder with --state-dir." in result.stderr
+
+
+def test_a_demo_whose_report_could_not_be_written_does_not_begin(tmp_path: Path) -> None:
+    words = [
+        "demo",
+        "--once",
+        "--state-dir",
+        str(tmp_path / "demo"),
+        "--report",
+        str(tmp_path / "gone" / "report.json"),
+    ]
+    assert CliRunner().invoke(main, words).exit_code == 2
+    assert not (tmp_path / "demo").exists()

@@ -60,6 +60,8 @@ def command(
                 _prepared(call, job)
                 return
             job_id = job.id
+        else:
+            get_job(call.database_url, job_id)  # before anything is said of it
         job = _carry_out(call, job_id, options)
         if as_json:
             call.answer(_processed(call, job), "Import job processed successfully")

@@ -20,9 +20,16 @@ def make_private_folder(folder: Path) -> None:
     """Create the folder with mode 0700, or see that an existing one is ours to close.
 
     Raises:
-        PipelineError: the folder exists, is open to other users and holds things that are not a stack's.
+        PipelineError: it cannot be made; or it exists, is open to other users and holds things that are not a stack's.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise PipelineError(
+            f"The state folder {folder} cannot be made: {error.strerror or type(error).__name__}.",
+            meaning="Nothing was started.",
+            remedy="Give another folder with --state-dir.",
+        ) from None
     # Passing through is not reading: 0710 (see postgresql.py) counts as closed.
     is_open = stat.S_IMODE(folder.stat().st_mode) & 0o066
     if is_open and any(folder.iterdir()) and not (folder / STACK_FILE).exists():
