@@ -40,8 +40,8 @@ REMEDIES = {
     "25006": "Name the primary server in NEXUS_DATABASE_URL, or take default_transaction_read_only away from the role.",
     "28": "Check the user name and password in NEXUS_DATABASE_URL.",
     "3D": "Check the database name in NEXUS_DATABASE_URL.",
-    "42501": "Grant the privilege to the pipeline's role (SECURITY.md lists the grants); if it has them all, row security"
-    " is in the way. `fm-pipeline check` names either.",
+    "42501": "Grant the privilege to the pipeline's role (SECURITY.md lists the grants); if it has them all, row"
+    " security is in the way. `fm-pipeline check` names either.",
     "53": "Free disk space or connections on the database server, then start again.",
 }
 APPLICATION_NAME = "fm_pipeline"
