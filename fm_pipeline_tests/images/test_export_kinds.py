@@ -6,7 +6,6 @@ import datetime as dt
 import io
 from collections.abc import Callable
 from pathlib import Path
-from xml.sax.saxutils import escape, quoteattr
 
 import openpyxl
 import pytest
@@ -16,6 +15,7 @@ from fm_pipeline.images.export_columns import POSITIONS
 from fm_pipeline.images.export_encoding import ENCODINGS, decode
 from fm_pipeline.images.export_file import Export, read_export
 from fm_pipeline.images.metadata import _day, check_date_order
+from fm_pipeline_tests.images.export_xml import xml
 
 PATIENT = "43669346-9656-4029-A607-E4E8E4386F9E"
 JAPANESE = ["左足の背側", "右足の裏側", "ｱｲｳ"]
@@ -83,32 +83,6 @@ def test_every_encoding_that_can_be_named_is_known() -> None:
 def test_languages_of_western_europe_are_told_apart_on_both_systems(codec: str, text: str) -> None:
     read, shown = decode(f"a\t{text}\r".encode(codec))
     assert (read, shown) == (f"a\t{text}\r", {"cp1252": "windows-1252"}.get(codec, "macroman"))
-
-
-def xml(
-    rows: list[list[str]], names: tuple[str, ...] = POSITIONS, *, dates: str = "M/d/yyyy", found: int | None = None
-) -> str:
-    """FMPXMLRESULT as FileMaker Pro writes it; a field with GS in it has several values."""
-    fields = "".join(
-        f'<FIELD EMPTYOK="YES" MAXREPEAT="1" NAME={quoteattr(name)} TYPE="{"DATE" if name == "date" else "TEXT"}"/>'
-        for name in names
-    )
-    lines = "".join(
-        f'<ROW MODID="3" RECORDID="{number}">'
-        + "".join(
-            "<COL>" + "".join(f"<DATA>{escape(value)}</DATA>" for value in cell.split("\x1d")) + "</COL>"
-            for cell in each
-        )
-        + "</ROW>"
-        for number, each in enumerate(rows, start=2)
-    )
-    return (
-        '<?xml version="1.0" encoding="UTF-8" ?><FMPXMLRESULT xmlns="http://www.filemaker.com/fmpxmlresult">'
-        '<ERRORCODE>0</ERRORCODE><PRODUCT BUILD="11-11-2022" NAME="FileMaker" VERSION="ProAdvanced 19.6.1"/>'
-        f'<DATABASE DATEFORMAT="{dates}" LAYOUT="" NAME="Images.fmp12" RECORDS="9" TIMEFORMAT="h:mm:ss a"/>'
-        f'<METADATA>{fields}</METADATA><RESULTSET FOUND="{len(rows) if found is None else found}">{lines}</RESULTSET>'
-        "</FMPXMLRESULT>"
-    )
 
 
 def test_xml_is_read_with_its_own_record_ids_and_its_own_order_of_dates(read: Callable[..., Export]) -> None:

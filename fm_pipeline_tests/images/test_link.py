@@ -12,9 +12,12 @@ import pytest
 
 from fm_pipeline.errors import ImageStop, LockStop
 from fm_pipeline.images.bucket import BULK_PREFIX
-from fm_pipeline.images.link import missing_objects
+from fm_pipeline.images.export_file import read_export
+from fm_pipeline.images.link import Options, missing_objects
 from fm_pipeline.images.matching import thumbnail_key_of
+from fm_pipeline.images.run import link_images
 from fm_pipeline_tests.bench.clinics import RUN_TIME
+from fm_pipeline_tests.images.export_xml import xml
 from fm_pipeline_tests.images.scene import Row, Scene, jpeg
 
 LATER = RUN_TIME + dt.timedelta(hours=1)
@@ -418,6 +421,43 @@ def test_dates_that_can_only_be_day_first_stop_unless_somebody_says_so(scene: Sc
     scene.add(3, date="05/11/2016")
     with pytest.raises(ImageStop, match="day first"):
         scene.link()
+
+
+def test_an_export_as_xml_is_linked_by_filemakers_own_record_ids(scene: Scene) -> None:
+    scene.add(2)
+    scene.add(3, patient=1)
+    rows = [["10/18/2016", scene.key(number), "Größe <1>"] for number in (0, 1)]
+    path = scene.folder / "images.xml"
+    path.write_text(xml(rows, ("date", "id_Contact", "Type")), "utf-8")
+    report = link_images(
+        scene.bench.settings,
+        scene.s3.bucket(scene.bench.settings),
+        read_export(path),
+        Options(),
+        actor="bench",
+        now=lambda: RUN_TIME,
+    )
+    assert (report.linked, report.adds_up) == (2, True)
+    assert [patient for patient, _, _ in scene.images().values()] == [scene.patients[0][0], scene.patients[1][0]]
+    assert scene.bench.execute("SELECT DISTINCT category FROM images_image") == [("Größe <1>",)]
+
+
+def test_files_named_by_another_record_id_are_linked_to_nobody(scene: Scene) -> None:
+    for recid in range(2, 7):
+        scene.add(recid)
+    text = scene.export_file.read_text("utf-8").replace("\t3.jpg\t", "\t6066.JPG\t")
+    path = scene.folder / "partly.tab"
+    path.write_text(text, "utf-8", newline="")
+    report = link_images(
+        scene.bench.settings,
+        scene.s3.bucket(scene.bench.settings),
+        read_export(path),
+        Options(),
+        actor="bench",
+        now=lambda: RUN_TIME,
+    )
+    assert (report.linked, report.skipped, report.adds_up) == (4, {"file_name_differs": 1}, True)
+    assert set(scene.images()) == {2, 4, 5, 6}
 
 
 def test_a_bulk_dump_that_somebody_else_changes_meanwhile_is_told(scene: Scene) -> None:
