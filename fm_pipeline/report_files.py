@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from psycopg2.extensions import connection as Connection
-
+from fm_pipeline.errors import PipelineError
 from fm_pipeline.folders import make_private_folder
+from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.report import ReimportReport
 
 _NOT_LOADED = """
@@ -23,30 +23,35 @@ NOT_LOADED_COLUMNS = ("entity", "record_id", "filemaker_id", "outcome", "rule")
 
 
 def write_report(
-    connection: Connection, state_dir: Path, report: ReimportReport, *, warn: Callable[[str], None]
-) -> Path:
+    database_url: str, state_dir: Path, report: ReimportReport, *, warn: Callable[[str], None]
+) -> Path | None:
     """Write `report.json`, `report.md` and `not_loaded.csv` into a folder of the reimport's own.
 
     Args:
-        connection: of the Nexus database, for the outcomes of the source rows.
+        database_url: the Nexus database, for the outcomes of the source rows.
         state_dir: this project's folder; the report goes to `reports/<time>-<id>`.
         warn: told when the files cannot be written. The reimport is committed then and must not look like a failure;
             its report is in `fm_pipeline.reimports` too.
 
     Returns:
-        The folder, mode 0700.
+        The folder, mode 0700; None if it is not whole.
     """
     folder = state_dir / "reports" / f"{report.started_at:%Y%m%dT%H%M%S}-{report.id[:8]}"
     try:
         make_private_folder(folder)
         (folder / "report.json").write_text(json.dumps(report.as_dict(), indent=2) + "\n", "utf-8")
         (folder / "report.md").write_text(report.as_markdown() + "\n", "utf-8")
-        with connection.cursor() as cursor, (folder / "not_loaded.csv").open("w", encoding="utf-8", newline="") as file:
+        with (
+            connect(database_url) as connection,
+            connection.cursor() as cursor,
+            (folder / "not_loaded.csv").open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(NOT_LOADED_COLUMNS)
             cursor.execute(_NOT_LOADED)
             writer.writerows(cursor)
-    except OSError as error:
-        warn(f"The reimport is committed, but its report could not be written to {folder} ({error.strerror}).")
-    connection.rollback()
+    except (OSError, PipelineError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        warn(f"The reimport is committed, but its report could not be written to {folder} ({reason}).")
+        return None
     return folder

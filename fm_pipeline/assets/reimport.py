@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -12,6 +13,7 @@ from fm_pipeline.assets.plots import changes_by_table, not_loaded_by_rule, phase
 from fm_pipeline.assets.shared import OWNERS, POOL, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.cutover import refuse_unusable_plan, reimport
+from fm_pipeline.errors import PipelineError
 from fm_pipeline.mail.notify import mailed
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.plan import Permission
@@ -219,13 +221,18 @@ def reimport_transaction(
     context.log.info(
         f"✅ Import complete. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds"
     )
-    with explained(), nexus.connect() as connection:
-        folder = write_report(connection, settings.state_dir, report, warn=context.log.warning)
-        for observation in observe_configuration(connection, settings.nexus_schema):
-            context.log_event(observation)
-        charts = image_charts(connection, settings.nexus_schema) if Phase.IMAGES in phases else {}
+    # It is committed: what goes wrong from here on is a warning, and must not look like a failed reimport.
+    database_url, charts = settings.nexus_database_url.get_secret_value(), {}
+    folder = write_report(database_url, settings.state_dir, report, warn=context.log.warning)
+    try:
+        with nexus.connect() as connection:
+            for observation in observe_configuration(connection, settings.nexus_schema):
+                context.log_event(observation)
+            charts = image_charts(connection, settings.nexus_schema) if Phase.IMAGES in phases else {}
+    except PipelineError as error:
+        context.log.warning(f"The reimport is committed, but the UI lacks some of its numbers. {error}")
     for asset in selected:
-        metadata = _metadata(asset, report, str(folder)) | (charts if asset.phase is Phase.IMAGES else {})
+        metadata = _metadata(asset, report, folder) | (charts if asset.phase is Phase.IMAGES else {})
         yield dg.MaterializeResult(asset_key=asset.key, metadata=metadata)
     found = {check.name: check for check in report.checks}
     for key in context.selected_asset_check_keys:
@@ -242,7 +249,7 @@ def _rows_to_look_at(relinked: Relinked) -> Mapping[str, Any]:
     return {"rows_to_look_at": dg.MetadataValue.json(listed)} if listed else {}
 
 
-def _metadata(asset: PhaseAsset, report: ReimportReport, folder: str) -> dict[str, Any]:
+def _metadata(asset: PhaseAsset, report: ReimportReport, folder: Path | None) -> dict[str, Any]:
     """Row counts of the phase; the whole report on the last one."""
     seconds = next((record.seconds for record in report.phases if record.phase == asset.phase), 0.0)
     changes = [report.tables[name] for name in asset.tables if name in report.tables]
@@ -257,7 +264,7 @@ def _metadata(asset: PhaseAsset, report: ReimportReport, folder: str) -> dict[st
             **rows_by_table(report),
             "report": dg.MetadataValue.md(report.as_markdown()),
             "changed_rows": report.changed_rows,
-            "report_files": dg.MetadataValue.path(folder),
+            **({"report_files": dg.MetadataValue.path(folder)} if folder else {}),
         }
     relinked = {Phase.DOCUMENTS: report.documents, Phase.IMAGES: report.batches}.get(asset.phase)
     if relinked:

@@ -12,7 +12,6 @@ from fm_pipeline.cutover import refuse_unusable_plan, reimport
 from fm_pipeline.mail.notify import mailed
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
-from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.plan import Permission
 from fm_pipeline.progress import run_progress
 from fm_pipeline.report_files import write_report
@@ -57,10 +56,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
             run_id=run_id,
             on_phase=progress.phases(),
         )
-    with connect(settings.nexus_database_url.get_secret_value()) as connection:
-        folder = write_report(connection, settings.state_dir, report, warn=warn)
+    folder = write_report(settings.nexus_database_url.get_secret_value(), settings.state_dir, report, warn=warn)
     console.print(*report_lines(report.as_dict()), sep="\n")
-    console.print(
-        f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed. The report lies in {folder}.",
-        soft_wrap=True,
-    )
+    where = f" The report lies in {folder}." if folder else ""
+    console.print(f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed.{where}", soft_wrap=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from fm_pipeline.errors import PipelineError, RequestError, Stop
+from fm_pipeline.errors import DatabaseError, PipelineError, RequestError, Stop
 from fm_pipeline.nexus.database import connect
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,15 @@ def audited(
         except PipelineError as error:
             _log.warning("The audit trail has no end of this %s, which is: %s. %s", action, outcome, error)
 
-    note("started")
+    try:
+        note("started")
+    except DatabaseError as error:
+        raise DatabaseError(
+            f"The audit trail could not be written: {error.what}",
+            sqlstate=error.sqlstate,
+            meaning=f"What is not on record does not begin: this {action.replace('_', ' ')} has changed nothing.",
+            remedy=error.remedy or "Look at the table fm_pipeline.audit, its grants and triggers.",
+        ) from None
     try:
         yield
     except (Stop, RequestError) as stop:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
+from fm_pipeline.cutover import reimport
+from fm_pipeline.errors import DatabaseError
 from fm_pipeline.nexus.audit import audited
-from fm_pipeline_tests.bench.clinics import MigrationBench, small_clinic
+from fm_pipeline.nexus.backup import make_backup
+from fm_pipeline.report_files import write_report
+from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, small_clinic
 
 NO_ROOM = """
 CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
@@ -31,3 +36,29 @@ def test_a_cancelled_run_stays_a_cancelled_one_when_its_end_cannot_be_written_do
     bench.extract_and_stage().execute(NO_ROOM)
     with pytest.raises(KeyboardInterrupt), audited(bench.database_url, actor="bench", action="reimport"):
         raise KeyboardInterrupt
+
+
+def test_what_cannot_be_put_on_record_does_not_begin_and_the_message_says_why(bench: MigrationBench) -> None:
+    bench.extract_and_stage()
+    permission = bench.permission(bench.plan())
+    make_backup(bench.settings, now=RUN_TIME)
+    bench.execute(NO_ROOM.replace("NEW.outcome <> 'started'\n    AND ", ""))
+    before = bench.digests()
+    with pytest.raises(DatabaseError, match=r"audit trail could not be written.*reimport has changed nothing"):
+        reimport(bench.settings, now=RUN_TIME, permission=permission)
+    assert bench.digests() == before
+
+
+@pytest.mark.parametrize("fault", ["folder", "database"])
+def test_a_committed_reimport_is_no_failure_because_its_report_cannot_be_written(
+    bench: MigrationBench, tmp_path: Path, fault: str
+) -> None:
+    report = bench.extract_and_stage().reimport()
+    url, state_dir = bench.database_url, tmp_path / "reports"
+    if fault == "folder":
+        state_dir.write_text("no folder")
+    else:
+        url = "postgresql://nobody:secret@127.0.0.1:1/nexus"
+    warnings: list[str] = []
+    assert write_report(url, state_dir, report, warn=warnings.append) is None
+    assert [warning.startswith("The reimport is committed, but") for warning in warnings] == [True]
