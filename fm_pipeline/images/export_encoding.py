@@ -48,12 +48,13 @@ _ODD = 0.1  # of the characters beyond ASCII: a larger part that makes no sense 
 _CAPITALS = "ÉÈÊÀÁÂÃÄÅÆÇÍÑÓÔÕÖØÚÜ"
 _SMALL = "éèêëàâäáãåæçíìîïñóòôöõøœßúùûüýÿ"
 _LETTERS = _CAPITALS + _SMALL
-_LIKELY = _LETTERS + "‘’“”–—…•°£€©®²³½¡¿«»ºª\N{NO-BREAK SPACE}"
-# Of what is likely by itself, where it does not stand: `ÈtÈ`, `âE`, `ni–o`, `a“b`, and three accents in a row.
+_LIKELY = _LETTERS + "‘’“”–—…•°£€©®²³½¡¿«»ºª±×µ¼¾§\N{NO-BREAK SPACE}"
+# Of what is likely by itself, where it does not stand: `ÈtÈ`, `âE`, `ni–o`, `a“b`, `m¾b`, and words of accents only.
 _OUT_OF_PLACE = re.compile(
     rf"(?<=[a-z{_SMALL}])[{_CAPITALS}]|[{_SMALL}](?=[A-Z{_CAPITALS}])|(?<=[a-z])[–—](?=[a-z])"
     rf"|(?<=[a-zA-Z])[‘“•](?=[a-z])|(?<=[a-zA-Z0-9])[¡¿]|[³²½€©®…](?=[a-z{_SMALL}¿])|œ(?=[bcfghj-nprvwz])|[‘“”][«»]"
-    rf"|[{_LETTERS}]{{3,}}"
+    rf"|[±×µ¼¾§](?=[{_LETTERS}])|(?<=[a-zA-Z{_LETTERS}])[±×§¼½¾]|(?<=[{_LETTERS}])[²³£€©®°]"
+    rf"|[{_LETTERS}]{{3,}}|(?<![a-zA-Z{_LETTERS}])[{_LETTERS}]{{2}}(?![a-zA-Z])"
 )
 _UNLIKELY = re.compile(rf"[^\x00-\x7f{_LIKELY}]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")

@@ -47,6 +47,7 @@ def read(tmp_path: Path) -> Callable[..., Export]:
         ("cp932", "shift-jis", JAPANESE),
         ("cp932", "shift-jis", ["left", "足", "gait"]),
         ("gb18030", "gb18030", ["左足背侧", "右足"]),
+        ("gb18030", "gb18030", ["左足足底", "背面", "步态"]),
         ("big5", "big5", ["左足背側", "右足"]),
         ("euc_kr", "euc-kr", ["왼발", "오른발"]),
         ("cp1250", "windows-1250", ["Stopa łokieć", "Žena"]),
@@ -64,6 +65,11 @@ def test_a_character_set_that_cannot_be_told_stops_until_somebody_names_it(
     with pytest.raises(ImageStop, match=r"character set .* cannot be told.* --encoding .*shift-jis"):
         read(data)
     assert [record.category for record in read(data, encoding=name)] == texts
+
+
+@pytest.mark.parametrize("text", ["10° ± 5", "5 × 3", "¼ and ¾", "20 µm", "§ 2", "½", "left – right", "it’s"])
+def test_one_sign_of_windows_is_enough_to_tell(text: str) -> None:
+    assert decode(f"a\t{text}\r".encode("cp1252")) == (f"a\t{text}\r", "windows-1252")
 
 
 def test_every_encoding_that_can_be_named_is_known() -> None:
