@@ -19,6 +19,7 @@ from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.settings import Settings
+from fm_pipeline.staging.rules import load_rules
 from fm_pipeline.staging.run import forget
 from fm_pipeline.staging.side_by_side import OnStep, stage_all
 
@@ -79,6 +80,7 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
     url = settings.nexus_database_url.get_secret_value()
     need_filemaker(settings)
     profile = load_profile(settings.filemaker_profile)
+    load_rules(settings.rules_file)  # a wrong one is told before FileMaker is read, not after
     migrate(url)
     with open_client(settings) as client, connect(url) as connection:
         for entity in ENTITIES:

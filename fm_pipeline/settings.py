@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -109,6 +110,15 @@ class Settings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// for a server on this machine)")
         return value.rstrip("/")
+
+    @field_validator("clinic_time_zone")
+    @classmethod
+    def _on_the_map(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # a name like ../x, a folder of zones
+            raise ValueError("is no time zone of the IANA database; write it as Australia/Sydney") from None
+        return value
 
     @field_validator("s3_bulk_prefix")
     @classmethod

@@ -165,7 +165,8 @@ class ServerUnavailable(Explained):
 
     consequence = "A read was repeated with growing pauses, in vain. A write is not repeated; it may have been done."
     next_step = (
-        "Look in the Admin Console whether the web publishing engine runs; restart it, or wait, then start again."
+        "Check FILEMAKER_URL, and look in the Admin Console whether the web publishing engine runs; restart it, or "
+        "wait, then start again."
     )
 
 

@@ -33,8 +33,8 @@ MEANINGS = {
     "57": "PostgreSQL was stopped or the statement was cancelled.",
 }
 REMEDIES = {
-    "08": "Check NEXUS_DATABASE_URL, that the server runs, and that it lets the role open three connections; then start"
-    " again.",
+    "08": "Check NEXUS_DATABASE_URL (address, user, password, database), that the server runs, and that it lets the"
+    " role open three connections; then start again.",
     "22": "Look up the column in Nexus and the value in FileMaker, and make them fit; then start again.",
     "23": "Look the constraint up in Nexus (psql: \\d TABLE), correct in FileMaker what breaks it, then start again.",
     "25006": "Name the primary server in NEXUS_DATABASE_URL, or take default_transaction_read_only away from the role.",
@@ -150,7 +150,8 @@ def database_error(error: psycopg2.Error) -> DatabaseError:
         for kind in ("table", "column", "constraint")
         if (name := getattr(diagnostics, f"{kind}_name", None))
     ]
-    what = f"PostgreSQL refused a statement ({type(error).__name__}, SQLSTATE {sqlstate or 'unknown'}"
+    said = "does not answer, or does not let the role in" if sqlstate == "08000" else "refused a statement"
+    what = f"PostgreSQL {said} ({type(error).__name__}, SQLSTATE {sqlstate or 'unknown'}"
     what += "; " + ", ".join(names) + ")." if names else ")."
     state = sqlstate or ""
     return DatabaseError(

@@ -67,3 +67,24 @@ def test_the_check_says_that_filemaker_is_not_set_and_looks_at_the_rest(tmp_path
     assert findings["settings"].level == "stop"
     assert "FILEMAKER_DATABASE" in findings["settings"].found
     assert findings["state folder"].level == "good"
+
+
+def test_a_database_that_does_not_answer_is_told_as_such() -> None:
+    refused = run("status", NEXUS_DATABASE_URL=NOBODY)
+    assert refused.exit_code == 1
+    assert "PostgreSQL does not answer, or does not let the role in" in refused.stderr
+    assert "Check NEXUS_DATABASE_URL (address, user, password, database)" in refused.stderr
+
+
+@pytest.mark.parametrize("zone", ["Mars/Base", "", "../etc/passwd", "Australia"])
+def test_a_time_zone_that_does_not_exist_is_a_wrong_setting(zone: str) -> None:
+    refused = run("status", NEXUS_DATABASE_URL=NOBODY, CLINIC_TIME_ZONE=zone)
+    assert refused.exit_code == 1
+    assert "CLINIC_TIME_ZONE: Value error, is no time zone" in refused.stderr
+
+
+def test_wrong_rules_are_told_before_filemaker_is_read(bench: MigrationBench, tmp_path: Path) -> None:
+    refused = run("plan", **bench.environment() | {"RULES_FILE": str(tmp_path / "gone.yaml")})
+    assert refused.exit_code == 1
+    assert "RULES_FILE" in refused.stderr
+    assert bench.stand_in.counters()["requests"] == {}
