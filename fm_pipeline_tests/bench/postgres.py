@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 import psycopg2
+import psycopg2.errors
 from psycopg2 import sql
 
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
@@ -29,16 +30,17 @@ class DisposablePostgreSQL(PostgreSQL):
 @contextmanager
 def empty_database(server: PostgreSQL) -> Iterator[str]:
     """Make a database, give its URL, and drop it afterwards with all connections to it."""
-    name = sql.Identifier(f"test_{next(_numbers)}")
-    _make(server, name)
+    name = f"test_{next(_numbers)}"
+    create_database(server, name)
     try:
-        yield server.url(name.strings[0])
+        yield server.url(name)
     finally:
-        _execute(server, sql.SQL("drop database {} with (force)").format(name))
+        _execute(server, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
-def _make(server: PostgreSQL, name: sql.Identifier) -> None:
-    plain = sql.SQL("create database {} template template0").format(name)
+def create_database(server: PostgreSQL, name: str, template: str = "template0") -> None:
+    """A copy of a database that nobody is connected to."""
+    plain = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
     try:
         _execute(server, plain + sql.SQL(" strategy file_copy"))  # faster than by the log, and the only way before 15
     except psycopg2.errors.SyntaxError:

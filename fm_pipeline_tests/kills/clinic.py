@@ -28,6 +28,7 @@ from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.stack import Stack, temporary_stack
 from fm_pipeline.sandbox.stack.waiting import wait_until
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
+from fm_pipeline_tests.bench.postgres import create_database
 
 NAME, PRISTINE = "clinic", "pristine"
 US = "kills"  # our own application name, so that every other session is the run's
@@ -145,22 +146,13 @@ class KillClinic:
         """Bring back the state before, and forget all files of the runs."""
         with self._maintenance() as execute:
             execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(NAME)))
-            execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
-                    sql.Identifier(NAME), sql.Identifier(PRISTINE)
-                )
-            )
+        create_database(self.postgresql, NAME, PRISTINE)
         self.bench.stand_in.heal()
         shutil.rmtree(self.bench.settings.state_dir, ignore_errors=True)
 
     def keep_as_pristine(self) -> None:
         """What is in the database now is what `reset` brings back."""
-        with self._maintenance() as execute:
-            execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
-                    sql.Identifier(PRISTINE), sql.Identifier(NAME)
-                )
-            )
+        create_database(self.postgresql, PRISTINE, NAME)
 
     def state(self) -> str:
         """`before` or `after`, by digest of every table, and as the pipeline's own record says.
