@@ -16,7 +16,8 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
         "picture": "A picture or film in another format than DICOM (JPEG, PNG, TIFF, MP4 and the like).",
         "document": "A document (PDF, Word, Excel, RTF and the like).",
         "text": "A text (plain, HTML, XML, JSON and the like).",
-        "archive": "An archive (ZIP, tar, gzip and the like). It is not opened: unpack it beside it.",
+        "archive": "An archive (ZIP, tar, gzip and the like). It is not opened, and nothing in it is imported: unpack"
+        " it into a folder beside it (unzip, tar -x, gunzip -k), and import that.",
         "not_dicom": "The content is not DICOM.",
         "dicomdir": "A directory of DICOM files (DICOMDIR, Media Storage Directory), not an image.",
         "temporary_name": "The name says that it is still being written (.partial, .tmp and the like).",

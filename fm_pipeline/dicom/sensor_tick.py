@@ -34,17 +34,35 @@ OWN_JOBS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
+class Alarm:
+    """What people have to know.
+
+    Attributes:
+        key: the same from its beginning to its end.
+        subject, sentences: counts and ids, no patient data and no path.
+        run_id: Dagster's, if it is about a run.
+    """
+
+    key: str
+    subject: str
+    sentences: tuple[str, ...]
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Sensed:
     """What came of a tick.
 
     Attributes:
         start: a job to be carried out now, if there is one.
         reason: for the sensor's page; no path and no name in it.
+        alarms: to be told; whoever tells them remembers their keys.
     """
 
     start: Start | None
     reason: str
     watermark: Watermark
+    alarms: tuple[Alarm, ...] = ()
 
 
 def sense(
@@ -80,13 +98,16 @@ def sense(
             jobs_at_work=at_work,
             own_jobs=own,
         )
+        failures = _failures(own)
         if isinstance(step, Start):
-            return Sensed(step, f"Import job {step.job_id} is started, attempt {step.attempt}.", watermark)
+            reason = f"Import job {step.job_id} is started, attempt {step.attempt}."
+            return Sensed(step, reason, watermark, failures)
         if not at_work and not runs_unfinished:
             _give_up(database_url, own)
         if isinstance(step, Wait):
-            return Sensed(None, step.reason, watermark)
-        return _look(settings, connection, configuration, step, watermark, now)
+            return Sensed(None, step.reason, watermark, failures)
+        looked = _look(settings, connection, configuration, step, watermark, now)
+        return replace(looked, alarms=failures + looked.alarms)
 
 
 def sync_due(settings: Settings, *, now: datetime, runs_unfinished: int) -> tuple[str | None, bool]:
@@ -120,7 +141,7 @@ def _look(
     try:
         root = allowed_path(settings, look.path)
     except RequestError as error:
-        return Sensed(None, f"Alarm: {error}", _alarm(settings, looked, str(error)))
+        return _alarm(settings, looked, str(error), now)
     found = tick(
         connection,
         root,
@@ -130,7 +151,7 @@ def _look(
     )
     if found.paused:
         said = f"{sentence(found.paused)} Nothing was imported, and nothing is taken as gone."
-        return Sensed(None, f"Alarm: {said}", _alarm(settings, looked, said))
+        return _alarm(settings, looked, said, now)
     if looked.alarm:
         _log.info("The watched directory can be read again.")
         looked = replace(looked, alarm=False)
@@ -145,18 +166,44 @@ def _look(
     return Sensed(Start(job.id, 1), f"Import job {job.id}: {len(files):,} new files. {_counted(found)}", looked)
 
 
-def _alarm(settings: Settings, watermark: Watermark, sentences: str) -> Watermark:
-    """Told once, not at each tick."""
-    if not watermark.alarm:
-        _log.error("The watched directory cannot be read. %s", sentences)
-        record(
-            settings.nexus_database_url.get_secret_value(),
-            actor=SENSOR,
-            action="dicom_watch",
-            outcome="failed",
-            detail=sentences,
+def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
+    """Jobs of the sensor that have stopped; the same one again as long as it is tried again for the same reason."""
+    return tuple(
+        Alarm(
+            key=f"dicom-job-{job.id}-{job.error_reason}",
+            subject=f"DICOM import {job.id} has stopped ({job.error_reason})",
+            sentences=(
+                f"Import job {job.id} of the sensor has stopped: {job.error_message}",
+                f"{counted(job.files_processed, 'file')} on record. Nothing was marked as gone, and nothing new is"
+                " imported meanwhile; it is tried again by itself, six times in all.",
+                f"To see it: fm-pipeline dicom status {job.id}",
+            ),
+            run_id=job.run_id,
         )
-    return replace(watermark, alarm=True)
+        for job in (each.job for each in own)
+        if job.status == "failed" and job.error_reason
+    )
+
+
+def _alarm(settings: Settings, watermark: Watermark, sentences: str, now: datetime) -> Sensed:
+    """Told once, not at each tick."""
+    sensed = Sensed(None, f"Alarm: {sentences}", replace(watermark, alarm=True))
+    if watermark.alarm:
+        return sensed
+    _log.error("The watched directory cannot be read. %s", sentences)
+    record(
+        settings.nexus_database_url.get_secret_value(),
+        actor=SENSOR,
+        action="dicom_watch",
+        outcome="failed",
+        detail=sentences,
+    )
+    alarm = Alarm(
+        key=f"dicom-watch-{now:%Y%m%dT%H%M%S}",
+        subject="DICOM import: the watched directory cannot be read",
+        sentences=(f"Alarm: {sentences}", "The sensor looks again at each of its ticks, and goes on by itself."),
+    )
+    return replace(sensed, alarms=(alarm,))
 
 
 def _counted(found: Tick) -> str:

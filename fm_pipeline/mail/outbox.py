@@ -41,6 +41,14 @@ CREATE TABLE IF NOT EXISTS mails (
 """
 
 
+def _keep(connection: sqlite3.Connection, run_id: str, kind: str, subject: str, body: str) -> bool:
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO mails (run_id, kind, subject, body, next_attempt_at) VALUES (?, ?, ?, ?, 0)",
+        (run_id, kind, subject, body),
+    )
+    return cursor.rowcount == 1
+
+
 def pause_after(attempts: int) -> timedelta:
     """How long to wait after so many attempts."""
     return min(FIRST_PAUSE * int(2 ** (attempts - 1)), LONGEST_PAUSE)
@@ -74,11 +82,16 @@ class Outbox:
                     "UPDATE mails SET state = 'given up' WHERE run_id = ? AND kind = ? AND state = 'waiting'",
                     (news.run_id, _KINDS[Event.STARTED]),
                 )
-            cursor = connection.execute(
-                "INSERT OR IGNORE INTO mails (run_id, kind, subject, body, next_attempt_at) VALUES (?, ?, ?, ?, 0)",
-                (news.run_id, _KINDS[news.event], subject(news), body(news)),
-            )
-            return cursor.rowcount == 1
+            return _keep(connection, news.run_id, _KINDS[news.event], subject(news), body(news))
+
+    def keep(self, run_id: str, kind: str, subject: str, body: str) -> bool:
+        """Keep a mail that is not of a run for sending; False if this was said already.
+
+        Args:
+            run_id: what it is about; letters, digits, dots and hyphens.
+        """
+        with self._open() as connection:
+            return _keep(connection, run_id, kind, subject, body)
 
     def knows(self, run_id: str, event: Event) -> bool:
         """Whether this was said already, or is waiting to be."""

@@ -18,11 +18,13 @@ from fm_pipeline.dicom.sensing import SENSOR, Watermark
 from fm_pipeline.dicom.sensor_tick import sense
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.jobs import dicom_import
+from fm_pipeline.mail.alarms import tell_alarm
 from fm_pipeline.settings import Settings, load_settings
 
 # The shortest interval that can be configured; each tick asks whether the configured one has passed.
 INTERVAL_SECONDS = 10
 RUNS_LOOKED_AT = 200  # of those that have not ended; four run at once
+_PAGE = f"locations/fm_pipeline/sensors/{SENSOR}"  # in Dagster's UI
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -54,6 +56,9 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings)
                     runs_unfinished=len(unfinished_imports(context.instance)),
                     attempts_of=lambda job_id: _attempts(context.instance, job_id),
                 )
+                for alarm in sensed.alarms:
+                    page = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
+                    tell_alarm(settings, alarm.key, alarm.subject, alarm.sentences, now=datetime.now(UTC), link=page)
         except PipelineError as error:
             return dg.SkipReason(str(error))
         context.update_cursor(sensed.watermark.write())

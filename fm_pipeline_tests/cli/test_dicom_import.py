@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -245,3 +246,19 @@ def test_the_list_of_files_of_a_job_goes_when_it_is_completed_and_stays_as_long_
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT job_id, count(*) FROM fm_pipeline.import_job_files GROUP BY 1")
         assert cursor.fetchall() == [(cancelled.id, 2)]
+
+
+def test_48_archives_that_were_not_opened_are_told_at_the_end_with_what_to_do(
+    settings: Settings, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 2, 2_000)
+    with zipfile.ZipFile(tmp_path / "hospital" / "cd.zip", "w") as archive:
+        archive.writestr("IM0001", "anything")
+    code, output = run(settings, "import")
+    assert code == 0
+    assert "1 archive not opened. What is in them is not imported:" in output
+    assert "fm-pipeline dicom history --job-id 1 --reason archive" in output
+    code, output = run(settings, "history", "--job-id", "1", "--reason", "archive", "--json")
+    (row,) = json.loads(output)["data"]["history"]
+    assert (row["file_name"], row["status"]) == ("cd.zip", "skipped")
+    assert "unzip" in row["error_message"]

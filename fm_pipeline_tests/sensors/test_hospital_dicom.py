@@ -19,6 +19,7 @@ from fm_pipeline.dicom.job_ledger import JobLedger
 from fm_pipeline.dicom.ledger import get_job, list_jobs, request_cancel
 from fm_pipeline.dicom.log import log_file
 from fm_pipeline.dicom.sensing import FIRST_PAUSE, FIRST_RESTART, MOST_ATTEMPTS, SENSOR
+from fm_pipeline.mail.outbox import Outbox
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.schedules import nightly_dicom_import
@@ -238,7 +239,7 @@ def test_interval_path_and_quiet_period_hold_from_the_next_tick_on(bench: Bench,
     assert "The next look is in" in str(bench.tick(again=False))
     bench.configure(quiet_period=3600)
     bench.drop("a/fresh.dcm")
-    assert "1 files are still within their quiet period" in str(bench.tick())
+    assert "1 file still within the quiet period" in str(bench.tick())
     bench.configure(quiet_period=0)
     assert bench.files_of(job_of(requested(bench.tick()))) == {"a/fresh.dcm"}
 
@@ -271,6 +272,45 @@ def test_41_a_directory_that_is_not_there_raises_one_alarm_and_nothing_else(
     bench.drop("a/back.dcm")
     assert bench.files_of(job_of(requested(bench.tick()))) == {"a/back.dcm"}
     assert "The watched directory can be read again." in log_file(bench.settings).read_text()
+
+
+def with_mail(bench: Bench) -> Outbox:
+    bench.settings = bench.settings.model_copy(
+        update={"smtp_host": "mail.example", "dagster_ui_url": "http://dagster.example/"}
+    )
+    return Outbox(bench.settings.state_dir)
+
+
+def test_41_an_alarm_of_the_directory_is_one_mail_each_time_that_it_begins(bench: Bench, tmp_path: Path) -> None:
+    outbox = with_mail(bench)
+    bench.carried_out(job_of(requested(bench.tick())))
+    bench.hospital.rename(tmp_path / "away")
+    for _ in range(3):
+        assert str(bench.tick()).startswith("Alarm: ")
+    claim = outbox.claim(datetime.now(UTC))
+    assert claim
+    assert claim.letter.subject == "DICOM import: the watched directory cannot be read"
+    assert "http://dagster.example/locations/fm_pipeline/sensors/hospital_dicom_sensor" in claim.letter.body
+    assert str(tmp_path) not in claim.letter.body
+    assert outbox.claim(datetime.now(UTC)) is None
+
+
+def test_42_a_job_of_the_sensor_that_stops_is_one_mail_however_often_it_is_tried_again(bench: Bench) -> None:
+    outbox = with_mail(bench)
+    request = requested(bench.tick())
+    bench.end(bench.queue(request), dg.DagsterRunStatus.FAILURE)
+    fail = (
+        "UPDATE fm_pipeline.import_jobs SET status = 'failed', error_reason = 'orthanc_storage_full',"
+        " error_message = 'Orthanc is full.', completed_at = %s WHERE id = %s"
+    )
+    bench.execute(fail, datetime.now(UTC), job_of(request))
+    for _ in range(3):
+        assert "is tried again at" in str(bench.tick())
+    claim = outbox.claim(datetime.now(UTC))
+    assert claim
+    assert claim.letter.subject == f"DICOM import {job_of(request)} has stopped (orthanc_storage_full)"
+    assert "Orthanc is full." in claim.letter.body
+    assert outbox.claim(datetime.now(UTC)) is None
 
 
 def test_a_missing_setting_or_database_is_a_reason_and_no_crash(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from fm_pipeline.dicom.calls import carry_out, prepare_import
 from fm_pipeline.dicom.history import list_history
 from fm_pipeline.dicom.importing import THREADS, Options
 from fm_pipeline.dicom.ledger import JOB_TYPES, Job, JobType, get_job
+from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.orthanc import need_orthanc_url
 from fm_pipeline.progress import run_progress
 from fm_pipeline.words import counted
@@ -103,6 +104,11 @@ def _prepared(call: Call, job: Job) -> None:
 def _what_next(call: Call, job: Job) -> None:
     if job.status == "cancelled":
         call.say(f"To go on with it: fm-pipeline dicom import --job-id {job.id}")
+    archives = list_history(call.database_url, limit=1, job_id=job.id, status=Outcome.SKIPPED, reason="archive").total
+    if archives:
+        call.say(f"{counted(archives, 'archive')} not opened. What is in them is not imported:", "yellow")
+        call.say("unpack each into a folder beside it (unzip, tar -x, gunzip -k), and import again. To list them:")
+        call.say(f"fm-pipeline dicom history --job-id {job.id} --reason archive")
     if any(job.outcomes[outcome] for outcome in FAILURES):
         call.say(f"What did not come to Orthanc, and why: fm-pipeline dicom history --job-id {job.id}")
 
