@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fm_pipeline.nexus.relink import REASONS
+from fm_pipeline.nexus.report import KEPT_OUT
 from fm_pipeline.words import counted
 
 
@@ -41,6 +42,9 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     )
     if any(change["without_filemaker_id"] for change in report["tables"]):
         yield Text("no id: those of the deleted rows that nothing links to FileMaker", style="dim")
+    for change in report["tables"]:
+        if change["kept_out"]:
+            yield Text(KEPT_OUT.format(change["kept_out"], change["table"]), style="yellow")
     if report["references"]:
         yield ""
         yield _table(

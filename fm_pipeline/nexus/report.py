@@ -10,6 +10,9 @@ from typing import Any
 from fm_pipeline.nexus.relink import REASONS, Relinked
 from fm_pipeline.nexus.validation import Check
 
+# A record with a fault may have had a row in Nexus for years: that it goes must not be found out afterwards.
+KEPT_OUT = "Of the deleted rows, {0:,} of {1} have a record in FileMaker still: a rule keeps it out."
+
 
 @dataclass(frozen=True)
 class TableChange:
@@ -18,6 +21,7 @@ class TableChange:
     Attributes:
         without_filemaker_id: of the deleted rows, those that nothing links to a FileMaker record: nobody can bring
             them back from there.
+        kept_out: of the deleted rows, those whose record FileMaker still has, and that a rule keeps out.
         reset: of the updated rows, those that lose a value that only Nexus knew.
     """
 
@@ -28,6 +32,7 @@ class TableChange:
     updated: int = 0
     without_filemaker_id: int = 0
     reset: int = 0
+    kept_out: int = 0
 
     @property
     def after(self) -> int:
@@ -140,6 +145,7 @@ class ReimportReport:
                 ],
             ),
         ]
+        parts += [KEPT_OUT.format(c.kept_out, c.table) for c in self.tables.values() if c.kept_out]
         files = [("documents", self.documents), ("image batches", self.batches)]
         parts.append(
             _table(

@@ -93,10 +93,10 @@ class Transaction:
                     "set_to_null": mended.set_to_null,
                 }
             )
-        unlinked = self._count_unlinked()
+        unlinked, kept_out = self._count_unlinked(), self._count_kept_out()
         deleted = delete_gone(self.cursor, self.policy)
         for name, rows in deleted.items():
-            self._change(name, deleted=rows, without_filemaker_id=unlinked[name])
+            self._change(name, deleted=rows, without_filemaker_id=unlinked[name], kept_out=kept_out.get(name, 0))
         return (
             f"Deleted {deleted['patients']:,} patients, {deleted['appointments']:,} appointments and"
             f" {sum(deleted.values()) - deleted['patients'] - deleted['appointments']:,} other rows that the new"
@@ -118,6 +118,21 @@ class Transaction:
                 {"entity": load.entity if load else ""},
             )
             counts[table.name] = count(self.cursor)
+        return counts
+
+    def _count_kept_out(self) -> dict[str, int]:
+        """Of the rows that go, those whose record was read from FileMaker and is not among what is loaded."""
+        counts = {}
+        for difference in self.differences:
+            self.cursor.execute(
+                sql.SQL(
+                    "SELECT count(DISTINCT g.id) FROM {} g JOIN fm_pipeline.crosswalk c"
+                    " ON c.entity = %(entity)s AND c.nexus_id = g.id JOIN fm_pipeline.source_records s"
+                    " ON s.entity = %(entity)s AND s.filemaker_key = c.filemaker_key"
+                ).format(gone(difference.table)),
+                {"entity": difference.load.entity},
+            )
+            counts[difference.table.name] = count(self.cursor)
         return counts
 
     def _load(self, phase: Phase) -> tuple[str, int]:

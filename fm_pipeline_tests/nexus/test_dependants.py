@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fm_pipeline.errors import CatalogueStop, DatabaseError, StagingStop, ValidationStop
+from fm_pipeline.report_terminal import report_lines
 from fm_pipeline_tests.bench.clinics import DATABASE, MigrationBench
 
 # A patient that FileMaker has, without files in Nexus, so that it may go.
@@ -254,3 +255,16 @@ def test_8_a_length_that_a_domain_has_is_a_length_and_nothing_is_cut(bench: Migr
     bench.extract_and_stage()
     with pytest.raises(StagingStop, match="value_too_long"):
         bench.plan()
+
+
+def test_9_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_told(bench: MigrationBench) -> None:
+    bench.extract_and_stage().reimport()
+    ((record_id,),) = bench.execute(
+        "SELECT record_id FROM fm_pipeline.source_records WHERE entity = 'note' ORDER BY record_id LIMIT 1"
+    )
+    bench.store.edit(DATABASE, "Notes", record_id, {"note": ""})
+    report = bench.extract_and_stage().plan().report
+    assert (report.tables["notes"].deleted, report.tables["notes"].kept_out) == (1, 1)
+    told = "Of the deleted rows, 1 of notes have a record in FileMaker still: a rule keeps it out."
+    assert told in report.as_markdown()
+    assert told in "\n".join(map(str, report_lines(report.as_dict())))
