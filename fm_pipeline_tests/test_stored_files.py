@@ -164,6 +164,7 @@ def test_with_s3_down_the_command_advises_about_its_address(
     result = CliRunner().invoke(main, ["files", "check", *words])
     assert result.exit_code == 1
     assert "images could not be looked at (EndpointConnectionError)." in result.output
+    assert "Looked at 0 files" in result.output
     assert result.output.count("Check S3_ENDPOINT_URL") == 1
     assert "policy" not in result.output
 

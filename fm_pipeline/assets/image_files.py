@@ -78,7 +78,7 @@ def _metadata(report: WaterfallReport) -> dict[str, Any]:
         failed=report.count("failed"),
         left=report.left,
         dry_run=report.dry_run,
-        containers=dg.MetadataValue.md(containers_used(containers)),
+        containers=dg.MetadataValue.md(containers_used(containers) or "None was imported in this run."),
         **earlier,
         not_imported=dg.MetadataValue.md(not_taken or "Every record that had its turn is imported."),
         passed_over=dg.MetadataValue.json(report.passed_over()),

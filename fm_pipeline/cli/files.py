@@ -14,6 +14,7 @@ from rich.text import Text
 from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
 from fm_pipeline.stored_files import SAMPLE, FileCheck, check_files
+from fm_pipeline.words import counted
 
 SHOWN = 10  # ids of a kind; --json has all of them
 
@@ -38,6 +39,8 @@ def check(everything: bool, sample: int | None, as_json: bool) -> None:
     settings = load_settings()
     with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
         checks = check_files(settings, sample=None if everything else sample or SAMPLE, on_progress=progress.update)
+        looked_at = sum(found.looked_at for found in checks)
+        progress.end(f"Looked at {counted(looked_at, 'file')}", errors=sum(map(_unread, checks)))
     if as_json:
         click.echo(json.dumps([found.as_dict() for found in checks], indent=2))
     else:
