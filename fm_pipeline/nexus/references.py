@@ -7,8 +7,10 @@ handled here: they have their own phases. Histories (`policy.HISTORIES`) are lef
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
@@ -62,7 +64,8 @@ def mend_references(
         gone_rows: how many rows each table loses.
 
     Raises:
-        CatalogueStop: a column that may not be NULL points to a row that goes and has no new place to point to.
+        CatalogueStop: a column that may not be NULL points to a row that goes and has no new place to point to; or a
+            constraint forbids the change.
     """
     cursor.execute(
         "CREATE TEMP TABLE replaced_patients ON COMMIT DROP AS SELECT r.nexus_id AS id, s.nexus_id AS new_id"
@@ -71,7 +74,8 @@ def mend_references(
     losing = [table for table, rows in gone_rows.items() if rows]
     mended = []
     for reference in find_references(cursor, policy, fed_columns, losing):
-        repointed = _repoint(cursor, policy, reference) if reference.to.name == "patients" else 0
+        with _constraints_explained(reference):
+            repointed = _repoint(cursor, policy, reference) if reference.to.name == "patients" else 0
         condition = _of_gone(policy, reference)
         cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
         left = count(cursor)
@@ -84,14 +88,30 @@ def mend_references(
                 " in FileMaker, then start again.",
             )
         if left:
-            cursor.execute(
-                sql.SQL("UPDATE {} t SET {} = NULL WHERE {}").format(
-                    reference.table.identifier, sql.Identifier(reference.column), condition
+            with _constraints_explained(reference):
+                cursor.execute(
+                    sql.SQL("UPDATE {} t SET {} = NULL WHERE {}").format(
+                        reference.table.identifier, sql.Identifier(reference.column), condition
+                    )
                 )
-            )
         if repointed or left:
             mended.append(Mended(reference, repointed, left))
     return mended
+
+
+@contextmanager
+def _constraints_explained(reference: Reference) -> Iterator[None]:
+    """Stop where a constraint forbids the change: two rows of a patient that may be there once, or a check."""
+    try:
+        yield
+    except psycopg2.IntegrityError as error:
+        raise CatalogueStop(
+            f"Rows of {reference.table}.{reference.column} point to rows of {reference.to} that go. They can neither be"
+            " led to the patient's row that stays nor be emptied: the constraint"
+            f" {error.diag.constraint_name} of {reference.table} forbids it.",
+            meaning="A patient who is in Nexus twice may have the same there twice, too. Nothing was changed.",
+            remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, then start again.",
+        ) from None
 
 
 def find_references(

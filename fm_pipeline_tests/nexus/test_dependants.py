@@ -268,3 +268,32 @@ def test_9_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_to
     told = "Of the deleted rows, 1 of notes have a record in FileMaker still: a rule keeps it out."
     assert told in report.as_markdown()
     assert told in "\n".join(map(str, report_lines(report.as_dict())))
+
+
+def test_10_two_rows_of_one_patient_that_may_be_there_once_stop_with_table_and_constraint(
+    bench: MigrationBench,
+) -> None:
+    """Django's many-to-many table: both rows of a patient who is in Nexus twice carry the same tag."""
+    bench.extract_and_stage()
+    ((older, key),) = bench.execute(
+        "SELECT nexus_id, filemaker_key FROM fm_pipeline.crosswalk JOIN fm_pipeline.staged_patients"
+        " USING (filemaker_key, nexus_id) WHERE entity = 'patient' ORDER BY 1 LIMIT 1"
+    )
+    twin = "00000000-0000-4000-8000-000000000002"
+    bench.execute(
+        "INSERT INTO patients (id, first_name, last_name, archived, created_at, updated_at, filemaker_metadata)"
+        " VALUES (%s, 'A', 'B', false, now(), now(), jsonb_build_object('filemaker_id', %s::text))",
+        twin,
+        key,
+    )
+    _table(
+        bench,
+        "patient_id uuid NOT NULL REFERENCES patients, tag int, CONSTRAINT one_of_a_kind UNIQUE (patient_id, tag)",
+        f"(patient_id, tag) VALUES ('{older}', 1)",
+        f"(patient_id, tag) VALUES ('{twin}', 1)",
+    )
+    before = bench.digests()
+    bench.extract_and_stage()
+    with pytest.raises(CatalogueStop, match=r"a_stranger.patient_id .*one_of_a_kind"):
+        bench.plan()
+    assert bench.digests() == before
