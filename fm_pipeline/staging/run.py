@@ -93,7 +93,7 @@ def forget(connection: Connection, entity: str) -> None:
     with connection.cursor() as cursor:
         for table in (
             *("source_extractions", "source_records", "staged_builds", "staged_outcomes", "staged_findings"),
-            *(["staged_file_links"] if entity in ("document", "image") else []),
+            *(("staged_file_links",) if entity in ("document", "image") else ()),
         ):
             cursor.execute(
                 sql.SQL("DELETE FROM {} WHERE entity = %s").format(sql.Identifier("fm_pipeline", table)), (entity,)
