@@ -125,10 +125,12 @@ class Transaction:
         counts = {}
         for difference in self.differences:
             self.cursor.execute(
+                # The few rows that go lead: without statistics of them, all of FileMaker's records were looked up.
                 sql.SQL(
-                    "SELECT count(DISTINCT g.id) FROM {} g JOIN fm_pipeline.crosswalk c"
-                    " ON c.entity = %(entity)s AND c.nexus_id = g.id JOIN fm_pipeline.source_records s"
-                    " ON s.entity = %(entity)s AND s.filemaker_key = c.filemaker_key"
+                    "WITH known AS MATERIALIZED (SELECT c.filemaker_key FROM {} g JOIN fm_pipeline.crosswalk c"
+                    " ON c.entity = %(entity)s AND c.nexus_id = g.id)"
+                    " SELECT count(*) FROM known k WHERE EXISTS (SELECT 1 FROM fm_pipeline.source_records s"
+                    " WHERE s.entity = %(entity)s AND s.filemaker_key = k.filemaker_key)"
                 ).format(gone(difference.table)),
                 {"entity": difference.load.entity},
             )
