@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal
 
+import psutil
+
 from fm_pipeline_tests.kills.clinic import Broken, KillClinic
 from fm_pipeline_tests.kills.moments import MOMENTS, Durations, Missed, Moment, random_moment
 from fm_pipeline_tests.kills.runs import WAYS, Run, Way, check_temporary_files, running
@@ -163,7 +165,10 @@ def _strike(clinic: KillClinic, blow: Blow, run: Run, rng: random.Random) -> str
         run.kill()
     elif blow == "session":
         if sessions := clinic.sessions():
-            clinic.kill_session(rng.choice(sessions))
+            try:
+                clinic.kill_session(rng.choice(sessions))
+            except psutil.NoSuchProcess:  # its work had just ended, as that of staging's sessions does often
+                raise Missed from None
         clinic.wait_for_server()
     else:
         clinic.kill_server()
