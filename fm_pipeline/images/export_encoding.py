@@ -20,9 +20,8 @@ Encoding = Literal[
     "windows-1250", "windows-1251", "windows-1253", "windows-1254", "mac-ce", "mac-cyrillic", "dos-437", "dos-850",
 ]  # fmt: skip
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
-_CODECS: Mapping[
-    Encoding, str
-] = {  # where Python calls it otherwise, or means a smaller set than FileMaker and Windows
+# Where Python calls it otherwise, or means a smaller set than FileMaker and Windows.
+_CODECS: Mapping[Encoding, str] = {
     "windows-1252": "cp1252",
     "macroman": "mac_roman",
     "shift-jis": "cp932",

@@ -86,14 +86,20 @@ class Scene:
         return path
 
     def link(
-        self, bucket: Bucket | None = None, now: dt.datetime = RUN_TIME, *, dates: DateOrder = "mdy", **options: Any
+        self,
+        bucket: Bucket | None = None,
+        now: dt.datetime = RUN_TIME,
+        *,
+        export: Path | None = None,
+        dates: DateOrder = "mdy",
+        **options: Any,
     ) -> LinkReport:
-        """Link them."""
+        """Link them; by another export than the usual one if that is given."""
         settings = self.bench.settings
         return link_images(
             settings,
             bucket or self.s3.bucket(settings),
-            read_export(self.export_file),
+            read_export(export or self.export_file),
             Options(**options),
             actor="bench",
             now=lambda: now,
