@@ -104,8 +104,11 @@ class Coordinator:
         self._write(heed=False)
 
     def _deal(self) -> None:
-        """Keep the workers busy."""
-        while True:
+        """Keep the workers busy, each with a chunk at work and one that waits.
+
+        Not more, however fast they take them: in between, results are written down and a cancel is heard.
+        """
+        while self._out < 2 * self._workers.threads * CHUNK_FILES:
             if len(self._ready) < CHUNK_FILES and not self._scanned:
                 self._fetch()
             if not self._ready:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
-from fm_pipeline.dicom.ledger import LOCK_CLASS, Job, request_cancel
+from fm_pipeline.dicom.ledger import LOCK_CLASS, Job
 from fm_pipeline.dicom.model import SetAside
 from fm_pipeline.dicom.scan import Met, scan
-from fm_pipeline.errors import LockStop, RequestError
+from fm_pipeline.errors import LockStop
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
@@ -230,30 +230,6 @@ class Watching:
         if self.action and done >= self.after:
             action, self.action = self.action, None
             action()
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("way", ["ledger", "Ctrl-C"])
-def test_43_a_cancelled_job_records_what_was_on_its_way_and_can_be_resumed(importing: ImportBench, way: str) -> None:
-    write_series(importing.folder, 900, 2_000)
-    job_id = importing.new_job()
-    if way == "ledger":
-        watching = Watching(1, lambda: request_cancel(importing.url, job_id))
-        assert run_job(importing.settings, job_id, on_progress=watching).status == "cancelled"
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            run_job(importing.settings, job_id, on_progress=Watching(1, interrupt))
-    stopped = importing.job(job_id)
-    assert stopped.status == "cancelled"
-    assert 0 < stopped.files_imported < 900
-    assert importing.instances() == stopped.files_imported == len(importing.rows(job_id))
-    resumed = importing.run(job_id)
-    assert (resumed.status, resumed.files_imported, importing.instances()) == ("completed", 900, 900)
-    with pytest.raises(RequestError, match="completed"):
-        importing.run(job_id)
 
 
 def test_49_progress_never_falls_never_passes_its_total_and_says_when_the_total_is_not_known(

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.dicom.importing import ImportFailed, run_job
-from fm_pipeline.dicom.ledger import request_cancel
+from fm_pipeline.dicom.importing import ImportFailed
 from fm_pipeline.dicom.model import FoundFile, SetAside
 from fm_pipeline.dicom.seen_before import Before, ask_history
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.dicom.bench import ImportBench
-from fm_pipeline_tests.dicom.test_importing import Watching, put
+from fm_pipeline_tests.dicom.test_importing import put
 
 _UPDATE = "UPDATE fm_pipeline.import_history SET "
 _WHERE = " WHERE job_id = %s AND file_path = %s"
@@ -60,21 +59,6 @@ def test_42_what_did_not_end_well_is_tried_again_by_the_next_incremental_job_tho
     assert set(importing.rows(job.id)) == {str(path)}
     assert (job.files_unchanged, job.files_already_there) == (2, 1)
     assert importing.imported("incremental").files_unchanged == 3
-
-
-def test_43_an_incremental_job_that_is_resumed_counts_each_file_once(importing: ImportBench) -> None:
-    write_series(importing.folder / "known", 5, 2_000, name="known")
-    importing.imported()
-    importing.imported("incremental")
-    write_series(importing.folder / "new", 600, 2_000, name="new")
-    job_id = importing.new_job("incremental")
-    cancelling = Watching(1, lambda: request_cancel(importing.url, job_id))
-    stopped = run_job(importing.settings, job_id, on_progress=cancelling)
-    assert (stopped.status, stopped.files_unchanged) == ("cancelled", 5)
-    assert 0 < stopped.files_imported < 600
-    job = importing.run(job_id)
-    assert (job.status, job.files_unchanged, job.total_files) == ("completed", 5, 600)
-    assert importing.outcomes(job_id) == {"imported": 600}
 
 
 def test_43_a_database_that_is_lost_while_an_incremental_job_scans_costs_nothing(
