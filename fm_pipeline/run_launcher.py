@@ -1,7 +1,7 @@
 """Dagster's default launcher, which also notices that a run died with its code server (named in dagster.yaml).
 
 The default one never looks at its workers: after a crash of the machine a run stays "started" and holds the pool until
-The default one never looks at its workers: after a crash of the machine a run stays "started" and holds the pool until
+its time limit, or until somebody terminates it. Run monitoring asks this one, and then marks the run as failed.
 https://docs.dagster.io/deployment/execution/run-monitoring
 """
 

@@ -87,6 +87,7 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
             if entity not in profile.entities:
                 forget(connection, entity)
                 continue
+            on_step(f"read {entity}", 0, None)  # before its first page: the step that fails is the one that is named
             extract(
                 client,
                 connection,

@@ -41,6 +41,7 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
             if entity not in source.profile.entities:
                 forget(connection, entity)
                 return dg.MaterializeResult(metadata=row_count(0, note="The profile has no layout for this entity."))
+            progress.update(f"read {plural}", 0)
             result = extract(
                 source.client,
                 connection,

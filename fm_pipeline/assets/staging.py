@@ -86,6 +86,7 @@ def _staged(entity: str) -> dg.AssetsDefinition:
                     metadata=row_count(0, note="The profile has no layout for this entity."),
                     check_results=[dg.AssetCheckResult(check_name="rules", passed=True)],
                 )
+            progress.update(f"stage {plural}", 0)
             own = stage(
                 connection,
                 entity,

@@ -162,6 +162,8 @@ class Copier:
         """Results of `work` as they come, handed to `keep` in portions."""
         patience, errors, last = Patience(), 0, time.monotonic()
         portion: list[tuple[Planned, Result]] = []
+        if planned:
+            self.on_progress(step, 0, len(planned), 0)
         try:
             for done, (each, result) in enumerate(in_parallel(work, planned, self.concurrency), start=1):
                 if isinstance(result, PipelineError):

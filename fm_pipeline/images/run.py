@@ -53,6 +53,7 @@ def link_images(
     else:
         with audited(url, actor=actor, action="image_link", run_id=run_id):
             copied = copy_images(settings, bucket, options, now=now, on_progress=on_progress)
+            on_progress("write rows", 0, None, 0)
             rows = write_rows(settings, now=now())
     write_lists(settings.state_dir / "images", export.rejects, copied, rows)
     not_used = export.rejects_by_reason | ({"repeated": export.repeated} if export.repeated else {})

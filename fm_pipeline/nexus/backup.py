@@ -33,11 +33,11 @@ from fm_pipeline.settings import Settings
 PARTIAL = ".partial"
 DELETING = ".deleting"
 
-# step ("write", "verify", "restore"), tables done, tables in all
-OnProgress = Callable[[str, int, int], None]
+# step ("write", "verify", "restore"), tables done, tables in all as soon as that is known
+OnProgress = Callable[[str, int, int | None], None]
 
 
-def quiet(_step: str, _done: int, _total: int) -> None:
+def quiet(_step: str, _done: int, _total: int | None) -> None:
     """Nobody wants to know."""
 
 
@@ -76,6 +76,7 @@ def make_backup(
         DatabaseError: PostgreSQL refused something. Nexus is never changed.
     """
     url = settings.nexus_database_url.get_secret_value()
+    on_progress("write", 0, None)
     with audited(url, actor=actor or operating_system_user(), action="backup", run_id=run_id):
         key = read_key(settings)
         backup_id = str(uuid.uuid4())
@@ -211,6 +212,7 @@ def _read_back(
     settings: Settings, folder: Path, key: pyrage.x25519.Identity | None, on_progress: OnProgress
 ) -> Manifest:
     """Check every file, load every table into a scratch table, compare; roll back."""
+    on_progress("verify", 0, None)
     manifest = read_manifest(folder, key)
     total = len(manifest.tables)
     with (

@@ -98,6 +98,7 @@ def restore(
                 scope = find_scope(cursor, settings)
                 report.notes += _fit(cursor, scope.catalogue, manifest)
                 loaded = _load(cursor, folder, manifest, key, on_progress)
+                on_progress("restore", 0, None)
                 touched = [table for table, role in scope.roles.items() if role != "referenced"]
                 others = [t.table for t in manifest.tables if t.role != "referenced" and t.table not in touched]
                 timeout = settings.nexus_lock_timeout_seconds

@@ -52,13 +52,16 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
         with sessions.open() as connection:
             stage(connection, entity, settings, run_id=run_id, now=now, on_progress=on_progress)
 
+    on_step("stage patients", 0, None)
     with sessions.open() as connection, bounded_waits(connection, waits), connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         fill_patients(connection, catalogue)
         extracted = {entity: extraction.row_count for entity, extraction in read_extractions(cursor).items()}
     others = [entity for entity in ENTITIES_OF_PATIENTS if entity in extracted]
-    counter = _Counter(partial(on_step, "stage what patients have"), sum(extracted[entity] for entity in others))
     _side_by_side([partial(build_one, "patient", partial(on_step, "stage patients")), fill_the_others], sessions)
+    total = sum(extracted[entity] for entity in others)
+    on_step("stage what patients have", 0, total)
+    counter = _Counter(partial(on_step, "stage what patients have"), total)
     _side_by_side([partial(build_one, entity, partial(counter.note, entity)) for entity in others], sessions)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import uuid
+from pathlib import Path
+from typing import Any
 
 from click.testing import CliRunner, Result
 
@@ -87,3 +89,25 @@ def test_a_plan_of_some_phases_only_is_refused_before_anything_is_read(bench: Mi
     assert refused.exit_code == 1
     assert "The plan is for the phases patients, not for delete, patients" in refused.stderr
     assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
+
+
+def test_the_step_that_failed_is_the_one_that_is_said_to_have_stopped(bench: MigrationBench, tmp_path: Path) -> None:
+    def stopped(*words: str, **settings: Any) -> tuple[str, str]:
+        """The last step that went well, and the one that did not."""
+        result = run(bench.with_settings(**settings), *words)
+        assert result.exit_code == 1, result.output
+        lines = re.findall(r"^\[[^\]]+\] (.*?): (✅|❌)", result.output, re.MULTILINE)
+        assert [mark for _, mark in lines].index("❌") == len(lines) - 1
+        return lines[-2][0], lines[-1][0]
+
+    plan = bench.extract_and_stage().plan()
+    bench.stand_in.faults(missing_layouts=["API_Contact_Details"])
+    assert stopped("plan") == ("Read patient", "Read contact_detail")
+    bench.stand_in.faults()
+    with bench.connection() as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE fm_pipeline.crosswalk")
+        assert stopped("plan", nexus_lock_timeout_seconds=0.1) == ("Read image", "Stage patients")
+    no_folder = tmp_path / "a file"
+    no_folder.touch()
+    carry_out = ("reimport", "--plan", plan.id, "--confirm", plan.confirmation)
+    assert stopped(*carry_out, backup_dir=no_folder) == ("Stage what patients have", "Backup, write")
