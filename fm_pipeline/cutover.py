@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,7 +20,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import DatabaseError, PlanStop, Stop
 from fm_pipeline.nexus.audit import audited
 from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
-from fm_pipeline.nexus.commit import commit
+from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect, database_error
 from fm_pipeline.nexus.difference import Difference, plan_difference
 from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, read_inputs
@@ -108,7 +108,8 @@ def reimport(
     """
     url = settings.nexus_database_url.get_secret_value()
     asked = permission or _NOBODY
-    with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
+    plan_id = _uuid_or_none(asked.plan_id)
+    with ExitStack() as end, audited(url, actor=asked.actor, action="reimport", plan_id=plan_id, run_id=run_id):
         if not asked.plan_id.strip():
             raise no_plan()
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
@@ -118,6 +119,7 @@ def reimport(
             held.run(report, phases, on_phase)
             report.committed = True
             _record(held.cursor, report, phases, asked, backup_id)
+            end.enter_context(too_late_to_cancel())
             commit(held.connection, url)
     return report
 

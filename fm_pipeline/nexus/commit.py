@@ -6,13 +6,50 @@ Information Functions").
 
 from __future__ import annotations
 
+import logging
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.errors import DatabaseError
 from fm_pipeline.nexus.database import connect
+
+_log = logging.getLogger(__name__)
+_CANCELS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; Dagster's "Terminate" arrives as either
+
+
+@contextmanager
+def too_late_to_cancel() -> Iterator[None]:
+    """From COMMIT to the end of the block the first cancel is dropped, a second one obeyed.
+
+    What PostgreSQL is committing cannot be called back. Obeyed, the cancel would leave a reimport that was carried out
+    and is on record as cancelled, without its report. Where nothing is raised for a signal, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only there a signal is raised
+        yield
+        return
+    before = {number: handler for number in _CANCELS if callable(handler := signal.getsignal(number))}
+
+    def give_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def drop(_number: int, _frame: FrameType | None) -> None:
+        give_back()
+        _log.warning("The cancel came too late: the transaction was being committed, and is carried out.")
+
+    for number in before:
+        signal.signal(number, drop)
+    try:
+        yield
+    finally:
+        give_back()
 
 
 def commit(connection: Connection, url: str) -> None:

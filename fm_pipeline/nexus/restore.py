@@ -6,6 +6,7 @@ Also into another server, where the application has made its tables.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from fm_pipeline.nexus.backup_files import BackupStop, read_key
 from fm_pipeline.nexus.backup_manifest import Manifest, read_manifest
 from fm_pipeline.nexus.backup_rows import find_scope, load_scratch, prepare_session
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
-from fm_pipeline.nexus.commit import commit
+from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
 from fm_pipeline.nexus.restore_rows import Loaded, Restoration, TableRestored
@@ -79,7 +80,8 @@ def restore(
     """
     url = settings.nexus_database_url.get_secret_value()
     started = time.monotonic()
-    with audited(url, actor=actor or operating_system_user(), action="restore", run_id=run_id):
+    asked = actor or operating_system_user()
+    with ExitStack() as end, audited(url, actor=asked, action="restore", run_id=run_id):
         key = read_key(settings)
         manifest = read_manifest(folder, key)
         with connect(url) as gate, connect(url) as connection:
@@ -119,6 +121,7 @@ def restore(
                     report.notes += advance_sequences(
                         cursor, [table for table, result in restoration.results.items() if result.inserted]
                     )
+                    end.enter_context(too_late_to_cancel())
                     commit(connection, url)
                     report.committed = True
     report.seconds = round(time.monotonic() - started, 3)

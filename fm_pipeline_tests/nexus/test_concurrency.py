@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -289,3 +293,52 @@ def _refused(bench: MigrationBench, permission: Any, sentence: str) -> None:
     with pytest.raises(PlanStop, match=sentence):
         reimport(bench.settings, now=RUN_TIME, permission=permission)
     assert bench.digests() == before
+
+
+# Waits for a lock inside COMMIT itself: everything else that is deferred was made immediate by the validation.
+SLOW_COMMIT = """
+CREATE FUNCTION wait_in_commit() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_advisory_xact_lock(4712); RETURN NULL; END $$;
+CREATE FUNCTION defer_the_wait() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN SET CONSTRAINTS fm_pipeline.slow_commit DEFERRED; RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON fm_pipeline.reimports DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION wait_in_commit();
+CREATE TRIGGER defer_the_wait BEFORE INSERT ON fm_pipeline.reimports EXECUTE FUNCTION defer_the_wait()
+"""
+
+
+def test_a_cancel_that_comes_during_the_commit_comes_too_late_and_the_reimport_is_on_record_as_done(
+    bench: MigrationBench,
+) -> None:
+    plan = bench.extract_and_stage().plan()
+    make_backup(bench.settings, now=RUN_TIME)
+    bench.execute(SLOW_COMMIT)
+    script = (
+        "import datetime; from fm_pipeline.cutover import reimport; from fm_pipeline.nexus.plan import Permission\n"
+        "from fm_pipeline.settings import load_settings\n"
+        "done = reimport(load_settings(), now=datetime.datetime.now(datetime.UTC),"
+        f" permission=Permission({plan.id!r}, {plan.confirmation!r}, 'bench'))\n"
+        "print(done.committed)"
+    )
+    with bench.connection() as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(4712)")
+        with subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", script], env=os.environ | bench.environment(), stdout=subprocess.PIPE
+        ) as run:
+            wait_until(
+                lambda: (
+                    bench.execute(
+                        "SELECT 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+                        " WHERE objid = 4712 AND NOT l.granted AND a.query = 'COMMIT'"
+                    )
+                    != []
+                ),
+                LIMIT_SECONDS,
+            )
+            run.send_signal(signal.SIGINT)
+            cursor.execute("SELECT pg_advisory_unlock(4712)")
+            printed, _ = run.communicate(timeout=LIMIT_SECONDS)
+    assert (run.returncode, printed) == (0, b"True\n")
+    outcomes = bench.execute("SELECT outcome FROM fm_pipeline.audit WHERE action = 'reimport' ORDER BY id")
+    assert outcomes == [("started",), ("done",)]
+    assert bench.differences(small_clinic().expected()) == []
