@@ -28,8 +28,8 @@ class Telling(Protocol):
     def waits(self) -> str | None:
         """A sentence as long as Orthanc is waited for."""
 
-    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0) -> object:
-        """So many files are done."""
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, waits: str | None) -> object:
+        """So many files are done; `waits` as the row has it."""
 
 
 class Interrupted(Exception):
@@ -208,7 +208,8 @@ class Coordinator:
         if self._unreadable:
             self._ledger.unreadable(self._unreadable)
             self._unreadable = []
-        job = self._ledger.write(self._entries, self._totals(), self._telling.waits)
+        waits = self._telling.waits  # one answer for the row and for the progress: another thread changes it meanwhile
+        job = self._ledger.write(self._entries, self._totals(), waits)
         self._entries = []
         self._workers.claims.release(self._claimed)
         self._claimed = []
@@ -217,7 +218,7 @@ class Coordinator:
         self._written_at = time.monotonic()
         errors = job.files_bad + job.files_failed + job.files_suspect + job.files_conflict
         total = job.total_files if self._spool.ended else None
-        self._telling("import", job.files_processed, total, errors=errors)
+        self._telling("import", job.files_processed, total, errors=errors, waits=waits)
         if heed and (job.cancel_requested_at is not None or job.status != "running"):
             raise Interrupted
 

@@ -161,8 +161,9 @@ def _carry_out(
     def tell(done: int | None = None) -> None:
         nonlocal compared_so_far
         compared_so_far = compared_so_far if done is None else done
-        ledger.waits(telling.waits)
-        telling("compare with Orthanc", compared_so_far)
+        waits = telling.waits
+        ledger.waits(waits)
+        telling("compare with Orthanc", compared_so_far, waits=waits)
 
     delivery.on_wait = tell
     delivery.wait_until_there()  # also if there is nothing to compare: perhaps the last file has killed it
@@ -192,9 +193,9 @@ class Telling:
             " resumed. Start Orthanc, or see whether this machine reaches ORTHANC_URL."
         )
 
-    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0) -> None:
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, waits: str | None) -> None:
         """The job has come so far."""
-        self.on_progress(name, done, total, errors=errors, note=self.waits or "")
+        self.on_progress(name, done, total, errors=errors, note=waits or "")
 
 
 def _undisturbed(coordinator: Coordinator, halt: threading.Event) -> None:

@@ -79,7 +79,7 @@ def ftp_server(root: Path, *, certificate: Path | None = None) -> Iterator[FtpBe
         yield FtpBench(server.address[1], root, faults, commands)
     finally:
         ended.set()
-        thread.join(10)
+        thread.join()
         server.close_all()
 
 

@@ -82,11 +82,18 @@ class Recorder:
 
 
 class _CountingController(Controller):
-    """Knows when its last client has gone, so that it can be stopped without leaving a socket open."""
+    """Knows when its last client has gone, so that it can be stopped without leaving a socket open.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    It listens from the beginning: a port that was looked up to be bound later may be somebody else's by then.
+    """
+
+    def __init__(self, listening: socket.socket, *args: Any, **options: Any) -> None:
         self.connections: set[SMTP] = set()
+        self._listening = listening
         super().__init__(*args, **options)
+
+    def _create_server(self) -> Any:
+        return self.loop.create_server(self._factory_invoker, sock=self._listening, ssl=self.ssl_context)
 
     def factory(self) -> SMTP:
         controller = self
@@ -115,9 +122,9 @@ def mail_server(recorder: Recorder, *, tls: ssl.SSLContext | None = None, first_
         options |= {"ssl_context": tls, "auth_require_tls": False}
     elif tls:
         options |= {"tls_context": tls}
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = int(free.getsockname()[1])
-    controller = _CountingController(recorder, "127.0.0.1", port, **options)
+    listening = socket.create_server(("127.0.0.1", 0))  # the controller's, which closes it
+    port = int(listening.getsockname()[1])
+    controller = _CountingController(listening, recorder, "127.0.0.1", port, ready_timeout=60, **options)
     controller.start()
     try:
         yield port

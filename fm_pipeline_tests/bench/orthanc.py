@@ -59,7 +59,7 @@ class OwnOrthanc:
         process = self.process
         assert process is not None
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
     def start(self) -> None:
         """Have it running, on the same port."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fm_pipeline.sandbox.stack import waiting
 
 
-def wait_until(condition: Callable[[], bool], limit_seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], limit_seconds: float = 60) -> None:
     """Go on when the condition holds.
 
     Raises:

@@ -48,7 +48,7 @@ def opened(database_url: str, bench: FtpBench, folder: Path, **more: object) -> 
     given = {"host": "127.0.0.1", "port": bench.port, "username": USER, "password": PASSWORD, "security": "none"}
     server = FtpServer(**(given | more))  # type: ignore[arg-type]
     with connect(database_url) as connection:
-        session = PatientSession(server, timeout_seconds=5, pause=lambda _: None)
+        session = PatientSession(server, timeout_seconds=60, pause=lambda _: None)
         yield Pull(session, FtpLedger(connection, server.name), folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
+from fm_pipeline.dicom.importing import ImportFailed, Options, Telling, run_job
 from fm_pipeline.dicom.ledger import LOCK_CLASS, Job
 from fm_pipeline.dicom.model import SetAside
 from fm_pipeline.dicom.scan import Met, scan
@@ -252,6 +253,22 @@ def test_49_progress_never_falls_never_passes_its_total_and_says_when_the_total_
     assert max(percentages) <= 100
     assert importing.job(job_id).progress_percentage == 100
     assert watching.told[-1][0] == "compare with Orthanc"
+
+
+def test_42_progress_says_of_waiting_what_the_row_says_also_when_it_begins_or_ends_in_between(
+    importing: ImportBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(importing.folder, 3, 2_000)
+    job_id = importing.new_job()
+    asked = itertools.count()
+    monkeypatch.setattr(Telling, "waits", property(lambda _: [None, "Orthanc has not answered."][next(asked) % 2]))
+    told: list[tuple[str, str | None]] = []
+
+    def on_progress(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
+        told.append((note, importing.job(job_id).error_message))
+
+    run_job(importing.settings, job_id, on_progress=on_progress)
+    assert [note for note, _ in told] == [message or "" for _, message in told]
 
 
 def test_43_a_database_that_goes_away_for_a_moment_costs_nothing(importing: ImportBench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
+from fm_pipeline.dicom.kept_connections import Answer, KeptConnections
 from fm_pipeline.dicom.ledger import Job
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
@@ -27,11 +29,14 @@ FILES = 30
 
 @pytest.fixture
 def proxied(importing: ImportBench) -> Iterator[tuple[ImportBench, OrthancProxy]]:
-    """An import whose way to Orthanc leads through a proxy with faults, and a folder of files."""
+    """An import whose way to Orthanc leads through a proxy with faults, and a folder of files.
+
+    It waits for an answer as long as is usual: a file that is answered late would be sent again and be there already.
+    """
     write_series(importing.folder, FILES, 2_000)
     assert importing.settings.orthanc_url is not None
     with orthanc_proxy(importing.settings.orthanc_url) as proxy:
-        settings = importing.settings.model_copy(update={"orthanc_url": proxy.url, "orthanc_timeout_seconds": 1.0})
+        settings = importing.settings.model_copy(update={"orthanc_url": proxy.url})
         yield replace(importing, settings=settings), proxy
 
 
@@ -137,12 +142,21 @@ def test_42_a_busy_orthanc_that_stays_busy_stops_the_job(proxied: tuple[ImportBe
 
 
 def test_42_an_answer_that_never_comes_is_not_waited_for_and_the_file_is_sent_again(
-    proxied: tuple[ImportBench, OrthancProxy],
+    proxied: tuple[ImportBench, OrthancProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     importing, proxy = proxied
+    ask, uploads = KeptConnections.ask, itertools.count(1)
+
+    def impatient(connections: KeptConnections, method: str, path: str, *given: Any, **more: Any) -> Answer:
+        if path == "/instances" and next(uploads) == 5:  # of one thread: the one that the proxy lets hang, and no other
+            given = (*given[:2], 0.2)
+        return ask(connections, method, path, *given, **more)
+
+    monkeypatch.setattr(KeptConnections, "ask", impatient)
     proxy.fault = at_upload(5, HANG)
-    job = importing.imported()
+    job = importing.imported(threads=1)
     assert importing.outcomes(job.id) == {"imported": FILES}
+    assert proxy.uploads == FILES + 1
 
 
 def test_42_a_file_that_always_ends_in_an_error_of_orthanc_fails_and_the_others_arrive(

@@ -34,7 +34,7 @@ def server(*connections: Connected) -> Iterator[KeptConnections]:
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/orthanc"
-        kept = KeptConnections(url, "user", "pässword", timeout_seconds=5)
+        kept = KeptConnections(url, "user", "pässword", timeout_seconds=60)
         try:
             yield kept
         finally:
@@ -63,7 +63,7 @@ def test_a_connection_is_used_again_and_one_that_was_closed_meanwhile_is_no_lost
         assert kept.ask("GET", "/system").json() == {}
         assert kept.ask("GET", "/system").json() == {}
         (idle,) = kept._idle
-        idle.sock.settimeout(5)
+        idle.sock.settimeout(60)
         assert idle.sock.recv(1, socket.MSG_PEEK) == b""  # the server has closed it
         assert kept.ask("GET", "/system").json() == {}
 
@@ -104,7 +104,7 @@ def test_42_what_is_no_whole_answer_is_none(answer: bytes, read: Callable[[HTTPR
 
 def test_42_a_server_that_says_nothing_is_not_waited_for_and_one_that_is_down_was_sent_nothing() -> None:
     over = threading.Event()
-    with server(lambda _: over.wait(10)) as kept:  # type: ignore[arg-type, return-value]
+    with server(lambda _: over.wait(60)) as kept:  # type: ignore[arg-type, return-value]
         with pytest.raises(AnswerTimedOut):
             kept.ask("POST", "/instances", b"content", seconds=0.1)
         over.set()

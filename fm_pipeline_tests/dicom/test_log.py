@@ -37,7 +37,7 @@ def test_it_rotates_and_loses_no_line_of_several_processes(tmp_path: Path, monke
     for process in spawned:
         process.start()
     for process in spawned:
-        process.join(30)
+        process.join(120)
         assert process.exitcode == 0
     files = list((tmp_path / "state" / "logs").glob("import.log*"))
     assert 3 < len(files) <= log.FILES_KEPT + 1

@@ -17,7 +17,7 @@ from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.scan import Met, scan
 from fm_pipeline.dicom.watch import tick
 from fm_pipeline.nexus.database import connect
-from fm_pipeline_tests.dicom.watching import record
+from fm_pipeline_tests.dicom.watching import let_the_clock_go_on, record
 
 
 def new(database: LastingConnection, root: Path, later: timedelta = timedelta(hours=1)) -> tuple[list[Met], NewFiles]:
@@ -71,6 +71,7 @@ def test_45_directories_that_are_as_they_were_need_no_look_into_history(
 def test_38_a_changed_file_is_new(connection: Connection, database: LastingConnection, root: Path, change: str) -> None:
     record(connection, list(scan(str(root))))
     new(database, root)
+    let_the_clock_go_on(root)
     path = root / "1" / "4.dcm"
     if change == "content":
         path.write_bytes(b"other")
@@ -162,7 +163,7 @@ def test_44_a_tick_of_the_sensor_does_not_wait_for_a_scan_that_is_under_way(
     next(scanning)
     with connect(tables) as another:
         with another.cursor() as cursor:
-            cursor.execute("SET lock_timeout = '2s'")
+            cursor.execute("SET lock_timeout = '60s'")
         another.commit()
         result = tick(another, str(root), now=datetime.now(UTC) + timedelta(hours=1), quiet_seconds=30)
     assert len(result.new_files) == 12

@@ -16,7 +16,7 @@ ONE = FoundFile("/h/\udcff\n", 7, 1, 2, 3, 4)
 
 def taken(spool: Spool) -> list[Met]:
     everything: list[Met] = []
-    while (some := spool.take(5)) is not None:
+    while (some := spool.take(60)) is not None:
         everything += some
     return everything
 
@@ -43,12 +43,12 @@ def test_45_the_first_file_can_be_taken_while_the_scan_still_waits_for_its_disk(
     spool = Spool()
     filling = threading.Thread(target=spool.fill, args=(slow(),))
     filling.start()
-    assert spool.take(5) == [ONE]
+    assert spool.take(60) == [ONE]
     assert spool.take(0) == []
     assert not spool.ended
     go_on.set()
     filling.join()
-    assert spool.take(5) is None
+    assert spool.take(60) is None
     spool.close()
 
 

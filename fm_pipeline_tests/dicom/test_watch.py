@@ -15,7 +15,7 @@ from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.scan import scan
 from fm_pipeline.dicom.watch import Tick, tick
-from fm_pipeline_tests.dicom.watching import record
+from fm_pipeline_tests.dicom.watching import last_change, let_the_clock_go_on, record
 
 QUIET = 30.0
 SOON = timedelta(seconds=5)
@@ -24,10 +24,11 @@ MUCH_LATER = timedelta(hours=1)
 
 
 class Watched:
-    """A directory, its memory, and a clock that can be set."""
+    """A directory, its memory, and a clock that goes by the last change in it, however long ago that was."""
 
     def __init__(self, connection: Connection, database: LastingConnection, root: Path) -> None:
         self.connection, self.database, self.root = connection, database, root
+        self.ticks = 0
 
     def write(self, name: str, content: bytes = b"content") -> Path:
         path = self.root / name
@@ -36,7 +37,8 @@ class Watched:
         return path
 
     def tick(self, later: timedelta = LATER, **limits: float) -> Tick:
-        now = datetime.now(UTC) + later
+        self.ticks += 1  # no two at the same time
+        now = last_change(self.root) + later + timedelta(milliseconds=self.ticks)
         return tick(self.connection, str(self.root), now=now, quiet_seconds=QUIET, **limits)  # type: ignore[arg-type]
 
     def names(self, later: timedelta = LATER, **limits: float) -> set[str]:
@@ -50,6 +52,7 @@ class Watched:
         self.import_all()
         self.tick()
         assert self.tick(MUCH_LATER).directories_listed == 0
+        let_the_clock_go_on(self.root)
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
@@ -11,6 +13,26 @@ from psycopg2.extras import execute_values
 from fm_pipeline.dicom.model import FoundFile, SetAside
 from fm_pipeline.dicom.paths import path_hash, printable
 from fm_pipeline.dicom.scan import Met
+from fm_pipeline_tests.bench.waiting import wait_until
+
+
+def last_change(root: Path) -> datetime:
+    """When something below a directory, or the directory, changed last by the clock of its file system."""
+    everything = [root, *root.rglob("*")] if root.exists() else [root.parent]
+    newest_ns = max(each.lstat().st_ctime_ns for each in everything)
+    return datetime.fromtimestamp(newest_ns // 10**9, UTC) + timedelta(microseconds=newest_ns % 10**9 // 1000 + 1)
+
+
+def let_the_clock_go_on(root: Path) -> None:
+    """Wait until a change below a directory gets a later time stamp than all that is there: they are some ms apart."""
+    before, scratch = last_change(root), root.parent / "scratch"
+
+    def is_later() -> bool:
+        scratch.touch()
+        return last_change(scratch) > before
+
+    wait_until(is_later)
+    scratch.unlink()
 
 
 def record(connection: Connection, met: Iterable[Met], status: str = "imported", job_status: str = "completed") -> int:

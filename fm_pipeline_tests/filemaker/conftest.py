@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
 
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.sandbox.filemaker.call import Behaviour
@@ -35,7 +39,7 @@ class Clinic:
     pauses: list[float] = field(default_factory=list)
 
     def client(
-        self, *, username: str = USER, password: str = PASSWORD, database: str | None = None, timeout: float = 20
+        self, *, username: str = USER, password: str = PASSWORD, database: str | None = None, timeout: float = 60
     ) -> DataApiClient:
         """A client of the file that does not really pause."""
         name = self.database if database is None else database
@@ -64,6 +68,28 @@ class Clinic:
         return int(self.server.counters()["requests"].get(what, 0))
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Give up soon on the next so many readings of a layout, which the server is to hold back, and on no other call.
+
+    So it does not matter how fast the machine is: what is to be answered has all the time, what is not has none.
+    """
+    send, left = HTTPAdapter.send, [0]
+
+    def send_impatiently(adapter: HTTPAdapter, request: PreparedRequest, **options: Any) -> Response:
+        if left[0] and urlsplit(request.url or "").path.endswith("/records"):
+            left[0] -= 1
+            options["timeout"] = (60, 0.1)
+        return send(adapter, request, **options)
+
+    monkeypatch.setattr(HTTPAdapter, "send", send_impatiently)
+
+    def give_up_on(readings: int) -> None:
+        left[0] = readings
+
+    return give_up_on
+
+
 @contextmanager
 def clinic_on(store: Store, server: StandIn) -> Iterator[Clinic]:
     """A new file on a healthy stand-in; the server is healed again at the end."""
@@ -74,6 +100,7 @@ def clinic_on(store: Store, server: StandIn) -> Iterator[Clinic]:
         yield clinic
     finally:
         server.faults()
+        server.finish()
         server.end_sessions()
 
 

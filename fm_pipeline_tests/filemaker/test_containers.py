@@ -134,7 +134,7 @@ def test_a_file_larger_than_the_limit_is_not_read_to_its_end(images: Clinic) -> 
 
 
 def test_a_file_that_does_not_come_is_a_time_out(images: Clinic) -> None:
-    images.server.disturb("slow", seconds=60, of=["container"])
+    images.server.disturb("slow", seconds=3600, of=["container"])
     with images.client(timeout=0.2) as client, pytest.raises(ServerTimeout):
         download(client)
 

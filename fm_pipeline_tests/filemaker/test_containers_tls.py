@@ -77,7 +77,7 @@ class Server:
 
     def download(self, *answers: Answer) -> bytes:
         self.answers[:], self.seen[:] = answers, []
-        with DataApiClient(self.base_url, "db", USER, PASSWORD, ca_bundle=self.ca_bundle, timeout=5) as client:
+        with DataApiClient(self.base_url, "db", USER, PASSWORD, ca_bundle=self.ca_bundle, timeout=60) as client:
             return Containers(client).download("API_Images", 1, "photo", self.base_url + URL).content
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -144,20 +144,24 @@ def test_a_web_page_in_the_middle_of_paging_costs_no_record(clinic: Clinic) -> N
     assert len(clinic.pauses) == 2
 
 
-def test_pages_shrink_after_a_time_out(clinic: Clinic) -> None:
+def test_pages_shrink_after_a_time_out(clinic: Clinic, impatient: Callable[[int], None]) -> None:
     layout = _layout_of(clinic, 120)
-    clinic.server.disturb("slow", seconds=30, of=["records"], times=1)
+    clinic.server.disturb("slow", seconds=3600, of=["records"], times=1)
+    impatient(1)
     seen: list[tuple[int, int]] = []
-    with clinic.client(timeout=0.5) as client:
+    with clinic.client() as client:
         records = client.records(layout, page_size=100, on_progress=lambda rows, found: seen.append((rows, found)))
         assert _ids(records) == list(range(1, 121))
     assert seen == [(51, 120), (101, 120), (120, 120)]
 
 
-def test_a_server_that_cannot_send_even_a_small_page_is_given_up(clinic: Clinic) -> None:
+def test_a_server_that_cannot_send_even_a_small_page_is_given_up(
+    clinic: Clinic, impatient: Callable[[int], None]
+) -> None:
     layout = _layout_of(clinic, 3)
-    clinic.server.disturb("slow", seconds=30, of=["records"], times=None)
-    with clinic.client(timeout=0.1) as client, pytest.raises(ServerTimeout, match="FILEMAKER_PAGE_SIZE"):
+    clinic.server.disturb("slow", seconds=3600, of=["records"], times=None)
+    impatient(TRIES_OF_SMALLEST_PAGE)
+    with clinic.client() as client, pytest.raises(ServerTimeout, match="FILEMAKER_PAGE_SIZE"):
         _read(client, layout, SMALLEST_PAGE)
     assert clinic.answered("records") == TRIES_OF_SMALLEST_PAGE
 

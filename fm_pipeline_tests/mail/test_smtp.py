@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fm_pipeline.mail.smtp import Letter, NotConfirmed, NotSent, deliver
+from fm_pipeline.mail.smtp import Letter, NotConfirmed, NotSent, _Attempt, deliver
 from fm_pipeline_tests.bench.mail import (
     Recorder,
     dripping,
@@ -126,9 +126,18 @@ def test_a_server_that_hangs_or_drips_is_left_after_the_limit_and_its_thread_end
         wait_until(lambda: all(thread.name != "mail delivery" for thread in threading.enumerate()))
 
 
-def test_a_mail_whose_text_was_taken_without_a_word_may_have_been_delivered(tmp_path: Path) -> None:
+def test_a_mail_whose_text_was_taken_without_a_word_may_have_been_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = _Attempt.wait
+
+    def wait_from_the_hand_over_on(attempt: _Attempt, limit_seconds: float) -> int:
+        wait_until(lambda: attempt._handed_over)
+        return wait(attempt, 0.2)
+
+    monkeypatch.setattr(_Attempt, "wait", wait_from_the_hand_over_on)
     with misbehaving_server(takes_the_text_and_is_silent) as port, pytest.raises(NotConfirmed):
-        deliver(mail_settings(tmp_path, port), LETTER, yes, limit_seconds=0.5)
+        deliver(mail_settings(tmp_path, port), LETTER, yes, limit_seconds=60)
 
 
 def test_nothing_is_sent_when_the_claim_has_ended_meanwhile(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from fm_pipeline.dicom.configuration import configure
 from fm_pipeline.dicom.job_ledger import JobLedger
 from fm_pipeline.dicom.ledger import get_job, list_jobs, request_cancel
 from fm_pipeline.dicom.log import log_file
-from fm_pipeline.dicom.sensing import FIRST_PAUSE, FIRST_RESTART, MOST_ATTEMPTS, SENSOR
+from fm_pipeline.dicom.sensing import FIRST_PAUSE, FIRST_RESTART, MOST_ATTEMPTS, SENSOR, Watermark
 from fm_pipeline.mail.outbox import Outbox
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
@@ -27,7 +27,7 @@ from fm_pipeline.sensors.hospital_dicom import hospital_dicom_sensor
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.bench.dicom import dicom_settings
 
-LONG_AGO = time.time() - 3600
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 LOCATION = build_defs()
 
 
@@ -53,7 +53,7 @@ class Bench:
     def tick(self, *, again: bool = True) -> dg.RunRequest | str:
         """One tick: a request, or why there is none; `again` lets the configured interval pass before."""
         if again and self.cursor:
-            self.cursor = self.cursor.replace(str(datetime.now(UTC).year), "2001")
+            self.cursor = replace(Watermark.read(self.cursor), looked_at=LONG_AGO).write()
         context = dg.build_sensor_context(self.instance, cursor=self.cursor)
         result = hospital_dicom_sensor(lambda: self.settings)(context)
         self.cursor = context.cursor

@@ -52,7 +52,7 @@ class Raw:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         headers |= options.pop("headers", {})
         url = f"{self.base_url}/fmi/data/{self.version}/{path}"
-        got = self.session.request(verb, url, headers=headers, timeout=10, **options)
+        got = self.session.request(verb, url, headers=headers, timeout=60, **options)
         body = got.json()
         first = body["messages"][0]
         return Answer(got.status_code, first["code"], first["message"], body["response"], got.headers)

@@ -26,8 +26,9 @@ import requests
 from fm_pipeline.sandbox.filemaker.call import Behaviour, Engine
 from fm_pipeline.sandbox.filemaker.serving import Server, listen, url
 from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline_tests.bench.waiting import wait_until
 
-START_LIMIT_SECONDS = 20
+START_LIMIT_SECONDS = 60
 
 
 @dataclass
@@ -62,6 +63,7 @@ class StandIn:
     def heal(self) -> None:
         """Back to a healthy server at real time, with nobody logged in and nothing counted."""
         self.faults()
+        self.finish()
         self.end_sessions()
         self._control("DELETE", "clock")
         self.reset_counters()
@@ -78,6 +80,10 @@ class StandIn:
         """Let every token die."""
         self._control("DELETE", "sessions")
 
+    def finish(self) -> None:
+        """Let requests end whose clients have gone; else they count for the next test. Faults are healed before."""
+        wait_until(lambda: self.counters()["under_way"] == 0)
+
     def close(self) -> None:
         """Let go of the control connection."""
         self._session.close()
@@ -87,7 +93,7 @@ class StandIn:
             verb,
             f"{self.base_url}/_sandbox/{what}",
             json=body,
-            timeout=10,
+            timeout=60,
             verify=str(self.ca_bundle) if self.ca_bundle else True,
         )
         assert answer.status_code == 200, answer.text

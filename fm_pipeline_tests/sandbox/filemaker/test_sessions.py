@@ -84,6 +84,8 @@ def test_a_call_without_valid_token_is_952(visitor: Raw, header: str) -> None:  
 
 
 def test_a_token_dies_fifteen_minutes_after_its_last_call(client: Raw, stand_in: StandIn) -> None:  # 11
+    stand_in.hold_clock("2026-03-01T09:00:00")
+    client.login()
     for _ in range(3):
         stand_in.advance(minutes=14, seconds=59)
         assert client.records("API_Patients").end == (200, "0")
@@ -113,6 +115,8 @@ def test_a_token_is_good_for_its_own_file_only(client: Raw, store: Store) -> Non
 
 
 def test_validate_session_says_that_the_session_is_in_use_and_keeps_it(client: Raw, stand_in: StandIn) -> None:  # 15
+    stand_in.hold_clock("2026-03-01T09:00:00")
+    client.login()
     stand_in.advance(minutes=14)
     assert client.request("GET", "validateSession").response == {"isSessionInUse": True}
     stand_in.advance(minutes=14)
