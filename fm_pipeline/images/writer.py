@@ -26,6 +26,7 @@ from fm_pipeline.images.repair import Repaired, repair_batches
 from fm_pipeline.images.rows import NewImage, batch_values, check_columns, image_values
 from fm_pipeline.nexus import validation
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
+from fm_pipeline.nexus.checks import refuse_failed
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
@@ -74,7 +75,7 @@ def writing_images(settings: Settings) -> Iterator[ImageWriter]:
                 lock_tables(cursor, tables, timeout)
                 yield ImageWriter(cursor, catalogue, settings)
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                validation.refuse_failed([validation.check_nothing_else_written(cursor, catalogue, tables)])
+                refuse_failed([validation.check_nothing_else_written(cursor, catalogue, tables)])
         connection.commit()
 
 

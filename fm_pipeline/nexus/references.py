@@ -95,8 +95,21 @@ def mend_references(
                     )
                 )
         if repointed or left:
+            _refuse_what_stayed(cursor, reference, condition)
             mended.append(Mended(reference, repointed, left))
     return mended
+
+
+def _refuse_what_stayed(cursor: Cursor, reference: Reference, condition: sql.Composable) -> None:
+    """Stop where the rows still point to what goes although the statement has succeeded."""
+    cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
+    if left := count(cursor):
+        raise CatalogueStop(
+            f"{left} row(s) of {reference.table}.{reference.column} ({reference.constraint}) point to rows of"
+            f" {reference.to} that go, and a trigger or a rule of {reference.table} keeps them so.",
+            meaning="They would point to nobody. Nothing was changed.",
+            remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, then start again.",
+        )
 
 
 @contextmanager

@@ -199,5 +199,23 @@ def _relink(
         ).format(evidence=evidence.format(rows=sql.SQL("(SELECT * FROM files WHERE linked)")), patients=patients)
     )
     disagreeing = [row[0] for row in cursor.fetchall()]
-    cursor.execute("DROP TABLE files, answers")
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT id::text, patient::text FROM answers WHERE patients = 1;"
+            "DROP TABLE files, answers"
+        ).format(_relinked(table))
+    )
     return Relinked(total, already, by_evidence, unresolved, disagreeing)
+
+
+def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str]:
+    """The rows of a table that this transaction has relinked: their ids, with that of the patient."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"pg_temp.{_relinked(table).as_string(cursor)}",))
+    if cursor.fetchone() != (True,):
+        return {}
+    cursor.execute(sql.SQL("SELECT id, patient FROM {}").format(_relinked(table)))
+    return dict(cursor.fetchall())
+
+
+def _relinked(table: Table) -> sql.Identifier:
+    return sql.Identifier(f"relinked_{table.name}")

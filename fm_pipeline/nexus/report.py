@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from fm_pipeline.nexus.checks import Check
 from fm_pipeline.nexus.relink import REASONS, Relinked
-from fm_pipeline.nexus.validation import Check
 
 # A record with a fault may have had a row in Nexus for years: that it goes must not be found out afterwards.
 KEPT_OUT = "Of the deleted rows, {0:,} of {1} have a record in FileMaker still: a rule keeps it out."

@@ -13,8 +13,9 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.nexus import validation
+from fm_pipeline.nexus import unasked, validation
 from fm_pipeline.nexus.catalogue import Catalogue, Table
+from fm_pipeline.nexus.checks import Check, refuse_failed
 from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.difference import Difference, count, gone
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
@@ -41,7 +42,7 @@ class Transaction:
     rows_before: Mapping[str, int]  # of the tables that may be touched, by name
     patient_type: int = 0
     protected: Mapping[Table, int] = field(default_factory=dict)
-    mended_tables: list[Table] = field(default_factory=list)
+    mended: dict[Table, set[str]] = field(default_factory=dict)  # columns, by table
 
     def run(self) -> None:
         """All phases asked for, in their order, and validation always."""
@@ -83,7 +84,7 @@ class Transaction:
             gone_rows[table] = self.cursor.rowcount
         fed = {d.table.name: list(d.updates) for d in self.differences}
         for mended in mend_references(self.cursor, self.policy, fed, gone_rows):
-            self.mended_tables.append(mended.reference.table)
+            self.mended.setdefault(mended.reference.table, set()).add(mended.reference.column)
             self.report.references.append(
                 {
                     "table": str(mended.reference.table),
@@ -175,7 +176,7 @@ class Transaction:
 
     def _validate(self) -> tuple[str, int]:
         self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        checks: list[validation.Check] = []
+        checks: list[Check] = []
         deleted = Phase.DELETE in self.phases
         for difference in self.differences:
             if difference.load.phase in self.phases:
@@ -183,13 +184,29 @@ class Transaction:
         if deleted:
             checks += validation.check_duplicates(self.cursor, self.catalogue)
             checks += validation.check_orphans(self.cursor, self.catalogue)
-        checks += validation.check_protected(self.cursor, self.other, self.catalogue, self.protected)
+            checks.append(unasked.check_gone(self.cursor, self.policy.emptied))
+        checks += self._check_the_unasked()
+        checks += validation.check_protected(self.cursor, self.other, self.catalogue, self.protected, self.patient_type)
+        checks += validation.check_relinked(self.cursor, self.catalogue, self.patient_type)
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
-        written = [*self.policy.emptied, *relinked, *self.mended_tables]
+        written = [*self.policy.emptied, *relinked, *self.mended]
         checks.append(validation.check_nothing_else_written(self.cursor, self.catalogue, written))
         self.report.checks = checks
-        validation.refuse_failed(checks)
+        refuse_failed(checks)
         return "All validation checks passed", len(checks)
+
+    def _check_the_unasked(self) -> list[Check]:
+        """What triggers and rules have made of the rows that were written."""
+        checks = []
+        for difference in self.differences:
+            updated = difference.updates if difference.load.phase in self.phases else ()
+            written = {*updated, *self.mended.get(difference.table, ())}
+            checks.append(unasked.check_kept_columns(self.cursor, self.other, self.catalogue, difference, written))
+        relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
+        others = {
+            table: columns for table, columns in self.mended.items() if table not in (*self.policy.emptied, *relinked)
+        }
+        return checks + unasked.check_mended(self.cursor, self.other, self.catalogue, others)
 
     def _change(self, table: str, **rows: int) -> TableChange:
         self.report.tables[table] = replace(self.report.tables[table], **rows)  # type: ignore[arg-type]  # all counts

@@ -1,0 +1,31 @@
+"""A check of a result, and the refusal when it does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fm_pipeline.errors import ValidationStop
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: its name, what was found (counts and names of columns only), and whether it holds."""
+
+    name: str
+    holds: bool
+    found: str
+
+
+def refuse_failed(checks: Sequence[Check]) -> None:
+    """Raise ValidationStop if a check does not hold."""
+    failed = [check for check in checks if not check.holds]
+    if failed:
+        raise ValidationStop(
+            "The result did not pass validation: "
+            + "; ".join(f"{check.name}: {check.found}" for check in failed)
+            + ".",
+            meaning="The transaction was rolled back; Nexus is unchanged.",
+            remedy="Compare the named tables with FileMaker, and look for triggers and rules on them;"
+            " docs/architecture.md explains each check.",
+        )
