@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fm_pipeline.env_file import look_at_env_file
 from fm_pipeline.errors import SettingsError
 
 ENV_FILE = "FM_PIPELINE_ENV_FILE"
+
+# A day at most: what a socket or a sleep can take ends far above it, and inf is above everything.
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Pause = Annotated[float, Field(ge=0, le=86_400)]
 
 
 class Settings(BaseSettings):
@@ -25,7 +31,7 @@ class Settings(BaseSettings):
 
     # The target
     nexus_database_url: SecretStr
-    nexus_schema: str = "public"
+    nexus_schema: str = Field(default="public", min_length=1)
     nexus_lock_timeout_seconds: float = Field(default=20, gt=0, le=600)
     nexus_only_columns: Literal["keep", "reset"] = Field(
         default="keep", description="Columns that FileMaker does not feed (mrn, archived, flags); keep is safe."
@@ -45,11 +51,11 @@ class Settings(BaseSettings):
     filemaker_ca_bundle: Path | None = None
     filemaker_profile: str = Field(default="nexus", description="A profile's name, or a path of a profile file.")
     filemaker_page_size: int = Field(default=1000, ge=1, le=10_000)
-    filemaker_timeout_seconds: float = Field(default=90, gt=0)
-    filemaker_image_pause_seconds: float = Field(
-        default=60, ge=0, description="First pause when FileMaker stops sending files; each next one is twice as long."
+    filemaker_timeout_seconds: Seconds = 90
+    filemaker_image_pause_seconds: Pause = Field(
+        default=60, description="First pause when FileMaker stops sending files; each next one is twice as long."
     )
-    filemaker_image_rest_seconds: float = Field(default=5, ge=0, description="Rest of FileMaker after each batch.")
+    filemaker_image_rest_seconds: Pause = Field(default=5, description="Rest of FileMaker after each batch.")
     filemaker_image_failures: int = Field(
         default=5, ge=1, description="Failures in a row that end an import of images."
     )
@@ -68,7 +74,7 @@ class Settings(BaseSettings):
         description="Where the bulk dump of images lies; never written to.",
     )
     s3_concurrency: int = Field(default=16, ge=1, le=256, description="Requests to S3 at the same time.")
-    s3_timeout_seconds: float = Field(default=60, gt=0, description="How long one answer of S3 may take.")
+    s3_timeout_seconds: Seconds = Field(default=60, description="How long one answer of S3 may take.")
     image_export_file: Path | None = Field(
         default=None, description="FileMaker's export of the images in the bulk dump."
     )
@@ -77,7 +83,7 @@ class Settings(BaseSettings):
     orthanc_url: str | None = None
     orthanc_username: str | None = None
     orthanc_password: SecretStr | None = None
-    orthanc_timeout_seconds: float = Field(default=60, gt=0, description="For one answer; a large file gets more.")
+    orthanc_timeout_seconds: Seconds = Field(default=60, description="For one answer; a large file gets more.")
     hospital_data_path: Path | None = Field(default=None, description="Until the sync configuration says otherwise.")
     monitoring_enabled: bool = Field(default=False, description="The same; safe: nothing is imported by itself.")
     dicom_allowed_roots: str | None = Field(default=None, description="Folders, separated as in PATH.")
@@ -89,7 +95,7 @@ class Settings(BaseSettings):
 
     # Mail
     smtp_host: str | None = None
-    smtp_port: int = 25
+    smtp_port: int = Field(default=25, ge=1, le=65_535)
     smtp_from: str | None = None
     smtp_to: str | None = Field(default=None, description="Addresses, separated by commas.")
     smtp_security: Literal["none", "starttls", "tls"] = "starttls"
@@ -102,14 +108,28 @@ class Settings(BaseSettings):
     backup_dir: Path | None = Field(default=None, description="Folder of backups; `backups` in STATE_DIR if not set.")
     backup_key: SecretStr | None = Field(default=None, description="An age key; with it no plain backup is on disk.")
 
-    @field_validator("filemaker_url", "orthanc_url")
+    @field_validator("filemaker_url", "orthanc_url", "s3_endpoint_url", "dagster_ui_url")
     @classmethod
     def _without_trailing_slash(cls, value: str | None) -> str | None:
         if value is None:
             return None
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// for a server on this machine)")
+        try:
+            parts = urlsplit(value)
+            whole = parts.hostname and (parts.port is None or parts.port > 0)
+        except ValueError:  # a port that is no number, or beyond 65535
+            whole = False
+        if not whole:
+            raise ValueError("must be an address as https://server.example:8443")
         return value.rstrip("/")
+
+    @field_validator("state_dir", mode="before")
+    @classmethod
+    def _a_folder_has_a_name(cls, value: object) -> object:
+        if value == "":  # the working directory, to pathlib
+            raise ValueError("must name a folder")
+        return value
 
     @field_validator("clinic_time_zone")
     @classmethod
@@ -170,18 +190,31 @@ def load_settings(**overrides: object) -> Settings:
             from `.env` in the current folder, or from the file that FM_PIPELINE_ENV_FILE names.
 
     Raises:
-        SettingsError: names each setting that is missing or wrong, never its value.
+        SettingsError: names each setting that is missing or wrong, never its value; or the file that cannot be read.
     """
     if name := os.environ.get(ENV_FILE):
         overrides.setdefault("_env_file", name)
+        if not Path(name).exists() or Path(name).is_dir():
+            raise SettingsError(
+                f"{ENV_FILE} names a file that is not there.",
+                meaning="Without it, settings of another system might be taken.",
+                remedy="Correct the name; a relative one is looked for in the current folder.",
+            )
+    if file := overrides.get("_env_file", ".env"):
+        look_at_env_file(Path(str(file)), [each.upper() for each in Settings.model_fields])
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
     except ValidationError as error:
         faults = "; ".join(
-            f"{str(fault['loc'][0]).upper()}: {fault['msg']}" if fault["loc"] else fault["msg"]
+            f"{str(fault['loc'][0]).upper()}: {_plain(fault['msg'])}" if fault["loc"] else _plain(fault["msg"])
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(
-            f"The settings are incomplete: {faults}.",
+            f"The settings cannot be used: {faults}.",
             remedy="Set them in the environment or in .env; .env.example lists all of them.",
         ) from None
+
+
+def _plain(message: str) -> str:
+    """Pydantic's sentence without its word for our own."""
+    return "is missing" if message == "Field required" else message.removeprefix("Value error, ")

@@ -194,7 +194,7 @@ def test_a_tick_that_is_killed_before_its_cursor_is_kept_repeats_nothing(
 
 def test_without_settings_a_tick_says_what_is_missing_and_launches_nothing() -> None:
     def incomplete() -> Settings:
-        raise SettingsError("The settings are incomplete: FILEMAKER_URL: Field required.")
+        raise SettingsError("The settings cannot be used: FILEMAKER_URL: is missing.")
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = reimport_mails(incomplete)(dg.build_sensor_context(instance))
