@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from fm_pipeline_tests.bench.services import LazyStack
 def pytest_configure() -> None:
     """No test reads the settings of whoever works in this checkout; processes that tests start inherit it."""
     os.environ[ENV_FILE] = os.devnull
+    # A shell lets what it starts in the background ignore Ctrl-C, and all that is started from there inherits it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -71,6 +72,7 @@ class _Sessions:
     def __init__(self, database_url: str) -> None:
         self._url = database_url
         self._open: set[Connection] = set()
+        self._interrupted = False
 
     @contextmanager
     def open(self) -> Iterator[Connection]:
@@ -78,29 +80,38 @@ class _Sessions:
         with connect(self._url) as connection:
             self._open.add(connection)
             try:
+                if self._interrupted:
+                    raise CancelledError
                 yield connection
             finally:
                 self._open.discard(connection)
 
     def cancel_until_done(self, futures: Collection[Future[None]]) -> None:
-        """Cancel statement after statement: libpq does not return to Python for an interrupt, and would wait on."""
-        while not all(future.done() for future in futures):
+        """Cancel statement after statement: libpq does not return to Python for an interrupt, and would wait on.
+
+        Args:
+            futures: those that are known; an interrupt can come after a thread was started and before its future is.
+        """
+        self._interrupted = True
+        while self._open or not all(future.done() for future in futures):
             for connection in self._open.copy():
                 with suppress(psycopg2.Error):  # it has just been closed
                     connection.cancel()
-            wait(futures, _SECONDS_BETWEEN_CANCELS)
+            time.sleep(_SECONDS_BETWEEN_CANCELS)
 
 
-def _side_by_side(work: Collection[Callable[[], None]], sessions: _Sessions) -> None:
+def _side_by_side(work: Iterable[Callable[[], None]], sessions: _Sessions) -> None:
+    futures: list[Future[None]] = []
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="staging") as threads:
-        futures = [threads.submit(each) for each in work]
-        try:
+        try:  # an interrupt may come in each of these lines
+            for each in work:
+                futures.append(threads.submit(each))
             wait(futures, return_when=FIRST_EXCEPTION)
+            threads.shutdown(cancel_futures=True)
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             sessions.cancel_until_done(futures)
             raise
-        threads.shutdown(cancel_futures=True)
     for future in futures:
         if not future.cancelled():
             future.result()

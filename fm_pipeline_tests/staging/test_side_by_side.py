@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import traceback
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -14,8 +16,9 @@ import pytest
 from fm_pipeline.cli.main import INTERRUPTED
 from fm_pipeline.errors import DatabaseError, LockStop, StagingStop
 from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.staging.run import check_staged, stage
-from fm_pipeline.staging.side_by_side import stage_all
+from fm_pipeline.staging.side_by_side import _Sessions, _side_by_side, stage_all
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
 from fm_pipeline_tests.bench.waiting import wait_until
 from fm_pipeline_tests.nexus.test_concurrency import InThread
@@ -101,6 +104,56 @@ def test_14_ctrl_c_ends_what_waits_in_a_thread_too_and_leaves_no_session(bench: 
         assert (run.returncode, told.decode().strip()) == (130, INTERRUPTED.strip())
     wait_until(lambda: bench.execute(SESSIONS) == [(0,)], LIMIT_SECONDS)
     assert bench.execute("SELECT outcome FROM fm_pipeline.audit ORDER BY id") == []
+
+
+CANCELLED = "57014"  # query_canceled; after the limit it would be 55P03
+
+
+def _waits_for_a_lock(sessions: _Sessions, ended: list[str | None]) -> None:
+    try:
+        with sessions.open() as connection, connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '120s'")
+            cursor.execute("DELETE FROM fm_pipeline.staged_notes")
+    except DatabaseError as error:
+        ended.append(error.sqlstate)
+        raise
+
+
+@pytest.mark.parametrize("moment", ["more is to be begun", "another one has failed"])
+def test_14_an_interrupt_ends_what_waits_also_while_threads_are_started_or_waited_for(
+    bench: MigrationBench, moment: str
+) -> None:
+    migrate(bench.database_url)
+    sessions, ended = _Sessions(bench.database_url), list[str | None]()
+
+    def is_waiting() -> None:
+        wait_until(lambda: bench.execute("SELECT 1 FROM pg_locks WHERE NOT granted") != [], LIMIT_SECONDS)
+
+    def fail_and_interrupt() -> None:
+        is_waiting()
+        main = threading.main_thread().ident
+        assert main
+
+        def interrupt() -> None:
+            wait_until(lambda: "in shutdown" in "".join(traceback.format_stack(sys._current_frames()[main])))
+            signal.pthread_kill(main, signal.SIGINT)
+
+        threading.Thread(target=interrupt).start()
+        raise ZeroDivisionError
+
+    def work() -> Iterator[Callable[[], None]]:
+        yield lambda: _waits_for_a_lock(sessions, ended)
+        if moment == "another one has failed":
+            yield fail_and_interrupt
+        else:
+            is_waiting()
+            raise KeyboardInterrupt
+
+    with bench.connection() as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE fm_pipeline.staged_notes IN SHARE MODE")
+        with pytest.raises(KeyboardInterrupt):
+            _side_by_side(work(), sessions)
+    assert ended == [CANCELLED]
 
 
 def test_builds_that_are_side_by_side_are_counted_together_up_to_all_of_their_records(bench: MigrationBench) -> None:
