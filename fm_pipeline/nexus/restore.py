@@ -23,6 +23,7 @@ from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
+from fm_pipeline.nexus.privileges import missing_privileges
 from fm_pipeline.nexus.restore_rows import Loaded, Restoration, TableRestored
 from fm_pipeline.nexus.table_facts import advance_sequences, columns_of, generated_columns, key_columns
 from fm_pipeline.settings import Settings
@@ -73,7 +74,7 @@ def restore(
 
     Raises:
         BackupStop: the backup is damaged, cut, incomplete or has another key; it does not fit the tables; the
-            confirmation is wrong; or rows made since stand in the way.
+            role may not write them; the confirmation is wrong; or rows made since stand in the way.
         LockStop: a reimport runs, or somebody holds the tables.
         DatabaseError: PostgreSQL refused something, or was lost. In every case Nexus is unchanged, and if the
             connection was lost at COMMIT, the database is asked what became of it.
@@ -99,10 +100,11 @@ def restore(
                 prepare_session(cursor, settings)
                 scope = find_scope(cursor, settings)
                 report.notes += _fit(cursor, scope.catalogue, manifest)
-                loaded = _load(cursor, folder, manifest, key, on_progress)
-                on_progress("restore", 0, None)
                 touched = [table for table, role in scope.roles.items() if role != "referenced"]
                 others = [t.table for t in manifest.tables if t.role != "referenced" and t.table not in touched]
+                _may_write(cursor, manifest, touched)
+                loaded = _load(cursor, folder, manifest, key, on_progress)
+                on_progress("restore", 0, None)
                 timeout = settings.nexus_lock_timeout_seconds
                 with explain_lock_timeouts(connection, gate, touched + others, timeout):
                     lock_tables(cursor, touched + others, timeout)
@@ -168,6 +170,35 @@ def _fit(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
     if catalogue.fingerprint != manifest.schema:
         notes.insert(0, "The schema is not what it was when the backup was made; every column of the backup fits.")
     return notes
+
+
+# Rows of `kept` tables are never deleted; what the backup does not have is only locked, and references in it emptied.
+_NEEDS = {"replaced": {"INSERT", "UPDATE", "DELETE"}, "kept": {"INSERT", "UPDATE"}}
+
+
+def _may_write(cursor: Cursor, manifest: Manifest, touched: list[Table]) -> None:
+    """Before anything is read: at night nobody should have to find out the tables one by one.
+
+    Raises:
+        BackupStop: holds the statements that give what the role lacks.
+    """
+    needs: dict[Table, set[str]] = {table: {"UPDATE"} for table in touched}
+    needs |= {backup.table: _NEEDS[backup.role] for backup in manifest.tables if backup.role in _NEEDS}
+    missing = missing_privileges(cursor, needs)
+    if not missing:
+        return
+    cursor.execute("SELECT quote_ident(current_user)")
+    (role,) = cursor.fetchone() or ("",)
+    tables: dict[str, list[str]] = {}
+    for table, privileges in sorted(missing.items()):
+        tables.setdefault(", ".join(sorted(privileges)), []).append(table.identifier.as_string(cursor))
+    grants = " ".join(f"GRANT {words} ON {', '.join(names)} TO {role};" for words, names in sorted(tables.items()))
+    raise BackupStop(
+        f"The role {role} may not write everything that a restore has to.",
+        meaning="Nothing was changed.",
+        remedy="Restore with the role that SECURITY.md gives for it (NEXUS_DATABASE_URL, for this command alone), or as"
+        f" the owner of the tables: {grants}",
+    )
 
 
 def _exists(cursor: Cursor, table: Table) -> bool:

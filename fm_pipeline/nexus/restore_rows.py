@@ -245,8 +245,13 @@ class Restoration:
                 found = found or self.cursor.rowcount > 0
         for loaded in referenced:
             self._refuse_another_meaning(loaded)
-            inserted = self._insert(loaded, sql.SQL("b.fm_needed AND b.fm_missing"))
-            self._note(loaded.backup.table, inserted=inserted)
+            missing = sql.SQL("b.fm_needed AND b.fm_missing")
+            self.cursor.execute(
+                sql.SQL("SELECT count(*) FROM {} b WHERE {}").format(loaded.scratch.identifier, missing)
+            )
+            # PostgreSQL wants the privilege also for no rows, and only another server lacks rows of these tables.
+            if count(self.cursor):
+                self._note(loaded.backup.table, inserted=self._insert(loaded, missing))
 
     def _refuse_another_meaning(self, loaded: Loaded) -> None:
         """A number is only the same row if what must be unique in it is the same; uuids speak for themselves."""

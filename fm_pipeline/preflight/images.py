@@ -20,8 +20,9 @@ from fm_pipeline.mapping.resolution import resolve
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.nexus.privileges import missing_privileges
 from fm_pipeline.preflight.finding import Finding, Judge
-from fm_pipeline.preflight.nexus import lacking_grants, missing_privileges
+from fm_pipeline.preflight.nexus import lacking_grants
 from fm_pipeline.settings import Settings
 from fm_pipeline.words import counted
 

@@ -22,6 +22,7 @@ from fm_pipeline.nexus.policy import (
     Policy,
     make_policy,
 )
+from fm_pipeline.nexus.privileges import Needs, missing_privileges
 from fm_pipeline.nexus.references import touched_tables
 from fm_pipeline.preflight import dependants
 from fm_pipeline.preflight.finding import Finding, Judge
@@ -30,7 +31,6 @@ from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES
 
 VERSIONS = range(13, 19)  # pg_current_xact_id is new in 13; 18 is the newest that was tried
 CONTENT_TYPES = "django_content_type"
-Needs = dict[Table, set[str]]
 
 
 def check_nexus(
@@ -146,21 +146,6 @@ def _referred_to(catalogue: Catalogue, tables: Collection[Table]) -> set[Table]:
         found |= new
         pending += new
     return found
-
-
-def missing_privileges(cursor: Cursor, needs: Mapping[Table, Collection[str]]) -> Needs:
-    """What the role lacks of what it needs, by table."""
-    pairs = [(table, privilege) for table, privileges in needs.items() for privilege in sorted(privileges)]
-    cursor.execute(
-        "SELECT n, has_table_privilege(name::regclass, privilege)"
-        " FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS p (name, privilege, n) ORDER BY n",
-        ([table.identifier.as_string(cursor) for table, _ in pairs], [privilege for _, privilege in pairs]),
-    )
-    missing: Needs = {}
-    for (table, privilege), (_, has) in zip(pairs, cursor.fetchall(), strict=True):
-        if not has:
-            missing.setdefault(table, set()).add(privilege)
-    return missing
 
 
 def _grants(judge: Judge, missing: Needs) -> Iterator[Finding]:
