@@ -17,14 +17,14 @@ import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.errors import DatabaseError, PlanStop, Stop
+from fm_pipeline.errors import DatabaseError, LockStop, PlanStop, Stop
 from fm_pipeline.nexus.audit import audited
 from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect, database_error
 from fm_pipeline.nexus.difference import Difference, plan_difference
 from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, read_inputs
-from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
+from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
@@ -36,6 +36,7 @@ from fm_pipeline.staging.check import source_ends, staged_columns
 from fm_pipeline.staging.run import check_staged
 
 ALL_PHASES = tuple(Phase)
+MOMENT_SECONDS = 3  # an import of images writes a batch in less
 _NOBODY = Permission("", "", "unknown")
 
 
@@ -131,14 +132,15 @@ def refuse_unusable_plan(
     run_id: str | None = None,
     phases: Collection[Phase] = ALL_PHASES,
 ) -> None:
-    """Before anything is read: may this plan be carried out, as far as the plan itself and the settings tell?
+    """Before anything is read: may this plan be carried out, as far as the plan, the settings and other runs tell?
 
-    Nobody should wait for an hour of reading and a backup to learn of a wrong word. The reimport asks again, and for
-    everything else too, under its locks.
+    Nobody should wait for an hour of reading and a backup to learn of a wrong word, or stage under the feet of a
+    reimport that will make the plan stale. The reimport asks again, and for everything else too, under its locks.
 
     Args: as `reimport`.
 
     Raises:
+        LockStop: another reimport or a restore is writing.
         PlanStop: no plan, an unknown one, one that has been carried out, one for other phases, another database or
             other settings, or a wrong confirmation; it is on record in the audit trail.
     """
@@ -149,7 +151,8 @@ def refuse_unusable_plan(
             planned = permitted_plan(cursor, asked, phases)
             now = replace(planned, database=database_name(cursor), settings=deciding_settings(settings))
             refuse_stale(planned, now)
-    except PlanStop:
+            wait_for_reimport_lock(connection, MOMENT_SECONDS)  # given back at once
+    except (PlanStop, LockStop):
         migrate(url)  # so that the refusal can be written down in a database that is new to the pipeline
         with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
             raise

@@ -18,7 +18,7 @@
         ├── PlanStop             no plan, a stale plan, a wrong confirmation, or no backup of what would change
         ├── LockStop             somebody else works in the tables, or another reimport runs
         ├── ValidationStop       the result of the transaction is not what it must be
-        └── ImageStop            an export of images cannot be read, or contradicts itself
+        └── ImageStop            an export of images cannot be read, contradicts itself, or was never read
 
 No message carries a value of a record: FileMaker ids, record ids, rule ids and counts only.
 """
@@ -116,7 +116,7 @@ class ValidationStop(Stop):
 
 
 class ImageStop(Stop):
-    """An export of images cannot be read, or contradicts itself."""
+    """An export of images cannot be read, contradicts itself, or was never read."""
 
 
 def unforeseen(error: Exception) -> PipelineError:

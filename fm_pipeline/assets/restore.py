@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 from pydantic import Field
 
 from fm_pipeline.assets.shared import POOL, explained
-from fm_pipeline.nexus.audit import operating_system_user
+from fm_pipeline.nexus.audit import audited, operating_system_user
+from fm_pipeline.nexus.backup_files import BackupStop
 from fm_pipeline.nexus.restore import restore
 from fm_pipeline.resources.pipeline import NexusTarget
+from fm_pipeline.settings import Settings
 from fm_pipeline.words import counted
 
 
@@ -28,13 +31,17 @@ class RestoreConfig(dg.Config):
 def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
     """Bring back every row of a backup in one transaction, or show what that would do."""
     nexus: NexusTarget = context.resources.nexus
+    actor = config.requested_by or f"dagster ({operating_system_user()})"
     with explained():
+        settings = nexus.prepare().settings
+        if config.confirm and PARENT_RUN_ID_TAG in context.run.tags:
+            _refuse_repetition(settings, actor, context.run.run_id)
         report = restore(
-            nexus.prepare().settings,
+            settings,
             Path(config.folder),
             confirm=config.confirm,
             dry_run=not config.confirm,
-            actor=config.requested_by or f"dagster ({operating_system_user()})",
+            actor=actor,
             run_id=context.run.run_id,
         )
     for table in report.tables:
@@ -51,6 +58,16 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
         )
     else:
         context.log.info(f"Nexus is unchanged. To carry it out, launch it again with confirm={report.confirmation!r}")
+
+
+def _refuse_repetition(settings: Settings, actor: str, run_id: str) -> None:
+    """Words that somebody typed for one restore are not his consent to another, whatever was saved since."""
+    with audited(settings.nexus_database_url.get_secret_value(), actor=actor, action="restore", run_id=run_id):
+        raise BackupStop(
+            "This run repeats an earlier restore, with the words that were typed for that one.",
+            meaning="What was saved since would be lost. Nothing was changed.",
+            remedy="Launch restore_backup from its launchpad: without confirm first, then with the words it shows.",
+        )
 
 
 @dg.job(

@@ -10,6 +10,7 @@ from fm_pipeline.assets.plots import not_loaded_by_rule
 from fm_pipeline.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.errors import StagingStop
+from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.settings import Settings
@@ -81,7 +82,7 @@ def _staged(entity: str) -> dg.AssetsDefinition:
             nexus.connect() as connection,
             run_progress(nexus.settings, context.run.run_id, log=context.log.info) as progress,
         ):
-            if not is_extracted(connection, entity):
+            if not is_extracted(connection, load_profile(nexus.settings.filemaker_profile), entity):
                 return dg.MaterializeResult(
                     metadata=row_count(0, note="The profile has no layout for this entity."),
                     check_results=[dg.AssetCheckResult(check_name="rules", passed=True)],

@@ -16,7 +16,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from fm_pipeline.errors import LockStop
+from fm_pipeline.errors import ImageStop, LockStop
 from fm_pipeline.images import ledger
 from fm_pipeline.images.bucket import Bucket
 from fm_pipeline.images.copies import Copier, OnProgress, different_targets, list_targets
@@ -95,10 +95,12 @@ def copy_images(
     Raises:
         LockStop: another link runs.
         CatalogueStop: Nexus' image tables need something that no rule fills; nothing was copied.
+        ImageStop: no export was read, or this bulk dump was not listed.
         StorageError: S3 refuses everything; what was done is in the ledger, and the next run goes on from there.
     """
     with _alone(settings), connect(settings.nexus_database_url.get_secret_value()) as connection:
         with connection.cursor() as cursor:
+            _need_export_and_listing(cursor, bucket)
             inventory = read_inventory(cursor)
             plan, batches_new = _plan(cursor, settings, bucket, options)
         connection.commit()
@@ -114,6 +116,28 @@ def copy_images(
                 )
             _note_ends(connection, plan, failed)
         return CopyReport(plan, failed, there, batches_new, changes_since(inventory, bucket))
+
+
+def _need_export_and_listing(cursor: Cursor, bucket: Bucket) -> None:
+    """Without them no image would be found, and that would look like a link that had nothing to do."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM fm_pipeline.image_exports), (SELECT (bucket, prefix) = (%s, %s)"
+        " FROM fm_pipeline.bulk_dump_inventories ORDER BY listed_at DESC LIMIT 1)",
+        (bucket.name, bucket.bulk_prefix),
+    )
+    has_export, is_listed = cursor.fetchone() or (False, None)
+    if has_export and is_listed:
+        return
+    raise ImageStop(
+        "The export of the images has never been read into this database."
+        if not has_export
+        else "The newest listing is of another bucket or folder than S3_BUCKET and S3_BULK_PREFIX name."
+        if is_listed is False
+        else "The bulk dump has never been listed.",
+        meaning="Nothing was copied.",
+        remedy="Launch link_images (or fm-pipeline images link), which does it in the right order; in the graph,"
+        " materialize image_metadata_csv and bulk_dump_inventory first.",
+    )
 
 
 def _plan(cursor: Cursor, settings: Settings, bucket: Bucket, options: Options) -> tuple[Plan, int]:

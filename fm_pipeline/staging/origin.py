@@ -9,6 +9,8 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.staging.entities import CONTACT_DETAIL
 
+EVERYBODY_NEEDS = ("patient", CONTACT_DETAIL)  # the patients are built from both, and everything else from them
+
 
 class Extraction(NamedTuple):
     """The newest whole extraction of an entity."""
@@ -26,7 +28,7 @@ def read_extractions(cursor: Cursor) -> dict[str, Extraction]:
 
 def built_from(entity: str, extractions: Mapping[str, Extraction]) -> list[str]:
     """The extractions that a build of an entity uses: its own, and those that the patients come from."""
-    names = {entity, "patient", CONTACT_DETAIL}
+    names = {entity, *EVERYBODY_NEEDS}
     return sorted(extractions[name].id for name in names if name in extractions)
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.errors import StagingStop
+from fm_pipeline.mapping.profile import Profile
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.difference import count
@@ -17,7 +19,7 @@ from fm_pipeline.nexus.report import SourceEnds
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
 from fm_pipeline.staging.check import as_source_ends, check_staging
-from fm_pipeline.staging.origin import read_extractions
+from fm_pipeline.staging.origin import EVERYBODY_NEEDS, read_extractions
 from fm_pipeline.staging.rules import load_rules
 
 
@@ -78,10 +80,23 @@ def check_staged(connection: Connection, settings: Settings, entities: Collectio
     check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema)
 
 
-def is_extracted(connection: Connection, entity: str) -> bool:
-    """Whether the profile had a layout for the entity when it was extracted last."""
+def is_extracted(connection: Connection, profile: Profile, entity: str) -> bool:
+    """Whether there are records to build an entity from; False only where the profile has no layout for it.
+
+    Raises:
+        StagingStop: the profile has one, and it, or the patients and their contact details, was never read.
+    """
     with connection.cursor() as cursor:
-        return entity in read_extractions(cursor)
+        extractions = read_extractions(cursor)
+    needed = dict.fromkeys([entity, *EVERYBODY_NEEDS])
+    if missing := [name for name in needed if name in profile.entities and name not in extractions]:
+        raise StagingStop(
+            f"FileMaker's records of {', '.join(missing)} have never been read into this database.",
+            meaning="Nothing was staged. Nexus is unchanged.",
+            remedy="Launch plan_reimport (or fm-pipeline plan), which reads and stages in the right order; in the"
+            " graph, materialize the assets filemaker_* before the staged ones.",
+        )
+    return entity in extractions
 
 
 def forget(connection: Connection, entity: str) -> None:

@@ -108,3 +108,20 @@ def test_without_an_export_the_run_says_which_setting_is_missing(link: LinkRun) 
     assert not result.success
     (event,) = [event for event in result.get_step_failure_events() if event.step_key == "image_metadata_csv"]
     assert "IMAGE_EXPORT_FILE is not set" in str(event.event_specific_data)
+
+
+def test_copies_materialized_before_the_export_or_the_listing_stop_and_say_what_to_do(link: LinkRun) -> None:
+    def failure(*assets: str) -> str:
+        defs = build_defs(read_settings=lambda: link.scene.bench.settings)
+        result = defs.resolve_job_def("__ASSET_JOB").execute_in_process(
+            instance=link.instance, raise_on_error=False, asset_selection=[dg.AssetKey(name) for name in assets]
+        )
+        return " ".join(str(event.event_specific_data) for event in result.get_step_failure_events())
+
+    assert "export of the images has never been read" in failure("patient_image_copies")
+    assert failure("image_metadata_csv") == ""
+    assert "The bulk dump has never been listed." in failure("patient_image_copies")
+    assert failure("bulk_dump_inventory") == ""
+    link.scene.bench = link.scene.bench.with_settings(s3_bulk_prefix="another/")
+    assert "listing is of another bucket or folder" in failure("patient_image_copies")
+    assert link.scene.images() == {}

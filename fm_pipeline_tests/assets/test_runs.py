@@ -157,3 +157,13 @@ def test_system_configuration_is_observed_by_every_run_and_cannot_be_materialize
         assert record.asset_observation is not None
         assert record.asset_observation.metadata["dagster/row_count"].value > 0
         assert not graph.defs.resolve_asset_graph().get(key).is_materializable
+
+
+def test_staging_before_anything_was_read_stops_and_says_what_to_do(graph: Graph) -> None:
+    result = graph.run("__ASSET_JOB", assets=["staged_patients"])
+    assert "records of patient, contact_detail have never been read into this database" in _failure(result)
+    assert graph.run("__ASSET_JOB", assets=["filemaker_patients", "filemaker_notes"]).success
+    for asset in ("staged_patients", "staged_notes"):  # patients without their telephone would be a wrong plan
+        failure = _failure(graph.run("__ASSET_JOB", assets=[asset]))
+        assert "records of contact_detail have never been read" in failure
+        assert "Launch plan_reimport" in failure

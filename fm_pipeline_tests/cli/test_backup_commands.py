@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from io import StringIO
 from typing import Any
 
@@ -14,11 +15,12 @@ from fm_pipeline.assets.backup import nexus_backup
 from fm_pipeline.assets.restore import restore_backup
 from fm_pipeline.cli.main import main
 from fm_pipeline.cli.restore import show
-from fm_pipeline.nexus.backup import list_backups
+from fm_pipeline.nexus.backup import list_backups, make_backup
+from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.restore import RestoreReport
 from fm_pipeline.nexus.restore_rows import TableRestored
 from fm_pipeline.resources.pipeline import pipeline_resources
-from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
 
 
 @pytest.fixture
@@ -115,3 +117,26 @@ def test_the_asset_makes_a_backup_and_the_job_brings_it_back(nexus: MigrationBen
     config["ops"]["restore_rows"]["config"]["confirm"] = "another 1"
     failed = restore_backup.execute_in_process(run_config=config, resources=resources, raise_on_error=False)
     assert not failed.success
+
+
+def test_a_restore_that_is_executed_again_from_the_ui_does_not_reuse_the_words_of_the_first(
+    nexus: MigrationBench,
+) -> None:
+    resources = pipeline_resources(lambda: nexus.settings)
+    migrate(nexus.database_url)
+    folder = make_backup(nexus.settings, now=RUN_TIME).folder
+    ((patients,),) = nexus.execute("SELECT count(*) FROM patients")
+    nexus.execute("DELETE FROM notes")
+    before = nexus.digests()
+    tags = {"dagster/parent_run_id": str(uuid.uuid4()), "dagster/root_run_id": str(uuid.uuid4())}
+    config = {"folder": str(folder), "confirm": f"{nexus.database_url.rpartition('/')[2]} {patients}"}
+    run_config = {"ops": {"restore_rows": {"config": config}}}
+    again = restore_backup.execute_in_process(
+        run_config=run_config, resources=resources, tags=tags, raise_on_error=False
+    )
+    assert "with the words that were typed for that one" in str(again.failure_data_for_node("restore_rows"))
+    assert nexus.digests() == before
+    outcomes = nexus.execute("SELECT outcome FROM fm_pipeline.audit WHERE action = 'restore' ORDER BY id")
+    assert outcomes == [("started",), ("refused",)]
+    config["confirm"] = ""
+    assert restore_backup.execute_in_process(run_config=run_config, resources=resources, tags=tags).success

@@ -10,6 +10,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.locks import take_reimport_lock
 from fm_pipeline.nexus.policy import Phase
 from fm_pipeline_tests.bench.clinics import MigrationBench
 
@@ -111,3 +113,17 @@ def test_the_step_that_failed_is_the_one_that_is_said_to_have_stopped(bench: Mig
     no_folder.touch()
     carry_out = ("reimport", "--plan", plan.id, "--confirm", plan.confirmation)
     assert stopped(*carry_out, backup_dir=no_folder) == ("Stage what patients have", "Backup, write")
+
+
+def test_13_a_reimport_beside_another_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
+    plan = bench.extract_and_stage().plan()
+    read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
+    with connect(bench.database_url) as gate:
+        take_reimport_lock(gate)
+        refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
+    assert refused.exit_code == 1
+    assert "wrote to this database for more than 3 seconds." in refused.stderr
+    assert bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity") == read
+    assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
+    audit = bench.execute("SELECT outcome FROM fm_pipeline.audit WHERE action = 'reimport' ORDER BY id")
+    assert audit == [("started",), ("refused",)]
