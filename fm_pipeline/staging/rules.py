@@ -112,13 +112,16 @@ def _read_changes(path: Path) -> dict[object, Any]:
     if str(path).isidentifier():
         file = files("fm_pipeline.staging").joinpath("policies", f"{path}.yaml")
     try:
-        changes = yaml.safe_load(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        changes = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise SettingsError(
             f"The rules file {path} cannot be read ({type(error).__name__}{where}).",
-            remedy="Set RULES_FILE to the path of a YAML file in UTF-8, or to quarantine, the policy that is shipped.",
+            remedy="Set RULES_FILE to the path of a YAML file in UTF-8, or to quarantine, the policy that is shipped."
+            + (" Write one rule a line, and indent with blanks, never with tabs." if mark else ""),
         ) from None
     if changes is None:
         return {}
@@ -127,7 +130,28 @@ def _read_changes(path: Path) -> dict[object, Any]:
             f"The rules file {path} is not a list of rules.",
             remedy="Write one rule a line, for example `title_unknown: quarantine`.",
         )
+    if again := _again(root):
+        raise SettingsError(
+            f"The rules file {path} is wrong: {again.value} stands there again in line {again.start_mark.line + 1}.",
+            meaning="No rule was changed.",
+            remedy="Keep one of the two.",
+        )
     return changes
+
+
+def _again(node: yaml.Node | None) -> yaml.ScalarNode | None:
+    """The first key that its mapping has already; YAML would take the last one without a word."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    seen = set()
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                return key
+            seen.add(key.value)
+        if (again := _again(value)) is not None:
+            return again
+    return None
 
 
 def _changed(rule: Rule | None, name: object, wanted: object) -> Rule | str:

@@ -144,6 +144,23 @@ def test_a_file_that_is_no_list_of_rules_is_refused(tmp_path: Path, text: str) -
         load_rules(write(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "title_unknown: stop\nsex_unknown: stop\ntitle_unknown: flag\n",
+        "sex_unknown: stop\n\ntitle_unknown: {action: flag, action: stop}\n",
+    ],
+)
+def test_what_stands_twice_in_the_file_is_refused_because_the_last_would_win_unseen(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"(title_unknown|action) stands there again in line 3\."):
+        load_rules(write(tmp_path, text))
+
+
+def test_a_tab_is_told_as_a_tab_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"line 2.*blanks, never with tabs"):
+        load_rules(write(tmp_path, "title_unknown:\n\taction: flag\n"))
+
+
 def test_a_file_that_is_not_there_or_not_utf_8_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         load_rules(tmp_path / "nowhere.yaml")
