@@ -101,15 +101,24 @@ def _cell(text: str) -> str:
 
 
 def changes_by_table(report: ReimportReport) -> str:
-    """What is (or would be) deleted, inserted, changed and kept of each Nexus table; short enough for the UI."""
+    """What is (or would be) deleted, inserted, changed and left equal of each Nexus table; short enough for the UI.
+
+    Deleted, new and changed rows add up to the report's `changed_rows`.
+    """
     # What is done comes first: on a narrow screen the UI cuts off the rest until somebody scrolls.
-    lines = ["| table | deleted | new | changed | kept | before | after |", "|---|---:|---:|---:|---:|---:|---:|"]
+    lines = ["| table | deleted | new | changed | equal | before | after |", "|---|---:|---:|---:|---:|---:|---:|"]
     for change in report.tables.values():
         numbers = (
             *(change.deleted, change.inserted, change.updated),
             *(change.unchanged, change.before, change.after),
         )
         lines.append(f"| {change.table} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
+    for name, files in (("documents", report.documents), ("image batches", report.batches)):
+        if files and files.relinked:
+            done, equal, total = files.relinked, files.total - files.relinked, files.total
+            lines.append(f"| {name}, relinked | 0 | 0 | {done:,} | {equal:,} | {total:,} | {total:,} |")
+    if rows := sum(int(mended["repointed"]) + int(mended["set_to_null"]) for mended in report.references):
+        lines.append(f"| references in other tables | 0 | 0 | {rows:,} | | | |")
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from fm_pipeline.assets.plots import (
     rows_by_table,
 )
 from fm_pipeline.images.statistics import ImageStatistics
+from fm_pipeline.nexus.relink import Relinked
 from fm_pipeline.nexus.report import PhaseRecord, ReimportReport, SourceEnds, TableChange
 
 
@@ -83,6 +84,21 @@ def report() -> ReimportReport:
 
 def test_what_becomes_of_each_table(report: ReimportReport) -> None:
     assert changes_by_table(report).splitlines()[2] == "| patients | 1 | 2 | 3 | 2,838 | 2,842 | 2,843 |"
+
+
+def test_what_is_done_adds_up_to_the_rows_that_change_also_where_only_files_and_references_do(
+    report: ReimportReport,
+) -> None:
+    report.batches = Relinked(total=1661, already=1479, by_evidence={"a": 180, "b": 2})
+    report.documents = Relinked(total=10, already=10)
+    report.references.append({"table": "core_bookmark", "column": "x", "to": "y", "repointed": 4, "set_to_null": 1})
+    lines = changes_by_table(report).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert sum(int(number) for row in cells for number in row[1:4]) == report.changed_rows == 6 + 182 + 5
+    assert cells[1:] == [
+        ["image batches, relinked", "0", "0", "182", "1,479", "1,661", "1,661"],
+        ["references in other tables", "0", "0", "5", "", "", ""],
+    ]
 
 
 def test_the_numbers_that_are_plotted_over_runs_have_stable_names(report: ReimportReport) -> None:
