@@ -64,17 +64,27 @@ class _SharedFile(logging.handlers.RotatingFileHandler):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
         self._lock_path = path.with_suffix(".lock")
+        os.close(self._open_lock())
+        super().__init__(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
 
     def emit(self, record: logging.LogRecord) -> None:
-        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            lock = self._open_lock()
+        except OSError:  # the disk is full, or the folder has gone: who logs must not fail for it
+            self.handleError(record)
+            return
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._follow()
             super().emit(record)
+        except OSError:
+            self.handleError(record)
         finally:
             os.close(lock)
+
+    def _open_lock(self) -> int:
+        return os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
 
     def _open(self) -> Any:
         return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,24 @@ def test_it_rotates_and_loses_no_line_of_several_processes(tmp_path: Path, monke
     assert all(path.stat().st_size <= 4096 for path in files)
 
 
-def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    (tmp_path / "state").write_text("a file where the folder would be")
-    write(tmp_path, "a", 1)
+@pytest.mark.parametrize("in_the_way", ["state", "state/logs/import.log", "state/logs/import.lock"])
+def test_a_log_that_cannot_be_written_is_told_once_and_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, in_the_way: str
+) -> None:
+    taken = tmp_path / in_the_way
+    if in_the_way == "state":
+        taken.write_text("a file where the folder would be")
+    else:
+        taken.mkdir(parents=True)  # no file can be opened there, as with one that belongs to another user
+    write(tmp_path, "a", 2)
+    assert caplog.text.count("cannot be written") == 1
+    assert capsys.readouterr().err.count("info: a") == 2
+
+
+def test_a_log_whose_folder_goes_while_it_is_open_stops_nothing(tmp_path: Path) -> None:
+    with log.import_log(dicom_settings("postgresql://x/x", tmp_path)) as logger:
+        shutil.rmtree(tmp_path / "state")
+        logger.info("a line")
 
 
 @pytest.mark.parametrize(
