@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from fm_pipeline.folders import make_private_folder
 from fm_pipeline.mail.message import Event, News, body, subject
 from fm_pipeline.mail.smtp import Letter
 
@@ -156,7 +157,7 @@ class Outbox:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """One connection and one transaction; every statement here writes a row or two."""
-        self._file.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        make_private_folder(self._file.parent)
         os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
         with closing(sqlite3.connect(self._file, timeout=5)) as connection, connection:
             connection.execute(_SCHEMA)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from fm_pipeline.folders import make_private_folder
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.settings import Settings
 
@@ -30,7 +31,7 @@ def check_services(settings: Settings, judge: Judge) -> Iterator[Finding]:
 
 def _state_folder(folder: Path, judge: Judge) -> Finding:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"0")
         mode = folder.stat().st_mode & 0o777

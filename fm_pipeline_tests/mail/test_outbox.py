@@ -108,12 +108,14 @@ def test_news_of_the_end_supersede_news_of_the_start_that_nobody_took(outbox: Ou
     assert outbox.claim(LATER) is None
 
 
-def test_only_its_owner_can_read_it(outbox: Outbox, tmp_path: Path) -> None:
+def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        outbox.put(news(Event.STARTED))
+        Outbox(tmp_path / "above" / "state").put(news(Event.STARTED))
     finally:
         os.umask(before)
+    (tmp_path / "above" / "state").rename(tmp_path / "state")
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("above", "state")] == [0o700, 0o700]
     assert stat.S_IMODE((tmp_path / "state" / "mails.sqlite").stat().st_mode) == 0o600
     with closing(sqlite3.connect(tmp_path / "state" / "mails.sqlite")) as connection:
         assert connection.execute("SELECT count(*) FROM mails").fetchone() == (1,)

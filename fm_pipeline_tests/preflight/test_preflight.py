@@ -238,6 +238,8 @@ def test_the_state_folder_must_be_ours_alone(bench: MigrationBench, tmp_path: Pa
     file = tmp_path / "a file"
     file.write_text("")
     assert only(found(bench, state_dir=file / "state"), "state_folder_unusable").level == "stop"
+    found(bench, state_dir=tmp_path / "above" / "state")
+    assert (tmp_path / "above").stat().st_mode & 0o777 == 0o700
 
 
 # -- Command and asset
