@@ -6,12 +6,12 @@ Source: Claris, FileMaker Data API Guide. What the guide leaves open, the code s
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
@@ -29,6 +29,8 @@ from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, Fetched, Tra
 
 Query = Sequence[Mapping[str, str]]
 """Requests of a find: fields of one are ANDed, requests are ORed."""
+
+_log = logging.getLogger(__name__)
 
 INVALID_TOKEN = 952
 WINDOW_MISSING = 112
@@ -50,7 +52,7 @@ class DataApiClient:
 
     Raises:
         SettingsError: the URL is not safe, or the bundle is not there.
-        FileMakerError: from every method; its leaves say what to do.
+        FileMakerError: from every method but `close`; its leaves say what to do.
     """
 
     def __init__(
@@ -75,23 +77,23 @@ class DataApiClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except FileMakerError:
-            if error is None:
-                raise
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Log out and close the connection. A session that is gone already is no error."""
+        """Log out and close the connection. A session that is gone already, or stays, is no error.
+
+        What was read or written is done, whatever becomes of the session; FileMaker Server ends it after 15 idle
+        minutes (Data API Guide, "Log out of a database session").
+        """
         with self._lock:
             token, self._token = self._token, None
             try:
                 if token is not None:
                     path = f"{self._database_path()}/sessions/{quote(token, safe='')}"
                     self._transport.send(Call("DELETE", path, "log out"), attempts=1)
+            except FileMakerError as error:
+                _log.warning("The session was not ended; FileMaker Server does it by itself. %s", error.what)
             finally:
                 self._transport.close()
 

@@ -60,6 +60,14 @@ def test_a_failed_logout_never_hides_why_the_work_failed(clinic: Clinic) -> None
     assert clinic.answered("logout") == 1
 
 
+def test_a_failed_logout_makes_no_failure_of_what_was_done(clinic: Clinic, caplog: pytest.LogCaptureFixture) -> None:
+    with clinic.client() as client:
+        client.layouts()
+        clinic.server.disturb("bad_gateway", of=["logout"], times=None)
+    assert clinic.answered("logout") == 1
+    assert "The session was not ended" in caplog.text
+
+
 def test_a_wrong_password_is_asked_exactly_once(clinic: Clinic) -> None:
     with pytest.raises(WrongPassword, match="Correct FILEMAKER_USERNAME and FILEMAKER_PASSWORD"):
         clinic.client(password="wrong").layouts()
