@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 # Orthanc 1.10.1 stored a data set whose sequences are nested 45 deep, and was killed by one of 48.
@@ -85,7 +85,7 @@ class Instance:
         nesting: how deep sequences are nested at least; exact where it is too deep.
     """
 
-    patient_id: str
+    patient_id: str = field(repr=False)
     study_uid: str
     series_uid: str
     instance_uid: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Value = str | int | float
 """A field's value as the Data API has it. Empty is `""` for every type; containers are URLs."""
@@ -24,7 +24,7 @@ class Record:
 
     record_id: int
     mod_id: int
-    fields: dict[str, Value]
+    fields: dict[str, Value] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

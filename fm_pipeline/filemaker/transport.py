@@ -56,7 +56,7 @@ class Call:
     path: str
     doing: str
     params: Mapping[str, str | int] | None = None
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class Answer:
     """The envelope of an answer: FileMaker's code, the `response` object, and the token header of a login."""
 
     code: int
-    response: dict[str, Any]
-    token: str | None
+    response: dict[str, Any] = field(repr=False)
+    token: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Fetched:
     """A file, a redirect or a page: HTTP status, headers (any letter case), cookies (name, value), the whole body."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     cookies: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
