@@ -55,8 +55,11 @@ class ObjectExists(StorageError):
     """The key is taken by an object with other bytes. It was not overwritten."""
 
 
-def make_client(settings: Settings) -> S3Client:
+def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
     """The S3 client that the settings name: time-outs, retries, a pool as large as the concurrency, and the guard.
+
+    Args:
+        attempts: of each request.
 
     Raises:
         SettingsError: a setting is missing.
@@ -68,7 +71,7 @@ def make_client(settings: Settings) -> S3Client:
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=settings.s3_timeout_seconds,
-        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        retries={"total_max_attempts": attempts, "mode": "standard"},
         max_pool_connections=settings.s3_concurrency + 2,
         # Servers other than Amazon's refuse the checksums that boto3 sends by itself since 1.36.
         request_checksum_calculation="when_required" if settings.s3_endpoint_url else "when_supported",

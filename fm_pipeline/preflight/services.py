@@ -6,7 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from fm_pipeline.errors import SettingsError
 from fm_pipeline.folders import make_private_folder
+from fm_pipeline.images.bucket import make_client
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.settings import Settings
 
@@ -45,25 +47,15 @@ def _state_folder(folder: Path, judge: Judge) -> Finding:
 
 
 def _s3(settings: Settings, bucket: str, judge: Judge) -> Finding:
-    import boto3  # noqa: PLC0415  # slow to import
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # slow to import
 
-    secret = settings.aws_secret_access_key
     try:
-        boto3.client(
-            "s3",
-            endpoint_url=settings.s3_endpoint_url,
-            aws_access_key_id=settings.aws_access_key_id or None,
-            aws_secret_access_key=(secret.get_secret_value() if secret else None) or None,
-            region_name=settings.aws_region,
-            config=Config(
-                connect_timeout=PATIENCE_SECONDS, read_timeout=PATIENCE_SECONDS, retries={"total_max_attempts": 1}
-            ),
-        ).list_objects_v2(Bucket=bucket, MaxKeys=1)
+        make_client(with_little_patience(settings), attempts=1).list_objects_v2(Bucket=bucket, MaxKeys=1)
     except ClientError as error:
         return judge.broken("s3_unreachable", "S3", f"the bucket cannot be listed ({error.response['Error']['Code']})")
-    except (BotoCoreError, ValueError) as error:
+    except SettingsError as error:
+        return judge.broken("s3_unreachable", "S3", error.what)
+    except BotoCoreError as error:
         return judge.broken("s3_unreachable", "S3", f"no answer ({type(error).__name__})")
     return judge.good("S3", "the bucket can be listed")
 

@@ -221,6 +221,8 @@ def test_s3_and_mail_are_looked_at_when_they_are_set(bench: MigrationBench, stac
     assert found(bench, **services) == {}
     assert list(stack.mail.folder.glob("*.eml")) == mails, "a mail was sent"
     assert "NoSuchBucket" in only(found(bench, **services | {"s3_bucket": "other"}), "s3_unreachable").found
+    no_address = found(bench, **services | {"s3_endpoint_url": "127.0.0.1:9000"})
+    assert only(no_address, "s3_unreachable").found == "S3_ENDPOINT_URL is not an address."
     with closing(socket.socket()) as nobody:
         nobody.bind(("127.0.0.1", 0))
         broken = found(
