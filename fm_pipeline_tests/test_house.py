@@ -165,9 +165,9 @@ _MAY_IMPORT = {
 @pytest.mark.parametrize("package", _MAY_IMPORT)
 def test_a_lower_package_imports_no_higher_one(package: str) -> None:
     found = {
-        node.module.split(".")[1]
+        module.split(".")[1]
         for path in (TOP / "fm_pipeline" / package).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fm_pipeline.")
+        if isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith("fm_pipeline.")
     }
     assert found - {package} <= _MAY_IMPORT[package]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
@@ -30,7 +29,7 @@ def other(stack: LazyStack) -> BucketBench:
 
 
 @pytest.fixture
-def clinic(bench: MigrationBench, s3: BucketBench, other: BucketBench) -> Iterator[MigrationBench]:
+def clinic(bench: MigrationBench, s3: BucketBench, other: BucketBench) -> MigrationBench:
     """Forty documents in two buckets, thirty images with thumbnails; every file is there."""
     bench.execute(
         "DELETE FROM documents_document WHERE id NOT IN (SELECT id FROM documents_document ORDER BY id LIMIT 40)"

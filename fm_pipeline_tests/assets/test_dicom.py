@@ -28,7 +28,7 @@ from fm_pipeline_tests.bench.orthanc import emptied, need_orthanc
 from fm_pipeline_tests.bench.services import LazyStack
 from fm_pipeline_tests.canaries.search import find
 
-PERSON = {"patient_name": "Quollthorpe^Zephyrine", "patient_id": "HN69518372041"}
+PERSON: dict[str, Any] = {"patient_name": "Quollthorpe^Zephyrine", "patient_id": "HN69518372041"}
 KIND = "ASSET_CHECK_EVALUATION"
 CANARIES = {"name": "Quollthorpe", "first name": "Zephyrine", "patient id": "HN69518372041", "folder": "Zephyrine Q."}
 
@@ -84,6 +84,13 @@ def fill(hospital: Path) -> None:
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     evaluations = [event.asset_check_evaluation_data for event in result.all_events if event.event_type_value == KIND]
     return {each.check_name: each.passed for each in evaluations}
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    """What the one step that failed has said."""
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    assert event.step_failure_data.error
+    return event.step_failure_data.error.message
 
 
 def test_a_run_is_one_job_with_its_numbers_and_checks(graph: Graph, tmp_path: Path) -> None:
@@ -154,10 +161,25 @@ def test_a_job_that_somebody_cancels_meanwhile_is_no_success_and_says_how_to_go_
     graph: Graph, tmp_path: Path
 ) -> None:
     write_series(tmp_path / "hospital", 2, 2_000)
-    result = graph.run(job_id=77)
-    assert not result.success
-    (event,) = [event for event in result.all_events if event.is_step_failure]
-    assert "There is no import job 77." in str(event.step_failure_data.error.message)
+    job = create_job(graph.database_url, str(tmp_path / "hospital"), requested_by="anna")
+    with connect(graph.database_url) as connection, connection.cursor() as cursor:
+        # In the very moment in which it begins, however fast it is.
+        cursor.execute(
+            "CREATE FUNCTION cancel() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN NEW.cancel_requested_at := clock_timestamp(); RETURN NEW; END $$;"
+            "CREATE TRIGGER cancel BEFORE UPDATE ON fm_pipeline.import_jobs FOR EACH ROW"
+            " WHEN (OLD.status = 'pending' AND NEW.status = 'running') EXECUTE FUNCTION cancel()"
+        )
+        connection.commit()
+    told = failure(graph.run(job_id=job.id))
+    assert f"Import job {job.id} was cancelled on request" in told
+    assert f"launch dicom_import with job_id: {job.id}" in told
+    assert get_job(graph.database_url, job.id).status == "cancelled"
+    assert graph.run(job_id=job.id).success
+
+
+def test_a_job_that_is_not_there_is_told(graph: Graph) -> None:
+    assert "There is no import job 77." in failure(graph.run(job_id=77))
 
 
 def test_files_are_pulled_from_the_ftp_server_first_and_imported_with_the_others(graph: Graph, tmp_path: Path) -> None:

@@ -45,10 +45,10 @@ def test_without_a_bucket_nothing_is_looked_for(bench: MigrationBench) -> None:
 def test_what_is_missing_warns_with_ids_and_without_keys(bench: MigrationBench, s3: BucketBench) -> None:
     bench.execute("UPDATE documents_document SET s3_bucket = ''")
     rows = bench.execute("SELECT id::text, s3_key FROM images_image ORDER BY id")
-    for row in bench.execute(
+    for (key,) in bench.execute(
         "SELECT s3_key FROM documents_document UNION ALL SELECT s3_thumbnail_key FROM images_image"
     ):
-        s3.put(*row, b"file")
+        s3.put(key, b"file")
     for _, key in rows[1:]:
         s3.put(key, b"file")
     found = evaluations(bench.with_settings(**s3.settings(bench.settings).model_dump(exclude_unset=True)))

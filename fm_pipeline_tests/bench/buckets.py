@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from fm_pipeline.images.bucket import BULK_PREFIX, Bucket, open_bucket
 from fm_pipeline.sandbox.stack.s3 import S3
-from fm_pipeline.settings import Settings
+from fm_pipeline.settings import Settings, load_settings
 
 _numbers = itertools.count(1)
 
@@ -33,7 +33,7 @@ class BucketBench:
 
     def settings(self, settings: Settings) -> Settings:
         """The same settings with this bucket."""
-        return Settings(_env_file=None, **(settings.model_dump(exclude_unset=True) | self.given))  # type: ignore[call-arg]
+        return load_settings(_env_file=None, **(settings.model_dump(exclude_unset=True) | self.given))
 
     def bucket(self, settings: Settings | None = None) -> Bucket:
         """As the pipeline sees it."""
@@ -56,4 +56,4 @@ class BucketBench:
 def bare_settings(**more: Any) -> Settings:
     """Settings of a pipeline that only talks to S3."""
     needed = {"nexus_database_url": "postgresql://nowhere/nexus"}
-    return Settings(_env_file=None, **(needed | more))
+    return load_settings(_env_file=None, **(needed | more))

@@ -31,7 +31,7 @@ from fm_pipeline.sandbox.filemaker.schema import Account
 from fm_pipeline.sandbox.filemaker.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sequence import read_and_stage
-from fm_pipeline.settings import Settings
+from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 
 SCALE = 0.02
@@ -142,7 +142,7 @@ def migration_bench(
         store.create_database(DATABASE, [Account(USER, PASSWORD)])
         fill_filemaker(store, clinic, DATABASE, profile)
         with running_stand_in(store) as stand_in:
-            settings = Settings(
+            settings = load_settings(
                 _env_file=None,
                 nexus_database_url=database_url,
                 filemaker_url=stand_in.base_url,

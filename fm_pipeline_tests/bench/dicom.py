@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from fm_pipeline.settings import Settings
+from fm_pipeline.settings import Settings, load_settings
 
 
 def dicom_settings(database_url: str, folder: Path, **more: Any) -> Settings:
@@ -17,7 +17,7 @@ def dicom_settings(database_url: str, folder: Path, **more: Any) -> Settings:
         "state_dir": folder / "state",
         "hospital_data_path": folder / "hospital",
     }
-    return Settings(_env_file=None, **(given | more))
+    return load_settings(_env_file=None, **(given | more))
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

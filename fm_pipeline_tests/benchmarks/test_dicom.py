@@ -15,8 +15,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_scan_and_tick_are_compared_on_trees_in_which_nothing_is_new(tmp_path: Path) -> None:
     # The benchmark itself refuses to count a scan or a tick that finds something, or misses a file.
     file = tmp_path / "rows.json"
-    command = [sys.executable, BENCHMARKS / "dicom.py", "--only", "scan", "--scale", "0.002"]
-    command += ["--rounds", "1", "--json", file]
+    command = [sys.executable, str(BENCHMARKS / "dicom.py"), "--only", "scan", "--scale", "0.002"]
+    command += ["--rounds", "1", "--json", str(file)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr[-2000:]
     content = json.loads(file.read_text("utf-8"))
@@ -31,8 +31,8 @@ def test_scan_and_tick_are_compared_on_trees_in_which_nothing_is_new(tmp_path: P
 def test_imports_are_compared_that_store_every_file(tmp_path: Path) -> None:
     need_orthanc()
     file = tmp_path / "rows.json"
-    command = [sys.executable, BENCHMARKS / "dicom.py", "--only", "import", "--scale", "0.01", "--rounds", "1"]
-    done = subprocess.run([*command, "--json", file], check=False, capture_output=True, text=True)  # noqa: S603
+    command = [sys.executable, str(BENCHMARKS / "dicom.py"), "--only", "import", "--scale", "0.01", "--rounds", "1"]
+    done = subprocess.run([*command, "--json", str(file)], check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads(file.read_text("utf-8"))["rows"]
     assert [row["bound"] for row in rows] == [0.9, 3, 1]

@@ -13,7 +13,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_the_reimport_and_its_rivals_leave_the_same_rows_and_are_compared(tmp_path: Path) -> None:
     # The benchmark itself refuses to compare ways that leave different rows.
     file = tmp_path / "rows.json"
-    command = [sys.executable, BENCHMARKS / "reimport.py", "--scale", "0.02", "--rounds", "1", "--json", file]
+    command = [sys.executable, str(BENCHMARKS / "reimport.py"), "--scale", "0.02", "--rounds", "1", "--json", str(file)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr[-2000:]
     content = json.loads(file.read_text("utf-8"))

@@ -197,7 +197,7 @@ def test_49_progress_never_falls_never_passes_100_and_says_whether_its_total_is_
     job = create_job(url, str(tmp_path / "hospital"), requested_by="anna")
     seen: list[tuple[float, int | None, int]] = []
 
-    def look(_: str, done: int, total: int | None = None, **_more: object) -> None:
+    def look(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
         seen.append((get_job(url, job.id).progress_percentage, total, done))
 
     carry_out(settings, job.id, actor="anna", on_progress=look)

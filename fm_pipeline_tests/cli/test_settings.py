@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.preflight.run import preflight
-from fm_pipeline.settings import Settings
+from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline_tests.bench.clinics import MigrationBench
 
 NOBODY = "postgresql://nobody:nothing@127.0.0.1:1/nowhere"
@@ -62,7 +62,7 @@ def test_what_reads_filemaker_names_every_setting_that_is_missing_before_any_ser
 
 
 def test_the_check_says_that_filemaker_is_not_set_and_looks_at_the_rest(tmp_path: Path) -> None:
-    settings = Settings(_env_file=None, nexus_database_url=NOBODY, state_dir=tmp_path)  # type: ignore[call-arg]
+    settings = load_settings(_env_file=None, nexus_database_url=NOBODY, state_dir=tmp_path)
     findings = {finding.subject: finding for finding in preflight(settings)}
     assert findings["settings"].level == "stop"
     assert "FILEMAKER_DATABASE" in findings["settings"].found

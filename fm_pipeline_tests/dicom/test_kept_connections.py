@@ -104,7 +104,7 @@ def test_42_what_is_no_whole_answer_is_none(answer: bytes, read: Callable[[HTTPR
 
 def test_42_a_server_that_says_nothing_is_not_waited_for_and_one_that_is_down_was_sent_nothing() -> None:
     over = threading.Event()
-    with server(lambda _: over.wait(60)) as kept:  # type: ignore[arg-type, return-value]
+    with server(lambda _: over.wait(60)) as kept:  # type: ignore[arg-type]
         with pytest.raises(AnswerTimedOut):
             kept.ask("POST", "/instances", b"content", seconds=0.1)
         over.set()

@@ -172,4 +172,4 @@ def test_40_a_share_that_gives_less_at_once_than_it_was_asked_for_is_asked_again
     monkeypatch.setattr("fm_pipeline.dicom.reading.open_found", lambda found: Slow(found.path))
     candidate = read_candidate(found(path))
     assert isinstance(candidate, Candidate)
-    assert candidate.data == path.read_bytes()
+    assert bytes(candidate.data or b"") == path.read_bytes()

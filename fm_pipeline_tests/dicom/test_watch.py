@@ -6,6 +6,7 @@ import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg2.extensions import connection as Connection
@@ -36,10 +37,10 @@ class Watched:
         path.write_bytes(content)
         return path
 
-    def tick(self, later: timedelta = LATER, **limits: float) -> Tick:
+    def tick(self, later: timedelta = LATER, **limits: Any) -> Tick:
         self.ticks += 1  # no two at the same time
         now = last_change(self.root) + later + timedelta(milliseconds=self.ticks)
-        return tick(self.connection, str(self.root), now=now, quiet_seconds=QUIET, **limits)  # type: ignore[arg-type]
+        return tick(self.connection, str(self.root), now=now, quiet_seconds=QUIET, **limits)
 
     def names(self, later: timedelta = LATER, **limits: float) -> set[str]:
         return {os.path.relpath(file.path, self.root) for file in self.tick(later, **limits).new_files}
@@ -102,10 +103,11 @@ def test_44_what_arrived_while_the_sensor_was_off_is_found(watched: Watched) -> 
     assert watched.names(timedelta(days=7)) == {"a/2.dcm", "b/3.dcm"}
 
 
-def test_44_what_a_job_has_that_waits_or_runs_is_not_given_again(watched: Watched) -> None:
+@pytest.mark.parametrize("status", ["pending", "running"])
+def test_44_what_a_job_has_that_waits_or_runs_is_not_given_again(watched: Watched, status: str) -> None:
     watched.write("a.dcm")
     (file,) = watched.tick().new_files
-    job = record(watched.connection, [], job_status="pending")
+    job = record(watched.connection, [], job_status=status)
     with watched.connection.cursor() as cursor:
         cursor.execute("INSERT INTO fm_pipeline.import_job_files VALUES (%s, %s)", (job, file.path))
     watched.connection.commit()
@@ -135,7 +137,7 @@ def test_45_a_tick_ends_when_its_time_is_over_and_the_next_goes_on(watched: Watc
     given: set[str] = set()
     for ticks in range(1, 40):  # noqa: B007
         seconds = iter(range(10_000))
-        result = watched.tick(time_budget=12, clock=lambda s=seconds: float(next(s)))  # type: ignore[misc]
+        result = watched.tick(time_budget=12, clock=lambda s=seconds: float(next(s)))
         assert result.directories_listed <= 12
         given |= {file.path for file in result.new_files}
         if result.complete:
@@ -152,7 +154,7 @@ def test_45_a_round_over_known_directories_goes_on_where_the_last_tick_ended(wat
     asked = 0
     for _ in range(12):
         seconds = iter(range(10_000))
-        result = watched.tick(MUCH_LATER, time_budget=8, clock=lambda s=seconds: float(next(s)))  # type: ignore[misc]
+        result = watched.tick(MUCH_LATER, time_budget=8, clock=lambda s=seconds: float(next(s)))
         asked += result.directories_asked
         if result.new_files:
             break

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
@@ -57,7 +58,7 @@ def test_a_range_of_an_object_and_its_digest_can_be_read(s3: BucketBench) -> Non
 def test_26_the_client_refuses_to_write_in_the_bulk_dump_whatever_the_settings_say(s3: BucketBench) -> None:
     s3.put_bulk("2.jpg", b"original")
     client = make_client(s3.settings(bare_settings(s3_bulk_prefix="somewhere/else/")))
-    calls = {
+    calls: dict[str, dict[str, Any]] = {
         "put_object": {"Key": BULK_PREFIX + "2.jpg", "Body": b""},
         "copy_object": {"Key": BULK_PREFIX + "3.jpg", "CopySource": {"Bucket": s3.name, "Key": BULK_PREFIX + "2.jpg"}},
         "delete_object": {"Key": BULK_PREFIX + "2.jpg"},

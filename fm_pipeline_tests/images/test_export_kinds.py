@@ -157,7 +157,7 @@ def test_a_workbook_is_known_by_its_bytes_and_its_dates_have_no_order(read: Call
 def test_dates_as_filemaker_files_of_other_countries_write_them(
     text: str, order: str, day: tuple[int, int, int] | None
 ) -> None:
-    assert _day(text, order) == (dt.date(*day) if day else None)  # type: ignore[arg-type]
+    assert _day(text, order) == (dt.date(*day) if day else None)
 
 
 def test_an_export_of_a_clone_stops_for_its_file_names_are_those_of_other_record_ids(

@@ -344,7 +344,7 @@ def lose() -> Callable[..., None]:
             if params["url_path"].endswith(name) and "/patients/" in params["url_path"]:
                 import botocore.awsrequest  # noqa: PLC0415
 
-                response = botocore.awsrequest.AWSResponse("", 200, {}, None)
+                response = botocore.awsrequest.AWSResponse("", 200, {}, None)  # type: ignore[arg-type]
                 return response, {"CopyObjectResult": {"ETag": '"0"'}}
             return None
 

@@ -414,7 +414,7 @@ def test_15_a_connection_lost_exactly_at_commit_is_decided_by_asking(nexus: Migr
     arm = threading.Event()
     target = psycopg2.extensions.parse_dsn(nexus.database_url)
 
-    def at_the_end(step: str, done: int, total: int) -> None:
+    def at_the_end(step: str, done: int, total: int | None) -> None:
         if step == "restore":
             arm.set()
 

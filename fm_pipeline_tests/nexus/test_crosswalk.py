@@ -59,6 +59,7 @@ def test_a_patient_that_was_loaded_again_keeps_what_only_nexus_knows_and_gets_it
     reimported.execute("UPDATE patients SET mrn = 'only here', archived = true WHERE id = %s", new)
     report = reimported.extract_and_stage().reimport(LATER)
     assert reimported.execute("SELECT mrn, archived FROM patients WHERE id = %s", new) == [("only here", True)]
+    assert report.documents
     assert report.documents.by_evidence == {"crosswalk": files}
     assert reimported.execute("SELECT count(*) FROM documents_document WHERE object_id = %s", new) == [(files,)]
     # And again as it was: no row is doubled, whichever id the crosswalk knew first.

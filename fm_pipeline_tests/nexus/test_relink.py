@@ -31,7 +31,7 @@ def documents(clinic: MigrationBench, count: int) -> list[tuple[str, str, str]]:
         count,
     )
     assert len(rows) == count
-    return rows  # type: ignore[return-value]
+    return rows
 
 
 def orphan(clinic: MigrationBench, document: str, at: str | None = None, patient_key: str | None = None) -> str:

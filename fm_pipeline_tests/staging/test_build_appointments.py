@@ -127,7 +127,7 @@ def test_case_6_times_in_one_field(staging: Staging) -> None:
 
 
 def test_case_6_times_in_two_fields(staging: Staging) -> None:
-    nothing = {"start": "", "end": ""}
+    nothing: dict[str, object] = {"start": "", "end": ""}
     staging.stage(
         "appointment",
         *appointments(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fm_pipeline.errors import CatalogueStop, SettingsError, StagingStop
@@ -83,7 +85,7 @@ def test_a_few_odd_rows_do_not_stop(staging: Staging) -> None:
     check_staging(staging.connection, ["patient"])
 
 
-def test_the_clinics_own_rules_decide(staging: Staging, tmp_path) -> None:
+def test_the_clinics_own_rules_decide(staging: Staging, tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text("appointment_without_clinician: flag\nappointment_without_type: quarantine\nsex_unknown: stop\n")
     rules = load_rules(file)

@@ -9,7 +9,7 @@ import pytest
 
 import fm_pipeline.staging
 from fm_pipeline.errors import SettingsError
-from fm_pipeline.staging.rules import FEWEST_ROWS_FOR_A_SHARE, load_rules
+from fm_pipeline.staging.rules import FEWEST_ROWS_FOR_A_SHARE, Rule, load_rules
 
 RULES = load_rules()
 MAPPING_PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
@@ -43,7 +43,7 @@ def test_every_rule_that_the_code_notices_exists() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.by_id.values(), ids=RULES.by_id)
-def test_a_rule_says_what_it_means_and_what_to_do(rule) -> None:
+def test_a_rule_says_what_it_means_and_what_to_do(rule: Rule) -> None:
     assert rule.means.endswith(".")
     assert rule.remedy.endswith(".")
     assert rule.action in rule.allowed

@@ -20,7 +20,7 @@ from fm_pipeline.sandbox.filemaker.schema import Account, ContainerFile, Field
 from fm_pipeline.sandbox.filemaker.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sequence import open_client
-from fm_pipeline.settings import Settings
+from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline_tests.bench.buckets import BucketBench
 from fm_pipeline_tests.bench.clinics import small_clinic
 from fm_pipeline_tests.bench.pictures import picture
@@ -160,7 +160,7 @@ def image_clinic(database_url: str, folder: Path, bucket: BucketBench, **behaves
         store.create_layout(DATABASE, LAYOUT, TABLE, [each.name for each in FIELDS])
         with running_stand_in(store, **behaves) as stand_in:
             settings = bucket.settings(
-                Settings(
+                load_settings(
                     _env_file=None,
                     nexus_database_url=database_url,
                     filemaker_url=stand_in.base_url,
