@@ -158,7 +158,7 @@ _MAY_IMPORT = {
     "nexus": {"errors", "folders", "settings", "words"},
     "staging": {"errors", "mapping", "nexus", "settings", "words"},
     "dicom": {"errors", "folders", "nexus", "settings", "words"},
-    "mail": {"errors", "nexus", "settings", "words"},
+    "mail": {"errors", "folders", "nexus", "settings", "words"},
 }
 
 

@@ -199,7 +199,7 @@ def _alarm(settings: Settings, watermark: Watermark, sentences: str, now: dateti
         detail=sentences,
     )
     alarm = Alarm(
-        key=f"dicom-watch-{now:%Y%m%dT%H%M%S}",
+        key=f"dicom-watch-{now:%Y%m%dT%H%M%S.%f}",
         subject="DICOM import: the watched directory cannot be read",
         sentences=(f"Alarm: {sentences}", "The sensor looks again at each of its ticks, and goes on by itself."),
     )

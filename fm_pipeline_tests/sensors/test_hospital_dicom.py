@@ -284,15 +284,18 @@ def with_mail(bench: Bench) -> Outbox:
 def test_41_an_alarm_of_the_directory_is_one_mail_each_time_that_it_begins(bench: Bench, tmp_path: Path) -> None:
     outbox = with_mail(bench)
     bench.carried_out(job_of(requested(bench.tick())))
-    bench.hospital.rename(tmp_path / "away")
-    for _ in range(3):
-        assert str(bench.tick()).startswith("Alarm: ")
-    claim = outbox.claim(datetime.now(UTC))
-    assert claim
-    assert claim.letter.subject == "DICOM import: the watched directory cannot be read"
-    assert "http://dagster.example/locations/fm_pipeline/sensors/hospital_dicom_sensor" in claim.letter.body
-    assert str(tmp_path) not in claim.letter.body
-    assert outbox.claim(datetime.now(UTC)) is None
+    for _ in range(2):
+        bench.hospital.rename(tmp_path / "away")
+        for _ in range(3):
+            assert str(bench.tick()).startswith("Alarm: ")
+        claim = outbox.claim(datetime.now(UTC))
+        assert claim
+        assert claim.letter.subject == "DICOM import: the watched directory cannot be read"
+        assert "http://dagster.example/locations/fm_pipeline/sensors/hospital_dicom_sensor" in claim.letter.body
+        assert str(tmp_path) not in claim.letter.body
+        assert outbox.claim(datetime.now(UTC)) is None
+        (tmp_path / "away").rename(bench.hospital)
+        assert "Nothing new" in str(bench.tick())
 
 
 def test_42_a_job_of_the_sensor_that_stops_is_one_mail_however_often_it_is_tried_again(bench: Bench) -> None:
@@ -311,6 +314,41 @@ def test_42_a_job_of_the_sensor_that_stops_is_one_mail_however_often_it_is_tried
     assert claim.letter.subject == f"DICOM import {job_of(request)} has stopped (orthanc_storage_full)"
     assert "Orthanc is full." in claim.letter.body
     assert outbox.claim(datetime.now(UTC)) is None
+
+
+def test_42_another_reason_is_another_mail_also_when_the_job_is_started_again_or_given_up(bench: Bench) -> None:
+    outbox = with_mail(bench)
+    request = requested(bench.tick())
+    run_id = bench.queue(request, dg.DagsterRunStatus.FAILURE)
+    fail = (
+        "UPDATE fm_pipeline.import_jobs SET status = 'failed', error_reason = %s, error_message = 'It stopped.',"
+        " run_id = %s, completed_at = %s WHERE id = %s"
+    )
+    told = []
+    for reason, attempts in (("orthanc_storage_full", 1), ("orthanc_login", MOST_ATTEMPTS)):
+        while bench.instance.get_runs_count(dg.RunsFilter(tags={JOB_TAG: str(job_of(request))})) < attempts:
+            bench.queue(request, dg.DagsterRunStatus.FAILURE)
+        bench.execute(fail, reason, run_id, datetime.now(UTC) - FIRST_PAUSE, job_of(request))
+        told.append((job_of(requested(bench.tick())) == job_of(request), outbox.claim(datetime.now(UTC))))
+    assert [is_the_same for is_the_same, _ in told] == [True, False]
+    subjects = [claim.letter.subject for _, claim in told if claim]
+    name = f"DICOM import {job_of(request)} has stopped"
+    assert subjects == [f"{name} (orthanc_storage_full)", f"{name} (orthanc_login)"]
+    assert all(f"Page: http://dagster.example/runs/{run_id}" in claim.letter.body for _, claim in told if claim)
+
+
+def test_41_without_a_mail_server_no_alarm_is_kept_and_an_outbox_that_cannot_be_written_ends_no_tick(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.hospital.rename(tmp_path / "away")
+    assert str(bench.tick()).startswith("Alarm: ")
+    outbox = bench.settings.state_dir / "mails.sqlite"
+    assert not outbox.exists()
+    with_mail(bench)
+    outbox.mkdir()
+    bench.cursor = None  # the alarm begins anew
+    assert str(bench.tick()).startswith("Alarm: ")
+    assert "The mail of an alarm could not be written" in caplog.text
 
 
 def test_a_missing_setting_or_database_is_a_reason_and_no_crash(bench: Bench) -> None:
