@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyrage
@@ -17,15 +17,16 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.nexus.audit import audited, operating_system_user
 from fm_pipeline.nexus.backup import OnProgress, quiet
 from fm_pipeline.nexus.backup_files import BackupStop, read_key
-from fm_pipeline.nexus.backup_manifest import Manifest, read_manifest
+from fm_pipeline.nexus.backup_manifest import BackupColumn, BackupTable, Manifest, read_manifest
 from fm_pipeline.nexus.backup_rows import find_scope, load_scratch, prepare_session
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.digest import table_digest
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
 from fm_pipeline.nexus.privileges import missing_privileges
 from fm_pipeline.nexus.restore_rows import Loaded, Restoration, TableRestored
-from fm_pipeline.nexus.table_facts import advance_sequences, columns_of, generated_columns, key_columns
+from fm_pipeline.nexus.table_facts import advance_sequences, columns_of, generated_columns, is_wider, key_columns
 from fm_pipeline.settings import Settings
 
 
@@ -154,6 +155,8 @@ def _fit(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
         for column in backup.columns:
             if column.name not in types:
                 faults.append(f"{table}.{column.name} is missing")
+            elif is_wider(column.type, types[column.name]):
+                notes.append(f"{table}.{column.name} is {types[column.name]}, was {column.type}: every value fits.")
             elif types[column.name] != column.type:
                 faults.append(f"{table}.{column.name} is {types[column.name]}, was {column.type}")
         for name in sorted(types.keys() - set(backup.names)):
@@ -211,12 +214,29 @@ def _load(
     cursor: Cursor, folder: Path, manifest: Manifest, key: pyrage.x25519.Identity | None, on_progress: OnProgress
 ) -> list[Loaded]:
     loaded = []
-    for number, table in enumerate(manifest.tables):
+    for number, written in enumerate(manifest.tables):
         on_progress("read", number, len(manifest.tables))
-        scratch = load_scratch(cursor, folder, table, key, f"backup_{number}")
+        scratch = load_scratch(cursor, folder, written, key, f"backup_{number}")
+        table = _widened(cursor, written, scratch)
         cursor.execute(sql.SQL("ANALYZE {}").format(scratch.identifier))
         generated = generated_columns(cursor, table.table)
         writable = [name for name in table.names if name not in generated]
         loaded.append(Loaded(table, scratch, key_columns(cursor, table.table), writable, number))
     on_progress("read", len(loaded), len(loaded))
     return loaded
+
+
+def _widened(cursor: Cursor, backup: BackupTable, scratch: Table) -> BackupTable:
+    """Give the scratch table the types of today, as `_fit` allowed them; rows and digests compare like with like."""
+    types = {column.name: column.type for column in columns_of(cursor, backup.table)}
+    columns = tuple(BackupColumn(name, types[name]) for name in backup.names)
+    if columns == backup.columns:
+        return backup
+    changes = [
+        sql.SQL("ALTER {} TYPE {}").format(sql.Identifier(now.name), sql.SQL(now.type))
+        for was, now in zip(backup.columns, columns, strict=True)
+        if was != now
+    ]
+    cursor.execute(sql.SQL("ALTER TABLE {} {}").format(scratch.identifier, sql.SQL(", ").join(changes)))
+    digest = table_digest(cursor, scratch, backup.names, like=backup.digest)
+    return replace(backup, columns=columns, digest=digest)

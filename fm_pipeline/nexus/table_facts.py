@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from psycopg2 import sql
@@ -19,6 +20,27 @@ def columns_of(cursor: Cursor, table: Table) -> list[BackupColumn]:
         (table.identifier.as_string(cursor),),
     )
     return [BackupColumn(*row) for row in cursor.fetchall()]
+
+
+_INTEGERS = ("smallint", "integer", "bigint")
+
+
+def is_wider(was: str, now: str) -> bool:
+    """Whether a column takes every value that it took, and has it as it was: its text is the same.
+
+    Not `real` to `double precision`, say, which makes 0.10000000149 of 0.1.
+
+    Args: types as `format_type` writes them.
+    """
+    if was in _INTEGERS and now in _INTEGERS:
+        return _INTEGERS.index(now) > _INTEGERS.index(was)
+    if match := re.fullmatch(r"character varying\((\d+)\)", was):
+        longer = re.fullmatch(r"character varying\((\d+)\)", now)
+        return now in ("character varying", "text") or (longer is not None and int(longer[1]) > int(match[1]))
+    if was == "character varying":
+        return now == "text"
+    old, new = (re.fullmatch(r"numeric\((\d+),(\d+)\)", text) for text in (was, now))
+    return old is not None and new is not None and int(new[1]) > int(old[1]) and new[2] == old[2]
 
 
 def key_columns(cursor: Cursor, table: Table) -> list[str]:

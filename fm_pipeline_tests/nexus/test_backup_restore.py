@@ -20,6 +20,7 @@ from fm_pipeline.nexus.locks import take_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.restore import RestoreReport, restore
 from fm_pipeline.nexus.restore_rows import TableRestored
+from fm_pipeline.nexus.table_facts import is_wider
 from fm_pipeline.sandbox.clinic.change import change_one_percent
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, small_clinic
@@ -335,10 +336,50 @@ def test_17_a_schema_that_changed_is_told_when_the_rows_still_fit(nexus: Migrati
     assert [note for note in report.notes if "patients.pronouns" in note or "notes.pinned" in note] == report.notes[1:]
 
 
+def test_17_columns_that_were_widened_since_the_backup_take_its_rows_as_they_were(nexus: MigrationBench) -> None:
+    nexus.execute(
+        "ALTER TABLE notes ALTER note_type TYPE varchar(50);"
+        "CREATE TABLE ledger (id serial PRIMARY KEY, patient_id uuid REFERENCES patients (id), visits smallint,"
+        " amount numeric(8,2), remark varchar);"
+        "INSERT INTO ledger (patient_id, visits, amount, remark) SELECT id, 7, 12.50, 'é' FROM patients"
+    )
+    folder = backup(nexus)
+    rows = "SELECT id, visits, amount::text, remark FROM ledger ORDER BY id"
+    notes = "SELECT id, note_type FROM notes ORDER BY id"
+    before = nexus.execute(rows), nexus.execute(notes)
+    nexus.execute(
+        "ALTER TABLE notes ALTER note_type TYPE varchar(60);"
+        "ALTER TABLE ledger ALTER id TYPE bigint, ALTER visits TYPE integer, ALTER amount TYPE numeric(12,2),"
+        " ALTER remark TYPE text"
+    )
+    nexus.execute("UPDATE notes SET note_type = repeat('x', 60); UPDATE ledger SET visits = 70000, amount = 1234567.25")
+    report = give_back(nexus, folder)
+    assert (nexus.execute(rows), nexus.execute(notes)) == before
+    assert "notes.note_type is character varying(60), was character varying(50): every value fits." in report.notes
+    assert len([note for note in report.notes if note.startswith("ledger.")]) == 4
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("character varying(50)", "character varying(49)"),
+        ("text", "character varying(50)"),
+        ("bigint", "integer"),
+        ("integer", "text"),
+        ("real", "double precision"),
+        ("numeric(8,2)", "numeric(10,3)"),
+        ("numeric(8,2)", "numeric(7,2)"),
+        ("character(5)", "character(9)"),
+    ],
+)
+def test_17_a_column_is_not_wider_when_it_refuses_or_changes_a_value(was: str, now: str) -> None:
+    assert not is_wider(was, now)
+
+
 def test_17_a_schema_that_the_rows_do_not_fit_is_refused_with_every_column_named(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     nexus.execute(
-        "ALTER TABLE patients DROP COLUMN mrn; ALTER TABLE notes ALTER COLUMN note_type TYPE varchar(60);"
+        "ALTER TABLE patients DROP COLUMN mrn; ALTER TABLE notes ALTER COLUMN note_type TYPE varchar(40);"
         "ALTER TABLE reminders ADD urgent text NOT NULL DEFAULT ''; ALTER TABLE reminders ALTER urgent DROP DEFAULT;"
         "DROP TABLE core_bookmark"
     )
@@ -347,7 +388,7 @@ def test_17_a_schema_that_the_rows_do_not_fit_is_refused_with_every_column_named
         give_back(nexus, folder)
     for fault in (
         "patients.mrn is missing",
-        "notes.note_type is character varying(60), was character varying(50)",
+        "notes.note_type is character varying(40), was character varying(50)",
         "reminders.urgent is new and must be given",
         "core_bookmark is missing",
     ):
