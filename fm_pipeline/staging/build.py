@@ -21,7 +21,7 @@ from fm_pipeline.nexus.crosswalk import adopt_equal_rows
 from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES, Row, StagedEntity
 from fm_pipeline.staging.keys import new_nexus_id
 from fm_pipeline.staging.lookups import maximum_lengths, read_context
-from fm_pipeline.staging.origin import Extraction, built_from, read_extractions, stale_builds
+from fm_pipeline.staging.origin import Extraction, built_from, extracted_again, read_extractions, stale_builds
 from fm_pipeline.staging.record import Record
 from fm_pipeline.staging.rules import Rules
 from fm_pipeline.staging.source import notice_patient, read_patients, read_records
@@ -120,11 +120,7 @@ def _build(
             _adopt_and_stage(cursor, entity, aside, Table(nexus_schema, entity.nexus_table), fed)
         progress.end()
         if {name: read_extractions(cursor).get(name) for name in extractions} != extractions:
-            raise StagingStop(
-                "FileMaker's records were extracted again while they were being staged.",
-                meaning="The staged rows of before are unchanged.",
-                remedy="Run the staging again when the extraction has ended.",
-            )
+            raise extracted_again()
         fed_columns = entity.fed_columns(fed)
         for name in sources:
             _stop_above_limits(cursor, name, rules)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.errors import StagingStop
 from fm_pipeline.staging.entities import CONTACT_DETAIL
 
 EVERYBODY_NEEDS = ("patient", CONTACT_DETAIL)  # the patients are built from both, and everything else from them
@@ -24,6 +25,15 @@ def read_extractions(cursor: Cursor) -> dict[str, Extraction]:
     """The extractions that there are, by entity."""
     cursor.execute("SELECT entity, extraction_id::text, fed_fields, row_count FROM fm_pipeline.source_extractions")
     return {entity: Extraction(key, frozenset(fed), rows) for entity, key, fed, rows in cursor}
+
+
+def extracted_again() -> StagingStop:
+    """The refusal of a build whose records were replaced while it read them."""
+    return StagingStop(
+        "FileMaker's records were extracted again while they were being staged.",
+        meaning="The staged rows of before are unchanged.",
+        remedy="Run the staging again when the extraction has ended.",
+    )
 
 
 def built_from(entity: str, extractions: Mapping[str, Extraction]) -> list[str]:

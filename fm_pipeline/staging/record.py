@@ -46,6 +46,7 @@ class Record:
         nexus_id: the id that its row has in Nexus, if it has one.
         patient_id: the Nexus id of its patient, if that one is loaded.
         is_plain: all its texts are printable ASCII without `<`, so that no rule about texts can notice anything.
+        long: characters of its fields if they are so many that memory has to be thought of, else 0.
         noticed: pairs of rule id and field.
     """
 
@@ -57,6 +58,7 @@ class Record:
     is_plain: bool = False
     nexus_id: str | None = None
     patient_id: str | None = None
+    long: int = 0
     noticed: dict[tuple[str, str], None] = field(default_factory=dict)  # a set that keeps its order
 
     def notice(self, rule: str, name: str = "") -> None:

@@ -1,5 +1,7 @@
 """Raw records as a stream: read with server-side cursors, so that memory stays flat, each with what it is held against.
 
+A fetch brings many records, but of a long one (a note with pages of text) only that it is there: it is read by itself.
+
 The extraction put them into `fm_pipeline.source_records`. Keys there are trimmed and in lower case already.
 """
 
@@ -17,14 +19,20 @@ from fm_pipeline.nexus.file_ids import kind_of_file_id
 from fm_pipeline.staging.entities import CONTACT_DETAIL, StagedEntity
 from fm_pipeline.staging.keys import is_uuid
 from fm_pipeline.staging.lookups import table_identifier
+from fm_pipeline.staging.origin import extracted_again
 from fm_pipeline.staging.record import Context, Record
 
 _ROWS_A_FETCH = 2000
+# Times the rows of a fetch it is what a fetch may need, and few records are longer. What a record takes as it is stored
+# (compressed, if it is not short) is known without reading it, and spares nearly all of them the look at its text.
+_LONG_BYTES, _SHORT_STORED_BYTES = 1 << 13, 1 << 10
 _read_json = json.JSONDecoder().raw_decode  # what psycopg2 would do, without three calls a record
 
 # What every record is held against: the crosswalk, and the other records of its entity.
 _COLUMNS = """
-s.record_id, coalesce(s.filemaker_key, ''), coalesce(s.patient_key, ''), s.fields::text, c.nexus_id::text,
+s.record_id, coalesce(s.filemaker_key, ''), coalesce(s.patient_key, ''),
+CASE WHEN pg_column_size(s.fields) <= %(short)s OR octet_length(s.fields::text) <= %(long)s THEN s.fields::text END,
+c.nexus_id::text,
 s.filemaker_key IN (SELECT o.filemaker_key FROM fm_pipeline.source_records o
                     WHERE o.entity = %(entity)s AND o.filemaker_key IS NOT NULL
                     GROUP BY o.filemaker_key HAVING count(*) > 1)
@@ -61,7 +69,7 @@ def read_records(
         + sql.SQL(" WHERE s.entity = %(entity)s ORDER BY s.record_id")
     )
     for row in _stream(connection, query, entity.name):
-        record = _record(context, row, needs_uuid=entity.needs_uuid)
+        record = _record(connection, entity.name, context, row, needs_uuid=entity.needs_uuid)
         patient_id, patient_is_known, file_is_known = row[6:]
         record.patient_id = patient_id
         notice_patient(record, is_known=patient_is_known, is_loaded=patient_id is not None)
@@ -112,21 +120,25 @@ def _by_key(connection: Connection, entity: str, context: Context, key: sql.Comp
         + sql.SQL(' COLLATE "C", s.record_id')
     )
     for row in _stream(connection, query, entity):
-        yield _record(context, row, needs_uuid=False)
+        yield _record(connection, entity, context, row, needs_uuid=False)
 
 
 def _stream(connection: Connection, query: sql.Composable, entity: str) -> Iterator[Sequence[Any]]:
     with connection.cursor(f"fm_pipeline_{entity}") as cursor:
         cursor.itersize = _ROWS_A_FETCH
-        cursor.execute(query, {"entity": entity})
+        cursor.execute(query, {"entity": entity, "long": _LONG_BYTES, "short": _SHORT_STORED_BYTES})
         yield from cursor
 
 
-def _record(context: Context, row: Sequence[Any], *, needs_uuid: bool) -> Record:
+def _record(connection: Connection, entity: str, context: Context, row: Sequence[Any], *, needs_uuid: bool) -> Record:
     record_id, key, patient_key, fields, nexus_id, is_twice = row[:6]
+    if fields is None:
+        fields = _long_fields(connection, entity, record_id)
     # Without a backslash there is no escape in it, so no control character either: JSON allows none unescaped.
     is_plain = fields.isascii() and "\\" not in fields and "<" not in fields
     record = Record(record_id, key, patient_key, _read_json(fields)[0], context, is_plain)
+    if len(fields) > _LONG_BYTES:
+        record.long = len(fields)
     if not key:
         record.notice("filemaker_id_missing", "filemaker_id")
         return record
@@ -136,3 +148,15 @@ def _record(context: Context, row: Sequence[Any], *, needs_uuid: bool) -> Record
     if needs_uuid and not is_uuid(key):
         record.notice("filemaker_id_not_uuid", "filemaker_id")
     return record
+
+
+def _long_fields(connection: Connection, entity: str, record_id: int) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT fields::text FROM fm_pipeline.source_records WHERE entity = %s AND record_id = %s",
+            (entity, record_id),
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise extracted_again()
+    return str(row[0])

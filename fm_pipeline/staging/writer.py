@@ -14,6 +14,7 @@ from fm_pipeline.staging.record import Record
 from fm_pipeline.staging.rules import Rules
 
 _ROWS_A_BLOCK = 5000
+_LONG_A_BLOCK = 1 << 23  # characters of long records; each of the others has few
 _OUTCOME_COLUMNS = ("entity", "record_id", "filemaker_id", "outcome", "rule")
 _FINDING_COLUMNS = ("entity", "record_id", "filemaker_id", "rule", "action", "field")
 
@@ -35,6 +36,7 @@ class StagingWriter:
         self._outcomes: list[Sequence[object]] = []
         self._findings: list[Sequence[object]] = []
         self._staged: list[Sequence[object]] = []
+        self._long = 0
 
     def clear(self, entities: Sequence[str]) -> None:
         """Remove what an earlier build left."""
@@ -80,7 +82,9 @@ class StagingWriter:
             action = self._rules[noticed].action
             if action != "skip":
                 self._findings.append((entity, record.record_id, filemaker_id, noticed, action, field))
-        if len(self._outcomes) >= _ROWS_A_BLOCK:
+        if record.long:
+            self._long += record.long
+        if len(self._outcomes) >= _ROWS_A_BLOCK or self._long >= _LONG_A_BLOCK:
             self.flush()
         return rule is None
 
@@ -99,3 +103,4 @@ class StagingWriter:
                 rows.sort(key=itemgetter(0, 1))  # nearer to the order of the index; a block has its neighbours together
                 copy_rows(self._cursor, target, columns, rows)
                 rows.clear()
+        self._long = 0
