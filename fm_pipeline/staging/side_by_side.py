@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPo
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
-from threading import Lock
+from threading import Event, Lock
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -102,10 +102,21 @@ class _Sessions:
 
 def _side_by_side(work: Iterable[Callable[[], None]], sessions: _Sessions) -> None:
     futures: list[Future[None]] = []
+    failed = Event()  # set by the thread that fails, so that not even that one begins anything more
+
+    def unless_failed(each: Callable[[], None]) -> None:
+        if failed.is_set():
+            return
+        try:
+            each()
+        except BaseException:
+            failed.set()
+            raise
+
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="staging") as threads:
         try:  # an interrupt may come in each of these lines
             for each in work:
-                futures.append(threads.submit(each))
+                futures.append(threads.submit(unless_failed, each))
             wait(futures, return_when=FIRST_EXCEPTION)
             threads.shutdown(cancel_futures=True)
         except BaseException:

@@ -17,6 +17,7 @@ from fm_pipeline.cli.main import INTERRUPTED
 from fm_pipeline.errors import DatabaseError, LockStop, StagingStop
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.staging import side_by_side
 from fm_pipeline.staging.run import check_staged, stage
 from fm_pipeline.staging.side_by_side import _Sessions, _side_by_side, stage_all
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
@@ -62,16 +63,20 @@ def test_beside_notes_all_but_patients_and_the_same_notes_may_be_built(
     assert waited == [waits]
 
 
-def test_what_fails_leaves_its_entity_as_it_was_and_the_mixture_is_refused(bench: MigrationBench) -> None:
+def test_what_fails_leaves_its_entity_and_all_after_it_as_they_were_and_the_mixture_is_refused(
+    bench: MigrationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side_by_side, "SIDE_BY_SIDE", 1)  # with two it depends on them what has been begun already
     bench.extract_and_stage()
     bench.execute(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;"
         "CREATE TRIGGER refuse BEFORE INSERT ON fm_pipeline.staged_sms_messages EXECUTE FUNCTION refuse()"
     )
-    builds = "SELECT entity, run_id FROM fm_pipeline.staged_builds WHERE entity IN ('patient', 'sms_message')"
+    builds = "SELECT entity, run_id FROM fm_pipeline.staged_builds WHERE entity <> 'contact_detail'"
     with pytest.raises(DatabaseError, match="P0001"):
         stage_all(bench.settings, run_id="second", now=datetime.now(UTC))
-    assert dict(bench.execute(builds)) == {"patient": "second", "sms_message": None}
+    before = dict.fromkeys(("patient", "note", "appointment"), "second")
+    assert dict(bench.execute(builds)) == before | dict.fromkeys(("sms_message", "document", "image"))
     with bench.connection() as connection, pytest.raises(StagingStop, match="sms_message was staged before"):
         check_staged(connection, bench.settings)
 
