@@ -1,6 +1,6 @@
 """Backups of every row that a reimport can touch, each restored and compared before it counts as one (decision D6).
 
-What is here: making, verifying, listing and removing backups. Their files are `backup_files`, the way back `restore`.
+What is here: making, listing and removing backups. Their files are `backup_files`, the way back `restore`.
 """
 
 from __future__ import annotations
@@ -93,20 +93,6 @@ def make_backup(
         backup = Backup(backup_id, folder.resolve(), now, manifest.digests, size, key is not None)
         _record(url, backup, run_id)
     return backup
-
-
-def verify_backup(settings: Settings, backup: Backup) -> None:
-    """Read a backup from the disk, restore it into scratch tables, compare, and record that it held.
-
-    Raises:
-        BackupStop: a file is damaged, missing, not ours, or its rows are not those that were written.
-    """
-    manifest = _read_back(settings, backup.folder, read_key(settings), quiet)
-    if (manifest.id, dict(manifest.digests)) != (backup.id, dict(backup.digests)):
-        raise BackupStop(
-            "The folder holds another backup.", meaning="Nothing was changed.", remedy="Check the folder's name."
-        )
-    _record(settings.nexus_database_url.get_secret_value(), backup, None)
 
 
 def backup_folder(settings: Settings) -> Path:
@@ -234,8 +220,7 @@ def _record(url: str, backup: Backup, run_id: str | None) -> None:
         cursor.execute(
             "INSERT INTO fm_pipeline.backups"
             " (id, run_id, created_at, folder, encrypted, bytes, digests, verified_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
-            " ON CONFLICT (id) DO UPDATE SET verified_at = excluded.verified_at, folder = excluded.folder",
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())",
             (
                 backup.id,
                 run_id,
