@@ -239,6 +239,21 @@ def test_what_a_step_waits_for_is_told_instead_of_what_is_left_once_on_the_termi
     ]
 
 
+def test_what_ends_while_it_waits_does_not_go_on(clock: Clock) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+
+    def fail() -> None:
+        with Progress([TerminalSink(console)], now=clock) as progress:
+            progress.update("import", 10, 100, note="The server is away.")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert isinstance(console.file, io.StringIO)
+    assert "The server is away." in console.file.getvalue()
+    assert "It goes on." not in console.file.getvalue()
+
+
 def test_the_progress_of_a_whole_reimport(bench: MigrationBench, written: tuple[Console, Callable[[], str]]) -> None:
     console, output = written
     bench.extract_and_stage()

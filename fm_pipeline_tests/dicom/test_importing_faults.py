@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from fm_pipeline.dicom.delivery import PATIENCE_SECONDS
 from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
 from fm_pipeline.dicom.kept_connections import Answer, KeptConnections
 from fm_pipeline.dicom.ledger import Job
@@ -206,6 +210,11 @@ def test_42_an_orthanc_that_is_down_at_the_start_is_waited_for_then_the_job_fail
         resumed(importing, job)
 
 
+def seconds_of_the_day(clock: str) -> int:
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return hours * 3_600 + minutes * 60 + seconds
+
+
 @pytest.mark.parametrize("phase", ["import", "compare with Orthanc"])
 def test_42_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time_is_foretold(
     ledger: str, tmp_path: Path, phase: str
@@ -215,6 +224,7 @@ def test_42_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time
         job_id = importing.new_job()
         waiting: list[Job] = []
         notes: set[str] = set()
+        last: list[str] = []
         kill_at = {"import": 0, "compare with Orthanc": FILES}[phase]
         killed: list[str] = []
 
@@ -222,6 +232,7 @@ def test_42_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time
             if not killed and done == kill_at:
                 killed.append(name)
                 orthanc.kill()
+            last[:] = [note]
             if name == phase and note:
                 notes.add(note)
                 waiting.append(importing.job(job_id))
@@ -232,7 +243,15 @@ def test_42_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time
             on_progress("begin", 0)
         job = run_job(importing.settings, job_id, on_progress=on_progress)
         assert len(notes) >= 1
-        assert all("Orthanc has not answered since" in note and "until" in note for note in notes)
+        zone = ZoneInfo(importing.settings.clinic_time_zone)
+        for note in notes:
+            found = re.match(r"Orthanc has not answered since (\S+)\. The job waits for it until (\S+); then", note)
+            assert found
+            since, until = (seconds_of_the_day(text) for text in found.groups())
+            # The clinic's clock may be set by whole hours meanwhile.
+            assert (until - since) % 3_600 == PATIENCE_SECONDS
+            assert (seconds_of_the_day(f"{datetime.now(zone):%H:%M:%S}") - since) % 86_400 < 3 * 3_600
+        assert last == [""]
         assert {(each.status, each.error_reason) for each in waiting} == {("running", "waiting_for_orthanc")}
         assert {each.error_message for each in waiting} <= notes
         assert {each.estimated_seconds_remaining for each in waiting} == {None}
