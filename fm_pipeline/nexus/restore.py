@@ -109,14 +109,14 @@ def restore(
                 timeout = settings.nexus_lock_timeout_seconds
                 with explain_lock_timeouts(connection, gate, touched + others, timeout):
                     lock_tables(cursor, touched + others, timeout)
-                if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
-                    raise BackupStop(
-                        "The tables of Nexus changed while the restore was being prepared (a migration?).",
-                        meaning="Nothing was changed.",
-                        remedy="Start again when the migration has ended.",
-                    )
-                restoration = Restoration(cursor, scope.catalogue, loaded)
-                report.tables = restoration.run()
+                    if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
+                        raise BackupStop(
+                            "The tables of Nexus changed while the restore was being prepared (a migration?).",
+                            meaning="Nothing was changed.",
+                            remedy="Start again when the migration has ended.",
+                        )
+                    restoration = Restoration(cursor, scope.catalogue, loaded)
+                    report.tables = restoration.run()
                 on_progress("restore", 1, 1)
                 if dry_run:
                     connection.rollback()

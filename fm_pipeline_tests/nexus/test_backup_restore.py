@@ -437,6 +437,16 @@ def test_12_a_session_that_holds_the_tables_is_named(nexus: MigrationBench) -> N
             give_back(nexus, folder)
 
 
+def test_12_a_session_that_holds_only_a_row_is_named_too(nexus: MigrationBench) -> None:
+    folder = backup(nexus)
+    nexus.execute("UPDATE patients SET title = 'Dr'")
+    nexus = nexus.with_settings(nexus_lock_timeout_seconds=0.2)
+    with closing(psycopg2.connect(nexus.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
+        cursor.execute("SELECT id FROM patients FOR UPDATE")
+        with pytest.raises(LockStop, match=r"Nexus web.*Nexus is unchanged"):
+            give_back(nexus, folder)
+
+
 def test_13_no_restore_while_a_reimport_runs(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     with connect(nexus.database_url) as reimporting:
