@@ -1,12 +1,16 @@
 """Phase 0, before anything is read: the preflight, with a check for each of its areas that blocks what comes after."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from fm_pipeline.assets.reimport import refuse_at_once
 from fm_pipeline.assets.shared import OWNERS, POOL, PREFLIGHT, explained
+from fm_pipeline.errors import Stop
 from fm_pipeline.preflight.finding import Finding, stops
 from fm_pipeline.preflight.run import preflight as run_preflight
 from fm_pipeline.resources.pipeline import NexusTarget
+from fm_pipeline.words import counted
 
 AREAS = {
     "FileMaker": "FileMaker answers, lets the account in, and has every layout and field that the profile needs.",
@@ -31,7 +35,7 @@ MARKS = {"good": "✅", "warning": "⚠️", "stop": "❌"}
         for area, description in AREAS.items()
     ],
 )
-def preflight(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+def preflight(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
     """Look, and say all of it at once."""
     nexus: NexusTarget = context.resources.nexus
 
@@ -41,7 +45,7 @@ def preflight(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # typ
     with explained():
         refuse_at_once(context, nexus.settings)
         findings = run_preflight(nexus.settings, on_finding=say)
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         metadata={
             "findings": dg.MetadataValue.md(as_markdown(findings)),
             "stops": len(stops(findings)),
@@ -49,11 +53,23 @@ def preflight(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # typ
         },
         check_results=[_result(area, [finding for finding in findings if finding.area == area]) for area in AREAS],
     )
+    if stopping := stops(findings):  # else the run and its mail would only say that a check failed
+        reasons = "".join(f"\n- {_sentence(finding)}" for finding in stopping)
+        with explained():
+            raise Stop(
+                f"The preflight stops for {counted(len(stopping), 'reason')}:{reasons}",
+                meaning="Nothing was read into staging. Nexus is unchanged.",
+                remedy="Settle each of them, then start again; fm-pipeline check shows the same.",
+            )
+
+
+def _sentence(finding: Finding) -> str:
+    return f"{finding.rule}: {finding.subject}: {finding.found}. {finding.remedy}"
 
 
 def _result(area: str, findings: list[Finding]) -> dg.AssetCheckResult:
     stopping = stops(findings)
-    words = [f"{finding.rule}: {finding.subject}: {finding.found}. {finding.remedy}" for finding in stopping]
+    words = [_sentence(finding) for finding in stopping]
     return dg.AssetCheckResult(
         check_name=area.lower(),
         passed=not stopping,

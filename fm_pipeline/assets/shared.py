@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from fm_pipeline.errors import PipelineError, unforeseen
 
@@ -32,14 +33,20 @@ ENTITIES = {
 STAGED_ASSETS = [f"staged_{plural}" for entity, plural in ENTITIES.items() if entity != "contact_detail"]
 
 
+CANCELLED = "The run was cancelled. What was not committed was rolled back; fm-pipeline status shows what was done."
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Every error as a Failure with its sentences as metadata; no retry, since none of them passes by itself.
 
-    Of an error that is not ours the text is left out: it may quote a record, and Dagster's event log keeps it.
+    Of an error that is not ours the text is left out: it may quote a record, and Dagster's event log keeps it. A cancel
+    stays what it is to Dagster, with a sentence in the place where people look for one.
     """
     try:
         yield
+    except DagsterExecutionInterruptedError:
+        raise DagsterExecutionInterruptedError(CANCELLED) from None
     except Exception as fault:  # noqa: BLE001  # told without its text
         error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
         sentences = {"what happened": error.what, "what it means": error.meaning, "what to do": error.remedy}

@@ -167,3 +167,19 @@ def test_staging_before_anything_was_read_stops_and_says_what_to_do(graph: Graph
         failure = _failure(graph.run("__ASSET_JOB", assets=[asset]))
         assert "records of contact_detail have never been read" in failure
         assert "Launch plan_reimport" in failure
+
+
+def test_what_the_preflight_stops_for_is_why_the_run_failed(bench: MigrationBench, graph: Graph) -> None:
+    bench.stand_in.faults(missing_layouts=["API_Notes"])
+    result = graph.run("plan_reimport")
+    assert [event.step_key for event in result.all_events if event.is_step_start] == ["preflight"]
+    checks = {
+        event.asset_check_evaluation_data.check_name: event.asset_check_evaluation_data.passed
+        for event in result.all_events
+        if event.event_type_value == "ASSET_CHECK_EVALUATION"
+    }
+    assert checks == {"filemaker": False, "nexus": True, "source": True, "services": True}
+    failure = _failure(result)
+    assert "The preflight stops for 1 reason:" in failure
+    assert "API_Notes" in failure
+    assert "Nexus is unchanged." in failure

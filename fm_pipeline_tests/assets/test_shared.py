@@ -6,6 +6,7 @@ import traceback
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from fm_pipeline.assets.shared import explained
 from fm_pipeline.errors import LockStop
@@ -30,3 +31,11 @@ def test_an_error_that_nobody_foresaw_is_told_by_its_class_and_place_and_not_by_
     assert "ValueError" in shown
     assert "test_shared.py" in str(caught.value)
     assert "0491" not in shown
+
+
+def test_a_cancel_stays_one_and_says_what_it_means() -> None:
+    with (
+        pytest.raises(DagsterExecutionInterruptedError, match=r"cancelled\. What was not committed was rolled back"),
+        explained(),
+    ):
+        raise DagsterExecutionInterruptedError
