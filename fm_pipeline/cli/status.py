@@ -67,7 +67,7 @@ def _progress(overview: Overview, zone: ZoneInfo) -> RenderableType:
     for step in steps:
         total, done = step["total"], step["done"]
         ended = step["finished_at"] is not None
-        quiet = (datetime.now(zone) - step["updated_at"]).total_seconds()
+        silent = not ended and (datetime.now(zone) - step["updated_at"]).total_seconds() >= SILENT_SECONDS
         news = _time(step["updated_at"], zone)
         bar = ProgressBar(
             total=total or max(done, 1) if ended or total else None, completed=done or (1 if ended else 0), width=20
@@ -78,8 +78,9 @@ def _progress(overview: Overview, zone: ZoneInfo) -> RenderableType:
             f"{done:,} of {total:,}" if total is not None else f"{done:,}",
             Text(f"{step['errors']:,}", style="red" if step["errors"] else ""),
             f"{step['seconds']:.1f}",
-            f"{step['eta_seconds']:.0f} s" if step["eta_seconds"] is not None else "",
-            news if ended or quiet < SILENT_SECONDS else Text(f"{news}, not ended", style="yellow"),
+            # A run that failed, was cancelled or was killed has nothing left.
+            f"{step['eta_seconds']:.0f} s" if step["eta_seconds"] is not None and not silent else "",
+            Text(f"{news}, not ended", style="yellow") if silent else news,
         )
     return table
 

@@ -77,6 +77,7 @@ def test_times_are_the_clinics_and_a_step_without_news_is_told_as_not_ended(
     result = CliRunner().invoke(main, ["status"])
     assert result.output.count("2025-11-14 18:00:05") == 2
     assert result.output.count("2025-11-14 18:00:05, not ended") == 1
+    assert " 0 s " not in result.output, "nothing is left to wait for"
 
 
 @pytest.mark.usefixtures("bench")
