@@ -5,6 +5,7 @@ Which tables hold something of a patient, the catalogue tells: every foreign key
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,8 +20,9 @@ from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
 from fm_pipeline.nexus.relink import patient_content_type
 from fm_pipeline.settings import Settings
-from fm_pipeline.stored_files import Answers, StoredFile, by_asking, read_files
+from fm_pipeline.stored_files import Answers, StoredFile, by_asking, by_listing, read_files
 
+MANY_FILES = 1000  # from here on a listing, which costs a request for each thousand objects, is cheaper
 Exists = bool | str | None  # S3's code where it could not be looked at; None: the row names no file
 
 
@@ -91,11 +93,14 @@ def read_holdings(settings: Settings, reference: str) -> Holdings:
             ),
             (batches,),
         )
-        images = cursor.fetchall()
-        ids = [*documents, *(image_id for image_id, _ in images)]
+        of_batch: dict[str, list[str]] = defaultdict(list)
+        for image_id, batch in cursor:
+            of_batch[batch].append(image_id)
+        ids = [*documents, *(image_id for images in of_batch.values() for image_id in images)]
         files = list(read_files(cursor, catalogue, settings.s3_bucket or "", rows=ids))
         counts = _counts(cursor, catalogue, batches)
-    exists = _Existence(files, by_asking(settings, [file for file in files if file.key]))
+    look = by_asking if len(files) <= MANY_FILES else by_listing
+    exists = _Existence(files, look(settings, [file for file in files if file.key]))
     return Holdings(
         found.nexus_id,
         found.key,
@@ -108,8 +113,7 @@ def read_holdings(settings: Settings, reference: str) -> Holdings:
                 counts.get(batch),
                 [
                     HeldImage(own_id, exists.of("images", own_id), exists.of("thumbnails", own_id))
-                    for own_id, of_batch in images
-                    if of_batch == batch
+                    for own_id in of_batch[batch]
                 ],
             )
             for batch in batches
@@ -158,7 +162,7 @@ def _rows(cursor: Cursor, catalogue: Catalogue, patient_id: str) -> dict[str, li
         for key in catalogue.generic_keys
     ]
     values = {"patient": patient_id, "type": patient_content_type(cursor, catalogue)}
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}  # in their order, each once: two keys of a table may name the patient
     for table, condition in keys:
         if "id" not in catalogue.columns.get(table, {}):
             continue
@@ -169,9 +173,8 @@ def _rows(cursor: Cursor, catalogue: Catalogue, patient_id: str) -> dict[str, li
             ),
             values,
         )
-        ids = found.setdefault(str(table), [])
-        ids += [row[0] for row in cursor.fetchall() if row[0] not in ids]
-    return found
+        found.setdefault(str(table), {}).update(dict.fromkeys(row[0] for row in cursor))
+    return {table: list(ids) for table, ids in found.items()}
 
 
 def _counts(cursor: Cursor, catalogue: Catalogue, batches: Sequence[str]) -> dict[str, int]:

@@ -27,6 +27,8 @@ Kind = Literal["documents", "images", "thumbnails"]
 KINDS: tuple[Kind, ...] = ("documents", "images", "thumbnails")
 NO_BUCKET = "no bucket"  # neither the row nor a setting names one
 SAMPLE = 200  # files: a bucket of which a hundredth is gone is noticed seven times in eight
+ROWS_A_FETCH = 2000
+KEYS_A_REPORT = 1000  # of a listing; as many as S3 gives on a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +115,47 @@ def check_files(
     Raises:
         SettingsError: S3 is not set up.
     """
+    lots = {kind: _Lot(sample, chance or random.Random()) for kind in kinds}  # noqa: S311  # a sample, no secret
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
-        files = [file for file in read_files(cursor, catalogue, settings.s3_bucket or "") if file.kind in kinds]
-    chance = chance or random.Random()  # noqa: S311  # a sample, no secret
-    wanted: list[StoredFile] = []
-    for kind in kinds:
-        named = [file for file in files if file.kind == kind and file.key]
-        wanted += named if sample is None or sample >= len(named) else chance.sample(named, sample)
+        for file in read_files(cursor, catalogue, settings.s3_bucket or ""):
+            if file.kind in lots:
+                lots[file.kind].put(file)
+    wanted = [file for lot in lots.values() for file in lot.drawn()]
     on_progress("files", 0, len(wanted))  # a server that is away is waited for
     look = by_listing if sample is None else by_asking
     answers = look(settings, wanted, lambda done: on_progress("files", done, len(wanted)))
-    return [_summary(kind, [file for file in files if file.kind == kind], answers) for kind in kinds]
+    return [_summary(kind, lot, answers) for kind, lot in lots.items()]
+
+
+class _Lot:
+    """Files of one kind: how many there are, and those that are drawn, without holding the others.
+
+    Each file that comes has the same chance (Vitter's algorithm R). Without a number all are drawn.
+    """
+
+    def __init__(self, size: int | None, chance: random.Random) -> None:
+        self.rows = 0
+        self.without_key: list[str] = []
+        self._size, self._chance = size, chance
+        self._named = 0
+        self._drawn: list[tuple[int, StoredFile]] = []
+
+    def put(self, file: StoredFile) -> None:
+        """The next file."""
+        self.rows += 1
+        if not file.key:
+            self.without_key.append(file.row_id)
+            return
+        self._named += 1
+        if self._size is None or len(self._drawn) < self._size:
+            self._drawn.append((self._named, file))
+        elif (place := self._chance.randrange(self._named)) < self._size:
+            self._drawn[place] = (self._named, file)
+
+    def drawn(self) -> list[StoredFile]:
+        """In the order in which they came."""
+        return [file for _, file in sorted(self._drawn, key=lambda each: each[0])]
 
 
 def read_files(
@@ -148,15 +179,18 @@ def read_files(
             continue
         where = sql.SQL("WHERE id = ANY(%s::uuid[]) ") if rows is not None else sql.SQL("")
         own = sql.SQL("coalesce(nullif(s3_bucket, ''), %s)") if "s3_bucket" in columns else sql.SQL("%s")
-        cursor.execute(
-            sql.SQL("SELECT id::text, {}, coalesce({}, '') FROM {} {}ORDER BY id").format(
-                own, sql.Identifier(column), table.identifier, where
-            ),
-            (bucket, list(rows)) if rows is not None else (bucket,),
-        )
-        for row_id, of_row, key in cursor.fetchall():
-            if key or kind != "thumbnails":
-                yield StoredFile(kind, row_id, of_row, key)
+        # A cursor of the server's: the rows need not be here all at once.
+        with cursor.connection.cursor(f"files_{kind}") as reading:
+            reading.itersize = ROWS_A_FETCH
+            reading.execute(
+                sql.SQL("SELECT id::text, {}, coalesce({}, '') FROM {} {}ORDER BY id").format(
+                    own, sql.Identifier(column), table.identifier, where
+                ),
+                (bucket, list(rows)) if rows is not None else (bucket,),
+            )
+            for row_id, of_row, key in reading:
+                if key or kind != "thumbnails":
+                    yield StoredFile(kind, row_id, of_row, key)
 
 
 def by_listing(
@@ -171,9 +205,11 @@ def by_listing(
             by_place[file.bucket, folder + slash][file.key].append(file)
     for (bucket, prefix), wanted in by_place.items():
         try:
-            for found in answers.buckets[bucket].list(prefix):
+            for number, found in enumerate(answers.buckets[bucket].list(prefix), start=1):
                 for file in wanted.pop(found.key, ()):
                     answers.exists[file] = True
+                if number % KEYS_A_REPORT == 0:
+                    on_progress(len(answers.exists) + len(answers.unknown))
         except StorageError as error:
             answers.nobody_knows((file for same in wanted.values() for file in same), error)
         else:
@@ -224,15 +260,15 @@ def _look_at_buckets(settings: Settings, files: Sequence[StoredFile]) -> Answers
     return answers
 
 
-def _summary(kind: Kind, files: Sequence[StoredFile], answers: Answers) -> FileCheck:
+def _summary(kind: Kind, lot: _Lot, answers: Answers) -> FileCheck:
+    files = lot.drawn()
     unknown = Counter(answers.unknown[file] for file in files if file in answers.unknown)
-    found = [answers.exists[file] for file in files if file in answers.exists]
     return FileCheck(
         kind,
-        rows=len(files),
-        looked_at=len(found),
+        rows=lot.rows,
+        looked_at=sum(file in answers.exists for file in files),
         missing=[file.row_id for file in files if answers.exists.get(file) is False],
-        without_key=[file.row_id for file in files if not file.key],
+        without_key=lot.without_key,
         not_looked_at=dict(unknown),
         remedies={code: answers.remedies[code] for code in unknown},
     )

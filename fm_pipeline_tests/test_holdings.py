@@ -95,6 +95,40 @@ def test_each_file_is_looked_for(clinic: MigrationBench, s3: BucketBench) -> Non
     assert held.documents[0].exists is True
 
 
+def test_many_files_of_a_patient_are_listed_and_not_asked_for_one_by_one(
+    clinic: MigrationBench, s3: BucketBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two requests for each image of a patient with 200,000 would take hours."""
+    ((nexus_id, _),) = clinic.execute(_PATIENT)
+    for (key,) in clinic.execute("SELECT s3_key FROM images_image ORDER BY id"):
+        s3.put(key, b"file")
+    by_one = read_holdings(clinic.settings, nexus_id)
+    asked: list[str] = []
+    monkeypatch.setattr("fm_pipeline.holdings.MANY_FILES", 1)
+    monkeypatch.setattr("fm_pipeline.images.bucket.Bucket.has", lambda _, key: asked.append(key))
+    assert read_holdings(clinic.settings, nexus_id) == by_one
+    assert not asked
+    assert {image.exists for batch in by_one.batches for image in batch.images} == {True}
+
+
+def test_a_row_that_names_the_patient_twice_is_counted_once_and_each_image_is_with_its_batch(
+    clinic: MigrationBench,
+) -> None:
+    ((nexus_id, _),) = clinic.execute(_PATIENT)
+    clinic.execute(
+        "CREATE TABLE gait_report (id uuid PRIMARY KEY, whose uuid REFERENCES patients (id),"
+        " of uuid REFERENCES patients (id))"
+    )
+    own_ids = sorted(str(uuid.uuid4()) for _ in range(20))
+    for own_id in own_ids:
+        clinic.execute("INSERT INTO gait_report VALUES (%s, %s, %s)", own_id, nexus_id, nexus_id)
+    clinic.execute("UPDATE images_batch SET object_id = %s", nexus_id)
+    held = read_holdings(clinic.settings, nexus_id)
+    assert held.rows["gait_report"] == own_ids
+    images = {(batch.id, image.id) for batch in held.batches for image in batch.images}
+    assert images == set(clinic.execute("SELECT batch_id::text, id::text FROM images_image"))
+
+
 def test_an_id_that_nobody_has_is_a_clear_error_and_so_is_a_name(clinic: MigrationBench) -> None:
     for reference in (str(uuid.uuid4()), CANARY, "", "%"):
         with pytest.raises(PipelineError, match="no patient of this id") as caught:

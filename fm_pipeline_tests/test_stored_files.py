@@ -118,6 +118,36 @@ def test_a_row_without_a_key_is_reported_and_an_image_without_a_thumbnail_is_not
     assert checks["thumbnails"].rows == 29
 
 
+def test_a_listing_tells_how_far_it_is_also_when_all_files_lie_in_one_folder(
+    clinic: MigrationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fm_pipeline.stored_files.KEYS_A_REPORT", 5)
+    told: list[tuple[str, int, int]] = []
+    check_files(clinic.settings, sample=None, kinds=["images"], on_progress=lambda *words: told.append(words))
+    folders = {key.partition("/")[0] for (key,) in clinic.execute("SELECT s3_key FROM images_image")}
+    assert len(folders) == 1
+    assert told[0] == ("files", 0, 30)
+    assert told[-1] == ("files", 30, 30)
+    assert len(told) >= 2 + 30 // 5
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+def test_a_sample_is_drawn_while_the_rows_come_and_every_file_can_be_in_it(
+    clinic: MigrationBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fm_pipeline.stored_files.ROWS_A_FETCH", 7)
+    clinic.execute("UPDATE images_image SET s3_key = 'gone/' || id")
+    everything = {row_id for (row_id,) in clinic.execute("SELECT id::text FROM images_image")}
+    drawn: set[str] = set()
+    for seed in range(60):
+        chance = random.Random(seed)  # noqa: S311  # a sample, no secret
+        (images,) = check_files(clinic.settings, sample=6, kinds=["images"], chance=chance)
+        assert (images.rows, images.looked_at, len(set(images.missing))) == (30, 6, 6)
+        assert list(images.missing) == sorted(images.missing)
+        drawn |= set(images.missing)
+    assert drawn == everything
+
+
 def environment(monkeypatch: pytest.MonkeyPatch, clinic: MigrationBench) -> None:
     for name, value in clinic.environment().items():
         monkeypatch.setenv(name, value)
