@@ -217,8 +217,8 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
 
 def _verified_images(writer: ImageWriter) -> list[NewImage]:
     """Images whose copy is verified, and is still where the export says that it belongs."""
-    patients = read_patients(writer.cursor, writer.catalogue)
-    known = read_known(writer.cursor, writer.catalogue, writer.settings.s3_bulk_prefix)
+    now_there = writer.knowledge()
+    patients, known = now_there.patients, now_there.known
     writer.cursor.execute(_VERIFIED)
     images = []
     for (

@@ -20,8 +20,9 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from fm_pipeline.images.known import BY_RECID, RECID_REUSED, read_known
-from fm_pipeline.images.patients import Found, read_patients
+from fm_pipeline.images.knowledge import Knowledge, read_knowledge
+from fm_pipeline.images.known import BY_RECID, RECID_REUSED
+from fm_pipeline.images.patients import Found
 from fm_pipeline.images.repair import Repaired, repair_batches
 from fm_pipeline.images.rows import NewImage, batch_values, check_columns, image_values
 from fm_pipeline.nexus import validation
@@ -55,8 +56,12 @@ class Written:
 
 
 @contextmanager
-def writing_images(settings: Settings) -> Iterator[ImageWriter]:
+def writing_images(settings: Settings, before: Knowledge | None = None) -> Iterator[ImageWriter]:
     """One transaction with the locks that it needs; committed at the end of the block, rolled back by an error.
+
+    Args:
+        before: patients and images as they were read last; None: they are read before the locks. Under the locks they
+            are confirmed, and read again only if somebody has written meanwhile.
 
     Raises:
         LockStop: a reimport runs, or a user holds the tables, for longer than NEXUS_LOCK_TIMEOUT_SECONDS.
@@ -71,27 +76,34 @@ def writing_images(settings: Settings) -> Iterator[ImageWriter]:
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             check_columns(catalogue)
             tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
+            before = before or read_knowledge(cursor, catalogue, settings.s3_bulk_prefix)
+            connection.commit()
             with explain_lock_timeouts(connection, gate, [catalogue.table("patients"), *tables], timeout):
                 lock_tables(cursor, tables, timeout)
-                yield ImageWriter(cursor, catalogue, settings)
+                yield ImageWriter(cursor, catalogue, settings, before)
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 refuse_failed([validation.check_nothing_else_written(cursor, catalogue, tables)])
         connection.commit()
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImageWriter:
     """Inside the transaction of `writing_images`."""
 
     cursor: Cursor
     catalogue: Catalogue
     settings: Settings
+    _before: Knowledge
+
+    def knowledge(self) -> Knowledge:
+        """Patients and images as they are at this moment, with what this transaction has written."""
+        self._before = self._before.confirmed(self.cursor, self.catalogue, self.settings.s3_bulk_prefix)
+        return self._before
 
     def repair_batches(self) -> Repaired:
         """Batches that point to no patient (any more) get theirs back, as in phase 7 of a reimport."""
-        patients = read_patients(self.cursor, self.catalogue)
-        known = read_known(self.cursor, self.catalogue, self.settings.s3_bulk_prefix)
-        return repair_batches(self.cursor, self.catalogue, patients, known)
+        now = self.knowledge()
+        return repair_batches(self.cursor, self.catalogue, now.patients, now.known)
 
     def write(self, images: Sequence[NewImage], now: datetime) -> Written:
         """Insert what Nexus does not have. Everything that was planned before the locks is looked at again.
@@ -99,8 +111,8 @@ class ImageWriter:
         Args:
             images: in the order that they get within their batch, behind those that it has.
         """
-        patients = read_patients(self.cursor, self.catalogue)
-        known = read_known(self.cursor, self.catalogue, self.settings.s3_bulk_prefix)
+        now_there = self.knowledge()
+        patients, known = now_there.patients, now_there.known
         ids: dict[int, str] = {}
         refused: dict[int, str] = {}
         new: list[int] = []

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.images.known import KnownImages, read_known
-from fm_pipeline.images.patients import NO_REFERENCE, Found, Patients, read_patients
+from fm_pipeline.images.knowledge import Knowledge, read_knowledge
+from fm_pipeline.images.known import KnownImages
+from fm_pipeline.images.patients import NO_REFERENCE, Found, Patients
 from fm_pipeline.images.rows import check_columns, text_limit
 from fm_pipeline.images.waterfall.source import SourceImage
 from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
@@ -51,6 +52,7 @@ class NexusView:
     patients: Patients
     known: KnownImages
     catalogue: Catalogue
+    knowledge: Knowledge | None = None
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self._connection = connection
@@ -58,7 +60,7 @@ class NexusView:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read anew.
+        """Read anew what somebody has written to.
 
         Raises:
             CatalogueStop: the release needs columns that no rule fills.
@@ -66,9 +68,16 @@ class NexusView:
         with self._connection.cursor() as cursor:
             self.catalogue = read_catalogue(cursor, self._settings.nexus_schema)
             check_columns(self.catalogue)
-            self.patients = read_patients(cursor, self.catalogue)
-            self.known = read_known(cursor, self.catalogue, self._settings.s3_bulk_prefix)
+            prefix, before = self._settings.s3_bulk_prefix, self.knowledge
+            now = (
+                before.confirmed(cursor, self.catalogue, prefix)
+                if before
+                else read_knowledge(cursor, self.catalogue, prefix)
+            )
         self._connection.rollback()
+        if now is before:
+            return
+        self.knowledge, self.patients, self.known = now, now.patients, now.known
         self._recids: dict[str, set[int]] = {}
         for recid, image_id in self.known.by_recid.items():
             self._recids.setdefault(image_id, set()).add(recid)

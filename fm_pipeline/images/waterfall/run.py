@@ -264,7 +264,7 @@ class _Run:
         if not fetched:
             return []
         now = self.callbacks.now()
-        with writing_images(self.settings) as writer:
+        with writing_images(self.settings, self.view.knowledge) as writer:
             written = writer.write([item.image for item, _ in fetched if item.image], now)
             own: dict[str, int] = {}
             for position, image_id in written.image_ids.items():
