@@ -81,13 +81,11 @@ def note_copied(cursor: Cursor, copied: Sequence[tuple[int, str]], now: datetime
 def note_verified(cursor: Cursor, verified: Sequence[tuple[int, str, int | None]], now: datetime) -> None:
     """Copies that were seen in a listing: (record id, ETag, size of the thumbnail beside it)."""
     if verified:
-        execute_values(
-            cursor,
-            "UPDATE fm_pipeline.image_copies c SET target_etag = v.etag, thumbnail_size = v.thumbnail::integer,"
-            " state = 'verified', verified_at = v.at, reason = NULL"
-            " FROM (VALUES %s) v (recid, etag, thumbnail, at) WHERE c.recid = v.recid",
-            [(*row, now) for row in verified],
-            page_size=PAGE,
+        cursor.execute(
+            "UPDATE fm_pipeline.image_copies c SET target_etag = v.etag, thumbnail_size = v.thumbnail,"
+            " state = 'verified', verified_at = %s, reason = NULL"
+            " FROM unnest(%s::bigint[], %s::text[], %s::integer[]) v (recid, etag, thumbnail) WHERE c.recid = v.recid",
+            [now, *(list(column) for column in zip(*verified, strict=True))],
         )
 
 
@@ -102,14 +100,13 @@ def note_linked(cursor: Cursor, linked: Sequence[tuple[int, str]], now: datetime
 
 
 def _update(cursor: Cursor, changes: str, rows: Sequence[tuple[int, str]], now: datetime) -> None:
+    # One statement: in portions each of them would read the whole table.
     if rows:
-        stamp = cursor.mogrify("%s", (now,)).decode()
-        execute_values(
-            cursor,
-            f"UPDATE fm_pipeline.image_copies c SET {changes.replace('%(now)s', stamp)}"  # noqa: S608  # constants
-            " FROM (VALUES %s) v (recid, value) WHERE c.recid = v.recid",
-            rows,
-            page_size=PAGE,
+        recids, values = zip(*rows, strict=True)
+        cursor.execute(
+            f"UPDATE fm_pipeline.image_copies c SET {changes}"  # noqa: S608  # constants
+            " FROM unnest(%(recids)s::bigint[], %(values)s::text[]) v (recid, value) WHERE c.recid = v.recid",
+            {"now": now, "recids": list(recids), "values": list(values)},
         )
 
 

@@ -14,7 +14,6 @@ from pathlib import PurePosixPath
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extras import execute_values
 
 from fm_pipeline.errors import ImageStop, LockStop
 from fm_pipeline.images import ledger
@@ -172,14 +171,13 @@ def _note_ends(connection: Connection, plan: Plan, failed: Mapping[int, str]) ->
 
 
 def _update_ends(cursor: Cursor, ends: Sequence[tuple[int, str | None, str | None]]) -> None:
+    # One statement: in portions each of them would read the whole table.
     if ends:
-        execute_values(
-            cursor,
+        cursor.execute(
             "UPDATE fm_pipeline.image_metadata m SET outcome = v.outcome, reason = v.reason"
-            " FROM (VALUES %s) v (recid, outcome, reason) WHERE m.recid = v.recid"
+            " FROM unnest(%s::bigint[], %s::text[], %s::text[]) v (recid, outcome, reason) WHERE m.recid = v.recid"
             " AND (m.outcome, m.reason) IS DISTINCT FROM (v.outcome, v.reason)",
-            ends,
-            page_size=1000,
+            [list(column) for column in zip(*ends, strict=True)],
         )
 
 
