@@ -9,6 +9,7 @@ from pathlib import Path
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.images.bucket import make_client
+from fm_pipeline.nexus.backup_files import read_key
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.settings import Settings
 
@@ -25,25 +26,50 @@ def with_little_patience(settings: Settings) -> Settings:
 def check_services(settings: Settings, judge: Judge) -> Iterator[Finding]:
     """Look at each; what is not set is not looked for."""
     yield _state_folder(settings.state_dir, judge)
+    if settings.backup_dir:
+        yield _backup_folder(settings.backup_dir, judge)
+    if settings.backup_key and settings.backup_key.get_secret_value().strip():
+        yield _backup_key(settings, judge)
     if settings.s3_bucket:
         yield _s3(settings, settings.s3_bucket, judge)
     if settings.smtp_host:
         yield _mail(settings, judge)
 
 
+def _backup_key(settings: Settings, judge: Judge) -> Finding:
+    """A reimport would find out about a wrong key only when FileMaker has been read."""
+    try:
+        read_key(settings)
+    except SettingsError as error:
+        return judge.failed("backup_key_wrong", "backup key", error)
+    return judge.good("backup key", "is a key of age; backups are encrypted")
+
+
 def _state_folder(folder: Path, judge: Judge) -> Finding:
+    if fault := _fault(folder):
+        return judge.broken("state_folder_unusable", "state folder", f"STATE_DIR: {fault}")
+    mode = folder.stat().st_mode & 0o777
+    if mode & 0o066:  # to pass through to a known name below, which is private itself, is no harm
+        return judge.broken("state_folder_open", "state folder", f"STATE_DIR has the mode {mode:04o}")
+    return judge.good("state folder", "can be written, and neither listed nor written by others")
+
+
+def _backup_folder(folder: Path, judge: Judge) -> Finding:
+    """Its mode does not matter: each backup is a private folder in it, and it may be the top of a disk of its own."""
+    if fault := _fault(folder):
+        return judge.broken("state_folder_unusable", "backup folder", f"BACKUP_DIR: {fault}")
+    return judge.good("backup folder", "can be written")
+
+
+def _fault(folder: Path) -> str:
+    """Why nothing can be written there; empty if something can."""
     try:
         make_private_folder(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"0")
-        mode = folder.stat().st_mode & 0o777
     except OSError as error:
-        return judge.broken(
-            "state_folder_unusable", "state folder", f"STATE_DIR: {error.strerror or type(error).__name__}"
-        )
-    if mode & 0o066:  # to pass through to a known name below, which is private itself, is no harm
-        return judge.broken("state_folder_open", "state folder", f"STATE_DIR has the mode {mode:04o}")
-    return judge.good("state folder", "can be written, and neither listed nor written by others")
+        return error.strerror or type(error).__name__
+    return ""
 
 
 def _s3(settings: Settings, bucket: str, judge: Judge) -> Finding:

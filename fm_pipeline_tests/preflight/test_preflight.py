@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from fm_pipeline.assets.preflight import preflight as preflight_asset
 from fm_pipeline.cli.main import main
+from fm_pipeline.nexus.backup_files import new_key
 from fm_pipeline.preflight.finding import Finding, stops
 from fm_pipeline.preflight.run import preflight
 from fm_pipeline.resources.pipeline import pipeline_resources
@@ -242,6 +243,20 @@ def test_the_state_folder_must_be_ours_alone(bench: MigrationBench, tmp_path: Pa
     assert only(found(bench, state_dir=file / "state"), "state_folder_unusable").level == "stop"
     found(bench, state_dir=tmp_path / "above" / "state")
     assert (tmp_path / "above").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_backup_that_could_not_be_written_is_found_before_filemaker_is_read(
+    bench: MigrationBench, tmp_path: Path
+) -> None:
+    assert found(bench, backup_dir=tmp_path / "new" / "backups", backup_key=SecretStr(new_key())) == {}
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "a file").write_text("")
+    finding = only(found(bench, backup_dir=tmp_path / "a file"), "state_folder_unusable")
+    assert (finding.subject, finding.level) == ("backup folder", "stop")
+    assert finding.found.startswith("BACKUP_DIR: ")
+    finding = only(found(bench, backup_key=SecretStr("secret")), "backup_key_wrong")
+    assert finding.level == "stop"
+    assert "secret" not in finding.found
 
 
 # -- Command and asset
