@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
@@ -75,11 +76,12 @@ def test_18_wrong_words_are_refused_before_anything_is_read_and_are_on_record(be
     assert audit == [("started", plan.id), ("refused", plan.id)] * 3
 
 
-def test_16_a_plan_made_under_other_settings_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
+@pytest.mark.parametrize("setting", [{"nexus_letters": "keep"}, {"clinic_time_zone": "Europe/Berlin"}])
+def test_16_a_plan_made_under_other_settings_is_refused_before_anything_is_read(
+    bench: MigrationBench, setting: dict[str, object]
+) -> None:
     plan = bench.extract_and_stage().plan()
-    refused = run(
-        bench.with_settings(nexus_letters="keep"), "reimport", "--plan", plan.id, "--confirm", plan.confirmation
-    )
+    refused = run(bench.with_settings(**setting), "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
     assert refused.exit_code == 1
     assert "The plan is stale: a setting that decides what happens to rows was changed." in refused.stderr
     assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
