@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 from fm_pipeline.cli.main import main
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
-from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, Stack
 from fm_pipeline.settings import ENV_FILE, load_settings
 
 
@@ -60,6 +60,9 @@ def test_up_prints_settings_that_a_shell_and_a_dotenv_file_read_alike(
     assert f"HOSPITAL_DATA_PATH={shlex.quote(str(folder / 'hospital'))}" in fm_pipeline(
         "stack", "up", "--state-dir", str(folder)
     )
+
+    (folder / CLINIC_SETTINGS).write_text('{"FILEMAKER_PROFILE": "wep"}')
+    assert "\nFILEMAKER_PROFILE=wep\n" in fm_pipeline("stack", "up", "--state-dir", str(folder)), "of a demo's clinic"
 
     rows = json.loads(fm_pipeline("stack", "status", "--json", "--state-dir", str(folder)))
     assert [(row["name"], row["alive"]) for row in rows] == [

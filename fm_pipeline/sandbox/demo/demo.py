@@ -29,7 +29,7 @@ from fm_pipeline.sandbox.demo.linked_images import LINK
 from fm_pipeline.sandbox.demo.output import DONE, ERROR, print_verdicts
 from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
-from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, Stack
 from fm_pipeline.sandbox.stack.state import STACK_FILE
 from fm_pipeline.settings import Settings
 
@@ -106,11 +106,12 @@ class Demo:
             image_settings = images.fill()
         expected = clinic.expected(profile=self._profile)
         self._rules.touch(mode=0o600)
+        own = {"FILEMAKER_PROFILE": str(self._profile), "RULES_FILE": str(self._rules.absolute())}
+        (self._state_dir / CLINIC_SETTINGS).write_text(json.dumps(own), "utf-8")
         with self._console.status("Starting Dagster …"):
             for setting in Settings.model_fields:
                 os.environ.pop(setting.upper(), None)  # they may name the real systems
             os.environ.update(self._stack.environment() | image_settings | imported_images.SETTINGS)
-            os.environ |= {"FILEMAKER_PROFILE": self._profile, "RULES_FILE": str(self._rules)}
             os.environ |= self._hospital.environment()
             ports = {DagsterWebserver.name: self._port} if self._port else {}
             Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)

@@ -7,6 +7,7 @@ that the stack can be found and ended whatever was killed in between.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import socket
@@ -41,6 +42,8 @@ SERVICES: tuple[type[Service], ...] = (PostgreSQL, S3, FileMaker, Smtp, Orthanc)
 READY_LIMIT_SECONDS = 60.0
 LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
 HOSPITAL_FOLDER = "hospital"  # in the state folder; only the demo makes it
+# What a demo says of its clinic: the layouts that FileMaker has, the rules that the clinic has chosen.
+CLINIC_SETTINGS = "clinic.json"
 S = TypeVar("S", bound=Service)
 
 ATTEMPTS = 3  # a free port may be taken by somebody else before our server binds it, and the sessions of a
@@ -126,7 +129,9 @@ class Stack:
         for kind in self.service_types:
             settings.update(self.service(kind).settings())
         hospital = self.state_dir / HOSPITAL_FOLDER
-        return settings | ({"HOSPITAL_DATA_PATH": str(hospital)} if hospital.is_dir() else {})
+        settings |= {"HOSPITAL_DATA_PATH": str(hospital)} if hospital.is_dir() else {}
+        clinic = self.state_dir / CLINIC_SETTINGS
+        return settings | (json.loads(clinic.read_text("utf-8")) if clinic.is_file() else {})
 
     def service(self, kind: type[S]) -> S:
         """The service of that kind, with the port that it has.
