@@ -256,7 +256,7 @@ def test_48_archives_that_were_not_opened_are_told_at_the_end_with_what_to_do(
         archive.writestr("IM0001", "anything")
     code, output = run(settings, "import")
     assert code == 0
-    assert "1 archive not opened. What is in them is not imported:" in output
+    assert "1 archive not opened. What an archive holds is not imported:" in output
     assert "fm-pipeline dicom history --job-id 1 --reason archive" in output
     code, output = run(settings, "history", "--job-id", "1", "--reason", "archive", "--json")
     (row,) = json.loads(output)["data"]["history"]

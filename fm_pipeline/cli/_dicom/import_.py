@@ -106,7 +106,7 @@ def _what_next(call: Call, job: Job) -> None:
         call.say(f"To go on with it: fm-pipeline dicom import --job-id {job.id}")
     archives = list_history(call.database_url, limit=1, job_id=job.id, status=Outcome.SKIPPED, reason="archive").total
     if archives:
-        call.say(f"{counted(archives, 'archive')} not opened. What is in them is not imported:", "yellow")
+        call.say(f"{counted(archives, 'archive')} not opened. What an archive holds is not imported:", "yellow")
         call.say("unpack each into a folder beside it (unzip, tar -x, gunzip -k), and import again. To list them:")
         call.say(f"fm-pipeline dicom history --job-id {job.id} --reason archive")
     if any(job.outcomes[outcome] for outcome in FAILURES):
