@@ -154,6 +154,7 @@ class Settings(BaseSettings):
         "filemaker_username",
         "filemaker_ca_bundle",
         "rules_file",
+        "s3_endpoint_url",
         "orthanc_url",
         "orthanc_username",
         "orthanc_password",

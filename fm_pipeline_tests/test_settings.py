@@ -131,7 +131,6 @@ def test_an_env_file_that_is_named_and_not_there_is_refused(env_file: Path, monk
         ("S3_TIMEOUT_SECONDS", "inf"),
         ("ORTHANC_TIMEOUT_SECONDS", "nan"),
         ("S3_ENDPOINT_URL", "s3.example"),
-        ("S3_ENDPOINT_URL", ""),
         ("ORTHANC_URL", "http://127.0.0.1:99999"),
         ("FILEMAKER_URL", "https://filemaker.example:x"),
         ("DAGSTER_UI_URL", "dagster.example"),
@@ -147,3 +146,8 @@ def test_a_value_that_no_server_could_make_sense_of_is_refused_by_the_name_of_it
     error = refused()
     assert error.what.startswith(f"The settings cannot be used: {name}: ")
     assert "Value error" not in error.what
+
+
+def test_an_empty_address_of_the_s3_server_is_amazons(env_file: Path) -> None:
+    env_file.write_text(GIVEN + "S3_ENDPOINT_URL=\n", "utf-8")
+    assert load_settings().s3_endpoint_url is None
