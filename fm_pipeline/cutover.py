@@ -23,7 +23,7 @@ from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect, database_error
 from fm_pipeline.nexus.difference import Difference, plan_difference
-from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, read_inputs
+from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
@@ -131,18 +131,22 @@ def refuse_unusable_plan(
     *,
     run_id: str | None = None,
     phases: Collection[Phase] = ALL_PHASES,
+    staged: bool = False,
 ) -> None:
-    """Before anything is read: may this plan be carried out, as far as the plan, the settings and other runs tell?
+    """Before anything is read, or backed up: may this plan be carried out, as far as can be told without locks?
 
-    Nobody should wait for an hour of reading and a backup to learn of a wrong word, or stage under the feet of a
-    reimport that will make the plan stale. The reimport asks again, and for everything else too, under its locks.
+    Nobody should wait for an hour of reading and a backup to learn of a wrong word or of a row that was edited since
+    the plan, or stage under the feet of a reimport that will make the plan stale. The reimport asks again, and for
+    everything else too, under its locks.
 
     Args: as `reimport`.
+        staged: FileMaker's records have been read and staged, so that they too can be held against the plan.
 
     Raises:
+        CatalogueStop: Nexus lacks a table that is needed.
         LockStop: another reimport or a restore is writing.
-        PlanStop: no plan, an unknown one, one that has been carried out, one for other phases, another database or
-            other settings, or a wrong confirmation; it is on record in the audit trail.
+        PlanStop: no plan, an unknown one, one that has been carried out, one for other phases, a wrong confirmation,
+            or a stale one; it is on record in the audit trail.
     """
     url = settings.nexus_database_url.get_secret_value()
     asked = permission or _NOBODY
@@ -150,8 +154,11 @@ def refuse_unusable_plan(
         with connect(url) as connection, connection.cursor() as cursor:
             planned = permitted_plan(cursor, asked, phases)
             now = replace(planned, database=database_name(cursor), settings=deciding_settings(settings))
-            refuse_stale(planned, now)
-            wait_for_reimport_lock(connection, MOMENT_SECONDS)  # given back at once
+            refuse_stale(planned, now)  # of another database or schema nothing else need be read
+            wait_for_reimport_lock(connection, MOMENT_SECONDS)
+            connection.rollback()  # given back at once
+            catalogue = read_catalogue(cursor, settings.nexus_schema)
+            refuse_stale(planned, look_again(cursor, planned, catalogue, settings, staged=staged))
     except (PlanStop, LockStop):
         migrate(url)  # so that the refusal can be written down in a database that is new to the pipeline
         with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from fm_pipeline.assets.reimport import refuse_at_once
 from fm_pipeline.assets.shared import BACKUP, OWNERS, POOL, STAGED_ASSETS, explained
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
@@ -30,6 +31,7 @@ def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # 
     started = time.monotonic()
     settings = nexus.prepare().settings
     with explained(), run_progress(settings, context.run.run_id, log=context.log.info) as progress:
+        refuse_at_once(context, settings, staged=True)
         backup = make_backup(
             settings,
             now=datetime.now(UTC),

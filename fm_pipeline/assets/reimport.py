@@ -168,10 +168,13 @@ class ReimportConfig(dg.Config):
         return Permission(self.plan_id, self.confirm, self.requested_by or f"dagster ({operating_system_user()})")
 
 
-def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings) -> None:
-    """In the first step of a run that ends with the transaction: refuse what would be refused there, an hour later.
+def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, staged: bool = False) -> None:
+    """In an early step of a run that ends with the transaction: refuse what would be refused there, an hour later.
 
     A run without the transaction, such as a plan's, passes.
+
+    Args:
+        staged: FileMaker's records are staged by now, so that they are held against the plan too.
 
     Raises:
         PlanStop: see `refuse_unusable_plan`.
@@ -184,7 +187,7 @@ def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings) -> Non
     given = run_config.get("ops", {}).get(TRANSACTION, {}).get("config", {})
     if all(isinstance(value, str) for value in given.values()):  # else {"env": …}, which the transaction's step reads
         permission = ReimportConfig(**given).permission()
-        refuse_unusable_plan(settings, permission, run_id=context.run.run_id, phases=phases)
+        refuse_unusable_plan(settings, permission, run_id=context.run.run_id, phases=phases, staged=staged)
 
 
 @dg.multi_asset(

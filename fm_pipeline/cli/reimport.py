@@ -43,6 +43,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     refuse_unusable_plan(settings, permission, run_id=run_id)  # not after FileMaker was read for an hour
     with mailed(settings, run_id, warn=warn), run_progress(settings, run_id, console=console) as progress:
         read_and_stage(settings, run_id=run_id, on_step=progress.update)
+        refuse_unusable_plan(settings, permission, run_id=run_id, staged=True)  # nor after a backup
         make_backup(
             settings,
             now=now,

@@ -154,6 +154,23 @@ def read_inputs(cursor: Cursor, catalogue: Catalogue, target: Collection[Table],
     )
 
 
+def look_again(cursor: Cursor, planned: Inputs, catalogue: Catalogue, settings: Settings, *, staged: bool) -> Inputs:
+    """What a plan is bound to, as it is now and without locks; the number of patients is the plan's.
+
+    Args:
+        staged: also FileMaker's data; else these are the plan's.
+    """
+    known = {str(table): table for table in catalogue.columns}
+    return replace(
+        planned,
+        database=database_name(cursor),
+        schema=catalogue.fingerprint,
+        settings=deciding_settings(settings),
+        staged={name: _digest(cursor, _own(name)) for name in STAGED_TABLES} if staged else planned.staged,
+        target={name: _digest(cursor, known[name]) for name in planned.target if name in known},
+    )
+
+
 def database_name(cursor: Cursor) -> str:
     """Of the database that the cursor is connected to."""
     cursor.execute("SELECT current_database()")

@@ -87,6 +87,29 @@ def test_16_a_plan_made_under_other_settings_is_refused_before_anything_is_read(
     assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
 
 
+def test_17_a_plan_from_before_a_patient_was_edited_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
+    plan = bench.extract_and_stage().plan()
+    bench.execute("UPDATE patients SET mrn = 'edited' WHERE id = (SELECT min(id::text)::uuid FROM patients)")
+    read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
+    refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
+    assert refused.exit_code == 1
+    assert "The plan is stale: rows of Nexus changed (patients)." in refused.stderr
+    assert bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity") == read
+    assert bench.execute("SELECT outcome FROM fm_pipeline.audit WHERE action = 'reimport' ORDER BY id") == [
+        ("started",),
+        ("refused",),
+    ]
+
+
+def test_17_a_plan_from_before_filemaker_changed_is_refused_before_the_backup(bench: MigrationBench) -> None:
+    plan = bench.extract_and_stage().plan()
+    bench.store.edit("clinic", "Notes", 1, {"note": "Somebody has just typed this."})
+    refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
+    assert refused.exit_code == 1
+    assert "The plan is stale: FileMaker's data changed (notes)." in refused.stderr
+    assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
+
+
 def test_a_plan_of_some_phases_only_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
     plan = bench.extract_and_stage().plan(phases=[Phase.PATIENTS])
     refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
