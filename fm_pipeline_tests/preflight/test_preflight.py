@@ -19,6 +19,7 @@ from fm_pipeline.assets.preflight import preflight as preflight_asset
 from fm_pipeline.cli.main import main
 from fm_pipeline.nexus.backup_files import new_key
 from fm_pipeline.preflight.finding import Finding, stops
+from fm_pipeline.preflight.nexus import VERSIONS
 from fm_pipeline.preflight.run import preflight
 from fm_pipeline.resources.pipeline import pipeline_resources
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
@@ -339,3 +340,16 @@ def test_a_preflight_needs_no_connection_that_stays_open(bench: MigrationBench) 
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert cursor.fetchone() == (0,)
+
+
+def test_case_16_a_postgresql_that_was_not_tried_stops(bench: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fm_pipeline.preflight.nexus.VERSIONS", range(14, 15))
+    finding = only(found(bench), "nexus_version_unknown")
+    assert finding.level == "stop"
+    assert "PostgreSQL 1" in finding.found
+
+
+def test_the_documents_name_the_versions_of_postgresql_that_the_check_lets_pass() -> None:
+    top = Path(__file__).parents[2]
+    for name in ("README.md", "docs/mapping.md", "fm_pipeline/staging/rules.yaml"):
+        assert f"{VERSIONS[0]} to {VERSIONS[-1]}" in (top / name).read_text(encoding="utf-8")
