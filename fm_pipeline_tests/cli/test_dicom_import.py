@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from fm_pipeline.cli.main import main
 from fm_pipeline.dicom.calls import cancel_import, carry_out, prepare_import
 from fm_pipeline.dicom.configuration import configure
+from fm_pipeline.dicom.job_ledger import JobLedger
 from fm_pipeline.dicom.ledger import create_job, get_job
 from fm_pipeline.dicom.log import log_file
 from fm_pipeline.dicom.sensing import SENSOR
@@ -240,12 +241,17 @@ def test_the_list_of_files_of_a_job_goes_when_it_is_completed_and_stays_as_long_
     write_series(tmp_path / "hospital", 2, 2_000)
     files = [str(path) for path in (tmp_path / "hospital").iterdir()]
     url = settings.nexus_database_url.get_secret_value()
-    cancelled, done = (prepare_import(settings, None, "incremental", actor=SENSOR, files=files) for _ in range(2))
+    cancelled, failed, done = (
+        prepare_import(settings, None, "incremental", actor=SENSOR, files=files) for _ in range(3)
+    )
     cancel_import(settings, cancelled.id, actor="anna")
+    with JobLedger(url, failed.id) as ledger:
+        ledger.claim(None)
+        ledger.finish("failed", "error", "It stopped.")
     assert carry_out(settings, done.id, actor=SENSOR).status == "completed"
     with connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT job_id, count(*) FROM fm_pipeline.import_job_files GROUP BY 1")
-        assert cursor.fetchall() == [(cancelled.id, 2)]
+        cursor.execute("SELECT job_id, count(*) FROM fm_pipeline.import_job_files GROUP BY 1 ORDER BY 1")
+        assert cursor.fetchall() == [(cancelled.id, 2), (failed.id, 2)]
 
 
 def test_48_archives_that_were_not_opened_are_told_at_the_end_with_what_to_do(
