@@ -25,7 +25,8 @@ from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.digest import table_digest
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
 from fm_pipeline.nexus.privileges import missing_privileges
-from fm_pipeline.nexus.restore_rows import Loaded, Restoration, TableRestored
+from fm_pipeline.nexus.restore_rows import Restoration
+from fm_pipeline.nexus.restore_tables import Loaded, TableRestored
 from fm_pipeline.nexus.table_facts import advance_sequences, columns_of, generated_columns, is_wider, key_columns
 from fm_pipeline.settings import Settings
 

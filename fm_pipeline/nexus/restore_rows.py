@@ -6,7 +6,7 @@ itself; from others never, and what they point to becomes NULL, or everything st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -14,78 +14,14 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.backup_files import BackupStop
-from fm_pipeline.nexus.backup_manifest import BackupTable
 from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.difference import count
 from fm_pipeline.nexus.digest import table_digest
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.references import MODELS, Reference, find_references
-from fm_pipeline.nexus.table_facts import unique_columns
+from fm_pipeline.nexus.restore_tables import Loaded, TableRestored, columns_of_row
+from fm_pipeline.nexus.table_facts import columns_never_updated, triggers_of, unique_columns
 from fm_pipeline.nexus.validation import check_nothing_else_written
-
-
-@dataclass(frozen=True)
-class TableRestored:
-    """What became of a table's rows; counts.
-
-    Attributes:
-        newer: rows that the backup does not have and that stay.
-        emptied: references to rows that went, set to NULL.
-    """
-
-    table: str
-    backup: int
-    deleted: int = 0
-    updated: int = 0
-    inserted: int = 0
-    newer: int = 0
-    emptied: int = 0
-
-    @property
-    def changed(self) -> int:
-        """Rows written."""
-        return self.deleted + self.updated + self.inserted + self.emptied
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A table of the backup in its scratch table, and what the live table's catalogue says.
-
-    Attributes:
-        key: columns of the primary key; empty when there is none, and then the whole row is the key.
-        writable: columns that may be given on insert.
-        number: makes the names of temporary tables.
-    """
-
-    backup: BackupTable
-    scratch: Table
-    key: list[str]
-    writable: list[str]
-    number: int
-
-    @property
-    def live(self) -> sql.Identifier:
-        """The table in Nexus."""
-        return self.backup.table.identifier
-
-    @property
-    def gone(self) -> sql.Identifier:
-        """Temporary table of the live rows that the backup does not have and that go."""
-        return sql.Identifier(f"gone_of_backup_{self.number}")
-
-    def row(self, alias: str) -> sql.Composable:
-        """A row as text: equal texts are equal rows, also of types without an equality (json)."""
-        return sql.SQL("ROW({})::text").format(_columns(alias, self.backup.names))
-
-    def same(self, one: str, other: str) -> sql.Composable:
-        """Condition: two rows have the same key."""
-        if not self.key:
-            return sql.SQL("{} = {}").format(self.row(one), self.row(other))
-        return sql.SQL("({}) = ({})").format(_columns(one, self.key), _columns(other, self.key))
-
-    def in_backup(self, alias: str = "t") -> sql.Composable:
-        """Condition: the backup has the row."""
-        return sql.SQL("EXISTS (SELECT 1 FROM {} b WHERE {})").format(self.scratch.identifier, self.same(alias, "b"))
 
 
 @dataclass
@@ -114,15 +50,21 @@ class Restoration:
         for loaded in replaced:
             self._find_gone(loaded)
         self._mend([loaded.backup.table for loaded in replaced if self.results[loaded.backup.table].deleted])
+        self._let_go(replaced)
         for loaded in reversed(replaced):
             self.cursor.execute(
                 sql.SQL("DELETE FROM {} t USING {} g WHERE {}").format(loaded.live, loaded.gone, loaded.same("t", "g"))
             )
         self._add_referenced(ordered)
         for loaded in written:
-            self._note(loaded.backup.table, updated=self._update(loaded))
-        for loaded in written:
-            self._note(loaded.backup.table, inserted=self._insert(loaded, sql.SQL("true")))
+            self._note(loaded.backup.table, updated=self._count_unlike(loaded))
+            self._update(loaded, without=self._checked_at_once(loaded))
+        for number, loaded in enumerate(written):
+            later = {other.backup.table for other in written[number + 1 :]}
+            empty = self._nullable(loaded, self._checked_at_once(loaded, later))
+            self._note(loaded.backup.table, inserted=self._insert(loaded, sql.SQL("true"), empty))
+        for loaded in written:  # what could not point yet to the rows that are there now
+            self._set(loaded, self._updatable(loaded))
         self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         self._check(written)
         return list(self.results.values())
@@ -237,8 +179,8 @@ class Restoration:
                     ).format(
                         parent=parent.scratch.identifier,
                         child=child.scratch.identifier,
-                        ours=_columns("c", key.columns),
-                        theirs=_columns("b", key.referenced_columns),
+                        ours=columns_of_row("c", key.columns),
+                        theirs=columns_of_row("b", key.referenced_columns),
                         chain=chain,
                     )
                 )
@@ -268,8 +210,8 @@ class Restoration:
                 loaded.scratch.identifier,
                 loaded.live,
                 loaded.same("t", "b"),
-                _columns("t", unique),
-                _columns("b", unique),
+                columns_of_row("t", unique),
+                columns_of_row("b", unique),
             )
         )
         if different := count(self.cursor):
@@ -280,37 +222,93 @@ class Restoration:
                 remedy=f"Give the rows of {loaded.backup.table} the numbers and names that they had, then start again.",
             )
 
-    def _update(self, loaded: Loaded) -> int:
-        names = [name for name in loaded.writable if name not in loaded.key]
-        if not names or not loaded.key:
-            return 0
-        # Two rows may have exchanged what must be unique (a record number): it is free before it is given again.
-        columns = self.catalogue.columns.get(loaded.backup.table, {})
-        unique = unique_columns(self.cursor, loaded.backup.table)
-        freed = [name for name in unique if name in names and name in columns and not columns[name].not_null]
-        if freed:
-            self._set(loaded, {name: sql.SQL("NULL") for name in freed}, freed)
-        return self._set(loaded, {name: sql.SQL("b.{}").format(sql.Identifier(name)) for name in names}, names)
+    def _updatable(self, loaded: Loaded) -> list[str]:
+        """The columns that may be set in a row that is there; none when no key tells which row it is."""
+        fixed = {*loaded.key, *columns_never_updated(self.cursor, loaded.backup.table)}
+        return [name for name in loaded.writable if name not in fixed] if loaded.key else []
 
-    def _set(self, loaded: Loaded, values: Mapping[str, sql.Composable], differing: list[str]) -> int:
-        """Update the rows that differ from the backup's in one of some columns; returns how many."""
+    def _nullable(self, loaded: Loaded, names: Iterable[str]) -> list[str]:
+        columns = self.catalogue.columns.get(loaded.backup.table, {})
+        return [name for name in names if name in columns and not columns[name].not_null]
+
+    def _checked_at_once(self, loaded: Loaded, references: Collection[Table] | None = None) -> set[str]:
+        """Columns whose foreign key is checked with each statement, not at the end.
+
+        Args:
+            references: only keys to one of these tables; None for all.
+        """
+        keys = [
+            key
+            for key in self.catalogue.foreign_keys
+            if key.table == loaded.backup.table and (references is None or key.references in references)
+        ]
+        columns = {column for key in keys if not key.deferrable for column in key.columns}
+        return columns & set(self._updatable(loaded))
+
+    def _let_go(self, replaced: list[Loaded]) -> None:
+        """Rows that stay or go let go of rows that go, where a key would not wait for the end; they are set later."""
+        losing = {loaded.backup.table: loaded for loaded in replaced if self.results[loaded.backup.table].deleted}
+        for loaded in replaced:
+            own = set(self._nullable(loaded, loaded.writable))
+            for key in self.catalogue.foreign_keys:
+                if key.table != loaded.backup.table or key.references not in losing or key.deferrable:
+                    continue
+                if not set(key.columns) <= own:
+                    continue
+                self.cursor.execute(
+                    sql.SQL("UPDATE {} t SET {} WHERE EXISTS (SELECT 1 FROM {} g WHERE ({}) = ({}))").format(
+                        loaded.live,
+                        sql.SQL(", ").join(sql.SQL("{} = NULL").format(sql.Identifier(name)) for name in key.columns),
+                        losing[key.references].gone,
+                        columns_of_row("t", key.columns),
+                        columns_of_row("g", key.referenced_columns),
+                    )
+                )
+
+    def _count_unlike(self, loaded: Loaded) -> int:
+        """How many rows are there and are not as in the backup."""
+        if not (names := self._updatable(loaded)):
+            return 0
+        self.cursor.execute(
+            sql.SQL("SELECT count(*) FROM {} t JOIN {} b ON {} WHERE ROW({})::text <> ROW({})::text").format(
+                loaded.live,
+                loaded.scratch.identifier,
+                loaded.same("t", "b"),
+                columns_of_row("t", names),
+                columns_of_row("b", names),
+            )
+        )
+        return count(self.cursor)
+
+    def _update(self, loaded: Loaded, without: Collection[str]) -> None:
+        names = self._updatable(loaded)
+        # Two rows may have exchanged what must be unique (a record number): it is free before it is given again.
+        unique = unique_columns(self.cursor, loaded.backup.table)
+        if freed := self._nullable(loaded, [name for name in names if name in unique]):
+            self._set(loaded, freed, empty=True)
+        self._set(loaded, [name for name in names if name not in without])
+
+    def _set(self, loaded: Loaded, names: list[str], *, empty: bool = False) -> None:
+        """Give the rows that differ from the backup's in one of some columns its values, or none."""
+        if not names:
+            return
+        value = sql.SQL("{} = NULL") if empty else sql.SQL("{} = b.{}")
         self.cursor.execute(
             sql.SQL(
                 "UPDATE {live} t SET {values} FROM {scratch} b WHERE {same} AND ROW({old})::text <> ROW({new})::text"
             ).format(
                 live=loaded.live,
                 values=sql.SQL(", ").join(
-                    sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in values.items()
+                    value.format(*[sql.Identifier(name)] * (1 if empty else 2)) for name in names
                 ),
                 scratch=loaded.scratch.identifier,
                 same=loaded.same("t", "b"),
-                old=_columns("t", differing),
-                new=_columns("b", differing),
+                old=columns_of_row("t", names),
+                new=columns_of_row("b", names),
             )
         )
-        return self.cursor.rowcount
 
-    def _insert(self, loaded: Loaded, condition: sql.Composable) -> int:
+    def _insert(self, loaded: Loaded, condition: sql.Composable, empty: Collection[str] = ()) -> int:
         self.cursor.execute(
             sql.SQL(
                 "INSERT INTO {live} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {scratch} b"
@@ -318,7 +316,10 @@ class Restoration:
             ).format(
                 live=loaded.live,
                 columns=sql.SQL(", ").join(map(sql.Identifier, loaded.writable)),
-                values=_columns("b", loaded.writable),
+                values=sql.SQL(", ").join(
+                    sql.SQL("NULL") if name in empty else sql.SQL("b.{}").format(sql.Identifier(name))
+                    for name in loaded.writable
+                ),
                 scratch=loaded.scratch.identifier,
                 condition=condition,
                 same=loaded.same("t", "b"),
@@ -346,10 +347,14 @@ class Restoration:
         if not others.holds:
             faults.append(f"other tables were written: {others.found}")
         if faults:
+            triggers = triggers_of(self.cursor, [loaded.backup.table for loaded in written])
             raise BackupStop(
                 f"The restored rows are not those of the backup: {'; '.join(faults)}.",
                 meaning="The transaction was rolled back; Nexus is unchanged.",
-                remedy="Look for triggers on these tables, then start again.",
+                remedy="Disable the triggers of these tables"
+                + (f" ({', '.join(triggers)})" if triggers else ", and look for rules,")
+                + " for the time of the restore, as the owner of a table (ALTER TABLE … DISABLE TRIGGER …), then start"
+                " again.",
             )
 
     def _note(self, table: Table, **rows: int) -> None:
@@ -357,7 +362,3 @@ class Restoration:
         if "emptied" in rows:
             rows["emptied"] += old.emptied
         self.results[table] = replace(old, **rows)  # type: ignore[arg-type]  # all counts
-
-
-def _columns(alias: str, names: list[str] | tuple[str, ...]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(name)) for name in names)

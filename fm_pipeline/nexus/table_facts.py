@@ -74,6 +74,28 @@ def generated_columns(cursor: Cursor, table: Table) -> set[str]:
     return {row[0] for row in cursor.fetchall()}
 
 
+def columns_never_updated(cursor: Cursor, table: Table) -> set[str]:
+    """Columns that PostgreSQL numbers itself and lets nobody change (GENERATED ALWAYS AS IDENTITY)."""
+    cursor.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attidentity = 'a' AND NOT attisdropped",
+        (table.identifier.as_string(cursor),),
+    )
+    return {row[0] for row in cursor.fetchall()}
+
+
+def triggers_of(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
+    """Triggers of the application that are in force, as `table: name`."""
+    found = []
+    for table in tables:
+        cursor.execute(
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgenabled <> 'D'"
+            " ORDER BY 1",
+            (table.identifier.as_string(cursor),),
+        )
+        found += [f"{table}: {name}" for (name,) in cursor.fetchall()]
+    return found
+
+
 def advance_sequences(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
     """Lead identities and serials past the numbers that tables hold, so that the application's next row has a free one.
 

@@ -18,7 +18,7 @@ from fm_pipeline.cli.restore import show
 from fm_pipeline.nexus.backup import list_backups, make_backup
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.restore import RestoreReport
-from fm_pipeline.nexus.restore_rows import TableRestored
+from fm_pipeline.nexus.restore_tables import TableRestored
 from fm_pipeline.resources.pipeline import pipeline_resources
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
 

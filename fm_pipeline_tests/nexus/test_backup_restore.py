@@ -19,7 +19,7 @@ from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.locks import take_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.restore import RestoreReport, restore
-from fm_pipeline.nexus.restore_rows import TableRestored
+from fm_pipeline.nexus.restore_tables import TableRestored
 from fm_pipeline.nexus.table_facts import is_wider
 from fm_pipeline.sandbox.clinic.change import change_one_percent
 from fm_pipeline.sandbox.nexus.create import create_nexus
@@ -423,7 +423,7 @@ def test_a_trigger_that_does_more_than_restore_is_found_and_rolled_back(nexus: M
         f"CREATE TRIGGER meddle {event} FOR EACH ROW EXECUTE FUNCTION meddle()"
     )
     before = nexus.digests()
-    with pytest.raises(BackupStop, match=fault):
+    with pytest.raises(BackupStop, match=rf"{fault}.*\(notes: meddle\)"):
         give_back(nexus, folder)
     assert nexus.digests() == before
 
