@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -30,6 +30,9 @@ class Table(NamedTuple):
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
 
+_CAN_HOLD_A_UUID = ("uuid", "text", "character", "citext")
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table; `type` is as `format_type` writes it."""
@@ -39,6 +42,7 @@ class Column:
     not_null: bool
     has_default: bool  # a default, an identity or a generation expression
     is_text: bool  # compared by a collation, perhaps one of its own: text, varchar, citext, domains over them
+    generated: bool = field(default=False, repr=False)  # PostgreSQL computes it; nobody can set it
 
     @property
     def must_be_given(self) -> bool:
@@ -86,12 +90,17 @@ class Catalogue:
 
     @cached_property
     def generic_keys(self) -> list[GenericKey]:
-        """Pairs of columns `*content_type_id` and `*object_id` with the same beginning."""
+        """Pairs of columns `*content_type_id` and `*object_id` with the same beginning.
+
+        An object id that can hold no uuid (a number, as django-auditlog has one) never means a row of Nexus.
+        """
         pairs = []
         for table, columns in sorted(self.columns.items()):
             for name in columns:
                 object_id = name.removesuffix("content_type_id") + "object_id"
-                if name.endswith("content_type_id") and object_id in columns:
+                if not name.endswith("content_type_id") or object_id not in columns:
+                    continue
+                if columns[object_id].type.startswith(_CAN_HOLD_A_UUID):
                     pairs.append(GenericKey(table, name, object_id))
         return pairs
 
@@ -117,7 +126,7 @@ _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname,
        CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
                       ELSE format_type(a.atttypid, a.atttypmod) END, a.attnotnull,
-       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', a.attcollation <> 0
+       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', a.attcollation <> 0, a.attgenerated <> ''
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
      JOIN pg_type t ON t.oid = a.atttypid

@@ -30,6 +30,7 @@ MEANINGS = {
     "42": "A table, column or privilege is not as the pipeline expects it.",
     "53": "PostgreSQL is out of disk space, memory or connections.",
     "55": "An object is in use by another session.",
+    "55000": "A table is not in a state that allows it.",
     "57": "PostgreSQL was stopped or the statement was cancelled.",
 }
 REMEDIES = {
@@ -43,6 +44,8 @@ REMEDIES = {
     "42501": "Grant the privilege to the pipeline's role (SECURITY.md lists the grants); if it has them all, row"
     " security is in the way. `fm-pipeline check` names either.",
     "53": "Free disk space or connections on the database server, then start again.",
+    "55000": "Look for a publication (psql: \\dRp+) of tables that have no replica identity, those of the schema"
+    " fm_pipeline among them; as its owner, ALTER TABLE … REPLICA IDENTITY FULL.",
 }
 APPLICATION_NAME = "fm_pipeline"
 # By which a server notices the end of a client; each one is done without where it is refused.
@@ -59,6 +62,7 @@ _SESSION = """
 SET standard_conforming_strings = on;
 SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
 SET default_transaction_isolation = 'read committed'; SET extra_float_digits = 1; SET row_security = off;
+SET quote_all_identifiers = off; SET array_nulls = on; SET bytea_output = 'hex'; SET xmloption = 'content';
 SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout',
        'idle_in_transaction_session_timeout', 'idle_session_timeout')
 """
@@ -157,6 +161,6 @@ def database_error(error: psycopg2.Error) -> DatabaseError:
     return DatabaseError(
         what,
         sqlstate=sqlstate,
-        meaning=MEANINGS.get(state[:2], ""),
+        meaning=MEANINGS.get(state) or MEANINGS.get(state[:2], ""),
         remedy=REMEDIES.get(state) or REMEDIES.get(state[:2], ""),
     )

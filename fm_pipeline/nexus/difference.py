@@ -112,7 +112,7 @@ class Difference:
     def _differs(self, names: Sequence[str] = ()) -> sql.Composable:
         names = names or list(self.updates)
         return sql.SQL("({old}) IS DISTINCT FROM ({new})").format(
-            old=_comma([self._by_bytes(name, sql.SQL("t.") + sql.Identifier(name)) for name in names]),
+            old=_comma([self._by_bytes(name, sql.SQL("t.") + _column(name)) for name in names]),
             new=_comma([self._by_bytes(name, self.updates[name]) for name in names]),
         )
 
@@ -142,6 +142,13 @@ def plan_difference(
     if unknown:
         raise CatalogueStop(
             f"The table {table} has no column {', '.join(unknown)}, which FileMaker's data would go into.",
+            meaning="This release of Nexus is not one that the pipeline knows. Nothing was changed.",
+            remedy="Take the fields out of the mapping profile, or tell the maintainers the release.",
+        )
+    computed = sorted(name for name in fed_columns if columns[name].generated)
+    if computed:
+        raise CatalogueStop(
+            f"PostgreSQL computes the column {', '.join(computed)} of {table}, which FileMaker's data would go into.",
             meaning="This release of Nexus is not one that the pipeline knows. Nothing was changed.",
             remedy="Take the fields out of the mapping profile, or tell the maintainers the release.",
         )
@@ -207,4 +214,9 @@ def _comma(parts: Sequence[sql.Composable]) -> sql.Composable:
 
 
 def _set(name: str, value: sql.Composable) -> sql.Composable:
-    return sql.SQL("{} = {}").format(sql.Identifier(name), value)
+    return sql.SQL("{} = {}").format(_column(name), value)
+
+
+def _column(name: str) -> sql.Identifier:
+    """A column in a statement with parameters, where a % of its name has to be doubled."""
+    return sql.Identifier(name.replace("%", "%%"))

@@ -149,12 +149,13 @@ def make_policy(
 
 
 def _refuse_unknown_kinds(policy: Policy) -> None:
-    """Only foreign keys of one column to the id are understood; anything else is a STOP."""
+    """Only foreign keys of one column of a whole table to the id are understood; anything else is a STOP."""
     strange = [
         f"{key.table} ({key.name})"
         for table in policy.emptied
         for key in policy.catalogue.foreign_keys_to(table)
-        if len(key.columns) != 1 or key.referenced_columns != ("id",)
+        # A partition that has a key of its own is no table of the catalogue.
+        if len(key.columns) != 1 or key.referenced_columns != ("id",) or key.table not in policy.catalogue.columns
     ]
     if strange:
         raise CatalogueStop(

@@ -18,6 +18,7 @@ from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue import Table
 from fm_pipeline.nexus.difference import count, gone
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
+from fm_pipeline.nexus.table_facts import key_columns
 
 # Django's model name of each table that loses rows, for generic keys.
 MODELS = {
@@ -42,6 +43,7 @@ class Reference:
     # Of a generic key: the column and the ids of the content types that mean `to`.
     content_type_column: str | None = None
     content_types: tuple[int, ...] = ()
+    generated: bool = False  # it follows from other columns, and cannot be led elsewhere either
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def mend_references(
     mended = []
     for reference in find_references(cursor, policy, fed_columns, losing):
         with _constraints_explained(reference):
-            repointed = _repoint(cursor, policy, reference) if reference.to.name == "patients" else 0
+            led = reference.to.name == "patients" and not reference.generated
+            repointed = _repoint(cursor, policy, reference) if led else 0
         condition = _of_gone(policy, reference)
         cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
         left = count(cursor)
@@ -96,6 +99,7 @@ def mend_references(
                 )
         if repointed or left:
             _refuse_what_stayed(cursor, reference, condition)
+            _refuse_what_cannot_be_restored(cursor, policy, reference)
             mended.append(Mended(reference, repointed, left))
     return mended
 
@@ -112,6 +116,25 @@ def _refuse_what_stayed(cursor: Cursor, reference: Reference, condition: sql.Com
         )
 
 
+def _refuse_what_cannot_be_restored(cursor: Cursor, policy: Policy, reference: Reference) -> None:
+    """Stop where no backup could bring the row back: nothing would tell which row it was."""
+    if "id" in policy.catalogue.columns[reference.table] or key_columns(cursor, reference.table):
+        return
+    raise CatalogueStop(
+        f"Rows of {reference.table}.{reference.column} ({reference.constraint}) point to rows of {reference.to} that"
+        f" go, and {reference.table} has no primary key.",
+        meaning="A restore could not tell which of its rows had been changed. Nothing was changed.",
+        remedy=f"Give {reference.table} a primary key, or decide in Nexus what becomes of its rows, then start again.",
+    )
+
+
+def _said(error: psycopg2.Error) -> str:
+    """What has refused, by its name."""
+    if name := error.diag.constraint_name:
+        return f"the constraint {name}"
+    return f"the type {error.diag.datatype_name}" if error.diag.datatype_name else "a partition's bound"
+
+
 @contextmanager
 def _constraints_explained(reference: Reference) -> Iterator[None]:
     """Stop where a constraint forbids the change: two rows of a patient that may be there once, or a check."""
@@ -120,8 +143,8 @@ def _constraints_explained(reference: Reference) -> Iterator[None]:
     except psycopg2.IntegrityError as error:
         raise CatalogueStop(
             f"Rows of {reference.table}.{reference.column} point to rows of {reference.to} that go. They can neither be"
-            " led to the patient's row that stays nor be emptied: the constraint"
-            f" {error.diag.constraint_name} of {reference.table} forbids it.",
+            " led to the patient's row that stays nor be emptied:"
+            f" {_said(error)} of {reference.table} forbids it.",
             meaning="A patient who is in Nexus twice may have the same there twice, too. Nothing was changed.",
             remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, then start again.",
         ) from None
@@ -136,10 +159,13 @@ def find_references(
     for to in losing:
         for key in catalogue.foreign_keys_to(to):
             column = key.columns[0]
-            if key.table in cleared or column in fed_columns.get(key.table.name, []):
+            fed = fed_columns.get(key.table.name, []) if key.table.schema == catalogue.schema else []
+            if key.table in cleared or column in fed:
                 continue
-            not_null = catalogue.columns[key.table][column].not_null
-            yield Reference(key.table, column, to, key.name, nullable=not not_null)
+            facts = catalogue.columns[key.table][column]
+            yield Reference(
+                key.table, column, to, key.name, not facts.not_null and not facts.generated, generated=facts.generated
+            )
     cursor.execute(
         sql.SQL("SELECT model, array_agg(id) FROM {} WHERE model = ANY(%s) GROUP BY model").format(
             catalogue.table("django_content_type").identifier

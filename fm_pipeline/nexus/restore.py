@@ -222,7 +222,9 @@ def _load(
         cursor.execute(sql.SQL("ANALYZE {}").format(scratch.identifier))
         generated = generated_columns(cursor, table.table)
         writable = [name for name in table.names if name not in generated]
-        loaded.append(Loaded(table, scratch, key_columns(cursor, table.table), writable, number))
+        # A partitioned table may have no primary key; its ids are as unique, and the result is checked.
+        key_of_rows = key_columns(cursor, table.table) or [name for name in table.names if name == "id"]
+        loaded.append(Loaded(table, scratch, key_of_rows, writable, number))
     on_progress("read", len(loaded), len(loaded))
     return loaded
 

@@ -155,4 +155,7 @@ def check_nothing_else_written(cursor: Cursor, catalogue: Catalogue, written: Se
         " AND n.nspname <> 'fm_pipeline' AND n.nspname NOT LIKE 'pg\\_temp%' GROUP BY 1, 2 ORDER BY 1, 2"
     )
     others = [f"{Table(schema, name)} ({rows})" for schema, name, rows in cursor if Table(schema, name) not in written]
+    cursor.execute("SHOW track_counts")
+    if cursor.fetchone() != ("on",):
+        others.append("unknown, because track_counts is off")
     return Check("nothing_else_written", not others, ", ".join(others) or "no other table was written")

@@ -33,6 +33,9 @@ UNFRIENDLY = TIMEOUTS | {
     "search_path": "nowhere",
     "transform_null_equals": "on",
     "extra_float_digits": "-15",
+    "quote_all_identifiers": "on",
+    "array_nulls": "off",
+    "bytea_output": "escape",
 }
 
 

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from fm_pipeline.errors import CatalogueStop, ValidationStop
-from fm_pipeline_tests.bench.clinics import MigrationBench, migration_bench, small_clinic
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
-
-
-@pytest.fixture(scope="module")
-def staged(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MigrationBench]:
-    """One clinic, staged, for all that is refused: a plan leaves it as it was."""
-    with (
-        empty_database(postgresql) as url,
-        migration_bench(url, tmp_path_factory.mktemp("unasked"), small_clinic()) as running,
-    ):
-        yield running.extract_and_stage()
+from fm_pipeline_tests.bench.clinics import MigrationBench
 
 
 def _trigger(bench: MigrationBench, table: str, when: str, body: str) -> None:
