@@ -72,8 +72,10 @@ def put_file(call: Call, table: Table, field: str, repetition: int, file: Contai
 
 
 def duplicate(call: Call) -> dict[str, Any]:
-    """POST …/records/{id}: the same fields in a new record. Raises Refusal 101."""
-    ends = scripts.check(call, call.query)
+    """POST …/records/{id}: the same fields in a new record; scripts are named in the body. Raises Refusal 101, 960."""
+    given = call.body() if call.raw_body.strip() else {}
+    check_names([*given, *call.query], scripts.PARAMETERS)
+    ends = scripts.check(call, {**call.query, **given})
     table = call.engine.store.table(call.database, call.layout().table)
     with call.engine.store.transaction() as db:
         number = record_id(call)

@@ -48,6 +48,9 @@ def test_a_record_can_be_duplicated_and_deleted(client: Raw) -> None:
     path = client.on("API_Patients", "/records/1")
     assert client.request("POST", path, json={}).response == {"recordId": "5", "modId": "0"}
     assert client.record("API_Patients", 5).column("name") == ["Ada Lovelace"]
+    with_a_script = client.request("POST", path, json={"script": "Tidy", "script.param": "x"}).response
+    assert with_a_script == {"recordId": "6", "modId": "0", "scriptError": "0", "scriptResult": "tidied"}
+    assert client.request("POST", path, json={"fieldData": {}}).end == (400, "960")
     assert client.request("DELETE", path).response == {}
     assert client.request("DELETE", path).end == (500, "101")
     assert client.request("POST", path, json={}).end == (500, "101")
