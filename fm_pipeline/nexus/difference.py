@@ -19,6 +19,8 @@ from fm_pipeline.nexus.policy import Load
 
 # Written by the transaction itself, whatever FileMaker feeds.
 OWN_COLUMNS = ("id", "created_at", "updated_at")
+# Types that PostgreSQL cannot compare, or compares by something else (a box by its area): their text is compared.
+_WITHOUT_EQUALITY = ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Difference:
     updates: Mapping[str, sql.Composable]
     inserts: Mapping[str, sql.Composable]
     resets: Sequence[str] = ()  # of the updates, the columns that FileMaker does not feed
-    texts: Collection[str] = ()  # of the updates, the columns that a collation compares
+    texts: Collection[str] = ()  # of the updates, the columns that are compared by their text
 
     @property
     def _staged(self) -> sql.Identifier:
@@ -179,7 +181,7 @@ def plan_difference(
             if name not in (*OWN_COLUMNS, *fed_columns) and (name in defaults or not column.has_default)
         }
     updates |= resets
-    texts = {name for name in updates if columns[name].is_text}
+    texts = {name for name in updates if columns[name].is_text or columns[name].type in _WITHOUT_EQUALITY}
     return Difference(load, table, updates, inserts, list(resets), texts)
 
 

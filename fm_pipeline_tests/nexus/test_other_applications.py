@@ -84,8 +84,8 @@ def test_10_what_other_applications_have_is_followed_and_comes_back(bench: Migra
         CREATE TABLE visits (id integer NOT NULL, patient_id uuid REFERENCES patients) PARTITION BY LIST (patient_id);
         CREATE TABLE visits_of_all PARTITION OF visits DEFAULT;
         INSERT INTO visits SELECT row_number() OVER (), id FROM (GONE) g;
-        ALTER TABLE patients ADD "rate %" numeric, ADD "{}%(now)s" text;
-        UPDATE patients SET "rate %" = 1
+        ALTER TABLE patients ADD "rate %" numeric, ADD "{}%(now)s" text, ADD options json, ADD place point;
+        UPDATE patients SET "rate %" = 1, options = '{}', place = '(1,2)'
     """
     bench.execute(tables_of_others.replace("GONE", GONE))
     tables = ("patients", "auditlog_logentry", "tenant.appointments", "visits")
