@@ -37,7 +37,8 @@ REMEDIES = {
     "08": "Check NEXUS_DATABASE_URL (address, user, password, database), that the server runs, and that it lets the"
     " role open three connections; then start again.",
     "22": "Look up the column in Nexus and the value in FileMaker, and make them fit; then start again.",
-    "23": "Look the constraint up in Nexus (psql: \\d TABLE), correct in FileMaker what breaks it, then start again.",
+    "23": "Look the constraint up in Nexus (psql: \\d TABLE), correct in FileMaker what breaks it (docs/runbook.md"
+    " says how to find the records), then start again.",
     "25006": "Name the primary server in NEXUS_DATABASE_URL, or take default_transaction_read_only away from the role.",
     "28": "Check the user name and password in NEXUS_DATABASE_URL.",
     "3D": "Check the database name in NEXUS_DATABASE_URL.",
