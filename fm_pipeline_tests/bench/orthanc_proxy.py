@@ -24,6 +24,14 @@ def answer(status: int, orthanc_status: int | None = None) -> Fault:
     return Fault("answer", status, orthanc_status)
 
 
+def busy_from(upload: int) -> Callable[[int], Fault | None]:
+    """Orthanc takes no more from this upload on: an import stands still there, and goes on when that is healed.
+
+    So somebody who cancels it comes before its end, however fast the machine is.
+    """
+    return lambda number: answer(503) if number >= upload else None
+
+
 FORGET = Fault("forget")  # Orthanc stores the file, and the connection is closed before its answer arrives
 HANG = Fault("hang")  # nobody answers as long as the proxy lives
 

@@ -17,13 +17,14 @@ _numbers = itertools.count(1)
 
 
 class DisposablePostgreSQL(PostgreSQL):
-    """The same server; its data survive a killed server, not a power cut."""
+    """The same server; its data survive a killed server, not a power cut. Nobody but a test takes locks in it."""
 
     options: ClassVar[dict[str, str]] = {
         "fsync": "off",
         "full_page_writes": "off",
         "shared_buffers": "64MB",
         "max_connections": "60",
+        "autovacuum": "off",
     }
 
 

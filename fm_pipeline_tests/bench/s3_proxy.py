@@ -6,6 +6,7 @@ Signatures stay right: path, Host and every header go on as they came.
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
+
+from fm_pipeline_tests.bench.waiting import wait_until
 
 Fault = Literal["slow_down", "error_in_200", "lost_answer", "denied", "failed_condition", "cut", "archived", "skewed"]
 _ANSWERS = {
@@ -37,7 +40,22 @@ class Request:
 
 
 class _Server(ThreadingHTTPServer):
+    """Knows who has come, and who has been answered to the end."""
+
     daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self.came: set[Any] = set()
+        self.went: set[Any] = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.came.add(client_address)
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        super().process_request_thread(request, client_address)
+        self.went.add(client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that was killed is no news."""
@@ -126,6 +144,12 @@ class S3Proxy:
     def serve(self) -> None:
         """Until `stop`."""
         self._server.serve_forever(poll_interval=0.05)
+
+    def finish(self) -> None:
+        """Do to its end what clients have asked for that are gone now, killed perhaps."""
+        with socket.create_connection(self._server.server_address[:2]) as last:  # behind all that wait at the door
+            own = last.getsockname()
+        wait_until(lambda: own in self._server.came <= self._server.went)
 
     def stop(self) -> None:
         """No more requests."""

@@ -106,7 +106,7 @@ class Scene:
     def kill_a_reimport(self, plan_id: str, confirm: str) -> None:
         """SIGKILL of a command that reads from FileMaker."""
         stand_in = self.bench.stand_in
-        stand_in.disturb("slow", seconds=PATIENCE_SECONDS, after=3, of=["records"])
+        stand_in.disturb("slow", seconds=10 * PATIENCE_SECONDS, after=3, of=["records"])
         stand_in.reset_counters()
         with (self.outputs / "killed.txt").open("wb") as output:
             run = subprocess.Popen(  # noqa: S603
@@ -121,6 +121,8 @@ class Scene:
             finally:
                 run.kill()
                 assert run.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+        ours = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'fm_pipeline' AND datname = current_database()"
+        wait_until(lambda: self.bench.execute(ours) == [], PATIENCE_SECONDS)
         stand_in.heal()
 
 

@@ -85,7 +85,7 @@ def test_no_value_of_a_record_is_in_any_file_after_successes_failures_and_a_kill
     caplog.set_level(logging.DEBUG)
     monkeypatch.chdir(tmp_path)  # no .env of this checkout
     plant(bench)
-    bench = bench.with_settings(backup_key=SecretStr(new_key()), nexus_lock_timeout_seconds=0.5)
+    bench = bench.with_settings(backup_key=SecretStr(new_key()))
     with scene(bench, tmp_path, stack.postgresql) as place:
         place.set_database(log_statement="all")
         assert place.graph().run("plan_reimport").success
@@ -131,7 +131,8 @@ def _fail_in_the_transaction(place: Scene) -> None:
     bench.execute("DROP FUNCTION odd CASCADE")
 
     with user_with_a_lock(bench, "UPDATE notes SET content = %s", CANARIES["note"]):
-        assert "Nexus web" in place.failure(graph.run("__ASSET_JOB", assets=["reimport_plan"]))
+        hasty = place.graph(nexus_lock_timeout_seconds=0.5)
+        assert "Nexus web" in place.failure(hasty.run("__ASSET_JOB", assets=["reimport_plan"]))
 
     bench.execute(
         "UPDATE patients SET mrn = %s WHERE mrn = %s", CANARIES["record number"] + "X", CANARIES["record number"]

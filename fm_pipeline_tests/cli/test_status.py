@@ -111,6 +111,6 @@ def test_watching_ends_with_ctrl_c() -> None:
         assert process.stdout
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 0
     assert errors == b""

@@ -31,7 +31,7 @@ from fm_pipeline_tests.images.scene import Scene
 
 NEW_IMAGES = 6  # a round
 LISTINGS = 10  # requests of an undisturbed run beside the three for each image: content, thumbnail, copy
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 300
 LONGEST_AFTERWARDS = 0.3  # seconds between a request and the kill: the ledger and Nexus have their turn then
 
 
@@ -81,6 +81,7 @@ class Kills:
         finally:
             process.kill()
             process.communicate()
+        self.proxy.finish()
         assert wait_until(self._no_session, LIMIT_SECONDS), "PostgreSQL keeps the session of a dead run"
         self._check_only_the_rest_was_copied(before)
         return not ended

@@ -33,7 +33,7 @@ from fm_pipeline_tests.bench.postgres import create_database
 NAME, PRISTINE = "clinic", "pristine"
 US = "kills"  # our own application name, so that every other session is the run's
 GATES = 4711
-SESSIONS_END_SECONDS = 15
+SESSIONS_END_SECONDS = 60
 # A killed run may have renamed its backup and not yet recorded it; that one folder stays.
 UNRECORDED_BACKUPS = 1
 

@@ -79,7 +79,7 @@ def _extraction(clinic: KillClinic, rng: random.Random, _way: Way) -> Iterator[A
     page = rng.randrange(LAST_PAGE)
     stand_in = clinic.bench.stand_in
     stand_in.reset_counters()
-    stand_in.disturb("slow", seconds=60, times=1, after=page, of=["records"])
+    stand_in.disturb("slow", seconds=600, times=1, after=page, of=["records"])
 
     def asked() -> bool:
         return int(stand_in.counters()["requests"].get("records", 0)) > page

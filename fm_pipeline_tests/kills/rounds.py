@@ -18,7 +18,7 @@ from fm_pipeline_tests.kills.runs import WAYS, Run, Way, check_temporary_files, 
 
 Blow = Literal["run", "session", "server"]
 BLOWS: tuple[Blow, ...] = ("run", "session", "server")
-TRIES = 5
+TRIES = 20  # a moment that is looked for, and not made, is over sooner than a busy machine looks
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,7 @@ def test_somebody_elses_long_transaction_costs_a_second_look_and_nothing_else(be
 
 
 def test_12_a_session_that_holds_a_row_is_named_and_nothing_changes(bench: MigrationBench) -> None:
-    bench = bench.with_settings(nexus_lock_timeout_seconds=0.5)
-    bench.extract_and_stage()
+    bench = bench.extract_and_stage().with_settings(nexus_lock_timeout_seconds=0.5)
     before = bench.digests()
     with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
         cursor.execute("SELECT first_name FROM patients FOR UPDATE")
@@ -148,8 +147,7 @@ def test_12_a_session_that_holds_a_row_is_named_and_nothing_changes(bench: Migra
 
 
 def test_12_a_session_that_has_written_is_waited_for_and_named(bench: MigrationBench) -> None:
-    bench = bench.with_settings(nexus_lock_timeout_seconds=0.5)
-    bench.extract_and_stage()
+    bench = bench.extract_and_stage().with_settings(nexus_lock_timeout_seconds=0.5)
     with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
         cursor.execute("UPDATE notes SET content = content")
         with pytest.raises(LockStop, match=r"Nexus web.*unchanged"):

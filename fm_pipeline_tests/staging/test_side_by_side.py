@@ -82,7 +82,7 @@ def test_what_fails_leaves_its_entity_and_all_after_it_as_they_were_and_the_mixt
 
 
 def test_who_waits_for_another_staging_is_told_so_and_nothing_is_lost(bench: MigrationBench) -> None:
-    bench = bench.with_settings(nexus_lock_timeout_seconds=0.1).extract_and_stage()
+    bench = bench.extract_and_stage().with_settings(nexus_lock_timeout_seconds=0.1)
     before = bench.execute(STAGED)
     with bench.connection() as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLE fm_pipeline.staged_notes IN SHARE MODE")

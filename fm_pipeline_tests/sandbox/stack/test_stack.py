@@ -215,7 +215,7 @@ def test_nothing_is_left_when_the_process_that_holds_the_stack_is_killed(folder:
     wait_for_up(holder)
     assert len(processes_of(folder)) >= 4
     kill(holder)
-    wait_until(lambda: processes_of(folder) == [], 30)
+    wait_until(lambda: processes_of(folder) == [])
 
 
 def test_a_stack_in_the_background_outlives_its_starter_and_down_ends_it(folder: Path) -> None:
@@ -333,4 +333,4 @@ def test_control_c_ends_the_stack_with_the_program(folder: Path) -> None:
     wait_for_up(holder)
     holder.send_signal(signal.SIGINT)
     holder.communicate()
-    wait_until(lambda: processes_of(folder) == [], 30)
+    wait_until(lambda: processes_of(folder) == [])
