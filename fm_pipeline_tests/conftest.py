@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import ENV_FILE
@@ -20,6 +21,9 @@ from fm_pipeline_tests.bench.services import LazyStack
 def pytest_configure() -> None:
     """No test reads the settings of whoever works in this checkout; processes that tests start inherit it."""
     os.environ[ENV_FILE] = os.devnull
+    # How long an example takes says something of the machine only.
+    settings.register_profile("fm_pipeline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("fm_pipeline")
     # A shell lets what it starts in the background ignore Ctrl-C, and all that is started from there inherits it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,6 +19,7 @@ from fm_pipeline.dicom.reading import Candidate, FileLostError, Stream, Unusable
 from fm_pipeline.dicom.scan import scan
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline_tests.dicom.bench import ImportBench
+from fm_pipeline_tests.dicom.watching import let_the_clock_go_on
 
 LARGE_BYTES = 96 << 20
 
@@ -90,6 +91,7 @@ def test_38_a_file_that_is_still_growing_is_not_called_bad(tmp_path: Path) -> No
 def test_38_a_large_file_that_is_rewritten_while_it_is_sent_never_arrives_whole(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(b"a" * (3 << 20))
+    let_the_clock_go_on(path)
     blocks = iter(Stream(found(path)))
     sent = [next(blocks)]
     with path.open("r+b") as file:

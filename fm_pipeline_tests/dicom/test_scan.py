@@ -13,6 +13,7 @@ from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files import FileChangedError, open_found, unchanged, unreadable_reason
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.scan import Met, scan
+from fm_pipeline_tests.dicom.watching import let_the_clock_go_on
 
 
 def met(root: Path) -> dict[str, Met]:
@@ -72,6 +73,7 @@ def test_38_a_file_that_vanished_after_the_scan_says_so(root: Path) -> None:
 @pytest.mark.parametrize("change", ["longer", "same length", "replaced with the old time"])
 def test_38_a_file_that_changed_is_noticed_before_and_while_it_is_read(root: Path, change: str) -> None:
     found = only_file(root)
+    let_the_clock_go_on(root)
     with open_found(found) as file:
         assert unchanged(file, found)
         if change == "longer":

@@ -85,7 +85,7 @@ def test_a_record_added_between_pages_is_read_as_well(clinic: Clinic) -> None:
 Step = tuple[int, list[int | None]]  # after which page; record ids to delete, None adds one
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     count=st.integers(0, 12),
     page_size=st.integers(1, 5),

@@ -108,6 +108,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             if isinstance(path, str | Path) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 paths.append(str(path))
 
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of a module that is imported late: no work of a backup
     sys.addaudithook(hook)  # stays for the life of the process: it can only be told to be silent
     yield paths
     listening.clear()
