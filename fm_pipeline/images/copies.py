@@ -164,8 +164,9 @@ class Copier:
         portion: list[tuple[Planned, Result]] = []
         if planned:
             self.on_progress(step, 0, len(planned), 0)
+        results = in_parallel(work, planned, self.concurrency, lambda each, result: portion.append((each, result)))
         try:
-            for done, (each, result) in enumerate(in_parallel(work, planned, self.concurrency), start=1):
+            for done, (each, result) in enumerate(results, start=1):
                 if isinstance(result, PipelineError):
                     errors += 1
                     patience.note(result)
@@ -178,6 +179,7 @@ class Copier:
                 self.on_progress(step, done, len(planned), errors)
                 yield each, result
         finally:
+            results.close()  # those at work are waited for: what they have done is done
             if portion:
                 keep(portion)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -24,11 +24,17 @@ FAILURES_IN_A_ROW = 20  # a server that is down, or a role that may not
 
 
 def in_parallel(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[tuple[Item, Result | PipelineError]]:
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    late: Callable[[Item, Result], object] = lambda *_: None,
+) -> Generator[tuple[Item, Result | PipelineError]]:
     """Results of `work`, in the order in which they come; an error of ours counts as a result.
 
     When the caller stops early, or another error comes, no further item is begun and those at work are waited for.
+
+    Args:
+        late: called then with each result that the caller did not get.
 
     Raises:
         Exception: any other error that `work` raised.
@@ -69,6 +75,10 @@ def in_parallel(
         for thread in threads:
             if thread.ident:
                 thread.join()
+        while not results.empty():
+            left = results.get()
+            if isinstance(left, tuple) and not isinstance(left[1], PipelineError):
+                late(left[0], left[1])
 
 
 _END = object()

@@ -16,7 +16,9 @@ from moto import mock_aws
 from fm_pipeline.errors import StorageError
 from fm_pipeline.images import bucket as bucket_module
 from fm_pipeline.images.bucket import BULK_PREFIX, Bucket, guarded
+from fm_pipeline.images.parallel import FAILURES_IN_A_ROW
 from fm_pipeline_tests.bench.s3_proxy import Fault, Request, S3Proxy, s3_proxy
+from fm_pipeline_tests.bench.waiting import wait_until
 from fm_pipeline_tests.images.scene import Scene, jpeg
 
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
@@ -92,7 +94,19 @@ def test_29_a_role_that_may_not_copy_ends_the_run_and_not_after_thousands_of_req
 ) -> None:
     for recid in range(5, 40):
         scene.add(recid)
-    proxy.fault = lambda request: "denied" if request.copies and not request.path.endswith("/2.jpg") else None
+    denied: list[str] = []
+
+    def deny(request: Request) -> Fault | None:
+        """All but one, which is still at work when the run gives up."""
+        if not request.copies:
+            return None
+        if request.path.endswith("/2.jpg"):
+            wait_until(lambda: len(denied) >= FAILURES_IN_A_ROW)
+            return None
+        denied.append(request.path)
+        return "denied"
+
+    proxy.fault = deny
     with pytest.raises(StorageError, match="AccessDenied") as caught:
         link(scene)
     assert "SECURITY.md" in caught.value.remedy

@@ -169,7 +169,7 @@ def image_clinic(database_url: str, folder: Path, bucket: BucketBench, **behaves
                     filemaker_password=PASSWORD,
                     state_dir=folder / "state",
                     filemaker_image_rest_seconds=0,
-                    s3_timeout_seconds=10,
+                    s3_timeout_seconds=60,
                 )
             )
             yield ImageClinic(settings, stand_in, store, bucket, patients)
