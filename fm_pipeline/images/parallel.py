@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, Queue
 from typing import TypeVar
 
 from fm_pipeline.errors import PipelineError, StorageError
@@ -20,6 +21,7 @@ HOPELESS = frozenset(
     }
 )
 ARCHIVED = "InvalidObjectState"  # the object lies in Glacier or Deep Archive
+_LOOK_AGAIN_SECONDS = 0.1
 FAILURES_IN_A_ROW = 20  # a server that is down, or a role that may not
 
 
@@ -39,7 +41,8 @@ def in_parallel(
     Raises:
         Exception: any other error that `work` raised.
     """
-    results: SimpleQueue[tuple[Item, Result | PipelineError] | BaseException | None] = SimpleQueue()
+    # Of bounded length: a caller who is to decide whether to go on is not left behind.
+    results: Queue[tuple[Item, Result | PipelineError] | BaseException | None] = Queue(2 * max(workers, 1))
     stop, lock, source = threading.Event(), threading.Lock(), iter(items)
 
     def run() -> None:
@@ -72,13 +75,11 @@ def in_parallel(
                 yield result
     finally:
         stop.set()
-        for thread in threads:
-            if thread.ident:
-                thread.join()
-        while not results.empty():
-            left = results.get()
-            if isinstance(left, tuple) and not isinstance(left[1], PipelineError):
-                late(left[0], left[1])
+        while any(thread.is_alive() for thread in threads) or not results.empty():
+            with suppress(Empty):
+                left = results.get(timeout=_LOOK_AGAIN_SECONDS)
+                if isinstance(left, tuple) and not isinstance(left[1], PipelineError):
+                    late(left[0], left[1])
 
 
 _END = object()

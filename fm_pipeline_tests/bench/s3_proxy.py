@@ -147,7 +147,7 @@ class S3Proxy:
 
     def finish(self) -> None:
         """Do to its end what clients have asked for that are gone now, killed perhaps."""
-        with socket.create_connection(self._server.server_address[:2]) as last:  # behind all that wait at the door
+        with socket.create_connection(("127.0.0.1", self._server.server_port)) as last:  # behind all who wait
             own = last.getsockname()
         wait_until(lambda: own in self._server.came <= self._server.went)
 

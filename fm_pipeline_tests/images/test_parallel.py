@@ -1,0 +1,36 @@
+"""Work beside each other, whose results one thread takes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+
+from fm_pipeline.images.parallel import in_parallel
+from fm_pipeline_tests.bench.waiting import wait_until
+
+WORKERS = 2
+
+
+def _wait_to_hand_over() -> bool:
+    """Whether all workers do, and nobody takes anything."""
+    frames = sys._current_frames()
+    workers = [thread.ident for thread in threading.enumerate() if thread.name.startswith("s3-")]
+    stacks = ["".join(traceback.format_stack(frames[ident])) for ident in workers if ident in frames]
+    return len(stacks) == WORKERS and all("in wait" in stack for stack in stacks)
+
+
+def test_29_no_more_is_begun_than_the_caller_keeps_up_with_and_nothing_that_was_done_is_lost() -> None:
+    begun: list[int] = []
+    late: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        return number
+
+    results = in_parallel(work, range(1000), WORKERS, lambda _, result: late.append(result))
+    taken, _ = next(results)
+    wait_until(lambda: len(begun) == 1000 or _wait_to_hand_over())
+    assert len(begun) == 1 + 2 * WORKERS + WORKERS
+    results.close()
+    assert sorted([taken, *late]) == sorted(begun)
