@@ -19,13 +19,17 @@ from fm_pipeline.images.rows import NewImage
 from fm_pipeline.images.waterfall.source import Listed
 
 State = Literal["listed", "uploaded", "linked", "marked", "skipped", "failed", "gone"]
-_COLUMNS = "record_id, filemaker_key, state, container, passed_over, image, etag, image_id::text, attempts"
+_COLUMNS = "record_id, filemaker_key, state, container, passed_over, image, etag, image_id::text, attempts, mod_id"
 _PAGE = 1000
 
 
 @dataclass(frozen=True)
 class Item:
-    """A record as the ledger knows it. `image` and `etag` are there once its file is in S3."""
+    """A record as the ledger knows it. `image` and `etag` are there once its file is in S3.
+
+    Attributes:
+        mod_id: the record's modification when the file was read; None if this ledger never read it.
+    """
 
     record_id: int
     key: str
@@ -36,6 +40,7 @@ class Item:
     etag: str | None
     image_id: str | None
     attempts: int
+    mod_id: int | None
 
 
 class Ledger:
@@ -141,15 +146,23 @@ class Ledger:
                 (now, record_id),
             )
 
-    def uploaded(
-        self, record_id: int, image: NewImage, etag: str, container: str, passed_over: Mapping[str, str], now: datetime
-    ) -> None:
-        """The file is in S3 and was found there."""
+    def uploaded(self, item: Item, now: datetime) -> None:
+        """The file is in S3 and was found there; the item says all about it."""
+        if item.image is None:
+            raise ValueError("an uploaded file is that of an image")
         with self._begin() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET state = 'uploaded', image = %s, etag = %s, container = %s,"
-                " passed_over = %s, uploaded_at = %s, image_id = NULL WHERE record_id = %s",
-                (_text(image), etag, container, json.dumps(dict(passed_over)), now, record_id),
+                " passed_over = %s, mod_id = %s, uploaded_at = %s, image_id = NULL WHERE record_id = %s",
+                (
+                    _text(item.image),
+                    item.etag,
+                    item.container,
+                    json.dumps(dict(item.passed_over)),
+                    item.mod_id,
+                    now,
+                    item.record_id,
+                ),
             )
 
     def found_linked(self, record_id: int, image_id: str, now: datetime) -> None:
@@ -237,6 +250,6 @@ def _text(image: NewImage) -> str:
 
 
 def _item(row: Sequence[Any]) -> Item:
-    record_id, key, state, container, passed_over, image, etag, image_id, attempts = row
+    record_id, key, state, container, passed_over, image, *rest = row
     known = NewImage(**{**image, "taken": date.fromisoformat(image["taken"])}) if image else None
-    return Item(record_id, key, state, container, passed_over, known, etag, image_id, attempts)
+    return Item(record_id, key, state, container, passed_over, known, *rest)

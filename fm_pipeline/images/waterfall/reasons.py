@@ -28,6 +28,7 @@ FAILED: Final = {
     "not_stored": "S3 did not take the file.",
     "row_without_file": "Nexus has the image, and its file is not in S3.",
     "changed_after_link": "Somebody gave the record another patient after the image was linked.",
+    "picture_changed": "Somebody replaced the picture after it was read; Nexus and S3 have the one of before.",
     "not_marked": "FileMaker did not take the mark; the file is in S3 and linked.",
 }
 IN_USE: Final = "Somebody has the record open; the file is in S3 and linked, and only the mark is missing."

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -21,13 +22,13 @@ from fm_pipeline.images.bucket import Bucket, ObjectExists, open_bucket
 from fm_pipeline.images.waterfall import ledger as ledgers
 from fm_pipeline.images.waterfall.best import NoneReadable, SeveralPictures, best_container
 from fm_pipeline.images.waterfall.ledger import Item, Ledger
-from fm_pipeline.images.waterfall.mark import Marker
+from fm_pipeline.images.waterfall.mark import Marker, Seen
 from fm_pipeline.images.waterfall.nexus import Have, NexusView, Take
 from fm_pipeline.images.waterfall.patience import Patience
 from fm_pipeline.images.waterfall.reasons import FAILED
 from fm_pipeline.images.waterfall.report import End, WaterfallReport
 from fm_pipeline.images.waterfall.source import ImageLayout, SourceImage, find_layout, list_unmarked, read_image
-from fm_pipeline.images.waterfall.store import store
+from fm_pipeline.images.waterfall.store import is_same, store
 from fm_pipeline.images.writer import writing_images
 from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.database import connect
@@ -234,18 +235,24 @@ class _Run:
         self.callbacks.step("download")
         stored = store(self.bucket, take, image, best)
         self.callbacks.step("upload")
-        self.ledger.uploaded(
-            item.record_id, stored.image, stored.etag, best.container, best.passed_over, self.callbacks.now()
+        item = replace(
+            item,
+            image=stored.image,
+            etag=stored.etag,
+            container=best.container,
+            passed_over=best.passed_over,
+            mod_id=image.mod_id,
         )
+        self.ledger.uploaded(item, self.callbacks.now())
         self.callbacks.step("ledger")
-        return replace(
-            item, image=stored.image, etag=stored.etag, container=best.container, passed_over=best.passed_over
-        )
+        return item
 
     def _is_as_stored(self, item: Item, image: SourceImage, take: Take) -> bool:
         """Whether what an earlier run brought to S3 is still there, and still what the record is about."""
         was = item.image
         if was is None or (was.batch_id, was.taken, was.category) != (take.batch_id, image.taken, image.category):
+            return False
+        if item.mod_id != image.mod_id:  # perhaps the picture was replaced
             return False
         found = self.bucket.find(was.s3_key)
         return found is not None and (found.size, found.etag) == (was.size, item.etag)
@@ -291,8 +298,9 @@ class _Run:
             raise ValueError("only a linked image is marked")
         now = self.callbacks.now()
         marker = Marker(self.client, self.layout, self.bucket, self.view)
+        seen = None if item.mod_id is None else Seen(item.mod_id, partial(self._is_still, item))
         try:
-            done = marker.mark(image, item.image_id, now.astimezone(self._zone))
+            done = marker.mark(image, item.image_id, now.astimezone(self._zone), seen)
         except PipelineError as error:
             self._end(item, End("failed", reason="not_marked"), state="linked")
             self._patience.failure(error)
@@ -308,6 +316,17 @@ class _Run:
             self._gone(item, marked=False)
         else:
             self._end(item, End("failed", reason=done), state="linked")
+
+    def _is_still(self, item: Item, image: SourceImage, s3_key: str) -> bool:
+        """Whether the container that the file came from holds what is in S3. It is downloaded for that."""
+        same = tuple(cell for cell in image.containers if item.container in {None, cell.field})
+        try:
+            best = best_container(
+                self.client, self._containers, self.layout, replace(image, containers=same), tried=item.attempts
+            )
+        except (NoneReadable, SeveralPictures):
+            return False
+        return is_same(self.bucket, s3_key, best.content)
 
     # -- ends
 

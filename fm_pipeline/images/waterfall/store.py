@@ -70,6 +70,11 @@ def is_there(bucket: Bucket, key: str, size: int | None) -> bool:
     return found is not None and found.size == (size or found.size) and found.size > 0
 
 
+def is_same(bucket: Bucket, key: str, content: bytes) -> bool:
+    """Whether S3 has exactly this content under the key."""
+    return is_there(bucket, key, len(content)) and bucket.digest(key) == hashlib.sha256(content).hexdigest()
+
+
 def _put(bucket: Bucket, key: str, content: bytes, mime_type: str) -> str:
     """Servers that ignore conditions would overwrite, so the place is looked at first."""
     found = bucket.find(key)
@@ -83,7 +88,7 @@ def _put(bucket: Bucket, key: str, content: bytes, mime_type: str) -> str:
                 meaning="The image was not linked.",
                 remedy="Start again; if it stays so, look at the S3 server.",
             )
-    elif found.size != len(content) or bucket.digest(key) != hashlib.sha256(content).hexdigest():
+    elif not is_same(bucket, key, content):
         raise ObjectExists("The key of an image is taken by an object with other bytes.")
     return found.etag
 

@@ -273,6 +273,51 @@ def test_an_edit_between_reading_and_marking_is_looked_at(
     assert report.reasons("failed") == ({} if ends else {"changed_after_link": 1})
 
 
+@pytest.mark.parametrize("when", ["uploaded", "linked", "in another run after the upload", "while it was open"])
+def test_30_a_picture_that_somebody_replaces_before_the_mark_is_not_marked_for_the_one_in_nexus(
+    clinic: ImageClinic, when: str
+) -> None:
+    clinic.add(1)
+
+    def replace_at(step: str) -> None:
+        if step == {"uploaded": "ledger", "linked": "commit"}.get(when):
+            clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(picture(8))})
+
+    def kill(step: str) -> None:
+        if step == "ledger":
+            raise KeyboardInterrupt
+
+    if when == "in another run after the upload":
+        with pytest.raises(KeyboardInterrupt):
+            clinic.run(callbacks=clinic.callbacks(step=kill))
+    elif when == "while it was open":
+        clinic.stand_in.faults(records_in_use={TABLE: [1]})
+        assert clinic.run().count("in_use") == 1
+        clinic.stand_in.faults()
+    if when not in {"uploaded", "linked"}:
+        clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(picture(8))})
+    reason = "target_differs" if when == "in another run after the upload" else "picture_changed"
+    for _ in range(2):  # it stays so until somebody has looked
+        report = clinic.run(callbacks=clinic.callbacks(step=replace_at))
+        assert (report.reasons("failed"), clinic.marked()) == ({reason: 1}, set())
+    assert [size for size, _ in clinic.files().values()] == [len(picture(1))]
+    clinic.check()
+    clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(picture(1))})
+    assert clinic.run().count("imported") == 1
+    clinic.check()
+
+
+def test_a_record_edited_after_its_picture_was_stored_is_marked_because_the_picture_is_the_same(
+    clinic: ImageClinic,
+) -> None:
+    clinic.add(1, image_Ex_large=PDF, image_Full=PDF, image_large=picture(4))
+    clinic.stand_in.faults(records_in_use={TABLE: [1]})
+    assert clinic.run().count("in_use") == 1
+    clinic.stand_in.faults()
+    clinic.store.edit(DATABASE, TABLE, 1, {"date": "2016-10-02"})
+    assert (clinic.run().count("imported"), clinic.marked()) == (1, {1})
+
+
 def test_a_record_that_is_deleted_meanwhile_ends_as_gone(clinic: ImageClinic) -> None:
     clinic.add(1)
     clinic.add(2)
