@@ -94,7 +94,7 @@ def test_only_plain_keys_below_patients_are_written() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "/", "patients/", "patients/a/images", "/patients/"])
 def test_a_bulk_prefix_that_is_everything_or_the_patients_folder_is_no_setting(prefix: str) -> None:
-    with pytest.raises(ValueError, match="folder of its own"):
+    with pytest.raises(SettingsError, match="folder of its own"):
         bare_settings(s3_bulk_prefix=prefix)
 
 

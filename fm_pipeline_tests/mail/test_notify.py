@@ -155,6 +155,6 @@ def test_an_outbox_that_cannot_be_written_changes_no_result(tmp_path: Path, run_
     with mailed(mail_settings(tmp_path / "state", 1), run_id, warn=warnings.append):
         pass
     assert warnings == [
-        "The mail that the reimport has started could not be sent (FileExistsError).",
-        "The mail that the reimport has succeeded could not be sent (FileExistsError).",
+        "The mail that the reimport has started could not be sent (NotADirectoryError).",
+        "The mail that the reimport has succeeded could not be sent (NotADirectoryError).",
     ]
