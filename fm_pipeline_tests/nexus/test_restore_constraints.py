@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fm_pipeline.nexus.backup import list_backups
-from fm_pipeline.nexus.restore import RestoreReport, restore
+from fm_pipeline.nexus.restore import RestoreReport
 from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.nexus.restoring import give_back
 
 GONE = "SELECT p.id FROM patients p WHERE p.id NOT IN (SELECT nexus_id FROM fm_pipeline.staged_patients)"
 
@@ -15,10 +16,9 @@ def _there_and_back(bench: MigrationBench) -> RestoreReport:
     bench.reimport()
     assert bench.digests() != before
     folder = list_backups(bench.settings)[0].folder
-    shown = restore(bench.settings, folder, confirm="", dry_run=True)
-    report = restore(bench.settings, folder, confirm=shown.confirmation)
+    report = give_back(bench, folder)
     assert bench.digests() == before
-    assert restore(bench.settings, folder, confirm=shown.confirmation).changed_rows == 0
+    assert give_back(bench, folder).changed_rows == 0
     return report
 
 
