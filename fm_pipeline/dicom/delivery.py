@@ -106,6 +106,8 @@ class Delivery:
         with self._large if large else nullcontext():
             while True:
                 with self._together.alone() if unanswered else self._together.with_others():
+                    if unanswered:  # who was alone just now may have killed Orthanc, and this file is not to blame
+                        self._wait_for_next_try(0, unanswered, sends)
                     self._see_whether_to_go_on()
                     try:
                         stored = self._orthanc.upload(body(), size)
@@ -120,12 +122,15 @@ class Delivery:
                     raise KillsOrthanc(sends)
                 if tries >= _ENOUGH_TRIES:
                     raise Undeliverable(reason, sends)
-                try:
-                    self.wait_until_there(_FIRST_PAUSE_SECONDS * 2**tries)
-                except (Halted, OrthancUnreachable, OrthancStop):
-                    if unanswered:  # on record as sent once, so that it is sent alone when the job is resumed
-                        raise Undeliverable("no_answer", sends) from None
-                    raise
+                self._wait_for_next_try(_FIRST_PAUSE_SECONDS * 2**tries, unanswered, sends)
+
+    def _wait_for_next_try(self, pause: float, unanswered: int, sends: int) -> None:
+        try:
+            self.wait_until_there(pause)
+        except (Halted, OrthancUnreachable, OrthancStop):
+            if unanswered:  # on record as sent once, so that it is sent alone when the job is resumed
+                raise Undeliverable("no_answer", sends) from None
+            raise
 
     def _failed_try(self, error: OrthancUnreachable, tries: int, begun: float) -> tuple[int, str]:
         """How many tries of a file count against it, and the reason if it comes to that."""
