@@ -108,7 +108,8 @@ class Delivery:
                 with self._together.alone() if unanswered else self._together.with_others():
                     if unanswered:  # who was alone just now may have killed Orthanc, and this file is not to blame
                         self._wait_for_next_try(0, unanswered, sends)
-                    self._see_whether_to_go_on()
+                    else:
+                        self._see_whether_to_go_on()
                     try:
                         stored = self._orthanc.upload(body(), size)
                     except NoAnswer:
