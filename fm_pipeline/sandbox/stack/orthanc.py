@@ -1,5 +1,7 @@
 """A PACS: Orthanc, from the system's package (Debian: `orthanc`), with storage, index and password of its own.
 
+`FM_PIPELINE_ORTHANC` names another executable, for example the one of a newer Debian (CONTRIBUTING.md).
+
 Orthanc 1.10 cannot bind to one address; with `RemoteAccessAllowed` off it refuses everybody but this machine.
 Source of the options: the comments in /etc/orthanc/orthanc.json.
 """
@@ -19,6 +21,7 @@ from fm_pipeline.sandbox.stack.service import Service
 from fm_pipeline.sandbox.stack.state import write_json
 
 USERNAME = "pipeline"
+ORTHANC = "FM_PIPELINE_ORTHANC"  # an executable, or a script that ends in `exec` of one
 
 
 class Orthanc(Service):
@@ -28,11 +31,16 @@ class Orthanc(Service):
 
     @classmethod
     def available(cls) -> bool:
-        return _program() is not None
+        return bool(_named()) or _program() is not None
 
     def prepare(self) -> None:
         super().prepare()
-        if not self.available():
+        if _program() is None:
+            if named := _named():
+                raise PipelineError(
+                    f"{ORTHANC} names {named}, which is no file that can be executed.",
+                    remedy="Set it to Orthanc's executable, or not at all.",
+                )
             raise PipelineError(
                 "Orthanc is not installed, so there is no PACS to start.",
                 remedy="Install it, on Debian: apt-get install orthanc",
@@ -83,6 +91,13 @@ class Orthanc(Service):
         return self.folder / "orthanc.json"
 
 
+def _named() -> str:
+    return os.environ.get(ORTHANC, "").strip()
+
+
 def _program() -> str | None:
     """Debian puts it where only root looks."""
+    if named := _named():
+        path = Path(named).expanduser().absolute()
+        return str(path) if path.is_file() and os.access(path, os.X_OK) else None
     return shutil.which("Orthanc", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))

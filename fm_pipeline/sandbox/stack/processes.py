@@ -145,8 +145,11 @@ def _alive(pid: int) -> psutil.Process | None:
 
 
 def _same_command(process: psutil.Process, command: Sequence[str]) -> bool:
-    """Whether the arguments are the same; the program's path may be shown resolved (macOS does)."""
+    """Whether its arguments end with the same ones.
+
+    The program's path may be shown resolved (macOS does), and a script has its interpreter before its own path.
+    """
     try:
-        return len(command) > 1 and process.cmdline()[1:] == list(command[1:])
+        return len(command) > 1 and process.cmdline()[1:][-len(command) + 1 :] == list(command[1:])
     except psutil.Error:  # gone, a zombie, or another user's
         return False

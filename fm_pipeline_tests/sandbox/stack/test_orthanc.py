@@ -10,10 +10,11 @@ import psutil
 import pytest
 import requests
 
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.stack.orthanc import ORTHANC, Orthanc
 from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.stack import Stack
-from fm_pipeline_tests.bench.orthanc import emptied, own_orthanc
+from fm_pipeline_tests.bench.orthanc import emptied, need_orthanc, own_orthanc
 from fm_pipeline_tests.bench.services import LazyStack
 
 
@@ -58,3 +59,31 @@ def test_a_machine_without_orthanc_gets_the_other_servers_and_is_told(
     stack = Stack(tmp_path / "state", (Smtp, Orthanc))
     assert stack.service_types == (Smtp,)
     assert stack.missing == (Orthanc,)
+
+
+def test_another_orthanc_can_be_named_also_by_a_script_that_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_orthanc()
+    with own_orthanc() as usual:
+        process = usual.process
+        assert process is not None
+        program = process.exe()
+        script = tmp_path / "Orthanc"
+        script.write_text(f'#!/bin/sh\nexec "{usual.service.command()[0]}" --verbose "$@"\n', "utf-8")
+    script.chmod(0o700)
+    monkeypatch.setenv(ORTHANC, str(script))
+    with own_orthanc() as named:
+        process = named.process
+        assert process is not None
+        assert (process.exe(), "--verbose" in process.cmdline()) == (program, True)
+        named.kill()
+        assert named.process is None
+
+
+def test_a_named_orthanc_that_cannot_be_executed_is_told_and_no_other_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ORTHANC, str(tmp_path))
+    with pytest.raises(PipelineError, match=r"FM_PIPELINE_ORTHANC names .* no file that can be executed"):
+        Stack(tmp_path / "state", (Orthanc,)).up()
