@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from fm_pipeline.sandbox.dicom.instances import as_file, image
+
 
 class Fault:
     """What happens to an upload: `answer` it instead of Orthanc, `forget` Orthanc's answer, or `hang`."""
@@ -41,12 +43,15 @@ class OrthancProxy:
 
     Attributes:
         uploads: how many uploads have come.
+        ends_orthanc: asked for the content of each upload; if it says yes it has ended the Orthanc behind, and the
+            upload gets no answer.
         fault: asked for each upload, with its number from 1 on; None lets it through.
     """
 
     def __init__(self, orthanc_url: str) -> None:
         self.uploads = 0
         self.fault: Callable[[int], Fault | None] = lambda _: None
+        self.ends_orthanc: Callable[[bytes], bool] = lambda _: False
         self._count = threading.Lock()
         self._ended = threading.Event()
         self._orthanc = urlsplit(orthanc_url).netloc
@@ -75,6 +80,9 @@ class OrthancProxy:
             with self._count:
                 self.uploads += 1
                 fault = self.fault(self.uploads)
+            if self.ends_orthanc(body):
+                request.close_connection = True
+                return
         if fault and fault.kind == "hang":
             self._ended.wait()
             request.close_connection = True
@@ -84,6 +92,12 @@ class OrthancProxy:
             _reply(request, fault.status, json.dumps(content).encode() if fault.orthanc_status else b"")
             return
         connection = http.client.HTTPConnection(self._orthanc, timeout=60)
+        try:
+            connection.connect()
+        except OSError:  # it does not run
+            connection.close()
+            _reply(request, 502, b"")
+            return
         try:
             headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
             connection.request(request.command, request.path, body, headers)
@@ -115,6 +129,16 @@ def _reply(request: BaseHTTPRequestHandler, status: int, content: bytes) -> None
     request.send_header("Content-Length", str(len(content)))
     request.end_headers()
     request.wfile.write(content)
+
+
+MARK = "This file ends the server when it passes a proxy of the tests"
+
+
+def marked_file() -> bytes:
+    """A valid image like any other but for a mark in it."""
+    dataset = image("marked")
+    dataset.ImageComments = MARK
+    return as_file(dataset)
 
 
 @contextmanager

@@ -21,11 +21,20 @@ from fm_pipeline.dicom.delivery import PATIENCE_SECONDS
 from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
 from fm_pipeline.dicom.kept_connections import Answer, KeptConnections
 from fm_pipeline.dicom.ledger import Job
-from fm_pipeline.sandbox.dicom.instances import as_file, image
+from fm_pipeline.dicom.model import DEEPEST_SAFE_NESTING
+from fm_pipeline.sandbox.dicom.instances import as_file, image, nested
 from fm_pipeline.sandbox.dicom.series import write_series
-from fm_pipeline.sandbox.dicom.traps import make_killer
 from fm_pipeline_tests.bench.orthanc import OwnOrthanc, own_orthanc
-from fm_pipeline_tests.bench.orthanc_proxy import FORGET, HANG, Fault, OrthancProxy, answer, orthanc_proxy
+from fm_pipeline_tests.bench.orthanc_proxy import (
+    FORGET,
+    HANG,
+    MARK,
+    Fault,
+    OrthancProxy,
+    answer,
+    marked_file,
+    orthanc_proxy,
+)
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 
 FILES = 30
@@ -299,22 +308,44 @@ def restarted_when_it_dies(orthanc: OwnOrthanc) -> Iterator[list[int]]:
         thread.join()
 
 
-def test_36_a_file_that_kills_orthanc_is_sent_twice_at_most_and_everything_beside_it_arrives(
+@contextmanager
+def ended_by_a_marked_file(ledger: str, tmp_path: Path) -> Iterator[tuple[ImportBench, OwnOrthanc]]:
+    """An import into an Orthanc behind a proxy that ends it when a marked file passes."""
+    with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
+        assert importing.settings.orthanc_url is not None
+
+        def ends_orthanc(content: bytes) -> bool:
+            if MARK.encode() not in content:
+                return False
+            orthanc.kill()
+            return True
+
+        with orthanc_proxy(importing.settings.orthanc_url) as proxy:
+            proxy.ends_orthanc = ends_orthanc
+            settings = importing.settings.model_copy(update={"orthanc_url": proxy.url})
+            yield replace(importing, settings=settings), orthanc
+
+
+def test_36_a_file_that_ends_orthanc_is_sent_twice_at_most_and_everything_beside_it_arrives(
     ledger: str, tmp_path: Path
 ) -> None:
-    with with_own_orthanc(ledger, tmp_path) as (importing, orthanc), restarted_when_it_dies(orthanc) as restarts:
+    with (
+        ended_by_a_marked_file(ledger, tmp_path) as (importing, orthanc),
+        restarted_when_it_dies(orthanc) as restarts,
+    ):
         write_series(importing.folder, FILES, 2_000)
-        killer = Path(make_killer(importing.folder / "IM000010-killer").path)
-        job = importing.imported(retry_suspects=True)
+        marked = importing.folder / "IM000010-marked"
+        marked.write_bytes(marked_file())
+        job = importing.imported()
         assert importing.outcomes(job.id).keys() <= {"imported", "already_there", "suspect"}
-        row = importing.rows(job.id)[str(killer)]
+        row = importing.rows(job.id)[str(marked)]
         assert (row.status, row.reason, row.sends, len(restarts)) == ("suspect", "kills_orthanc", 2, 2)
         assert (job.files_suspect, importing.instances()) == (1, FILES)
 
 
 def test_36_by_default_a_file_that_is_nested_too_deep_is_not_even_sent(importing: ImportBench) -> None:
     write_series(importing.folder, 3, 2_000)
-    make_killer(importing.folder / "killer.dcm")
+    (importing.folder / "nested.dcm").write_bytes(as_file(nested(DEEPEST_SAFE_NESTING + 1)))
     job = importing.imported()
     assert importing.outcomes(job.id) == {"imported": 3, "suspect": 1}
     assert importing.instances() == 3
@@ -385,20 +416,24 @@ def test_no_error_names_a_patient_or_a_file(proxied: tuple[ImportBench, OrthancP
 def test_36_a_file_that_was_sent_without_an_answer_is_sent_alone_when_the_job_is_resumed(
     ledger: str, tmp_path: Path
 ) -> None:
-    with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
-        killer = Path(make_killer(importing.folder / "killer.dcm").path)
+    with ended_by_a_marked_file(ledger, tmp_path) as (importing, orthanc):
+        marked = importing.folder / "marked.dcm"
+        marked.write_bytes(marked_file())
         with pytest.raises(ImportFailed):
-            importing.imported(retry_suspects=True, patience_seconds=0.5)
-        (job,) = [importing.job(1)]
-        row = importing.rows(job.id)[str(killer)]
+            importing.imported(patience_seconds=0.5)
+        job = importing.job(1)
+        row = importing.rows(job.id)[str(marked)]
         assert (row.status, row.reason, row.sends) == ("failed", "no_answer", 1)
         orthanc.start()
         with restarted_when_it_dies(orthanc) as restarts:
-            importing.run(job.id, retry_suspects=True)
-            row = importing.rows(job.id)[str(killer)]
+            importing.run(job.id)
+            row = importing.rows(job.id)[str(marked)]
         assert (row.status, row.reason, row.sends, len(restarts)) == ("suspect", "kills_orthanc", 2, 1)
         again = importing.imported("manual")
-        assert (again.files_suspect, importing.rows(again.id)[str(killer)].sends) == (1, 0)
+        assert (again.files_suspect, importing.rows(again.id)[str(marked)].sends) == (1, 0)
+        with restarted_when_it_dies(orthanc) as restarts:  # only who asks for it has it sent again
+            asked = importing.imported("manual", retry_suspects=True)
+        assert importing.rows(asked.id)[str(marked)].sends > 0
 
 
 def test_an_error_that_nobody_foresaw_stops_the_job_without_its_text(

@@ -23,7 +23,6 @@ from fm_pipeline.sandbox.dicom.instances import (
     directory_object,
     headerless,
     image,
-    nested,
     without_pixels,
 )
 
@@ -234,12 +233,6 @@ def _special() -> Iterator[_Entry]:
     yield _skipped(b"way-out", lambda path, folder: os.symlink(folder.parent, path), "link_outside_root")
     yield _skipped(b"way-out.dcm", lambda path, _: os.symlink("/etc/hostname", path), "link_outside_root")
     yield _skipped(b"broken.dcm", lambda path, _: os.symlink(path + ".gone", path), "link_broken")
-
-
-def make_killer(path: Path) -> Trap:
-    """A valid file that ends an Orthanc 1.10.1 that parses it."""
-    path.write_bytes(as_file(nested(60)))
-    return Trap(str(path), Outcome.SUSPECT, "nested_too_deep")
 
 
 def _make_socket(path: str, _folder: Path) -> None:

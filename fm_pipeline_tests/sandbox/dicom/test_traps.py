@@ -13,7 +13,7 @@ from fm_pipeline.dicom.files import open_found, unreadable_reason
 from fm_pipeline.dicom.inspect import inspect
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, SetAside
 from fm_pipeline.dicom.scan import Met, scan
-from fm_pipeline.sandbox.dicom.traps import Trap, make_killer, make_traps
+from fm_pipeline.sandbox.dicom.traps import Trap, make_traps
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,3 @@ def test_the_traps_cover_every_reason_that_a_file_alone_can_have(tree: tuple[Pat
     cannot_be_made = {"device", "deflate_broken", "uid_too_long"}
     of_others = {"", "permission", *reasons.REPEATED}
     assert {trap.reason for trap in traps} - of_others == {*reasons.SKIPPED, *reasons.BAD} - cannot_be_made
-
-
-def test_36_the_killer_is_known_before_it_is_sent(tmp_path: Path) -> None:
-    trap = make_killer(tmp_path / "killer.dcm")
-    (met,) = scan(str(tmp_path))
-    assert judge(met) == (trap.outcome, trap.reason)
