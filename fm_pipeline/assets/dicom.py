@@ -10,6 +10,7 @@ from enum import Enum
 import dagster as dg
 from pydantic import Field
 
+from fm_pipeline.assets.own_run import System
 from fm_pipeline.assets.plots import bar_chart
 from fm_pipeline.assets.shared import OWNERS, explained, row_count
 from fm_pipeline.dicom.calls import carry_out, prepare_import
@@ -30,6 +31,7 @@ DICOM = "dicom"
 DICOM_POOL = "dicom"
 STEP = "imported_dicom_files"
 INVENTORY, INSTANCES = dg.AssetKey("dicom_inventory"), dg.AssetKey("orthanc_instances")
+SYSTEM = System("The import of DICOM files", job="dicom_import", group=DICOM, assets=frozenset({INVENTORY, INSTANCES}))
 # The run tag that counts the attempts of a job.
 JOB_TAG = "fm_pipeline/dicom_job"
 EVERY_DIRECTORY, BELOW_THRESHOLD, ALL_IN_ORTHANC = (
@@ -100,7 +102,9 @@ def imported_dicom_files(
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Carry out one import job. Cancelling the run ends it cleanly; it can be gone on with."""
     nexus: NexusTarget = context.resources.nexus
-    settings = nexus.prepare().settings
+    with explained():
+        SYSTEM.refuse_wider_selection(context)
+        settings = nexus.prepare().settings
     database_url = settings.nexus_database_url.get_secret_value()
     actor = config.requested_by or f"dagster ({operating_system_user()})"
     run_id = context.run.run_id

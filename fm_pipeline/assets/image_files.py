@@ -5,12 +5,20 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from fm_pipeline.assets.own_run import System
 from fm_pipeline.assets.plots import bar_chart, containers_used
 from fm_pipeline.assets.shared import IMAGE_FILES, OWNERS, POOL, explained, row_count
 from fm_pipeline.images.waterfall.report import KINDS, WaterfallReport
 from fm_pipeline.images.waterfall.run import BATCH_SIZE, Callbacks, import_images
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget
+
+SYSTEM = System(
+    "The import of image files",
+    job="import_image_files",
+    group=IMAGE_FILES,
+    assets=frozenset({dg.AssetKey("filemaker_image_files")}),
+)
 
 
 class ImageFilesConfig(dg.Config):
@@ -35,6 +43,7 @@ class ImageFilesConfig(dg.Config):
 def filemaker_image_files(context: dg.AssetExecutionContext, config: ImageFilesConfig) -> dg.MaterializeResult[None]:
     nexus: NexusTarget = context.resources.nexus
     with explained():
+        SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings
         with run_progress(settings, context.run.run_id, log=context.log.info) as progress:
             callbacks = Callbacks(

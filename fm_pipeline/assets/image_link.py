@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.assets.image_charts import image_charts
+from fm_pipeline.assets.own_run import System
 from fm_pipeline.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, row_count
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.folders import make_private_folder
@@ -27,6 +28,23 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.words import counted
 
 SHOWN = 20  # record ids in a check's description
+SYSTEM = System(
+    "The image link",
+    job="link_images",
+    group=IMAGE_LINK,
+    assets=frozenset(
+        map(
+            dg.AssetKey,
+            (
+                "image_metadata_csv",
+                "bulk_dump_inventory",
+                "patient_image_copies",
+                "linked_image_batches",
+                "linked_images",
+            ),
+        )
+    ),
+)
 
 
 class ExportConfig(dg.Config):
@@ -60,6 +78,7 @@ def image_metadata_csv(context: dg.AssetExecutionContext, config: ExportConfig) 
     nexus: NexusTarget = context.resources.nexus
     settings = nexus.settings
     with explained():
+        SYSTEM.refuse_wider_selection(context)
         if settings.image_export_file is None:
             raise SettingsError(
                 "IMAGE_EXPORT_FILE is not set.", remedy="Name FileMaker's export of the images in the bulk dump."
@@ -108,6 +127,8 @@ def _encoding(name: str | None) -> Encoding | None:
 def bulk_dump_inventory(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """List it."""
     nexus: NexusTarget = context.resources.nexus
+    with explained():
+        SYSTEM.refuse_wider_selection(context)
     with explained(), nexus.connect() as connection:
         inventory = take_inventory(
             connection,
@@ -151,7 +172,9 @@ def patient_image_copies(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Match, check, copy, verify."""
     nexus: NexusTarget = context.resources.nexus
-    settings: Settings = nexus.prepare().settings
+    with explained():
+        SYSTEM.refuse_wider_selection(context)
+        settings: Settings = nexus.prepare().settings
     with (
         explained(),
         nullcontext() if config.dry_run else _audited(context, settings),
@@ -240,8 +263,9 @@ def image_link_transaction(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Write, then look."""
     nexus: NexusTarget = context.resources.nexus
-    settings: Settings = nexus.prepare().settings
     with explained():
+        SYSTEM.refuse_wider_selection(context)
+        settings: Settings = nexus.prepare().settings
         with _audited(context, settings):
             rows = write_rows(settings, now=datetime.now(UTC))
         missing = missing_objects(settings, open_bucket(nexus.settings, context.resources.s3))

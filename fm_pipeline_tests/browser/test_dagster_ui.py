@@ -7,10 +7,18 @@ from playwright.sync_api import Page
 
 from fm_pipeline.definitions import defs
 from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.browser.graphql import Ui
 
 # One web server for all of them, also when the tests are spread over processes.
 pytestmark = pytest.mark.xdist_group("browser")
+REFUSED = "so it runs only when it alone was selected"
+DICOM = ("dicom_inventory", "orthanc_instances")
 GROUPS = {spec.group_name for spec in defs.resolve_all_asset_specs()}
+
+
+@pytest.fixture(scope="module")
+def ui(dagster_url: str) -> Ui:
+    return Ui(dagster_url)
 
 
 def test_the_web_server_loads_the_definitions(page: Page) -> None:
@@ -47,3 +55,25 @@ def test_a_full_reimport_without_a_plan_stops_and_its_page_says_what_to_do(page:
     ):
         page.get_by_text(sentence).first.wait_for()
     assert clinic.digests() == before
+
+
+def test_the_button_materialize_all_imports_nothing_and_links_nothing(ui: Ui, clinic: MigrationBench) -> None:
+    before = clinic.digests()
+    graph = defs.resolve_asset_graph()
+    said = ui.failures(ui.launch(*(key.to_user_string() for key in graph.materializable_asset_keys)))
+    assert {step for step, sentence in said.items() if REFUSED in sentence} == {
+        "imported_dicom_files",
+        "image_metadata_csv",
+        "bulk_dump_inventory",
+    }
+    assert "needs a plan and a confirmation" in said["preflight"]
+    assert clinic.digests() == before
+
+
+def test_a_refused_run_that_is_repeated_from_its_failed_asset_is_refused_again(ui: Ui) -> None:
+    """The second run selects nothing but the import: Dagster leaves out what the first one has done."""
+    run_id = ui.launch("crosswalk", *DICOM)
+    assert ui.failures(run_id).keys() == {"imported_dicom_files"}
+    repeated = ui.repeat(run_id, "FROM_ASSET_FAILURE")
+    assert REFUSED in ui.failures(repeated)["imported_dicom_files"]
+    assert ui.selection(repeated) == set(DICOM)
