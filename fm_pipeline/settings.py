@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fm_pipeline.dicom.excluded_folders import wrong_name
 from fm_pipeline.env_file import look_at_env_file
 from fm_pipeline.errors import SettingsError
 
@@ -87,6 +88,9 @@ class Settings(BaseSettings):
     hospital_data_path: Path | None = Field(default=None, description="Until the sync configuration says otherwise.")
     monitoring_enabled: bool = Field(default=False, description="The same; safe: nothing is imported by itself.")
     dicom_allowed_roots: str | None = Field(default=None, description="Folders, separated as in PATH.")
+    dicom_excluded_folders: str | None = Field(
+        default=None, description="More names of folders that are left out, separated as in PATH."
+    )
     dicom_history_days: int | None = Field(
         default=None, ge=1, description="What `dicom prune` may remove; none: all stays."
     )
@@ -140,6 +144,13 @@ class Settings(BaseSettings):
             raise ValueError("is no time zone of the IANA database; write it as Australia/Sydney") from None
         return value
 
+    @field_validator("dicom_excluded_folders")
+    @classmethod
+    def _names_of_folders(cls, value: str | None) -> str | None:
+        if value is not None and (wrong := wrong_name(value)):
+            raise ValueError(wrong)
+        return value
+
     @field_validator("s3_bulk_prefix")
     @classmethod
     def _away_from_the_patients(cls, value: str) -> str:
@@ -160,6 +171,7 @@ class Settings(BaseSettings):
         "orthanc_password",
         "hospital_data_path",
         "dicom_allowed_roots",
+        "dicom_excluded_folders",
         "dicom_history_days",
         "ftp_password",
         "ftp_ca_bundle",

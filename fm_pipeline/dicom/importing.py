@@ -25,6 +25,7 @@ from fm_pipeline.dicom.comparing import compare
 from fm_pipeline.dicom.coordinator import Coordinator, Interrupted
 from fm_pipeline.dicom.delivery import PATIENCE_SECONDS, Delivery
 from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.excluded_folders import ExcludedFolders
 from fm_pipeline.dicom.job_ledger import JobLedger
 from fm_pipeline.dicom.judging import Judge
 from fm_pipeline.dicom.known import Knowledge
@@ -36,6 +37,7 @@ from fm_pipeline.dicom.orthanc import Orthanc
 from fm_pipeline.dicom.orthanc_errors import OrthancStop, OrthancUnreachable
 from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.dicom.reasons import STOPPED
+from fm_pipeline.dicom.roots import excluded_folders
 from fm_pipeline.dicom.scan import Met, scan
 from fm_pipeline.dicom.spool import Spool
 from fm_pipeline.dicom.workers import Workers
@@ -121,7 +123,7 @@ def run_job(
         delivery = Delivery(orthanc, halt, patience_seconds=options.patience_seconds)
         telling = Telling(delivery, on_progress or _nobody, ZoneInfo(settings.clinic_time_zone))
         try:
-            source = _source(ledger, scanning, job)
+            source = _source(ledger, scanning, job, excluded_folders(settings))
             job = _carry_out(ledger, lookups, source, delivery, halt, job, telling, options)
         except Interrupted:
             job = ledger.finish("cancelled")
@@ -249,16 +251,16 @@ class Source:
     left_out: Callable[[], int] = lambda: 0
 
 
-def _source(ledger: JobLedger, scanning: LastingConnection, job: Job) -> Source:
+def _source(ledger: JobLedger, scanning: LastingConnection, job: Job, excluded: ExcludedFolders) -> Source:
     root = real_path(job.source_path)
     files = ledger.files()
     if files is not None:
-        return Source(listed_files(root, [real_path(path) for path in files]))
+        return Source(listed_files(root, [real_path(path) for path in files], excluded))
     # To one that is resumed its own rows would look like those of earlier jobs: it asks the ledger of every file.
     if job.job_type == "incremental" and not job.files_processed:
-        new = NewFiles(scanning, root, now=datetime.now(UTC))
+        new = NewFiles(scanning, root, now=datetime.now(UTC), excluded=excluded)
         return Source(new, lambda: new.unchanged)
-    return Source(scan(root))
+    return Source(scan(root, excluded))
 
 
 @contextmanager

@@ -6,14 +6,15 @@ import os
 from collections.abc import Iterable, Iterator
 
 from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.excluded_folders import KNOWN, REASON, ExcludedFolders
 from fm_pipeline.dicom.files import unreadable_reason
 from fm_pipeline.dicom.model import SetAside, Unreadable
 from fm_pipeline.dicom.reading import found_file
 from fm_pipeline.dicom.scan import Met, name_reason
 
 
-def listed_files(root: str, paths: Iterable[str]) -> Iterator[Met]:
-    """These files, none of which is read through a link that leads out of the root.
+def listed_files(root: str, paths: Iterable[str], excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
+    """These files; none is read through a link that leads out of the root, and none in an excluded folder.
 
     Raises:
         RootUnavailable: the root cannot be listed: nothing is known about any file.
@@ -25,7 +26,10 @@ def listed_files(root: str, paths: Iterable[str]) -> Iterator[Met]:
         raise RootUnavailable(f"The directory cannot be read ({unreadable_reason(error)}).") from None
     real_root = os.path.realpath(root)
     for path in paths:
-        yield _met(root, real_root, path)
+        if excluded.excluded_part(os.path.dirname(os.path.relpath(path, root))):
+            yield SetAside(path, REASON)
+        else:
+            yield _met(root, real_root, path)
 
 
 def _met(root: str, real_root: str, path: str) -> Met:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter, itemgetter
 
+from fm_pipeline.dicom.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.files import open_descriptor, unreadable_reason
 from fm_pipeline.dicom.model import Unreadable
 
@@ -34,8 +35,8 @@ class Listing:
     Attributes:
         modified_ns: its mtime, read before its entries.
         files, size: of its regular files, and their bytes.
-        others: links, pipes and the like.
-        directories: paths of those in it.
+        others: links, pipes, excluded folders and the like.
+        directories: paths of those in it that are to be listed.
         entries: everything else, name and facts; None if there are more than are held.
         unreadable: entries that could not be asked.
         fingerprint: a uuid; two listings with the same one have the same entries (directories do not count).
@@ -59,8 +60,8 @@ class Listing:
         self.others += len(entries) - len(sizes)
 
 
-def list_directory(path: str) -> Listing:
-    """List a directory without following a link.
+def list_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Listing:
+    """List a directory without following a link. An excluded folder is an entry of it, as a link is.
 
     Raises:
         OSError: it cannot be listed.
@@ -73,7 +74,7 @@ def list_directory(path: str) -> Listing:
         for entry in listed:
             name = entry.name
             try:
-                if entry.is_dir(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False) and not excluded.excludes(path, name):
                     listing.directories.append(prefix + name)
                     continue
                 held.append((name, entry.stat(follow_symlinks=False)))
@@ -94,8 +95,8 @@ def list_directory(path: str) -> Listing:
     return listing
 
 
-def stream_directory(path: str) -> Iterator[Entry]:
-    """The entries of a directory of any size that are no directories, one after the other.
+def stream_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Iterator[Entry]:
+    """The entries of a directory of any size that are no directories to be listed, one after the other.
 
     Raises:
         OSError: it cannot be listed.
@@ -103,7 +104,7 @@ def stream_directory(path: str) -> Iterator[Entry]:
     with opened_directory(path) as (_, listed):
         for entry in by_name(listed):
             try:
-                if not entry.is_dir(follow_symlinks=False):
+                if not entry.is_dir(follow_symlinks=False) or excluded.excludes(path, entry.name):
                     yield entry.name, entry.stat(follow_symlinks=False)
             except OSError:
                 continue

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from fm_pipeline.dicom.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.files import FileChangedError, open_found, unreadable_reason
 from fm_pipeline.dicom.formats import size_formatted, time_formatted
 from fm_pipeline.dicom.inspect import inspect
@@ -79,7 +80,7 @@ class Totals:
         return not self.directories_unreadable
 
 
-def look(root: str, totals: Totals) -> Iterator[Seen]:
+def look(root: str, totals: Totals, excluded: ExcludedFolders = KNOWN) -> Iterator[Seen]:
     """Everything below a directory, each file opened and looked at as an import would.
 
     Args:
@@ -89,7 +90,7 @@ def look(root: str, totals: Totals) -> Iterator[Seen]:
     Raises:
         RootUnavailable: it cannot be listed.
     """
-    for met in scan(root):
+    for met in scan(root, excluded):
         if isinstance(met, Unreadable) and met.is_directory:
             totals.directories_unreadable += 1
         else:

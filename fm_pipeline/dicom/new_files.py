@@ -17,6 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.dicom import watch_memory as memory
 from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.files import unreadable_reason
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.listing import Entry, Listing, entry_path, list_directory, stream_directory
@@ -48,10 +49,12 @@ class NewFiles:
         complete: at the end: every directory could be read.
     """
 
-    def __init__(self, database: LastingConnection, root: str, *, now: datetime) -> None:
+    def __init__(
+        self, database: LastingConnection, root: str, *, now: datetime, excluded: ExcludedFolders = KNOWN
+    ) -> None:
         self.unchanged_files = self.unchanged_bytes = self.unchanged_others = 0
         self.complete = False
-        self._database, self._path, self._now = database, root, now
+        self._database, self._path, self._now, self._excluded = database, root, now, excluded
         self._real_root = os.path.realpath(root)
         self._kept: list[Remembered] = []
 
@@ -96,7 +99,7 @@ class NewFiles:
             fingerprints = self._database.run(partial(memory.fingerprints, root_id=root.id, paths=block))
             for directory in block:
                 try:
-                    listing = list_directory(directory)
+                    listing = list_directory(directory, self._excluded)
                 except OSError as error:
                     yield Unreadable(directory, is_directory=True, reason=unreadable_reason(error))
                     continue
@@ -115,7 +118,7 @@ class NewFiles:
 
     def _new_in(self, listing: Listing) -> Iterator[Met]:
         entries: Iterable[Entry] | None = listing.entries
-        rest = iter(entries if entries is not None else stream_directory(listing.path))
+        rest = iter(entries if entries is not None else stream_directory(listing.path, self._excluded))
         all_known = not listing.unreadable
         while piece := list(islice(rest, MOST_ASKED_AT_ONCE)):
             found = [met(entry_path(listing.path, name), facts, self._real_root) for name, facts in piece]

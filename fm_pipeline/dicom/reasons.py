@@ -22,6 +22,8 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
         "dicomdir": "A directory of DICOM files (DICOMDIR, Media Storage Directory), not an image.",
         "temporary_name": "The name says that it is still being written (.partial, .tmp and the like).",
         "system_file": "A file that the operating system keeps beside others (._name, Thumbs.db, .DS_Store).",
+        "excluded_folder": "A folder of deleted files, of snapshots or of a system's own data (#recycle, .snapshot and"
+        " the like), or one that DICOM_EXCLUDED_FOLDERS names. Nothing in it was looked at.",
         "link_inside_root": "A link to something inside the root, which is scanned in its own place.",
         "link_outside_root": "A link that leads out of the root; it is not followed.",
         "link_broken": "A link to nothing.",

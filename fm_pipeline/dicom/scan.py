@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 
 from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.excluded_folders import KNOWN, REASON, ExcludedFolders
 from fm_pipeline.dicom.files import unreadable_reason
 from fm_pipeline.dicom.listing import by_name, entry_path, opened_directory
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
@@ -27,11 +28,12 @@ _TEMPORARY = re.compile(
 _SYSTEM = re.compile(r"\._.+|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.DS_Store|\.directory", re.IGNORECASE)
 
 
-def scan(root: str) -> Iterator[Met]:
+def scan(root: str, excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
     """Everything below a directory, each exactly once.
 
     Links are not followed: what lies inside the root is met in its own place, what lies outside is not to be read.
     A directory that cannot be read is given as `Unreadable`: then the scan is not complete and no total of it is one.
+    An excluded folder is given as `SetAside`, and nothing below it is met.
 
     Args:
         root: absolute (`paths.allowed`); the root itself may be a link or a mount point.
@@ -53,7 +55,7 @@ def scan(root: str) -> Iterator[Met]:
     while waiting:
         directory = waiting.pop()
         directories: list[str] = []
-        yield from _list(directory, real_root, directories)
+        yield from _list(directory, real_root, excluded, directories)
         waiting.extend(reversed(directories))
     if not same_directory(root, before):
         yield Unreadable(root, is_directory=True, reason="not_mounted")
@@ -68,13 +70,13 @@ def same_directory(path: str, before: os.stat_result) -> bool:
     return (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino)
 
 
-def _list(directory: str, real_root: str, directories: list[str]) -> Iterator[Met]:
+def _list(directory: str, real_root: str, excluded: ExcludedFolders, directories: list[str]) -> Iterator[Met]:
     try:
         with opened_directory(directory) as (_, entries):
             for entry in by_name(entries):
                 path = entry_path(directory, entry.name)
                 try:
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.is_dir(follow_symlinks=False) and not excluded.excludes(directory, entry.name):
                         directories.append(path)
                     else:
                         yield met(path, entry.stat(follow_symlinks=False), real_root)
@@ -85,9 +87,11 @@ def _list(directory: str, real_root: str, directories: list[str]) -> Iterator[Me
 
 
 def met(path: str, facts: os.stat_result, real_root: str) -> FoundFile | SetAside:
-    """What an entry that is no directory is: a file to look into, or something that is set aside."""
+    """What an entry is that is not to be listed: a file to look into, or something that is set aside."""
     if stat.S_ISLNK(facts.st_mode):
         return SetAside(path, _link_reason(path, real_root))
+    if stat.S_ISDIR(facts.st_mode):
+        return SetAside(path, REASON)
     if not stat.S_ISREG(facts.st_mode):
         return SetAside(path, _kind(facts.st_mode))
     if reason := name_reason(os.path.basename(path)):

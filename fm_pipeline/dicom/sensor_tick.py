@@ -17,7 +17,7 @@ from fm_pipeline.dicom.calls import prepare_import
 from fm_pipeline.dicom.configuration import SyncConfiguration, mark_synced, read_configuration
 from fm_pipeline.dicom.ledger import read_job, request_cancel, running_job_ids
 from fm_pipeline.dicom.reasons import sentence
-from fm_pipeline.dicom.roots import allowed_path
+from fm_pipeline.dicom.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.sensing import SENSOR, Look, OwnJob, Start, Wait, Watermark, next_step, next_sync
 from fm_pipeline.dicom.watch import Tick, tick
 from fm_pipeline.errors import RequestError
@@ -148,6 +148,7 @@ def _look(
         now=now,
         quiet_seconds=configuration.quiet_period,
         max_files=configuration.files_per_job,
+        excluded=excluded_folders(settings),
     )
     if found.paused:
         said = f"{sentence(found.paused)} Nothing was imported, and nothing is taken as gone."
@@ -217,6 +218,8 @@ def _counted(found: Tick) -> str:
             f"{counted(found.cancelled, 'file')} of jobs that somebody has cancelled: left alone until somebody goes on"
             " with them; fm-pipeline dicom jobs --status cancelled"
         )
+    if found.excluded:
+        parts.append(f"{counted(found.excluded, 'folder')} left out by name (recycle bins, snapshots).")
     if found.alarms:
         parts.append(f"{counted(len(found.alarms), 'folder')} cannot be read.")
     return " ".join(parts)

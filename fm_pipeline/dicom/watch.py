@@ -22,9 +22,10 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.dicom import watch_memory as memory
+from fm_pipeline.dicom.excluded_folders import KNOWN, REASON, ExcludedFolders
 from fm_pipeline.dicom.files import unreadable_reason
 from fm_pipeline.dicom.listing import Entry, entry_path, list_directory, stream_directory
-from fm_pipeline.dicom.model import FoundFile, Unreadable
+from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan import met
 from fm_pipeline.dicom.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, is_in, spoken_for
@@ -46,6 +47,7 @@ class Tick:
         waiting: files that are still being written, or were a short time ago.
         paused: why nothing was looked at: an id of `reasons.UNREADABLE`; the watched directory is missing, empty or not
             mounted. Nothing was forgotten.
+        excluded: folders in the listed ones that are left out by name.
         alarms: what could not be read; with the paths, which are for the database and the terminal only.
         complete: every directory was asked in this tick, and every one could be read.
     """
@@ -54,6 +56,7 @@ class Tick:
     more: bool = False
     waiting: int = 0
     cancelled: int = 0
+    excluded: int = 0
     paused: str | None = None
     alarms: list[Unreadable] = field(default_factory=list)
     complete: bool = False
@@ -70,6 +73,7 @@ def tick(
     quiet_seconds: float,
     time_budget: float = TIME_BUDGET_SECONDS,
     max_files: int = MOST_FILES,
+    excluded: ExcludedFolders = KNOWN,
     clock: Callable[[], float] = time.monotonic,
 ) -> Tick:
     """Look at the watched directory, remember it, and commit. What does not fit into the budget comes next time.
@@ -83,7 +87,7 @@ def tick(
     """
     try:
         with connection.cursor() as cursor:
-            result = _tick(cursor, root, now, quiet_seconds, clock() + time_budget, max_files, clock)
+            result = _tick(cursor, root, now, quiet_seconds, clock() + time_budget, max_files, excluded, clock)
         if result.paused:
             connection.rollback()
             _note_alarm(connection, root, result.paused, now)
@@ -118,6 +122,7 @@ def _tick(
     quiet_seconds: float,
     deadline: float,
     max_files: int,
+    excluded: ExcludedFolders,
     clock: Callable[[], float],
 ) -> Tick:
     remembered = memory.find_root(cursor, root)
@@ -127,7 +132,7 @@ def _tick(
         if look_at_root(root).empty:
             return Tick(complete=True)
         remembered = memory.remember_root(cursor, root, memory.mount_point_of(root))
-    work = _Work(cursor, remembered, root, now, quiet_seconds, max_files, clock)
+    work = _Work(cursor, remembered, root, now, quiet_seconds, max_files, excluded, clock)
     half = clock() + (deadline - clock()) / 2
     work.list_unsettled(half)
     whole_round = work.ask_settled(deadline)
@@ -159,11 +164,12 @@ class _Work:
         now: datetime,
         quiet_seconds: float,
         max_files: int,
+        excluded: ExcludedFolders,
         clock: Callable[[], float],
     ) -> None:
         self.result = Tick()
         self._cursor, self._root = cursor, root
-        self._path, self._real_root = path, os.path.realpath(path)
+        self._path, self._real_root, self._excluded = path, os.path.realpath(path), excluded
         self._now, self._quiet_seconds, self._max_files, self._clock = now, quiet_seconds, max_files, clock
         self._spoken_for = spoken_for(cursor)
         self._future = memory.files_in_the_future(cursor, root.id)
@@ -219,14 +225,16 @@ class _Work:
     def _ask(self, directory: Remembered) -> None:
         self.result.directories_asked += 1
         try:
-            if os.stat(directory.path).st_mtime_ns != directory.settled_ns:
+            if self._is_excluded(directory.path):
+                self._gone.append(directory.path)
+            elif os.stat(directory.path).st_mtime_ns != directory.settled_ns:
                 self._list(directory)
         except OSError as error:
             self._not_read(directory, error)
 
     def _list(self, directory: Remembered) -> None:
         """List a directory, take its new files, and see whether everything in it is dealt with."""
-        if self._is_behind_a_link(directory.path):
+        if self._is_excluded(directory.path) or self._is_behind_a_link(directory.path):
             self._gone.append(directory.path)
             return
         self.result.directories_listed += 1
@@ -235,10 +243,12 @@ class _Work:
             if directory.is_mount and not is_mount:
                 self._alarm(directory, "not_mounted")
                 return
-            listing = list_directory(directory.path)
+            listing = list_directory(directory.path, self._excluded)
             settled = complete = True
             if listing.fingerprint != directory.fingerprint:
-                entries = listing.entries if listing.entries is not None else stream_directory(directory.path)
+                entries = (
+                    listing.entries if listing.entries is not None else stream_directory(directory.path, self._excluded)
+                )
                 settled, complete = self._take(directory.path, entries)
         except OSError as error:
             self._not_read(directory, error)
@@ -252,6 +262,10 @@ class _Work:
         directory.settled_ns = listing.modified_ns if settled and still is Quiet.YES else None
         directory.seen = self._since(directory.seen, facts) if still is Quiet.BY_OUR_CLOCK else None
         self._kept.append(directory)
+
+    def _is_excluded(self, directory: str) -> bool:
+        """A directory that was watched before its name, or one on its way, was excluded."""
+        return self._excluded.excluded_part(directory.removeprefix(self._path)) is not None
 
     def _is_behind_a_link(self, directory: str) -> bool:
         """A directory that was moved, with a link left in its place: an import would refuse each of its files."""
@@ -267,6 +281,8 @@ class _Work:
             self.result.files_seen += len(found)
             for each, known in zip(found, ask_history(self._cursor, found), strict=True):
                 complete = complete and known is Before.DONE
+                if isinstance(each, SetAside) and each.reason == REASON:
+                    self.result.excluded += 1
                 # What is set aside, and what failed before, is for the nightly scan: no tick can change it.
                 if known is Before.NEW and isinstance(each, FoundFile):
                     settled = False

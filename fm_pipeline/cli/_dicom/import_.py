@@ -14,6 +14,7 @@ from fm_pipeline.cli._dicom.status import show_job
 from fm_pipeline.cli._interrupts import heed_ctrl_c
 from fm_pipeline.dicom.answers import FAILURES, job_answer
 from fm_pipeline.dicom.calls import carry_out, prepare_import
+from fm_pipeline.dicom.excluded_folders import REASON as EXCLUDED_FOLDER
 from fm_pipeline.dicom.history import list_history
 from fm_pipeline.dicom.importing import THREADS, Options
 from fm_pipeline.dicom.ledger import JOB_TYPES, Job, JobType, get_job
@@ -109,6 +110,10 @@ def _what_next(call: Call, job: Job) -> None:
         call.say(f"{counted(archives, 'archive')} not opened. What an archive holds is not imported:", "yellow")
         call.say("unpack each into a folder beside it (unzip, tar -x, gunzip -k), and import again. To list them:")
         call.say(f"fm-pipeline dicom history --job-id {job.id} --reason archive")
+    left_out = list_history(call.database_url, limit=1, job_id=job.id, reason=EXCLUDED_FOLDER).total
+    if left_out:
+        call.say(f"{counted(left_out, 'folder')} left out by name (recycle bins, snapshots). To list them:")
+        call.say(f"fm-pipeline dicom history --job-id {job.id} --reason {EXCLUDED_FOLDER}")
     if any(job.outcomes[outcome] for outcome in FAILURES):
         call.say(f"What did not come to Orthanc, and why: fm-pipeline dicom history --job-id {job.id}")
 

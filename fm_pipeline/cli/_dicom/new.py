@@ -13,6 +13,7 @@ from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.looking import Totals, look_for_new
 from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.roots import excluded_folders
 from fm_pipeline.words import counted
 
 
@@ -26,9 +27,9 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
     with called(as_json) as call:
         with refusals(call.settings, actor=call.actor, action="dicom_scan"):
             root = asked_path(call.settings, path)
-        totals = Totals()
+        totals, excluded = Totals(), excluded_folders(call.settings)
         with LastingConnection(call.database_url) as database:
-            found = look_for_new(NewFiles(database, root, now=datetime.now(UTC)), totals)
+            found = look_for_new(NewFiles(database, root, now=datetime.now(UTC), excluded=excluded), totals)
             listed = (seen for seen in found if everything or seen.outcome is None)
             if as_json:
                 entries = (seen.answer(call.zone) for seen in listed)

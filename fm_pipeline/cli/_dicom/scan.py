@@ -15,6 +15,7 @@ from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.looking import Seen, Totals, look
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.reasons import sentence
+from fm_pipeline.dicom.roots import excluded_folders
 from fm_pipeline.words import counted
 
 SHOWN = 20
@@ -36,7 +37,8 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
         with refusals(call.settings, actor=call.actor, action="dicom_scan"):
             root = asked_path(call.settings, path)
         totals = Totals()
-        listed = (seen for seen in look(root, totals) if everything or seen.outcome is None)
+        found = look(root, totals, excluded_folders(call.settings))
+        listed = (seen for seen in found if everything or seen.outcome is None)
         if as_json:
             entries = (seen.answer(call.zone) for seen in listed)
             call.stream({"path": printable(root)}, "file_list", limited(entries, limit), lambda: totals_answer(totals))

@@ -232,7 +232,13 @@ def _special() -> Iterator[_Entry]:
     yield _skipped(b"second-way", lambda path, folder: os.symlink(folder / "contents", path), "link_inside_root")
     yield _skipped(b"way-out", lambda path, folder: os.symlink(folder.parent, path), "link_outside_root")
     yield _skipped(b"way-out.dcm", lambda path, _: os.symlink("/etc/hostname", path), "link_outside_root")
+    yield _skipped(b"#recycle", _make_folder_of_deleted_files, "excluded_folder")
     yield _skipped(b"broken.dcm", lambda path, _: os.symlink(path + ".gone", path), "link_broken")
+
+
+def _make_folder_of_deleted_files(path: str, _folder: Path) -> None:
+    os.makedirs(os.path.join(path, "2025"))
+    Path(path, "2025", "deleted.dcm").write_bytes(as_file(image("deleted")))
 
 
 def _make_socket(path: str, _folder: Path) -> None:
