@@ -19,13 +19,14 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import DatabaseError, LockStop, PlanStop, Stop
 from fm_pipeline.nexus.audit import audited
-from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
+from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect, database_error
 from fm_pipeline.nexus.difference import Difference, plan_difference
 from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.nexus.other_writes import trigger_tables
 from fm_pipeline.nexus.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
@@ -175,6 +176,7 @@ class _Held:
     catalogue: Catalogue
     policy: Policy
     differences: list[Difference]
+    growing: tuple[Table, ...]
     inputs: Inputs
     sources: list[SourceEnds]
 
@@ -193,6 +195,7 @@ class _Held:
                 report,
                 on_phase,
                 {name: digest.rows for name, digest in self.inputs.target.items()},
+                self.growing,
             ).run()
 
 
@@ -209,6 +212,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
         with connection.cursor() as cursor:
             check_staged(connection, settings)
             catalogue = read_catalogue(cursor, settings.nexus_schema)
+            growing = trigger_tables(catalogue, settings.nexus_trigger_tables)
             fed = staged_columns(cursor)
             policy = make_policy(catalogue, fed, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
             differences = [
@@ -226,7 +230,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
             inputs = reading.confirmed(cursor).inputs
             with _unchanged():
-                yield _Held(connection, gate, cursor, catalogue, policy, differences, inputs, sources)
+                yield _Held(connection, gate, cursor, catalogue, policy, differences, growing, inputs, sources)
 
 
 @contextmanager

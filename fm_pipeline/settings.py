@@ -44,6 +44,11 @@ class Settings(BaseSettings):
         default="delete", description="FileMaker has no reminders: the import sequence deletes those of Nexus."
     )
 
+    nexus_trigger_tables: str | None = Field(
+        default=None,
+        description="Tables, separated by commas, to which triggers of the application may add rows in a run.",
+    )
+
     # The source; asked for by what reads FileMaker and by nothing else (`fm_pipeline.sequence.need_filemaker`)
     filemaker_url: str | None = None
     filemaker_database: str | None = None
@@ -160,6 +165,7 @@ class Settings(BaseSettings):
         return folder
 
     @field_validator(
+        "nexus_trigger_tables",
         "filemaker_url",
         "filemaker_database",
         "filemaker_username",

@@ -25,11 +25,11 @@ from fm_pipeline.images.known import BY_RECID, RECID_REUSED
 from fm_pipeline.images.patients import Found
 from fm_pipeline.images.repair import Repaired, repair_batches
 from fm_pipeline.images.rows import NewImage, batch_values, check_columns, image_values
-from fm_pipeline.nexus import validation
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.checks import refuse_failed
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
+from fm_pipeline.nexus.other_writes import check_nothing_else_written, read_forms, trigger_tables
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.nexus.relink import patient_content_type
 from fm_pipeline.settings import Settings
@@ -76,13 +76,15 @@ def writing_images(settings: Settings, before: Knowledge | None = None) -> Itera
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             check_columns(catalogue)
             tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
+            growing = trigger_tables(catalogue, settings.nexus_trigger_tables)
             before = before or read_knowledge(cursor, catalogue, settings.s3_bulk_prefix)
             connection.commit()
             with explain_lock_timeouts(connection, gate, [catalogue.table("patients"), *tables], timeout):
                 lock_tables(cursor, tables, timeout)
+                forms = read_forms(cursor)
                 yield ImageWriter(cursor, catalogue, settings, before)
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                refuse_failed([validation.check_nothing_else_written(cursor, catalogue, tables)])
+                refuse_failed([check_nothing_else_written(cursor, forms, tables, growing)])
         connection.commit()
 
 

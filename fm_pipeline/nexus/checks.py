@@ -10,11 +10,16 @@ from fm_pipeline.errors import ValidationStop
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, what was found (counts and names of columns only), and whether it holds."""
+    """One check: its name, what was found (counts and names of columns only), and whether it holds.
+
+    Attributes:
+        remedy: what to do when it does not hold, if that is known.
+    """
 
     name: str
     holds: bool
     found: str
+    remedy: str = ""
 
 
 def refuse_failed(checks: Sequence[Check]) -> None:
@@ -26,6 +31,7 @@ def refuse_failed(checks: Sequence[Check]) -> None:
             + "; ".join(f"{check.name}: {check.found}" for check in failed)
             + ".",
             meaning="The transaction was rolled back; Nexus is unchanged.",
-            remedy="Compare the named tables with FileMaker, and look for triggers and rules on them;"
+            remedy=" ".join(check.remedy for check in failed if check.remedy)
+            or "Compare the named tables with FileMaker, and look for triggers and rules on them;"
             " docs/architecture.md explains each check.",
         )

@@ -185,6 +185,7 @@ def deciding_settings(settings: Settings) -> dict[str, str]:
         "nexus_only_columns": settings.nexus_only_columns,
         "nexus_letters": settings.nexus_letters,
         "nexus_reminders": settings.nexus_reminders,
+        "nexus_trigger_tables": settings.nexus_trigger_tables or "",
         "clinic_time_zone": settings.clinic_time_zone,
     }
 

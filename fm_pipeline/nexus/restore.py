@@ -24,6 +24,7 @@ from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.digest import table_digest
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
+from fm_pipeline.nexus.other_writes import trigger_tables
 from fm_pipeline.nexus.privileges import missing_privileges
 from fm_pipeline.nexus.restore_rows import Restoration
 from fm_pipeline.nexus.restore_tables import Loaded, TableRestored
@@ -116,7 +117,9 @@ def restore(
                             meaning="Nothing was changed.",
                             remedy="Start again when the migration has ended.",
                         )
-                    restoration = Restoration(cursor, scope.catalogue, loaded)
+                    restoration = Restoration(
+                        cursor, scope.catalogue, loaded, trigger_tables(scope.catalogue, settings.nexus_trigger_tables)
+                    )
                     report.tables = restoration.run()
                 on_progress("restore", 1, 1)
                 if dry_run:

@@ -17,11 +17,11 @@ from fm_pipeline.nexus.backup_files import BackupStop
 from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.difference import count
 from fm_pipeline.nexus.digest import table_digest
+from fm_pipeline.nexus.other_writes import Forms, check_nothing_else_written, read_forms
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.references import MODELS, Reference, find_references
 from fm_pipeline.nexus.restore_tables import Loaded, TableRestored, columns_of_row
 from fm_pipeline.nexus.table_facts import columns_never_updated, triggers_of, unique_columns
-from fm_pipeline.nexus.validation import check_nothing_else_written
 
 
 @dataclass
@@ -31,7 +31,9 @@ class Restoration:
     cursor: Cursor
     catalogue: Catalogue
     tables: list[Loaded]
+    growing: Collection[Table] = ()  # triggers may add rows to these
     results: dict[Table, TableRestored] = field(default_factory=dict)
+    _forms: Forms = field(default_factory=dict)
 
     def run(self) -> list[TableRestored]:
         """Bring the rows back.
@@ -41,6 +43,7 @@ class Restoration:
                 number in the backup means another row here; or the result is not what the backup holds.
         """
         self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        self._forms = read_forms(self.cursor)
         for loaded in self.tables:
             table = loaded.backup.table
             self.results[table] = TableRestored(str(table), loaded.backup.digest.rows)
@@ -343,7 +346,7 @@ class Restoration:
             if loaded.backup.role == "replaced" and digest != loaded.backup.digest:
                 faults.append(f"{table} has another digest than in the backup")
             self._note(table, newer=digest.rows - loaded.backup.digest.rows)
-        others = check_nothing_else_written(self.cursor, self.catalogue, list(self.results))
+        others = check_nothing_else_written(self.cursor, self._forms, list(self.results), self.growing)
         if not others.holds:
             faults.append(f"other tables were written: {others.found}")
         if faults:

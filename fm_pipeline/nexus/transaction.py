@@ -18,6 +18,7 @@ from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.checks import Check, refuse_failed
 from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.difference import Difference, count, gone
+from fm_pipeline.nexus.other_writes import Forms, check_nothing_else_written, read_forms
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
 from fm_pipeline.nexus.references import delete_gone, mend_references
 from fm_pipeline.nexus.relink import patient_content_type, relink_batches, relink_documents
@@ -40,8 +41,10 @@ class Transaction:
     report: ReimportReport
     on_phase: OnPhase
     rows_before: Mapping[str, int]  # of the tables that may be touched, by name
+    growing: Collection[Table] = ()  # triggers may add rows to these
     patient_type: int = 0
     protected: Mapping[Table, int] = field(default_factory=dict)
+    forms: Forms = field(default_factory=dict)
     mended: dict[Table, set[str]] = field(default_factory=dict)  # columns, by table
 
     def run(self) -> None:
@@ -70,6 +73,7 @@ class Transaction:
         self.patient_type = patient_content_type(self.cursor, self.catalogue)
         learn_retired_ids(self.cursor, self.catalogue, self.patient_type)
         self.protected = validation.count_protected(self.cursor, self.catalogue)
+        self.forms = read_forms(self.cursor)
         for table in self.policy.emptied:
             self.report.tables[table.name] = TableChange(table.name, before=self.rows_before[str(table)])
 
@@ -181,6 +185,11 @@ class Transaction:
         for difference in self.differences:
             if difference.load.phase in self.phases:
                 checks += validation.check_loaded(self.cursor, difference, self.now, deleted=deleted)
+        loaded = {d.table for d in self.differences if deleted and d.load.phase in self.phases}
+        for table in self.policy.emptied:
+            if table not in loaded:
+                change = self.report.tables[table.name]
+                checks.append(validation.check_rows(self.cursor, table, change.after))
         if deleted:
             checks += validation.check_duplicates(self.cursor, self.catalogue)
             checks += validation.check_orphans(self.cursor, self.catalogue)
@@ -190,7 +199,7 @@ class Transaction:
         checks += validation.check_relinked(self.cursor, self.catalogue, self.patient_type)
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
         written = [*self.policy.emptied, *relinked, *self.mended]
-        checks.append(validation.check_nothing_else_written(self.cursor, self.catalogue, written))
+        checks.append(check_nothing_else_written(self.cursor, self.forms, written, self.growing))
         self.report.checks = checks
         refuse_failed(checks)
         return "All validation checks passed", len(checks)
@@ -206,7 +215,7 @@ class Transaction:
         others = {
             table: columns for table, columns in self.mended.items() if table not in (*self.policy.emptied, *relinked)
         }
-        return checks + unasked.check_mended(self.cursor, self.other, self.catalogue, others)
+        return checks + unasked.check_mended(self.cursor, self.other, self.catalogue, others, self.growing)
 
     def _change(self, table: str, **rows: int) -> TableChange:
         self.report.tables[table] = replace(self.report.tables[table], **rows)  # type: ignore[arg-type]  # all counts

@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.difference import plan_difference
+from fm_pipeline.nexus.other_writes import trigger_tables
 from fm_pipeline.nexus.policy import (
     BATCHES,
     DOCUMENTS,
@@ -59,6 +60,7 @@ def check_nexus(
                 letters=settings.nexus_letters,
                 reminders=settings.nexus_reminders,
             )
+            trigger_tables(catalogue, settings.nexus_trigger_tables)
             updates = _updates(catalogue, policy, settings, fed)
         except CatalogueStop as error:
             yield judge.failed("nexus_structure_unknown", f"schema {settings.nexus_schema}", error)
