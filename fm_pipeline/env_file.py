@@ -1,17 +1,23 @@
-"""The `.env` is looked at before settings are read from it: what would be passed over in silence is refused.
+"""The `.env` is looked at before settings are read from it: what would be passed over or changed in silence is refused.
 
 A line that cannot be read, or a name with a typing error, would leave a setting at its default, and the default of
-`NEXUS_LETTERS` deletes.
+`NEXUS_LETTERS` deletes. A password of which the reader replaces a part locks an account after some tries.
+
+Dagster reads the same file with the same library, python-dotenv, before our code is called. So a value cannot be read
+in another way here; it can only be refused. Source: python-dotenv, `parser.py` and `variables.py`.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
+from dotenv.variables import Variable, parse_variables
 
 from fm_pipeline.errors import SettingsError
 
@@ -44,7 +50,7 @@ def look_at_env_file(file: Path, names: Collection[str]) -> None:
             remedy="Let the user of the pipeline read it.",
         ) from None
     bindings = list(parse_stream(io.StringIO(text)))
-    if wrong := [binding.original.line for binding in bindings if binding.error]:
+    if wrong := [_line(binding) for binding in bindings if binding.error or _is_no_assignment(binding)]:
         raise SettingsError(
             f"{file.name} has lines that cannot be read: {', '.join(map(str, wrong))}.",
             remedy="Write NAME=value, close each quote, and begin a comment with #.",
@@ -56,3 +62,90 @@ def look_at_env_file(file: Path, names: Collection[str]) -> None:
                 f"{file.name} sets {name}, which is no setting; {meant[0]} is one.",
                 remedy="Correct the name, or put # before the line; .env.example lists all settings.",
             )
+    if faults := list(_changed_in_silence([each for each in bindings if (each.key or "").upper() in names])):
+        raise SettingsError(
+            f"{file.name} has values that would not be read as they are written: {'; '.join(faults)}.",
+            meaning="A password would be sent without the part that was left out or replaced.",
+            remedy="Correct these lines. In single quotes every character stands for itself but a quote, a backslash"
+            " and ${; a comment belongs on a line of its own.",
+        )
+
+
+def env_line(name: str, value: str) -> str:
+    """A line of a `.env` that python-dotenv, Dagster and a shell read alike.
+
+    Raises:
+        SettingsError: there is no such line for this value; names the setting.
+    """
+    if re.fullmatch(r"[\w@%+=:,./-]+", value, re.ASCII):
+        return f"{name}={value}"
+    if not value.isprintable() or "${" in value or "'" in value or "\\" in value:
+        raise SettingsError(
+            f"The value of {name} cannot be written into a .env file.",
+            meaning="It holds a quote, a backslash, ${ or a line break, which programs read in different ways.",
+            remedy="Choose a value, for example a folder's name, without them.",
+        )
+    return f"{name}='{value}'"
+
+
+# From the equal sign on, with the spaces behind it.
+_WRITTEN = re.compile(r"[^=]*=(.*)", re.DOTALL)
+_LINE_END = re.compile(r"\r\n|\n|\r")
+# A value in quotes, what stands between them, and what follows.
+_QUOTED = re.compile(r"""\s*(["'])((?:\\.|(?!\1).)*)\1(.?)""", re.DOTALL)
+# Of the escapes that python-dotenv knows, those that leave less than was written and that a shell leaves as they are.
+_SHORTENED = {"'": {"\\\\", "\\'"}, '"': {"\\'"}}
+
+
+def _line(binding: Binding) -> int:
+    """Where its name stands; a binding begins with the empty lines before it."""
+    text = binding.original.string
+    before = text[: len(text) - len(text.lstrip())]
+    return binding.original.line + len(_LINE_END.findall(before))
+
+
+def _is_no_assignment(binding: Binding) -> bool:
+    """A word alone: most likely the second half of a value. (`export NAME` alone says nothing, and may stand.)"""
+    return (
+        binding.key is not None and binding.value is None and not binding.original.string.lstrip().startswith("export")
+    )
+
+
+def _changed_in_silence(bindings: Sequence[Binding]) -> Iterator[str]:
+    """What python-dotenv would read in another way than it is written, by line and name."""
+    lines: dict[str, list[int]] = defaultdict(list)
+    for binding in bindings:
+        name = (binding.key or "").upper()
+        lines[name].append(_line(binding))
+        if why := _change(binding):
+            yield f"line {_line(binding)}, {name}: {why}"
+    for name, several in lines.items():
+        if len(several) > 1:
+            yield f"lines {', '.join(map(str, several))}, {name}: it is set more than once"
+
+
+def _change(binding: Binding) -> str:
+    """Why one value would be changed; empty if it would not."""
+    if binding.value is None:
+        return "it has no ="
+    if any(isinstance(atom, Variable) for atom in parse_variables(binding.value)):
+        return "${…} would be replaced by another variable's value, in quotes too"
+    found = _WRITTEN.match(binding.original.string)
+    written = found.group(1).rstrip() if found else ""
+    if quoted := _QUOTED.match(written):
+        return _change_in_quotes(quoted, binding.value)
+    return _comment(written)
+
+
+def _comment(written: str) -> str:
+    """A value without quotes ends before the first # that follows a space."""
+    return "what follows the # would be left out, because the value has no quotes" if re.search(r"\s#", written) else ""
+
+
+def _change_in_quotes(quoted: re.Match[str], value: str) -> str:
+    quote, inside, next_character = quoted.groups()
+    if next_character == "#":
+        return "what follows the # would be left out; a comment begins with a space"
+    if not value.isprintable():
+        return "between its quotes is a line break, or a backslash that would become one"
+    return "a backslash would be left out" if _SHORTENED[quote] & set(re.findall(r"\\.", inside)) else ""

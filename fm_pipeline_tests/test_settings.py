@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fm_pipeline.env_file import env_line, look_at_env_file
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.settings import ENV_FILE, load_settings
@@ -65,6 +71,11 @@ def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def env_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("random")
+
+
 def refused() -> SettingsError:
     with pytest.raises(SettingsError) as caught:
         load_settings()
@@ -108,6 +119,94 @@ def test_a_line_that_cannot_be_read_is_refused_because_the_default_might_delete(
 def test_a_name_with_a_typing_error_is_refused_because_the_default_might_delete(env_file: Path) -> None:
     env_file.write_text(GIVEN.replace("LETTERS", "LETERS"), "utf-8")
     assert refused().what == "trial.env sets NEXUS_LETERS, which is no setting; NEXUS_LETTERS is one."
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("secret${cd}ef", "${…} would be replaced"),
+        ("'secret${cd}ef'", "${…} would be replaced"),
+        ('"secret${cd}ef"', "${…} would be replaced"),
+        ("secret$${cd}ef", "${…} would be replaced"),
+        ("${HOME:-secret}", "${…} would be replaced"),
+        ("secret #cd", "what follows the #"),
+        ("secret\t# our password", "what follows the #"),
+        (" # secret", "what follows the #"),
+        (r'"C:\new\secret"', "line break"),
+        ('"secret\nSMTP_USERNAME="', "line break"),
+        ("'secret'#cd", "what follows the #"),
+        (r"'secret\\cd'", "a backslash would be left out"),
+        (r"'secret\'cd'", "a backslash would be left out"),
+        (r'"secret\'cd"', "a backslash would be left out"),
+    ],
+)
+def test_a_value_that_would_be_read_in_another_way_is_refused_by_line_and_name(
+    env_file: Path, written: str, why: str
+) -> None:
+    env_file.write_text(f"{GIVEN}\n  \nexport FILEMAKER_PASSWORD={written}\n", "utf-8")
+    error = refused()
+    assert "line 6, FILEMAKER_PASSWORD: " in error.what
+    assert why in error.what
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("secret$cd#ef{}", "secret$cd#ef{}"),
+        ("'secret #cd'  # a comment", "secret #cd"),
+        ('"secret #cd"', "secret #cd"),
+        (r'"secret\\cd\"ef"', r'secret\cd"ef'),
+        (r"secret\\cd\n", r"secret\\cd\n"),
+        (r"'secret\cd'", r"secret\cd"),
+        ("'secret${cd'", "secret${cd"),
+        ("", ""),
+    ],
+)
+def test_a_value_that_is_read_as_it_is_written_is_taken(env_file: Path, written: str, value: str) -> None:
+    env_file.write_text(f"{GIVEN}FILEMAKER_PASSWORD={written}\nPATH=${{HOME}}:a # b\nPATH=c\n", "utf-8")
+    password = load_settings().filemaker_password
+    assert password is not None
+    assert password.get_secret_value() == value
+
+
+def test_a_setting_that_is_set_twice_is_refused_by_its_lines(env_file: Path) -> None:
+    env_file.write_text(GIVEN + "nexus_letters=delete\n", "utf-8")
+    assert "lines 2, 4, NEXUS_LETTERS: it is set more than once" in refused().what
+
+
+def test_a_line_without_an_equal_sign_is_refused_whatever_stands_in_it(env_file: Path) -> None:
+    env_file.write_text(
+        GIVEN + "SMTP_PASSWORD=\nsecret\n\nNEXUS_REMINDERS\nexport PATH\nexport NEXUS_LETTERS\n", "utf-8"
+    )
+    assert refused().what == "trial.env has lines that cannot be read: 5, 7."
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
+def test_a_line_that_was_written_for_a_value_is_read_as_that_value_or_refused(value: str) -> None:
+    try:
+        line = env_line("FILEMAKER_PASSWORD", value)
+    except SettingsError:
+        return
+    assert dotenv_values(stream=io.StringIO(line + "\nNEXT=1\n")) == {"FILEMAKER_PASSWORD": value, "NEXT": "1"}
+    assert shlex.split(line) == [f"FILEMAKER_PASSWORD={value}"]
+
+
+PIECES = ["secret", "a b", " ", "#", " #", "'", '"', "\\", "$", "}", "=", "\t", "é", "export "]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=7).map("".join))
+def test_what_is_taken_is_what_a_shell_reads_or_what_is_written(env_folder: Path, written: str) -> None:
+    file = env_folder / "random.env"
+    file.write_text(f"SMTP_PASSWORD={written}\nNEXUS_SCHEMA=trial\n", "utf-8")
+    try:
+        look_at_env_file(file, ["SMTP_PASSWORD", "NEXUS_SCHEMA"])
+    except SettingsError:
+        return
+    values = dotenv_values(file)
+    assert values["NEXUS_SCHEMA"] == "trial"
+    plain = written.strip()
+    expected = shlex.split(plain, comments=True) if plain[:1] in ("'", '"') else [plain]
+    assert [values["SMTP_PASSWORD"]] == expected
 
 
 def test_names_of_other_programs_may_stand_in_an_env_file(env_file: Path) -> None:
