@@ -19,7 +19,8 @@ MOST_ASKED_AT_ONCE = 1_000
 class Before(Enum):
     """What the newest row of a path says."""
 
-    NEW = "there is none, or the file has changed since"
+    NEW = "there is none"
+    CHANGED = "the file has changed since"
     FAILED = "it could not be imported, or Orthanc has lost it, and has not changed: to be tried again"
     DONE = "it has its outcome, and has not changed"
 
@@ -42,9 +43,9 @@ def _known(met: FoundFile | SetAside, row: tuple[int | None, int | None, int | N
         return Before.NEW
     size, modified_ns, changed_ns, status, reason = row
     if isinstance(met, SetAside):
-        return Before.DONE if (status, reason) == (Outcome.SKIPPED, met.reason) else Before.NEW
+        return Before.DONE if (status, reason) == (Outcome.SKIPPED, met.reason) else Before.CHANGED
     if (size, modified_ns, changed_ns) != (met.size, bigint(met.modified_ns), bigint(met.changed_ns)):
-        return Before.NEW
+        return Before.CHANGED
     return Before.FAILED if status == Outcome.FAILED else Before.DONE
 
 

@@ -15,15 +15,17 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.dicom.calls import prepare_import
 from fm_pipeline.dicom.configuration import SyncConfiguration, mark_synced, read_configuration
+from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.dicom.ledger import read_job, request_cancel, running_job_ids
 from fm_pipeline.dicom.reasons import sentence
 from fm_pipeline.dicom.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.sensing import SENSOR, Look, OwnJob, Start, Wait, Watermark, next_step, next_sync
 from fm_pipeline.dicom.watch import Tick, tick
+from fm_pipeline.dicom.watch_rules import MUCH_BEHIND_SECONDS
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.audit import record
 from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.nexus.migrate import is_migrated, migrate
 from fm_pipeline.settings import Settings
 from fm_pipeline.words import counted
 
@@ -159,12 +161,12 @@ def _look(
     if found.alarms:
         _log.warning("%d folders of the watched directory cannot be read.", len(found.alarms))
     if not found.new_files:
-        return Sensed(None, _counted(found), looked)
+        return Sensed(None, _counted(found, now), looked)
     files = [file.path for file in found.new_files]
     job = prepare_import(settings, root, "incremental", actor=SENSOR, files=files)
     if found.more:
         looked = replace(looked, looked_at=None)  # as soon as this job is done
-    return Sensed(Start(job.id, 1), f"Import job {job.id}: {len(files):,} new files. {_counted(found)}", looked)
+    return Sensed(Start(job.id, 1), f"Import job {job.id}: {len(files):,} new files. {_counted(found, now)}", looked)
 
 
 def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
@@ -207,7 +209,7 @@ def _alarm(settings: Settings, watermark: Watermark, sentences: str, now: dateti
     return replace(sensed, alarms=(alarm,))
 
 
-def _counted(found: Tick) -> str:
+def _counted(found: Tick, now: datetime) -> str:
     parts = [f"{counted(found.directories_asked, 'folder')} asked, {found.directories_listed:,} listed."]
     if not found.new_files:
         parts.insert(0, "Nothing new.")
@@ -217,6 +219,20 @@ def _counted(found: Tick) -> str:
         parts.append(
             f"{counted(found.cancelled, 'file')} of jobs that somebody has cancelled: left alone until somebody goes on"
             " with them; fm-pipeline dicom jobs --status cancelled"
+        )
+    if found.oldest_listing:
+        age = duration_formatted((now - found.oldest_listing).total_seconds())
+        parts.append(f"Every folder was listed within the last {age}.")
+    if found.unmoved_since:
+        parts.append(
+            f"On this share the time of a folder stays as it is when a file comes into it (since"
+            f" {found.unmoved_since:%Y-%m-%d}): new files are found when their folder is listed again, every five"
+            " minutes if the share is fast enough."
+        )
+    if found.clock_behind_seconds > MUCH_BEHIND_SECONDS:
+        parts.append(
+            f"The clock of this share is up to {duration_formatted(found.clock_behind_seconds)} behind the one of this"
+            " machine, so a file that is still being written seems to be complete: set that clock (NTP)."
         )
     if found.excluded:
         parts.append(f"{counted(found.excluded, 'folder')} left out by name (recycle bins, snapshots).")
@@ -248,10 +264,8 @@ def _give_up(database_url: str, own: list[OwnJob]) -> None:
 
 
 def _see_that_it_is_migrated(connection: Connection, database_url: str) -> None:
-    """Alembic takes longer than the rest of a tick: it is called when our tables are not there."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('fm_pipeline.sync_configuration') IS NOT NULL")
-        row = cursor.fetchone()
+    """Alembic takes longer than the rest of a tick: it is called when a migration is missing."""
+    migrated = is_migrated(connection)
     connection.commit()
-    if not (row and row[0]):
+    if not migrated:
         migrate(database_url)

@@ -2,7 +2,8 @@
 
 A directory whose mtime is what it was when everything in it was dealt with is not listed. So a tick over a million
 files in ten thousand directories asks ten thousand directories for their time. A file that is rewritten in place does
-not change its directory's mtime: the nightly scan (`new_files`) finds it.
+not change its directory's mtime, and on some shares a new file does not either: so a share of the directories is listed
+again at each tick, those that were listed longest ago, and each within an hour or so.
 
 Nothing is lost between a tick and the job that it leads to: a directory stays to be listed until history knows each of
 its files. And nothing is handed out twice: files of jobs that wait or run are left out.
@@ -30,9 +31,21 @@ from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan import met
 from fm_pipeline.dicom.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, is_in, spoken_for
 from fm_pipeline.dicom.watch_memory import Remembered, RememberedRoot
-from fm_pipeline.dicom.watch_rules import COARSEST_TIME_STAMP, Quiet, Root, Seen, quiet, root_alarm
+from fm_pipeline.dicom.watch_rules import (
+    COARSEST_TIME_STAMP,
+    LISTED_AGAIN_AFTER,
+    LISTED_AGAIN_WHERE_UNMOVED,
+    OLDEST_CACHE,
+    Quiet,
+    Root,
+    Seen,
+    clock_behind,
+    quiet,
+    root_alarm,
+)
 
 TIME_BUDGET_SECONDS = 20.0  # Dagster ends a tick after 60
+_SHARE_FOR_LISTING_AGAIN = 4  # one part of so many of the time budget
 MOST_FILES = 1_000
 _REMEMBER_THE_FUTURE = timedelta(days=7)
 
@@ -50,6 +63,9 @@ class Tick:
         excluded: folders in the listed ones that are left out by name.
         alarms: what could not be read; with the paths, which are for the database and the terminal only.
         complete: every directory was asked in this tick, and every one could be read.
+        oldest_listing: every directory was listed since then; None if one never was.
+        unmoved_since: since when it is known that this file system does not move the mtime of a folder.
+        clock_behind_seconds: of the share's clock, at most.
     """
 
     new_files: list[FoundFile] = field(default_factory=list)
@@ -63,6 +79,9 @@ class Tick:
     directories_asked: int = 0
     directories_listed: int = 0
     files_seen: int = 0
+    oldest_listing: datetime | None = None
+    unmoved_since: datetime | None = None
+    clock_behind_seconds: float = 0.0
 
 
 def tick(
@@ -133,8 +152,9 @@ def _tick(
             return Tick(complete=True)
         remembered = memory.remember_root(cursor, root, memory.mount_point_of(root))
     work = _Work(cursor, remembered, root, now, quiet_seconds, max_files, excluded, clock)
-    half = clock() + (deadline - clock()) / 2
-    work.list_unsettled(half)
+    begun = clock()
+    work.list_unsettled(begun + (deadline - begun) / 2)
+    work.list_again(min(deadline, clock() + (deadline - begun) / _SHARE_FOR_LISTING_AGAIN))
     whole_round = work.ask_settled(deadline)
     nothing_left = work.list_unsettled(deadline)
     # Unmounted meanwhile: then whatever was concluded is worth nothing.
@@ -142,6 +162,8 @@ def _tick(
         return Tick(paused=reason, alarms=[Unreadable(root, is_directory=True, reason=reason)])
     work.end(whole_round)
     result = work.result
+    result.oldest_listing = memory.oldest_listing(cursor, remembered.id)
+    result.unmoved_since, result.clock_behind_seconds = remembered.unmoved_since, remembered.clock_behind_seconds
     result.complete = whole_round and nothing_left and not result.more and not result.alarms
     return result
 
@@ -173,6 +195,7 @@ class _Work:
         self._now, self._quiet_seconds, self._max_files, self._clock = now, quiet_seconds, max_files, clock
         self._spoken_for = spoken_for(cursor)
         self._future = memory.files_in_the_future(cursor, root.id)
+        self._unmoved_by = False  # whether the directory that was listed last has a new file that came long ago
         self._kept: list[Remembered] = []
         self._gone: list[str] = []
         self._found: list[str] = []
@@ -190,6 +213,17 @@ class _Work:
                 self._list(directory)
         self._write()
         return not memory.to_be_listed(self._cursor, self._root.id, self._now)
+
+    def list_again(self, deadline: float) -> None:
+        """List settled directories that were not listed for a while, whatever their mtime says."""
+        after = LISTED_AGAIN_WHERE_UNMOVED if self._root.unmoved_since else LISTED_AGAIN_AFTER
+        while batch := memory.settled_and_listed_before(self._cursor, self._root.id, self._now - after):
+            for directory in batch:
+                if self._must_end(deadline):
+                    self._write()
+                    return
+                self._list(directory)
+            self._write()
 
     def ask_settled(self, deadline: float) -> bool:
         """Ask settled directories for their mtime, going on where the last tick ended; whether it was all of them."""
@@ -227,7 +261,13 @@ class _Work:
         try:
             if self._is_excluded(directory.path):
                 self._gone.append(directory.path)
-            elif os.stat(directory.path).st_mtime_ns != directory.settled_ns:
+                return
+            facts = os.stat(directory.path)
+            if facts.st_mtime_ns != directory.settled_ns:
+                if self._root.round_completed_at:
+                    times = (facts.st_mtime_ns, facts.st_ctime_ns)
+                    behind = clock_behind(times, self._root.round_completed_at, self._now)
+                    self._root.clock_behind_seconds = behind
                 self._list(directory)
         except OSError as error:
             self._not_read(directory, error)
@@ -245,6 +285,7 @@ class _Work:
                 return
             listing = list_directory(directory.path, self._excluded)
             settled = complete = True
+            self._unmoved_by = False
             if listing.fingerprint != directory.fingerprint:
                 entries = (
                     listing.entries if listing.entries is not None else stream_directory(directory.path, self._excluded)
@@ -259,6 +300,8 @@ class _Work:
         directory.fingerprint = listing.fingerprint if complete and not listing.unreadable else None
         facts = str(listing.modified_ns)
         still = quiet((listing.modified_ns,), facts, directory.seen, self._now, COARSEST_TIME_STAMP.total_seconds())
+        if self._unmoved_by and listing.modified_ns == directory.settled_ns and self._root.unmoved_since is None:
+            self._root.unmoved_since = self._now
         directory.settled_ns = listing.modified_ns if settled and still is Quiet.YES else None
         directory.seen = self._since(directory.seen, facts) if still is Quiet.BY_OUR_CLOCK else None
         self._kept.append(directory)
@@ -284,12 +327,18 @@ class _Work:
                 if isinstance(each, SetAside) and each.reason == REASON:
                     self.result.excluded += 1
                 # What is set aside, and what failed before, is for the nightly scan: no tick can change it.
-                if known is Before.NEW and isinstance(each, FoundFile):
+                if known in {Before.NEW, Before.CHANGED} and isinstance(each, FoundFile):
                     settled = False
                     self._take_file(each)
+                    self._unmoved_by |= known is Before.NEW and self._came_long_ago(each)
             if self.result.more:
                 return False, False
         return settled, complete
+
+    def _came_long_ago(self, file: FoundFile) -> bool:
+        """Before any cache of the client can still hold an older mtime of the directory."""
+        times = (file.modified_ns, file.changed_ns)
+        return quiet(times, "", None, self._now, OLDEST_CACHE.total_seconds()) is Quiet.YES
 
     def _take_file(self, file: FoundFile) -> None:
         if is_in(self._spoken_for.on_their_way, file.path):
@@ -299,7 +348,8 @@ class _Work:
             return
         key = path_hash(file.path)
         facts = f"{file.size}/{file.modified_ns}/{file.changed_ns}"
-        still = quiet((file.modified_ns, file.changed_ns), facts, self._future.get(key), self._now, self._quiet_seconds)
+        times = (file.modified_ns, file.changed_ns)
+        still = quiet(times, facts, self._future.get(key), self._now, self._quiet_seconds)
         if still is Quiet.BY_OUR_CLOCK:
             self._future[key] = self._since(self._future.get(key), facts)
         if still is not Quiet.YES:

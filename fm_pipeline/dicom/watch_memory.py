@@ -18,12 +18,21 @@ ROWS_AT_ONCE = 1_000
 
 @dataclass(slots=True)
 class RememberedRoot:
-    """A row of `watched_roots`."""
+    """A row of `watched_roots`.
+
+    Attributes:
+        round_completed_at: when every settled directory had been asked, by our clock.
+        unmoved_since: since when a directory is known to get files without a change of its mtime.
+        clock_behind_seconds: of the share's clock, at most.
+    """
 
     id: int
     mount_point: str
     round_position: str | None
     alarm: str | None
+    round_completed_at: datetime | None = None
+    unmoved_since: datetime | None = None
+    clock_behind_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -63,12 +72,12 @@ def remember_root(cursor: Cursor, root: str, mount_point: str) -> RememberedRoot
 def find_root(cursor: Cursor, root: str) -> RememberedRoot | None:
     """The row of a root, locked, if there is one."""
     cursor.execute(
-        "SELECT id, mount_point, round_position::text, alarm FROM fm_pipeline.watched_roots"
-        " WHERE path_hash = %s FOR UPDATE",
+        "SELECT id, mount_point, round_position::text, alarm, round_completed_at, unmoved_since, clock_behind_seconds"
+        " FROM fm_pipeline.watched_roots WHERE path_hash = %s FOR UPDATE",
         (path_hash(root),),
     )
     row = cursor.fetchone()
-    return RememberedRoot(row[0], real_path(row[1]), row[2], row[3]) if row else None
+    return RememberedRoot(row[0], real_path(row[1]), *row[2:]) if row else None
 
 
 def remember_directories(cursor: Cursor, root_id: int, paths: Iterable[str]) -> None:
@@ -90,6 +99,28 @@ def to_be_listed(cursor: Cursor, root_id: int, before: datetime) -> list[Remembe
         (root_id, before, ROWS_AT_ONCE),
     )
     return _rows(cursor)
+
+
+def settled_and_listed_before(cursor: Cursor, root_id: int, moment: datetime) -> list[Remembered]:
+    """Some settled directories that were not listed since then; those that wait longest first."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM fm_pipeline.watched_directories"  # noqa: S608
+        " WHERE root_id = %s AND settled_ns IS NOT NULL AND (listed_at IS NULL OR listed_at < %s)"
+        " ORDER BY listed_at NULLS FIRST LIMIT %s",
+        (root_id, moment, ROWS_AT_ONCE),
+    )
+    return _rows(cursor)
+
+
+def oldest_listing(cursor: Cursor, root_id: int) -> datetime | None:
+    """When the directory was listed that was listed longest ago; None if one was never listed."""
+    cursor.execute(
+        "SELECT CASE WHEN count(*) = count(listed_at) THEN min(listed_at) END FROM fm_pipeline.watched_directories"
+        " WHERE root_id = %s",
+        (root_id,),
+    )
+    row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def settled_after(cursor: Cursor, root_id: int, position: str | None) -> list[Remembered]:
@@ -184,8 +215,12 @@ def end_of_tick(cursor: Cursor, root: RememberedRoot, now: datetime, *, round_co
     cursor.execute(
         "UPDATE fm_pipeline.watched_roots SET round_position = %s::uuid, alarm = %s, ticked_at = %s,"
         " alarm_since = CASE WHEN %s IS NULL THEN NULL ELSE coalesce(alarm_since, %s) END,"
-        " round_completed_at = CASE WHEN %s THEN %s ELSE round_completed_at END WHERE id = %s",
-        (root.round_position, root.alarm, now, root.alarm, now, round_completed, now, root.id),
+        " round_completed_at = CASE WHEN %s THEN %s ELSE round_completed_at END, unmoved_since = %s,"
+        " clock_behind_seconds = %s WHERE id = %s",
+        (
+            *(root.round_position, root.alarm, now, root.alarm, now, round_completed, now),
+            *(root.unmoved_since, root.clock_behind_seconds, root.id),
+        ),
     )
 
 

@@ -13,6 +13,13 @@ from enum import Enum
 
 # A file can be made within the same time stamp in which its directory was listed: FAT counts in two seconds.
 COARSEST_TIME_STAMP = timedelta(seconds=3)
+# On many shares the mtime of a folder does not move when a file comes into it: cloud and union mounts, caches, some SMB
+# servers. So a folder is listed again after this, whatever its mtime says; where that was seen, after the shorter time.
+LISTED_AGAIN_AFTER = timedelta(hours=1)
+LISTED_AGAIN_WHERE_UNMOVED = timedelta(minutes=5)
+# How long an NFS or SMB client may hold an old mtime of a folder (acdirmax, actimeo: a minute by default).
+OLDEST_CACHE = timedelta(minutes=5)
+MUCH_BEHIND_SECONDS = 120.0  # of which people are told; below, it may be such a cache
 _NANOSECONDS = 1_000_000_000
 
 
@@ -89,3 +96,17 @@ def quiet(times_ns: tuple[int, ...], facts: str, remembered: Seen | None, now: d
         if waited >= quiet_seconds or waited < 0:
             return Quiet.YES
     return Quiet.BY_OUR_CLOCK
+
+
+def clock_behind(times_ns: tuple[int, ...], seen_before: datetime, now: datetime) -> float:
+    """How many seconds the clock of a share is behind ours, at most; 0 if it is not seen to be.
+
+    Args:
+        times_ns: mtime and ctime of a folder that has changed.
+        seen_before: when the folder was asked last, by our clock, and had not changed yet. What has changed since and
+            has an earlier time stamp was stamped by a clock that is behind.
+    """
+    newest = max(times_ns) / _NANOSECONDS
+    if newest >= (seen_before - COARSEST_TIME_STAMP).timestamp():
+        return 0.0
+    return now.timestamp() - newest

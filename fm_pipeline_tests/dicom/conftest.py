@@ -15,6 +15,7 @@ from fm_pipeline_tests.bench.orthanc import emptied
 from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.bench.services import LazyStack
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
+from fm_pipeline_tests.dicom.watching import Watched
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,9 @@ def importing(ledger: str, stack: LazyStack, tmp_path: Path) -> ImportBench:
     folder = tmp_path / "hospital"
     folder.mkdir()
     return ImportBench(import_settings(ledger, orthanc, tmp_path / "state"), folder)
+
+
+@pytest.fixture
+def watched(connection: Connection, database: LastingConnection, tmp_path: Path) -> Watched:
+    """A directory that is watched."""
+    return Watched(connection, database, tmp_path / "hospital")

@@ -6,59 +6,12 @@ import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.dicom import watch as watch_module
-from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.new_files import NewFiles
-from fm_pipeline.dicom.scan import scan
-from fm_pipeline.dicom.watch import Tick, tick
-from fm_pipeline_tests.dicom.watching import last_change, let_the_clock_go_on, record
-
-QUIET = 30.0
-SOON = timedelta(seconds=5)
-LATER = timedelta(minutes=2)
-MUCH_LATER = timedelta(hours=1)
-
-
-class Watched:
-    """A directory, its memory, and a clock that goes by the last change in it, however long ago that was."""
-
-    def __init__(self, connection: Connection, database: LastingConnection, root: Path) -> None:
-        self.connection, self.database, self.root = connection, database, root
-        self.ticks = 0
-
-    def write(self, name: str, content: bytes = b"content") -> Path:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return path
-
-    def tick(self, later: timedelta = LATER, **limits: Any) -> Tick:
-        self.ticks += 1  # no two at the same time
-        now = last_change(self.root) + later + timedelta(milliseconds=self.ticks)
-        return tick(self.connection, str(self.root), now=now, quiet_seconds=QUIET, **limits)
-
-    def names(self, later: timedelta = LATER, **limits: float) -> set[str]:
-        return {os.path.relpath(file.path, self.root) for file in self.tick(later, **limits).new_files}
-
-    def import_all(self, status: str = "imported") -> None:
-        record(self.connection, list(scan(str(self.root))), status)
-
-    def settle(self) -> None:
-        """Everything is imported, and the next tick has nothing to do."""
-        self.import_all()
-        self.tick()
-        assert self.tick(MUCH_LATER).directories_listed == 0
-        let_the_clock_go_on(self.root)
-
-
-@pytest.fixture
-def watched(connection: Connection, database: LastingConnection, tmp_path: Path) -> Watched:
-    return Watched(connection, database, tmp_path / "hospital")
+from fm_pipeline_tests.dicom.watching import LATER, MUCH_LATER, SOON, Watched, record
 
 
 def test_new_files_are_found_in_every_directory_and_again_until_history_has_them(watched: Watched) -> None:

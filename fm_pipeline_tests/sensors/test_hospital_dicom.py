@@ -143,7 +143,9 @@ def test_new_files_become_one_job_and_one_request_that_the_job_accepts(bench: Be
 
 def test_what_is_imported_is_not_new_and_what_comes_later_is(bench: Bench) -> None:
     bench.carried_out(job_of(requested(bench.tick())))
-    assert "Nothing new" in str(bench.tick())
+    said = str(bench.tick())
+    assert "Nothing new" in said
+    assert "Every folder was listed within the last" in said
     bench.drop("a/late.dcm")
     assert bench.files_of(job_of(requested(bench.tick()))) == {"a/late.dcm"}
 
