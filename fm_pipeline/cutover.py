@@ -71,7 +71,7 @@ def make_plan(
     with audited(url, actor=actor, action="plan", run_id=run_id):
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
         with _locked(settings) as held:
-            held.run(report, phases, on_phase)
+            held.run(report, phases, on_phase, planned=True)
             held.connection.rollback()
             plan_id = store_plan(held.gate, held.inputs, report, phases, requested_by=actor)
         return Plan(plan_id, held.inputs.confirmation, report)
@@ -180,7 +180,9 @@ class _Held:
     inputs: Inputs
     sources: list[SourceEnds]
 
-    def run(self, report: ReimportReport, phases: Collection[Phase], on_phase: OnPhase) -> None:
+    def run(
+        self, report: ReimportReport, phases: Collection[Phase], on_phase: OnPhase, *, planned: bool = False
+    ) -> None:
         """All phases, without the end of the transaction."""
         report.sources = self.sources
         with self.gate.cursor() as other:
@@ -196,6 +198,7 @@ class _Held:
                 on_phase,
                 {name: digest.rows for name, digest in self.inputs.target.items()},
                 self.growing,
+                planned,
             ).run()
 
 

@@ -13,8 +13,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fm_pipeline.nexus.losses import NOTHING, losses
 from fm_pipeline.nexus.relink import REASONS
-from fm_pipeline.nexus.report import KEPT_OUT
 from fm_pipeline.words import counted
 
 
@@ -24,14 +24,18 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     Args:
         report: `ReimportReport.as_dict()`.
     """
+    done = bool(report["committed"])
+    would = "" if done else "would be\n"
+    for sentence in losses(report):
+        yield Text(sentence, style="" if sentence == NOTHING[done] else "bold yellow")
     yield ""
     yield _table(
-        ("FileMaker records", "read", "loaded", "quarantined", "skipped"),
+        ("FileMaker records", "read", f"{would}loaded", "quarantined", "skipped"),
         [(e["entity"], e["source"], e["loaded"], e["quarantined"], e["skipped"]) for e in report["sources"]],
     )
     yield ""
     yield _table(
-        ("Nexus table", "before", "deleted", "no id", "new", "changed", "equal", "after"),
+        ("Nexus table", "before", f"{would}deleted", "no id", f"{would}new", f"{would}changed", "equal", "after"),
         [
             (
                 *(c["table"], c["before"], c["deleted"], c["without_filemaker_id"]),
@@ -42,20 +46,17 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     )
     if any(change["without_filemaker_id"] for change in report["tables"]):
         yield Text("no id: those of the deleted rows that nothing links to FileMaker", style="dim")
-    for change in report["tables"]:
-        if change["kept_out"]:
-            yield Text(KEPT_OUT.format(change["kept_out"], change["table"]), style="yellow")
     if report["references"]:
         yield ""
         yield _table(
-            ("references in rows that stay", "to", "led to new row", "emptied"),
+            ("references in rows that stay", "to", f"{would}led to new row", f"{would}emptied"),
             [(f"{r['table']}.{r['column']}", r["to"], r["repointed"], r["set_to_null"]) for r in report["references"]],
         )
     files = [(name.replace("_", " "), report[name]) for name in ("documents", "image_batches") if report[name]]
     if files:
         yield ""
         yield _table(
-            ("files", "all", "already linked", "relinked", "no patient", "disagreeing"),
+            ("files", "all", "already linked", f"{would}relinked", "no patient", "disagreeing"),
             [
                 (
                     *(name, relinked["total"], relinked["already"], relinked["relinked"]),

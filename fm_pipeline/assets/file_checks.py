@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from fm_pipeline.errors import PipelineError, unforeseen
+from fm_pipeline.assets.shared import cancelled_reimport, explained
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.stored_files import SAMPLE, FileCheck, Kind, check_files
 
@@ -33,9 +33,10 @@ def _check(asset: str, name: str, kinds: Sequence[Kind]) -> dg.AssetChecksDefini
         if not nexus.settings.s3_bucket:
             return _result(True, "S3_BUCKET is not set, so no file was looked for.")
         try:
-            found = check_files(nexus.settings, kinds=kinds)
-        except Exception as fault:  # noqa: BLE001  # the import itself is done; it must not fail for S3's sake
-            return _result(False, str(fault if isinstance(fault, PipelineError) else unforeseen(fault)))
+            with explained(lambda: cancelled_reimport(nexus.settings, context.run.run_id)):
+                found = check_files(nexus.settings, kinds=kinds)
+        except dg.Failure as fault:  # the import itself is done; it must not fail for S3's sake
+            return _result(False, str(fault.description))
         missing = {str(check.kind): list(check.missing[:IDS]) for check in found if check.missing}
         return _result(
             all(check.holds for check in found),

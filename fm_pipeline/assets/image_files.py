@@ -30,6 +30,11 @@ class ImageFilesConfig(dg.Config):
     dry_run: bool = Field(default=False, description="Look and decide; download, write and mark nothing.")
 
 
+CANCELLED = (
+    "The run was cancelled. The images that it had imported before stay in Nexus; the next run goes on after them."
+)
+
+
 @dg.asset(
     group_name=IMAGE_FILES,
     deps=["image_batches"],
@@ -42,7 +47,7 @@ class ImageFilesConfig(dg.Config):
 )
 def filemaker_image_files(context: dg.AssetExecutionContext, config: ImageFilesConfig) -> dg.MaterializeResult[None]:
     nexus: NexusTarget = context.resources.nexus
-    with explained():
+    with explained(lambda: CANCELLED):
         SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings
         with run_progress(settings, context.run.run_id, log=context.log.info) as progress:

@@ -263,7 +263,13 @@ def image_link_transaction(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Write, then look."""
     nexus: NexusTarget = context.resources.nexus
-    with explained():
+    rows = None
+
+    def cancelled() -> str:
+        became = "is unchanged: no row was committed" if rows is None else "has the rows of the linked images"
+        return f"The run was cancelled. Nexus {became}."
+
+    with explained(cancelled):
         SYSTEM.refuse_wider_selection(context)
         settings: Settings = nexus.prepare().settings
         with _audited(context, settings):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import Field
 
-from fm_pipeline.assets.plots import changes_by_table, not_loaded_by_rule
+from fm_pipeline.assets.plots import changes_by_table, losses_on_top, not_loaded_by_rule
 from fm_pipeline.assets.shared import OWNERS, PLAN, POOL, STAGED_ASSETS, explained
 from fm_pipeline.cutover import make_plan
 from fm_pipeline.nexus.audit import operating_system_user
@@ -42,15 +42,18 @@ def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.M
             run_id=context.run.run_id,
             on_phase=progress.phases(prefix="plan, "),
         )
+    for sentence in plan.report.losses:
+        context.log.info(sentence)
     context.log.info(f"Plan {plan.id}: {counted(plan.report.changed_rows, 'row')} of Nexus would change")
     context.log.info(f"To carry it out: full_reimport with plan_id={plan.id} and confirm={plan.confirmation!r}")
     return dg.MaterializeResult(
         metadata={
+            "would_be_lost": dg.MetadataValue.md(losses_on_top(plan.report)),
             "plan_id": plan.id,
             "confirm": plan.confirmation,
             # Rows. Short keys, because a long one makes the column of values too narrow for the plan's id.
             "would_change": plan.report.changed_rows,
-            "would_go": sum(change.deleted for change in plan.report.tables.values()),
+            "would_be_deleted": sum(change.deleted for change in plan.report.tables.values()),
             "without_filemaker_id": sum(change.without_filemaker_id for change in plan.report.tables.values()),
             "changes": dg.MetadataValue.md(changes_by_table(plan.report)),
             "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(plan.report.sources)),

@@ -106,7 +106,9 @@ def changes_by_table(report: ReimportReport) -> str:
     Deleted, new and changed rows add up to the report's `changed_rows`.
     """
     # What is done comes first: on a narrow screen the UI cuts off the rest until somebody scrolls.
-    lines = ["| table | deleted | new | changed | equal | before | after |", "|---|---:|---:|---:|---:|---:|---:|"]
+    would = "" if report.committed else "would be "
+    head = ("table", f"{would}deleted", f"{would}new", f"{would}changed", "equal", "before", "after")
+    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---:|---:|---:|---:|"]
     for change in report.tables.values():
         numbers = (
             *(change.deleted, change.inserted, change.updated),
@@ -116,10 +118,22 @@ def changes_by_table(report: ReimportReport) -> str:
     for name, files in (("documents", report.documents), ("image batches", report.batches)):
         if files and files.relinked:
             done, equal, total = files.relinked, files.total - files.relinked, files.total
-            lines.append(f"| {name}, relinked | 0 | 0 | {done:,} | {equal:,} | {total:,} | {total:,} |")
+            lines.append(f"| {name}, {would}relinked | 0 | 0 | {done:,} | {equal:,} | {total:,} | {total:,} |")
     if rows := sum(int(mended["repointed"]) + int(mended["set_to_null"]) for mended in report.references):
         lines.append(f"| references in other tables | 0 | 0 | {rows:,} | | | |")
     return "\n".join(lines)
+
+
+def losses_on_top(report: ReimportReport) -> str:
+    """What is (or would be) lost, a line each; short enough for the UI, which shows it before everything else."""
+    sentences = report.losses
+    shown = len(sentences)
+    text = "\n".join(f"- {sentence}" for sentence in sentences)
+    while len(text) > SHOWN_AT_ONCE:
+        shown -= 1
+        more = f"- and {len(sentences) - shown} more; the whole report below has all of them"
+        text = "\n".join([*(f"- {sentence}" for sentence in sentences[:shown]), more])
+    return text
 
 
 def rows_by_table(report: ReimportReport) -> dict[str, int]:

@@ -9,8 +9,8 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.assets.image_charts import image_charts
-from fm_pipeline.assets.plots import changes_by_table, not_loaded_by_rule, phase_seconds, rows_by_table
-from fm_pipeline.assets.shared import OWNERS, POOL, explained, row_count
+from fm_pipeline.assets.plots import changes_by_table, losses_on_top, not_loaded_by_rule, phase_seconds, rows_by_table
+from fm_pipeline.assets.shared import OWNERS, POOL, cancelled_reimport, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.cutover import refuse_unusable_plan, reimport
 from fm_pipeline.errors import PipelineError
@@ -168,6 +168,13 @@ class ReimportConfig(dg.Config):
         return Permission(self.plan_id, self.confirm, self.requested_by or f"dagster ({operating_system_user()})")
 
 
+def given_permission(run_config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a run's configuration says of the plan: plan_id, confirm, requested_by, as far as they are given."""
+    ops = run_config.get("ops") or {}
+    given: Mapping[str, Any] = (ops.get(TRANSACTION) or {}).get("config") or {}
+    return given
+
+
 def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, staged: bool = False) -> None:
     """In an early step of a run that ends with the transaction: refuse what would be refused there, an hour later.
 
@@ -183,8 +190,7 @@ def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, sta
     phases = [asset.phase for asset in PHASES if dg.AssetKey(asset.key) in selected]
     if not phases:
         return
-    run_config: Mapping[str, Any] = context.run.run_config
-    given = run_config.get("ops", {}).get(TRANSACTION, {}).get("config", {})
+    given = given_permission(context.run.run_config)
     if all(isinstance(value, str) for value in given.values()):  # else {"env": …}, which the transaction's step reads
         permission = ReimportConfig(**given).permission()
         refuse_unusable_plan(settings, permission, run_id=context.run.run_id, phases=phases, staged=staged)
@@ -209,8 +215,8 @@ def reimport_transaction(
     phases = [asset.phase for asset in selected]
     settings = nexus.prepare().settings
     with (
-        explained(),
-        mailed(settings, context.run.run_id, warn=context.log.warning, in_dagster=True),
+        explained(lambda: cancelled_reimport(settings, context.run.run_id)),
+        mailed(settings, context.run.run_id, warn=context.log.warning, in_dagster=True, plan_id=config.plan_id),
         run_progress(settings, context.run.run_id, log=context.log.info) as progress,
     ):
         report = reimport(
@@ -226,14 +232,15 @@ def reimport_transaction(
     )
     # It is committed: what goes wrong from here on is a warning, and must not look like a failed reimport.
     database_url, charts = settings.nexus_database_url.get_secret_value(), {}
-    folder = write_report(database_url, settings.state_dir, report, warn=context.log.warning)
-    try:
-        with nexus.connect() as connection:
-            for observation in observe_configuration(connection, settings.nexus_schema):
-                context.log_event(observation)
-            charts = image_charts(connection, settings.nexus_schema) if Phase.IMAGES in phases else {}
-    except PipelineError as error:
-        context.log.warning(f"The reimport is committed, but the UI lacks some of its numbers. {error}")
+    with explained(lambda: cancelled_reimport(settings, context.run.run_id)):
+        folder = write_report(database_url, settings.state_dir, report, warn=context.log.warning)
+        try:
+            with nexus.connect() as connection:
+                for observation in observe_configuration(connection, settings.nexus_schema):
+                    context.log_event(observation)
+                charts = image_charts(connection, settings.nexus_schema) if Phase.IMAGES in phases else {}
+        except PipelineError as error:
+            context.log.warning(f"The reimport is committed, but the UI lacks some of its numbers. {error}")
     for asset in selected:
         metadata = _metadata(asset, report, folder) | (charts if asset.phase is Phase.IMAGES else {})
         yield dg.MaterializeResult(asset_key=asset.key, metadata=metadata)
@@ -256,10 +263,12 @@ def _metadata(asset: PhaseAsset, report: ReimportReport, folder: Path | None) ->
     """Row counts of the phase; the whole report on the last one."""
     seconds = next((record.seconds for record in report.phases if record.phase == asset.phase), 0.0)
     changes = [report.tables[name] for name in asset.tables if name in report.tables]
+    lost = {"lost": dg.MetadataValue.md(losses_on_top(report))}
     if asset.phase is Phase.DELETE:
-        return {"seconds": seconds} | {f"deleted_{change.table}": change.deleted for change in changes}
+        return lost | {"seconds": seconds} | {f"deleted_{change.table}": change.deleted for change in changes}
     if asset.phase is Phase.VALIDATION:
         return {
+            **lost,
             "seconds": seconds,
             "changes": dg.MetadataValue.md(changes_by_table(report)),
             "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(report.sources)),

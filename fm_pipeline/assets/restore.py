@@ -32,7 +32,13 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
     """Bring back every row of a backup in one transaction, or show what that would do."""
     nexus: NexusTarget = context.resources.nexus
     actor = config.requested_by or f"dagster ({operating_system_user()})"
-    with explained():
+    report = None
+
+    def cancelled() -> str:
+        became = "is unchanged: the restore was not committed" if report is None else "has the rows of the backup"
+        return f"The run was cancelled. Nexus {became}."
+
+    with explained(cancelled):
         settings = nexus.prepare().settings
         if config.confirm and PARENT_RUN_ID_TAG in context.run.tags:
             _refuse_repetition(settings, actor, context.run.run_id)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import click
 from rich.console import Console
 
 from fm_pipeline.cutover import refuse_unusable_plan, reimport
-from fm_pipeline.mail.notify import mailed
+from fm_pipeline.mail.message import BECAME
+from fm_pipeline.mail.notify import mailed, outcome
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.nexus.backup import make_backup
 from fm_pipeline.nexus.plan import Permission
@@ -17,7 +20,7 @@ from fm_pipeline.progress import run_progress
 from fm_pipeline.report_files import write_report
 from fm_pipeline.report_terminal import report_lines
 from fm_pipeline.sequence import need_filemaker, read_and_stage
-from fm_pipeline.settings import load_settings
+from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline.words import counted
 
 
@@ -41,7 +44,11 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     run_id = f"command-{uuid.uuid4()}"
     permission = Permission(plan_id, confirm, requested_by or operating_system_user())
     refuse_unusable_plan(settings, permission, run_id=run_id)  # not after FileMaker was read for an hour
-    with mailed(settings, run_id, warn=warn), run_progress(settings, run_id, console=console) as progress:
+    with (
+        _told_when_interrupted(settings, run_id, warn),
+        mailed(settings, run_id, warn=warn, plan_id=plan_id),
+        run_progress(settings, run_id, console=console) as progress,
+    ):
         read_and_stage(settings, run_id=run_id, on_step=progress.update)
         refuse_unusable_plan(settings, permission, run_id=run_id, staged=True)  # nor after a backup
         make_backup(
@@ -61,3 +68,13 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     console.print(*report_lines(report.as_dict()), sep="\n")
     where = f" The report lies in {folder}." if folder else ""
     console.print(f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed.{where}", soft_wrap=True)
+
+
+@contextmanager
+def _told_when_interrupted(settings: Settings, run_id: str, warn: Callable[[str], None]) -> Iterator[None]:
+    """After Ctrl-C: whether Nexus was changed, as the database says."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        warn(f"The reimport was interrupted. {BECAME[outcome(settings, run_id).committed]}")
+        raise

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.nexus.losses import losses
 from fm_pipeline.words import counted
 
 
@@ -27,7 +28,7 @@ class Outcome:
 
     Attributes:
         committed: None when it could not be asked.
-        report: `ReimportReport.as_dict()`, when it was committed.
+        report: `ReimportReport.as_dict()`: of the reimport when it was committed, of its plan when it starts.
     """
 
     committed: bool | None
@@ -87,12 +88,16 @@ def _lines(news: News) -> Iterator[str]:
     if news.event is Event.STARTED:
         yield "A reimport from FileMaker into Nexus has started. While its transaction runs, Nexus can be read, and"
         yield "saving a patient waits. A mail follows when it has ended."
+        if news.outcome.report:
+            yield from ("", "Its plan says:", *(f"  {sentence}" for sentence in losses(news.outcome.report)))
     else:
         yield f"The reimport from FileMaker into Nexus {_ENDS[news.event]}"
-        yield _MEANINGS[news.outcome.committed]
+        yield BECAME[news.outcome.committed]
+        if news.outcome.report:
+            yield from ("", *losses(news.outcome.report))
     if news.sentences:
         yield from ("", *news.sentences)
-    if news.outcome.report:
+    if news.outcome.report and news.event is not Event.STARTED:
         yield from ("", *_counts(news.outcome.report))
     yield from ("", f"Run:  {news.run_id}", f"Time: {news.at:%Y-%m-%d %H:%M:%S %Z}")
     if news.link:
@@ -100,7 +105,8 @@ def _lines(news: News) -> Iterator[str]:
 
 
 _ENDS = {Event.SUCCEEDED: "is complete.", Event.FAILED: "has failed.", Event.CANCELLED: "was cancelled."}
-_MEANINGS = {
+# What became of Nexus, by whether the transaction was committed.
+BECAME = {
     True: "Its transaction was committed: Nexus has the new data.",
     False: "Its transaction was not committed: Nexus is as it was before.",
     None: "The database did not answer when it was asked what became of the transaction. Nexus is either as it was"

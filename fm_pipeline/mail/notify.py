@@ -29,13 +29,16 @@ Warn = Callable[[str], None]
 
 
 @contextmanager
-def mailed(settings: Settings, run_id: str, *, warn: Warn, in_dagster: bool = False) -> Iterator[None]:
+def mailed(
+    settings: Settings, run_id: str, *, warn: Warn, in_dagster: bool = False, plan_id: str = ""
+) -> Iterator[None]:
     """Mail before and after what the block does, also when it fails or is cancelled. Without SMTP_HOST nothing is sent.
 
     Args:
         run_id: the same as the reimport's.
         warn: told when a mail could not be sent; the result of the block never changes because of that.
         in_dagster: the run has a page in Dagster's UI, to which the mails link.
+        plan_id: the plan that is carried out; the first mail says what would be lost by it.
     """
 
     def tell(event: Event, error: BaseException | None = None) -> None:
@@ -43,7 +46,7 @@ def mailed(settings: Settings, run_id: str, *, warn: Warn, in_dagster: bool = Fa
             return
         try:
             why = safe_sentences(error) if error else ()
-            say(settings, run_id, event, sentences=why, in_dagster=in_dagster)
+            say(settings, run_id, event, sentences=why, in_dagster=in_dagster, plan_id=plan_id)
             send_due(settings, warn=warn, run_id=run_id)
         except Exception as fault:  # noqa: BLE001  # a full disk, a wrong time zone: none of it may end the reimport
             warn(f"The mail that the reimport has {event} could not be sent ({type(fault).__name__}).")
@@ -60,8 +63,19 @@ def mailed(settings: Settings, run_id: str, *, warn: Warn, in_dagster: bool = Fa
     tell(Event.SUCCEEDED)
 
 
-def say(settings: Settings, run_id: str, event: Event, *, sentences: tuple[str, ...] = (), in_dagster: bool) -> None:
+def say(
+    settings: Settings,
+    run_id: str,
+    event: Event,
+    *,
+    sentences: tuple[str, ...] = (),
+    in_dagster: bool,
+    plan_id: str = "",
+) -> None:
     """Put a mail into the outbox, unless this was said already.
+
+    Args:
+        plan_id: as for `mailed`.
 
     Raises:
         OSError, sqlite3.Error: STATE_DIR cannot be written.
@@ -74,7 +88,7 @@ def say(settings: Settings, run_id: str, event: Event, *, sentences: tuple[str, 
         run_id,
         event,
         datetime.now(ZoneInfo(settings.clinic_time_zone)),
-        outcome=Outcome(None) if event is Event.STARTED else outcome(settings, run_id),
+        outcome=_planned(settings, plan_id) if event is Event.STARTED else outcome(settings, run_id),
         sentences=sentences,
         link=f"{ui.rstrip('/')}/runs/{run_id}" if ui and in_dagster else None,
     )
@@ -93,6 +107,20 @@ def outcome(settings: Settings, run_id: str) -> Outcome:
     except PipelineError:
         return Outcome(committed=None)
     return Outcome(committed=row is not None, report=row[0] if row else None)
+
+
+def _planned(settings: Settings, plan_id: str) -> Outcome:
+    """What the plan has said; nothing where there is no such plan, or the database does not answer."""
+    try:
+        with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass('fm_pipeline.plans') IS NOT NULL")
+            if not plan_id or cursor.fetchone() != (True,):
+                return Outcome(committed=None)
+            cursor.execute("SELECT report FROM fm_pipeline.plans WHERE id::text = %s", (plan_id.strip().lower(),))
+            row = cursor.fetchone()
+    except PipelineError:
+        return Outcome(committed=None)
+    return Outcome(committed=None, report=row[0] if row else None)
 
 
 def send_due(settings: Settings, *, warn: Warn, run_id: str | None = None, patience_seconds: float = 0) -> int:

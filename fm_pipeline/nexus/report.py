@@ -8,10 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from fm_pipeline.nexus.checks import Check
+from fm_pipeline.nexus.losses import losses
 from fm_pipeline.nexus.relink import REASONS, Relinked
-
-# A record with a fault may have had a row in Nexus for years: that it goes must not be found out afterwards.
-KEPT_OUT = "Of the deleted rows, {0:,} of {1} have a record in FileMaker still: a rule keeps it out."
 
 
 @dataclass(frozen=True)
@@ -92,6 +90,11 @@ class ReimportReport:
     committed: bool = False
 
     @property
+    def losses(self) -> list[str]:
+        """What is lost, in sentences, the worst first; see `fm_pipeline.nexus.losses`."""
+        return losses(self._content())
+
+    @property
     def seconds(self) -> float:
         """Of the transaction."""
         return sum(record.seconds for record in self.phases)
@@ -105,6 +108,9 @@ class ReimportReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: only numbers, names of tables and rules, and Nexus ids."""
+        return {"losses": self.losses, **self._content()}
+
+    def _content(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "run_id": self.run_id,
@@ -122,20 +128,22 @@ class ReimportReport:
         }
 
     def as_markdown(self) -> str:
-        """For people: asset metadata and the terminal."""
+        """For people: asset metadata and files. What is lost stands first; a dry run says what would be done."""
+        would = "" if self.committed else "would be "
         parts = [
+            "\n".join(f"- {sentence}" for sentence in self.losses),
             _table(
-                ("source", "rows", "loaded", "quarantined", "skipped"),
+                ("source", "rows", f"{would}loaded", "quarantined", "skipped"),
                 [(e.entity, e.source, e.loaded, e.quarantined, e.skipped) for e in self.sources],
             ),
             _table(
                 (
                     "Nexus table",
                     "before",
-                    "deleted",
+                    f"{would}deleted",
                     "of them without FileMaker id",
-                    "inserted",
-                    "updated",
+                    f"{would}inserted",
+                    f"{would}updated",
                     "unchanged",
                     "after",
                 ),
@@ -145,18 +153,17 @@ class ReimportReport:
                 ],
             ),
         ]
-        parts += [KEPT_OUT.format(c.kept_out, c.table) for c in self.tables.values() if c.kept_out]
         files = [("documents", self.documents), ("image batches", self.batches)]
         parts.append(
             _table(
-                ("files", "rows", "already linked", "relinked", "without patient", "FileMaker disagrees"),
+                ("files", "rows", "already linked", f"{would}relinked", "without patient", "FileMaker disagrees"),
                 [(name, r.total, r.already, r.relinked, _unresolved(r), len(r.disagreeing)) for name, r in files if r],
             )
         )
         # Rows of other tables: an invoice or a message that would have no patient any more is for a person to know.
         parts.append(
             _table(
-                ("references in rows that stay", "to", "led to the new row", "emptied"),
+                ("references in rows that stay", "to", f"{would}led to the new row", f"{would}emptied"),
                 [(f"{r['table']}.{r['column']}", r["to"], r["repointed"], r["set_to_null"]) for r in self.references],
             )
         )

@@ -21,7 +21,7 @@ from fm_pipeline.nexus.difference import Difference, count, gone
 from fm_pipeline.nexus.other_writes import Forms, check_nothing_else_written, read_forms
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
 from fm_pipeline.nexus.references import delete_gone, mend_references
-from fm_pipeline.nexus.relink import patient_content_type, relink_batches, relink_documents
+from fm_pipeline.nexus.relink import Relinked, patient_content_type, relink_batches, relink_documents
 from fm_pipeline.nexus.report import PhaseRecord, ReimportReport, TableChange
 
 OnPhase = Callable[[PhaseRecord], None]
@@ -29,7 +29,11 @@ OnPhase = Callable[[PhaseRecord], None]
 
 @dataclass
 class Transaction:
-    """State of one transaction while its phases run."""
+    """State of one transaction while its phases run.
+
+    Attributes:
+        planned: it will be rolled back, so that its sentences say what would happen.
+    """
 
     cursor: Cursor
     other: Cursor  # of another connection, which sees the tables as they were
@@ -42,6 +46,7 @@ class Transaction:
     on_phase: OnPhase
     rows_before: Mapping[str, int]  # of the tables that may be touched, by name
     growing: Collection[Table] = ()  # triggers may add rows to these
+    planned: bool = False
     patient_type: int = 0
     protected: Mapping[Table, int] = field(default_factory=dict)
     forms: Forms = field(default_factory=dict)
@@ -102,8 +107,9 @@ class Transaction:
         deleted = delete_gone(self.cursor, self.policy)
         for name, rows in deleted.items():
             self._change(name, deleted=rows, without_filemaker_id=unlinked[name], kept_out=kept_out.get(name, 0))
+        done = "Would delete" if self.planned else "Deleted"
         return (
-            f"Deleted {deleted['patients']:,} patients, {deleted['appointments']:,} appointments and"
+            f"{done} {deleted['patients']:,} patients, {deleted['appointments']:,} appointments and"
             f" {sum(deleted.values()) - deleted['patients'] - deleted['appointments']:,} other rows that the new"
             " set does not have",
             sum(deleted.values()),
@@ -158,23 +164,24 @@ class Transaction:
                 f" ({inserted:,} new, {updated:,} changed, {staged - inserted - updated:,} equal)"
             )
             records += staged
-        return f"Imported {', '.join(parts) or 'nothing: no source is staged'}", records
+        imported = "Would import" if self.planned else "Imported"
+        return f"{imported} {', '.join(parts) or 'nothing: no source is staged'}", records
 
     def _documents(self) -> tuple[str, int]:
         relinked = relink_documents(self.cursor, self.catalogue, self.patient_type, self.now)
         self.report.documents = relinked
-        linked = relinked.already + relinked.relinked
-        return (
-            f"{linked:,} of {relinked.total:,} documents have their patient ({relinked.relinked:,} re-linked)",
-            linked,
-        )
+        return self._linked("documents", relinked)
 
     def _images(self) -> tuple[str, int]:
         relinked = relink_batches(self.cursor, self.catalogue, self.patient_type, self.now)
         self.report.batches = relinked
+        return self._linked("image batches", relinked)
+
+    def _linked(self, files: str, relinked: Relinked) -> tuple[str, int]:
         linked = relinked.already + relinked.relinked
+        have, relinked_words = ("would have", "would be re-linked") if self.planned else ("have", "re-linked")
         return (
-            f"{linked:,} of {relinked.total:,} image batches have their patient ({relinked.relinked:,} re-linked)",
+            f"{linked:,} of {relinked.total:,} {files} {have} their patient ({relinked.relinked:,} {relinked_words})",
             linked,
         )
 

@@ -21,7 +21,7 @@ from typing import NamedTuple, Self
 
 import dagster as dg
 
-from fm_pipeline.assets.reimport import PHASES
+from fm_pipeline.assets.reimport import PHASES, given_permission
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.jobs import full_reimport
 from fm_pipeline.mail.message import Event, no_text_of
@@ -124,7 +124,8 @@ def _say_news(instance: dg.DagsterInstance, settings: Settings, watermark: Water
         if is_reimport(run):
             event = _EVENTS[run.status]
             why = _why(instance, run.run_id) if event is Event.FAILED else ()
-            say(settings, run.run_id, event, sentences=why, in_dagster=True)
+            plan_id = str(given_permission(run.run_config).get("plan_id", ""))
+            say(settings, run.run_id, event, sentences=why, in_dagster=True, plan_id=plan_id)
     if not records:
         return watermark
     last = records[-1].update_timestamp

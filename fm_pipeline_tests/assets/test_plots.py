@@ -96,7 +96,7 @@ def test_what_is_done_adds_up_to_the_rows_that_change_also_where_only_files_and_
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert sum(int(number) for row in cells for number in row[1:4]) == report.changed_rows == 6 + 182 + 5
     assert cells[1:] == [
-        ["image batches, relinked", "0", "0", "182", "1,479", "1,661", "1,661"],
+        ["image batches, would be relinked", "0", "0", "182", "1,479", "1,661", "1,661"],
         ["references in other tables", "0", "0", "5", "", "", ""],
     ]
 

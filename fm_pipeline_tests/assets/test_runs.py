@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from fm_pipeline.assets.shared import cancelled_reimport
 from fm_pipeline.definitions import build_defs
-from fm_pipeline_tests.bench.clinics import MigrationBench, small_clinic
+from fm_pipeline.nexus.backup import make_backup
+from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, small_clinic
+from fm_pipeline_tests.bench.waiting import wait_until
 
 TRANSACTION = [
     "deleted_patient_data",
@@ -131,6 +137,41 @@ def test_materializing_the_destructive_assets_by_hand_is_refused_just_the_same(
         assert not result.success
         assert "needs a plan and a confirmation" in _failure(result)
     assert bench.digests() == before
+
+
+def test_a_cancelled_reimport_says_that_nexus_is_unchanged(bench: MigrationBench, graph: Graph) -> None:
+    plan = bench.extract_and_stage().plan()
+    make_backup(bench.settings, now=RUN_TIME)
+    config = {"reimport_transaction": {"config": {"plan_id": plan.id, "confirm": plan.confirmation}}}
+    before = bench.digests()
+
+    def cancel_when_it_waits() -> None:
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'patients'::regclass"
+        wait_until(lambda: bench.execute(waiting) == [(1,)])
+        os.kill(os.getpid(), signal.SIGINT)
+        other.rollback()
+
+    with bench.connection() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
+        cursor.execute("LOCK TABLE patients IN ROW EXCLUSIVE MODE")
+        cancelled = pool.submit(cancel_when_it_waits)
+        result = graph.run("__ASSET_JOB", assets=TRANSACTION, config=config)
+        cancelled.result()
+    assert "Its transaction was not committed: Nexus is as it was before." in _failure(result)
+    assert bench.digests() == before
+
+
+def test_a_reimport_that_is_cancelled_after_its_commit_says_that_nexus_has_the_new_data(bench: MigrationBench) -> None:
+    bench.extract_and_stage().reimport(run_id="a run")
+    assert "Nexus has the new data" in cancelled_reimport(bench.settings, "a run")
+    assert "Nexus is as it was before" in cancelled_reimport(bench.settings, "another run")
+
+
+def test_the_page_of_a_plan_begins_with_what_would_be_lost(bench: MigrationBench, graph: Graph) -> None:
+    bench.extract_and_stage()
+    assert graph.run("__ASSET_JOB", assets=["reimport_plan"]).success
+    metadata = graph.metadata("reimport_plan")
+    assert next(iter(metadata)) == "would_be_lost"
+    assert metadata["would_be_lost"].startswith("- 21 rows of xero_invoices would lose their appointment: ")
 
 
 def test_rows_that_break_a_rule_stop_the_run_before_the_transaction(bench: MigrationBench, graph: Graph) -> None:

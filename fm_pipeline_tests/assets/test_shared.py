@@ -33,9 +33,14 @@ def test_an_error_that_nobody_foresaw_is_told_by_its_class_and_place_and_not_by_
     assert "0491" not in shown
 
 
-def test_a_cancel_stays_one_and_says_what_it_means() -> None:
+def test_a_cancel_stays_one_and_says_that_nexus_is_unchanged() -> None:
+    with pytest.raises(DagsterExecutionInterruptedError, match="Nexus is unchanged"), explained():
+        raise DagsterExecutionInterruptedError
+
+
+def test_a_step_that_writes_to_nexus_says_itself_what_a_cancel_has_left() -> None:
     with (
-        pytest.raises(DagsterExecutionInterruptedError, match=r"cancelled\. What was not committed was rolled back"),
-        explained(),
+        pytest.raises(DagsterExecutionInterruptedError, match="Nexus has the new data"),
+        explained(lambda: "The run was cancelled. Nexus has the new data."),
     ):
         raise DagsterExecutionInterruptedError

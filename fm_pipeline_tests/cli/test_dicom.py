@@ -175,6 +175,30 @@ def test_the_status_of_a_job_that_does_not_exist_is_404(commands: Commands) -> N
     )
 
 
+def test_the_status_of_a_job_that_has_ended_does_not_say_that_something_goes_on(commands: Commands) -> None:
+    job = create_job(commands.database_url, str(commands.hospital), requested_by="anna")
+    ended = "UPDATE fm_pipeline.import_jobs SET status = %s, started_at = now(), completed_at = now(), total_files = 5"
+    for status in ("cancelled", "failed"):
+        commands.rows(ended, status)
+        output = commands.run("status", str(job.id))
+        assert "goes on" not in output
+        assert "0 of 5 files have an outcome" in output
+        assert "there may be more files than these" in output
+        assert f"To go on where it ended: fm-pipeline dicom import --job-id {job.id}" in output
+    commands.rows(ended + ", scan_complete = true", "completed")
+    output = commands.run("status", str(job.id))
+    assert "To go on" not in output
+    assert "may be more" not in output
+    commands.rows(ended + ", scan_complete = false", "running")
+    assert "and the scan goes on" in commands.run("status", str(job.id))
+
+
+def test_the_status_of_a_job_that_was_cancelled_before_its_start_says_so(commands: Commands) -> None:
+    job = create_job(commands.database_url, str(commands.hospital), requested_by="anna")
+    commands.json("cancel", str(job.id))
+    assert "It was never started." in commands.run("status", str(job.id))
+
+
 def test_a_pending_job_is_cancelled_once(commands: Commands) -> None:
     job = create_job(commands.database_url, str(commands.hospital), requested_by="anna")
     answer = commands.json("cancel", str(job.id))

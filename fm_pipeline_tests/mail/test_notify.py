@@ -54,11 +54,16 @@ def test_a_reimport_is_told_before_and_after_with_counts_and_without_a_name(
     bench.execute("UPDATE fm_pipeline.staged_notes SET content = %s", CANARY)
     mail = {name: value for name, value in mail_settings(Path(), catcher.port) if name.startswith("smtp_")}
     bench = bench.with_settings(**mail, dagster_ui_url="http://dagster.example/")
-    with mailed(bench.settings, run_id, warn=never, in_dagster=True):
+    plan = bench.plan()
+    with mailed(bench.settings, run_id, warn=never, in_dagster=True, plan_id=plan.id):
         assert len(texts()) == 1, "before is before"
         report = bench.reimport(run_id=run_id)
     before, after = texts()
     assert "started" in before
+    assert plan.report.losses[0] in before
+    assert "would" in plan.report.losses[0]
+    assert after.index(report.losses[0]) < after.index(f"{report.changed_rows:,} rows of Nexus changed")
+    assert "would" not in after
     assert f"{report.changed_rows:,} rows of Nexus changed" in after
     assert f"patients: {report.tables['patients'].after:,} rows" in after
     assert "Its transaction was committed" in after

@@ -64,6 +64,18 @@ def test_nexus_is_exactly_what_the_oracle_says(bench: MigrationBench) -> None:
     assert report.batches.relinked == expected.batches_repaired
 
 
+def test_the_phases_of_a_plan_say_what_would_happen_and_those_of_a_reimport_what_did(bench: MigrationBench) -> None:
+    planned: list[PhaseRecord] = []
+    done: list[PhaseRecord] = []
+    plan = bench.extract_and_stage().plan(on_phase=planned.append)
+    assert [record.sentence.split()[0] for record in planned[:4]] == ["Would", "Would", "Would", "Would"]
+    assert all("would have their patient" in record.sentence for record in planned[4:6])
+    bench.reimport(on_phase=done.append)
+    assert "would" not in str([record.sentence for record in done]).lower()
+    ((written,),) = bench.execute("SELECT report::text FROM fm_pipeline.plans WHERE id::text = %s", plan.id)
+    assert "would be deleted" in written
+
+
 def test_every_source_row_has_an_end(bench: MigrationBench) -> None:
     report = bench.extract_and_stage().reimport()
     expected = small_clinic().expected().sources

@@ -69,7 +69,7 @@ def command(
             call.answer(_processed(call, job), "Import job processed successfully")
         else:
             show_job(call, job)
-            _what_next(call, job)
+            _look_into(call, job)
         if job.status != "completed":
             sys.exit(1)
 
@@ -90,7 +90,8 @@ def _carry_out(call: Call, job_id: int, options: Options) -> Job:
             call.answer(_processed(call, job), "Import job cancelled successfully")
         else:
             call.say(f"Cancelled. {counted(job.files_processed, 'file')} on record.", "yellow")
-            _what_next(call, job)
+            call.say(f"To go on where it ended: fm-pipeline dicom import --job-id {job.id}")
+            _look_into(call, job)
         sys.exit(INTERRUPTED)
 
 
@@ -102,9 +103,8 @@ def _prepared(call: Call, job: Job) -> None:
     call.say(f"or in Dagster the job dicom_import with job_id: {job.id}")
 
 
-def _what_next(call: Call, job: Job) -> None:
-    if job.status == "cancelled":
-        call.say(f"To go on with it: fm-pipeline dicom import --job-id {job.id}")
+def _look_into(call: Call, job: Job) -> None:
+    """Which lists tell more."""
     archives = list_history(call.database_url, limit=1, job_id=job.id, status=Outcome.SKIPPED, reason="archive").total
     if archives:
         call.say(f"{counted(archives, 'archive')} not opened. What an archive holds is not imported:", "yellow")

@@ -18,6 +18,7 @@ from fm_pipeline.errors import RequestError
 from fm_pipeline.words import counted
 
 EVERY_SECONDS = 1.0
+ACTIVE = ("pending", "running")
 
 
 @click.command(name="status")
@@ -36,7 +37,7 @@ def command(job_id: int | None, watch: bool, as_json: bool) -> None:
         show_job(call, job)
         heed_ctrl_c()
         with suppress(KeyboardInterrupt):
-            while watch and job.status in ("pending", "running"):
+            while watch and job.status in ACTIVE:
                 time.sleep(EVERY_SECONDS)
                 job = get_job(call.database_url, job.id)
                 call.console.clear()
@@ -57,15 +58,7 @@ def show_job(call: Call, job: Job) -> None:
     call.say(f"asked for by {job.requested_by} at {answer['created_at']}")
     if job.started_at:
         call.say(f"started {answer['started_at']}" + (f", ended {answer['completed_at']}" if job.completed_at else ""))
-    total = f"{job.total_files:,}" + ("" if job.scan_complete else ", and the scan goes on")
-    left = answer["estimated_time_remaining_formatted"]
-    bar = Table.grid()
-    bar.add_row(ProgressBar(total=100, completed=job.progress_percentage, width=60))
-    call.console.print(bar)
-    call.say(
-        f"{job.files_processed:,} of {total} file{'s' * (total != '1')} ({job.progress_percentage:.0f} %), "
-        f"{size_formatted(job.total_size_bytes)}" + (f", about {left} left" if left else "")
-    )
+    _how_far(call, job)
     shown = table("files", "ended as", right=("files",))
     for outcome, count in answer["outcomes"].items():
         if count:
@@ -89,3 +82,26 @@ def show_job(call: Call, job: Job) -> None:
         )
     if job.error_message:
         call.say(job.error_message, "red")
+    if job.status in ("cancelled", "failed"):
+        call.say(f"To go on where it ended: fm-pipeline dicom import --job-id {job.id}")
+
+
+def _how_far(call: Call, job: Job) -> None:
+    """A bar as long as it goes on; of a job that has ended, what it came to."""
+    total = counted(job.total_files, "file")
+    left = job_answer(job, call.zone)["estimated_time_remaining_formatted"]
+    if job.status in ACTIVE:
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=100, completed=job.progress_percentage, width=60))
+        call.console.print(bar)
+        call.say(
+            f"{job.files_processed:,} of {total}{'' if job.scan_complete else ', and the scan goes on'}"
+            f" ({job.progress_percentage:.0f} %), {size_formatted(job.total_size_bytes)}"
+            + (f", about {left} left" if left else "")
+        )
+    elif not job.started_at:
+        call.say("It was never started.")
+    else:
+        call.say(f"{job.files_processed:,} of {total} have an outcome; {size_formatted(job.total_size_bytes)} in all")
+        if not job.scan_complete:
+            call.say("The scan did not reach the end of the directory: there may be more files than these.", "yellow")

@@ -1,0 +1,78 @@
+"""What a reimport takes away, in sentences: what a person reads first in a plan, a report and a mail.
+
+A dry run says what would happen, a committed reimport what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fm_pipeline.nexus.policy import LETTERS, REMINDERS
+from fm_pipeline.words import counted
+
+NOTHING = {
+    False: "No row would be deleted, and none would lose a value.",
+    True: "No row was deleted, and none lost a value.",
+}
+# What a row of each table is called; of a table that is not here, "row".
+_ROWS = {
+    "patients": "patient",
+    "appointments": "appointment",
+    "notes": "note",
+    "sms_messages": "message",
+    LETTERS: "letter",
+    REMINDERS: "reminder",
+}
+_CLEARED = {LETTERS: "NEXUS_LETTERS", REMINDERS: "NEXUS_REMINDERS"}
+
+
+def losses(report: Mapping[str, Any]) -> list[str]:
+    """What is lost, one sentence each: what other tables lose first, then deleted rows, then values that are reset.
+
+    Args:
+        report: `ReimportReport.as_dict()`, also one that an earlier release has written down.
+
+    Returns:
+        At least one sentence: that nothing is lost, when that is so.
+    """
+    done = bool(report["committed"])
+    return [*_emptied(report, done), *_deleted(report, done), *_reset(report, done)] or [NOTHING[done]]
+
+
+def _emptied(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    for reference in sorted(report["references"], key=lambda each: -int(each["set_to_null"])):
+        if rows := int(reference["set_to_null"]):
+            yield (
+                f"{counted(rows, 'row')} of {reference['table']} {'lost' if done else 'would lose'} their"
+                f" {_row_of(reference['to'])}: {reference['column']} {'was' if done else 'would be'} emptied."
+            )
+
+
+def _deleted(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    for change in report["tables"]:
+        rows = int(change["deleted"])
+        if not rows:
+            continue
+        will = ("was" if rows == 1 else "were") if done else "would be"
+        sentence = f"{counted(rows, _row_of(change['table']))} {will} deleted."
+        if setting := _CLEARED.get(change["table"]):
+            sentence += f" FileMaker has none of these; {setting}=keep keeps them."
+        elif unlinked := int(change["without_filemaker_id"]):
+            sentence += f" Nothing links {unlinked:,} of them to FileMaker, which cannot bring these back."
+        if kept_out := int(change.get("kept_out", 0)):
+            sentence += f" A rule keeps out {kept_out:,} of them that FileMaker still has."
+        yield sentence
+
+
+def _reset(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    for change in report["tables"]:
+        if rows := int(change.get("reset", 0)):
+            yield (
+                f"{counted(rows, _row_of(change['table']))} {'lost' if done else 'would lose'} values that only Nexus"
+                " had; NEXUS_ONLY_COLUMNS=keep keeps them."
+            )
+
+
+def _row_of(table: str) -> str:
+    return _ROWS.get(table, f"row of {table}")
