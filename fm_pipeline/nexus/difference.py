@@ -70,6 +70,42 @@ class Difference:
         )
         return cursor.rowcount
 
+    @property
+    def written(self) -> set[str]:
+        """The columns that an update sets."""
+        return {*self.updates} | ({"updated_at"} & self.inserts.keys())
+
+    def copy_changed(self, cursor: Cursor, into: sql.Identifier, columns: Mapping[str, Column], now: datetime) -> int:
+        """Make a temporary table of the rows that differ, whole and as they will be; returns how many.
+
+        Args:
+            columns: of the table; generated ones are left out.
+        """
+        values: list[sql.Composable] = []
+        for name, column in columns.items():
+            if name in self.updates:
+                value: sql.Composable = sql.SQL("({})::{}").format(self.updates[name], sql.SQL(column.type))
+            elif name in self.written:
+                value = sql.SQL("%(now)s::{}").format(sql.SQL(column.type))
+            else:
+                value = sql.SQL("t.") + _column(name)
+            if not column.generated:
+                values.append(sql.SQL("{} AS {}").format(value, _column(name)))
+        cursor.execute(
+            sql.SQL(
+                "CREATE TEMP TABLE {into} ON COMMIT DROP AS SELECT {values} FROM {table} t"
+                " JOIN {staged} s ON s.nexus_id = t.id WHERE {differs}"
+            ).format(
+                into=into,
+                values=_comma(values),
+                table=self.table.identifier,
+                staged=self._staged,
+                differs=self._differs(),
+            ),
+            {"now": now},
+        )
+        return cursor.rowcount
+
     def insert(self, cursor: Cursor, now: datetime) -> int:
         """Insert the rows that Nexus does not have; returns how many."""
         # Columns of a missing row read as NULL, so one set of expressions serves both statements.

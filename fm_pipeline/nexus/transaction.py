@@ -18,6 +18,7 @@ from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.checks import Check, refuse_failed
 from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.difference import Difference, count, gone
+from fm_pipeline.nexus.exchanged_values import update_changed
 from fm_pipeline.nexus.other_writes import Forms, check_nothing_else_written, read_forms
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
 from fm_pipeline.nexus.references import delete_gone, mend_references
@@ -154,7 +155,8 @@ class Transaction:
             if difference.load.phase is not phase:
                 continue
             reset = difference.count_reset(self.cursor, self.now)
-            updated = difference.update(self.cursor, self.now)
+            columns = self.catalogue.columns[difference.table]
+            updated = update_changed(self.cursor, difference, columns, self.now)
             inserted = difference.insert(self.cursor, self.now)
             record_new_rows(self.cursor, difference.load)
             change = self._change(difference.table.name, updated=updated, inserted=inserted, reset=reset)

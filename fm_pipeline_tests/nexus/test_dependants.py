@@ -8,31 +8,6 @@ from fm_pipeline.errors import CatalogueStop, DatabaseError, StagingStop, Valida
 from fm_pipeline.report_terminal import report_lines
 from fm_pipeline_tests.bench.clinics import DATABASE, MigrationBench
 
-# A patient that FileMaker has, without files in Nexus, so that it may go.
-WITHOUT_FILES = """
-SELECT p.id, c.filemaker_key FROM patients p JOIN fm_pipeline.crosswalk c ON c.nexus_id = p.id AND c.entity = 'patient'
-JOIN fm_pipeline.source_records s ON s.entity = 'patient' AND s.filemaker_key = c.filemaker_key
-WHERE p.id NOT IN (SELECT object_id FROM documents_document WHERE object_id IS NOT NULL)
-  AND p.id NOT IN (SELECT object_id FROM images_batch)
-  AND p.id NOT IN (SELECT patient_id FROM xero_invoices WHERE patient_id IS NOT NULL)
-ORDER BY p.id LIMIT 1
-"""
-
-
-@pytest.fixture
-def gone(bench: MigrationBench) -> str:
-    """Nexus id of a patient that has just been deleted in FileMaker, with everything that belongs to it."""
-    bench.extract_and_stage()
-    ((nexus_id, key),) = bench.execute(WITHOUT_FILES)
-    for record_id, layout in bench.execute(
-        "SELECT record_id, layout FROM fm_pipeline.source_records JOIN fm_pipeline.source_extractions USING (entity)"
-        " WHERE patient_key = %s OR (entity = 'patient' AND filemaker_key = %s)",
-        key,
-        key,
-    ):
-        bench.store.delete(DATABASE, layout.removeprefix("API_"), record_id)
-    return str(nexus_id)
-
 
 def _table(bench: MigrationBench, columns: str, *rows: str) -> None:
     bench.execute(f"CREATE TABLE a_stranger (id serial PRIMARY KEY, {columns})")
