@@ -6,17 +6,18 @@ objects are safe (PostgreSQL manual, "Error and Notice Message Fields").
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 import psycopg2.errors
 import sqlalchemy.exc
 from psycopg2.extensions import connection as Connection
-from sqlalchemy.engine import URL, make_url
 
-from fm_pipeline.errors import DatabaseError, SettingsError
+from fm_pipeline.errors import DatabaseError
+from fm_pipeline.nexus.database_url import connection_parameters
+from fm_pipeline.nexus.refused_connections import refused_connection
 
 # What the common classes mean for the reader. https://www.postgresql.org/docs/current/errcodes-appendix.html
 MEANINGS = {
@@ -69,22 +70,23 @@ SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_t
 """
 
 
-def sqlalchemy_url(database_url: str) -> URL:
-    """`postgresql://…` as people have it, for SQLAlchemy with psycopg2 (2.1 would read it as psycopg 3)."""
+# A URL may say otherwise; a server or network that is gone is noticed after a minute.
+_PATIENCE = {"connect_timeout": "15", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+
+
+def open_connection(database_url: str) -> Connection:
+    """One psycopg2 connection as it is; `connect` makes a session of it that depends on nobody's defaults.
+
+    Raises:
+        SettingsError: NEXUS_DATABASE_URL cannot be read.
+        DatabaseError: why there is no connection.
+    """
+    parameters: dict[str, Any] = _PATIENCE | connection_parameters(database_url)
     try:
-        url = make_url(re.sub(r"^postgres://", "postgresql://", database_url.strip()))
-    except sqlalchemy.exc.ArgumentError:
-        raise SettingsError(
-            "NEXUS_DATABASE_URL is not a database URL.",
-            remedy="Write it as postgresql://user:password@host:5432/database.",
-        ) from None
-    if url.get_backend_name() != "postgresql":
-        raise SettingsError(
-            f"NEXUS_DATABASE_URL names the database system {url.get_backend_name()}.",
-            meaning="Nexus lives in PostgreSQL.",
-            remedy="Write it as postgresql://user:password@host:5432/database.",
-        )
-    return url.set(drivername="postgresql+psycopg2")
+        connection: Connection = psycopg2.connect(**parameters | {"application_name": APPLICATION_NAME})
+    except psycopg2.Error as error:
+        raise refused_connection(error) or database_error(error) from None
+    return connection
 
 
 @contextmanager
@@ -94,18 +96,11 @@ def connect(database_url: str) -> Iterator[Connection]:
     Closed at the end; an open transaction is rolled back.
 
     Raises:
+        SettingsError: NEXUS_DATABASE_URL cannot be read.
         DatabaseError: in place of every database error inside the block, without values of rows.
     """
-    dsn = sqlalchemy_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with redacted():
-        connection = psycopg2.connect(
-            dsn,
-            application_name=APPLICATION_NAME,
-            connect_timeout=15,
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
-        )
+        connection = open_connection(database_url)
         try:
             # In the first transaction of the connection and not as start-up options: poolers refuse those.
             connection.set_client_encoding("UTF8")

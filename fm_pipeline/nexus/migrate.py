@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from fm_pipeline.nexus.database import redacted, sqlalchemy_url
+from fm_pipeline.nexus.database import open_connection, redacted
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
@@ -28,7 +28,12 @@ def migrate(database_url: str) -> None:
     """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    engine = create_engine(sqlalchemy_url(database_url), poolclass=NullPool, hide_parameters=True)
+    engine = create_engine(
+        "postgresql+psycopg2://",
+        creator=lambda: open_connection(database_url),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
     with redacted(), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.migrate'))"))
         if connection.scalar(text("SELECT to_regnamespace('fm_pipeline')")) is None:

@@ -72,8 +72,20 @@ def test_the_check_says_that_filemaker_is_not_set_and_looks_at_the_rest(tmp_path
 def test_a_database_that_does_not_answer_is_told_as_such() -> None:
     refused = run("status", NEXUS_DATABASE_URL=NOBODY)
     assert refused.exit_code == 1
-    assert "PostgreSQL does not answer, or does not let the role in" in refused.stderr
-    assert "Check NEXUS_DATABASE_URL (address, user, password, database)" in refused.stderr
+    assert "No server listens on the host and port of NEXUS_DATABASE_URL" in refused.stderr
+    assert "Correct host and port, or start the server." in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("status",), ("dicom", "jobs"), ("check",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:secret@h:54x2/nexus", "host=h password=secret", "postgresql://u:secret"]
+)
+def test_a_url_that_cannot_be_read_is_told_by_the_name_of_its_setting(words: tuple[str, ...], url: str) -> None:
+    refused = run(*words, NEXUS_DATABASE_URL=url)
+    assert refused.exit_code == 1
+    assert "NEXUS_DATABASE_URL" in refused.output
+    assert "not foreseen" not in refused.output
+    assert "secret" not in refused.output
 
 
 @pytest.mark.parametrize("zone", ["Mars/Base", "", "../etc/passwd", "Australia"])
