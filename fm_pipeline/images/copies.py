@@ -5,6 +5,7 @@ Both sides are listed, never asked for object by object: 6,490 images are seven 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from typing import TypeVar
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.errors import PipelineError, StorageError
-from fm_pipeline.images import ledger, pictures
+from fm_pipeline.errors import PipelineError, StorageError, UnforeseenError
+from fm_pipeline.images import ledger, pictures, thumbnails
 from fm_pipeline.images.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
 from fm_pipeline.images.ledger import FileFacts
 from fm_pipeline.images.matching import Planned
@@ -24,7 +25,10 @@ from fm_pipeline.images.parallel import ARCHIVED, Patience, in_parallel
 FLUSH_SECONDS, FLUSH_ROWS = 0.5, 200  # how much a kill makes the ledger forget; a listing knows it all the same
 FEW_PATIENTS = 100  # up to here a listing for each patient is less than one of all
 PICTURE_LIMIT = 200 * 1024**2  # bytes of a file that is read into memory
-LIMITS = {"picture_too_large", "picture_too_many_pixels"}  # ours, and they may have changed since a file was seen
+# What a later run may find otherwise: our limits may have changed, or there is more memory.
+LIMITS = {"picture_too_large", "picture_too_many_pixels", "picture_no_memory"}
+
+_log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 OnProgress = Callable[[str, int, int | None, int], None]  # step, done, of how many, errors
@@ -104,7 +108,7 @@ class Copier:
             return FileFacts(source.etag, source.size, f"picture_{looked.reason}")
         picture, thumbnail = looked
         if each.thumbnail_key not in targets:
-            self.bucket.put(each.thumbnail_key, thumbnail, pictures.THUMBNAIL_MIME_TYPE)
+            self.bucket.put(each.thumbnail_key, thumbnail, thumbnails.THUMBNAIL_MIME_TYPE)
         return FileFacts(source.etag, source.size, None, picture.mime_type, picture.width, picture.height)
 
     def copy(self, planned: Sequence[Planned]) -> tuple[dict[int, str], dict[int, str]]:
@@ -215,5 +219,8 @@ def list_targets(bucket: Bucket, planned: Iterable[Planned]) -> dict[str, Stored
 
 
 def _code(error: PipelineError, gone: str, otherwise: str) -> str:
+    if isinstance(error, UnforeseenError):
+        _log.warning("%s", error.what)
+        return "unexpected_error"
     code = error.code if isinstance(error, StorageError) else ""
     return "archived" if code == ARCHIVED else gone if code in {"NoSuchKey", "404"} else otherwise

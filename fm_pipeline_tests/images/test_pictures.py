@@ -10,35 +10,16 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from io import BytesIO
 from typing import Any
 
-import pillow_heif
 import pytest
-from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from fm_pipeline.images.pictures import REASONS, Picture, Rejected, inspect, inspect_with_thumbnail, thumbnail
 from fm_pipeline.sandbox.clinic.pictures import CORNERS, exif, jpeg, orientation_of, stored, upright
+from fm_pipeline_tests.images.picture_files import heic, opened, png_chunk, saved
 
 SIZE = (640, 480)
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    file = BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def heic(image: Image.Image, **options: Any) -> bytes:
-    file = BytesIO()
-    pillow_heif.from_pillow(image).save(file, **options)
-    return file.getvalue()
-
-
-def opened(data: bytes) -> Image.Image:
-    image = Image.open(BytesIO(data))
-    image.load()
-    return image
 
 
 def corners(image: Image.Image) -> list[tuple[int, ...]]:
@@ -57,15 +38,12 @@ def like(found: list[tuple[int, ...]], wanted: tuple[tuple[int, ...], ...] = COR
 def png_of(width: int, height: int) -> bytes:
     """A PNG that says how large it is, and ends there."""
 
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
-        + chunk(b"IEND", b"")
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + png_chunk(b"IEND", b"")
     )
 
 
@@ -89,6 +67,7 @@ ACCEPTED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "WEBP": (lambda: saved(upright(SIZE), "WEBP"), "image/webp", ".webp"),
     "BMP": (lambda: saved(upright(SIZE), "BMP"), "image/bmp", ".bmp"),
     "HEIC": (lambda: heic(upright(SIZE)), "image/heic", ".heic"),
+    "AVIF": (lambda: saved(upright(SIZE), "AVIF", speed=9), "image/avif", ".avif"),
 }  # fmt: skip
 
 
@@ -226,7 +205,8 @@ def test_28_a_jpeg_cut_anywhere_is_found(progressive: bool) -> None:
 
 
 def test_every_reason_has_a_sentence_and_is_met() -> None:
-    assert {reason for _, reason in REJECTED.values()} == REASONS.keys()
+    elsewhere = {"raw_photo", "no_thumbnail", "no_memory"}
+    assert {reason for _, reason in REJECTED.values()} | elsewhere == REASONS.keys()
     assert all(Rejected(reason).sentence.endswith(".") for reason in REASONS)
 
 
@@ -308,6 +288,52 @@ def test_greys_of_16_bits_are_stretched_not_cut_off() -> None:
         shown = opened(thumbnail(saved(radiograph, kind)))
         assert corners(shown)[0] == (0, 0, 0)
         assert corners(shown)[1] == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_a_few_bright_or_dark_pixels_do_not_blacken_a_radiograph(mode: str) -> None:
+    radiograph = Image.linear_gradient("L").resize((400, 400)).convert("F").point(lambda value: value * 16 + 0)
+    radiograph.putpixel((3, 3), 65_000)
+    shown = opened(thumbnail(saved(radiograph.convert("I").convert(mode), "TIFF")))
+    values = [int(each[0]) for each in corners(shown)]
+    assert values[0] < 80
+    assert values[2] > 170
+
+
+def test_a_tiff_whose_zero_is_white_is_no_negative() -> None:
+    dark_left = Image.new("I", (400, 200), 30_000)
+    dark_left.paste(1_000, (200, 0, 400, 200))
+    data = saved(dark_left.convert("I;16"), "TIFF", tiffinfo={262: 0})
+    assert opened(data).tag_v2[262] == 0  # type: ignore[attr-defined]  # of TIFF
+    shown = opened(thumbnail(data))
+    assert corners(shown)[0] == (0, 0, 0)
+    assert corners(shown)[1] == (255, 255, 255)
+
+
+def test_values_that_are_no_numbers_are_shown_as_dark() -> None:
+    strange = Image.new("F", (40, 40), 5.0)
+    strange.putpixel((1, 1), float("nan"))
+    strange.putpixel((2, 2), float("inf"))
+    assert opened(thumbnail(saved(strange, "TIFF"))).size == (40, 40)
+
+
+def test_a_picture_that_memory_does_not_suffice_for_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise MemoryError
+
+    data = jpeg(1)
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", none_left)
+    assert inspect_with_thumbnail(data) == Rejected("no_memory")
+
+
+def test_a_picture_that_no_thumbnail_can_be_made_of_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("encoder error -2")
+
+    data = jpeg(1)
+    monkeypatch.setattr(JpegImagePlugin, "_save", refuse)
+    monkeypatch.setitem(Image.SAVE, "JPEG", refuse)
+    assert inspect_with_thumbnail(data) == Rejected("no_thumbnail")
 
 
 def test_a_colour_profile_is_applied_and_a_broken_one_ignored() -> None:

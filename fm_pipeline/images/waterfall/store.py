@@ -8,8 +8,8 @@ from typing import NamedTuple
 from fm_pipeline.errors import StorageError
 from fm_pipeline.images.bucket import Bucket, ObjectExists
 from fm_pipeline.images.matching import thumbnail_key_of
-from fm_pipeline.images.pictures import THUMBNAIL_MIME_TYPE
 from fm_pipeline.images.rows import NewImage
+from fm_pipeline.images.thumbnails import THUMBNAIL_MIME_TYPE
 from fm_pipeline.images.waterfall.best import Best
 from fm_pipeline.images.waterfall.nexus import Take
 from fm_pipeline.images.waterfall.source import SourceImage
