@@ -12,6 +12,7 @@
     │   └── ObjectExists         (fm_pipeline.images.bucket) the key is taken by other bytes
     ├── RequestError             what was asked for cannot be: a wrong value, a path that is not allowed, no such job
     ├── FtpError                 the FTP server refused, failed or did not answer
+    ├── UnforeseenError          an error of a library or of ours that nobody foresaw; its class and place, not its text
     └── Stop                     a rule forbids to go on; nothing has been changed
         ├── StagingStop          the source rows break a rule whose action is `stop`
         ├── CatalogueStop        the Nexus schema holds something that no policy covers
@@ -91,6 +92,10 @@ class FtpError(PipelineError):
     """The FTP server refused, failed or did not answer. What was pulled stays; a next pull goes on from there."""
 
 
+class UnforeseenError(PipelineError):
+    """An error that nobody foresaw; made by `unforeseen`."""
+
+
 class Stop(PipelineError):
     """A rule forbids to go on. Nothing has been changed."""
 
@@ -119,11 +124,11 @@ class ImageStop(Stop):
     """An export of images cannot be read, contradicts itself, or was never read."""
 
 
-def unforeseen(error: Exception) -> PipelineError:
+def unforeseen(error: Exception) -> UnforeseenError:
     """What may be said of an error that nobody foresaw: its class and the places in the code, not its text."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})" for frame in frames)
-    return PipelineError(
+    return UnforeseenError(
         f"An error that was not foreseen: {type(error).__name__}, at {places}.",
         meaning="Its text may hold patient data, so it is not repeated here.",
         remedy="Report the class and the places; fm-pipeline status shows what was carried out before.",

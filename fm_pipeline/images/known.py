@@ -31,6 +31,7 @@ class KnownImage(NamedTuple):
     batch_id: str
     patient_id: str | None
     taken: date | None
+    s3_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
     by_recid: dict[int, str] = {}
     by_hint: dict[int, str] = {}
     for own_id, batch, owner, day, key, s3_key in cursor.fetchall():
-        found[own_id] = KnownImage(own_id, batch, owner, day)
+        found[own_id] = KnownImage(own_id, batch, owner, day, s3_key)
         if key and number:
             by_recid[int(key)] = own_id
         elif key:

@@ -21,6 +21,7 @@ from fm_pipeline.images.bucket import Bucket
 from fm_pipeline.images.copies import Copier, OnProgress, different_targets, list_targets
 from fm_pipeline.images.inventory import Changes, changes_since, read_inventory
 from fm_pipeline.images.known import read_known
+from fm_pipeline.images.lost_copies import LostCopies, find_lost, make_again
 from fm_pipeline.images.matching import Plan, Planned, make_plan, thumbnail_key_of
 from fm_pipeline.images.metadata import read_metadata
 from fm_pipeline.images.patients import Found, read_patients
@@ -51,6 +52,7 @@ class CopyReport:
         there: how many planned copies were there before.
         batches_new: batches that the planned images need and Nexus does not have.
         bulk_changes: how the bulk dump differs from the inventory at the end.
+        lost: copies of images linked before that were deleted from S3, and whether they are there again.
     """
 
     plan: Plan
@@ -58,6 +60,7 @@ class CopyReport:
     there: int
     batches_new: int
     bulk_changes: Changes
+    lost: LostCopies = field(default_factory=LostCopies)
 
     @property
     def verified(self) -> int:
@@ -101,8 +104,16 @@ def copy_images(
         with connection.cursor() as cursor:
             _need_export_and_listing(cursor, bucket)
             inventory = read_inventory(cursor)
-            plan, batches_new = _plan(cursor, settings, bucket, options)
+            plan, batches_new, missing = _plan(cursor, settings, bucket, options)
         connection.commit()
+        lost = make_again(
+            bucket,
+            missing[: options.limit],
+            inventory,
+            workers=settings.s3_concurrency,
+            dry_run=options.dry_run,
+            on_progress=on_progress,
+        )
         targets = list_targets(bucket, plan.planned)
         there = sum(each.target_key in targets for each in plan.planned)
         failed: Mapping[int, str] = {}
@@ -113,8 +124,8 @@ def copy_images(
                 failed = Copier(bucket, connection, settings.s3_concurrency, now, on_progress).run(
                     plan.planned, targets
                 )
-            _note_ends(connection, plan, failed)
-        return CopyReport(plan, failed, there, batches_new, changes_since(inventory, bucket))
+            _note_ends(connection, plan, failed, lost)
+        return CopyReport(plan, failed, there, batches_new, changes_since(inventory, bucket), lost)
 
 
 def _need_export_and_listing(cursor: Cursor, bucket: Bucket) -> None:
@@ -139,28 +150,35 @@ def _need_export_and_listing(cursor: Cursor, bucket: Bucket) -> None:
     )
 
 
-def _plan(cursor: Cursor, settings: Settings, bucket: Bucket, options: Options) -> tuple[Plan, int]:
+def _plan(
+    cursor: Cursor, settings: Settings, bucket: Bucket, options: Options
+) -> tuple[Plan, int, list[tuple[ledger.Copy, bool]]]:
+    """The plan, how many batches it needs, and copies of linked images that are gone."""
     catalogue = read_catalogue(cursor, settings.nexus_schema)
     check_columns(catalogue)
     images = catalogue.table(IMAGES)
     known = read_known(cursor, catalogue, bucket.bulk_prefix)
+    copies = ledger.read_ledger(cursor)
     plan = make_plan(
         read_metadata(cursor),
         read_inventory(cursor),
         bucket.bulk_prefix,
         read_patients(cursor, catalogue),
         known,
-        ledger.read_ledger(cursor),
+        copies,
         limits={column: text_limit(catalogue, images, column) for column in ("category", "caption")},
         limit=options.limit,
         restore_removed=options.restore_removed,
     )
-    return plan, len({each.batch_id for each in plan.planned} - known.batches.keys())
+    batches = len({each.batch_id for each in plan.planned} - known.batches.keys())
+    return plan, batches, find_lost(bucket, plan.already, copies, known)
 
 
-def _note_ends(connection: Connection, plan: Plan, failed: Mapping[int, str]) -> None:
+def _note_ends(connection: Connection, plan: Plan, failed: Mapping[int, str], lost: LostCopies) -> None:
     """What became of each record, in the table. Those with a verified copy have no end yet."""
-    ends: list[tuple[int, str | None, str | None]] = [(recid, "already_linked", None) for recid in plan.already]
+    already = plan.already.keys() - lost.failed.keys()
+    ends: list[tuple[int, str | None, str | None]] = [(recid, "already_linked", None) for recid in already]
+    ends += [(recid, "error", reason) for recid, reason in lost.failed.items()]
     ends += [(recid, "skipped", reason) for recid, reason in plan.skipped.items()]
     ends += [(recid, "error", reason) for recid, reason in (plan.errors | dict(failed)).items()]
     ends += [(recid, "left", "limit") for recid in plan.left]

@@ -36,6 +36,7 @@ class LinkReport:
         equal_files, equal_files_of_several: groups of planned images with the same bytes, and those of them that
             belong to different patients: somebody should look.
         repaired: batches that got their patient back.
+        made_again: copies of images linked before that somebody had deleted from S3.
         bulk_changed: objects of the bulk dump that others added, changed or removed while the link ran.
     """
 
@@ -52,6 +53,7 @@ class LinkReport:
     equal_files_of_several: int = 0
     repaired: int = 0
     copies_there: int = 0
+    made_again: int = 0
     bulk_changed: int = 0
     dry_run: bool = False
 
@@ -81,6 +83,8 @@ class LinkReport:
         yield f"Files in the bulk dump: {self.files:,}; without a record: {self.files_without_record:,}"
         if self.repaired:
             yield f"Batches that got their patient back: {self.repaired:,}"
+        if self.made_again:
+            yield f"Copies that were gone from S3 and were made again: {self.made_again:,}{would}"
         if self.equal_files:
             yield (
                 f"Groups of images with the same bytes: {self.equal_files:,};"
@@ -110,8 +114,9 @@ def report_of(
     """
     plan = copied.plan
     skipped = Counter(plan.skipped.values()) + Counter(not_used)
-    errors = Counter(plan.errors.values()) + Counter(copied.failed.values())
-    linked, already = copied.verified, len(plan.already)
+    lost = copied.lost
+    errors = Counter(plan.errors.values()) + Counter(copied.failed.values()) + Counter(lost.failed.values())
+    linked, already = copied.verified, len(plan.already) - len(lost.failed)
     if rows:
         skipped += Counter(rows.refused.values())
         # Of the planned, those that somebody else linked meanwhile.
@@ -133,6 +138,7 @@ def report_of(
         equal_files_of_several=sum(len({each.patient.key for each in group}) > 1 for group in groups),
         repaired=rows.repaired.repaired if rows else 0,
         copies_there=copied.there,
+        made_again=len(lost.made_again),
         bulk_changed=len(changes.added | changes.removed | changes.changed),
         dry_run=rows is None,
     )

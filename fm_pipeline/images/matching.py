@@ -35,6 +35,8 @@ ERRORS = {
     "source_changed": "its file was changed or removed while the link ran",
     "archived": "its file lies in an archive of S3 (Glacier) and has to be restored there first",
     "copy_failed": "S3 did not make the copy",
+    "copy_gone": "its copy was deleted from S3, and the bulk dump no longer has the file that it was made of",
+    "unexpected_error": "an error that was not foreseen; the log names its class and place: report them",
     "not_verified": "the copy is not in the listing as it should be",
 }
 

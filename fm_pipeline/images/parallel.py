@@ -8,7 +8,7 @@ from contextlib import suppress
 from queue import Empty, Queue
 from typing import TypeVar
 
-from fm_pipeline.errors import PipelineError, StorageError
+from fm_pipeline.errors import PipelineError, StorageError, unforeseen
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,15 +31,12 @@ def in_parallel(
     workers: int,
     late: Callable[[Item, Result], object] = lambda *_: None,
 ) -> Generator[tuple[Item, Result | PipelineError]]:
-    """Results of `work`, in the order in which they come; an error of ours counts as a result.
+    """Results of `work`, in the order in which they come; an error counts as the result of its item.
 
-    When the caller stops early, or another error comes, no further item is begun and those at work are waited for.
+    When the caller stops early, no further item is begun and those at work are waited for.
 
     Args:
         late: called then with each result that the caller did not get.
-
-    Raises:
-        Exception: any other error that `work` raised.
     """
     # Of bounded length: a caller who is to decide whether to go on is not left behind.
     results: Queue[tuple[Item, Result | PipelineError] | BaseException | None] = Queue(2 * max(workers, 1))
@@ -56,6 +53,8 @@ def in_parallel(
                     results.put((item, work(item)))  # type: ignore[arg-type]  # it is no end
                 except PipelineError as error:
                     results.put((item, error))  # type: ignore[arg-type]
+                except Exception as error:  # noqa: BLE001  # it concerns this item; `Patience` ends what concerns all
+                    results.put((item, unforeseen(error)))  # type: ignore[arg-type]
         except BaseException as error:  # noqa: BLE001  # raised where the results are read
             results.put(error)
         results.put(None)

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from fm_pipeline.definitions import build_defs
+from fm_pipeline.images.bucket import BULK_PREFIX
 from fm_pipeline_tests.bench.buckets import BucketBench
 from fm_pipeline_tests.bench.clinics import MigrationBench
 from fm_pipeline_tests.bench.services import LazyStack
@@ -98,7 +99,8 @@ def test_failed_images_and_missing_objects_show_in_the_checks(link: LinkRun) -> 
     assert result.success
     assert checks(result)["no_image_failed"] is False
     assert checks(result)["objects_exist"] is True
-    link.scene.s3.client.delete_object(Bucket=link.scene.s3.name, Key=link.scene.images()[2][2])
+    link.scene.s3.delete(link.scene.images()[2][2])
+    link.scene.s3.delete(f"{BULK_PREFIX}2.jpg")  # else it would be made again
     assert checks(link())["objects_exist"] is False
 
 

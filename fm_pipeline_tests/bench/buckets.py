@@ -47,6 +47,10 @@ class BucketBench:
         """An object of the bulk dump."""
         self.put(BULK_PREFIX + name, body)
 
+    def delete(self, key: str) -> None:
+        """Somebody else deletes an object."""
+        self.client.delete_object(Bucket=self.name, Key=key)
+
     def objects(self, prefix: str = "") -> dict[str, tuple[int, str]]:
         """Keys with size and ETag, as somebody else lists them."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)

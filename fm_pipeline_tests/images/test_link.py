@@ -196,7 +196,7 @@ def test_24_a_target_with_the_same_bytes_is_not_copied_and_one_with_others_stops
     assert scene.s3.bucket().read(f"{folder}/4.jpg") == b"somebody else's"
     assert scene.s3.client.head_object(Bucket=scene.s3.name, Key=f"{folder}/3.jpg")["LastModified"] == modified
     assert scene.states() == {2: "linked", 3: "linked", 4: "failed"}
-    scene.s3.client.delete_object(Bucket=scene.s3.name, Key=f"{folder}/4.jpg")
+    scene.s3.delete(f"{folder}/4.jpg")
     assert scene.link().linked == 1
 
 

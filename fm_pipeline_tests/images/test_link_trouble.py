@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fm_pipeline.images.bucket import BULK_PREFIX, Bucket, guarded
 from fm_pipeline.images.parallel import FAILURES_IN_A_ROW
 from fm_pipeline_tests.bench.s3_proxy import Fault, Request, S3Proxy, s3_proxy
 from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline_tests.images.picture_files import exif_block, jpeg_with, segment, turned
 from fm_pipeline_tests.images.scene import Scene, jpeg
 
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
@@ -38,6 +40,16 @@ def proxy(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Proxy]:
 def link(scene: Scene) -> Any:
     """Through the proxy."""
     return scene.link(bucket_module.open_bucket(scene.bench.settings))
+
+
+def test_a_photograph_with_a_malformed_tag_and_a_raw_one_stop_no_other(scene: Scene) -> None:
+    block = exif_block((0x13B, 5, 1, struct.pack("<LL", 300, 1)), turned(6))
+    scene.add(2, body=jpeg_with(segment(0xE1, b"Exif\0\0" + block)))
+    scene.add(3, body=b"II*\0\x10\0\0\0CR\2\0" + bytes(200))
+    scene.add(4)
+    report = scene.link()
+    assert (report.linked, report.errors, report.adds_up) == (2, {"picture_raw_photo": 1}, True)
+    assert scene.images().keys() == {2, 4}
 
 
 @pytest.mark.parametrize("fault", ["slow_down", "error_in_200", "lost_answer"])

@@ -55,6 +55,10 @@ class NoneReadable(PipelineError):
         super().__init__("No container of the record holds a picture that can be read.")
 
 
+class NotEnoughMemory(PipelineError):
+    """A picture could not be decoded for lack of memory; a smaller one must not take its place."""
+
+
 class SeveralPictures(PipelineError):
     """A container has pictures in several repetitions, and a record stands for one."""
 
@@ -68,7 +72,7 @@ def best_container(
         tried: how often the record was tried before.
 
     Raises:
-        NoneReadable, SeveralPictures: see there.
+        NoneReadable, SeveralPictures, NotEnoughMemory: see there.
         FileMakerError: the server did not send it; the record waits for its next turn.
     """
     names = [cell.field for cell in image.containers]
@@ -119,4 +123,6 @@ def _once(
     except ContainerTooLarge:
         return "too_large"
     looked = inspect_with_thumbnail(file.content)
+    if looked == Rejected("no_memory"):
+        raise NotEnoughMemory("There was not enough memory to decode a picture.")
     return looked.reason if isinstance(looked, Rejected) else (file.content, *looked)

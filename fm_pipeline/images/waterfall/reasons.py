@@ -25,6 +25,8 @@ FAILED: Final = {
     "not_readable": "None of the containers holds a picture that can be read.",
     "does_not_come": "FileMaker Server did not send the file.",
     "target_differs": "Another file has the place in S3 that the image was to get; it was not overwritten.",
+    "no_memory": "There was not enough memory to decode the picture.",
+    "unexpected_error": "An error that was not foreseen; the log names its class and place: report them.",
     "not_stored": "S3 did not take the file.",
     "row_without_file": "Nexus has the image, and its file is not in S3.",
     "changed_after_link": "Somebody gave the record another patient after the image was linked.",

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from fm_pipeline.errors import FileMakerError, PipelineError
+from fm_pipeline.errors import FileMakerError, PipelineError, unforeseen
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.containers import Containers
 from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
@@ -221,8 +221,9 @@ def _one(worker: _Repair, kind: Kind, record_id: int, result: Reconciliation, pa
         result.not_repaired[record_id] = error.what
         patience.failure(error)
         return
-    except PipelineError as error:
-        result.not_repaired[record_id] = error.what
+    except Exception as error:  # noqa: BLE001  # a library may raise anything; it concerns this record alone
+        known = error if isinstance(error, PipelineError) else unforeseen(error)
+        result.not_repaired[record_id] = known.what
         patience.failure()
         return
     patience.success()

@@ -6,6 +6,7 @@ in Nexus, committed → the mark in FileMaker. So a mark never stands without it
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,12 +16,12 @@ from functools import partial
 from typing import Self
 from zoneinfo import ZoneInfo
 
-from fm_pipeline.errors import PipelineError, StorageError
+from fm_pipeline.errors import PipelineError, StorageError, UnforeseenError, unforeseen
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.containers import Containers
 from fm_pipeline.images.bucket import Bucket, ObjectExists, open_bucket
 from fm_pipeline.images.waterfall import ledger as ledgers
-from fm_pipeline.images.waterfall.best import NoneReadable, SeveralPictures, best_container
+from fm_pipeline.images.waterfall.best import NoneReadable, NotEnoughMemory, SeveralPictures, best_container
 from fm_pipeline.images.waterfall.ledger import Item, Ledger
 from fm_pipeline.images.waterfall.mark import Marker, Seen
 from fm_pipeline.images.waterfall.nexus import Have, NexusView, Take
@@ -35,6 +36,8 @@ from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sequence import open_client
 from fm_pipeline.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 BATCH_SIZE = 20  # images a transaction of Nexus; also what is lost at most when a run is killed: their downloads
 
@@ -189,24 +192,9 @@ class _Run:
     def _fetch(
         self, item: Item, fetched: list[tuple[Item, SourceImage]], unmarked: list[tuple[Item, SourceImage]]
     ) -> None:
-        """Read the record, decide, and bring its file to S3 if Nexus does not have it."""
+        """One record's turn: whatever goes wrong with it ends this record alone."""
         try:
-            record = self.client.record(self.layout.name, item.record_id)
-            image = read_image(self.layout, record) if record else None
-            if image is None or image.marked:
-                self._gone(item, marked=image is not None)
-                return
-            if any(self._carries(other, item.key) for other in self.ledger.others(item.key, item.record_id)):
-                self._end(item, End("skipped", reason="id_twice"))
-                return
-            decided = self.view.decide(image)
-            if isinstance(decided, Have):
-                if self._belongs(item, decided):
-                    unmarked.append((replace(item, image_id=decided.image_id), image))
-            elif isinstance(decided, Take):
-                fetched.append((self._store(item, image, decided), image))
-            else:
-                self._end(item, End("skipped", reason=decided))
+            self._bring(item, fetched, unmarked)
         except NoneReadable as error:
             self._end(item, End("failed", reason="not_readable", passed_over=error.passed_over))
             self._patience.failure()
@@ -214,13 +202,35 @@ class _Run:
             self._end(item, End("skipped", reason="several_pictures"))
         except ObjectExists:
             self._end(item, End("failed", reason="target_differs"))
-        except PipelineError as error:
-            reason = "not_stored" if isinstance(error, StorageError) else "does_not_come"
-            self._end(item, End("failed", reason=reason))
-            self._patience.failure(error)
-            self._again.append(item.record_id)
+        except Exception as fault:  # noqa: BLE001  # a library may raise anything
+            ours = _known(item.record_id, fault)
+            self._end(item, End("failed", reason=_failure(ours)))
+            self._patience.failure(ours)
+            if not isinstance(ours, UnforeseenError):
+                self._again.append(item.record_id)
         else:
             self._patience.success()
+
+    def _bring(
+        self, item: Item, fetched: list[tuple[Item, SourceImage]], unmarked: list[tuple[Item, SourceImage]]
+    ) -> None:
+        """Read the record, decide, and bring its file to S3 if Nexus does not have it."""
+        record = self.client.record(self.layout.name, item.record_id)
+        image = read_image(self.layout, record) if record else None
+        if image is None or image.marked:
+            self._gone(item, marked=image is not None)
+            return
+        if any(self._carries(other, item.key) for other in self.ledger.others(item.key, item.record_id)):
+            self._end(item, End("skipped", reason="id_twice"))
+            return
+        decided = self.view.decide(image)
+        if isinstance(decided, Have):
+            if self._belongs(item, decided):
+                unmarked.append((replace(item, image_id=decided.image_id), image))
+        elif isinstance(decided, Take):
+            fetched.append((self._store(item, image, decided), image))
+        else:
+            self._end(item, End("skipped", reason=decided))
 
     def _carries(self, record_id: int, key: str) -> bool:
         """Whether a record (still) has this id; in a clone of FileMaker's file records have other numbers."""
@@ -301,9 +311,9 @@ class _Run:
         seen = None if item.mod_id is None else Seen(item.mod_id, partial(self._is_still, item))
         try:
             done = marker.mark(image, item.image_id, now.astimezone(self._zone), seen)
-        except PipelineError as error:
+        except Exception as fault:  # noqa: BLE001  # a library may raise anything
             self._end(item, End("failed", reason="not_marked"), state="linked")
-            self._patience.failure(error)
+            self._patience.failure(_known(item.record_id, fault))
             self._again.append(item.record_id)
             return
         self.callbacks.step("mark")
@@ -351,3 +361,18 @@ class _Run:
             state = "failed" if end.reason in FAILED else "skipped"
         self.ledger.end(item.record_id, state, end.reason or end.kind, end.passed_over)
         self.report.ends[item.record_id] = end
+
+
+def _known(record_id: int, fault: Exception) -> PipelineError:
+    """The error as one of ours; one that nobody foresaw is logged by its class and place."""
+    if isinstance(fault, PipelineError):
+        return fault
+    error = unforeseen(fault)
+    _log.warning("Record %s: %s", record_id, error.what)
+    return error
+
+
+def _failure(error: PipelineError) -> str:
+    """The reason of a failed record."""
+    kinds = {NotEnoughMemory: "no_memory", UnforeseenError: "unexpected_error", StorageError: "not_stored"}
+    return next((reason for kind, reason in kinds.items() if isinstance(error, kind)), "does_not_come")

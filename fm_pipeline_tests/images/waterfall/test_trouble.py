@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import struct
 from importlib import resources
 from typing import Any
 
 import pytest
 
 from fm_pipeline.filemaker.errors import PrivilegeMissing
+from fm_pipeline.images import pictures
+from fm_pipeline.images.waterfall import best
 from fm_pipeline.images.waterfall.patience import TooManyFailures
 from fm_pipeline.sandbox.filemaker.schema import Account, ContainerFile
 from fm_pipeline_tests.bench.pictures import ERROR_PAGE, PDF, picture
+from fm_pipeline_tests.images.picture_files import exif_block, jpeg_with, segment, turned
 from fm_pipeline_tests.images.waterfall.clinic import DATABASE, PASSWORD, TABLE, USER, ImageClinic
 
 JPEG = picture(1)
@@ -35,6 +39,38 @@ def test_28_a_broken_better_container_is_passed_over_and_counted(clinic: ImageCl
     assert clinic.marked() == set(range(1, len(BROKEN) + 1))
     sizes = sorted(size for size, _ in clinic.files().values())
     assert sizes == sorted(len(picture(20 + number)) for number in clinic.marked())
+
+
+def test_a_photograph_with_a_malformed_tag_is_imported_and_stops_no_other(clinic: ImageClinic) -> None:
+    block = exif_block((0x13B, 5, 1, struct.pack("<LL", 300, 1)), turned(6))
+    clinic.add(1, image_Full=jpeg_with(segment(0xE1, b"Exif\0\0" + block)))
+    clinic.add(2)
+    assert clinic.run().count("imported") == 2
+    assert clinic.marked() == {1, 2}
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(KeyError, "unexpected_error"), (MemoryError, "no_memory")])
+def test_an_error_that_nobody_foresaw_fails_one_record_and_stops_no_other(
+    clinic: ImageClinic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: type, reason: str
+) -> None:
+    looked = pictures.inspect_with_thumbnail
+
+    def inspect(data: bytes) -> Any:
+        if data == picture(7) and fault is MemoryError:
+            return pictures.Rejected("no_memory")
+        return looked({}["CANARY"]) if data == picture(7) else looked(data)
+
+    monkeypatch.setattr(best, "inspect_with_thumbnail", inspect)
+    clinic.add(1, image_Full=picture(7), image_small=picture(8))
+    clinic.add(2)
+    report = clinic.run()
+    assert (report.count("imported"), report.reasons("failed")) == (1, {reason: 1})
+    assert clinic.marked() == {2}  # the smaller picture does not take the place of one that may be whole
+    assert ("KeyError" in caplog.text) == (fault is KeyError)
+    assert "CANARY" not in caplog.text
+    monkeypatch.undo()
+    assert clinic.run().count("imported") == 1
+    clinic.check()
 
 
 def test_28_a_png_called_jpg_is_a_png(clinic: ImageClinic) -> None:
