@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     orthanc_url: str | None = None
     orthanc_username: str | None = None
     orthanc_password: SecretStr | None = None
+    orthanc_ca_bundle: Path | None = Field(
+        default=None, description="Authority of Orthanc's certificate; none: those that this machine trusts."
+    )
     orthanc_timeout_seconds: Seconds = Field(default=60, description="For one answer; a large file gets more.")
     hospital_data_path: Path | None = Field(default=None, description="Until the sync configuration says otherwise.")
     monitoring_enabled: bool = Field(default=False, description="The same; safe: nothing is imported by itself.")
@@ -175,6 +178,7 @@ class Settings(BaseSettings):
         "orthanc_url",
         "orthanc_username",
         "orthanc_password",
+        "orthanc_ca_bundle",
         "hospital_data_path",
         "dicom_allowed_roots",
         "dicom_excluded_folders",

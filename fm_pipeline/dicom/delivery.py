@@ -17,20 +17,28 @@ from typing import TypeVar
 
 from fm_pipeline.dicom.kept_connections import Content
 from fm_pipeline.dicom.orthanc import Orthanc, Stored
+from fm_pipeline.dicom.orthanc_answers import NO_MEMORY
 from fm_pipeline.dicom.orthanc_errors import (
     AnswerTimedOut,
+    BehindProxyGone,
+    FileNotTaken,
+    FileRefused,
+    KeepsFailing,
     NoAnswer,
     OrthancBusy,
     OrthancError,
     OrthancRefusedConnection,
     OrthancStop,
     OrthancUnreachable,
+    StoredByAnother,
 )
+from fm_pipeline.dicom.reasons import TOO_LARGE, sentence
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 300  # how long Orthanc may be away: a restart of its machine
 _ENOUGH_TRIES = 3  # of a file that Orthanc fails on though it answers otherwise
+_ENOUGH_FAILURES = 20  # one file after the other, and none stored in between: it is not the files
 _MOST_SENDS_WITHOUT_ANSWER = 2
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 5.0
 
@@ -79,6 +87,7 @@ class Delivery:
         self._orthanc, self._halt, self._patience = orthanc, halt, patience_seconds
         self._together = _Together()
         self._large = threading.Lock()
+        self._failures = _Failures()
         self._probing = threading.Lock()
         self.waiting: Waiting | None = None
         self.on_wait: Callable[[], object] = lambda: None
@@ -99,9 +108,23 @@ class Delivery:
         Raises:
             Halted, KillsOrthanc, Undeliverable: see there.
             FileRefused: Orthanc says that the file is bad.
+            FileNotTaken: a setting of Orthanc or of a proxy keeps it out.
             OrthancStop: nothing will be stored until somebody has done something.
             OrthancUnreachable: it was away for longer than the patience.
         """
+        try:
+            self._failures.see_whether_it_is_too_large(size)
+            stored = self._send(body, size, large=large, sends=sends)
+        except (FileNotTaken, Undeliverable) as error:
+            self._failures.add(error, size)
+            raise
+        except FileRefused:
+            self._failures.clear()
+            raise
+        self._failures.clear()
+        return stored
+
+    def _send(self, body: Callable[[], Content], size: int, *, large: bool, sends: int) -> tuple[Stored, int]:
         unanswered, tries, begun = sends, 0, time.monotonic()
         with self._large if large else nullcontext():
             while True:
@@ -115,6 +138,12 @@ class Delivery:
                     except NoAnswer:
                         sends, unanswered = sends + 1, unanswered + 1
                         reason = "no_answer"
+                    except BehindProxyGone as error:
+                        if self._is_there():
+                            tries, reason = self._failed_try(error, tries, begun)
+                        else:  # the proxy lives, and Orthanc perhaps died of this file
+                            sends, unanswered = sends + 1, unanswered + 1
+                            reason = "no_answer"
                     except OrthancUnreachable as error:
                         tries, reason = self._failed_try(error, tries, begun)
                     else:
@@ -137,13 +166,22 @@ class Delivery:
         """How many tries of a file count against it, and the reason if it comes to that."""
         if isinstance(error, AnswerTimedOut):
             return tries + 1, "orthanc_timeout"
+        if isinstance(error, StoredByAnother):
+            return tries + 1, "stored_by_another"
         if isinstance(error, OrthancRefusedConnection):
             return tries, "orthanc_error"  # nothing was sent
-        if isinstance(error, OrthancBusy):
+        if isinstance(error, OrthancBusy | BehindProxyGone):
             if time.monotonic() - begun > self._patience:
                 raise error
             return tries, "orthanc_error"
-        return tries + 1, "orthanc_error"
+        return tries + 1, "orthanc_out_of_memory" if error.code == NO_MEMORY else "orthanc_error"
+
+    def _is_there(self) -> bool:
+        try:
+            self._orthanc.system()
+        except OrthancError:
+            return False
+        return True
 
     def ask(self, question: Callable[[Orthanc], T]) -> T:
         """Ask Orthanc something that changes nothing, again until it answers.
@@ -185,7 +223,9 @@ class Delivery:
                     raise
                 except OrthancError as error:
                     if time.monotonic() - begun > self._patience:
-                        raise OrthancUnreachable(f"Orthanc has been away for {self._patience:.0f} seconds.") from error
+                        raise OrthancUnreachable(
+                            f"Orthanc has been away for {self._patience:.0f} seconds. {error.what}"
+                        ) from error
                     self.waiting = Waiting(since, since + timedelta(seconds=self._patience))
                     self.on_wait()
                 else:
@@ -197,6 +237,45 @@ class Delivery:
     def _see_whether_to_go_on(self) -> None:
         if self._halt.is_set():
             raise Halted
+
+
+class _Failures:
+    """What was not taken for reasons that are not the files': how many in a row, and how large it must be."""
+
+    def __init__(self) -> None:
+        self._busy = threading.Lock()
+        self._count = 0
+        self._too_large: dict[str, int] = {}
+
+    def see_whether_it_is_too_large(self, size: int) -> None:
+        """What is as large as a file that was refused for its size is not sent.
+
+        Raises:
+            FileNotTaken: as for that one.
+        """
+        with self._busy:
+            for reason, limit in self._too_large.items():
+                if size >= limit:
+                    raise FileNotTaken(reason, 413)
+
+    def add(self, error: FileNotTaken | Undeliverable, size: int) -> None:
+        """One more.
+
+        Raises:
+            KeepsFailing: too many in a row.
+        """
+        with self._busy:
+            if error.reason in TOO_LARGE:
+                self._too_large[error.reason] = min(size, self._too_large.get(error.reason, size))
+                return  # smaller ones may be taken
+            self._count += error.reason != "no_answer"
+            if self._count > _ENOUGH_FAILURES:
+                raise KeepsFailing(self._count - 1, sentence(error.reason))
+
+    def clear(self) -> None:
+        """A file was stored, or refused for what is in it."""
+        with self._busy:
+            self._count = 0
 
 
 class _Together:

@@ -26,6 +26,7 @@ from fm_pipeline.dicom.coordinator import Coordinator, Interrupted
 from fm_pipeline.dicom.delivery import PATIENCE_SECONDS, Delivery
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.excluded_folders import ExcludedFolders
+from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.job_ledger import JobLedger
 from fm_pipeline.dicom.judging import Judge
 from fm_pipeline.dicom.known import Knowledge
@@ -36,13 +37,14 @@ from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.orthanc import Orthanc
 from fm_pipeline.dicom.orthanc_errors import OrthancStop, OrthancUnreachable
 from fm_pipeline.dicom.paths import real_path
-from fm_pipeline.dicom.reasons import STOPPED
+from fm_pipeline.dicom.reasons import STOPPED, sentence
 from fm_pipeline.dicom.roots import excluded_folders
 from fm_pipeline.dicom.scan import Met, scan
 from fm_pipeline.dicom.spool import Spool
 from fm_pipeline.dicom.workers import Workers
 from fm_pipeline.errors import DatabaseError, DicomError, PipelineError, unforeseen
 from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
 
 THREADS = 4  # more gained nothing on the Orthanc that was measured
 
@@ -172,6 +174,8 @@ def _carry_out(
     compared = compare(ledger, delivery, md5=options.verify_md5, on_progress=tell)
     if compared.missing:
         raise MissingInOrthanc(compared.missing)
+    if not_taken := ledger.not_taken():
+        raise FilesNotTaken(*not_taken)
     return ledger.finish("completed", scanned=True)
 
 
@@ -238,6 +242,28 @@ class MissingInOrthanc(DicomError):
         )
 
 
+class FilesNotTaken(DicomError):
+    """Everything was sent, and a setting of Orthanc or of a proxy kept files out. `reason` as in their rows."""
+
+    def __init__(self, reason: str, count: int, smallest_bytes: int) -> None:
+        self.reason = reason
+        super().__init__(
+            f"{counted(count, 'file')} could not be stored. {sentence(reason)}"
+            f" The smallest has {size_formatted(smallest_bytes)}.",
+            meaning="All other files have been sent.",
+            remedy=f"{_NOT_TAKEN_REMEDIES[reason]} Then resume the job: what is missing is sent.",
+        )
+
+
+_NOT_TAKEN_REMEDIES = {
+    "too_large_for_proxy": "Raise the proxy's limit (nginx: client_max_body_size 0; Apache: LimitRequestBody 0; IIS:"
+    " maxAllowedContentLength), or let ORTHANC_URL lead to Orthanc itself.",
+    "too_large_for_orthanc": "Raise MaximumStorageSize in Orthanc's configuration.",
+    "orthanc_filter_error": "Mend the script in Orthanc's LuaScripts; Orthanc's log has its error.",
+    "proxy_refused": "Look into the proxy's log for the reason, or let ORTHANC_URL lead to Orthanc itself.",
+}
+
+
 @dataclass(frozen=True)
 class Source:
     """What a job has to look at.
@@ -282,7 +308,7 @@ def _why(error: Exception) -> tuple[str, str]:
     reason = "error"
     if isinstance(error, RootUnavailable):
         reason = "no_files" if error.what == STOPPED["no_files"] else "root_unavailable"
-    elif isinstance(error, OrthancStop):
+    elif isinstance(error, OrthancStop | FilesNotTaken):
         reason = error.reason
     elif isinstance(error, OrthancUnreachable):
         reason = "orthanc_unreachable"

@@ -21,7 +21,7 @@ from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.ledger import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.paths import path_hash, printable, real_path
-from fm_pipeline.dicom.reasons import WAITING_FOR_ORTHANC
+from fm_pipeline.dicom.reasons import NOT_TAKEN, WAITING_FOR_ORTHANC
 from fm_pipeline.errors import LockStop, RequestError
 
 _GATE = 0  # no job has this id: held while a job is claimed
@@ -229,6 +229,22 @@ class JobLedger:
             if status == "completed":  # nobody goes on with it; history has each of its files
                 cursor.execute("DELETE FROM fm_pipeline.import_job_files WHERE job_id = %s", (self.job_id,))
             return read_job(cursor, self.job_id)
+
+        return self._database.run(action)
+
+    def not_taken(self) -> tuple[str, int, int] | None:
+        """Of the files that a setting of Orthanc or of a proxy kept out: the commonest reason (an id of
+        `reasons.NOT_TAKEN`), how many have it, and the size of the smallest of them in bytes. None if there are none.
+        """
+
+        def action(cursor: Cursor) -> tuple[str, int, int] | None:
+            cursor.execute(
+                "SELECT reason, count(*), coalesce(min(file_size_bytes), 0) FROM fm_pipeline.import_history"
+                " WHERE job_id = %s AND status = 'failed' AND reason = ANY(%s)"
+                " GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 1",
+                (self.job_id, list(NOT_TAKEN)),
+            )
+            return cursor.fetchone()
 
         return self._database.run(action)
 

@@ -10,7 +10,7 @@ from fm_pipeline.dicom.entry import Entry
 from fm_pipeline.dicom.files import FileChangedError
 from fm_pipeline.dicom.known import Known
 from fm_pipeline.dicom.model import Outcome
-from fm_pipeline.dicom.orthanc_errors import FileRefused, OrthancError
+from fm_pipeline.dicom.orthanc_errors import FileNotTaken, FileRefused, OrthancError
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.reading import Candidate, FileLostError, Stream, md5_of
 
@@ -61,6 +61,8 @@ class Judge:
             return replace(entry, reason=fault.reason, sends=fault.sends)
         except FileRefused as refusal:
             return replace(entry, outcome=Outcome.BAD, reason=refusal.reason, sends=sends + 1)
+        except FileNotTaken as fault:
+            return replace(entry, reason=fault.reason, sends=sends + 1)
         except FileChangedError:
             return replace(entry, reason="changed", md5=None)
         except FileLostError as lost:

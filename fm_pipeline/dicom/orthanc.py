@@ -1,4 +1,4 @@
-"""Orthanc's REST API, over connections that are kept open. What its answers mean is in `orthanc_errors`.
+"""Orthanc's REST API, over connections that are kept open. What its answers mean is in `orthanc_answers`.
 
 Every call has a time-out.
 """
@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from fm_pipeline.dicom import orthanc_errors as oe
 from fm_pipeline.dicom.kept_connections import Answer, Content, KeptConnections
+from fm_pipeline.dicom.orthanc_answers import (
+    Limits,
+    fault_of_question,
+    fault_of_upload,
+    is_system,
+    orthanc_status,
+)
+from fm_pipeline.dicom.timed_response import SLOWEST_BYTES_PER_SECOND
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.settings import Settings
 
-_SLOWEST_BYTES_PER_SECOND = 2_000_000  # a large file may take so long: 2 GB 17 minutes; 1.10.1 took 30 s
 _STALLED_SECONDS = 30  # half of what 1.10.1 waits for the rest of an upload
-_BLOCK = 1 << 20
-_BUSY = {409, 429, 502, 503, 504}  # Orthanc's own (409: another client stores the same), or a proxy's in front of it
+_NO_INSTANCE = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"  # of an empty text: nothing has this id
+_IDS = ("ID", "ParentPatient", "ParentStudy", "ParentSeries")
+_MD5 = re.compile(r"[0-9a-fA-F]{32}")
+_UID = re.compile(r"[0-9.]{1,64}")
+_SAMPLE = b"This is no DICOM file: the upload is tried without one.\n"
 
 
 @dataclass(frozen=True)
@@ -47,11 +59,23 @@ class Orthanc:
         url: of Orthanc, without a path behind it unless a proxy has one.
         username, password: empty for an Orthanc without login.
         timeout_seconds: for connecting, and for the answer; a large file gets more.
+        ca_bundle: PEM file of the authority that signed the server's certificate; None for those that this machine
+            trusts.
     """
 
-    def __init__(self, url: str, username: str = "", password: str = "", *, timeout_seconds: float = 60) -> None:
-        self._timeout = timeout_seconds
-        self._connections = KeptConnections(url, username, password, timeout_seconds=timeout_seconds)
+    def __init__(
+        self,
+        url: str,
+        username: str = "",
+        password: str = "",
+        *,
+        timeout_seconds: float = 60,
+        ca_bundle: Path | None = None,
+    ) -> None:
+        self._timeout, self._with_login = timeout_seconds, bool(username)
+        self._connections = KeptConnections(
+            url, username, password, timeout_seconds=timeout_seconds, ca_bundle=ca_bundle
+        )
         self._ask = self._connections.ask
 
     @classmethod
@@ -59,7 +83,7 @@ class Orthanc:
         """A client as the settings say.
 
         Raises:
-            SettingsError: no ORTHANC_URL, or none that is one.
+            SettingsError: no ORTHANC_URL, or none that is one; no such ORTHANC_CA_BUNDLE.
         """
         address = need_orthanc_url(settings)
         password = settings.orthanc_password.get_secret_value() if settings.orthanc_password else ""
@@ -69,10 +93,16 @@ class Orthanc:
                 settings.orthanc_username or "",
                 password,
                 timeout_seconds=settings.orthanc_timeout_seconds,
+                ca_bundle=settings.orthanc_ca_bundle,
             )
         except ValueError:  # a port that is no number
             raise SettingsError(
                 "ORTHANC_URL is not a URL.", remedy="Write it as http://orthanc.example:8042."
+            ) from None
+        except OSError:  # ssl.SSLError is one
+            raise SettingsError(
+                "ORTHANC_CA_BUNDLE: there is no such file, or no certificate of an authority in it.",
+                remedy="Set it to the PEM file of the authority that signed Orthanc's certificate, or leave it empty.",
             ) from None
 
     def __enter__(self) -> Self:
@@ -92,19 +122,41 @@ class Orthanc:
         Raises:
             OrthancError: every leaf of it; see there.
         """
-        seconds = self._timeout + size / _SLOWEST_BYTES_PER_SECOND
+        seconds = self._timeout + size / SLOWEST_BYTES_PER_SECOND
         headers = {"Content-Length": str(size), "Content-Type": "application/dicom"}
         started = time.monotonic()
         answer = self._ask("POST", "/instances", body, headers, seconds)
         if answer.status != 200:
             if answer.status == 400 and not answer.data and time.monotonic() - started > _STALLED_SECONDS:
                 raise oe.AnswerTimedOut  # what 1.10.1 says after an upload that has stalled: nothing about the file
-            raise self._fault(answer)
-        content = answer.json()
-        if not isinstance(content, dict) or content.get("Status") not in {"Success", "AlreadyStored", "FilteredOut"}:
-            raise oe.NotOrthanc(answer.status)
-        ids = ("ID", "ParentPatient", "ParentStudy", "ParentSeries")
-        return Stored(content["Status"], *(str(content.get(name, "")) for name in ids))
+            raise self._fault_of_upload(answer, size)
+        return _stored(answer)
+
+    def try_upload(self, size: int = 0) -> None:
+        """Send what is no DICOM file, which shows whether one would be taken: Orthanc refuses it and stores nothing.
+
+        Args:
+            size: so many bytes of text; none shows the right alone.
+
+        Raises:
+            OrthancError: why no file would be taken.
+        """
+        body = (_SAMPLE * (size // len(_SAMPLE) + 1))[:size]
+        try:
+            self.upload(body, size)
+        except oe.FileRefused:
+            return
+        raise oe.UnusableAnswer("POST", "/instances", 200)
+
+    def try_questions(self) -> None:
+        """Ask what an import asks of instances, of one that does not exist.
+
+        Raises:
+            OrthancError: one of the questions is not answered.
+        """
+        self.sizes([_NO_INSTANCE])
+        self.md5(_NO_INSTANCE)
+        self.transfer_syntax(_NO_INSTANCE)
 
     def sizes(self, instance_ids: Sequence[str]) -> dict[str, int]:
         """Of these instances those that Orthanc holds, with the size of their file in bytes.
@@ -119,11 +171,14 @@ class Orthanc:
         body = json.dumps({"Resources": list(instance_ids), "Metadata": False}).encode()
         answer = self._ask("POST", "/tools/bulk-content", body, {"Content-Type": "application/json"})
         if answer.status != 200:
-            raise self._fault(answer)
-        content = answer.json()
-        if not isinstance(content, list):
-            raise oe.NotOrthanc(answer.status)
-        return {row["ID"]: int(row["FileSize"]) for row in content if row.get("Type") == "Instance"}
+            raise self._fault(answer, "POST", "/tools/bulk-content")
+        rows = answer.json()
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise oe.UnusableAnswer("POST", "/tools/bulk-content", answer.status)
+        instances = [(row.get("ID"), row.get("FileSize")) for row in rows if row.get("Type") == "Instance"]
+        if not all(isinstance(each, str) and type(size) is int for each, size in instances):
+            raise oe.UnusableAnswer("POST", "/tools/bulk-content", answer.status)
+        return dict(instances)
 
     def md5(self, instance_id: str) -> str | None:
         """The MD5 of the file that Orthanc holds of an instance; None if it holds none.
@@ -133,12 +188,13 @@ class Orthanc:
         Raises:
             OrthancError: no answer, or none that is one.
         """
-        answer = self._ask("GET", f"/instances/{instance_id}/attachments/dicom/md5")
-        if answer.status == 200:
-            return answer.data.decode("ascii", "replace").strip()
-        if answer.status != 404:
-            raise self._fault(answer)
-        return self._md5_of_the_file(instance_id)
+        answer = self._of_instance(instance_id, "attachments/dicom/md5")
+        if answer is None:
+            return self._md5_of_the_file(instance_id)
+        md5 = answer.data.decode("ascii", "replace").strip()
+        if not _MD5.fullmatch(md5):
+            raise oe.UnusableAnswer("GET", "/instances/ID/attachments/dicom/md5", answer.status)
+        return md5
 
     def transfer_syntax(self, instance_id: str) -> str | None:
         """The UID of the transfer syntax in which Orthanc holds an instance; None if it does not say.
@@ -148,12 +204,13 @@ class Orthanc:
         Raises:
             OrthancError: no answer, or none that is one.
         """
-        answer = self._ask("GET", f"/instances/{instance_id}/metadata/TransferSyntax")
-        if answer.status == 404:
+        answer = self._of_instance(instance_id, "metadata/TransferSyntax")
+        if answer is None:
             return None
-        if answer.status != 200:
-            raise self._fault(answer)
-        return answer.data.decode("ascii", "replace").strip() or None
+        syntax = answer.data.decode("ascii", "replace").strip(" \0")
+        if syntax and not _UID.fullmatch(syntax):
+            raise oe.UnusableAnswer("GET", "/instances/ID/metadata/TransferSyntax", answer.status)
+        return syntax or None
 
     def statistics(self) -> Mapping[str, Any]:
         """What it holds, in numbers: `CountInstances` and so on.
@@ -169,72 +226,132 @@ class Orthanc:
         Raises:
             OrthancError: no answer, or none that is one.
         """
-        return self._object("/system")
+        content = self._object("/system")
+        if not is_system(content):
+            raise oe.NotOrthanc(200)
+        return content
+
+    def overwrites(self) -> bool | None:
+        """Whether it replaces an instance that it has by one that is sent; None before 1.11, which does not tell.
+
+        Raises:
+            OrthancError: no answer, or none that is one.
+        """
+        system = self.system()
+        mode = system.get("OverwriteInstancesMode")  # newer ones tell it beside the Boolean
+        if mode in {"Always", "IfChanged"} or system.get("OverwriteInstances") is True:
+            return True
+        return False if mode == "Never" or system.get("OverwriteInstances") is False else None
+
+    def limits(self) -> Limits:
+        """What it takes, as far as it tells.
+
+        Raises:
+            OrthancError: no answer, or none that is one.
+        """
+        return Limits(self.system(), self.statistics())
 
     def _object(self, path: str) -> Mapping[str, Any]:
         answer = self._ask("GET", path)
         if answer.status != 200:
-            raise self._fault(answer)
+            raise self._fault(answer, "GET", path)
         content = answer.json()
         if not isinstance(content, dict):
             raise oe.NotOrthanc(answer.status)
         return content
 
+    def _of_instance(self, instance_id: str, what: str) -> Answer | None:
+        """An answer with status 200; None if Orthanc itself says that there is nothing.
+
+        404 without content is Orthanc's too: what it does not keep (`StoreMD5ForAttachments`), or any where it
+        describes no errors.
+        """
+        answer = self._ask("GET", f"/instances/{instance_id}/{what}")
+        if answer.status == 200:
+            return answer
+        if _is_nothing(answer):
+            return None
+        raise self._fault(answer, "GET", f"/instances/ID/{what}")
+
     def _md5_of_the_file(self, instance_id: str) -> str | None:
         digest = hashlib.md5(usedforsecurity=False)
-
-        def read(response: HTTPResponse) -> bytes:
-            if response.status != 200:
-                return response.read()
-            while block := response.read(_BLOCK):
-                digest.update(block)
-            return b""
-
-        answer = self._ask("GET", f"/instances/{instance_id}/file", read=read)
-        if answer.status == 404:
+        answer = self._ask("GET", f"/instances/{instance_id}/file", into=digest.update)
+        if answer.status == 200:
+            return digest.hexdigest()
+        if _is_nothing(answer):
             return None
-        if answer.status != 200:
-            raise self._fault(answer)
-        return digest.hexdigest()
+        raise self._fault(answer, "GET", "/instances/ID/file")
 
-    def _fault(self, answer: Answer) -> oe.OrthancError:  # noqa: PLR0911  # one for each kind
-        """What an answer that is not 200 means; the status alone must do where Orthanc describes no errors."""
-        code = _orthanc_status(answer)
-        if answer.status in {401, 403}:
-            return oe.LoginRefused(answer.status)
-        if code in oe.FILE_FAULTS:
-            return oe.FileRefused(oe.FILE_FAULTS[code], answer.status)
-        if code in {oe.FULL_STORAGE, oe.CANNOT_WRITE_FILE} or answer.status == 507:
-            return oe.StorageFull()
-        if answer.status in _BUSY:
-            return oe.OrthancBusy(answer.status)
-        if code == oe.UNKNOWN_RESOURCE or answer.status == 405 or answer.status < 400:
-            return oe.NotOrthanc(answer.status)
-        if answer.status in {400, 404, 415, 422}:
-            if answer.status == 404 and code is None and not self._is_orthanc():
-                return oe.NotOrthanc(answer.status)
-            return oe.FileRefused("orthanc_refused", answer.status)
-        return oe.OrthancUnreachable(f"Orthanc could not do it (HTTP {answer.status}, status {code}).")
+    def _fault(self, answer: Answer, method: str, path: str) -> oe.OrthancError:
+        fault = fault_of_question(
+            answer,
+            method,
+            path,
+            with_login=self._with_login,
+            is_orthanc=lambda: path != "/system" and self._is_orthanc(),
+        )
+        if answer.status == 400 and isinstance(fault, oe.NotOrthanc):  # so a server of https answers plain HTTP
+            return self._connections.fault_of_scheme() or fault
+        return fault
+
+    def _fault_of_upload(self, answer: Answer, size: int) -> oe.OrthancError:
+        return fault_of_upload(
+            answer, size, with_login=self._with_login, is_orthanc=self._is_orthanc, limits=self._known_limits
+        )
 
     def _is_orthanc(self) -> bool:
+        """Whether an Orthanc answers there; one that is away for the moment may be one.
+
+        Raises:
+            OrthancUnreachable, NoAnswer: it does not answer now.
+        """
         try:
-            return "CountInstances" in self.statistics()
-        except oe.NotOrthanc:
+            self.system()
+        except oe.OrthancStop:
             return False
+        return True
+
+    def _known_limits(self) -> Limits:
+        try:
+            return self.limits()
+        except oe.OrthancError:
+            return Limits({}, {})
+
+
+def _stored(answer: Answer) -> Stored:
+    content = answer.json()
+    if isinstance(content, list):  # one row for each file that Orthanc found in what it took for a ZIP archive
+        raise oe.FileRefused("taken_for_archive", answer.status)
+    status = content.get("Status") if isinstance(content, dict) else None
+    ids = [content.get(name) for name in _IDS] if isinstance(content, dict) else []
+    if status == "Failure":  # documented, and not seen
+        raise oe.OrthancUnreachable("Orthanc says that it could not store a file.")
+    if status not in {"Success", "AlreadyStored", "FilteredOut"} or not all(isinstance(each, str) for each in ids):
+        raise oe.UnusableAnswer("POST", "/instances", answer.status)
+    return Stored(status, *map(str, ids))
+
+
+def _is_nothing(answer: Answer) -> bool:
+    return answer.status == 404 and (not answer.data or orthanc_status(answer) is not None)
 
 
 def need_orthanc_url(settings: Settings) -> str:
     """Orthanc's address.
 
     Raises:
-        SettingsError: no ORTHANC_URL.
+        SettingsError: no ORTHANC_URL, or one that says more than an address.
     """
     if settings.orthanc_url is None:
         raise SettingsError("ORTHANC_URL is not set.", remedy="Set it in the environment or in .env.")
+    parts = urlsplit(settings.orthanc_url)
+    if parts.username is not None or parts.password is not None:
+        raise SettingsError(
+            "ORTHANC_URL has a user name or a password in it.",
+            remedy="Write them in ORTHANC_USERNAME and ORTHANC_PASSWORD, and the address alone in ORTHANC_URL.",
+        )
+    if parts.query or parts.fragment:
+        raise SettingsError(
+            "ORTHANC_URL has a question mark or a # in it.",
+            remedy="Write the address of Orthanc's REST API, as http://orthanc.example:8042.",
+        )
     return settings.orthanc_url
-
-
-def _orthanc_status(answer: Answer) -> int | None:
-    content = answer.json()
-    code = content.get("OrthancStatus") if isinstance(content, dict) else None
-    return code if isinstance(code, int) else None

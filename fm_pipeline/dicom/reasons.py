@@ -75,6 +75,8 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "orthanc_missing_tag": "Orthanc misses an identifier in it.",
         "orthanc_out_of_range": "Orthanc finds a value in it that cannot be.",
         "orthanc_bad_type": "Orthanc finds a value of the wrong type or length in it.",
+        "orthanc_not_supported": "Orthanc cannot handle what is in it.",
+        "taken_for_archive": "Orthanc took it for a ZIP archive, because it begins like one.",
         "orthanc_refused": "Orthanc refused it without saying why.",
         "filtered_by_orthanc": "A filter in Orthanc's own configuration did not take it.",
     }
@@ -94,6 +96,20 @@ UNSENT: Mapping[str, str] = MappingProxyType(
         "no_answer": "Orthanc went away when it was sent, and did not come back during the job.",
         "orthanc_timeout": "Orthanc did not answer in time, three times.",
         "orthanc_error": "Orthanc had an error of its own, three times.",
+        "orthanc_out_of_memory": "Orthanc had not enough memory for it, three times.",
+        "stored_by_another": "Orthanc said three times that another client was sending the same instance.",
+    }
+)
+# Failed, because a setting keeps the file out: sent once, tried again when the job is resumed. A job with such files
+# stops at its end for the same reason.
+TOO_LARGE = ("too_large_for_proxy", "too_large_for_orthanc")
+NOT_TAKEN: Mapping[str, str] = MappingProxyType(
+    {
+        "too_large_for_proxy": "It is larger than what a proxy before Orthanc, or Orthanc's web server, lets through"
+        " (HTTP 413).",
+        "too_large_for_orthanc": "It is larger than all of Orthanc's storage (MaximumStorageSize).",
+        "orthanc_filter_error": "A Lua script of Orthanc's configuration failed on it.",
+        "proxy_refused": "A proxy before Orthanc refused it.",
     }
 )
 # Why a whole job has stopped.
@@ -105,6 +121,13 @@ STOPPED: Mapping[str, str] = MappingProxyType(
         "orthanc_login_refused": "Orthanc refuses the login or the access.",
         "orthanc_storage_full": "Orthanc's storage is full.",
         "orthanc_wrong_address": "What answers at ORTHANC_URL is not Orthanc.",
+        "orthanc_tls": "The certificate at ORTHANC_URL is not trusted, or http and https are mixed up.",
+        "orthanc_redirects": "What answers at ORTHANC_URL sends on to another address.",
+        "orthanc_right_missing": "The account may not do in Orthanc what an import needs.",
+        "orthanc_read_only": "Orthanc is read-only.",
+        "orthanc_patient_limit": "Orthanc has as many patients as it may have (MaximumPatientCount).",
+        "orthanc_answer_unusable": "Orthanc's answer says yes, and not what it has done.",
+        "orthanc_keeps_failing": "One file after the other could not be stored, for reasons that are not theirs.",
         "missing_in_orthanc": "Orthanc took instances and does not have them any more.",
         "interrupted": "The job's process was told to end.",
         "error": "Something else went wrong; error_message says what.",
@@ -112,7 +135,7 @@ STOPPED: Mapping[str, str] = MappingProxyType(
 )
 
 # What a row of history may have as its reason.
-OF_FILES = tuple(sorted({**SKIPPED, **BAD, **UNREADABLE, **SUSPECT, **REFUSED, **REPEATED, **UNSENT}))
+OF_FILES = tuple(sorted({**SKIPPED, **BAD, **UNREADABLE, **SUSPECT, **REFUSED, **REPEATED, **UNSENT, **NOT_TAKEN}))
 
 # Of a job that still runs.
 WAITING_FOR_ORTHANC = "waiting_for_orthanc"
@@ -123,7 +146,7 @@ WAITING: Mapping[str, str] = MappingProxyType(
 
 def sentence(reason: str) -> str:
     """The sentence for people; an id that is not known is its own sentence."""
-    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, UNSENT, STOPPED, WAITING):
+    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, UNSENT, NOT_TAKEN, STOPPED, WAITING):
         if reason in table:
             return table[reason]
     return reason

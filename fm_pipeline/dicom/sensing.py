@@ -14,6 +14,7 @@ from typing import Self
 
 from fm_pipeline.dicom.configuration import SyncConfiguration
 from fm_pipeline.dicom.ledger import Job
+from fm_pipeline.dicom.reasons import NOT_TAKEN
 
 # Who asks for the jobs that the sensor makes: by this it knows its own.
 SENSOR = "hospital_dicom_sensor"
@@ -132,6 +133,8 @@ def next_step(  # noqa: PLR0911  # each is one rule
         if own.given_up:
             continue
         if own.next_attempt and now < own.next_attempt:
+            if own.job.error_reason in NOT_TAKEN:
+                continue  # all but those files is done, and new ones need not wait for an administrator
             why = f" ({own.job.error_reason})" if own.job.error_reason else ""
             what = f"failed{why}" if own.job.status == "failed" else "was not carried out to its end"
             return Wait(f"Import job {own.job.id} {what}; it is tried again at {own.next_attempt:%H:%M} UTC.")

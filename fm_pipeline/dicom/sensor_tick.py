@@ -17,7 +17,7 @@ from fm_pipeline.dicom.calls import prepare_import
 from fm_pipeline.dicom.configuration import SyncConfiguration, mark_synced, read_configuration
 from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.dicom.ledger import read_job, request_cancel, running_job_ids
-from fm_pipeline.dicom.reasons import sentence
+from fm_pipeline.dicom.reasons import NOT_TAKEN, sentence
 from fm_pipeline.dicom.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.sensing import SENSOR, Look, OwnJob, Start, Wait, Watermark, next_step, next_sync
 from fm_pipeline.dicom.watch import Tick, tick
@@ -169,6 +169,9 @@ def _look(
     return Sensed(Start(job.id, 1), f"Import job {job.id}: {len(files):,} new files. {_counted(found, now)}", looked)
 
 
+_MEANWHILE = {False: "nothing new is imported meanwhile", True: "new files are imported meanwhile"}
+
+
 def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
     """Jobs of the sensor that have stopped; the same one again as long as it is tried again for the same reason."""
     return tuple(
@@ -177,8 +180,8 @@ def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
             subject=f"DICOM import {job.id} has stopped ({job.error_reason})",
             sentences=(
                 f"Import job {job.id} of the sensor has stopped: {job.error_message}",
-                f"{counted(job.files_processed, 'file')} on record. Nothing was marked as gone, and nothing new is"
-                " imported meanwhile; it is tried again by itself, six times in all.",
+                f"{counted(job.files_processed, 'file')} on record. Nothing was marked as gone, and"
+                f" {_MEANWHILE[job.error_reason in NOT_TAKEN]}; it is tried again by itself, six times in all.",
                 f"To see it: fm-pipeline dicom status {job.id}",
             ),
             run_id=job.run_id,

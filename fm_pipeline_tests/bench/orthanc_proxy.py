@@ -45,6 +45,8 @@ class OrthancProxy:
         uploads: how many uploads have come.
         ends_orthanc: asked for the content of each upload; if it says yes it has ended the Orthanc behind, and the
             upload gets no answer.
+        tells_the_end: such an upload is answered 502, as most proxies do.
+        most_bytes: larger bodies are answered 413, as nginx does above client_max_body_size; None: no limit.
         fault: asked for each upload, with its number from 1 on; None lets it through.
     """
 
@@ -52,6 +54,8 @@ class OrthancProxy:
         self.uploads = 0
         self.fault: Callable[[int], Fault | None] = lambda _: None
         self.ends_orthanc: Callable[[bytes], bool] = lambda _: False
+        self.tells_the_end = False
+        self.most_bytes: int | None = None
         self._count = threading.Lock()
         self._ended = threading.Event()
         self._orthanc = urlsplit(orthanc_url).netloc
@@ -81,10 +85,12 @@ class OrthancProxy:
                 self.uploads += 1
                 fault = self.fault(self.uploads)
             if self.ends_orthanc(body):
-                request.close_connection = True
-                return
-        if fault and fault.kind == "hang":
-            self._ended.wait()
+                fault = answer(502) if self.tells_the_end else Fault("close")
+            if self.most_bytes is not None and len(body) > self.most_bytes:
+                fault = answer(413)
+        if fault and fault.kind in {"hang", "close"}:
+            if fault.kind == "hang":
+                self._ended.wait()
             request.close_connection = True
             return
         if fault and fault.kind == "answer":

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from fm_pipeline.dicom import delivery
 from fm_pipeline.dicom.delivery import PATIENCE_SECONDS
 from fm_pipeline.dicom.importing import ImportFailed, Options, run_job
 from fm_pipeline.dicom.kept_connections import Answer, KeptConnections
@@ -92,12 +93,12 @@ def resumed(importing: ImportBench, job: Job) -> None:
     ("fault", "reason"),
     [
         (answer(401), "orthanc_login_refused"),
-        (answer(403), "orthanc_login_refused"),
+        (answer(403), "orthanc_right_missing"),
         (answer(500, 19), "orthanc_storage_full"),
         (answer(500, 14), "orthanc_storage_full"),
         (answer(507), "orthanc_storage_full"),
         (answer(404, 17), "orthanc_wrong_address"),
-        (answer(405), "orthanc_wrong_address"),
+        (answer(405), "orthanc_right_missing"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.status}-{value.orthanc_status}",
 )
@@ -309,8 +310,14 @@ def restarted_when_it_dies(orthanc: OwnOrthanc) -> Iterator[list[int]]:
 
 
 @contextmanager
-def ended_by_a_marked_file(ledger: str, tmp_path: Path) -> Iterator[tuple[ImportBench, OwnOrthanc]]:
-    """An import into an Orthanc behind a proxy that ends it when a marked file passes."""
+def ended_by_a_marked_file(
+    ledger: str, tmp_path: Path, *, tells: bool = False
+) -> Iterator[tuple[ImportBench, OwnOrthanc]]:
+    """An import into an Orthanc behind a proxy that ends it when a marked file passes.
+
+    Args:
+        tells: the proxy answers 502 for it, else it closes the connection.
+    """
     with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
         assert importing.settings.orthanc_url is not None
 
@@ -321,16 +328,17 @@ def ended_by_a_marked_file(ledger: str, tmp_path: Path) -> Iterator[tuple[Import
             return True
 
         with orthanc_proxy(importing.settings.orthanc_url) as proxy:
-            proxy.ends_orthanc = ends_orthanc
+            proxy.ends_orthanc, proxy.tells_the_end = ends_orthanc, tells
             settings = importing.settings.model_copy(update={"orthanc_url": proxy.url})
             yield replace(importing, settings=settings), orthanc
 
 
+@pytest.mark.parametrize("tells", [False, True], ids=["closed", "502"])
 def test_36_a_file_that_ends_orthanc_is_sent_twice_at_most_and_everything_beside_it_arrives(
-    ledger: str, tmp_path: Path
+    ledger: str, tmp_path: Path, tells: bool
 ) -> None:
     with (
-        ended_by_a_marked_file(ledger, tmp_path) as (importing, orthanc),
+        ended_by_a_marked_file(ledger, tmp_path, tells=tells) as (importing, orthanc),
         restarted_when_it_dies(orthanc) as restarts,
     ):
         write_series(importing.folder, FILES, 2_000)
@@ -364,11 +372,66 @@ def test_42_patients_that_orthanc_deletes_for_its_limit_are_found_by_the_compari
         assert len(gone) == 4
 
 
-def test_42_a_file_larger_than_orthancs_storage_stops_the_job_and_is_not_bad(ledger: str, tmp_path: Path) -> None:
+def test_42_a_file_larger_than_orthancs_storage_is_sent_once_and_keeps_no_other_out(
+    ledger: str, tmp_path: Path
+) -> None:
     with with_own_orthanc(ledger, tmp_path, MaximumStorageSize=1) as (importing, _):
-        (importing.folder / "large.dcm").write_bytes(as_file(image("large", size=3 << 20)))
-        job = stopped(importing)
-        assert (job.error_reason, job.files_bad) == ("orthanc_storage_full", 0)
+        (importing.folder / "a large one.dcm").write_bytes(as_file(image("large", size=3 << 20)))
+        (importing.folder / "b small one.dcm").write_bytes(as_file(image("small")))
+        job = stopped(importing, threads=1)
+        assert job.error_reason == "too_large_for_orthanc"
+        assert "MaximumStorageSize" in (job.error_message or "")
+        assert importing.outcomes(job.id) == {"failed": 1, "imported": 1}
+        assert {(row.reason, row.sends) for row in importing.rows(job.id).values()} == {
+            ("too_large_for_orthanc", 1),
+            (None, 1),
+        }
+
+
+def test_a_proxys_limit_keeps_large_files_out_is_told_as_that_and_nothing_is_sent_in_vain(
+    proxied: tuple[ImportBench, OrthancProxy],
+) -> None:
+    importing, proxy = proxied
+    for number in range(4):
+        (importing.folder / f"large {number}.dcm").write_bytes(as_file(image(f"large {number}", size=1 << 20)))
+    proxy.most_bytes = 1 << 20
+    job = stopped(importing, threads=1)
+    assert job.error_reason == "too_large_for_proxy"
+    for words in ("4 files could not be stored", "HTTP 413", "client_max_body_size", "1.00 MB"):
+        assert words in (job.error_message or ""), job.error_message
+    assert importing.outcomes(job.id) == {"failed": 4, "imported": FILES}
+    assert {row.reason for row in importing.rows(job.id).values()} == {None, "too_large_for_proxy"}
+    assert proxy.uploads == FILES + 1
+    proxy.most_bytes = None
+    assert importing.run(job.id).status == "completed"
+    assert importing.outcomes(job.id) == {"imported": FILES + 4}
+    assert importing.instances() == FILES + 4
+
+
+def test_an_orthanc_that_fails_for_one_file_after_the_other_stops_the_job(
+    proxied: tuple[ImportBench, OrthancProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importing, proxy = proxied
+    monkeypatch.setattr(delivery, "_ENOUGH_FAILURES", 2)
+    monkeypatch.setattr(delivery, "_ENOUGH_TRIES", 1)
+    proxy.fault = from_upload(10, answer(500, 11))
+    job = stopped(importing, threads=1)
+    assert job.error_reason == "orthanc_keeps_failing"
+    assert importing.outcomes(job.id) == {"imported": 9, "failed": 2}
+    proxy.fault = lambda _: None
+    resumed(importing, job)
+
+
+def test_an_instance_that_another_client_sends_all_the_time_fails_and_the_others_arrive(
+    proxied: tuple[ImportBench, OrthancProxy],
+) -> None:
+    importing, proxy = proxied
+    for path in list(importing.folder.iterdir())[1:]:
+        path.unlink()
+    proxy.fault = lambda _: answer(409, 46)
+    job = importing.imported()
+    assert {(row.status, row.reason) for row in importing.rows(job.id).values()} == {("failed", "stored_by_another")}
+    assert proxy.uploads == 3
 
 
 def test_37_nothing_is_overwritten_in_an_orthanc_that_would_let_it(ledger: str, tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 
 @pytest.mark.parametrize(
     "table",
-    [reasons.SUSPECT, reasons.REFUSED, reasons.REPEATED, reasons.UNSENT, reasons.STOPPED, reasons.WAITING],
+    [
+        reasons.SUSPECT,
+        reasons.REFUSED,
+        reasons.REPEATED,
+        reasons.UNSENT,
+        reasons.NOT_TAKEN,
+        reasons.STOPPED,
+        reasons.WAITING,
+    ],
 )
 def test_the_reasons_of_the_import_are_in_the_page_and_are_sentences(table: dict[str, str]) -> None:
     page = (PACKAGE_PARENT / "docs" / "dicom.md").read_text("utf-8")

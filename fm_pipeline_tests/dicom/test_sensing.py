@@ -97,3 +97,10 @@ def test_the_scheduled_import_keeps_its_interval_and_never_overlaps() -> None:
     assert next_sync(on.model_copy(update={"last_sync_at": NOW - timedelta(seconds=3599)}), **facts)
     assert next_sync(on.model_copy(update={"last_sync_at": NOW - timedelta(seconds=3600)}), **facts) is None
     assert next_sync(on.model_copy(update={"last_sync_at": NOW + timedelta(days=1)}), **facts) is None
+
+
+def test_files_that_a_setting_keeps_out_do_not_keep_new_ones_waiting() -> None:
+    failed = job(7, "failed", error_reason="too_large_for_proxy", completed_at=NOW)
+    assert step(own_jobs=[OwnJob(failed, 1)]) == Look("/hospital")
+    assert step(own_jobs=[OwnJob(failed, 1), OwnJob(job(8, "pending"), 0)]) == Start(8, 1)
+    assert step(now=NOW + FIRST_PAUSE, own_jobs=[OwnJob(failed, 1)]) == Start(7, 2)

@@ -275,7 +275,7 @@ def system_says(**system: object) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps(system).encode()
+            body = json.dumps({"ApiVersion": 27, "Version": "1.12.11"} | system).encode()
             self.send_response(200 if self.path == "/system" else 404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -302,6 +302,7 @@ def test_an_orthanc_with_known_weaknesses_and_one_that_overwrites_are_told(bench
         ({"OverwriteInstances": False, "OverwriteInstancesMode": "IfChanged"}, ["orthanc_overwrites"]),
         ({"Version": "mainline"}, []),
         ({}, []),
+        ({"Version": None}, ["orthanc_unreachable"]),
     ]
     for system, rules in answers:
         with system_says(**system) as url:

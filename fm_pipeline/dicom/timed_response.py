@@ -1,0 +1,93 @@
+"""An answer that ends in time and is decoded: `http.client` alone waits for each byte anew, and decodes nothing."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+from http.client import HTTPException, HTTPResponse
+from typing import Any, Literal, cast
+
+SLOWEST_BYTES_PER_SECOND = 2_000_000  # a large file may take so long: 2 GB 17 minutes; 1.10.1 took 30 s
+_BLOCK = 1 << 20
+_EITHER = 32 + zlib.MAX_WBITS  # gzip, or zlib's own form
+
+
+class TimedResponse(HTTPResponse):
+    """Every reading of it waits only for what is left until `until` (of time.monotonic), then raises TimeoutError."""
+
+    def __init__(self, sock: socket.socket, *given: Any, until: float, **more: Any) -> None:
+        self._timed = _Timed(sock, until)
+        super().__init__(cast("socket.socket", self._timed), *given, **more)
+
+    def have_longer(self, seconds: float) -> None:
+        """Put off the end."""
+        self._timed.until += seconds
+
+
+class _Timed:
+    """What HTTPResponse asks a socket for."""
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._socket, self.until = sock, until
+
+    def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReads(self._socket.makefile(mode, buffering=0), self._socket, self))
+
+
+class _TimedReads(io.RawIOBase):
+    def __init__(self, raw: socket.SocketIO, sock: socket.socket, timed: _Timed) -> None:
+        self._raw, self._socket, self._until = raw, sock, timed
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._until.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+def decoded(response: HTTPResponse) -> Iterator[bytes]:
+    """The content in blocks, unpacked if it was packed; a proxy packs answers also for those who did not ask for it.
+
+    Raises:
+        OSError, HTTPException: it ended too early.
+        LookupError: it is packed in another way than gzip or deflate, or is not what it says.
+    """
+    packed = (response.getheader("Content-Encoding") or "identity").strip().lower()
+    if packed not in {"identity", "gzip", "x-gzip", "deflate", ""}:
+        raise LookupError(packed)
+    blocks = _blocks(response)
+    return blocks if packed in {"identity", ""} else _unpacked(blocks)
+
+
+def _blocks(response: HTTPResponse) -> Iterator[bytes]:
+    while block := response.read(_BLOCK):
+        yield block
+    if response.length:  # reading in parts does not say that the rest is missing
+        raise HTTPException
+
+
+def _unpacked(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(_EITHER)
+    met = False
+    try:
+        for block in blocks:
+            met, rest = True, block
+            while rest:
+                yield inflater.decompress(rest, _BLOCK)
+                rest = inflater.unconsumed_tail
+    except zlib.error:
+        raise LookupError from None
+    if met and not inflater.eof:
+        raise HTTPException
