@@ -37,7 +37,7 @@ from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.orthanc import Orthanc
 from fm_pipeline.dicom.orthanc_errors import OrthancStop, OrthancUnreachable
 from fm_pipeline.dicom.paths import real_path
-from fm_pipeline.dicom.reasons import STOPPED, sentence
+from fm_pipeline.dicom.reasons import NOT_TAKEN_REMEDIES, STOPPED, sentence
 from fm_pipeline.dicom.roots import excluded_folders
 from fm_pipeline.dicom.scan import Met, scan
 from fm_pipeline.dicom.spool import Spool
@@ -251,17 +251,8 @@ class FilesNotTaken(DicomError):
             f"{counted(count, 'file')} could not be stored. {sentence(reason)}"
             f" The smallest has {size_formatted(smallest_bytes)}.",
             meaning="All other files have been sent.",
-            remedy=f"{_NOT_TAKEN_REMEDIES[reason]} Then resume the job: what is missing is sent.",
+            remedy=f"{NOT_TAKEN_REMEDIES[reason]} Then resume the job: what is missing is sent.",
         )
-
-
-_NOT_TAKEN_REMEDIES = {
-    "too_large_for_proxy": "Raise the proxy's limit (nginx: client_max_body_size 0; Apache: LimitRequestBody 0; IIS:"
-    " maxAllowedContentLength), or let ORTHANC_URL lead to Orthanc itself.",
-    "too_large_for_orthanc": "Raise MaximumStorageSize in Orthanc's configuration.",
-    "orthanc_filter_error": "Mend the script in Orthanc's LuaScripts; Orthanc's log has its error.",
-    "proxy_refused": "Look into the proxy's log for the reason, or let ORTHANC_URL lead to Orthanc itself.",
-}
 
 
 @dataclass(frozen=True)

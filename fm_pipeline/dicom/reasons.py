@@ -112,6 +112,15 @@ NOT_TAKEN: Mapping[str, str] = MappingProxyType(
         "proxy_refused": "A proxy before Orthanc refused it.",
     }
 )
+NOT_TAKEN_REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        "too_large_for_proxy": "Raise the proxy's limit (nginx: client_max_body_size 0; Apache: LimitRequestBody 0;"
+        " IIS: maxAllowedContentLength), or let ORTHANC_URL lead to Orthanc itself.",
+        "too_large_for_orthanc": "Raise MaximumStorageSize in Orthanc's configuration.",
+        "orthanc_filter_error": "Mend the script in Orthanc's LuaScripts; Orthanc's log has its error.",
+        "proxy_refused": "Look into the proxy's log for the reason, or let ORTHANC_URL lead to Orthanc itself.",
+    }
+)
 # Why a whole job has stopped.
 STOPPED: Mapping[str, str] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""What only DICOM files need: Orthanc, and the hospital's directory. Nothing is sent to either.
+"""What only DICOM files need: Orthanc, and the hospital's directory. Nothing is written to either.
 
 No path is said: it may hold a name.
 """
@@ -6,21 +6,16 @@ No path is said: it may hold a name.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 
 from fm_pipeline.dicom.configuration import SyncConfiguration, look_at_configuration
-from fm_pipeline.dicom.orthanc import Orthanc
-from fm_pipeline.dicom.orthanc_errors import OrthancError
 from fm_pipeline.dicom.roots import allowed_path
-from fm_pipeline.errors import DatabaseError, RequestError
+from fm_pipeline.errors import DatabaseError, RequestError, SettingsError
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.preflight.finding import Finding, Judge
-from fm_pipeline.preflight.services import with_little_patience
+from fm_pipeline.preflight.orthanc import check_disk, check_orthanc
 from fm_pipeline.settings import Settings
 from fm_pipeline.words import counted
-
-SAFE = (1, 12, 11)  # the first without CVE-2026-5437 to 5445
 
 
 def check_dicom(settings: Settings, judge: Judge) -> Iterator[Finding]:
@@ -35,27 +30,17 @@ def check_dicom(settings: Settings, judge: Judge) -> Iterator[Finding]:
     except RequestError as error:
         yield judge.failed("dicom_path_unusable", "configuration", error)
         return
+    if settings.orthanc_url and configuration.orthanc_storage_path:
+        yield from check_disk(configuration.orthanc_storage_path, judge)
     if configuration.hospital_data_path:
         yield from _directory(configuration.hospital_data_path, settings, configuration, judge)
 
 
 def _orthanc(settings: Settings, judge: Judge) -> Iterator[Finding]:
     try:
-        with Orthanc.from_settings(with_little_patience(settings)) as orthanc:
-            system = orthanc.system()
-    except OrthancError as error:
+        yield from check_orthanc(settings, judge)
+    except SettingsError as error:
         yield judge.failed("orthanc_unreachable", "Orthanc", error)
-        return
-    version = str(system.get("Version", ""))
-    login = "lets the account in" if settings.orthanc_username else "asks for no password"
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    if len(numbers) == 3 and numbers < SAFE:
-        yield judge.broken("orthanc_too_old", "Orthanc", f"{version}; {login}")
-    else:
-        yield judge.good("Orthanc", f"{version or 'of unknown version'}; {login}")
-    mode = system.get("OverwriteInstancesMode", "")  # newer ones tell it beside the Boolean
-    if system.get("OverwriteInstances") is True or mode in {"Always", "IfChanged"}:
-        yield judge.broken("orthanc_overwrites", "OverwriteInstances", f"on ({mode})" if mode else "on")
 
 
 def _directory(path: str, settings: Settings, configuration: SyncConfiguration, judge: Judge) -> Iterator[Finding]:

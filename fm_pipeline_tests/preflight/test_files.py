@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from fm_pipeline.images.bucket import BULK_PREFIX, Bucket, guarded
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.finding import Finding, Judge, stops
 from fm_pipeline.preflight.images import check_bucket
+from fm_pipeline.preflight.orthanc import check_disk
 from fm_pipeline.preflight.run import preflight
 from fm_pipeline.sandbox.filemaker.schema import Account, Field
 from fm_pipeline.staging.rules import load_rules
@@ -32,6 +31,7 @@ from fm_pipeline_tests.bench.buckets import BucketBench
 from fm_pipeline_tests.bench.clinics import DATABASE, PASSWORD, RUN_TIME, USER, MigrationBench
 from fm_pipeline_tests.bench.orthanc import need_orthanc
 from fm_pipeline_tests.bench.s3_proxy import s3_proxy
+from fm_pipeline_tests.bench.scripted_http import SYSTEM, Answering, Request, like_orthanc, reply, scripted
 from fm_pipeline_tests.bench.services import LazyStack
 
 LAYOUT, TABLE = "API_Images", "Images"
@@ -76,7 +76,7 @@ def test_nothing_is_looked_at_that_is_not_set_and_a_reimport_looks_at_none_of_it
 
 def test_no_rule_of_files_can_be_made_a_stop() -> None:
     of_files = [rule for rule in load_rules().by_id.values() if rule.id.startswith(("image_", "dicom_", "orthanc_"))]
-    assert len(of_files) == 11
+    assert len(of_files) == 13
     assert {rule.allowed for rule in of_files} == {("flag",)}
 
 
@@ -258,9 +258,10 @@ def test_an_orthanc_is_told_by_its_version_and_whether_it_lets_the_account_in(
 ) -> None:
     need_orthanc()
     given = orthanc(stack.orthanc.settings())
-    (line,) = looked_at(bench, **given)
-    assert line.subject == "Orthanc"
+    line, rights, store = looked_at(bench, **given)
+    assert (line.subject, rights.level, store.level) == ("Orthanc", "good", "good")
     assert line.found.endswith("; lets the account in")
+    assert rights.found == "files are taken, up to 16.00 MB at least; nothing was stored"
     told = found(bench, **given | {"orthanc_password": SecretStr("wrong")})
     assert "login" in told["orthanc_unreachable"]
     with closing(socket.socket()) as nobody:
@@ -271,25 +272,86 @@ def test_an_orthanc_is_told_by_its_version_and_whether_it_lets_the_account_in(
 
 @contextmanager
 def system_says(**system: object) -> Iterator[str]:
-    """An Orthanc of another version: all that is asked for is what `/system` answers."""
+    """An Orthanc of another version, by what `/system` answers."""
+    with scripted(like_orthanc(system=SYSTEM | system)) as server:
+        yield f"http://127.0.0.1:{server.port}"
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({"ApiVersion": 27, "Version": "1.12.11"} | system).encode()
-            self.send_response(200 if self.path == "/system" else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            """Tests are quiet."""
+def said_of(bench: MigrationBench, answering: Answering, **given: Any) -> dict[str, str]:
+    """What is wrong with such an Orthanc, by rule."""
+    with scripted(answering) as server:
+        settings = bench.with_settings(orthanc_url=f"http://127.0.0.1:{server.port}", **given).settings
+        findings = list(check_dicom(settings, Judge(load_rules(), "DICOM")))
+    assert all(each.remedy for each in findings if each.rule)
+    return {each.rule: f"{each.subject}: {each.found} {each.remedy}" for each in findings if each.rule}
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
+
+@pytest.mark.parametrize(
+    ("upload", "words"),
+    [
+        (reply(403), "POST /instances is refused (HTTP 403)"),
+        (reply(404, "<html>no</html>"), "POST /instances is refused (HTTP 404)"),
+        (reply(405), "POST /instances is refused (HTTP 405)"),
+        (reply(413), "HTTP 413"),
+        (reply(411, "<html>no</html>"), "A proxy before Orthanc refused it"),
+        (reply(200), "The answer to POST /instances is not one of Orthanc's"),
+        (reply(301, Location="https://pacs.example/instances"), "sends on to https://pacs.example"),
+        (reply(507, {"OrthancStatus": 19}), "storage is full"),
+        (reply(502), "does not reach it (HTTP 502)"),
+    ],
+    ids=lambda value: value[:12].decode() if isinstance(value, bytes) else "",
+)
+def test_an_orthanc_that_would_take_no_file_is_told(bench: MigrationBench, upload: bytes, words: str) -> None:
+    assert words in said_of(bench, like_orthanc(upload))["orthanc_right_missing"]
+
+
+def test_a_read_only_orthanc_is_told(bench: MigrationBench) -> None:
+    told = said_of(bench, like_orthanc(reply(405), system=SYSTEM | {"ReadOnly": True}))
+    assert "read-only" in told["orthanc_right_missing"]
+
+
+def test_a_proxy_that_lets_only_small_files_through_is_told_with_its_setting(bench: MigrationBench) -> None:
+    def answering(request: Request) -> bytes | None:
+        too_large = request.path == "/instances" and len(request.body) > 1_000_000
+        return reply(413, "<html>Too large</html>") if too_large else like_orthanc()(request)
+
+    told = said_of(bench, answering)["orthanc_right_missing"]
+    for words in ("HTTP 413", "16.00 MB", "client_max_body_size"):
+        assert words in told
+
+
+@pytest.mark.parametrize("path", ["/tools/bulk-content", "/attachments/dicom/md5", "/metadata/TransferSyntax", "/file"])
+def test_each_path_that_an_import_asks_for_is_tried(bench: MigrationBench, path: str) -> None:
+    def answering(request: Request) -> bytes | None:
+        return reply(403) if request.path.endswith(path) else like_orthanc()(request)
+
+    assert f"{path} is refused (HTTP 403)" in said_of(bench, answering)["orthanc_right_missing"]
+
+
+def test_an_orthanc_near_one_of_its_limits_is_told_and_what_it_does_beyond(bench: MigrationBench) -> None:
+    held = {"CountInstances": 9, "CountPatients": 9, "TotalDiskSize": str(95 << 20)}
+    for system, words in (
+        ({"MaximumStorageSize": 100}, "95.00 MB of 9 patients; MaximumStorageSize is 100 MB; beyond, it deletes"),
+        ({"MaximumStorageSize": 100, "MaximumStorageMode": "Reject"}, "beyond, it refuses what is new"),
+        ({"MaximumPatientCount": 10, "MaximumStorageSize": 1000}, "; MaximumPatientCount is 10; beyond"),
+        ({"MaximumPatientCount": 11, "MaximumStorageSize": 106}, ""),
+        ({}, ""),
+    ):
+        told = said_of(bench, like_orthanc(system=SYSTEM | system, statistics=held))
+        assert words in told.get("orthanc_nearly_full", "")
+        assert bool(words) == ("orthanc_nearly_full" in told)
+
+
+def test_the_disk_of_orthanc_is_looked_at_where_this_machine_sees_it(
+    bench: MigrationBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Judge(load_rules(), "DICOM")
+    assert list(check_disk(str(tmp_path / "on another machine"), judge)) == []
+    (disk,) = check_disk(str(tmp_path), judge)
+    assert disk.found.endswith(" are free")
+    monkeypatch.setattr("fm_pipeline.preflight.orthanc.LITTLE_ROOM", 1.1)
+    (full,) = check_disk(str(tmp_path), judge)
+    assert (full.rule, str(tmp_path) in full.found) == ("orthanc_nearly_full", False)
 
 
 def test_an_orthanc_with_known_weaknesses_and_one_that_overwrites_are_told(bench: MigrationBench) -> None:

@@ -1,0 +1,106 @@
+"""Orthanc: version, rights and room, by questions that store and change nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.orthanc import Orthanc
+from fm_pipeline.dicom.orthanc_answers import Limits
+from fm_pipeline.dicom.orthanc_errors import FileNotTaken, OrthancError
+from fm_pipeline.dicom.reasons import NOT_TAKEN_REMEDIES, sentence
+from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.preflight.services import with_little_patience
+from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
+
+SAFE = (1, 12, 11)  # the first without CVE-2026-5437 to 5445
+TRIED_BYTES = 16 << 20  # above what proxies let through unless they are told otherwise: nginx 1 MB
+NEARLY = 0.9  # of a limit
+LITTLE_ROOM = 0.1  # of a disk
+
+
+def check_orthanc(settings: Settings, judge: Judge) -> Iterator[Finding]:
+    """Look at it.
+
+    Raises:
+        SettingsError: ORTHANC_URL or ORTHANC_CA_BUNDLE is none.
+    """
+    with Orthanc.from_settings(with_little_patience(settings)) as orthanc:
+        try:
+            system = orthanc.system()
+        except OrthancError as error:
+            yield judge.failed("orthanc_unreachable", "Orthanc", error)
+            return
+        yield from _version(
+            system, judge, "lets the account in" if settings.orthanc_username else "asks for no password"
+        )
+        yield _rights(orthanc, judge)
+        yield from _store(orthanc, judge)
+
+
+def check_disk(folder: str, judge: Judge) -> Iterator[Finding]:
+    """Look at the room on Orthanc's disk, where this machine can see it; the folder is not named."""
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:  # it is on another machine
+        return
+    room = f"{size_formatted(disk.free)} of {size_formatted(disk.total)} are free"
+    if disk.free < LITTLE_ROOM * disk.total:
+        yield judge.broken("orthanc_nearly_full", "Orthanc's disk", room, "Free disk space on Orthanc's server.")
+    else:
+        yield judge.good("Orthanc's disk", room)
+
+
+def _version(system: Mapping[str, Any], judge: Judge, login: str) -> Iterator[Finding]:
+    version = str(system.get("Version", ""))
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    if len(numbers) == 3 and numbers < SAFE:
+        yield judge.broken("orthanc_too_old", "Orthanc", f"{version}; {login}")
+    else:
+        yield judge.good("Orthanc", f"{version or 'of unknown version'}; {login}")
+    mode = system.get("OverwriteInstancesMode", "")  # newer ones tell it beside the Boolean
+    if system.get("OverwriteInstances") is True or mode in {"Always", "IfChanged"}:
+        yield judge.broken("orthanc_overwrites", "OverwriteInstances", f"on ({mode})" if mode else "on")
+
+
+def _rights(orthanc: Orthanc, judge: Judge) -> Finding:
+    """Whether an import could do all that it has to."""
+    subject = "rights in Orthanc"
+    try:
+        orthanc.try_upload()
+        orthanc.try_questions()
+        orthanc.try_upload(TRIED_BYTES)
+    except FileNotTaken as error:
+        found = f"{sentence(error.reason)} Tried with {size_formatted(TRIED_BYTES)} of text."
+        return judge.broken("orthanc_right_missing", subject, found, NOT_TAKEN_REMEDIES[error.reason])
+    except OrthancError as error:
+        return judge.failed("orthanc_right_missing", subject, error)
+    return judge.good(subject, f"files are taken, up to {size_formatted(TRIED_BYTES)} at least; nothing was stored")
+
+
+def _store(orthanc: Orthanc, judge: Judge) -> Iterator[Finding]:
+    subject = "Orthanc's store"
+    try:
+        limits = orthanc.limits()
+    except OrthancError as error:
+        yield judge.failed("orthanc_right_missing", subject, error)
+        return
+    holds = f"{size_formatted(limits.held_bytes)} of {counted(limits.held_patients, 'patient')}"
+    if near := _near(limits):
+        beyond = "refuses what is new" if limits.rejects else "deletes its oldest patients for what is new"
+        yield judge.broken("orthanc_nearly_full", subject, f"{holds}; {' and '.join(near)}; beyond, it {beyond}")
+    else:
+        yield judge.good(subject, holds)
+
+
+def _near(limits: Limits) -> list[str]:
+    near = []
+    if limits.megabytes and limits.held_bytes >= NEARLY * (limits.megabytes << 20):
+        near.append(f"MaximumStorageSize is {limits.megabytes:,} MB")
+    if limits.patients and limits.held_patients >= NEARLY * limits.patients:
+        near.append(f"MaximumPatientCount is {limits.patients:,}")
+    return near
