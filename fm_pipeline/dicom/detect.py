@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from struct import unpack_from
 
+from pydicom.datadict import dictionary_has_tag
+
 from fm_pipeline.dicom.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, VRS, Encoding
 
 MAGIC_AT = 128
+_META_BEGINS = b"\x02\0\0\0UL\x04\0"  # (0002,0000), with its VR and length
 _HIGHEST_FIRST_GROUP = 0xFE
 _LONGEST_FIRST_VALUE = 0xFF  # GDCM's bound: no first element is longer
 _PREFIXES: tuple[tuple[bytes, str], ...] = (
@@ -66,6 +69,32 @@ def sniff(data: bytes, remaining: int, *, strict: bool = True) -> Encoding | Non
     if group % 2 == 0 and 0 < group <= _HIGHEST_FIRST_GROUP and length % 2 == 0 and length <= longest:
         return IMPLICIT if element or length == 4 else None
     return None
+
+
+def as_dcmtk_guesses(data: bytes) -> Encoding:
+    """How a data set is written of which no transfer syntax says it.
+
+    Source: DCMTK, DcmItem::checkTransferSyntax: six bytes, with the VR and the tags that its dictionary knows.
+    """
+    data = data.ljust(6, b"\0")
+    little, big = (unpack_from(f"{order}HH", data) for order in "<>")
+    is_big = (_is_known(*big) and not _is_known(*little)) or (little[0] > 0xFF and big[0] <= 0xFF and _is_known(*big))
+    if data[4:6] in VRS:
+        return BIG_ENDIAN if is_big else EXPLICIT
+    return IMPLICIT
+
+
+def _is_known(group: int, element: int) -> bool:
+    is_group_length, is_creator = element == 0, group % 2 == 1 and 0x10 <= element <= 0xFF
+    return is_group_length or is_creator or bool(dictionary_has_tag(group << 16 | element))
+
+
+def has_magic_elsewhere(head: bytes) -> bool:
+    """Whether file meta information is there, and neither at the beginning nor behind `DICM` at its place.
+
+    The 128 bytes before `DICM` may be missing, others may stand before them, or `DICM` itself is missing.
+    """
+    return _META_BEGINS in head or b"DICM\x02\0" in head
 
 
 def kind_of(head: bytes) -> str:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-# Orthanc 1.10.1 stored a data set whose sequences are nested 45 deep, and was killed by one of 48.
+# Our limit for sequences inside sequences; what is nested deeper is suspect. Real files stay far below it.
 DEEPEST_SAFE_NESTING = 45
 
 
@@ -78,11 +78,15 @@ class Instance:
     """What a DICOM file says of itself. Text is Unicode whatever the file's character set.
 
     Attributes:
-        patient_id: trailing spaces stripped, as Orthanc does; leading ones and case count; may be empty.
+        patient_id: as Orthanc reads it: trailing spaces stripped; leading ones and case count; may be empty.
+        study_uid, series_uid, instance_uid: as Orthanc reads them: without white space.
         transfer_syntax: of the file meta information; for a file without, what its data set is encoded in.
         study_date: `YYYYMMDD`, or empty.
         identity: recognises another person under the same Patient ID without keeping the name; `other_person`.
         nesting: how deep sequences are nested at least; exact where it is too deep.
+        id_certain: any Orthanc gives the instance this `orthanc_id`. False where its configuration decides how an
+            identifier is read, or where the file is not understood as far as that.
+        whole: nothing in the file is known to keep Orthanc from reading it.
     """
 
     patient_id: str = field(repr=False)
@@ -95,6 +99,8 @@ class Instance:
     study_date: str
     identity: str
     nesting: int
+    id_certain: bool = True
+    whole: bool = True
 
     @property
     def orthanc_id(self) -> str:
@@ -108,7 +114,7 @@ class Instance:
 
     @property
     def nested_too_deep(self) -> bool:
-        """Whether it may kill an old Orthanc: suspect, reason `nested_too_deep`."""
+        """Whether its sequences are nested deeper than our limit: suspect, reason `nested_too_deep`."""
         return self.nesting > DEEPEST_SAFE_NESTING
 
 

@@ -37,6 +37,8 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
 BAD: Mapping[str, str] = MappingProxyType(
     {
         "garbage": "It begins as DICOM does, and what follows is none.",
+        "magic_elsewhere": "DICM is missing, or stands at another place than behind the first 128 bytes. It can be"
+        " repaired: what stands before the file meta information must be 128 bytes and DICM.",
         "cut_in_meta": "It ends inside the file meta information.",
         "cut_in_data_set": "It ends inside the data set.",
         "cut_in_pixel_data": "It ends inside the pixel data.",
@@ -63,7 +65,7 @@ UNREADABLE: Mapping[str, str] = MappingProxyType(
 # Suspect: valid, and yet not sent.
 SUSPECT: Mapping[str, str] = MappingProxyType(
     {
-        "nested_too_deep": "Its sequences are nested deeper than old versions of Orthanc survive.",
+        "nested_too_deep": "Its sequences are nested deeper than the limit of 45.",
         "kills_orthanc": "Orthanc went away twice when it was sent, the second time with nothing else on the way.",
         "killed_orthanc_before": "An earlier job found that Orthanc goes away when it is sent; it was not sent again.",
     }

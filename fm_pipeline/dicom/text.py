@@ -1,52 +1,136 @@
 """The text of an identifier, as Orthanc reads it: its ids are hashes of exactly that text.
 
-Where the standard and Orthanc 1.10.1 differ, Orthanc counts here: what it does was tried value by value.
+Two steps, both tried value by value against Orthanc: DCMTK takes white space and padding away by the rule of the VR,
+then Orthanc converts what is left to UTF-8 by the first character set that (0008,0005) names. It follows no switch to
+another character set within a value, so an identifier can read otherwise than a name (`name_text`).
 """
 
 from __future__ import annotations
 
+import re
 import warnings
+from functools import lru_cache
+from typing import NamedTuple
 
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 _DELIMITERS = set(b"\\^=\r\n\t\f")  # PS3.5, 6.1.2.5.3: where the character set returns to the first
-# PS3.3, C.12.1.1.2: these stand alone and switch to nothing.
-_ALONE = {"ISO_IR 192": "utf-8", "GB18030": "gb18030", "GBK": "gbk"}
+_WHITE_SPACE = b" \t\n\v\f\r"
+# The VRs of which DCMTK keeps a string; the padding is a space, but for UI.
+_STRING_VRS = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
+_SINGLE_BYTE = {
+    "100": "latin-1",
+    "101": "iso8859-2",
+    "109": "iso8859-3",
+    "110": "iso8859-4",
+    "126": "iso8859-7",
+    "127": "iso8859-6",
+    "138": "iso8859-8",
+    "144": "iso8859-5",
+    "148": "iso8859-9",
+    "166": "tis_620",
+}
+_JAPANESE = "shift_jis"
+# PS3.3, C.12.1.1.2: the defined terms that Orthanc knows. Any other term means ASCII to it.
+_CODECS = {
+    **{f"ISO_IR {number}": codec for number, codec in _SINGLE_BYTE.items()},
+    **{f"ISO 2022 IR {number}": codec for number, codec in _SINGLE_BYTE.items()},
+    "ISO_IR 13": _JAPANESE,
+    "ISO 2022 IR 13": _JAPANESE,
+    "ISO 2022 IR 58": "gb2312",
+    "ISO 2022 IR 87": "iso2022_jp",
+    "ISO 2022 IR 149": "euc_kr",
+    "ISO_IR 192": "utf-8",
+    "GB18030": "gb18030",
+    "GBK": "gb18030",
+}
+_ENOUGH_TO_TELL = 32  # bytes of a value that is no text
+_MULTIPLE_BYTE = frozenset({"gb2312", "gb18030", "iso2022_jp", "euc_kr", _JAPANESE})
+_LATER_TERMS = frozenset({"ISO_IR 203", "ISO 2022 IR 203"})  # Latin-9, in the standard since 2022
 # JIS X 0201 differs from ASCII in two places, which Python's shift_jis leaves out.
 _JIS_ROMAN = str.maketrans({"\\": "\u00a5", "~": "\u203e"})
-_JIS_NAMES = frozenset({"ISO_IR 13", "ISO 2022 IR 13"})
+_ESCAPE = re.compile("\x1b(?:\\$[@AB]|\\$?[()*+./-][@-Z])")
+# Of these characters all tables of the same name agree; of symbols and private characters some do not.
+_COMMON = re.compile("[ -~\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fa5\uac00-\ud7a3\uff61-\uff9f]*")
 
 
-def text(value: bytes, character_set: bytes, *, unknown_vr: bool = False) -> str:
-    """The text of a value.
+class Identifier(NamedTuple):
+    """The text of an identifier, and whether any Orthanc is certain to read the same."""
+
+    text: str
+    certain: bool
+
+
+def identifier(value: bytes, vr: bytes, character_set: bytes) -> Identifier:
+    """The text of an identifier as Orthanc hashes it.
 
     Args:
+        value: as it stands in the file.
+        vr: the VR that it is written with, or that of the dictionary where the encoding is implicit.
         character_set: the value of (0008,0005), empty if there is none.
-        unknown_vr: the element is written with the VR `UN`, so that nobody knows what fills it up.
     """
-    if unknown_vr:
-        return _decoded(value.removesuffix(b"\0"), character_set)
-    before, nul, _ = value.partition(b"\0")
-    return _decoded(before if nul else value.rstrip(b" "), character_set)
+    if vr == b"UI":
+        value = value.translate(None, _WHITE_SPACE).partition(b"\0")[0]
+    elif vr == b"UN":
+        value = value[:-1] if len(value) % 2 == 0 and value.endswith(b"\0") else value
+    elif vr in _STRING_VRS:
+        value = value.rstrip(b" ").partition(b"\0")[0]
+    else:  # Orthanc prints numbers, and refuses bytes
+        return Identifier(value[:_ENOUGH_TO_TELL].hex(), certain=False)
+    return Identifier(*_by_orthanc(value, character_set))
 
 
-def _decoded(value: bytes, character_set: bytes) -> str:
-    names = [name.strip(" \0").upper() for name in character_set.decode("latin-1").split("\\")]
-    first = names[0]
-    if not any(names):
+def name_text(value: bytes, character_set: bytes) -> str:
+    """The text of a name, as the standard has it: with every character set that it switches to."""
+    names = [name for name in _terms(character_set) if name in python_encoding]
+    value = value.partition(b"\0")[0].rstrip(b" ")
+    if not names:
         return value.decode("latin-1")
-    if first == "ISO_IR 6" or (first and first not in python_encoding and first not in _ALONE):
-        return "".join(chr(byte) for byte in value if 32 <= byte < 127)
-    japanese = (first or names[1]) in _JIS_NAMES
-    if value.isascii() and b"\x1b" not in value:
-        decoded = value.decode("ascii")
-    elif first in _ALONE:
-        decoded = value.decode(_ALONE[first], "ignore")
-    elif len(names) == 1:
-        decoded = value.decode(python_encoding[first], "ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return decode_bytes(value, convert_encodings(names), _DELIMITERS)
+
+
+def _by_orthanc(value: bytes, character_set: bytes) -> tuple[str, bool]:
+    """The text, and whether it is certain.
+
+    Without a character set `DefaultEncoding` of Orthanc's configuration decides, which nobody can ask it for: what all
+    of them read alike is certain.
+    """
+    terms = _terms(character_set)
+    term = next(filter(None, terms), "")
+    plain = value.isascii() and not any(byte < 32 or byte == 127 for byte in value)
+    if plain and _CODECS.get(term) != _JAPANESE:
+        text, certain = value.decode("ascii"), True
+    elif not term:
+        text, certain = value.decode("latin-1"), plain
+    elif term not in _CODECS:
+        text = "".join(chr(byte) for byte in value if 32 <= byte < 127 or byte == 10)
+        certain = term not in _LATER_TERMS
     else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            known = [name for name in names if name in python_encoding]
-            return decode_bytes(value, convert_encodings(known), _DELIMITERS)
-    return decoded.translate(_JIS_ROMAN) if japanese else decoded
+        text, certain = _converted(value, _CODECS[term])
+    if len(terms) > 1 and any(character < " " for character in text):
+        return _ESCAPE.sub("", text), False
+    return text, certain
+
+
+def _converted(value: bytes, codec: str) -> tuple[str, bool]:
+    """As a converter does that leaves out what it cannot read."""
+    text = value.decode(codec, "ignore")
+    try:
+        value.decode(codec)
+    except UnicodeDecodeError:
+        return (text.translate(_JIS_ROMAN) if codec == _JAPANESE else text), False
+    if codec == _JAPANESE:
+        return text.translate(_JIS_ROMAN), _COMMON.fullmatch(text) is not None
+    if codec == "euc_kr" and b"\xa4\xd4" in value:
+        return text, False  # Korean outside of KS X 1001 is written in eight bytes, which only some can read
+    if codec in _MULTIPLE_BYTE:
+        return text, _COMMON.fullmatch(text) is not None
+    return text, "\x1b" not in text and not any(0x7F <= ord(character) < 0xA0 for character in text)
+
+
+@lru_cache(64)
+def _terms(character_set: bytes) -> tuple[str, ...]:
+    value = character_set.rstrip(b" ").partition(b"\0")[0].decode("latin-1")
+    return tuple(term.strip(" \t\n\v\f\r").upper() for term in value.split("\\"))

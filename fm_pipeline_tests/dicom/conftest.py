@@ -9,6 +9,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.dicom.lasting_connection import LastingConnection
+from fm_pipeline.dicom.orthanc import Orthanc
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline_tests.bench.orthanc import emptied
@@ -54,6 +55,14 @@ def database(tables: str, connection: Connection) -> Iterator[LastingConnection]
     """Another connection to it, as a scan has one."""
     with LastingConnection(tables) as lasting:
         yield lasting
+
+
+@pytest.fixture
+def orthanc(stack: LazyStack) -> Iterator[Orthanc]:
+    """A client of an empty Orthanc."""
+    of = emptied(stack.orthanc).settings()
+    with Orthanc(of["ORTHANC_URL"], of["ORTHANC_USERNAME"], of["ORTHANC_PASSWORD"]) as client:
+        yield client
 
 
 @pytest.fixture
