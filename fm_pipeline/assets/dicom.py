@@ -114,6 +114,13 @@ def imported_dicom_files(
             context.log.info(
                 f"FTP: {counted(pulled.pulled, 'file')} pulled, {pulled.known:,} known, {pulled.listed:,} there"
             )
+            if pulled.missing:
+                reasons = ", ".join(f"{count:,} {reason}" for reason, count in pulled.skipped.most_common())
+                context.log.warning(
+                    f"Not everything on the FTP server is here: "
+                    f"{counted(pulled.unlisted_folders, 'folder')} not listed;"
+                    f" {reasons or 'no name'} skipped. docs/dicom.md says what each reason means."
+                )
         job_id = config.job_id or prepare_import(settings, None, config.job_type.value, actor=actor).id
         context.log.info(f"Import job {job_id}. From a terminal: fm-pipeline dicom status {job_id}")
         options = Options(threads=config.threads, verify_md5=config.verify_md5)

@@ -23,13 +23,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from fm_pipeline.dicom.excluded_folders import KNOWN, ExcludedFolders
+from fm_pipeline.dicom.excluded_folders import REASON as EXCLUDED_FOLDER
 from fm_pipeline.dicom.ftp_ledger import FtpLedger, Known
-from fm_pipeline.dicom.ftp_patience import PatientSession
-from fm_pipeline.dicom.ftp_session import Entry, FileBusy, FtpSession, refusal
+from fm_pipeline.dicom.ftp_patience import FileLost, PatientSession
+from fm_pipeline.dicom.ftp_session import Entry, FileBusy, FtpSession, ListingNotUnderstood, refusal
 from fm_pipeline.errors import FtpError
+from fm_pipeline.words import counted
 
 DEEPEST = 64  # folders in each other: links on the server can make a circle
 FREE_BYTES = 512 * 1024 * 1024  # that stay free on the disk
+# Reasons for which a name is left where it is and nothing is missing here.
+_NOT_MISSING = frozenset({"link_or_special", "unfinished_name", "listed_twice", EXCLUDED_FOLDER})
 UNFINISHED = (b".partial", b".part", b".tmp", b".filepart", b".crdownload")
 
 
@@ -41,7 +46,9 @@ class PullReport:
         known: pulled earlier, with the same size and time.
         resumed: of the pulled ones, those that went on from a part.
         skipped: names by reason.
-        unlisted_folders: which the server did not let us list; what is in them is not in `listed`.
+        unlisted_folders: which the server did not let us list, or of whose listing nothing was understood; what is in
+            them is not in `listed`.
+        folders_without_dot_files: listed in a way that may leave out names that begin with a dot.
     """
 
     listed: int = 0
@@ -50,12 +57,18 @@ class PullReport:
     resumed: int = 0
     bytes: int = 0
     unlisted_folders: int = 0
+    folders_without_dot_files: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
 
     @property
     def complete(self) -> bool:
         """Whether everything on the server is here."""
         return not self.skipped and not self.unlisted_folders
+
+    @property
+    def missing(self) -> bool:
+        """Whether something that should be here is not. Links and unfinished names should not."""
+        return bool(self.unlisted_folders or self.skipped.keys() - _NOT_MISSING)
 
 
 class _Skip(Exception):
@@ -89,6 +102,7 @@ class Pull:
         ledger: of the same server.
         folder: made if it is missing; files land under it as they lie under `path` on the server.
         path: folder on the server.
+        excluded: folders that are left out by name, as everywhere.
         on_progress: called with the report as it is, after each block of bytes and each file.
     """
 
@@ -99,12 +113,14 @@ class Pull:
         folder: Path,
         *,
         path: str = "/",
+        excluded: ExcludedFolders = KNOWN,
         on_progress: Callable[[PullReport], object] = lambda _: None,
     ) -> None:
         self._session = session
         self._ledger = ledger
         self._folder = folder
         self._path = os.fsencode(path).rstrip(b"/") or b"/"
+        self._excluded = excluded
         self._on_progress = on_progress
         self.report = PullReport()
 
@@ -118,11 +134,11 @@ class Pull:
         try:
             while waiting:
                 folder, depth = waiting.pop()
-                entries = self._session(lambda session, folder=folder: session.entries(folder))  # type: ignore[misc]
+                entries = self._listed(folder)
                 if entries is None:
                     self.report.unlisted_folders += 1
                     continue
-                files, folders = self._sorted(entries, deeper=depth < DEEPEST)
+                files, folders = self._sorted(folder, entries, deeper=depth < DEEPEST)
                 waiting += [(_joined(folder, name), depth + 1) for name in reversed(folders)]
                 self._pull(folder, files)
         except _LocalError as fault:
@@ -131,12 +147,48 @@ class Pull:
             self._session.close()
         return self.report
 
-    def _sorted(self, entries: Sequence[Entry], *, deeper: bool) -> tuple[list[Entry], list[bytes]]:
+    def _listed(self, folder: bytes) -> list[Entry] | None:
+        """What is in a folder; None if that cannot be told.
+
+        Raises:
+            FtpError: it is the folder that is configured.
+        """
+
+        def look(session: FtpSession) -> tuple[list[Entry] | None, bool]:
+            return session.entries(folder), session.may_hide_dot_files
+
+        top = folder == self._path
+        try:
+            entries, hidden = self._session(look)
+        except ListingNotUnderstood as fault:
+            if top:
+                raise _unknown_listing(fault.args[0]) from None
+            entries, hidden = None, False
+        except FileLost as fault:
+            if top:
+                raise self._session.given_up(fault) from None
+            entries, hidden = None, False
+        except FileBusy:
+            entries, hidden = None, False
+        else:
+            self._session.progressed()
+        if entries is None and top:
+            raise _no_folder()
+        self.report.folders_without_dot_files += hidden
+        return entries
+
+    def _sorted(self, folder: bytes, entries: Sequence[Entry], *, deeper: bool) -> tuple[list[Entry], list[bytes]]:
         """Files to look at, and folders to go into; everything else is counted by its reason."""
         files: dict[bytes, Entry] = {}
         folders: dict[bytes, None] = {}
         for entry in entries:
-            reason = refusal(entry.name)
+            reason = "listing_not_understood" if entry.kind == "not_understood" else refusal(entry.name)
+            if (
+                entry.kind == "folder"
+                and reason is None
+                and self._excluded.excludes(*map(os.fsdecode, (folder, entry.name)))
+            ):
+                reason = EXCLUDED_FOLDER
             if entry.kind == "folder" and reason is None and deeper:
                 folders[entry.name] = None
                 continue
@@ -162,6 +214,8 @@ class Pull:
                 self.report.skipped[skip.args[0]] += 1
             except FileBusy:
                 self.report.skipped["busy_on_server"] += 1  # the next pull looks again
+            except FileLost:
+                self.report.skipped["cut_short"] += 1  # the part stays
             except ftplib.error_perm:
                 self.report.skipped["refused_by_server"] += 1  # no right to read it, or gone since the listing
             self._on_progress(self.report)
@@ -181,7 +235,15 @@ class Pull:
         wanted = _Wanted(path, self._folder / os.fsdecode(below), size, modified)
         self._prepare(wanted, before)
         self._ledger.write(path, Known(size, modified, "pulling"))
-        resumed = self._fetch(wanted)
+        try:
+            resumed = self._fetch(wanted)
+        except ftplib.error_perm:
+            self._drop_part(wanted, before, size_at_most=wanted.size)
+            raise
+        except BaseException:
+            self._drop_part(wanted, before, size_at_most=0)
+            raise
+        self._session.progressed()
         _local(lambda: os.replace(wanted.partial, wanted.target))
         _sync_directory(wanted.target.parent)
         self._ledger.write(path, Known(size, modified, "pulled"))
@@ -206,6 +268,15 @@ class Pull:
             if error.errno == errno.ENAMETOOLONG:
                 raise _Skip("name_too_long") from None
             raise _LocalError(error) from None
+
+    def _drop_part(self, wanted: _Wanted, before: Known | None, *, size_at_most: int) -> None:
+        """Leave no part behind that nobody goes on with."""
+        with suppress(OSError):
+            if wanted.partial.stat().st_size > size_at_most:
+                return
+            wanted.partial.unlink()
+        if before is None:
+            self._ledger.forget(wanted.path)
 
     def _fetch(self, wanted: _Wanted) -> bool:
         """Bring all bytes into the partial file; whether it went on from a part."""
@@ -246,7 +317,7 @@ class Pull:
                 raise _TooLong
 
         before = -1
-        while before < here < wanted.size:
+        while before < here < wanted.size or (before < 0 and wanted.size == 0):  # a FIFO may be listed as an empty file
             before = here
             try:
                 if not session.read(wanted.path, here, write):
@@ -290,6 +361,23 @@ def _local(action: Callable[[], T]) -> T:
         return action()
     except OSError as error:
         raise _LocalError(error) from None
+
+
+def _unknown_listing(lines: int) -> FtpError:
+    return FtpError(
+        f"The FTP server lists the configured folder in a form that is not known: {counted(lines, 'line')}, and none"
+        " could be read.",
+        meaning="Nothing was pulled; nothing is known of what lies there.",
+        remedy="Turn on MLSD (RFC 3659) on the server, or let it list as UNIX or MS-DOS does.",
+    )
+
+
+def _no_folder() -> FtpError:
+    return FtpError(
+        "The FTP server does not list the configured folder.",
+        meaning="It is not there, or the account may not see it. Nothing was pulled.",
+        remedy="Check --ftp-path, which begins at the account's own root, and the account's rights on it.",
+    )
 
 
 def _disk(error: OSError) -> FtpError:

@@ -60,6 +60,15 @@ class FtpLedger:
             )
         self._connection.commit()
 
+    def forget(self, path: bytes) -> None:
+        """Nothing was pulled of it."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM fm_pipeline.ftp_files WHERE server = %s AND remote_path = %s AND state = 'pulling'",
+                (self._server, path),
+            )
+        self._connection.commit()
+
 
 @contextmanager
 def only_one_pull(connection: Connection) -> Iterator[None]:

@@ -10,7 +10,7 @@ from fm_pipeline.dicom.ftp import Pull, PullReport
 from fm_pipeline.dicom.ftp_ledger import FtpLedger, only_one_pull
 from fm_pipeline.dicom.ftp_patience import PatientSession
 from fm_pipeline.dicom.ftp_session import TIMEOUT_SECONDS, FtpServer
-from fm_pipeline.dicom.roots import allowed_path
+from fm_pipeline.dicom.roots import allowed_path, excluded_folders
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.audit import audited
 from fm_pipeline.nexus.database import connect
@@ -42,7 +42,9 @@ def pull(
         with only_one_pull(connection):
             session = PatientSession(server, timeout_seconds=timeout_seconds)
             ledger = FtpLedger(connection, server.name)
-            return Pull(session, ledger, folder, path=configuration.ftp_path, on_progress=on_progress).run()
+            left_out = excluded_folders(settings)
+            one = Pull(session, ledger, folder, path=configuration.ftp_path, excluded=left_out, on_progress=on_progress)
+            return one.run()
 
 
 def server_of(settings: Settings, configuration: SyncConfiguration) -> FtpServer:

@@ -1,9 +1,7 @@
 """One session with an FTP server: list a folder, read a file from an offset. It never writes or deletes there.
 
 The standard library's ftplib carries it, since it gives the three things that a pull stands on: MLSD, which has exact
-sizes and times in UTC (RFC 3659), REST, and a time-out on both connections. ftputil, which is made for browsing, knows
-the older LIST formats: its parsers read those of servers without MLSD. (ftputil itself uses LIST alone, whose times are
-to the minute in an unknown zone; it finds the zone out by uploading a file, which a read-only account forbids.)
+sizes and times in UTC (RFC 3659), REST, and a time-out on both connections. Listings are read in `ftp_listing`.
 
 Names are byte-true: the session speaks Latin-1, so every byte of a name comes and goes as it is, UTF-8 or not.
 """
@@ -12,31 +10,55 @@ from __future__ import annotations
 
 import ftplib
 import os
+import re
 import ssl
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Self
 
+from fm_pipeline.dicom.ftp_connection import (
+    LOST,
+    NOT_KNOWN,
+    OF_PROTECTION,
+    FtpServer,
+    HeldBack,
+    LoggedOut,
+    NoReply,
+    NotFtp,
+    code_of,
+    connected,
+    replies_understood,
+)
+from fm_pipeline.dicom.ftp_listing import (
+    Entry,
+    entries_of_list,
+    entries_of_mlsd,
+    size_of,
+    time_of,
+    with_names,
+)
 from fm_pipeline.errors import FtpError
+
+__all__ = ["LOST", "Entry", "FileBusy", "FtpServer", "FtpSession", "HeldBack", "ListingNotUnderstood", "refusal"]
 
 TIMEOUT_SECONDS = 60.0
 BLOCK_BYTES = 256 * 1024
 LONGEST_NAME = 255  # bytes, as the usual file systems have it
-# What connections die of. An answer 4xx is transient by definition (RFC 959, 4.2), such as 426 "transfer aborted".
-# Of these 450 to 452 are about one file: somebody writes it, or it cannot be read (`FileBusy`).
-LOST = (OSError, EOFError, ftplib.error_temp, ftplib.error_proto, ftplib.error_reply)
+LARGEST_LISTING = 256 * 1024**2  # bytes: two million names
+# Of the transient replies these are about one file: somebody writes it, or it cannot be read (`FileBusy`).
 _OF_ONE_FILE = ("450", "451", "452")
-_NOT_KNOWN = ("500", "501", "502", "504")  # replies to a command that the server does not have
+_LOGGED_OUT = ("332", "530")
+_NEEDED_FACTS = ("type", "size", "modify")
 
 
 class FileBusy(Exception):
     """The server cannot give this file, or list this folder, now; the session stays usable."""
+
+
+class ListingNotUnderstood(Exception):
+    """Of a folder's listing not one line is understood; args[0] is how many it has."""
 
 
 @contextmanager
@@ -44,54 +66,19 @@ def _of_one_file() -> Iterator[None]:
     try:
         yield
     except ftplib.error_temp as error:
-        if str(error)[:3] in _OF_ONE_FILE:
+        if code_of(error) in _OF_ONE_FILE:
             raise FileBusy from None
         raise
-
-
-@dataclass(frozen=True)
-class FtpServer:
-    """Where to pull from.
-
-    Attributes:
-        security: `tls` verifies the certificate; `tls_unverified` encrypts for whoever answers; `none` is clear text.
-    """
-
-    host: str
-    port: int = 21
-    username: str = "anonymous"
-    password: str = ""
-    passive: bool = True
-    security: Literal["tls", "tls_unverified", "none"] = "tls"
-    ca_bundle: Path | None = None
-
-    def __repr__(self) -> str:
-        return f"FtpServer({self.name!r})"
-
-    @property
-    def name(self) -> str:
-        """For the ledger and for people: user@host:port."""
-        return f"{self.username}@{self.host}:{self.port}"
-
-
-Kind: TypeAlias = Literal["file", "folder", "other"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One name in a folder of the server.
-
-    Attributes:
-        name: as on the wire.
-        kind: `other` is a link or a special file, which is never followed.
-        size: bytes; None where the server does not say.
-        modified: by the server's clock; None where the server does not say it to the second.
-    """
-
-    name: bytes
-    kind: Kind
-    size: int | None = None
-    modified: datetime | None = None
+    except ftplib.error_perm as error:
+        if code_of(error) in _LOGGED_OUT:
+            raise LoggedOut(str(error)) from None  # the session is over, not the right to this file
+        if code_of(error) in OF_PROTECTION:
+            raise FtpError(
+                f"The FTP server refuses the data connection as it is protected here (reply {code_of(error)}).",
+                meaning="Nothing can be listed or read. What was pulled stays.",
+                remedy="Check --ftp-security against what the server asks for.",
+            ) from None
+        raise
 
 
 def refusal(name: bytes) -> str | None:
@@ -107,8 +94,11 @@ def refusal(name: bytes) -> str | None:
 class FtpSession:
     """A context manager; entering it connects and logs in.
 
+    Attributes:
+        may_hide_dot_files: the last listing may lack names that begin with a dot.
+
     Raises:
-        FtpError: on entering: the server's certificate is not trusted, or it refused the login.
+        FtpError: on entering: the server refuses us, and trying again would not help.
             A lost connection comes as one of `LOST`, from every method.
     """
 
@@ -117,79 +107,79 @@ class FtpSession:
         self._timeout = timeout_seconds
         self._ftp: ftplib.FTP = ftplib.FTP()  # noqa: S321  # TLS is the default of the configuration
         self._mlsd = True
+        self._all: bool | None = None  # whether LIST takes -a; None: not known yet
+        self.may_hide_dot_files = False
 
     def __enter__(self) -> Self:
-        server = self._server
-        if server.security == "none":
-            self._ftp = ftplib.FTP(timeout=self._timeout, encoding="latin-1")  # noqa: S321
-        else:
-            self._ftp = _Tls(context=_context(server), timeout=self._timeout, encoding="latin-1")
+        self._ftp = connected(self._server, self._timeout)
         try:
-            self._ftp.connect(server.host, server.port)
-            self._ftp.login(server.username, server.password)
-            if isinstance(self._ftp, ftplib.FTP_TLS):
-                self._ftp.prot_p()
-            self._ftp.set_pasv(server.passive)
-        except ssl.SSLCertVerificationError:
-            self._ftp.close()
-            raise FtpError(
-                f"The certificate of the FTP server {server.host} is not signed by an authority that is trusted here.",
-                meaning="Nothing was sent to it, no password either.",
-                remedy="Name the authority's PEM file in FTP_CA_BUNDLE, or check the server's name.",
-            ) from None
-        except ftplib.error_perm as error:
-            self._ftp.close()
-            raise FtpError(
-                f"The FTP server {server.host} refused the login or its protection (reply {str(error)[:3]}).",
-                meaning="It is not tried again by itself, because accounts are locked after wrong passwords.",
-                remedy="Check --ftp-username, FTP_PASSWORD and --ftp-security.",
-            ) from None
+            with replies_understood():
+                self._say_what_we_want()
         except BaseException:
             self._ftp.close()
             raise
-        self._say_utf8()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         if kind is None:
             try:
-                self._ftp.quit()
+                with replies_understood():
+                    self._ftp.quit()
             except (*LOST, ftplib.Error):
                 pass
         self._ftp.close()
 
+    def abandon(self) -> None:
+        """Hang up without a word, after a connection was lost or does not answer."""
+        self._ftp.close()
+
     def entries(self, folder: bytes) -> list[Entry] | None:
-        """What is in a folder, in the server's order; None if it cannot be listed (no right, or gone)."""
+        """What is in a folder, in the server's order; None if it cannot be listed (no right, or gone).
+
+        Raises:
+            ListingNotUnderstood: there is something, and nothing of it can be read.
+        """
         try:
-            with _of_one_file():
-                return self._entries(folder)
+            with _of_one_file(), replies_understood():
+                found = self._entries(folder)
         except (ftplib.error_perm, FileBusy):
             return None
+        if found and all(entry.kind == "not_understood" for entry in found):
+            raise ListingNotUnderstood(len(found))
+        return found
 
     def _entries(self, folder: bytes) -> list[Entry]:
         self._ftp.cwd(folder.decode("latin-1"))
+        self.may_hide_dot_files = False
         if self._mlsd:
             try:
-                return self._list_mlsd()
+                found = entries_of_mlsd(self._lines("MLSD"))
             except ftplib.error_perm as error:
-                if str(error)[:3] not in _NOT_KNOWN:
+                if code_of(error) in OF_PROTECTION:
                     raise
+                if code_of(error) in NOT_KNOWN:
+                    self._mlsd = False
+            else:
+                if not found or any(entry.kind != "not_understood" for entry in found):
+                    return found
                 self._mlsd = False
         return self._list()
 
     def facts(self, path: bytes) -> tuple[int | None, datetime | None]:
         """Size and time of a file as they are now; None for what the server does not say."""
         text = path.decode("latin-1")
-        self._binary()
+        with replies_understood():
+            self._binary()
+            return size_of(self._asked(f"SIZE {text}")), time_of(self._asked(f"MDTM {text}"))
+
+    def _asked(self, command: str) -> str:
+        """The first word of the answer; empty if there is none."""
         try:
-            size = self._ftp.size(text)
-        except ftplib.error_perm:
-            size = None
-        try:
-            modified = _time(self._ftp.voidcmd(f"MDTM {text}").split()[-1])
-        except ftplib.error_perm:
-            modified = None
-        return size, modified
+            return (self._ftp.voidcmd(command)[4:].split() or [""])[0]
+        except ftplib.error_perm as error:
+            if code_of(error) in _LOGGED_OUT:
+                raise LoggedOut(str(error)) from None
+            return ""
 
     def read(self, path: bytes, offset: int, write: Callable[[bytes], object]) -> bool:
         """Send a file's bytes from an offset on to `write`; what that raises ends the session's use.
@@ -201,105 +191,118 @@ class FtpSession:
             FileBusy: the server cannot give it now.
         """
         with _of_one_file():
-            return self._read(path, offset, write)
+            with replies_understood():
+                self._binary()
+            try:
+                self._transfer(f"RETR {path.decode('latin-1')}", write, offset or None)
+            except ftplib.error_perm as error:
+                if offset and code_of(error) in NOT_KNOWN:
+                    return False
+                raise
+        return True
 
-    def _read(self, path: bytes, offset: int, write: Callable[[bytes], object]) -> bool:
-        self._binary()
-        try:
-            channel = self._ftp.transfercmd(f"RETR {path.decode('latin-1')}", rest=offset or None)
-        except ftplib.error_perm as error:
-            if offset and str(error)[:3] in _NOT_KNOWN:
-                return False
-            raise
+    def _transfer(self, command: str, write: Callable[[bytes], object], offset: int | None = None) -> bool:
+        """All of a data connection.
+
+        Whether it is whole is told by the reply on the control connection (226). Many servers close a data connection
+        of TLS without the alert close_notify, so its lack is no fault.
+
+        Returns:
+            Whether the connection was ended as TLS asks for; also True without TLS.
+        """
+        with replies_understood():
+            try:
+                channel, _ = self._ftp.ntransfercmd(command, offset)
+            except NoReply:
+                raise (HeldBack if command.startswith("RETR ") else NoReply) from None
+        ended = True
         with channel:
             while block := channel.recv(BLOCK_BYTES):
                 write(block)
             if isinstance(channel, ssl.SSLSocket):
-                channel.unwrap()
-        self._ftp.voidresp()
-        return True
+                try:
+                    channel.unwrap()
+                except (OSError, ValueError):
+                    ended = False
+        with replies_understood():
+            self._ftp.voidresp()
+        return ended
 
     def _binary(self) -> None:
         """Before every transfer: listings are text (TYPE A), and in that type line ends are translated."""
         self._ftp.voidcmd("TYPE I")
 
-    def _say_utf8(self) -> None:
-        """Some servers send UTF-8 only to clients that ask for it (IIS)."""
+    def _say_what_we_want(self) -> None:
+        """Some servers send UTF-8 only to clients that ask for it (IIS), and facts only if asked (RFC 3659, 7.9)."""
         try:
-            if "UTF8" in self._ftp.sendcmd("FEAT").upper():
+            features = self._ftp.sendcmd("FEAT")
+            if "UTF8" in features.upper():
                 self._ftp.sendcmd("OPTS UTF8 ON")
+            facts = re.search(r"^ *MLST +(.*)$", features, re.IGNORECASE | re.MULTILINE)
+            given = facts[1].lower().split(";") if facts else []
+            if any(fact in given for fact in _NEEDED_FACTS):  # one that is given unasked has a star
+                self._ftp.sendcmd("OPTS MLST type;size;modify;")
         except ftplib.error_perm:
             return
 
-    def _list_mlsd(self) -> list[Entry]:
-        entries = []
-        for name, facts in self._ftp.mlsd():
-            kind = facts.get("type", "").lower()
-            if kind in ("cdir", "pdir"):
-                continue
-            size = facts.get("size", "")
-            entries.append(
-                Entry(
-                    name.encode("latin-1"),
-                    "file" if kind == "file" else "folder" if kind == "dir" else "other",
-                    int(size) if size.isdecimal() else None,
-                    _time(facts.get("modify", "")),
-                )
-            )
-        return entries
-
     def _list(self) -> list[Entry]:
         """LIST, which every server has; sizes and times of files are asked for one by one, since these are exact."""
-        lines: list[str] = []
-        self._ftp.retrlines("LIST", lines.append)
-        entries = []
-        for line in lines:
-            if not line.strip() or line.startswith("total "):
-                continue
-            found = _parsed(line)
-            if found is None:
-                entries.append(Entry(b"", "other"))  # no name can be told: counted as refused
-            elif found._st_name not in (".", ".."):
-                kind: Kind = "file" if S_ISREG(found.st_mode) else "folder" if S_ISDIR(found.st_mode) else "other"
-                entries.append(Entry(found._st_name.encode("latin-1"), kind, found.st_size))
-        return entries
+        found = entries_of_list(self._lines("LIST -a")) if self._all else self._first_lists()
+        if any(entry.other_names for entry in found):
+            found = with_names(found, self._lines_if_given("NLST"))
+        return found
 
+    def _first_lists(self) -> list[Entry]:
+        """LIST, and LIST -a until it is known whether the server takes that.
 
-class _Tls(ftplib.FTP_TLS):
-    """Data connections take up the TLS session of the control connection, as vsftpd and FileZilla Server ask for."""
+        vsftpd shows files that begin with a dot only to `-a`. Other servers take it for a name: then it is not used.
+        """
+        plain = entries_of_list(self._lines("LIST"))
+        shown = _dotted(plain)
+        if shown or self._all is False:
+            self.may_hide_dot_files = bool(plain) and not shown
+            return plain
+        lines = self._lines_if_given("LIST -a")
+        everything = entries_of_list(lines)
+        covered = {entry.name for entry in plain} <= {entry.name for entry in everything}
+        if covered and (_dotted(everything) or any(line.rstrip(b"/").endswith(b" .") for line in lines)):
+            self._all = True
+            return everything
+        if plain:
+            self._all = False
+            self.may_hide_dot_files = True
+        return plain
 
-    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[ssl.SSLSocket, int | None]:
-        channel, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321
-        control = self.sock
-        assert isinstance(control, ssl.SSLSocket)  # noqa: S101  # after login
-        return self.context.wrap_socket(channel, server_hostname=self.host, session=control.session), size
-
-
-def _context(server: FtpServer) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(server.ca_bundle) if server.ca_bundle else None)
-    if server.security == "tls_unverified":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _time(text: str) -> datetime | None:
-    """A time of RFC 3659, in UTC: 20251122103000, also with a fraction."""
-    try:
-        return datetime.strptime(text[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
-def _parsed(line: str) -> Any:
-    """A line of LIST as ftputil's parsers read it, in the format of Unix or of IIS; None if neither can."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # on import, of a default that is not used here
-        from ftputil.error import ParserError  # type: ignore[import-untyped]  # noqa: PLC0415
-        from ftputil.stat import MSParser, UnixParser  # type: ignore[import-untyped]  # noqa: PLC0415
-    for parser in (UnixParser(), MSParser()):
+    def _lines_if_given(self, command: str) -> list[bytes]:
+        """No lines if the server refuses that."""
         try:
-            return parser.parse_line(line)
-        except (ParserError, ValueError, IndexError):
-            continue
-    return None
+            return self._lines(command)
+        except ftplib.error_perm:
+            return []
+        except ftplib.error_temp as error:
+            if code_of(error) in _OF_ONE_FILE:
+                return []
+            raise
+
+    def _lines(self, command: str) -> list[bytes]:
+        """What a data connection brings as text.
+
+        Raises:
+            EOFError: it ended in the middle of a line.
+        """
+        content = bytearray()
+
+        def take(block: bytes) -> None:
+            content.extend(block)
+            if len(content) > LARGEST_LISTING:
+                raise NotFtp("a listing without an end")
+
+        self._ftp.voidcmd("TYPE A")
+        ended = self._transfer(command, take)
+        if not ended and content and not content.endswith(b"\n"):
+            raise EOFError
+        return [line.removesuffix(b"\r") for line in bytes(content).removesuffix(b"\n").split(b"\n")] if content else []
+
+
+def _dotted(entries: Sequence[Entry]) -> bool:
+    return any(entry.name.startswith(b".") for entry in entries)

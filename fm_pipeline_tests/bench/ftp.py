@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # asyncore and asynchat, which it brings for Python 3.12
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.filesystems import AbstractedFS
-    from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
+    from pyftpdlib.handlers import DTPHandler, FTPHandler, TLS_FTPHandler
     from pyftpdlib.ioloop import IOLoop
     from pyftpdlib.servers import FTPServer
 
@@ -32,15 +33,29 @@ class Faults:
         cut_after: bytes of a file after which both connections are lost, once for each number in it.
         without: commands that it says it does not know.
         busy: files and folders, by the end of their path, that are not to be had now (450).
+        refused: files, by the end of their path, that may not be read.
+        cuts_at: files, by the end of their path, at which the control connection is lost.
         forbidden: folders, by the end of their path, that may not be entered.
         lines: appended to every listing by MLSD, as the server says them.
+        mlsd: makes another line of each line of MLSD.
+        listed: makes the line of LIST of a name: whether it is a folder, and its size; None: as UNIX does.
+        head: before the lines of LIST.
+        dash_is_a_name: LIST takes `-a` for the name of a file.
+        without_goodbye: data connections of TLS end without close_notify.
     """
 
     cut_after: list[int] = field(default_factory=list)
     without: set[str] = field(default_factory=set)
     busy: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    cuts_at: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
     lines: list[bytes] = field(default_factory=list)
+    mlsd: Callable[[bytes], bytes] = lambda line: line
+    listed: Callable[[bytes, bool, int], bytes] | None = None
+    head: list[bytes] = field(default_factory=list)
+    dash_is_a_name: bool = False
+    without_goodbye: bool = False
 
 
 @dataclass
@@ -51,6 +66,7 @@ class FtpBench:
     root: Path
     faults: Faults
     commands: Counter[str]
+    username: str = USER
 
 
 @contextmanager
@@ -88,8 +104,17 @@ def _handler(faults: Faults, commands: Counter[str], certificate: Path | None) -
 
     class Filesystem(AbstractedFS):  # type: ignore[misc]
         def format_mlsx(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-            yield from super().format_mlsx(*args, **kwargs)
+            yield from map(faults.mlsd, super().format_mlsx(*args, **kwargs))
             yield from faults.lines
+
+        def format_list(self, basedir: str, listing: list[str], ignore_err: bool = True) -> Iterator[bytes]:
+            if faults.listed is None:
+                yield from super().format_list(basedir, listing, ignore_err)
+                return
+            yield from (line + b"\r\n" for line in faults.head)
+            for name in listing:
+                path = os.path.join(basedir, name)
+                yield faults.listed(os.fsencode(name), os.path.isdir(path), os.path.getsize(path)) + b"\r\n"
 
     class Channel(base.dtp_handler):  # type: ignore[misc]
         def send(self, data: bytes) -> int:
@@ -100,6 +125,15 @@ def _handler(faults: Faults, commands: Counter[str], certificate: Path | None) -
                 return 0
             return int(super().send(data))
 
+        def _do_ssl_shutdown(self) -> None:
+            if not faults.without_goodbye:
+                super()._do_ssl_shutdown()
+                return
+            with socket.socket(fileno=os.dup(self.socket.fileno())) as raw:
+                raw.shutdown(socket.SHUT_WR)  # TCP ends, without the alert of TLS before it
+            self._ssl_closing = False
+            DTPHandler.close(self)
+
     class Handler(base):  # type: ignore[misc]
         def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
             commands[cmd] += 1
@@ -108,6 +142,15 @@ def _handler(faults: Faults, commands: Counter[str], certificate: Path | None) -
                 return
             if cmd == "CWD" and faults.forbidden and arg.endswith(faults.forbidden):
                 self.respond("550 Permission denied.")
+                return
+            if cmd == "RETR" and faults.refused and arg.endswith(faults.refused):
+                self.respond("550 Permission denied.")
+                return
+            if cmd == "RETR" and faults.cuts_at and arg.endswith(faults.cuts_at):
+                self.close()
+                return
+            if cmd == "LIST" and arg == "-a" and faults.dash_is_a_name:
+                self.respond("550 -a: no such file.")
                 return
             if cmd in {"RETR", "CWD"} and faults.busy and arg.endswith(faults.busy):
                 self.respond("450 File busy.")

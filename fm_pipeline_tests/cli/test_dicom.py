@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from pydantic import SecretStr
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.dicom.ledger import create_job
@@ -17,6 +18,7 @@ from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.bench.dicom import dicom_settings, environment_of
+from fm_pipeline_tests.bench.ftp import PASSWORD, USER, ftp_server
 
 WIDTH = 80
 
@@ -254,3 +256,20 @@ def test_a_list_beyond_its_end_and_the_history_of_no_job_are_told_as_such(comman
     assert "None is shown: there is 1 job, and 50 were passed over." in commands.run("jobs", "--offset", "50")
     assert "Number 1 of 1 job." in commands.run("jobs")
     assert commands.json("history", "--job-id", str(job_id + 1), code=1)["error"]["code"] == 404
+
+
+def test_the_exit_code_of_a_pull_says_whether_everything_is_here(commands: Commands, tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "one.dcm").write_bytes(b"one")
+    (tmp_path / "server" / "still-written.tmp").write_bytes(b"two")
+    with ftp_server(tmp_path / "server") as server:
+        options = ("--ftp-host", "127.0.0.1", "--ftp-port", str(server.port), "--ftp-security", "none")
+        commands.settings = commands.settings.model_copy(update={"ftp_password": SecretStr(PASSWORD)})
+        commands.run("configure", *options, "--ftp-username", USER, "--ftp-enabled")
+        server.faults.busy = ("one.dcm",)
+        said = commands.run("ftp", code=1)
+        assert "busy_on_server" in said
+        assert "Not everything on the server is here" in said
+        assert "unfinished_name" in said
+        server.faults.busy = ()
+        assert "1 file pulled" in commands.run("ftp")

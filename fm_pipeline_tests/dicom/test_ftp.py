@@ -5,25 +5,23 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import trustme
 
 from fm_pipeline.dicom.configuration import configure
-from fm_pipeline.dicom.ftp import Pull, PullReport
-from fm_pipeline.dicom.ftp_ledger import FtpLedger, only_one_pull
-from fm_pipeline.dicom.ftp_patience import ATTEMPTS, PatientSession
+from fm_pipeline.dicom.ftp import PullReport
+from fm_pipeline.dicom.ftp_ledger import only_one_pull
+from fm_pipeline.dicom.ftp_patience import ATTEMPTS
 from fm_pipeline.dicom.ftp_pull import pull
-from fm_pipeline.dicom.ftp_session import FtpServer
 from fm_pipeline.errors import FtpError, RequestError
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.bench.dicom import dicom_settings
 from fm_pipeline_tests.bench.ftp import PASSWORD, USER, FtpBench, ftp_server
+from fm_pipeline_tests.bench.ftp_pulls import Authority, files, opened, pulled
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MEGABYTE = 1024**2
@@ -41,24 +39,6 @@ def server(tmp_path: Path) -> Iterator[FtpBench]:
     root.mkdir()
     with ftp_server(root) as running:
         yield running
-
-
-@contextmanager
-def opened(database_url: str, bench: FtpBench, folder: Path, **more: object) -> Iterator[Pull]:
-    given = {"host": "127.0.0.1", "port": bench.port, "username": USER, "password": PASSWORD, "security": "none"}
-    server = FtpServer(**(given | more))  # type: ignore[arg-type]
-    with connect(database_url) as connection:
-        session = PatientSession(server, timeout_seconds=60, pause=lambda _: None)
-        yield Pull(session, FtpLedger(connection, server.name), folder)
-
-
-def pulled(database_url: str, bench: FtpBench, folder: Path, **more: object) -> PullReport:
-    with opened(database_url, bench, folder, **more) as one:
-        return one.run()
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def fill(root: Path) -> None:
@@ -129,12 +109,13 @@ def test_a_cut_connection_is_taken_up_where_it_was(
     assert (report.bytes < 7 * MEGABYTE) is not bool(without)
 
 
-def test_a_pull_that_was_settings_up_goes_on_with_the_next_one(server: FtpBench, database: str, tmp_path: Path) -> None:
+def test_a_file_that_was_given_up_is_gone_on_with_by_the_next_pull(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
     content = os.urandom(6 * MEGABYTE)
     (server.root / "big.dcm").write_bytes(content)
     server.faults.cut_after = [2 * MEGABYTE] + [0] * ATTEMPTS
-    with pytest.raises(FtpError, match="What was pulled stays"):
-        pulled(database, server, tmp_path / "here")
+    assert pulled(database, server, tmp_path / "here").skipped == {"cut_short": 1}
     assert [path.suffix for path in (tmp_path / "here").iterdir()] == [".partial"]
     report = pulled(database, server, tmp_path / "here")
     assert (report.pulled, report.resumed) == (1, 1)
@@ -145,8 +126,7 @@ def test_a_pull_that_was_settings_up_goes_on_with_the_next_one(server: FtpBench,
 def test_a_part_of_an_earlier_version_is_not_continued(server: FtpBench, database: str, tmp_path: Path) -> None:
     (server.root / "big.dcm").write_bytes(b"1" * 6 * MEGABYTE)
     server.faults.cut_after = [2 * MEGABYTE] + [0] * ATTEMPTS
-    with pytest.raises(FtpError):
-        pulled(database, server, tmp_path / "here")
+    assert pulled(database, server, tmp_path / "here").skipped == {"cut_short": 1}
     (server.root / "big.dcm").write_bytes(b"2" * 5 * MEGABYTE)
     report = pulled(database, server, tmp_path / "here")
     assert report.resumed == 0
@@ -253,6 +233,32 @@ def test_a_file_that_is_busy_there_does_not_hold_back_those_behind_it(
     assert (pulled(database, server, tmp_path / "here").pulled, files(tmp_path / "here")) == (2, files(server.root))
 
 
+def test_nothing_is_left_of_a_file_that_is_refused(server: FtpBench, database: str, tmp_path: Path) -> None:
+    fill(server.root)
+    server.faults.refused = ("one.dcm", "-dash")
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped, report.missing) == (2, {"refused_by_server": 2}, True)
+    assert [path for path in (tmp_path / "here").rglob("*") if path.suffix == ".partial"] == []
+    (tmp_path / "here" / "one.dcm").write_bytes(b"mine")
+    server.faults.refused = ()
+    assert pulled(database, server, tmp_path / "here").skipped == {"local_file_exists": 1}
+
+
+def test_a_file_at_which_the_connection_is_lost_each_time_does_not_stop_the_others(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    for name in ("1.dcm", "2.dcm", "3.dcm"):
+        (server.root / name).write_bytes(name.encode())
+    server.faults.cuts_at = ("2.dcm",)
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped) == (2, {"cut_short": 1})
+    server.faults.cuts_at = (".dcm",)
+    for name in ("4.dcm", "5.dcm", "6.dcm", "7.dcm"):
+        (server.root / name).write_bytes(name.encode())
+    with pytest.raises(FtpError, match="loses the connection"):
+        pulled(database, server, tmp_path / "here")
+
+
 def test_a_folder_that_cannot_be_listed_is_counted(server: FtpBench, database: str, tmp_path: Path) -> None:
     fill(server.root)
     server.faults.forbidden = ("/a",)
@@ -272,16 +278,6 @@ def test_a_server_that_is_away_ends_the_pull_with_a_sentence(database: str, tmp_
         pass
     with pytest.raises(FtpError, match="does not answer"):
         pulled(database, gone, tmp_path / "here")
-
-
-class Authority:
-    """A certificate authority, and a server's certificate signed by it."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = trustme.CA()
-        self.bundle, self.certificate = folder / "ca.pem", folder / "server.pem"
-        authority.cert_pem.write_to_path(self.bundle)
-        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self.certificate)
 
 
 @pytest.fixture
@@ -312,6 +308,39 @@ def test_a_certificate_of_an_unknown_authority_is_refused_before_the_password_is
     assert server.commands["PASS"] == 0
     fill(server.root)
     assert pulled(database, server, tmp_path / "here", security="tls_unverified").pulled == 4
+
+
+def test_a_data_connection_that_ends_without_the_goodbye_of_tls_is_whole(
+    tls: tuple[FtpBench, Authority], database: str, tmp_path: Path
+) -> None:
+    server, authority = tls
+    fill(server.root)
+    server.faults.without_goodbye = True
+    report = pulled(database, server, tmp_path / "here", ca_bundle=authority.bundle, security="tls")
+    assert (report.pulled, report.missing) == (4, False)
+    assert files(tmp_path / "here") == files(server.root)
+    assert server.commands["USER"] == 1
+
+
+def test_a_server_without_tls_is_told_as_such_before_the_password_is_sent(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FtpError, match="offers no TLS"):
+        pulled(database, server, tmp_path / "here", security="tls")
+    assert server.commands["PASS"] == 0
+
+
+def test_a_server_that_asks_for_tls_is_told_as_such(
+    tls: tuple[FtpBench, Authority], database: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FtpError, match="lets nobody in without TLS"):
+        pulled(database, tls[0], tmp_path / "here")
+
+
+def test_a_path_that_is_not_there_is_an_error(server: FtpBench, database: str, tmp_path: Path) -> None:
+    server.faults.forbidden = ("/",)
+    with pytest.raises(FtpError, match="does not list the configured folder"):
+        pulled(database, server, tmp_path / "here")
 
 
 @pytest.fixture

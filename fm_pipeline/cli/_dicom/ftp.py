@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import click
@@ -23,7 +24,8 @@ INTERRUPTED = 130
 def command(as_json: bool) -> None:
     """Pull what is new on the FTP server into the watched directory. Off until `dicom configure --ftp-enabled`.
 
-    Nothing is deleted on the server. A pull that was cut goes on where it was when it is started again.
+    Nothing is deleted on the server. A pull that was cut goes on where it was when it is started again. The exit code
+    is 1 if something on the server should be here and is not.
     """
     with called(as_json) as call:
         heed_ctrl_c()
@@ -39,7 +41,7 @@ def command(as_json: bool) -> None:
         if as_json:
             skipped = dict(report.skipped)
             call.answer({**vars(report), "skipped": skipped, "complete": report.complete})
-            return
+            sys.exit(1 if report.missing else 0)
         call.say(
             f"{counted(report.pulled, 'file')} pulled ({size_formatted(report.bytes)}), {report.known:,} known,"
             f" {sum(report.skipped.values()):,} skipped, of {report.listed:,} on the server."
@@ -51,6 +53,14 @@ def command(as_json: bool) -> None:
             call.console.print(shown)
         if report.unlisted_folders:
             call.say(f"{counted(report.unlisted_folders, 'folder')} of the server could not be listed.", "red")
+        if report.folders_without_dot_files:
+            folders = counted(report.folders_without_dot_files, "folder")
+            call.say(
+                f"In {folders} names that begin with a dot may be missing: the server does not list them.", "yellow"
+            )
+        if report.missing:
+            call.say("Not everything on the server is here; docs/dicom.md says what each reason means.", "red")
+            sys.exit(1)
 
 
 def _shown_in(bars: Progress) -> Callable[[PullReport], None]:

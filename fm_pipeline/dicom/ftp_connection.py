@@ -1,0 +1,260 @@
+"""A control connection to an FTP server: connected, encrypted, logged in, and a sentence for each way that this fails.
+
+It is ftplib's, whose replies are read here: within the time-out as a whole and up to a length, so that whatever answers
+there, a call comes to an end.
+"""
+
+from __future__ import annotations
+
+import ftplib
+import re
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fm_pipeline.errors import FtpError
+
+LONGEST_REPLY = 64 * 1024  # bytes
+NOT_KNOWN = ("500", "501", "502", "504")  # replies to a command that the server does not have
+# RFC 4217 and RFC 2228; 522 is also what vsftpd says where the data connection does not take up the TLS session.
+OF_PROTECTION = ("521", "522", "533", "534", "535", "536", "537")
+# What connections die of. An answer 4xx is transient by definition (RFC 959, 4.2), such as 426 "transfer aborted".
+LOST = (OSError, EOFError, ftplib.error_temp, ftplib.error_proto, ftplib.error_reply)
+_OF_ENCRYPTION = re.compile(
+    r"\b(?:un)?(?:tls|ssl|ftps|encrypt\w*|ciphers?|secure|(?:clear|plain)[ -]?text)\b", re.IGNORECASE
+)
+
+
+class NotFtp(ftplib.error_proto):
+    """What came is no reply of FTP, or has no end."""
+
+
+class LoggedOut(ftplib.error_reply):
+    """The server does not know us any more; the session is over."""
+
+
+class NoReply(TimeoutError):
+    """The control connection stands, and no reply came within the time-out."""
+
+
+class HeldBack(NoReply):
+    """No reply to RETR: vsftpd waits with it for as long as somebody uploads the file."""
+
+
+@dataclass(frozen=True)
+class FtpServer:
+    """Where to pull from.
+
+    Attributes:
+        security: `tls` verifies the certificate; `tls_unverified` encrypts for whoever answers; `none` is clear text.
+    """
+
+    host: str
+    port: int = 21
+    username: str = "anonymous"
+    password: str = ""
+    passive: bool = True
+    security: Literal["tls", "tls_unverified", "none"] = "tls"
+    ca_bundle: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"FtpServer({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """For the ledger and for people: user@host:port."""
+        return f"{self.username}@{self.host}:{self.port}"
+
+
+class _Control(ftplib.FTP):
+    _from: object = None  # the socket that `_unread` came from: nothing that came in clear text is read under TLS
+    _unread = b""
+    _until = 0.0
+    _left = 0
+
+    def getmultiline(self) -> str:
+        self._until = time.monotonic() + (self.timeout or 0)
+        self._left = LONGEST_REPLY
+        return super().getmultiline()
+
+    def getline(self) -> str:
+        if self._from is not self.sock:
+            self._from, self._unread = self.sock, b""
+        while b"\n" not in self._unread:
+            block = self._received()
+            if not block:
+                raise EOFError
+            self._left -= len(block)
+            if self._left < 0:
+                raise NotFtp("a reply without an end")
+            self._unread += block
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode(self.encoding).rstrip("\r")
+
+    def _received(self) -> bytes:
+        seconds = self._until - time.monotonic()
+        if self.sock is None:
+            raise EOFError
+        if seconds <= 0:
+            raise NoReply
+        self.sock.settimeout(seconds)
+        try:
+            return self.sock.recv(4096)
+        except TimeoutError:
+            raise NoReply from None
+        finally:
+            self.sock.settimeout(self.timeout)
+
+
+class _Tls(_Control, ftplib.FTP_TLS):
+    """Data connections take up the TLS session of the control connection, as vsftpd and FileZilla Server ask for."""
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[ssl.SSLSocket, int | None]:
+        channel, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321
+        control = self.sock
+        assert isinstance(control, ssl.SSLSocket)  # noqa: S101  # after login
+        try:
+            return self.context.wrap_socket(channel, server_hostname=self.host, session=control.session), size
+        except BaseException:
+            channel.close()
+            raise
+
+
+@contextmanager
+def replies_understood() -> Iterator[None]:
+    """What ftplib raises for replies that it cannot make sense of becomes `NotFtp`.
+
+    It takes numbers and ports out of replies as they come (ValueError, IndexError, OverflowError).
+    """
+    try:
+        yield
+    except (OSError, ftplib.error_perm, ftplib.error_temp, ftplib.error_proto, ftplib.error_reply):
+        raise  # an error of a certificate is a ValueError too
+    except (ValueError, IndexError, OverflowError, ftplib.Error) as error:
+        raise NotFtp(type(error).__name__) from None
+
+
+def connected(server: FtpServer, timeout_seconds: float) -> ftplib.FTP:
+    """Connect, encrypt as the server's `security` says, and log in.
+
+    Raises:
+        FtpError: trying again would not help: what is wrong is said.
+        OSError, EOFError, ftplib.Error: one of `LOST`.
+    """
+    ftp: ftplib.FTP
+    if server.security == "none":
+        ftp = _Control(timeout=timeout_seconds, encoding="latin-1")
+    else:
+        ftp = _Tls(context=_context(server), timeout=timeout_seconds, encoding="latin-1")
+    try:
+        with replies_understood():
+            _greeted(ftp, server)
+            if isinstance(ftp, _Tls):
+                _encrypted(ftp, server)
+            _logged_in(ftp, server)
+            if isinstance(ftp, _Tls):
+                _data_encrypted(ftp, server)
+            ftp.set_pasv(server.passive)
+    except BaseException:
+        ftp.close()
+        raise
+    return ftp
+
+
+def _greeted(ftp: ftplib.FTP, server: FtpServer) -> None:
+    try:
+        ftp.connect(server.host, server.port)
+    except ftplib.error_perm as error:
+        raise FtpError(
+            f"The FTP server {server.host} refuses the connection (reply {code_of(error)}).",
+            meaning="Nothing was sent to it. It may let in only addresses that it knows.",
+            remedy="Ask its administrator to let this machine in, or check --ftp-host and --ftp-port.",
+        ) from None
+    except (ftplib.error_proto, ftplib.error_reply):
+        raise FtpError(
+            f"What answers on {server.host}, port {server.port}, is not an FTP server.",
+            meaning="Nothing was sent to it.",
+            remedy="Check --ftp-host and --ftp-port. SFTP, which is a part of SSH, is not FTP and is not supported.",
+        ) from None
+
+
+def _encrypted(ftp: _Tls, server: FtpServer) -> None:
+    try:
+        ftp.auth()
+    except ssl.SSLCertVerificationError:
+        raise FtpError(
+            f"The certificate of the FTP server {server.host} is not signed by an authority that is trusted here.",
+            meaning="Nothing was sent to it, no password either.",
+            remedy="Name the authority's PEM file in FTP_CA_BUNDLE, or check the server's name.",
+        ) from None
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        raise
+    except ssl.SSLError as error:
+        raise FtpError(
+            f"The FTP server {server.host} and this machine have no TLS in common ({error.reason or 'no reason'}).",
+            meaning="Nothing was sent to it, no password either.",
+            remedy="The server needs TLS 1.2 or newer, on the port of --ftp-port, after the command AUTH TLS.",
+        ) from None
+    except ftplib.error_perm as error:
+        raise FtpError(
+            f"The FTP server {server.host} offers no TLS (reply {code_of(error)} to AUTH TLS).",
+            meaning="Nothing was sent to it, no password either.",
+            remedy="Have TLS turned on there. Without it passwords and records can be read on the way; in a network"
+            " that you trust: fm-pipeline dicom configure --ftp-security none",
+        ) from None
+
+
+def _logged_in(ftp: ftplib.FTP, server: FtpServer) -> None:
+    try:
+        reply = ftp.sendcmd(f"USER {server.username}")
+        if reply.startswith("3"):
+            reply = ftp.sendcmd(f"PASS {server.password}")
+        if reply.startswith("3"):
+            reply = ftp.sendcmd("ACCT ")
+        if not reply.startswith("2"):
+            raise LoggedOut(reply)
+    except (ftplib.error_perm, ftplib.error_temp) as error:
+        code, asks = code_of(error), _OF_ENCRYPTION.search(str(error)[3:]) or code_of(error) in OF_PROTECTION
+        if server.security == "none" and asks:
+            raise FtpError(
+                f"The FTP server {server.host} lets nobody in without TLS (reply {code}).",
+                meaning="Nothing was pulled.",
+                remedy="fm-pipeline dicom configure --ftp-security tls; FTP_CA_BUNDLE names its authority.",
+            ) from None
+        if isinstance(error, ftplib.error_temp):
+            raise
+        raise FtpError(
+            f"The FTP server {server.host} refused the login (reply {code}).",
+            meaning="It is not tried again by itself, because accounts are locked after wrong passwords.",
+            remedy="Check --ftp-username and FTP_PASSWORD."
+            + (" Many servers also ask for TLS: --ftp-security tls." if server.security == "none" else ""),
+        ) from None
+
+
+def _data_encrypted(ftp: _Tls, server: FtpServer) -> None:
+    try:
+        ftp.prot_p()
+    except ftplib.error_perm as error:
+        raise FtpError(
+            f"The FTP server {server.host} does not encrypt what it sends (reply {code_of(error)} to PROT P).",
+            meaning="Nothing was pulled: records would be readable on the way.",
+            remedy="Have TLS turned on for data connections there.",
+        ) from None
+
+
+def code_of(error: BaseException) -> str:
+    """The three digits of a reply; empty if the error has none."""
+    text = str(error)[:3]
+    return text if isinstance(error, ftplib.Error) and text.isdigit() and text.isascii() else ""
+
+
+def _context(server: FtpServer) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(server.ca_bundle) if server.ca_bundle else None)
+    if server.security == "tls_unverified":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
