@@ -20,7 +20,7 @@ from io import BytesIO
 from typing import Final, NamedTuple
 
 import pillow_heif
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from fm_pipeline.images.picture_gaps import is_incomplete
 from fm_pipeline.images.picture_kinds import kind_of, main_frame
@@ -165,6 +165,8 @@ def _decoded(data: bytes) -> _Decoded | Rejected:
         return Rejected(kind)
     if kind == "HEIF":
         _know_heif()
+    if kind == "TIFF":
+        _know_deep_greys()
     frame = main_frame(data) if kind == "TIFF" else 0
     if frame is None:
         return Rejected("raw_photo")
@@ -223,3 +225,16 @@ def _smaller(image: Image.Image) -> Image.Image:
 def _know_heif() -> None:
     """Make HEIC known to Pillow; once more does no harm."""
     pillow_heif.register_heif_opener()
+
+
+@functools.cache
+def _know_deep_greys() -> None:
+    """Let Pillow read greys of more than 8 bits that count from white, or come in the other byte order, as it reads the
+    others; `thumbnails` turns white round. (TIFF 6.0: samples of 12 bits are packed alike in both orders.)
+    """
+    known = TiffImagePlugin.OPEN_INFO
+    known.setdefault((b"MM", 1, (1,), 1, (12,), ()), ("I;16", "I;12"))
+    known.setdefault((b"MM", 1, (1,), 1, (32,), ()), ("I", "I;32B"))
+    for (order, photometric, *rest), modes in list(known.items()):
+        if photometric == 1 and modes[0].startswith(("I", "F")):
+            known.setdefault((order, 0, *rest), modes)  # type: ignore[arg-type]  # of the same form

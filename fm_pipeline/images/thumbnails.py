@@ -15,7 +15,8 @@ THUMBNAIL_MIME_TYPE: Final = "image/jpeg"
 _QUALITY = 80  # about 10 kB
 _DARKEST, _BRIGHTEST = 0.5, 99.5  # per cent of the pixels between which greys are stretched
 _ENOUGH = 4 * THUMBNAIL_PIXELS  # pixels of the longer side, from which greys are stretched
-_ZERO_IS_WHITE, _PHOTOMETRIC = 0, 262  # TIFF 6.0, PhotometricInterpretation
+_ZERO_IS_WHITE, _PHOTOMETRIC, _SAMPLE_FORMAT = 0, 262, 339  # TIFF 6.0
+_DEFAULTS = {_SAMPLE_FORMAT: 1}  # unsigned
 
 
 def thumbnail_of(image: Image.Image, orientation: int) -> bytes:
@@ -71,7 +72,7 @@ def _with_eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image
     step = max(1, max(image.size) // _ENOUGH)
-    grey = np.asarray(image)[::step, ::step].astype(np.float32)
+    grey = _samples(image)[::step, ::step].astype(np.float64)
     known = grey[np.isfinite(grey)]
     if not known.size:
         return Image.new("L", (grey.shape[1], grey.shape[0]))
@@ -80,15 +81,22 @@ def _with_eight_bits(image: Image.Image) -> Image.Image:
         low, high = float(known.min()), float(known.max())
     scale = 255 / (high - low) if high > low else 0.0
     shown = np.clip((np.nan_to_num(grey, nan=low, posinf=high, neginf=low) - low) * scale, 0, 255)
-    if _zero_is_white(image):
+    if _tiff_tag(image, _PHOTOMETRIC) == _ZERO_IS_WHITE:  # Pillow turns it round for 8 bits and less only
         shown = 255 - shown
     return Image.fromarray(shown.astype(np.uint8))
 
 
-def _zero_is_white(image: Image.Image) -> bool:
-    """Whether a TIFF counts from white; Pillow turns that round for 8 bits and less only."""
-    tags = getattr(image, "tag_v2", None)
-    return tags is not None and tags.get(_PHOTOMETRIC) == _ZERO_IS_WHITE
+def _samples(image: Image.Image) -> np.ndarray:
+    """The samples; Pillow keeps those of 32 bits as signed ones."""
+    samples = np.asarray(image)
+    unsigned = image.mode == "I" and _tiff_tag(image, _SAMPLE_FORMAT) in {1, (1,)}
+    return samples.view(np.uint32) if unsigned else samples
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> object:
+    """The value of a TIFF's tag; None without it, and for other formats."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(tag, _DEFAULTS.get(tag) if tags else None)
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -111,6 +111,25 @@ def tiff_with(*entries: tuple[int, int, int, bytes], image: Image.Image | None =
     return data[:4] + struct.pack("<L", len(data)) + data[8:] + directory
 
 
+def grey_tiff(order: str, bits: int, *, zero_is_white: bool) -> bytes:
+    """An uncompressed grey TIFF of 40 x 20, its left half at a tenth of the range and its right half at nine tenths.
+
+    Args:
+        order: of bytes, `<` or `>`.
+        bits: a sample.
+    """
+    samples = [(2**bits - 1) * share // 10 for _ in range(20) for share in [1] * 20 + [9] * 20]
+    if bits == 12:  # packed, the higher bits first, in both orders of bytes
+        pixels = int("".join(f"{sample:012b}" for sample in samples), 2).to_bytes(len(samples) * 3 // 2, "big")
+    else:
+        pixels = struct.pack(f"{order}{len(samples)}{'H' if bits == 16 else 'L'}", *samples)
+    values = {256: 40, 257: 20, 258: bits, 259: 1, 262: 0 if zero_is_white else 1, 273: 8, 277: 1, 278: 20}
+    values[279] = len(pixels)
+    entries = b"".join(struct.pack(f"{order}HHLL", tag, 4, 1, value) for tag, value in values.items())
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}L", 8 + len(pixels))
+    return head + pixels + struct.pack(f"{order}H", len(values)) + entries + bytes(4)
+
+
 # --- any metadata -----------------------------------------------------------------------------------------------------
 
 _PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

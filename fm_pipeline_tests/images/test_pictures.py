@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, JpegImagePlugin, PngImageP
 
 from fm_pipeline.images.pictures import REASONS, Picture, Rejected, inspect, inspect_with_thumbnail, thumbnail
 from fm_pipeline.sandbox.clinic.pictures import CORNERS, exif, jpeg, orientation_of, stored, upright
-from fm_pipeline_tests.images.picture_files import heic, opened, png_chunk, saved
+from fm_pipeline_tests.images.picture_files import grey_tiff, heic, opened, png_chunk, saved
 
 SIZE = (640, 480)
 
@@ -308,6 +308,16 @@ def test_a_tiff_whose_zero_is_white_is_no_negative() -> None:
     shown = opened(thumbnail(data))
     assert corners(shown)[0] == (0, 0, 0)
     assert corners(shown)[1] == (255, 255, 255)
+
+
+@pytest.mark.parametrize("bits", [12, 16, 32])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_greys_of_either_byte_order_are_shown_as_they_are_meant(order: str, bits: int) -> None:
+    black, white = (0, 0, 0), (255, 255, 255)
+    from_black = opened(thumbnail(grey_tiff(order, bits, zero_is_white=False)))
+    from_white = opened(thumbnail(grey_tiff(order, bits, zero_is_white=True)))
+    assert corners(from_black) == [black, white, black, white]
+    assert corners(from_white) == [white, black, white, black]
 
 
 def test_values_that_are_no_numbers_are_shown_as_dark() -> None:
