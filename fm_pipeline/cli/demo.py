@@ -11,6 +11,7 @@ import click
 
 from fm_pipeline.cli._interrupts import heed_ctrl_c
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.stack.ports import free_port
 
 
 @click.command(name="demo")
@@ -30,14 +31,16 @@ from fm_pipeline.errors import PipelineError
 )
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), help="Port of the Dagster UI.  [default: 3000; with --once a free one]"
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Port of the Dagster UI.  [default: 3000 if it is free; with --once a free one]",
 )
 @click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".state/demo"),
     show_default=True,
-    help="Folder of the demo; it begins anew each time.",
+    help="Folder of the demo; it begins anew each time. No other folder than a demo's is touched.",
 )
 def command(
     once: bool,
@@ -67,7 +70,8 @@ def command(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     heed_ctrl_c()
     profile = profile or ("wep" if as_found else "nexus")
-    with Demo(state_dir, scale=scale, port=port if once else port or 3000, profile=profile, as_found=as_found) as demo:
+    port = port or (free_port() if once else None)
+    with Demo(state_dir, scale=scale, port=port, profile=profile, as_found=as_found) as demo:
         held = demo.run(report)
         if not once:
             demo.wait()

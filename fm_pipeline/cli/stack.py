@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-import shlex
+import os
+import stat
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from fm_pipeline.env_file import env_line
+from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sandbox.stack.state import SECRETS_FILE
 
@@ -35,6 +40,12 @@ def command() -> None:
 @click.option("--filemaker-port", type=_PORT, help="Port of the FileMaker stand-in.")
 @click.option("--smtp-port", type=_PORT, help="Port of the mail catcher.")
 @click.option("--orthanc-port", type=_PORT, help="Port of Orthanc.")
+@click.option(
+    "--write-env",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the settings into a new file that only you can read; an existing one is left alone.",
+)
 def up(
     state_dir: Path,
     postgres_port: int | None,
@@ -42,12 +53,15 @@ def up(
     filemaker_port: int | None,
     smtp_port: int | None,
     orthanc_port: int | None,
+    write_env: Path | None,
 ) -> None:
     """Start the servers in the background and print the settings that point at them.
 
     Without a port option a server takes the port that it had last time, or a free one. Run again, it starts only
-    what does not run. Standard output is made for a file: `fm-pipeline stack up > .env`.
+    what does not run.
     """
+    if write_env is not None:
+        _refuse_existing_file(write_env)
     wanted = {
         "postgresql": postgres_port,
         "s3": s3_port,
@@ -56,14 +70,56 @@ def up(
         "orthanc": orthanc_port,
     }
     stack = Stack(state_dir)
+    env_line("STATE_DIR", str(stack.state_dir))  # refused before anything is started
     stack.up({name: port for name, port in wanted.items() if port is not None})
-    for kind in stack.missing:
-        click.echo(f"# Not started, because it is not installed: {kind.name}")
-    click.echo("# Settings of the sandbox: put them into .env, or source them with `set -a`.")
-    click.echo("# The passwords were made for this sandbox alone and lie in")
-    click.echo(f"# {stack.state_dir / SECRETS_FILE} (mode 0600).")
-    for name, value in stack.environment().items():
-        click.echo(f"{name}={shlex.quote(value)}")
+    lines = [
+        *(f"# Not started, because it is not installed: {kind.name}" for kind in stack.missing),
+        "# Settings of the sandbox. Its passwords were made for it alone and lie in",
+        f"# {stack.state_dir / SECRETS_FILE} (mode 0600).",
+        *(env_line(name, value) for name, value in stack.environment().items()),
+    ]
+    if write_env is None:
+        _close_to_others(sys.stdout.fileno())
+        click.echo("\n".join(lines))
+    else:
+        _write_new_file(write_env, lines)
+        click.echo(f"The servers run. Their settings: {write_env}")
+
+
+def _refuse_existing_file(file: Path) -> None:
+    if os.path.lexists(file):
+        raise PipelineError(
+            f"{file} exists, so the settings of the sandbox were not written.",
+            meaning="It may hold the settings of your real systems. It was left as it is, and nothing was started.",
+            remedy="Name a file that does not exist: --write-env sandbox.env",
+        )
+    if not file.parent.is_dir():
+        raise PipelineError(
+            f"The folder of {file} does not exist.",
+            meaning="Nothing was started.",
+            remedy="Make it, or name another file.",
+        )
+
+
+def _write_new_file(file: Path, lines: Sequence[str]) -> None:
+    """Mode 0600 from the start; never over another file, one that was made meanwhile either."""
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise PipelineError(
+            f"{file} cannot be made: {error.strerror or type(error).__name__}.",
+            meaning="The servers run; no file was changed.",
+            remedy="Name another file with --write-env, or call it without to have the settings printed.",
+        ) from None
+    with os.fdopen(handle, "w", encoding="utf-8") as opened:
+        opened.write("\n".join(lines) + "\n")
+
+
+def _close_to_others(handle: int) -> None:
+    """Passwords go there. A shell makes a file that output is led into readable for everybody."""
+    found = os.fstat(handle)
+    if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+        os.fchmod(handle, 0o600)
 
 
 @command.command()

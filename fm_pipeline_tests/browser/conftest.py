@@ -25,9 +25,8 @@ run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordi
 class LaunchingWebserver(DagsterWebserver):
     """A web server that needs no daemon."""
 
-    def prepare(self) -> None:
-        super().prepare()
-        (self.home / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
+    def instance(self) -> str:
+        return INSTANCE
 
 
 @pytest.fixture(scope="module")

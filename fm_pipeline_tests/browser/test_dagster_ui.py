@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page
 
 from fm_pipeline.definitions import defs
+from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
+from fm_pipeline.sandbox.stack.state import SECRETS_FILE, Secrets
 from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.browser.conftest import LaunchingWebserver
 from fm_pipeline_tests.browser.graphql import Ui
 
 # One web server for all of them, also when the tests are spread over processes.
@@ -77,3 +82,10 @@ def test_a_refused_run_that_is_repeated_from_its_failed_asset_is_refused_again(u
     repeated = ui.repeat(run_id, "FROM_ASSET_FAILURE")
     assert REFUSED in ui.failures(repeated)["imported_dicom_files"]
     assert ui.selection(repeated) == set(DICOM)
+
+
+def test_the_web_server_of_somebody_else_is_not_taken_for_the_demos(
+    webserver: LaunchingWebserver, tmp_path: Path
+) -> None:
+    assert webserver.ready()
+    assert not DagsterWebserver(tmp_path, webserver.port, Secrets(tmp_path / SECRETS_FILE)).ready()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import quote, urlsplit
@@ -19,6 +18,7 @@ from fm_pipeline.nexus.database import connect, database_error
 from fm_pipeline.nexus.database_url import connection_parameters
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.refused_connections import refused_connection
+from fm_pipeline_tests.bench.answering import answering
 
 HARD = "p:a/s?s#w@r%d&=+ é"  # every character that ends something in a URL
 
@@ -210,20 +210,8 @@ def test_a_role_that_may_not_connect_and_one_that_may_not_write_are_told_apart(d
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"220 mail.example ESMTP\r\n", b"", b"N"])
 def test_another_service_on_the_port_is_told_as_such(answer: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            for _ in range(8):
-                try:
-                    client, _ = server.accept()
-                except OSError:
-                    return
-                with client:
-                    client.recv(1024)
-                    client.sendall(answer)
-
-        threading.Thread(target=serve, daemon=True).start()
-        error = told(f"postgresql://u:secret@127.0.0.1:{server.getsockname()[1]}/d?gssencmode=disable")
+    with answering(answer) as port:
+        error = told(f"postgresql://u:secret@127.0.0.1:{port}/d?gssencmode=disable")
     assert "is no PostgreSQL server" in error.what
 
 

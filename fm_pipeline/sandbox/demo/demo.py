@@ -29,21 +29,24 @@ from fm_pipeline.sandbox.demo.linked_images import LINK
 from fm_pipeline.sandbox.demo.output import DONE, ERROR, print_verdicts
 from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
-from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, Stack
-from fm_pipeline.sandbox.stack.state import STACK_FILE
-from fm_pipeline.settings import Settings
+from fm_pipeline.sandbox.stack.ownership import OWNER_FILE, owned, refuse_if_in_use
+from fm_pipeline.sandbox.stack.ports import free_port, refuse_taken_port
+from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, LOCK_FILE, Stack
+from fm_pipeline.sandbox.stack.state import DEMO_FILE, make_private_folder, write_json
+from fm_pipeline.settings import ENV_FILE, Settings
 
 STYLES = {"info": "", "done": DONE, "error": ERROR}
 RUN_LIMIT_SECONDS = 3600.0
+UI_PORT = 3000  # Dagster's own
 
 
 class Demo:
     """One demonstration in a state folder of its own, which begins anew. Leaving the context stops its servers.
 
     Args:
-        state_dir: removed first.
+        state_dir: emptied first, if an earlier demo has made it and nobody uses it.
         scale: of the clinic.
-        port: of the Dagster UI; None takes a free one.
+        port: of the Dagster UI; None takes `UI_PORT`, or a free one if another program has that.
         profile: in whose layouts FileMaker holds the clinic.
         as_found: with everything that was wrong with the real clinic.
     """
@@ -62,7 +65,21 @@ class Demo:
         self._hospital = Hospital(self._stack)
 
     def __enter__(self) -> Self:
-        self._begin_anew()
+        if self._port:
+            refuse_taken_port(self._port, "the demo")
+        if self._state_dir.exists():
+            refuse_if_in_use(self._state_dir)
+            _refuse_what_is_no_demo(self._state_dir)
+        make_private_folder(self._state_dir)
+        try:
+            self._open.enter_context(owned(self._state_dir))
+            self._begin_anew()
+            return self._start()
+        except BaseException:
+            self._open.close()
+            raise
+
+    def _start(self) -> Self:
         with self._console.status("Starting PostgreSQL, S3, the FileMaker stand-in and a mail catcher …"):
             self._open.enter_context(self._stack)
         for kind in self._stack.missing:
@@ -70,16 +87,23 @@ class Demo:
         return self
 
     def _begin_anew(self) -> None:
-        """Remove the last demo; never a folder that is something else."""
-        if self._state_dir.exists() and any(self._state_dir.iterdir()):
-            if not (self._state_dir / STACK_FILE).exists():
-                raise PipelineError(
-                    f"The folder {self._state_dir} is not empty and no demo's.",
-                    meaning="It was left as it is.",
-                    remedy="Give another folder with --state-dir.",
-                )
-            Stack(self._state_dir).down()
-            shutil.rmtree(self._state_dir)
+        """Remove what the last demo has left, but for the files that say who uses the folder, and whose it is.
+
+        Raises:
+            PipelineError: servers still run there.
+        """
+        if running := [row for row in Stack(self._state_dir).status() if row.alive]:
+            servers = ", ".join(f"{row.name} (process {row.pid})" for row in running)
+            raise PipelineError(
+                f"The state folder {self._state_dir} is in use: {servers}.",
+                meaning="A demo that begins there would remove the data of these servers. Nothing was removed.",
+                remedy=f"Stop them: fm-pipeline stack down --state-dir {self._state_dir}, or name another folder with"
+                " --state-dir.",
+            )
+        write_json(self._state_dir / DEMO_FILE, {"made by": "fm-pipeline demo"})
+        for path in self._state_dir.iterdir():
+            if path.name not in {OWNER_FILE, LOCK_FILE, DEMO_FILE}:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def __exit__(self, *_: object) -> None:
         with self._console.status("Stopping everything that was started …"):
@@ -109,11 +133,13 @@ class Demo:
         own = {"FILEMAKER_PROFILE": str(self._profile), "RULES_FILE": str(self._rules.absolute())}
         (self._state_dir / CLINIC_SETTINGS).write_text(json.dumps(own), "utf-8")
         with self._console.status("Starting Dagster …"):
-            for setting in Settings.model_fields:
-                os.environ.pop(setting.upper(), None)  # they may name the real systems
+            for name in [name for name in os.environ if name.lower() in Settings.model_fields]:
+                del os.environ[name]  # they may name the real systems
+            # Nor may a file that names them, or a proxy on the way to this machine's own servers.
+            os.environ |= {ENV_FILE: os.devnull, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
             os.environ.update(self._stack.environment() | image_settings | imported_images.SETTINGS)
             os.environ |= self._hospital.environment()
-            ports = {DagsterWebserver.name: self._port} if self._port else {}
+            ports = {DagsterWebserver.name: self._port or self._usual_port()}
             Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
         self._console.print(f"Dagster UI: {self.url}", highlight=False)
         self._hospital.appear(self._console)
@@ -135,6 +161,12 @@ class Demo:
             content["verdicts"] = [verdict._asdict() for verdict in verdicts]
             report_file.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         return held
+
+    def _usual_port(self) -> int:
+        port = free_port(UI_PORT)
+        if port != UI_PORT:
+            self._console.print(f"Another program has port {UI_PORT}, so the Dagster UI of the demo takes another one.")
+        return port
 
     @property
     def _rules(self) -> Path:
@@ -195,6 +227,12 @@ class Demo:
 
     def _carry_out(self, job: str, config: Mapping[str, Any] | None = None) -> str | None:
         """Run a job and show its log; its run id, or None if it failed."""
+        if not self._stack.answers(DagsterWebserver):
+            raise PipelineError(
+                f"What answers on port {self._webserver.port} is not the Dagster that the demo has started.",
+                meaning="Nothing was launched there.",
+                remedy=f"Start the demo again. The log of its web server: {self._webserver.log}",
+            )
         run_id = launch(self._webserver.port, job, config)
         self._console.print(f"\n{job}: {self.url}/runs/{run_id}", soft_wrap=True)
         with self._console.status(f"{job} …"):
@@ -216,3 +254,14 @@ class Demo:
                 self._console.print(f"The whole report: {folder}", soft_wrap=True, highlight=False)
                 return content
         raise PipelineError(f"The run {run_id} left no report in {self._state_dir / 'reports'}.")
+
+
+def _refuse_what_is_no_demo(folder: Path) -> None:
+    """Never empty a folder that is something else, such as the one in which the pipeline keeps its backups."""
+    names = {path.name for path in folder.iterdir()} - {OWNER_FILE, LOCK_FILE}
+    if names and DEMO_FILE not in names:
+        raise PipelineError(
+            f"The folder {folder} is not empty, and no demo has made it.",
+            meaning="It was left as it is.",
+            remedy="Give another folder with --state-dir.",
+        )

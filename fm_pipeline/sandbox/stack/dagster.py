@@ -15,6 +15,13 @@ import requests
 
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
 
+# Dagster has no place for a word of our own that its web server would tell, but for the folder of its artifacts.
+_NONCE = """
+local_artifact_storage:
+  module: dagster._core.storage.root
+  class: LocalArtifactStorage
+  config: {{base_dir: "{folder}"}}
+"""
 WORKSPACE = PACKAGE_PARENT / "workspace.yaml"
 INSTANCE = PACKAGE_PARENT / "dagster.yaml"
 
@@ -31,8 +38,17 @@ class _Dagster(Service):
         super().prepare()
         self.home.mkdir(mode=0o700, exist_ok=True)
         # Copies, so that the command line names this stack's own files: that is how its processes are recognised.
-        shutil.copyfile(INSTANCE, self.home / INSTANCE.name)
+        (self.home / INSTANCE.name).write_text(self.instance() + _NONCE.format(folder=self._marked_folder), "utf-8")
         shutil.copyfile(WORKSPACE, self.home / WORKSPACE.name)
+
+    def instance(self) -> str:
+        """The content of dagster.yaml."""
+        return INSTANCE.read_text("utf-8")
+
+    @property
+    def _marked_folder(self) -> Path:
+        """Where Dagster keeps small files. The web server names it when it is asked for its instance."""
+        return self.home / f"artifacts-{self.secrets.get('dagster_nonce')}"
 
     @property
     def working_folder(self) -> Path:
@@ -64,8 +80,12 @@ class DagsterWebserver(_Dagster):
 
     def ready(self) -> bool:
         try:
-            return requests.get(f"http://127.0.0.1:{self.port}/server_info", timeout=5).ok
-        except requests.RequestException:
+            with requests.Session() as session:
+                session.trust_env = False  # no proxy of the user comes between
+                query = {"query": "{ instance { info } }"}
+                answer = session.post(f"http://127.0.0.1:{self.port}/graphql", json=query, timeout=5)
+                return self._marked_folder.name in str(answer.json()["data"]["instance"]["info"])
+        except (requests.RequestException, ValueError, LookupError, TypeError):  # another program, not a Dagster
             return False
 
 
@@ -73,6 +93,7 @@ class DagsterDaemon(_Dagster):
     """Takes runs from the queue, and ticks schedules and sensors. Its port is not used."""
 
     name = "dagster_daemon"
+    serves = False
 
     def command(self) -> Sequence[str]:
         return [sys.executable, "-m", "dagster._daemon", "run", "-w", str(self.home / WORKSPACE.name)]

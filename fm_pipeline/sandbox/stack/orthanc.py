@@ -50,7 +50,7 @@ class Orthanc(Service):
     def configuration(self) -> dict[str, Any]:
         """The options that differ from Orthanc's defaults."""
         return {
-            "Name": "Sandbox",
+            "Name": f"Sandbox {self.nonce}",  # what it answers when it is asked who it is
             "StorageDirectory": str(self.folder / "storage"),
             "IndexDirectory": str(self.folder / "index"),
             "HttpPort": self.port,
@@ -71,8 +71,9 @@ class Orthanc(Service):
                 session.trust_env = False
                 settings = self.settings()
                 login = (USERNAME, settings["ORTHANC_PASSWORD"])
-                return session.get(f"{settings['ORTHANC_URL']}/system", auth=login, timeout=5).status_code == 200
-        except requests.RequestException:
+                answer = session.get(f"{settings['ORTHANC_URL']}/system", auth=login, timeout=5)
+                return answer.ok and answer.json().get("Name") == self.configuration()["Name"]
+        except (requests.RequestException, ValueError, AttributeError):  # another program, which speaks of other things
             return False
 
     def settings(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -94,10 +95,12 @@ class PostgreSQL(Service):
 
     def ready(self) -> bool:
         try:
-            psycopg2.connect(self.url("postgres"), connect_timeout=5).close()
-        except psycopg2.OperationalError:
+            with closing(psycopg2.connect(self.url("postgres"), connect_timeout=5)) as connection:
+                cursor = connection.cursor()
+                cursor.execute("SHOW data_directory")
+                return cursor.fetchone() == (str(self.data),)
+        except psycopg2.Error:
             return False
-        return True
 
     def set_up(self) -> None:
         connection = psycopg2.connect(self.url("postgres"))

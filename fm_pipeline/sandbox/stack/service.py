@@ -25,6 +25,7 @@ class Service(ABC):
     """One server, its files under `state_dir`, listening on 127.0.0.1 at `port`."""
 
     name: ClassVar[str]
+    serves: ClassVar[bool] = True  # on its port; a daemon has one and does not use it
     stop_signal: ClassVar[int] = signal.SIGTERM
 
     state_dir: Path
@@ -40,6 +41,11 @@ class Service(ABC):
     def log(self) -> Path:
         """What the server printed since its last start."""
         return self.state_dir / "logs" / f"{self.name}.log"
+
+    @property
+    def nonce(self) -> str:
+        """Known to this server alone. One that can be asked for it is recognised by it."""
+        return self.secrets.get(f"{self.name}_nonce")
 
     @classmethod
     def available(cls) -> bool:

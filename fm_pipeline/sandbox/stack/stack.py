@@ -10,19 +10,22 @@ import fcntl
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
+import psutil
+
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.filemaker import FileMaker
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.ownership import owned, refuse_if_in_use
+from fm_pipeline.sandbox.stack.ports import free_port, listens, refuse_taken_port
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.processes import Record, find, stop
 from fm_pipeline.sandbox.stack.s3 import S3
@@ -40,6 +43,7 @@ from fm_pipeline.sandbox.stack.waiting import wait_until
 
 SERVICES: tuple[type[Service], ...] = (PostgreSQL, S3, FileMaker, Smtp, Orthanc)
 READY_LIMIT_SECONDS = 60.0
+LOCK_FILE = "stack.lock"
 LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
 HOSPITAL_FOLDER = "hospital"  # in the state folder; only the demo makes it
 # What a demo says of its clinic: the layouts that FileMaker has, the rules that the clinic has chosen.
@@ -69,7 +73,8 @@ class Stack:
     """The sandbox's servers under one state folder.
 
     `up` leaves them in the background. As a context manager they end with the context, also when this process
-    is killed: a watchdog waits for the end of a pipe that only this process holds open.
+    is killed: a watchdog waits for the end of a pipe that only this process holds open. Until then no other process
+    starts or stops anything in the folder.
 
     Args:
         state_dir: everything lies here, mode 0700.
@@ -86,6 +91,7 @@ class Stack:
         self.secrets = Secrets(self.state_dir / SECRETS_FILE)
         self.temporary = temporary
         self._watchdog: subprocess.Popen[bytes] | None = None
+        self._owned = ExitStack()
 
     def up(self, ports: Mapping[str, int] | None = None) -> None:
         """Start what does not run yet, and wait until everything answers.
@@ -94,9 +100,11 @@ class Stack:
             ports: by service name; otherwise the port of last time, or a free one.
 
         Raises:
-            PipelineError: a service did not start, or runs already on another port.
+            PipelineError: a service did not start, or runs already on another port; a port that was asked for is
+                taken; or another process uses the folder.
         """
         make_private_folder(self.state_dir)
+        refuse_if_in_use(self.state_dir)
         with self._locked():
             started: list[str] = []
             try:
@@ -108,8 +116,13 @@ class Stack:
                 raise
 
     def down(self) -> None:
-        """Stop everything that the state folder knows of. The data stay. Called again it changes nothing."""
+        """Stop everything that the state folder knows of. The data stay. Called again it changes nothing.
+
+        Raises:
+            PipelineError: another process uses the folder.
+        """
         if self.state_dir.exists():
+            refuse_if_in_use(self.state_dir)
             with self._locked():
                 self._stop(list(self._records()))
 
@@ -147,8 +160,15 @@ class Stack:
             )
         return kind(self.state_dir, record.port, self.secrets)
 
+    def answers(self, kind: type[Service]) -> bool:
+        """Whether the server that this stack has started, and no other, answers on its port."""
+        record = self._records().get(kind.name)
+        process = find(record) if record else None
+        return process is not None and _is_who_answers(self.service(kind), process)
+
     def __enter__(self) -> Self:
         make_private_folder(self.state_dir)
+        self._owned.enter_context(owned(self.state_dir))
         watchdog = [sys.executable, "-m", "fm_pipeline.sandbox.stack.watchdog", str(self.state_dir)]
         self._watchdog = subprocess.Popen(  # noqa: S603
             [*watchdog, "--remove"] if self.temporary else watchdog,
@@ -165,6 +185,7 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.down()
+        self._owned.close()  # the watchdog waits for it
         if self._watchdog is not None:
             self._watchdog.communicate()  # ends its standard input, so it finds nothing left to stop and goes
             self._watchdog = None
@@ -183,8 +204,10 @@ class Stack:
                 )
             self._wait(kind(self.state_dir, known.port, self.secrets))
             return False
+        if wanted:
+            refuse_taken_port(wanted, kind.name)
         for attempt in range(1, ATTEMPTS + 1):
-            port = wanted or _free_port(known.port if known and attempt == 1 else 0)
+            port = wanted or free_port(known.port if known and attempt == 1 else 0)
             service = kind(self.state_dir, port, self.secrets)
             service.prepare()
             self._write(kind.name, service.record())
@@ -202,8 +225,9 @@ class Stack:
 
         def settled() -> bool:
             nonlocal answers
-            answers = service.ready()
-            return answers or find(record) is None
+            process = find(record)
+            answers = process is not None and _is_who_answers(service, process)
+            return answers or process is None
 
         wait_until(settled, READY_LIMIT_SECONDS)
         if answers:
@@ -245,7 +269,7 @@ class Stack:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One `up` or `down` at a time per folder; the lock goes with the process that holds it."""
-        handle = os.open(self.state_dir / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        handle = os.open(self.state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if not wait_until(lambda: _lock(handle), LOCK_LIMIT_SECONDS):
                 raise PipelineError(
@@ -263,22 +287,14 @@ def temporary_stack(services: Sequence[type[Service]] = SERVICES) -> Stack:
     return Stack(Path(tempfile.mkdtemp(prefix="fm-pipeline-stack-")), services, temporary=True)
 
 
+def _is_who_answers(service: Service, process: psutil.Process) -> bool:
+    """Another server may have taken the port between our choice of it and the start of ours, and answer."""
+    return service.ready() and (not service.serves or listens(process, service.port))
+
+
 def _lock(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
-
-
-def _free_port(preferred: int) -> int:
-    """The preferred port if nobody listens there, else any free one."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise PipelineError("No free port was found on 127.0.0.1.", remedy="Close some programs that listen.")

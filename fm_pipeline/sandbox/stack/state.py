@@ -14,6 +14,8 @@ from fm_pipeline.errors import PipelineError
 
 STACK_FILE = "stack.json"
 SECRETS_FILE = "secrets.json"
+# Only a demo makes it. Without it a folder is never emptied: the sandbox and the pipeline itself use `.state`.
+DEMO_FILE = "demo.json"
 
 
 def make_private_folder(folder: Path) -> None:

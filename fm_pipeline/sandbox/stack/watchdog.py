@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from fm_pipeline.sandbox.stack.ownership import owned
 from fm_pipeline.sandbox.stack.stack import Stack
 
 
@@ -19,7 +20,9 @@ def main(arguments: list[str]) -> None:
     """Wait for the end of standard input, then stop the stack; with `--remove` its folder goes too."""
     state_dir = Path(arguments[0])
     sys.stdin.buffer.read()
-    Stack(state_dir).down()
+    if state_dir.is_dir():
+        with owned(state_dir, patient=True):
+            Stack(state_dir).down()
     if "--remove" in arguments[1:]:
         shutil.rmtree(state_dir, ignore_errors=True)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import smtplib
+import socket
 import stat
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
 import psutil
@@ -22,10 +25,17 @@ from botocore.exceptions import ClientError
 
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack import processes
+from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
+from fm_pipeline.sandbox.stack.filemaker import FileMaker
+from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.ownership import OWNER_FILE
+from fm_pipeline.sandbox.stack.ports import listens
 from fm_pipeline.sandbox.stack.s3 import S3
-from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
 from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline.sandbox.stack.state import SECRETS_FILE, Secrets
+from fm_pipeline_tests.bench.answering import answering
 from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL
 from fm_pipeline_tests.bench.waiting import wait_until
 
@@ -63,6 +73,8 @@ from pathlib import Path
 from fm_pipeline.sandbox.stack.s3 import S3
 from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline.sandbox.stack.state import SECRETS_FILE, Secrets
+from fm_pipeline_tests.bench.answering import answering
 from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL
 stack = Stack(Path({str(folder)!r}), [{kinds}])
 {"stack.__enter__()" if context else "stack.up()"}
@@ -307,6 +319,8 @@ def test_a_server_that_ignores_the_request_to_end_is_killed(folder: Path, monkey
     monkeypatch.setattr(processes, "STOP_LIMIT_SECONDS", 0.2)
 
     class Deaf(Smtp):
+        serves = False
+
         def command(self) -> Sequence[str]:
             script = "import signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
             return [sys.executable, "-c", script, str(self.folder)]
@@ -334,3 +348,88 @@ def test_control_c_ends_the_stack_with_the_program(folder: Path) -> None:
     holder.send_signal(signal.SIGINT)
     holder.communicate()
     wait_until(lambda: processes_of(folder) == [])
+
+
+# -- Whose port, whose folder
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+class Impostor(Smtp):
+    """A mail catcher whose port somebody else takes in the moment before it starts, and answers on it."""
+
+    taken: ClassVar[list[socket.socket]] = []
+
+    def start(self) -> psutil.Process:
+        if not self.taken:
+            self.taken.append(socket.create_server(("127.0.0.1", self.port)))
+        return super().start()
+
+    def ready(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5):
+            return True
+        return False
+
+
+def test_a_server_that_took_the_port_in_between_is_not_taken_for_ours(folder: Path) -> None:
+    Impostor.taken.clear()
+    stack = Stack(folder, (Impostor,))
+    stack.up()
+    (somebody,) = Impostor.taken
+    with somebody:
+        assert stack.service(Impostor).port != somebody.getsockname()[1]
+        assert stack.answers(Impostor)
+        other = replace(stack.service(Impostor), port=somebody.getsockname()[1])
+        assert other.ready()
+        process = psutil.Process(stack.status()[0].pid)
+        assert not listens(process, other.port)
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_the_process_that_has_it(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        port = somebody.getsockname()[1]
+        with pytest.raises(PipelineError, match=f"Port {port} is taken by process {os.getpid()}") as caught:
+            Stack(folder, QUICK).up({"mail": port})
+    assert "not asked for anything" in caught.value.meaning
+    assert processes_of(folder) == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"HTTP/1.1 200 OK\r\n\r\n<html>"]
+)
+@pytest.mark.parametrize("kind", [DisposablePostgreSQL, S3, Orthanc, DagsterWebserver, FileMaker, Smtp])
+def test_no_service_takes_another_programs_answer_for_its_own(folder: Path, kind: type[Service], answer: bytes) -> None:
+    folder.mkdir(mode=0o700)
+    with answering(answer) as port:
+        assert not kind(folder, port, Secrets(folder / SECRETS_FILE)).ready()
+
+
+def test_a_database_server_with_other_files_is_not_taken_for_ours_though_it_lets_us_in(
+    folder: Path, postgresql: DisposablePostgreSQL
+) -> None:
+    folder.mkdir(mode=0o700)
+    ours = DisposablePostgreSQL(folder, postgresql.port, postgresql.secrets)
+    assert postgresql.ready()
+    assert not ours.ready()
+
+
+def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(folder: Path) -> None:
+    holder = start_in_another_process(folder, ["Smtp"], context=True)
+    wait_for_up(holder)
+    before = Stack(folder, QUICK).status()
+    for act in (Stack(folder, QUICK).up, Stack(folder).down, Stack(folder, QUICK).__enter__):
+        with pytest.raises(PipelineError, match=f"in use by process {holder.pid}") as caught:
+            act()
+        assert "Nothing was started, stopped or removed" in caught.value.meaning
+    assert Stack(folder, QUICK).status() == before
+    kill(holder)
+    wait_until(lambda: processes_of(folder) == [])
+    Stack(folder, QUICK).up()  # the lock ended with its process, though its file still names it
+
+
+def test_an_owner_file_of_before_a_restart_of_the_machine_keeps_nobody_out(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / OWNER_FILE).write_text(f"{os.getppid()}\n")  # a living process that has nothing to do with it
+    with Stack(folder, QUICK) as stack:
+        assert stack.status()[0].alive
