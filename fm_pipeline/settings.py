@@ -99,6 +99,13 @@ class Settings(BaseSettings):
     dicom_excluded_folders: str | None = Field(
         default=None, description="More names of folders that are left out, separated as in PATH."
     )
+    dicom_archive_members: int = Field(
+        default=100_000, ge=0, description="Files that an archive may have; 0: no archive is opened."
+    )
+    dicom_archive_gigabytes: float = Field(default=50, gt=0, description="What an archive may unpack to.")
+    dicom_archive_ratio: int = Field(
+        default=100, ge=1, description="How many times its size an archive may unpack to, where that is above 1 GB."
+    )
     dicom_history_days: int | None = Field(
         default=None, ge=1, description="What `dicom prune` may remove; none: all stays."
     )

@@ -107,6 +107,17 @@ def _write_down(ledger: JobLedger, ids: list[str], gone: list[str]) -> None:
             "  AND other.file_hash = back.file_hash)",
             (ids, gone, ledger.job_id),
         )
+        # An archive is to be opened again as long as Orthanc lacks something of it.
+        cursor.execute(
+            "UPDATE fm_pipeline.import_history SET missing_since = clock_timestamp() WHERE missing_since IS NULL"
+            " AND path_hash IN (SELECT archive_hash FROM fm_pipeline.import_history"
+            "  WHERE archive_hash IS NOT NULL AND missing_since IS NOT NULL)"
+        )
+        cursor.execute(
+            "UPDATE fm_pipeline.import_history archive SET missing_since = NULL WHERE missing_since IS NOT NULL"
+            " AND orthanc_instance_id IS NULL AND NOT EXISTS (SELECT FROM fm_pipeline.import_history member"
+            "  WHERE member.archive_hash = archive.path_hash AND member.missing_since IS NOT NULL)"
+        )
         job = read_job(cursor, ledger.job_id)
         if job.cancel_requested_at is not None or job.status != "running":
             raise Interrupted

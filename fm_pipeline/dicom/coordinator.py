@@ -8,6 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from fm_pipeline.dicom.archives.feed import Given
+from fm_pipeline.dicom.archives.members import FoundMember
+from fm_pipeline.dicom.archives.waiting import Archives
 from fm_pipeline.dicom.entry import Entry, entry_of
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.job_ledger import Before, JobLedger, Totals
@@ -15,7 +18,7 @@ from fm_pipeline.dicom.ledger import Job
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.reasons import STOPPED
 from fm_pipeline.dicom.spool import Spool
-from fm_pipeline.dicom.workers import CHUNK_BYTES, CHUNK_FILES, Done, Later, Task, Untouched, Workers
+from fm_pipeline.dicom.workers import CHUNK_BYTES, CHUNK_FILES, Done, IsArchive, Later, Task, Untouched, Workers
 
 _BATCH_ENTRIES, _BATCH_SECONDS = 250, 0.5  # of what is written at once; the time is also the pulse of the progress
 _WAIT_SECONDS = 0.1
@@ -40,6 +43,7 @@ class Coordinator:
     """Of one job. `run` until the end, or until something is raised; then `record_what_is_left`.
 
     Args:
+        archives: opened when all files on the disk are done.
         left_out: how many files the scan has passed over so far because history has them as they are.
     """
 
@@ -50,10 +54,11 @@ class Coordinator:
         spool: Spool,
         job: Job,
         telling: Telling,
+        archives: Archives,
         left_out: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ledger, self._workers, self._spool, self._job = ledger, workers, spool, job
-        self._telling, self._left_out = telling, left_out
+        self._telling, self._archives, self._left_out = telling, archives, left_out
         self._any_job = job.job_type == "incremental"
         self._looks_back = self._any_job or job.files_processed > 0
         self._ready: deque[Task] = deque()
@@ -65,6 +70,8 @@ class Coordinator:
         self._dealt = 0  # chunks
         self._numbered = 0  # files, in the order of the scan
         self._scanned = False
+        self._all_opened = False
+        self._members, self._members_bytes = 0, 0
         self._unchanged, self._unchanged_bytes = 0, 0
         self._written_at = time.monotonic()
         self._stopped = False
@@ -90,7 +97,7 @@ class Coordinator:
             if self._stopped:
                 raise Interrupted
             self._deal()
-            if self._scanned and not self._out and not self._ready and not self._entries and not self._later:
+            if self._all_opened and not self._out and not self._ready and not self._entries and not self._later:
                 break
             self._collect(_WAIT_SECONDS if self._out else 0)
             self._write_if_due()
@@ -111,6 +118,8 @@ class Coordinator:
         while self._out < 2 * self._workers.threads * CHUNK_FILES:
             if len(self._ready) < CHUNK_FILES and not self._scanned:
                 self._fetch()
+            elif len(self._ready) < CHUNK_FILES and not self._all_opened:
+                self._fetch_members()
             if not self._ready:
                 return
             chunk = list(self._chunk())
@@ -125,7 +134,7 @@ class Coordinator:
         # The first chunks are small, so that Orthanc has something to do at once. The last files are dealt out evenly,
         # so that no thread is left alone with the last sixteen.
         first = 2 << (self._dealt // self._workers.threads) if self._dealt < 3 * self._workers.threads else CHUNK_FILES
-        last = -(-len(self._ready) // (2 * self._workers.threads)) if self._scanned else CHUNK_FILES
+        last = -(-len(self._ready) // (2 * self._workers.threads)) if self._all_opened else CHUNK_FILES
         for _ in range(min(CHUNK_FILES, first, last, len(self._ready))):
             if size > CHUNK_BYTES:
                 return
@@ -165,6 +174,49 @@ class Coordinator:
             self._ready.append(Task(file, self._numbered, before.unanswered if before else 0))
             self._numbered += 1
 
+    def _fetch_members(self) -> None:
+        """Some more of what is in archives, once every file on the disk has its end."""
+        if not self._archives.opening and (self._out or self._ready or self._later):
+            return
+        items = self._archives.take(0 if self._out or self._entries else _WAIT_SECONDS)
+        if items is None:
+            self._all_opened = True
+            return
+        members = [item for item in items if isinstance(item, FoundMember)]
+        before = {}
+        if self._looks_back and members:
+            before = self._ledger.before([item.found for item in members], any_job=self._any_job)
+        for item in items:
+            if isinstance(item, FoundMember):
+                self._sort_member(item, before.get(item.found.path))
+            elif isinstance(item, Given):
+                self._add(self._archives.given(item))
+            else:
+                self._count_member(item.found)
+                entry = entry_of(item)
+                self._add(entry)
+                self._add(self._archives.ended(entry, counted=False))
+
+    def _sort_member(self, item: FoundMember, before: Before | None) -> None:
+        self._archives.begun(item)
+        self._count_member(item.found)
+        if before and before.covers(item.found):
+            if not before.of_this_job:
+                self._unchanged += 1
+                self._unchanged_bytes += item.found.size
+            self._add(self._archives.settled_before(item))
+            return
+        self._ready.append(Task(item.found, self._numbered, before.unanswered if before else 0, member=item))
+        self._numbered += 1
+
+    def _count_member(self, found: FoundFile) -> None:
+        self._members += 1
+        self._members_bytes += found.size
+
+    def _add(self, entry: Entry | None) -> None:
+        if entry is not None:
+            self._entries.append(entry)
+
     def _directory(self, directory: Unreadable) -> None:
         if directory.reason in {"root_empty", "not_mounted"}:
             reason = "no_files" if directory.reason == "root_empty" else "root_unavailable"
@@ -189,11 +241,14 @@ class Coordinator:
             except queue.Empty:
                 return True
 
-    def _take(self, result: Done | Later | Untouched) -> None:
+    def _take(self, result: Done | Later | IsArchive | Untouched) -> None:
         if isinstance(result, Done):
             self._entries.append(result.entry)
             if result.claimed:
                 self._claimed.append(result.claimed)
+            self._add(self._archives.ended(result.entry))
+        elif isinstance(result, IsArchive):
+            self._archives.add(result.task.found)
         elif isinstance(result, Later):
             self._later.append(result.task)
 
@@ -224,8 +279,8 @@ class Coordinator:
 
     def _totals(self) -> Totals:
         return Totals(
-            self._spool.files - self._unchanged,
-            self._spool.size_bytes - self._unchanged_bytes,
+            self._spool.files + self._members - self._unchanged,
+            self._spool.size_bytes + self._members_bytes - self._unchanged_bytes,
             self._unchanged + self._left_out(),
             self._spool.ended,
         )

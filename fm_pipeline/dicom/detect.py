@@ -41,7 +41,6 @@ _PREFIXES: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "archive"),
 )
 _TEXT_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
-_OFFICE = (b"[Content_Types].xml", b"word/", b"xl/", b"ppt/", b"mimetypeapplication/vnd.oasis")
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 
 
@@ -103,7 +102,7 @@ def kind_of(head: bytes) -> str:
         return "zeros" if head else "empty_file"
     for prefix, kind in _PREFIXES:
         if head.startswith(prefix):
-            return "document" if head.startswith(b"PK") and any(name in head[:200] for name in _OFFICE) else kind
+            return kind
     if head[257:262] == b"ustar":
         return "archive"
     if head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] in {b"WEBP", b"AVI ", b"WAVE"}):

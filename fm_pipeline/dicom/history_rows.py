@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +10,7 @@ from psycopg2.extras import execute_values
 
 from fm_pipeline.dicom.entry import Entry
 from fm_pipeline.dicom.model import Outcome, other_person
-from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.paths import archive_of, file_name, path_hash, printable
 from fm_pipeline.dicom.reasons import sentence
 
 ANOTHER_PERSON = "patient_id_with_another_name"
@@ -20,9 +19,9 @@ _COLUMNS = (
     "job_id, path_hash, file_path, file_name, file_size_bytes, modified_ns, changed_ns, file_hash, status, reason,"
     " error_message, flags, orthanc_instance_id, orthanc_patient_id, orthanc_study_id, orthanc_series_id, patient_id,"
     " study_uid, series_uid, instance_uid, sop_class_uid, transfer_syntax_uid, modality, study_month, other_hash,"
-    " sends, missing_since, imported_at"
+    " sends, archive_hash, missing_since, imported_at"
 )
-_TEMPLATE = f"({'%s, ' * 26}NULL, clock_timestamp())"
+_TEMPLATE = f"({'%s, ' * 27}NULL, clock_timestamp())"
 _UPDATE = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[2:])
 _UPSERT = (
     f"INSERT INTO fm_pipeline.import_history ({_COLUMNS}) VALUES %s"  # noqa: S608  # names of ours
@@ -71,7 +70,7 @@ def _row(job_id: int, key: str, entry: Entry, others: set[tuple[str, str]]) -> t
         job_id,
         key,
         printable(entry.path),
-        printable(os.path.basename(entry.path)),  # a Path may not hold every name
+        printable(file_name(entry.path)),
         found.size if found else None,
         bigint(found.modified_ns) if found else None,
         bigint(found.changed_ns) if found else None,
@@ -90,6 +89,7 @@ def _row(job_id: int, key: str, entry: Entry, others: set[tuple[str, str]]) -> t
         _month(of.study_date) if of else None,
         entry.other_md5,
         entry.sends,
+        path_hash(archive) if (archive := archive_of(entry.path)) else None,
     )
     return tuple(value.replace("\0", "") if isinstance(value, str) else value for value in values)
 

@@ -15,12 +15,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from fm_pipeline.dicom.archives.limits import Limits
+from fm_pipeline.dicom.archives.waiting import Archives
 from fm_pipeline.dicom.comparing import compare
 from fm_pipeline.dicom.coordinator import Coordinator, Interrupted
 from fm_pipeline.dicom.delivery import PATIENCE_SECONDS, Delivery
@@ -126,7 +128,9 @@ def run_job(
         telling = Telling(delivery, on_progress or _nobody, ZoneInfo(settings.clinic_time_zone))
         try:
             source = _source(ledger, scanning, job, excluded_folders(settings))
-            job = _carry_out(ledger, lookups, source, delivery, halt, job, telling, options)
+            limits = Limits.from_settings(settings)
+            archives = Archives(limits, excluded_folders(settings), halt)
+            job = _carry_out(ledger, lookups, source, archives, limits, delivery, halt, job, telling, options)
         except Interrupted:
             job = ledger.finish("cancelled")
         except Exception as error:  # noqa: BLE001  # raised again, without its text
@@ -147,6 +151,8 @@ def _carry_out(
     ledger: JobLedger,
     lookups: LastingConnection,
     source: Source,
+    archives: Archives,
+    limits: Limits,
     delivery: Delivery,
     halt: threading.Event,
     job: Job,
@@ -155,8 +161,12 @@ def _carry_out(
 ) -> Job:
     knowledge = Knowledge(lookups, delivery)
     judge = Judge(delivery, knowledge.refused_before, options.retry_suspects)
-    with _scanning(source.met) as spool, Workers(judge, knowledge, halt, threads=options.threads) as workers:
-        coordinator = Coordinator(ledger, workers, spool, job, telling, source.left_out)
+    with (
+        closing(archives),  # when nobody reads them any more
+        _scanning(source.met) as spool,
+        Workers(judge, knowledge, limits, halt, threads=options.threads) as workers,
+    ):
+        coordinator = Coordinator(ledger, workers, spool, job, telling, archives, source.left_out)
         _undisturbed(coordinator, halt)
     if not coordinator.met_anything:
         raise RootUnavailable(STOPPED["no_files"])

@@ -129,7 +129,7 @@ class JobLedger:
         def action(cursor: Cursor) -> dict[str, Before]:
             cursor.execute(
                 "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns, reason,"  # noqa: S608
-                " status <> 'failed' AND missing_since IS NULL,"
+                " status <> 'failed' AND missing_since IS NULL AND reason IS DISTINCT FROM 'archive',"
                 " CASE WHEN status = 'failed' AND reason = 'no_answer' THEN sends ELSE 0 END, job_id = %(job_id)s"
                 f" FROM fm_pipeline.import_history WHERE path_hash = ANY(%(hashes)s::uuid[]) {of_job}"
                 " ORDER BY path_hash, id DESC",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from fm_pipeline.dicom.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
@@ -12,7 +12,7 @@ from fm_pipeline.dicom.known import Known
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.orthanc_errors import FileNotTaken, FileRefused, OrthancError
 from fm_pipeline.dicom.paths import path_hash
-from fm_pipeline.dicom.reading import Candidate, FileLostError, Stream, md5_of
+from fm_pipeline.dicom.reading import Candidate, FileLostError, Stream, blocks_of, md5_of
 
 MISSING_PATIENT_ID = "missing_patient_id"
 INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
@@ -72,9 +72,11 @@ class Judge:
         found = candidate.found
         streams: list[Stream] = []
 
-        def body() -> memoryview | Stream:
+        def body() -> memoryview | Iterator[bytes] | Stream:
             if candidate.data is not None:
                 return candidate.data
+            if candidate.unpacked is not None:
+                return blocks_of(candidate.unpacked)
             streams.append(Stream(found))
             return streams[-1]
 

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from fm_pipeline.dicom.archives.feed import Given, items_of
+from fm_pipeline.dicom.archives.limits import Limits
+from fm_pipeline.dicom.archives.members import FoundMember, read_member
 from fm_pipeline.dicom.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.files import FileChangedError, open_found, unreadable_reason
 from fm_pipeline.dicom.formats import size_formatted, time_formatted
-from fm_pipeline.dicom.inspect import inspect
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected, SetAside, Unreadable
 from fm_pipeline.dicom.new_files import NewFiles
 from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.reading import ARCHIVE, Candidate, Unusable, looked_at
 from fm_pipeline.dicom.scan import scan
 
 
@@ -80,11 +84,12 @@ class Totals:
         return not self.directories_unreadable
 
 
-def look(root: str, totals: Totals, excluded: ExcludedFolders = KNOWN) -> Iterator[Seen]:
-    """Everything below a directory, each file opened and looked at as an import would.
+def look(root: str, totals: Totals, limits: Limits, excluded: ExcludedFolders = KNOWN) -> Iterator[Seen]:
+    """Everything below a directory, each file opened and looked at as an import would, and each file in an archive.
 
     Args:
         root: an allowed path.
+        limits: of archives.
         totals: counted on the way.
 
     Raises:
@@ -94,10 +99,10 @@ def look(root: str, totals: Totals, excluded: ExcludedFolders = KNOWN) -> Iterat
         if isinstance(met, Unreadable) and met.is_directory:
             totals.directories_unreadable += 1
         else:
-            yield totals.count(_judged(met))
+            yield from map(totals.count, _judged(met, limits, excluded))
 
 
-def look_for_new(new: NewFiles, totals: Totals) -> Iterator[Seen]:
+def look_for_new(new: NewFiles, totals: Totals, limits: Limits, excluded: ExcludedFolders = KNOWN) -> Iterator[Seen]:
     """The same, without opening what history has as it is now.
 
     Raises:
@@ -107,28 +112,54 @@ def look_for_new(new: NewFiles, totals: Totals) -> Iterator[Seen]:
         if isinstance(met, Unreadable) and met.is_directory:
             totals.directories_unreadable += 1
         else:
-            yield totals.count(_judged(met))
+            yield from map(totals.count, _judged(met, limits, excluded))
     totals.known = new.unchanged_files
 
 
-def _judged(met: FoundFile | SetAside | Unreadable) -> Seen:
+def _judged(met: FoundFile | SetAside | Unreadable, limits: Limits, excluded: ExcludedFolders) -> Iterator[Seen]:
     if isinstance(met, SetAside):
-        return Seen(met.path, 0, None, Outcome.SKIPPED, met.reason)
-    if isinstance(met, Unreadable):
-        return Seen(met.path, 0, None, Outcome.FAILED, met.reason)
-    outcome, reason = _of_content(met)
-    return Seen(met.path, met.size, datetime.fromtimestamp(met.modified_ns / 1e9, UTC), outcome, reason)
+        yield Seen(met.path, 0, None, Outcome.SKIPPED, met.reason)
+    elif isinstance(met, Unreadable):
+        yield Seen(met.path, 0, None, Outcome.FAILED, met.reason)
+    else:
+        result = _of_content(met)
+        if isinstance(result, Rejected) and result.reason == ARCHIVE:
+            yield from _in_archive(met, limits, excluded)
+        else:
+            yield _seen(met, result)
 
 
-def _of_content(found: FoundFile) -> tuple[Outcome | None, str | None]:
+def _of_content(found: FoundFile) -> Instance | Rejected:
     try:
         with open_found(found) as file:
-            content = inspect(file, found.size)
+            return looked_at(file, file, found)
     except FileChangedError:
-        return Outcome.FAILED, "changed"
+        return Rejected(Outcome.FAILED, "changed")
     except OSError as error:
-        return Outcome.FAILED, unreadable_reason(error)
-    if isinstance(content, Rejected):
-        return content.outcome, content.reason
-    assert isinstance(content, Instance)  # noqa: S101  # there is nothing else
-    return (Outcome.SUSPECT, "nested_too_deep") if content.nested_too_deep else (None, None)
+        return Rejected(Outcome.FAILED, unreadable_reason(error))
+
+
+def _in_archive(found: FoundFile, limits: Limits, excluded: ExcludedFolders) -> Iterator[Seen]:
+    """The members of an archive, and the archive itself."""
+    with ExitStack() as opened:
+        for item in items_of(found, limits, excluded, lambda archive: opened.callback(archive.close)):
+            if isinstance(item, FoundMember):
+                read = read_member(item, limits)
+                if isinstance(read, Candidate):
+                    read.close()
+                    yield _seen(item.found, read.instance)
+                else:
+                    yield _seen(item.found, read)
+            else:
+                end = item.end if isinstance(item, Given) else item
+                yield _seen(end.found, end)
+
+
+def _seen(found: FoundFile, result: Instance | Rejected | Unusable) -> Seen:
+    outcome: Outcome | None = None
+    reason: str | None = None
+    if not isinstance(result, Instance):
+        outcome, reason = result.outcome, result.reason
+    elif result.nested_too_deep:
+        outcome, reason = Outcome.SUSPECT, "nested_too_deep"
+    return Seen(found.path, found.size, datetime.fromtimestamp(found.modified_ns / 1e9, UTC), outcome, reason)

@@ -16,6 +16,26 @@ from urllib.parse import unquote_to_bytes
 
 from fm_pipeline.dicom.errors import PathRefused
 
+# Between the path of an archive and the name of a file in it: no path of a disk has it, so the two are never mixed up.
+_IN_ARCHIVE = "\0"
+_IN_ARCHIVE_SHOWN = "!/"
+
+
+def member_path(archive: str, name: str) -> str:
+    """The path of a file in an archive; shown as `archive.zip!/name`."""
+    return f"{archive}{_IN_ARCHIVE}{name}"
+
+
+def archive_of(path: str) -> str | None:
+    """The path of the archive in which a file is; None of a file on the disk."""
+    archive, mark, _ = path.partition(_IN_ARCHIVE)
+    return archive if mark else None
+
+
+def file_name(path: str) -> str:
+    """The last name of a path, of a file on the disk or in an archive."""
+    return os.path.basename(path.rpartition(_IN_ARCHIVE)[2])
+
 
 def printable(path: str) -> str:
     """A path (of `os.fsdecode`) as text for a database column, a screen or a report; `real_path` is the inverse.
@@ -25,6 +45,8 @@ def printable(path: str) -> str:
     """
     if path.isascii() and path.isprintable() and "%" not in path:
         return path
+    if _IN_ARCHIVE in path:
+        return _IN_ARCHIVE_SHOWN.join(printable(part) for part in path.split(_IN_ARCHIVE, 1))
     composed = unicodedata.is_normalized("NFC", path)
     return "".join(
         character if _may_stay(character, composed) else "".join(f"%{byte:02X}" for byte in os.fsencode(character))
@@ -33,7 +55,7 @@ def printable(path: str) -> str:
 
 
 def real_path(text: str) -> str:
-    """The path that `printable` made the text of."""
+    """The path that `printable` made the text of; of a file in an archive, with `!/` as it is shown."""
     return os.fsdecode(unquote_to_bytes(os.fsencode(text))) if "%" in text else text
 
 

@@ -8,8 +8,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
+from fm_pipeline.dicom.archives.opened import is_archive_without_mark
+from fm_pipeline.dicom.elements import Seekable
 from fm_pipeline.dicom.files import FileChangedError, open_found, unchanged, unreadable_reason
 from fm_pipeline.dicom.inspect import inspect
 from fm_pipeline.dicom.memory import Held, Memory
@@ -18,6 +20,7 @@ from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected
 # Up to here a file is read once into memory. Four threads with a chunk of files each stay far below 200 MB with it.
 WHOLE_UP_TO_BYTES = 8 << 20
 _BLOCK = 1 << 20
+ARCHIVE = "archive"  # the reason of a file that is to be opened (`archives`); never that of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,20 @@ class Candidate:
     Attributes:
         found: as it was when it was read, which may be later than the scan.
         data: the whole file, or None if it is streamed; in the memory that it was read into, until that is cleared.
-        md5: of `data`; None if it is streamed: then it is known when it was sent.
+        md5: None if it is streamed from the disk: then it is known when it was sent.
+        unpacked: of a large file in an archive: its content, in a file of our own, until `close`.
     """
 
     found: FoundFile
     instance: Instance
     data: memoryview | None
     md5: str | None
+    unpacked: IO[bytes] | None = None
+
+    def close(self) -> None:
+        """Nobody reads it any more."""
+        if self.unpacked:
+            self.unpacked.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ def read_candidate(found: FoundFile, memory: Memory | None = None) -> Candidate 
         try:
             return _read(found, memory)
         except FileChangedError:
-            now = _as_it_is(found)
+            now = as_it_is(found)
             again = _read(now, memory)
             if isinstance(again, Unusable) and again.outcome is Outcome.BAD:
                 raise FileChangedError from None
@@ -71,7 +81,7 @@ def read_candidate(found: FoundFile, memory: Memory | None = None) -> Candidate 
 def _read(found: FoundFile, memory: Memory | None) -> Candidate | Unusable:
     with open_found(found) as file:
         if found.size > WHOLE_UP_TO_BYTES:
-            result = inspect(file, found.size)
+            result = looked_at(file, file, found)
             _see_that_it_is_the_same(file, found)
             if isinstance(result, Rejected):
                 return Unusable(found, result.outcome, result.reason)
@@ -79,12 +89,26 @@ def _read(found: FoundFile, memory: Memory | None) -> Candidate | Unusable:
         data = memory.take(found.size) if memory else memoryview(bytearray(found.size))
         if _filled(file, data) != found.size or file.read(1):
             raise FileChangedError
+        result = looked_at(Held(data), file, found)
         _see_that_it_is_the_same(file, found)
-    result = inspect(Held(data), found.size)
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if isinstance(result, Rejected):
         return Unusable(found, result.outcome, result.reason, md5)
     return Candidate(found, result, data, md5)
+
+
+def looked_at(content: Seekable, file: BinaryIO, found: FoundFile) -> Instance | Rejected:
+    """What a file is; with the reason `ARCHIVE` if it is to be opened, also where it begins as something else.
+
+    Args:
+        content: of the file, or the file itself.
+        file: open.
+    """
+    result = inspect(content, found.size)
+    unmarked = isinstance(result, Rejected) and result.reason in {"not_dicom", "text", "magic_elsewhere"}
+    if unmarked and is_archive_without_mark(file.fileno(), found.size):
+        return Rejected(Outcome.SKIPPED, ARCHIVE)
+    return result
 
 
 def _filled(file: BinaryIO, data: memoryview) -> int:
@@ -147,6 +171,18 @@ class Stream:
         return self._digest.hexdigest()
 
 
+def blocks_of(file: IO[bytes]) -> Iterator[bytes]:
+    """The blocks of a file of our own, from its beginning.
+
+    Raises:
+        FileLostError: it cannot be read.
+    """
+    with _reading():
+        file.seek(0)
+        while block := file.read(_BLOCK):
+            yield block
+
+
 def md5_of(found: FoundFile) -> str:
     """Of a large file, without sending it.
 
@@ -179,7 +215,13 @@ def _reading() -> Iterator[None]:
         raise FileLostError(unreadable_reason(error)) from None
 
 
-def _as_it_is(found: FoundFile) -> FoundFile:
+def as_it_is(found: FoundFile) -> FoundFile:
+    """A file that is not any more what the scan found, as it is now.
+
+    Raises:
+        FileChangedError: it is no file of the same tree any more.
+        OSError: it cannot be asked.
+    """
     # Perhaps a directory on the way became a link since the scan: what is behind it is for the next scan to judge.
     directory = os.path.dirname(found.path)
     if os.path.realpath(directory) != directory:

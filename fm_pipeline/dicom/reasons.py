@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from fm_pipeline.dicom.model import Outcome
+
 # Skipped: the file is not an image of a patient, so nothing is lost.
 SKIPPED: Mapping[str, str] = MappingProxyType(
     {
@@ -16,8 +18,6 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
         "picture": "A picture or film in another format than DICOM (JPEG, PNG, TIFF, MP4 and the like).",
         "document": "A document (PDF, Word, Excel, RTF and the like).",
         "text": "A text (plain, HTML, XML, JSON and the like).",
-        "archive": "An archive (ZIP, tar, gzip and the like). It is not opened, and nothing in it is imported: unpack"
-        " it into a folder beside it (unzip, tar -x, gunzip -k), and import that.",
         "not_dicom": "The content is not DICOM.",
         "dicomdir": "A directory of DICOM files (DICOMDIR, Media Storage Directory), not an image.",
         "temporary_name": "The name says that it is still being written (.partial, .tmp and the like).",
@@ -33,6 +33,41 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
         "device": "A device, not a file.",
     }
 )
+# Of archives, and of files in them; their outcomes are those of `of_archive`.
+ARCHIVES: Mapping[str, str] = MappingProxyType(
+    {
+        "archive_opened": "An archive that was opened. Each file in it has a row of its own, named archive!/file.",
+        "archive_without_dicom": "An archive, or a program or package that is one, in which no file is DICOM. Its files"
+        " have no rows.",
+        "archive_not_opened": "An archive of a kind that is not opened (7z, RAR, Zstandard), or any if"
+        " DICOM_ARCHIVE_MEMBERS is 0. Unpack it into a folder beside it, and import that.",
+        "nested_archive": "An archive in an archive, which is not opened. Unpack the outer one into a folder beside it,"
+        " and import that.",
+        "link_in_archive": "A link in an archive. What it leads to is imported in its own place.",
+        "archive": "An archive that an earlier version passed over. The next import opens it.",
+        "archive_cut": "The archive ends too early: it was not copied whole. What could be read of it is imported.",
+        "archive_damaged": "The archive is damaged. What could be read of it is imported.",
+        "archive_multivolume": "Part of an archive in several files. Unpack them together into a folder beside them,"
+        " and import that.",
+        "archive_too_many_members": "The archive has more files than DICOM_ARCHIVE_MEMBERS allows. Nothing of it is"
+        " imported: unpack it and look at it, or raise the limit.",
+        "archive_too_large": "Unpacked, the archive has more bytes than DICOM_ARCHIVE_GIGABYTES allows. Nothing of it"
+        " is imported: unpack it and look at it, or raise the limit.",
+        "archive_ratio": "Unpacked, the archive is larger by more than DICOM_ARCHIVE_RATIO allows. Nothing of it is"
+        " imported: unpack it and look at it, or raise the limit.",
+        "member_encrypted": "A file in an archive that needs a password. Unpack it with the password, and import that.",
+        "member_method": "A file in an archive, packed by a method that is not known here. Unpack it with the program"
+        " that made it, and import that.",
+        "member_damaged": "A file in an archive whose size or checksum is not what the archive says.",
+        "member_cut": "A file in an archive that ends before it does.",
+        "member_failed": "A file in the archive could not be imported this time; the archive is opened again for it.",
+        "no_room_to_unpack": "There is no room in STATE_DIR to unpack the archive or the file in it.",
+    }
+)
+_OF_ARCHIVES_SKIPPED = frozenset(
+    {"archive_opened", "archive_without_dicom", "archive_not_opened", "nested_archive", "link_in_archive", "archive"}
+)
+_OF_ARCHIVES_FAILED = frozenset({"member_failed", "no_room_to_unpack"})
 # Bad: meant as DICOM, and cannot be imported as it is.
 BAD: Mapping[str, str] = MappingProxyType(
     {
@@ -146,7 +181,9 @@ STOPPED: Mapping[str, str] = MappingProxyType(
 )
 
 # What a row of history may have as its reason.
-OF_FILES = tuple(sorted({**SKIPPED, **BAD, **UNREADABLE, **SUSPECT, **REFUSED, **REPEATED, **UNSENT, **NOT_TAKEN}))
+OF_FILES = tuple(
+    sorted({**SKIPPED, **ARCHIVES, **BAD, **UNREADABLE, **SUSPECT, **REFUSED, **REPEATED, **UNSENT, **NOT_TAKEN})
+)
 
 # Of a job that still runs.
 WAITING_FOR_ORTHANC = "waiting_for_orthanc"
@@ -155,9 +192,16 @@ WAITING: Mapping[str, str] = MappingProxyType(
 )
 
 
+def of_archive(reason: str) -> Outcome:
+    """How an archive, or a file in one that is not read, ends for a reason."""
+    if reason in SKIPPED or reason in _OF_ARCHIVES_SKIPPED:
+        return Outcome.SKIPPED
+    return Outcome.FAILED if reason in _OF_ARCHIVES_FAILED else Outcome.BAD
+
+
 def sentence(reason: str) -> str:
     """The sentence for people; an id that is not known is its own sentence."""
-    for table in (SKIPPED, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, UNSENT, NOT_TAKEN, STOPPED, WAITING):
+    for table in (SKIPPED, ARCHIVES, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, UNSENT, NOT_TAKEN, STOPPED, WAITING):
         if reason in table:
             return table[reason]
     return reason

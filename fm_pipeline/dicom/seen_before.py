@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.dicom.history_rows import bigint
 from fm_pipeline.dicom.model import FoundFile, Outcome, SetAside
 from fm_pipeline.dicom.paths import path_hash, printable, real_path
+from fm_pipeline.dicom.reading import ARCHIVE
 
 MOST_ASKED_AT_ONCE = 1_000
 
@@ -44,6 +45,8 @@ def _known(met: FoundFile | SetAside, row: tuple[int | None, int | None, int | N
     size, modified_ns, changed_ns, status, reason = row
     if isinstance(met, SetAside):
         return Before.DONE if (status, reason) == (Outcome.SKIPPED, met.reason) else Before.CHANGED
+    if reason == ARCHIVE:
+        return Before.CHANGED  # not the file, but what is made of it: earlier versions passed over archives
     if (size, modified_ns, changed_ns) != (met.size, bigint(met.modified_ns), bigint(met.changed_ns)):
         return Before.CHANGED
     return Before.FAILED if status == Outcome.FAILED else Before.DONE

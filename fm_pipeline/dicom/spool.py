@@ -80,6 +80,14 @@ class Spool:
         rows = json.loads(os.pread(self._file.fileno(), length, offset))
         return [_KINDS[kind](*values) for kind, values in rows]
 
+    def put(self, met: Met) -> None:
+        """Add one thing, where there is no scan to be taken from; `end` says that it was the last one."""
+        self._put(met)
+
+    def end(self) -> None:
+        """Nothing is added any more."""
+        self.fill(())
+
     def close(self) -> None:
         """Let the scan stop; call it when its thread has ended, again."""
         self._closed.set()

@@ -8,16 +8,19 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Self
 
+from fm_pipeline.dicom.archives.limits import Limits
+from fm_pipeline.dicom.archives.members import FoundMember, read_member
 from fm_pipeline.dicom.delivery import Halted
 from fm_pipeline.dicom.entry import Entry, entry_of
 from fm_pipeline.dicom.judging import Judge
 from fm_pipeline.dicom.known import Claims, Knowledge, Turns
 from fm_pipeline.dicom.memory import Memory
 from fm_pipeline.dicom.model import FoundFile
-from fm_pipeline.dicom.reading import WHOLE_UP_TO_BYTES, Candidate, read_candidate
+from fm_pipeline.dicom.reading import ARCHIVE, WHOLE_UP_TO_BYTES, Candidate, Unusable, read_candidate
 
 # Of a chunk, which one thread reads into memory at once: so many files, or so many bytes and a file.
 CHUNK_FILES, CHUNK_BYTES = 16, 8 << 20
@@ -31,17 +34,26 @@ class Task:
         number: in the order of the scan.
         sends: how often it was sent before without an answer.
         waited_for: the instance that another file had when this one was read first.
+        member: of a file in an archive.
     """
 
     found: FoundFile
     number: int
     sends: int = 0
     waited_for: str | None = None
+    member: FoundMember | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
     """Another file of the same instance is on its way: do this one when that one is in the ledger."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class IsArchive:
+    """The file is an archive, to be opened when all files on the disk are done."""
 
     task: Task
 
@@ -61,7 +73,7 @@ class Done:
     claimed: str | None = None
 
 
-Result = Done | Later | Untouched | BaseException
+Result = Done | Later | IsArchive | Untouched | BaseException
 
 
 class Workers:
@@ -72,11 +84,13 @@ class Workers:
         results: one for each task, and a fault for each thread that met one; then nothing more is sent.
     """
 
-    def __init__(self, judge: Judge, knowledge: Knowledge, halt: threading.Event, *, threads: int) -> None:
+    def __init__(
+        self, judge: Judge, knowledge: Knowledge, limits: Limits, halt: threading.Event, *, threads: int
+    ) -> None:
         self.threads = threads
         self.claims = Claims()
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self._judge, self._knowledge, self._halt = judge, knowledge, halt
+        self._judge, self._knowledge, self._limits, self._halt = judge, knowledge, limits, halt
         self._chunks: queue.Queue[tuple[int, list[Task]] | None] = queue.Queue(maxsize=threads)
         self._turns, self._offered = Turns(), 0
         self._threads = [threading.Thread(target=self._work, name=f"import-{n}", daemon=True) for n in range(threads)]
@@ -119,19 +133,22 @@ class Workers:
     def _carry_out(self, number: int, chunk: Sequence[Task], memory: Memory) -> None:
         left = list(chunk)
         claimed: list[str] = []
+        opened = ExitStack()
         try:
             candidates: list[tuple[Task, Candidate]] = []
             for task in chunk:
                 self._see_whether_to_go_on()
-                read = read_candidate(task.found, memory)
+                read = self._read(task, memory)
                 wanted = read.instance.orthanc_id if isinstance(read, Candidate) else None
                 if task.waited_for and task.waited_for != wanted:
                     self.claims.withdraw(task.waited_for, task.number)
                 if isinstance(read, Candidate):
+                    opened.callback(read.close)
                     candidates.append((task, read))
                 else:
                     left.remove(task)
-                    self.results.put(Done(entry_of(read)))
+                    is_archive = read.reason == ARCHIVE and task.member is None
+                    self.results.put(IsArchive(replace(task, found=read.found)) if is_archive else Done(entry_of(read)))
             candidates = self._claim(number, candidates, claimed, left)
             known = self._knowledge.of([candidate.instance for _, candidate in candidates])
             while candidates:
@@ -147,9 +164,13 @@ class Workers:
             self._halt.set()
             self.results.put(fault)
         finally:
+            opened.close()
             self.claims.release(claimed)
             for task in left:
                 self.results.put(Untouched(task))
+
+    def _read(self, task: Task, memory: Memory) -> Candidate | Unusable:
+        return read_member(task.member, self._limits, memory) if task.member else read_candidate(task.found, memory)
 
     def _claim(
         self, number: int, candidates: Sequence[tuple[Task, Candidate]], claimed: list[str], left: list[Task]

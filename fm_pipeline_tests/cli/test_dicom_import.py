@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -260,13 +261,21 @@ def test_48_archives_that_were_not_opened_are_told_at_the_end_with_what_to_do(
     settings: Settings, tmp_path: Path
 ) -> None:
     write_series(tmp_path / "hospital", 2, 2_000)
-    with zipfile.ZipFile(tmp_path / "hospital" / "cd.zip", "w") as archive:
+    (tmp_path / "hospital" / "cd.7z").write_bytes(b"7z\xbc\xaf\x27\x1c\0\4" + bytes(range(200)))
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
         archive.writestr("IM0001", "anything")
+    with zipfile.ZipFile(tmp_path / "hospital" / "cd.zip", "w") as archive:
+        archive.writestr("inner.zip", inner.getvalue())
     code, output = run(settings, "import")
     assert code == 0
-    assert "1 archive not opened. What an archive holds is not imported:" in output
-    assert "fm-pipeline dicom history --job-id 1 --reason archive" in output
-    code, output = run(settings, "history", "--job-id", "1", "--reason", "archive", "--json")
+    assert "1 archive not opened." in output
+    assert "1 archive in one not opened." in output
+    assert "fm-pipeline dicom history --job-id 1 --reason archive_not_opened" in output
+    code, output = run(settings, "history", "--job-id", "1", "--reason", "nested_archive")
+    assert code == 0
+    assert "cd.zip!/inner.zip" in output
+    code, output = run(settings, "history", "--job-id", "1", "--reason", "archive_not_opened", "--json")
     (row,) = json.loads(output)["data"]["history"]
-    assert (row["file_name"], row["status"]) == ("cd.zip", "skipped")
-    assert "unzip" in row["error_message"]
+    assert (row["file_name"], row["status"]) == ("cd.7z", "skipped")
+    assert "Unpack it" in row["error_message"]

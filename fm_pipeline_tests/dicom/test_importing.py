@@ -316,7 +316,7 @@ def test_45_the_first_upload_is_made_before_the_scan_ends(
 ) -> None:
     write_series(importing.folder, 3, 2_000)
 
-    def slow_disk(root: str) -> Iterator[Met]:
+    def slow_disk(root: str, *_: object) -> Iterator[Met]:
         yield from scan(root)
         wait_until(lambda: importing.instances() == 3)
         yield SetAside(f"{root}/last", "fifo")

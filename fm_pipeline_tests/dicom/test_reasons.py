@@ -11,6 +11,7 @@ from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 @pytest.mark.parametrize(
     "table",
     [
+        reasons.ARCHIVES,
         reasons.SUSPECT,
         reasons.REFUSED,
         reasons.REPEATED,

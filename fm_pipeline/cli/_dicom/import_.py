@@ -18,13 +18,13 @@ from fm_pipeline.dicom.excluded_folders import REASON as EXCLUDED_FOLDER
 from fm_pipeline.dicom.history import list_history
 from fm_pipeline.dicom.importing import THREADS, Options
 from fm_pipeline.dicom.ledger import JOB_TYPES, Job, JobType, get_job
-from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.orthanc import need_orthanc_url
 from fm_pipeline.progress import run_progress
 from fm_pipeline.words import counted
 
 INTERRUPTED = 130
 ERRORS_SHOWN = 100
+NOT_OPENED = (("archive_not_opened", "archive", "archives"), ("nested_archive", "archive in one", "archives in one"))
 
 
 @click.command(name="import")
@@ -105,11 +105,11 @@ def _prepared(call: Call, job: Job) -> None:
 
 def _look_into(call: Call, job: Job) -> None:
     """Which lists tell more."""
-    archives = list_history(call.database_url, limit=1, job_id=job.id, status=Outcome.SKIPPED, reason="archive").total
-    if archives:
-        call.say(f"{counted(archives, 'archive')} not opened. What an archive holds is not imported:", "yellow")
-        call.say("unpack each into a folder beside it (unzip, tar -x, gunzip -k), and import again. To list them:")
-        call.say(f"fm-pipeline dicom history --job-id {job.id} --reason archive")
+    for reason, one, many in NOT_OPENED:
+        if count := list_history(call.database_url, limit=1, job_id=job.id, reason=reason).total:
+            call.say(f"{counted(count, one, many)} not opened. What it holds is not imported:", "yellow")
+            call.say("unpack it into a folder beside it, and import again. To list them:")
+            call.say(f"fm-pipeline dicom history --job-id {job.id} --reason {reason}")
     left_out = list_history(call.database_url, limit=1, job_id=job.id, reason=EXCLUDED_FOLDER).total
     if left_out:
         call.say(f"{counted(left_out, 'folder')} left out by name (recycle bins, snapshots). To list them:")

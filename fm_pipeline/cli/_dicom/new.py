@@ -8,6 +8,7 @@ import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called, path_argument
 from fm_pipeline.cli._dicom.scan import SHOWN, limit_option, limited, show_files, show_totals, totals_answer
+from fm_pipeline.dicom.archives.limits import Limits
 from fm_pipeline.dicom.calls import asked_path, refusals
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.looking import Totals, look_for_new
@@ -28,8 +29,11 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
         with refusals(call.settings, actor=call.actor, action="dicom_scan"):
             root = asked_path(call.settings, path)
         totals, excluded = Totals(), excluded_folders(call.settings)
+        limits = Limits.from_settings(call.settings)
         with LastingConnection(call.database_url) as database:
-            found = look_for_new(NewFiles(database, root, now=datetime.now(UTC), excluded=excluded), totals)
+            found = look_for_new(
+                NewFiles(database, root, now=datetime.now(UTC), excluded=excluded), totals, limits, excluded
+            )
             listed = (seen for seen in found if everything or seen.outcome is None)
             if as_json:
                 entries = (seen.answer(call.zone) for seen in listed)

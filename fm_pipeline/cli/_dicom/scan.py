@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, path_argument, table
+from fm_pipeline.dicom.archives.limits import Limits
 from fm_pipeline.dicom.calls import asked_path, refusals
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.looking import Seen, Totals, look
@@ -37,7 +37,7 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
         with refusals(call.settings, actor=call.actor, action="dicom_scan"):
             root = asked_path(call.settings, path)
         totals = Totals()
-        found = look(root, totals, excluded_folders(call.settings))
+        found = look(root, totals, Limits.from_settings(call.settings), excluded_folders(call.settings))
         listed = (seen for seen in found if everything or seen.outcome is None)
         if as_json:
             entries = (seen.answer(call.zone) for seen in listed)
@@ -78,7 +78,7 @@ def show_files(call: Call, root: str, listed: Iterator[Seen], limit: int) -> Non
             more += 1
             continue
         entry = seen.answer(call.zone)
-        name = printable(os.path.relpath(seen.path, root))
+        name = printable(seen.path.removeprefix(root.rstrip("/") + "/"))
         shown.add_row(*cells(name, entry["size_formatted"], entry["modified"], seen.reason or ""))
     if shown.row_count:
         call.console.print(shown)

@@ -29,6 +29,7 @@ from fm_pipeline.sandbox.dicom.instances import (
 UNKNOWN_TRANSFER_SYNTAX = "1.2.826.0.1.3680043.8.498.99"
 SPARSE_BYTES = 1 << 30
 _LONGEST_PATH = 4_096
+_ARCHIVES = (".zip!", ".tar!", ".gz!")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Trap:
     """One thing in the tree.
 
     Attributes:
-        path: absolute, as `os.fsdecode` gives it.
+        path: absolute, as `os.fsdecode` gives it; of a file in an archive, with `!/` before its name.
         outcome: of the file with default settings.
         reason: an id of `fm_pipeline.dicom.reasons`; empty if it is imported.
         twin: of all traps with the same twin one is imported, whichever comes first; the others end as they say.
@@ -46,6 +47,11 @@ class Trap:
     outcome: Outcome
     reason: str = ""
     twin: str = ""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether it is met by a scan: a file in an archive is met when that is opened."""
+        return not os.path.dirname(self.path).endswith(_ARCHIVES)
 
 
 def make_traps(folder: Path, *, sparse_bytes: int = SPARSE_BYTES) -> list[Trap]:
@@ -68,6 +74,8 @@ def make_traps(folder: Path, *, sparse_bytes: int = SPARSE_BYTES) -> list[Trap]:
             except OSError:
                 continue
             traps.append(Trap(os.fsdecode(path), outcome, reason, twin))
+    for archive, members in _in_archives():
+        traps += [Trap(f"{folder / archive}!/{member}", Outcome.IMPORTED) for member in members]
     zeros = folder / "not_dicom" / "sparse.dcm"
     with zeros.open("wb") as file:
         file.truncate(sparse_bytes)
@@ -123,6 +131,7 @@ def _contents() -> Iterator[_Entry]:
     yield _bad(
         b"deflated-cut.dcm", as_file(image("deflated-cut"), DeflatedExplicitVRLittleEndian)[:-500], "cut_in_data_set"
     )
+    yield _bad(b"magic-elsewhere.dcm", whole[64:], "magic_elsewhere")
     yield _bad(b"magic-garbage.dcm", b"\0" * 128 + b"DICM" + bytes(range(200, 256)) * 40, "garbage")
     yield _bad(b"magic-zeros.dcm", b"\0" * 128 + b"DICM" + b"\0" * 4_096, "garbage")
 
@@ -181,17 +190,25 @@ def _not_dicom() -> Iterator[_Entry]:
     yield _skipped(b"utf-32.dcm", ("A text in UTF-32. " * 40).encode("utf-32-le"), "text")
     yield _skipped(b"utf-16.dcm", ("A text in UTF-16. " * 40).encode("utf-16-be"), "text")
     yield _skipped(b"noise.dcm", bytes((7 * n * n + 13 * n + 201) % 256 for n in range(2_000)), "not_dicom")
-    yield _skipped(b"image.dcm.gz", gzip.compress(as_file(image("gzip")), mtime=0), "archive")
+    yield _skipped(b"image.dcm.gz", gzip.compress(as_file(image("gzip")), mtime=0), "archive_opened")
+    yield _skipped(b"images.7z", b"7z\xbc\xaf\x27\x1c\0\4" + bytes(range(200)), "archive_not_opened")
     zipped, tarred = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(zipped, "w") as archive, tarfile.open(fileobj=tarred, mode="w") as tar:
         for number in (1, 2):
-            content = as_file(image(f"zipped {number}"))
-            archive.writestr(zipfile.ZipInfo(f"{number}.dcm"), content)
+            archive.writestr(zipfile.ZipInfo(f"{number}.dcm"), as_file(image(f"zipped {number}")))
+            content = as_file(image(f"in a tar {number}"))
             member = tarfile.TarInfo(f"{number}.dcm")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    yield _skipped(b"images.zip", zipped.getvalue(), "archive")
-    yield _skipped(b"images.tar", tarred.getvalue(), "archive")
+    yield _skipped(b"images.zip", zipped.getvalue(), "archive_opened")
+    yield _skipped(b"images.tar", tarred.getvalue(), "archive_opened")
+
+
+def _in_archives() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Those that `_not_dicom` makes, and the files in them."""
+    yield "not_dicom/image.dcm.gz", ("image.dcm",)
+    yield "not_dicom/images.zip", ("1.dcm", "2.dcm")
+    yield "not_dicom/images.tar", ("1.dcm", "2.dcm")
 
 
 def _names() -> Iterator[_Entry]:

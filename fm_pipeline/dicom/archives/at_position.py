@@ -1,0 +1,63 @@
+"""An open file that many threads read at once: each read says from where."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+
+BLOCK = 1 << 20
+
+
+class AtPosition(io.RawIOBase):
+    """A file's bytes as a stream of its own, which does not move the position of anybody else's.
+
+    Args:
+        descriptor: of the file; it is not closed.
+        size: bytes of it that are there.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        super().__init__()
+        self._descriptor, self._size, self._position = descriptor, size, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a position."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(base + offset, 0)
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def readinto(self, buffer: object, /) -> int:
+        """Up to as many bytes as fit."""
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        done = os.preadv(self._descriptor, [view], self._position)
+        self._position += done
+        return done
+
+
+def read_at(descriptor: int, position: int, length: int) -> bytes:
+    """So many bytes of a file from a position; fewer at its end."""
+    parts = []
+    while length > 0 and (part := os.pread(descriptor, length, position)):
+        parts.append(part)
+        position, length = position + len(part), length - len(part)
+    return b"".join(parts)
+
+
+def blocks_at(descriptor: int, position: int, length: int) -> Iterator[bytes]:
+    """The same in blocks."""
+    while length > 0 and (block := os.pread(descriptor, min(BLOCK, length), position)):
+        yield block
+        position, length = position + len(block), length - len(block)

@@ -1,0 +1,193 @@
+"""An archive that is open: what is in it, within the limits, and the data of each member from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Protocol, Self
+
+from fm_pipeline.dicom.archives.at_position import blocks_at, read_at
+from fm_pipeline.dicom.archives.faults import ArchiveFault, MemberFault
+from fm_pipeline.dicom.archives.limits import Limits, SeeWhetherToGoOn
+from fm_pipeline.dicom.archives.member import Member
+from fm_pipeline.dicom.archives.tar_members import TarArchive, is_tar
+from fm_pipeline.dicom.archives.unpacking import STREAMS, unpacked_stream
+from fm_pipeline.dicom.archives.zip_members import ZipArchive, has_end, tail_of
+from fm_pipeline.dicom.files import FileChangedError, open_found, unchanged
+from fm_pipeline.dicom.model import FoundFile
+
+_HEAD = 512
+
+
+class _Format(Protocol):
+    """What the formats have in common."""
+
+    def members(self) -> Iterator[Member]:
+        """All of them."""
+
+    def read(self, member: Member) -> Iterator[bytes]:
+        """The data of one."""
+
+
+class OpenArchive:
+    """As a context manager, or until `close`.
+
+    Args:
+        found: as the scan met it.
+        see_whether_to_go_on: asked while a stream is unpacked, which may take minutes.
+
+    Attributes:
+        members: files in it; those that are not read have a reason.
+        fault: why there may be more than those: `archive_cut`, `archive_damaged`; None if it is whole.
+        is_stream: it holds one file, which has no name of its own (gzip, bzip2, xz).
+
+    Raises:
+        ArchiveFault: nothing of it can be read, or it is above a limit.
+        FileChangedError, OSError: as for any file.
+    """
+
+    def __init__(self, found: FoundFile, limits: Limits, see_whether_to_go_on: SeeWhetherToGoOn = lambda: None) -> None:
+        self.found = found
+        self.members: list[Member] = []
+        self.fault: str | None = None
+        self.is_stream = False
+        self._limits = limits
+        with ExitStack() as opened:
+            file = opened.enter_context(open_found(found))
+            self._descriptor, self._unchanging = file.fileno(), False
+            self._format = self._recognized(opened, see_whether_to_go_on)
+            self._list(see_whether_to_go_on)
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing can be read from now on."""
+        self._opened.close()
+
+    def read(self, member: Member) -> Iterator[bytes]:
+        """The data of a member, in blocks; what they are worth is known when the last one was given.
+
+        Raises:
+            MemberFault: they are not what the archive says, or it says that they cannot be read.
+            FileChangedError: the archive has changed since it was found.
+            OSError: it cannot be read.
+        """
+        if member.reason:
+            raise MemberFault(member.reason)
+        try:
+            yield from self._format.read(member)
+        except MemberFault:
+            self._see_that_it_is_the_same()  # then that is the reason
+            raise
+        self._see_that_it_is_the_same()
+
+    def _recognized(self, opened: ExitStack, see_whether_to_go_on: SeeWhetherToGoOn) -> _Format:
+        if not self._limits.members:
+            raise ArchiveFault("archive_not_opened")
+        head = read_at(self._descriptor, 0, _HEAD)
+        for mark, _ in STREAMS:
+            if head.startswith(mark):
+                return self._unpacked(opened, mark, see_whether_to_go_on)
+        if is_tar(head):
+            return TarArchive(self._descriptor, self.found.size)
+        if head.startswith(b"PK") or has_end(tail_of(self._descriptor, self.found.size)):
+            return ZipArchive(self._descriptor, self.found.size)
+        raise ArchiveFault("archive_not_opened")
+
+    def _unpacked(self, opened: ExitStack, mark: bytes, see_whether_to_go_on: SeeWhetherToGoOn) -> _Format:
+        """A stream, unpacked into a file of our own: a tar, or one file."""
+        file = opened.enter_context(self._limits.temporary_file())
+        size = 0
+        try:
+            for block in unpacked_stream(blocks_at(self._descriptor, 0, self.found.size), mark):
+                see_whether_to_go_on()
+                size += len(block)
+                self._limits.see_bytes(size, self.found.size)
+                file.write(block)
+        except MemberFault as fault:
+            self.fault = "archive_cut" if fault.reason == "archive_cut" else "archive_damaged"
+        file.flush()
+        self._see_that_it_is_the_same()
+        self._descriptor, self._unchanging = file.fileno(), True  # from here on only what is ours is read
+        if is_tar(read_at(self._descriptor, 0, _HEAD)):
+            return TarArchive(self._descriptor, size)
+        self.is_stream = True
+        return _OneFile(self._descriptor, Member(_name_without_suffix(self.found.path, mark), size, self.fault))
+
+    def _list(self, see_whether_to_go_on: SeeWhetherToGoOn) -> None:
+        total = 0
+        try:
+            for member in self._format.members():
+                see_whether_to_go_on()
+                self.members.append(member)
+                self._limits.see_members(len(self.members))
+                if not member.reason:
+                    total += member.size
+                    self._limits.see_bytes(total, self.found.size)
+        except ArchiveFault as fault:
+            if fault.reason not in {"archive_cut", "archive_damaged"}:
+                raise
+            self.fault = self.fault or fault.reason
+        self.members = _told_apart(self.members)
+
+    def _see_that_it_is_the_same(self) -> None:
+        if not self._unchanging and not unchanged(self._descriptor, self.found):
+            raise FileChangedError
+
+
+@dataclass(frozen=True)
+class _OneFile:
+    """A stream that is not a tar."""
+
+    descriptor: int
+    member: Member
+
+    def members(self) -> Iterator[Member]:
+        yield self.member
+
+    def read(self, member: Member) -> Iterator[bytes]:
+        return blocks_at(self.descriptor, 0, member.size)
+
+
+def is_archive_without_mark(descriptor: int, size: int) -> bool:
+    """Whether a file that begins as nothing known is a ZIP, for example one that unpacks itself, or an old tar."""
+    if is_tar(read_at(descriptor, 0, _HEAD)):
+        return True
+    if not has_end(tail_of(descriptor, size)):
+        return False
+    try:
+        return next(ZipArchive(descriptor, size).members(), None) is not None
+    except ArchiveFault:
+        return False
+
+
+def _name_without_suffix(path: str, mark: bytes) -> str:
+    """As `gunzip` and the like name what they unpack."""
+    name = PurePath(path).name
+    suffixes = next(suffixes for each, suffixes in STREAMS if each == mark)
+    for suffix in suffixes:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _told_apart(members: list[Member]) -> list[Member]:
+    """An archive may have a name twice: the second and later ones get a number."""
+    seen: dict[str, int] = {}
+    apart = []
+    for member in members:
+        name = member.name.replace("\0", "%00")
+        seen[name] = number = seen.get(name, 0) + 1
+        while number > 1 and f"{name} [{number}]" in seen:
+            number += 1
+        final = name if number == 1 else f"{name} [{number}]"
+        seen[final] = max(seen.get(final, 0), 1)
+        apart.append(member if final == member.name else replace(member, name=final))
+    return apart
