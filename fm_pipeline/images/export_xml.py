@@ -77,7 +77,7 @@ class _Result:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
-        parser.EntityDeclHandler = self._entity  # FileMaker declares none; a bomb is made of them
+        parser.EntityDeclHandler = self._entity  # FileMaker declares none, and they may grow
         parser.Parse(data, True)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ from fm_pipeline.images.thumbnails import THUMBNAIL_PIXELS, thumbnail_of
 _DRAFT = 2 * THUMBNAIL_PIXELS  # a JPEG is decoded at a fraction of its size, never below this
 _USUAL = 89_478_485  # pixels: Pillow's own limit, from which it warns; 350 MB as Pillow keeps them
 _MOST = 250_000_000  # pixels of a panorama or a scan: 1 GB or a little more, and never two of them at a time
-_PIXELS_A_BYTE = 100  # of a large file; a photograph has 20 at most, a bomb thousands
+_PIXELS_A_BYTE = 100  # of a large file; a photograph has 20 at most
 _LARGE_KINDS = {"JPEG", "PNG", "TIFF", "BMP"}  # the decoders of the others copy the whole picture once more
 _one_large = threading.Lock()
 
@@ -137,7 +137,7 @@ def inspect_with_thumbnail(data: bytes) -> tuple[Picture, bytes] | Rejected:
 
 
 def _too_many(pixels: int, kind: str, size: int) -> bool:
-    """Whether a picture claims more pixels than are decoded; a bomb is one whose bytes are far too few for it."""
+    """Whether a picture claims more pixels than are decoded, or more than its bytes can hold."""
     return pixels > _USUAL and (kind not in _LARGE_KINDS or pixels > min(_MOST, size * _PIXELS_A_BYTE))
 
 
