@@ -93,6 +93,9 @@ class Settings(BaseSettings):
         default=None, description="Authority of Orthanc's certificate; none: those that this machine trusts."
     )
     orthanc_timeout_seconds: Seconds = Field(default=60, description="For one answer; a large file gets more.")
+    orthanc_never_overwrites: bool = Field(
+        default=False, description="OverwriteInstances is false in an Orthanc before 1.11, which does not tell."
+    )
     hospital_data_path: Path | None = Field(default=None, description="Until the sync configuration says otherwise.")
     monitoring_enabled: bool = Field(default=False, description="The same; safe: nothing is imported by itself.")
     dicom_allowed_roots: str | None = Field(default=None, description="Folders, separated as in PATH.")

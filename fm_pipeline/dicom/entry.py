@@ -42,7 +42,7 @@ class Entry:
         """Of instance, patient, study and series: as Orthanc said, else as it would say."""
         if self.stored is not None:
             return self.stored.instance_id, self.stored.patient_id, self.stored.study_id, self.stored.series_id
-        if self.instance is None:
+        if self.instance is None or self.reason == "id_uncertain":
             return None, None, None, None
         of = self.instance
         return (
@@ -51,6 +51,13 @@ class Entry:
             orthanc_id(of.patient_id, of.study_uid),
             orthanc_id(of.patient_id, of.study_uid, of.series_uid),
         )
+
+    @property
+    def has_another_id(self) -> bool:
+        """Whether Orthanc gave the instance another id than the one that was computed for certain."""
+        if self.stored is None or self.instance is None or not self.instance.id_certain:
+            return False
+        return self.stored.instance_id != self.instance.orthanc_id
 
 
 def entry_of(what: SetAside | Unreadable | Unusable) -> Entry:

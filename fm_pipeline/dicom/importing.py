@@ -130,7 +130,14 @@ def run_job(
             source = _source(ledger, scanning, job, excluded_folders(settings))
             limits = Limits.from_settings(settings)
             archives = Archives(limits, excluded_folders(settings), halt)
-            job = _carry_out(ledger, lookups, source, archives, limits, delivery, halt, job, telling, options)
+            knowledge = Knowledge(lookups, delivery)
+            judge = Judge(
+                delivery,
+                knowledge.refused_before,
+                retry_suspects=options.retry_suspects,
+                never_overwrites=settings.orthanc_never_overwrites,
+            )
+            job = _carry_out(ledger, knowledge, source, archives, limits, judge, halt, job, telling, options)
         except Interrupted:
             job = ledger.finish("cancelled")
         except Exception as error:  # noqa: BLE001  # raised again, without its text
@@ -149,18 +156,17 @@ def run_job(
 
 def _carry_out(
     ledger: JobLedger,
-    lookups: LastingConnection,
+    knowledge: Knowledge,
     source: Source,
     archives: Archives,
     limits: Limits,
-    delivery: Delivery,
+    judge: Judge,
     halt: threading.Event,
     job: Job,
     telling: Telling,
     options: Options,
 ) -> Job:
-    knowledge = Knowledge(lookups, delivery)
-    judge = Judge(delivery, knowledge.refused_before, options.retry_suspects)
+    delivery = judge.delivery
     with (
         closing(archives),  # when nobody reads them any more
         _scanning(source.met) as spool,

@@ -26,11 +26,13 @@ class Judge:
     Args:
         refused_before: of a path's hash and an MD5: why Orthanc refused those bytes once.
         retry_suspects: send also what is known or feared to kill Orthanc.
+        never_overwrites: somebody says so of an Orthanc that does not tell (before 1.11).
     """
 
     delivery: Delivery
     refused_before: Callable[[str, str], str | None]
     retry_suspects: bool = False
+    never_overwrites: bool = False
 
     def entry(self, candidate: Candidate, known: Known, sends: int) -> Entry:  # noqa: PLR0911  # one for each outcome
         """What became of one candidate.
@@ -45,16 +47,7 @@ class Judge:
         of, found = candidate.instance, candidate.found
         entry = Entry(found.path, Outcome.FAILED, None, found, candidate.md5, of, flags=_flags(candidate, known))
         try:
-            if not self.retry_suspects:
-                if of.nested_too_deep:
-                    return replace(entry, outcome=Outcome.SUSPECT, reason="nested_too_deep")
-                if any(_same(candidate, row.md5, row.size) for row in known.suspects.get(of.orthanc_id, [])):
-                    return replace(entry, outcome=Outcome.SUSPECT, reason="killed_orthanc_before")
-            if of.orthanc_id in known.held:
-                compared = self._compared(candidate, entry, known)
-                if compared:
-                    return compared
-            return self._sent(candidate, entry, known, sends)
+            return self._decided(candidate, entry, known, sends)
         except KillsOrthanc as kill:
             return self._unless_stored(candidate, replace(entry, sends=kill.sends), known)
         except Undeliverable as fault:
@@ -67,6 +60,33 @@ class Judge:
             return replace(entry, reason="changed", md5=None)
         except FileLostError as lost:
             return replace(entry, reason=lost.reason, md5=None)
+
+    def _decided(self, candidate: Candidate, entry: Entry, known: Known, sends: int) -> Entry:
+        of = candidate.instance
+        if not self.retry_suspects:
+            if of.nested_too_deep:
+                return replace(entry, outcome=Outcome.SUSPECT, reason="nested_too_deep")
+            if any(_same(candidate, row.md5, row.size) for row in known.suspects.get(of.orthanc_id, [])):
+                return replace(entry, outcome=Outcome.SUSPECT, reason="killed_orthanc_before")
+        if not of.id_certain:
+            if not self._keeps_the_first():
+                return replace(entry, reason="id_uncertain")
+        elif of.orthanc_id in known.held:
+            compared = self._compared(candidate, entry, known)
+            # Of a damaged file nobody learns as long as it is a conflict.
+            if compared and (of.whole or compared.outcome is not Outcome.CONFLICT):
+                return compared
+            if compared and not self._keeps_the_first():
+                return replace(compared, outcome=Outcome.BAD, reason="damaged_copy")
+        return self._sent(candidate, entry, known, sends)
+
+    def _keeps_the_first(self) -> bool:
+        """Whether Orthanc keeps what it has, so that a file may be sent without knowing what it has.
+
+        It is asked each time: somebody may have started it anew, with another configuration.
+        """
+        overwrites = self.delivery.ask(lambda orthanc: orthanc.overwrites())
+        return self.never_overwrites if overwrites is None else not overwrites
 
     def _sent(self, candidate: Candidate, entry: Entry, known: Known, sends: int) -> Entry:
         found = candidate.found
@@ -85,7 +105,7 @@ class Judge:
         entry = replace(entry, md5=md5, sends=sends)
         if stored.status == "FilteredOut":
             return replace(entry, outcome=Outcome.SKIPPED, reason="filtered_by_orthanc")
-        flags = (*entry.flags, SENT_AGAIN) if candidate.instance.orthanc_id in known.stored else entry.flags
+        flags = (*entry.flags, SENT_AGAIN) if stored.instance_id in known.stored else entry.flags
         entry = replace(entry, stored=stored)
         if stored.status == "Success":
             return replace(entry, outcome=Outcome.IMPORTED, flags=flags)
@@ -101,9 +121,11 @@ class Judge:
         return compared or replace(entry, outcome=Outcome.SUSPECT, reason="kills_orthanc")
 
     def _compared(self, candidate: Candidate, entry: Entry, known: Known) -> Entry | None:
-        """The same bytes as Orthanc has, or others; None if Orthanc has nothing after all."""
+        """The same bytes as Orthanc has, or others; None if Orthanc has nothing after all, or nobody knows its id."""
+        if entry.stored is None and not candidate.instance.id_certain:
+            return None
         orthanc_id = entry.orthanc_ids[0] or ""
-        rows = known.stored.get(candidate.instance.orthanc_id, [])
+        rows = known.stored.get(orthanc_id, [])
         mine = candidate.md5 or md5_of(candidate.found)
         here = path_hash(candidate.found.path)
         entry = replace(entry, md5=mine)

@@ -19,6 +19,7 @@
         ├── Redirected      a redirect, which is not followed
         ├── NotOrthanc      another program answers at this address, or another path
         ├── UnusableAnswer  it says yes, and not what it has done
+        ├── OtherInstanceId it gave an instance another id than the file's identifiers give
         ├── TlsFault        certificate, or http where https is spoken
         └── KeepsFailing    an error of its own for one file after the other
 
@@ -230,6 +231,20 @@ class UnusableAnswer(OrthancStop):
         super().__init__(
             f"The answer to {method} {path} is not one of Orthanc's (HTTP {status}).",
             "Look whether a proxy or a plugin changes Orthanc's answers, and whether ORTHANC_URL is Orthanc's address.",
+        )
+
+
+class OtherInstanceId(OrthancStop):
+    """The answer to an upload has another id than the one that was computed, and that was believed to be certain."""
+
+    reason = "orthanc_other_id"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Orthanc gave an instance another id than its identifiers give.",
+            "See whether Orthanc converts to a lossy transfer syntax (IngestTranscoding), or whether a plugin or script"
+            " changes what it is sent. Set OverwriteInstances to false until that is known: by its id an import sees"
+            " that an instance is there already. The newest imported row of the job has the instance.",
         )
 
 

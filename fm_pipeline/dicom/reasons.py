@@ -83,6 +83,8 @@ BAD: Mapping[str, str] = MappingProxyType(
         "no_instance_uid": "It has no SOP Instance UID.",
         "uid_too_long": "A UID is longer than Orthanc takes.",
         "patient_id_too_long": "The Patient ID is longer than Orthanc takes.",
+        "damaged_copy": "It is damaged, and Orthanc has this instance from another file. It was not sent: Orthanc"
+        " overwrites, or does not tell whether it does. Both hashes are in the row.",
     }
 )
 # Unreadable: nothing is known of the content; it is tried again.
@@ -134,6 +136,9 @@ UNSENT: Mapping[str, str] = MappingProxyType(
         "orthanc_timeout": "Orthanc did not answer in time, three times.",
         "orthanc_error": "Orthanc had an error of its own, three times.",
         "orthanc_out_of_memory": "Orthanc had not enough memory for it, three times.",
+        "id_uncertain": "Orthanc's id of it cannot be computed for certain, and Orthanc overwrites, or does not tell"
+        " whether it does. It was not sent: it could replace another file. Set OverwriteInstances to false in Orthanc's"
+        " configuration; for an Orthanc before 1.11 say so with ORTHANC_NEVER_OVERWRITES=true.",
         "stored_by_another": "Orthanc said three times that another client was sending the same instance.",
     }
 )
@@ -173,6 +178,7 @@ STOPPED: Mapping[str, str] = MappingProxyType(
         "orthanc_read_only": "Orthanc is read-only.",
         "orthanc_patient_limit": "Orthanc has as many patients as it may have (MaximumPatientCount).",
         "orthanc_answer_unusable": "Orthanc's answer says yes, and not what it has done.",
+        "orthanc_other_id": "Orthanc gave an instance another id than its identifiers give.",
         "orthanc_keeps_failing": "One file after the other could not be stored, for reasons that are not theirs.",
         "missing_in_orthanc": "Orthanc took instances and does not have them any more.",
         "interrupted": "The job's process was told to end.",

@@ -20,6 +20,7 @@ from fm_pipeline.dicom.judging import Judge
 from fm_pipeline.dicom.known import Claims, Knowledge, Turns
 from fm_pipeline.dicom.memory import Memory
 from fm_pipeline.dicom.model import FoundFile
+from fm_pipeline.dicom.orthanc_errors import OtherInstanceId
 from fm_pipeline.dicom.reading import ARCHIVE, WHOLE_UP_TO_BYTES, Candidate, Unusable, read_candidate
 
 # Of a chunk, which one thread reads into memory at once: so many files, or so many bytes and a file.
@@ -158,6 +159,8 @@ class Workers:
                 left.remove(task)
                 claimed.remove(candidate.instance.orthanc_id)
                 self.results.put(Done(entry, candidate.instance.orthanc_id))
+                if entry.has_another_id:
+                    raise OtherInstanceId
         except Halted:
             pass
         except BaseException as fault:  # noqa: BLE001  # given to the thread that waits for the results

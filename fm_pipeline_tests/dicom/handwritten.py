@@ -98,3 +98,21 @@ class Handwritten:
 
     def _one(self, tag: int, vr: str, value: bytes | None) -> bytes:
         return b"" if value is None else element(tag, dict(self.vrs).get(tag, vr), value, self.encoding)
+
+
+def grey_image() -> Handwritten:
+    """With pixels that can be shown and compressed."""
+    describing = b"".join(
+        element(tag, "US", pack("<H", value)) if isinstance(value, int) else element(tag, "CS", value)
+        for tag, value in (
+            (0x00280002, 1),
+            (0x00280004, b"MONOCHROME2"),
+            (0x00280010, 8),
+            (0x00280011, 8),
+            (0x00280100, 8),
+            (0x00280101, 8),
+            (0x00280102, 7),
+            (0x00280103, 0),
+        )
+    )
+    return Handwritten(late=describing, pixels=bytes(range(64)))
