@@ -23,6 +23,7 @@ from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect, database_error
 from fm_pipeline.nexus.difference import Difference, plan_difference
+from fm_pipeline.nexus.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
@@ -177,6 +178,7 @@ class _Held:
     policy: Policy
     differences: list[Difference]
     growing: tuple[Table, ...]
+    files: FilesOfGonePatients
     inputs: Inputs
     sources: list[SourceEnds]
 
@@ -199,6 +201,7 @@ class _Held:
                 {name: digest.rows for name, digest in self.inputs.target.items()},
                 self.growing,
                 planned,
+                self.files,
             ).run()
 
 
@@ -218,8 +221,13 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             growing = trigger_tables(catalogue, settings.nexus_trigger_tables)
             fed = staged_columns(cursor)
             policy = make_policy(catalogue, fed, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
+            files = FilesOfGonePatients.of(settings).with_archive_patient(cursor, catalogue)
             differences = [
-                plan_difference(load, catalogue, fed[load.entity], settings.nexus_only_columns) for load in policy.loads
+                replace(
+                    plan_difference(load, catalogue, fed[load.entity], settings.nexus_only_columns),
+                    kept=files.kept if load.entity == "patient" else (),
+                )
+                for load in policy.loads
             ]
             tables = touched_tables(cursor, policy, {d.table.name: list(d.updates) for d in differences})
             sources = source_ends(connection)
@@ -233,7 +241,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
             inputs = reading.confirmed(cursor).inputs
             with _unchanged():
-                yield _Held(connection, gate, cursor, catalogue, policy, differences, growing, inputs, sources)
+                yield _Held(connection, gate, cursor, catalogue, policy, differences, growing, files, inputs, sources)
 
 
 @contextmanager

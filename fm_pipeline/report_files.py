@@ -13,12 +13,14 @@ from pathlib import Path
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS
 from fm_pipeline.nexus.report import ReimportReport
 
 _NOT_LOADED = """
 SELECT entity, record_id, coalesce(filemaker_id, ''), outcome, rule FROM fm_pipeline.staged_outcomes
 WHERE outcome <> 'ready' ORDER BY entity, outcome, rule, record_id
 """
+GONE_PATIENTS_COLUMNS = ("table", "id", "former_patient_id", "patient_id")
 NOT_LOADED_COLUMNS = ("entity", "record_id", "filemaker_id", "outcome", "rule")
 
 
@@ -26,6 +28,8 @@ def write_report(
     database_url: str, state_dir: Path, report: ReimportReport, *, warn: Callable[[str], None]
 ) -> Path | None:
     """Write `report.json`, `report.md` and `not_loaded.csv` into a folder of the reimport's own.
+
+    Where files lost a patient who went, `files_of_gone_patients.csv` lists all of them.
 
     Args:
         database_url: the Nexus database, for the outcomes of the source rows.
@@ -50,8 +54,23 @@ def write_report(
             writer.writerow(NOT_LOADED_COLUMNS)
             cursor.execute(_NOT_LOADED)
             writer.writerows(cursor)
+        _write_files_of_gone_patients(folder / "files_of_gone_patients.csv", report)
     except (OSError, PipelineError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         warn(f"The reimport is committed, but its report could not be written to {folder} ({reason}).")
         return None
     return folder
+
+
+def _write_files_of_gone_patients(path: Path, report: ReimportReport) -> None:
+    """Every document and image batch that lost a patient who went, if there is one."""
+    rows = [
+        (table, row_id, former, patient)
+        for table, files in ((DOCUMENTS, report.documents), (BATCHES, report.batches))
+        if files
+        for settled, patient in ((files.archived, files.archive_patient or ""), (files.detached, ""))
+        for row_id, former in settled.items()
+    ]
+    if rows:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([GONE_PATIENTS_COLUMNS, *rows])

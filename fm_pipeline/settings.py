@@ -44,6 +44,12 @@ class Settings(BaseSettings):
         default="delete", description="FileMaker has no reminders: the import sequence deletes those of Nexus."
     )
 
+    nexus_files_of_gone_patients: Literal["stop", "archive", "detach"] = Field(
+        default="stop", description="Documents and image batches whose patient would be deleted; stop is safe."
+    )
+    nexus_archive_patient: str | None = Field(
+        default=None, description="Nexus id or FileMaker id of the patient who gets these files by archive."
+    )
     nexus_trigger_tables: str | None = Field(
         default=None,
         description="Tables, separated by commas, to which triggers of the application may add rows in a run.",
@@ -179,6 +185,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "nexus_trigger_tables",
+        "nexus_archive_patient",
         "filemaker_url",
         "filemaker_database",
         "filemaker_username",
@@ -205,6 +212,12 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
+
+    @model_validator(mode="after")
+    def _archive_has_a_patient(self) -> Self:
+        if self.nexus_files_of_gone_patients == "archive" and not self.nexus_archive_patient:
+            raise ValueError("NEXUS_FILES_OF_GONE_PATIENTS is archive, so NEXUS_ARCHIVE_PATIENT must name the patient")
+        return self
 
     @model_validator(mode="after")
     def _mail_is_whole(self) -> Self:

@@ -116,8 +116,9 @@ def changes_by_table(report: ReimportReport) -> str:
         )
         lines.append(f"| {change.table} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
     for name, files in (("documents", report.documents), ("image batches", report.batches)):
-        if files and files.relinked:
-            done, equal, total = files.relinked, files.total - files.relinked, files.total
+        if files and (files.relinked or files.settled):
+            done, total = files.relinked + files.settled, files.total
+            equal = total - done
             lines.append(f"| {name}, {would}relinked | 0 | 0 | {done:,} | {equal:,} | {total:,} | {total:,} |")
     if rows := sum(int(mended["repointed"]) + int(mended["set_to_null"]) for mended in report.references):
         lines.append(f"| references in other tables | 0 | 0 | {rows:,} | | | |")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
 import click
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.gone_patients import NOT_IN_FILEMAKER, read_files_left
 from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
 from fm_pipeline.stored_files import SAMPLE, FileCheck, check_files
@@ -46,6 +49,31 @@ def check(everything: bool, sample: int | None, as_json: bool) -> None:
     else:
         _print(console, checks)
     sys.exit(0 if all(found.holds for found in checks) else 1)
+
+
+@command.command(name="without-patient")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a list.")
+def without_patient(as_json: bool) -> None:
+    """List the documents and image batches whose patient the next reimport would delete.
+
+    By what was read from FileMaker last (fm-pipeline check --full reads it again). Reads only.
+    """
+    settings = load_settings()
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        left = read_files_left(cursor, settings)
+    if as_json:
+        click.echo(json.dumps([file.as_dict() for file in left], indent=2))
+        return
+    for (patient_id, filemaker_id, reason), files in groupby(
+        sorted(left, key=lambda file: (file.patient_id, file.table)),
+        key=lambda file: (file.patient_id, file.filemaker_id, file.reason),
+    ):
+        why = "FileMaker has no such patient" if reason == NOT_IN_FILEMAKER else f"the rule {reason} keeps them out"
+        known = f", FileMaker id {filemaker_id}" if filemaker_id else ""
+        click.echo(f"Patient {patient_id}{known}: {why}")
+        for file in files:
+            click.echo(f"  {file.table} {file.id}")
+    click.echo(f"{counted(len(left), 'document or batch', 'documents and batches')} would be left without a patient.")
 
 
 def _print(console: Console, checks: list[FileCheck]) -> None:

@@ -37,6 +37,7 @@ class Difference:
     inserts: Mapping[str, sql.Composable]
     resets: Sequence[str] = ()  # of the updates, the columns that FileMaker does not feed
     texts: Collection[str] = ()  # of the updates, the columns that are compared by their text
+    kept: Sequence[str] = ()  # ids of rows that stay although they are not staged
 
     @property
     def _staged(self) -> sql.Identifier:
@@ -48,7 +49,9 @@ class Difference:
             sql.SQL(
                 "CREATE TEMP TABLE {gone} ON COMMIT DROP AS SELECT t.id FROM {table} t"
                 " WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
-            ).format(gone=gone(self.table), table=self.table.identifier, staged=self._staged)
+                " AND NOT t.id::text = ANY(%(kept)s)"
+            ).format(gone=gone(self.table), table=self.table.identifier, staged=self._staged),
+            {"kept": list(self.kept)},
         )
         return cursor.rowcount
 
@@ -136,7 +139,7 @@ class Difference:
         return count(cursor)
 
     def compare(self, cursor: Cursor, now: datetime) -> tuple[int, int, int]:
-        """Staged rows, rows of Nexus, and the staged ones that Nexus has not, or has otherwise: 0 after a load."""
+        """Rows that should be there, rows of Nexus, and the staged ones that Nexus has not, or has otherwise."""
         cursor.execute(
             sql.SQL(
                 "SELECT count(*), (SELECT count(*) FROM {table}), count(*) FILTER (WHERE t.id IS NULL OR {differs})"
@@ -145,7 +148,20 @@ class Difference:
             {"now": now},
         )
         staged, rows, unlike = cursor.fetchone() or (0, -1, -1)
-        return int(staged), int(rows), int(unlike)
+        return int(staged) + self._count_kept(cursor), int(rows), int(unlike)
+
+    def _count_kept(self, cursor: Cursor) -> int:
+        """How many rows stay although they are not staged."""
+        if not self.kept:
+            return 0
+        cursor.execute(
+            sql.SQL(
+                "SELECT count(*) FROM {table} t WHERE t.id::text = ANY(%s)"
+                " AND NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
+            ).format(table=self.table.identifier, staged=self._staged),
+            (list(self.kept),),
+        )
+        return count(cursor)
 
     def _differs(self, names: Sequence[str] = ()) -> sql.Composable:
         names = names or list(self.updates)

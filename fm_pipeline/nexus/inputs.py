@@ -185,6 +185,8 @@ def deciding_settings(settings: Settings) -> dict[str, str]:
         "nexus_only_columns": settings.nexus_only_columns,
         "nexus_letters": settings.nexus_letters,
         "nexus_reminders": settings.nexus_reminders,
+        "nexus_files_of_gone_patients": settings.nexus_files_of_gone_patients,
+        "nexus_archive_patient": settings.nexus_archive_patient or "",
         "nexus_trigger_tables": settings.nexus_trigger_tables or "",
         "clinic_time_zone": settings.clinic_time_zone,
     }

@@ -28,7 +28,7 @@ _CLEARED = {LETTERS: "NEXUS_LETTERS", REMINDERS: "NEXUS_REMINDERS"}
 
 
 def losses(report: Mapping[str, Any]) -> list[str]:
-    """What is lost, one sentence each: what other tables lose first, then deleted rows, then values that are reset.
+    """What is lost, one sentence each: what other tables lose first, then files, deleted rows, values that are reset.
 
     Args:
         report: `ReimportReport.as_dict()`, also one that an earlier release has written down.
@@ -37,7 +37,8 @@ def losses(report: Mapping[str, Any]) -> list[str]:
         At least one sentence: that nothing is lost, when that is so.
     """
     done = bool(report["committed"])
-    return [*_emptied(report, done), *_deleted(report, done), *_reset(report, done)] or [NOTHING[done]]
+    kinds = (_emptied, _files, _deleted, _reset)
+    return [sentence for kind in kinds for sentence in kind(report, done)] or [NOTHING[done]]
 
 
 def _emptied(report: Mapping[str, Any], done: bool) -> Iterator[str]:
@@ -46,6 +47,25 @@ def _emptied(report: Mapping[str, Any], done: bool) -> Iterator[str]:
             yield (
                 f"{counted(rows, 'row')} of {reference['table']} {'lost' if done else 'would lose'} their"
                 f" {_row_of(reference['to'])}: {reference['column']} {'was' if done else 'would be'} emptied."
+            )
+
+
+def _files(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    for name, one, many in (
+        ("documents", "document", "documents"),
+        ("image_batches", "image batch", "image batches"),
+    ):
+        relinked = report.get(name) or {}
+        if rows := len(relinked.get("archived", ())):
+            yield (
+                f"{counted(rows, one, many)} {'lost' if done else 'would lose'} a patient who"
+                f" {'was' if done else 'would be'} deleted and {'went' if done else 'would go'} to the archive patient"
+                f" {relinked['archive_patient']}."
+            )
+        if rows := len(relinked.get("detached", ())):
+            yield (
+                f"{counted(rows, one, many)} {'lost' if done else 'would lose'} a patient who"
+                f" {'was' if done else 'would be'} deleted and {'have' if done else 'would have'} no patient."
             )
 
 

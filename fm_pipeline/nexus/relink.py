@@ -42,6 +42,8 @@ class Relinked:
         by_evidence: rows relinked, by the first evidence that named the patient.
         unresolved: Nexus ids of rows that still point nowhere, by reason.
         disagreeing: Nexus ids of rows left as they are although FileMaker names another patient.
+        archived, detached: Nexus ids of rows whose patient goes, with the id of that patient, by what became of them.
+        archive_patient: who has the archived ones now.
     """
 
     total: int
@@ -49,6 +51,14 @@ class Relinked:
     by_evidence: Mapping[str, int] = field(default_factory=dict)
     unresolved: Mapping[str, list[str]] = field(default_factory=dict)
     disagreeing: list[str] = field(default_factory=list)
+    archived: Mapping[str, str] = field(default_factory=dict)
+    detached: Mapping[str, str] = field(default_factory=dict)
+    archive_patient: str | None = None
+
+    @property
+    def settled(self) -> int:
+        """How many rows lost a patient who goes, by the clinic's decision."""
+        return len(self.archived) + len(self.detached)
 
     @property
     def relinked(self) -> int:
@@ -115,35 +125,43 @@ FROM {rows} d JOIN {images} i ON i.batch_id = d.id JOIN fm_pipeline.image_copies
 """
 
 
-def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
-    """Phase 6; inside the transaction, after the patients are loaded."""
-    evidence = sql.SQL(_DOCUMENT_EVIDENCE).format(
-        rows=sql.SQL("{rows}"), same_record=same_record(catalogue, DOCUMENTS, "d")
-    )
-    table = catalogue.table(DOCUMENTS)
-    columns = _DOCUMENT_COLUMNS + ("" if kind_of_file_id(catalogue, DOCUMENTS) == "other" else ", d.filemaker_id")
-    return _relink(cursor, catalogue, table, columns, evidence, patient_type, now)
+def evidence_of(catalogue: Catalogue, table: str) -> tuple[sql.Composable, sql.Composable]:
+    """How the patient of documents or image batches is found out.
 
-
-def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
-    """Phase 7; images follow their batch."""
-    evidence = sql.SQL(_BATCH_EVIDENCE).format(
+    Returns:
+        The columns of a row (`d`) that the evidence is found by, and a query of one row for each row and evidence
+        (`id`, `object_id`, `evidence`, `rank`, `key`), in which `{rows}` stands for a relation with these columns.
+    """
+    if table == DOCUMENTS:
+        own_id = "" if kind_of_file_id(catalogue, DOCUMENTS) == "other" else ", d.filemaker_id"
+        return sql.SQL(_DOCUMENT_COLUMNS + own_id), sql.SQL(_DOCUMENT_EVIDENCE).format(
+            rows=sql.SQL("{rows}"), same_record=same_record(catalogue, DOCUMENTS, "d")
+        )
+    return sql.SQL(_BATCH_COLUMNS), sql.SQL(_BATCH_EVIDENCE).format(
         rows=sql.SQL("{rows}"),
         images=catalogue.table(IMAGES).identifier,
         same_record=same_record(catalogue, IMAGES, "i"),
     )
-    return _relink(cursor, catalogue, catalogue.table(BATCHES), _BATCH_COLUMNS, evidence, patient_type, now)
+
+
+def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
+    """Phase 6; inside the transaction, after the patients are loaded."""
+    return _relink(cursor, catalogue, catalogue.table(DOCUMENTS), patient_type, now)
+
+
+def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
+    """Phase 7; images follow their batch."""
+    return _relink(cursor, catalogue, catalogue.table(BATCHES), patient_type, now)
 
 
 def _relink(
     cursor: Cursor,
     catalogue: Catalogue,
     table: Table,
-    columns: str,
-    evidence: sql.Composable,
     patient_type: int,
     now: datetime,
 ) -> Relinked:
+    columns, evidence = evidence_of(catalogue, table.name)
     patients = catalogue.table("patients").identifier
     # Rows of other things (a company's documents) carry another content type and are none of our business.
     cursor.execute(
@@ -151,7 +169,7 @@ def _relink(
             "CREATE TEMP TABLE files ON COMMIT DROP AS SELECT {columns}, p.id IS NOT NULL AS linked FROM {table} d"
             " LEFT JOIN {patients} p ON p.id = d.object_id AND d.content_type_id = %(type)s"
             " WHERE d.content_type_id = %(type)s OR d.content_type_id IS NULL"
-        ).format(columns=sql.SQL(columns), table=table.identifier, patients=patients),
+        ).format(columns=columns, table=table.identifier, patients=patients),
         {"type": patient_type},
     )
     total = cursor.rowcount
@@ -203,19 +221,20 @@ def _relink(
         sql.SQL(
             "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT id::text, patient::text FROM answers WHERE patients = 1;"
             "DROP TABLE files, answers"
-        ).format(_relinked(table))
+        ).format(relinked_table(table))
     )
     return Relinked(total, already, by_evidence, unresolved, disagreeing)
 
 
-def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str]:
-    """The rows of a table that this transaction has relinked: their ids, with that of the patient."""
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"pg_temp.{_relinked(table).as_string(cursor)}",))
+def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str | None]:
+    """The rows of a table that this transaction has given another patient, or none: their ids, with the patient's."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"pg_temp.{relinked_table(table).as_string(cursor)}",))
     if cursor.fetchone() != (True,):
         return {}
-    cursor.execute(sql.SQL("SELECT id, patient FROM {}").format(_relinked(table)))
+    cursor.execute(sql.SQL("SELECT id, patient FROM {}").format(relinked_table(table)))
     return dict(cursor.fetchall())
 
 
-def _relinked(table: Table) -> sql.Identifier:
+def relinked_table(table: Table) -> sql.Identifier:
+    """Name of the temporary table of documents or batches that got another patient, or none: `id`, `patient`."""
     return sql.Identifier(f"relinked_{table.name}")

@@ -104,7 +104,8 @@ class ReimportReport:
         """Rows of Nexus that were written or deleted."""
         rows = sum(change.deleted + change.inserted + change.updated for change in self.tables.values())
         rows += sum(int(reference["repointed"]) + int(reference["set_to_null"]) for reference in self.references)
-        return rows + sum(relinked.relinked for relinked in (self.documents, self.batches) if relinked)
+        files = [relinked for relinked in (self.documents, self.batches) if relinked]
+        return rows + sum(relinked.relinked + relinked.settled for relinked in files)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: only numbers, names of tables and rules, and Nexus ids."""

@@ -19,6 +19,7 @@ from fm_pipeline.nexus.checks import Check, refuse_failed
 from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.difference import Difference, count, gone
 from fm_pipeline.nexus.exchanged_values import update_changed
+from fm_pipeline.nexus.gone_patients import FilesOfGonePatients, settle
 from fm_pipeline.nexus.other_writes import Forms, check_nothing_else_written, read_forms
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
 from fm_pipeline.nexus.references import delete_gone, mend_references
@@ -48,6 +49,7 @@ class Transaction:
     rows_before: Mapping[str, int]  # of the tables that may be touched, by name
     growing: Collection[Table] = ()  # triggers may add rows to these
     planned: bool = False
+    files: FilesOfGonePatients = field(default_factory=FilesOfGonePatients)
     patient_type: int = 0
     protected: Mapping[Table, int] = field(default_factory=dict)
     forms: Forms = field(default_factory=dict)
@@ -170,17 +172,30 @@ class Transaction:
         return f"{imported} {', '.join(parts) or 'nothing: no source is staged'}", records
 
     def _documents(self) -> tuple[str, int]:
-        relinked = relink_documents(self.cursor, self.catalogue, self.patient_type, self.now)
+        relinked = self._settle(DOCUMENTS, relink_documents(self.cursor, self.catalogue, self.patient_type, self.now))
         self.report.documents = relinked
         return self._linked("documents", relinked)
 
     def _images(self) -> tuple[str, int]:
-        relinked = relink_batches(self.cursor, self.catalogue, self.patient_type, self.now)
+        relinked = self._settle(BATCHES, relink_batches(self.cursor, self.catalogue, self.patient_type, self.now))
         self.report.batches = relinked
         return self._linked("image batches", relinked)
 
+    def _settle(self, table: str, relinked: Relinked) -> Relinked:
+        if Phase.DELETE not in self.phases:
+            return relinked
+        return settle(
+            self.cursor,
+            self.catalogue,
+            self.catalogue.table(table),
+            self.patient_type,
+            self.files,
+            relinked,
+            self.now,
+        )
+
     def _linked(self, files: str, relinked: Relinked) -> tuple[str, int]:
-        linked = relinked.already + relinked.relinked
+        linked = relinked.already + relinked.relinked + len(relinked.archived)
         have, relinked_words = ("would have", "would be re-linked") if self.planned else ("have", "re-linked")
         return (
             f"{linked:,} of {relinked.total:,} {files} {have} their patient ({relinked.relinked:,} {relinked_words})",

@@ -146,6 +146,8 @@ def check_orphans(cursor: Cursor, catalogue: Catalogue) -> list[Check]:
         )
         row = cursor.fetchone()
         lost, examples = row if row else (0, None)
-        found = f"{lost} rows would lose their patient" + (f", for example {', '.join(examples)}" if examples else "")
+        found = f"{lost} rows would lose their patient"
+        if examples:
+            found += f", for example {', '.join(examples)}; fm-pipeline files without-patient lists all of them"
         checks.append(Check(f"{name}_keep_their_patient", lost == 0, found))
     return checks

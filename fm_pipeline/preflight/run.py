@@ -12,6 +12,7 @@ from fm_pipeline.mapping.entities import ENTITIES as SOURCES
 from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.gone_patients import FilesOfGonePatients
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.filemaker import Source, check_filemaker
 from fm_pipeline.preflight.finding import Finding, Judge, stops
@@ -132,7 +133,8 @@ def _records(settings: Settings, judge: Judge, on_step: OnStep) -> Iterator[Find
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         ends = summaries(cursor)
         entities = [each.entity for each in ends]
-        broken = broken_rules(cursor, entities, rules=judge.rules, nexus_schema=settings.nexus_schema)
+        files = FilesOfGonePatients.of(settings)
+        broken = broken_rules(cursor, entities, rules=judge.rules, nexus_schema=settings.nexus_schema, files=files)
     for each in broken:
         records = f"; records {each.records}" if each.record_ids else ""
         yield Finding(

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.errors import StagingStop
+from fm_pipeline.errors import CatalogueStop, StagingStop
 from fm_pipeline.mapping.entities import ENTITIES as SOURCES
-from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.policy import REQUIRED_ENTITIES
+from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
+from fm_pipeline.nexus.gone_patients import HOW_TO_LIST, FilesOfGonePatients, can_detach, files_left
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, REQUIRED_ENTITIES
 from fm_pipeline.nexus.report import SourceEnds
 from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES
 from fm_pipeline.staging.origin import read_extractions, stale_builds
 from fm_pipeline.staging.rules import Action, Rule, Rules, load_rules
 from fm_pipeline.staging.source_size import read_before
 from fm_pipeline.staging.summary import EntitySummary, summary
+from fm_pipeline.words import counted
 
 # Findings of rows that would be loaded if nothing stopped: the row is ready, or only a stop keeps it out, its own or
 # that of its patient. Other rows (an entry of the calendar without a patient, say) need not be put in order first.
@@ -96,6 +98,7 @@ def check_staging(
     *,
     rules: Rules | None = None,
     nexus_schema: str = "public",
+    files: FilesOfGonePatients | None = None,
 ) -> None:
     """Refuse staged rows that must not be loaded. Writes nothing and ends no transaction.
 
@@ -104,6 +107,7 @@ def check_staging(
         rules: the clinic's, for what is asked of the source as a whole; None for the defaults. What single rows
             break was decided by the rules that they were staged with.
         nexus_schema: where the rows are that would be replaced.
+        files: what is decided about files of patients who go; None: they are not looked at.
 
     Raises:
         StagingStop: lists everything at once: entities that are not staged or not from the newest extraction, and
@@ -115,7 +119,8 @@ def check_staging(
         if "patient" in checked and CONTACT_DETAIL in extractions:
             checked.add(CONTACT_DETAIL)
         faults = [f"- {fault}: stage it again" for fault in stale_builds(cursor, sorted(checked), extractions)]
-        broken = broken_rules(cursor, checked, rules=rules, nexus_schema=nexus_schema)
+        known = files if not faults else None  # of patients that are not staged nobody can tell who goes
+        broken = broken_rules(cursor, checked, rules=rules, nexus_schema=nexus_schema, files=known)
         faults += [str(each) for each in broken if each.action == "stop"]
     if faults:
         raise StagingStop(
@@ -126,7 +131,12 @@ def check_staging(
 
 
 def broken_rules(
-    cursor: Cursor, entities: Collection[str], *, rules: Rules | None = None, nexus_schema: str = "public"
+    cursor: Cursor,
+    entities: Collection[str],
+    *,
+    rules: Rules | None = None,
+    nexus_schema: str = "public",
+    files: FilesOfGonePatients | None = None,
 ) -> list[Broken]:
     """What stops of the staged entities, and which of them are smaller than what they replace; see `check_staging`."""
     rules = rules or load_rules()
@@ -145,14 +155,50 @@ def broken_rules(
         )
         for entity, rule, rows, record_ids, source_rows in cursor
     ]
-    before = read_before(cursor, read_catalogue(cursor, nexus_schema), "loaded")
+    catalogue = read_catalogue(cursor, nexus_schema)
+    before = read_before(cursor, catalogue, "loaded")
     cursor.execute(_LOADABLE, names)
     for entity, rows in cursor:
         if found := before.broken(rules, entity, rows):
             rule, numbers = found
             broken.append(Broken(entity, rule.id, rule.action, rule.means, rule.remedy, numbers))
+    if files:
+        broken += _files_left(cursor, catalogue, entities, files, rules["file_patient_gone"])
     order = list(SOURCES)
     return sorted(broken, key=lambda each: order.index(each.entity))
+
+
+def _files_left(
+    cursor: Cursor, catalogue: Catalogue, entities: Collection[str], files: FilesOfGonePatients, rule: Rule
+) -> Iterator[Broken]:
+    """Files of patients who go: a stop until somebody has decided what becomes of them."""
+    whole = set(REQUIRED_ENTITIES) <= set(entities)
+    try:
+        files = files.with_archive_patient(cursor, catalogue)
+    except CatalogueStop as stop:
+        yield Broken("patient", rule.id, "stop", stop.meaning, stop.remedy, stop.what.removesuffix("."))
+        return
+    for entity, table, names in (
+        ("document", DOCUMENTS, ("document", "documents")),
+        ("image", BATCHES, ("image batch", "image batches")),
+    ):
+        if not (whole or entity in entities) or not catalogue.has(table):
+            continue
+        left = files_left(cursor, catalogue, table, files.kept)
+        if not left:
+            continue
+        found = f"{counted(len(left), *names)} of {counted(len({each.patient_id for each in left}), 'patient')}"
+        action: Action = "flag"
+        if files.decision == "archive":
+            remedy = f"They would go to NEXUS_ARCHIVE_PATIENT. {HOW_TO_LIST}"
+        elif files.decision == "detach" and can_detach(catalogue, table):
+            remedy = f"They would stay without a patient. {HOW_TO_LIST}"
+        elif files.decision == "detach":
+            action = "stop"
+            remedy = f"The table {table} allows none without a patient: take NEXUS_FILES_OF_GONE_PATIENTS=archive."
+        else:
+            action, remedy = "stop", rule.remedy
+        yield Broken(entity, rule.id, action, rule.means, remedy, found)
 
 
 def _why(rule: Rule) -> str:

@@ -13,6 +13,7 @@ from fm_pipeline.mapping.profile import Profile
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.difference import count
+from fm_pipeline.nexus.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.locks import bounded_waits
 from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.report import SourceEnds
@@ -77,7 +78,8 @@ def check_staged(connection: Connection, settings: Settings, entities: Collectio
         StagingStop: lists everything that stops.
     """
     rules = load_rules(settings.rules_file)
-    check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema)
+    files = FilesOfGonePatients.of(settings)
+    check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema, files=files)
 
 
 def is_extracted(connection: Connection, profile: Profile, entity: str) -> bool:
