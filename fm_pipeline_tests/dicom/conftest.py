@@ -36,8 +36,8 @@ def ledger(tables: str) -> str:
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         cursor.execute(
-            "TRUNCATE fm_pipeline.import_jobs, fm_pipeline.import_patients, fm_pipeline.watched_roots"
-            " RESTART IDENTITY CASCADE"
+            "TRUNCATE fm_pipeline.import_jobs, fm_pipeline.import_patients, fm_pipeline.watched_roots,"
+            " fm_pipeline.ftp_files RESTART IDENTITY CASCADE"
         )
         opened.commit()
     return tables

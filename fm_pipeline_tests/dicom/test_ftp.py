@@ -28,9 +28,9 @@ MEGABYTE = 1024**2
 
 
 @pytest.fixture
-def database(database_url: str) -> str:
-    migrate(database_url)
-    return database_url
+def database(ledger: str) -> str:
+    """The URL of a database in which no file was pulled."""
+    return ledger
 
 
 @pytest.fixture
@@ -344,9 +344,10 @@ def test_a_path_that_is_not_there_is_an_error(server: FtpBench, database: str, t
 
 
 @pytest.fixture
-def settings(database: str, tmp_path: Path) -> Settings:
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    migrate(database_url)
     (tmp_path / "hospital").mkdir()
-    return dicom_settings(database, tmp_path, ftp_password=PASSWORD)
+    return dicom_settings(database_url, tmp_path, ftp_password=PASSWORD)
 
 
 def test_it_is_off_by_default_and_pulls_into_a_folder_of_the_watched_directory_when_on(

@@ -11,16 +11,15 @@ from hypothesis import settings as hypothesis_settings
 
 from fm_pipeline.dicom.ftp_listing import Entry, entries_of_list, entries_of_mlsd, with_names
 from fm_pipeline.errors import FtpError
-from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline_tests.bench.ftp import FtpBench, ftp_server
 from fm_pipeline_tests.bench.ftp_pulls import files, pulled
 from fm_pipeline_tests.dicom.ftp_listings import Listing, listings
 
 
 @pytest.fixture
-def database(database_url: str) -> str:
-    migrate(database_url)
-    return database_url
+def database(ledger: str) -> str:
+    """The URL of a database in which no file was pulled."""
+    return ledger
 
 
 @pytest.fixture
