@@ -17,7 +17,7 @@ import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.errors import DatabaseError, LockStop, PlanStop, Stop
+from fm_pipeline.errors import CatalogueStop, DatabaseError, LockStop, PlanStop, Stop
 from fm_pipeline.nexus.audit import audited
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
@@ -27,6 +27,7 @@ from fm_pipeline.nexus.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.nexus.not_valid import rows_that_no_restore_could_write
 from fm_pipeline.nexus.other_writes import trigger_tables
 from fm_pipeline.nexus.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
@@ -230,6 +231,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
                 for load in policy.loads
             ]
             tables = touched_tables(cursor, policy, {d.table.name: list(d.updates) for d in differences})
+            _refuse_what_no_restore_could_write(cursor, policy)
             sources = source_ends(connection)
             reading = read_inputs(cursor, catalogue, tables, settings)
         connection.commit()
@@ -259,6 +261,13 @@ def _unchanged() -> Iterator[None]:
             meaning=f"{error.meaning} The transaction was rolled back; Nexus is unchanged.".strip(),
             remedy=error.remedy,
         ) from None
+
+
+def _refuse_what_no_restore_could_write(cursor: Cursor, policy: Policy) -> None:
+    """The backup would refuse it too; but that is made after somebody has read and confirmed a plan."""
+    rows = {table: table.identifier for table in policy.emptied}
+    if refused := rows_that_no_restore_could_write(cursor, rows, {}):
+        raise CatalogueStop(refused.what, meaning=f"{refused.meaning} Nothing was changed.", remedy=refused.remedy)
 
 
 def _refuse_a_changed_schema(before: Catalogue, now: Catalogue) -> None:

@@ -1,4 +1,4 @@
-"""Phase 0, the backup: everything that the reimport may change, written, restored into scratch tables, compared."""
+"""Phase 0, the backup: all that the reimport may change, written, restored into copies of the tables, compared."""
 
 import time
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from fm_pipeline.words import counted
     # As late as possible: whatever a user saves after it makes it void.
     deps=STAGED_ASSETS,
     description="One snapshot of every table that a reimport can touch. It counts as a backup when it was read back"
-    " from the disk, restored into scratch tables and found equal, row by row.",
+    " from the disk, restored into copies of the tables, which have their constraints, and found equal, row by row.",
     kinds={"postgres", "file"},
     owners=OWNERS,
     pool=POOL,
@@ -43,6 +43,8 @@ def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # 
     context.log.info(
         f"Backup {backup.id}: {counted(sum(rows.values()), 'row')}, {backup.bytes:,} bytes, restored and compared"
     )
+    for sentence in backup.not_tried:
+        context.log.warning(sentence)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(rows.values()),
@@ -51,6 +53,7 @@ def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # 
             "bytes": backup.bytes,
             "encrypted": backup.encrypted,
             "seconds": round(time.monotonic() - started, 3),
+            "not_tried": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in backup.not_tried) or "nothing"),
             "rows": dg.MetadataValue.json(rows),
         }
     )

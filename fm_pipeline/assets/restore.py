@@ -10,6 +10,7 @@ from fm_pipeline.assets.shared import POOL, explained
 from fm_pipeline.nexus.audit import audited, operating_system_user
 from fm_pipeline.nexus.backup_files import BackupStop
 from fm_pipeline.nexus.restore import restore
+from fm_pipeline.nexus.restore_newer import Newer
 from fm_pipeline.resources.pipeline import NexusTarget
 from fm_pipeline.settings import Settings
 from fm_pipeline.words import counted
@@ -23,6 +24,11 @@ class RestoreConfig(dg.Config):
         default="",
         description='"<database> <number of patients in the backup>". Without it the run does everything, shows what'
         " it would do and the words to type, and rolls it back.",
+    )
+    newer: Newer = Field(
+        default="stop",
+        description="What becomes of rows that were made since the backup and cannot stay: `stop` stops, `set-aside`"
+        " moves them into the table fm_pipeline.set_aside_rows.",
     )
     requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
 
@@ -47,6 +53,7 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
             Path(config.folder),
             confirm=config.confirm,
             dry_run=not config.confirm,
+            newer=config.newer,
             actor=actor,
             run_id=context.run.run_id,
         )
@@ -56,7 +63,7 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
                 f"{table.table}: {table.deleted:,} deleted, {table.updated:,} changed, {table.inserted:,} brought back,"
                 f" {table.newer:,} newer ones kept, {table.emptied:,} references emptied"
             )
-    for note in report.notes:
+    for note in [rows.sentence() for rows in report.newer] + report.notes:
         context.log.warning(note)
     if report.committed:
         context.log.info(

@@ -24,7 +24,8 @@ from fm_pipeline.words import counted
 def command(only_list: bool, prune: bool, keep: int | None, only_key: bool) -> None:
     """Back up everything in Nexus that a reimport can change, and prove that it can be restored.
 
-    It counts as a backup when it was read back from the disk, restored into scratch tables and found equal.
+    It counts as a backup when it was read back from the disk, restored into copies of the tables, which have their
+    constraints, and found equal.
     """
     if only_list + prune + only_key > 1:
         raise click.UsageError("--list, --prune and --new-key exclude each other.")
@@ -47,9 +48,11 @@ def command(only_list: bool, prune: bool, keep: int | None, only_key: bool) -> N
         rows = sum(digest.rows for digest in backup.digests.values())
         console.print(
             f"{counted(rows, 'row')}, {backup.bytes:,} bytes{', encrypted' if backup.encrypted else ''}:"
-            " restored into scratch tables and found equal.",
+            " restored into copies of the tables and found equal.",
             soft_wrap=True,
         )
+        for sentence in backup.not_tried:
+            console.print(sentence, soft_wrap=True)
         click.echo(backup.folder)
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.restore import RestoreReport, restore
+from fm_pipeline.nexus.restore_newer import Newer
 from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
 from fm_pipeline.words import counted
@@ -21,11 +22,20 @@ from fm_pipeline.words import counted
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--confirm", default="", help='"<database> <number of patients in the backup>", as a dry run shows it.')
 @click.option("--dry-run", is_flag=True, help="Do everything, show it, and roll it back.")
-def command(folder: Path, confirm: str, dry_run: bool) -> None:
+@click.option(
+    "--newer",
+    type=click.Choice(["stop", "set-aside"]),
+    default="stop",
+    show_default=True,
+    help="What becomes of rows that were made since the backup and cannot stay: nothing, and the restore stops; or they"
+    " are moved into the table fm_pipeline.set_aside_rows.",
+)
+def command(folder: Path, confirm: str, dry_run: bool, newer: Newer) -> None:
     """Bring back every row of the backup in FOLDER, in one transaction.
 
     Patients and what else a reimport loads become exactly what they were. In other tables changed and lost rows come
-    back, and rows that users made since stay. If anything does not fit, Nexus stays as it is.
+    back, and rows that users made since stay. A row that points to a patient who goes is led to the row of the same
+    FileMaker record, or loses the reference; each is listed by its id. If anything does not fit, Nexus stays as it is.
     """
     if dry_run == bool(confirm):
         raise click.UsageError("Give either --dry-run or --confirm.")
@@ -33,11 +43,12 @@ def command(folder: Path, confirm: str, dry_run: bool) -> None:
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
     with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
-        report = restore(settings, folder, confirm=confirm, dry_run=dry_run, on_progress=progress.update)
+        report = restore(settings, folder, confirm=confirm, dry_run=dry_run, newer=newer, on_progress=progress.update)
     show(console, report)
     if dry_run:
         console.print(f"\nNexus is unchanged. {counted(report.changed_rows, 'row')} would change. To carry it out:\n")
-        click.echo(f'fm-pipeline restore {folder} --confirm "{report.confirmation}"')
+        option = "" if newer == "stop" else f" --newer {newer}"
+        click.echo(f'fm-pipeline restore {folder}{option} --confirm "{report.confirmation}"')
     else:
         console.print(
             f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds."
@@ -55,5 +66,5 @@ def show(console: Console, report: RestoreReport) -> None:
         if any(counts):
             table.add_row(restored.table, f"{restored.backup:,}", *(f"{rows:,}" for rows in counts))
     console.print(table if table.row_count else "Every row is as in the backup.")
-    for note in report.notes:
+    for note in [rows.sentence() for rows in report.newer] + report.notes:
         console.print(note, soft_wrap=True)

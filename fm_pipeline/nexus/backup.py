@@ -10,9 +10,9 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from psycopg2 import sql
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.audit import audited, operating_system_user
 from fm_pipeline.nexus.backup_files import BackupStop, cannot, read_key, sync_folder
-from fm_pipeline.nexus.backup_manifest import Manifest, file_name, read_manifest, write_manifest
-from fm_pipeline.nexus.backup_rows import find_scope, load_scratch, prepare_session, write_table
+from fm_pipeline.nexus.backup_manifest import Manifest, file_name, write_manifest
+from fm_pipeline.nexus.backup_rows import OnProgress, find_scope, prepare_session, write_table
+from fm_pipeline.nexus.backup_verify import verify_backup
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.digest import Digest
@@ -33,9 +34,6 @@ from fm_pipeline.settings import Settings
 PARTIAL = ".partial"
 DELETING = ".deleting"
 
-# step ("write", "verify", "restore"), tables done, tables in all as soon as that is known
-OnProgress = Callable[[str, int, int | None], None]
-
 
 def quiet(_step: str, _done: int, _total: int | None) -> None:
     """Nobody wants to know."""
@@ -43,7 +41,11 @@ def quiet(_step: str, _done: int, _total: int | None) -> None:
 
 @dataclass(frozen=True)
 class Backup:
-    """A verified backup."""
+    """A verified backup.
+
+    Attributes:
+        not_tried: what a restore meets in Nexus and its trial did not, in sentences; only of one that was just made.
+    """
 
     id: str
     folder: Path
@@ -51,6 +53,7 @@ class Backup:
     digests: Mapping[str, Digest]
     bytes: int
     encrypted: bool
+    not_tried: tuple[str, ...] = field(default=(), compare=False)
 
 
 def make_backup(
@@ -61,7 +64,7 @@ def make_backup(
     actor: str | None = None,
     on_progress: OnProgress = quiet,
 ) -> Backup:
-    """Write one snapshot of every table that a reimport can touch, restore it into scratch tables, compare, record.
+    """Write one snapshot of every table that a reimport can touch, restore it into copies of them, compare, record.
 
     A folder has its final name, and a row in `fm_pipeline.backups`, only when all of that went well.
 
@@ -71,8 +74,8 @@ def make_backup(
         actor: who asked, for the audit trail.
 
     Raises:
-        BackupStop: the folder cannot be written (no room, no right), another backup is being written, or what was
-            read back is not what was written.
+        BackupStop: the folder cannot be written (no room, no right), another backup is being written, what was
+            read back is not what was written, or a restore could not bring it back.
         DatabaseError: PostgreSQL refused something. Nexus is never changed.
     """
     url = settings.nexus_database_url.get_secret_value()
@@ -85,12 +88,13 @@ def make_backup(
                 folder = root / f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{backup_id[:8]}"
                 with _partial(folder) as partial:
                     size = _write(settings, partial, key, backup_id, now, on_progress)
-                    manifest = _read_back(settings, partial, key, on_progress)
+                    verified = verify_backup(settings, partial, key, on_progress)
                     partial.rename(folder)
                     sync_folder(root)
         except OSError as error:
             raise cannot("write", error) from None
-        backup = Backup(backup_id, folder.resolve(), now, manifest.digests, size, key is not None)
+        digests = verified.manifest.digests
+        backup = Backup(backup_id, folder.resolve(), now, digests, size, key is not None, verified.not_tried)
         _record(url, backup, run_id)
     return backup
 
@@ -192,27 +196,6 @@ def _write(
             database, version = cursor.fetchone() or ("", 0)
     manifest = Manifest(backup_id, now, database, version, scope.catalogue.fingerprint, tuple(written))
     return write_manifest(folder, manifest, key) + sum(table.bytes for table in written)
-
-
-def _read_back(
-    settings: Settings, folder: Path, key: pyrage.x25519.Identity | None, on_progress: OnProgress
-) -> Manifest:
-    """Check every file, load every table into a scratch table, compare; roll back."""
-    on_progress("verify", 0, None)
-    manifest = read_manifest(folder, key)
-    total = len(manifest.tables)
-    with (
-        connect(settings.nexus_database_url.get_secret_value()) as connection,
-        connection.cursor() as cursor,
-    ):
-        prepare_session(cursor, settings)
-        for number, table in enumerate(manifest.tables):
-            on_progress("verify", number, total)
-            scratch = load_scratch(cursor, folder, table, key, f"backup_{number}")
-            cursor.execute(sql.SQL("DROP TABLE {}").format(scratch.identifier))
-        on_progress("verify", total, total)
-        connection.rollback()
-    return manifest
 
 
 def _record(url: str, backup: Backup, run_id: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from fm_pipeline.settings import Settings
 
 # Ours: a reimport writes them, and without them a restored patient would get another id next time.
 OWN_TABLES = (Table("fm_pipeline", "crosswalk"), Table("fm_pipeline", "retired_patient_ids"))
+
+# step ("write", "verify", "read", "restore"), tables done, tables in all as soon as that is known
+OnProgress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue import Table
 from fm_pipeline.nexus.difference import count, gone
+from fm_pipeline.nexus.not_valid import NotValid, constraints_not_valid
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.table_facts import key_columns
 
@@ -76,7 +77,7 @@ def mend_references(
     losing = [table for table, rows in gone_rows.items() if rows]
     mended = []
     for reference in find_references(cursor, policy, fed_columns, losing):
-        with _constraints_explained(reference):
+        with _constraints_explained(cursor, reference):
             led = reference.to.name == "patients" and not reference.generated
             repointed = _repoint(cursor, policy, reference) if led else 0
         condition = _of_gone(policy, reference)
@@ -91,7 +92,7 @@ def mend_references(
                 " in FileMaker, then start again.",
             )
         if left:
-            with _constraints_explained(reference):
+            with _constraints_explained(cursor, reference):
                 cursor.execute(
                     sql.SQL("UPDATE {} t SET {} = NULL WHERE {}").format(
                         reference.table.identifier, sql.Identifier(reference.column), condition
@@ -128,23 +129,29 @@ def _refuse_what_cannot_be_restored(cursor: Cursor, policy: Policy, reference: R
     )
 
 
-def _said(error: psycopg2.Error) -> str:
+def _said(error: psycopg2.Error, not_valid: Collection[NotValid]) -> str:
     """What has refused, by its name."""
+    for constraint in not_valid:
+        if constraint.name == error.diag.constraint_name or constraint.columns == (error.diag.column_name,):
+            return f"the NOT VALID constraint {constraint.name}"
     if name := error.diag.constraint_name:
         return f"the constraint {name}"
+    if column := error.diag.column_name:
+        return f"the NOT NULL constraint of {column}"
     return f"the type {error.diag.datatype_name}" if error.diag.datatype_name else "a partition's bound"
 
 
 @contextmanager
-def _constraints_explained(reference: Reference) -> Iterator[None]:
+def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[None]:
     """Stop where a constraint forbids the change: two rows of a patient that may be there once, or a check."""
+    not_valid = constraints_not_valid(cursor, reference.table)
     try:
         yield
     except psycopg2.IntegrityError as error:
         raise CatalogueStop(
             f"Rows of {reference.table}.{reference.column} point to rows of {reference.to} that go. They can neither be"
             " led to the patient's row that stays nor be emptied:"
-            f" {_said(error)} of {reference.table} forbids it.",
+            f" {_said(error, not_valid)} of {reference.table} forbids it.",
             meaning="A patient who is in Nexus twice may have the same there twice, too. Nothing was changed.",
             remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, then start again.",
         ) from None

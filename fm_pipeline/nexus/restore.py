@@ -7,28 +7,28 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyrage
-from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.audit import audited, operating_system_user
-from fm_pipeline.nexus.backup import OnProgress, quiet
+from fm_pipeline.nexus.backup import quiet
 from fm_pipeline.nexus.backup_files import BackupStop, read_key
-from fm_pipeline.nexus.backup_manifest import BackupColumn, BackupTable, Manifest, read_manifest
-from fm_pipeline.nexus.backup_rows import find_scope, load_scratch, prepare_session
+from fm_pipeline.nexus.backup_manifest import Manifest, read_manifest
+from fm_pipeline.nexus.backup_rows import OnProgress, find_scope, prepare_session
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.digest import table_digest
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
 from fm_pipeline.nexus.other_writes import trigger_tables
 from fm_pipeline.nexus.privileges import missing_privileges
+from fm_pipeline.nexus.restore_load import load_tables
+from fm_pipeline.nexus.restore_newer import Newer, NewerRows
+from fm_pipeline.nexus.restore_numbers import translate_numbers
 from fm_pipeline.nexus.restore_rows import Restoration
-from fm_pipeline.nexus.restore_tables import Loaded, TableRestored
-from fm_pipeline.nexus.table_facts import advance_sequences, columns_of, generated_columns, is_wider, key_columns
+from fm_pipeline.nexus.restore_tables import TableRestored
+from fm_pipeline.nexus.table_facts import advance_sequences, columns_of, is_wider
 from fm_pipeline.settings import Settings
 
 
@@ -39,12 +39,14 @@ class RestoreReport:
     Attributes:
         confirmation: the words that permit it.
         notes: what the reader should know: differences of the schema, what is left to do.
+        newer: what became of rows that were made since the backup and could not stay as they were.
     """
 
     backup_id: str
     confirmation: str
     notes: list[str] = field(default_factory=list)
     tables: list[TableRestored] = field(default_factory=list)
+    newer: list[NewerRows] = field(default_factory=list)
     seconds: float = 0.0
     committed: bool = False
 
@@ -60,6 +62,7 @@ def restore(
     *,
     confirm: str,
     dry_run: bool = False,
+    newer: Newer = "stop",
     actor: str | None = None,
     run_id: str | None = None,
     on_progress: OnProgress = quiet,
@@ -73,11 +76,13 @@ def restore(
         folder: of the backup.
         confirm: `<database> <number of patients in the backup>`, typed by a person; a dry run needs none.
         dry_run: do everything, report it, roll it back.
+        newer: what becomes of rows that were made since the backup and cannot stay as they are.
         actor: who asked, for the audit trail.
 
     Raises:
         BackupStop: the backup is damaged, cut, incomplete or has another key; it does not fit the tables; the
-            role may not write them; the confirmation is wrong; or rows made since stand in the way.
+            role may not write them; the confirmation is wrong; or rows that were made since cannot stay, or break a
+            constraint that the role may not take away.
         LockStop: a reimport runs, or somebody holds the tables.
         DatabaseError: PostgreSQL refused something, or was lost. In every case Nexus is unchanged, and if the
             connection was lost at COMMIT, the database is asked what became of it.
@@ -106,7 +111,7 @@ def restore(
                 touched = [table for table, role in scope.roles.items() if role != "referenced"]
                 others = [t.table for t in manifest.tables if t.role != "referenced" and t.table not in touched]
                 _may_write(cursor, manifest, touched)
-                loaded = _load(cursor, folder, manifest, key, on_progress)
+                loaded = load_tables(cursor, folder, manifest, key, on_progress)
                 on_progress("restore", 0, None)
                 timeout = settings.nexus_lock_timeout_seconds
                 with explain_lock_timeouts(connection, gate, touched + others, timeout):
@@ -117,10 +122,13 @@ def restore(
                             meaning="Nothing was changed.",
                             remedy="Start again when the migration has ended.",
                         )
-                    restoration = Restoration(
-                        cursor, scope.catalogue, loaded, trigger_tables(scope.catalogue, settings.nexus_trigger_tables)
-                    )
+                    loaded, notes = translate_numbers(cursor, scope.catalogue, manifest, loaded)
+                    report.notes += notes
+                    growing = trigger_tables(scope.catalogue, settings.nexus_trigger_tables)
+                    restoration = Restoration(cursor, scope.catalogue, loaded, growing, newer)
                     report.tables = restoration.run()
+                    report.notes += restoration.notes
+                    report.newer = restoration.newer_rows
                 on_progress("restore", 1, 1)
                 if dry_run:
                     connection.rollback()
@@ -212,37 +220,3 @@ def _exists(cursor: Cursor, table: Table) -> bool:
     cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table.identifier.as_string(cursor),))
     row = cursor.fetchone()
     return bool(row and row[0])
-
-
-def _load(
-    cursor: Cursor, folder: Path, manifest: Manifest, key: pyrage.x25519.Identity | None, on_progress: OnProgress
-) -> list[Loaded]:
-    loaded = []
-    for number, written in enumerate(manifest.tables):
-        on_progress("read", number, len(manifest.tables))
-        scratch = load_scratch(cursor, folder, written, key, f"backup_{number}")
-        table = _widened(cursor, written, scratch)
-        cursor.execute(sql.SQL("ANALYZE {}").format(scratch.identifier))
-        generated = generated_columns(cursor, table.table)
-        writable = [name for name in table.names if name not in generated]
-        # A partitioned table may have no primary key; its ids are as unique, and the result is checked.
-        key_of_rows = key_columns(cursor, table.table) or [name for name in table.names if name == "id"]
-        loaded.append(Loaded(table, scratch, key_of_rows, writable, number))
-    on_progress("read", len(loaded), len(loaded))
-    return loaded
-
-
-def _widened(cursor: Cursor, backup: BackupTable, scratch: Table) -> BackupTable:
-    """Give the scratch table the types of today, as `_fit` allowed them; rows and digests compare like with like."""
-    types = {column.name: column.type for column in columns_of(cursor, backup.table)}
-    columns = tuple(BackupColumn(name, types[name]) for name in backup.names)
-    if columns == backup.columns:
-        return backup
-    changes = [
-        sql.SQL("ALTER {} TYPE {}").format(sql.Identifier(now.name), sql.SQL(now.type))
-        for was, now in zip(backup.columns, columns, strict=True)
-        if was != now
-    ]
-    cursor.execute(sql.SQL("ALTER TABLE {} {}").format(scratch.identifier, sql.SQL(", ").join(changes)))
-    digest = table_digest(cursor, scratch, backup.names, like=backup.digest)
-    return replace(backup, columns=columns, digest=digest)

@@ -1,4 +1,4 @@
-"""A table of a backup while it is restored: in its scratch table, with what the live table's catalogue says."""
+"""A table of a backup while it is restored: in its scratch table, with what the catalogue says of its target."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class TableRestored:
     Attributes:
         newer: rows that the backup does not have and that stay.
         emptied: references to rows that went, set to NULL.
+        repointed: references to rows that went, led to the row that the same FileMaker record has in the backup.
+        set_aside: rows that the backup does not have and that cannot stay, moved to `fm_pipeline.set_aside_rows`.
     """
 
     table: str
@@ -26,37 +28,48 @@ class TableRestored:
     inserted: int = 0
     newer: int = 0
     emptied: int = 0
+    repointed: int = 0
+    set_aside: int = 0
 
     @property
     def changed(self) -> int:
         """Rows written."""
-        return self.deleted + self.updated + self.inserted + self.emptied
+        return self.deleted + self.updated + self.inserted + self.emptied + self.repointed + self.set_aside
+
+
+# What happens to a row of the backup, in a column of its own in the scratch table. Rows without a mark are left alone.
+ACTION = "fm_action"
+INSERT, UPDATE, REPLACE, PARK = "insert", "update", "replace", "park"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A table of the backup in its scratch table, and what the live table's catalogue says.
+    """A table of the backup in its scratch table, and what the catalogue says of the table that gets its rows.
 
     Attributes:
+        target: the table in Nexus; while a backup is verified, a copy of it.
         key: columns of the primary key; empty when there is none, and then the whole row is the key.
         writable: columns that may be given on insert.
+        updatable: columns that may be set in a row that is there; none without a key, which tells the row.
         number: makes the names of temporary tables.
     """
 
     backup: BackupTable
+    target: Table
     scratch: Table
     key: list[str]
     writable: list[str]
+    updatable: list[str]
     number: int
 
     @property
     def live(self) -> sql.Identifier:
-        """The table in Nexus."""
-        return self.backup.table.identifier
+        """The table that gets the rows."""
+        return self.target.identifier
 
     @property
     def gone(self) -> sql.Identifier:
-        """Temporary table of the live rows that the backup does not have and that go."""
+        """Temporary table of the rows that go: the backup does not have them, or they were set aside."""
         return sql.Identifier(f"gone_of_backup_{self.number}")
 
     def row(self, alias: str) -> sql.Composable:
@@ -72,6 +85,10 @@ class Loaded:
     def in_backup(self, alias: str = "t") -> sql.Composable:
         """Condition: the backup has the row."""
         return sql.SQL("EXISTS (SELECT 1 FROM {} b WHERE {})").format(self.scratch.identifier, self.same(alias, "b"))
+
+    def marked(self, *actions: str) -> sql.Composable:
+        """Condition: one of these things happens to row `b` of the backup."""
+        return sql.SQL("b.{} = ANY({})").format(sql.Identifier(ACTION), sql.Literal(list(actions)))
 
 
 def columns_of_row(alias: str, names: list[str] | tuple[str, ...]) -> sql.Composed:

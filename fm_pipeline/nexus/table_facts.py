@@ -54,17 +54,6 @@ def key_columns(cursor: Cursor, table: Table) -> list[str]:
     return [row[0] for row in cursor.fetchall()]
 
 
-def unique_columns(cursor: Cursor, table: Table) -> list[str]:
-    """Columns of unique indexes other than the primary key, sorted."""
-    cursor.execute(
-        "SELECT DISTINCT a.attname FROM pg_index i"
-        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
-        " WHERE i.indrelid = %s::regclass AND i.indisunique AND NOT i.indisprimary ORDER BY 1",
-        (table.identifier.as_string(cursor),),
-    )
-    return [row[0] for row in cursor.fetchall()]
-
-
 def generated_columns(cursor: Cursor, table: Table) -> set[str]:
     """Columns that PostgreSQL computes; they cannot be written."""
     cursor.execute(
@@ -81,6 +70,13 @@ def columns_never_updated(cursor: Cursor, table: Table) -> set[str]:
         (table.identifier.as_string(cursor),),
     )
     return {row[0] for row in cursor.fetchall()}
+
+
+def has_rules(cursor: Cursor, table: Table) -> bool:
+    """Whether rewrite rules may turn a statement on the table into another one."""
+    cursor.execute("SELECT relhasrules FROM pg_class WHERE oid = %s::regclass", (table.identifier.as_string(cursor),))
+    row = cursor.fetchone()
+    return bool(row and row[0])
 
 
 def triggers_of(cursor: Cursor, tables: Iterable[Table]) -> list[str]:

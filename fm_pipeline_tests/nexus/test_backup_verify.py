@@ -1,0 +1,63 @@
+"""What makes a backup one: the restore's own code has brought it back into copies that have Nexus' constraints."""
+
+from __future__ import annotations
+
+import pytest
+
+from fm_pipeline.nexus.backup import list_backups, make_backup
+from fm_pipeline.nexus.backup_files import BackupStop
+from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
+
+
+@pytest.fixture
+def nexus(bench: MigrationBench) -> MigrationBench:
+    """The clinic's Nexus with our schema; nothing is extracted."""
+    migrate(bench.database_url)
+    return bench
+
+
+# Rows that PostgreSQL itself would not take again: a constraint has changed its mind, or was never true.
+CANNOT_COME_BACK = {
+    "a check of a function that has changed": (
+        "CREATE FUNCTION fine(text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';"
+        "ALTER TABLE notes ADD CONSTRAINT fine CHECK (fine(content));"
+        "CREATE OR REPLACE FUNCTION fine(text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT false'",
+        "fine of notes",
+    ),
+    "a foreign key whose trigger was disabled": (
+        "ALTER TABLE reminders DISABLE TRIGGER ALL; UPDATE reminders SET clinic_id = gen_random_uuid()"
+        " WHERE id::text = (SELECT min(id::text) FROM reminders); ALTER TABLE reminders ENABLE TRIGGER ALL",
+        "reminders_clinic_id_fkey of reminders",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CANNOT_COME_BACK)
+def test_a_backup_whose_rows_a_constraint_would_refuse_does_not_count(nexus: MigrationBench, kind: str) -> None:
+    change, constraint = CANNOT_COME_BACK[kind]
+    nexus.execute(change)
+    before = nexus.digests()
+    with pytest.raises(BackupStop, match=constraint) as caught:
+        make_backup(nexus.settings, now=RUN_TIME)
+    assert "Nexus is unchanged" in str(caught.value)
+    assert list_backups(nexus.settings) == []
+    assert nexus.digests() == before
+
+
+def test_what_no_copy_has_is_named(nexus: MigrationBench) -> None:
+    nexus.execute(
+        "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;"
+        "CREATE TRIGGER noted BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION noted();"
+        "CREATE RULE told AS ON UPDATE TO reminders DO ALSO NOTHING"
+    )
+    made = make_backup(nexus.settings, now=RUN_TIME)
+    triggers, rules = made.not_tried
+    assert "notes: noted" in triggers
+    assert "reminders" in rules
+
+
+def test_the_copies_leave_nothing_in_any_schema(nexus: MigrationBench) -> None:
+    relations = "SELECT relname FROM pg_class WHERE relname ~ '(copy|gone|numbers|aside)_of_backup|^backup_\\d'"
+    make_backup(nexus.settings, now=RUN_TIME)
+    assert nexus.execute(relations) == []
