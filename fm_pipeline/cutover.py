@@ -19,7 +19,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import CatalogueStop, DatabaseError, LockStop, PlanStop, Stop
 from fm_pipeline.nexus.audit import audited
-from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
+from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect, database_error
 from fm_pipeline.nexus.difference import Difference, plan_difference
@@ -28,11 +28,11 @@ from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, l
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.not_valid import rows_that_no_restore_could_write
-from fm_pipeline.nexus.other_writes import trigger_tables
 from fm_pipeline.nexus.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
 from fm_pipeline.nexus.report import ReimportReport, SourceEnds
+from fm_pipeline.nexus.soft_references import with_soft_references
 from fm_pipeline.nexus.transaction import OnPhase, Transaction
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import source_ends, staged_columns
@@ -178,7 +178,6 @@ class _Held:
     catalogue: Catalogue
     policy: Policy
     differences: list[Difference]
-    growing: tuple[Table, ...]
     files: FilesOfGonePatients
     inputs: Inputs
     sources: list[SourceEnds]
@@ -200,7 +199,6 @@ class _Held:
                 report,
                 on_phase,
                 {name: digest.rows for name, digest in self.inputs.target.items()},
-                self.growing,
                 planned,
                 self.files,
             ).run()
@@ -219,7 +217,6 @@ def _locked(settings: Settings) -> Iterator[_Held]:
         with connection.cursor() as cursor:
             check_staged(connection, settings)
             catalogue = read_catalogue(cursor, settings.nexus_schema)
-            growing = trigger_tables(catalogue, settings.nexus_trigger_tables)
             fed = staged_columns(cursor)
             policy = make_policy(catalogue, fed, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
             files = FilesOfGonePatients.of(settings).with_archive_patient(cursor, catalogue)
@@ -230,7 +227,9 @@ def _locked(settings: Settings) -> Iterator[_Held]:
                 )
                 for load in policy.loads
             ]
-            tables = touched_tables(cursor, policy, {d.table.name: list(d.updates) for d in differences})
+            written = {d.table.name: list(d.updates) for d in differences}
+            policy = with_soft_references(cursor, policy, settings, written, files.kept)
+            tables = touched_tables(cursor, policy, written)
             _refuse_what_no_restore_could_write(cursor, policy)
             sources = source_ends(connection)
             reading = read_inputs(cursor, catalogue, tables, settings)
@@ -243,7 +242,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
             inputs = reading.confirmed(cursor).inputs
             with _unchanged():
-                yield _Held(connection, gate, cursor, catalogue, policy, differences, growing, files, inputs, sources)
+                yield _Held(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources)
 
 
 @contextmanager

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     nexus_archive_patient: str | None = Field(
         default=None, description="Nexus id or FileMaker id of the patient who gets these files by archive."
     )
+    nexus_soft_references: Literal["keep", "empty", "stop"] = Field(
+        default="keep",
+        description="What becomes of ids of rows that go, in columns without a foreign key; keep is safe.",
+    )
     nexus_trigger_tables: str | None = Field(
         default=None,
         description="Tables, separated by commas, to which triggers of the application may add rows in a run.",

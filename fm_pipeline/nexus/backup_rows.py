@@ -17,6 +17,7 @@ from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.digest import table_digest
 from fm_pipeline.nexus.policy import LOADS, REQUIRED_ENTITIES, make_policy
 from fm_pipeline.nexus.references import touched_tables
+from fm_pipeline.nexus.soft_references import with_soft_references
 from fm_pipeline.settings import Settings
 
 # Ours: a reimport writes them, and without them a restored patient would get another id next time.
@@ -42,6 +43,7 @@ def find_scope(cursor: Cursor, settings: Settings) -> Scope:
     catalogue = read_catalogue(cursor, settings.nexus_schema)
     entities = {load.entity for load in LOADS if catalogue.has(load.table)} | set(REQUIRED_ENTITIES)
     policy = make_policy(catalogue, entities, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
+    policy = with_soft_references(cursor, policy, settings, {})
     cursor.execute("SELECT entity FROM fm_pipeline.staged_builds")
     staged = {row[0] for row in cursor.fetchall()}
     replaced = {

@@ -73,6 +73,24 @@ class GenericKey:
 
 
 @dataclass(frozen=True)
+class SoftReference:
+    """A column that holds ids of rows of another table, although no foreign key says so.
+
+    Attributes:
+        replaced: rows with an id that a patient had before.
+        gone: rows with an id of a row that goes for good.
+        writable: its rows can be told apart, so that a restore could bring them back.
+    """
+
+    table: Table
+    column: str
+    to: Table
+    replaced: int = 0
+    gone: int = 0
+    writable: bool = True
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """The tables, foreign keys and generic keys that concern one Nexus schema."""
 

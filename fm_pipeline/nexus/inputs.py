@@ -187,6 +187,7 @@ def deciding_settings(settings: Settings) -> dict[str, str]:
         "nexus_reminders": settings.nexus_reminders,
         "nexus_files_of_gone_patients": settings.nexus_files_of_gone_patients,
         "nexus_archive_patient": settings.nexus_archive_patient or "",
+        "nexus_soft_references": settings.nexus_soft_references,
         "nexus_trigger_tables": settings.nexus_trigger_tables or "",
         "clinic_time_zone": settings.clinic_time_zone,
     }

@@ -37,7 +37,7 @@ def losses(report: Mapping[str, Any]) -> list[str]:
         At least one sentence: that nothing is lost, when that is so.
     """
     done = bool(report["committed"])
-    kinds = (_emptied, _files, _deleted, _reset)
+    kinds = (_emptied, _left_behind, _files, _deleted, _reset)
     return [sentence for kind in kinds for sentence in kind(report, done)] or [NOTHING[done]]
 
 
@@ -47,6 +47,16 @@ def _emptied(report: Mapping[str, Any], done: bool) -> Iterator[str]:
             yield (
                 f"{counted(rows, 'row')} of {reference['table']} {'lost' if done else 'would lose'} their"
                 f" {_row_of(reference['to'])}: {reference['column']} {'was' if done else 'would be'} emptied."
+            )
+
+
+def _left_behind(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    for reference in report["references"]:
+        if rows := int(reference.get("kept", 0)):
+            yield (
+                f"{counted(rows, 'row')} of {reference['table']} {'kept' if done else 'would keep'} in"
+                f" {reference['column']} the id of a {_row_of(reference['to'])} that {'went' if done else 'would go'};"
+                " NEXUS_SOFT_REFERENCES decides that."
             )
 
 

@@ -16,7 +16,9 @@ from enum import IntEnum
 from typing import Literal
 
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue import Catalogue, GenericKey, Table
+from fm_pipeline.nexus.catalogue import Catalogue, GenericKey, SoftReference, Table
+
+SoftAction = Literal["keep", "empty", "stop"]
 
 
 class Phase(IntEnum):
@@ -86,7 +88,9 @@ IMAGES = "images_image"
 # Records of what somebody did to a row, by generic key: of Django's admin and of django-reversion. They outlive the row
 # on purpose (django/contrib/admin/models.py, LogEntry; django-reversion, "Recovering deleted objects"): to empty an
 # entry would destroy the record, and to stop because of one would be for ever.
-HISTORIES = ("django_admin_log", "reversion_version")
+HISTORIES = ("django_admin_log", "reversion_version", "auditlog_logentry", "easyaudit_crudevent")
+# The columns by which tables of django-simple-history and of django-pghistory are known.
+HISTORY_COLUMNS = ({"history_id", "history_date", "history_type"}, {"pgh_id", "pgh_label"})
 # Never written; their digests are compared at the end. What else Nexus has is watched by row counters.
 SYSTEM_CONFIGURATION = ("clinics", "clinicians", "appointment_types", "funding_sources")
 
@@ -98,6 +102,9 @@ class Policy:
     catalogue: Catalogue
     loads: tuple[Load, ...]
     cleared: tuple[Table, ...]
+    growing: tuple[Table, ...] = ()  # NEXUS_TRIGGER_TABLES: triggers may add rows to these
+    soft: tuple[SoftReference, ...] = ()
+    soft_action: SoftAction = "keep"
 
     @property
     def emptied(self) -> list[Table]:
@@ -105,10 +112,29 @@ class Policy:
         return [self.catalogue.table(load.table) for load in self.loads] + list(self.cleared)
 
     @property
+    def histories(self) -> set[Table]:
+        """Tables that record what somebody did to a row."""
+        return {
+            table
+            for table, columns in self.catalogue.columns.items()
+            if table in map(self.catalogue.table, HISTORIES)
+            or any(known <= columns.keys() for known in HISTORY_COLUMNS)
+        }
+
+    @property
     def followed_keys(self) -> list[GenericKey]:
         """The generic keys that must not point to a row that is gone: all but those of histories."""
-        histories = {self.catalogue.table(name) for name in HISTORIES}
+        histories = self.histories
         return [key for key in self.catalogue.generic_keys if key.table not in histories]
+
+    @property
+    def written_soft(self) -> list[SoftReference]:
+        """The references without a foreign key that a reimport changes."""
+        return [
+            soft
+            for soft in self.soft
+            if soft.writable and (soft.replaced or (soft.gone and self.soft_action == "empty"))
+        ]
 
     def load_of(self, table: Table) -> Load | None:
         """The load that writes a table, if one does."""

@@ -15,7 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue import Table
+from fm_pipeline.nexus.catalogue import Column, Table
 from fm_pipeline.nexus.difference import count, gone
 from fm_pipeline.nexus.not_valid import NotValid, constraints_not_valid
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
@@ -54,6 +54,7 @@ class Mended:
     reference: Reference
     repointed: int
     set_to_null: int
+    kept: int = 0  # of a reference without a foreign key: rows that point to a row that goes
 
 
 def mend_references(
@@ -204,16 +205,15 @@ def touched_tables(cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Col
     """
     tables = policy.emptied + [policy.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
     references = {reference.table for reference in find_references(cursor, policy, fed_columns, policy.emptied)}
+    references |= {soft.table for soft in policy.written_soft}
     return tables + sorted(references - set(tables))
 
 
 def _of_gone(policy: Policy, reference: Reference) -> sql.Composable:
     """Condition: row `t` stays, and points to a row that goes."""
-    # A column that is no uuid (some generic keys) is compared as text; one that is can use its index.
-    is_uuid = policy.catalogue.columns[reference.table][reference.column].type == "uuid"
-    condition = sql.SQL("t.{column}{cast} IN (SELECT id{cast} FROM {gone})").format(
-        column=sql.Identifier(reference.column), cast=sql.SQL("" if is_uuid else "::text"), gone=gone(reference.to)
-    )
+    column = policy.catalogue.columns[reference.table][reference.column]
+    value = as_uuid(column, sql.SQL("t.{}").format(sql.Identifier(column.name)))
+    condition = sql.SQL("{} IN (SELECT id FROM {})").format(value, gone(reference.to))
     if reference.content_type_column:
         condition += sql.SQL(" AND t.{} = ANY({})").format(
             sql.Identifier(reference.content_type_column), sql.Literal(list(reference.content_types))
@@ -226,18 +226,48 @@ def _of_gone(policy: Policy, reference: Reference) -> sql.Composable:
 def _repoint(cursor: Cursor, policy: Policy, reference: Reference) -> int:
     """Lead references to a patient's earlier id to the row that the patient has now."""
     column = policy.catalogue.columns[reference.table][reference.column]
+    value = sql.SQL("t.{}").format(sql.Identifier(column.name))
     cursor.execute(
         sql.SQL(
-            "UPDATE {table} t SET {column} = r.new_id::{type} FROM replaced_patients r"
-            " WHERE r.id::text = t.{column}::text AND {condition}"
+            "UPDATE {table} t SET {column} = {new} FROM replaced_patients r WHERE r.id = {id} AND {condition}"
         ).format(
             table=reference.table.identifier,
             column=sql.Identifier(column.name),
-            type=sql.SQL(column.type),
+            new=in_the_form_of(column, value, sql.SQL("r.new_id")),
+            id=as_uuid(column, value),
             condition=_of_gone(policy, reference),
         )
     )
     return cursor.rowcount
+
+
+_UUID = "^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
+
+
+def as_uuid(column: Column, value: sql.Composable) -> sql.Composable:
+    """An expression for the uuid in a value of a column: itself, or what its text spells; else NULL.
+
+    A text may have capital letters, and no dashes. The length is asked first, because it is known without reading
+    what is stored outside of the row.
+    """
+    if column.type == "uuid":
+        return value
+    return sql.SQL(
+        'CASE WHEN octet_length({v}::text) IN (32, 36) AND {v}::text COLLATE "C" ~* {form} THEN {v}::text::uuid END'
+    ).format(v=value, form=sql.Literal(_UUID))
+
+
+def in_the_form_of(column: Column, value: sql.Composable, new: sql.Composable) -> sql.Composable:
+    """An expression for another uuid, spelt as the value in the column is: capital letters, dashes."""
+    if column.type == "uuid":
+        return new
+    return sql.SQL("CASE WHEN {v}::text COLLATE \"C\" ~ '[A-F]' THEN upper({n}) ELSE {n} END::{type}").format(
+        v=value,
+        n=sql.SQL("CASE WHEN octet_length({}::text) = 36 THEN {}::text ELSE replace({}::text, '-', '') END").format(
+            value, new, new
+        ),
+        type=sql.SQL(column.type),
+    )
 
 
 def delete_gone(cursor: Cursor, policy: Policy) -> dict[str, int]:

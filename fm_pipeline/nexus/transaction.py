@@ -25,6 +25,7 @@ from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
 from fm_pipeline.nexus.references import delete_gone, mend_references
 from fm_pipeline.nexus.relink import Relinked, patient_content_type, relink_batches, relink_documents
 from fm_pipeline.nexus.report import PhaseRecord, ReimportReport, TableChange
+from fm_pipeline.nexus.soft_references import mend_soft_references
 
 OnPhase = Callable[[PhaseRecord], None]
 
@@ -47,7 +48,6 @@ class Transaction:
     report: ReimportReport
     on_phase: OnPhase
     rows_before: Mapping[str, int]  # of the tables that may be touched, by name
-    growing: Collection[Table] = ()  # triggers may add rows to these
     planned: bool = False
     files: FilesOfGonePatients = field(default_factory=FilesOfGonePatients)
     patient_type: int = 0
@@ -95,8 +95,13 @@ class Transaction:
             )
             gone_rows[table] = self.cursor.rowcount
         fed = {d.table.name: list(d.updates) for d in self.differences}
-        for mended in mend_references(self.cursor, self.policy, fed, gone_rows):
-            self.mended.setdefault(mended.reference.table, set()).add(mended.reference.column)
+        mended_references = [
+            *mend_references(self.cursor, self.policy, fed, gone_rows),
+            *mend_soft_references(self.cursor, self.policy),
+        ]
+        for mended in mended_references:
+            if mended.repointed or mended.set_to_null:
+                self.mended.setdefault(mended.reference.table, set()).add(mended.reference.column)
             self.report.references.append(
                 {
                     "table": str(mended.reference.table),
@@ -104,6 +109,7 @@ class Transaction:
                     "to": mended.reference.to.name,
                     "repointed": mended.repointed,
                     "set_to_null": mended.set_to_null,
+                    **({"kept": mended.kept} if mended.kept else {}),
                 }
             )
         unlinked, kept_out = self._count_unlinked(), self._count_kept_out()
@@ -223,7 +229,7 @@ class Transaction:
         checks += validation.check_relinked(self.cursor, self.catalogue, self.patient_type)
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
         written = [*self.policy.emptied, *relinked, *self.mended]
-        checks.append(check_nothing_else_written(self.cursor, self.forms, written, self.growing))
+        checks.append(check_nothing_else_written(self.cursor, self.forms, written, self.policy.growing))
         self.report.checks = checks
         refuse_failed(checks)
         return "All validation checks passed", len(checks)
@@ -239,7 +245,7 @@ class Transaction:
         others = {
             table: columns for table, columns in self.mended.items() if table not in (*self.policy.emptied, *relinked)
         }
-        return checks + unasked.check_mended(self.cursor, self.other, self.catalogue, others, self.growing)
+        return checks + unasked.check_mended(self.cursor, self.other, self.catalogue, others, self.policy.growing)
 
     def _change(self, table: str, **rows: int) -> TableChange:
         self.report.tables[table] = replace(self.report.tables[table], **rows)  # type: ignore[arg-type]  # all counts

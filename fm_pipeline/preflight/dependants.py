@@ -3,18 +3,18 @@ constraint guards. None of it is changed; some of it makes a reimport slow, some
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.catalogue import Table
 from fm_pipeline.nexus.policy import Policy
+from fm_pipeline.nexus.privileges import missing_privileges
+from fm_pipeline.nexus.soft_references import name_json_references, name_soft_references
 from fm_pipeline.preflight.finding import Finding, Judge
 
 # Rows that one core compares in a second when it reads a whole table: enough to tell seconds from hours.
 ROWS_A_SECOND = 5_000_000
-SOFT = re.compile(r"(?:^|_)(?:patient|appointment)_id$")
 
 _WITHOUT_INDEX = """
 SELECT c.relname, greatest(c.reltuples, 0)::bigint
@@ -45,7 +45,8 @@ def check_dependants(cursor: Cursor, policy: Policy, tables: Sequence[Table], ju
     yield from _keys_without_index(cursor, policy, judge)
     yield from _triggers(cursor, names, judge)
     yield from _row_security(cursor, names, judge)
-    yield from _loose_references(policy, judge)
+    yield from _generic_references(policy, judge)
+    yield from _soft_references(cursor, policy, judge)
 
 
 def _keys_without_index(cursor: Cursor, policy: Policy, judge: Judge) -> Iterator[Finding]:
@@ -84,14 +85,19 @@ def _row_security(cursor: Cursor, names: Sequence[str], judge: Judge) -> Iterato
         yield judge.good("row security", "hides nothing from this role")
 
 
-def _loose_references(policy: Policy, judge: Judge) -> Iterator[Finding]:
-    catalogue = policy.catalogue
+def _generic_references(policy: Policy, judge: Judge) -> Iterator[Finding]:
     generic = ", ".join(dict.fromkeys(str(key.table) for key in policy.followed_keys))
     yield judge.good("generic references", f"followed in {generic}" if generic else "none")
-    guarded = {(key.table, column) for key in catalogue.foreign_keys for column in key.columns}
-    for table, columns in sorted(catalogue.columns.items()):
-        if table in policy.cleared:
-            continue
-        for name, column in columns.items():
-            if SOFT.search(name) and column.type == "uuid" and (table, name) not in guarded:
-                yield judge.broken("nexus_soft_reference", f"{table}.{name}", "a uuid that no foreign key guards")
+
+
+def _soft_references(cursor: Cursor, policy: Policy, judge: Judge) -> Iterator[Finding]:
+    """Columns with ids that no foreign key guards. Of those inside JSON only the names are told."""
+    for (table, column), targets in name_soft_references(cursor, policy).items():
+        holds = f"holds ids of {' and '.join(targets)}" if targets else "is named as a reference, and holds none"
+        lacks = ""
+        if missing_privileges(cursor, {table: {"UPDATE"}}):
+            lacks = f"; the role lacks UPDATE on {table}, which a reimport needs once patients' rows were merged"
+        yield judge.broken("nexus_soft_reference", f"{table}.{column}", f"{holds}; no foreign key guards it{lacks}")
+    if json := name_json_references(cursor, policy):
+        names = ", ".join(f"{table}.{column}" for table, column in json)
+        yield judge.good("ids inside JSON", f"never followed: {names} hold ids of patients")
