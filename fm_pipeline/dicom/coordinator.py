@@ -134,7 +134,8 @@ class Coordinator:
         # The first chunks are small, so that Orthanc has something to do at once. The last files are dealt out evenly,
         # so that no thread is left alone with the last sixteen.
         first = 2 << (self._dealt // self._workers.threads) if self._dealt < 3 * self._workers.threads else CHUNK_FILES
-        last = -(-len(self._ready) // (2 * self._workers.threads)) if self._all_opened else CHUNK_FILES
+        ends = self._all_opened or (self._scanned and not self._archives.opening)
+        last = -(-len(self._ready) // (2 * self._workers.threads)) if ends else CHUNK_FILES
         for _ in range(min(CHUNK_FILES, first, last, len(self._ready))):
             if size > CHUNK_BYTES:
                 return

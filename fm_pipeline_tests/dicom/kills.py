@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,15 +41,17 @@ def killed_import(
     rng: random.Random,
     say: Callable[[str], object] = lambda _: None,
 ) -> list[str]:
-    """Carry a job out through kills of its process and of Orthanc.
+    """Carry a job out through kills of its process and of Orthanc; the last quarter of its files is in an archive.
 
     Returns:
         What did not hold; nothing if all did.
     """
     for part in range(4):
         write_series(importing.folder / str(part), files // 4, 4_000, name=f"part {part}", patient_id=f"P{part}")
+    shutil.make_archive(str(importing.folder / "last"), "gztar", importing.folder / "3")
+    shutil.rmtree(importing.folder / "3")
     job_id = importing.new_job()
-    moments = sorted(rng.sample(range(1, max(files * 3 // 4, kills + restarts + 1)), kills + restarts))
+    moments = sorted(rng.sample(range(1, max(files * 19 // 20, kills + restarts + 1)), kills + restarts))
     of_orthanc = set(rng.sample(moments, restarts))
     process = _started(importing, job_id)
     for moment in moments:
@@ -84,8 +87,9 @@ def _broken(importing: ImportBench, job_id: int, files: int, code: int) -> list[
         "exit code": (code, 0),
         "job": (job.status, "completed"),
         "instances in Orthanc": (importing.instances(), files),
-        "rows, paths, instances, contents, stored": (rows[:5], (files,) * 5),
-        "processed": (job.files_processed, files),
+        # one row more: that of the archive
+        "rows, paths, instances, contents, stored": (rows[:5], (files + 1, files + 1, files, files, files)),
+        "processed": (job.files_processed, files + 1),
         "found by the comparison": ((job.instances_expected, job.instances_missing), (files, 0)),
         "sent at most twice": (rows[5] <= 2, True),
     }

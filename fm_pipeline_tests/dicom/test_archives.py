@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.dicom.archives import members as members_module
+from fm_pipeline.dicom.archives import tar_members
 from fm_pipeline.dicom.archives.limits import Limits
 from fm_pipeline.dicom.excluded_folders import KNOWN
 from fm_pipeline.dicom.looking import Totals, look
@@ -25,6 +26,7 @@ from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline_tests.bench.archives import gzipped, tarred, zipped
+from fm_pipeline_tests.dicom.random_archives import search_damage
 
 IMAGE, OTHER = as_file(image("one")), as_file(image("other"))
 FILES = [("CD/IM1", IMAGE), ("CD/IM2.dcm", OTHER), ("CD/readme.txt", b"A text. " * 20)]
@@ -416,3 +418,31 @@ def test_no_archive_stays_open(looked: Look) -> None:
 
 def test_every_outcome_of_an_archive_is_one_that_a_row_can_have(looked: Look) -> None:
     assert {outcome for outcome, _ in looked(PACKED["deflated"]).values()} <= {"", *map(str, Outcome)}
+
+
+def test_random_damage_has_a_reason_stops_nothing_and_never_changes_what_a_zip_gives(tmp_path: Path) -> None:
+    search_damage(tmp_path / "damaged", 60, seed=1)
+
+
+def test_an_error_that_no_library_announced_is_the_damage_of_one_archive(
+    looked: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise IndexError("a bug")
+
+    monkeypatch.setattr(tarfile.TarFile, "next", fails)
+    looked(PACKED["deflated"], "whole.zip")
+    found = looked(PACKED["tar, PAX"])
+    assert found[""] == ("bad", "archive_damaged")
+
+
+def test_a_header_of_a_tar_that_is_longer_than_any_is_not_read_into_memory(
+    looked: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar_members, "_LONGEST_HEADER", 4_096)
+    assert looked(tarred([("x" * 5_000, IMAGE)]))[""] == ("bad", "archive_damaged")
+    assert looked(tarred([("x" * 500, IMAGE)]))[""] == ("skipped", "archive_opened")
+
+
+def test_long_names_count_against_the_limit_of_members(looked: Look) -> None:
+    assert looked(zipped([("x" * 5_000, IMAGE)]), members=5) == {"": ("bad", "archive_too_many_members")}

@@ -51,25 +51,34 @@ def items_of(
         opened: told of the archive when it is open; it is open until somebody closes it.
     """
     try:
-        try:
-            archive = OpenArchive(found, limits, see_whether_to_go_on)
-        except FileChangedError:
-            found = as_it_is(found)
-            archive = OpenArchive(found, limits, see_whether_to_go_on)
+        archive = _opened(found, limits, see_whether_to_go_on)
+        opened(archive)
     except ArchiveFault as fault:
         yield Given(Unusable(found, of_archive(fault.reason), fault.reason), None)
+        return
     except FileChangedError:
         yield Given(Unusable(found, Outcome.FAILED, "changed"), None)
+        return
     except OSError as error:
         yield Given(Unusable(found, Outcome.FAILED, reason_of(error)), None)
-    else:
-        opened(archive)
-        any_rows = False
-        for item in found_members(archive, excluded, limits, see_whether_to_go_on):
-            any_rows = True
-            yield item
-        reason = archive.fault or ("archive_opened" if any_rows else without_rows(archive))
-        yield Given(Unusable(found, of_archive(reason), reason), archive)
+        return
+    any_rows = False
+    for item in found_members(archive, excluded, limits, see_whether_to_go_on):
+        any_rows = True
+        yield item
+    reason = archive.fault or ("archive_opened" if any_rows else without_rows(archive))
+    yield Given(Unusable(archive.found, of_archive(reason), reason), archive)
+
+
+def _opened(found: FoundFile, limits: Limits, see_whether_to_go_on: SeeWhetherToGoOn) -> OpenArchive:
+    try:
+        return OpenArchive(found, limits, see_whether_to_go_on)
+    except FileChangedError:
+        now = as_it_is(found)
+    try:
+        return OpenArchive(now, limits, see_whether_to_go_on)
+    except ArchiveFault:
+        raise FileChangedError from None  # still being written, or no archive any more
 
 
 class ArchiveFeed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,6 +20,20 @@ from fm_pipeline.dicom.files import FileChangedError, open_found, unchanged
 from fm_pipeline.dicom.model import FoundFile
 
 _HEAD = 512
+_log = logging.getLogger(__name__)
+# What libraries raise for content that they did not expect, beside what they say that they raise: one archive must not
+# stop the others.
+_PARSING = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+_BYTES_OF_A_NAME = 1_000  # longer ones count as several members, because they are held in memory
 
 
 class _Format(Protocol):
@@ -57,8 +72,12 @@ class OpenArchive:
         with ExitStack() as opened:
             file = opened.enter_context(open_found(found))
             self._descriptor, self._unchanging = file.fileno(), False
-            self._format = self._recognized(opened, see_whether_to_go_on)
-            self._list(see_whether_to_go_on)
+            try:
+                self._format = self._recognized(opened, see_whether_to_go_on)
+                self._list(see_whether_to_go_on)
+            except _PARSING as fault:
+                _log.warning("An archive is taken for damaged: %s.", type(fault).__name__)
+                raise ArchiveFault("archive_damaged") from None
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -86,6 +105,9 @@ class OpenArchive:
         except MemberFault:
             self._see_that_it_is_the_same()  # then that is the reason
             raise
+        except _PARSING as fault:
+            _log.warning("A file in an archive is taken for damaged: %s.", type(fault).__name__)
+            raise MemberFault("member_damaged") from None
         self._see_that_it_is_the_same()
 
     def _recognized(self, opened: ExitStack, see_whether_to_go_on: SeeWhetherToGoOn) -> _Format:
@@ -122,12 +144,13 @@ class OpenArchive:
         return _OneFile(self._descriptor, Member(_name_without_suffix(self.found.path, mark), size, self.fault))
 
     def _list(self, see_whether_to_go_on: SeeWhetherToGoOn) -> None:
-        total = 0
+        total = names = 0
         try:
             for member in self._format.members():
                 see_whether_to_go_on()
                 self.members.append(member)
-                self._limits.see_members(len(self.members))
+                names += len(member.name) // _BYTES_OF_A_NAME
+                self._limits.see_members(len(self.members) + names)
                 if not member.reason:
                     total += member.size
                     self._limits.see_bytes(total, self.found.size)

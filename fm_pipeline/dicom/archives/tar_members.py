@@ -15,6 +15,7 @@ from fm_pipeline.dicom.archives.faults import ArchiveFault, MemberFault
 from fm_pipeline.dicom.archives.member import Member
 
 _RECORD = tarfile.BLOCKSIZE
+_LONGEST_HEADER = 1 << 23
 _WITHOUT_DATA = frozenset((b"V", b"D", b"N"))  # GNU: label, list of a folder, long names of old
 _CONTINUED = b"M"  # GNU: the rest of a file that begins in another volume
 
@@ -28,6 +29,20 @@ def is_tar(head: bytes) -> bool:
     except (tarfile.HeaderError, ValueError):
         return False
     return True
+
+
+class _Headers(io.BufferedReader):
+    """What `tarfile` reads here is headers only; it holds each in memory, however long the archive says that it is."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Up to so many bytes.
+
+        Raises:
+            tarfile.ReadError: no header is so long.
+        """
+        if size is None or not 0 <= size <= _LONGEST_HEADER:
+            raise tarfile.ReadError("a header is too long")
+        return super().read(size)
 
 
 class TarArchive:
@@ -73,7 +88,7 @@ class TarArchive:
 
     def _of_one(self, begin: int) -> Generator[Member, None, int]:
         """The members of one tar; gives where it ends."""
-        file = io.BufferedReader(AtPosition(self._descriptor, self._size), 1 << 16)
+        file = _Headers(AtPosition(self._descriptor, self._size), 1 << 16)
         file.seek(begin)
         end = begin
         try:
