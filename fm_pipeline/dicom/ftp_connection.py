@@ -18,6 +18,7 @@ from typing import Literal
 
 from fm_pipeline.errors import FtpError
 
+_REPLY = re.compile(r"[1-5][0-9]{2}(?:[ -]|$)")
 LONGEST_REPLY = 64 * 1024  # bytes
 NOT_KNOWN = ("500", "501", "502", "504")  # replies to a command that the server does not have
 # RFC 4217 and RFC 2228; 522 is also what vsftpd says where the data connection does not take up the TLS session.
@@ -39,6 +40,10 @@ class LoggedOut(ftplib.error_reply):
 
 class NoReply(TimeoutError):
     """The control connection stands, and no reply came within the time-out."""
+
+
+class NoDataConnection(OSError):
+    """The server named an address for data, and nothing answers there."""
 
 
 class HeldBack(NoReply):
@@ -79,7 +84,19 @@ class _Control(ftplib.FTP):
     def getmultiline(self) -> str:
         self._until = time.monotonic() + (self.timeout or 0)
         self._left = LONGEST_REPLY
-        return super().getmultiline()
+        lines = [self.getline()]
+        if not _REPLY.match(lines[0]):
+            raise NotFtp("no reply of FTP")
+        if lines[0][3:4] == "-":  # up to a line with the same code and no dash (RFC 959, 4.2)
+            while not (lines[-1].startswith(lines[0][:3]) and lines[-1][3:4] != "-"):
+                lines.append(self.getline())
+        return "\n".join(lines)
+
+    def makepasv(self) -> tuple[str, int]:
+        host, port = super().makepasv()
+        if not 0 < port < 1 << 16:
+            raise NotFtp("no port")  # the system would take another one, modulo 65,536
+        return host, port
 
     def getline(self) -> str:
         if self._from is not self.sock:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from fm_pipeline.dicom.ftp_connection import code_of
+from fm_pipeline.dicom.ftp_connection import NoDataConnection, NotFtp, code_of
 from fm_pipeline.dicom.ftp_session import LOST, FileBusy, FtpServer, FtpSession, HeldBack, ListingNotUnderstood
 from fm_pipeline.errors import FtpError
 
@@ -120,19 +120,20 @@ class PatientSession:
         code = code_of(error)
         if code:
             return f"reply {code}"
-        if isinstance(error, socket.gaierror):
-            return "its name is not known"
-        if isinstance(error, ConnectionRefusedError):
-            return f"nothing answers on port {self._server.port}"
-        if isinstance(error, TimeoutError):
-            return f"no answer within {self._timeout:g} s"
         if isinstance(error, ssl.SSLError):
             return f"TLS: {error.reason or type(error).__name__}"
-        return type(error).__name__
+        reasons: dict[type[BaseException], str] = {
+            NoDataConnection: "no data connection",
+            NotFtp: "a reply that is not FTP's",
+            socket.gaierror: "its name is not known",
+            ConnectionRefusedError: f"nothing answers on port {self._server.port}",
+            TimeoutError: f"no answer within {self._timeout:g} s",
+        }
+        return next((text for kind, text in reasons.items() if isinstance(error, kind)), type(error).__name__)
 
     def _hint(self, error: BaseException) -> str:
         code = code_of(error)
-        if code == "425":
+        if code == "425" or isinstance(error, NoDataConnection):
             other = "--no-ftp-passive" if self._server.passive else "--ftp-passive"
             return f"It cannot open data connections: check the firewalls for its passive ports, or try {other}."
         if code == "421":

@@ -8,6 +8,7 @@ Names are byte-true: the session speaks Latin-1, so every byte of a name comes a
 
 from __future__ import annotations
 
+import errno
 import ftplib
 import os
 import re
@@ -25,6 +26,7 @@ from fm_pipeline.dicom.ftp_connection import (
     FtpServer,
     HeldBack,
     LoggedOut,
+    NoDataConnection,
     NoReply,
     NotFtp,
     code_of,
@@ -215,6 +217,12 @@ class FtpSession:
                 channel, _ = self._ftp.ntransfercmd(command, offset)
             except NoReply:
                 raise (HeldBack if command.startswith("RETR ") else NoReply) from None
+            except (ConnectionRefusedError, TimeoutError):
+                raise NoDataConnection from None
+            except OSError as error:
+                if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+                    raise NoDataConnection from None
+                raise
         ended = True
         with channel:
             while block := channel.recv(BLOCK_BYTES):
