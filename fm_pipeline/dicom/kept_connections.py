@@ -41,7 +41,7 @@ from fm_pipeline.dicom.orthanc_errors import (
     TlsFault,
     UnusableAnswer,
 )
-from fm_pipeline.dicom.timed_response import SLOWEST_BYTES_PER_SECOND, TimedResponse, decoded
+from fm_pipeline.timed_response import SLOWEST_BYTES_PER_SECOND, TimedResponse, decoded
 
 Content = bytes | memoryview | Iterable[bytes]  # of a request: whole, or block after block
 

@@ -24,9 +24,9 @@ from fm_pipeline.dicom.orthanc_answers import (
     is_system,
     orthanc_status,
 )
-from fm_pipeline.dicom.timed_response import SLOWEST_BYTES_PER_SECOND
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.settings import Settings
+from fm_pipeline.timed_response import SLOWEST_BYTES_PER_SECOND
 
 _STALLED_SECONDS = 30  # half of what 1.10.1 waits for the rest of an upload
 _NO_INSTANCE = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"  # of an empty text: nothing has this id
@@ -290,14 +290,18 @@ class Orthanc:
             with_login=self._with_login,
             is_orthanc=lambda: path != "/system" and self._is_orthanc(),
         )
+        return self._or_scheme(answer, fault)
+
+    def _fault_of_upload(self, answer: Answer, size: int) -> oe.OrthancError:
+        fault = fault_of_upload(
+            answer, size, with_login=self._with_login, is_orthanc=self._is_orthanc, limits=self._known_limits
+        )
+        return self._or_scheme(answer, fault)
+
+    def _or_scheme(self, answer: Answer, fault: oe.OrthancError) -> oe.OrthancError:
         if answer.status == 400 and isinstance(fault, oe.NotOrthanc):  # so a server of https answers plain HTTP
             return self._connections.fault_of_scheme() or fault
         return fault
-
-    def _fault_of_upload(self, answer: Answer, size: int) -> oe.OrthancError:
-        return fault_of_upload(
-            answer, size, with_login=self._with_login, is_orthanc=self._is_orthanc, limits=self._known_limits
-        )
 
     def _is_orthanc(self) -> bool:
         """Whether an Orthanc answers there; one that is away for the moment may be one.

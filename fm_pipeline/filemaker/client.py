@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,6 +20,7 @@ from urllib.parse import quote
 from fm_pipeline.errors import FileMakerError
 from fm_pipeline.filemaker.errors import (
     NoRecordsMatch,
+    NotTheDataApi,
     RecordMissing,
     RequestRefused,
     ServerTooOld,
@@ -35,6 +38,8 @@ _log = logging.getLogger(__name__)
 INVALID_TOKEN = 952
 WINDOW_MISSING = 112
 PARAMETER_REFUSED = 960
+_TOKEN = re.compile(r"[!-~]{1,4096}")  # what a header may hold
+_MOST_REPETITIONS = 32_000  # of a field: FileMaker Pro, "Setting up repeating fields"
 
 
 class DataApiClient:
@@ -106,17 +111,21 @@ class DataApiClient:
             answer = self._transport.send(call)
         if answer.code:
             raise error_for(answer.code, call.doing)
-        return {str(key): str(value) for key, value in answer.response.get("productInfo", {}).items()}
+        with _understood(call.doing):
+            return {str(key): str(value) for key, value in answer.response.get("productInfo", {}).items()}
 
     def layouts(self) -> list[str]:
         """Names of all layouts, those in folders too, in the server's order."""
         answer = self._send("GET", "layouts", "list its layouts")
-        return list(_layout_names(answer.response.get("layouts", [])))
+        with _understood("list its layouts"):
+            return list(_layout_names(answer.response.get("layouts", [])))
 
     def layout_fields(self, layout: str) -> list[Field]:
         """The fields that stand on a layout, without those in portals."""
-        answer = self._send("GET", _layout_path(layout), f"describe the layout {layout}")
-        return [_field(described) for described in answer.response.get("fieldMetaData", [])]
+        doing = f"describe the layout {layout}"
+        answer = self._send("GET", _layout_path(layout), doing)
+        with _understood(doing):
+            return [_field(described) for described in answer.response.get("fieldMetaData", [])]
 
     # -- reading
 
@@ -161,7 +170,8 @@ class DataApiClient:
             )
         except RecordMissing:
             return None
-        return _records(answer)[0]
+        with _understood(f"read a record on the layout {layout}"):
+            return _records(answer)[0]
 
     def find(
         self,
@@ -201,7 +211,8 @@ class DataApiClient:
         """
         path, doing = f"{_layout_path(layout)}/records", f"create a record on the layout {layout}"
         answer = self._send("POST", path, doing, body={"fieldData": dict(fields)}, repeatable=False)
-        return int(answer.response["recordId"]), int(answer.response["modId"])
+        with _understood(doing):
+            return int(answer.response["recordId"]), int(answer.response["modId"])
 
     def edit(self, layout: str, record_id: int, fields: Mapping[str, Value], mod_id: int | None = None) -> int:
         """Write some fields of a record; dates as `MM/DD/YYYY`.
@@ -224,7 +235,8 @@ class DataApiClient:
         path, doing = f"{_layout_path(layout)}/records/{record_id}", f"edit a record on the layout {layout}"
         # With a modification id, a repeat after an unseen success would meet its own edit as a stranger's.
         answer = self._send("PATCH", path, doing, body=body, repeatable=mod_id is None)
-        return int(answer.response["modId"])
+        with _understood(doing):
+            return int(answer.response["modId"])
 
     def delete(self, layout: str, record_id: int) -> None:
         """Delete a record. Never repeated."""
@@ -302,13 +314,28 @@ class DataApiClient:
             call = Call("POST", f"{self._database_path()}/sessions", f"log in to {self._database}", body={})
             answer = self._transport.send(call, account=self._credentials)
             token = answer.response.get("token") or answer.token  # FileMaker Cloud has the header only
-            if answer.code or not isinstance(token, str):
+            if answer.code:
                 raise error_for(answer.code, call.doing)
+            if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+                raise NotTheDataApi(f"The answer has no token of a session when asked to {call.doing}.")
             self._token = token
         return self._token
 
     def _database_path(self) -> str:
         return f"databases/{quote(self._database, safe='')}"
+
+
+@contextmanager
+def _understood(doing: str) -> Iterator[None]:
+    """What is read in the block is as the Data API has it.
+
+    Raises:
+        NotTheDataApi: it is not.
+    """
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
+        raise NotTheDataApi(f"The answer is not the Data API's when asked to {doing}.") from None
 
 
 def _layout_path(layout: str) -> str:
@@ -326,20 +353,24 @@ def _layout_names(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _field(described: Mapping[str, Any]) -> Field:
     first = described.get("repetitionStart", 1)
     last = described.get("repetitionEnd", described.get("repetitions", 1))  # servers have either name
+    repetitions = range(int(first), int(last) + 1)
+    if len(repetitions) > _MOST_REPETITIONS:
+        raise ValueError
     return Field(
         name=str(described["name"]),
         kind=str(described.get("type", "normal")),
         result=str(described.get("result", "text")),
-        repetitions=tuple(range(int(first), int(last) + 1)),
+        repetitions=tuple(repetitions),
     )
 
 
 def _page(answer: Answer, layout: str) -> Page:
-    try:
-        found = int(answer.response["dataInfo"]["foundCount"])
-    except KeyError:
-        raise ServerTooOld(f"The answer for the layout {layout} has no found count.") from None
-    return Page(_records(answer), found)
+    with _understood(f"read the layout {layout}"):
+        try:
+            found = int(answer.response["dataInfo"]["foundCount"])
+        except KeyError:
+            raise ServerTooOld(f"The answer for the layout {layout} has no found count.") from None
+        return Page(_records(answer), found)
 
 
 def _records(answer: Answer) -> tuple[Record, ...]:

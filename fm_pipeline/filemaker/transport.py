@@ -16,16 +16,21 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.filemaker.errors import (
+    AnswerTooLarge,
     CertificateRefused,
     ContainerElsewhere,
     ContainerTooLarge,
@@ -33,6 +38,7 @@ from fm_pipeline.filemaker.errors import (
     ServerTimeout,
     ServerUnavailable,
 )
+from fm_pipeline.timed_response import TimedResponse
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +46,8 @@ ATTEMPTS = 6  # with the pauses below about half a minute, what a restart of the
 FIRST_PAUSE = 1.0  # seconds, doubled each time
 LONGEST_PAUSE = 30.0
 CONNECT_TIMEOUT = 10.0  # seconds; the time-out of the settings is for the answer
+LONGEST_ANSWER = 1 << 28  # bytes; ten thousand records, the most that are asked for at once, are a tenth of it
+LONGEST_SECONDS = 600.0  # of an answer's content, also when it comes in drops
 PIECE = 1 << 16  # bytes of a file that are read at a time
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 NOT_ANSWERING = {500, 502, 503, 504}  # with a body that is not the Data API's: the web server speaks for it
@@ -109,6 +117,9 @@ class Transport:
         self._sleep = sleep
         self._session = requests.Session()
         self._session.trust_env = False
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, _TimedAdapter())
+        self._session.headers["Accept-Encoding"] = "gzip, deflate"  # what is unpacked here
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # those of containers go by hand
         self._session.verify = str(ca_bundle) if ca_bundle else True
         self._session.headers["User-Agent"] = "fm_pipeline"
@@ -211,8 +222,14 @@ class Transport:
                 json=call.body,
                 timeout=(CONNECT_TIMEOUT, self._timeout),
                 allow_redirects=False,
+                stream=True,
             )
-        return _read(response, call.doing)
+            with response:
+                try:
+                    content = self._body(response, call.doing, LONGEST_ANSWER, LONGEST_SECONDS)
+                except ContainerTooLarge:
+                    raise AnswerTooLarge(f"FileMaker Server sent too much when asked to {call.doing}.") from None
+        return _read(response, content, call.doing)
 
     @contextmanager
     def _broken_connections(self, doing: str) -> Iterator[None]:
@@ -236,6 +253,39 @@ class Transport:
         return ServerTimeout(f"FileMaker Server did not answer within {self._timeout:g} seconds when asked to {doing}.")
 
 
+class _TimedConnection(HTTPConnection):
+    """Its time-out is for all of an answer's headers together, and for each reading of its content."""
+
+    def getresponse(self) -> Any:
+        idle = self.timeout if isinstance(self.timeout, int | float) else LONGEST_SECONDS
+        until = time.monotonic() + idle
+        self.response_class = partial(TimedResponse, until=until, idle=idle)  # type: ignore[assignment]
+        response = super().getresponse()
+        original = cast("TimedResponse", response._original_response)  # urllib3 hands it on nowhere else
+        original.have_longer(LONGEST_SECONDS)
+        return response
+
+
+class _TimedTlsConnection(_TimedConnection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _TimedAdapter(HTTPAdapter):
+    """Connections of requests that end in time."""
+
+    def init_poolmanager(self, *given: Any, **more: Any) -> None:
+        super().init_poolmanager(*given, **more)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _TimedConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TimedTlsConnection
+
+
 def _cookies(response: requests.Response) -> dict[str, str]:
     """What Set-Cookie says, without attributes. From urllib3: requests joins several by commas, as dates have them."""
     pairs = (line.partition(";")[0].partition("=") for line in response.raw.headers.getlist("Set-Cookie"))
@@ -248,11 +298,13 @@ def _authorization(token: str | None, account: tuple[str, str] | None) -> dict[s
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _read(response: requests.Response, doing: str) -> Answer:
+def _read(response: requests.Response, content: bytes, doing: str) -> Answer:
     """Tell the Data API's envelope from anything else."""
-    status, content = response.status_code, response.content
+    status = response.status_code
     try:
         body = json.loads(content, parse_float=_finite)
+    except RecursionError:
+        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {doing}.") from None
     except ValueError:
         # Half an answer is a broken connection. A page with one of these is the web server in front of it.
         if status in NOT_ANSWERING or (status == 200 and content.lstrip().startswith(b"{")):

@@ -19,7 +19,7 @@ from io import SEEK_END
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fm_pipeline.errors import SettingsError, StorageError
-from fm_pipeline.images.storage_errors import refused, storage_errors
+from fm_pipeline.images.storage_errors import not_understood, refused, storage_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -152,6 +152,8 @@ class Bucket:
         with storage_errors("list the bucket"):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 for item in page.get("Contents", []):
+                    if not {"Key", "Size", "LastModified"} <= item.keys():
+                        raise not_understood("list the bucket")
                     key, etag = item["Key"], item.get("ETag", "").strip('"')
                     if key in seen or not etag:
                         raise StorageError(
@@ -194,7 +196,7 @@ class Bucket:
         """
         with storage_errors("look for an object"):
             page = self.client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
-        there = any(found["Key"] == key for found in page.get("Contents", []))
+        there = any(found.get("Key") == key for found in page.get("Contents", []))
         # Directory buckets and some other servers list in an order of their own.
         return there or (bool(page.get("IsTruncated")) and self.find(key) is not None)
 
@@ -262,7 +264,7 @@ class Bucket:
                     ContentType=content_type,
                     ContentMD5=base64.b64encode(md5).decode(),
                 )
-                return str(answer["ETag"]).strip('"')
+                return _etag(answer, "write an object")
             except self.client.exceptions.ClientError as error:
                 if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
                     raise
@@ -313,7 +315,7 @@ class Bucket:
                     meaning="Nothing was overwritten.",
                     remedy="Run the link again: it lists both sides anew.",
                 ) from None
-        return str(answer["CopyObjectResult"]["ETag"]).strip('"')
+        return _etag(answer.get("CopyObjectResult", {}), "copy an object")
 
     def _new(self, call: Callable[..., Any], **arguments: Any) -> Any:
         """Write under the condition that the key is free; without it where the server does not know conditions."""
@@ -326,3 +328,11 @@ class Bucket:
         if body is not None and hasattr(body, "seek"):
             body.seek(0)
         return call(Bucket=self.name, **arguments)
+
+
+def _etag(answer: Mapping[str, Any], doing: str) -> str:
+    """Of an answer to a write. One without it does not say that anything was written."""
+    etag = answer.get("ETag")
+    if not isinstance(etag, str) or not etag:
+        raise not_understood(doing)
+    return etag.strip('"')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 
 from fm_pipeline.errors import StorageError
 
@@ -17,6 +18,8 @@ def storage_errors(doing: str) -> Iterator[None]:
         NoCredentialsError,
         PartialCredentialsError,
     )
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
     try:
         yield
@@ -28,7 +31,9 @@ def storage_errors(doing: str) -> Iterator[None]:
             code=type(error).__name__,
             remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role.",
         ) from None
-    except BotoCoreError as error:
+    except ResponseParserError:
+        raise not_understood(doing) from None
+    except (BotoCoreError, HTTPError, HTTPException) as error:  # the latter two while a body is read
         raise StorageError(
             f"S3 did not answer when asked to {doing} ({type(error).__name__}).",
             code=type(error).__name__,
@@ -36,6 +41,16 @@ def storage_errors(doing: str) -> Iterator[None]:
             remedy="Check S3_ENDPOINT_URL (for AWS: AWS_REGION), that the server runs, and the network; then start"
             " again.",
         ) from None
+
+
+def not_understood(doing: str) -> StorageError:
+    """The error for an answer that is not one of S3's."""
+    return StorageError(
+        f"What answered when S3 was asked to {doing} is not S3.",
+        code="NotUnderstood",
+        meaning="What was done before stays; a repeat goes on from there.",
+        remedy="Check S3_ENDPOINT_URL, and whether a proxy before it answers in its place; then start again.",
+    )
 
 
 def refused(doing: str, code: str) -> StorageError:

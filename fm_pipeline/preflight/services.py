@@ -17,9 +17,12 @@ PATIENCE_SECONDS = 10
 
 
 def with_little_patience(settings: Settings) -> Settings:
-    """The same settings for one look: S3 and Orthanc get as long for an answer as the mail server does."""
+    """The same settings for one look: S3 and Orthanc get no longer for an answer than the mail server does."""
     return settings.model_copy(
-        update={"s3_timeout_seconds": PATIENCE_SECONDS, "orthanc_timeout_seconds": PATIENCE_SECONDS}
+        update={
+            "s3_timeout_seconds": min(settings.s3_timeout_seconds, PATIENCE_SECONDS),
+            "orthanc_timeout_seconds": min(settings.orthanc_timeout_seconds, PATIENCE_SECONDS),
+        }
     )
 
 

@@ -16,10 +16,15 @@ _EITHER = 32 + zlib.MAX_WBITS  # gzip, or zlib's own form
 
 
 class TimedResponse(HTTPResponse):
-    """Every reading of it waits only for what is left until `until` (of time.monotonic), then raises TimeoutError."""
+    """An answer of which no reading waits longer than is left, then raises TimeoutError.
 
-    def __init__(self, sock: socket.socket, *given: Any, until: float, **more: Any) -> None:
-        self._timed = _Timed(sock, until)
+    Args:
+        until: when it must have come, in seconds of `time.monotonic`.
+        idle: seconds that one reading waits at most; None for all that is left.
+    """
+
+    def __init__(self, sock: socket.socket, *given: Any, until: float, idle: float | None = None, **more: Any) -> None:
+        self._timed = _Timed(sock, until, idle)
         super().__init__(cast("socket.socket", self._timed), *given, **more)
 
     def have_longer(self, seconds: float) -> None:
@@ -30,8 +35,8 @@ class TimedResponse(HTTPResponse):
 class _Timed:
     """What HTTPResponse asks a socket for."""
 
-    def __init__(self, sock: socket.socket, until: float) -> None:
-        self._socket, self.until = sock, until
+    def __init__(self, sock: socket.socket, until: float, idle: float | None) -> None:
+        self._socket, self.until, self.idle = sock, until, idle
 
     def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
         return io.BufferedReader(_TimedReads(self._socket.makefile(mode, buffering=0), self._socket, self))
@@ -39,16 +44,16 @@ class _Timed:
 
 class _TimedReads(io.RawIOBase):
     def __init__(self, raw: socket.SocketIO, sock: socket.socket, timed: _Timed) -> None:
-        self._raw, self._socket, self._until = raw, sock, timed
+        self._raw, self._socket, self._timed = raw, sock, timed
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._until.until - time.monotonic()
+        left = self._timed.until - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._socket.settimeout(left)
+        self._socket.settimeout(left if self._timed.idle is None else min(left, self._timed.idle))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:

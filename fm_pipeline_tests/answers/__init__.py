@@ -1,0 +1,1 @@
+"""Random answers in place of every server that the pipeline talks to."""

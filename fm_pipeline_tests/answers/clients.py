@@ -1,0 +1,199 @@
+"""What the pipeline asks of each server, with little patience; every question ends in an answer or a named error."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from pydantic import SecretStr
+
+from fm_pipeline.dicom.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
+from fm_pipeline.dicom.orthanc import Orthanc
+from fm_pipeline.errors import FileMakerError, PipelineError, StorageError
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.containers import Containers
+from fm_pipeline.images.bucket import Bucket, StoredObject, make_client
+from fm_pipeline.mail.smtp import Letter, NotConfirmed, NotSent, deliver
+from fm_pipeline.preflight.finding import Judge
+from fm_pipeline.preflight.orthanc import check_orthanc
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.rules import load_rules
+
+TIME_OUT = 0.2  # seconds, of one answer
+PATIENCE = 60.0  # seconds, of a question with all its repeats on a machine that does much else; who hangs is met later
+Question = Callable[[], object]
+ID = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Questions to one kind of server.
+
+    Attributes:
+        questions: by name, of a port.
+        ends: errors in which they may end.
+        patience_seconds: in which they must end.
+    """
+
+    questions: Mapping[str, Callable[[int], object]]
+    ends: tuple[type[BaseException], ...]
+    patience_seconds: float
+
+
+def settings(**given: Any) -> Settings:
+    """Settings of nothing but what is given."""
+    return Settings(_env_file=None, nexus_database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none"), **given)  # type: ignore[call-arg]
+
+
+def _orthanc(question: Callable[[Orthanc], object]) -> Callable[[int], object]:
+    def ask(port: int) -> object:
+        with Orthanc(f"http://127.0.0.1:{port}", "user", "word", timeout_seconds=TIME_OUT) as orthanc:
+            return question(orthanc)
+
+    return ask
+
+
+def _delivered(orthanc: Orthanc) -> object:
+    delivery = Delivery(orthanc, threading.Event(), patience_seconds=TIME_OUT)
+    return delivery.send(lambda: b"content", 7)
+
+
+def _checked(port: int) -> object:
+    given = settings(orthanc_url=f"http://127.0.0.1:{port}", orthanc_timeout_seconds=TIME_OUT)
+    return list(check_orthanc(given, Judge(load_rules(), "DICOM")))
+
+
+ORTHANC = Asking(
+    {
+        "system": _orthanc(Orthanc.system),
+        "statistics": _orthanc(Orthanc.statistics),
+        "limits": _orthanc(Orthanc.limits),
+        "overwrites": _orthanc(Orthanc.overwrites),
+        "sizes": _orthanc(lambda orthanc: orthanc.sizes([ID])),
+        "md5": _orthanc(lambda orthanc: orthanc.md5(ID)),
+        "transfer syntax": _orthanc(lambda orthanc: orthanc.transfer_syntax(ID)),
+        "upload": _orthanc(lambda orthanc: orthanc.upload(b"content", 7)),
+        "upload of blocks": _orthanc(lambda orthanc: orthanc.upload(iter([b"con", b"tent"]), 7)),
+        "delivery": _orthanc(_delivered),
+        "check": _checked,
+    },
+    (PipelineError, Halted, KillsOrthanc, Undeliverable),
+    PATIENCE,
+)
+
+
+def _filemaker(question: Callable[[DataApiClient], object]) -> Callable[[int], object]:
+    def ask(port: int) -> object:
+        url = f"http://127.0.0.1:{port}"
+        with DataApiClient(url, "clinic", "user", "word", timeout=TIME_OUT, sleep=lambda _: None) as client:
+            return question(client)
+
+    return ask
+
+
+FILEMAKER = Asking(
+    {
+        "version": _filemaker(DataApiClient.product_info),
+        "layouts": _filemaker(DataApiClient.layouts),
+        "fields": _filemaker(lambda client: client.layout_fields("Notes")),
+        "page": _filemaker(lambda client: client.page("Notes", 1, 10)),
+        "records": _filemaker(lambda client: list(client.records("Notes", page_size=10))),
+        "record": _filemaker(lambda client: client.record("Notes", 1)),
+        "find": _filemaker(lambda client: client.find("Notes", [{"id": "==1"}])),
+        "create": _filemaker(lambda client: client.create("Notes", {"id": "1"})),
+        "edit": _filemaker(lambda client: client.edit("Notes", 1, {"id": "1"})),
+        "delete": _filemaker(lambda client: client.delete("Notes", 1)),
+        "file": lambda port: _filemaker(
+            lambda client: Containers(client, longest=TIME_OUT).download(
+                "Notes", 1, "image", f"http://127.0.0.1:{port}/Streaming_SSL/MainDB/1.jpg"
+            )
+        )(port),
+    },
+    (FileMakerError,),
+    PATIENCE,
+)
+
+
+@lru_cache
+def _bucket(port: int) -> Bucket:
+    """One client for all questions to a port: making one takes longer than asking."""
+    given = settings(
+        s3_endpoint_url=f"http://127.0.0.1:{port}",
+        aws_access_key_id="key",
+        aws_secret_access_key=SecretStr("secret"),
+        s3_timeout_seconds=TIME_OUT,
+    )
+    return Bucket(make_client(given, attempts=1), "clinic")
+
+
+def _s3(question: Callable[[Bucket], object]) -> Callable[[int], object]:
+    def ask(port: int) -> object:
+        try:
+            return question(_bucket(port))
+        finally:
+            _bucket(port).client.close()  # its connections; it opens others
+
+    return ask
+
+
+def _copied(bucket: Bucket) -> object:
+    source = StoredObject("filemaker-import/1.jpg", 7, "etag", None)  # type: ignore[arg-type]
+    return bucket.copy(source, "patients/1.jpg", "image/jpeg")
+
+
+S3 = Asking(
+    {
+        "look": _s3(Bucket.look),
+        "list": _s3(lambda bucket: list(bucket.list("patients/"))),
+        "find": _s3(lambda bucket: bucket.find("patients/1.jpg")),
+        "has": _s3(lambda bucket: bucket.has("patients/1.jpg")),
+        "read": _s3(lambda bucket: bucket.read("patients/1.jpg")),
+        "read a part": _s3(lambda bucket: bucket.read("patients/1.jpg", 1, 3)),
+        "digest": _s3(lambda bucket: bucket.digest("patients/1.jpg")),
+        "put": _s3(lambda bucket: bucket.put("patients/1.jpg", b"content", "image/jpeg")),
+        "copy": _s3(_copied),
+    },
+    (StorageError,),
+    PATIENCE,
+)
+
+
+def _mail(security: str, username: str | None) -> Callable[[int], object]:
+    def ask(port: int) -> object:
+        given = settings(
+            smtp_host="127.0.0.1",
+            smtp_port=port,
+            smtp_from="pipeline@clinic.example",
+            smtp_to="one@clinic.example, two@clinic.example",
+            smtp_security=security,
+            smtp_username=username,
+            smtp_password=SecretStr("word") if username else None,
+        )
+        return deliver(given, Letter("1", "subject", "text\n.\n..\n"), lambda: True, limit_seconds=2 * TIME_OUT)
+
+    return ask
+
+
+SMTP = Asking(
+    {"plain": _mail("none", None), "starttls": _mail("starttls", "user"), "tls": _mail("tls", None)},
+    (NotSent, NotConfirmed),
+    PATIENCE,
+)
+
+
+@contextmanager
+def within(patience_seconds: float) -> Iterator[None]:
+    """The block ends within this time.
+
+    Raises:
+        AssertionError: it did not.
+    """
+    begun = time.monotonic()
+    yield
+    took = time.monotonic() - begun
+    assert took < patience_seconds, f"it took {took:.1f} s"

@@ -1,0 +1,78 @@
+"""Many random answers: `python -m fm_pipeline_tests.answers.many --count 2000 --seed 1`; exit code 0 if all ended well.
+
+Each seed is a run of its own: a long search is several short ones, and what was broken off begins again at its seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+import traceback
+from collections import Counter
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from fm_pipeline.dicom import delivery
+from fm_pipeline.filemaker import transport
+from fm_pipeline.images import bucket
+from fm_pipeline_tests.answers import clients
+from fm_pipeline_tests.answers.server import answering_server
+from fm_pipeline_tests.answers.strategies import Said
+from fm_pipeline_tests.answers.test_random_answers import SERVERS, ends_well
+
+
+def search(name: str, count: int, first: int) -> Counter[str]:
+    """Ask one kind of server; what did not end well, by question, error and place."""
+    asking, answers = SERVERS[name]
+    broken: Counter[str] = Counter()
+    with answering_server(greets=name == "SMTP") as server:
+
+        @seed(first)
+        @settings(
+            max_examples=count,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(st.lists(answers, min_size=1, max_size=9), st.sampled_from(sorted(asking.questions)))
+        def ask(said: list[Said], question: str) -> None:
+            try:
+                ends_well(asking, server, said, question)
+            except Exception as error:  # noqa: BLE001  # each is counted
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                broken[f"{name}, {question}: {type(error).__name__} at {place.name}:{place.lineno}"] += 1
+
+        ask()
+    return broken
+
+
+def main() -> int:
+    """All servers, or the one that is named."""
+    parser = argparse.ArgumentParser(prog="random-answers", description=__doc__)
+    parser.add_argument("--count", type=int, default=2000, help="how many conversations with each server")
+    parser.add_argument("--seed", type=int, default=1, help="decides the answers")
+    parser.add_argument("--server", choices=sorted(SERVERS), help="only this one")
+    given_ = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    delivery._FIRST_PAUSE_SECONDS = 0.01
+    bucket.CONNECT_SECONDS = clients.TIME_OUT  # type: ignore[assignment]
+    transport.LONGEST_SECONDS = clients.TIME_OUT
+    all_broken: Counter[str] = Counter()
+    for name in [given_.server] if given_.server else SERVERS:
+        begun = time.monotonic()
+        broken = search(name, given_.count, given_.seed)
+        all_broken += broken
+        took = time.monotonic() - begun
+        sys.stdout.write(f"{name}: {given_.count} conversations, {broken.total()} did not end well; {took:.0f} s\n")
+        sys.stdout.flush()
+    for line, times in all_broken.most_common():
+        sys.stdout.write(f"BROKEN: {line} ({times} times)\n")
+    return 1 if all_broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
