@@ -35,8 +35,9 @@ from fm_pipeline.nexus.report import ReimportReport, SourceEnds
 from fm_pipeline.nexus.soft_references import with_soft_references
 from fm_pipeline.nexus.transaction import OnPhase, Transaction
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.check import source_ends, staged_columns
+from fm_pipeline.staging.check import Broken, source_ends, staged_columns
 from fm_pipeline.staging.run import check_staged
+from fm_pipeline.staging.source_size import SOURCE_RULES
 
 ALL_PHASES = tuple(Phase)
 MOMENT_SECONDS = 3  # an import of images writes a batch in less
@@ -181,12 +182,14 @@ class _Held:
     files: FilesOfGonePatients
     inputs: Inputs
     sources: list[SourceEnds]
+    accepted: list[Broken]
 
     def run(
         self, report: ReimportReport, phases: Collection[Phase], on_phase: OnPhase, *, planned: bool = False
     ) -> None:
         """All phases, without the end of the transaction."""
         report.sources = self.sources
+        report.accepted = [{"entity": each.entity, "rule": each.rule, "found": each.found} for each in self.accepted]
         with self.gate.cursor() as other:
             Transaction(
                 self.cursor,
@@ -215,7 +218,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
         take_reimport_lock(gate)
         connection.set_session(isolation_level="REPEATABLE READ")
         with connection.cursor() as cursor:
-            check_staged(connection, settings)
+            accepted = [each for each in check_staged(connection, settings) if each.rule in SOURCE_RULES]
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             fed = staged_columns(cursor)
             policy = make_policy(catalogue, fed, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
@@ -242,7 +245,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
             inputs = reading.confirmed(cursor).inputs
             with _unchanged():
-                yield _Held(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources)
+                yield _Held(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources, accepted)
 
 
 @contextmanager

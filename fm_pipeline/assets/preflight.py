@@ -48,6 +48,7 @@ def preflight(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResul
     yield dg.MaterializeResult(
         metadata={
             "findings": dg.MetadataValue.md(as_markdown(findings)),
+            "not_looked_at": "FileMaker's records: the checks of the staged assets say what these break.",
             "stops": len(stops(findings)),
             "warnings": sum(finding.level == "warning" for finding in findings),
         },
@@ -73,7 +74,7 @@ def _result(area: str, findings: list[Finding]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=area.lower(),
         passed=not stopping,
-        description="\n".join(words) or "Nothing stops a reimport.",
+        description="\n".join(words) or "Nothing in this area stops a reimport.",
         metadata={"findings": dg.MetadataValue.md(as_markdown(findings))} if findings else {},
     )
 

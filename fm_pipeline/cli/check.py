@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fm_pipeline.preflight.finding import Finding, stops
-from fm_pipeline.preflight.run import preflight
+from fm_pipeline.preflight.run import NOT_LOOKED_AT, preflight
 from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
 from fm_pipeline.staging.rules import Rules, load_rules
@@ -46,7 +46,7 @@ def command(full: bool, as_json: bool, only_rules: bool) -> None:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2, ensure_ascii=False))
     else:
         console.print(findings_table(findings))
-        console.print(_verdict(findings))
+        console.print(_verdict(findings, full=full))
     sys.exit(1 if stops(findings) else 0)
 
 
@@ -70,7 +70,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _verdict(findings: Sequence[Finding]) -> Text:
+def _verdict(findings: Sequence[Finding], *, full: bool) -> Text:
     stopping = stops(findings)
     if stopping:
         return Text(
@@ -78,12 +78,13 @@ def _verdict(findings: Sequence[Finding]) -> Text:
             style=STYLES["stop"],
         )
     warnings = sum(finding.level == "warning" for finding in findings)
-    if warnings:
+    worth = f"; worth a look: {counted(warnings, 'finding')}" if warnings else ""
+    if not full:
         return Text(
-            f"Nothing stops a reimport; worth a look: {counted(warnings, 'finding')}.",
-            style=STYLES["warning"],
+            f"Nothing that was looked at stops a reimport{worth}. {NOT_LOOKED_AT}",
+            style=STYLES["warning" if warnings else "good"],
         )
-    return Text("Nothing stops a reimport.", style=STYLES["good"])
+    return Text(f"Nothing stops a reimport{worth}.", style=STYLES["warning" if warnings else "good"])
 
 
 def _print_rules(rules: Rules, as_json: bool) -> None:

@@ -37,7 +37,7 @@ def losses(report: Mapping[str, Any]) -> list[str]:
         At least one sentence: that nothing is lost, when that is so.
     """
     done = bool(report["committed"])
-    kinds = (_emptied, _left_behind, _files, _deleted, _reset)
+    kinds = (_emptied, _left_behind, _accepted, _files, _deleted, _reset)
     return [sentence for kind in kinds for sentence in kind(report, done)] or [NOTHING[done]]
 
 
@@ -58,6 +58,12 @@ def _left_behind(report: Mapping[str, Any], done: bool) -> Iterator[str]:
                 f" {reference['column']} the id of a {_row_of(reference['to'])} that {'went' if done else 'would go'};"
                 " NEXUS_SOFT_REFERENCES decides that."
             )
+
+
+def _accepted(report: Mapping[str, Any], _done: bool) -> Iterator[str]:
+    for each in report.get("accepted", ()):
+        what = "FileMaker has no record" if each["rule"] == "source_empty" else "FileMaker has much fewer records"
+        yield f"{what} of {each['entity']} ({each['found']}); RULES_FILE says that this is right."
 
 
 def _files(report: Mapping[str, Any], done: bool) -> Iterator[str]:

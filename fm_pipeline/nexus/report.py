@@ -87,6 +87,7 @@ class ReimportReport:
     batches: Relinked | None = None
     references: list[dict[str, Any]] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    accepted: list[dict[str, str]] = field(default_factory=list)  # sources that are smaller, and RULES_FILE allows it
     committed: bool = False
 
     @property
@@ -120,6 +121,7 @@ class ReimportReport:
             "seconds": round(self.seconds, 3),
             "changed_rows": self.changed_rows,
             "phases": [asdict(record) for record in self.phases],
+            "accepted": self.accepted,
             "sources": [asdict(ends) for ends in self.sources],
             "tables": [change.as_dict() for change in self.tables.values()],
             "documents": _relinked(self.documents),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.staging.rules import Rules
+from fm_pipeline.staging.rules import Rule, Rules
 
 Area = Literal["FileMaker", "Nexus", "source", "services", "images", "DICOM", "records"]
 Level = Literal["good", "warning", "stop"]
@@ -59,6 +59,11 @@ class Judge:
         rule = self.rules[rule_id]
         level: Level = "stop" if rule.action == "stop" else "warning"
         return Finding(self._area, subject, level, found, rule_id, remedy or rule.remedy)
+
+    def by(self, rule: Rule, subject: str, found: str) -> Finding:
+        """A rule is broken, as it is for this subject."""
+        level: Level = "stop" if rule.action == "stop" else "warning"
+        return Finding(self._area, subject, level, found, rule.id, rule.remedy)
 
     def failed(self, rule_id: str, subject: str, error: PipelineError) -> Finding:
         """One of our own errors, which knows what to do."""

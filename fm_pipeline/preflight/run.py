@@ -30,6 +30,10 @@ from fm_pipeline.staging.summary import summaries
 
 # Where something that stops makes reading useless; without a mail server it can be read all the same.
 READ_FROM = ("FileMaker", "Nexus", "source")
+NOT_LOOKED_AT = (
+    "Not looked at: FileMaker's records, and whose documents and images would lose their patient. fm-pipeline check"
+    " --full reads the records and holds each against the rules."
+)
 OnFinding = Callable[[Finding], None]
 
 
@@ -112,7 +116,7 @@ def _sizes(connection: Connection, settings: Settings, judge: Judge, source: Sou
         before = read_before(cursor, catalogue, "source")
     for entity, rows in source.counts.items():
         if broken := before.broken(judge.rules, entity, rows):
-            yield judge.broken(broken[0].id, entity, broken[1])
+            yield judge.by(broken[0], entity, broken[1])
         else:
             yield judge.good(entity, before.compared(entity, rows))
 

@@ -99,7 +99,7 @@ def check_staging(
     rules: Rules | None = None,
     nexus_schema: str = "public",
     files: FilesOfGonePatients | None = None,
-) -> None:
+) -> list[Broken]:
     """Refuse staged rows that must not be loaded. Writes nothing and ends no transaction.
 
     Args:
@@ -108,6 +108,9 @@ def check_staging(
             break was decided by the rules that they were staged with.
         nexus_schema: where the rows are that would be replaced.
         files: what is decided about files of patients who go; None: they are not looked at.
+
+    Returns:
+        What is broken and allowed by the clinic's rules or settings.
 
     Raises:
         StagingStop: lists everything at once: entities that are not staged or not from the newest extraction, and
@@ -128,6 +131,7 @@ def check_staging(
             meaning="Nexus is unchanged.",
             remedy="Settle each point, extract and stage again. RULES_FILE can change what some rules do.",
         )
+    return broken
 
 
 def broken_rules(

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from fm_pipeline.errors import SettingsError
+from fm_pipeline.mapping.entities import ENTITIES
 
 Action = Literal["stop", "quarantine", "skip", "flag"]
 
@@ -35,21 +36,31 @@ class Rule:
     allowed: tuple[Action, ...]
     stop_above: float | None = None
     least: float | None = None
+    least_of: Mapping[str, float] | None = None
+    may_be_empty: tuple[str, ...] | None = None
 
     @property
     def threshold(self) -> str:
         """The limit in words; empty when there is none."""
         if self.stop_above is not None:
             return f"stop above {self.stop_above:.0%} of the rows"
-        return f"at least {self.least:.0%} of before" if self.least is not None else ""
+        if self.least is not None:
+            of = "".join(f", {entity} {share:.0%}" for entity, share in (self.least_of or {}).items())
+            return f"at least {self.least:.0%} of before{of}"
+        return f"not for {', '.join(self.may_be_empty)}" if self.may_be_empty else ""
 
     def is_exceeded(self, rows: int, of: int) -> bool:
         """Whether so many of the entity's rows broke the rule that it becomes a stop."""
         return self.stop_above is not None and rows >= FEWEST_ROWS_FOR_A_SHARE and rows > self.stop_above * of
 
-    def is_too_few(self, rows: int, of: int) -> bool:
-        """Whether so many rows are less than the share of those before that there must be at least."""
-        return self.least is not None and of >= FEWEST_ROWS_FOR_A_SHARE and rows < self.least * of
+    def is_too_few(self, rows: int, of: int, entity: str = "") -> bool:
+        """Whether so many rows are less than the share of those before that there must be at least.
+
+        Args:
+            entity: whose own share counts, if it has one.
+        """
+        least = (self.least_of or {}).get(entity, self.least)
+        return least is not None and of >= FEWEST_ROWS_FOR_A_SHARE and rows < least * of
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,11 @@ def load_rules(path: Path | None = None) -> Rules:
 @cache  # every step of a reimport asks for them, one of them while the tables are locked
 def _shipped_rules() -> Mapping[str, Rule]:
     shipped = yaml.safe_load(files("fm_pipeline.staging").joinpath("rules.yaml").read_text("utf-8"))
-    return {name: Rule(name, **fields | {"allowed": tuple(fields["allowed"])}) for name, fields in shipped.items()}
+    lists = ("allowed", "may_be_empty")
+    return {
+        name: Rule(name, **fields | {each: tuple(fields[each]) for each in lists if each in fields})
+        for name, fields in shipped.items()
+    }
 
 
 def _read_changes(path: Path) -> dict[object, Any]:
@@ -159,14 +174,41 @@ def _changed(rule: Rule | None, name: object, wanted: object) -> Rule | str:
     if rule is None:
         return f"there is no rule {name}"
     changes = wanted if isinstance(wanted, dict) else {"action": wanted}
-    known = ("action", "stop_above") if rule.least is None else ("action", "least")
+    known = _parts(rule)
     if unknown := sorted(str(key) for key in changes if key not in known):
         return f"{name} can have {' and '.join(known)}, not {', '.join(unknown)}"
     action = changes.get("action", rule.action)
     if action not in get_args(Action) or action not in rule.allowed:
         return f"the action of {name} may be {' or '.join(rule.allowed)}"
     limits = {limit: changes.get(limit, getattr(rule, limit)) for limit in known[1:]}
-    for limit, share in limits.items():
-        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1):
-            return f"{limit} of {name} must be a share from 0 to 1"
+    if fault := next((fault for limit, value in limits.items() if (fault := _fault(limit, value))), ""):
+        return fault.replace("{}", str(name))
+    if "may_be_empty" in limits:
+        limits["may_be_empty"] = tuple(limits["may_be_empty"])
     return replace(rule, action=action, **limits)
+
+
+def _fault(limit: str, value: Any) -> str:
+    """What is wrong with a part of a rule but its action; empty when nothing is. `{}` stands for the rule."""
+    if limit in ("stop_above", "least"):
+        return "" if value is None or _is_share(value) else f"{limit} of {{}} must be a share from 0 to 1"
+    if limit == "least_of" and not (isinstance(value, dict) and all(map(_is_share, value.values()))):
+        return "least_of of {} must give entities a share from 0 to 1, as in `note: 0.4`"
+    if limit == "may_be_empty" and not isinstance(value, list | tuple):
+        return "may_be_empty of {} must be a list of entities, as in [sms_message]"
+    if strange := [str(each) for each in value if each not in ENTITIES]:
+        return f"{limit} of {{}} names {', '.join(strange)}, but the entities are {', '.join(ENTITIES)}"
+    if limit == "may_be_empty" and "patient" in value:
+        return "may_be_empty of {} cannot name patient: without patients there is nothing to import"
+    return ""
+
+
+def _parts(rule: Rule) -> tuple[str, ...]:
+    """What a clinic's own file may say of a rule."""
+    if rule.may_be_empty is not None:
+        return ("action", "may_be_empty")
+    return ("action", "stop_above") if rule.least is None else ("action", "least", "least_of")
+
+
+def _is_share(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value <= 1

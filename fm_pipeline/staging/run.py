@@ -19,7 +19,7 @@ from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.report import SourceEnds
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
-from fm_pipeline.staging.check import as_source_ends, check_staging
+from fm_pipeline.staging.check import Broken, as_source_ends, check_staging
 from fm_pipeline.staging.origin import EVERYBODY_NEEDS, read_extractions
 from fm_pipeline.staging.rules import load_rules
 
@@ -71,7 +71,7 @@ def stage(
     return next(as_source_ends(each) for each in built.summaries if each.entity == entity)
 
 
-def check_staged(connection: Connection, settings: Settings, entities: Collection[str] | None = None) -> None:
+def check_staged(connection: Connection, settings: Settings, entities: Collection[str] | None = None) -> list[Broken]:
     """Refuse staged rows that must not be loaded, by the clinic's rules; see `check_staging`.
 
     Raises:
@@ -79,7 +79,7 @@ def check_staged(connection: Connection, settings: Settings, entities: Collectio
     """
     rules = load_rules(settings.rules_file)
     files = FilesOfGonePatients.of(settings)
-    check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema, files=files)
+    return check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema, files=files)
 
 
 def is_extracted(connection: Connection, profile: Profile, entity: str) -> bool:

@@ -7,7 +7,7 @@ Nexus with every other check green. So a reimport asks again itself, where nobod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from psycopg2 import sql
@@ -18,6 +18,7 @@ from fm_pipeline.nexus.file_ids import kind_of_file_id
 from fm_pipeline.staging.entities import ENTITIES
 from fm_pipeline.staging.rules import Rule, Rules
 
+SOURCE_RULES = ("source_empty", "source_shrunk")
 Reported = Literal["source", "loaded"]
 
 
@@ -34,14 +35,20 @@ class Before:
     last: Mapping[str, int]
 
     def broken(self, rules: Rules, entity: str, rows: int) -> tuple[Rule, str] | None:
-        """The rule that so many rows break, and the numbers that break it."""
+        """The rule that so many rows break, as it is for this entity, and the numbers that break it.
+
+        Where RULES_FILE says that it is right for this entity, the rule is a flag: it is still to be seen.
+        """
         references = (self.in_nexus.get(entity, 0), self.last.get(entity, 0))
         if not rows and any(references):
-            return rules["source_empty"], self.compared(entity, rows)
+            return _for_entity(rules["source_empty"], entity), self.compared(entity, rows)
         rule = rules["source_shrunk"]
-        return (
-            (rule, self.compared(entity, rows)) if any(rule.is_too_few(rows, count) for count in references) else None
-        )
+        if any(rule.is_too_few(rows, count, entity) for count in references):
+            share = min(rows / count for count in references if count)
+            return replace(rule, remedy=f"{rule.remedy} {_if_right(entity, share)}"), self.compared(entity, rows)
+        if any(rule.is_too_few(rows, count) for count in references):
+            return replace(rule, action="flag", remedy=_RIGHT), self.compared(entity, rows)
+        return None
 
     def compared(self, entity: str, rows: int) -> str:
         """The numbers in words."""
@@ -50,6 +57,28 @@ class Before:
             ", ".join(f"{whose} {count:,}" for whose, count in references.items() if count)
             or "there was nothing before"
         )
+
+
+_RIGHT = "RULES_FILE says that this is right; take it out there when the reimport is done."
+
+
+def _for_entity(rule: Rule, entity: str) -> Rule:
+    """The rule about an empty source, for one entity."""
+    if entity in (rule.may_be_empty or ()):
+        return replace(rule, action="flag", remedy=_RIGHT)
+    if entity == "patient":
+        return rule
+    return replace(
+        rule,
+        remedy=f"{rule.remedy} If FileMaker rightly has none, write `source_empty: {{may_be_empty: [{entity}]}}` into"
+        " RULES_FILE: what Nexus has of them is then deleted. To keep it, take the entity out of the mapping profile.",
+    )
+
+
+def _if_right(entity: str, share: float) -> str:
+    """What to write where so many records rightly went."""
+    least = max(int(share * 100) / 100, 0.0)
+    return f"If so many rightly went, write `source_shrunk: {{least_of: {{{entity}: {least}}}}}` into RULES_FILE."
 
 
 def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported) -> Before:

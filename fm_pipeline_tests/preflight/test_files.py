@@ -422,4 +422,4 @@ def test_the_command_shows_it_on_eighty_columns_and_exits_as_before(
     for rule in ("image_dump_empty", "orthanc_too_old", "orthanc_overwrites", "dicom_path_unusable"):
         assert rule in result.output
     assert "…" not in result.output
-    assert "Nothing stops a reimport; worth a look: 4 findings." in result.output
+    assert "Nothing that was looked at stops a reimport; worth a look: 4 findings." in result.output

@@ -85,6 +85,24 @@ def test_what_is_asked_of_the_whole_source_is_changed_by_its_own_words(tmp_path:
         load_rules(write(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("source_empty: {may_be_empty: sms_message}", "must be a list of entities"),
+        ("source_empty: {may_be_empty: [messages]}", "names messages, but the entities are patient, "),
+        ("source_empty: {may_be_empty: [patient]}", "without patients there is nothing to import"),
+        ("source_empty: {stop_above: 0.5}", "can have action and may_be_empty, not stop_above"),
+        ("source_shrunk: {least_of: {note: 40}}", "must give entities a share from 0 to 1"),
+        ("source_shrunk: {least_of: [note]}", "must give entities a share from 0 to 1"),
+        ("source_shrunk: {least_of: {notes: 0.4}}", "names notes, but the entities are"),
+    ],
+)
+def test_an_exception_for_one_entity_that_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match="source_") as caught:
+        load_rules(write(tmp_path, text))
+    assert says in str(caught.value)
+
+
 def test_the_first_rule_in_the_order_of_the_file_decides() -> None:
     assert RULES.outcome({"clinic_unknown", "record_without_patient", "title_unknown"}) == "record_without_patient"
     assert RULES.outcome({"patient_unknown", "file_not_in_nexus"}) == "file_not_in_nexus"

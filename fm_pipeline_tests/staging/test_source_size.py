@@ -113,6 +113,54 @@ def test_a_clinic_may_set_the_share_lower_or_be_told_only_but_never_load_nothing
     assert "source_empty" in verdict(staging, load_rules(file))
 
 
+def rules_of(folder: Path, text: str) -> Rules:
+    file = folder / "rules.yaml"
+    file.write_text(text)
+    return load_rules(file)
+
+
+def test_the_stop_says_what_to_write_where_a_table_is_rightly_smaller_and_that_helps_this_entity_only(
+    staging: Staging, tmp_path: Path
+) -> None:
+    reimported_before(staging, patient=100, contact_detail=400)
+    staged_patients(staging, 61)
+    found = verdict(staging)
+    assert "`source_shrunk: {least_of: {patient: 0.61}}`" in found
+    assert verdict(staging, rules_of(tmp_path, "source_shrunk: {least_of: {patient: 0.61}}")) == ""
+    assert verdict(staging, rules_of(tmp_path, "source_shrunk: {least_of: {note: 0.61}}")) == found
+
+
+def test_patients_can_never_be_rightly_empty(staging: Staging) -> None:
+    patients_in_nexus(staging, 100)
+    staged_patients(staging, 0)
+    assert "may_be_empty" not in verdict(staging)
+
+
+def test_a_table_that_is_rightly_empty_is_emptied_in_nexus_and_the_plan_says_so(
+    bench: MigrationBench, tmp_path: Path
+) -> None:
+    ((rows,),) = bench.execute("SELECT count(*) FROM sms_messages")
+    with bench.store.transaction() as files:
+        files.execute(f"DELETE FROM {bench.store.table(DATABASE, 'Messages').rows}")  # noqa: S608  # our own words
+    bench.extract_and_stage()
+    with pytest.raises(StagingStop) as caught:
+        bench.plan()
+    assert "source_empty: {may_be_empty: [sms_message]}" in str(caught.value)
+    (tmp_path / "rules.yaml").write_text("source_empty: {may_be_empty: [sms_message]}")
+    decided = bench.with_settings(rules_file=tmp_path / "rules.yaml")
+    assert (
+        f"FileMaker has no record of sms_message (0 rows; Nexus has {rows}); RULES_FILE says that this is right."
+        in decided.plan().report.losses
+    )
+    assert decided.reimport().tables["sms_messages"].after == 0
+    assert "RULES_FILE" not in str(decided.plan().report.losses), "there is nothing left that could be emptied"
+    with bench.store.transaction() as files:
+        files.execute(f"DELETE FROM {bench.store.table(DATABASE, 'Notes').rows}")  # noqa: S608  # our own words
+    decided.extract_and_stage()
+    with pytest.raises(StagingStop, match=r"source_empty \(note, "):
+        decided.plan()
+
+
 def test_case_1_a_reimport_refuses_by_itself_whoever_starts_it_and_however(bench: MigrationBench) -> None:
     before = bench.digests()
     rows = bench.store.table(DATABASE, "Appointments").rows
