@@ -105,7 +105,7 @@ def looked_at(content: Seekable, file: BinaryIO, found: FoundFile) -> Instance |
         file: open.
     """
     result = inspect(content, found.size)
-    unmarked = isinstance(result, Rejected) and result.reason in {"not_dicom", "text", "magic_elsewhere"}
+    unmarked = isinstance(result, Rejected) and result.reason in {"not_dicom", "text", "zeros", "magic_elsewhere"}
     if unmarked and is_archive_without_mark(file.fileno(), found.size):
         return Rejected(Outcome.SKIPPED, ARCHIVE)
     return result

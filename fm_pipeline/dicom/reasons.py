@@ -39,8 +39,8 @@ ARCHIVES: Mapping[str, str] = MappingProxyType(
         "archive_opened": "An archive that was opened. Each file in it has a row of its own, named archive!/file.",
         "archive_without_dicom": "An archive, or a program or package that is one, in which no file is DICOM. Its files"
         " have no rows.",
-        "archive_not_opened": "An archive of a kind that is not opened (7z, RAR, Zstandard), or any if"
-        " DICOM_ARCHIVE_MEMBERS is 0. Unpack it into a folder beside it, and import that.",
+        "archive_not_opened": "An archive of a kind that is not opened (7z, RAR, Zstandard, cpio, the ISO image of a"
+        " CD), or any if DICOM_ARCHIVE_MEMBERS is 0. Unpack it into a folder beside it, and import that.",
         "nested_archive": "An archive in an archive, which is not opened. Unpack the outer one into a folder beside it,"
         " and import that.",
         "link_in_archive": "A link in an archive. What it leads to is imported in its own place.",

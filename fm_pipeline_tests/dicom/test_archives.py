@@ -8,6 +8,7 @@ import lzma
 import os
 import stat
 import struct
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -234,6 +235,42 @@ def test_a_file_with_holes_is_read_with_its_holes(looked: Look) -> None:
         }
         archive.addfile(info, io.BytesIO(stored))
     assert looked(content.getvalue())["!/IM1"] == TO_IMPORT
+
+
+@pytest.mark.parametrize(
+    "options", [["--format=gnu"], ["--format=oldgnu"], ["--format=posix"]], ids=lambda each: each[0]
+)
+def test_what_gnu_tar_writes_is_read_as_gnu_tar_reads_it(looked: Look, tmp_path: Path, options: list[str]) -> None:
+    """Files with holes; a list of each folder; times in the header where POSIX has the beginning of the name."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "IM1").write_bytes(IMAGE)
+    holed = image("with holes")
+    holed.PixelData = bytes(1 << 20) + b"\1" * 4_096
+    content = as_file(holed)
+    with (source / "IM2").open("wb") as file:
+        file.write(content[:2_000])
+        file.seek(len(content) - 4_200)
+        file.write(content[-4_200:])
+    assert (source / "IM2").read_bytes() == content
+    more = [] if "posix" in options[0] else [f"--listed-incremental={tmp_path / 'snapshot'}"]
+    tar = tmp_path / "tar"
+    command = ["tar", "--sparse", *options, *more, "-cf", str(tar), "-C", str(source), "."]
+    subprocess.run(command, check=True)  # noqa: S603
+    found = looked(tar.read_bytes())
+    assert found == {"!/./IM1": TO_IMPORT, "!/./IM2": TO_IMPORT, "": ("skipped", "archive_opened")}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"070701", b"\xc7\x71", b"\x1f\x9d\x90", b"\x5d\0\0\x80", b"LZIP\1", b"MSCF\0", b"7z\xbc\xaf\x27\x1c"),
+        *(bytes(32_769) + b"CD001", bytes(32_769) + b"BEA01"),
+    ],
+    ids=["cpio", "cpio, binary", "compress", "LZMA", "lzip", "cabinet", "7z", "ISO image", "UDF image"],
+)
+def test_archives_of_other_kinds_are_told_apart_from_what_is_no_archive(looked: Look, head: bytes) -> None:
+    assert looked(head + bytes(range(1, 200)) + IMAGE) == {"": ("skipped", "archive_not_opened")}
 
 
 def test_what_a_system_adds_to_an_archive_is_set_aside_as_on_a_disk(looked: Look) -> None:

@@ -20,6 +20,13 @@ from fm_pipeline.dicom.files import FileChangedError, open_found, unchanged
 from fm_pipeline.dicom.model import FoundFile
 
 _HEAD = 512
+# Archives that are not opened, and that `detect` does not know: cpio, compress, LZMA, lzip, LZ4, cabinet, xar, ARJ, ar
+_NOT_OPENED = (
+    *(b"070701", b"070702", b"070707", b"\xc7\x71", b"\x1f\x9d", b"\x5d\0\0", b"LZIP", b"\x04\x22\x4d\x18"),
+    *(b"MSCF", b"xar!", b"\x60\xea", b"!<arch>\n"),
+)
+_IMAGE_MARK_AT = 32_769, 5  # ECMA-167, 9.1: of the image of a CD (ISO 9660) or DVD (UDF), behind zeros
+_IMAGE_MARKS = {b"CD001", b"BEA01"}
 _log = logging.getLogger(__name__)
 # What libraries raise for content that they did not expect, beside what they say that they raise: one archive must not
 # stop the others.
@@ -180,8 +187,14 @@ class _OneFile:
 
 
 def is_archive_without_mark(descriptor: int, size: int) -> bool:
-    """Whether a file that begins as nothing known is a ZIP, for example one that unpacks itself, or an old tar."""
-    if is_tar(read_at(descriptor, 0, _HEAD)):
+    """Whether a file that begins as nothing known is an archive.
+
+    An old tar, a ZIP behind other bytes (for example one that unpacks itself), or one of a kind that is not opened.
+    """
+    head = read_at(descriptor, 0, _HEAD)
+    if is_tar(head) or head.startswith(_NOT_OPENED) or head[2:5] == b"-lh":
+        return True
+    if read_at(descriptor, *_IMAGE_MARK_AT) in _IMAGE_MARKS:
         return True
     if not has_end(tail_of(descriptor, size)):
         return False

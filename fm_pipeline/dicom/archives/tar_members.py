@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Generator, Iterator
+from typing import Self
 
 from fm_pipeline.dicom.archives.at_position import BLOCK, AtPosition, blocks_at, read_at
 from fm_pipeline.dicom.archives.faults import ArchiveFault, MemberFault
@@ -16,6 +17,7 @@ from fm_pipeline.dicom.archives.member import Member
 
 _RECORD = tarfile.BLOCKSIZE
 _LONGEST_HEADER = 1 << 23
+_GNU_MARK = b"ustar  \0"  # magic and version; POSIX has ustar, NUL and 00
 _WITHOUT_DATA = frozenset((b"V", b"D", b"N"))  # GNU: label, list of a folder, long names of old
 _CONTINUED = b"M"  # GNU: the rest of a file that begins in another volume
 
@@ -29,6 +31,20 @@ def is_tar(head: bytes) -> bool:
     except (tarfile.HeaderError, ValueError):
         return False
     return True
+
+
+class _Info(tarfile.TarInfo):
+    """GNU tar has times in its headers where POSIX has the beginning of a name, and `tarfile` takes them for it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """A header of 512 bytes."""
+        info = super().frombuf(buf, encoding, errors)
+        if bytes(buf[257:265]) == _GNU_MARK and buf[345]:
+            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
+            if info.name.endswith(f"/{name.rstrip('/')}"):
+                info.name = name.rstrip("/") if info.isdir() else name
+        return info
 
 
 class _Headers(io.BufferedReader):
@@ -76,6 +92,8 @@ class TarArchive:
         """
         given, position = 0, member.position  # of what was given, and in the archive
         for offset, length in member.pieces or ((0, member.size),):
+            if not length:  # filling of the list, or the end of the file
+                continue
             yield from _zeros(offset - given)
             taken = 0
             for block in blocks_at(self._descriptor, position, length):
@@ -92,7 +110,9 @@ class TarArchive:
         file.seek(begin)
         end = begin
         try:
-            with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+            with tarfile.open(
+                fileobj=file, mode="r:", tarinfo=_Info, encoding="utf-8", errors="surrogateescape"
+            ) as tar:
                 try:
                     while (info := tar.next()) is not None:
                         tar.members = []  # type: ignore[attr-defined]  # else every member of a large archive stays in memory
