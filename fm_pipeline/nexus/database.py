@@ -43,7 +43,7 @@ REMEDIES = {
     "25006": "Name the primary server in NEXUS_DATABASE_URL, or take default_transaction_read_only away from the role.",
     "28": "Check the user name and password in NEXUS_DATABASE_URL.",
     "3D": "Check the database name in NEXUS_DATABASE_URL.",
-    "42501": "Grant the privilege to the pipeline's role (SECURITY.md lists the grants); if it has them all, row"
+    "42501": "Grant the privilege to the pipeline's role (`fm-pipeline grants` prints them); if it has them all, row"
     " security is in the way. `fm-pipeline check` names either.",
     "53": "Free disk space or connections on the database server, then start again.",
     "55000": "Look for a publication (psql: \\dRp+) of tables that have no replica identity, those of the schema"

@@ -20,6 +20,7 @@ from fm_pipeline.nexus.backup_rows import OnProgress, find_scope, prepare_sessio
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.grants import RESTORE
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
 from fm_pipeline.nexus.other_writes import trigger_tables
 from fm_pipeline.nexus.privileges import missing_privileges
@@ -187,10 +188,6 @@ def _fit(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
     return notes
 
 
-# Rows of `kept` tables are never deleted; what the backup does not have is only locked, and references in it emptied.
-_NEEDS = {"replaced": {"INSERT", "UPDATE", "DELETE"}, "kept": {"INSERT", "UPDATE"}}
-
-
 def _may_write(cursor: Cursor, manifest: Manifest, touched: list[Table]) -> None:
     """Before anything is read: at night nobody should have to find out the tables one by one.
 
@@ -198,7 +195,7 @@ def _may_write(cursor: Cursor, manifest: Manifest, touched: list[Table]) -> None
         BackupStop: holds the statements that give what the role lacks.
     """
     needs: dict[Table, set[str]] = {table: {"UPDATE"} for table in touched}
-    needs |= {backup.table: _NEEDS[backup.role] for backup in manifest.tables if backup.role in _NEEDS}
+    needs |= {backup.table: RESTORE[backup.role] for backup in manifest.tables if backup.role in RESTORE}
     missing = missing_privileges(cursor, needs)
     if not missing:
         return
@@ -211,8 +208,8 @@ def _may_write(cursor: Cursor, manifest: Manifest, touched: list[Table]) -> None
     raise BackupStop(
         f"The role {role} may not write everything that a restore has to.",
         meaning="Nothing was changed.",
-        remedy="Restore with the role that SECURITY.md gives for it (NEXUS_DATABASE_URL, for this command alone), or as"
-        f" the owner of the tables: {grants}",
+        remedy="Restore with the role that `fm-pipeline grants` makes for it (NEXUS_DATABASE_URL, for this command"
+        f" alone), or as the owner of the tables: {grants}",
     )
 
 

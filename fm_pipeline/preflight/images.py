@@ -19,6 +19,7 @@ from fm_pipeline.mapping.profile import Profile
 from fm_pipeline.mapping.resolution import resolve
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.grants import IMAGE_LINK
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.nexus.privileges import missing_privileges
 from fm_pipeline.preflight.finding import Finding, Judge
@@ -26,7 +27,6 @@ from fm_pipeline.preflight.nexus import lacking_grants
 from fm_pipeline.settings import Settings
 from fm_pipeline.words import counted
 
-NEEDED = {"SELECT", "INSERT", "UPDATE"}
 # What S3 says where there are none, and what servers say that do not know of any.
 NO_RULES = {"NoSuchLifecycleConfiguration", "NotImplemented", "MethodNotAllowed", "501", "405"}
 
@@ -42,7 +42,7 @@ def check_image_tables(settings: Settings, judge: Judge) -> Iterator[Finding]:
                 yield judge.failed("image_structure_unknown", "tables", error)
                 return
             tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
-            missing = missing_privileges(cursor, dict.fromkeys(tables, NEEDED))
+            missing = missing_privileges(cursor, dict.fromkeys(tables, IMAGE_LINK))
     except DatabaseError:  # said already
         return
     if missing:

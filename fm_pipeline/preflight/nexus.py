@@ -13,18 +13,14 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
 from fm_pipeline.nexus.difference import plan_difference
+from fm_pipeline.nexus.grants import CONTENT_TYPES, known_needs, reimport_needs
 from fm_pipeline.nexus.other_writes import trigger_tables
 from fm_pipeline.nexus.policy import (
-    BATCHES,
-    DOCUMENTS,
-    IMAGES,
     REQUIRED_ENTITIES,
-    SYSTEM_CONFIGURATION,
     Policy,
     make_policy,
 )
 from fm_pipeline.nexus.privileges import Needs, missing_privileges
-from fm_pipeline.nexus.references import touched_tables
 from fm_pipeline.preflight import dependants
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.settings import Settings
@@ -32,7 +28,6 @@ from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES
 
 # client_connection_check_interval, by which a killed run's locks go at once, is new in 14; 18 is the newest tried.
 VERSIONS = range(14, 19)
-CONTENT_TYPES = "django_content_type"
 
 
 def check_nexus(
@@ -126,29 +121,10 @@ def _updates(
 
 def _privileges(cursor: Cursor, policy: Policy, updates: Mapping[str, Collection[str]]) -> tuple[Needs, list[Table]]:
     """What the role lacks, and the tables that a reimport may write (none if they cannot be found out)."""
-    catalogue = policy.catalogue
-    needs: Needs = {catalogue.table(load.table): {"SELECT", "INSERT", "UPDATE", "DELETE"} for load in policy.loads}
-    needs |= {table: {"SELECT", "DELETE"} for table in policy.cleared}
-    needs |= {catalogue.table(name): {"SELECT", "UPDATE"} for name in (DOCUMENTS, BATCHES)}
-    needs |= {catalogue.table(name): {"SELECT"} for name in (IMAGES, CONTENT_TYPES, *SYSTEM_CONFIGURATION)}
-    if not can_read(cursor, [catalogue.table(CONTENT_TYPES)]):
-        return missing_privileges(cursor, needs), []
-    tables = touched_tables(cursor, policy, updates)
-    for table in tables:
-        needs.setdefault(table, set()).update(("SELECT", "UPDATE"))
-    for table in _referred_to(catalogue, tables):  # the backup holds what these rows refer to
-        needs.setdefault(table, set()).add("SELECT")
+    if not can_read(cursor, [policy.catalogue.table(CONTENT_TYPES)]):
+        return missing_privileges(cursor, known_needs(policy)), []
+    needs, tables = reimport_needs(cursor, policy, updates)
     return missing_privileges(cursor, needs), tables
-
-
-def _referred_to(catalogue: Catalogue, tables: Collection[Table]) -> set[Table]:
-    found, pending = set(tables), list(tables)
-    while pending:
-        table = pending.pop()
-        new = {key.references for key in catalogue.foreign_keys if key.table == table} - found
-        found |= new
-        pending += new
-    return found
 
 
 def _grants(judge: Judge, missing: Needs) -> Iterator[Finding]:
@@ -165,5 +141,6 @@ def lacking_grants(rule: str, judge: Judge, missing: Needs) -> Iterator[Finding]
             rule,
             f"table {table}",
             f"the role lacks {words}",
-            f"As the owner of the table: GRANT {words} ON {table} TO the role of NEXUS_DATABASE_URL.",
+            f"As the owner of the table: GRANT {words} ON {table} TO the role of NEXUS_DATABASE_URL."
+            " `fm-pipeline grants` prints all of them.",
         )

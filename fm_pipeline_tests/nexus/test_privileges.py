@@ -1,54 +1,72 @@
-"""The grants that SECURITY.md lists are enough, and each of them is needed."""
+"""The statements that `fm-pipeline grants` prints are enough for every writer, in every release of Nexus."""
 
 from __future__ import annotations
 
-import re
+import uuid
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
+from datetime import date
 
 import psycopg2
 import pytest
+from click.testing import CliRunner
 from pydantic import SecretStr
 
+from fm_pipeline.cli.main import main
+from fm_pipeline.dicom.configuration import configure
 from fm_pipeline.errors import DatabaseError
-from fm_pipeline.nexus.backup import make_backup
+from fm_pipeline.images.rows import NewImage
+from fm_pipeline.images.writer import writing_images
+from fm_pipeline.nexus.backup import list_backups, make_backup
 from fm_pipeline.nexus.backup_files import BackupStop
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.restore import restore
 from fm_pipeline.preflight.finding import stops
 from fm_pipeline.preflight.run import preflight
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, small_clinic
+from fm_pipeline_tests.nexus.restoring import give_back
 
-SECURITY = Path(__file__).parents[2] / "SECURITY.md"
+
+def _role(bench: MigrationBench) -> str:
+    return f"least_{bench.database_url.rsplit('/', 1)[1]}"
 
 
-def _statements(role: str, *, block: int = 0) -> list[str]:
-    blocks = re.findall(r"```sql\n(.*?)```", SECURITY.read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 2, "of a reimport, of a restore"
-    text = re.sub(r"--.*", "", blocks[block]).replace(" LOGIN", " LOGIN PASSWORD 'weak'")
-    text = re.sub(r"\bfm_pipeline_restore\b", f"{role}_restore", text)
-    text = re.sub(r"(ROLE|AUTHORIZATION|TO) fm_pipeline\b", rf"\1 {role}", text)
-    return [statement.strip() for statement in text.split(";") if statement.strip()]
+def _printed(bench: MigrationBench, **environment: str) -> str:
+    """What the command prints."""
+    role = _role(bench)
+    command = ["grants", "--role", role, "--restore-role", f"{role}_restore"]
+    return CliRunner().invoke(main, command, env=bench.environment() | environment, catch_exceptions=False).stdout
+
+
+@contextmanager
+def _roles(bench: MigrationBench, **environment: str) -> Iterator[tuple[MigrationBench, MigrationBench]]:
+    """The bench with the role for reimports, and with the one for restores, as the printed statements make them."""
+    role = _role(bench)
+    bench.execute(_printed(bench, **environment))
+    try:
+        bench.execute(f"ALTER ROLE {role} PASSWORD 'weak'; ALTER ROLE {role}_restore PASSWORD 'weak'")
+        yield _as(bench, role), _as(bench, f"{role}_restore")
+    finally:
+        bench.execute(f"DROP OWNED BY {role}_restore, {role} CASCADE; DROP ROLE {role}_restore, {role}")
 
 
 @pytest.fixture
-def least(bench: MigrationBench) -> Iterator[MigrationBench]:
-    """The bench with the role of SECURITY.md in place of the owner."""
-    role = f"least_{bench.database_url.rsplit('/', 1)[1]}"
-    for statement in _statements(role):
-        bench.execute(statement)
-    yield _as(bench, role)
-    bench.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+def both(bench: MigrationBench) -> Iterator[tuple[MigrationBench, MigrationBench]]:
+    """Both roles."""
+    with _roles(bench) as roles:
+        yield roles
 
 
 @pytest.fixture
-def restorer(least: MigrationBench, bench: MigrationBench) -> Iterator[MigrationBench]:
-    """The bench with the role that SECURITY.md gives for a restore."""
-    role = f"least_{bench.database_url.rsplit('/', 1)[1]}"
-    for statement in _statements(role, block=1):
-        bench.execute(statement)
-    yield _as(bench, f"{role}_restore")
-    bench.execute(f"DROP OWNED BY {role}_restore CASCADE; DROP ROLE {role}_restore")
+def least(both: tuple[MigrationBench, MigrationBench]) -> MigrationBench:
+    """The bench with the role for reimports in place of the owner."""
+    return both[0]
+
+
+@pytest.fixture
+def restorer(both: tuple[MigrationBench, MigrationBench]) -> MigrationBench:
+    """The bench with the role for restores."""
+    return both[1]
 
 
 def _as(bench: MigrationBench, role: str) -> MigrationBench:
@@ -57,14 +75,63 @@ def _as(bench: MigrationBench, role: str) -> MigrationBench:
     return bench.with_settings(nexus_database_url=url)
 
 
-def test_the_listed_grants_carry_a_reimport_from_end_to_end(least: MigrationBench) -> None:
+def test_the_printed_grants_carry_a_reimport_from_end_to_end(least: MigrationBench) -> None:
     least.extract_and_stage().reimport()
     assert least.differences(small_clinic().expected()) == []
 
 
+def test_the_printed_grants_carry_images_and_the_configuration_of_dicom(least: MigrationBench) -> None:
+    migrate(least.database_url)
+    ((patient,),) = least.execute("SELECT id FROM patients ORDER BY id LIMIT 1")
+    image = NewImage(
+        patient, str(uuid.uuid4()), date(2025, 1, 2), "patients/x/1.jpg", "1.jpg", 7, "image/jpeg", recid=1
+    )
+    with writing_images(least.settings) as writer:
+        written = writer.write([image], RUN_TIME)
+    assert (len(written.inserted), len(written.batches_created)) == (1, 1)
+    assert configure(least.settings, {"quiet_period": 90}, actor="test", now=RUN_TIME)
+
+
+RELEASE = """
+DROP TABLE core_bookmark, audit_log, reminders, xero_invoice_items, xero_invoices;
+CREATE SCHEMA "Tenant";
+CREATE TABLE "Tenant"."All visits" (id uuid PRIMARY KEY, patient_id uuid REFERENCES patients);
+INSERT INTO "Tenant"."All visits" SELECT id, id FROM patients;
+CREATE TABLE events (id serial PRIMARY KEY, what text);
+CREATE TABLE mails (id integer PRIMARY KEY, about varchar(36));
+INSERT INTO mails SELECT row_number() OVER (), id FROM patients;
+CREATE FUNCTION record() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO events (what) VALUES (TG_OP); RETURN NULL; END $$;
+CREATE TRIGGER record AFTER UPDATE ON patients FOR EACH ROW EXECUTE FUNCTION record();
+"""
+
+
+def test_a_release_with_other_tables_gets_other_statements(bench: MigrationBench) -> None:
+    """And our schema was made by somebody with more rights."""
+    migrate(bench.database_url)
+    bench.execute(RELEASE)
+    with _roles(bench, NEXUS_TRIGGER_TABLES="events") as roles:
+        settings = {"nexus_trigger_tables": "events", "nexus_soft_references": "empty"}
+        least, restorer = (role.with_settings(**settings) for role in roles)
+        before = bench.digests()
+        least.extract_and_stage().reimport()
+        assert bench.execute("SELECT count(*) > 0 FROM events") == [(True,)]
+        assert bench.execute('SELECT count(*) > 0 FROM "Tenant"."All visits" WHERE patient_id IS NULL') == [(True,)]
+        assert bench.execute("SELECT count(*) > 0 FROM mails WHERE about IS NULL") == [(True,)]
+        give_back(restorer, list_backups(bench.settings)[0].folder)
+        assert {name: digest for name, digest in bench.digests().items() if name != "events"} == {
+            name: digest for name, digest in before.items() if name != "events"
+        }
+
+
+def test_statements_that_were_run_can_be_run_again(bench: MigrationBench, least: MigrationBench) -> None:
+    migrate(least.database_url)
+    bench.execute(_printed(bench))
+    assert stops(preflight(least.settings)) == []
+
+
 def test_without_one_of_them_nothing_is_changed(least: MigrationBench, bench: MigrationBench) -> None:
-    role = f"least_{bench.database_url.rsplit('/', 1)[1]}"
-    bench.execute(f"REVOKE UPDATE ON images_batch FROM {role}")
+    bench.execute(f"REVOKE UPDATE ON images_batch FROM {_role(bench)}")
     before = bench.digests()
     least.extract_and_stage()
     with pytest.raises(DatabaseError, match="Grant the privilege"):
@@ -72,11 +139,11 @@ def test_without_one_of_them_nothing_is_changed(least: MigrationBench, bench: Mi
     assert bench.digests() == before
 
 
-def test_case_16_the_preflight_is_content_with_the_listed_grants_and_misses_each_that_is_gone(
+def test_case_16_the_preflight_is_content_with_the_printed_grants_and_misses_each_that_is_gone(
     least: MigrationBench, bench: MigrationBench
 ) -> None:
     assert stops(preflight(least.settings)) == []
-    bench.execute(f"REVOKE UPDATE ON images_batch FROM least_{bench.database_url.rsplit('/', 1)[1]}")
+    bench.execute(f"REVOKE UPDATE ON images_batch FROM {_role(bench)}")
     (missing,) = stops(preflight(least.settings))
     assert (missing.rule, missing.subject) == ("nexus_grant_missing", "table images_batch")
 
@@ -93,7 +160,7 @@ def test_rows_that_a_policy_hides_from_the_role_are_an_error_and_not_missing(
     assert caught.value.sqlstate == "42501"
 
 
-def test_the_listed_grants_of_a_restore_bring_back_every_table_and_those_of_a_reimport_are_refused_with_the_rest(
+def test_the_printed_grants_of_a_restore_bring_back_every_table_and_those_of_a_reimport_are_refused_with_the_rest(
     least: MigrationBench, restorer: MigrationBench, bench: MigrationBench
 ) -> None:
     migrate(least.database_url)

@@ -1,0 +1,25 @@
+"""`fm-pipeline grants`: the roles of the pipeline in PostgreSQL, as SQL."""
+
+from __future__ import annotations
+
+import click
+
+from fm_pipeline.nexus.database import connect
+from fm_pipeline.nexus.grants import grant_statements
+from fm_pipeline.settings import load_settings
+
+
+@click.command(name="grants")
+@click.option("--role", default="fm_pipeline", show_default=True, help="For reimports, backups, images and DICOM.")
+@click.option("--restore-role", default="fm_pipeline_restore", show_default=True, help="For restores.")
+def command(role: str, restore_role: str) -> None:
+    """Print the SQL that makes the pipeline's roles in this database, with the least privileges that they need.
+
+    The tables come from the catalogue of the database that NEXUS_DATABASE_URL names. Let it name the owner of the
+    tables for this command, who sees all of them. Nothing is written. Run it again after a release of Nexus with new
+    tables.
+    """
+    settings = load_settings()
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        for statement in grant_statements(cursor, settings, role, restore_role):
+            click.echo(statement)

@@ -1,0 +1,197 @@
+"""What the roles of the pipeline need in this database, from its catalogue: a release may have other tables."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus.catalogue import Catalogue, SoftReference, Table, read_catalogue
+from fm_pipeline.nexus.other_writes import trigger_tables
+from fm_pipeline.nexus.policy import (
+    BATCHES,
+    DOCUMENTS,
+    IMAGES,
+    LOADS,
+    REQUIRED_ENTITIES,
+    SYSTEM_CONFIGURATION,
+    Policy,
+    make_policy,
+)
+from fm_pipeline.nexus.privileges import Needs
+from fm_pipeline.nexus.references import touched_tables
+from fm_pipeline.nexus.soft_references import name_soft_references
+from fm_pipeline.settings import Settings
+
+CONTENT_TYPES = "django_content_type"
+IMAGE_LINK = {"SELECT", "INSERT", "UPDATE"}  # UPDATE to lock the tables, and to repair batches
+# Rows of `kept` tables are never deleted; what the backup does not have is only locked, and references in it emptied.
+RESTORE = {"replaced": {"INSERT", "UPDATE", "DELETE"}, "kept": {"INSERT", "UPDATE"}}
+_WIDTH = 110
+
+# Sequences that give a column its default; an identity column needs no privilege on its own.
+_SEQUENCES = """
+SELECT n.nspname, s.relname, d.deptype = 'i' FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_namespace n ON n.oid = s.relnamespace
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s::regclass
+  AND d.deptype IN ('a', 'i') ORDER BY 1, 2
+"""
+# What is in our own schema and is not the role's: somebody with more rights was here first.
+_NOT_OWNED = """
+SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, quote_ident(c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'fm_pipeline' AND c.relkind IN ('r', 'p', 'v') AND pg_get_userbyid(c.relowner) <> %(role)s
+UNION ALL
+SELECT 'ROUTINE', quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = 'fm_pipeline' AND pg_get_userbyid(p.proowner) <> %(role)s
+ORDER BY 1, 2
+"""
+
+
+def reimport_needs(cursor: Cursor, policy: Policy, updates: Mapping[str, Collection[str]]) -> tuple[Needs, list[Table]]:
+    """What a reimport and its backup need of each table, and the tables that it may write.
+
+    Args:
+        cursor: of a role that may read Django's content types.
+        updates: by table of the policy, the columns that its load writes.
+    """
+    catalogue = policy.catalogue
+    needs = known_needs(policy)
+    tables = touched_tables(cursor, policy, updates)
+    for table in tables:
+        needs.setdefault(table, set()).update(("SELECT", "UPDATE"))
+    for table in _referred_to(catalogue, tables):  # the backup holds what these rows refer to
+        needs.setdefault(table, set()).add("SELECT")
+    return needs, tables
+
+
+def known_needs(policy: Policy) -> Needs:
+    """The part of it that does not depend on what the catalogue says of references."""
+    catalogue = policy.catalogue
+    needs: Needs = {catalogue.table(load.table): {"SELECT", "INSERT", "UPDATE", "DELETE"} for load in policy.loads}
+    needs |= {table: {"SELECT", "DELETE"} for table in policy.cleared}
+    needs |= {catalogue.table(name): {"SELECT", "UPDATE"} for name in (DOCUMENTS, BATCHES)}
+    return needs | {catalogue.table(name): {"SELECT"} for name in (IMAGES, CONTENT_TYPES, *SYSTEM_CONFIGURATION)}
+
+
+def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role: str) -> Iterator[str]:
+    """The statements, and comments, that make both roles in this database and give them the least that they need.
+
+    Args:
+        cursor: of a role that sees all tables, such as their owner; nothing is written.
+        role: for reimports with their backups, images and DICOM.
+        restore_role: for restores.
+
+    Raises:
+        CatalogueStop: this is not a database of Nexus, or the settings name a table that it does not have.
+    """
+    catalogue = read_catalogue(cursor, settings.nexus_schema)
+    entities = {load.entity for load in LOADS if catalogue.has(load.table)} | set(REQUIRED_ENTITIES)
+    policy = make_policy(catalogue, entities, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
+    policy = replace(policy, growing=trigger_tables(catalogue, settings.nexus_trigger_tables))
+    soft = [
+        SoftReference(*place, catalogue.table("patients"), replaced=1) for place in name_soft_references(cursor, policy)
+    ]
+    policy = replace(policy, soft=tuple(soft))
+    needs, touched = reimport_needs(cursor, policy, {})
+    for name in (BATCHES, IMAGES):
+        needs[catalogue.table(name)] |= IMAGE_LINK
+    for table in policy.growing:  # triggers act with the rights of the role
+        needs.setdefault(table, set()).update(("SELECT", "INSERT"))
+    yield f"-- For reimports and their backups, images and DICOM. Then set a password: \\password {_name(cursor, role)}"
+    yield from _make_role(cursor, role)
+    yield from _own_schema(cursor, role)
+    yield from _read(cursor, catalogue, needs, role)
+    yield from _write(cursor, needs, role)
+    yield from _sequences(cursor, policy.growing, role, "USAGE", identities=False)
+    yield ""
+    yield "-- For restores alone (name it in NEXUS_DATABASE_URL then): it writes every table of a backup."
+    yield from _make_role(cursor, restore_role, member_of=role)
+    writes: Needs = {table: RESTORE["replaced" if table in policy.emptied else "kept"] for table in touched}
+    writes[catalogue.table(IMAGES)] = RESTORE["kept"]
+    yield from _write(cursor, writes, restore_role)
+    yield from _sequences(cursor, touched, restore_role, "SELECT, UPDATE", identities=True)
+    kept = [table for table in writes if table not in policy.emptied]
+    deleting = _grant(cursor, "DELETE", kept, restore_role).replace("\n", "\n-- ")
+    yield f"-- Only for fm-pipeline restore --newer set-aside, which takes away rows made since:\n-- {deleting}"
+
+
+def _make_role(cursor: Cursor, role: str, member_of: str = "") -> Iterator[str]:
+    group = f" IN ROLE {_name(cursor, member_of)}" if member_of else ""
+    cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = %s)", (role,))
+    if cursor.fetchone() == (False,):
+        yield f"CREATE ROLE {_name(cursor, role)} LOGIN{group};"
+    elif member_of:
+        yield f"GRANT {_name(cursor, member_of)} TO {_name(cursor, role)};"
+
+
+def _own_schema(cursor: Cursor, role: str) -> Iterator[str]:
+    """The role owns our schema and all that is in it, since it brings it up to date."""
+    name = _name(cursor, role)
+    cursor.execute("SELECT quote_ident(current_database()), to_regnamespace('fm_pipeline') IS NULL")
+    database, missing = cursor.fetchone() or ("", True)
+    yield f"GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {name};"
+    if missing:
+        yield f"CREATE SCHEMA fm_pipeline AUTHORIZATION {name};"
+        return
+    yield f"ALTER SCHEMA fm_pipeline OWNER TO {name};"
+    cursor.execute(_NOT_OWNED, {"role": role})
+    yield from (f"ALTER {kind} fm_pipeline.{thing} OWNER TO {name};" for kind, thing in cursor.fetchall())
+
+
+def _read(cursor: Cursor, catalogue: Catalogue, needs: Needs, role: str) -> Iterator[str]:
+    """The whole schema of Nexus, since what depends on a patient is found and not listed; elsewhere what is needed."""
+    name = _name(cursor, role)
+    elsewhere = {table for table in needs if table.schema not in (catalogue.schema, "fm_pipeline")}
+    for schema in [catalogue.schema, *sorted({table.schema for table in elsewhere})]:
+        yield f"GRANT USAGE ON SCHEMA {_name(cursor, schema)} TO {name};"
+    yield f"GRANT SELECT ON ALL TABLES IN SCHEMA {_name(cursor, catalogue.schema)} TO {name};"
+    if elsewhere:
+        yield _grant(cursor, "SELECT", elsewhere, role)
+
+
+def _write(cursor: Cursor, needs: Needs, role: str) -> Iterator[str]:
+    """What the tables need beside SELECT, one statement for each set of privileges."""
+    by_privileges: dict[str, list[Table]] = {}
+    for table, privileges in needs.items():
+        if writes := privileges - {"SELECT"}:
+            ordered = [word for word in ("INSERT", "UPDATE", "DELETE") if word in writes]
+            by_privileges.setdefault(", ".join(ordered), []).append(table)
+    for words, tables in sorted(by_privileges.items()):
+        yield _grant(cursor, words, tables, role)
+
+
+def _sequences(cursor: Cursor, tables: Collection[Table], role: str, words: str, *, identities: bool) -> Iterator[str]:
+    for table in sorted(tables):
+        cursor.execute(_SEQUENCES, (table.identifier.as_string(cursor),))
+        for schema, sequence, identity in cursor.fetchall():
+            if identities or not identity:
+                yield f"GRANT {words} ON SEQUENCE {_name(cursor, schema, sequence)} TO {_name(cursor, role)};"
+
+
+def _grant(cursor: Cursor, words: str, tables: Collection[Table], role: str) -> str:
+    names: Sequence[str] = [_name(cursor, *table) for table in sorted(tables)]
+    statement = f"GRANT {words} ON {', '.join(names)} TO {_name(cursor, role)};"
+    return textwrap.fill(statement, _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def _name(cursor: Cursor, *parts: str) -> str:
+    """Quoted only where it has to be, so that people can read it."""
+    cursor.execute(
+        "SELECT array_to_string(ARRAY(SELECT quote_ident(part) FROM unnest(%s::text[]) part), '.')", (list(parts),)
+    )
+    (name,) = cursor.fetchone() or ("",)
+    return str(name)
+
+
+def _referred_to(catalogue: Catalogue, tables: Collection[Table]) -> set[Table]:
+    found, pending = set(tables), list(tables)
+    while pending:
+        table = pending.pop()
+        new = {key.references for key in catalogue.foreign_keys if key.table == table} - found
+        found |= new
+        pending += new
+    return found
