@@ -33,6 +33,8 @@ from fm_pipeline.words import counted
 
 DEEPEST = 64  # folders in each other: links on the server can make a circle
 FREE_BYTES = 512 * 1024 * 1024  # that stay free on the disk
+# What file systems say of a name that they do not take: too long, or with characters that they do not have.
+_OF_A_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 # Reasons for which a name is left where it is and nothing is missing here.
 _NOT_MISSING = frozenset({"link_or_special", "unfinished_name", "listed_twice", EXCLUDED_FOLDER})
 UNFINISHED = (b".partial", b".part", b".tmp", b".filepart", b".crdownload")
@@ -77,6 +79,24 @@ class _Skip(Exception):
 
 class _LocalError(Exception):
     """Our own disk failed, not the connection; args[0] is the OSError."""
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder to look into.
+
+    Some servers show a link to a folder as that folder, so that folders may lie in themselves without an end. A folder
+    that has both the id and the listing of one above it is that one.
+
+    Attributes:
+        unique: `Entry.unique`.
+        above: ids and hashes of the listings of the folders that it lies in.
+    """
+
+    path: bytes
+    depth: int = 0
+    unique: bytes = b""
+    above: frozenset[tuple[bytes, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -130,17 +150,25 @@ class Pull:
         Raises:
             FtpError: the server refuses, stays away, or our disk cannot take it. `report` tells what was done.
         """
-        waiting = [(self._path, 0)]
+        waiting = [_Folder(self._path)]
         try:
             while waiting:
-                folder, depth = waiting.pop()
-                entries = self._listed(folder)
+                folder = waiting.pop()
+                entries = self._listed(folder.path)
                 if entries is None:
                     self.report.unlisted_folders += 1
                     continue
-                files, folders = self._sorted(folder, entries, deeper=depth < DEEPEST)
-                waiting += [(_joined(folder, name), depth + 1) for name in reversed(folders)]
-                self._pull(folder, files)
+                within = folder.above | {(folder.unique, hash(frozenset(entries)))}
+                if folder.unique and within == folder.above:
+                    self.report.listed += 1
+                    self.report.skipped["link_or_special"] += 1
+                    continue
+                files, folders = self._sorted(folder.path, entries, deeper=folder.depth < DEEPEST)
+                waiting += [
+                    _Folder(_joined(folder.path, name), folder.depth + 1, folders[name], within)
+                    for name in reversed(folders)
+                ]
+                self._pull(folder.path, files)
         except _LocalError as fault:
             raise _disk(fault.args[0]) from None
         finally:
@@ -177,10 +205,12 @@ class Pull:
         self.report.folders_without_dot_files += hidden
         return entries
 
-    def _sorted(self, folder: bytes, entries: Sequence[Entry], *, deeper: bool) -> tuple[list[Entry], list[bytes]]:
-        """Files to look at, and folders to go into; everything else is counted by its reason."""
+    def _sorted(
+        self, folder: bytes, entries: Sequence[Entry], *, deeper: bool
+    ) -> tuple[list[Entry], dict[bytes, bytes]]:
+        """Files to look at, and folders to go into with their ids; everything else is counted by its reason."""
         files: dict[bytes, Entry] = {}
-        folders: dict[bytes, None] = {}
+        folders: dict[bytes, bytes] = {}
         for entry in entries:
             reason = "listing_not_understood" if entry.kind == "not_understood" else refusal(entry.name)
             if (
@@ -190,7 +220,7 @@ class Pull:
             ):
                 reason = EXCLUDED_FOLDER
             if entry.kind == "folder" and reason is None and deeper:
-                folders[entry.name] = None
+                folders[entry.name] = entry.unique
                 continue
             self.report.listed += 1
             if reason is None and entry.kind != "file":
@@ -203,7 +233,7 @@ class Pull:
                 self.report.skipped[reason] += 1
             else:
                 files[entry.name] = entry
-        return list(files.values()), list(folders)
+        return list(files.values()), folders
 
     def _pull(self, folder: bytes, files: Sequence[Entry]) -> None:
         known = self._ledger.known([_joined(folder, entry.name) for entry in files])
@@ -244,7 +274,13 @@ class Pull:
             self._drop_part(wanted, before, size_at_most=0)
             raise
         self._session.progressed()
-        _local(lambda: os.replace(wanted.partial, wanted.target))
+        try:
+            os.replace(wanted.partial, wanted.target)
+        except OSError as error:
+            if error.errno not in _OF_A_NAME:
+                raise _LocalError(error) from None
+            self._drop_part(wanted, before, size_at_most=wanted.size)
+            raise _Skip("name_too_long") from None
         _sync_directory(wanted.target.parent)
         self._ledger.write(path, Known(size, modified, "pulled"))
         self.report.pulled += 1
@@ -253,7 +289,7 @@ class Pull:
     def _prepare(self, wanted: _Wanted, before: Known | None) -> None:
         """Have a place for it, which is nobody else's and lies in our folder."""
         try:
-            if before is None and os.path.lexists(wanted.target):
+            if _is_there(wanted.target) and before is None:
                 raise _Skip("local_file_exists")  # somebody else's: never overwritten
             wanted.target.parent.mkdir(parents=True, exist_ok=True)
             if not Path(os.path.realpath(wanted.target.parent)).is_relative_to(os.path.realpath(self._folder)):
@@ -265,7 +301,7 @@ class Pull:
         except (FileExistsError, NotADirectoryError):
             raise _Skip("local_file_exists") from None
         except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
+            if error.errno in _OF_A_NAME:
                 raise _Skip("name_too_long") from None
             raise _LocalError(error) from None
 
@@ -334,6 +370,15 @@ class _TooLong(Exception):
 
 def _joined(folder: bytes, name: bytes) -> bytes:
     return folder.rstrip(b"/") + b"/" + name
+
+
+def _is_there(path: Path) -> bool:
+    """Like `os.path.lexists`, which also calls what cannot be looked at missing."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _sync_directory(folder: Path) -> None:

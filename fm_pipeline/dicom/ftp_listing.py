@@ -32,6 +32,7 @@ class Entry:
             read.
         size: bytes; None where the server does not say.
         modified: by the server's clock; None where the server does not say it to the second.
+        unique: an id that no other thing on the server has (RFC 3659, 7.5.2); empty where the server does not say it.
         other_names: what the name is if the line is to be read in another way, the likeliest first.
     """
 
@@ -39,6 +40,7 @@ class Entry:
     kind: Kind
     size: int | None = None
     modified: datetime | None = None
+    unique: bytes = b""
     other_names: tuple[bytes, ...] = ()
 
 
@@ -81,6 +83,7 @@ def entries_of_mlsd(lines: Sequence[bytes]) -> list[Entry]:
                 "file" if kind == "file" else "folder" if kind == "dir" else "other",
                 size_of(facts.get("size", "")),
                 time_of(facts.get("modify", "")),
+                facts.get("unique", "").encode("latin-1"),
             )
         )
     return entries
@@ -171,7 +174,7 @@ _SURE, _NUMBERS_ALONE = (
 _AFTER_THE_DATE = re.compile(
     rb" +(?:" + _TIME + rb"|" + _YEAR + rb"|[+-]\d{4}|[AaPp]\.?[Mm]\.?)(?= )"  # "Nov 22, 2025 10:30", "10:30:00 +0100"
 )
-_MODE = re.compile(rb"([-dlbcpsDCMPnw?])[-rwxsStTlLA-Z]{9}[+.@*]?(.*)", re.DOTALL)
+_MODE = re.compile(rb"([-dlbcpsDCMPnw?](?=[-rwxsStTlL]{9})|-(?=[-A-Z]{9})).{9}[+.@*]?(.*)", re.DOTALL)
 _NUMERIC_MODE = re.compile(rb"(0?[0-7]{5,6}) +(?:\S+ +){2}(\d+) +\d+ +(.*)", re.DOTALL)
 _NETWARE = re.compile(rb"([-d]) ?\[[-A-Z]{6,10}\] (.*)", re.DOTALL)
 _MOST_ENDS = 32
@@ -215,7 +218,7 @@ def _dated(text: bytes, kind: Kind, *, blanks: int = 1) -> Entry | None:
     size = size_of(found[1]) if text[found.start() - 1 : found.start()] in (b"", b" ", b"\t") else None
     if kind == "other":
         name = name.partition(b" -> ")[0]
-    return Entry(name.removesuffix(b"/") if kind == "folder" else name, kind, size, None, tuple(others))
+    return Entry(name.removesuffix(b"/") if kind == "folder" else name, kind, size, other_names=tuple(others))
 
 
 def _size_and_date(text: bytes, begin: int = 0) -> re.Match[bytes] | None:
@@ -265,7 +268,7 @@ def _dos(line: bytes) -> Entry | None:
 
 def _padded(kind: Kind, padding: bytes, rest: bytes, blanks: int, *, size: int | None = None) -> Entry:
     extra = padding[blanks:]
-    return Entry(extra + rest, kind, size, None, (rest,) if extra else ())
+    return Entry(extra + rest, kind, size, other_names=(rest,) if extra else ())
 
 
 _EPLF = re.compile(rb"\+([^\t]*)\t(.*)", re.DOTALL)
@@ -325,13 +328,13 @@ def _slashed(found: re.Match[bytes]) -> Entry:
 
 
 _FORMS: tuple[Callable[[bytes], Entry | None], ...] = (
+    # OpenVMS: `NAME.EXT;1  2/9  22-NOV-2025 10:30:13  [OWNER] (RWED,RWED,RE,)`, its fields in any order
+    _form(rb"([^\s;]+;\d+)[ \t]+[^;]*?(?:\d{1,2}-[^\s\d-]+-\d{4}\b|no privilege|insufficient privilege)[^;]*", _of_vms),
     _unix,
     _dos,
     _eplf,
     _netware,
     _numeric,
-    # OpenVMS: `NAME.EXT;1  2/9  22-NOV-2025 10:30:13  [OWNER] (RWED,RWED,RE,)`, its fields in any order
-    _form(rb"([^\s;]+;\d+)[ \t]+[^;]*?(?:\d{1,2}-[^\s\d-]+-\d{4}\b|no privilege|insufficient privilege)[^;]*", _of_vms),
     # VxWorks: `1024  Nov-22-2025  10:30:00  name`, with `<DIR>` behind a folder's name
     _form(
         rb" *(\d+) +[^\s\d-]+-\d\d-\d{4} +\d\d:\d\d:\d\d +(.*?)( +<DIR>)? *",

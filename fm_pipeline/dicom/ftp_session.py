@@ -52,7 +52,7 @@ LARGEST_LISTING = 256 * 1024**2  # bytes: two million names
 # Of the transient replies these are about one file: somebody writes it, or it cannot be read (`FileBusy`).
 _OF_ONE_FILE = ("450", "451", "452")
 _LOGGED_OUT = ("332", "530")
-_NEEDED_FACTS = ("type", "size", "modify")
+_WANTED_FACTS = ("type", "size", "modify", "unique")
 
 
 class FileBusy(Exception):
@@ -248,8 +248,8 @@ class FtpSession:
                 self._ftp.sendcmd("OPTS UTF8 ON")
             facts = re.search(r"^ *MLST +(.*)$", features, re.IGNORECASE | re.MULTILINE)
             given = facts[1].lower().split(";") if facts else []
-            if any(fact in given for fact in _NEEDED_FACTS):  # one that is given unasked has a star
-                self._ftp.sendcmd("OPTS MLST type;size;modify;")
+            if any(fact in given for fact in _WANTED_FACTS):  # one that is given unasked has a star
+                self._ftp.sendcmd("OPTS MLST type;size;modify;unique;")
         except ftplib.error_perm:
             return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from fm_pipeline.settings import Settings
 from fm_pipeline_tests.bench.dicom import dicom_settings
 from fm_pipeline_tests.bench.ftp import PASSWORD, USER, FtpBench, ftp_server
 from fm_pipeline_tests.bench.ftp_pulls import Authority, files, opened, pulled
+from fm_pipeline_tests.bench.scripted_ftp import scripted_ftp
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MEGABYTE = 1024**2
@@ -188,6 +190,41 @@ def test_somebody_elses_file_is_never_overwritten(server: FtpBench, database: st
     report = pulled(database, server, folder)
     assert report.skipped == {"local_file_exists": 2}
     assert (folder / "one.dcm").read_bytes() == b"mine"
+
+
+def test_a_folder_that_lies_in_itself_is_pulled_once(server: FtpBench, database: str, tmp_path: Path) -> None:
+    """This server shows a link to a folder as a folder."""
+    fill(server.root)
+    (server.root / "a" / "b" / "up").symlink_to(server.root / "a")
+    (server.root / "a" / "itself").symlink_to(server.root / "a")
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped, report.missing) == (4, {"link_or_special": 2}, False)
+    assert len(files(tmp_path / "here")) == 4
+
+
+def test_a_folder_in_itself_ends_somewhere_on_a_server_that_tells_no_ids(ledger: str, tmp_path: Path) -> None:
+    within = {"MLSD": b"type=dir;modify=20251122103000; again\r\n"}
+    with scripted_ftp({}, within) as server:
+        assert pulled(ledger, server, tmp_path / "here").skipped == {"too_deep": 1}
+
+
+@pytest.mark.parametrize("call", ["lstat", "replace"])
+def test_a_name_that_our_disk_does_not_take_does_not_stop_the_others(
+    call: str, server: FtpBench, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server.root)
+    real = getattr(os, call)
+
+    def refusing(path: object, *more: object, **options: object) -> object:
+        if str((path, *more)[-1]).endswith("one.dcm"):
+            raise OSError(errno.EILSEQ, "Invalid or incomplete multibyte or wide character")
+        return real(path, *more, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, refusing)
+        report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped) == (3, {"name_too_long": 1})
+    assert [path for path in (tmp_path / "here").iterdir() if path.is_file()] == []
 
 
 def test_a_link_in_our_folder_does_not_lead_a_file_out_of_it(server: FtpBench, database: str, tmp_path: Path) -> None:

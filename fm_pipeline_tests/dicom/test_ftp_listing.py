@@ -60,6 +60,8 @@ def test_every_name_comes_out_as_the_server_wrote_it(listing: Listing) -> None:
         ("scan.dcm       1024  11/22/25  Sat.   10:20:03", "file", "scan.dcm"),
         ("22.11.2025  10:30    <JUNCTION>     scan.dcm", "other", "scan.dcm"),
         ("SCAN.DCM;2   [PACS]    1/3     2-NOV-2025 13:05  (RWE,RWE,RE,)", "file", "SCAN.DCM;2"),
+        ("CTABDOMENS.DCM;3  2/9   1-NOV-2025 10:30:15  [PACS,CT] (RWED,RWED,RE,)", "file", "CTABDOMENS.DCM;3"),
+        ("-C--E-----FTP B PACS       7670  1294495 Nov 22 07:42 SCAN.DCM", "file", "SCAN.DCM"),
         ("SCAN.DIR;1  insufficient privilege or object protection violation", "folder", "SCAN"),
         ("PACS01 3390   2025/11/22  1  200  FB      80  8053  PS  SCAN.DCM", "file", "SCAN.DCM"),
         ("PACS01 3390   2025/11/22  1    3  FB      80  3125  PO  SCAN.LIB", "folder", "SCAN.LIB"),
