@@ -20,10 +20,11 @@ from fm_pipeline.dicom.importing import Options
 from fm_pipeline.dicom.ledger import keep_cancelled
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.dicom.summary import JobSummary, summarize
-from fm_pipeline.errors import PipelineError
+from fm_pipeline.errors import FtpError, PipelineError
 from fm_pipeline.nexus.audit import operating_system_user
 from fm_pipeline.progress import run_progress
 from fm_pipeline.resources.pipeline import NexusTarget, OrthancTarget
+from fm_pipeline.settings import Settings
 from fm_pipeline.words import counted
 
 DICOM = "dicom"
@@ -109,18 +110,7 @@ def imported_dicom_files(
     actor = config.requested_by or f"dagster ({operating_system_user()})"
     run_id = context.run.run_id
     with explained(), import_log(settings):
-        if config.pull_from_ftp:
-            pulled = pull(settings, actor=actor, run_id=run_id)
-            context.log.info(
-                f"FTP: {counted(pulled.pulled, 'file')} pulled, {pulled.known:,} known, {pulled.listed:,} there"
-            )
-            if pulled.missing:
-                reasons = ", ".join(f"{count:,} {reason}" for reason, count in pulled.skipped.most_common())
-                context.log.warning(
-                    f"Not everything on the FTP server is here: "
-                    f"{counted(pulled.unlisted_folders, 'folder')} not listed;"
-                    f" {reasons or 'no name'} skipped. docs/dicom.md says what each reason means."
-                )
+        not_pulled = _pull(context, settings, actor) if config.pull_from_ftp else None
         job_id = config.job_id or prepare_import(settings, None, config.job_type.value, actor=actor).id
         context.log.info(f"Import job {job_id}. From a terminal: fm-pipeline dicom status {job_id}")
         options = Options(threads=config.threads, verify_md5=config.verify_md5)
@@ -144,6 +134,27 @@ def imported_dicom_files(
         version = orthanc.version()
     yield _inventory(summary, config.max_failure_percent)
     yield _instances(summary, version)
+    if not_pulled:
+        with explained():
+            raise not_pulled
+
+
+def _pull(context: dg.AssetExecutionContext, settings: Settings, actor: str) -> FtpError | None:
+    """Pull from the FTP server; what it failed of is returned, since the import must not wait for the server."""
+    try:
+        pulled = pull(settings, actor=actor, run_id=context.run.run_id)
+    except FtpError as error:
+        context.log.warning(f"{error} What lies here is imported all the same; then this run fails.")
+        return error
+    context.log.info(f"FTP: {counted(pulled.pulled, 'file')} pulled, {pulled.known:,} known, {pulled.listed:,} there")
+    if pulled.missing:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in pulled.skipped.most_common())
+        folders = counted(pulled.unlisted_folders, "folder")
+        context.log.warning(
+            f"Not everything on the FTP server is here: {folders} not listed; {reasons or 'no name'} skipped."
+            " docs/dicom.md says what each reason means."
+        )
+    return None
 
 
 def _terminated(context: dg.AssetExecutionContext) -> bool:

@@ -25,6 +25,7 @@ from fm_pipeline.settings import Settings
 from fm_pipeline_tests.bench.dicom import dicom_settings
 from fm_pipeline_tests.bench.ftp import PASSWORD, USER, ftp_server
 from fm_pipeline_tests.bench.orthanc import emptied, need_orthanc
+from fm_pipeline_tests.bench.scripted_ftp import scripted_ftp
 from fm_pipeline_tests.bench.services import LazyStack
 from fm_pipeline_tests.canaries.search import find
 
@@ -197,3 +198,14 @@ def test_files_are_pulled_from_the_ftp_server_first_and_imported_with_the_others
         assert graph.run(pull_from_ftp=True).success
     assert graph.metadata(INSTANCES)["new_instances"] == 3
     assert ("dicom_ftp", "done") in graph.audit()
+
+
+def test_an_ftp_server_that_fails_does_not_hold_back_the_import_and_fails_the_run_in_the_end(
+    graph: Graph, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 1, 2_000)
+    with scripted_ftp({"USER": b"530 no\r\n"}) as server:
+        changes = {"ftp_host": "127.0.0.1", "ftp_port": server.port, "ftp_security": "none", "ftp_enabled": True}
+        configure(graph.settings, changes, actor="test", now=datetime.now(UTC))
+        assert "refused the login (reply 530)" in failure(graph.run(pull_from_ftp=True))
+    assert graph.metadata(INSTANCES)["new_instances"] == 1
