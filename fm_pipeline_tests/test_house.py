@@ -118,7 +118,7 @@ def test_an_init_file_holds_a_docstring_only() -> None:
 
 # A home folder or a temporary one of whoever wrote the file, and hosts that packages are downloaded from
 MACHINE = re.compile(r"(/home/[a-z]|/root/|/Users/[A-Za-z]|/work/|[A-Z]:\\Users)")
-REGISTRY = re.compile(r"(pypi\.org|pythonhosted|artifactory|nexus3?/repository|registry\.npmjs|index-url)")
+REGISTRY = re.compile(r"(deb\.debian|pypi\.org|pythonhosted|artifactory|nexus3?/repository|registry\.npmjs|index-url)")
 
 
 def test_no_file_names_a_path_of_a_machine_or_a_package_registry() -> None:
