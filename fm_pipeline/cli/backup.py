@@ -10,6 +10,8 @@ from rich.console import Console
 
 from fm_pipeline.nexus.backup import backup_folder, list_backups, make_backup, prune_backups
 from fm_pipeline.nexus.backup_files import new_key
+from fm_pipeline.nexus.export_csv import FOLDER as CSV_FOLDER
+from fm_pipeline.nexus.export_csv import export_csv
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import Settings, load_settings
@@ -20,15 +22,18 @@ from fm_pipeline.words import counted
 @click.option("--list", "only_list", is_flag=True, help="Show the verified backups and make none.")
 @click.option("--prune", is_flag=True, help="Remove the oldest backups and make none.")
 @click.option("--keep", type=click.IntRange(min=1), help="With --prune: how many of the newest stay.")
+@click.option(
+    "--export-csv", "only_csv", is_flag=True, help="Write the tables that a reimport replaces as CSV instead."
+)
 @click.option("--new-key", "only_key", is_flag=True, help="Print a new key for BACKUP_KEY and do nothing else.")
-def command(only_list: bool, prune: bool, keep: int | None, only_key: bool) -> None:
+def command(only_list: bool, prune: bool, keep: int | None, only_csv: bool, only_key: bool) -> None:
     """Back up everything in Nexus that a reimport can change, and prove that it can be restored.
 
     It counts as a backup when it was read back from the disk, restored into copies of the tables, which have their
     constraints, and found equal.
     """
-    if only_list + prune + only_key > 1:
-        raise click.UsageError("--list, --prune and --new-key exclude each other.")
+    if only_list + prune + only_csv + only_key > 1:
+        raise click.UsageError("--list, --prune, --export-csv and --new-key exclude each other.")
     if prune != (keep is not None):
         raise click.UsageError("--prune and --keep go together.")
     if only_key:
@@ -39,6 +44,11 @@ def command(only_list: bool, prune: bool, keep: int | None, only_key: bool) -> N
     console = Console()
     if only_list:
         _list(console, settings)
+    elif only_csv:
+        folder, written = export_csv(settings, now=datetime.now(UTC))
+        encrypted = "encrypted" if settings.backup_key else "NOT encrypted, because BACKUP_KEY is not set"
+        console.print(f"{counted(sum(written.values()), 'row')} of {', '.join(written)}: {encrypted}.", soft_wrap=True)
+        click.echo(folder)
     elif keep is not None:
         removed = prune_backups(settings, keep=keep)
         console.print(f"Removed {counted(len(removed), 'backup')}; {len(list_backups(settings))} kept.")
@@ -72,7 +82,7 @@ def _list(console: Console, settings: Settings) -> None:
     if not known:
         click.echo("There is no verified backup yet.")
     root = backup_folder(settings)
-    names = {backup.folder.name for backup in known}
+    names = {backup.folder.name for backup in known} | {CSV_FOLDER}
     others = [path for path in root.glob("*") if path.is_dir() and path.name not in names]
     if others:
         console.print(f"{counted(len(others), 'folder')} in {root} not known to this database.", soft_wrap=True)

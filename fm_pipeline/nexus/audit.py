@@ -22,6 +22,7 @@ Action = Literal[
     "backup",
     "restore",
     "prune",
+    "export",
     "image_link",
     "dicom_configure",
     "dicom_scan",

@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from psycopg2 import sql
 
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.audit import audited, operating_system_user
-from fm_pipeline.nexus.backup_files import BackupStop, cannot, read_key, sync_folder
+from fm_pipeline.nexus.backup_files import ENCRYPTED, BackupStop, cannot, read_key, sync_folder, writing
 from fm_pipeline.nexus.backup_manifest import Manifest, file_name, write_manifest
 from fm_pipeline.nexus.backup_rows import OnProgress, find_scope, prepare_session, write_table
+from fm_pipeline.nexus.backup_script import SCRIPT, load_script
 from fm_pipeline.nexus.backup_verify import verify_backup
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
@@ -86,7 +87,7 @@ def make_backup(
         try:
             with _only_one(backup_folder(settings)) as root:
                 folder = root / f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{backup_id[:8]}"
-                with _partial(folder) as partial:
+                with partial_folder(folder) as partial:
                     size = _write(settings, partial, key, backup_id, now, on_progress)
                     verified = verify_backup(settings, partial, key, on_progress)
                     partial.rename(folder)
@@ -192,10 +193,14 @@ def _write(
                 path = folder / file_name(number, table, key)
                 written.append(write_table(cursor, path, table, role, columns_of(cursor, table), key))
             on_progress("write", len(written), len(written))
+            script_name = SCRIPT + (ENCRYPTED if key else "")
+            with writing(folder / script_name, key, compress=False) as script:
+                script.sink.write(load_script(cursor, scope.catalogue, written).encode())
             cursor.execute("SELECT current_database(), current_setting('server_version_num')::int")
             database, version = cursor.fetchone() or ("", 0)
     manifest = Manifest(backup_id, now, database, version, scope.catalogue.fingerprint, tuple(written))
-    return write_manifest(folder, manifest, key) + sum(table.bytes for table in written)
+    manifest = replace(manifest, script=script_name, script_sha256=script.sha256)
+    return write_manifest(folder, manifest, key) + sum(table.bytes for table in written) + script.bytes
 
 
 def _record(url: str, backup: Backup, run_id: str | None) -> None:
@@ -245,7 +250,7 @@ def _only_one(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _partial(folder: Path) -> Iterator[Path]:
+def partial_folder(folder: Path) -> Iterator[Path]:
     """A folder of mode 0700 for a backup that is not one yet; gone unless the block renames it."""
     partial = folder.with_name(folder.name + PARTIAL)
     partial.mkdir(mode=0o700)

@@ -3,6 +3,7 @@
     <time>-<id8>/
         manifest.json[.age]            tables, columns, rows, digests, sha256 of every file
         manifest.json[.age].sha256     as `sha256sum` writes it
+        load.psql[.age]                loads it with psql alone
         01-patients.copy.gz[.age]      what COPY gives in text format: it goes into any other release of PostgreSQL
 
 The encryption is age (https://age-encryption.org/v1) with an X25519 key: a stream, authenticated in chunks, whose end

@@ -63,6 +63,8 @@ class Manifest:
     postgresql: int  # server_version_num
     schema: str  # fingerprint of the catalogue
     tables: tuple[BackupTable, ...]
+    script: str = ""  # name of the file that psql takes; releases before 0.1 wrote none
+    script_sha256: str = ""
 
     @property
     def patients(self) -> int:
@@ -134,7 +136,7 @@ def read_manifest(folder: Path, key: pyrage.x25519.Identity | None) -> Manifest:
         if checksum != _checksum(manifest_name, hashlib.sha256(content).hexdigest()):
             raise _refused("has a manifest that was changed after it was written")
         manifest = Manifest.from_json(_decrypted(content, key) if manifest_name != MANIFEST else content)
-        expected = {table.file for table in manifest.tables}
+        expected = {table.file for table in manifest.tables} | ({manifest.script} if manifest.script else set())
         missing = sorted(expected - names)
         if missing:
             raise _refused(f"lacks the files {', '.join(missing)}")
@@ -143,6 +145,8 @@ def read_manifest(folder: Path, key: pyrage.x25519.Identity | None) -> Manifest:
         for table in manifest.tables:
             if _sha256(folder / table.file) != (table.bytes, table.sha256):
                 raise _refused(f"has a damaged file: {table.file} is not what was written")
+        if manifest.script and _sha256(folder / manifest.script)[1] != manifest.script_sha256:
+            raise _refused(f"has a damaged file: {manifest.script} is not what was written")
     except OSError as error:
         raise cannot("read", error) from None
     return manifest

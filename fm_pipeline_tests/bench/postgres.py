@@ -29,10 +29,14 @@ class DisposablePostgreSQL(PostgreSQL):
 
 
 @contextmanager
-def empty_database(server: PostgreSQL) -> Iterator[str]:
-    """Make a database, give its URL, and drop it afterwards with all connections to it."""
+def empty_database(server: PostgreSQL, template: str = "template0") -> Iterator[str]:
+    """Make a database, give its URL, and drop it afterwards with all connections to it.
+
+    Args:
+        template: the database that it is a copy of.
+    """
     name = f"test_{next(_numbers)}"
-    create_database(server, name)
+    create_database(server, name, template)
     try:
         yield server.url(name)
     finally:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from io import StringIO
+from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyrage
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
@@ -15,7 +17,8 @@ from fm_pipeline.assets.backup import nexus_backup
 from fm_pipeline.assets.restore import restore_backup
 from fm_pipeline.cli.main import main
 from fm_pipeline.cli.restore import show
-from fm_pipeline.nexus.backup import list_backups, make_backup
+from fm_pipeline.nexus.backup import backup_folder, list_backups, make_backup
+from fm_pipeline.nexus.backup_files import new_key
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.nexus.restore import RestoreReport
 from fm_pipeline.nexus.restore_tables import TableRestored
@@ -140,3 +143,37 @@ def test_a_restore_that_is_executed_again_from_the_ui_does_not_reuse_the_words_o
     assert outcomes == [("started",), ("refused",)]
     config["confirm"] = ""
     assert restore_backup.execute_in_process(run_config=run_config, resources=resources, tags=tags).success
+
+
+@pytest.mark.parametrize("key", ["", new_key()], ids=["plain", "encrypted"])
+def test_the_tables_that_a_reimport_replaces_are_exported_as_csv(
+    nexus: MigrationBench, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Every value is what it was: nothing is no empty text, and quotes, commas and line breaks are no columns."""
+    monkeypatch.setenv("BACKUP_KEY", key)
+    odd = 'a "quoted", text\nof two lines; =1+1'
+    nexus.execute(
+        "UPDATE letters_patientletter SET subject = ''; UPDATE notes SET content = %s, created_by = NULL", odd
+    )
+    folder = Path(fm_pipeline("backup", "--export-csv").stdout.splitlines()[-1])
+    assert folder.parent.parent == backup_folder(nexus.settings)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    tables = ["appointments", "letters_patientletter", "notes", "patients", "reminders", "sms_messages"]
+    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.csv{'.age' if key else ''}" for name in tables]
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        if key:
+            content = pyrage.decrypt(content, [pyrage.x25519.Identity.from_str(key)])
+        table = path.name.partition(".")[0]
+        nexus.execute(f"CREATE TABLE again_{table} (LIKE {table})")
+        with nexus.connection() as connection, connection.cursor() as cursor:
+            cursor.copy_expert(f"COPY again_{table} FROM STDIN WITH (FORMAT csv, HEADER true)", BytesIO(content))
+            connection.commit()
+        digests = nexus.digests()
+        assert digests[f"again_{table}"] == digests[table]
+    assert "not known to this database" not in fm_pipeline("backup", "--list").stdout
+    assert nexus.execute("SELECT outcome FROM fm_pipeline.audit WHERE action = 'export' ORDER BY id") == [
+        ("started",),
+        ("done",),
+    ]
