@@ -31,8 +31,9 @@ def commands(encrypted: bool) -> str:
     return str(block)
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
-@pytest.mark.parametrize("ours", [False, True], ids=["without our schema", "with our schema"])
+@pytest.mark.parametrize(
+    ("encrypted", "ours"), [(False, False), (True, True)], ids=["plain, without our schema", "encrypted, with it"]
+)
 def test_a_backup_is_loaded_with_stock_tools_alone(
     bench: MigrationBench, postgresql: DisposablePostgreSQL, tmp_path: Path, encrypted: bool, ours: bool
 ) -> None:
