@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     dicom_archive_members: int = Field(
         default=100_000, ge=0, description="Files that an archive may have; 0: no archive is opened."
     )
-    dicom_archive_gigabytes: float = Field(default=50, gt=0, description="What an archive may unpack to.")
+    dicom_archive_gigabytes: float = Field(default=200, gt=0, description="What an archive may unpack to.")
     dicom_archive_ratio: int = Field(
         default=100, ge=1, description="How many times its size an archive may unpack to, where that is above 1 GB."
     )

@@ -273,7 +273,7 @@ class Coordinator:
         self._later = []
         self._written_at = time.monotonic()
         errors = job.files_bad + job.files_failed + job.files_suspect + job.files_conflict
-        total = job.total_files if self._spool.ended else None
+        total = job.total_files if self._total_is_known else None
         self._telling("import", job.files_processed, total, errors=errors, waits=waits)
         if heed and (job.cancel_requested_at is not None or job.status != "running"):
             raise Interrupted
@@ -283,5 +283,10 @@ class Coordinator:
             self._spool.files + self._members - self._unchanged,
             self._spool.size_bytes + self._members_bytes - self._unchanged_bytes,
             self._unchanged + self._left_out(),
-            self._spool.ended,
+            self._total_is_known,
         )
+
+    @property
+    def _total_is_known(self) -> bool:
+        """The scan is over, and each archive that was met so far has been opened."""
+        return self._spool.ended and (self._all_opened or not self._archives.count)

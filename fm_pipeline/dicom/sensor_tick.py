@@ -15,13 +15,12 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.dicom.calls import prepare_import
 from fm_pipeline.dicom.configuration import SyncConfiguration, mark_synced, read_configuration
-from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.dicom.ledger import read_job, request_cancel, running_job_ids
 from fm_pipeline.dicom.reasons import NOT_TAKEN, sentence
 from fm_pipeline.dicom.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.sensing import SENSOR, Look, OwnJob, Start, Wait, Watermark, next_step, next_sync
 from fm_pipeline.dicom.watch import Tick, tick
-from fm_pipeline.dicom.watch_rules import MUCH_BEHIND_SECONDS
+from fm_pipeline.dicom.watch_words import ShareTimes
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.audit import record
 from fm_pipeline.nexus.database import connect
@@ -223,20 +222,8 @@ def _counted(found: Tick, now: datetime) -> str:
             f"{counted(found.cancelled, 'file')} of jobs that somebody has cancelled: left alone until somebody goes on"
             " with them; fm-pipeline dicom jobs --status cancelled"
         )
-    if found.oldest_listing:
-        age = duration_formatted((now - found.oldest_listing).total_seconds())
-        parts.append(f"Every folder was listed within the last {age}.")
-    if found.unmoved_since:
-        parts.append(
-            f"On this share the time of a folder stays as it is when a file comes into it (since"
-            f" {found.unmoved_since:%Y-%m-%d}): new files are found when their folder is listed again, every five"
-            " minutes if the share is fast enough."
-        )
-    if found.clock_behind_seconds > MUCH_BEHIND_SECONDS:
-        parts.append(
-            f"The clock of this share is up to {duration_formatted(found.clock_behind_seconds)} behind the one of this"
-            " machine, so a file that is still being written seems to be complete: set that clock (NTP)."
-        )
+    times = ShareTimes(found.oldest_listing, found.unmoved_since, found.clock_behind_seconds)
+    parts += times.sentences(now)
     if found.excluded:
         parts.append(f"{counted(found.excluded, 'folder')} left out by name (recycle bins, snapshots).")
     if found.alarms:

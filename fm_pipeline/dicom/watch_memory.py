@@ -24,6 +24,7 @@ class RememberedRoot:
         round_completed_at: when every settled directory had been asked, by our clock.
         unmoved_since: since when a directory is known to get files without a change of its mtime.
         clock_behind_seconds: of the share's clock, at most.
+        ticked_at: when it was looked at last.
     """
 
     id: int
@@ -33,6 +34,7 @@ class RememberedRoot:
     round_completed_at: datetime | None = None
     unmoved_since: datetime | None = None
     clock_behind_seconds: float = 0.0
+    ticked_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -69,11 +71,11 @@ def remember_root(cursor: Cursor, root: str, mount_point: str) -> RememberedRoot
     return found
 
 
-def find_root(cursor: Cursor, root: str) -> RememberedRoot | None:
-    """The row of a root, locked, if there is one."""
+def find_root(cursor: Cursor, root: str, *, lock: bool = True) -> RememberedRoot | None:
+    """The row of a root, if there is one; locked, unless somebody only wants to see it."""
     cursor.execute(
-        "SELECT id, mount_point, round_position::text, alarm, round_completed_at, unmoved_since, clock_behind_seconds"
-        " FROM fm_pipeline.watched_roots WHERE path_hash = %s FOR UPDATE",
+        "SELECT id, mount_point, round_position::text, alarm, round_completed_at, unmoved_since, clock_behind_seconds,"  # noqa: S608
+        f" ticked_at FROM fm_pipeline.watched_roots WHERE path_hash = %s{' FOR UPDATE' if lock else ''}",
         (path_hash(root),),
     )
     row = cursor.fetchone()

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 
 from fm_pipeline.dicom.configuration import SyncConfiguration, look_at_configuration
-from fm_pipeline.dicom.roots import allowed_path
+from fm_pipeline.dicom.roots import allowed_path, excluded_folders
 from fm_pipeline.errors import DatabaseError, RequestError, SettingsError
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.preflight.finding import Finding, Judge
@@ -61,6 +61,8 @@ def _directory(path: str, settings: Settings, configuration: SyncConfiguration, 
         if empty:
             yield judge.broken("dicom_path_empty", "directory", f"has nothing in it; {watched}")
         else:
-            yield judge.good("directory", f"can be listed, and lies in an allowed root; {watched}")
+            excluded = excluded_folders(settings).excluded_part(path)
+            named = "; by its name it holds deleted files or snapshots" if excluded else ""
+            yield judge.good("directory", f"can be listed, and lies in an allowed root{named}; {watched}")
     if configuration.monitoring_enabled and not settings.orthanc_url:
         yield judge.broken("orthanc_unreachable", "Orthanc", "the directory is watched, and ORTHANC_URL is not set")

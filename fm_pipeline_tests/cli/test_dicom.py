@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from fm_pipeline.cli.main import main
 from fm_pipeline.dicom.ledger import create_job
 from fm_pipeline.dicom.log import log_file
+from fm_pipeline.dicom.watch import tick
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sandbox.dicom.instances import as_file, image
@@ -193,6 +195,18 @@ def test_the_status_of_a_job_that_has_ended_does_not_say_that_something_goes_on(
     assert "may be more" not in output
     commands.rows(ended + ", scan_complete = false", "running")
     assert "and the scan goes on" in commands.run("status", str(job.id))
+
+
+def test_the_status_of_the_newest_job_says_what_the_sensor_has_seen(commands: Commands) -> None:
+    job = create_job(commands.database_url, str(commands.hospital), requested_by="anna")
+    (commands.hospital / "a.txt").write_text("Dear colleague")
+    assert "The sensor" not in commands.run("status")
+    commands.run("configure", "--monitoring-enabled")
+    with connect(commands.database_url) as connection:
+        tick(connection, str(commands.hospital), now=datetime.now(UTC), quiet_seconds=60)
+    assert "The sensor looked at the watched directory at 20" in commands.run("status")
+    assert "Every folder was listed within the last" in commands.run("status")
+    assert "The sensor" not in commands.run("status", str(job.id))
 
 
 def test_the_status_of_a_job_that_was_cancelled_before_its_start_says_so(commands: Commands) -> None:

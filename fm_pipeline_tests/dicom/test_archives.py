@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from fm_pipeline.dicom.archives import limits as limits_module
 from fm_pipeline.dicom.archives import members as members_module
 from fm_pipeline.dicom.archives import tar_members
 from fm_pipeline.dicom.archives.limits import Limits
@@ -444,6 +445,12 @@ def test_where_there_is_no_room_to_unpack_the_file_is_tried_again(
 
     monkeypatch.setattr(Limits, "temporary_file", full)
     assert looked(gzipped(IMAGE)) == {"": ("failed", "no_room_to_unpack")}
+
+
+def test_unpacking_leaves_room_for_others_on_the_disk(looked: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_module, "LEFT_FREE_BYTES", 1 << 62)
+    assert looked(gzipped(IMAGE)) == {"": ("failed", "no_room_to_unpack")}
+    assert looked(zipped(FILES)) == FOUND  # nothing of it needs room
 
 
 def test_no_archive_stays_open(looked: Look) -> None:

@@ -393,6 +393,14 @@ def test_the_hospitals_directory_is_told_by_what_is_wrong_with_it_and_never_by_i
     assert "SURNAME" not in json.dumps([*said, line.found])
 
 
+def test_a_directory_that_is_a_recycle_bin_by_its_name_is_told_so(bench: MigrationBench, tmp_path: Path) -> None:
+    folder = tmp_path / "#recycle"
+    folder.mkdir()
+    (folder / "a file").write_bytes(b"0")
+    (line,) = looked_at(bench, hospital_data_path=folder)
+    assert (line.level, "deleted files or snapshots" in line.found) == ("good", True)
+
+
 def test_what_the_administrator_has_configured_counts_and_not_the_environment(
     bench: MigrationBench, tmp_path: Path
 ) -> None:

@@ -355,7 +355,7 @@ def test_41_without_a_mail_server_no_alarm_is_kept_and_an_outbox_that_cannot_be_
 
 def test_a_missing_setting_or_database_is_a_reason_and_no_crash(bench: Bench) -> None:
     bench.settings = dicom_settings("postgresql://nobody@127.0.0.1:1/none", bench.hospital.parent)
-    assert "PostgreSQL" in str(bench.tick())
+    assert "NEXUS_DATABASE_URL" in str(bench.tick())
 
 
 def test_43_files_of_a_job_that_somebody_cancelled_wait_for_a_person_and_the_sensor_goes_on_with_others(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import click
 from rich.progress_bar import ProgressBar
@@ -12,9 +13,12 @@ from rich.table import Table
 from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, table
 from fm_pipeline.cli._interrupts import heed_ctrl_c
 from fm_pipeline.dicom.answers import job_answer
+from fm_pipeline.dicom.configuration import read_configuration
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.ledger import Job, get_job, list_jobs
+from fm_pipeline.dicom.watch_words import about_watching
 from fm_pipeline.errors import RequestError
+from fm_pipeline.nexus.database import connect
 from fm_pipeline.words import counted
 
 EVERY_SECONDS = 1.0
@@ -35,6 +39,8 @@ def command(job_id: int | None, watch: bool, as_json: bool) -> None:
             call.answer(job_answer(job, call.zone))
             return
         show_job(call, job)
+        if job_id is None:
+            _show_watching(call)
         heed_ctrl_c()
         with suppress(KeyboardInterrupt):
             while watch and job.status in ACTIVE:
@@ -42,6 +48,16 @@ def command(job_id: int | None, watch: bool, as_json: bool) -> None:
                 job = get_job(call.database_url, job.id)
                 call.console.clear()
                 show_job(call, job)
+
+
+def _show_watching(call: Call) -> None:
+    with connect(call.database_url) as connection:
+        configuration = read_configuration(connection, call.settings)
+        if not configuration.monitoring_enabled or not configuration.hospital_data_path:
+            return
+        said = about_watching(connection, configuration.hospital_data_path, now=datetime.now(UTC), zone=call.zone)
+    for line in said:
+        call.say(line)
 
 
 def _newest(call: Call) -> int:

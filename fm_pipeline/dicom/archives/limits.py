@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from fm_pipeline.dicom.archives.faults import ArchiveFault
 from fm_pipeline.dicom.unnamed_files import unnamed_file
 from fm_pipeline.settings import Settings
 
+LEFT_FREE_BYTES = 1 << 30
 ALWAYS_ALLOWED_BYTES = 1 << 30  # images with much background shrink far more than others; this much fits anywhere
 
 
@@ -52,6 +56,11 @@ class Limits:
             raise ArchiveFault("archive_too_large")
         if unpacked > max(self.always_bytes, packed * self.ratio):
             raise ArchiveFault("archive_ratio")
+
+    def see_room(self) -> None:
+        """Raise `OSError` where unpacking more would leave no room for anybody else on that disk."""
+        if shutil.disk_usage(self.folder).free < LEFT_FREE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def temporary_file(self) -> IO[bytes]:
         """An empty file of our own, without a name: it is gone with the process."""

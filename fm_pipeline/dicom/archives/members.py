@@ -148,6 +148,7 @@ def _large(of: FoundMember, limits: Limits) -> Candidate | Unusable:
         digest = hashlib.md5(usedforsecurity=False)
         for block in of.archive.read(of.member):
             digest.update(block)
+            limits.see_room()
             file.write(block)
         result = inspect(file, of.found.size)
         if isinstance(result, Rejected):

@@ -139,6 +139,7 @@ class OpenArchive:
                 see_whether_to_go_on()
                 size += len(block)
                 self._limits.see_bytes(size, self.found.size)
+                self._limits.see_room()
                 file.write(block)
         except MemberFault as fault:
             self.fault = "archive_cut" if fault.reason == "archive_cut" else "archive_damaged"
