@@ -130,7 +130,9 @@ class Orthanc:
             if answer.status == 400 and not answer.data and time.monotonic() - started > _STALLED_SECONDS:
                 raise oe.AnswerTimedOut  # what 1.10.1 says after an upload that has stalled: nothing about the file
             raise self._fault_of_upload(answer, size)
-        return _stored(answer)
+        if (stored := _stored(answer)) is None:
+            raise self._unusable("POST", "/instances", answer)
+        return stored
 
     def try_upload(self, size: int = 0) -> None:
         """Send what is no DICOM file, which shows whether one would be taken: Orthanc refuses it and stores nothing.
@@ -174,10 +176,10 @@ class Orthanc:
             raise self._fault(answer, "POST", "/tools/bulk-content")
         rows = answer.json()
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise oe.UnusableAnswer("POST", "/tools/bulk-content", answer.status)
+            raise self._unusable("POST", "/tools/bulk-content", answer)
         instances = [(row.get("ID"), row.get("FileSize")) for row in rows if row.get("Type") == "Instance"]
         if not all(isinstance(each, str) and type(size) is int for each, size in instances):
-            raise oe.UnusableAnswer("POST", "/tools/bulk-content", answer.status)
+            raise self._unusable("POST", "/tools/bulk-content", answer)
         return dict(instances)
 
     def md5(self, instance_id: str) -> str | None:
@@ -193,7 +195,7 @@ class Orthanc:
             return self._md5_of_the_file(instance_id)
         md5 = answer.data.decode("ascii", "replace").strip()
         if not _MD5.fullmatch(md5):
-            raise oe.UnusableAnswer("GET", "/instances/ID/attachments/dicom/md5", answer.status)
+            raise self._unusable("GET", "/instances/ID/attachments/dicom/md5", answer)
         return md5
 
     def transfer_syntax(self, instance_id: str) -> str | None:
@@ -209,7 +211,7 @@ class Orthanc:
             return None
         syntax = answer.data.decode("ascii", "replace").strip(" \0")
         if syntax and not _UID.fullmatch(syntax):
-            raise oe.UnusableAnswer("GET", "/instances/ID/metadata/TransferSyntax", answer.status)
+            raise self._unusable("GET", "/instances/ID/metadata/TransferSyntax", answer)
         return syntax or None
 
     def statistics(self) -> Mapping[str, Any]:
@@ -298,6 +300,12 @@ class Orthanc:
         )
         return self._or_scheme(answer, fault)
 
+    def _unusable(self, method: str, path: str, answer: Answer) -> oe.OrthancStop:
+        """It says yes, and its content is not Orthanc's."""
+        if self._is_orthanc():
+            return oe.UnusableAnswer(method, path, answer.status)
+        return oe.NotOrthanc(answer.status)
+
     def _or_scheme(self, answer: Answer, fault: oe.OrthancError) -> oe.OrthancError:
         if answer.status == 400 and isinstance(fault, oe.NotOrthanc):  # so a server of https answers plain HTTP
             return self._connections.fault_of_scheme() or fault
@@ -322,7 +330,12 @@ class Orthanc:
             return Limits({}, {})
 
 
-def _stored(answer: Answer) -> Stored:
+def _stored(answer: Answer) -> Stored | None:
+    """What an answer with status 200 to an upload says; None if it says nothing of the kind.
+
+    Raises:
+        FileRefused, OrthancUnreachable: it was not stored.
+    """
     content = answer.json()
     if isinstance(content, list):  # one row for each file that Orthanc found in what it took for a ZIP archive
         raise oe.FileRefused("taken_for_archive", answer.status)
@@ -331,7 +344,7 @@ def _stored(answer: Answer) -> Stored:
     if status == "Failure":  # documented, and not seen
         raise oe.OrthancUnreachable("Orthanc says that it could not store a file.")
     if status not in {"Success", "AlreadyStored", "FilteredOut"} or not all(isinstance(each, str) for each in ids):
-        raise oe.UnusableAnswer("POST", "/instances", answer.status)
+        return None
     return Stored(status, *map(str, ids))
 
 

@@ -36,6 +36,7 @@ from fm_pipeline_tests.bench.orthanc_proxy import (
     marked_file,
     orthanc_proxy,
 )
+from fm_pipeline_tests.bench.scripted_http import like_orthanc, reply, scripted
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 
 FILES = 30
@@ -406,6 +407,36 @@ def test_a_proxys_limit_keeps_large_files_out_is_told_as_that_and_nothing_is_sen
     assert importing.run(job.id).status == "completed"
     assert importing.outcomes(job.id) == {"imported": FILES + 4}
     assert importing.instances() == FILES + 4
+
+
+PAGE = "<html><body>Hello</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "reason"),
+    [
+        ("", reply(200, PAGE), "orthanc_wrong_address"),
+        ("", reply(200, "[" * 100_000), "orthanc_wrong_address"),
+        ("", reply(302, Location="https://login.example/"), "orthanc_redirects"),
+        ("", b"220 mail.example ESMTP\r\n", "orthanc_wrong_address"),
+        ("/tools/bulk-content", reply(200, PAGE), "orthanc_answer_unusable"),
+        ("/tools/bulk-content", reply(404, PAGE), "orthanc_right_missing"),
+        ("/instances", reply(200), "orthanc_answer_unusable"),
+        ("/instances", reply(200, "[" * 100_000), "orthanc_answer_unusable"),
+        ("/instances", reply(307, Location="/elsewhere"), "orthanc_redirects"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[:15].decode(),
+)
+def test_a_job_that_meets_another_server_stops_at_once_with_its_reason(
+    importing: ImportBench, path: str, said: bytes, reason: str
+) -> None:
+    write_series(importing.folder, 3, 2_000)
+    orthanc = like_orthanc()
+    with scripted(lambda request: said if request.path.startswith(path) else orthanc(request)) as server:
+        settings = importing.settings.model_copy(update={"orthanc_url": f"http://127.0.0.1:{server.port}"})
+        job = stopped(replace(importing, settings=settings))
+    assert (job.error_reason, job.files_processed) == (reason, 0)
+    assert "not foreseen" not in (job.error_message or "")
 
 
 def test_an_orthanc_that_fails_for_one_file_after_the_other_stops_the_job(

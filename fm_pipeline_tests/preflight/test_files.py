@@ -305,6 +305,25 @@ def test_an_orthanc_that_would_take_no_file_is_told(bench: MigrationBench, uploa
     assert words in said_of(bench, like_orthanc(upload))["orthanc_right_missing"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        reply(200, "[" * 100_000),
+        reply(200, "<html>Hello</html>"),
+        reply(302, Location="/login"),
+        b"SSH-2.0-x\r\n",
+        None,
+    ],
+    ids=["deep", "page", "login", "ssh", "nothing"],
+)
+def test_whatever_answers_in_place_of_orthanc_is_one_line_of_the_check(
+    bench: MigrationBench, said: bytes | None
+) -> None:
+    told = said_of(bench, lambda _: said)
+    assert list(told) == ["orthanc_unreachable"]
+    assert "not foreseen" not in str(told)
+
+
 def test_a_read_only_orthanc_is_told(bench: MigrationBench) -> None:
     told = said_of(bench, like_orthanc(reply(405), system=SYSTEM | {"ReadOnly": True}))
     assert "read-only" in told["orthanc_right_missing"]

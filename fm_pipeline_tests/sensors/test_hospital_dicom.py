@@ -224,6 +224,22 @@ def test_a_failed_job_is_tried_again_after_its_pause_with_another_run_key(bench:
     assert requested(bench.tick()).run_key == f"dicom-job-{job_id}-attempt-2"
 
 
+def test_new_files_do_not_wait_for_those_that_a_setting_keeps_out(bench: Bench) -> None:
+    request = requested(bench.tick())
+    bench.end(bench.queue(request), dg.DagsterRunStatus.FAILURE)
+    job_id = job_of(request)
+    bench.carried_out(job_id)
+    reason = "too_large_for_proxy"
+    bench.execute("UPDATE fm_pipeline.import_history SET status = 'failed', reason = %s", reason)
+    bench.execute(
+        "UPDATE fm_pipeline.import_jobs SET status = 'failed', error_reason = %s WHERE id = %s", reason, job_id
+    )
+    assert "Nothing new" in str(bench.tick())
+    bench.drop("ward/new.dcm")
+    other = requested(bench.tick())
+    assert bench.files_of(job_of(other)) == {"ward/new.dcm"}
+
+
 def test_a_job_whose_process_is_lost_each_time_is_given_up_and_its_files_come_into_another_one(bench: Bench) -> None:
     request = requested(bench.tick())
     job_id = job_of(request)
