@@ -41,6 +41,9 @@ HANG = Fault("hang")  # nobody answers as long as the proxy lives
 class OrthancProxy:
     """A server; `url` is its address.
 
+    Args:
+        orthanc_url: of the Orthanc behind; asked for each request where it may change, as after a restart.
+
     Attributes:
         uploads: how many uploads have come.
         ends_orthanc: asked for the content of each upload; if it says yes it has ended the Orthanc behind, and the
@@ -50,7 +53,7 @@ class OrthancProxy:
         fault: asked for each upload, with its number from 1 on; None lets it through.
     """
 
-    def __init__(self, orthanc_url: str) -> None:
+    def __init__(self, orthanc_url: Callable[[], str]) -> None:
         self.uploads = 0
         self.fault: Callable[[int], Fault | None] = lambda _: None
         self.ends_orthanc: Callable[[bytes], bool] = lambda _: False
@@ -58,7 +61,7 @@ class OrthancProxy:
         self.most_bytes: int | None = None
         self._count = threading.Lock()
         self._ended = threading.Event()
-        self._orthanc = urlsplit(orthanc_url).netloc
+        self._orthanc_url = orthanc_url
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -97,7 +100,7 @@ class OrthancProxy:
             content = {"HttpStatus": fault.status, "OrthancStatus": fault.orthanc_status}
             _reply(request, fault.status, json.dumps(content).encode() if fault.orthanc_status else b"")
             return
-        connection = http.client.HTTPConnection(self._orthanc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(self._orthanc_url()).netloc, timeout=60)
         try:
             connection.connect()
         except OSError:  # it does not run
@@ -148,9 +151,9 @@ def marked_file() -> bytes:
 
 
 @contextmanager
-def orthanc_proxy(orthanc_url: str) -> Iterator[OrthancProxy]:
+def orthanc_proxy(orthanc_url: str | Callable[[], str]) -> Iterator[OrthancProxy]:
     """A proxy as long as the block lasts."""
-    proxy = OrthancProxy(orthanc_url)
+    proxy = OrthancProxy((lambda: orthanc_url) if isinstance(orthanc_url, str) else orthanc_url)
     thread = threading.Thread(target=proxy.run)
     thread.start()
     try:

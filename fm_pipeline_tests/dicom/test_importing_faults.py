@@ -320,7 +320,6 @@ def ended_by_a_marked_file(
         tells: the proxy answers 502 for it, else it closes the connection.
     """
     with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
-        assert importing.settings.orthanc_url is not None
 
         def ends_orthanc(content: bytes) -> bool:
             if MARK.encode() not in content:
@@ -328,7 +327,7 @@ def ended_by_a_marked_file(
             orthanc.kill()
             return True
 
-        with orthanc_proxy(importing.settings.orthanc_url) as proxy:
+        with orthanc_proxy(lambda: orthanc.settings()["ORTHANC_URL"]) as proxy:
             proxy.ends_orthanc, proxy.tells_the_end = ends_orthanc, tells
             settings = importing.settings.model_copy(update={"orthanc_url": proxy.url})
             yield replace(importing, settings=settings), orthanc
