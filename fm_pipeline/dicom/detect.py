@@ -14,7 +14,7 @@ from pydicom.datadict import dictionary_has_tag
 from fm_pipeline.dicom.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, VRS, Encoding
 
 MAGIC_AT = 128
-_META_BEGINS = b"\x02\0\0\0UL\x04\0"  # (0002,0000), with its VR and length
+META_BEGINS = b"\x02\0\0\0UL\x04\0"  # (0002,0000), with its VR and length
 _HIGHEST_FIRST_GROUP = 0xFE
 _LONGEST_FIRST_VALUE = 0xFF  # GDCM's bound: no first element is longer
 _PREFIXES: tuple[tuple[bytes, str], ...] = (
@@ -93,7 +93,7 @@ def has_magic_elsewhere(head: bytes) -> bool:
 
     The 128 bytes before `DICM` may be missing, others may stand before them, or `DICM` itself is missing.
     """
-    return _META_BEGINS in head or b"DICM\x02\0" in head
+    return META_BEGINS in head or b"DICM\x02\0" in head
 
 
 def kind_of(head: bytes) -> str:

@@ -62,7 +62,7 @@ class End(Enum):
     """How a walk ended."""
 
     COMPLETE = "the last element ends where the file ends"
-    GROUP = "the group that was asked for has ended"
+    THERE = "the elements that were asked for have ended"
     CUT = "the file ends inside an element"
     CUT_IN_PIXEL_DATA = "the file ends inside the pixel data"
     LOST = "what follows is no element"
@@ -143,18 +143,25 @@ def read_whole(file: Seekable, length: int) -> bytes:
 
 
 def walk(
-    source: Source, position: int, encoding: Encoding, wanted: frozenset[int], *, only_group: int | None = None
+    source: Source,
+    position: int,
+    encoding: Encoding,
+    wanted: frozenset[int],
+    *,
+    only_group: int | None = None,
+    until: int | None = None,
 ) -> Walk:
-    """Walk from an element to the end of the file, or of a group.
+    """Walk from an element to the end of the file, of a group, or to a position.
 
     Where the standard leaves open how a fault is read, it is read as DCMTK does, by which Orthanc reads files.
 
     Args:
         wanted: tags (group << 16 | element) whose values are to be kept.
         only_group: stop before the first element of another group.
+        until: stop before the first element that begins there or behind it.
     """
     seen = Walk()
-    seen.end = _walk(source, position, encoding, wanted, only_group, seen)
+    seen.end = _walk(source, position, encoding, wanted, only_group, until, seen)
     return seen
 
 
@@ -178,6 +185,7 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
     encoding: Encoding,
     wanted: frozenset[int],
     only_group: int | None,
+    until: int | None,
     seen: Walk,
 ) -> End:
     size = source.size
@@ -264,8 +272,8 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
             position = value
             continue
         if not frames:
-            if only_group is not None and group != only_group:
-                return End.GROUP
+            if (group != only_group and only_group is not None) or (until is not None and position >= until):
+                return End.THERE
             if tag == 0 and length == 0:  # zeros as filling, mostly behind the last element
                 if not seen.elements:
                     return End.LOST
@@ -292,6 +300,7 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
         # The value
         if length == _UNDEFINED:
             if tag in PIXEL_DATA or vr in _FRAGMENTS:
+                seen.damaged = seen.damaged or tag not in PIXEL_DATA  # only pixel data may be in fragments
                 end_of_fragments = _fragments(source, value, item_header)
                 if isinstance(end_of_fragments, int):
                     position = end_of_fragments

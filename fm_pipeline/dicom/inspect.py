@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from pydicom.datadict import dictionary_has_tag
 
-from fm_pipeline.dicom.detect import MAGIC_AT, as_dcmtk_guesses, has_magic, has_magic_elsewhere, kind_of, sniff
+from fm_pipeline.dicom.detect import (
+    MAGIC_AT,
+    META_BEGINS,
+    as_dcmtk_guesses,
+    has_magic,
+    has_magic_elsewhere,
+    kind_of,
+    sniff,
+)
 from fm_pipeline.dicom.elements import (
     BIG_ENDIAN,
     EXPLICIT,
@@ -26,7 +34,7 @@ from fm_pipeline.dicom.elements import (
     walk,
 )
 from fm_pipeline.dicom.model import Instance, Outcome, Rejected, identity
-from fm_pipeline.dicom.text import Identifier, identifier, name_text
+from fm_pipeline.dicom.text import STRING_VRS, Identifier, identifier, name_text
 
 _HEAD = 1 << 14  # bytes read first: the header of most files
 _LONGEST_IDENTIFIER = 256  # bytes; Orthanc takes no longer value for an identifier (ORTHANC_MAXIMUM_TAG_LENGTH)
@@ -108,33 +116,47 @@ def _unusual_data_set(source: FileSource, head: bytes) -> Instance | Rejected | 
         return None
     encoding = as_dcmtk_guesses(head)
     walked = walk(source, 0, encoding, _WANTED)
-    if all(_UID.fullmatch(walked.values.get(tag, b"")) for tag in (_SOP_INSTANCE, _STUDY, _SERIES)):
+    if _has_all_uids(walked):
         return _judged(walked, {}, _SYNTAX_OF[encoding])
     return None
 
 
+def _has_all_uids(walked: Walk) -> bool:
+    """Whether all three UIDs are there: as UIDs are written, or anything where the elements fill the file exactly."""
+    uids = [walked.values.get(tag, b"") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
+    return all(map(_UID.fullmatch, uids)) or (walked.end is End.COMPLETE and all(uids))
+
+
 def _part10(file: Seekable, source: FileSource, position: int) -> Instance | Rejected:
     """Of a file with file meta information (PS3.10, 7.1), or after `DICM` perhaps without."""
-    data = source.read(position, 8)
+    data = source.read(position, 12)
     if len(data) < 8:
         return _bad("cut_in_meta")
-    begins = position
-    values: dict[int, bytes] = {}
     encoding = sniff(data, source.size - position, strict=False)
-    if encoding is not None and _first_group(data, encoding) == 2:
-        meta = walk(source, position, encoding, _META, only_group=2)
-        if meta.end in {End.CUT, End.COMPLETE} and _uid(meta.values, _MEDIA_CLASS) != _MEDIA_STORAGE_DIRECTORY:
-            return _bad("cut_in_meta")
-        begins, values = meta.position, meta.values
-    found = _data_set(file, source, begins, values)
-    if isinstance(found, Rejected) and found.reason in {"garbage", "deflate_broken"}:
-        # Where elements of the meta group are broken, its length still says where the data set begins.
-        length = int.from_bytes(source.read(position + 8, 4), "little")
-        again = _data_set(file, source, position + 12 + length, values)
-        return again if isinstance(again, Instance) else found
+    if encoding is None or _first_group(data, encoding) != 2:
+        return _data_set(file, source, position, {})
+    # As DCMTK: where the length of the group stands, all elements up to there are of the meta information.
+    length = int.from_bytes(data[8:12], "little") if data.startswith(META_BEGINS) else 0
+    found = _behind_meta(file, source, position, encoding, until=position + 12 + length if length else None)
+    if length and isinstance(found, Rejected) and found.reason in {"garbage", "deflate_broken", "cut_in_data_set"}:
+        again = _behind_meta(file, source, position, encoding, until=None)
+        return replace(again, whole=False) if isinstance(again, Instance) else found
     if isinstance(found, Instance) and encoding == IMPLICIT:
         return replace(found, whole=False)  # the standard has explicit here, and so has Orthanc
     return found
+
+
+def _behind_meta(
+    file: Seekable, source: FileSource, position: int, encoding: Encoding, *, until: int | None
+) -> Instance | Rejected:
+    """Of a file whose meta information ends at a position, or else with its group."""
+    meta = walk(source, position, encoding, _META, only_group=None if until else 2, until=until)
+    if meta.end is not End.THERE and meta.end is not End.LOST:
+        if meta.end is End.COMPLETE and _uid(meta.values, _MEDIA_CLASS) == _MEDIA_STORAGE_DIRECTORY:
+            return _skipped("dicomdir")
+        return _bad("cut_in_meta")
+    found = _data_set(file, source, meta.position, meta.values)
+    return found if isinstance(found, Rejected) or meta.regular else replace(found, whole=False)
 
 
 def _data_set(  # noqa: PLR0911  # one for each kind
@@ -188,7 +210,7 @@ def _first_group(data: bytes, encoding: Encoding) -> int:
 
 def _is_data_set(walked: Walk) -> bool:
     """Of a file without any mark: whether its elements are those of DICOM and not bytes that look like them."""
-    if any(_UID.fullmatch(walked.values.get(tag, b"")) for tag in _EVIDENCE):
+    if _has_all_uids(walked) or any(_UID.fullmatch(walked.values.get(tag, b"")) for tag in _EVIDENCE):
         return True
     return (
         walked.regular
@@ -244,7 +266,9 @@ def _identifier(walked: Walk, tag: int) -> Identifier:
     if value is None:
         return Identifier("", walked.end is End.COMPLETE)
     vr = walked.vrs[tag] or (b"LO" if tag == _PATIENT_ID else b"UI")
-    found = identifier(value, vr, walked.values.get(_CHARACTER_SET, b""))
+    # Written as something else than text, the character set is none to Orthanc.
+    is_text = walked.vrs.get(_CHARACTER_SET, b"") in STRING_VRS | {b""}
+    found = identifier(value, vr, walked.values.get(_CHARACTER_SET, b"") if is_text else b"")
     # The character set stands before all of them; where the order is another one, it may come where nobody looked.
     known = _CHARACTER_SET in walked.values or walked.end is End.COMPLETE or value.isascii()
     return Identifier(found.text, found.certain and known and len(value) < LONGEST_VALUE)

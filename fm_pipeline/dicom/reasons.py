@@ -74,7 +74,7 @@ BAD: Mapping[str, str] = MappingProxyType(
         "garbage": "It begins as DICOM does, and what follows is none.",
         "magic_elsewhere": "DICM is missing, or stands at another place than behind the first 128 bytes. It can be"
         " repaired: what stands before the file meta information must be 128 bytes and DICM.",
-        "cut_in_meta": "It ends inside the file meta information.",
+        "cut_in_meta": "It ends inside the file meta information, or that has a wrong length.",
         "cut_in_data_set": "It ends inside the data set.",
         "cut_in_pixel_data": "It ends inside the pixel data.",
         "deflate_broken": "The deflated data set cannot be inflated.",

@@ -17,7 +17,7 @@ from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 _DELIMITERS = set(b"\\^=\r\n\t\f")  # PS3.5, 6.1.2.5.3: where the character set returns to the first
 _WHITE_SPACE = b" \t\n\v\f\r"
 # The VRs of which DCMTK keeps a string; the padding is a space, but for UI.
-_STRING_VRS = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
+STRING_VRS = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
 _SINGLE_BYTE = {
     "100": "latin-1",
     "101": "iso8859-2",
@@ -73,7 +73,7 @@ def identifier(value: bytes, vr: bytes, character_set: bytes) -> Identifier:
         value = value.translate(None, _WHITE_SPACE).partition(b"\0")[0]
     elif vr == b"UN":
         value = value[:-1] if len(value) % 2 == 0 and value.endswith(b"\0") else value
-    elif vr in _STRING_VRS:
+    elif vr in STRING_VRS:
         value = value.rstrip(b" ").partition(b"\0")[0]
     else:  # Orthanc prints numbers, and refuses bytes
         return Identifier(value[:_ENOUGH_TO_TELL].hex(), certain=False)

@@ -69,7 +69,7 @@ class Handwritten:
     first: bytes = b""
     early: bytes = b""
     late: bytes = b""
-    pixels: bytes = b"\7" * 64
+    pixels: bytes | None = b"\7" * 64
 
     def but(self, **changes: object) -> Handwritten:
         """The same, but for these attributes."""
