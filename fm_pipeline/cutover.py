@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,7 +27,7 @@ from fm_pipeline.nexus.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
 from fm_pipeline.nexus.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
 from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline.nexus.not_valid import rows_that_no_restore_could_write
+from fm_pipeline.nexus.not_valid import IDS_SHOWN, broken_ids, refused_by, rows_that_no_restore_could_write
 from fm_pipeline.nexus.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
 from fm_pipeline.nexus.policy import Phase, Policy, make_policy
 from fm_pipeline.nexus.references import touched_tables
@@ -244,24 +244,45 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
             inputs = reading.confirmed(cursor).inputs
-            with _unchanged():
+            with _unchanged(gate, differences):
                 yield _Held(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources, accepted)
 
 
 @contextmanager
-def _unchanged() -> Iterator[None]:
+def _unchanged(gate: Connection, differences: Sequence[Difference]) -> Iterator[None]:
     """Whatever PostgreSQL refuses before the commit is said to have changed nothing."""
     try:
         yield
     except psycopg2.errors.LockNotAvailable:  # explained with the name of who holds the rows
         raise
     except psycopg2.Error as fault:
+        _refuse_old_rows(gate, differences, fault)
         error = database_error(fault)
         raise DatabaseError(
             error.what,
             sqlstate=error.sqlstate,
             meaning=f"{error.meaning} The transaction was rolled back; Nexus is unchanged.".strip(),
             remedy=error.remedy,
+        ) from None
+
+
+def _refuse_old_rows(gate: Connection, differences: Sequence[Difference], fault: psycopg2.Error) -> None:
+    """Stop with the rows of Nexus where it is they that break a constraint, in columns that FileMaker does not feed."""
+    for difference in differences:
+        if difference.table.name != fault.diag.table_name or not isinstance(fault, psycopg2.IntegrityError):
+            continue
+        with gate.cursor() as cursor:
+            constraint = refused_by(cursor, difference.table, fault)
+            if constraint is None or set(constraint.columns) & difference.written:
+                return
+            ids = broken_ids(cursor, constraint)
+        raise CatalogueStop(
+            f"Rows of {difference.table} that FileMaker has changed break its NOT VALID constraint {constraint.name}."
+            f" Rows that break it: {', '.join(ids)}{' and others' if len(ids) == IDS_SHOWN else ''}.",
+            meaning="They broke it before it was made, in columns that only Nexus fills, and PostgreSQL refuses every"
+            " change of such a row. The transaction was rolled back; Nexus is unchanged.",
+            remedy=f"Correct these rows in Nexus (psql: \\d {difference.table} shows the constraint), then start"
+            " again.",
         ) from None
 
 

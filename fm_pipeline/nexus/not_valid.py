@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.catalogue import Table
+
+IDS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,36 @@ def count_broken(
     )
     (number,) = cursor.fetchone() or (0,)
     return int(number)
+
+
+def refused_by(cursor: Cursor, table: Table, error: psycopg2.Error) -> NotValid | None:
+    """The constraint that is NOT VALID and has refused a statement, if it was one.
+
+    Args:
+        cursor: of a transaction that goes on.
+        table: the one that was written, or the parent of the partition.
+    """
+    for constraint in constraints_not_valid(cursor, table):
+        if constraint.name == error.diag.constraint_name or constraint.columns == (error.diag.column_name,):
+            return constraint
+    return None
+
+
+def broken_ids(cursor: Cursor, constraint: NotValid) -> list[str]:
+    """Ids of the first rows of the table that break a constraint; none where rows have no column `id`."""
+    table = constraint.table
+    cursor.execute(
+        "SELECT 1 FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'id' AND NOT attisdropped",
+        (table.identifier.as_string(cursor),),
+    )
+    if not cursor.fetchall():
+        return []
+    cursor.execute(
+        sql.SQL("SELECT id::text FROM {} AS t WHERE {} ORDER BY id LIMIT {}").format(
+            table.identifier, constraint.broken("t", [constraint.references.identifier]), sql.Literal(IDS_SHOWN)
+        )
+    )
+    return [str(row[0]) for row in cursor.fetchall()]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue import Column, Table
 from fm_pipeline.nexus.difference import count, gone
-from fm_pipeline.nexus.not_valid import NotValid, constraints_not_valid
+from fm_pipeline.nexus.not_valid import IDS_SHOWN, NotValid, broken_ids, refused_by
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.table_facts import key_columns
 
@@ -130,11 +130,8 @@ def _refuse_what_cannot_be_restored(cursor: Cursor, policy: Policy, reference: R
     )
 
 
-def _said(error: psycopg2.Error, not_valid: Collection[NotValid]) -> str:
+def _said(error: psycopg2.Error) -> str:
     """What has refused, by its name."""
-    for constraint in not_valid:
-        if constraint.name == error.diag.constraint_name or constraint.columns == (error.diag.column_name,):
-            return f"the NOT VALID constraint {constraint.name}"
     if name := error.diag.constraint_name:
         return f"the constraint {name}"
     if column := error.diag.column_name:
@@ -145,17 +142,37 @@ def _said(error: psycopg2.Error, not_valid: Collection[NotValid]) -> str:
 @contextmanager
 def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[None]:
     """Stop where a constraint forbids the change: two rows of a patient that may be there once, or a check."""
-    not_valid = constraints_not_valid(cursor, reference.table)
+    table = reference.table
+    what = (
+        f"Rows of {table}.{reference.column} point to rows of {reference.to} that go. They can neither be"
+        " led to the patient's row that stays nor be emptied:"
+    )
+    cursor.execute("SAVEPOINT mending")
     try:
         yield
     except psycopg2.IntegrityError as error:
+        cursor.execute("ROLLBACK TO SAVEPOINT mending")
+        if constraint := refused_by(cursor, table, error):
+            raise CatalogueStop(
+                f"{what} the NOT VALID constraint {constraint.name} of {table} forbids it"
+                f"{_examples(cursor, constraint)}.",
+                meaning="The rows broke it before it was made, and PostgreSQL refuses every change of such a row."
+                " Nothing was changed.",
+                remedy=f"Correct these rows of {table} in Nexus (psql: \\d {table} shows the constraint), then start"
+                " again.",
+            ) from None
         raise CatalogueStop(
-            f"Rows of {reference.table}.{reference.column} point to rows of {reference.to} that go. They can neither be"
-            " led to the patient's row that stays nor be emptied:"
-            f" {_said(error, not_valid)} of {reference.table} forbids it.",
+            f"{what} {_said(error)} of {table} forbids it.",
             meaning="A patient who is in Nexus twice may have the same there twice, too. Nothing was changed.",
-            remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, then start again.",
+            remedy=f"Decide in Nexus what becomes of these rows of {table}, then start again.",
         ) from None
+    cursor.execute("RELEASE SAVEPOINT mending")
+
+
+def _examples(cursor: Cursor, constraint: NotValid) -> str:
+    """The ids of some rows that break a constraint."""
+    ids = broken_ids(cursor, constraint)
+    return f" (broken by the rows {', '.join(ids)}{' and others' if len(ids) == IDS_SHOWN else ''})" if ids else ""
 
 
 def find_references(

@@ -272,3 +272,28 @@ def test_10_two_rows_of_one_patient_that_may_be_there_once_stop_with_table_and_c
     with pytest.raises(CatalogueStop, match=r"a_stranger.patient_id .*one_of_a_kind"):
         bench.plan()
     assert bench.digests() == before
+
+
+def test_rows_that_a_constraint_which_is_not_valid_keeps_from_being_emptied_are_named(
+    bench: MigrationBench, gone: str
+) -> None:
+    _table(bench, "patient_id uuid REFERENCES patients, remark text", f"(patient_id) VALUES ('{gone}')")
+    bench.execute("ALTER TABLE a_stranger ADD CONSTRAINT filled CHECK (remark IS NOT NULL) NOT VALID")
+    bench.extract_and_stage()
+    with pytest.raises(CatalogueStop, match=r"constraint filled of a_stranger .*\(broken by the rows 1\)") as caught:
+        bench.plan()
+    assert "Correct these rows of a_stranger in Nexus" in caught.value.remedy
+
+
+def test_rows_of_nexus_that_break_a_constraint_which_is_not_valid_are_not_looked_for_in_filemaker(
+    bench: MigrationBench,
+) -> None:
+    bench.execute(
+        "UPDATE patients SET archived_by = 'x';"
+        "ALTER TABLE patients ADD CONSTRAINT by_whom CHECK (archived_by <> 'x') NOT VALID"
+    )
+    ((first,),) = bench.execute("SELECT min(id::text) FROM patients")
+    bench.extract_and_stage()
+    with pytest.raises(CatalogueStop, match=f"NOT VALID constraint by_whom.*{first}") as caught:
+        bench.plan()
+    assert "Correct these rows in Nexus" in caught.value.remedy
