@@ -14,10 +14,11 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fm_pipeline_tests.bench.ftp import PASSWORD, USER
@@ -94,7 +95,12 @@ def real_server(kind: str, *, certificate: Path | None = None, options: Sequence
                 assert process.poll() is None, (home / "log").read_text()
                 yield RealServer(kind, port, root, "anonymous" if kind == "vsftpd" else USER)
             finally:
+                # A session may wait for ever, for example for somebody who writes into a FIFO.
+                sessions = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
                 process.terminate()
+                for session in sessions:
+                    with suppress(psutil.NoSuchProcess):
+                        session.kill()
                 try:
                     process.wait(5)
                 except subprocess.TimeoutExpired:
