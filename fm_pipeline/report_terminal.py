@@ -52,6 +52,13 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
             ("references in rows that stay", "to", f"{would}led to new row", f"{would}emptied"),
             [(f"{r['table']}.{r['column']}", r["to"], r["repointed"], r["set_to_null"]) for r in report["references"]],
         )
+    for kind in ("clinic", "funding"):
+        if rows := [row for row in report["patients_by"] if row["by"] == kind]:
+            yield ""
+            yield _table(
+                (f"patients by {kind}", "before", "after" if done else "would be"),
+                [(row["name"], row["before"], row["after"]) for row in rows],
+            )
     files = [(name.replace("_", " "), report[name]) for name in ("documents", "image_batches") if report[name]]
     if files:
         yield ""

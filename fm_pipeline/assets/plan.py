@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import Field
 
-from fm_pipeline.assets.plots import changes_by_table, losses_on_top, not_loaded_by_rule
+from fm_pipeline.assets.plots import changes_by_table, losses_on_top, not_loaded_by_rule, patients_on_page
 from fm_pipeline.assets.shared import OWNERS, PLAN, POOL, STAGED_ASSETS, explained
 from fm_pipeline.cutover import make_plan
 from fm_pipeline.nexus.audit import operating_system_user
@@ -57,6 +57,7 @@ def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.M
             "without_filemaker_id": sum(change.without_filemaker_id for change in plan.report.tables.values()),
             "changes": dg.MetadataValue.md(changes_by_table(plan.report)),
             "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(plan.report.sources)),
+            **{name: dg.MetadataValue.md(chart) for name, chart in patients_on_page(plan.report).items()},
             "plan": dg.MetadataValue.md(plan.report.as_markdown()),
         }
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fm_pipeline.images.statistics import ImageStatistics
 from fm_pipeline.nexus.policy import Phase
-from fm_pipeline.nexus.report import ReimportReport, SourceEnds
+from fm_pipeline.nexus.report import ReimportReport, SourceEnds, patients_by
 
 SHOWN_AT_ONCE = 999  # characters; with one more the UI shows a link instead
 WIDTH = 30  # characters of the longest bar
@@ -135,6 +135,12 @@ def losses_on_top(report: ReimportReport) -> str:
         more = f"- and {len(sentences) - shown} more; the whole report below has all of them"
         text = "\n".join([*(f"- {sentence}" for sentence in sentences[:shown]), more])
     return text
+
+
+def patients_on_page(report: ReimportReport) -> dict[str, str]:
+    """Patients by clinic and by funding source, before and after, each short enough for the UI."""
+    charts = {f"patients_by_{kind}": patients_by(report, kind) for kind in ("clinic", "funding")}
+    return {name: chart for name, chart in charts.items() if 0 < len(chart) <= SHOWN_AT_ONCE}
 
 
 def rows_by_table(report: ReimportReport) -> dict[str, int]:

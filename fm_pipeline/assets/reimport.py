@@ -9,7 +9,14 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.assets.image_charts import image_charts
-from fm_pipeline.assets.plots import changes_by_table, losses_on_top, not_loaded_by_rule, phase_seconds, rows_by_table
+from fm_pipeline.assets.plots import (
+    changes_by_table,
+    losses_on_top,
+    not_loaded_by_rule,
+    patients_on_page,
+    phase_seconds,
+    rows_by_table,
+)
 from fm_pipeline.assets.shared import OWNERS, POOL, cancelled_reimport, explained, row_count
 from fm_pipeline.assets.system_configuration import observe_configuration
 from fm_pipeline.cutover import refuse_unusable_plan, reimport
@@ -273,6 +280,7 @@ def _metadata(asset: PhaseAsset, report: ReimportReport, folder: Path | None) ->
             "changes": dg.MetadataValue.md(changes_by_table(report)),
             "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(report.sources)),
             "seconds_by_phase": dg.MetadataValue.md(phase_seconds(report)),
+            **{name: dg.MetadataValue.md(chart) for name, chart in patients_on_page(report).items()},
             **rows_by_table(report),
             "report": dg.MetadataValue.md(report.as_markdown()),
             "changed_rows": report.changed_rows,

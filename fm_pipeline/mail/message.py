@@ -121,6 +121,8 @@ def _counts(report: Mapping[str, Any]) -> Iterator[str]:
             f"  {table['table']}: {counted(table['after'], 'row')} ({table['deleted']:,} deleted,"
             f" {table['inserted']:,} new, {table['updated']:,} changed)"
         )
+    for row in report.get("patients_by", ()):
+        yield f"  patients, {row['by']} {row['name']}: {row['before']:,} before, {row['after']:,} after"
     for key in ("documents", "image_batches"):
         if relinked := report[key]:
             without = sum(len(ids) for ids in relinked["unresolved"].values())

@@ -52,6 +52,6 @@ ENTITIES: dict[str, Entity] = {
         "filemaker_id patient message",
         optional=True,
     ),
-    "document": _entity("filemaker_id patient", "filemaker_id patient", optional=True),
-    "image": _entity("filemaker_id patient", "filemaker_id patient", optional=True),
+    "document": _entity("filemaker_id patient export_date", "filemaker_id patient", optional=True),
+    "image": _entity("filemaker_id patient export_date", "filemaker_id patient", optional=True),
 }

@@ -86,6 +86,7 @@ class ReimportReport:
     documents: Relinked | None = None
     batches: Relinked | None = None
     references: list[dict[str, Any]] = field(default_factory=list)
+    patients_by: list[dict[str, str | int]] = field(default_factory=list)  # see `patient_counts.compared`
     checks: list[Check] = field(default_factory=list)
     accepted: list[dict[str, str]] = field(default_factory=list)  # sources that are smaller, and RULES_FILE allows it
     committed: bool = False
@@ -127,6 +128,7 @@ class ReimportReport:
             "documents": _relinked(self.documents),
             "image_batches": _relinked(self.batches),
             "references": self.references,
+            "patients_by": self.patients_by,
             "checks": [asdict(check) for check in self.checks],
         }
 
@@ -156,6 +158,7 @@ class ReimportReport:
                 ],
             ),
         ]
+        parts += [patients_by(self, kind) for kind in ("clinic", "funding")]
         files = [("documents", self.documents), ("image batches", self.batches)]
         parts.append(
             _table(
@@ -181,6 +184,18 @@ class ReimportReport:
             "\n".join(f"- {'✅' if check.holds else '❌'} `{check.name}`: {check.found}" for check in self.checks)
         )
         return "\n\n".join(part for part in parts if part)
+
+
+def patients_by(report: ReimportReport, kind: str) -> str:
+    """A Markdown table of the patients of each clinic, or of each funding source; empty if they were not counted."""
+    return _table(
+        (f"patients by {kind}", "before", "after" if report.committed else "would be"),
+        [(_cell(str(row["name"])), row["before"], row["after"]) for row in report.patients_by if row["by"] == kind],
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _relinked(relinked: Relinked | None) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from fm_pipeline.nexus.difference import Difference, count, gone
 from fm_pipeline.nexus.exchanged_values import update_changed
 from fm_pipeline.nexus.gone_patients import FilesOfGonePatients, settle
 from fm_pipeline.nexus.other_writes import Forms, check_nothing_else_written, read_forms
+from fm_pipeline.nexus.patient_counts import Counts, compared, count_patients
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
 from fm_pipeline.nexus.references import delete_gone, mend_references
 from fm_pipeline.nexus.relink import Relinked, patient_content_type, relink_batches, relink_documents
@@ -53,6 +54,7 @@ class Transaction:
     patient_type: int = 0
     protected: Mapping[Table, int] = field(default_factory=dict)
     forms: Forms = field(default_factory=dict)
+    patients_before: Counts = field(default_factory=dict)
     mended: dict[Table, set[str]] = field(default_factory=dict)  # columns, by table
 
     def run(self) -> None:
@@ -82,6 +84,7 @@ class Transaction:
         learn_retired_ids(self.cursor, self.catalogue, self.patient_type)
         self.protected = validation.count_protected(self.cursor, self.catalogue)
         self.forms = read_forms(self.cursor)
+        self.patients_before = count_patients(self.cursor, self.catalogue)
         for table in self.policy.emptied:
             self.report.tables[table.name] = TableChange(table.name, before=self.rows_before[str(table)])
 
@@ -210,6 +213,7 @@ class Transaction:
 
     def _validate(self) -> tuple[str, int]:
         self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self.report.patients_by = compared(self.patients_before, count_patients(self.cursor, self.catalogue))
         checks: list[Check] = []
         deleted = Phase.DELETE in self.phases
         for difference in self.differences:

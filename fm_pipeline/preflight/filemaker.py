@@ -18,6 +18,7 @@ from fm_pipeline.mapping.profile import Profile
 from fm_pipeline.mapping.resolution import Resolution, resolve
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.staging.text import NO_ACCESS
+from fm_pipeline.staging.transform_file_links import EXPORT_DATE
 from fm_pipeline.words import counted
 
 OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
@@ -94,7 +95,7 @@ def _layout(
     )
     missing = [name for name in mapped if name.casefold() not in on_layout]
     hidden = sorted(
-        {field.name for fields in resolution.feeds.values() for field in fields}
+        {field.name for name, fields in resolution.feeds.items() if name != EXPORT_DATE for field in fields}
         & {name for record in page.records for name, value in record.fields.items() if value == NO_ACCESS}
     )
     subject = f"layout {resolution.layout}"

@@ -35,13 +35,13 @@ def test_the_entities_are_those_of_the_documentation() -> None:
 # They say when and from where a record came; nothing in Nexus is made from them.
 NOT_READ = {
     "nexus": {
-        "API_Docs": {"doc_type", "date", "NexusExportDate"},
-        "API_Images": {"recid", "date", "Type", "NexusExportDate"},
+        "API_Docs": {"doc_type", "date"},
+        "API_Images": {"recid", "date", "Type"},
     },
     "wep": {
         "API_Contacts": {"modificationTimestamp"},
-        "API_Docs": {"Type", "Date", "NexusExportDate"},
-        "API_Images": {"recid", "date", "Type", "NexusExportDate"},
+        "API_Docs": {"Type", "Date"},
+        "API_Images": {"recid", "date", "Type"},
     },
 }
 

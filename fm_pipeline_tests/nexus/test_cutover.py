@@ -13,6 +13,7 @@ from fm_pipeline.mapping.profile import load_profile
 from fm_pipeline.nexus.catalogue import read_catalogue
 from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.difference import plan_difference
+from fm_pipeline.nexus.patient_counts import count_patients
 from fm_pipeline.nexus.policy import LOADS, Phase
 from fm_pipeline.nexus.report import PhaseRecord
 from fm_pipeline.sandbox.clinic.change import change_one_percent
@@ -74,6 +75,45 @@ def test_the_phases_of_a_plan_say_what_would_happen_and_those_of_a_reimport_what
     assert "would" not in str([record.sentence for record in done]).lower()
     ((written,),) = bench.execute("SELECT report::text FROM fm_pipeline.plans WHERE id::text = %s", plan.id)
     assert "would be deleted" in written
+
+
+def test_patients_are_counted_by_clinic_and_by_funding_before_and_after(
+    bench: MigrationBench,
+) -> None:
+    def counted(names: str, column: str) -> dict[str, int]:
+        return dict(
+            bench.execute(
+                f"SELECT coalesce(n.name, '(none)'), count(*) FROM patients p LEFT JOIN {names} n ON n.id = p.{column}"  # noqa: S608
+                " GROUP BY 1"
+            )
+        )
+
+    def both() -> dict[str, dict[str, int]]:
+        return {"clinic": counted("clinics", "clinic_id"), "funding": counted("funding_sources", "funding_type_id")}
+
+    before, plan = both(), bench.extract_and_stage().plan().report
+    report = bench.reimport()
+    after = both()
+    assert before != after
+    assert report.patients_by == plan.patients_by
+    for kind in ("clinic", "funding"):
+        rows = [row for row in report.patients_by if row["by"] == kind]
+        assert {row["name"]: row["before"] for row in rows if row["before"]} == before[kind]
+        assert {row["name"]: row["after"] for row in rows if row["after"]} == after[kind]
+        assert f"| patients by {kind} | before | would be |" in plan.as_markdown()
+        assert f"| patients by {kind} | before | after |" in report.as_markdown()
+
+
+def test_clinics_of_one_name_are_counted_each_for_itself(bench: MigrationBench) -> None:
+    (first,), (second,) = bench.execute(
+        "UPDATE clinics SET name = 'Newcastle' WHERE id IN (SELECT id FROM clinics ORDER BY id LIMIT 2)"
+        " RETURNING id::text"
+    )
+    bench.execute("UPDATE patients SET clinic_id = %s WHERE id IN (SELECT id FROM patients LIMIT 1)", first)
+    bench.execute("UPDATE patients SET clinic_id = %s WHERE id IN (SELECT id FROM patients OFFSET 1 LIMIT 1)", second)
+    with bench.connection() as connection, connection.cursor() as cursor:
+        names = count_patients(cursor, read_catalogue(cursor, "public"))["clinic"]
+    assert {f"Newcastle ({first[:8]})", f"Newcastle ({second[:8]})"} <= names.keys()
 
 
 def test_every_source_row_has_an_end(bench: MigrationBench) -> None:

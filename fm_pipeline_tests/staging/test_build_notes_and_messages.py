@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from fm_pipeline.errors import StagingStop
+from fm_pipeline.staging.check import check_staging
+from fm_pipeline.staging.rules import load_rules
 from fm_pipeline_tests.staging.bench import PATIENT, Staging, a_patient, uuid_of
 
 
@@ -73,14 +78,18 @@ def test_a_text_message_becomes_a_row_of_nexus(staging: Staging) -> None:
     assert result.fed_columns == ["patient_id", "phone_number", "message", "status", "sent_at"]
 
 
-def test_documents_and_images_that_nexus_has_are_linked_and_the_others_skipped(staging: Staging) -> None:
+def documents_in_nexus(staging: Staging, *numbers: int) -> None:
     staging.execute(
         "INSERT INTO documents_document (id, file_name, original_name, file_size, mime_type, s3_bucket, s3_key, s3_url,"
         " category, description, tags, uploaded_by, uploaded_at, updated_at, is_active, filemaker_id)"
         " SELECT gen_random_uuid(), '', '', 0, '', '', '', '', '', '', '[]', '', now(), now(), true, id::uuid"
         " FROM unnest(%s) id",
-        ([uuid_of(1), uuid_of(3), uuid_of(4)],),
+        ([uuid_of(number) for number in numbers],),
     )
+
+
+def test_documents_and_images_that_nexus_has_are_linked_and_the_others_skipped(staging: Staging) -> None:
+    documents_in_nexus(staging, 1, 3, 4)
     records = [
         {"filemaker_id": uuid_of(1).upper(), "patient": PATIENT},
         {"filemaker_id": uuid_of(2), "patient": PATIENT},
@@ -101,3 +110,29 @@ def test_documents_and_images_that_nexus_has_are_linked_and_the_others_skipped(s
         ("document", uuid_of(1), PATIENT.lower())
     ]
     assert result.fed_columns == []
+
+
+def test_a_document_that_nexus_has_and_that_has_no_export_date_is_linked_and_flagged(staging: Staging) -> None:
+    documents_in_nexus(staging, 1, 2, 3)
+    records = [
+        {"filemaker_id": uuid_of(1), "patient": PATIENT, "export_date": "2025-11-05T10:00:00"},
+        {"filemaker_id": uuid_of(2), "patient": PATIENT, "export_date": " "},
+        {"filemaker_id": uuid_of(3), "patient": PATIENT, "export_date": "<No Access>"},
+        {"filemaker_id": uuid_of(4), "patient": PATIENT, "export_date": ""},
+    ]
+    (result,) = staging.stage("document", *records).summaries
+    assert (result.ready, result.skipped, result.flagged) == (3, 1, {"export_date_missing": 1})
+    (without,) = staging.stage(
+        "document", *({**record, "export_date": ""} for record in records), fed=["patient"]
+    ).summaries
+    assert without.flagged == {}, "a layout without the field says nothing about it"
+
+
+def test_a_clinic_may_stop_for_a_missing_export_date(staging: Staging, tmp_path: Path) -> None:
+    documents_in_nexus(staging, 1)
+    (tmp_path / "rules.yaml").write_text("export_date_missing: stop")
+    staging.extract("document", [{"filemaker_id": uuid_of(n), "patient": PATIENT, "export_date": ""} for n in (1, 2)])
+    staging.build("document", rules=load_rules(tmp_path / "rules.yaml"))
+    assert list(staging.ends("document").values()) == ["export_date_missing", "file_not_in_nexus"]
+    with pytest.raises(StagingStop, match=r"export_date_missing \(document, 1 of 2 rows\)"):
+        check_staging(staging.connection, ["document"])
