@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS = 300  # how long Orthanc may be away: a restart of its machine
 _ENOUGH_TRIES = 3  # of a file that Orthanc fails on though it answers otherwise
-_ENOUGH_FAILURES = 20  # one file after the other, and none stored in between: it is not the files
+_ENOUGH_FAILURES = 100  # one file after the other, and none stored in between: it is not the files
 _MOST_SENDS_WITHOUT_ANSWER = 2
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 5.0
 
@@ -256,7 +256,7 @@ class _Failures:
         with self._busy:
             for reason, limit in self._too_large.items():
                 if size >= limit:
-                    raise FileNotTaken(reason, 413)
+                    raise FileNotTaken(reason, 413, sent=False)
 
     def add(self, error: FileNotTaken | Undeliverable, size: int) -> None:
         """One more.
@@ -268,7 +268,8 @@ class _Failures:
             if error.reason in TOO_LARGE:
                 self._too_large[error.reason] = min(size, self._too_large.get(error.reason, size))
                 return  # smaller ones may be taken
-            self._count += error.reason != "no_answer"
+            # What a setting keeps out is sent once, and a "no_answer" was waited for: neither costs much time.
+            self._count += isinstance(error, Undeliverable) and error.reason != "no_answer"
             if self._count > _ENOUGH_FAILURES:
                 raise KeepsFailing(self._count - 1, sentence(error.reason))
 

@@ -55,7 +55,7 @@ class Judge:
         except FileRefused as refusal:
             return replace(entry, outcome=Outcome.BAD, reason=refusal.reason, sends=sends + 1)
         except FileNotTaken as fault:
-            return replace(entry, reason=fault.reason, sends=sends + 1)
+            return replace(entry, reason=fault.reason, sends=sends + fault.sent)
         except FileChangedError:
             return replace(entry, reason="changed", md5=None)
         except FileLostError as lost:

@@ -45,10 +45,15 @@ class FileRefused(OrthancError):
 
 
 class FileNotTaken(OrthancError):
-    """Something that an administrator can change keeps this file out. `reason` is an id of `reasons.NOT_TAKEN`."""
+    """Something that an administrator can change keeps this file out.
 
-    def __init__(self, reason: str, status: int) -> None:
-        self.reason, self.status = reason, status
+    Args:
+        reason: an id of `reasons.NOT_TAKEN`.
+        sent: False where it was clear without sending it.
+    """
+
+    def __init__(self, reason: str, status: int, *, sent: bool = True) -> None:
+        self.reason, self.sent = reason, sent
         super().__init__(
             f"A file was not taken (HTTP {status}).",
             meaning="The file is not bad; a setting of Orthanc or of a proxy keeps it out.",
@@ -262,5 +267,6 @@ class KeepsFailing(OrthancStop):
     def __init__(self, count: int, last: str) -> None:
         super().__init__(
             f"{count} files in a row could not be stored, all for reasons that are not theirs. The last one: {last}",
-            "Look into Orthanc's log, and into that of the proxy before it.",
+            "Look into Orthanc's log, and into that of the proxy before it. If Orthanc is well and cannot store files"
+            " of this kind, move them to another folder; they come first when the job is resumed.",
         )

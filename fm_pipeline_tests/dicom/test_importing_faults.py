@@ -402,6 +402,7 @@ def test_a_proxys_limit_keeps_large_files_out_is_told_as_that_and_nothing_is_sen
     assert importing.outcomes(job.id) == {"failed": 4, "imported": FILES}
     assert {row.reason for row in importing.rows(job.id).values()} == {None, "too_large_for_proxy"}
     assert proxy.uploads == FILES + 1
+    assert sum(row.sends for row in importing.rows(job.id).values()) == FILES + 1
     proxy.most_bytes = None
     assert importing.run(job.id).status == "completed"
     assert importing.outcomes(job.id) == {"imported": FILES + 4}
