@@ -47,7 +47,7 @@ class NoDataConnection(OSError):
 
 
 class HeldBack(NoReply):
-    """No reply to RETR: vsftpd waits with it for as long as somebody uploads the file."""
+    """No reply to RETR, or no byte: vsftpd waits with it for as long as somebody uploads the file."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,9 @@ class _Tls(_Control, ftplib.FTP_TLS):
         assert isinstance(control, ssl.SSLSocket)  # noqa: S101  # after login
         try:
             return self.context.wrap_socket(channel, server_hostname=self.host, session=control.session), size
+        except TimeoutError:
+            channel.close()
+            raise NoReply from None
         except BaseException:
             channel.close()
             raise

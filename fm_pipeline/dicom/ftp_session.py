@@ -12,6 +12,7 @@ import errno
 import ftplib
 import os
 import re
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -223,9 +224,10 @@ class FtpSession:
                 if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
                     raise NoDataConnection from None
                 raise
-        ended = True
+        ended, received = True, False
         with channel:
-            while block := channel.recv(BLOCK_BYTES):
+            while block := self._block(channel, held=command.startswith("RETR ") and not received):
+                received = True
                 write(block)
             if isinstance(channel, ssl.SSLSocket):
                 try:
@@ -235,6 +237,15 @@ class FtpSession:
         with replies_understood():
             self._ftp.voidresp()
         return ended
+
+    @staticmethod
+    def _block(channel: socket.socket, *, held: bool) -> bytes:
+        try:
+            return channel.recv(BLOCK_BYTES)
+        except TimeoutError:
+            if held:
+                raise HeldBack from None
+            raise
 
     def _binary(self) -> None:
         """Before every transfer: listings are text (TYPE A), and in that type line ends are translated."""

@@ -43,7 +43,7 @@ class ScriptedFtp:
 
     Attributes:
         answers: replies by command, where they are not the right ones; `PASV` may lead nowhere.
-        data: what a command transfers, where it is not the right thing.
+        data: what a command transfers, where it is not the right thing; None: nothing, and no end.
         ends: how data connections end.
         username: any.
         commands: how many control connections came, and what they asked.
@@ -51,7 +51,7 @@ class ScriptedFtp:
 
     port: int
     answers: Answers
-    data: Mapping[str, bytes]
+    data: Mapping[str, bytes | None]
     ends: Ends
     username: str = "anybody"
     commands: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class ScriptedFtp:
 
 @contextmanager
 def scripted_ftp(
-    answers: Answers, data: Mapping[str, bytes] | None = None, ends: Ends = "close"
+    answers: Answers, data: Mapping[str, bytes | None] | None = None, ends: Ends = "close"
 ) -> Iterator[ScriptedFtp]:
     """Answer on a free port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -118,8 +118,12 @@ def _answered(control: socket.socket, answer: bytes | Silence) -> bool:
     return False
 
 
-def _transfer(listener: socket.socket, content: bytes, ends: Ends) -> None:
+def _transfer(listener: socket.socket, content: bytes | None, ends: Ends) -> None:
     with listener.accept()[0] as channel:
+        if content is None:
+            channel.settimeout(60)
+            channel.recv(1)  # until the client hangs up
+            return
         channel.sendall(content)
         if ends == "reset":
             _reset(channel)
