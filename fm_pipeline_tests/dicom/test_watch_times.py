@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.watch_rules import LISTED_AGAIN_AFTER, LISTED_AGAIN_WHERE_UNMOVED, clock_behind
 from fm_pipeline.dicom.watch_words import about_watching
 from fm_pipeline.nexus.migrate import is_migrated, migrate
+from fm_pipeline_tests.dicom.random_shares import search
 from fm_pipeline_tests.dicom.watching import LATER, MUCH_LATER, SOON, Watched, last_change, record
 
 DUE = MUCH_LATER + LATER + SOON  # the folders were listed last at LATER
@@ -156,3 +158,9 @@ def test_what_is_known_of_a_share_is_told_without_a_look(watched: Watched) -> No
     shutil.rmtree(watched.root)
     watched.tick(DUE)
     assert about_watching(watched.connection, root, now=now, zone=UTC)[1].startswith("Alarm: The root is not there")
+
+
+def test_whatever_a_share_does_with_times_every_file_is_found(
+    connection: Connection, database: LastingConnection, tmp_path: Path
+) -> None:
+    search(connection, database, tmp_path / "hospital", 6, seed=1)
