@@ -9,12 +9,15 @@ written in two steps, in the first way that the table allows:
 
 1. these columns become NULL, then all columns get their new values;
 2. the rows are deleted and inserted again by one statement, if nothing acts on a delete or insert;
-3. these columns get values that no row has, then all columns get their new values.
+3. some of these columns become NULL and others get values that no row has, then all columns get their new values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -28,6 +31,7 @@ from fm_pipeline.nexus.catalogue import Column
 from fm_pipeline.nexus.difference import Difference
 
 IDS_SHOWN = 20
+COMBINATIONS = 30  # of columns that become NULL, get another value, or stay
 _CLASHES = (psycopg2.errors.UniqueViolation, psycopg2.errors.ExclusionViolation)
 _REFUSALS = (psycopg2.IntegrityError, psycopg2.DataError, psycopg2.InternalError)  # the last one: RAISE of a trigger
 
@@ -69,7 +73,7 @@ FROM pg_class t WHERE t.oid = %s::regclass
 """
 # Values that the other rows do not have, by the beginning of a type's name.
 _UNUSED = {
-    "character varying": "left('~' || md5(t.id::text || {column}), greatest(char_length({column}), 1))",
+    "character varying": "'~' || md5(t.id::text || {column})",
     "text": "'~' || md5(t.id::text || {column})",
     "uuid": "gen_random_uuid()",
     "date": "{column} + 365000",
@@ -140,10 +144,10 @@ class _Exchange:
             new=_comma([_as_bytes("c", name) for name in checked]),
         )
         moving = [name for name in checked if name in self._difference.updates]
-        for way in (self._by_null, self._anew, self._by_unused_values):
+        for way in self._ways(moving):
             try:
                 with _savepoint(self._cursor):
-                    if way(moving):
+                    if way():
                         self._execute("DROP TABLE {changed}, {moving}")
                         return changed
             except _REFUSALS:
@@ -154,30 +158,41 @@ class _Exchange:
     def _execute(self, statement: str, **parts: sql.Composable) -> None:
         self._cursor.execute(sql.SQL(statement).format(**self._names, **parts))
 
-    def _by_null(self, moving: Sequence[str]) -> bool:
-        settings = [
-            sql.SQL("{} = NULL").format(sql.Identifier(name)) for name in moving if not self._columns[name].not_null
-        ]
-        return self._park(settings)
+    def _ways(self, moving: Sequence[str]) -> Iterator[Callable[[], bool]]:
+        """In their order. Each returns whether it could be tried."""
+        parked = [self._parked(name) for name in moving]
+        yield lambda: self._park([options.get("null") for options in parked])
+        yield self._anew
+        combinations = itertools.product(*([*options.values(), None] for options in parked))
+        for combination in itertools.islice(combinations, COMBINATIONS):
+            yield functools.partial(self._park, combination)
 
-    def _by_unused_values(self, moving: Sequence[str]) -> bool:
-        settings = []
-        for name in moving:
-            unused = next((value for start, value in _UNUSED.items() if self._columns[name].type.startswith(start)), "")
-            if unused:
-                value = sql.SQL(unused).format(column=sql.SQL("t.{}").format(sql.Identifier(name)))
-                settings.append(sql.SQL("{} = {}").format(sql.Identifier(name), value))
-        return self._park(settings)
+    def _parked(self, name: str) -> dict[str, sql.Composable]:
+        """What a column may become in between, in a row whose value of it changes."""
+        column, old = self._columns[name], sql.SQL("t.{}").format(sql.Identifier(name))
+        values: dict[str, sql.Composable] = {} if column.not_null else {"null": sql.SQL("NULL")}
+        if unused := _unused(column.type):
+            values["unused"] = sql.SQL(unused).format(column=old)
+        return {
+            kind: sql.SQL("{name} = CASE WHEN {was} IS DISTINCT FROM {will} THEN {value} ELSE {old} END").format(
+                name=sql.Identifier(name), was=_as_bytes("t", name), will=_as_bytes("c", name), value=value, old=old
+            )
+            for kind, value in values.items()
+        }
 
-    def _park(self, settings: Sequence[sql.Composable]) -> bool:
+    def _park(self, settings: Iterable[sql.Composable | None]) -> bool:
         """Give up the values first, then write all changed rows."""
-        if not settings:
+        given = [setting for setting in settings if setting is not None]
+        if not given:
             return False
-        self._execute("UPDATE {table} t SET {settings} FROM {moving} m WHERE m.id = t.id", settings=_comma(settings))
+        self._execute(
+            "UPDATE {table} t SET {settings} FROM {changed} c JOIN {moving} m USING (id) WHERE c.id = t.id",
+            settings=_comma(given),
+        )
         self._update(sql.SQL("true"))
         return True
 
-    def _anew(self, _moving: Sequence[str]) -> bool:
+    def _anew(self) -> bool:
         """Delete the rows and insert them again. By one statement, so that keys that are checked at once hold."""
         self._cursor.execute(_ACTS, (self._difference.table.identifier.as_string(self._cursor),))
         if self._cursor.fetchone() != (False,):
@@ -233,6 +248,14 @@ class _Exchange:
             remedy=f"As the owner of {table}, make {constraint} a DEFERRABLE constraint. Or give one of the two records"
             " another value in FileMaker, reimport, give it the right value, and reimport again.",
         )
+
+
+def _unused(kind: str) -> str:
+    """An expression for a value of the type that no row has, as far as one is known."""
+    expression = next((value for start, value in _UNUSED.items() if kind.startswith(start)), "")
+    if length := re.fullmatch(r"character varying\((\d+)\)", kind):
+        return f"left({expression}, {length[1]})"
+    return expression
 
 
 def _as_bytes(row: str, name: str) -> sql.Composable:

@@ -98,9 +98,11 @@ def find_soft_references(
     """
     cursor.execute(sql.SQL(_GOING).format(**_tables(policy)))
     cursor.execute("DELETE FROM going_ids WHERE id::text = ANY(%s)", (list(staying),))
+    cursor.execute("SELECT count(*) FROM going_ids")
+    any_going = count(cursor) > 0
     found = []
     ids = sql.SQL("(SELECT kind, replaced FROM going_ids g WHERE g.id = v.id)")
-    for table, columns in _searched(cursor, policy, fed):
+    for table, columns in _searched(cursor, policy, fed) if any_going else ():
         there = sql.SQL(_THERE).format(**_tables(policy))
         size = _size(cursor, table)
         if size > SAMPLED_BYTES:
@@ -133,11 +135,11 @@ def name_soft_references(cursor: Cursor, policy: Policy) -> dict[tuple[Table, st
 
 
 def name_json_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, str]]:
-    """The json and jsonb columns with ids of patients inside, by their first rows. They are never followed."""
+    """The json, jsonb and array columns with ids of patients inside, by their first rows. They are never followed."""
     patients = policy.catalogue.table("patients")
     found = []
     for table, columns in sorted(policy.catalogue.columns.items()):
-        for name in [c.name for c in columns.values() if c.type in ("json", "jsonb")]:
+        for name in [c.name for c in columns.values() if c.type in ("json", "jsonb") or c.type.endswith("[]")]:
             if table in _left_alone(policy) or policy.load_of(table):
                 continue
             with _patience(cursor, table):
@@ -248,29 +250,30 @@ def _search(
     if not columns:
         return []
     sample = f" TABLESAMPLE SYSTEM ({100 * SAMPLED_BYTES / size:.6f})" if size > SAMPLED_BYTES else ""
+    rows = sql.SQL("{}{}").format(sql.SQL("{} t").format(table.identifier), sql.SQL(sample))
     stays: sql.Composable = sql.SQL("true")
     if staged and (load := policy.load_of(table)):
         stays = sql.SQL("t.id IN (SELECT nexus_id FROM {})").format(sql.Identifier("fm_pipeline", load.staged))
-    values = [
-        sql.SQL("({}, {})").format(sql.Literal(number), as_uuid(column, _column(column)))
-        for number, column in enumerate(columns)
-    ]
+    found = []
     with _patience(cursor, table):
-        cursor.execute(
-            sql.SQL(
-                "SELECT v.n, k.kind, k.replaced, count(*) FROM {table} t{sample}"
-                " CROSS JOIN LATERAL (VALUES {values}) v (n, id) CROSS JOIN LATERAL {ids} k"
-                " WHERE v.id IS NOT NULL AND {stays} GROUP BY 1, 2, 3"
-            ).format(
-                table=table.identifier,
-                sample=sql.SQL(sample),
-                values=sql.SQL(", ").join(values),
-                ids=ids,
-                stays=stays,
+        # Most columns have no value of such a length, which one reading of the table tells for all of them.
+        lengths = [
+            sql.SQL("true")
+            if column.type == "uuid"
+            else sql.SQL("bool_or(octet_length({}::text) IN (32, 36))").format(_column(column))
+            for column in columns
+        ]
+        cursor.execute(sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(lengths), rows))
+        fits = cursor.fetchone() or ()
+        for column in [column for column, fit in zip(columns, fits, strict=True) if fit]:
+            cursor.execute(
+                sql.SQL(
+                    "SELECT k.kind, k.replaced, count(*) FROM (SELECT {id} AS id FROM {rows} WHERE {stays}) v"
+                    " CROSS JOIN LATERAL {ids} k WHERE v.id IS NOT NULL GROUP BY 1, 2"
+                ).format(id=as_uuid(column, _column(column)), rows=rows, stays=stays, ids=ids)
             )
-        )
-        return [(columns[n].name, kind, replaced, rows) for n, kind, replaced, rows in cursor.fetchall()]
-    return []
+            found += [(column.name, kind, replaced, number) for kind, replaced, number in cursor.fetchall()]
+    return found
 
 
 def _size(cursor: Cursor, table: Table) -> int:

@@ -100,4 +100,4 @@ def _soft_references(cursor: Cursor, policy: Policy, judge: Judge) -> Iterator[F
         yield judge.broken("nexus_soft_reference", f"{table}.{column}", f"{holds}; no foreign key guards it{lacks}")
     if json := name_json_references(cursor, policy):
         names = ", ".join(f"{table}.{column}" for table, column in json)
-        yield judge.good("ids inside JSON", f"never followed: {names} hold ids of patients")
+        yield judge.good("ids inside JSON and arrays", f"never followed: {names} hold ids of patients")

@@ -148,11 +148,12 @@ def test_the_check_names_the_columns_and_what_is_inside_json(bench: MigrationBen
     ((kept,),) = bench.execute("SELECT id FROM patients ORDER BY id LIMIT 1")
     _mails(bench, kept)
     bench.execute(
-        "ALTER TABLE sent_emails ADD context jsonb; UPDATE sent_emails SET context = jsonb_build_object('x', about)"
+        "ALTER TABLE sent_emails ADD context jsonb, ADD people uuid[];"
+        "UPDATE sent_emails SET context = jsonb_build_object('x', about), people = ARRAY[loose]"
     )
     findings = [finding for finding in preflight(bench.settings) if finding.area == "Nexus"]
     assert {f.subject for f in findings if f.rule == "nexus_soft_reference"} == {
         f"sent_emails.{column}" for column in (*COLUMNS, "legacy_patient_id")
     }
-    (json,) = [f for f in findings if f.subject == "ids inside JSON"]
-    assert "sent_emails.context" in json.found
+    (json,) = [f for f in findings if f.subject == "ids inside JSON and arrays"]
+    assert "sent_emails.context, sent_emails.people" in json.found
