@@ -19,6 +19,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import CatalogueStop, DatabaseError, LockStop, PlanStop, Stop
 from fm_pipeline.nexus.audit import audited
+from fm_pipeline.nexus.backup_verify import what_is_not_tried
 from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
 from fm_pipeline.nexus.commit import commit, too_late_to_cancel
 from fm_pipeline.nexus.database import connect, database_error
@@ -183,6 +184,7 @@ class _Held:
     inputs: Inputs
     sources: list[SourceEnds]
     accepted: list[Broken]
+    restore: list[str]
 
     def run(
         self, report: ReimportReport, phases: Collection[Phase], on_phase: OnPhase, *, planned: bool = False
@@ -190,6 +192,7 @@ class _Held:
         """All phases, without the end of the transaction."""
         report.sources = self.sources
         report.accepted = [{"entity": each.entity, "rule": each.rule, "found": each.found} for each in self.accepted]
+        report.restore = self.restore
         with self.gate.cursor() as other:
             Transaction(
                 self.cursor,
@@ -234,6 +237,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             policy = with_soft_references(cursor, policy, settings, written, files.kept)
             tables = touched_tables(cursor, policy, written)
             _refuse_what_no_restore_could_write(cursor, policy)
+            restore = what_is_not_tried(cursor, tables)
             sources = source_ends(connection)
             reading = read_inputs(cursor, catalogue, tables, settings)
         connection.commit()
@@ -245,7 +249,10 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
             inputs = reading.confirmed(cursor).inputs
             with _unchanged(gate, differences):
-                yield _Held(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources, accepted)
+                yield _Held(
+                    *(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources, accepted),
+                    restore=restore,
+                )
 
 
 @contextmanager

@@ -76,6 +76,8 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
         for reason, ids in {**relinked["unresolved"], "disagrees": relinked["disagreeing"]}.items():
             if ids:
                 yield Text(f"{name}: {len(ids):,}, because {REASONS[reason]}")
+    for sentence in report.get("restore", ()):
+        yield Text(f"Restore: {sentence}")
     yield from _checks(report["checks"])
 
 

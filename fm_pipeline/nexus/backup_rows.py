@@ -125,6 +125,14 @@ def load_scratch(
             cursor.copy_expert(copy, plain, 1 << 16)  # type: ignore[arg-type]  # only read() is called
     except (OSError, EOFError, pyrage.DecryptError, psycopg2.DataError, psycopg2.errors.QueryCanceled):
         raise broken from None
+    except psycopg2.IntegrityError as error:  # a scratch table has no constraint but those of its domains
+        raise BackupStop(
+            f"Rows of {table.table} break the constraint {error.diag.constraint_name} of the domain"
+            f" {error.diag.datatype_name}, which has not been validated. PostgreSQL refuses to write such values.",
+            meaning="They cannot be restored. Nothing was changed.",
+            remedy="Correct these values in Nexus, or let the owner of the domain drop the constraint (ALTER DOMAIN);"
+            " then start again.",
+        ) from None
     if table_digest(cursor, scratch, table.names, like=table.digest) != table.digest:
         raise broken
     return scratch

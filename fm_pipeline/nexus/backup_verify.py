@@ -7,7 +7,7 @@ of them, also when we are killed; and the role needs no right in Nexus but to re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,17 +17,18 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.backup_files import BackupStop
-from fm_pipeline.nexus.backup_manifest import BackupTable, Manifest, read_manifest
+from fm_pipeline.nexus.backup_manifest import Manifest, read_manifest
 from fm_pipeline.nexus.backup_rows import OnProgress, prepare_session
 from fm_pipeline.nexus.catalogue import Catalogue, ForeignKey, Table, read_catalogue
 from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.not_valid import constraints_not_valid, rows_that_no_restore_could_write
+from fm_pipeline.nexus.not_valid import constraints_not_valid, count_broken, rows_that_no_restore_could_write
 from fm_pipeline.nexus.restore_load import load_tables
 from fm_pipeline.nexus.restore_rows import Restoration
 from fm_pipeline.nexus.restore_tables import Loaded
 from fm_pipeline.nexus.restore_write import acts_at_once
 from fm_pipeline.nexus.table_facts import has_rules, triggers_of
 from fm_pipeline.settings import Settings
+from fm_pipeline.words import counted
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def verify_backup(
             for number, backup in enumerate(manifest.tables)
         }
         own = [key for key in catalogue.foreign_keys if key.table in copies]
-        not_tried = what_is_not_tried(cursor, manifest.tables)
+        written = [backup.table for backup in manifest.tables if backup.role != "referenced"]
+        not_tried = what_is_not_tried(cursor, written)
         not_tried += _add_keys(cursor, [key for key in own if acts_at_once(key)], copies)
         loaded = load_tables(cursor, folder, manifest, key, on_progress, step="verify", targets=copies)
         _refuse_what_no_restore_could_write(cursor, loaded)
@@ -73,14 +75,20 @@ def verify_backup(
     return Verified(manifest, tuple(not_tried))
 
 
-def what_is_not_tried(cursor: Cursor, tables: Iterable[BackupTable]) -> list[str]:
-    """What of these tables no copy has: triggers and rules, by their names."""
-    written = [backup.table for backup in tables if backup.role != "referenced"]
+def what_is_not_tried(cursor: Cursor, tables: Sequence[Table]) -> list[str]:
+    """What a restore meets in these tables and no copy has, in sentences; and the constraints that are NOT VALID."""
     found = []
-    if triggers := triggers_of(cursor, written):
+    if triggers := triggers_of(cursor, tables):
         found.append(f"Triggers, which a restore fires and its trial does not: {', '.join(triggers)}.")
-    if rules := [str(table) for table in written if has_rules(cursor, table)]:
+    if rules := [str(table) for table in tables if has_rules(cursor, table)]:
         found.append(f"Rules of {', '.join(rules)}, which a restore meets and its trial does not.")
+    for constraint in [each for table in tables for each in constraints_not_valid(cursor, table)]:
+        place = constraint.table.identifier
+        if rows := count_broken(cursor, constraint, place, lambda parent: [parent.identifier]):
+            found.append(
+                f"{counted(rows, 'row')} of {constraint.table} break {constraint.name}, which is NOT VALID: a restore"
+                " of one of them drops that constraint and adds it again in its transaction, as the owner of the table."
+            )
     return found
 
 

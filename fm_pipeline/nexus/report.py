@@ -89,6 +89,7 @@ class ReimportReport:
     patients_by: list[dict[str, str | int]] = field(default_factory=list)  # see `patient_counts.compared`
     checks: list[Check] = field(default_factory=list)
     accepted: list[dict[str, str]] = field(default_factory=list)  # sources that are smaller, and RULES_FILE allows it
+    restore: list[str] = field(default_factory=list)  # what a restore meets that the trial of the backup does not try
     committed: bool = False
 
     @property
@@ -129,6 +130,7 @@ class ReimportReport:
             "image_batches": _relinked(self.batches),
             "references": self.references,
             "patients_by": self.patients_by,
+            "restore": self.restore,
             "checks": [asdict(check) for check in self.checks],
         }
 
@@ -180,6 +182,7 @@ class ReimportReport:
             for reason, ids in r.unresolved.items()
         ]
         parts += ["\n".join(reasons)] if reasons else []
+        parts.append("\n".join(f"- Restore: {sentence}" for sentence in self.restore))
         parts.append(
             "\n".join(f"- {'✅' if check.holds else '❌'} `{check.name}`: {check.found}" for check in self.checks)
         )

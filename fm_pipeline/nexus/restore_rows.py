@@ -72,8 +72,9 @@ class Restoration:
             mend_newer_rows(self)
             changed = [loaded for loaded in self.tables if self.results[loaded.target].changed]
             losing = {table for table, result in self.results.items() if result.deleted or result.set_aside}
-            write(self.cursor, self.catalogue, changed, losing)
-            for _ in range(_PASSES - 1):
+            new = [each.target for each in changed if self.results[each.target].inserted == each.backup.digest.rows]
+            deleted = write(self.cursor, self.catalogue, changed, losing, new)
+            for _ in range(_PASSES - 1 if deleted else 0):
                 if not (unlike := [loaded for loaded in written if self._is_unlike(loaded)]):
                     break
                 write(self.cursor, self.catalogue, unlike, ())

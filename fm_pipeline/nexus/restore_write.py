@@ -33,6 +33,14 @@ _Statement = Callable[[sql.Composable], sql.Composed]
 
 def mark(cursor: Cursor, loaded: Loaded) -> tuple[int, int]:
     """Mark the rows that are not in the target as in the backup; returns how many it lacks, and has otherwise."""
+    cursor.execute(sql.SQL("SELECT EXISTS (SELECT 1 FROM {})").format(loaded.live))
+    if cursor.fetchone() == (False,):  # a new server, or the trial: a column's default writes no row
+        cursor.execute(
+            sql.SQL(
+                "ALTER TABLE {scratch} DROP COLUMN IF EXISTS {action}, ADD COLUMN {action} text DEFAULT 'insert'"
+            ).format(scratch=loaded.scratch.identifier, action=sql.Identifier(ACTION))
+        )
+        return loaded.backup.digest.rows, 0
     cursor.execute(
         sql.SQL(
             "ALTER TABLE {scratch} ADD COLUMN IF NOT EXISTS {action} text;"
@@ -95,23 +103,31 @@ def in_each_others_way(
         )
 
 
-def write(cursor: Cursor, catalogue: Catalogue, tables: Sequence[Loaded], going: Collection[Table]) -> None:
-    """Delete the rows that go and write those that are marked.
+def write(
+    cursor: Cursor,
+    catalogue: Catalogue,
+    tables: Sequence[Loaded],
+    going: Collection[Table],
+    new: Collection[Table] = (),
+) -> bool:
+    """Delete the rows that go and write those that are marked; returns whether anything was deleted.
 
     Args:
         tables: with at least one row to write or to delete.
         going: the tables of which rows go.
+        new: the tables that lack all rows of the backup.
 
     Raises:
         BackupStop: rows exchange a value that must be unique, and there is no way that loses nothing.
     """
     for loaded in tables:
-        if loaded.key:
+        if loaded.key and loaded.target not in new:
             _make_way(cursor, catalogue, loaded)
+    deleted = False
     for together in _that_hang_together(catalogue, tables):
         steps: list[list[_Statement]] = [[], [], []]
         for loaded in together:
-            actions = _marks(cursor, loaded)
+            actions = {INSERT} if loaded.target in new else _marks(cursor, loaded)
             if loaded.target in going:
                 steps[0].append(_delete_gone(loaded))
             # No statement without rows: PostgreSQL wants the privilege also for none.
@@ -126,6 +142,8 @@ def write(cursor: Cursor, catalogue: Catalogue, tables: Sequence[Loaded], going:
                 cursor.execute(statement(sql.SQL("true")))
         elif any(steps):
             cursor.execute(_as_one(steps))
+        deleted = deleted or bool(steps[0])
+    return deleted
 
 
 def _as_one(steps: Iterable[Sequence[_Statement]]) -> sql.Composed:

@@ -169,6 +169,11 @@ def test_the_printed_grants_of_a_restore_bring_back_every_table_and_those_of_a_r
     for table in ("notes", "reminders", "core_bookmark", "xero_invoice_items"):
         bench.execute(f"DELETE FROM {table} WHERE id::text = (SELECT min(id::text) FROM {table})")  # noqa: S608
     bench.execute("UPDATE images_batch SET name = 'x'; UPDATE patients SET last_name = 'x'")
+    bench.execute(
+        "CREATE TEMP TABLE old AS SELECT id, number FROM xero_invoices ORDER BY id LIMIT 2;"
+        "UPDATE xero_invoices i SET number = 'a moment ' || i.id FROM old WHERE old.id = i.id;"
+        "UPDATE xero_invoices i SET number = o.number FROM old o WHERE o.id <> i.id AND i.number LIKE 'a moment%'"
+    )
     changed = bench.digests()
     with pytest.raises(BackupStop, match="may not write everything that a restore has to") as caught:
         restore(least.settings, folder, confirm="", dry_run=True)

@@ -68,6 +68,8 @@ def test_rows_that_break_a_constraint_come_back_and_the_constraint_is_as_before(
     """The reimport deletes all letters. The restore says which constraint it has taken away for a moment."""
     broken.extract_and_stage()
     before, constraints = broken.digests(), broken.execute(CONSTRAINTS)
+    planned = broken.plan().report.as_markdown()
+    assert "of letters_patientletter break strict, which is NOT VALID" in planned
     broken.reimport()
     assert broken.digests()["letters_patientletter"].rows == 0
     folder = list_backups(broken.settings)[0].folder
