@@ -248,6 +248,8 @@ class Transport:
             raise ServerUnavailable(
                 f"There was no connection to FileMaker Server, or it broke, when asked to {doing}."
             ) from None
+        except ValueError:  # requests reads where a redirect leads, also when it does not follow it
+            raise NotTheDataApi(f"The answer leads to what is no address when asked to {doing}.") from None
 
     def _too_slow(self, doing: str) -> ServerTimeout:
         return ServerTimeout(f"FileMaker Server did not answer within {self._timeout:g} seconds when asked to {doing}.")
@@ -302,7 +304,7 @@ def _read(response: requests.Response, content: bytes, doing: str) -> Answer:
     """Tell the Data API's envelope from anything else."""
     status = response.status_code
     try:
-        body = json.loads(content, parse_float=_finite)
+        body = json.loads(content, parse_float=_finite, parse_constant=str)  # NaN is no JSON, and no number
     except RecursionError:
         raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {doing}.") from None
     except ValueError:

@@ -33,6 +33,9 @@ ATTEMPTS = 6  # of one request, with growing pauses: 503 Slow Down is S3's way t
 READS = 3  # of a stream that is cut
 CONNECT_SECONDS = 10
 CHUNK = 1 << 20
+_REDIRECTS = {301, 302, 303, 307, 308}
+# A page of a listing has one of them. botocore takes any other XML for a page that names no object.
+_OF_A_PAGE = ("Name", "KeyCount", "IsTruncated", "Contents")
 _READS = frozenset(
     {
         *("ListObjectsV2", "ListObjectVersions", "ListBuckets", "HeadBucket", "HeadObject", "GetObject"),
@@ -90,7 +93,28 @@ def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
         raise SettingsError(
             "S3_ENDPOINT_URL is not an address.", remedy="Write it as https://host, or leave it out for AWS."
         ) from None
+    if settings.s3_endpoint_url:
+        client.meta.events.register_first("needs-retry.s3", _refuse_redirect)
     return guarded(client, settings.s3_bulk_prefix)
+
+
+def _refuse_redirect(response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:
+    """A server that has an address of its own leads nowhere else. A proxy may, for example from http to https.
+
+    botocore takes each redirect for Amazon's "the bucket is in another region", and asks for the region, which is
+    answered by a redirect too, until Python's stack is full.
+    """
+    if response is None:  # there was no answer
+        return
+    http, parsed = response
+    if http.status_code in _REDIRECTS and parsed.get("Error", {}).get("Code") != "PermanentRedirect":
+        http.raw.close()
+        raise StorageError(
+            f"The server at S3_ENDPOINT_URL leads to another address (HTTP {http.status_code}).",
+            code="Redirect",
+            meaning="Nothing was sent there.",
+            remedy="Write the other address into S3_ENDPOINT_URL; often it is the same one with https://.",
+        )
 
 
 def guarded(client: S3Client, bulk_prefix: str) -> S3Client:
@@ -129,6 +153,11 @@ def open_bucket(settings: Settings, client: S3Client | None = None) -> Bucket:
     return Bucket(client or make_client(settings), settings.s3_bucket, settings.s3_bulk_prefix)
 
 
+def _refuse_other_xml(page: Mapping[str, Any], doing: str) -> None:
+    if not any(name in page for name in _OF_A_PAGE):
+        raise not_understood(doing)
+
+
 @dataclass(frozen=True)
 class Bucket:
     """One bucket. Safe to use from several threads.
@@ -151,6 +180,7 @@ class Bucket:
         seen: set[str] = set()
         with storage_errors("list the bucket"):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+                _refuse_other_xml(page, "list the bucket")
                 for item in page.get("Contents", []):
                     if not {"Key", "Size", "LastModified"} <= item.keys():
                         raise not_understood("list the bucket")
@@ -196,6 +226,7 @@ class Bucket:
         """
         with storage_errors("look for an object"):
             page = self.client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+            _refuse_other_xml(page, "look for an object")
         there = any(found.get("Key") == key for found in page.get("Contents", []))
         # Directory buckets and some other servers list in an order of their own.
         return there or (bool(page.get("IsTruncated")) and self.find(key) is not None)

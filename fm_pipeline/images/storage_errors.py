@@ -31,7 +31,7 @@ def storage_errors(doing: str) -> Iterator[None]:
             code=type(error).__name__,
             remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role.",
         ) from None
-    except ResponseParserError:
+    except (ResponseParserError, ValueError):  # a time or a number that is none
         raise not_understood(doing) from None
     except (BotoCoreError, HTTPError, HTTPException) as error:  # the latter two while a body is read
         raise StorageError(

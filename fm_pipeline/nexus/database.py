@@ -84,6 +84,9 @@ def open_connection(database_url: str) -> Connection:
     parameters: dict[str, Any] = _PATIENCE | connection_parameters(database_url)
     try:
         connection: Connection = psycopg2.connect(**parameters | {"application_name": APPLICATION_NAME})
+    except UnicodeDecodeError as fault:  # the server's words in its own encoding, before ours is agreed upon
+        said = psycopg2.OperationalError(fault.object.decode("latin-1"))
+        raise refused_connection(said) or database_error(said) from None
     except psycopg2.Error as error:
         raise refused_connection(error) or database_error(error) from None
     return connection

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-from fm_pipeline.errors import SettingsError
+from fm_pipeline.errors import SettingsError, StorageError
 from fm_pipeline.folders import make_private_folder
-from fm_pipeline.images.bucket import make_client
+from fm_pipeline.images.bucket import make_client, open_bucket
 from fm_pipeline.nexus.backup_files import read_key
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.settings import Settings
@@ -76,16 +77,14 @@ def _fault(folder: Path) -> str:
 
 
 def _s3(settings: Settings, bucket: str, judge: Judge) -> Finding:
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # slow to import
-
     try:
-        make_client(with_little_patience(settings), attempts=1).list_objects_v2(Bucket=bucket, MaxKeys=1)
-    except ClientError as error:
-        return judge.broken("s3_unreachable", "S3", f"the bucket cannot be listed ({error.response['Error']['Code']})")
+        few = with_little_patience(settings).model_copy(update={"s3_bucket": bucket})
+        with closing(make_client(few, attempts=1)) as client:
+            open_bucket(few, client).has("patients/")
+    except StorageError as error:
+        return judge.broken("s3_unreachable", "S3", f"the bucket cannot be listed ({error.code}): {error.what}")
     except SettingsError as error:
         return judge.broken("s3_unreachable", "S3", error.what)
-    except BotoCoreError as error:
-        return judge.broken("s3_unreachable", "S3", f"no answer ({type(error).__name__})")
     return judge.good("S3", "the bucket can be listed")
 
 

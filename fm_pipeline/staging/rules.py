@@ -130,7 +130,7 @@ def _read_changes(path: Path) -> dict[object, Any]:
         text = file.read_text("utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         changes = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none; lists without end
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise SettingsError(

@@ -1,0 +1,137 @@
+"""Something wrong at each boundary ends in a sentence of ours, never in "an error that was not foreseen".
+
+Each input and each server is replaced here, as a whole, by something else, and the commands are run. What is wrong
+within an input has tests of its own: random answers of each server in `answers/`, files in archives, pictures, exports,
+records and backups beside the code that reads them.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fm_pipeline.cli.main import main
+from fm_pipeline.filemaker import transport
+from fm_pipeline.settings import Settings
+from fm_pipeline_tests.bench.answering import answering
+from fm_pipeline_tests.bench.clinics import MigrationBench
+
+
+def http(status: int, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} Answer", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+ANSWERS = {
+    "nothing": b"",
+    "another protocol": b"220 mail.example ESMTP\r\n",
+    "no text": b"\xff\xfe\x00\xe9\r\n\r\n",
+    "a page": http(200, b"<html>Welcome</html>", "Content-Type: text/html"),
+    "other JSON": http(200, b'{"version": [NaN]}', "Content-Type: application/json"),
+    "other XML": http(200, b"<a/>", "Content-Type: application/xml"),
+    "a redirect": http(301, b"", "Location: http://127.0.0.1:1/"),
+    "a redirect to nowhere": http(302, b"", "Location: http://[::/"),
+}
+MAIL = {
+    "SMTP_HOST": "127.0.0.1",
+    "SMTP_FROM": "a@clinic.example",
+    "SMTP_TO": "b@clinic.example",
+    "SMTP_SECURITY": "none",
+}
+S3 = {"S3_BUCKET": "clinic", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+HTTP_ONLY = ("a page", "other JSON", "other XML", "a redirect", "a redirect to nowhere")
+# Setting, its value for a port, other settings, what the check says of the boundary, and the answers.
+SERVERS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
+    "NEXUS_DATABASE_URL": (
+        "postgresql://u:p@127.0.0.1:{}/d?gssencmode=disable",
+        {},
+        "nexus_unreachable",
+        ("nothing", "another protocol", "no text"),
+    ),
+    "FILEMAKER_URL": ("http://127.0.0.1:{}", {}, "filemaker_unreachable", HTTP_ONLY),
+    "S3_ENDPOINT_URL": ("http://127.0.0.1:{}", S3, "s3_unreachable", HTTP_ONLY[:-1]),
+    "ORTHANC_URL": ("http://127.0.0.1:{}", {}, "orthanc_", HTTP_ONLY),
+    "SMTP_PORT": ("{}", MAIL, "mail_unreachable", ("no text",)),
+}
+
+
+def run(*words: str, **settings: str) -> Result:
+    environment: dict[str, str | None] = {name.upper(): None for name in Settings.model_fields}
+    return CliRunner().invoke(main, words, env=environment | {"COLUMNS": "400"} | settings)
+
+
+def told(done: Result) -> str:
+    """What a command has said; it said it in sentences of ours."""
+    assert done.exit_code in {0, 1}, done.output
+    assert "not foreseen" not in done.output
+    assert "Traceback" not in done.output
+    return done.output
+
+
+@pytest.mark.parametrize("setting", SERVERS)
+def test_what_answers_in_place_of_a_server_is_told_by_the_check(
+    bench: MigrationBench, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.0)
+    value, others, rule, answers = SERVERS[setting]
+    for name in answers:
+        with answering(ANSWERS[name]) as port:
+            given = bench.environment() | others | {setting: value.format(port)}
+            assert rule in told(run("check", **given)), name
+
+
+NO_FILE_OF_OURS = {
+    "empty": b"",
+    "no text": b"\x00\xff\xfe\x00",
+    "other text": "Grüße\n".encode("latin-1"),
+    "a list": b"- a\n- 1\n",
+    "half of it": b'{"entities": {"patient": [',
+    "nested": b"[" * 1500,
+    "a date that is none": b"patient: 2025-99-99\n",
+    "compressed": gzip.compress(b"a\tb\n"),
+}
+Plant = Callable[[Path, MigrationBench], tuple[list[str], dict[str, str]]]
+FILES: dict[str, Plant] = {
+    "profile": lambda file, _: (["plan"], {"FILEMAKER_PROFILE": str(file)}),
+    "rules": lambda file, _: (["plan"], {"RULES_FILE": str(file)}),
+    "export of images": lambda file, _: (["images", "convert", str(file), str(file.with_suffix(".csv"))], {}),
+    "state folder": lambda file, _: (["backup"], {"STATE_DIR": str(file)}),
+    "backup folder": lambda file, _: (["backup"], {"BACKUP_DIR": str(file)}),
+    "backup": lambda file, _: (["restore", "--dry-run", str(file.parent)], {}),
+    "hospital": lambda file, _: (["dicom", "scan", str(file.parent)], {"DICOM_ALLOWED_ROOTS": str(file.parent)}),
+}
+
+
+@pytest.mark.parametrize("boundary", FILES)
+def test_a_file_that_is_something_else_is_told(bench: MigrationBench, tmp_path: Path, boundary: str) -> None:
+    for number, (name, content) in enumerate(NO_FILE_OF_OURS.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        file = folder / "file.yaml"
+        file.write_bytes(content)
+        words, settings = FILES[boundary](file, bench)
+        assert told(run(*words, **bench.environment() | settings)).strip(), name
+
+
+def test_a_backup_whose_manifest_is_something_else_is_told(bench: MigrationBench) -> None:
+    assert run("backup", **bench.environment()).exit_code == 0
+    (folder,) = (bench.settings.state_dir / "backups").iterdir()
+    for name in ("manifest.json", "manifest.json.sha256"):
+        file = folder / name
+        before = file.read_bytes()
+        for content in NO_FILE_OF_OURS.values():
+            file.write_bytes(content)
+            for words in (["restore", "--dry-run", str(folder)], ["backup", "--list"]):
+                assert told(run(*words, **bench.environment()))
+        file.write_bytes(before)
+
+
+def test_a_list_of_waiting_mails_that_is_something_else_is_told(bench: MigrationBench) -> None:
+    bench.settings.state_dir.mkdir(mode=0o700, exist_ok=True)
+    (bench.settings.state_dir / "mails.sqlite").write_bytes(b"no database, and long enough to be none" * 9)
+    done = run("reimport", "--plan", "x", "--confirm", "y", **bench.environment() | MAIL | {"SMTP_PORT": "1"})
+    assert told(done)
