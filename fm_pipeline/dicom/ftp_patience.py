@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fm_pipeline.dicom.ftp_connection import NoDataConnection, NotFtp, code_of
-from fm_pipeline.dicom.ftp_session import LOST, FileBusy, FtpServer, FtpSession, HeldBack, ListingNotUnderstood
+from fm_pipeline.dicom.ftp_session import LOST, FileBusy, FtpServer, FtpSession, Habits, HeldBack, ListingNotUnderstood
 from fm_pipeline.errors import FtpError
 
 ATTEMPTS = 5  # without anything new in between
@@ -39,6 +39,7 @@ class PatientSession:
         self._timeout = timeout_seconds
         self._pause = pause
         self._session: FtpSession | None = None
+        self._habits = Habits()
         self._progress = 0
         self._lost = self._without_reply = 0
 
@@ -102,7 +103,7 @@ class PatientSession:
 
     def _connected(self) -> FtpSession:
         if self._session is None:
-            self._session = FtpSession(self._server, timeout_seconds=self._timeout).__enter__()
+            self._session = FtpSession(self._server, timeout_seconds=self._timeout, habits=self._habits).__enter__()
         return self._session
 
     def given_up(self, error: BaseException, attempts: int = ATTEMPTS) -> FtpError:

@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -44,7 +45,17 @@ from fm_pipeline.dicom.ftp_listing import (
 )
 from fm_pipeline.errors import FtpError
 
-__all__ = ["LOST", "Entry", "FileBusy", "FtpServer", "FtpSession", "HeldBack", "ListingNotUnderstood", "refusal"]
+__all__ = [
+    "LOST",
+    "Entry",
+    "FileBusy",
+    "FtpServer",
+    "FtpSession",
+    "Habits",
+    "HeldBack",
+    "ListingNotUnderstood",
+    "refusal",
+]
 
 TIMEOUT_SECONDS = 60.0
 BLOCK_BYTES = 256 * 1024
@@ -94,6 +105,19 @@ def refusal(name: bytes) -> str | None:
     return "name_too_long" if len(name) > LONGEST_NAME else None
 
 
+@dataclass
+class Habits:
+    """What a server was seen to do; it outlives a session.
+
+    Attributes:
+        mlsd: it has MLSD, and its listings can be read.
+        dash_a: LIST takes `-a`; None: not known yet.
+    """
+
+    mlsd: bool = True
+    dash_a: bool | None = None
+
+
 class FtpSession:
     """A context manager; entering it connects and logs in.
 
@@ -105,12 +129,13 @@ class FtpSession:
             A lost connection comes as one of `LOST`, from every method.
     """
 
-    def __init__(self, server: FtpServer, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, server: FtpServer, *, timeout_seconds: float = TIMEOUT_SECONDS, habits: Habits | None = None
+    ) -> None:
         self._server = server
         self._timeout = timeout_seconds
         self._ftp: ftplib.FTP = ftplib.FTP()  # noqa: S321  # TLS is the default of the configuration
-        self._mlsd = True
-        self._all: bool | None = None  # whether LIST takes -a; None: not known yet
+        self._habits = habits or Habits()
         self.may_hide_dot_files = False
 
     def __enter__(self) -> Self:
@@ -154,18 +179,18 @@ class FtpSession:
     def _entries(self, folder: bytes) -> list[Entry]:
         self._ftp.cwd(folder.decode("latin-1"))
         self.may_hide_dot_files = False
-        if self._mlsd:
+        if self._habits.mlsd:
             try:
                 found = entries_of_mlsd(self._lines("MLSD"))
             except ftplib.error_perm as error:
                 if code_of(error) in OF_PROTECTION:
                     raise
                 if code_of(error) in NOT_KNOWN:
-                    self._mlsd = False
+                    self._habits.mlsd = False
             else:
                 if not found or any(entry.kind != "not_understood" for entry in found):
                     return found
-                self._mlsd = False
+                self._habits.mlsd = False
         return self._list()
 
     def facts(self, path: bytes) -> tuple[int | None, datetime | None]:
@@ -266,7 +291,7 @@ class FtpSession:
 
     def _list(self) -> list[Entry]:
         """LIST, which every server has; sizes and times of files are asked for one by one, since these are exact."""
-        found = entries_of_list(self._lines("LIST -a")) if self._all else self._first_lists()
+        found = entries_of_list(self._lines("LIST -a")) if self._habits.dash_a else self._first_lists()
         if any(entry.other_names for entry in found):
             found = with_names(found, self._lines_if_given("NLST"))
         return found
@@ -278,18 +303,19 @@ class FtpSession:
         """
         plain = entries_of_list(self._lines("LIST"))
         shown = _dotted(plain)
-        if shown or self._all is False:
+        if shown or self._habits.dash_a is False:
             self.may_hide_dot_files = bool(plain) and not shown
             return plain
+        self._habits.dash_a = False  # also if the connection does not survive the question
         lines = self._lines_if_given("LIST -a")
         everything = entries_of_list(lines)
         covered = {entry.name for entry in plain} <= {entry.name for entry in everything}
         if covered and (_dotted(everything) or any(line.rstrip(b"/").endswith(b" .") for line in lines)):
-            self._all = True
+            self._habits.dash_a = True
             return everything
-        if plain:
-            self._all = False
-            self.may_hide_dot_files = True
+        if not plain:
+            self._habits.dash_a = None
+        self.may_hide_dot_files = bool(plain)
         return plain
 
     def _lines_if_given(self, command: str) -> list[bytes]:

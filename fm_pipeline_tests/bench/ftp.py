@@ -40,6 +40,7 @@ class Faults:
         mlsd: makes another line of each line of MLSD.
         listed: makes the line of LIST of a name: whether it is a folder, and its size; None: as UNIX does.
         head: before the lines of LIST.
+        dash_ends: `LIST -a` ends the connection.
         dash_is_a_name: LIST takes `-a` for the name of a file.
         without_goodbye: data connections of TLS end without close_notify.
     """
@@ -54,6 +55,7 @@ class Faults:
     mlsd: Callable[[bytes], bytes] = lambda line: line
     listed: Callable[[bytes, bool, int], bytes] | None = None
     head: list[bytes] = field(default_factory=list)
+    dash_ends: bool = False
     dash_is_a_name: bool = False
     without_goodbye: bool = False
 
@@ -99,6 +101,10 @@ def ftp_server(root: Path, *, certificate: Path | None = None) -> Iterator[FtpBe
         server.close_all()
 
 
+def _ends_in(path: str, ends: tuple[str, ...]) -> bool:
+    return bool(ends) and path.endswith(ends)
+
+
 def _handler(faults: Faults, commands: Counter[str], certificate: Path | None) -> Any:
     base: Any = TLS_FTPHandler if certificate else FTPHandler
 
@@ -137,25 +143,21 @@ def _handler(faults: Faults, commands: Counter[str], certificate: Path | None) -
     class Handler(base):  # type: ignore[misc]
         def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
             commands[cmd] += 1
-            if cmd in faults.without:
-                self.respond(f'500 Command "{cmd}" not understood.')
-                return
-            if cmd == "CWD" and faults.forbidden and arg.endswith(faults.forbidden):
-                self.respond("550 Permission denied.")
-                return
-            if cmd == "RETR" and faults.refused and arg.endswith(faults.refused):
-                self.respond("550 Permission denied.")
-                return
-            if cmd == "RETR" and faults.cuts_at and arg.endswith(faults.cuts_at):
+            dash = (cmd, arg) == ("LIST", "-a")
+            if (dash and faults.dash_ends) or (cmd == "RETR" and _ends_in(arg, faults.cuts_at)):
                 self.close()
-                return
-            if cmd == "LIST" and arg == "-a" and faults.dash_is_a_name:
-                self.respond("550 -a: no such file.")
-                return
-            if cmd in {"RETR", "CWD"} and faults.busy and arg.endswith(faults.busy):
+            elif cmd in faults.without:
+                self.respond(f'500 Command "{cmd}" not understood.')
+            elif (cmd == "CWD" and _ends_in(arg, faults.forbidden)) or (
+                cmd == "RETR" and _ends_in(arg, faults.refused)
+            ):
+                self.respond("550 Permission denied.")
+            elif cmd in {"RETR", "CWD"} and _ends_in(arg, faults.busy):
                 self.respond("450 File busy.")
-                return
-            super().pre_process_command(line, cmd, arg)
+            elif dash and faults.dash_is_a_name:
+                self.respond("550 -a: no such file.")
+            else:
+                super().pre_process_command(line, cmd, arg)
 
         def ftp_REST(self, line: str) -> None:
             if "REST" in faults.without:

@@ -15,7 +15,7 @@ from fm_pipeline_tests.bench.scripted_ftp import GREETING, Answers, Ends, script
 from fm_pipeline_tests.dicom.ftp_replies import any_answers, any_data, any_end, pull_once
 
 
-@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers=any_answers, data=any_data, ends=any_end)
 def test_any_reply_and_any_cut_ends_in_a_report_or_a_sentence(
     answers: Answers, data: dict[str, bytes], ends: Ends, ledger: str
