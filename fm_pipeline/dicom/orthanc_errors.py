@@ -66,7 +66,8 @@ class NoAnswer(OrthancError):
     def __init__(self) -> None:
         super().__init__(
             "Orthanc closed the connection without an answer.",
-            meaning="It was stopped, or a file has killed it.",
+            meaning="It was stopped, or a file has ended it; or ORTHANC_URL has another port than its HttpPort.",
+            remedy="See whether Orthanc runs, and whether the port in ORTHANC_URL is its HttpPort (by default 8042).",
         )
 
 
