@@ -22,7 +22,7 @@ SERVERS: dict[str, tuple[Asking, st.SearchStrategy[Said]]] = {
     "S3": (clients.S3, http_answers(bodies(known.S3))),
     "SMTP": (clients.SMTP, smtp_lines()),
 }
-FEW = {"Orthanc": 40, "FileMaker": 40, "S3": 20, "SMTP": 12}
+FEW = {"Orthanc": 30, "FileMaker": 25, "S3": 15, "SMTP": 8}
 
 
 @pytest.fixture(scope="module")
