@@ -25,6 +25,7 @@ _ANY_CASE = frozenset(
         "Previous Versions",
         "DfsrPrivate",
         "$Extend",
+        "DELETED.SAV",  # NetWare
         # macOS, and file servers for it (netatalk, AppleShare)
         ".Trash",
         ".Trashes",
@@ -63,6 +64,7 @@ _AS_WRITTEN = frozenset(
         ".recycle",
         "trashbox",
         "Recycle Bin",
+        ".Recycle.Bin",
         "_NAS_Recycle_RAID",
         # Linux file systems and tools
         "lost+found",
@@ -71,6 +73,8 @@ _AS_WRITTEN = frozenset(
         ".zfs",
         ".snap",
         ".snaps",
+        "@snapshots",
+        ".btrbk_snapshots",
         ".ckpt",
         ".glusterfs",
         ".trashcan",
@@ -88,7 +92,7 @@ _AS_WRITTEN = frozenset(
     )
 )
 _PATTERNS = re.compile(
-    r"\.Trash-\d+"  # freedesktop.org: of a user, on a disk other than that of the home directory
+    r"\.Trash-[\w.-]+"  # freedesktop.org: of a user (before: of their name), on a disk other than that of the home
     r"|@GMT-\d{4}\.\d\d\.\d\d-\d\d\.\d\d\.\d\d"  # MS-SMB2, 2.2.9: a shadow copy
     r"|Network Recycle Bin( \d+)?"  # QNAP before 4
     r"|\.ckpt_.+"  # EMC

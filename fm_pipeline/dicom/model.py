@@ -65,8 +65,8 @@ class Rejected:
     """A file whose content was looked at and is not to be sent.
 
     Attributes:
-        outcome: SKIPPED or BAD.
-        reason: an id of `reasons.SKIPPED` or `reasons.BAD`.
+        outcome: SKIPPED or BAD; FAILED if it could not be understood.
+        reason: an id of `reasons`.
     """
 
     outcome: Outcome

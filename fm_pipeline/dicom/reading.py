@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected
 # Up to here a file is read once into memory. Four threads with a chunk of files each stay far below 200 MB with it.
 WHOLE_UP_TO_BYTES = 8 << 20
 _BLOCK = 1 << 20
+_log = logging.getLogger(__name__)
 ARCHIVE = "archive"  # the reason of a file that is to be opened (`archives`); never that of a row
 
 
@@ -97,6 +99,21 @@ def _read(found: FoundFile, memory: Memory | None) -> Candidate | Unusable:
     return Candidate(found, result, data, md5)
 
 
+def inspected(content: Seekable, size: int) -> Instance | Rejected:
+    """What a file is; FAILED for one at which our own code or a library breaks: it must not stop the others.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return inspect(content, size)
+    except OSError:
+        raise
+    except Exception as fault:  # noqa: BLE001  # whatever it is; its text may hold patient data
+        _log.warning("A file was not understood: %s. Please report it.", type(fault).__name__)
+        return Rejected(Outcome.FAILED, "not_understood")
+
+
 def looked_at(content: Seekable, file: BinaryIO, found: FoundFile) -> Instance | Rejected:
     """What a file is; with the reason `ARCHIVE` if it is to be opened, also where it begins as something else.
 
@@ -104,7 +121,7 @@ def looked_at(content: Seekable, file: BinaryIO, found: FoundFile) -> Instance |
         content: of the file, or the file itself.
         file: open.
     """
-    result = inspect(content, found.size)
+    result = inspected(content, found.size)
     unmarked = isinstance(result, Rejected) and result.reason in {"not_dicom", "text", "zeros", "magic_elsewhere"}
     if unmarked and is_archive_without_mark(file.fileno(), found.size):
         return Rejected(Outcome.SKIPPED, ARCHIVE)

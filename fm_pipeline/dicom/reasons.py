@@ -95,6 +95,8 @@ UNREADABLE: Mapping[str, str] = MappingProxyType(
         "changed": "It changed while it was read.",
         "not_mounted": "The root was unmounted or replaced during the scan.",
         "root_empty": "The root has no entry at all; perhaps the share is not mounted.",
+        "not_understood": "An error that was not foreseen came up when it was looked at; the log has its class. Please"
+        " report it.",
         "input_output": "The disk or the share gave an error.",
         "root_missing": "The root is not there or cannot be read; perhaps the share is not mounted.",
     }

@@ -92,6 +92,7 @@ def _broken(importing: ImportBench, job_id: int, files: int, code: int) -> list[
         "processed": (job.files_processed, files + 1),
         "found by the comparison": ((job.instances_expected, job.instances_missing), (files, 0)),
         "sent at most twice": (rows[5] <= 2, True),
+        "left where archives are unpacked": (list((importing.settings.state_dir / "unpacked").iterdir()), []),
     }
     return [f"{what}: {found}, not {wanted}" for what, (found, wanted) in expected.items() if found != wanted]
 

@@ -14,6 +14,7 @@ from fm_pipeline.dicom.archives import feed as feed_module
 from fm_pipeline.dicom.archives.opened import OpenArchive
 from fm_pipeline.dicom.comparing import Comparison, compare
 from fm_pipeline.dicom.importing import ImportFailed
+from fm_pipeline.dicom.inspect import inspect
 from fm_pipeline.dicom.ledger import Job, request_cancel
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline_tests.bench.archives import gzipped, tarred, zipped
@@ -270,6 +271,27 @@ def test_a_folder_that_is_called_like_a_file_in_an_archive_is_another_file(impor
     assert importing.execute("SELECT count(*), count(DISTINCT path_hash) FROM fm_pipeline.import_history") == [(3, 3)]
     assert job.files_imported == 2
     assert importing.instances() == 2
+
+
+def test_a_file_at_which_our_code_breaks_stops_no_other(
+    importing: ImportBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = as_file(image("broken"))
+    put(importing, "a.zip", zipped([*images("1"), ("CD/broken", broken), *images("2")]))
+    put(importing, "broken", broken)
+    put(importing, "3", as_file(image("3")))
+
+    def breaks(content: Any, size: int) -> object:
+        if content.read(size) == broken:
+            raise IndexError("Surname^Given")
+        return inspect(content, size)
+
+    monkeypatch.setattr("fm_pipeline.dicom.reading.inspect", breaks)
+    job = importing.imported()
+    assert importing.outcomes(job.id) == {"imported": 3, "failed": 3}
+    assert ends(importing, job)["a.zip!/CD/broken"] == ("failed", "not_understood")
+    assert ends(importing, job)["broken"] == ("failed", "not_understood")
+    assert "Surname" not in str(importing.execute("SELECT * FROM fm_pipeline.import_history"))
 
 
 def test_random_archives_come_into_orthanc_as_other_libraries_read_them(importing: ImportBench) -> None:

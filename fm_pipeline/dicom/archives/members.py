@@ -15,11 +15,10 @@ from fm_pipeline.dicom.archives.opened import OpenArchive
 from fm_pipeline.dicom.excluded_folders import REASON as EXCLUDED_FOLDER
 from fm_pipeline.dicom.excluded_folders import ExcludedFolders
 from fm_pipeline.dicom.files import FileChangedError, unreadable_reason
-from fm_pipeline.dicom.inspect import inspect
 from fm_pipeline.dicom.memory import Held, Memory
 from fm_pipeline.dicom.model import FoundFile, Outcome, Rejected
 from fm_pipeline.dicom.paths import member_path
-from fm_pipeline.dicom.reading import WHOLE_UP_TO_BYTES, Candidate, Unusable
+from fm_pipeline.dicom.reading import WHOLE_UP_TO_BYTES, Candidate, Unusable, inspected
 from fm_pipeline.dicom.reasons import of_archive
 from fm_pipeline.dicom.scan import name_reason
 
@@ -89,7 +88,7 @@ def read_member(of: FoundMember, limits: Limits, memory: Memory | None = None) -
         filled = _filled(of, data)
     except (MemberFault, FileChangedError, OSError) as fault:
         return _unusable(of.found, fault)
-    result = inspect(Held(data), of.found.size)
+    result = inspected(Held(data), of.found.size)
     md5 = hashlib.md5(filled, usedforsecurity=False).hexdigest()
     if isinstance(result, Rejected):
         return _rejected(of.found, result, bytes(data[:64]), md5)
@@ -136,7 +135,7 @@ def _head_of_large(of: FoundMember, memory: Memory) -> Candidate | Unusable:
                     break
     except (MemberFault, FileChangedError, OSError) as fault:
         return _unusable(of.found, fault)
-    result = inspect(Held(data), of.found.size)
+    result = inspected(Held(data), of.found.size)
     if isinstance(result, Rejected):
         return _rejected(of.found, result, bytes(data[:64]), None)
     return Candidate(of.found, result, None, None)
@@ -150,7 +149,7 @@ def _large(of: FoundMember, limits: Limits) -> Candidate | Unusable:
             digest.update(block)
             limits.see_room()
             file.write(block)
-        result = inspect(file, of.found.size)
+        result = inspected(file, of.found.size)
         if isinstance(result, Rejected):
             file.seek(0)
             rejected = _rejected(of.found, result, file.read(64), digest.hexdigest())
