@@ -1,4 +1,7 @@
-"""Do the files exist that Nexus' rows name? Documents, images and thumbnails, in whatever bucket they lie.
+"""Do the files exist that Nexus' rows name, and can they be read? Documents, images, thumbnails, in whatever bucket.
+
+All or a sample are looked for; a few of those that are there are opened, since a listing says nothing of an object that
+may not be read, is archived, or was cut off when it was written.
 
 Reads only. A row that names no file, an object that is not there, and a bucket that cannot be read are three things:
 what could not be looked at is never called missing.
@@ -26,19 +29,28 @@ from fm_pipeline.settings import Settings
 Kind = Literal["documents", "images", "thumbnails"]
 KINDS: tuple[Kind, ...] = ("documents", "images", "thumbnails")
 NO_BUCKET = "no bucket"  # neither the row nor a setting names one
+OPENED = 25  # files of each kind
+OPENED_BYTES = 65_536  # of each of them at most
+TRIES = 2  # of opening a file: a stream that is cut once says nothing of the object
 SAMPLE = 200  # files: a bucket of which a hundredth is gone is noticed seven times in eight
+NO_RIGHT = "the account has no right to read them (s3:GetObject), so that only their names were looked for."
 ROWS_A_FETCH = 2000
 KEYS_A_REPORT = 1000  # of a listing; as many as S3 gives on a page
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file that a row names; `row_id` is the row's Nexus id. Without a key the row names none."""
+    """A file that a row names; `row_id` is the row's Nexus id. Without a key the row names none.
+
+    Attributes:
+        size: what the row says; None or 0 if it says nothing.
+    """
 
     kind: Kind
     row_id: str
     bucket: str
     key: str
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,10 @@ class FileCheck:
         looked_at: files that were looked for and could be answered for.
         missing: Nexus ids of rows whose file does not exist.
         without_key: Nexus ids of rows that name no file.
+        opened: files of which the first bytes came.
+        unreadable: Nexus ids of rows whose file is there and cannot be opened, with S3's code.
+        differing: Nexus ids of rows whose file is empty or has another size than the row says.
+        not_opened: S3's code, where the account may open none of the files; that is its rights' fault, not a file's.
         not_looked_at: files of buckets that could not be read, by S3's code.
         remedies: what to do about each of these codes.
     """
@@ -59,13 +75,17 @@ class FileCheck:
     looked_at: int
     missing: Sequence[str] = ()
     without_key: Sequence[str] = ()
+    opened: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    differing: Sequence[str] = ()
+    not_opened: str = ""
     not_looked_at: dict[str, int] = field(default_factory=dict)
     remedies: dict[str, str] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
-        """Every file that was to be looked at exists."""
-        return not (self.missing or self.without_key or self.not_looked_at)
+        """Every file that was to be looked at exists, and those that were opened are as their rows say."""
+        return not (self.missing or self.without_key or self.not_looked_at or self.unreadable or self.differing)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: counts, S3's codes and Nexus ids; no keys, which may hold names."""
@@ -75,6 +95,10 @@ class FileCheck:
             "looked_at": self.looked_at,
             "missing": list(self.missing),
             "without_key": list(self.without_key),
+            "opened": self.opened,
+            "unreadable": self.unreadable,
+            "differing": list(self.differing),
+            "not_opened": self.not_opened,
             "not_looked_at": self.not_looked_at,
         }
 
@@ -125,7 +149,8 @@ def check_files(
     on_progress("files", 0, len(wanted))  # a server that is away is waited for
     look = by_listing if sample is None else by_asking
     answers = look(settings, wanted, lambda done: on_progress("files", done, len(wanted)))
-    return [_summary(kind, lot, answers) for kind, lot in lots.items()]
+    chance = chance or random.Random()  # noqa: S311  # a sample, no secret
+    return [_summary(kind, lot, answers, _open_some(settings, lot, answers, chance)) for kind, lot in lots.items()]
 
 
 class _Lot:
@@ -167,12 +192,12 @@ def read_files(
         bucket: of rows that name none.
         rows: only the rows with these Nexus ids.
     """
-    sources: tuple[tuple[Kind, str, str], ...] = (
-        ("documents", DOCUMENTS, "s3_key"),
-        ("images", IMAGES, "s3_key"),
-        ("thumbnails", IMAGES, "s3_thumbnail_key"),
+    sources: tuple[tuple[Kind, str, str, str], ...] = (
+        ("documents", DOCUMENTS, "s3_key", "file_size"),
+        ("images", IMAGES, "s3_key", "file_size"),
+        ("thumbnails", IMAGES, "s3_thumbnail_key", "thumbnail_size"),
     )
-    for kind, name, column in sources:
+    for kind, name, column, size in sources:
         table = catalogue.table(name)
         columns = catalogue.columns.get(table, {})
         if column not in columns:
@@ -183,14 +208,18 @@ def read_files(
         with cursor.connection.cursor(f"files_{kind}") as reading:
             reading.itersize = ROWS_A_FETCH
             reading.execute(
-                sql.SQL("SELECT id::text, {}, coalesce({}, '') FROM {} {}ORDER BY id").format(
-                    own, sql.Identifier(column), table.identifier, where
+                sql.SQL("SELECT id::text, {}, coalesce({}, ''), {} FROM {} {}ORDER BY id").format(
+                    own,
+                    sql.Identifier(column),
+                    sql.Identifier(size) if size in columns else sql.SQL("NULL::integer"),
+                    table.identifier,
+                    where,
                 ),
                 (bucket, list(rows)) if rows is not None else (bucket,),
             )
-            for row_id, of_row, key in reading:
+            for row_id, of_row, key, bytes_of_row in reading:
                 if key or kind != "thumbnails":
-                    yield StoredFile(kind, row_id, of_row, key)
+                    yield StoredFile(kind, row_id, of_row, key, bytes_of_row)
 
 
 def by_listing(
@@ -260,8 +289,29 @@ def _look_at_buckets(settings: Settings, files: Sequence[StoredFile]) -> Answers
     return answers
 
 
-def _summary(kind: Kind, lot: _Lot, answers: Answers) -> FileCheck:
+def _open_some(settings: Settings, lot: _Lot, answers: Answers, chance: random.Random) -> dict[StoredFile, int | str]:
+    """Open some of the files that are there: their sizes, or S3's code where one cannot be opened."""
+    there = [file for file in lot.drawn() if answers.exists.get(file)]
+
+    def opened(file: StoredFile) -> int | str:
+        for left in reversed(range(TRIES)):
+            try:
+                return answers.buckets[file.bucket].open_object(file.key, OPENED_BYTES)
+            except StorageError as error:
+                if not left or error.code == "AccessDenied":
+                    return error.code or "no code"
+        raise AssertionError("unreachable")
+
+    chosen = chance.sample(there, min(OPENED, len(there)))
+    with ThreadPoolExecutor(settings.s3_concurrency) as pool:
+        return dict(zip(chosen, pool.map(opened, chosen), strict=True))
+
+
+def _summary(kind: Kind, lot: _Lot, answers: Answers, opened: dict[StoredFile, int | str]) -> FileCheck:
     files = lot.drawn()
+    refused = {file: found for file, found in opened.items() if isinstance(found, str)}
+    denied = next(iter(refused.values())) if set(refused.values()) == {"AccessDenied"} else ""
+    no_right = denied if len(refused) == len(opened) else ""
     unknown = Counter(answers.unknown[file] for file in files if file in answers.unknown)
     return FileCheck(
         kind,
@@ -269,6 +319,14 @@ def _summary(kind: Kind, lot: _Lot, answers: Answers) -> FileCheck:
         looked_at=sum(file in answers.exists for file in files),
         missing=[file.row_id for file in files if answers.exists.get(file) is False],
         without_key=lot.without_key,
+        opened=len(opened) - len(refused),
+        unreadable={} if no_right else {file.row_id: code for file, code in refused.items()},
+        differing=sorted(
+            file.row_id
+            for file, size in opened.items()
+            if isinstance(size, int) and (not size or (file.size and size != file.size))
+        ),
+        not_opened=no_right,
         not_looked_at=dict(unknown),
         remedies={code: answers.remedies[code] for code in unknown},
     )

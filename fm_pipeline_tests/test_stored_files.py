@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from urllib.parse import unquote
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from fm_pipeline.cli.main import main
 from fm_pipeline.stored_files import FileCheck, check_files
 from fm_pipeline_tests.bench.buckets import BucketBench
 from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.bench.s3_proxy import Fault, Request, s3_proxy
 from fm_pipeline_tests.bench.services import LazyStack
 
 CANARY = "Quollthorpe"
@@ -35,7 +37,8 @@ def clinic(bench: MigrationBench, s3: BucketBench, other: BucketBench) -> Migrat
         "DELETE FROM documents_document WHERE id NOT IN (SELECT id FROM documents_document ORDER BY id LIMIT 40)"
     )
     bench.execute("DELETE FROM images_image WHERE id NOT IN (SELECT id FROM images_image ORDER BY id LIMIT 30)")
-    bench.execute("UPDATE documents_document SET s3_bucket = ''")
+    bench.execute("UPDATE documents_document SET s3_bucket = '', file_size = 4")
+    bench.execute("UPDATE images_image SET file_size = 4, thumbnail_size = NULL")
     in_other = "SELECT id FROM documents_document ORDER BY id LIMIT 15"
     bench.execute(f"UPDATE documents_document SET s3_bucket = %s WHERE id IN ({in_other})", other.name)  # noqa: S608
     for bucket, key in bench.execute(
@@ -116,6 +119,60 @@ def test_a_row_without_a_key_is_reported_and_an_image_without_a_thumbnail_is_not
     assert checks["documents"].without_key == [document]
     assert checks["thumbnails"].holds
     assert checks["thumbnails"].rows == 29
+
+
+@pytest.mark.parametrize("sample", [None, 40])
+def test_a_file_that_is_cut_or_empty_is_reported_by_row(
+    clinic: MigrationBench, s3: BucketBench, sample: int | None
+) -> None:
+    clinic.execute("DELETE FROM images_image WHERE id NOT IN (SELECT id FROM images_image ORDER BY id LIMIT 10)")
+    (cut, cut_key), (empty, empty_key) = clinic.execute(
+        "SELECT id::text, s3_key FROM images_image ORDER BY id OFFSET 3 LIMIT 2"
+    )
+    s3.put(cut_key, b"fi")
+    s3.put(empty_key, b"")
+    clinic.execute("UPDATE images_image SET file_size = 0 WHERE id = %s", empty)
+    images = by_kind(clinic, sample)["images"]
+    assert (images.missing, list(images.differing), images.opened) == ([], sorted([cut, empty]), 10)
+    assert not images.holds
+    assert by_kind(clinic, sample)["thumbnails"].holds, "its row names no size"
+
+
+def test_not_more_than_some_files_are_opened_and_of_a_long_one_only_the_beginning(
+    clinic: MigrationBench, s3: BucketBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fm_pipeline.stored_files.OPENED_BYTES", 3)
+    checks = by_kind(clinic, None)
+    assert {kind: check.opened for kind, check in checks.items()} == dict.fromkeys(checks, 25)
+    assert all(check.holds for check in checks.values())
+
+
+def test_files_that_cannot_be_opened_are_faults_by_row_and_a_stream_that_is_cut_once_is_none(
+    clinic: MigrationBench,
+) -> None:
+    clinic.execute("DELETE FROM images_image WHERE id NOT IN (SELECT id FROM images_image ORDER BY id LIMIT 10)")
+    rows = clinic.execute("SELECT id::text, s3_key FROM images_image ORDER BY id")
+    faults: dict[str, Fault] = {rows[0][1]: "archived", rows[1][1]: "denied", rows[2][1]: "cut"}
+    once = rows[3][1]
+
+    def fault(request: Request) -> Fault | None:
+        key = unquote(request.path).split("/", 2)[-1]
+        return "cut" if key == once and request.number == 1 else faults.get(key)
+
+    with s3_proxy(str(clinic.settings.s3_endpoint_url)) as proxy:
+        proxy.fault = fault
+        (images,) = check_files(clinic.with_settings(s3_endpoint_url=proxy.url).settings, sample=40, kinds=["images"])
+    assert images.unreadable.keys() == {rows[0][0], rows[1][0], rows[2][0]}
+    assert images.unreadable[rows[0][0]] == "InvalidObjectState"
+    assert images.unreadable[rows[1][0]] == "AccessDenied"
+    assert (images.opened, images.missing, images.holds) == (7, [], False)
+
+
+def test_an_account_that_may_only_list_is_told_and_its_files_are_no_faults(clinic: MigrationBench) -> None:
+    with s3_proxy(str(clinic.settings.s3_endpoint_url)) as proxy:
+        proxy.fault = lambda request: "denied" if request.path.count("/") > 1 else None
+        (images,) = check_files(clinic.with_settings(s3_endpoint_url=proxy.url).settings, sample=4, kinds=["images"])
+    assert (images.holds, images.not_opened, images.unreadable, images.opened) == (True, "AccessDenied", {}, 0)
 
 
 def test_a_listing_tells_how_far_it_is_also_when_all_files_lie_in_one_folder(

@@ -7,7 +7,7 @@ import dagster as dg
 
 from fm_pipeline.assets.shared import cancelled_reimport, explained
 from fm_pipeline.resources.pipeline import NexusTarget
-from fm_pipeline.stored_files import SAMPLE, FileCheck, Kind, check_files
+from fm_pipeline.stored_files import NO_RIGHT, SAMPLE, FileCheck, Kind, check_files
 
 IDS = 50  # of rows in the metadata; the command fm-pipeline files check has all of them
 
@@ -25,7 +25,7 @@ def _check(asset: str, name: str, kinds: Sequence[Kind]) -> dg.AssetChecksDefini
         asset=asset,
         name=name,
         blocking=False,
-        description=f"A sample of {SAMPLE} files each of {' and '.join(kinds)} is in S3; warns only.",
+        description=f"A sample of {SAMPLE} files each of {' and '.join(kinds)} is in S3; some are opened. Warns only.",
         required_resource_keys={"nexus"},
     )
     def files_exist(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
@@ -37,6 +37,7 @@ def _check(asset: str, name: str, kinds: Sequence[Kind]) -> dg.AssetChecksDefini
                 found = check_files(nexus.settings, kinds=kinds)
         except dg.Failure as fault:  # the import itself is done; it must not fail for S3's sake
             return _result(False, str(fault.description))
+        faulty = {str(check.kind): [*check.unreadable, *check.differing][:IDS] for check in found}
         missing = {str(check.kind): list(check.missing[:IDS]) for check in found if check.missing}
         return _result(
             all(check.holds for check in found),
@@ -45,6 +46,8 @@ def _check(asset: str, name: str, kinds: Sequence[Kind]) -> dg.AssetChecksDefini
             missing=sum(len(check.missing) for check in found),
             without_key=sum(len(check.without_key) for check in found),
             not_looked_at=sum(sum(check.not_looked_at.values()) for check in found),
+            opened=sum(check.opened for check in found),
+            **({"faulty_rows": dg.MetadataValue.json(faulty)} if any(faulty.values()) else {}),
             **({"missing_rows": dg.MetadataValue.json(missing)} if missing else {}),
         )
 
@@ -53,10 +56,15 @@ def _check(asset: str, name: str, kinds: Sequence[Kind]) -> dg.AssetChecksDefini
 
 def _sentence(check: FileCheck) -> str:
     faults = [(len(check.missing), "missing"), (len(check.without_key), "named by no key")]
+    faults += [
+        (len(check.unreadable), "that cannot be opened"),
+        (len(check.differing), "of another size than the row's"),
+    ]
     faults += [(files, f"that could not be looked at ({code})") for code, files in check.not_looked_at.items()]
     words = ", ".join(f"{count:,} {what}" for count, what in faults if count)
     remedies = "".join(f". {remedy}" for remedy in check.remedies.values()).removesuffix(".")
-    return f"{check.kind}: {check.looked_at:,} of {check.rows:,} looked at, {words or 'all there'}{remedies}"
+    opened = f"none opened: {NO_RIGHT.rstrip('.')}" if check.not_opened else f"{check.opened:,} opened"
+    return f"{check.kind}: {check.looked_at:,} of {check.rows:,} looked at, {opened}, {words or 'all there'}{remedies}"
 
 
 def _result(passed: bool, description: str, **metadata: Any) -> dg.AssetCheckResult:

@@ -16,7 +16,7 @@ from fm_pipeline.nexus.database import connect
 from fm_pipeline.nexus.gone_patients import NOT_IN_FILEMAKER, read_files_left
 from fm_pipeline.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
-from fm_pipeline.stored_files import SAMPLE, FileCheck, check_files
+from fm_pipeline.stored_files import NO_RIGHT, SAMPLE, FileCheck, check_files
 from fm_pipeline.words import counted
 
 SHOWN = 10  # ids of a kind; --json has all of them
@@ -34,7 +34,8 @@ def command() -> None:
 def check(everything: bool, sample: int | None, as_json: bool) -> None:
     """Look whether the files of documents, images and thumbnails exist; by default of a sample.
 
-    Reads only. Exits with 1 when a file is missing, a row names none, or a bucket could not be read.
+    Some of those that are there are opened. Reads only. Exits with 1 when a file is missing, cannot be opened or has
+    another size than its row says, a row names none, or a bucket could not be read.
     """
     if everything and sample:
         raise click.UsageError("--all and --sample exclude each other.")
@@ -77,19 +78,29 @@ def without_patient(as_json: bool) -> None:
 
 
 def _print(console: Console, checks: list[FileCheck]) -> None:
-    table = Table("", "files", "rows", "looked at", "missing", "no key", "not looked at", show_edge=False)
+    table = Table(
+        *("", "files", "rows", "looked at", "missing", "no key", "not looked at", "opened", "faulty"), show_edge=False
+    )
     for column in table.columns[2:]:
         column.justify = "right"
     for found in checks:
         mark = Text("✓", style="green") if found.holds else Text("✗", style="bold red")
-        numbers = (found.rows, found.looked_at, len(found.missing), len(found.without_key))
-        table.add_row(mark, found.kind, *(f"{number:,}" for number in numbers), f"{_unread(found):,}")
+        numbers = [found.rows, found.looked_at, len(found.missing), len(found.without_key), _unread(found)]
+        numbers += [found.opened, len(found.unreadable) + len(found.differing)]
+        table.add_row(mark, found.kind, *(f"{number:,}" for number in numbers))
     console.print(table)
     for found in checks:
-        for ids, sentence in ((found.missing, "do not exist"), (found.without_key, "are named by no key")):
+        for ids, sentence in (
+            (found.missing, "do not exist"),
+            (found.without_key, "are named by no key"),
+            (list(found.unreadable), f"cannot be opened ({', '.join(sorted(set(found.unreadable.values())))})"),
+            (found.differing, "are empty or have another size than their row says"),
+        ):
             if ids:
                 more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
                 console.print(f"Files of these {found.kind} {sentence}: {', '.join(ids[:SHOWN])}{more}", soft_wrap=True)
+        if found.not_opened:
+            console.print(f"No {found.kind} could be opened ({found.not_opened}): {NO_RIGHT}", soft_wrap=True)
         for code, files in found.not_looked_at.items():
             console.print(f"{files:,} {found.kind} could not be looked at ({code}).", soft_wrap=True)
     for remedy in dict.fromkeys(remedy for found in checks for remedy in found.remedies.values()):

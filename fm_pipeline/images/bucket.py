@@ -247,6 +247,34 @@ class Bucket:
                         raise
         raise AssertionError("unreachable")
 
+    def open_object(self, key: str, length: int) -> int:
+        """Get the first bytes of an object, once; they are thrown away.
+
+        Args:
+            length: how many bytes at most.
+
+        Returns:
+            The size of the whole object.
+
+        Raises:
+            StorageError: S3 refused, or sent fewer bytes than the object has.
+        """
+        doing = "open an object"
+        try:
+            with storage_errors(doing):
+                answer = self.client.get_object(Bucket=self.name, Key=key, Range=f"bytes=0-{length - 1}")
+                with closing(answer["Body"]) as body:
+                    first = body.read(length)
+        except StorageError as error:
+            if error.code in {"InvalidRange", "416", "RequestedRangeNotSatisfiable"}:  # it has no first byte
+                return 0
+            raise
+        whole = str(answer.get("ContentRange", "")).rpartition("/")[2]
+        size = int(whole) if whole.isdigit() else int(answer["ContentLength"])  # a server that knows no ranges
+        if len(first) < min(size, length):
+            raise refused(doing, "IncompleteBody")
+        return size
+
     def digest(self, key: str) -> str:
         """The SHA-256 of an object's bytes, read in pieces."""
         digest = hashlib.sha256()

@@ -43,7 +43,8 @@ def test_without_a_bucket_nothing_is_looked_for(bench: MigrationBench) -> None:
 
 
 def test_what_is_missing_warns_with_ids_and_without_keys(bench: MigrationBench, s3: BucketBench) -> None:
-    bench.execute("UPDATE documents_document SET s3_bucket = ''")
+    bench.execute("UPDATE documents_document SET s3_bucket = '', file_size = 4")
+    bench.execute("UPDATE images_image SET file_size = 4, thumbnail_size = 4")
     rows = bench.execute("SELECT id::text, s3_key FROM images_image ORDER BY id")
     for (key,) in bench.execute(
         "SELECT s3_key FROM documents_document UNION ALL SELECT s3_thumbnail_key FROM images_image"
