@@ -225,6 +225,10 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
             if len(data) < 8:
                 fault = End.CUT if position + 8 > size else End.LIMIT
                 continue
+        if only_group is not None and not frames and only_group != item_header(data, offset)[0]:
+            return End.THERE
+        if until is not None and position >= until and not frames:
+            return End.THERE
         # The header: tag, VR, length
         if implicit:
             group, element, length = unpack(data, offset)
@@ -272,8 +276,6 @@ def _walk(  # noqa: PLR0911, PLR0912, PLR0915  # one loop over headers: every ca
             position = value
             continue
         if not frames:
-            if (group != only_group and only_group is not None) or (until is not None and position >= until):
-                return End.THERE
             if tag == 0 and length == 0:  # zeros as filling, mostly behind the last element
                 if not seen.elements:
                     return End.LOST

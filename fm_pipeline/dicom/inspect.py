@@ -42,7 +42,8 @@ _MOST_INFLATED = 1 << 23  # bytes of a deflated data set that are kept to be loo
 _FURTHEST_INFLATED = 1 << 28  # bytes up to which it is inflated to see that it is whole
 
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95"})
+_DEFLATED_OF_LATE = frozenset({"1.2.840.10008.1.2.4.205"})  # an older DCMTK does not know that it is deflated
+_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95"}) | _DEFLATED_OF_LATE
 _OF_THE_STANDARD = "1.2.840.10008.1.2."  # PS3.5, 10: all of them are explicit but for the first
 _ENCODINGS = {
     "1.2.840.10008.1.2": IMPLICIT,
@@ -163,10 +164,10 @@ def _data_set(  # noqa: PLR0911  # one for each kind
     file: Seekable, source: Source, position: int, meta: dict[int, bytes]
 ) -> Instance | Rejected:
     syntax = _uid(meta, _MEDIA_SYNTAX)
-    if syntax in _DEFLATED:
-        inflated = _inflate(file, position)
-        if isinstance(inflated, Rejected):
-            return inflated
+    inflated = _inflate(file, position) if syntax in _DEFLATED else None
+    if isinstance(inflated, Rejected) and syntax not in _DEFLATED_OF_LATE:
+        return inflated
+    if isinstance(inflated, _Inflated):
         if not inflated.ends:
             return _without_its_end(inflated.source, meta)
         source, position = inflated.source, 0
