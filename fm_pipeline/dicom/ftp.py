@@ -21,10 +21,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from fm_pipeline.dicom.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.excluded_folders import REASON as EXCLUDED_FOLDER
+from fm_pipeline.dicom.ftp_disk import (
+    FREE_BYTES,
+    OF_A_NAME,
+    LocalError,
+    disk_error,
+    is_there,
+    local,
+    sync_directory,
+    write_all,
+)
 from fm_pipeline.dicom.ftp_ledger import FtpLedger, Known
 from fm_pipeline.dicom.ftp_patience import FileLost, PatientSession
 from fm_pipeline.dicom.ftp_session import Entry, FileBusy, FtpSession, ListingNotUnderstood, refusal
@@ -32,9 +41,6 @@ from fm_pipeline.errors import FtpError
 from fm_pipeline.words import counted
 
 DEEPEST = 64  # folders in each other: links on the server can make a circle
-FREE_BYTES = 512 * 1024 * 1024  # that stay free on the disk
-# What file systems say of a name that they do not take: too long, or with characters that they do not have.
-_OF_A_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 # Reasons for which a name is left where it is and nothing is missing here.
 _NOT_MISSING = frozenset({"link_or_special", "unfinished_name", "listed_twice", EXCLUDED_FOLDER})
 UNFINISHED = (b".partial", b".part", b".tmp", b".filepart", b".crdownload")
@@ -75,10 +81,6 @@ class PullReport:
 
 class _Skip(Exception):
     """The file at hand is not pulled; args[0] is the reason."""
-
-
-class _LocalError(Exception):
-    """Our own disk failed, not the connection; args[0] is the OSError."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,8 @@ class Pull:
                     for name in reversed(folders)
                 ]
                 self._pull(folder.path, files)
-        except _LocalError as fault:
-            raise _disk(fault.args[0]) from None
+        except LocalError as fault:
+            raise disk_error(fault.args[0]) from None
         finally:
             self._session.close()
         return self.report
@@ -277,11 +279,11 @@ class Pull:
         try:
             os.replace(wanted.partial, wanted.target)
         except OSError as error:
-            if error.errno not in _OF_A_NAME:
-                raise _LocalError(error) from None
+            if error.errno not in OF_A_NAME:
+                raise LocalError(error) from None
             self._drop_part(wanted, before, size_at_most=wanted.size)
             raise _Skip("name_too_long") from None
-        _sync_directory(wanted.target.parent)
+        sync_directory(wanted.target.parent)
         self._ledger.write(path, Known(size, modified, "pulled"))
         self.report.pulled += 1
         self.report.resumed += resumed
@@ -289,7 +291,7 @@ class Pull:
     def _prepare(self, wanted: _Wanted, before: Known | None) -> None:
         """Have a place for it, which is nobody else's and lies in our folder."""
         try:
-            if _is_there(wanted.target) and before is None:
+            if is_there(wanted.target) and before is None:
                 raise _Skip("local_file_exists")  # somebody else's: never overwritten
             wanted.target.parent.mkdir(parents=True, exist_ok=True)
             if not Path(os.path.realpath(wanted.target.parent)).is_relative_to(os.path.realpath(self._folder)):
@@ -301,9 +303,9 @@ class Pull:
         except (FileExistsError, NotADirectoryError):
             raise _Skip("local_file_exists") from None
         except OSError as error:
-            if error.errno in _OF_A_NAME:
+            if error.errno in OF_A_NAME:
                 raise _Skip("name_too_long") from None
-            raise _LocalError(error) from None
+            raise LocalError(error) from None
 
     def _drop_part(self, wanted: _Wanted, before: Known | None, *, size_at_most: int) -> None:
         """Leave no part behind that nobody goes on with."""
@@ -316,23 +318,23 @@ class Pull:
 
     def _fetch(self, wanted: _Wanted) -> bool:
         """Bring all bytes into the partial file; whether it went on from a part."""
-        handle = _local(lambda: os.open(wanted.partial, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640))
+        handle = local(lambda: os.open(wanted.partial, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640))
         try:
             begun = os.fstat(handle).st_size
             if begun > wanted.size:
-                _local(lambda: os.ftruncate(handle, 0))
+                local(lambda: os.ftruncate(handle, 0))
                 begun = 0
-            if shutil.disk_usage(wanted.partial.parent).free < wanted.size - begun + FREE_BYTES:
-                raise _LocalError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            if local(lambda: shutil.disk_usage(wanted.partial.parent)).free < wanted.size - begun + FREE_BYTES:
+                raise LocalError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
             self._session(lambda session: self._rest_of(session, wanted, handle))
             size, modified = self._session(lambda session: session.facts(wanted.path))
             here = os.fstat(handle).st_size
             if size not in (None, wanted.size) or modified not in (None, wanted.modified) or here > wanted.size:
-                _local(lambda: os.ftruncate(handle, 0))
+                local(lambda: os.ftruncate(handle, 0))
                 raise _Skip("changed_while_pulled")  # still being written there; the next pull looks again
             if here < wanted.size:
                 raise _Skip("cut_short")  # the part stays
-            _local(lambda: os.fsync(handle))
+            local(lambda: os.fsync(handle))
         finally:
             os.close(handle)
         return begun > 0
@@ -344,7 +346,7 @@ class Pull:
 
         def write(block: bytes) -> None:
             nonlocal here
-            _local(lambda: _write_all(handle, block))
+            local(lambda: write_all(handle, block))
             here += len(block)
             self.report.bytes += len(block)
             self._session.progressed()
@@ -357,7 +359,7 @@ class Pull:
             before = here
             try:
                 if not session.read(wanted.path, here, write):
-                    _local(lambda: os.ftruncate(handle, 0))  # a server without REST: from the beginning
+                    local(lambda: os.ftruncate(handle, 0))  # a server without REST: from the beginning
                     here, before = 0, -1
                     session.read(wanted.path, 0, write)
             except _TooLong:
@@ -370,42 +372,6 @@ class _TooLong(Exception):
 
 def _joined(folder: bytes, name: bytes) -> bytes:
     return folder.rstrip(b"/") + b"/" + name
-
-
-def _is_there(path: Path) -> bool:
-    """Like `os.path.lexists`, which also calls what cannot be looked at missing."""
-    try:
-        os.lstat(path)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _sync_directory(folder: Path) -> None:
-    """Have the new name on the disk, on file systems that know such a thing (fsync(2)); network shares may not."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _write_all(handle: int, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[os.write(handle, view) :]
-
-
-T = TypeVar("T")
-
-
-def _local(action: Callable[[], T]) -> T:
-    """Errors of our own disk must not look like a lost connection, which would be tried again."""
-    try:
-        return action()
-    except OSError as error:
-        raise _LocalError(error) from None
 
 
 def _unknown_listing(lines: int) -> FtpError:
@@ -422,18 +388,4 @@ def _no_folder() -> FtpError:
         "The FTP server does not list the configured folder.",
         meaning="It is not there, or the account may not see it. Nothing was pulled.",
         remedy="Check --ftp-path, which begins at the account's own root, and the account's rights on it.",
-    )
-
-
-def _disk(error: OSError) -> FtpError:
-    full = error.errno == errno.ENOSPC
-    name = errno.errorcode.get(error.errno or 0, "unknown")
-    return FtpError(
-        "The disk of the folder for pulled files is (nearly) full."
-        if full
-        else f"A pulled file could not be written ({name}).",
-        meaning="What was pulled stays; the file at hand is not there under its name.",
-        remedy=f"Free space: {FREE_BYTES // 1024**2} MB must stay free. Then pull again."
-        if full
-        else "Check that the folder is mounted and that the pipeline's account may write in it.",
     )

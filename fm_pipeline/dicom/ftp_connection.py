@@ -194,6 +194,12 @@ def _greeted(ftp: ftplib.FTP, server: FtpServer) -> None:
             meaning="Nothing was sent to it. It may let in only addresses that it knows.",
             remedy="Ask its administrator to let this machine in, or check --ftp-host and --ftp-port.",
         ) from None
+    except UnicodeError:
+        raise FtpError(
+            "The name of the FTP server is not a name that a host can have.",
+            meaning="Nothing was asked.",
+            remedy="Check --ftp-host.",
+        ) from None
     except (ftplib.error_proto, ftplib.error_reply):
         raise FtpError(
             f"What answers on {server.host}, port {server.port}, is not an FTP server.",
@@ -273,7 +279,14 @@ def code_of(error: BaseException) -> str:
 
 
 def _context(server: FtpServer) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(server.ca_bundle) if server.ca_bundle else None)
+    try:
+        context = ssl.create_default_context(cafile=str(server.ca_bundle) if server.ca_bundle else None)
+    except OSError as error:
+        raise FtpError(
+            f"FTP_CA_BUNDLE is not a file with certificates in PEM that can be read ({type(error).__name__}).",
+            meaning="The FTP server was not asked.",
+            remedy="Check the path, and that the pipeline's account may read it; or leave it empty.",
+        ) from None
     if server.security == "tls_unverified":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -357,6 +358,22 @@ def test_a_data_connection_that_ends_without_the_goodbye_of_tls_is_whole(
     assert (report.pulled, report.missing) == (4, False)
     assert files(tmp_path / "here") == files(server.root)
     assert server.commands["USER"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"ca_bundle": Path("/nowhere/ca.pem")}, "FTP_CA_BUNDLE is not a file .* .FileNotFoundError"),
+        ({"ca_bundle": Path(__file__)}, "FTP_CA_BUNDLE is not a file .* .SSLError"),
+        ({"host": "a" * 80 + ".example"}, "not a name that a host can have"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(
+    wrong: dict[str, Any], told: str, server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FtpError, match=told):
+        pulled(database, server, tmp_path / "here", security="tls", **wrong)
+    assert server.commands["USER"] == 0
 
 
 def test_a_server_without_tls_is_told_as_such_before_the_password_is_sent(
