@@ -8,7 +8,6 @@ databases; exit code 0 if each was what it had been. `--done N` goes on after th
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections import Counter
@@ -17,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import hypothesis
 import psycopg2
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -29,6 +27,7 @@ from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.bench.postgres import empty_database
+from fm_pipeline_tests.bench.searching import search, search_options
 from fm_pipeline_tests.bench.services import LazyStack
 
 CHUNK = 25  # examples with a seed of their own, so that a long search can go on where it was
@@ -230,24 +229,13 @@ def random_bench(server: PostgreSQL, folder: Path) -> Iterator[Bench]:
 
 def main() -> int:
     """Search."""
-    parser = argparse.ArgumentParser(prog="random-constraints", description="Restore databases that are made up.")
-    parser.add_argument("--count", type=int, default=1_000, help="how many")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--done", type=int, default=0, help="how many an earlier call has done")
-    arguments = parser.parse_args()
+    options = search_options("random-constraints", "Restore databases that are made up.", count=1_000).parse_args()
     with (
         temporary_stack([]) as running,
         tempfile.TemporaryDirectory(prefix="random-constraints-") as folder,
         random_bench(LazyStack(running).postgresql, Path(folder)) as bench,
     ):
-        for first in range(arguments.done // CHUNK * CHUNK, arguments.count, CHUNK):
-            search = hypothesis.given(examples())(bench.try_out)
-            settings = hypothesis.settings(
-                max_examples=CHUNK, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
-            )
-            hypothesis.seed(f"{arguments.seed}/{first}")(settings(search))()
-            sys.stdout.write(f"{first + CHUNK:,} databases; changes: {dict(sorted(bench.seen.items()))}\n")
-            sys.stdout.flush()
+        search(examples(), bench.try_out, options, part=CHUNK, seen=lambda: str(dict(sorted(bench.seen.items()))))
     return 0
 
 

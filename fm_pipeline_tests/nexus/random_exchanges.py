@@ -7,7 +7,6 @@ the first N of an earlier call. Exit code 0 if each ended with the staged rows, 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections import Counter
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import hypothesis
 import psycopg2.errors
 from hypothesis import strategies as st
 from psycopg2.extensions import cursor as Cursor
@@ -33,6 +31,7 @@ from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.staging.check import staged_columns
 from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.bench.postgres import empty_database
+from fm_pipeline_tests.bench.searching import search, search_options
 from fm_pipeline_tests.bench.services import LazyStack
 from fm_pipeline_tests.nexus.restoring import give_back
 
@@ -233,26 +232,16 @@ def random_bench(server: PostgreSQL, folder: Path) -> Iterator[Bench]:
 
 def main() -> int:
     """Search."""
-    parser = argparse.ArgumentParser(prog="random-exchanges", description="Load patients who exchange unique values.")
-    parser.add_argument("--count", type=int, default=5_000, help="how many sets of constraints and values")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--done", type=int, default=0, help="how many an earlier call has done")
+    parser = search_options("random-exchanges", "Load patients who exchange unique values.", count=5_000)
     parser.add_argument("--whole", action="store_true", help="carry each out as a reimport, and restore it")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
     with (
         temporary_stack([]) as running,
         tempfile.TemporaryDirectory(prefix="random-exchanges-") as folder,
         random_bench(LazyStack(running).postgresql, Path(folder)) as bench,
     ):
-        chunk = min(CHUNK, arguments.count)
-        for first in range(arguments.done // chunk * chunk, arguments.count, chunk):
-            search = hypothesis.given(examples())(bench.carry_out if arguments.whole else bench.try_out)
-            settings = hypothesis.settings(
-                max_examples=chunk, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
-            )
-            hypothesis.seed(f"{arguments.seed}/{first}")(settings(search))()
-            sys.stdout.write(f"{first + chunk:,} loads: {dict(sorted(bench.seen.items()))}\n")
-            sys.stdout.flush()
+        try_out = bench.carry_out if options.whole else bench.try_out
+        search(examples(), try_out, options, part=CHUNK, seen=lambda: str(dict(sorted(bench.seen.items()))))
     return 0
 
 

@@ -61,9 +61,16 @@ def test_10_a_generic_key_of_an_unknown_table_is_found_by_its_columns(bench: Mig
         "target_content_type_id integer, target_object_id varchar(64)",
         f"(target_content_type_id, target_object_id) VALUES ({patient_type}, '{gone}')",
         f"(target_content_type_id, target_object_id) VALUES ({patient_type + 999}, '{gone}')",
+        f"(target_content_type_id, target_object_id) VALUES ({patient_type}, '{gone.replace('-', '').upper()}')",
+        f"(target_content_type_id, target_object_id) VALUES ({patient_type}, '1234')",
     )
     bench.extract_and_stage().reimport()
-    assert bench.execute("SELECT target_object_id FROM a_stranger ORDER BY id") == [(None,), (gone,)]
+    assert bench.execute("SELECT target_object_id FROM a_stranger ORDER BY id") == [
+        (None,),
+        (gone,),
+        (None,),
+        ("1234",),
+    ]
 
 
 def test_10_an_appointment_that_goes_is_taken_out_of_the_tables_that_point_to_it(
@@ -240,7 +247,7 @@ def test_9_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_to
     bench.store.edit(DATABASE, "Notes", record_id, {"note": ""})
     report = bench.extract_and_stage().plan().report
     assert (report.tables["notes"].deleted, report.tables["notes"].kept_out) == (1, 1)
-    told = "Of the deleted rows, 1 of notes have a record in FileMaker still: a rule keeps it out."
+    told = "1 note would be deleted. A rule keeps out 1 of them that FileMaker still has."
     assert told in report.as_markdown()
     assert told in "\n".join(map(str, report_lines(report.as_dict())))
 

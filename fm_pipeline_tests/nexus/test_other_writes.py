@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import psycopg2.extensions
 import pytest
 
 from fm_pipeline.errors import CatalogueStop, ValidationStop
@@ -192,3 +193,28 @@ def test_a_table_of_the_setting_that_points_to_patients_is_mended_and_grows(benc
     ((after,),) = bench.execute("SELECT count(*) FROM audit_log")
     assert after == before + report.tables["patients"].updated
     assert bench.execute("SELECT count(*) FROM audit_log WHERE action = 'seen' AND patient_id IS NOT NULL") == [(0,)]
+
+
+def test_a_write_to_a_foreign_table_is_found(third_tables: MigrationBench) -> None:
+    if not third_tables.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'postgres_fdw'"):
+        pytest.skip("this PostgreSQL has no postgres_fdw; FM_PIPELINE_POSTGRESQL can name one that has it")
+    target = psycopg2.extensions.parse_dsn(third_tables.database_url)
+    third_tables.execute(
+        "CREATE EXTENSION postgres_fdw;"
+        f"CREATE SERVER itself FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{target['host']}',"
+        f" port '{target['port']}', dbname '{target['dbname']}');"
+        f"CREATE USER MAPPING FOR CURRENT_USER SERVER itself OPTIONS (user '{target['user']}',"
+        f" password '{target['password']}');"
+        "CREATE FOREIGN TABLE elsewhere.far (line text) SERVER itself"
+        " OPTIONS (schema_name 'public', table_name 'truncated')"
+    )
+    try:
+        _trigger(third_tables, "PERFORM * FROM elsewhere.far")
+        checks = {check.name: check for check in third_tables.plan().report.checks}
+        assert checks["nothing_else_written"].holds, "who only reads is no hindrance"
+        third_tables.execute("DROP FUNCTION meddle CASCADE")
+        _trigger(third_tables, "INSERT INTO elsewhere.far VALUES ('c')")
+        with pytest.raises(ValidationStop, match=r"elsewhere.far \(a foreign table\)"):
+            third_tables.plan()
+    finally:
+        third_tables.execute("DROP EXTENSION postgres_fdw CASCADE")
