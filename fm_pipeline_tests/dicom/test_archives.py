@@ -11,6 +11,7 @@ import struct
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -174,6 +175,17 @@ def test_bytes_of_a_name_that_are_no_utf_8_are_kept(looked: Look) -> None:
 def test_a_name_that_says_utf_8_and_is_none_spoils_no_other_file(looked: Look) -> None:
     content = zipped([("caf\u00e9", IMAGE), ("other", OTHER)]).replace("caf\u00e9".encode(), b"caf\xff\xfe")
     assert looked(content) == {"!/caf%FF%FE": TO_IMPORT, "!/other": TO_IMPORT, "": ("skipped", "archive_opened")}
+
+
+def test_a_name_in_an_older_encoding_with_one_in_unicode_beside_it_is_the_one_in_unicode(looked: Look) -> None:
+    raw, unicode = b"caf\x82.dcm", "caf\u00e9.dcm".encode()
+    info = zipfile.ZipInfo("cafx.dcm")
+    info.extra = struct.pack("<HHBL", 0x7075, 5 + len(unicode), 1, zlib.crc32(raw)) + unicode
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(info, IMAGE)
+    renamed = content.getvalue().replace(b"cafx.dcm", raw)
+    assert looked(renamed) == {"!/caf\u00e9.dcm": TO_IMPORT, "": ("skipped", "archive_opened")}
 
 
 def test_files_of_one_name_in_one_archive_are_told_apart(looked: Look) -> None:

@@ -29,6 +29,7 @@ _FURTHEST_END = _END.size + 0xFFFF  # bytes before the end of the file: the reco
 _ENCRYPTED, _DIRECTORY_ENCRYPTED = 1 << 0, 1 << 13
 _UNIX, _MACOS = 3, 19  # 4.4.2: systems whose external attributes have a mode
 _DOS_DIRECTORY = 0x10
+_SIZES, _UNICODE_PATH = 0x0001, 0x7075  # kinds of extra fields
 
 
 def has_end(tail: bytes) -> bool:
@@ -116,7 +117,7 @@ class ZipArchive:
         elif method not in METHODS:
             reason = "member_method"
         return Member(
-            name=os.fsdecode(raw_name),
+            name=_name(raw_name, extra),
             size=size,
             reason=reason,
             position=position + self._shift,
@@ -167,13 +168,27 @@ def _end_at(tail: bytes) -> int | None:
 def _sizes(packed_size: int, size: int, position: int, extra: bytes) -> tuple[int, int, int]:
     """Those of a ZIP64 stand in an extra field, and only those that do not fit into the entry (4.5.3)."""
     values = [size, packed_size, position]
+    field = _field(extra, _SIZES)
+    for number, value in enumerate(values):
+        if value == 0xFFFF_FFFF and len(field) >= 8:
+            values[number], field = int.from_bytes(field[:8], "little"), field[8:]
+    return values[1], values[0], values[2]
+
+
+def _name(raw: bytes, extra: bytes) -> str:
+    """A name as bytes of the disk; in UTF-8 where the archive has it so beside one in an older encoding (4.6.9)."""
+    field = _field(extra, _UNICODE_PATH)
+    if field[:1] == b"\1" and int.from_bytes(field[1:5], "little") == zlib.crc32(raw):
+        return os.fsdecode(field[5:])
+    return os.fsdecode(raw)
+
+
+def _field(extra: bytes, wanted: int) -> bytes:
+    """An extra field of an entry; empty if it has none of that kind (4.5.1)."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = int.from_bytes(extra[at : at + 2], "little"), int.from_bytes(extra[at + 2 : at + 4], "little")
-        if kind == 1:
-            field = extra[at + 4 : at + 4 + length]
-            for number, value in enumerate(values):
-                if value == 0xFFFF_FFFF and len(field) >= 8:
-                    values[number], field = int.from_bytes(field[:8], "little"), field[8:]
+        if kind == wanted:
+            return extra[at + 4 : at + 4 + length]
         at += 4 + length
-    return values[1], values[0], values[2]
+    return b""
