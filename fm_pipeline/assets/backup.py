@@ -29,7 +29,8 @@ def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # 
     """Make a verified backup."""
     nexus: NexusTarget = context.resources.nexus
     started = time.monotonic()
-    settings = nexus.prepare().settings
+    with explained():
+        settings = nexus.prepare().settings
     with explained(), run_progress(settings, context.run.run_id, log=context.log.info) as progress:
         refuse_at_once(context, settings, staged=True)
         backup = make_backup(

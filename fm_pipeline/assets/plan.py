@@ -33,7 +33,8 @@ class PlanConfig(dg.Config):
 def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Make a plan of all phases."""
     nexus: NexusTarget = context.resources.nexus
-    settings = nexus.prepare().settings
+    with explained():
+        settings = nexus.prepare().settings
     with explained(), run_progress(settings, context.run.run_id, log=context.log.info) as progress:
         plan = make_plan(
             settings,

@@ -220,7 +220,8 @@ def reimport_transaction(
     selected = [asset for asset in PHASES if dg.AssetKey(asset.key) in context.selected_asset_keys]
 
     phases = [asset.phase for asset in selected]
-    settings = nexus.prepare().settings
+    with explained():
+        settings = nexus.prepare().settings
     with (
         explained(lambda: cancelled_reimport(settings, context.run.run_id)),
         mailed(settings, context.run.run_id, warn=context.log.warning, in_dagster=True, plan_id=config.plan_id),

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from fm_pipeline.assets.shared import cancelled_reimport
 from fm_pipeline.definitions import build_defs
@@ -224,3 +225,14 @@ def test_what_the_preflight_stops_for_is_why_the_run_failed(bench: MigrationBenc
     assert "The preflight stops for 1 reason:" in failure
     assert "API_Notes" in failure
     assert "Nexus is unchanged." in failure
+
+
+@pytest.mark.parametrize("assets", [["reimport_plan"], ["nexus_backup"], TRANSACTION, ["crosswalk"]])
+def test_a_database_that_is_away_is_told_by_each_step_in_its_sentences(
+    bench: MigrationBench, assets: list[str]
+) -> None:
+    away = bench.with_settings(nexus_database_url=SecretStr("postgresql://u:p@127.0.0.1:1/d"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        failure = _failure(Graph(away, instance).run("__ASSET_JOB", assets=assets))
+    assert "No server listens on the host and port of NEXUS_DATABASE_URL" in failure
+    assert "what to do" in failure
