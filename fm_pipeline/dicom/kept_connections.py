@@ -216,6 +216,10 @@ def _sent(
         connection.request(method, path, blocks, headers)
     except (BrokenPipeError, ConnectionResetError):
         return False
+    except TimeoutError:
+        if not _has_ended(connection.sock.fileno()):
+            raise
+        return False  # it has answered and reads no further
     return True
 
 

@@ -94,6 +94,20 @@ def test_42_an_answer_that_comes_before_all_was_sent_counts_and_the_connection_i
         assert kept.ask("GET", "/system").status == 200
 
 
+@pytest.mark.parametrize("body", [b"x" * (32 << 20), [b"x" * (1 << 20)] * 32], ids=["whole", "blocks"])
+def test_42_an_answer_of_a_server_that_reads_no_further_counts_too(body: bytes | list[bytes]) -> None:
+    over = threading.Event()
+
+    def refuses(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+        over.wait(60)
+
+    with server(refuses) as kept:
+        assert kept.ask("POST", "/instances", body, {"Content-Length": str(32 << 20)}, seconds=0.5).status == 413
+        over.set()
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"HTTP/1"])
 @pytest.mark.parametrize("into", [None, lambda _: None])
 def test_42_what_is_no_whole_answer_is_none(answer: bytes, into: Callable[[bytes], object] | None) -> None:
