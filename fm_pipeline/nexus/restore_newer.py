@@ -4,6 +4,9 @@ They point to a row that goes (a patient whom only the reimport brought), or hav
 invoice's number). A reference is led to the row that the same FileMaker record has in the backup; else it is emptied,
 where the column allows it; else the row is set aside: moved as it was into `fm_pipeline.set_aside_rows`, with the rows
 that hang on it. The last is done only if it was asked for. All of it is told by the ids of the rows.
+
+Rows of patients, notes and what else a reimport loads go in any case, since these tables become what they were. Those
+that no FileMaker record stands for, because users have entered them, are kept in the same table.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
     from fm_pipeline.nexus.restore_rows import Restoration
 
 Newer = Literal["stop", "set-aside"]
-Done = Literal["led to the row of the backup", "emptied", "set aside"]
+Done = Literal[
+    "led to the row of the backup", "emptied", "set aside", "deleted, and kept in fm_pipeline.set_aside_rows"
+]
 SET_ASIDE = Table("fm_pipeline", "set_aside_rows")
 _SHOWN = 50  # ids of a table in the text of an error
 
@@ -63,6 +68,7 @@ def mend_newer_rows(restoration: Restoration) -> None:
         BackupStop: rows would have to be set aside, and that was not asked for; it names all of them.
     """
     newer = _Newer(restoration)
+    newer.keep_what_users_entered()
     newer.mend_references()
     newer.clear_the_way()
     aside = [rows for rows in restoration.newer_rows if rows.done == "set aside"]
@@ -90,6 +96,24 @@ class _Newer:
         self.cursor = self.restoration.cursor
         self.catalogue = self.restoration.catalogue
         self.by_table = {loaded.target: loaded for loaded in self.restoration.tables}
+
+    def keep_what_users_entered(self) -> None:
+        """Write down the rows that go and that no reimport would bring again."""
+        for loaded in self.restoration.tables:
+            table = loaded.target
+            if not self.restoration.results[table].deleted or table not in self.catalogue.columns:
+                continue
+            entered: sql.Composable = sql.SQL("true")
+            if loaded.key == ["id"]:
+                entered = sql.SQL(
+                    "NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c WHERE c.nexus_id::text = t.id::text)"
+                )
+            self.cursor.execute(
+                sql.SQL("SELECT {} FROM {} t WHERE {} ORDER BY 1").format(self._id_of(table), loaded.gone, entered)
+            )
+            ids = [row[0] for row in self.cursor.fetchall()]
+            self._keep(table, loaded.gone, entered)
+            self._note(table, str(table), "deleted, and kept in fm_pipeline.set_aside_rows", ids)
 
     def mend_references(self) -> None:
         """Lead references elsewhere, or empty them, or set their rows aside."""
@@ -284,17 +308,7 @@ class _Newer:
                 remedy=f"As the owner of {table}: GRANT DELETE ON {table.identifier.as_string(self.cursor)} TO the role"
                 " of the restore; then start again.",
             )
-        self.cursor.execute(
-            sql.SQL(
-                "INSERT INTO {} (table_schema, table_name, row_key, content) SELECT {}, {}, {}, to_json(t) FROM {} t"
-            ).format(
-                SET_ASIDE.identifier,
-                sql.Literal(table.schema),
-                sql.Literal(table.name),
-                self._id_of(table),
-                rows,
-            )
-        )
+        self._keep(table, rows, sql.SQL("true"))
         own = self.by_table.get(table)
         if own is not None:  # deleted with everything else: a row of the backup may still point to it
             self.cursor.execute(sql.SQL("INSERT INTO {} SELECT * FROM {}").format(own.gone, rows))
@@ -306,12 +320,32 @@ class _Newer:
             )
         )
 
+    def _keep(self, table: Table, rows: sql.Identifier, condition: sql.Composable) -> None:
+        self.cursor.execute(
+            sql.SQL(
+                "INSERT INTO {} (table_schema, table_name, row_key, content) SELECT {}, {}, {}, to_json(t) FROM {} t"
+                " WHERE {}"
+            ).format(
+                SET_ASIDE.identifier,
+                sql.Literal(table.schema),
+                sql.Literal(table.name),
+                self._id_of(table),
+                rows,
+                condition,
+            )
+        )
+
     def _note(self, table: Table, why: str, done: Done, ids: list[str]) -> None:
         if not ids:
             return
         self.restoration.newer_rows.append(NewerRows(str(table), why, done, tuple(ids)))
-        counted = {"led to the row of the backup": "repointed", "emptied": "emptied", "set aside": "set_aside"}
-        self.restoration.note(table, **{counted[done]: len(ids)})
+        counted: dict[Done, str] = {
+            "led to the row of the backup": "repointed",
+            "emptied": "emptied",
+            "set aside": "set_aside",
+        }
+        if done in counted:
+            self.restoration.note(table, **{counted[done]: len(ids)})
 
     def _key(self, table: Table) -> list[str]:
         return (

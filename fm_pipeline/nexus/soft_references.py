@@ -258,7 +258,7 @@ def _search(
     with _patience(cursor, table):
         # Most columns have no value of such a length, which one reading of the table tells for all of them.
         lengths = [
-            sql.SQL("true")
+            sql.SQL("count(*) > 0")  # one row in any case: a table may be empty
             if column.type == "uuid"
             else sql.SQL("bool_or(octet_length({}::text) IN (32, 36))").format(_column(column))
             for column in columns

@@ -13,6 +13,8 @@ from fm_pipeline.nexus.restore_tables import TableRestored
 from fm_pipeline_tests.bench.clinics import MigrationBench
 from fm_pipeline_tests.nexus.restoring import a_copy, a_new_patient, backup, give_back
 
+KEPT = "deleted, and kept in fm_pipeline.set_aside_rows"
+
 
 @pytest.fixture
 def nexus(bench: MigrationBench) -> MigrationBench:
@@ -48,8 +50,12 @@ def test_what_users_made_since_stays_and_loses_only_the_patient_that_goes(nexus:
     assert (of(report, "patients").deleted, of(report, "documents_document").emptied) == (1, 1)
     assert (of(report, "xero_invoices").newer, of(report, "xero_contact_links").emptied) == (1, 1)
     assert of(report, "core_bookmark").inserted == of(report, "core_bookmark").backup > 0
+    entered = [rows for rows in report.newer if rows.table == "patients"]
+    assert [(rows.done, rows.ids) for rows in entered] == [(KEPT, (patient,))]
+    kept = "SELECT content ->> 'id' FROM fm_pipeline.set_aside_rows WHERE table_name = 'patients'"
+    assert nexus.execute(kept) == [(patient,)]
     emptied = [("documents_document", (saved,)), ("xero_contact_links", (link,))]
-    assert sorted((rows.table, rows.ids) for rows in report.newer) == emptied
+    assert sorted((rows.table, rows.ids) for rows in report.newer if rows not in entered) == emptied
 
 
 @pytest.mark.parametrize("table", ["xero_invoices", "core_bookmark", "images_batch"])
@@ -79,11 +85,12 @@ def test_images_linked_since_are_set_aside_with_their_batch_and_can_be_brought_b
     report = give_back(nexus, folder, newer="set-aside")
     assert nexus.digests() == before
     assert {(rows.table, rows.done, rows.ids) for rows in report.newer} == {
+        ("patients", KEPT, (patient,)),
         ("images_batch", "set aside", (batch,)),
         ("images_image", "set aside", tuple(sorted(images))),
     }
     assert (of(report, "images_batch").set_aside, of(report, "images_image").set_aside) == (1, 3)
-    aside = "SELECT table_name, row_key FROM fm_pipeline.set_aside_rows ORDER BY 1, 2"
+    aside = "SELECT table_name, row_key FROM fm_pipeline.set_aside_rows WHERE table_name <> 'patients' ORDER BY 1, 2"
     assert nexus.execute(aside) == [("images_batch", batch), *(("images_image", row) for row in sorted(images))]
     for table in ("images_batch", "images_image"):
         nexus.execute(
@@ -114,7 +121,7 @@ def test_rows_linked_since_are_led_to_the_row_that_the_same_filemaker_record_has
     batch = a_copy(bench, "images_batch", object_id=again, content_type_id=patient_type(bench))
     report = give_back(bench, folder)
     assert bench.execute("SELECT object_id::text FROM images_batch WHERE id = %s", batch) == [(patient,)]
-    (led,) = report.newer
+    (led,) = [rows for rows in report.newer if rows.table != "patients"]
     assert (led.table, led.done, led.ids) == ("images_batch", "led to the row of the backup", (batch,))
     bench.execute("DELETE FROM images_batch WHERE id = %s", batch)
     assert bench.digests() == before
