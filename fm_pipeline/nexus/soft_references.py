@@ -47,12 +47,14 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind IN ('r', 'p') AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
   AND NOT row_security_active(c.oid)
 """
-# What values are held against: ids that patients had before, and ids of rows that go.
+# What values are held against: ids of rows that were merged into another row of the patient, and ids of rows that go.
+# Other ids of the past are learnt from files, within a reimport: the next one would be the first to use them here.
 _GOING = """
 CREATE TEMP TABLE going_ids ON COMMIT DROP AS
 SELECT r.nexus_id AS id, 'patients' AS kind, true AS replaced
 FROM fm_pipeline.retired_patient_ids r JOIN fm_pipeline.staged_patients s USING (filemaker_key)
-WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_patients k WHERE k.nexus_id = r.nexus_id)
+WHERE r.origin = 'duplicate'
+  AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_patients k WHERE k.nexus_id = r.nexus_id)
 UNION ALL
 SELECT p.id, 'patients', false FROM {patients} p
 WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_patients k WHERE k.nexus_id = p.id)
@@ -306,7 +308,10 @@ def _repoint(policy: Policy, soft: SoftReference, column: Column) -> sql.Composa
     value = _column(column)
     return sql.SQL(
         "UPDATE {table} t SET {column} = {new} FROM replaced_patients r WHERE r.id = {id}"
-        " AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_patients k WHERE k.nexus_id = r.id) AND {stays}"
+        " AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_patients k WHERE k.nexus_id = r.id)"
+        " AND EXISTS (SELECT 1 FROM fm_pipeline.retired_patient_ids d"
+        " WHERE d.nexus_id = r.id AND d.origin = 'duplicate')"
+        " AND {stays}"
     ).format(
         table=soft.table.identifier,
         column=sql.Identifier(column.name),

@@ -144,6 +144,21 @@ def test_an_id_whose_row_goes_for_good_is_kept_emptied_or_refused_as_the_setting
     assert loose == before[0][-1], "a uuid that may not be NULL stays"
 
 
+def test_a_second_reimport_changes_nothing(bench: MigrationBench) -> None:
+    """Ids of earlier reimports are learnt from files within a reimport. The next one must not use them first."""
+    bench.extract_and_stage()
+    bench.execute(
+        "CREATE TABLE sent_emails AS SELECT DISTINCT object_id AS id, object_id::text AS about FROM documents_document"
+        " WHERE object_id NOT IN (SELECT id FROM patients); ALTER TABLE sent_emails ADD PRIMARY KEY (id)"
+    )
+    before = bench.execute("SELECT * FROM sent_emails ORDER BY id")
+    assert before
+    bench.reimport()
+    assert bench.execute("SELECT count(*) FROM fm_pipeline.retired_patient_ids WHERE origin = 'document'") != [(0,)]
+    assert bench.reimport().changed_rows == 0
+    assert bench.execute("SELECT * FROM sent_emails ORDER BY id") == before
+
+
 def test_the_check_names_the_columns_and_what_is_inside_json(bench: MigrationBench) -> None:
     ((kept,),) = bench.execute("SELECT id FROM patients ORDER BY id LIMIT 1")
     _mails(bench, kept)
