@@ -75,7 +75,7 @@ def _rights(orthanc: Orthanc, judge: Judge) -> Finding:
         orthanc.try_questions()
         orthanc.try_upload(TRIED_BYTES)
     except FileNotTaken as error:
-        found = f"{sentence(error.reason)} Tried with {size_formatted(TRIED_BYTES)} of text."
+        found = f"tried with {size_formatted(TRIED_BYTES)} of text. {sentence(error.reason)}"
         return judge.broken("orthanc_right_missing", subject, found, NOT_TAKEN_REMEDIES[error.reason])
     except OrthancError as error:
         return judge.failed("orthanc_right_missing", subject, error)
