@@ -57,11 +57,13 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
             actor=actor,
             run_id=context.run.run_id,
         )
+    would = "" if report.committed else "would be "
     for table in report.tables:
         if table.changed or table.newer:
             context.log.info(
-                f"{table.table}: {table.deleted:,} deleted, {table.updated:,} changed, {table.inserted:,} brought back,"
-                f" {table.newer:,} newer ones kept, {table.emptied:,} references emptied"
+                f"{table.table}: {table.deleted:,} {would}deleted, {table.updated:,} {would}changed,"
+                f" {table.inserted:,} {would}brought back, {table.newer:,} newer ones {would}kept,"
+                f" {table.emptied:,} references {would}emptied"
             )
     for note in [rows.sentence() for rows in report.newer] + report.notes:
         context.log.warning(note)

@@ -65,6 +65,8 @@ def show(console: Console, report: RestoreReport) -> None:
         counts = (restored.deleted, restored.updated, restored.inserted, restored.newer, restored.emptied)
         if any(counts):
             table.add_row(restored.table, f"{restored.backup:,}", *(f"{rows:,}" for rows in counts))
+    if table.row_count and not report.committed:
+        console.print("Rows that a restore would delete, change or bring back:")
     console.print(table if table.row_count else "Every row is as in the backup.")
     for note in [rows.sentence() for rows in report.newer] + report.notes:
         console.print(note, soft_wrap=True)

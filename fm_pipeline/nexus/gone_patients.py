@@ -103,7 +103,7 @@ class LeftFile:
 _LEFT = """
 WITH f AS MATERIALIZED (
     SELECT {columns} FROM {table} d JOIN {patients} p ON p.id = d.object_id
-    WHERE d.content_type_id = ANY(%(types)s) AND NOT p.id = ANY(%(kept)s::uuid[])
+    WHERE (d.content_type_id = ANY(%(types)s) OR d.content_type_id IS NULL) AND NOT p.id = ANY(%(kept)s::uuid[])
       AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_patients s WHERE s.nexus_id = p.id)
 ), record AS MATERIALIZED (
     SELECT DISTINCT ON (c.nexus_id) c.nexus_id, c.filemaker_key, o.rule,
@@ -225,14 +225,17 @@ def _settle(
         if not columns["content_type_id"].not_null:
             changes.append(sql.SQL("content_type_id = NULL"))
     else:
-        changes = [sql.SQL("object_id = {}").format(sql.Literal(files.archive_patient))]
+        changes = [
+            sql.SQL("object_id = {}").format(sql.Literal(files.archive_patient)),
+            sql.SQL("content_type_id = {}").format(sql.Literal(patient_type)),
+        ]
     if "updated_at" in columns:
         changes.append(sql.SQL("updated_at = {}").format(sql.Literal(now)))
     try:
         cursor.execute(
             sql.SQL(
                 "WITH changed AS (UPDATE {table} d SET {changes} FROM {gone} g"
-                " WHERE g.id = d.object_id AND d.content_type_id = %s"
+                " WHERE g.id = d.object_id AND (d.content_type_id = %s OR d.content_type_id IS NULL)"
                 " RETURNING d.id::text AS id, g.id::text AS former, d.object_id::text AS now),"
                 " noted AS (INSERT INTO {noted} SELECT id, now FROM changed)"
                 " SELECT id, former FROM changed ORDER BY id"

@@ -226,7 +226,7 @@ class Transaction:
                 checks.append(validation.check_rows(self.cursor, table, change.after))
         if deleted:
             checks += validation.check_duplicates(self.cursor, self.catalogue)
-            checks += validation.check_orphans(self.cursor, self.catalogue)
+            checks += validation.check_orphans(self.cursor, self.catalogue, self.patient_type)
             checks.append(unasked.check_gone(self.cursor, self.policy.emptied))
         checks += self._check_the_unasked()
         checks += validation.check_protected(self.cursor, self.other, self.catalogue, self.protected, self.patient_type)

@@ -135,14 +135,16 @@ def check_duplicates(cursor: Cursor, catalogue: Catalogue) -> list[Check]:
     return checks
 
 
-def check_orphans(cursor: Cursor, catalogue: Catalogue) -> list[Check]:
+def check_orphans(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> list[Check]:
     """No document or batch lost its patient in this run (those without one before are reported, not judged)."""
     checks = []
     for name in (DOCUMENTS, BATCHES):
         cursor.execute(
             sql.SQL(
                 "SELECT count(*), (array_agg(d.id::text ORDER BY d.id))[1:5] FROM {} d JOIN {} g ON g.id = d.object_id"
-            ).format(catalogue.table(name).identifier, gone(catalogue.table("patients")))
+                " WHERE d.content_type_id = %s OR d.content_type_id IS NULL"
+            ).format(catalogue.table(name).identifier, gone(catalogue.table("patients"))),
+            (patient_type,),
         )
         row = cursor.fetchone()
         lost, examples = row if row else (0, None)

@@ -83,6 +83,7 @@ def test_what_was_restored_fits_a_narrow_terminal() -> None:
     show(console, RestoreReport("id", "nexus 1", tables=[TableRestored(longest, 52_495, **counts)]))
     shown = console.export_text()
     assert "…" not in shown
+    assert "Rows that a restore would delete, change or bring back:" in shown, "it was not committed"
     assert f"{longest} " in shown
     for head in ("deleted", "changed", "back", "newer", "emptied"):
         assert head in shown
