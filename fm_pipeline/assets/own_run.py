@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import dagster as dg
-from dagster._core.storage.tags import BACKFILL_ID_TAG
+from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_BACKFILL_ID_TAG
 
 from fm_pipeline.errors import Stop
 from fm_pipeline.words import counted
@@ -62,6 +62,7 @@ def _selections(context: dg.AssetExecutionContext) -> Iterator[frozenset[dg.Asse
     while run is not None:
         yield frozenset(run.asset_selection or ())
         backfill_id = run.tags.get(BACKFILL_ID_TAG)
-        backfill = context.instance.get_backfill(backfill_id) if backfill_id else None
-        yield frozenset((backfill.asset_selection if backfill else None) or ())
+        while backfill_id and (backfill := context.instance.get_backfill(backfill_id)) is not None:
+            yield frozenset(backfill.asset_selection or ())
+            backfill_id = backfill.tags.get(PARENT_BACKFILL_ID_TAG)
         run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from dagster._core.storage.tags import BACKFILL_ID_TAG
+from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_BACKFILL_ID_TAG
 
 from fm_pipeline.assets import dicom, image_files, image_link
 from fm_pipeline.definitions import build_defs, defs
@@ -106,17 +106,26 @@ def test_its_own_assets_materialized_by_hand_do_their_work(launch: Launcher, job
     assert any(name in " ".join(said.values()) for name in ("No directory", "S3_BUCKET", "IMAGE_EXPORT_FILE"))
 
 
-def test_a_part_of_a_wider_backfill_is_as_wide_as_the_backfill(launch: Launcher) -> None:
-    for others, refused in ((["preflight"], True), ([], False)):
-        keys = [*SYSTEMS["dicom_import"].assets, *map(dg.AssetKey, others)]
-        backfill = PartitionBackfill(
-            f"wider {refused}",
-            BulkActionStatus.REQUESTED,
-            from_failure=False,
-            tags={},
-            backfill_timestamp=0.0,
-            asset_selection=keys,
+def test_a_part_of_a_wider_backfill_is_as_wide_as_the_backfill_and_so_is_its_repetition(launch: Launcher) -> None:
+    own = [key.to_user_string() for key in SYSTEMS["dicom_import"].assets]
+
+    def backfill(name: str, *assets: str, of: str | None = None) -> str:
+        """What the step says in a run of a backfill of these assets, which may repeat another one."""
+        selection = [dg.AssetKey(asset) for asset in assets]
+        tags = {PARENT_BACKFILL_ID_TAG: of} if of else {}
+        launch.instance.add_backfill(
+            PartitionBackfill(
+                backfill_id=name,
+                status=BulkActionStatus.REQUESTED,
+                from_failure=False,
+                tags=tags,
+                backfill_timestamp=0.0,
+                asset_selection=selection,
+            )
         )
-        launch.instance.add_backfill(backfill)
-        said = launch(*DICOM, tags={BACKFILL_ID_TAG: backfill.backfill_id})
-        assert (REFUSED in said["imported_dicom_files"]) is refused
+        return launch(*DICOM, tags={BACKFILL_ID_TAG: name})["imported_dicom_files"]
+
+    assert REFUSED in backfill("wider", "preflight", *own)
+    assert REFUSED in backfill("its repetition", *own, of="wider")
+    assert REFUSED not in backfill("its own", *own)
+    assert REFUSED not in backfill("a repetition of its own", *own, of="its own")
