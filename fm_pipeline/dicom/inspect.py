@@ -40,6 +40,7 @@ _HEAD = 1 << 14  # bytes read first: the header of most files
 _LONGEST_IDENTIFIER = 256  # bytes; Orthanc takes no longer value for an identifier (ORTHANC_MAXIMUM_TAG_LENGTH)
 _MOST_INFLATED = 1 << 23  # bytes of a deflated data set that are kept to be looked at
 _FURTHEST_INFLATED = 1 << 28  # bytes up to which it is inflated to see that it is whole
+_ENDLESS = 1 << 62  # size of what goes on behind that
 
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _DEFLATED_OF_LATE = frozenset({"1.2.840.10008.1.2.4.205"})  # an older DCMTK does not know that it is deflated
@@ -297,16 +298,18 @@ def _inflate(file: Seekable, position: int) -> _Inflated | Rejected:
     kept, total, piece, ends = bytearray(), 0, b"", True
     try:
         while not inflater.eof and total < _FURTHEST_INFLATED:
-            if not piece and not (piece := file.read(1 << 16)):
+            piece = piece or file.read(1 << 16)
+            data = inflater.decompress(piece, 1 << 20)
+            if not piece and not data:  # nothing came, and nothing was left of what came before
                 ends = False
                 break
-            data = inflater.decompress(piece, 1 << 20)
             piece = inflater.unconsumed_tail
             total += len(data)
             kept += data[: _MOST_INFLATED - len(kept)]
     except zlib.error:
         return _bad("deflate_broken")
-    return _Inflated(FileSource(io.BytesIO(kept), total, bytes(kept[:_HEAD])), ends)
+    size = total if inflater.eof or not ends else _ENDLESS
+    return _Inflated(FileSource(io.BytesIO(kept), size, bytes(kept[:_HEAD])), ends)
 
 
 def _skipped(reason: str) -> Rejected:

@@ -11,7 +11,7 @@ from struct import pack
 import pytest
 from PIL import Image
 
-from fm_pipeline.dicom import reasons
+from fm_pipeline.dicom import inspect, reasons
 from fm_pipeline.dicom.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
 from fm_pipeline.dicom.model import Instance, Outcome, Rejected
 from fm_pipeline.dicom.orthanc import Orthanc
@@ -199,6 +199,7 @@ TAKEN: dict[str, Callable[[], list[bytes]]] = {
     ],
     "deflated": lambda: [deflated(WHOLE.data_set), deflated(WHOLE.data_set) + b"\0\0"],
     "a transfer syntax of 2022": lambda: [part10(WHOLE.data_set, DEFLATED_SINCE_2022)],
+    "deflated to a small part of it": lambda: [deflated(WHOLE.but(pixels=bytes(3 << 20)).data_set)],
     "a UID of which most is white space": lambda: [Handwritten(study=b" 1" * 200).file],
 }
 
@@ -275,3 +276,17 @@ def test_a_tag_that_is_there_twice_is_read_once_and_the_first_time(orthanc: Orth
     for tag, vr, value in ((PATIENT_ID, "LO", b"SECOND"), (STUDY, "UI", b"1.2.3"), (STUDY, "SQ", b"")):
         content = late(element(tag, vr, value))
         assert instance(content).orthanc_id == orthanc_says(orthanc, content)
+
+
+def test_what_is_inflated_only_in_part_is_not_called_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = deflated(WHOLE.but(pixels=bytes(3 << 20)).data_set)
+    expected = instance(content)
+    for furthest, most in ((1_000, 1_000), (2 << 20, 600), (1 << 30, 600)):
+        monkeypatch.setattr(inspect, "_FURTHEST_INFLATED", furthest)
+        monkeypatch.setattr(inspect, "_MOST_INFLATED", most)
+        assert instance(content) == expected
+
+
+def test_identifiers_beyond_what_is_inflated_are_uncertain_and_not_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect, "_MOST_INFLATED", 1_000)
+    assert not instance(deflated(WHOLE.but(early=private(NOISE)).data_set)).id_certain
