@@ -297,6 +297,8 @@ def _metadata(asset: PhaseAsset, report: ReimportReport, folder: Path | None) ->
             by_evidence=dg.MetadataValue.json(dict(relinked.by_evidence)) if relinked.by_evidence else "none",
             without_patient={reason: len(ids) for reason, ids in relinked.unresolved.items()} or "none",
             disagreeing=len(relinked.disagreeing),
+            **({"archived": len(relinked.archived)} if relinked.archived else {}),
+            **({"detached": len(relinked.detached)} if relinked.detached else {}),
             **_rows_to_look_at(relinked),
         )
     return row_count(

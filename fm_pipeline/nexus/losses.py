@@ -67,6 +67,11 @@ def _accepted(report: Mapping[str, Any], _done: bool) -> Iterator[str]:
 
 
 def _files(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    listed = (
+        "The report's files_of_gone_patients.csv lists them."
+        if done
+        else "fm-pipeline files without-patient lists them."
+    )
     for name, one, many in (
         ("documents", "document", "documents"),
         ("image_batches", "image batch", "image batches"),
@@ -76,12 +81,12 @@ def _files(report: Mapping[str, Any], done: bool) -> Iterator[str]:
             yield (
                 f"{counted(rows, one, many)} {'lost' if done else 'would lose'} a patient who"
                 f" {'was' if done else 'would be'} deleted and {'went' if done else 'would go'} to the archive patient"
-                f" {relinked['archive_patient']}."
+                f" {relinked['archive_patient']}. {listed}"
             )
         if rows := len(relinked.get("detached", ())):
             yield (
                 f"{counted(rows, one, many)} {'lost' if done else 'would lose'} a patient who"
-                f" {'was' if done else 'would be'} deleted and {'have' if done else 'would have'} no patient."
+                f" {'was' if done else 'would be'} deleted and {'have' if done else 'would have'} no patient. {listed}"
             )
 
 
