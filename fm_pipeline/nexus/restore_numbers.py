@@ -2,7 +2,7 @@
 
 A number is only the same row if what must be unique of it is the same: a content type is its application and model, an
 account its user name. So the backup's numbers are translated before anything is compared. Back in the database that
-the backup is of, a number is the same row whatever has become of its name.
+the backup is of, a number whose name nobody has any more is the same row, renamed.
 """
 
 from __future__ import annotations
@@ -78,14 +78,10 @@ def _find_others(cursor: Cursor, manifest: Manifest, parent: Loaded) -> int:
         return 0
     cursor.execute(sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {}").format(numbers, sql.SQL(" UNION ").join(pairs)))
     cursor.execute("SELECT EXISTS (SELECT 1 FROM fm_pipeline.backups WHERE id::text = %s)", (manifest.id,))
-    names = {"numbers": numbers, "key": key, "here": parent.live, "there": parent.scratch.identifier}
-    if cursor.fetchone() == (True,):
-        cursor.execute(
-            sql.SQL("DELETE FROM {numbers} n WHERE EXISTS (SELECT 1 FROM {here} t WHERE t.{key} = n.old)").format(
-                **names
-            )
-        )
-    else:  # what this server does not have gets a number that nothing else has
+    # In the database that the backup is of, a number without its name is a row that was renamed. In another one it is
+    # another row, and what this server does not have gets a number that nothing else has.
+    if cursor.fetchone() == (False,):
+        names = {"numbers": numbers, "key": key, "here": parent.live, "there": parent.scratch.identifier}
         cursor.execute(
             sql.SQL(
                 "INSERT INTO {numbers} SELECT b.{key}, (SELECT max(m) FROM (SELECT max({key}) FROM {here} UNION ALL"

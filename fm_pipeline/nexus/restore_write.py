@@ -3,9 +3,10 @@
 Each row gets a mark first: it is inserted, updated, or replaced. Rows that hang together by keys that act before the
 end of the transaction are then written by one statement, which deletes, updates and inserts in all of their tables:
 PostgreSQL checks such keys when the statement has ended, so no state between can break one. (A key that waits for the
-end of the transaction needs none of this.) No value is ever emptied on the way: a CHECK sees only whole rows.
+end of the transaction needs none of this.) A CHECK sees only whole rows.
 
 A row is replaced, that is deleted and inserted again, where another row is to have a value of it that must be unique.
+If that would delete or change other rows, or may not be done, the row first gets a value that nobody has.
 
 Source: PostgreSQL manual, "WITH Queries", "CREATE TABLE" (DEFERRABLE), "CREATE TRIGGER".
 """
@@ -20,10 +21,9 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.backup_files import BackupStop
 from fm_pipeline.nexus.catalogue import Catalogue, ForeignKey, Table
-from fm_pipeline.nexus.difference import count
 from fm_pipeline.nexus.privileges import missing_privileges
 from fm_pipeline.nexus.restore_tables import ACTION, INSERT, PARK, REPLACE, UPDATE, Loaded, columns_of_row
-from fm_pipeline.nexus.table_facts import has_rules
+from fm_pipeline.nexus.table_facts import has_delete_triggers, has_rules
 from fm_pipeline.nexus.unique_rules import UniqueRule, unique_rules
 
 _NO_ACTION = "a"
@@ -234,8 +234,15 @@ def _make_way(cursor: Cursor, catalogue: Catalogue, loaded: Loaded) -> None:
             _remark(cursor, loaded, REPLACE, PARK, referred_to)
     if REPLACE in _marks(cursor, loaded) and missing_privileges(cursor, {loaded.target: {"DELETE"}}):
         _remark(cursor, loaded, REPLACE, PARK, sql.SQL("true"))
-    _park(cursor, catalogue, loaded, rules)
-    _remark(cursor, loaded, PARK, UPDATE, sql.SQL("true"))
+    if PARK in _marks(cursor, loaded):
+        if not _park(cursor, catalogue, loaded, rules):
+            raise _no_way(catalogue, loaded, rules)
+        _remark(cursor, loaded, PARK, UPDATE, sql.SQL("true"))
+    # A trigger may keep a row that is deleted. Numbers that nobody may update are no reason to park a row.
+    fixed = set(loaded.writable) - set(loaded.updatable) - set(loaded.key)
+    if REPLACE in _marks(cursor, loaded) and not fixed and has_delete_triggers(cursor, loaded.target):
+        _remark(cursor, loaded, REPLACE, PARK, sql.SQL("true"))
+        _remark(cursor, loaded, PARK, UPDATE if _park(cursor, catalogue, loaded, rules) else REPLACE, sql.SQL("true"))
 
 
 def _key(alias: str, loaded: Loaded) -> sql.Composable:
@@ -261,15 +268,12 @@ _NOBODYS = {
 }
 
 
-def _park(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, rules: Sequence[UniqueRule]) -> None:
-    """Take what must be unique from rows that cannot be replaced: for a moment they have nothing, or what nobody has.
+def _park(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, rules: Sequence[UniqueRule]) -> bool:
+    """Take what must be unique from the rows marked so: for a moment they have nothing, or what nobody has.
 
-    Raises:
-        BackupStop: the table allows neither.
+    Returns:
+        Whether the table allows one of these.
     """
-    cursor.execute(sql.SQL("SELECT count(*) FROM {} b WHERE {}").format(loaded.scratch.identifier, loaded.marked(PARK)))
-    if not (rows := count(cursor)):
-        return
     columns = catalogue.columns[loaded.target]
     taking_part = [name for name in loaded.updatable if any(name in rule.columns for rule in rules)]
     ways = []
@@ -308,14 +312,20 @@ def _park(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, rules: Sequence[
             cursor.execute("ROLLBACK TO SAVEPOINT way")
             continue
         cursor.execute("RELEASE SAVEPOINT way")
-        return
+        return True
+    return False
+
+
+def _no_way(catalogue: Catalogue, loaded: Loaded, rules: Sequence[UniqueRule]) -> BackupStop:
     acting = sorted(
         f"{key.table} ({key.name})" for key in catalogue.foreign_keys_to(loaded.target) if key.on_delete != _NO_ACTION
     )
-    raise BackupStop(
-        f"{rows} row(s) of {loaded.backup.table} have exchanged values that must be unique"
-        f" ({', '.join(rule.name for rule in rules)}), and rows of {', '.join(acting)} hang on them.",
-        meaning="To delete them for a moment would delete or change those, too. Nothing was changed.",
+    hanging = f"rows of {', '.join(acting)} hang on them" if acting else "the role may not delete them"
+    return BackupStop(
+        f"Rows of {loaded.backup.table} have exchanged values that must be unique"
+        f" ({', '.join(rule.name for rule in rules)}), and {hanging}.",
+        meaning="They cannot be deleted for a moment, and the table allows no other step in between. Nothing was"
+        " changed.",
         remedy=f"As the owner of {loaded.backup.table}, make these constraints DEFERRABLE for the time of the restore,"
         " then start again.",
     )

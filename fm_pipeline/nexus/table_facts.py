@@ -79,6 +79,16 @@ def has_rules(cursor: Cursor, table: Table) -> bool:
     return bool(row and row[0])
 
 
+def has_delete_triggers(cursor: Cursor, table: Table) -> bool:
+    """Whether triggers of the application are in force that fire when a row is deleted."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal"
+        " AND tgenabled <> 'D' AND tgtype & 8 <> 0)",
+        (table.identifier.as_string(cursor),),
+    )
+    return cursor.fetchone() == (True,)
+
+
 def triggers_of(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
     """Triggers of the application that are in force, as `table: name`."""
     found = []

@@ -82,6 +82,26 @@ def test_an_account_that_was_renamed_since_is_still_the_same_account(nexus: Migr
     assert nexus.digests()["auth_user"] == accounts
 
 
+def test_content_types_that_exchanged_their_numbers_are_known_by_their_names(nexus: MigrationBench) -> None:
+    meant = {table: nexus.execute(statement) for table, statement in MEANT.items()}
+    folder = backup(nexus)
+    ((one, other),) = nexus.execute(
+        "SELECT a.id, b.id FROM django_content_type a, django_content_type b WHERE a.model = 'patient'"
+        " AND b.model <> 'patient' LIMIT 1"
+    )
+    exchange = "UPDATE django_content_type SET app_label = o.app_label, model = o.model FROM other o WHERE o.id = %s"
+    nexus.execute(
+        "CREATE TEMP TABLE other AS SELECT * FROM django_content_type;"  # noqa: S608
+        f"UPDATE django_content_type SET model = 'moment' WHERE id = %s; {exchange} AND django_content_type.id = %s;"
+        f"{exchange} AND django_content_type.id = %s;"
+        "DELETE FROM core_bookmark; DELETE FROM documents_document; DELETE FROM images_image; DELETE FROM images_batch",
+        *(one, one, other, other, one),
+    )
+    give_back(nexus, folder)
+    for table, statement in MEANT.items():
+        assert nexus.execute(statement) == meant[table], table
+
+
 def test_an_account_that_was_deleted_and_made_again_is_the_one_of_its_name(nexus: MigrationBench) -> None:
     folder, before = backup(nexus), nexus.execute(USERS)
     nexus.execute(

@@ -92,6 +92,19 @@ def test_rows_that_exchanged_what_must_be_unique_get_their_own_again(nexus: Migr
     assert nexus.digests() == before
 
 
+def test_a_trigger_that_keeps_rows_from_being_deleted_is_no_hindrance_to_an_exchange(nexus: MigrationBench) -> None:
+    nexus.execute(CARDS.format("cards"))
+    nexus.execute("ALTER TABLE cards ADD UNIQUE (number)")
+    folder, before = backup(nexus), nexus.digests()
+    nexus.execute(SHIFTED.format("cards"))
+    nexus.execute(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
+        "CREATE TRIGGER keep BEFORE DELETE ON cards FOR EACH ROW EXECUTE FUNCTION keep()"
+    )
+    give_back(nexus, folder)
+    assert nexus.digests() == before
+
+
 ACTIONS = ("CASCADE", "SET NULL", "RESTRICT", "NO ACTION")
 
 
