@@ -291,20 +291,19 @@ def test_42_an_orthanc_that_is_killed_in_mid_job_and_comes_back_has_everything_o
 
 
 @contextmanager
-def restarted_when_it_dies(orthanc: OwnOrthanc) -> Iterator[list[int]]:
-    """As systemd does; the list grows with each restart."""
-    ended, restarts = threading.Event(), list[int]()
+def restarted_when_it_dies(orthanc: OwnOrthanc) -> Iterator[None]:
+    """As systemd does."""
+    ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.1):
             if orthanc.process is None:
-                restarts.append(1)
                 orthanc.start()
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield restarts
+        yield
     finally:
         ended.set()
         thread.join()
@@ -313,24 +312,26 @@ def restarted_when_it_dies(orthanc: OwnOrthanc) -> Iterator[list[int]]:
 @contextmanager
 def ended_by_a_marked_file(
     ledger: str, tmp_path: Path, *, tells: bool = False
-) -> Iterator[tuple[ImportBench, OwnOrthanc]]:
-    """An import into an Orthanc behind a proxy that ends it when a marked file passes.
+) -> Iterator[tuple[ImportBench, OwnOrthanc, list[int]]]:
+    """An import into an Orthanc behind a proxy that ends it when a marked file passes; the list grows each time.
 
     Args:
         tells: the proxy answers 502 for it, else it closes the connection.
     """
+    ended: list[int] = []
     with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
 
         def ends_orthanc(content: bytes) -> bool:
             if MARK.encode() not in content:
                 return False
             orthanc.kill()
+            ended.append(1)
             return True
 
         with orthanc_proxy(lambda: orthanc.settings()["ORTHANC_URL"]) as proxy:
             proxy.ends_orthanc, proxy.tells_the_end = ends_orthanc, tells
             settings = importing.settings.model_copy(update={"orthanc_url": proxy.url})
-            yield replace(importing, settings=settings), orthanc
+            yield replace(importing, settings=settings), orthanc, ended
 
 
 @pytest.mark.parametrize("tells", [False, True], ids=["closed", "502"])
@@ -338,8 +339,8 @@ def test_36_a_file_that_ends_orthanc_is_sent_twice_at_most_and_everything_beside
     ledger: str, tmp_path: Path, tells: bool
 ) -> None:
     with (
-        ended_by_a_marked_file(ledger, tmp_path, tells=tells) as (importing, orthanc),
-        restarted_when_it_dies(orthanc) as restarts,
+        ended_by_a_marked_file(ledger, tmp_path, tells=tells) as (importing, orthanc, ended),
+        restarted_when_it_dies(orthanc),
     ):
         write_series(importing.folder, FILES, 2_000)
         marked = importing.folder / "IM000010-marked"
@@ -347,7 +348,7 @@ def test_36_a_file_that_ends_orthanc_is_sent_twice_at_most_and_everything_beside
         job = importing.imported()
         assert importing.outcomes(job.id).keys() <= {"imported", "already_there", "suspect"}
         row = importing.rows(job.id)[str(marked)]
-        assert (row.status, row.reason, row.sends, len(restarts)) == ("suspect", "kills_orthanc", 2, 2)
+        assert (row.status, row.reason, row.sends, len(ended)) == ("suspect", "kills_orthanc", 2, 2)
         assert (job.files_suspect, importing.instances()) == (1, FILES)
 
 
@@ -510,7 +511,7 @@ def test_no_error_names_a_patient_or_a_file(proxied: tuple[ImportBench, OrthancP
 def test_36_a_file_that_was_sent_without_an_answer_is_sent_alone_when_the_job_is_resumed(
     ledger: str, tmp_path: Path
 ) -> None:
-    with ended_by_a_marked_file(ledger, tmp_path) as (importing, orthanc):
+    with ended_by_a_marked_file(ledger, tmp_path) as (importing, orthanc, ended):
         marked = importing.folder / "marked.dcm"
         marked.write_bytes(marked_file())
         with pytest.raises(ImportFailed):
@@ -519,13 +520,13 @@ def test_36_a_file_that_was_sent_without_an_answer_is_sent_alone_when_the_job_is
         row = importing.rows(job.id)[str(marked)]
         assert (row.status, row.reason, row.sends) == ("failed", "no_answer", 1)
         orthanc.start()
-        with restarted_when_it_dies(orthanc) as restarts:
+        with restarted_when_it_dies(orthanc):
             importing.run(job.id)
             row = importing.rows(job.id)[str(marked)]
-        assert (row.status, row.reason, row.sends, len(restarts)) == ("suspect", "kills_orthanc", 2, 1)
+        assert (row.status, row.reason, row.sends, len(ended)) == ("suspect", "kills_orthanc", 2, 2)
         again = importing.imported("manual")
         assert (again.files_suspect, importing.rows(again.id)[str(marked)].sends) == (1, 0)
-        with restarted_when_it_dies(orthanc) as restarts:  # only who asks for it has it sent again
+        with restarted_when_it_dies(orthanc):  # only who asks for it has it sent again
             asked = importing.imported("manual", retry_suspects=True)
         assert importing.rows(asked.id)[str(marked)].sends > 0
 
