@@ -1,11 +1,13 @@
 """Whether a transaction changed tables that it must not: by a trigger, a rule, or a foreign key that cascades.
 
-PostgreSQL counts the rows that a transaction inserts, updates and deletes (`pg_stat_xact_all_tables`). Three things
+PostgreSQL counts the rows that a transaction inserts, updates and deletes (`pg_stat_xact_all_tables`). Two things
 change rows and are not counted:
 
 - TRUNCATE, DROP and ALTER TABLE. Each of them changes the table's entry in `pg_class`, or takes it away.
 - Writes to foreign tables. The transaction holds a lock on the table that a reader does not take.
-- What a rolled back savepoint did. It changed nothing, so it need not be found.
+
+It also counts what a rolled back savepoint did, and updates that change no value. So a table that others still see with
+the same rows was not changed.
 
 Source: PostgreSQL manual, "The Cumulative Statistics System", "pg_class", "Explicit Locking".
 """
@@ -15,13 +17,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+import psycopg2.errors
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue import Catalogue, Table
 from fm_pipeline.nexus.checks import Check
+from fm_pipeline.nexus.digest import table_digest
 
 SETTING = "NEXUS_TRIGGER_TABLES"
+_LOCK_PATIENCE = "2s"
 # Our own tables that only get new rows. The others of our schema are written in many ways.
 _ONLY_ADDED = (Table("fm_pipeline", "crosswalk"), Table("fm_pipeline", "retired_patient_ids"))
 
@@ -34,7 +39,8 @@ WHERE c.relkind IN ('r', 'p', 'f') AND n.nspname <> 'information_schema' AND n.n
 """
 # Tables that this session locks so that nobody else can have altered them since.
 _LOCKED = """
-SELECT l.relation FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+SELECT l.relation, coalesce(pg_partition_root(l.relation)::oid, l.relation)
+FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
 """
 # Partitions are counted each for itself; what may be written is named by their parent. A materialized view follows
@@ -105,7 +111,12 @@ def trigger_tables(catalogue: Catalogue, names: str | None) -> tuple[Table, ...]
 
 
 def check_nothing_else_written(
-    cursor: Cursor, before: Forms, written: Collection[Table], growing: Collection[Table] = ()
+    cursor: Cursor,
+    before: Forms,
+    written: Collection[Table],
+    growing: Collection[Table] = (),
+    other: Cursor | None = None,
+    compared: Collection[Table] = (),
 ) -> Check:
     """The transaction changed no table but those it may.
 
@@ -113,8 +124,10 @@ def check_nothing_else_written(
         before: the tables as they were when the transaction began to write.
         written: the tables whose rows it may change. None of them may be emptied by TRUNCATE, or altered.
         growing: the tables to which triggers may add rows.
+        other: of another connection, which still sees the rows as they were.
+        compared: see `altered`.
     """
-    others = _counted(cursor, written, growing) + _altered(cursor, before)
+    others = _counted(cursor, written, growing, other) + altered(cursor, before, compared)
     cursor.execute(_FOREIGN)
     others += [f"{Table(*name)} (a foreign table)" for name in cursor.fetchall()]
     cursor.execute("SHOW track_counts")
@@ -128,7 +141,7 @@ def check_nothing_else_written(
     return Check("nothing_else_written", not others, found, remedy if others else "")
 
 
-def _counted(cursor: Cursor, written: Collection[Table], growing: Collection[Table]) -> list[str]:
+def _counted(cursor: Cursor, written: Collection[Table], growing: Collection[Table], other: Cursor | None) -> list[str]:
     """Tables with rows that this transaction may not have written, by PostgreSQL's counters."""
     found = []
     cursor.execute(_COUNTED)
@@ -141,20 +154,38 @@ def _counted(cursor: Cursor, written: Collection[Table], growing: Collection[Tab
             found.append(f"large objects ({inserted + changed} pages or entries)")
         elif table in growing:
             found.append(f"{table} ({changed} rows changed or deleted, which {SETTING} does not allow)")
-        else:
+        elif other is None or not _same(cursor, other, table):
             found.append(f"{table} ({inserted + changed})")
     return found
 
 
-def _altered(cursor: Cursor, before: Forms) -> list[str]:
-    """Tables that this transaction has emptied by TRUNCATE, rewritten, altered or dropped."""
+def _same(cursor: Cursor, other: Cursor, table: Table) -> bool:
+    """Whether others see the same rows. What cannot be read is not the same."""
+    for each in (cursor, other):  # the other one holds a lock by its transaction, and must not wait for this one
+        each.execute(f"SAVEPOINT comparing; SET LOCAL lock_timeout = '{_LOCK_PATIENCE}'")
+    try:
+        return table_digest(cursor, table) == table_digest(other, table)
+    except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.LockNotAvailable):
+        return False
+    finally:
+        for each in (cursor, other):
+            each.execute("ROLLBACK TO SAVEPOINT comparing; RELEASE SAVEPOINT comparing")
+
+
+def altered(cursor: Cursor, before: Forms, compared: Collection[Table] = ()) -> list[str]:
+    """Tables that this transaction has emptied by TRUNCATE, rewritten, altered or dropped, with what it did.
+
+    Args:
+        compared: tables that another connection has to read. If a trigger has locked one of them exclusively, that
+            connection would wait for ever, so the table is among the altered ones.
+    """
     cursor.execute(_LOCKED)
-    locked = {oid for (oid,) in cursor.fetchall()} & before.keys()
-    if not locked:
+    roots = {oid: root for oid, root in cursor.fetchall() if oid in before}
+    if not roots:
         return []
     after = read_forms(cursor)
     found = []
-    for oid in sorted(locked, key=lambda oid: before[oid].table):
+    for oid in sorted(roots, key=lambda oid: before[oid].table):
         was, now = before[oid], after.get(oid)
         if now is None:
             found.append(f"{was.table} (dropped)")
@@ -162,4 +193,6 @@ def _altered(cursor: Cursor, before: Forms) -> list[str]:
             found.append(f"{was.table} (emptied by TRUNCATE, or rewritten)")
         elif now != was:
             found.append(f"{was.table} (altered)")
+        elif roots[oid] in before and before[roots[oid]].table in compared:
+            found.append(f"{was.table} (locked exclusively by a trigger, so that it cannot be compared)")
     return found

@@ -20,7 +20,7 @@ from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.difference import Difference, count, gone
 from fm_pipeline.nexus.exchanged_values import update_changed
 from fm_pipeline.nexus.gone_patients import FilesOfGonePatients, settle
-from fm_pipeline.nexus.other_writes import Forms, check_nothing_else_written, read_forms
+from fm_pipeline.nexus.other_writes import Forms, altered, check_nothing_else_written, read_forms
 from fm_pipeline.nexus.patient_counts import Counts, compared, count_patients
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
 from fm_pipeline.nexus.references import delete_gone, mend_references
@@ -213,6 +213,11 @@ class Transaction:
 
     def _validate(self) -> tuple[str, int]:
         self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
+        written = [*self.policy.emptied, *relinked, *self.mended]
+        growing, read = self.policy.growing, [*written, *self.protected]
+        if altered(self.cursor, self.forms, read):  # others could not read these tables, and would wait for ever
+            refuse_failed([check_nothing_else_written(self.cursor, self.forms, written, growing, compared=read)])
         self.report.patients_by = compared(self.patients_before, count_patients(self.cursor, self.catalogue))
         checks: list[Check] = []
         deleted = Phase.DELETE in self.phases
@@ -231,9 +236,7 @@ class Transaction:
         checks += self._check_the_unasked()
         checks += validation.check_protected(self.cursor, self.other, self.catalogue, self.protected, self.patient_type)
         checks += validation.check_relinked(self.cursor, self.catalogue, self.patient_type)
-        relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
-        written = [*self.policy.emptied, *relinked, *self.mended]
-        checks.append(check_nothing_else_written(self.cursor, self.forms, written, self.policy.growing))
+        checks.append(check_nothing_else_written(self.cursor, self.forms, written, growing, self.other))
         self.report.checks = checks
         refuse_failed(checks)
         return "All validation checks passed", len(checks)

@@ -102,10 +102,30 @@ def test_a_trigger_that_loses_no_row_is_no_hindrance(third_tables: MigrationBenc
         third_tables,
         "LOCK TABLE truncated; REFRESH MATERIALIZED VIEW names;"
         "CREATE TEMP TABLE IF NOT EXISTS scratch AS SELECT * FROM truncated; TRUNCATE scratch;"
-        "BEGIN TRUNCATE updated; RAISE EXCEPTION 'x'; EXCEPTION WHEN raise_exception THEN END",
+        "BEGIN TRUNCATE updated; RAISE EXCEPTION 'x'; EXCEPTION WHEN raise_exception THEN END;"
+        "BEGIN DELETE FROM deleted; RAISE EXCEPTION 'x'; EXCEPTION WHEN raise_exception THEN END;"
+        "UPDATE updated SET line = line",
     )
     checks = {check.name: check for check in third_tables.plan().report.checks}
     assert checks["nothing_else_written"].holds
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        ("TRUNCATE xero_contact_links", r"xero_contact_links \(emptied by TRUNCATE"),
+        ("TRUNCATE documents_document", r"documents_document \(emptied by TRUNCATE"),
+        ("LOCK TABLE xero_contact_links, clinics", r"clinics \(locked.*xero_contact_links \(locked exclusively"),
+        ("LOCK TABLE truncated; UPDATE truncated SET line = line", r"truncated \(2\)"),
+    ],
+)
+def test_a_table_that_a_trigger_holds_is_named_and_nobody_waits_for_ever(
+    third_tables: MigrationBench, body: str, match: str
+) -> None:
+    """Another connection compares the rows, and cannot read what the transaction has locked exclusively."""
+    _trigger(third_tables, body)
+    with pytest.raises(ValidationStop, match=match):
+        third_tables.plan()
 
 
 def test_a_trigger_that_deletes_from_a_table_of_another_phase_is_found(staged: MigrationBench) -> None:
