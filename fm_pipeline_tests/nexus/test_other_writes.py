@@ -69,7 +69,7 @@ def third_tables(staged: MigrationBench) -> Iterator[MigrationBench]:
 
 def _trigger(bench: MigrationBench, body: str, when: str = "AFTER UPDATE", table: str = "patients") -> None:
     bench.execute(
-        f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NULL; END $$;"
+        f"CREATE OR REPLACE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NULL; END $$;"
         f"CREATE TRIGGER meddle {when} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION meddle()"
     )
 
