@@ -73,11 +73,11 @@ class Restoration:
             changed = [loaded for loaded in self.tables if self.results[loaded.target].changed]
             losing = {table for table, result in self.results.items() if result.deleted or result.set_aside}
             new = [each.target for each in changed if self.results[each.target].inserted == each.backup.digest.rows]
-            deleted = write(self.cursor, self.catalogue, changed, losing, new)
+            deleted = write(self.cursor, self.catalogue, changed, losing, new, self.tables)
             for _ in range(_PASSES - 1 if deleted else 0):
                 if not (unlike := [loaded for loaded in written if self._is_unlike(loaded)]):
                     break
-                write(self.cursor, self.catalogue, unlike, ())
+                write(self.cursor, self.catalogue, unlike, (), (), self.tables)
             self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             for constraint in taken_away:
                 constraint.put_back(self.cursor)

@@ -82,9 +82,11 @@ class Loaded:
             return sql.SQL("{} = {}").format(self.row(one), self.row(other))
         return sql.SQL("({}) = ({})").format(columns_of_row(one, self.key), columns_of_row(other, self.key))
 
-    def in_backup(self, alias: str = "t") -> sql.Composable:
-        """Condition: the backup has the row."""
-        return sql.SQL("EXISTS (SELECT 1 FROM {} b WHERE {})").format(self.scratch.identifier, self.same(alias, "b"))
+    def in_backup(self, alias: str = "t", other: str = "b") -> sql.Composable:
+        """Condition: the backup has the row; `other` is a name that nothing outside the condition has."""
+        return sql.SQL("EXISTS (SELECT 1 FROM {} {} WHERE {})").format(
+            self.scratch.identifier, sql.Identifier(other), self.same(alias, other)
+        )
 
     def marked(self, *actions: str) -> sql.Composable:
         """Condition: one of these things happens to row `b` of the backup."""

@@ -13,7 +13,7 @@ Source: PostgreSQL manual, "WITH Queries", "CREATE TABLE" (DEFERRABLE), "CREATE 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import psycopg2
 from psycopg2 import sql
@@ -26,7 +26,7 @@ from fm_pipeline.nexus.restore_tables import ACTION, INSERT, PARK, REPLACE, UPDA
 from fm_pipeline.nexus.table_facts import has_delete_triggers, has_rules
 from fm_pipeline.nexus.unique_rules import UniqueRule, unique_rules
 
-_NO_ACTION = "a"
+_NO_ACTION, _RESTRICT = "a", "r"
 # A statement that gets a condition: it is true, and known only when other statements have ended.
 _Statement = Callable[[sql.Composable], sql.Composed]
 
@@ -109,6 +109,7 @@ def write(
     tables: Sequence[Loaded],
     going: Collection[Table],
     new: Collection[Table] = (),
+    known: Sequence[Loaded] = (),
 ) -> bool:
     """Delete the rows that go and write those that are marked; returns whether anything was deleted.
 
@@ -116,13 +117,14 @@ def write(
         tables: with at least one row to write or to delete.
         going: the tables of which rows go.
         new: the tables that lack all rows of the backup.
+        known: all tables of the backup.
 
     Raises:
         BackupStop: rows exchange a value that must be unique, and there is no way that loses nothing.
     """
     for loaded in tables:
         if loaded.key and loaded.target not in new:
-            _make_way(cursor, catalogue, loaded)
+            _make_way(cursor, catalogue, loaded, {each.target: each for each in known})
     deleted = False
     for together in _that_hang_together(catalogue, tables):
         steps: list[list[_Statement]] = [[], [], []]
@@ -215,8 +217,9 @@ def acts_at_once(key: ForeignKey) -> bool:
     return not key.deferrable or key.on_delete != _NO_ACTION
 
 
-def _make_way(cursor: Cursor, catalogue: Catalogue, loaded: Loaded) -> None:
+def _make_way(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, known: Mapping[Table, Loaded]) -> None:
     """Mark the rows to be replaced because another row is to have what they have."""
+    fixed = set(loaded.writable) - set(loaded.updatable) - set(loaded.key)
     rules = [rule for rule in unique_rules(cursor, loaded.target) if not rule.at_the_end]
     for rule in rules:
         for query in in_each_others_way(loaded, rule, of=sql.SQL("true"), into=loaded.marked(INSERT, UPDATE, REPLACE)):
@@ -224,12 +227,17 @@ def _make_way(cursor: Cursor, catalogue: Catalogue, loaded: Loaded) -> None:
     for key in catalogue.foreign_keys_to(loaded.target):
         # To delete the row would delete or empty other rows, or be refused.
         if key.on_delete != _NO_ACTION:
+            conditions = [loaded.same("t", "b")]
+            child = known.get(key.table)
+            if fixed and key.on_delete != _RESTRICT and child and child.backup.role != "referenced":
+                # A number that nobody may update can only be inserted. What goes with the row comes in the next pass.
+                conditions.append(sql.SQL("NOT {}").format(child.in_backup("c", "k")))
             referred_to = sql.SQL("EXISTS (SELECT 1 FROM {} t JOIN {} c ON ({}) = ({}) WHERE {})").format(
                 loaded.live,
                 key.table.identifier,
                 columns_of_row("c", key.columns),
                 columns_of_row("t", key.referenced_columns),
-                loaded.same("t", "b"),
+                sql.SQL(" AND ").join(conditions),
             )
             _remark(cursor, loaded, REPLACE, PARK, referred_to)
     if REPLACE in _marks(cursor, loaded) and missing_privileges(cursor, {loaded.target: {"DELETE"}}):
@@ -238,8 +246,7 @@ def _make_way(cursor: Cursor, catalogue: Catalogue, loaded: Loaded) -> None:
         if not _park(cursor, catalogue, loaded, rules):
             raise _no_way(catalogue, loaded, rules)
         _remark(cursor, loaded, PARK, UPDATE, sql.SQL("true"))
-    # A trigger may keep a row that is deleted. Numbers that nobody may update are no reason to park a row.
-    fixed = set(loaded.writable) - set(loaded.updatable) - set(loaded.key)
+    # A trigger may keep a row that is deleted.
     if REPLACE in _marks(cursor, loaded) and not fixed and has_delete_triggers(cursor, loaded.target):
         _remark(cursor, loaded, REPLACE, PARK, sql.SQL("true"))
         _remark(cursor, loaded, PARK, UPDATE if _park(cursor, catalogue, loaded, rules) else REPLACE, sql.SQL("true"))

@@ -105,6 +105,20 @@ def test_a_trigger_that_keeps_rows_from_being_deleted_is_no_hindrance_to_an_exch
     assert nexus.digests() == before
 
 
+def test_rows_whose_numbers_nobody_may_update_come_back_with_what_cascades(nexus: MigrationBench) -> None:
+    nexus.execute(CARDS.format("cards"))
+    nexus.execute(
+        "ALTER TABLE cards ADD code bigint GENERATED ALWAYS AS IDENTITY UNIQUE, ADD UNIQUE (number);"
+        "CREATE TABLE stamps (id serial PRIMARY KEY, patient_id uuid REFERENCES patients, card_id uuid NOT NULL"
+        " REFERENCES cards ON DELETE CASCADE);"
+        "INSERT INTO stamps (patient_id, card_id) SELECT patient_id, id FROM cards"
+    )
+    folder, before = backup(nexus), nexus.digests()
+    nexus.execute("SET session_replication_role = replica;" + SHIFTED.format("cards"))
+    give_back(nexus, folder)
+    assert nexus.digests() == before
+
+
 ACTIONS = ("CASCADE", "SET NULL", "RESTRICT", "NO ACTION")
 
 
