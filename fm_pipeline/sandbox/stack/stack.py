@@ -185,10 +185,12 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.down()
-        self._owned.close()  # the watchdog waits for it
         if self._watchdog is not None:
-            self._watchdog.communicate()  # ends its standard input, so it finds nothing left to stop and goes
+            # It has nothing left to stop, and would wait as long as this process uses the folder.
+            self._watchdog.kill()
+            self._watchdog.communicate()
             self._watchdog = None
+        self._owned.close()
         if self.temporary:
             shutil.rmtree(self.state_dir, ignore_errors=True)
 

@@ -28,7 +28,7 @@ from fm_pipeline.sandbox.stack import processes
 from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
 from fm_pipeline.sandbox.stack.filemaker import FileMaker
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
-from fm_pipeline.sandbox.stack.ownership import OWNER_FILE
+from fm_pipeline.sandbox.stack.ownership import OWNER_FILE, owned
 from fm_pipeline.sandbox.stack.ports import listens
 from fm_pipeline.sandbox.stack.s3 import S3
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
@@ -426,6 +426,14 @@ def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(folder: Path) 
     kill(holder)
     wait_until(lambda: processes_of(folder) == [])
     Stack(folder, QUICK).up()  # the lock ended with its process, though its file still names it
+
+
+def test_a_stack_ends_though_its_process_goes_on_using_the_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    with owned(folder):
+        with Stack(folder, QUICK):
+            pass
+        assert processes_of(folder) == []
 
 
 def test_an_owner_file_of_before_a_restart_of_the_machine_keeps_nobody_out(folder: Path) -> None:
