@@ -14,7 +14,7 @@ folder=$(mktemp -d)
 orthanc=
 trap '[ -z "$orthanc" ] || kill "$orthanc" 2>/dev/null; wait; rm -rf "$folder"' EXIT
 
-"$here/scripts/unpack-orthanc" trixie "$folder/orthanc" >"$folder/log" 2>&1 || { tail -n 5 "$folder/log"; exit 1; }
+"$here/scripts/unpack-orthanc" trixie "$folder/orthanc" 1.12.7+dfsg-4 >"$folder/log" 2>&1 || { tail -n 5 "$folder/log"; exit 1; }
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check pydicom==3.0.2
 
