@@ -27,6 +27,8 @@ No message carries a value of a record: FileMaker ids, record ids, rule ids and 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _FRAMES = 5  # of an unforeseen error: enough to find it
@@ -133,3 +135,18 @@ def unforeseen(error: Exception) -> UnforeseenError:
         meaning="Its text may hold patient data, so it is not repeated here.",
         remedy="Report the class and the places; fm-pipeline status shows what was carried out before.",
     )
+
+
+@contextmanager
+def redacted() -> Iterator[None]:
+    """Raise errors of libraries without their text, which may quote a record; our own errors pass as they are.
+
+    Raises:
+        UnforeseenError: in place of any other error than a `PipelineError`.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:  # noqa: BLE001  # raised anew without its text
+        raise unforeseen(error) from None

@@ -9,7 +9,7 @@ import dagster as dg
 
 from fm_pipeline.assets.dicom import STEP
 from fm_pipeline.dicom.sensor_tick import sync_due
-from fm_pipeline.errors import PipelineError
+from fm_pipeline.errors import PipelineError, UnforeseenError, redacted
 from fm_pipeline.jobs import dicom_import, import_image_files, plan_reimport
 from fm_pipeline.sensors.hospital_dicom import unfinished_imports
 from fm_pipeline.settings import Settings, load_settings
@@ -48,10 +48,13 @@ def nightly_dicom_import(read_settings: Callable[[], Settings] = load_settings) 
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            settings = read_settings()
-            why, pull = sync_due(
-                settings, now=datetime.now(UTC), runs_unfinished=len(unfinished_imports(context.instance))
-            )
+            with redacted():
+                settings = read_settings()
+                why, pull = sync_due(
+                    settings, now=datetime.now(UTC), runs_unfinished=len(unfinished_imports(context.instance))
+                )
+        except UnforeseenError:
+            raise
         except PipelineError as error:
             return dg.SkipReason(str(error))
         if why:

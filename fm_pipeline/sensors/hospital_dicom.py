@@ -16,7 +16,7 @@ from fm_pipeline.assets.dicom import INSTANCES, JOB_TAG, STEP
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.dicom.sensing import SENSOR, Watermark
 from fm_pipeline.dicom.sensor_tick import sense
-from fm_pipeline.errors import PipelineError
+from fm_pipeline.errors import PipelineError, UnforeseenError, redacted
 from fm_pipeline.jobs import dicom_import
 from fm_pipeline.mail.alarms import tell_alarm
 from fm_pipeline.settings import Settings, load_settings
@@ -47,8 +47,9 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings)
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            settings = read_settings()
-            with import_log(settings):
+            with redacted():
+                settings = read_settings()
+            with redacted(), import_log(settings):
                 sensed = sense(
                     settings,
                     Watermark.read(context.cursor),
@@ -59,6 +60,8 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings)
                 for alarm in sensed.alarms:
                     page = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
                     tell_alarm(settings, alarm.key, alarm.subject, alarm.sentences, now=datetime.now(UTC), link=page)
+        except UnforeseenError:
+            raise
         except PipelineError as error:
             return dg.SkipReason(str(error))
         context.update_cursor(sensed.watermark.write())

@@ -22,7 +22,7 @@ from typing import NamedTuple, Self
 import dagster as dg
 
 from fm_pipeline.assets.reimport import PHASES, given_permission
-from fm_pipeline.errors import PipelineError
+from fm_pipeline.errors import PipelineError, UnforeseenError, redacted
 from fm_pipeline.jobs import full_reimport
 from fm_pipeline.mail.message import Event, no_text_of
 from fm_pipeline.mail.notify import say, send_due
@@ -86,14 +86,18 @@ def reimport_mails(read_settings: Callable[[], Settings] = load_settings) -> dg.
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         try:
-            settings = read_settings()
+            with redacted():
+                settings = read_settings()
+        except UnforeseenError:
+            raise
         except PipelineError as error:
             return dg.SkipReason(str(error))
         if not settings.smtp_host:
             return dg.SkipReason("SMTP_HOST is not set, so no mail is sent.")
-        watermark = Watermark.read(context.cursor, datetime.now(UTC))
-        watermark = _say_news(context.instance, settings, watermark)
-        sent = send_due(settings, warn=context.log.warning, patience_seconds=PATIENCE_SECONDS)
+        with redacted():
+            watermark = Watermark.read(context.cursor, datetime.now(UTC))
+            watermark = _say_news(context.instance, settings, watermark)
+            sent = send_due(settings, warn=context.log.warning, patience_seconds=PATIENCE_SECONDS)
         context.update_cursor(watermark.write())
         return dg.SkipReason(f"{counted(sent, 'mail')} sent, {Outbox(settings.state_dir).unsent()} waiting.")
 
