@@ -21,8 +21,11 @@ from fm_pipeline_tests.bench.services import LazyStack
 def pytest_configure() -> None:
     """No test reads the settings of whoever works in this checkout; processes that tests start inherit it."""
     os.environ[ENV_FILE] = os.devnull
-    # How long an example takes says something of the machine only.
-    settings.register_profile("fm_pipeline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    # How long an example takes says something of the machine only. The suite tries the same examples each time, so
+    # that a failure concerns the change at hand; the scripts of each search go on with others.
+    settings.register_profile(
+        "fm_pipeline", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    )
     settings.load_profile("fm_pipeline")
     # A shell lets what it starts in the background ignore Ctrl-C, and all that is started from there inherits it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
