@@ -116,6 +116,12 @@ def test_an_init_file_holds_a_docstring_only() -> None:
             assert len(tree.body) == 1, path
 
 
+def test_every_script_is_documented() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in [*TOP.glob("*.md"), *(TOP / "docs").glob("*.md")])
+    scripts = {path.name for path in (TOP / "scripts").iterdir() if not path.name.startswith("_")}
+    assert {name for name in scripts if f"scripts/{name}" not in pages} == set()
+
+
 # A home folder or a temporary one of whoever wrote the file, and hosts that packages are downloaded from
 MACHINE = re.compile(r"(/home/[a-z]|/root/|/Users/[A-Za-z]|/work/|[A-Z]:\\Users)")
 REGISTRY = re.compile(r"(deb\.debian|pypi\.org|pythonhosted|artifactory|nexus3?/repository|registry\.npmjs|index-url)")

@@ -153,8 +153,3 @@ def _as_pattern(name: str) -> str:
 
 
 KNOWN = ExcludedFolders()
-
-
-def is_excluded_folder(name: str) -> bool:
-    """Whether the name alone says that a folder holds deleted files, snapshots or a system's own data."""
-    return KNOWN.has(name)

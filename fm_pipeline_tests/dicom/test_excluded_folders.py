@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.dicom.excluded_folders import ExcludedFolders, is_excluded_folder
+from fm_pipeline.dicom.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.lasting_connection import LastingConnection
 from fm_pipeline.dicom.listed_files import listed_files
 from fm_pipeline.dicom.model import FoundFile, SetAside
@@ -56,11 +56,11 @@ OTHERS = [
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_folders_of_deleted_files_and_snapshots_are_known_by_the_names_that_systems_give_them(system: str) -> None:
-    assert [name for name in SYSTEMS[system] if not is_excluded_folder(name)] == []
+    assert [name for name in SYSTEMS[system] if not KNOWN.has(name)] == []
 
 
 def test_a_folder_with_a_name_that_only_resembles_them_is_not_left_out() -> None:
-    assert [name for name in OTHERS if is_excluded_folder(name)] == []
+    assert [name for name in OTHERS if KNOWN.has(name)] == []
 
 
 def test_the_setting_adds_names_and_patterns_as_they_are_spelled() -> None:

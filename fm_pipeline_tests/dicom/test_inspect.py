@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import zipfile
 from pathlib import Path
 
@@ -255,12 +256,13 @@ def test_a_broken_file_gives_a_verdict_with_a_known_reason_and_never_an_error() 
 
 
 def test_48_an_archive_is_skipped_by_its_kind_and_nothing_of_it_is_unpacked() -> None:
-    bomb = gzip.compress(bytes(1 << 24), mtime=0)
+    noise = random.Random(48).randbytes(1 << 16)  # noqa: S311  # any bytes do; they stay larger than what is read
+    packed = gzip.compress(noise, mtime=0)
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("../outside.dcm", as_file(image("zipped")))
-        archive.writestr("zeros", bytes(1 << 24))
-    for content in (bomb, zipped.getvalue(), gzip.compress(as_file(image("gzip")), mtime=0)):
+        archive.writestr("noise", noise)
+    for content in (packed, zipped.getvalue(), gzip.compress(as_file(image("gzip")), mtime=0)):
         file = CountingFile(content)
         assert inspect(file, len(content)) == Rejected(Outcome.SKIPPED, "archive")
         assert file.taken <= 1 << 14
