@@ -91,7 +91,7 @@ class Copier:
 
         for each, result in self._each("check pictures", look, unseen, keep):
             if isinstance(result, PipelineError):
-                failed[each.recid] = _code(result, "source_changed", "read_failed")
+                failed[each.recid] = reason_of(result, "source_changed", "read_failed")
             elif result.reason:
                 failed[each.recid] = result.reason
         return failed
@@ -130,7 +130,7 @@ class Copier:
 
         for each, result in self._each("copy images", copy, planned, keep):
             if isinstance(result, PipelineError):
-                failed[each.recid] = _code(result, "source_changed", "copy_failed")
+                failed[each.recid] = reason_of(result, "source_changed", "copy_failed")
             elif result:
                 answered[each.recid] = result
         return answered, failed
@@ -218,7 +218,13 @@ def list_targets(bucket: Bucket, planned: Iterable[Planned]) -> dict[str, Stored
     return {found.key: found for prefix in prefixes for found in bucket.list(prefix) if found.key in wanted}
 
 
-def _code(error: PipelineError, gone: str, otherwise: str) -> str:
+def reason_of(error: PipelineError, gone: str, otherwise: str) -> str:
+    """The reason of an image whose file or copy met an error.
+
+    Args:
+        gone: where S3 has no such object.
+        otherwise: where S3 refused or did not answer.
+    """
     if isinstance(error, UnforeseenError):
         _log.warning("%s", error.what)
         return "unexpected_error"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fm_pipeline.errors import PipelineError, StorageError
 from fm_pipeline.images import pictures
 from fm_pipeline.images.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
+from fm_pipeline.images.copies import reason_of
 from fm_pipeline.images.known import KnownImages
 from fm_pipeline.images.ledger import Copy
 from fm_pipeline.images.matching import thumbnail_key_of
@@ -95,7 +96,7 @@ def make_again(
     patience = Patience()
     for done, ((row, *_), reason) in enumerate(in_parallel(work, todo, workers), start=1):
         if isinstance(reason, PipelineError):
-            result.failed[row.recid] = "copy_failed"
+            result.failed[row.recid] = reason_of(reason, "source_changed", "copy_failed")
             patience.note(reason)
         else:
             patience.note(None)
