@@ -94,7 +94,7 @@ def audited(
             f"The audit trail could not be written: {error.what}",
             sqlstate=error.sqlstate,
             meaning=f"What is not on record does not begin: this {action.replace('_', ' ')} has changed nothing.",
-            remedy=error.remedy or "Look at the table fm_pipeline.audit, its grants and triggers.",
+            remedy=f"{error.remedy} The table is fm_pipeline.audit; look at its grants and triggers too.",
         ) from None
     try:
         yield

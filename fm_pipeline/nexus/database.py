@@ -6,6 +6,7 @@ objects are safe (PostgreSQL manual, "Error and Notice Message Fields").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,12 +44,22 @@ REMEDIES = {
     "25006": "Name the primary server in NEXUS_DATABASE_URL, or take default_transaction_read_only away from the role.",
     "28": "Check the user name and password in NEXUS_DATABASE_URL.",
     "3D": "Check the database name in NEXUS_DATABASE_URL.",
+    "40": "Start again.",
+    "42": "`fm-pipeline check` names what differs; the server's log has the statement.",
     "42501": "Grant the privilege to the pipeline's role (`fm-pipeline grants` prints them); if it has them all, row"
     " security is in the way. `fm-pipeline check` names either.",
     "53": "Free disk space or connections on the database server, then start again.",
     "55000": "Look for a publication (psql: \\dRp+) of tables that have no replica identity, those of the schema"
     " fm_pipeline among them; as its owner, ALTER TABLE … REPLICA IDENTITY FULL.",
+    "57": "See that the server runs and who cancelled the statement (the server's log), then start again.",
+    "P0": "A trigger or function of the database raised it; the server's log has its words.",
 }
+# Of every other class, and where the server gives none.
+REMEDY = (
+    "Look the time up in the log of the PostgreSQL server, and the SQLSTATE in the PostgreSQL manual (appendix A); then"
+    " start again."
+)
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 APPLICATION_NAME = "fm_pipeline"
 # By which a server notices the end of a client; each one is done without where it is refused.
 NOTICE_OUR_END = (
@@ -146,7 +157,9 @@ def redacted() -> Iterator[None]:
 
 def database_error(error: psycopg2.Error) -> DatabaseError:
     """What may be said of a database error: its class, SQLSTATE and the names of the objects it concerns."""
-    sqlstate = error.pgcode or ("08000" if isinstance(error, psycopg2.OperationalError) else None)
+    sqlstate = error.pgcode if _SQLSTATE.fullmatch(error.pgcode or "") else None  # a text of its own is not repeated
+    if error.pgcode is None and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+        sqlstate = "08000"  # libpq's own, or psycopg2's of a connection that was closed before
     diagnostics = getattr(error, "diag", None)
     names = [
         f"{kind} {name}"
@@ -161,5 +174,5 @@ def database_error(error: psycopg2.Error) -> DatabaseError:
         what,
         sqlstate=sqlstate,
         meaning=MEANINGS.get(state) or MEANINGS.get(state[:2], ""),
-        remedy=REMEDIES.get(state) or REMEDIES.get(state[:2], ""),
+        remedy=REMEDIES.get(state) or REMEDIES.get(state[:2], REMEDY),
     )

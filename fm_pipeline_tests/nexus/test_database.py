@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from fm_pipeline.errors import DatabaseError
-from fm_pipeline.nexus.database import NOTICE_OUR_END, connect
+from fm_pipeline.nexus.database import NOTICE_OUR_END, connect, database_error, open_connection, redacted
 from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline_tests.bench.waiting import wait_until
@@ -46,6 +46,36 @@ def test_an_error_of_the_database_never_shows_a_value(database_url: str, stateme
     assert "0400" not in shown
     assert caught.value.sqlstate is not None
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("sqlstate", ["0A000", "2D000", "40001", "42P01", "57014", "58030", "P0001", "XX000", "ZZ999"])
+def test_an_error_of_any_class_says_what_to_do_next(database_url: str, sqlstate: str) -> None:
+    statement = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END $$"
+    with pytest.raises(DatabaseError) as caught, connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert caught.value.sqlstate == sqlstate
+    assert caught.value.remedy
+
+
+def test_a_connection_that_was_closed_before_counts_as_lost(database_url: str) -> None:
+    connection = open_connection(database_url)
+    connection.close()
+    with pytest.raises(DatabaseError) as caught, redacted():
+        connection.cursor()
+    assert caught.value.sqlstate == "08000"
+
+
+class _Refused(psycopg2.DatabaseError):
+    """An error as psycopg2 makes it, with what a server has sent in place of a SQLSTATE."""
+
+    pgcode = CANARY
+
+
+def test_a_text_in_the_place_of_the_sqlstate_is_not_repeated() -> None:
+    error = database_error(_Refused())
+    assert error.sqlstate is None
+    assert CANARY not in str(error)
+    assert error.remedy
 
 
 def test_a_constraint_is_named_so_that_somebody_can_look_it_up(database_url: str) -> None:
