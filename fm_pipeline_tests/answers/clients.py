@@ -38,11 +38,13 @@ class Asking:
         questions: by name, of a port.
         ends: errors in which they may end.
         patience_seconds: in which they must end.
+        never_said: what neither an answer nor an error may hold.
     """
 
     questions: Mapping[str, Callable[[int], object]]
     ends: tuple[type[BaseException], ...]
     patience_seconds: float
+    never_said: tuple[str, ...] = ()
 
 
 def settings(**given: Any) -> Settings:

@@ -18,17 +18,16 @@ from hypothesis import strategies as st
 from fm_pipeline.dicom import delivery
 from fm_pipeline.filemaker import transport
 from fm_pipeline.images import bucket
+from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.answers import clients
-from fm_pipeline_tests.answers.server import answering_server
-from fm_pipeline_tests.answers.strategies import Said
-from fm_pipeline_tests.answers.test_random_answers import SERVERS, ends_well
+from fm_pipeline_tests.answers.conversations import SERVERS, conversation
+from fm_pipeline_tests.bench.services import LazyStack
 
 
 def search(name: str, count: int, first: int) -> Counter[str]:
     """Ask one kind of server; what did not end well, by question, error and place."""
-    asking, answers = SERVERS[name]
     broken: Counter[str] = Counter()
-    with answering_server(greets=name == "SMTP") as server:
+    with temporary_stack([]) as running, conversation(name, lambda: LazyStack(running).postgresql) as server:
 
         @seed(first)
         @settings(
@@ -38,10 +37,10 @@ def search(name: str, count: int, first: int) -> Counter[str]:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(st.lists(answers, min_size=1, max_size=9), st.sampled_from(sorted(asking.questions)))
-        def ask(said: list[Said], question: str) -> None:
+        @given(server.answers, st.sampled_from(sorted(server.asking.questions)))
+        def ask(answers: object, question: str) -> None:
             try:
-                ends_well(asking, server, said, question)
+                server.ends_well(answers, question)
             except Exception as error:  # noqa: BLE001  # each is counted
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 broken[f"{name}, {question}: {type(error).__name__} at {place.name}:{place.lineno}"] += 1
