@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import psycopg2
 from psycopg2 import sql
 
-from fm_pipeline.filemaker.extract import extract
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.filemaker.model import Field, Page, Record
-from fm_pipeline.mapping.profile import load_profile
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.staging.extract import extract
 
 if TYPE_CHECKING:
     from fm_pipeline.filemaker.client import DataApiClient

@@ -26,9 +26,9 @@ import requests
 from one_reimport import peak_memory_mb
 from results import Row
 
-from fm_pipeline.dicom.importing import run_job
-from fm_pipeline.dicom.ledger import create_job
-from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.dicom.history.jobs import create_job
+from fm_pipeline.dicom.importer.run import run_job
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL

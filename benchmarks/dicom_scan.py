@@ -20,12 +20,12 @@ from tempfile import TemporaryDirectory
 import psycopg2
 from results import Row
 
-from fm_pipeline.dicom.lasting_connection import LastingConnection
-from fm_pipeline.dicom.new_files import NewFiles
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.reconnecting import LastingConnection
 from fm_pipeline.dicom.paths import path_hash
-from fm_pipeline.dicom.scan import scan
-from fm_pipeline.dicom.watch import tick
-from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.dicom.scan.walk import scan
+from fm_pipeline.dicom.watch.new_files import NewFiles
+from fm_pipeline.dicom.watch.watch import tick
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 

@@ -26,19 +26,19 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from results import Row, report
 
-from fm_pipeline.images.bucket import BULK_PREFIX, Bucket, open_bucket
-from fm_pipeline.images.copies import Copier
-from fm_pipeline.images.export_file import read_export, write_csv
-from fm_pipeline.images.ledger import plan_copies
-from fm_pipeline.images.matching import Planned
-from fm_pipeline.images.metadata import Metadata
-from fm_pipeline.images.patients import Found
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.images.exports.metadata import Metadata
+from fm_pipeline.images.exports.reader import read_export, write_csv
+from fm_pipeline.images.linking.copies import Copier
+from fm_pipeline.images.linking.ledger import plan_copies
+from fm_pipeline.images.linking.matching import Planned
+from fm_pipeline.images.nexus.patients import Found
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.s3 import S3
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import Settings
+from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, open_bucket
 
 IMAGES = 6_490
 PATIENTS = 1_303

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fm_pipeline.cutover import make_plan, reimport
-from fm_pipeline.nexus.backup import make_backup
-from fm_pipeline.nexus.plan import Permission
+from fm_pipeline.nexus.backup.backup import make_backup
+from fm_pipeline.nexus.reimport.plan import Permission
+from fm_pipeline.sequence.reimport import make_plan, reimport
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.side_by_side import stage_all
+from fm_pipeline.staging.parallel import stage_all
 
 NOW = datetime(2025, 11, 20, 3, 0, tzinfo=UTC)
 ACTOR = "benchmark"

@@ -26,9 +26,9 @@ from locked_time import locked_statements, replay, seconds_held
 from results import Row, report
 from seeds_way import SeedsWay
 
-from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.digest import schema_digest
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
+from fm_pipeline.sandbox.nexus.digest import schema_digest
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 
 GROWTH = 10

@@ -22,7 +22,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json, register_uuid
 
-from fm_pipeline.sandbox.clinic.state import ANY, State
+from fm_pipeline.sandbox.clinic.nexus.state import ANY, State
 
 # Everything that points to a patient, children first: Django's cascade.
 CASCADE = (

@@ -9,27 +9,27 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from fm_pipeline.assets.backup import nexus_backup
-from fm_pipeline.assets.dicom import imported_dicom_files
-from fm_pipeline.assets.file_checks import file_checks
-from fm_pipeline.assets.filemaker import extraction_assets
-from fm_pipeline.assets.image_files import filemaker_image_files
-from fm_pipeline.assets.image_link import (
+from fm_pipeline.defs.assets.backup import nexus_backup
+from fm_pipeline.defs.assets.dicom import imported_dicom_files
+from fm_pipeline.defs.assets.file_checks import file_checks
+from fm_pipeline.defs.assets.filemaker import extraction_assets
+from fm_pipeline.defs.assets.image_files import filemaker_image_files
+from fm_pipeline.defs.assets.image_link import (
     bulk_dump_inventory,
     image_link_transaction,
     image_metadata_csv,
     patient_image_copies,
 )
-from fm_pipeline.assets.plan import reimport_plan
-from fm_pipeline.assets.preflight import preflight
-from fm_pipeline.assets.reimport import reimport_transaction
-from fm_pipeline.assets.staging import staging_assets
-from fm_pipeline.assets.system_configuration import configuration_assets
-from fm_pipeline.jobs import JOBS
-from fm_pipeline.resources.pipeline import pipeline_resources
-from fm_pipeline.schedules import SCHEDULES, nightly_dicom_import
-from fm_pipeline.sensors.hospital_dicom import hospital_dicom_sensor
-from fm_pipeline.sensors.mail import reimport_mails
+from fm_pipeline.defs.assets.plan import reimport_plan
+from fm_pipeline.defs.assets.preflight import preflight
+from fm_pipeline.defs.assets.reimport import reimport_transaction
+from fm_pipeline.defs.assets.staging import staging_assets
+from fm_pipeline.defs.assets.system_configuration import configuration_assets
+from fm_pipeline.defs.jobs import JOBS
+from fm_pipeline.defs.resources import pipeline_resources
+from fm_pipeline.defs.schedules import SCHEDULES, nightly_dicom_import
+from fm_pipeline.defs.sensors.hospital_dicom import hospital_dicom_sensor
+from fm_pipeline.defs.sensors.mail import reimport_mails
 from fm_pipeline.settings import Settings, load_settings
 
 

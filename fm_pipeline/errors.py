@@ -9,7 +9,7 @@
     │   └── (leaves in fm_pipeline.dicom.errors)
     ├── DatabaseError            PostgreSQL said no; only SQLSTATE and object names, never a value
     ├── StorageError             S3 said no or did not answer; only its code, never a key
-    │   └── ObjectExists         (fm_pipeline.images.bucket) the key is taken by other bytes
+    │   └── ObjectExists         (fm_pipeline.storage.bucket) the key is taken by other bytes
     ├── RequestError             what was asked for cannot be: a wrong value, a path that is not allowed, no such job
     ├── FtpError                 the FTP server refused, failed or did not answer
     ├── UnforeseenError          an error of a library or of ours that nobody foresaw; its class and place, not its text

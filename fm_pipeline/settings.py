@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fm_pipeline.dicom.excluded_folders import wrong_name
 from fm_pipeline.env_file import look_at_env_file
 from fm_pipeline.errors import SettingsError
 
@@ -23,6 +22,11 @@ ENV_FILE = "FM_PIPELINE_ENV_FILE"
 # A day at most: what a socket or a sleep can take ends far above it, and inf is above everything.
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Pause = Annotated[float, Field(ge=0, le=86_400)]
+
+
+def folder_names(names: str | None) -> list[str]:
+    """The single names of DICOM_EXCLUDED_FOLDERS, which are separated as in PATH."""
+    return [name for name in (names or "").split(os.pathsep) if name]
 
 
 class Settings(BaseSettings):
@@ -59,7 +63,7 @@ class Settings(BaseSettings):
         description="Tables, separated by commas, to which triggers of the application may add rows in a run.",
     )
 
-    # The source; asked for by what reads FileMaker and by nothing else (`fm_pipeline.sequence.need_filemaker`)
+    # The source; asked for by what reads FileMaker and by nothing else (`filemaker.connect`)
     filemaker_url: str | None = None
     filemaker_database: str | None = None
     filemaker_username: str | None = None
@@ -175,8 +179,11 @@ class Settings(BaseSettings):
     @field_validator("dicom_excluded_folders")
     @classmethod
     def _names_of_folders(cls, value: str | None) -> str | None:
-        if value is not None and (wrong := wrong_name(value)):
-            raise ValueError(wrong)
+        for name in folder_names(value):
+            if os.sep in name:
+                raise ValueError("must be names of folders, not paths")
+            if name in {os.curdir, os.pardir} or not name.strip("*?. "):
+                raise ValueError("must not name every folder")
         return value
 
     @field_validator("s3_bulk_prefix")

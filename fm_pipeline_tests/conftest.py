@@ -13,9 +13,20 @@ from hypothesis import HealthCheck, settings
 
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import ENV_FILE
-from fm_pipeline_tests.bench.clinics import MigrationBench, migration_bench, small_clinic
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline_tests.support.buckets import BucketBench
+from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, migration_bench, small_clinic
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.services import LazyStack
+
+# A patient that FileMaker has, without files in Nexus, so that it may go.
+WITHOUT_FILES = """
+SELECT p.id, c.filemaker_key FROM patients p JOIN fm_pipeline.crosswalk c ON c.nexus_id = p.id AND c.entity = 'patient'
+JOIN fm_pipeline.source_records s ON s.entity = 'patient' AND s.filemaker_key = c.filemaker_key
+WHERE p.id NOT IN (SELECT object_id FROM documents_document WHERE object_id IS NOT NULL)
+  AND p.id NOT IN (SELECT object_id FROM images_batch)
+  AND p.id NOT IN (SELECT patient_id FROM xero_invoices WHERE patient_id IS NOT NULL)
+ORDER BY p.id LIMIT 1
+"""
 
 
 def pytest_configure() -> None:
@@ -53,7 +64,38 @@ def database_url(postgresql: DisposablePostgreSQL) -> Iterator[str]:
 
 
 @pytest.fixture
+def s3(stack: LazyStack) -> BucketBench:
+    """An empty bucket."""
+    return BucketBench(stack.s3)
+
+
+@pytest.fixture
 def bench(database_url: str, tmp_path: Path) -> Iterator[MigrationBench]:
     """A small clinic in both systems, nothing extracted yet."""
     with migration_bench(database_url, tmp_path, small_clinic()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def staged(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MigrationBench]:
+    """One clinic, staged, for all that is refused: a plan leaves it as it was."""
+    with (
+        empty_database(postgresql) as url,
+        migration_bench(url, tmp_path_factory.mktemp("unasked"), small_clinic()) as running,
+    ):
+        yield running.extract_and_stage()
+
+
+@pytest.fixture
+def gone(bench: MigrationBench) -> str:
+    """Nexus id of a patient that has just been deleted in FileMaker, with everything that belongs to it."""
+    bench.extract_and_stage()
+    ((nexus_id, key),) = bench.execute(WITHOUT_FILES)
+    for record_id, layout in bench.execute(
+        "SELECT record_id, layout FROM fm_pipeline.source_records JOIN fm_pipeline.source_extractions USING (entity)"
+        " WHERE patient_key = %s OR (entity = 'patient' AND filemaker_key = %s)",
+        key,
+        key,
+    ):
+        bench.store.delete(DATABASE, layout.removeprefix("API_"), record_id)
+    return str(nexus_id)

@@ -18,7 +18,7 @@ from typing import Any
 from hypothesis import HealthCheck, seed, settings
 
 from fm_pipeline_tests import test_settings as env
-from fm_pipeline_tests.nexus import test_database_url as url
+from fm_pipeline_tests.db import test_url as url
 
 
 def main() -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fm_pipeline.folders import make_private_folder
-from fm_pipeline.nexus.backup import make_backup
-from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
+from fm_pipeline.nexus.backup.backup import make_backup
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 
 def mode(folder: Path) -> int:

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from fm_pipeline.cli.main import main
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
 from fm_pipeline.sandbox.stack.stack import SERVICES
 from fm_pipeline.settings import Settings
+from fm_pipeline_tests.layers import with_layers
 
 
 def commands(group: click.Group, words: str) -> Iterator[tuple[str, click.Command]]:
@@ -157,23 +159,21 @@ def test_services_have_names_of_their_own() -> None:
     assert len({kind.name for kind in SERVICES}) == len(SERVICES)
 
 
-# Lower packages and what of ours they may know. What puts them together stands above them.
-_MAY_IMPORT = {
-    "filemaker": {"errors", "mapping", "nexus", "timed_response", "words"},
-    "mapping": {"errors", "filemaker", "words"},
-    "nexus": {"errors", "folders", "settings", "words"},
-    "staging": {"errors", "mapping", "nexus", "settings", "words"},
-    "dicom": {"errors", "folders", "nexus", "settings", "timed_response", "words"},
-    "mail": {"errors", "folders", "nexus", "settings", "words"},
-}
+MOST_MODULES = 18
 
 
-@pytest.mark.parametrize("package", _MAY_IMPORT)
-def test_a_lower_package_imports_no_higher_one(package: str) -> None:
-    found = {
-        module.split(".")[1]
-        for path in (TOP / "fm_pipeline" / package).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith("fm_pipeline.")
-    }
-    assert found - {package} <= _MAY_IMPORT[package]
+def test_a_folder_has_few_modules() -> None:
+    counted = Counter(path.parent for path in tracked_files() if path.suffix == ".py" and path.name != "__init__.py")
+    folders = {str(folder.relative_to(TOP)): number for folder, number in counted.items()}
+    assert {name: number for name, number in folders.items() if number > MOST_MODULES} == {}
+
+
+def test_only_one_module_imports_what_is_private_in_dagster() -> None:
+    private = re.compile(r"^\s*(from|import) dagster\w*\._", re.MULTILINE)
+    paths = [path for path in (TOP / "fm_pipeline").rglob("*.py") if private.search(path.read_text(encoding="utf-8"))]
+    assert [path.relative_to(TOP / "fm_pipeline").as_posix() for path in paths] == ["defs/dagster_internals.py"]
+
+
+def test_the_picture_of_the_layers_is_the_contracts() -> None:
+    page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert with_layers(page, TOP / "pyproject.toml") == page, "run scripts/layers"

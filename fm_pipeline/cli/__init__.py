@@ -1,1 +1,5 @@
-"""The command line. `main.py` holds the group; every other module here is one command of that name."""
+"""The command line: one module per command.
+
+A new command is a module `some_name.py` with a click command called `command`, and a section in docs/commands.md.
+What does not belong here: work. A command reads its options, calls domain code and prints what came of it.
+"""

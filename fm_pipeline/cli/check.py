@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fm_pipeline.entities.rules import Rules, load_rules
+from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, stops
 from fm_pipeline.preflight.run import NOT_LOOKED_AT, preflight
-from fm_pipeline.progress import Progress, terminal_sink
+from fm_pipeline.sequence.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
-from fm_pipeline.staging.rules import Rules, load_rules
-from fm_pipeline.words import counted
 
 STYLES = {"good": "green", "warning": "yellow", "stop": "bold red"}
 MARKS = {"good": "✓", "warning": "!", "stop": "✗"}

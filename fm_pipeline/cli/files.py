@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.gone_patients import NOT_IN_FILEMAKER, read_files_left
-from fm_pipeline.progress import Progress, terminal_sink
+from fm_pipeline.db.connection import connect
+from fm_pipeline.nexus.reimport.gone_patients import NOT_IN_FILEMAKER, read_files_left
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
-from fm_pipeline.stored_files import NO_RIGHT, SAMPLE, FileCheck, check_files
-from fm_pipeline.words import counted
+from fm_pipeline.status.stored_files import NO_RIGHT, SAMPLE, FileCheck, check_files
 
 SHOWN = 10  # ids of a kind; --json has all of them
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fm_pipeline.nexus.database import connect
+from fm_pipeline.db.connection import connect
 from fm_pipeline.nexus.grants import grant_statements
 from fm_pipeline.settings import load_settings
 

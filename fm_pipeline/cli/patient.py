@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.holdings import Exists, Holdings, read_holdings
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import load_settings
-from fm_pipeline.words import counted
+from fm_pipeline.status.patient import Exists, Holdings, read_holdings
 
 SHOWN = 5  # ids of a table; --json has all of them
 

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 import click
 from rich.console import Console
 
-from fm_pipeline.cutover import make_plan
-from fm_pipeline.nexus.audit import operating_system_user
-from fm_pipeline.progress import run_progress
-from fm_pipeline.report_terminal import report_lines
-from fm_pipeline.sequence import need_filemaker, read_and_stage
+from fm_pipeline.db.audit import operating_system_user
+from fm_pipeline.filemaker.connect import need_filemaker
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.sequence.read_and_stage import read_and_stage
+from fm_pipeline.sequence.reimport import make_plan
+from fm_pipeline.sequence.report_terminal import report_lines
 from fm_pipeline.settings import load_settings
-from fm_pipeline.words import counted
 
 
 @click.command(name="plan")

@@ -10,18 +10,19 @@ from datetime import UTC, datetime
 import click
 from rich.console import Console
 
-from fm_pipeline.cutover import refuse_unusable_plan, reimport
-from fm_pipeline.mail.message import BECAME
-from fm_pipeline.mail.notify import mailed, outcome
-from fm_pipeline.nexus.audit import operating_system_user
-from fm_pipeline.nexus.backup import make_backup
-from fm_pipeline.nexus.plan import Permission
-from fm_pipeline.progress import run_progress
-from fm_pipeline.report_files import write_report
-from fm_pipeline.report_terminal import report_lines
-from fm_pipeline.sequence import need_filemaker, read_and_stage
+from fm_pipeline.db.audit import operating_system_user
+from fm_pipeline.filemaker.connect import need_filemaker
+from fm_pipeline.nexus.backup.backup import make_backup
+from fm_pipeline.nexus.reimport.plan import Permission
+from fm_pipeline.notifications.message import BECAME
+from fm_pipeline.notifications.notify import mailed, outcome
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.sequence.read_and_stage import read_and_stage
+from fm_pipeline.sequence.reimport import refuse_unusable_plan, reimport
+from fm_pipeline.sequence.report_files import write_report
+from fm_pipeline.sequence.report_terminal import report_lines
 from fm_pipeline.settings import Settings, load_settings
-from fm_pipeline.words import counted
 
 
 @click.command(name="reimport")

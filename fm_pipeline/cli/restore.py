@@ -10,12 +10,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline.nexus.restore import RestoreReport, restore
-from fm_pipeline.nexus.restore_newer import Newer
-from fm_pipeline.progress import Progress, terminal_sink
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.nexus.backup.restore import RestoreReport, restore
+from fm_pipeline.nexus.backup.restore_newer import Newer
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
-from fm_pipeline.words import counted
 
 
 @click.command(name="restore")

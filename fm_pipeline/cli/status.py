@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fm_pipeline.cli._interrupts import heed_ctrl_c
-from fm_pipeline.overview import Overview, read_overview
 from fm_pipeline.settings import Settings, load_settings
+from fm_pipeline.status.overview import Overview, read_overview
 
 EVERY_SECONDS = 1.0
 # A step that goes on is written twice a second; the transaction has phases without news in between.

@@ -15,12 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from fm_pipeline.filemaker.errors import (
-    AnswerTooLarge,
-    ChangedWhileReading,
-    RecordMissing,
-    ServerTimeout,
-)
+from fm_pipeline.filemaker.errors import AnswerTooLarge, ChangedWhileReading, RecordMissing, ServerTimeout
 from fm_pipeline.filemaker.model import Page, Record
 
 FetchPage = Callable[[int, int], Page]

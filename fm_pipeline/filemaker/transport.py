@@ -38,7 +38,7 @@ from fm_pipeline.filemaker.errors import (
     ServerTimeout,
     ServerUnavailable,
 )
-from fm_pipeline.timed_response import TimedResponse
+from fm_pipeline.http_response import TimedResponse
 
 _log = logging.getLogger(__name__)
 

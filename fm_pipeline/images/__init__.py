@@ -1,1 +1,5 @@
-"""Images: what they are, where they lie in S3, and how they become rows of Nexus."""
+"""Images: read from FileMaker's export or containers, copied in S3, written as rows of Nexus (docs/images.md).
+
+Two ways lead in: `linking` (the bulk dump in S3 and an export) and `containers` (FileMaker itself). Both use `pictures`
+and `nexus`.
+"""

@@ -10,8 +10,9 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.nexus.catalogue import Catalogue, Table
-from fm_pipeline.nexus.file_ids import kind_of_file_id, same_record
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id, same_record
+from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, Load
 
 # A patient's FileMaker id: in the metadata, or (older rows) only as JSON in the text of the notes. No pattern can be

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.nexus.catalogue import Catalogue, SoftReference, Table, read_catalogue
-from fm_pipeline.nexus.other_writes import trigger_tables
+from fm_pipeline.db.privileges import Needs
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.catalogue.schema import Catalogue, SoftReference, read_catalogue
 from fm_pipeline.nexus.policy import (
     BATCHES,
     DOCUMENTS,
@@ -20,9 +21,9 @@ from fm_pipeline.nexus.policy import (
     Policy,
     make_policy,
 )
-from fm_pipeline.nexus.privileges import Needs
-from fm_pipeline.nexus.references import touched_tables
-from fm_pipeline.nexus.soft_references import name_soft_references
+from fm_pipeline.nexus.reimport.other_writes import trigger_tables
+from fm_pipeline.nexus.reimport.references import touched_tables
+from fm_pipeline.nexus.reimport.soft_references import name_soft_references
 from fm_pipeline.settings import Settings
 
 CONTENT_TYPES = "django_content_type"

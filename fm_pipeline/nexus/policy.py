@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
+from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue import Catalogue, GenericKey, SoftReference, Table
+from fm_pipeline.nexus.catalogue.schema import Catalogue, GenericKey, SoftReference
 
 SoftAction = Literal["keep", "empty", "stop"]
 

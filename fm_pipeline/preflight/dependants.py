@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.nexus.catalogue import Table
+from fm_pipeline.db.privileges import missing_privileges
+from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.policy import Policy
-from fm_pipeline.nexus.privileges import missing_privileges
-from fm_pipeline.nexus.soft_references import name_json_references, name_soft_references
+from fm_pipeline.nexus.reimport.soft_references import name_json_references, name_soft_references
 from fm_pipeline.preflight.finding import Finding, Judge
 
 # Rows that one core compares in a second when it reads a whole table: enough to tell seconds from hours.

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from fm_pipeline.dicom.configuration import SyncConfiguration, look_at_configuration
-from fm_pipeline.dicom.roots import allowed_path, excluded_folders
+from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, look_at_configuration
+from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.errors import DatabaseError, RequestError, SettingsError
-from fm_pipeline.nexus.database import connect
+from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.preflight.orthanc import check_disk, check_orthanc
 from fm_pipeline.settings import Settings
-from fm_pipeline.words import counted
 
 
 def check_dicom(settings: Settings, judge: Judge) -> Iterator[Finding]:

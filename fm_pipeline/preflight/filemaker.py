@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
+from fm_pipeline.entities.profile import Profile
+from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.errors import FileMakerError, MappingError
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing, RecordMissing
 from fm_pipeline.filemaker.model import Page
-from fm_pipeline.mapping.profile import Profile
-from fm_pipeline.mapping.resolution import Resolution, resolve
+from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, Judge
-from fm_pipeline.staging.text import NO_ACCESS
-from fm_pipeline.staging.transform_file_links import EXPORT_DATE
-from fm_pipeline.words import counted
+from fm_pipeline.staging.transforms.file_links import EXPORT_DATE
+from fm_pipeline.staging.values.text import NO_ACCESS
 
 OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
 OF_ONE_LAYOUT = (PrivilegeMissing, LayoutMissing, FieldMissing)  # the others concern every layout alike

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from fm_pipeline.entities.rules import Rule, Rules
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.staging.rules import Rule, Rules
 
 Area = Literal["FileMaker", "Nexus", "source", "services", "images", "DICOM", "records"]
 Level = Literal["good", "warning", "stop"]

@@ -8,24 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.privileges import missing_privileges
+from fm_pipeline.entities.profile import Profile
+from fm_pipeline.entities.resolution import resolve
 from fm_pipeline.errors import CatalogueStop, DatabaseError, FileMakerError, MappingError, StorageError
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import PrivilegeMissing
-from fm_pipeline.images.bucket import WRITABLE, Bucket
-from fm_pipeline.images.rows import check_columns
-from fm_pipeline.images.storage_errors import storage_errors
-from fm_pipeline.images.waterfall.source import find_layout, refuse_a_hidden_mark
-from fm_pipeline.mapping.profile import Profile
-from fm_pipeline.mapping.resolution import resolve
-from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.database import connect
+from fm_pipeline.images.containers.source import find_layout, refuse_a_hidden_mark
+from fm_pipeline.images.nexus.rows import check_columns
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.grants import IMAGE_LINK
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
-from fm_pipeline.nexus.privileges import missing_privileges
+from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.preflight.nexus import lacking_grants
 from fm_pipeline.settings import Settings
-from fm_pipeline.words import counted
+from fm_pipeline.storage.bucket import WRITABLE, Bucket
+from fm_pipeline.storage.errors import storage_errors
 
 # What S3 says where there are none, and what servers say that do not know of any.
 NO_RULES = {"NoSuchLifecycleConfiguration", "NotImplemented", "MethodNotAllowed", "501", "405"}

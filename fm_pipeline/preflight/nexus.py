@@ -10,21 +10,18 @@ from collections.abc import Collection, Iterator, Mapping
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.privileges import Needs, missing_privileges
+from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue import Catalogue, Table, read_catalogue
-from fm_pipeline.nexus.difference import plan_difference
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.grants import CONTENT_TYPES, known_needs, reimport_needs
-from fm_pipeline.nexus.other_writes import trigger_tables
-from fm_pipeline.nexus.policy import (
-    REQUIRED_ENTITIES,
-    Policy,
-    make_policy,
-)
-from fm_pipeline.nexus.privileges import Needs, missing_privileges
+from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, Policy, make_policy
+from fm_pipeline.nexus.reimport.difference import plan_difference
+from fm_pipeline.nexus.reimport.other_writes import trigger_tables
 from fm_pipeline.preflight import dependants
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES
+from fm_pipeline.staging.staged_entities import CONTACT_DETAIL, ENTITIES
 
 # client_connection_check_interval, by which a killed run's locks go at once, is new in 14; 18 is the newest tried.
 VERSIONS = range(14, 19)

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.orthanc import Orthanc
-from fm_pipeline.dicom.orthanc_answers import Limits
-from fm_pipeline.dicom.orthanc_errors import FileNotTaken, OrthancError
+from fm_pipeline.dicom.orthanc.answers import Limits
+from fm_pipeline.dicom.orthanc.client import Orthanc
+from fm_pipeline.dicom.orthanc.errors import FileNotTaken, OrthancError
 from fm_pipeline.dicom.reasons import NOT_TAKEN_REMEDIES, sentence
+from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.preflight.services import with_little_patience
 from fm_pipeline.settings import Settings
-from fm_pipeline.words import counted
 
 SAFE = (1, 12, 11)  # the first without CVE-2026-5437 to 5445
 TRIED_BYTES = 16 << 20  # above what proxies let through unless they are told otherwise: nginx 1 MB

@@ -6,27 +6,28 @@ from collections.abc import Callable, Iterable, Iterator
 
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.db.connection import connect
+from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.entities.registry import ENTITIES as SOURCES
+from fm_pipeline.entities.rules import Rules, load_rules
 from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, SettingsError, StagingStop
-from fm_pipeline.images.bucket import open_bucket
-from fm_pipeline.mapping.entities import ENTITIES as SOURCES
-from fm_pipeline.mapping.profile import load_profile
-from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.gone_patients import FilesOfGonePatients
+from fm_pipeline.filemaker.connect import open_client
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.filemaker import Source, check_filemaker
 from fm_pipeline.preflight.finding import Finding, Judge, stops
 from fm_pipeline.preflight.images import check_bucket, check_containers, check_image_tables
 from fm_pipeline.preflight.nexus import can_read, check_nexus
 from fm_pipeline.preflight.services import check_services, with_little_patience
-from fm_pipeline.sequence import open_client, read_and_stage
+from fm_pipeline.sequence.read_and_stage import read_and_stage
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import broken_rules
-from fm_pipeline.staging.entities import ENTITIES
-from fm_pipeline.staging.rules import Rules, load_rules
-from fm_pipeline.staging.side_by_side import OnStep
+from fm_pipeline.staging.parallel import OnStep
 from fm_pipeline.staging.source_size import read_before
+from fm_pipeline.staging.staged_entities import ENTITIES
 from fm_pipeline.staging.summary import summaries
+from fm_pipeline.storage.bucket import open_bucket
 
 # Where something that stops makes reading useless; without a mail server it can be read all the same.
 READ_FROM = ("FileMaker", "Nexus", "source")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from fm_pipeline.errors import SettingsError, StorageError
 from fm_pipeline.folders import make_private_folder
-from fm_pipeline.images.bucket import make_client, open_bucket
-from fm_pipeline.nexus.backup_files import read_key
+from fm_pipeline.nexus.backup.files import read_key
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.settings import Settings
+from fm_pipeline.storage.bucket import make_client, open_bucket
 
 PATIENCE_SECONDS = 10
 
@@ -90,7 +90,7 @@ def _s3(settings: Settings, bucket: str, judge: Judge) -> Finding:
 
 def _mail(settings: Settings, judge: Judge) -> Finding:
     """Everything that a mail needs but the mail: encryption, login, sender, receivers."""
-    from fm_pipeline.mail.smtp import Letter, NotSent, deliver  # noqa: PLC0415
+    from fm_pipeline.notifications.smtp import Letter, NotSent, deliver  # noqa: PLC0415
 
     accepted = []
 

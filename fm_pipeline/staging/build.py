@@ -15,18 +15,19 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.table import Table
+from fm_pipeline.entities.rules import Rules
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.nexus.catalogue import Table, read_catalogue
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import adopt_equal_rows
-from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES, Row, StagedEntity
-from fm_pipeline.staging.keys import new_nexus_id
 from fm_pipeline.staging.lookups import maximum_lengths, read_context
 from fm_pipeline.staging.origin import Extraction, built_from, extracted_again, read_extractions, stale_builds
 from fm_pipeline.staging.record import Record
-from fm_pipeline.staging.rules import Rules
 from fm_pipeline.staging.source import notice_patient, read_patients, read_records
+from fm_pipeline.staging.staged_entities import CONTACT_DETAIL, ENTITIES, Row, StagedEntity
 from fm_pipeline.staging.summary import EntitySummary, summaries
-from fm_pipeline.staging.transform_contacts import addresses, contact_json, transform_contact
+from fm_pipeline.staging.transforms.contacts import addresses, contact_json, transform_contact
+from fm_pipeline.staging.values.keys import new_nexus_id
 from fm_pipeline.staging.writer import StagingWriter
 
 OnProgress = Callable[[int, int], None]

@@ -9,18 +9,18 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.entities.registry import ENTITIES as SOURCES
+from fm_pipeline.entities.rules import Action, Rule, Rules, load_rules
 from fm_pipeline.errors import CatalogueStop, StagingStop
-from fm_pipeline.mapping.entities import ENTITIES as SOURCES
-from fm_pipeline.nexus.catalogue import Catalogue, read_catalogue
-from fm_pipeline.nexus.gone_patients import HOW_TO_LIST, FilesOfGonePatients, can_detach, files_left
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, REQUIRED_ENTITIES
-from fm_pipeline.nexus.report import SourceEnds
-from fm_pipeline.staging.entities import CONTACT_DETAIL, ENTITIES
+from fm_pipeline.nexus.reimport.gone_patients import HOW_TO_LIST, FilesOfGonePatients, can_detach, files_left
+from fm_pipeline.nexus.reimport.report import SourceEnds
+from fm_pipeline.pluralize import counted
 from fm_pipeline.staging.origin import read_extractions, stale_builds
-from fm_pipeline.staging.rules import Action, Rule, Rules, load_rules
 from fm_pipeline.staging.source_size import read_before
+from fm_pipeline.staging.staged_entities import CONTACT_DETAIL, ENTITIES
 from fm_pipeline.staging.summary import EntitySummary, summary
-from fm_pipeline.words import counted
 
 # Findings of rows that would be loaded if nothing stopped: the row is ready, or only a stop keeps it out, its own or
 # that of its patient. Other rows (an entry of the calendar without a patient, say) need not be put in order first.

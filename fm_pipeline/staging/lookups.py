@@ -9,11 +9,11 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue import Catalogue
-from fm_pipeline.staging.dates import read_zone
-from fm_pipeline.staging.keys import as_key
-from fm_pipeline.staging.names import NameIndex
+from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.record import Context
+from fm_pipeline.staging.values.dates import read_zone
+from fm_pipeline.staging.values.keys import as_key
+from fm_pipeline.staging.values.names import NameIndex
 
 # Canonical field -> Nexus table and column of the names.
 _NAMES = {

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.staging.entities import CONTACT_DETAIL
+from fm_pipeline.staging.staged_entities import CONTACT_DETAIL
 
 EVERYBODY_NEEDS = ("patient", CONTACT_DETAIL)  # the patients are built from both, and everything else from them
 

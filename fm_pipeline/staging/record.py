@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from fm_pipeline.staging.dates import Moment, read_date, read_moment, read_time, to_utc
-from fm_pipeline.staging.keys import as_key
-from fm_pipeline.staging.names import NameIndex
-from fm_pipeline.staging.text import NO_ACCESS, one_line, several_lines
+from fm_pipeline.staging.values.dates import Moment, read_date, read_moment, read_time, to_utc
+from fm_pipeline.staging.values.keys import as_key
+from fm_pipeline.staging.values.names import NameIndex
+from fm_pipeline.staging.values.text import NO_ACCESS, one_line, several_lines
 
 MIDNIGHT = dt.timedelta(0)
 T = TypeVar("T")

@@ -8,20 +8,20 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.db.locks import bounded_waits
+from fm_pipeline.entities.profile import Profile
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.mapping.profile import Profile
-from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
-from fm_pipeline.nexus.difference import count
-from fm_pipeline.nexus.gone_patients import FilesOfGonePatients
-from fm_pipeline.nexus.locks import bounded_waits
 from fm_pipeline.nexus.policy import LOADS
-from fm_pipeline.nexus.report import SourceEnds
+from fm_pipeline.nexus.reimport.difference import count
+from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
+from fm_pipeline.nexus.reimport.report import SourceEnds
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
 from fm_pipeline.staging.check import Broken, as_source_ends, check_staging
 from fm_pipeline.staging.origin import EVERYBODY_NEEDS, read_extractions
-from fm_pipeline.staging.rules import load_rules
 
 
 def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict[str, int], int]:

@@ -14,13 +14,13 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.nexus.catalogue import Catalogue
-from fm_pipeline.nexus.file_ids import kind_of_file_id
-from fm_pipeline.staging.entities import CONTACT_DETAIL, StagedEntity
-from fm_pipeline.staging.keys import is_uuid
+from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id
+from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.lookups import table_identifier
 from fm_pipeline.staging.origin import extracted_again
 from fm_pipeline.staging.record import Context, Record
+from fm_pipeline.staging.staged_entities import CONTACT_DETAIL, StagedEntity
+from fm_pipeline.staging.values.keys import is_uuid
 
 _ROWS_A_FETCH = 2000
 # Times the rows of a fetch it is what a fetch may need, and few records are longer. What a record takes as it is stored

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.nexus.catalogue import Catalogue
-from fm_pipeline.nexus.file_ids import kind_of_file_id
-from fm_pipeline.staging.entities import ENTITIES
-from fm_pipeline.staging.rules import Rule, Rules
+from fm_pipeline.entities.rules import Rule, Rules
+from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.staging.staged_entities import ENTITIES
 
 SOURCE_RULES = ("source_empty", "source_shrunk")
 Reported = Literal["source", "loaded"]

@@ -8,10 +8,10 @@ from operator import itemgetter
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.nexus.copy import copy_rows
-from fm_pipeline.staging.entities import Row, StagedEntity
+from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.entities.rules import Rules
 from fm_pipeline.staging.record import Record
-from fm_pipeline.staging.rules import Rules
+from fm_pipeline.staging.staged_entities import Row, StagedEntity
 
 _ROWS_A_BLOCK = 5000
 _LONG_A_BLOCK = 1 << 23  # characters of long records; each of the others has few

@@ -12,17 +12,17 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from fm_pipeline.dicom.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
-from fm_pipeline.dicom.orthanc import Orthanc
+from fm_pipeline.dicom.orthanc.client import Orthanc
+from fm_pipeline.dicom.orthanc.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import FileMakerError, PipelineError, StorageError
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.containers import Containers
-from fm_pipeline.images.bucket import Bucket, StoredObject, make_client
-from fm_pipeline.mail.smtp import Letter, NotConfirmed, NotSent, deliver
+from fm_pipeline.notifications.smtp import Letter, NotConfirmed, NotSent, deliver
 from fm_pipeline.preflight.finding import Judge
 from fm_pipeline.preflight.orthanc import check_orthanc
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.rules import load_rules
+from fm_pipeline.storage.bucket import Bucket, StoredObject, make_client
 
 TIME_OUT = 0.2  # seconds, of one answer
 PATIENCE = 60.0  # seconds, of a question with all its repeats on a machine that does much else; who hangs is met later

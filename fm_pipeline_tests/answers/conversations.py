@@ -15,7 +15,7 @@ from fm_pipeline_tests.answers.clients import Asking
 from fm_pipeline_tests.answers.postgresql_servers import disturbing_proxy, in_place_of_postgresql
 from fm_pipeline_tests.answers.server import answering_server
 from fm_pipeline_tests.answers.strategies import Said, bodies, http_answers, smtp_lines
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 
 _ANSWERS: dict[str, tuple[Asking, st.SearchStrategy[Said]]] = {
     "Orthanc": (clients.ORTHANC, http_answers(bodies(known.ORTHANC))),

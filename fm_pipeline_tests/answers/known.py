@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fm_pipeline_tests.bench.scripted_http import STATISTICS, SYSTEM
+from fm_pipeline_tests.support.scripted_http import STATISTICS, SYSTEM
 
 _ID = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"
 ORTHANC: list[Any] = [

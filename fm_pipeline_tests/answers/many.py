@@ -15,13 +15,13 @@ from collections import Counter
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from fm_pipeline.dicom import delivery
+from fm_pipeline.dicom.orthanc import delivery
 from fm_pipeline.filemaker import transport
-from fm_pipeline.images import bucket
 from fm_pipeline.sandbox.stack.stack import temporary_stack
+from fm_pipeline.storage import bucket
 from fm_pipeline_tests.answers import clients
 from fm_pipeline_tests.answers.conversations import SERVERS, conversation
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline_tests.support.services import LazyStack
 
 
 def search(name: str, count: int, first: int) -> Counter[str]:

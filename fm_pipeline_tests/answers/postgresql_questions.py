@@ -10,17 +10,17 @@ from pathlib import Path
 import psycopg2
 from pydantic import SecretStr
 
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline.nexus.plan import usable_plan
-from fm_pipeline.overview import read_overview
+from fm_pipeline.nexus.reimport.plan import usable_plan
 from fm_pipeline.preflight.run import preflight
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.settings import Settings
+from fm_pipeline.status.overview import read_overview
 from fm_pipeline_tests.answers.clients import PATIENCE, Asking
 from fm_pipeline_tests.answers.postgresql import CANARY, PASSWORD
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 
 NOBODY = f"postgresql://user:{PASSWORD}@127.0.0.1:{{port}}/nexus?gssencmode=disable&connect_timeout=2"
 

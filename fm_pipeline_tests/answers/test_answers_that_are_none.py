@@ -15,7 +15,7 @@ from fm_pipeline.filemaker.errors import NotTheDataApi, ServerTimeout
 from fm_pipeline_tests.answers import clients
 from fm_pipeline_tests.answers.server import answering_server
 from fm_pipeline_tests.answers.strategies import Said
-from fm_pipeline_tests.bench.scripted_http import Request, reply, scripted
+from fm_pipeline_tests.support.scripted_http import Request, reply, scripted
 
 OK = [{"code": "0", "message": "OK"}]
 SESSION = reply(200, {"response": {"token": "t"}, "messages": OK})

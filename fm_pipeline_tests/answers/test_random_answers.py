@@ -6,17 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fm_pipeline.dicom import delivery
+from fm_pipeline.dicom.orthanc import delivery
 from fm_pipeline.filemaker import transport
-from fm_pipeline.images import bucket
+from fm_pipeline.storage import bucket
 from fm_pipeline_tests.answers import clients
-from fm_pipeline_tests.answers.conversations import (
-    IN_PLACE_OF_POSTGRESQL,
-    POSTGRESQL_AT_WORK,
-    SERVERS,
-    conversation,
-)
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline_tests.answers.conversations import IN_PLACE_OF_POSTGRESQL, POSTGRESQL_AT_WORK, SERVERS, conversation
+from fm_pipeline_tests.support.services import LazyStack
 
 FEW = {
     "Orthanc": 30,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fm_pipeline_tests.bench.orthanc import need_orthanc
+from fm_pipeline_tests.support.orthanc import need_orthanc
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

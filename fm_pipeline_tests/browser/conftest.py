@@ -9,9 +9,9 @@ from playwright.sync_api import Browser, Page
 
 from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
 from fm_pipeline.sandbox.stack.stack import temporary_stack
-from fm_pipeline_tests.bench.clinics import MigrationBench, migration_bench, small_clinic
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.browser.chromium import chromium
+from fm_pipeline_tests.support.clinics import MigrationBench, migration_bench, small_clinic
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 
 LIMIT_MILLISECONDS = 180_000
 # Starts runs itself, so that one server is enough; the demo's test has the queue and the daemon.

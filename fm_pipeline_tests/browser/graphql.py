@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline_tests.support.waiting import wait_until
 
 LIMIT_SECONDS = 120
 _LAUNCHED = "{ __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }"

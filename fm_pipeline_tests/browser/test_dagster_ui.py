@@ -10,9 +10,9 @@ from playwright.sync_api import Page
 from fm_pipeline.definitions import defs
 from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
 from fm_pipeline.sandbox.stack.state import SECRETS_FILE, Secrets
-from fm_pipeline_tests.bench.clinics import MigrationBench
 from fm_pipeline_tests.browser.conftest import LaunchingWebserver
 from fm_pipeline_tests.browser.graphql import Ui
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 # One web server for all of them, also when the tests are spread over processes.
 pytestmark = pytest.mark.xdist_group("browser")

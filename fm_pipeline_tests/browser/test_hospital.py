@@ -14,23 +14,22 @@ from dagster import DagsterRunStatus
 from dagster_graphql import DagsterGraphQLClient
 from playwright.sync_api import Browser, Page
 
-from fm_pipeline.assets.dicom import STEP
-from fm_pipeline.dicom.configuration import SHORTEST_INTERVAL, configure
-from fm_pipeline.dicom.ledger import get_job, list_jobs
-from fm_pipeline.dicom.sensing import SENSOR
-from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.defs.assets.dicom import STEP
+from fm_pipeline.dicom.configuration.configuration import SHORTEST_INTERVAL, configure
+from fm_pipeline.dicom.history.jobs import SENSOR, get_job, list_jobs
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import Settings
-from fm_pipeline_tests.bench.dicom import dicom_settings, environment_of
-from fm_pipeline_tests.bench.orthanc import emptied, need_orthanc
-from fm_pipeline_tests.bench.orthanc_proxy import OrthancProxy, busy_from, orthanc_proxy
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
-from fm_pipeline_tests.bench.services import LazyStack
-from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline_tests.support.dicom import dicom_settings, environment_of
+from fm_pipeline_tests.support.orthanc import emptied, need_orthanc
+from fm_pipeline_tests.support.orthanc_proxy import OrthancProxy, busy_from, orthanc_proxy
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.services import LazyStack
+from fm_pipeline_tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("browser")
 LIMIT_SECONDS = 600

@@ -11,13 +11,13 @@ import dagster as dg
 import pytest
 from playwright.sync_api import Page
 
-from fm_pipeline.assets.plots import NARROW, bar
 from fm_pipeline.definitions import build_defs
-from fm_pipeline_tests.bench.buckets import BucketBench
-from fm_pipeline_tests.bench.clinics import MigrationBench
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline.defs.assets.plots import NARROW, bar
 from fm_pipeline_tests.browser.conftest import LaunchingWebserver
 from fm_pipeline_tests.images.scene import Scene
+from fm_pipeline_tests.support.buckets import BucketBench
+from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.services import LazyStack
 
 pytestmark = pytest.mark.xdist_group("browser")
 

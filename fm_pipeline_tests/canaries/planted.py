@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fm_pipeline_tests.bench.clinics import DATABASE, MigrationBench
+from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
 
 CANARIES = {
     "first name": "Quillonbárth",

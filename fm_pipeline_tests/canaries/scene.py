@@ -24,10 +24,10 @@ from psycopg2 import sql
 from fm_pipeline.cli.main import main
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
-from fm_pipeline_tests.assets.test_runs import Graph
-from fm_pipeline_tests.bench.clinics import MigrationBench
-from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline_tests.defs.assets.test_runs import Graph
 from fm_pipeline_tests.kills.runs import environment_of
+from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 60
 

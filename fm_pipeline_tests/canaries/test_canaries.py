@@ -17,14 +17,14 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from fm_pipeline.nexus.backup import make_backup
-from fm_pipeline.nexus.backup_files import new_key
-from fm_pipeline_tests.assets.test_runs import TRANSACTION
-from fm_pipeline_tests.bench.clinics import DATABASE, RUN_TIME, MigrationBench
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline.nexus.backup.backup import make_backup
+from fm_pipeline.nexus.backup.files import new_key
 from fm_pipeline_tests.canaries.planted import CANARIES, EXPECTED_IN_A_BACKUP, PATIENTS, plant
 from fm_pipeline_tests.canaries.scene import Scene, indiscreet_filemaker, scene, user_with_a_lock
 from fm_pipeline_tests.canaries.search import find
+from fm_pipeline_tests.defs.assets.test_runs import TRANSACTION
+from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.services import LazyStack
 
 NOBODY = 9  # the discard port: nobody listens
 SMTP = {"smtp_host": "127.0.0.1", "smtp_from": "us@clinic.example", "smtp_to": "you@clinic.example"}

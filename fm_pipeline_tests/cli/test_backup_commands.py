@@ -13,17 +13,17 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from fm_pipeline.assets.backup import nexus_backup
-from fm_pipeline.assets.restore import restore_backup
 from fm_pipeline.cli.main import main
 from fm_pipeline.cli.restore import show
-from fm_pipeline.nexus.backup import backup_folder, list_backups, make_backup
-from fm_pipeline.nexus.backup_files import new_key
-from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline.nexus.restore import RestoreReport
-from fm_pipeline.nexus.restore_tables import TableRestored
-from fm_pipeline.resources.pipeline import pipeline_resources
-from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.defs.assets.backup import nexus_backup
+from fm_pipeline.defs.assets.restore import restore_backup
+from fm_pipeline.defs.resources import pipeline_resources
+from fm_pipeline.nexus.backup.backup import backup_folder, list_backups, make_backup
+from fm_pipeline.nexus.backup.files import new_key
+from fm_pipeline.nexus.backup.restore import RestoreReport
+from fm_pipeline.nexus.backup.restore_tables import TableRestored
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 from fm_pipeline.cli.main import main
 from fm_pipeline.filemaker import transport
 from fm_pipeline.settings import Settings
-from fm_pipeline_tests.bench.answering import answering
-from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.support.answering import answering
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 
 def http(status: int, body: bytes = b"", *headers: str) -> bytes:

@@ -12,15 +12,15 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.dicom.ledger import create_job
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.dicom.history.jobs import create_job
 from fm_pipeline.dicom.log import log_file
-from fm_pipeline.dicom.watch import tick
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.dicom.watch.watch import tick
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.settings import Settings
-from fm_pipeline_tests.bench.dicom import dicom_settings, environment_of
-from fm_pipeline_tests.bench.ftp import PASSWORD, USER, ftp_server
+from fm_pipeline_tests.support.dicom import dicom_settings, environment_of
+from fm_pipeline_tests.support.ftp.server import PASSWORD, USER, ftp_server
 
 WIDTH = 80
 

@@ -17,24 +17,23 @@ import requests
 from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.dicom.calls import cancel_import, carry_out, prepare_import
-from fm_pipeline.dicom.configuration import configure
-from fm_pipeline.dicom.job_ledger import JobLedger
-from fm_pipeline.dicom.ledger import create_job, get_job
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.dicom.api.calls import cancel_import, carry_out, prepare_import
+from fm_pipeline.dicom.configuration.configuration import configure
+from fm_pipeline.dicom.history.jobs import SENSOR, create_job, get_job
+from fm_pipeline.dicom.history.running_job import JobLedger
 from fm_pipeline.dicom.log import log_file
-from fm_pipeline.dicom.sensing import SENSOR
 from fm_pipeline.errors import RequestError
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.orthanc import Orthanc
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.settings import Settings
-from fm_pipeline_tests.bench.dicom import dicom_settings, environment_of
-from fm_pipeline_tests.bench.orthanc import emptied, need_orthanc
-from fm_pipeline_tests.bench.orthanc_proxy import busy_from, orthanc_proxy
-from fm_pipeline_tests.bench.services import LazyStack
-from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline_tests.support.dicom import dicom_settings, environment_of
+from fm_pipeline_tests.support.orthanc import emptied, need_orthanc
+from fm_pipeline_tests.support.orthanc_proxy import busy_from, orthanc_proxy
+from fm_pipeline_tests.support.services import LazyStack
+from fm_pipeline_tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 60
 

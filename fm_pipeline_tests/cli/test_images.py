@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
-from fm_pipeline_tests.bench.buckets import BucketBench
-from fm_pipeline_tests.bench.clinics import MigrationBench
-from fm_pipeline_tests.bench.services import LazyStack
 from fm_pipeline_tests.images.scene import Row, Scene, jpeg
+from fm_pipeline_tests.support.buckets import BucketBench
+from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.services import LazyStack
 
 PATIENT = "43669346-9656-4029-A607-E4E8E4386F9E"
 
@@ -95,7 +95,7 @@ def test_link_shows_the_summary_of_the_seed_dry_and_for_real(scene: Scene) -> No
 
 
 def test_link_exits_with_one_when_somebody_changed_the_bulk_dump(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fm_pipeline.images import copies  # noqa: PLC0415
+    from fm_pipeline.images.linking import copies  # noqa: PLC0415
 
     real = copies.list_targets
 
@@ -113,7 +113,7 @@ def test_link_exits_with_one_when_somebody_changed_the_bulk_dump(scene: Scene, m
 def test_without_s3_nothing_is_begun_and_the_exit_code_is_one(
     bench: MigrationBench, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("fm_pipeline.images.bucket.ATTEMPTS", 1)
+    monkeypatch.setattr("fm_pipeline.storage.bucket.ATTEMPTS", 1)
     asked = bench.stand_in.counters()["requests"]
     away = {"S3_ENDPOINT_URL": "http://127.0.0.1:1", "S3_BUCKET": "clinic", "AWS_ACCESS_KEY_ID": "a"}
     refused = run(*words, env=bench.environment() | away | {"AWS_SECRET_ACCESS_KEY": "b"})

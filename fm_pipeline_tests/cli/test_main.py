@@ -31,7 +31,7 @@ def group() -> click.Group:
         def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
             return {"failing": failing, "unlucky": unlucky}.get(cmd_name) or super().get_command(ctx, cmd_name)
 
-    return WithFailing("fm-pipeline")
+    return WithFailing("fm-pipeline", package="fm_pipeline.cli")
 
 
 def test_an_error_is_told_in_its_sentences_and_exits_with_1(group: click.Group) -> None:

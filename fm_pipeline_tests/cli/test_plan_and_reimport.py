@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.locks import take_reimport_lock
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.locks import take_reimport_lock
 from fm_pipeline.nexus.policy import Phase
-from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 
 def run(bench: MigrationBench, *words: str) -> Result:

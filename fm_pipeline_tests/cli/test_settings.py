@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from fm_pipeline.cli.main import main
 from fm_pipeline.preflight.run import preflight
 from fm_pipeline.settings import Settings, load_settings
-from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 NOBODY = "postgresql://nobody:nothing@127.0.0.1:1/nowhere"
 

@@ -25,7 +25,7 @@ from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, Stack
 from fm_pipeline.sandbox.stack.state import DEMO_FILE
 from fm_pipeline.settings import ENV_FILE, load_settings
-from fm_pipeline_tests.bench.answering import answering
+from fm_pipeline_tests.support.answering import answering
 
 HOLDER = """
 import sys

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline.progress import Progress, TableSink
+from fm_pipeline.db.migrate import migrate
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
-from fm_pipeline_tests.bench.clinics import MigrationBench
+from fm_pipeline.sequence.progress import Progress, TableSink
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 CANARY = "Zephyrine Quollthorpe"
 

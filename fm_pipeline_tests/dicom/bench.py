@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fm_pipeline.dicom.history import HistoryRow, list_history
-from fm_pipeline.dicom.importing import Options, run_job
-from fm_pipeline.dicom.ledger import Job, JobType, create_job, get_job
-from fm_pipeline.dicom.orthanc import Orthanc
+from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.history.history import HistoryRow, list_history
+from fm_pipeline.dicom.history.jobs import Job, JobType, create_job, get_job
+from fm_pipeline.dicom.importer.run import Options, run_job
+from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.paths import real_path
-from fm_pipeline.nexus.database import connect
 from fm_pipeline.settings import Settings
 
 

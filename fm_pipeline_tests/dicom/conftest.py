@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.dicom.lasting_connection import LastingConnection
-from fm_pipeline.dicom.orthanc import Orthanc
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline_tests.bench.orthanc import emptied
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
-from fm_pipeline_tests.dicom.watching import Watched
+from fm_pipeline_tests.dicom.watch.watching import Watched
+from fm_pipeline_tests.support.orthanc import emptied
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.services import LazyStack
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from fm_pipeline.dicom import log
 from fm_pipeline.dicom.formats import duration_formatted, size_formatted
-from fm_pipeline_tests.bench.dicom import dicom_settings
+from fm_pipeline_tests.support.dicom import dicom_settings
 
 
 def write(folder: Path, name: str, lines: int) -> None:

@@ -16,8 +16,8 @@ from requests.adapters import HTTPAdapter
 
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.schema import Account, Field
-from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.filemaker.data.schema import Account, Field
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 
 USER = "pipeline"

@@ -22,7 +22,7 @@ from fm_pipeline.filemaker.errors import (
     TokenInvalid,
     WrongPassword,
 )
-from fm_pipeline.sandbox.filemaker.schema import Account, Field
+from fm_pipeline.sandbox.filemaker.data.schema import Account, Field
 from fm_pipeline_tests.filemaker.conftest import PASSWORD, Clinic, clinic_of_version
 
 

@@ -24,12 +24,12 @@ from fm_pipeline.filemaker.errors import (
 )
 from fm_pipeline.filemaker.transport import origin
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.schema import ContainerFile as Stored
-from fm_pipeline.sandbox.filemaker.schema import Field
-from fm_pipeline.sandbox.filemaker.store import Store
-from fm_pipeline_tests.bench.pictures import ERROR_PAGE, picture
+from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile as Stored
+from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.filemaker.conftest import Clinic, clinic_on
 from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
+from fm_pipeline_tests.support.pictures import ERROR_PAGE, picture
 
 JPEG = picture(1)
 

@@ -23,12 +23,12 @@ from fm_pipeline.filemaker.errors import (
     ContainerRefused,
     ServerUnavailable,
 )
-from fm_pipeline.sandbox.filemaker.store import Store
-from fm_pipeline_tests.bench.pictures import ERROR_PAGE, picture
-from fm_pipeline_tests.bench.tls import make_certificate
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.filemaker.conftest import PASSWORD, USER, clinic_on
 from fm_pipeline_tests.filemaker.test_containers import fill
 from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
+from fm_pipeline_tests.support.pictures import ERROR_PAGE, picture
+from fm_pipeline_tests.support.tls import make_certificate
 
 JPEG = picture(1, (640, 480))
 URL = "/Streaming_SSL/MainDB/0a1b.jpg?RCType=EmbeddedRCFileProcessor"

@@ -21,9 +21,9 @@ from fm_pipeline.filemaker.errors import (
     error_for,
 )
 from fm_pipeline.filemaker.transport import ATTEMPTS
-from fm_pipeline.sandbox.filemaker.schema import Account
+from fm_pipeline.sandbox.filemaker.data.schema import Account
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.serving import listen
-from fm_pipeline.sandbox.filemaker.store import Store
 from fm_pipeline_tests.filemaker.conftest import Clinic
 from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
 

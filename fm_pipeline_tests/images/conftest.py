@@ -1,4 +1,4 @@
-"""Fixtures for images: a bucket of its own for each test, and a clinic with a bulk dump."""
+"""A clinic with a bulk dump."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fm_pipeline_tests.bench.buckets import BucketBench
-from fm_pipeline_tests.bench.clinics import MigrationBench
-from fm_pipeline_tests.bench.services import LazyStack
 from fm_pipeline_tests.images.scene import Scene
-
-
-@pytest.fixture
-def s3(stack: LazyStack) -> BucketBench:
-    """An empty bucket."""
-    return BucketBench(stack.s3)
+from fm_pipeline_tests.support.buckets import BucketBench
+from fm_pipeline_tests.support.clinics import MigrationBench
 
 
 @pytest.fixture

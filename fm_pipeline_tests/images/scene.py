@@ -11,15 +11,15 @@ from typing import Any
 
 from PIL import Image
 
-from fm_pipeline.images.bucket import Bucket
-from fm_pipeline.images.export_file import read_export
-from fm_pipeline.images.link import Options
-from fm_pipeline.images.link_report import LinkReport
-from fm_pipeline.images.metadata import DateOrder
-from fm_pipeline.images.run import link_images
-from fm_pipeline.nexus.migrate import migrate
-from fm_pipeline_tests.bench.buckets import BucketBench
-from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.images.exports.metadata import DateOrder
+from fm_pipeline.images.exports.reader import read_export
+from fm_pipeline.images.linking.link import Options
+from fm_pipeline.images.linking.report import LinkReport
+from fm_pipeline.images.linking.run import link_images
+from fm_pipeline.storage.bucket import Bucket
+from fm_pipeline_tests.support.buckets import BucketBench
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 HEADER = ("date", "fileName", "id", "id_Contact", "Name_of_file", "NexusExportDate", "recid", "Type")
 

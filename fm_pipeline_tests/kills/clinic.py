@@ -19,16 +19,16 @@ import psutil
 import psycopg2
 from psycopg2 import sql
 
-from fm_pipeline.cutover import reimport
+from fm_pipeline.db.digest import Digest
 from fm_pipeline.errors import PlanStop
-from fm_pipeline.nexus.backup import PARTIAL, make_backup
-from fm_pipeline.nexus.digest import Digest
-from fm_pipeline.nexus.plan import Permission
+from fm_pipeline.nexus.backup.backup import PARTIAL, make_backup
+from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.stack import Stack, temporary_stack
 from fm_pipeline.sandbox.stack.waiting import wait_until
-from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
-from fm_pipeline_tests.bench.postgres import create_database
+from fm_pipeline.sequence.reimport import reimport
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
+from fm_pipeline_tests.support.postgres import create_database
 
 NAME, PRISTINE = "clinic", "pristine"
 US = "kills"  # our own application name, so that every other session is the run's

@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from fm_pipeline.errors import Stop
-from fm_pipeline.nexus.backup import make_backup
-from fm_pipeline.nexus.restore import restore
+from fm_pipeline.nexus.backup.backup import make_backup
+from fm_pipeline.nexus.backup.restore import restore
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.stack import temporary_stack
-from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
-from fm_pipeline_tests.bench.postgres import empty_database
-from fm_pipeline_tests.bench.searching import search, search_options
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
+from fm_pipeline_tests.support.postgres import empty_database
+from fm_pipeline_tests.support.searching import search, search_options
+from fm_pipeline_tests.support.services import LazyStack
 
 CHUNK = 25  # examples with a seed of their own, so that a long search can go on where it was
 SCALE = 0.004

@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline_tests.bench.clinics import RUN_TIME, MigrationBench
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 LATER = RUN_TIME + dt.timedelta(days=1)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL
 from fm_pipeline_tests.nexus.random_constraints import examples, random_bench
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 
 
 def test_a_database_with_any_constraints_is_restored_row_by_row(

@@ -18,20 +18,20 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.dicom.configuration import configure
-from fm_pipeline.images.bucket import BULK_PREFIX, Bucket, guarded
+from fm_pipeline.dicom.configuration.configuration import configure
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.finding import Finding, Judge, stops
 from fm_pipeline.preflight.images import check_bucket
 from fm_pipeline.preflight.run import preflight
-from fm_pipeline.sandbox.filemaker.schema import Account, Field
-from fm_pipeline.staging.rules import load_rules
-from fm_pipeline_tests.bench.buckets import BucketBench
-from fm_pipeline_tests.bench.clinics import DATABASE, PASSWORD, RUN_TIME, USER, MigrationBench
-from fm_pipeline_tests.bench.orthanc import need_orthanc
-from fm_pipeline_tests.bench.s3_proxy import s3_proxy
-from fm_pipeline_tests.bench.scripted_http import SYSTEM, like_orthanc, scripted
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline.sandbox.filemaker.data.schema import Account, Field
+from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, guarded
+from fm_pipeline_tests.support.buckets import BucketBench
+from fm_pipeline_tests.support.clinics import DATABASE, PASSWORD, RUN_TIME, USER, MigrationBench
+from fm_pipeline_tests.support.orthanc import need_orthanc
+from fm_pipeline_tests.support.s3_proxy import s3_proxy
+from fm_pipeline_tests.support.scripted_http import SYSTEM, like_orthanc, scripted
+from fm_pipeline_tests.support.services import LazyStack
 
 LAYOUT, TABLE = "API_Images", "Images"
 

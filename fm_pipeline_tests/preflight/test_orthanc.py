@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.preflight.finding import Judge
 from fm_pipeline.preflight.orthanc import check_disk, check_orthanc
-from fm_pipeline.staging.rules import load_rules
 from fm_pipeline_tests.answers.clients import settings
-from fm_pipeline_tests.bench.scripted_http import SYSTEM, Answering, Request, like_orthanc, reply, scripted
+from fm_pipeline_tests.support.scripted_http import SYSTEM, Answering, Request, like_orthanc, reply, scripted
 
 
 def said_of(answering: Answering) -> dict[str, str]:

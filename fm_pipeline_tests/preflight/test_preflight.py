@@ -15,17 +15,17 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
-from fm_pipeline.assets.preflight import preflight as preflight_asset
 from fm_pipeline.cli.main import main
-from fm_pipeline.nexus.backup_files import new_key
+from fm_pipeline.defs.assets.preflight import preflight as preflight_asset
+from fm_pipeline.defs.resources import pipeline_resources
+from fm_pipeline.nexus.backup.files import new_key
 from fm_pipeline.preflight.finding import Finding, stops
 from fm_pipeline.preflight.nexus import VERSIONS
 from fm_pipeline.preflight.run import preflight
-from fm_pipeline.resources.pipeline import pipeline_resources
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
-from fm_pipeline.sandbox.filemaker.schema import Account
-from fm_pipeline_tests.bench.clinics import DATABASE, PASSWORD, USER, MigrationBench, migration_bench, small_clinic
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline.sandbox.filemaker.data.schema import Account
+from fm_pipeline_tests.support.clinics import DATABASE, PASSWORD, USER, MigrationBench, migration_bench, small_clinic
+from fm_pipeline_tests.support.services import LazyStack
 
 
 def found(bench: MigrationBench, **settings: object) -> dict[str, list[Finding]]:
@@ -351,5 +351,5 @@ def test_case_16_a_postgresql_that_was_not_tried_stops(bench: MigrationBench, mo
 
 def test_the_documents_name_the_versions_of_postgresql_that_the_check_lets_pass() -> None:
     top = Path(__file__).parents[2]
-    for name in ("README.md", "docs/mapping.md", "fm_pipeline/staging/rules.yaml"):
+    for name in ("README.md", "docs/mapping.md", "fm_pipeline/entities/rules.yaml"):
         assert f"{VERSIONS[0]} to {VERSIONS[-1]}" in (top / name).read_text(encoding="utf-8")

@@ -11,9 +11,9 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
+from fm_pipeline.entities.rules import Rules, load_rules
 from fm_pipeline.staging.build import BuildResult, build
-from fm_pipeline.staging.keys import as_key
-from fm_pipeline.staging.rules import Rules, load_rules
+from fm_pipeline.staging.values.keys import as_key
 
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 PATIENT = "AAAAAAAA-0000-4000-8000-000000000001"  # upper case, as one of FileMaker's interfaces spells uuids

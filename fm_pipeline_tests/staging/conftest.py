@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
 from fm_pipeline.sandbox.nexus.create import create_nexus
+from fm_pipeline_tests.filemaker.conftest import clinic, served
 from fm_pipeline_tests.staging.bench import Staging
+
+__all__ = ["clinic", "served", "staging"]  # the first two for the tests of the extraction
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.staging.check import check_staging
-from fm_pipeline.staging.rules import load_rules
 from fm_pipeline_tests.staging.bench import PATIENT, Staging, a_patient, uuid_of
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fm_pipeline.staging.keys import new_nexus_id
+from fm_pipeline.staging.values.keys import new_nexus_id
 from fm_pipeline_tests.staging.bench import CLINIC_FILEMAKER_ID, PATIENT, Staging, a_patient, uuid_of
 
 HARD_NAMES = (

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.db.connection import connect
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import CatalogueStop, SettingsError, StagingStop
-from fm_pipeline.nexus.database import connect
 from fm_pipeline.staging.build import build
 from fm_pipeline.staging.check import check_staging, source_ends, staged_columns
-from fm_pipeline.staging.rules import load_rules
 from fm_pipeline.staging.summary import summary
 from fm_pipeline_tests.staging.bench import NOW, PATIENT, Staging, a_patient, an_appointment, uuid_of
 

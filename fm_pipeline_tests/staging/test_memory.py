@@ -11,9 +11,9 @@ from fm_pipeline_tests.staging.bench import PATIENT, Staging, a_patient
 _STAGE_NOTES = """
 import re, sys
 from pathlib import Path
-from fm_pipeline.nexus.database import connect
+from fm_pipeline.db.connection import connect
 from fm_pipeline.staging.build import build
-from fm_pipeline.staging.rules import load_rules
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline_tests.staging.bench import NOW
 
 def peak():

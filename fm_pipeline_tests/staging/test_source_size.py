@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.entities.rules import Rules, load_rules
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.staging.check import check_staging
-from fm_pipeline.staging.rules import Rules, load_rules
-from fm_pipeline_tests.bench.clinics import DATABASE, MigrationBench
 from fm_pipeline_tests.staging.bench import Staging, a_patient, an_appointment, uuid_of
+from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench
 
 
 def patients_in_nexus(staging: Staging, count: int) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from fm_pipeline.mapping.profile import load_profile
-from fm_pipeline.nexus.catalogue import read_catalogue
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.staging.check import check_staging
-from fm_pipeline.staging.entities import ENTITIES
+from fm_pipeline.staging.staged_entities import ENTITIES
 from fm_pipeline.staging.summary import summary
 from fm_pipeline_tests.staging.bench import Staging
 

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fm_pipeline.db.audit import operating_system_user
+from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.errors import PipelineError, RequestError, unforeseen
-from fm_pipeline.nexus.audit import operating_system_user
-from fm_pipeline.nexus.migrate import migrate
 from fm_pipeline.settings import Settings, load_settings
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")

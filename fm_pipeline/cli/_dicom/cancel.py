@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called
-from fm_pipeline.dicom.calls import cancel_import, monitoring_continues
+from fm_pipeline.dicom.api.calls import cancel_import, monitoring_continues
 
 
 @click.command(name="cancel")

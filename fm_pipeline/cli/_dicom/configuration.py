@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, table
-from fm_pipeline.dicom.answers import configuration_answer
-from fm_pipeline.dicom.configuration import SyncConfiguration, read_configuration
-from fm_pipeline.nexus.database import connect
+from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.api.answers import configuration_answer
+from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, read_configuration
 
 
 @click.command(name="configuration")

@@ -9,8 +9,8 @@ import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called
 from fm_pipeline.cli._dicom.configuration import show_configuration
-from fm_pipeline.dicom.answers import configuration_answer
-from fm_pipeline.dicom.configuration import configure
+from fm_pipeline.dicom.api.answers import configuration_answer
+from fm_pipeline.dicom.configuration.configuration import configure
 
 
 @click.command(name="configure")

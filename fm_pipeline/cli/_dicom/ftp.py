@@ -12,9 +12,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from fm_pipeline.cli._dicom._answer import as_json_option, called, cells, table
 from fm_pipeline.cli._interrupts import heed_ctrl_c
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.ftp import PullReport
-from fm_pipeline.dicom.ftp_pull import pull
-from fm_pipeline.words import counted
+from fm_pipeline.dicom.ftp.configured_pull import pull
+from fm_pipeline.dicom.ftp.pull import PullReport
+from fm_pipeline.pluralize import counted
 
 INTERRUPTED = 130
 

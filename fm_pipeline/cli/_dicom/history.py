@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called
-from fm_pipeline.dicom.answers import history_answer
-from fm_pipeline.dicom.history import LONGEST_HISTORY_PAGE, list_history
-from fm_pipeline.dicom.ledger import get_job
+from fm_pipeline.dicom.api.answers import history_answer
+from fm_pipeline.dicom.history.history import LONGEST_HISTORY_PAGE, list_history
+from fm_pipeline.dicom.history.jobs import get_job
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.reasons import OF_FILES as REASONS_OF_FILES
-from fm_pipeline.words import page as shown_of
+from fm_pipeline.pluralize import page as shown_of
 
 
 @click.command(name="history")

@@ -12,15 +12,15 @@ import click
 from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, path_argument
 from fm_pipeline.cli._dicom.status import show_job
 from fm_pipeline.cli._interrupts import heed_ctrl_c
-from fm_pipeline.dicom.answers import FAILURES, job_answer
-from fm_pipeline.dicom.calls import carry_out, prepare_import
-from fm_pipeline.dicom.excluded_folders import REASON as EXCLUDED_FOLDER
-from fm_pipeline.dicom.history import list_history
-from fm_pipeline.dicom.importing import THREADS, Options
-from fm_pipeline.dicom.ledger import JOB_TYPES, Job, JobType, get_job
-from fm_pipeline.dicom.orthanc import need_orthanc_url
-from fm_pipeline.progress import run_progress
-from fm_pipeline.words import counted
+from fm_pipeline.dicom.api.answers import FAILURES, job_answer
+from fm_pipeline.dicom.api.calls import carry_out, prepare_import
+from fm_pipeline.dicom.history.history import list_history
+from fm_pipeline.dicom.history.jobs import JOB_TYPES, Job, JobType, get_job
+from fm_pipeline.dicom.importer.run import THREADS, Options
+from fm_pipeline.dicom.orthanc.client import need_orthanc_url
+from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import run_progress
 
 INTERRUPTED = 130
 ERRORS_SHOWN = 100

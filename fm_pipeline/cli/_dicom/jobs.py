@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called, cells, table
-from fm_pipeline.dicom.answers import job_answer, jobs_answer
-from fm_pipeline.dicom.ledger import JOB_STATUSES, JOB_TYPES, LONGEST_JOB_PAGE, JobStatus, JobType, list_jobs
-from fm_pipeline.words import page as shown_of
+from fm_pipeline.dicom.api.answers import job_answer, jobs_answer
+from fm_pipeline.dicom.history.jobs import JOB_STATUSES, JOB_TYPES, LONGEST_JOB_PAGE, JobStatus, JobType, list_jobs
+from fm_pipeline.pluralize import page as shown_of
 
 
 @click.command(name="jobs")

@@ -8,14 +8,14 @@ import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called, path_argument
 from fm_pipeline.cli._dicom.scan import SHOWN, limit_option, limited, show_files, show_totals, totals_answer
-from fm_pipeline.dicom.archives.limits import Limits
-from fm_pipeline.dicom.calls import asked_path, refusals
-from fm_pipeline.dicom.lasting_connection import LastingConnection
-from fm_pipeline.dicom.looking import Totals, look_for_new
-from fm_pipeline.dicom.new_files import NewFiles
+from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.dicom.api.calls import asked_path, refusals
+from fm_pipeline.dicom.api.looking import Totals, look_for_new
+from fm_pipeline.dicom.configuration.roots import excluded_folders
+from fm_pipeline.dicom.files.archives.limits import Limits
 from fm_pipeline.dicom.paths import printable
-from fm_pipeline.dicom.roots import excluded_folders
-from fm_pipeline.words import counted
+from fm_pipeline.dicom.watch.new_files import NewFiles
+from fm_pipeline.pluralize import counted
 
 
 @click.command(name="new")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called
-from fm_pipeline.dicom.calls import prune
+from fm_pipeline.dicom.api.calls import prune
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import load_settings
-from fm_pipeline.words import counted
 
 
 @click.command(name="prune")

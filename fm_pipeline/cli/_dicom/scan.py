@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, path_argument, table
-from fm_pipeline.dicom.archives.limits import Limits
-from fm_pipeline.dicom.calls import asked_path, refusals
+from fm_pipeline.dicom.api.calls import asked_path, refusals
+from fm_pipeline.dicom.api.looking import Seen, Totals, look
+from fm_pipeline.dicom.configuration.roots import excluded_folders
+from fm_pipeline.dicom.files.archives.limits import Limits
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.looking import Seen, Totals, look
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.reasons import sentence
-from fm_pipeline.dicom.roots import excluded_folders
-from fm_pipeline.words import counted
+from fm_pipeline.pluralize import counted
 
 SHOWN = 20
 limit_option = click.option(

@@ -12,14 +12,14 @@ from rich.table import Table
 
 from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, table
 from fm_pipeline.cli._interrupts import heed_ctrl_c
-from fm_pipeline.dicom.answers import job_answer
-from fm_pipeline.dicom.configuration import read_configuration
+from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.api.answers import job_answer
+from fm_pipeline.dicom.configuration.configuration import read_configuration
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.ledger import Job, get_job, list_jobs
-from fm_pipeline.dicom.watch_words import about_watching
+from fm_pipeline.dicom.history.jobs import Job, get_job, list_jobs
+from fm_pipeline.dicom.watch.sentences import about_watching
 from fm_pipeline.errors import RequestError
-from fm_pipeline.nexus.database import connect
-from fm_pipeline.words import counted
+from fm_pipeline.pluralize import counted
 
 EVERY_SECONDS = 1.0
 ACTIVE = ("pending", "running")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import random
 
+from fm_pipeline.sandbox.clinic.filemaker.texts import raw_lines
 from fm_pipeline.sandbox.clinic.model import TODAY, Appointment, Patient, new_uuid, refer, spell_id, sydney
 from fm_pipeline.sandbox.clinic.names import clinical_text
+from fm_pipeline.sandbox.clinic.nexus.system import Lookups
 from fm_pipeline.sandbox.clinic.people import moment, typed
-from fm_pipeline.sandbox.clinic.system import Lookups
-from fm_pipeline.sandbox.clinic.texts import raw_lines
 
 # Status in Nexus, and what FileMaker's users typed for it.
 STATUSES: dict[str, tuple[str, ...]] = {

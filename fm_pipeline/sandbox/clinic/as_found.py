@@ -25,10 +25,10 @@ from fm_pipeline.sandbox.clinic.model import (
     sydney,
 )
 from fm_pipeline.sandbox.clinic.names import Pools
+from fm_pipeline.sandbox.clinic.nexus.system import Lookups
 from fm_pipeline.sandbox.clinic.notes import make_note
 from fm_pipeline.sandbox.clinic.people import ODD_PATIENTS, make_patient
 from fm_pipeline.sandbox.clinic.sizes import Defects
-from fm_pipeline.sandbox.clinic.system import Lookups
 
 # Shares of the events and notes that are not imported, by the rule that keeps them out; the first takes the rest.
 EVENT_SHARES = {"record_without_patient": 1.0, "appointment_without_start": 0.07, "patient_unknown": 0.05}

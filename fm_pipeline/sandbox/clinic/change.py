@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from fm_pipeline.sandbox.clinic.appointments import make_appointment
+from fm_pipeline.sandbox.clinic.filemaker.texts import raw_lines
 from fm_pipeline.sandbox.clinic.generate import Clinic
 from fm_pipeline.sandbox.clinic.model import Appointment, Message, Note, Patient, stream
 from fm_pipeline.sandbox.clinic.names import health_number
-from fm_pipeline.sandbox.clinic.nexus_values import Entity, row_id
+from fm_pipeline.sandbox.clinic.nexus.oracle import NexusOnlyColumns, Truth
+from fm_pipeline.sandbox.clinic.nexus.state import State
+from fm_pipeline.sandbox.clinic.nexus.values import Entity, row_id
 from fm_pipeline.sandbox.clinic.notes import make_message, make_note
-from fm_pipeline.sandbox.clinic.oracle import NexusOnlyColumns, Truth
 from fm_pipeline.sandbox.clinic.people import make_patient
-from fm_pipeline.sandbox.clinic.state import State
-from fm_pipeline.sandbox.clinic.texts import raw_lines
 
 PART = 100  # one record of so many changes, comes or goes
 FEW = 1_000  # one of so many comes, and another one goes

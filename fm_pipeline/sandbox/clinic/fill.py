@@ -10,13 +10,13 @@ from itertools import repeat
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.nexus.copy import copy_rows
-from fm_pipeline.sandbox.clinic import containers
+from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.sandbox.clinic.filemaker import containers
 from fm_pipeline.sandbox.clinic.generate import Clinic
-from fm_pipeline.sandbox.clinic.nexus_values import Profile
-from fm_pipeline.sandbox.clinic.state import Table
-from fm_pipeline.sandbox.filemaker.schema import Field
-from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.clinic.nexus.state import Table
+from fm_pipeline.sandbox.clinic.nexus.values import Profile
+from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.columns import nexus_columns
 
 

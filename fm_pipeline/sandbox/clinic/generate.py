@@ -6,23 +6,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fm_pipeline.sandbox.clinic import earlier_files, earlier_links, earlier_rows
 from fm_pipeline.sandbox.clinic.appointments import make_appointment, make_appointments
 from fm_pipeline.sandbox.clinic.as_found import lose_documents, make_bad_notes, spoil_appointments, spoil_patients
 from fm_pipeline.sandbox.clinic.bulk_dump import BulkDump, make_bulk_dump
 from fm_pipeline.sandbox.clinic.contacts import make_contact_details
-from fm_pipeline.sandbox.clinic.filemaker_side import LAYOUTS, FileMakerTable, make_table
-from fm_pipeline.sandbox.clinic.filemaker_wep import wep_layouts
+from fm_pipeline.sandbox.clinic.filemaker.layouts import LAYOUTS, FileMakerTable, make_table
+from fm_pipeline.sandbox.clinic.filemaker.layouts_wep import wep_layouts
 from fm_pipeline.sandbox.clinic.files import Batch, make_documents, make_images
 from fm_pipeline.sandbox.clinic.model import EARLIER_IMPORT, KeptOut, stream
 from fm_pipeline.sandbox.clinic.names import Pools, make_pools
-from fm_pipeline.sandbox.clinic.nexus_values import Profile
+from fm_pipeline.sandbox.clinic.nexus import earlier_files, earlier_links, earlier_rows
+from fm_pipeline.sandbox.clinic.nexus.oracle import Expected, NexusOnlyColumns, Truth, expect
+from fm_pipeline.sandbox.clinic.nexus.state import ANY, State, Table, empty_state
+from fm_pipeline.sandbox.clinic.nexus.system import Lookups, add_system, make_lookups
+from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.clinic.notes import make_message, make_messages, make_note, make_notes
-from fm_pipeline.sandbox.clinic.oracle import Expected, NexusOnlyColumns, Truth, expect
 from fm_pipeline.sandbox.clinic.people import make_patients
 from fm_pipeline.sandbox.clinic.sizes import defects_at, sizes_at
-from fm_pipeline.sandbox.clinic.state import ANY, State, Table, empty_state
-from fm_pipeline.sandbox.clinic.system import Lookups, add_system, make_lookups
 
 Images = Literal["linked", "bulk"]
 

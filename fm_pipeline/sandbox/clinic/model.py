@@ -1,7 +1,7 @@
 """What really is: the patients, appointments, notes and files of the clinic, before anybody wrote them down.
 
-Both sides are written from these objects: FileMaker's raw texts (`filemaker_side`), and Nexus' columns
-(`nexus_values`). Nothing is ever read back from a raw text. `spelled` holds what FileMaker's users typed where it
+Both sides are written from these objects: FileMaker's raw texts (`filemaker.layouts`), and Nexus' columns
+(`nexus.values`). Nothing is ever read back from a raw text. `spelled` holds what FileMaker's users typed where it
 is not the plain value; `nexus_id` is the row that Nexus has of it, None when the reimport has to make one.
 """
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import random
 
+from fm_pipeline.sandbox.clinic.filemaker.texts import raw_lines
 from fm_pipeline.sandbox.clinic.model import TODAY, Message, Note, Patient, new_uuid, refer, spell_id
 from fm_pipeline.sandbox.clinic.names import clinical_text, mobile
 from fm_pipeline.sandbox.clinic.people import moment
-from fm_pipeline.sandbox.clinic.texts import raw_lines
 
 # Type in Nexus, and what FileMaker's users typed for it.
 NOTE_TYPES: dict[str, tuple[str, ...]] = {

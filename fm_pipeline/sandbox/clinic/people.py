@@ -8,7 +8,7 @@ import unicodedata
 
 from fm_pipeline.sandbox.clinic.model import TODAY, Named, Patient, new_uuid, spell_id, sydney
 from fm_pipeline.sandbox.clinic.names import Pools, health_number
-from fm_pipeline.sandbox.clinic.system import Lookups
+from fm_pipeline.sandbox.clinic.nexus.system import Lookups
 
 # Title and sex in Nexus, and what FileMaker's users typed for them.
 TITLES: dict[str, tuple[str, ...]] = {

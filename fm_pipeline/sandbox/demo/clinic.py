@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.mapping.entities import ENTITIES
-from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.digest import Digest, schema_digest
-from fm_pipeline.sandbox.clinic.compare import differences
+from fm_pipeline.db.digest import Digest
+from fm_pipeline.entities.registry import ENTITIES
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.sandbox.clinic.fill import fill_filemaker, fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic
-from fm_pipeline.sandbox.clinic.nexus_values import Profile
-from fm_pipeline.sandbox.clinic.oracle import Expected
-from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.clinic.nexus.compare import differences
+from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
+from fm_pipeline.sandbox.clinic.nexus.values import Profile
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
+from fm_pipeline.sandbox.nexus.digest import schema_digest
 from fm_pipeline.sandbox.stack.filemaker import DATABASE, FileMaker
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.staging.check import Broken, broken_rules

@@ -17,10 +17,9 @@ from rich.console import Console
 from rich.text import Text
 
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.report_terminal import report_lines
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
-from fm_pipeline.sandbox.clinic.nexus_values import Profile
-from fm_pipeline.sandbox.clinic.oracle import Expected
+from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
+from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.demo import imported_images
 from fm_pipeline.sandbox.demo.clinic import STOP, Verdict, digests, fill_stack, judge, judge_stop, what_stops
 from fm_pipeline.sandbox.demo.hospital import Hospital
@@ -33,6 +32,7 @@ from fm_pipeline.sandbox.stack.ownership import OWNER_FILE, owned, refuse_if_in_
 from fm_pipeline.sandbox.stack.ports import free_port, refuse_taken_port
 from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, LOCK_FILE, Stack
 from fm_pipeline.sandbox.stack.state import DEMO_FILE, make_private_folder, write_json
+from fm_pipeline.sequence.report_terminal import report_lines
 from fm_pipeline.settings import ENV_FILE, Settings
 
 STYLES = {"info": "", "done": DONE, "error": ERROR}
@@ -179,7 +179,7 @@ class Demo:
         stopped = self._carry_out("plan_reimport") is None
         broken = what_stops(self._stack)
         self._console.print("The clinic decides that such rows are let through, and counted: the policy quarantine.")
-        self._rules.write_bytes(files("fm_pipeline.staging.policies").joinpath("quarantine.yaml").read_bytes())
+        self._rules.write_bytes(files("fm_pipeline.entities.policies").joinpath("quarantine.yaml").read_bytes())
         return [
             Verdict(STOP, "the default rules stop it", stopped, f"{len(broken)} rules"),
             *judge_stop(expected, broken, unchanged=digests(self._stack) == before),

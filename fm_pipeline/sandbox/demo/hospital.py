@@ -12,11 +12,10 @@ import requests
 from pydicom.errors import InvalidDicomError
 from rich.console import Console
 
-from fm_pipeline.dicom.configuration import SHORTEST_INTERVAL, configure
+from fm_pipeline.dicom.configuration.configuration import SHORTEST_INTERVAL, configure
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.history import list_history
-from fm_pipeline.dicom.ledger import Job, list_jobs
-from fm_pipeline.dicom.sensing import SENSOR
+from fm_pipeline.dicom.history.history import list_history
+from fm_pipeline.dicom.history.jobs import SENSOR, Job, list_jobs
 from fm_pipeline.sandbox.demo.clinic import Verdict
 from fm_pipeline.sandbox.dicom.hospital import make_hospital
 from fm_pipeline.sandbox.stack.orthanc import Orthanc

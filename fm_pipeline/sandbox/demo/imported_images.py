@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg2
 
-from fm_pipeline.sandbox.clinic.containers import expected_import
+from fm_pipeline.sandbox.clinic.filemaker.containers import expected_import
 from fm_pipeline.sandbox.clinic.generate import Clinic
 from fm_pipeline.sandbox.demo.clinic import Verdict
-from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.stack.filemaker import DATABASE, FileMaker
 from fm_pipeline.sandbox.stack.s3 import BUCKET, S3
 from fm_pipeline.sandbox.stack.stack import Stack

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
-from fm_pipeline.images.pictures import Picture, inspect
-from fm_pipeline.nexus.catalogue import read_catalogue
-from fm_pipeline.nexus.digest import schema_digest
+from fm_pipeline.images.pictures.inspect import Picture, inspect
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.sandbox.clinic.bulk_dump import PREFIX, BulkDump, ExpectedLink
 from fm_pipeline.sandbox.clinic.generate import Clinic
-from fm_pipeline.sandbox.clinic.nexus_values import row_id
+from fm_pipeline.sandbox.clinic.nexus.values import row_id
 from fm_pipeline.sandbox.demo.clinic import Verdict
+from fm_pipeline.sandbox.nexus.digest import schema_digest
 
 LINK = "statements about the link of the images hold"
 THUMBNAIL_PIXELS = 300

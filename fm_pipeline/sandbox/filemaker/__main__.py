@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour, Engine
-from fm_pipeline.sandbox.filemaker.schema import Account
+from fm_pipeline.sandbox.filemaker.data.schema import Account
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.serving import Server, listen, url
-from fm_pipeline.sandbox.filemaker.store import Store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

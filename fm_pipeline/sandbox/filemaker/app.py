@@ -17,7 +17,7 @@ from starlette.routing import Route
 from fm_pipeline.sandbox.filemaker import cells, control, login, metadata, reading, scripts, streaming, writing
 from fm_pipeline.sandbox.filemaker.answers import Refusal, answer, refusal
 from fm_pipeline.sandbox.filemaker.call import Call, Engine
-from fm_pipeline.sandbox.filemaker.disturbing import in_place_of_the_answer, spoil
+from fm_pipeline.sandbox.filemaker.faults.disturbing import in_place_of_the_answer, spoil
 
 _VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 

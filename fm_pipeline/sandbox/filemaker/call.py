@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker import container_files
 from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.faults import Counters, Disturbance, Faults
-from fm_pipeline.sandbox.filemaker.schema import Layout
+from fm_pipeline.sandbox.filemaker.data import container_files
+from fm_pipeline.sandbox.filemaker.data.schema import Layout
+from fm_pipeline.sandbox.filemaker.data.store import Store
+from fm_pipeline.sandbox.filemaker.faults.faults import Counters, Disturbance, Faults
 from fm_pipeline.sandbox.filemaker.sessions import Clock, Session, Sessions
-from fm_pipeline.sandbox.filemaker.store import Store
 
 
 @dataclass(frozen=True)

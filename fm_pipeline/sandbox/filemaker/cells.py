@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker import values
 from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.call import Call, check_names
-from fm_pipeline.sandbox.filemaker.store import Table
+from fm_pipeline.sandbox.filemaker.data import values
+from fm_pipeline.sandbox.filemaker.data.store import Table
 
 Cells = dict[tuple[str, int], str]
 

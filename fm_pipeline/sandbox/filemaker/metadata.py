@@ -7,8 +7,8 @@ from typing import Any
 
 from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.call import Call, check_names
-from fm_pipeline.sandbox.filemaker.schema import Field
-from fm_pipeline.sandbox.filemaker.store import Table
+from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.store import Table
 
 
 def product_info(call: Call) -> dict[str, Any]:

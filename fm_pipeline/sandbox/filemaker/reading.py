@@ -11,10 +11,10 @@ from typing import Any
 from fm_pipeline.sandbox.filemaker import scripts
 from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.call import Call, check_names, positive
-from fm_pipeline.sandbox.filemaker.finding import Column, Condition, Reading, criterion, whole_query
-from fm_pipeline.sandbox.filemaker.schema import Layout
-from fm_pipeline.sandbox.filemaker.showing import Page, PortalWindow, View, related_key
-from fm_pipeline.sandbox.filemaker.store import Table
+from fm_pipeline.sandbox.filemaker.data.finding import Column, Condition, Reading, criterion, whole_query
+from fm_pipeline.sandbox.filemaker.data.schema import Layout
+from fm_pipeline.sandbox.filemaker.data.showing import Page, PortalWindow, View, related_key
+from fm_pipeline.sandbox.filemaker.data.store import Table
 
 _COMMON = ("portal", "layout.response", *scripts.PARAMETERS)
 _EVERY_RECORD = Condition("1")

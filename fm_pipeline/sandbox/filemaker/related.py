@@ -15,8 +15,8 @@ from typing import Any
 from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.call import Call
 from fm_pipeline.sandbox.filemaker.cells import current, incoming, stamps, write
-from fm_pipeline.sandbox.filemaker.schema import Layout, Occurrence
-from fm_pipeline.sandbox.filemaker.store import Table
+from fm_pipeline.sandbox.filemaker.data.schema import Layout, Occurrence
+from fm_pipeline.sandbox.filemaker.data.store import Table
 
 # `TO::field`, `TO::field(2)`, and a record of it behind a point: `TO::field.0` is a new one
 _RELATED = re.compile(r"(?P<occurrence>.+?)::(?P<field>.+?)(?:\.(?P<record>\d{1,18}))?")

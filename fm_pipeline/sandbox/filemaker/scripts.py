@@ -7,7 +7,7 @@ from typing import Any
 
 from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.call import Call, check_names
-from fm_pipeline.sandbox.filemaker.schema import Script
+from fm_pipeline.sandbox.filemaker.data.schema import Script
 
 PARAMETERS = (
     "script",

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 
 from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.faults import Faults
-from fm_pipeline.sandbox.filemaker.schema import Account, ContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import Account, ContainerFile
+from fm_pipeline.sandbox.filemaker.faults.faults import Faults
 
 # Claris FileMaker Data API Guide, "Log in to a database session".
 LIFETIME = timedelta(minutes=15)

@@ -14,10 +14,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from fm_pipeline.sandbox.filemaker import container_files, writing
+from fm_pipeline.sandbox.filemaker import writing
 from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.call import Call, Engine
-from fm_pipeline.sandbox.filemaker.schema import ContainerFile
+from fm_pipeline.sandbox.filemaker.data import container_files
+from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
 
 COOKIE = "X-FMS-Session-Key"
 _PATH = "/Streaming_SSL"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker import container_files, scripts
+from fm_pipeline.sandbox.filemaker import scripts
 from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.call import Call, check_names
 from fm_pipeline.sandbox.filemaker.cells import current, incoming, keep_globals, stamps, write
+from fm_pipeline.sandbox.filemaker.data import container_files
+from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+from fm_pipeline.sandbox.filemaker.data.store import Table
 from fm_pipeline.sandbox.filemaker.reading import record_id
 from fm_pipeline.sandbox.filemaker.related import put_related, take_related
-from fm_pipeline.sandbox.filemaker.schema import ContainerFile
-from fm_pipeline.sandbox.filemaker.store import Table
 
 _PARAMETERS = ("fieldData", "portalData", "options", *scripts.PARAMETERS)
 

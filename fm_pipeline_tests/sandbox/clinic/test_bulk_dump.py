@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from fm_pipeline.images.pictures import Picture, inspect
+from fm_pipeline.images.pictures.inspect import Picture, inspect
 from fm_pipeline.sandbox.clinic.bulk_dump import ODDITIES, PREFIX, BulkDump
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 

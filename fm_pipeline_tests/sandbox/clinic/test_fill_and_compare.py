@@ -10,14 +10,14 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.sandbox.clinic.change import change_one_percent
-from fm_pipeline.sandbox.clinic.compare import Difference, differences
-from fm_pipeline.sandbox.clinic.containers import NAMES
+from fm_pipeline.sandbox.clinic.filemaker.containers import NAMES
 from fm_pipeline.sandbox.clinic.fill import fill_filemaker, fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
-from fm_pipeline.sandbox.clinic.oracle import NexusOnlyColumns
-from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.clinic.nexus.compare import Difference, differences
+from fm_pipeline.sandbox.clinic.nexus.oracle import NexusOnlyColumns
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 from fm_pipeline.sandbox.clinic.names import MEDICARE_WEIGHTS, MOBILES
+from fm_pipeline.sandbox.clinic.nexus.system import django_password
 from fm_pipeline.sandbox.clinic.sizes import sizes_at
-from fm_pipeline.sandbox.clinic.system import django_password
 
 PRINT_DIGEST = """
 import hashlib

@@ -8,9 +8,9 @@ import uuid
 import pytest
 
 from fm_pipeline.sandbox.clinic.generate import Clinic
-from fm_pipeline.sandbox.clinic.oracle import LOADED, Expected
-from fm_pipeline.sandbox.clinic.state import ANY, Table, Values
-from fm_pipeline.sandbox.clinic.system import PATIENT_TYPE
+from fm_pipeline.sandbox.clinic.nexus.oracle import LOADED, Expected
+from fm_pipeline.sandbox.clinic.nexus.state import ANY, Table, Values
+from fm_pipeline.sandbox.clinic.nexus.system import PATIENT_TYPE
 
 
 @pytest.fixture(scope="module", params=["keep", "reset"])

@@ -14,12 +14,12 @@ import psutil
 import pytest
 from rich.console import Console
 
-from fm_pipeline.nexus.report import ReimportReport, SourceEnds, TableChange
-from fm_pipeline.report_terminal import report_lines
+from fm_pipeline.nexus.reimport.report import ReimportReport, SourceEnds, TableChange
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.stack import Stack
-from fm_pipeline_tests.bench.clinics import RUN_TIME
-from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline.sequence.report_terminal import report_lines
+from fm_pipeline_tests.support.clinics import RUN_TIME
+from fm_pipeline_tests.support.waiting import wait_until
 
 LIMIT_SECONDS = 900
 # Nobody answers there, and a reimport by the clinic's own settings would not be what the oracle says.

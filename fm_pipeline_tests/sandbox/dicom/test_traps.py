@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.dicom import reasons
-from fm_pipeline.dicom.files import open_found, unreadable_reason
-from fm_pipeline.dicom.inspect import inspect
+from fm_pipeline.dicom.files.inspect import inspect
+from fm_pipeline.dicom.files.open import open_found, unreadable_reason
+from fm_pipeline.dicom.files.read import ARCHIVE
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, SetAside
-from fm_pipeline.dicom.reading import ARCHIVE
-from fm_pipeline.dicom.scan import Met, scan
+from fm_pipeline.dicom.scan.walk import Met, scan
 from fm_pipeline.sandbox.dicom.traps import Trap, make_traps
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from fm_pipeline.sandbox.filemaker.schema import Account, Field, Portal, Script
-from fm_pipeline.sandbox.filemaker.store import Store
-from fm_pipeline.sandbox.filemaker.values import Locale
+from fm_pipeline.sandbox.filemaker.data.schema import Account, Field, Portal, Script
+from fm_pipeline.sandbox.filemaker.data.store import Store
+from fm_pipeline.sandbox.filemaker.data.values import Locale
 from fm_pipeline_tests.sandbox.filemaker.raw import PASSWORD, Raw
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 

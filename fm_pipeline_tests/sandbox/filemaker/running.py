@@ -24,9 +24,9 @@ from typing import Any
 import requests
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour, Engine
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.serving import Server, listen, url
-from fm_pipeline.sandbox.filemaker.store import Store
-from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline_tests.support.waiting import wait_until
 
 START_LIMIT_SECONDS = 60
 
@@ -45,7 +45,7 @@ class StandIn:
     _session: requests.Session = field(default_factory=requests.Session, repr=False)
 
     def faults(self, **wanted: Any) -> None:
-        """Set the faults (see `fm_pipeline.sandbox.filemaker.faults.Faults`); without any, heal everything."""
+        """Set the faults (see `fm_pipeline.sandbox.filemaker.faults.faults.Faults`); without any, heal everything."""
         self._control("PUT", "faults", wanted)
 
     def disturb(self, what: str, **how: Any) -> None:

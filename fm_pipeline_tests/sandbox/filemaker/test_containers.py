@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.schema import Account, ContainerFile
-from fm_pipeline.sandbox.filemaker.store import Store
-from fm_pipeline_tests.bench.pictures import PDF, picture
+from fm_pipeline.sandbox.filemaker.data.schema import Account, ContainerFile
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import PASSWORD, Raw
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
+from fm_pipeline_tests.support.pictures import PDF, picture
 
 JPEG = picture(1)
 

@@ -7,10 +7,10 @@ import threading
 import pytest
 import requests
 
-from fm_pipeline.sandbox.filemaker.store import Store
-from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import Raw
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn
+from fm_pipeline_tests.support.waiting import wait_until
 
 
 def get(client: Raw, timeout: float = 60) -> requests.Response:

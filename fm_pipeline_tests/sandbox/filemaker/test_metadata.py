@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import Raw
 
 FIELD_KEYS = {

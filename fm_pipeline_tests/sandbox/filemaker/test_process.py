@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fm_pipeline.sandbox.filemaker.schema import Field
-from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import Raw
 from fm_pipeline_tests.sandbox.filemaker.running import stand_in_process
 

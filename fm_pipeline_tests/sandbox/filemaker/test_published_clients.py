@@ -13,11 +13,11 @@ from fmdata.session_providers import UsernamePasswordLogin  # type: ignore[impor
 from fmrest.exceptions import FileMakerError  # type: ignore[import-untyped]
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.schema import ContainerFile
-from fm_pipeline.sandbox.filemaker.store import Store
-from fm_pipeline_tests.bench.pictures import picture
-from fm_pipeline_tests.bench.tls import make_certificate
+from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
+from fm_pipeline_tests.support.pictures import picture
+from fm_pipeline_tests.support.tls import make_certificate
 
 
 @pytest.fixture(scope="session")

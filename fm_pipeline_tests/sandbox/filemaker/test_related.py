@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fm_pipeline.sandbox.filemaker.schema import Field
-from fm_pipeline.sandbox.filemaker.store import Store
+from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import Raw
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn
 

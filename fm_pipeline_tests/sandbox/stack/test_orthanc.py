@@ -14,8 +14,8 @@ from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.orthanc import ORTHANC, Orthanc
 from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.stack import Stack
-from fm_pipeline_tests.bench.orthanc import emptied, need_orthanc, own_orthanc
-from fm_pipeline_tests.bench.services import LazyStack
+from fm_pipeline_tests.support.orthanc import emptied, need_orthanc, own_orthanc
+from fm_pipeline_tests.support.services import LazyStack
 
 
 def test_orthanc_wants_the_sandboxes_password_and_answers_nobody_but_this_machine(stack: LazyStack) -> None:

@@ -35,9 +35,9 @@ from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
 from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sandbox.stack.state import SECRETS_FILE, Secrets
-from fm_pipeline_tests.bench.answering import answering
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL
-from fm_pipeline_tests.bench.waiting import wait_until
+from fm_pipeline_tests.support.answering import answering
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.waiting import wait_until
 
 QUICK = (Smtp,)
 ALL_BUT_FILEMAKER = (DisposablePostgreSQL, S3, Smtp)
@@ -74,8 +74,8 @@ from fm_pipeline.sandbox.stack.s3 import S3
 from fm_pipeline.sandbox.stack.smtp import Smtp
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sandbox.stack.state import SECRETS_FILE, Secrets
-from fm_pipeline_tests.bench.answering import answering
-from fm_pipeline_tests.bench.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.answering import answering
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 stack = Stack(Path({str(folder)!r}), [{kinds}])
 {"stack.__enter__()" if context else "stack.up()"}
 print("up", flush=True)

@@ -1,0 +1,80 @@
+"""`fm-pipeline images link`: the images of the bulk dump become images of patients."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from fm_pipeline.cli._images._export_options import EXISTING, columns_option, encoding_option, ignore_file_names_option
+from fm_pipeline.db.audit import operating_system_user
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.images.exports.encoding import Encoding
+from fm_pipeline.images.exports.reader import read_export
+from fm_pipeline.images.linking.link import Options
+from fm_pipeline.images.linking.run import link_images
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.settings import load_settings
+from fm_pipeline.storage.bucket import open_bucket
+
+
+@click.command(name="link")
+@click.argument("export", type=EXISTING)
+@click.option("--dry-run", is_flag=True, help="Show what would be linked; copy nothing and write nothing to Nexus.")
+@click.option("--limit", type=click.IntRange(min=1), help="Link at most so many images that are not linked yet.")
+@click.option(
+    "--dates", type=click.Choice(["mdy", "dmy"]), default="mdy", show_default=True, help="Order of the dates."
+)
+@click.option("--restore-removed", is_flag=True, help="Link again what was linked and then removed in Nexus.")
+@encoding_option
+@columns_option
+@ignore_file_names_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    export: Path,
+    dry_run: bool,
+    limit: int | None,
+    dates: str,
+    restore_removed: bool,
+    encoding: Encoding | None,
+    columns: str | None,
+    ignore_file_names: bool,
+) -> None:
+    """Link the images of the bulk dump to their patients: copy, verify, then write to Nexus.
+
+    EXPORT is FileMaker's export of the images, or the CSV that `convert` made of it. Safe to run again: what is
+    linked is recognised, and what was interrupted goes on.
+    """
+    settings = load_settings()
+    bucket = open_bucket(settings)
+    console = Console(highlight=False, soft_wrap=True)
+    run_id = f"command-{uuid.uuid4()}"
+    read = read_export(
+        export,
+        encoding=encoding,
+        columns=columns.split(",") if columns else None,
+        ignore_file_names=ignore_file_names,
+    )
+    migrate(settings.nexus_database_url.get_secret_value())
+    with run_progress(settings, run_id, console=console) as progress:
+        report = link_images(
+            settings,
+            bucket,
+            read,
+            Options(dry_run, limit, restore_removed),
+            actor=operating_system_user(),
+            now=lambda: datetime.now(UTC),
+            run_id=run_id,
+            dates="dmy" if dates == "dmy" else "mdy",
+            on_progress=lambda step, done, total, errors: progress.update(step, done, total, errors=errors),
+        )
+    for line in report.lines():
+        console.print(line, markup=False)
+    console.print(f"Lists of what is not linked, with reasons: {settings.state_dir / 'images'}", markup=False)
+    if dry_run:
+        console.print("\nNothing was copied, and Nexus is unchanged. Without --dry-run it is carried out.")
+    ctx.exit(1 if report.bulk_changed or not report.adds_up else 0)

@@ -1,0 +1,113 @@
+"""The audit trail: who asked for what, and what came of it. Refusals too. Append-only, by a trigger.
+
+Seed "import sequence", Access Control: "Log all import attempts with user ID".
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.errors import DatabaseError, PipelineError, RequestError, Stop
+
+_log = logging.getLogger(__name__)
+
+Action = Literal[
+    "plan",
+    "reimport",
+    "backup",
+    "restore",
+    "prune",
+    "export",
+    "image_link",
+    "dicom_configure",
+    "dicom_scan",
+    "dicom_import",
+    "dicom_cancel",
+    "dicom_watch",
+    "dicom_ftp",
+    "dicom_prune",
+]
+Outcome = Literal["started", "done", "refused", "failed", "cancelled"]
+
+
+def operating_system_user() -> str:
+    """Who is at the terminal, for commands; the pipeline's own account when nobody is."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def record(
+    database_url: str,
+    *,
+    actor: str,
+    action: Action,
+    outcome: Outcome,
+    plan_id: str | None = None,
+    run_id: str | None = None,
+    detail: str = "",
+) -> None:
+    """Add a line, in a connection and transaction of its own: it stays when what it tells of is rolled back.
+
+    Args:
+        actor: who asked.
+        detail: one of our own sentences; no patient data.
+    """
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.audit (actor, action, outcome, plan_id, run_id, detail)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            (actor, action, outcome, plan_id, run_id, detail),
+        )
+        connection.commit()
+
+
+@contextmanager
+def audited(
+    database_url: str, *, actor: str, action: Action, plan_id: str | None = None, run_id: str | None = None
+) -> Iterator[None]:
+    """Record the start and the end of an attempt: done, refused (a Stop or a RequestError), failed, or cancelled.
+
+    An attempt does not begin unless its start is on record. An end that cannot be written down is a warning only: it
+    must neither make a failure of what was committed, nor hide why something failed.
+    """
+
+    def note(outcome: Outcome, detail: str = "") -> None:
+        record(database_url, actor=actor, action=action, outcome=outcome, plan_id=plan_id, run_id=run_id, detail=detail)
+
+    def end(outcome: Outcome, detail: str = "") -> None:
+        try:
+            note(outcome, detail)
+        except PipelineError as error:
+            _log.warning("The audit trail has no end of this %s, which is: %s. %s", action, outcome, error)
+
+    try:
+        note("started")
+    except DatabaseError as error:
+        raise DatabaseError(
+            f"The audit trail could not be written: {error.what}",
+            sqlstate=error.sqlstate,
+            meaning=f"What is not on record does not begin: this {action.replace('_', ' ')} has changed nothing.",
+            remedy=f"{error.remedy} The table is fm_pipeline.audit; look at its grants and triggers too.",
+        ) from None
+    try:
+        yield
+    except (Stop, RequestError) as stop:
+        end("refused", str(stop))
+        raise
+    except PipelineError as error:
+        end("failed", str(error))
+        raise
+    except Exception as error:
+        end("failed", type(error).__name__)
+        raise
+    except BaseException as error:
+        end("cancelled", type(error).__name__)
+        raise
+    end("done")

@@ -1,0 +1,178 @@
+"""Connections to the Nexus database, and the one place where database errors are stripped of patient data.
+
+PostgreSQL's DETAIL, CONTEXT and at times the message itself carry row values; only SQLSTATE and the names of
+objects are safe (PostgreSQL manual, "Error and Notice Message Fields").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import sqlalchemy.exc
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.db.refused_connections import refused_connection
+from fm_pipeline.db.url import connection_parameters
+from fm_pipeline.errors import DatabaseError
+
+# What the common classes mean for the reader. https://www.postgresql.org/docs/current/errcodes-appendix.html
+MEANINGS = {
+    "08": "The connection to PostgreSQL failed or was lost.",
+    "22": "A value does not fit its column.",
+    "23": "A constraint of the Nexus database forbids it.",
+    "25": "The transaction was not in a state that allows it.",
+    "28": "PostgreSQL refused the login.",
+    "3D": "The database does not exist.",
+    "40": "PostgreSQL rolled the transaction back because of another one.",
+    "42": "A table, column or privilege is not as the pipeline expects it.",
+    "53": "PostgreSQL is out of disk space, memory or connections.",
+    "55": "An object is in use by another session.",
+    "55000": "A table is not in a state that allows it.",
+    "57": "PostgreSQL was stopped or the statement was cancelled.",
+}
+REMEDIES = {
+    "08": "Check NEXUS_DATABASE_URL (address, user, password, database), that the server runs, and that it lets the"
+    " role open three connections; then start again.",
+    "22": "Look up the column in Nexus and the value in FileMaker, and make them fit; then start again.",
+    "23": "Look the constraint up in Nexus (psql: \\d TABLE), correct in FileMaker what breaks it (docs/runbook.md"
+    " says how to find the records), then start again.",
+    "25006": "Name the primary server in NEXUS_DATABASE_URL, or take default_transaction_read_only away from the role.",
+    "28": "Check the user name and password in NEXUS_DATABASE_URL.",
+    "3D": "Check the database name in NEXUS_DATABASE_URL.",
+    "40": "Start again.",
+    "42": "`fm-pipeline check` names what differs; the server's log has the statement.",
+    "42501": "Grant the privilege to the pipeline's role (`fm-pipeline grants` prints them); if it has them all, row"
+    " security is in the way. `fm-pipeline check` names either.",
+    "53": "Free disk space or connections on the database server, then start again.",
+    "55000": "Look for a publication (psql: \\dRp+) of tables that have no replica identity, those of the schema"
+    " fm_pipeline among them; as its owner, ALTER TABLE … REPLICA IDENTITY FULL.",
+    "57": "See that the server runs and who cancelled the statement (the server's log), then start again.",
+    "P0": "A trigger or function of the database raised it; the server's log has its words.",
+}
+# Of every other class, and where the server gives none.
+REMEDY = (
+    "Look the time up in the log of the PostgreSQL server, and the SQLSTATE in the PostgreSQL manual (appendix A); then"
+    " start again."
+)
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+APPLICATION_NAME = "fm_pipeline"
+# By which a server notices the end of a client; each one is done without where it is refused.
+NOTICE_OUR_END = (
+    "SET client_connection_check_interval = '1s'",
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
+)
+
+# What a server, database, role or environment may have set otherwise, and our statements and rows rely on. The limits
+# of time are for the application's short requests: a run holds transactions open while it reads FileMaker, or while
+# another session of it works. A row that a policy hides would count as missing: with `row_security` off it is an error
+# for whoever the policy holds (pg_dump does the same). (A `lock_timeout` stays: whoever waits for long sets one.)
+_SESSION = """
+SET standard_conforming_strings = on;
+SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
+SET default_transaction_isolation = 'read committed'; SET extra_float_digits = 1; SET row_security = off;
+SET quote_all_identifiers = off; SET array_nulls = on; SET bytea_output = 'hex'; SET xmloption = 'content';
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout',
+       'idle_in_transaction_session_timeout', 'idle_session_timeout')
+"""
+
+
+# A URL may say otherwise; a server or network that is gone is noticed after a minute.
+_PATIENCE = {"connect_timeout": "15", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+
+
+def open_connection(database_url: str) -> Connection:
+    """One psycopg2 connection as it is; `connect` makes a session of it that depends on nobody's defaults.
+
+    Raises:
+        SettingsError: NEXUS_DATABASE_URL cannot be read.
+        DatabaseError: why there is no connection.
+    """
+    parameters: dict[str, Any] = _PATIENCE | connection_parameters(database_url)
+    try:
+        connection: Connection = psycopg2.connect(**parameters | {"application_name": APPLICATION_NAME})
+    except UnicodeDecodeError as fault:  # the server's words in its own encoding, before ours is agreed upon
+        said = psycopg2.OperationalError(fault.object.decode("latin-1"))
+        raise refused_connection(said) or database_error(said) from None
+    except psycopg2.Error as error:
+        raise refused_connection(error) or database_error(error) from None
+    return connection
+
+
+@contextmanager
+def connect(database_url: str) -> Iterator[Connection]:
+    """One psycopg2 connection, whose session does not depend on what server, database, role or environment have set.
+
+    Closed at the end; an open transaction is rolled back.
+
+    Raises:
+        SettingsError: NEXUS_DATABASE_URL cannot be read.
+        DatabaseError: in place of every database error inside the block, without values of rows.
+    """
+    with redacted():
+        connection = open_connection(database_url)
+        try:
+            # In the first transaction of the connection and not as start-up options: poolers refuse those.
+            connection.set_client_encoding("UTF8")
+            with connection.cursor() as cursor:
+                cursor.execute(_SESSION)
+            connection.commit()
+            _let_the_server_notice_our_end(connection)
+            yield connection
+        finally:
+            connection.close()
+
+
+def _let_the_server_notice_our_end(connection: Connection) -> None:
+    """If we are killed, or our machine is lost, our locks must go at once and not when a long statement has ended.
+
+    Source: PostgreSQL manual, "Connections and Authentication": by itself a server at work does not look for its
+    client, and of a machine that is gone it learns after two hours. PostgreSQL 13 does not know the first setting,
+    servers on Windows refuse it.
+    """
+    for setting in NOTICE_OUR_END:
+        with connection.cursor() as cursor:
+            try:
+                cursor.execute(setting)
+            except (psycopg2.errors.UndefinedObject, psycopg2.DataError):
+                connection.rollback()
+        connection.commit()
+
+
+@contextmanager
+def redacted() -> Iterator[None]:
+    """Turn errors of psycopg2 and SQLAlchemy into DatabaseError with SQLSTATE and object names only."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise database_error(error) from None
+    except sqlalchemy.exc.DBAPIError as error:
+        original = error.orig if isinstance(error.orig, psycopg2.Error) else psycopg2.OperationalError()
+        raise database_error(original) from None
+
+
+def database_error(error: psycopg2.Error) -> DatabaseError:
+    """What may be said of a database error: its class, SQLSTATE and the names of the objects it concerns."""
+    sqlstate = error.pgcode if _SQLSTATE.fullmatch(error.pgcode or "") else None  # a text of its own is not repeated
+    if error.pgcode is None and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+        sqlstate = "08000"  # libpq's own, or psycopg2's of a connection that was closed before
+    diagnostics = getattr(error, "diag", None)
+    names = [
+        f"{kind} {name}"
+        for kind in ("table", "column", "constraint")
+        if (name := getattr(diagnostics, f"{kind}_name", None))
+    ]
+    said = "does not answer, or does not let the role in" if sqlstate == "08000" else "refused a statement"
+    what = f"PostgreSQL {said} ({type(error).__name__}, SQLSTATE {sqlstate or 'unknown'}"
+    what += "; " + ", ".join(names) + ")." if names else ")."
+    state = sqlstate or ""
+    return DatabaseError(
+        what,
+        sqlstate=sqlstate,
+        meaning=MEANINGS.get(state) or MEANINGS.get(state[:2], ""),
+        remedy=REMEDIES.get(state) or REMEDIES.get(state[:2], REMEDY),
+    )

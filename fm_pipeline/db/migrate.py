@@ -1,0 +1,53 @@
+"""Bring the schema `fm_pipeline` up to date. Nexus' own tables are never touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from psycopg2.extensions import connection as Connection
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from fm_pipeline.db.connection import open_connection, redacted
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def migrate(database_url: str) -> None:
+    """Make the schema `fm_pipeline` and run what migrations are missing, in one transaction.
+
+    Two runs at the same moment wait for each other.
+
+    Args:
+        database_url: the Nexus database, as people write it (`postgresql://…`).
+
+    Raises:
+        DatabaseError: the role may not create the schema, or a statement failed; nothing was changed.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(
+        "postgresql+psycopg2://",
+        creator=lambda: open_connection(database_url),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+    with redacted(), engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.migrate'))"))
+        if connection.scalar(text("SELECT to_regnamespace('fm_pipeline')")) is None:
+            connection.execute(text("CREATE SCHEMA fm_pipeline"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def is_migrated(connection: Connection) -> bool:
+    """Whether no migration is missing, without Alembic, which takes longer to ask than a tick of a sensor may."""
+    newest = max(path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("0*.py"))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.alembic_version') IS NOT NULL")
+        if cursor.fetchone() != (True,):
+            return False
+        cursor.execute("SELECT max(version_num) >= %s FROM fm_pipeline.alembic_version", (newest,))
+        return cursor.fetchone() == (True,)

@@ -1,0 +1,40 @@
+"""A table's name and its columns, as PostgreSQL knows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from psycopg2 import sql
+
+
+class Table(NamedTuple):
+    """A table's qualified name."""
+
+    schema: str
+    name: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Quoted for use in a statement."""
+        return sql.Identifier(self.schema, self.name)
+
+    def __str__(self) -> str:
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; `type` is as `format_type` writes it."""
+
+    name: str
+    type: str
+    not_null: bool
+    has_default: bool  # a default, an identity or a generation expression
+    is_text: bool  # compared by a collation, perhaps one of its own: text, varchar, citext, domains over them
+    generated: bool = field(default=False, repr=False)  # PostgreSQL computes it; nobody can set it
+
+    @property
+    def must_be_given(self) -> bool:
+        """An insert that leaves the column out fails."""
+        return self.not_null and not self.has_default

@@ -1,0 +1,241 @@
+"""The import of DICOM files: what the hospital's directory holds, and what of it is in Orthanc. One job, one run.
+
+Two assets of one step, because the first upload starts before the scan ends. No partitions: a key would stay for ever,
+and a job is best read as one materialization among others along the time.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+
+import dagster as dg
+from pydantic import Field
+
+from fm_pipeline.db.audit import operating_system_user
+from fm_pipeline.defs.assets.own_run import System
+from fm_pipeline.defs.assets.plots import bar_chart
+from fm_pipeline.defs.assets.shared import OWNERS, explained, row_count
+from fm_pipeline.defs.resources import NexusTarget, OrthancTarget
+from fm_pipeline.dicom.api.calls import carry_out, prepare_import
+from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.ftp.configured_pull import pull
+from fm_pipeline.dicom.history.jobs import keep_cancelled
+from fm_pipeline.dicom.history.summary import JobSummary, summarize
+from fm_pipeline.dicom.importer.run import Options
+from fm_pipeline.dicom.log import import_log
+from fm_pipeline.errors import FtpError, PipelineError
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.settings import Settings
+
+DICOM = "dicom"
+# Its own: an import of a day must not keep a reimport waiting, and two imports must not overlap.
+DICOM_POOL = "dicom"
+STEP = "imported_dicom_files"
+INVENTORY, INSTANCES = dg.AssetKey("dicom_inventory"), dg.AssetKey("orthanc_instances")
+SYSTEM = System("The import of DICOM files", job="dicom_import", group=DICOM, assets=frozenset({INVENTORY, INSTANCES}))
+# The run tag that counts the attempts of a job.
+JOB_TAG = "fm_pipeline/dicom_job"
+EVERY_DIRECTORY, BELOW_THRESHOLD, ALL_IN_ORTHANC = (
+    "every_directory_was_read",
+    "failures_below_threshold",
+    "all_in_orthanc",
+)
+
+
+class JobKind(Enum):
+    """`ledger.JOB_TYPES`. Dagster's configuration takes the names of an enumeration, not its values."""
+
+    initial = "initial"
+    incremental = "incremental"
+    manual = "manual"
+
+
+class DicomImportConfig(dg.Config):
+    """Which job. No path: Dagster keeps a configuration for ever, and folders may be named after patients."""
+
+    job_id: int = Field(
+        default=0,
+        description="Number of a job that exists (`fm-pipeline dicom import PATH --prepare` makes one); it is carried"
+        " out, or gone on with. 0: a new job for the configured directory.",
+    )
+    job_type: JobKind = Field(
+        default=JobKind.incremental,
+        description="Of a new job. incremental does not open what history has as it is.",
+    )
+    requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
+    threads: int = Field(default=4, ge=1, le=32, description="Uploads side by side; more than 4 gained nothing.")
+    verify_md5: bool = Field(default=False, description="Compare also the MD5 of every instance afterwards.")
+    max_failure_percent: float = Field(
+        default=5.0, ge=0, le=100, description="Above it the check failures_below_threshold warns."
+    )
+    pull_from_ftp: bool = Field(default=False, description="Pull what is new from the configured FTP server first.")
+
+
+@dg.multi_asset(
+    name=STEP,
+    specs=[
+        dg.AssetSpec(
+            INVENTORY,
+            group_name=DICOM,
+            owners=OWNERS,
+            kinds={"file", "dicom"},
+            description="The files that an import has met in the hospital's directory, and how each of them ended.",
+        ),
+        dg.AssetSpec(
+            INSTANCES,
+            deps=[INVENTORY],
+            group_name=DICOM,
+            owners=OWNERS,
+            kinds={"orthanc", "dicom"},
+            description="What of them Orthanc holds, compared by ids after the import.",
+        ),
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(EVERY_DIRECTORY, asset=INVENTORY, description="Every directory could be listed."),
+        dg.AssetCheckSpec(BELOW_THRESHOLD, asset=INVENTORY, description="Few files fail, or are bad."),
+        dg.AssetCheckSpec(ALL_IN_ORTHANC, asset=INSTANCES, description="Orthanc holds what it said it had stored."),
+    ],
+    pool=DICOM_POOL,
+    required_resource_keys={"nexus", "orthanc"},
+)
+def imported_dicom_files(
+    context: dg.AssetExecutionContext, config: DicomImportConfig
+) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]  # Dagster knows only the bare class
+    """Carry out one import job. Cancelling the run ends it cleanly; it can be gone on with."""
+    nexus: NexusTarget = context.resources.nexus
+    with explained():
+        SYSTEM.refuse_wider_selection(context)
+        settings = nexus.prepare().settings
+    database_url = settings.nexus_database_url.get_secret_value()
+    actor = config.requested_by or f"dagster ({operating_system_user()})"
+    run_id = context.run.run_id
+    with explained(), import_log(settings):
+        not_pulled = _pull(context, settings, actor) if config.pull_from_ftp else None
+        job_id = config.job_id or prepare_import(settings, None, config.job_type.value, actor=actor).id
+        context.log.info(f"Import job {job_id}. From a terminal: fm-pipeline dicom status {job_id}")
+        options = Options(threads=config.threads, verify_md5=config.verify_md5)
+        with run_progress(settings, run_id, log=context.log.info) as progress:
+            try:
+                job = carry_out(
+                    settings, job_id, actor=actor, run_id=run_id, on_progress=progress.update, options=options
+                )
+            except BaseException:
+                if _terminated(context):
+                    keep_cancelled(database_url, job_id)
+                raise
+        if job.status != "completed":
+            raise PipelineError(
+                f"Import job {job_id} was {job.status} on request, after {counted(job.files_processed, 'file')}.",
+                meaning="What was on its way to Orthanc is on record.",
+                remedy=f"To go on with it, launch dicom_import with job_id: {job_id}",
+            )
+        summary = summarize(database_url, job_id)
+        orthanc: OrthancTarget = context.resources.orthanc
+        version = orthanc.version()
+    yield _inventory(summary, config.max_failure_percent)
+    yield _instances(summary, version)
+    if not_pulled:
+        with explained():
+            raise not_pulled
+
+
+def _pull(context: dg.AssetExecutionContext, settings: Settings, actor: str) -> FtpError | None:
+    """Pull from the FTP server; what it failed of is returned, since the import must not wait for the server."""
+    try:
+        pulled = pull(settings, actor=actor, run_id=context.run.run_id)
+    except FtpError as error:
+        context.log.warning(f"{error} What lies here is imported all the same; then this run fails.")
+        return error
+    context.log.info(f"FTP: {counted(pulled.pulled, 'file')} pulled, {pulled.known:,} known, {pulled.listed:,} there")
+    if pulled.missing:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in pulled.skipped.most_common())
+        folders = counted(pulled.unlisted_folders, "folder")
+        context.log.warning(
+            f"Not everything on the FTP server is here: {folders} not listed; {reasons or 'no name'} skipped."
+            " docs/dicom.md says what each reason means."
+        )
+    return None
+
+
+def _terminated(context: dg.AssetExecutionContext) -> bool:
+    """Whether somebody has pressed "Terminate"; at a machine's end the run's process gets a signal only."""
+    run = context.instance.get_run_by_id(context.run.run_id)
+    return run is not None and run.status is dg.DagsterRunStatus.CANCELING
+
+
+def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    job = summary.job
+    reasons = [(f"{outcome}: {reason}" if reason else outcome, n) for (outcome, reason), n in summary.by_reason.items()]
+    return dg.MaterializeResult(
+        asset_key=INVENTORY,
+        metadata=row_count(
+            job.files_processed,
+            job_id=str(job.id),  # a text: numbers are plotted
+            job_type=job.job_type,
+            total_size_bytes=job.total_size_bytes,
+            total_size=size_formatted(job.total_size_bytes),
+            files_unchanged=job.files_unchanged,
+            directories_unreadable=job.directories_unreadable,
+            **{f"files_{outcome}": count for outcome, count in job.outcomes.items()},
+            not_imported=dg.MetadataValue.md(
+                bar_chart(("not imported because of", "files"), reasons, "{:,.0f}".format) or "Every file is imported."
+            ),
+        ),
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=EVERY_DIRECTORY,
+                asset_key=INVENTORY,
+                passed=not job.directories_unreadable,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"{counted(job.directories_unreadable, 'directory', 'directories')} could not be read.",
+                metadata={"directories_unreadable": job.directories_unreadable},
+            ),
+            dg.AssetCheckResult(
+                check_name=BELOW_THRESHOLD,
+                asset_key=INVENTORY,
+                passed=summary.failure_percent <= max_failure_percent,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"{summary.failures:,} of {counted(job.files_processed, 'file')} failed or bad,"
+                f" {summary.failure_percent:.1f} % (warns above {max_failure_percent:g} %). Which and why, on a"
+                f" terminal: fm-pipeline dicom history --job-id {job.id}",
+                metadata={
+                    "failures": summary.failures,
+                    "percent": round(summary.failure_percent, 2),
+                    "threshold_percent": max_failure_percent,
+                },
+            ),
+        ],
+    )
+
+
+def _instances(summary: JobSummary, orthanc_version: str) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    job = summary.job
+    expected, missing, differing = (
+        count or 0 for count in (job.instances_expected, job.instances_missing, job.instances_differing)
+    )
+    return dg.MaterializeResult(
+        asset_key=INSTANCES,
+        metadata=row_count(
+            summary.in_orthanc,
+            job_id=str(job.id),  # a text: numbers are plotted
+            new_instances=job.files_imported,
+            new_bytes=summary.imported_bytes,
+            new_size=size_formatted(summary.imported_bytes),
+            orthanc_version=orthanc_version,
+            by_modality=dg.MetadataValue.md(_chart("modality", summary.by_modality)),
+            by_month=dg.MetadataValue.md(_chart("month of study", summary.by_month)),
+        ),
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=ALL_IN_ORTHANC,
+                asset_key=INSTANCES,
+                passed=not missing and not differing,
+                description=f"{counted(expected, 'instance')} expected, {missing:,} missing, {differing:,} differing.",
+                metadata={"expected": expected, "missing": missing, "differing": differing},
+            )
+        ],
+    )
+
+
+def _chart(head: str, counts: dict[str, int]) -> str:
+    return bar_chart((head, "instances"), list(counts.items()), "{:,.0f}".format) or "No instance."

@@ -1,0 +1,71 @@
+"""Phase 0, first half: FileMaker's records as they are, in `fm_pipeline.source_records`. Reads only."""
+
+from datetime import UTC, datetime
+from functools import partial
+
+import dagster as dg
+
+from fm_pipeline.defs.assets.shared import ENTITIES, EXTRACT, OWNERS, POOL, explained, row_count
+from fm_pipeline.defs.resources import FileMakerSource, NexusTarget
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.staging.extract import extract
+from fm_pipeline.staging.run import forget
+
+DIGEST = 16  # characters of it: enough to see that two readings differ; all 64 make the page too wide
+
+
+def _extraction(entity: str) -> dg.AssetsDefinition:
+    plural = ENTITIES[entity]
+
+    @dg.asset(
+        name=f"filemaker_{plural}",
+        group_name=EXTRACT,
+        deps=["preflight"],
+        description=f"All records of the layout that the profile names for {plural.replace('_', ' ')}, read to the"
+        " last one and proved complete by FileMaker's count and the distinct record ids.",
+        kinds={"filemaker", "postgres"},
+        owners=OWNERS,
+        pool=POOL,
+        required_resource_keys={"filemaker", "nexus"},
+    )
+    def extraction(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        source: FileMakerSource = context.resources.filemaker
+        nexus: NexusTarget = context.resources.nexus
+
+        with (
+            explained(),
+            nexus.connect() as connection,
+            run_progress(nexus.settings, context.run.run_id, log=context.log.info) as progress,
+        ):
+            if entity not in source.profile.entities:
+                forget(connection, entity)
+                return dg.MaterializeResult(metadata=row_count(0, note="The profile has no layout for this entity."))
+            progress.update(f"read {plural}", 0)
+            result = extract(
+                source.client,
+                connection,
+                source.profile,
+                entity,
+                run_id=context.run.run_id,
+                now=lambda: datetime.now(UTC),
+                page_size=nexus.settings.filemaker_page_size,
+                on_progress=partial(progress.update, f"read {plural}"),
+            )
+            progress.end(f"Read {counted(result.row_count, 'record')} of {result.layout}, all that FileMaker has")
+        return dg.MaterializeResult(
+            metadata=row_count(
+                result.row_count,
+                layout=result.layout,
+                fed_fields=", ".join(result.fed_fields),
+                not_on_the_layout=", ".join(result.unfed) or "none",
+                digest=result.digest[:DIGEST],
+            )
+        )
+
+    return extraction
+
+
+def extraction_assets() -> list[dg.AssetsDefinition]:
+    """One asset a source entity."""
+    return [_extraction(entity) for entity in ENTITIES]

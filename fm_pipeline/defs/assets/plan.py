@@ -1,0 +1,64 @@
+"""The plan: the reimport, rolled back. It shows what would happen, and the words that permit it."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from pydantic import Field
+
+from fm_pipeline.db.audit import operating_system_user
+from fm_pipeline.defs.assets.plots import changes_by_table, losses_on_top, not_loaded_by_rule, patients_on_page
+from fm_pipeline.defs.assets.shared import OWNERS, PLAN, POOL, STAGED_ASSETS, explained
+from fm_pipeline.defs.resources import NexusTarget
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.sequence.reimport import make_plan
+
+
+class PlanConfig(dg.Config):
+    """Who asks; it goes into the audit trail."""
+
+    requested_by: str = Field(default="", description="Who asks for the plan; goes into the audit trail.")
+
+
+@dg.asset(
+    group_name=PLAN,
+    deps=STAGED_ASSETS,
+    description="Does everything that the reimport would do, rolls it back, and shows what it was. Nexus is unchanged."
+    " Its id and the words to type are what full_reimport asks for; it is void as soon as anything changes.",
+    kinds={"postgres"},
+    owners=OWNERS,
+    pool=POOL,
+    required_resource_keys={"nexus"},
+)
+def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+    """Make a plan of all phases."""
+    nexus: NexusTarget = context.resources.nexus
+    with explained():
+        settings = nexus.prepare().settings
+    with explained(), run_progress(settings, context.run.run_id, log=context.log.info) as progress:
+        plan = make_plan(
+            settings,
+            now=datetime.now(UTC),
+            actor=config.requested_by or f"dagster ({operating_system_user()})",
+            run_id=context.run.run_id,
+            on_phase=progress.phases(prefix="plan, "),
+        )
+    for sentence in plan.report.losses:
+        context.log.info(sentence)
+    context.log.info(f"Plan {plan.id}: {counted(plan.report.changed_rows, 'row')} of Nexus would change")
+    context.log.info(f"To carry it out: full_reimport with plan_id={plan.id} and confirm={plan.confirmation!r}")
+    return dg.MaterializeResult(
+        metadata={
+            "would_be_lost": dg.MetadataValue.md(losses_on_top(plan.report)),
+            "plan_id": plan.id,
+            "confirm": plan.confirmation,
+            # Rows. Short keys, because a long one makes the column of values too narrow for the plan's id.
+            "would_change": plan.report.changed_rows,
+            "would_be_deleted": sum(change.deleted for change in plan.report.tables.values()),
+            "without_filemaker_id": sum(change.without_filemaker_id for change in plan.report.tables.values()),
+            "changes": dg.MetadataValue.md(changes_by_table(plan.report)),
+            "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(plan.report.sources)),
+            **{name: dg.MetadataValue.md(chart) for name, chart in patients_on_page(plan.report).items()},
+            "plan": dg.MetadataValue.md(plan.report.as_markdown()),
+        }
+    )

@@ -1,0 +1,310 @@
+"""Phases 2 to 8: seven assets, one transaction. A subset of them runs as one transaction too."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+from pydantic import Field
+
+from fm_pipeline.db.audit import operating_system_user
+from fm_pipeline.defs.assets.image_charts import image_charts
+from fm_pipeline.defs.assets.plots import (
+    changes_by_table,
+    losses_on_top,
+    not_loaded_by_rule,
+    patients_on_page,
+    phase_seconds,
+    rows_by_table,
+)
+from fm_pipeline.defs.assets.shared import OWNERS, POOL, cancelled_reimport, explained, row_count
+from fm_pipeline.defs.assets.system_configuration import observe_configuration
+from fm_pipeline.defs.resources import NexusTarget
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.nexus.policy import Phase
+from fm_pipeline.nexus.reimport.plan import Permission
+from fm_pipeline.nexus.reimport.relink import REASONS, Relinked
+from fm_pipeline.nexus.reimport.report import ReimportReport
+from fm_pipeline.notifications.notify import mailed
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.sequence.reimport import refuse_unusable_plan, reimport
+from fm_pipeline.sequence.report_files import write_report
+from fm_pipeline.settings import Settings
+
+TRANSACTION = "reimport_transaction"
+IDS = 100  # of a reason; the report's file has all of them
+
+
+class PhaseAsset(NamedTuple):
+    """How a phase shows in the graph."""
+
+    phase: Phase
+    key: str
+    group: str
+    description: str
+    deps: list[str]
+    tables: tuple[str, ...]
+
+
+PHASES = [
+    PhaseAsset(
+        Phase.DELETE,
+        "deleted_patient_data",
+        "phase_2_delete",
+        "Rows that the new set does not have go: patients, appointments, notes, messages, letters, reminders. What"
+        " points to them is led to the patient's new row or emptied; if neither is possible, everything stops.",
+        ["staged_patients", "staged_appointments", "staged_notes", "staged_sms_messages", "nexus_backup"],
+        ("patients", "appointments", "notes", "sms_messages", "letters_patientletter", "reminders"),
+    ),
+    PhaseAsset(
+        Phase.PATIENTS,
+        "patients",
+        "phase_3_patients",
+        "Patients with contacts and address. A patient that Nexus had keeps its id.",
+        ["staged_patients"],
+        ("patients",),
+    ),
+    PhaseAsset(
+        Phase.APPOINTMENTS,
+        "appointments",
+        "phase_4_appointments",
+        "Appointments, in UTC.",
+        ["staged_appointments"],
+        ("appointments",),
+    ),
+    PhaseAsset(
+        Phase.NOTES,
+        "notes_and_messages",
+        "phase_5_notes",
+        "Notes and SMS messages.",
+        ["staged_notes", "staged_sms_messages"],
+        ("notes", "sms_messages"),
+    ),
+    PhaseAsset(
+        Phase.DOCUMENTS,
+        "documents",
+        "phase_6_documents",
+        "Documents get their patient back: by crosswalk, their metadata, FileMaker's document records. Files in S3"
+        " and every other column stay as they are.",
+        ["staged_documents"],
+        (),
+    ),
+    PhaseAsset(
+        Phase.IMAGES,
+        "image_batches",
+        "phase_7_images",
+        "Image batches get their patient back, and with them their images.",
+        ["staged_images"],
+        (),
+    ),
+    PhaseAsset(
+        Phase.VALIDATION,
+        "reimport_validation",
+        "phase_8_validation",
+        "What must hold before the commit. If a check fails, the transaction is rolled back and Nexus is unchanged.",
+        [],
+        (),
+    ),
+]
+
+# Checks in the UI, by asset; the transaction has refused to commit unless they held.
+CHECKS = {
+    "patients": ("patients_count", "patients_content", "patients_filemaker_id_once"),
+    "appointments": ("appointments_count", "appointments_content", "appointments_filemaker_id_once"),
+    "notes_and_messages": ("notes_count", "notes_content", "sms_messages_count", "sms_messages_content"),
+    "documents": ("documents_document_untouched", "documents_document_keep_their_patient"),
+    "image_batches": ("images_batch_untouched", "images_batch_keep_their_patient", "images_image_untouched"),
+    "reimport_validation": (
+        "clinics_untouched",
+        "clinicians_untouched",
+        "appointment_types_untouched",
+        "funding_sources_untouched",
+        "nothing_else_written",
+    ),
+}
+
+
+# What a check means, by the end of its name.
+MEANINGS = {
+    "count": "Nexus has as many rows as were staged.",
+    "content": "Every row of Nexus is what FileMaker's record says.",
+    "filemaker_id_once": "No FileMaker id is in Nexus twice.",
+    "keep_their_patient": "None lost its patient in this reimport.",
+    "untouched": "What a reimport must not change is as it was.",
+    "nothing_else_written": "No other table was written, not by a trigger either.",
+}
+
+
+def _check_specs() -> Iterator[dg.AssetCheckSpec]:
+    for asset, names in CHECKS.items():
+        for name in names:
+            meaning = next(words for end, words in MEANINGS.items() if name.endswith(end))
+            yield dg.AssetCheckSpec(name, asset=asset, description=f"{meaning} Else nothing is committed.")
+
+
+def _specs() -> Iterator[dg.AssetSpec]:
+    before: list[str] = []
+    for asset in PHASES:
+        yield dg.AssetSpec(
+            asset.key,
+            deps=[*before, *asset.deps],
+            group_name=asset.group,
+            description=f"Phase {int(asset.phase)}. {asset.description}",
+            kinds={"postgres"},
+            owners=OWNERS,
+            skippable=True,
+        )
+        before = [asset.key]
+
+
+class ReimportConfig(dg.Config):
+    """The permission. Without it the step stops and says what to do."""
+
+    plan_id: str = Field(default="", description="Id of the plan that you have read; the asset reimport_plan shows it.")
+    confirm: str = Field(
+        default="", description="The database's name and its number of patients, as the plan shows: 'nexus 2842'."
+    )
+    requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
+
+    def permission(self) -> Permission | None:
+        """For `reimport`; None when nothing was given."""
+        if not self.plan_id:
+            return None
+        return Permission(self.plan_id, self.confirm, self.requested_by or f"dagster ({operating_system_user()})")
+
+
+def given_permission(run_config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a run's configuration says of the plan: plan_id, confirm, requested_by, as far as they are given."""
+    ops = run_config.get("ops") or {}
+    given: Mapping[str, Any] = (ops.get(TRANSACTION) or {}).get("config") or {}
+    return given
+
+
+def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, staged: bool = False) -> None:
+    """In an early step of a run that ends with the transaction: refuse what would be refused there, an hour later.
+
+    A run without the transaction, such as a plan's, passes.
+
+    Args:
+        staged: FileMaker's records are staged by now, so that they are held against the plan too.
+
+    Raises:
+        PlanStop: see `refuse_unusable_plan`.
+    """
+    selected = context.job_def.asset_layer.selected_asset_keys
+    phases = [asset.phase for asset in PHASES if dg.AssetKey(asset.key) in selected]
+    if not phases:
+        return
+    given = given_permission(context.run.run_config)
+    if all(isinstance(value, str) for value in given.values()):  # else {"env": …}, which the transaction's step reads
+        permission = ReimportConfig(**given).permission()
+        refuse_unusable_plan(settings, permission, run_id=context.run.run_id, phases=phases, staged=staged)
+
+
+@dg.multi_asset(
+    name=TRANSACTION,
+    description="Delete, load, relink, validate, commit: all or nothing.",
+    specs=list(_specs()),
+    check_specs=list(_check_specs()),
+    can_subset=True,
+    pool=POOL,
+    required_resource_keys={"nexus"},
+)
+def reimport_transaction(
+    context: dg.AssetExecutionContext, config: ReimportConfig
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Run the selected phases in one transaction and report them after its commit."""
+    nexus: NexusTarget = context.resources.nexus
+    selected = [asset for asset in PHASES if dg.AssetKey(asset.key) in context.selected_asset_keys]
+
+    phases = [asset.phase for asset in selected]
+    with explained():
+        settings = nexus.prepare().settings
+    with (
+        explained(lambda: cancelled_reimport(settings, context.run.run_id)),
+        mailed(settings, context.run.run_id, warn=context.log.warning, in_dagster=True, plan_id=config.plan_id),
+        run_progress(settings, context.run.run_id, log=context.log.info) as progress,
+    ):
+        report = reimport(
+            settings,
+            now=datetime.now(UTC),
+            permission=config.permission(),
+            run_id=context.run.run_id,
+            phases=phases,
+            on_phase=progress.phases(phases),
+        )
+    context.log.info(
+        f"✅ Import complete. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds"
+    )
+    # It is committed: what goes wrong from here on is a warning, and must not look like a failed reimport.
+    database_url, charts = settings.nexus_database_url.get_secret_value(), {}
+    with explained(lambda: cancelled_reimport(settings, context.run.run_id)):
+        folder = write_report(database_url, settings.state_dir, report, warn=context.log.warning)
+        try:
+            with nexus.connect() as connection:
+                for observation in observe_configuration(connection, settings.nexus_schema):
+                    context.log_event(observation)
+                charts = image_charts(connection, settings.nexus_schema) if Phase.IMAGES in phases else {}
+        except PipelineError as error:
+            context.log.warning(f"The reimport is committed, but the UI lacks some of its numbers. {error}")
+    for asset in selected:
+        metadata = _metadata(asset, report, folder) | (charts if asset.phase is Phase.IMAGES else {})
+        yield dg.MaterializeResult(asset_key=asset.key, metadata=metadata)
+    found = {check.name: check for check in report.checks}
+    for key in context.selected_asset_check_keys:
+        if check := found.get(key.name):
+            yield dg.AssetCheckResult(
+                asset_key=key.asset_key, check_name=key.name, passed=check.holds, description=check.found
+            )
+
+
+def _rows_to_look_at(relinked: Relinked) -> Mapping[str, Any]:
+    """Nexus ids of rows that nobody could relink, and of those that FileMaker disagrees with, by reason."""
+    by_reason = {**relinked.unresolved, "disagrees": relinked.disagreeing}
+    listed = {f"{reason}: {REASONS[reason]}": ids[:IDS] for reason, ids in by_reason.items() if ids}
+    return {"rows_to_look_at": dg.MetadataValue.json(listed)} if listed else {}
+
+
+def _metadata(asset: PhaseAsset, report: ReimportReport, folder: Path | None) -> dict[str, Any]:
+    """Row counts of the phase; the whole report on the last one."""
+    seconds = next((record.seconds for record in report.phases if record.phase == asset.phase), 0.0)
+    changes = [report.tables[name] for name in asset.tables if name in report.tables]
+    lost = {"lost": dg.MetadataValue.md(losses_on_top(report))}
+    if asset.phase is Phase.DELETE:
+        return lost | {"seconds": seconds} | {f"deleted_{change.table}": change.deleted for change in changes}
+    if asset.phase is Phase.VALIDATION:
+        return {
+            **lost,
+            "seconds": seconds,
+            "changes": dg.MetadataValue.md(changes_by_table(report)),
+            "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(report.sources)),
+            "seconds_by_phase": dg.MetadataValue.md(phase_seconds(report)),
+            **{name: dg.MetadataValue.md(chart) for name, chart in patients_on_page(report).items()},
+            **rows_by_table(report),
+            "report": dg.MetadataValue.md(report.as_markdown()),
+            "changed_rows": report.changed_rows,
+            **({"report_files": dg.MetadataValue.path(folder)} if folder else {}),
+        }
+    relinked = {Phase.DOCUMENTS: report.documents, Phase.IMAGES: report.batches}.get(asset.phase)
+    if relinked:
+        return row_count(
+            relinked.total,
+            seconds=seconds,
+            already_linked=relinked.already,
+            relinked=relinked.relinked,
+            by_evidence=dg.MetadataValue.json(dict(relinked.by_evidence)) if relinked.by_evidence else "none",
+            without_patient={reason: len(ids) for reason, ids in relinked.unresolved.items()} or "none",
+            disagreeing=len(relinked.disagreeing),
+            **({"archived": len(relinked.archived)} if relinked.archived else {}),
+            **({"detached": len(relinked.detached)} if relinked.detached else {}),
+            **_rows_to_look_at(relinked),
+        )
+    return row_count(
+        sum(change.after for change in changes),
+        seconds=seconds,
+        inserted=sum(change.inserted for change in changes),
+        updated=sum(change.updated for change in changes),
+        unchanged=sum(change.unchanged for change in changes),
+    )

@@ -1,0 +1,94 @@
+"""The job that brings a backup back. It is started by hand only, with the words that a dry run shows."""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from fm_pipeline.db.audit import audited, operating_system_user
+from fm_pipeline.defs.assets.shared import POOL, explained
+from fm_pipeline.defs.dagster_internals import PARENT_RUN_ID_TAG
+from fm_pipeline.defs.resources import NexusTarget
+from fm_pipeline.nexus.backup.files import BackupStop
+from fm_pipeline.nexus.backup.restore import restore
+from fm_pipeline.nexus.backup.restore_newer import Newer
+from fm_pipeline.pluralize import counted
+from fm_pipeline.settings import Settings
+
+
+class RestoreConfig(dg.Config):
+    """Which backup, and who wants it."""
+
+    folder: str = Field(description="Folder of the backup; nexus_backup and `fm-pipeline backup --list` show it.")
+    confirm: str = Field(
+        default="",
+        description='"<database> <number of patients in the backup>". Without it the run does everything, shows what'
+        " it would do and the words to type, and rolls it back.",
+    )
+    newer: Newer = Field(
+        default="stop",
+        description="What becomes of rows that were made since the backup and cannot stay: `stop` stops, `set-aside`"
+        " moves them into the table fm_pipeline.set_aside_rows.",
+    )
+    requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
+
+
+@dg.op(pool=POOL, required_resource_keys={"nexus"})
+def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
+    """Bring back every row of a backup in one transaction, or show what that would do."""
+    nexus: NexusTarget = context.resources.nexus
+    actor = config.requested_by or f"dagster ({operating_system_user()})"
+    report = None
+
+    def cancelled() -> str:
+        became = "is unchanged: the restore was not committed" if report is None else "has the rows of the backup"
+        return f"The run was cancelled. Nexus {became}."
+
+    with explained(cancelled):
+        settings = nexus.prepare().settings
+        if config.confirm and PARENT_RUN_ID_TAG in context.run.tags:
+            _refuse_repetition(settings, actor, context.run.run_id)
+        report = restore(
+            settings,
+            Path(config.folder),
+            confirm=config.confirm,
+            dry_run=not config.confirm,
+            newer=config.newer,
+            actor=actor,
+            run_id=context.run.run_id,
+        )
+    would = "" if report.committed else "would be "
+    for table in report.tables:
+        if table.changed or table.newer:
+            context.log.info(
+                f"{table.table}: {table.deleted:,} {would}deleted, {table.updated:,} {would}changed,"
+                f" {table.inserted:,} {would}brought back, {table.newer:,} newer ones {would}kept,"
+                f" {table.emptied:,} references {would}emptied"
+            )
+    for note in [rows.sentence() for rows in report.newer] + report.notes:
+        context.log.warning(note)
+    if report.committed:
+        context.log.info(
+            f"Restored. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds"
+        )
+    else:
+        context.log.info(f"Nexus is unchanged. To carry it out, launch it again with confirm={report.confirmation!r}")
+
+
+def _refuse_repetition(settings: Settings, actor: str, run_id: str) -> None:
+    """Words that somebody typed for one restore are not his consent to another, whatever was saved since."""
+    with audited(settings.nexus_database_url.get_secret_value(), actor=actor, action="restore", run_id=run_id):
+        raise BackupStop(
+            "This run repeats an earlier restore, with the words that were typed for that one.",
+            meaning="What was saved since would be lost. Nothing was changed.",
+            remedy="Launch restore_backup from its launchpad: without confirm first, then with the words it shows.",
+        )
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Brings back a backup. Launch it without `confirm` first: it shows what it would do, and the words.",
+)
+def restore_backup() -> None:
+    """One op."""
+    restore_rows()

@@ -1,0 +1,134 @@
+"""Phase 0, second half: FileMaker's records typed, checked and resolved; what Nexus will have, not yet in Nexus."""
+
+from datetime import UTC, datetime
+from functools import partial
+
+import dagster as dg
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.defs.assets.plots import not_loaded_by_rule
+from fm_pipeline.defs.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
+from fm_pipeline.defs.assets.system_configuration import observe_configuration
+from fm_pipeline.defs.resources import NexusTarget
+from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.errors import StagingStop
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.run import check_staged, fill_the_crosswalk, is_extracted, stage
+
+# What each staged entity is built from, besides its own extraction.
+BUILT_FROM = {
+    "patient": ["filemaker_patients", "filemaker_contact_details", "crosswalk"],
+    "appointment": ["filemaker_appointments", "staged_patients"],
+    "note": ["filemaker_notes", "staged_patients"],
+    "sms_message": ["filemaker_sms_messages", "staged_patients"],
+    "document": ["filemaker_documents", "staged_patients"],
+    "image": ["filemaker_images", "staged_patients"],
+}
+SYSTEM_CONFIGURATION = {
+    "patient": ["clinics", "funding_sources"],
+    "appointment": ["clinics", "clinicians", "appointment_types"],
+}
+
+
+@dg.asset(
+    group_name=STAGE,
+    deps=["preflight"],
+    description="FileMaker id ↔ Nexus id of everything that Nexus already has. A patient keeps its Nexus id because"
+    " of it. No FileMaker id leaves it.",
+    kinds={"postgres"},
+    owners=OWNERS,
+    pool=POOL,
+    required_resource_keys={"nexus"},
+)
+def crosswalk(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+    """Take over the ids that Nexus knows."""
+    nexus: NexusTarget = context.resources.nexus
+    with explained(), nexus.connect() as connection:
+        for observation in observe_configuration(connection, nexus.settings.nexus_schema):
+            context.log_event(observation)
+        new, total = fill_the_crosswalk(connection, nexus.settings)
+    return dg.MaterializeResult(metadata=row_count(total, **{f"new_{entity}": rows for entity, rows in new.items()}))
+
+
+def _staged(entity: str) -> dg.AssetsDefinition:
+    plural = ENTITIES[entity]
+
+    @dg.asset(
+        name=f"staged_{plural}",
+        group_name=STAGE,
+        deps=BUILT_FROM[entity] + SYSTEM_CONFIGURATION.get(entity, []),
+        description=f"The {plural.replace('_', ' ')} as Nexus will have them. Every source row has an end: ready,"
+        " quarantined by a rule, or skipped with a reason.",
+        kinds={"postgres", "python"},
+        owners=OWNERS,
+        pool=POOL,
+        required_resource_keys={"nexus"},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "rules",
+                asset=f"staged_{plural}",
+                # Not blocking: the plan and the transaction refuse, with the list of all entities at once. An
+                # administrator who saw only the patients' list would settle it and meet the next one.
+                description="No row breaks a rule whose action is stop; no rule is broken more often than it may.",
+            )
+        ],
+    )
+    def staged(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+        nexus: NexusTarget = context.resources.nexus
+        with (
+            explained(),
+            nexus.connect() as connection,
+            run_progress(nexus.settings, context.run.run_id, log=context.log.info) as progress,
+        ):
+            if not is_extracted(connection, load_profile(nexus.settings.filemaker_profile), entity):
+                return dg.MaterializeResult(
+                    metadata=row_count(0, note="The profile has no layout for this entity."),
+                    check_results=[dg.AssetCheckResult(check_name="rules", passed=True)],
+                )
+            progress.update(f"stage {plural}", 0)
+            own = stage(
+                connection,
+                entity,
+                nexus.settings,
+                run_id=context.run.run_id,
+                now=datetime.now(UTC),
+                on_progress=partial(progress.update, f"stage {plural}"),
+            )
+            verdict = _verdict(connection, nexus.settings, entity)
+            progress.end(
+                f"Staged {counted(own.source, 'record')}: {own.loaded:,} ready, {own.quarantined:,} quarantined,"
+                f" {own.skipped:,} skipped",
+                errors=own.quarantined,
+            )
+        return dg.MaterializeResult(
+            metadata=row_count(
+                own.loaded,
+                source_rows=own.source,
+                quarantined=own.quarantined,
+                skipped=own.skipped,
+                not_loaded=dg.MetadataValue.md(not_loaded_by_rule([own])),
+            ),
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="rules", passed=not verdict, description=verdict or "No rule stops the run."
+                )
+            ],
+        )
+
+    return staged
+
+
+def _verdict(connection: Connection, settings: Settings, entity: str) -> str:
+    """Why the staged rows may not be loaded; empty when they may."""
+    try:
+        check_staged(connection, settings, [entity])
+    except StagingStop as stop:
+        return str(stop)
+    return ""
+
+
+def staging_assets() -> list[dg.AssetsDefinition]:
+    """The crosswalk, and one asset a staged entity."""
+    return [crosswalk, *(_staged(entity) for entity in BUILT_FROM)]

@@ -1,0 +1,59 @@
+"""Jobs: the full reimport, and the plan of it, which changes nothing. https://docs.dagster.io/guides/build/jobs"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from fm_pipeline.defs.assets.dicom import DICOM
+from fm_pipeline.defs.assets.reimport import PHASES
+from fm_pipeline.defs.assets.restore import restore_backup
+from fm_pipeline.defs.assets.shared import BACKUP, EXTRACT, IMAGE_LINK, PLAN, PREFLIGHT, STAGE
+
+# Four hours: reading a slow FileMaker Server took more than one, and a run that hangs must not hold the pool for ever.
+MAX_RUNTIME = {"dagster/max_runtime": str(4 * 3600)}
+
+plan_reimport = dg.define_asset_job(
+    "plan_reimport",
+    selection=dg.AssetSelection.groups(PREFLIGHT, EXTRACT, STAGE, PLAN),
+    executor_def=dg.in_process_executor,
+    description="Looks, reads FileMaker, stages, and shows what a reimport would do, by doing it and rolling it back.",
+    tags=MAX_RUNTIME,
+)
+full_reimport = dg.define_asset_job(
+    "full_reimport",
+    selection=dg.AssetSelection.groups(PREFLIGHT, EXTRACT, STAGE, BACKUP)
+    | dg.AssetSelection.assets(*(asset.key for asset in PHASES)),
+    executor_def=dg.in_process_executor,
+    description="The import sequence from end to end: look, read FileMaker, stage, check, back up, then one"
+    " transaction. Needs a plan and its confirmation.",
+    tags=MAX_RUNTIME,
+)
+# Twelve hours: 6,664 pictures of 3 MB, one after the other, with rests.
+import_image_files = dg.define_asset_job(
+    "import_image_files",
+    selection=dg.AssetSelection.assets("filemaker_image_files"),
+    executor_def=dg.in_process_executor,
+    description="Pictures out of FileMaker's containers into S3 and Nexus. A reimport that is started meanwhile waits;"
+    " cancel this one if it must not, it goes on later where it stopped.",
+    tags={"dagster/max_runtime": str(12 * 3600)},
+)
+link_images = dg.define_asset_job(
+    "link_images",
+    selection=dg.AssetSelection.groups(IMAGE_LINK),
+    executor_def=dg.in_process_executor,
+    description="The images of the bulk dump become images of patients: export, listing, verified copies, rows."
+    " Safe to run again.",
+    tags=MAX_RUNTIME,
+)
+# A week: the first import of a hospital's archive takes days. It may be ended and gone on with at any time.
+dicom_import = dg.define_asset_job(
+    "dicom_import",
+    selection=dg.AssetSelection.groups(DICOM),
+    executor_def=dg.in_process_executor,
+    description="Imports DICOM files of the configured directory, or of a job that a command has made, into Orthanc.",
+    tags={"dagster/max_runtime": str(7 * 24 * 3600)},
+)
+# Dagster does not export the type of an asset job.
+JOBS: list[Any] = [full_reimport, plan_reimport, link_images, import_image_files, restore_backup, dicom_import]

@@ -1,0 +1,57 @@
+"""Dagster's default launcher, which also notices that a run died with its code server (named in dagster.yaml).
+
+The default one never looks at its workers: after a crash of the machine a run stays "started" and holds the pool until
+its time limit, or until somebody terminates it. Run monitoring asks this one, and then marks the run as failed.
+https://docs.dagster.io/deployment/execution/run-monitoring
+"""
+
+from __future__ import annotations
+
+import json
+
+import dagster as dg
+import psutil
+
+from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, CheckRunHealthResult, WorkerStatus
+
+CLOCK_SECONDS = 5.0  # start times of processes and of events come from different clocks
+
+
+class WatchfulRunLauncher(dg.DefaultRunLauncher):
+    """Tells run monitoring whether the process of a run on this machine is alive."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Run monitoring may ask."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Whether the run's process lives. Where that cannot be known it counts as alive: the time limit remains."""
+        worker = self._worker(run)
+        if worker is None or _is_alive(*worker):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"The run's process {worker[0]} is gone.")
+
+    def _worker(self, run: dg.DagsterRun) -> tuple[int, float] | None:
+        """Process id of the run's worker on this machine, and when it said so; None if nobody knows."""
+        server = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+        if not server.get("socket") and server.get("host") not in ("localhost", "127.0.0.1"):
+            return None  # launched by something else, or on another machine
+        records = self._instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+        for record in records:
+            entry = record.event_log_entry
+            pid = entry.get_dagster_event().engine_event_data.metadata.get("pid")
+            if pid is not None:
+                return int(str(pid.value)), entry.timestamp
+        return None
+
+
+def _is_alive(pid: int, since: float) -> bool:
+    """Whether that process lives, and not a later one that was given its number."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since + CLOCK_SECONDS
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True

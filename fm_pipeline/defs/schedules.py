@@ -1,0 +1,68 @@
+"""Schedules. Off by default, and none of them is destructive. https://docs.dagster.io/guides/automate/schedules"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from fm_pipeline.defs.assets.dicom import STEP
+from fm_pipeline.defs.jobs import dicom_import, import_image_files, plan_reimport
+from fm_pipeline.defs.sensors.hospital_dicom import unfinished_imports
+from fm_pipeline.dicom.sensor.tick import sync_due
+from fm_pipeline.errors import PipelineError, UnforeseenError, redacted
+from fm_pipeline.settings import Settings, load_settings
+
+nightly_plan = dg.ScheduleDefinition(
+    name="nightly_plan",
+    job=plan_reimport,
+    cron_schedule="30 2 * * *",
+    execution_timezone="Australia/Sydney",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every night: preflight and plan. Reads FileMaker, writes only to staging, changes nothing in Nexus.",
+)
+daily_image_import = dg.ScheduleDefinition(
+    name="daily_image_import",
+    job=import_image_files,
+    run_config={"ops": {"filemaker_image_files": {"config": {"daily": True}}}},
+    cron_schedule="0 4 * * *",
+    execution_timezone="Australia/Sydney",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every morning, behind the plan: FILEMAKER_IMAGES_A_DAY images out of FileMaker's containers. Adds to"
+    " S3 and Nexus and marks in FileMaker; changes and deletes nothing.",
+)
+
+
+def nightly_dicom_import(read_settings: Callable[[], Settings] = load_settings) -> dg.ScheduleDefinition:
+    """The schedule of a code location that imports everything new, as the seed's sync."""
+
+    @dg.schedule(
+        name="nightly_dicom_import",
+        job=dicom_import,
+        cron_schedule="0 1 * * *",
+        execution_timezone="Australia/Sydney",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Every night: an incremental import of the configured directory, after a pull from the FTP server"
+        " if that is on. Needs `fm-pipeline dicom configure --sync-enabled` as well.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        try:
+            with redacted():
+                settings = read_settings()
+                why, pull = sync_due(
+                    settings, now=datetime.now(UTC), runs_unfinished=len(unfinished_imports(context.instance))
+                )
+        except UnforeseenError:
+            raise
+        except PipelineError as error:
+            return dg.SkipReason(str(error))
+        if why:
+            return dg.SkipReason(why)
+        config = {"job_type": "incremental", "requested_by": "nightly_dicom_import", "pull_from_ftp": pull}
+        return dg.RunRequest(run_config={"ops": {STEP: {"config": config}}})
+
+    return schedule
+
+
+SCHEDULES = [nightly_plan, daily_image_import]

@@ -1,0 +1,89 @@
+"""Watches the hospital's directory, and starts an import of what is new.
+
+What it does is decided in `fm_pipeline.dicom.sensor.decision`; here only Dagster is asked and told. It is on from the
+start, and does nothing until the configuration says so: there is one switch, and it works without a restart.
+https://docs.dagster.io/guides/automate/sensors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from fm_pipeline.defs.assets.dicom import INSTANCES, JOB_TAG, STEP
+from fm_pipeline.defs.jobs import dicom_import
+from fm_pipeline.dicom.history.jobs import SENSOR
+from fm_pipeline.dicom.log import import_log
+from fm_pipeline.dicom.sensor.decision import Watermark
+from fm_pipeline.dicom.sensor.tick import sense
+from fm_pipeline.errors import PipelineError, UnforeseenError, redacted
+from fm_pipeline.notifications.alarms import tell_alarm
+from fm_pipeline.settings import Settings, load_settings
+
+# The shortest interval that can be configured; each tick asks whether the configured one has passed.
+INTERVAL_SECONDS = 10
+RUNS_LOOKED_AT = 200  # of those that have not ended; four run at once
+_PAGE = f"locations/fm_pipeline/sensors/{SENSOR}"  # in Dagster's UI
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings) -> dg.SensorDefinition:
+    """The sensor of a code location."""
+
+    @dg.sensor(
+        name=SENSOR,
+        job=dicom_import,
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Imports new files of the watched directory, one job at a time. Does nothing until"
+        " `fm-pipeline dicom configure --monitoring-enabled`; path and intervals are read at each tick.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        try:
+            with redacted():
+                settings = read_settings()
+            with redacted(), import_log(settings):
+                sensed = sense(
+                    settings,
+                    Watermark.read(context.cursor),
+                    now=datetime.now(UTC),
+                    runs_unfinished=len(unfinished_imports(context.instance)),
+                    attempts_of=lambda job_id: _attempts(context.instance, job_id),
+                )
+                for alarm in sensed.alarms:
+                    page = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
+                    tell_alarm(settings, alarm.key, alarm.subject, alarm.sentences, now=datetime.now(UTC), link=page)
+        except UnforeseenError:
+            raise
+        except PipelineError as error:
+            return dg.SkipReason(str(error))
+        context.update_cursor(sensed.watermark.write())
+        if sensed.start is None:
+            return dg.SkipReason(sensed.reason)
+        context.log.info(sensed.reason)
+        config = {"job_id": sensed.start.job_id, "requested_by": SENSOR}
+        return dg.RunRequest(
+            run_key=sensed.start.run_key,
+            run_config={"ops": {STEP: {"config": config}}},
+            tags={JOB_TAG: str(sensed.start.job_id)},
+        )
+
+    return sensor
+
+
+def unfinished_imports(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    """Runs of an import that wait or run, whichever job they belong to: "Materialize" has one of its own."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED), limit=RUNS_LOOKED_AT)
+    return [run for run in runs if run.job_name == dicom_import.name or INSTANCES in (run.asset_selection or ())]
+
+
+def _attempts(instance: dg.DagsterInstance, job_id: int) -> int:
+    return instance.get_runs_count(dg.RunsFilter(tags={JOB_TAG: str(job_id)}))

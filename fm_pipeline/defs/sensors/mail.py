@@ -1,0 +1,152 @@
+"""Mails that a run cannot send of itself: it failed before its transaction, was cancelled, or was killed.
+
+One ordinary sensor over all runs that change Nexus, whichever job launched them ("Materialize" has no job of its own).
+Not Dagster's run status sensors: those are one for each status, they move on when a mail could not be sent, and the
+mails that a run or a command left in the outbox must be tried again as well.
+
+It depends on the daemon; so does every run from the UI, because the daemon takes them from the queue. It is on from
+the start: all that it does is send mail. A run whose machine died is turned into a failure by Dagster's run
+monitoring (dagster.yaml), and is told then.
+
+The cursor says from when on runs are looked at, and up to when they were; what was said is known to the outbox.
+https://docs.dagster.io/guides/automate/sensors
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, Self
+
+import dagster as dg
+
+from fm_pipeline.defs.assets.reimport import PHASES, given_permission
+from fm_pipeline.defs.jobs import full_reimport
+from fm_pipeline.errors import PipelineError, UnforeseenError, redacted
+from fm_pipeline.notifications.message import Event, no_text_of
+from fm_pipeline.notifications.notify import say, send_due
+from fm_pipeline.notifications.outbox import Outbox
+from fm_pipeline.pluralize import counted
+from fm_pipeline.settings import Settings, load_settings
+
+INTERVAL_SECONDS = 30
+# A tick is cut off after 60: this, an attempt that takes its 20, and 15 until a database is known to be away.
+PATIENCE_SECONDS = 15
+# Older news is history, for example when the sensor was off for a month.
+NEWS_LASTS = timedelta(days=2)
+# Storage writes the time of a change before the change can be seen; what is looked at twice is not said twice.
+OVERLAP = timedelta(minutes=1)
+RUNS_A_TICK = 500
+
+_EVENTS = {
+    dg.DagsterRunStatus.STARTED: Event.STARTED,
+    dg.DagsterRunStatus.SUCCESS: Event.SUCCEEDED,
+    dg.DagsterRunStatus.FAILURE: Event.FAILED,
+    dg.DagsterRunStatus.CANCELED: Event.CANCELLED,
+}
+_REIMPORT = {dg.AssetKey(phase.key) for phase in PHASES}
+# The labels under which assets.shared.explained puts the sentences of our own errors; no other text is quoted.
+_SENTENCES = ("what happened", "what it means", "what to do")
+
+
+class Watermark(NamedTuple):
+    """The cursor.
+
+    Attributes:
+        begin: when the sensor was first on; earlier runs are never told of.
+        seen: changes of runs up to this time were looked at.
+    """
+
+    begin: datetime
+    seen: datetime
+
+    @classmethod
+    def read(cls, cursor: str | None, now: datetime) -> Self:
+        """From a tick's cursor; at the first tick, now."""
+        if not cursor:
+            return cls(now, now)
+        content = json.loads(cursor)
+        return cls(*(datetime.fromisoformat(content[name]) for name in cls._fields))
+
+    def write(self) -> str:
+        """For the next tick."""
+        return json.dumps({name: value.isoformat() for name, value in self._asdict().items()})
+
+
+def reimport_mails(read_settings: Callable[[], Settings] = load_settings) -> dg.SensorDefinition:
+    """The sensor of a code location."""
+
+    @dg.sensor(
+        name="reimport_mails",
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Mails to SMTP_TO when a reimport has started, succeeded, failed or was cancelled, and tries again"
+        " what the mail server did not take. Launches nothing.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        try:
+            with redacted():
+                settings = read_settings()
+        except UnforeseenError:
+            raise
+        except PipelineError as error:
+            return dg.SkipReason(str(error))
+        if not settings.smtp_host:
+            return dg.SkipReason("SMTP_HOST is not set, so no mail is sent.")
+        with redacted():
+            watermark = Watermark.read(context.cursor, datetime.now(UTC))
+            watermark = _say_news(context.instance, settings, watermark)
+            sent = send_due(settings, warn=context.log.warning, patience_seconds=PATIENCE_SECONDS)
+        context.update_cursor(watermark.write())
+        return dg.SkipReason(f"{counted(sent, 'mail')} sent, {Outbox(settings.state_dir).unsent()} waiting.")
+
+    return sensor
+
+
+def is_reimport(run: dg.DagsterRun) -> bool:
+    """Whether the run has a phase of the reimport in it."""
+    if not run.asset_selection:
+        return run.job_name == full_reimport.name
+    return not _REIMPORT.isdisjoint(run.asset_selection)
+
+
+def _say_news(instance: dg.DagsterInstance, settings: Settings, watermark: Watermark) -> Watermark:
+    """Put a mail for every change of a run since the last tick into the outbox."""
+    records = instance.get_run_records(
+        dg.RunsFilter(
+            statuses=list(_EVENTS),
+            created_after=watermark.begin,
+            updated_after=max(watermark.seen, datetime.now(UTC) - NEWS_LASTS),
+        ),
+        limit=RUNS_A_TICK,
+        order_by="update_timestamp",
+        ascending=True,
+    )
+    for record in records:
+        run = record.dagster_run
+        if is_reimport(run):
+            event = _EVENTS[run.status]
+            why = _why(instance, run.run_id) if event is Event.FAILED else ()
+            plan_id = str(given_permission(run.run_config).get("plan_id", ""))
+            say(settings, run.run_id, event, sentences=why, in_dagster=True, plan_id=plan_id)
+    if not records:
+        return watermark
+    last = records[-1].update_timestamp
+    return watermark._replace(seen=last if len(records) == RUNS_A_TICK else max(last - OVERLAP, watermark.seen))
+
+
+def _why(instance: dg.DagsterInstance, run_id: str) -> tuple[str, ...]:
+    """Why a run failed: our own sentences, or the class of the error and nothing of its text."""
+    failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+    if not failures:
+        return ("No step reported an error: the process of the run was ended, or could not be started.",)
+    data = failures[0].event_log_entry.get_dagster_event().step_failure_data
+    if data.user_failure_data:
+        metadata = data.user_failure_data.metadata
+        if sentences := tuple(str(metadata[label].value) for label in _SENTENCES if label in metadata):
+            return sentences
+    error = data.error
+    while error and error.cause:
+        error = error.cause
+    return no_text_of(error.cls_name if error and error.cls_name else "unknown")

@@ -1,0 +1,143 @@
+"""Jobs, history and configuration in the shape of the hospital's ten calls: what stands under `data`.
+
+The names are the seed's ("Hospital Data Import System", calls 1 to 10), with more beside them. The seed knows four
+ends of a file, the ledger eight: `files_imported` is what came to Orthanc, `duplicates` what was there already by any
+measure, `files_failed` everything of which the bytes are not in Orthanc and should be; `outcomes` has all eight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from typing import Any
+
+from fm_pipeline.dicom.configuration.configuration import SyncConfiguration
+from fm_pipeline.dicom.formats import duration_formatted, size_formatted, time_formatted
+from fm_pipeline.dicom.history.history import HistoryPage, HistoryRow
+from fm_pipeline.dicom.history.jobs import Job, JobPage
+from fm_pipeline.dicom.model import Outcome
+
+Answer = dict[str, Any]
+
+DUPLICATES = (Outcome.DUPLICATE, Outcome.ALREADY_THERE)
+FAILURES = (Outcome.FAILED, Outcome.BAD, Outcome.CONFLICT, Outcome.SUSPECT)
+
+
+def job_answer(job: Job, zone: tzinfo) -> Answer:
+    """A job, as calls 2, 3, 4 and 9 have it."""
+    left = job.estimated_seconds_remaining
+    return {
+        "job_id": job.id,
+        "id": job.id,
+        "job_type": job.job_type,
+        "source_path": job.source_path,
+        "status": job.status,
+        "total_files": job.total_files,
+        "files_processed": job.files_processed,
+        "files_imported": job.files_imported,
+        "files_failed": _sum(job.outcomes, FAILURES),
+        "duplicates": _sum(job.outcomes, DUPLICATES),
+        "files_skipped": job.files_skipped,
+        "outcomes": {str(outcome): count for outcome, count in job.outcomes.items()},
+        "files_unchanged": job.files_unchanged,
+        "total_is_final": job.scan_complete,
+        "directories_unreadable": job.directories_unreadable,
+        "total_size_bytes": job.total_size_bytes,
+        "total_size_formatted": size_formatted(job.total_size_bytes),
+        "progress_percentage": job.progress_percentage,
+        "files_per_second": round(job.files_per_second, 1),
+        "bytes_per_second": round(job.bytes_per_second),
+        "estimated_time_remaining": None if left is None else round(left),
+        "estimated_time_remaining_formatted": None if left is None else duration_formatted(left),
+        "comparison": {
+            "expected": job.instances_expected,
+            "missing": job.instances_missing,
+            "differing": job.instances_differing,
+            "compared_at": time_formatted(job.compared_at, zone),
+        },
+        "error_reason": job.error_reason,
+        "error_message": job.error_message,
+        "requested_by": job.requested_by,
+        "cancel_requested_at": time_formatted(job.cancel_requested_at, zone),
+        "started_at": time_formatted(job.started_at, zone),
+        "completed_at": time_formatted(job.completed_at, zone),
+        "created_at": time_formatted(job.created_at, zone),
+    }
+
+
+def jobs_answer(page: JobPage, zone: tzinfo) -> Answer:
+    """Call 9."""
+    return {"jobs": [job_answer(job, zone) for job in page.jobs], "pagination": _pagination(page)}
+
+
+def history_answer(page: HistoryPage, zone: tzinfo) -> Answer:
+    """Call 6. Paths and Patient IDs are in it: for whoever asks, never for a log."""
+    outcomes = page.statistics.outcomes
+    return {
+        "history": [_row(row, zone) for row in page.history],
+        "pagination": _pagination(page),
+        "statistics": {
+            "total_imports": page.statistics.total,
+            "successful_imports": outcomes[Outcome.IMPORTED],
+            "failed_imports": _sum(outcomes, FAILURES),
+            "duplicate_imports": _sum(outcomes, DUPLICATES),
+            "skipped_imports": outcomes[Outcome.SKIPPED],
+            "outcomes": {str(outcome): count for outcome, count in outcomes.items()},
+            "total_size_bytes": page.statistics.total_size_bytes,
+            "total_size_formatted": size_formatted(page.statistics.total_size_bytes),
+        },
+    }
+
+
+def configuration_answer(configuration: SyncConfiguration, zone: tzinfo) -> Answer:
+    """Calls 5 and 7. The FTP password is not in it: only whether there is one."""
+    fields = configuration.model_dump()
+    times = {name: time_formatted(fields[name], zone) for name in ("last_sync_at", "updated_at")}
+    return {
+        **fields,
+        **times,
+        "ftp_configured": configuration.ftp_configured,
+        "has_configuration": configuration.updated_at is not None,
+    }
+
+
+def _row(row: HistoryRow, zone: tzinfo) -> Answer:
+    size = row.file_size_bytes
+    return {
+        **{name: getattr(row, name) for name in _OF_A_ROW},
+        "file_size_formatted": None if size is None else size_formatted(size),
+        "missing_since": time_formatted(row.missing_since, zone),
+        "imported_at": time_formatted(row.imported_at, zone),
+    }
+
+
+_OF_A_ROW = (
+    "id",
+    "job_id",
+    "job_type",
+    "job_source_path",
+    "file_path",
+    "file_name",
+    "file_size_bytes",
+    "file_hash",
+    "orthanc_instance_id",
+    "patient_id",
+    "study_uid",
+    "series_uid",
+    "instance_uid",
+    "modality",
+    "transfer_syntax_uid",
+    "status",
+    "reason",
+    "error_message",
+    "flags",
+    "other_hash",
+)
+
+
+def _pagination(page: JobPage | HistoryPage) -> Answer:
+    return {"total": page.total, "limit": page.limit, "offset": page.offset, "has_more": page.has_more}
+
+
+def _sum(outcomes: Mapping[Outcome, int], which: tuple[Outcome, ...]) -> int:
+    return sum(outcomes[outcome] for outcome in which)

@@ -1,0 +1,165 @@
+"""Requests to the import that change something: logged and audited, also when they are refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from fm_pipeline.db.audit import Action, Outcome, audited, record
+from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.configuration.configuration import read_configuration
+from fm_pipeline.dicom.configuration.roots import allowed_path
+from fm_pipeline.dicom.history.history import prune_history
+from fm_pipeline.dicom.history.jobs import SENSOR, Job, JobType, create_job, get_job, request_cancel
+from fm_pipeline.dicom.importer.run import OnProgress, Options, run_job
+from fm_pipeline.dicom.paths import real_path
+from fm_pipeline.errors import PipelineError, RequestError, Stop
+from fm_pipeline.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def refusals(settings: Settings, *, actor: str, action: Action, run_id: str | None = None) -> Iterator[None]:
+    """A RequestError inside goes into the audit trail and the log, and on to the caller."""
+    try:
+        yield
+    except RequestError as error:
+        _log.warning("Refused (%s): %s", action, error)
+        record(
+            settings.nexus_database_url.get_secret_value(),
+            actor=actor,
+            action=action,
+            outcome="refused",
+            run_id=run_id,
+            detail=str(error),
+        )
+        raise
+
+
+def asked_path(settings: Settings, path: str | None) -> str:
+    """The path that was asked for, or the configured one; allowed.
+
+    Raises:
+        RequestError: neither is there, or it lies under no allowed root; nothing of it was read.
+    """
+    if path is None:
+        with connect(settings.nexus_database_url.get_secret_value()) as connection:
+            path = read_configuration(connection, settings).hospital_data_path
+    if path is None:
+        raise RequestError(
+            "No directory was named, and none is configured.",
+            remedy="Name one, or: fm-pipeline dicom configure --hospital-data-path PATH",
+        )
+    return allowed_path(settings, path)
+
+
+def prepare_import(
+    settings: Settings, path: str | None, job_type: JobType, *, actor: str, files: Sequence[str] | None = None
+) -> Job:
+    """Write down a job for a directory, or for some files of it: call 2. Nothing is read yet.
+
+    Args:
+        path: as somebody typed it; None for the configured one.
+
+    Raises:
+        RequestError: the path is not allowed, or the type is none.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+    with refusals(settings, actor=actor, action="dicom_import"):
+        job = create_job(database_url, asked_path(settings, path), job_type, requested_by=actor, files=files)
+    _log.info("Import job %d (%s) was made.", job.id, job_type)
+    return job
+
+
+def carry_out(
+    settings: Settings,
+    job_id: int,
+    *,
+    actor: str,
+    run_id: str | None = None,
+    on_progress: OnProgress | None = None,
+    options: Options | None = None,
+) -> Job:
+    """Carry out a job, or go on with one: call 3. Its start and its end are in the audit trail.
+
+    Raises:
+        as `fm_pipeline.dicom.importer.run.run_job`. The job's path is held against the allowed roots again: they may
+        have changed since it was made.
+        RequestError: also when somebody cancelled a job of the sensor before its run began: only a person goes on
+        with what a person has ended.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+
+    def note(outcome: Outcome, detail: str) -> None:
+        record(database_url, actor=actor, action="dicom_import", outcome=outcome, run_id=run_id, detail=detail)
+
+    with refusals(settings, actor=actor, action="dicom_import", run_id=run_id):
+        job = get_job(database_url, job_id)
+        allowed_path(settings, real_path(job.source_path))
+        if actor == SENSOR and job.status == "cancelled" and job.cancel_requested_at:
+            raise RequestError(
+                f"Import job {job_id} was cancelled while its run was queued.",
+                meaning="It was not carried out.",
+                remedy=f"To carry it out after all: fm-pipeline dicom import --job-id {job_id}",
+            )
+        note("started", f"Job {job_id}.")
+        try:
+            job = run_job(settings, job_id, run_id=run_id, on_progress=on_progress, options=options)
+        except RequestError:
+            raise
+        except Stop as stop:
+            note("refused", f"Job {job_id}: {stop}")
+            raise
+        except Exception as error:
+            said = str(error) if isinstance(error, PipelineError) else type(error).__name__
+            _end(note, "failed", f"Job {job_id}: {said}")
+            raise
+        except BaseException as error:
+            _end(note, "cancelled", f"Job {job_id}: {type(error).__name__}.")
+            raise
+    _end(note, "cancelled" if job.status == "cancelled" else "done", f"Job {job_id}: {job.files_processed:,} files.")
+    return job
+
+
+def _end(note: Callable[[Outcome, str], None], outcome: Outcome, detail: str) -> None:
+    """An end that cannot be written down must not make a failure of what was done, nor hide why something failed."""
+    try:
+        note(outcome, detail)
+    except PipelineError as error:
+        _log.warning("The audit trail has no end of this import, which is: %s. %s", outcome, error)
+
+
+def cancel_import(settings: Settings, job_id: int, *, actor: str) -> Job:
+    """Ask for the end of a job: call 8.
+
+    Raises:
+        RequestError: there is no such job (404), or it has ended.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+    with refusals(settings, actor=actor, action="dicom_cancel"):
+        job = request_cancel(database_url, job_id)
+    record(database_url, actor=actor, action="dicom_cancel", outcome="done", detail=f"Job {job_id}.")
+    _log.info("Job %s: its cancelling was asked for.", job_id)
+    return job
+
+
+def monitoring_continues(settings: Settings, job: Job) -> bool:
+    """Whether a job is the sensor's, and the sensor goes on with other files when it is cancelled."""
+    if job.requested_by != SENSOR:
+        return False
+    with connect(settings.nexus_database_url.get_secret_value()) as connection:
+        return read_configuration(connection, settings).monitoring_enabled
+
+
+def prune(settings: Settings, older_than: datetime, *, really: bool, actor: str) -> int:
+    """Count, or remove, rows of history from before that moment that nothing needs any more; see `prune_history`."""
+    database_url = settings.nexus_database_url.get_secret_value()
+    if not really:
+        return prune_history(database_url, older_than, dry_run=True)
+    with audited(database_url, actor=actor, action="dicom_prune"):
+        rows = prune_history(database_url, older_than, dry_run=False)
+    _log.info("%d rows of history from before %s were removed.", rows, f"{older_than:%Y-%m-%d}")
+    return rows

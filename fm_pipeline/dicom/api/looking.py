@@ -1,0 +1,165 @@
+"""What is in a directory, and what of it is new: calls 1 and 10 of the hospital's system. Nothing is imported.
+
+A listing is given piece by piece: a directory may hold a million files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from fm_pipeline.dicom.files.archives.limits import Limits
+from fm_pipeline.dicom.files.open import FileChangedError, open_found, unreadable_reason
+from fm_pipeline.dicom.files.read import ARCHIVE, Candidate, Unusable, looked_at
+from fm_pipeline.dicom.formats import size_formatted, time_formatted
+from fm_pipeline.dicom.importer.archive_feed import Given, items_of
+from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected, SetAside, Unreadable
+from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.scan.archive_members import FoundMember, read_member
+from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
+from fm_pipeline.dicom.scan.walk import scan
+from fm_pipeline.dicom.watch.new_files import NewFiles
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One thing that was met.
+
+    Attributes:
+        outcome: None for a file that an import would send.
+        reason: an id of `reasons`; None for the same.
+    """
+
+    path: str
+    size: int
+    modified: datetime | None
+    outcome: Outcome | None
+    reason: str | None
+
+    def answer(self, zone: tzinfo) -> dict[str, Any]:
+        """As an entry of the seed's `file_list`, and with the reason."""
+        path = printable(self.path)
+        entry = {
+            "path": path,
+            "name": path.rsplit("/", 1)[-1],
+            "size": self.size,
+            "size_formatted": size_formatted(self.size),
+            "modified": time_formatted(self.modified, zone),
+        }
+        return entry if self.outcome is None else {**entry, "outcome": str(self.outcome), "reason": self.reason}
+
+
+@dataclass
+class Totals:
+    """What a look at a directory has counted so far.
+
+    Attributes:
+        files, size: those that an import would send.
+        by_reason: the others; outcome and reason, number, bytes.
+        known: of a look for new files, those that are recorded already as they are.
+    """
+
+    files: int = 0
+    size: int = 0
+    known: int = 0
+    directories_unreadable: int = 0
+    by_reason: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def count(self, seen: Seen) -> Seen:
+        """Add one; gives it back."""
+        if seen.outcome is None:
+            self.files += 1
+            self.size += seen.size
+        else:
+            self.by_reason[(str(seen.outcome), seen.reason or "")] += 1
+        return seen
+
+    @property
+    def complete(self) -> bool:
+        """Whether every directory could be listed: only then is the total a total."""
+        return not self.directories_unreadable
+
+
+def look(root: str, totals: Totals, limits: Limits, excluded: ExcludedFolders = KNOWN) -> Iterator[Seen]:
+    """Everything below a directory, each file opened and looked at as an import would, and each file in an archive.
+
+    Args:
+        root: an allowed path.
+        limits: of archives.
+        totals: counted on the way.
+
+    Raises:
+        RootUnavailable: it cannot be listed.
+    """
+    for met in scan(root, excluded):
+        if isinstance(met, Unreadable) and met.is_directory:
+            totals.directories_unreadable += 1
+        else:
+            yield from map(totals.count, _judged(met, limits, excluded))
+
+
+def look_for_new(new: NewFiles, totals: Totals, limits: Limits, excluded: ExcludedFolders = KNOWN) -> Iterator[Seen]:
+    """The same, without opening what history has as it is now.
+
+    Raises:
+        RootUnavailable: it cannot be listed.
+    """
+    for met in new:
+        if isinstance(met, Unreadable) and met.is_directory:
+            totals.directories_unreadable += 1
+        else:
+            yield from map(totals.count, _judged(met, limits, excluded))
+    totals.known = new.unchanged_files
+
+
+def _judged(met: FoundFile | SetAside | Unreadable, limits: Limits, excluded: ExcludedFolders) -> Iterator[Seen]:
+    if isinstance(met, SetAside):
+        yield Seen(met.path, 0, None, Outcome.SKIPPED, met.reason)
+    elif isinstance(met, Unreadable):
+        yield Seen(met.path, 0, None, Outcome.FAILED, met.reason)
+    else:
+        result = _of_content(met)
+        if isinstance(result, Rejected) and result.reason == ARCHIVE:
+            yield from _in_archive(met, limits, excluded)
+        else:
+            yield _seen(met, result)
+
+
+def _of_content(found: FoundFile) -> Instance | Rejected:
+    try:
+        with open_found(found) as file:
+            return looked_at(file, file, found)
+    except FileChangedError:
+        return Rejected(Outcome.FAILED, "changed")
+    except OSError as error:
+        return Rejected(Outcome.FAILED, unreadable_reason(error))
+
+
+def _in_archive(found: FoundFile, limits: Limits, excluded: ExcludedFolders) -> Iterator[Seen]:
+    """The members of an archive, and the archive itself."""
+    with ExitStack() as opened:
+        for item in items_of(found, limits, excluded, lambda archive: opened.callback(archive.close)):
+            if isinstance(item, FoundMember):
+                read = read_member(item, limits)
+                if isinstance(read, Candidate):
+                    read.close()
+                    yield _seen(item.found, read.instance)
+                else:
+                    yield _seen(item.found, read)
+            else:
+                end = item.end if isinstance(item, Given) else item
+                yield _seen(end.found, end)
+
+
+def _seen(found: FoundFile, result: Instance | Rejected | Unusable) -> Seen:
+    outcome: Outcome | None = None
+    reason: str | None = None
+    if not isinstance(result, Instance):
+        outcome, reason = result.outcome, result.reason
+    elif result.nested_too_deep:
+        outcome, reason = Outcome.SUSPECT, "nested_too_deep"
+    return Seen(found.path, found.size, datetime.fromtimestamp(found.modified_ns / 1e9, UTC), outcome, reason)

@@ -1,0 +1,224 @@
+"""What the administrator sets while everything runs: the watched path, intervals, caps, FTP. Seed: sync_configuration.
+
+One row. As long as nobody has written it, HOSPITAL_DATA_PATH and MONITORING_ENABLED of the environment hold, and
+everything that acts by itself is off. A change holds from the next tick of the sensor on, without a restart.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import RealDictCursor
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from fm_pipeline.db.audit import audited
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.dicom.configuration.roots import allowed_path
+from fm_pipeline.errors import RequestError
+from fm_pipeline.settings import Settings
+
+_log = logging.getLogger(__name__)
+DAY = 86_400  # seconds
+# The sensor ticks every ten seconds: a smaller interval would be a promise that it cannot keep.
+SHORTEST_INTERVAL = 10
+
+
+class SyncConfiguration(BaseModel):
+    """The configuration, with the columns of the seed and more.
+
+    Attributes:
+        monitoring_interval: seconds between two looks at the directory.
+        quiet_period: seconds that a file must not have changed before it is imported.
+        files_per_job: the most files of one batch that the sensor starts.
+        sync_interval: seconds, at least, between two scheduled incremental imports of the whole directory.
+        ftp_password_set: whether FTP_PASSWORD was set when this was written. The password is never stored here.
+        ftp_folder: where pulled files go, in the watched directory.
+        updated_at: None as long as nobody has written a configuration.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hospital_data_path: str | None = None
+    orthanc_storage_path: str | None = None
+    monitoring_enabled: bool = False
+    monitoring_interval: int = Field(default=30, ge=SHORTEST_INTERVAL, le=DAY)
+    quiet_period: int = Field(default=60, ge=0, le=DAY)
+    # Bounded, so that a job ends within minutes, can be judged by itself, and a cancelled one leaves little to repeat.
+    files_per_job: int = Field(default=5_000, ge=1, le=1_000_000)
+    sync_enabled: bool = False
+    sync_interval: int = Field(default=12 * 3600, ge=60, le=31 * DAY)
+    last_sync_at: datetime | None = None
+    ftp_enabled: bool = False
+    ftp_host: str | None = None
+    ftp_port: int = Field(default=21, ge=1, le=65_535)
+    ftp_username: str | None = None
+    ftp_password_set: bool = False
+    ftp_path: str = "/"
+    ftp_passive: bool = True
+    ftp_security: Literal["tls", "tls_unverified", "none"] = "tls"
+    ftp_folder: str = "ftp"
+    updated_at: datetime | None = None
+    updated_by: str | None = None
+
+    @field_validator("hospital_data_path", "orthanc_storage_path", "ftp_host", "ftp_username", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("hospital_data_path", "orthanc_storage_path")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and ("\0" in value or not Path(value).is_absolute()):
+            raise ValueError("must be an absolute path")
+        return value
+
+    @field_validator("ftp_folder")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        path = Path(value)
+        if not path.parts or "\0" in value or path.is_absolute() or ".." in path.parts:
+            raise ValueError("must be a folder in the watched directory, for example ftp")
+        return value
+
+    @field_validator("ftp_path")
+    @classmethod
+    def _on_the_server(cls, value: str) -> str:
+        if not value.startswith("/") or set(value) & set("\0\r\n"):
+            raise ValueError("must begin with /")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.monitoring_enabled and not self.hospital_data_path:
+            raise ValueError("monitoring needs hospital_data_path")
+        if self.ftp_enabled and not (self.ftp_host and self.hospital_data_path):
+            raise ValueError("FTP needs ftp_host and hospital_data_path")
+        return self
+
+    @property
+    def ftp_configured(self) -> bool:
+        """Whether a server to pull from is known, enabled or not."""
+        return self.ftp_host is not None
+
+
+# What an administrator can set; the rest is kept by the pipeline itself.
+KEPT_BY_US = frozenset({"last_sync_at", "ftp_password_set", "updated_at", "updated_by"})
+CHANGEABLE = tuple(name for name in SyncConfiguration.model_fields if name not in KEPT_BY_US)
+_COLUMNS = tuple(SyncConfiguration.model_fields)
+
+
+def read_configuration(connection: Connection, settings: Settings) -> SyncConfiguration:
+    """The row, or what the environment says as long as there is none.
+
+    Args:
+        connection: to a database that is migrated.
+    """
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(f"SELECT {', '.join(_COLUMNS)} FROM fm_pipeline.sync_configuration")  # noqa: S608  # our names
+        row = cursor.fetchone()
+    return SyncConfiguration(**row) if row else _of_the_environment(settings)
+
+
+def look_at_configuration(connection: Connection, settings: Settings) -> SyncConfiguration:
+    """The same, of a database that may not be migrated; nothing is written."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.sync_configuration') IS NOT NULL")
+        exists = cursor.fetchone() == (True,)
+    return read_configuration(connection, settings) if exists else _of_the_environment(settings)
+
+
+def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now: datetime) -> SyncConfiguration:
+    """Write what is changed; everything else stays. Audited, also when it is refused.
+
+    Args:
+        changes: by name; only those of `CHANGEABLE`.
+        actor: who asks.
+
+    Returns:
+        The whole configuration, as it holds from now on.
+
+    Raises:
+        RequestError: a value is wrong, or the path lies under no allowed root; nothing was changed.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+    migrate(database_url)
+    with _told(), audited(database_url, actor=actor, action="dicom_configure"), connect(database_url) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE fm_pipeline.sync_configuration IN SHARE ROW EXCLUSIVE MODE")
+        before = read_configuration(connection, settings)
+        unknown = set(changes) - set(CHANGEABLE)
+        if unknown:
+            raise RequestError(f"There is no such setting of the import: {', '.join(sorted(unknown))}.")
+        if changes.get("hospital_data_path"):
+            changes = {**changes, "hospital_data_path": allowed_path(settings, changes["hospital_data_path"])}
+        kept = {"updated_at": now, "updated_by": actor, "ftp_password_set": settings.ftp_password is not None}
+        after = _checked({**before.model_dump(), **changes, **kept})
+        _write(connection, after)
+        connection.commit()
+    _log.info("Configured: %s.", ", ".join(sorted(changes)))
+    return after
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except RequestError as error:
+        _log.warning("Refused (dicom_configure): %s", error)
+        raise
+
+
+def mark_synced(connection: Connection, settings: Settings, now: datetime) -> None:
+    """A scheduled import of the whole directory has begun. Does not commit."""
+    before = read_configuration(connection, settings)
+    kept = {
+        "last_sync_at": now,
+        "updated_at": before.updated_at or now,
+        "updated_by": before.updated_by or "fm_pipeline",
+    }
+    _write(connection, before.model_copy(update=kept))
+
+
+def _of_the_environment(settings: Settings) -> SyncConfiguration:
+    path = str(settings.hospital_data_path) if settings.hospital_data_path else None
+    return _checked(
+        {
+            "hospital_data_path": path,
+            "monitoring_enabled": settings.monitoring_enabled and path is not None,
+            "ftp_password_set": settings.ftp_password is not None,
+        }
+    )
+
+
+def _checked(values: Mapping[str, Any]) -> SyncConfiguration:
+    try:
+        return SyncConfiguration(**values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{fault['loc'][0]}: {fault['msg']}" if fault["loc"] else fault["msg"]
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise RequestError(
+            f"The configuration is not usable: {faults}.",
+            meaning="Nothing was changed.",
+            remedy="fm-pipeline dicom configure --help lists what can be set.",
+        ) from None
+
+
+def _write(connection: Connection, configuration: SyncConfiguration) -> None:
+    names = ", ".join(_COLUMNS)
+    places = ", ".join(f"%({name})s" for name in _COLUMNS)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO fm_pipeline.sync_configuration ({names}) VALUES ({places})"  # noqa: S608  # our own names
+            f" ON CONFLICT (id) DO UPDATE SET {updates}",
+            configuration.model_dump(),
+        )

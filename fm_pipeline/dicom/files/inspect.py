@@ -1,0 +1,320 @@
+"""What a file is: an instance to be sent, or why not. Bounded in time and memory, whatever the file holds."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from dataclasses import replace
+from typing import NamedTuple
+
+from pydicom.datadict import dictionary_has_tag
+
+from fm_pipeline.dicom.files.detect import (
+    MAGIC_AT,
+    META_BEGINS,
+    as_dcmtk_guesses,
+    has_magic,
+    has_magic_elsewhere,
+    kind_of,
+    sniff,
+)
+from fm_pipeline.dicom.files.elements import (
+    BIG_ENDIAN,
+    EXPLICIT,
+    IMPLICIT,
+    LONGEST_VALUE,
+    Encoding,
+    End,
+    FileSource,
+    Seekable,
+    Source,
+    Walk,
+    read_whole,
+    walk,
+)
+from fm_pipeline.dicom.files.text import STRING_VRS, Identifier, identifier, name_text
+from fm_pipeline.dicom.model import Instance, Outcome, Rejected, identity
+
+_HEAD = 1 << 14  # bytes read first: the header of most files
+_LONGEST_IDENTIFIER = 256  # bytes; Orthanc takes no longer value for an identifier (ORTHANC_MAXIMUM_TAG_LENGTH)
+_MOST_INFLATED = 1 << 23  # bytes of a deflated data set that are kept to be looked at
+_FURTHEST_INFLATED = 1 << 28  # bytes up to which it is inflated to see that it is whole
+_ENDLESS = 1 << 62  # size of what goes on behind that
+
+_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+_DEFLATED_OF_LATE = frozenset({"1.2.840.10008.1.2.4.205"})  # an older DCMTK does not know that it is deflated
+_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95"}) | _DEFLATED_OF_LATE
+_OF_THE_STANDARD = "1.2.840.10008.1.2."  # PS3.5, 10: all of them are explicit but for the first
+_ENCODINGS = {
+    "1.2.840.10008.1.2": IMPLICIT,
+    "1.2.840.10008.1.2.1": EXPLICIT,
+    "1.2.840.10008.1.2.2": BIG_ENDIAN,
+    "1.2.840.113619.5.2": IMPLICIT,  # GE private: only its pixel data are big endian
+    **dict.fromkeys(_DEFLATED, EXPLICIT),
+}
+_SYNTAX_OF = {IMPLICIT: "1.2.840.10008.1.2", EXPLICIT: "1.2.840.10008.1.2.1", BIG_ENDIAN: "1.2.840.10008.1.2.2"}
+
+_GROUP_LENGTH, _MEDIA_CLASS, _MEDIA_SYNTAX = 0x00020000, 0x00020002, 0x00020010
+_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE = 0x00080005, 0x00080016, 0x00080018, 0x00080020
+_MODALITY, _NAME, _PATIENT_ID, _BIRTH_DATE = 0x00080060, 0x00100010, 0x00100020, 0x00100030
+_STUDY, _SERIES = 0x0020000D, 0x0020000E
+_DIRECTORY_TAGS = frozenset({0x00041130, 0x00041200, 0x00041220})
+_META = frozenset({_GROUP_LENGTH, _MEDIA_CLASS, _MEDIA_SYNTAX})
+_WANTED = (
+    frozenset({_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE, _MODALITY, _NAME, _PATIENT_ID, _BIRTH_DATE})
+    | {_STUDY, _SERIES}
+    | _DIRECTORY_TAGS
+)
+_EVIDENCE = (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES)
+_UID = re.compile(rb"[0-9]+(\.[0-9]+)+[\0 ]*")
+_ENOUGH_ELEMENTS = 3
+
+
+def inspect(file: Seekable, size: int) -> Instance | Rejected:
+    """Look at a file.
+
+    Args:
+        file: at any position.
+        size: its length in bytes.
+
+    Returns:
+        What it says of itself, or SKIPPED or BAD with a reason.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    file.seek(0)
+    head = read_whole(file, _HEAD)
+    source = FileSource(file, size, head)
+    if has_magic(head):
+        return _part10(file, source, MAGIC_AT + 4)
+    if len(head) < 8:
+        return _skipped(kind_of(head))
+    if encoding := sniff(head, size):
+        # Without the mark: either the file meta information without what precedes it, or the data set alone.
+        if _first_group(head, encoding) == 2:
+            found = _part10(file, source, 0)
+            return found if _is_certain(found) else _unknown(head)
+        walked = walk(source, 0, encoding, _WANTED)
+        return _judged(walked, {}, _SYNTAX_OF[encoding]) if _is_data_set(walked) else _unknown(head)
+    return _unusual_data_set(source, head) or _unknown(head)
+
+
+def _unknown(head: bytes) -> Rejected:
+    """What a file is that does not begin as DICOM does."""
+    kind = kind_of(head)
+    if kind in {"not_dicom", "text"} and has_magic_elsewhere(head):
+        return _bad("magic_elsewhere")
+    return _skipped(kind)
+
+
+def _unusual_data_set(source: FileSource, head: bytes) -> Instance | Rejected | None:
+    """A data set without any mark that begins with an element that seldom is the first, such as a private one.
+
+    Only its identifiers can tell it from other files: it must have all three UIDs.
+    """
+    if kind_of(head) != "not_dicom":
+        return None
+    encoding = as_dcmtk_guesses(head)
+    walked = walk(source, 0, encoding, _WANTED)
+    if _has_all_uids(walked):
+        return _judged(walked, {}, _SYNTAX_OF[encoding])
+    return None
+
+
+def _has_all_uids(walked: Walk) -> bool:
+    """Whether all three UIDs are there: as UIDs are written, or anything where the elements fill the file exactly."""
+    uids = [walked.values.get(tag, b"") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
+    return all(map(_UID.fullmatch, uids)) or (walked.end is End.COMPLETE and all(uids))
+
+
+def _part10(file: Seekable, source: FileSource, position: int) -> Instance | Rejected:
+    """Of a file with file meta information (PS3.10, 7.1), or after `DICM` perhaps without."""
+    data = source.read(position, 12)
+    if len(data) < 8:
+        return _bad("cut_in_meta")
+    encoding = sniff(data, source.size - position, strict=False)
+    if encoding is None or _first_group(data, encoding) != 2:
+        return _data_set(file, source, position, {})
+    # As DCMTK: where the length of the group stands, all elements up to there are of the meta information.
+    length = int.from_bytes(data[8:12], "little") if data.startswith(META_BEGINS) else 0
+    found = _behind_meta(file, source, position, encoding, until=position + 12 + length if length else None)
+    if length and isinstance(found, Rejected) and found.reason in {"garbage", "deflate_broken", "cut_in_data_set"}:
+        again = _behind_meta(file, source, position, encoding, until=None)
+        return replace(again, whole=False) if isinstance(again, Instance) else found
+    if isinstance(found, Instance) and encoding == IMPLICIT:
+        return replace(found, whole=False)  # the standard has explicit here, and so has Orthanc
+    return found
+
+
+def _behind_meta(
+    file: Seekable, source: FileSource, position: int, encoding: Encoding, *, until: int | None
+) -> Instance | Rejected:
+    """Of a file whose meta information ends at a position, or else with its group."""
+    meta = walk(source, position, encoding, _META, only_group=None if until else 2, until=until)
+    if meta.end is not End.THERE and meta.end is not End.LOST:
+        if meta.end is End.COMPLETE and _uid(meta.values, _MEDIA_CLASS) == _MEDIA_STORAGE_DIRECTORY:
+            return _skipped("dicomdir")
+        return _bad("cut_in_meta")
+    found = _data_set(file, source, meta.position, meta.values)
+    return found if isinstance(found, Rejected) or meta.regular else replace(found, whole=False)
+
+
+def _data_set(  # noqa: PLR0911  # one for each kind
+    file: Seekable, source: Source, position: int, meta: dict[int, bytes]
+) -> Instance | Rejected:
+    syntax = _uid(meta, _MEDIA_SYNTAX)
+    inflated = _inflate(file, position) if syntax in _DEFLATED else None
+    if isinstance(inflated, Rejected) and syntax not in _DEFLATED_OF_LATE:
+        return inflated
+    if isinstance(inflated, _Inflated):
+        if not inflated.ends:
+            return _without_its_end(inflated.source, meta)
+        source, position = inflated.source, 0
+    first = source.read(position, 8)
+    if not first:
+        return _bad("cut_in_data_set")
+    # As DCMTK: the transfer syntax says it. Where that is missing or not known, the first element.
+    said = _ENCODINGS.get(syntax) or (EXPLICIT if syntax.startswith(_OF_THE_STANDARD) else None)
+    guessed = as_dcmtk_guesses(first)
+    found = _judged(walk(source, position, said or guessed, _WANTED), meta, syntax or _SYNTAX_OF[guessed])
+    if isinstance(found, Instance) or found.outcome is not Outcome.BAD:
+        return found
+    if said is None and sniff(first, source.size - position, strict=False) is None:
+        return _bad("garbage")
+    if said not in {None, guessed}:
+        # Perhaps the transfer syntax lies; Orthanc has the last word on what is found so.
+        otherwise = _judged(walk(source, position, guessed, _WANTED), meta, syntax)
+        if isinstance(otherwise, Instance):
+            return replace(otherwise, whole=False)
+    return found
+
+
+def _without_its_end(source: FileSource, meta: dict[int, bytes]) -> Instance | Rejected:
+    """Of a deflated data set whose last bytes are missing: DCMTK does not notice if that is a single one."""
+    for size in (source.size, source.size + 1):
+        source.size = size
+        found = _judged(walk(source, 0, EXPLICIT, _WANTED), meta, _uid(meta, _MEDIA_SYNTAX))
+        if isinstance(found, Instance) and found.whole:
+            return replace(found, whole=False)
+    return _bad("cut_in_data_set")
+
+
+def _is_certain(found: Instance | Rejected) -> bool:
+    """Of what seems to begin with file meta information and has no mark."""
+    return isinstance(found, Instance) or found.reason not in {"garbage", "cut_in_meta"}
+
+
+def _first_group(data: bytes, encoding: Encoding) -> int:
+    return int.from_bytes(data[:2], "big" if encoding.big_endian else "little")
+
+
+def _is_data_set(walked: Walk) -> bool:
+    """Of a file without any mark: whether its elements are those of DICOM and not bytes that look like them."""
+    if _has_all_uids(walked) or any(_UID.fullmatch(walked.values.get(tag, b"")) for tag in _EVIDENCE):
+        return True
+    return (
+        walked.regular
+        and walked.elements >= _ENOUGH_ELEMENTS
+        and walked.end in {End.COMPLETE, End.CUT_IN_PIXEL_DATA}
+        and any(dictionary_has_tag(tag) for tag in walked.values)
+    )
+
+
+def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rejected:  # noqa: PLR0911
+    values = walked.values
+    if walked.end is End.CUT_IN_PIXEL_DATA:
+        return _bad("cut_in_pixel_data")
+    if walked.end is End.CUT and walked.regular and not walked.damaged:
+        return _bad("cut_in_data_set")
+    uids = {tag: _identifier(walked, tag) for tag in (_STUDY, _SERIES, _SOP_INSTANCE)}
+    for tag, reason in ((_STUDY, "no_study_uid"), (_SERIES, "no_series_uid"), (_SOP_INSTANCE, "no_instance_uid")):
+        if uids[tag].text or (walked.end is End.LIMIT if tag not in values else not uids[tag].certain):
+            continue
+        if (
+            _MEDIA_STORAGE_DIRECTORY in {_uid(values, _SOP_CLASS), _uid(meta, _MEDIA_CLASS)}
+            or _DIRECTORY_TAGS & values.keys()
+        ):
+            return _skipped("dicomdir")
+        return _bad(reason if walked.end is End.COMPLETE else "garbage")
+    if any(uid.certain and len(uid.text.encode()) > _LONGEST_IDENTIFIER for uid in uids.values()):
+        return _bad("uid_too_long")
+    patient_id = _identifier(walked, _PATIENT_ID)
+    if patient_id.certain and len(patient_id.text.encode()) > _LONGEST_IDENTIFIER:
+        return _bad("patient_id_too_long")
+    modality, study_date = _code(values, _MODALITY), _code(values, _STUDY_DATE)
+    character_set = values.get(_CHARACTER_SET, b"")
+    name, birth_date = name_text(values.get(_NAME, b""), character_set), _code(values, _BIRTH_DATE)
+    return Instance(
+        patient_id=patient_id.text,
+        study_uid=uids[_STUDY].text,
+        series_uid=uids[_SERIES].text,
+        instance_uid=uids[_SOP_INSTANCE].text,
+        sop_class_uid=_uid(values, _SOP_CLASS) or _uid(meta, _MEDIA_CLASS),
+        transfer_syntax=syntax,
+        # A code of the standard or nothing: it is shown in counts, and must not carry what somebody typed.
+        modality=modality if re.fullmatch(r"[A-Z0-9_]{1,16}", modality) else "",
+        study_date=study_date if re.fullmatch(r"[0-9]{8}", study_date) else "",
+        identity=identity(patient_id.text, name, birth_date),
+        nesting=walked.nesting,
+        id_certain=all(each.certain for each in (patient_id, *uids.values())),
+        whole=walked.end in {End.COMPLETE, End.LIMIT} and not walked.damaged,
+    )
+
+
+def _identifier(walked: Walk, tag: int) -> Identifier:
+    value = walked.values.get(tag)
+    if value is None:
+        return Identifier("", walked.end is End.COMPLETE)
+    vr = walked.vrs[tag] or (b"LO" if tag == _PATIENT_ID else b"UI")
+    # Written as something else than text, the character set is none to Orthanc.
+    is_text = walked.vrs.get(_CHARACTER_SET, b"") in STRING_VRS | {b""}
+    found = identifier(value, vr, walked.values.get(_CHARACTER_SET, b"") if is_text else b"")
+    # The character set stands before all of them; where the order is another one, it may come where nobody looked.
+    known = _CHARACTER_SET in walked.values or walked.end is End.COMPLETE or value.isascii()
+    return Identifier(found.text, found.certain and known and len(value) < LONGEST_VALUE)
+
+
+def _uid(values: dict[int, bytes], tag: int) -> str:
+    return identifier(values.get(tag, b""), b"UI", b"").text
+
+
+def _code(values: dict[int, bytes], tag: int) -> str:
+    return values.get(tag, b"").decode("latin-1").strip(" \0")
+
+
+class _Inflated(NamedTuple):
+    """The beginning of a deflated data set, and whether the deflated bytes have their end."""
+
+    source: FileSource
+    ends: bool
+
+
+def _inflate(file: Seekable, position: int) -> _Inflated | Rejected:
+    """Inflate a data set (PS3.5, A.5; RFC 1951)."""
+    file.seek(position)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    kept, total, piece, ends = bytearray(), 0, b"", True
+    try:
+        while not inflater.eof and total < _FURTHEST_INFLATED:
+            piece = piece or file.read(1 << 16)
+            data = inflater.decompress(piece, 1 << 20)
+            if not piece and not data:  # nothing came, and nothing was left of what came before
+                ends = False
+                break
+            piece = inflater.unconsumed_tail
+            total += len(data)
+            kept += data[: _MOST_INFLATED - len(kept)]
+    except zlib.error:
+        return _bad("deflate_broken")
+    size = total if inflater.eof or not ends else _ENDLESS
+    return _Inflated(FileSource(io.BytesIO(kept), size, bytes(kept[:_HEAD])), ends)
+
+
+def _skipped(reason: str) -> Rejected:
+    return Rejected(Outcome.SKIPPED, reason)
+
+
+def _bad(reason: str) -> Rejected:
+    return Rejected(Outcome.BAD, reason)

@@ -1,0 +1,72 @@
+"""One pull as it is configured: permission, lock, audit trail. The work itself is in `ftp.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fm_pipeline.db.audit import audited
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, read_configuration
+from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
+from fm_pipeline.dicom.ftp.ledger import FtpLedger, only_one_pull
+from fm_pipeline.dicom.ftp.patience import PatientSession
+from fm_pipeline.dicom.ftp.pull import Pull, PullReport
+from fm_pipeline.dicom.ftp.session import TIMEOUT_SECONDS, FtpServer
+from fm_pipeline.errors import RequestError
+from fm_pipeline.settings import Settings
+
+
+def pull(
+    settings: Settings,
+    *,
+    actor: str,
+    run_id: str | None = None,
+    on_progress: Callable[[PullReport], object] = lambda _: None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> PullReport:
+    """Pull what is new from the configured server into its folder in the watched directory.
+
+    Raises:
+        RequestError: FTP is off or not configured, the directory is not there, or another pull runs.
+        FtpError: the server refused or stayed away, or our disk is full; a next pull goes on.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+    migrate(database_url)
+    with audited(database_url, actor=actor, action="dicom_ftp", run_id=run_id), connect(database_url) as connection:
+        configuration = read_configuration(connection, settings)
+        connection.commit()
+        folder = _folder(settings, configuration)
+        server = server_of(settings, configuration)
+        with only_one_pull(connection):
+            session = PatientSession(server, timeout_seconds=timeout_seconds)
+            ledger = FtpLedger(connection, server.name)
+            left_out = excluded_folders(settings)
+            one = Pull(session, ledger, folder, path=configuration.ftp_path, excluded=left_out, on_progress=on_progress)
+            return one.run()
+
+
+def server_of(settings: Settings, configuration: SyncConfiguration) -> FtpServer:
+    """The configured server, with the password of the environment."""
+    return FtpServer(
+        host=configuration.ftp_host or "",
+        port=configuration.ftp_port,
+        username=configuration.ftp_username or "anonymous",
+        password=settings.ftp_password.get_secret_value() if settings.ftp_password else "",
+        passive=configuration.ftp_passive,
+        security=configuration.ftp_security,
+        ca_bundle=settings.ftp_ca_bundle,
+    )
+
+
+def _folder(settings: Settings, configuration: SyncConfiguration) -> Path:
+    if not (configuration.ftp_enabled and configuration.ftp_configured and configuration.hospital_data_path):
+        raise RequestError(
+            "Pulling from an FTP server is off.",
+            meaning="Nothing was fetched.",
+            remedy="fm-pipeline dicom configure --ftp-enabled --ftp-host HOST --ftp-username NAME, and FTP_PASSWORD.",
+        )
+    # Also because under a mount point without its disk the files would be lost from sight.
+    watched = Path(allowed_path(settings, configuration.hospital_data_path))
+    return watched / configuration.ftp_folder

@@ -1,0 +1,346 @@
+"""One session with an FTP server: list a folder, read a file from an offset. It never writes or deletes there.
+
+The standard library's ftplib carries it, since it gives the three things that a pull stands on: MLSD, which has exact
+sizes and times in UTC (RFC 3659), REST, and a time-out on both connections. Listings are read in `listing`.
+
+Names are byte-true: the session speaks Latin-1, so every byte of a name comes and goes as it is, UTF-8 or not.
+"""
+
+from __future__ import annotations
+
+import errno
+import ftplib
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from fm_pipeline.dicom.ftp.connection import (
+    LOST,
+    NOT_KNOWN,
+    OF_PROTECTION,
+    FtpServer,
+    HeldBack,
+    LoggedOut,
+    NoDataConnection,
+    NoReply,
+    NotFtp,
+    code_of,
+    connected,
+    replies_understood,
+)
+from fm_pipeline.dicom.ftp.listing import Entry, entries_of_list, entries_of_mlsd, size_of, time_of, with_names
+from fm_pipeline.errors import FtpError
+
+__all__ = [
+    "LOST",
+    "Entry",
+    "FileBusy",
+    "FtpServer",
+    "FtpSession",
+    "Habits",
+    "HeldBack",
+    "ListingNotUnderstood",
+    "refusal",
+]
+
+TIMEOUT_SECONDS = 60.0
+BLOCK_BYTES = 256 * 1024
+LONGEST_NAME = 255  # bytes, as the usual file systems have it
+LARGEST_LISTING = 256 * 1024**2  # bytes: two million names
+# Of the transient replies these are about one file: somebody writes it, or it cannot be read (`FileBusy`).
+_OF_ONE_FILE = ("450", "451", "452")
+_LOGGED_OUT = ("332", "530")
+_WANTED_FACTS = ("type", "size", "modify", "unique")
+
+
+class FileBusy(Exception):
+    """The server cannot give this file, or list this folder, now; the session stays usable."""
+
+
+class ListingNotUnderstood(Exception):
+    """Of a folder's listing not one line is understood; args[0] is how many it has."""
+
+
+@contextmanager
+def _of_one_file() -> Iterator[None]:
+    try:
+        yield
+    except ftplib.error_temp as error:
+        if code_of(error) in _OF_ONE_FILE:
+            raise FileBusy from None
+        raise
+    except ftplib.error_perm as error:
+        if code_of(error) in _LOGGED_OUT:
+            raise LoggedOut(str(error)) from None  # the session is over, not the right to this file
+        if code_of(error) in OF_PROTECTION:
+            raise FtpError(
+                f"The FTP server refuses the data connection as it is protected here (reply {code_of(error)}).",
+                meaning="Nothing can be listed or read. What was pulled stays.",
+                remedy="Check --ftp-security against what the server asks for.",
+            ) from None
+        raise
+
+
+def refusal(name: bytes) -> str | None:
+    """Why a name that a server gave may not become one of ours; None if it may. A server is not to be trusted."""
+    separators = {os.sep.encode(), b"/", *([os.altsep.encode()] if os.altsep else [])}
+    if name in (b"", b".", b".."):
+        return "name_refused"
+    if any(byte in name for byte in (b"\0", b"\r", b"\n", *separators)):
+        return "name_refused"
+    return "name_too_long" if len(name) > LONGEST_NAME else None
+
+
+@dataclass
+class Habits:
+    """What a server was seen to do; it outlives a session.
+
+    Attributes:
+        mlsd: it has MLSD, and its listings can be read.
+        dash_a: LIST takes `-a`; None: not known yet.
+    """
+
+    mlsd: bool = True
+    dash_a: bool | None = None
+
+
+class FtpSession:
+    """A context manager; entering it connects and logs in.
+
+    Attributes:
+        may_hide_dot_files: the last listing may lack names that begin with a dot.
+
+    Raises:
+        FtpError: on entering: the server refuses us, and trying again would not help.
+            A lost connection comes as one of `LOST`, from every method.
+    """
+
+    def __init__(
+        self, server: FtpServer, *, timeout_seconds: float = TIMEOUT_SECONDS, habits: Habits | None = None
+    ) -> None:
+        self._server = server
+        self._timeout = timeout_seconds
+        self._ftp: ftplib.FTP = ftplib.FTP()  # noqa: S321  # TLS is the default of the configuration
+        self._habits = habits or Habits()
+        self.may_hide_dot_files = False
+
+    def __enter__(self) -> Self:
+        self._ftp = connected(self._server, self._timeout)
+        try:
+            with replies_understood():
+                self._say_what_we_want()
+        except BaseException:
+            self._ftp.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if kind is None:
+            try:
+                with replies_understood():
+                    self._ftp.quit()
+            except (*LOST, ftplib.Error):
+                pass
+        self._ftp.close()
+
+    def abandon(self) -> None:
+        """Hang up without a word, after a connection was lost or does not answer."""
+        self._ftp.close()
+
+    def entries(self, folder: bytes) -> list[Entry] | None:
+        """What is in a folder, in the server's order; None if it cannot be listed (no right, or gone).
+
+        Raises:
+            ListingNotUnderstood: there is something, and nothing of it can be read.
+        """
+        try:
+            with _of_one_file(), replies_understood():
+                found = self._entries(folder)
+        except (ftplib.error_perm, FileBusy):
+            return None
+        if found and all(entry.kind == "not_understood" for entry in found):
+            raise ListingNotUnderstood(len(found))
+        return found
+
+    def _entries(self, folder: bytes) -> list[Entry]:
+        self._ftp.cwd(folder.decode("latin-1"))
+        self.may_hide_dot_files = False
+        if self._habits.mlsd:
+            try:
+                found = entries_of_mlsd(self._lines("MLSD"))
+            except ftplib.error_perm as error:
+                if code_of(error) in OF_PROTECTION:
+                    raise
+                if code_of(error) in NOT_KNOWN:
+                    self._habits.mlsd = False
+            else:
+                if not found or any(entry.kind != "not_understood" for entry in found):
+                    return found
+                self._habits.mlsd = False
+        return self._list()
+
+    def facts(self, path: bytes) -> tuple[int | None, datetime | None]:
+        """Size and time of a file as they are now; None for what the server does not say."""
+        text = path.decode("latin-1")
+        with replies_understood():
+            self._binary()
+            return size_of(self._asked(f"SIZE {text}")), time_of(self._asked(f"MDTM {text}"))
+
+    def _asked(self, command: str) -> str:
+        """The first word of the answer; empty if there is none."""
+        try:
+            return (self._ftp.voidcmd(command)[4:].split() or [""])[0]
+        except ftplib.error_perm as error:
+            if code_of(error) in _LOGGED_OUT:
+                raise LoggedOut(str(error)) from None
+            return ""
+
+    def read(self, path: bytes, offset: int, write: Callable[[bytes], object]) -> bool:
+        """Send a file's bytes from an offset on to `write`; what that raises ends the session's use.
+
+        Returns:
+            False if the server cannot begin at an offset: then nothing was written.
+
+        Raises:
+            FileBusy: the server cannot give it now.
+        """
+        with _of_one_file():
+            with replies_understood():
+                self._binary()
+            try:
+                self._transfer(f"RETR {path.decode('latin-1')}", write, offset or None)
+            except ftplib.error_perm as error:
+                if offset and code_of(error) in NOT_KNOWN:
+                    return False
+                raise
+        return True
+
+    def _transfer(self, command: str, write: Callable[[bytes], object], offset: int | None = None) -> bool:
+        """All of a data connection.
+
+        Whether it is whole is told by the reply on the control connection (226). Many servers close a data connection
+        of TLS without the alert close_notify, so its lack is no fault.
+
+        Returns:
+            Whether the connection was ended as TLS asks for; also True without TLS.
+        """
+        with replies_understood():
+            try:
+                channel, _ = self._ftp.ntransfercmd(command, offset)
+            except NoReply:
+                raise (HeldBack if command.startswith("RETR ") else NoReply) from None
+            except (ConnectionRefusedError, TimeoutError):
+                raise NoDataConnection from None
+            except OSError as error:
+                if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+                    raise NoDataConnection from None
+                raise
+        ended, received = True, False
+        with channel:
+            while block := self._block(channel, held=command.startswith("RETR ") and not received):
+                received = True
+                write(block)
+            if isinstance(channel, ssl.SSLSocket):
+                try:
+                    channel.unwrap()
+                except (OSError, ValueError):
+                    ended = False
+        with replies_understood():
+            self._ftp.voidresp()
+        return ended
+
+    @staticmethod
+    def _block(channel: socket.socket, *, held: bool) -> bytes:
+        try:
+            return channel.recv(BLOCK_BYTES)
+        except TimeoutError:
+            if held:
+                raise HeldBack from None
+            raise
+
+    def _binary(self) -> None:
+        """Before every transfer: listings are text (TYPE A), and in that type line ends are translated."""
+        self._ftp.voidcmd("TYPE I")
+
+    def _say_what_we_want(self) -> None:
+        """Some servers send UTF-8 only to clients that ask for it (IIS), and facts only if asked (RFC 3659, 7.9)."""
+        try:
+            features = self._ftp.sendcmd("FEAT")
+            if "UTF8" in features.upper():
+                self._ftp.sendcmd("OPTS UTF8 ON")
+            facts = re.search(r"^ *MLST +(.*)$", features, re.IGNORECASE | re.MULTILINE)
+            given = facts[1].lower().split(";") if facts else []
+            if any(fact in given for fact in _WANTED_FACTS):  # one that is given unasked has a star
+                self._ftp.sendcmd("OPTS MLST type;size;modify;unique;")
+        except ftplib.error_perm:
+            return
+
+    def _list(self) -> list[Entry]:
+        """LIST, which every server has; sizes and times of files are asked for one by one, since these are exact."""
+        found = entries_of_list(self._lines("LIST -a")) if self._habits.dash_a else self._first_lists()
+        if any(entry.other_names for entry in found):
+            found = with_names(found, self._lines_if_given("NLST"))
+        return found
+
+    def _first_lists(self) -> list[Entry]:
+        """LIST, and LIST -a until it is known whether the server takes that.
+
+        vsftpd shows files that begin with a dot only to `-a`. Other servers take it for a name: then it is not used.
+        """
+        plain = entries_of_list(self._lines("LIST"))
+        shown = _dotted(plain)
+        if shown or self._habits.dash_a is False:
+            self.may_hide_dot_files = bool(plain) and not shown
+            return plain
+        self._habits.dash_a = False  # also if the connection does not survive the question
+        lines = self._lines_if_given("LIST -a")
+        everything = entries_of_list(lines)
+        covered = {entry.name for entry in plain} <= {entry.name for entry in everything}
+        if covered and (_dotted(everything) or any(line.rstrip(b"/").endswith(b" .") for line in lines)):
+            self._habits.dash_a = True
+            return everything
+        if not plain:
+            self._habits.dash_a = None
+        self.may_hide_dot_files = bool(plain)
+        return plain
+
+    def _lines_if_given(self, command: str) -> list[bytes]:
+        """No lines if the server refuses that."""
+        try:
+            return self._lines(command)
+        except ftplib.error_perm:
+            return []
+        except ftplib.error_temp as error:
+            if code_of(error) in _OF_ONE_FILE:
+                return []
+            raise
+
+    def _lines(self, command: str) -> list[bytes]:
+        """What a data connection brings as text.
+
+        Raises:
+            EOFError: it ended in the middle of a line.
+        """
+        content = bytearray()
+
+        def take(block: bytes) -> None:
+            content.extend(block)
+            if len(content) > LARGEST_LISTING:
+                raise NotFtp("a listing without an end")
+
+        self._ftp.voidcmd("TYPE A")
+        ended = self._transfer(command, take)
+        if not ended and content and not content.endswith(b"\n"):
+            raise EOFError
+        return [line.removesuffix(b"\r") for line in bytes(content).removesuffix(b"\n").split(b"\n")] if content else []
+
+
+def _dotted(entries: Sequence[Entry]) -> bool:
+    return any(entry.name.startswith(b".") for entry in entries)

@@ -1,0 +1,1 @@
+"""The tables of the import: its jobs, what became of each file, and counts of both."""

@@ -1,0 +1,69 @@
+"""What became of one file, on its way into history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fm_pipeline.dicom.files.read import Unusable
+from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, SetAside, Unreadable, orthanc_id
+from fm_pipeline.dicom.orthanc.client import Stored
+from fm_pipeline.dicom.paths import path_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of history to be.
+
+    Attributes:
+        path: as the scan gave it.
+        found: None of what is no file.
+        other_md5: of a conflict, what Orthanc holds.
+        sends: how often it was sent in this job.
+    """
+
+    path: str
+    outcome: Outcome
+    reason: str | None = None
+    found: FoundFile | None = None
+    md5: str | None = None
+    instance: Instance | None = None
+    stored: Stored | None = None
+    other_md5: str | None = None
+    flags: tuple[str, ...] = ()
+    sends: int = 0
+
+    @property
+    def path_hash(self) -> str:
+        """As history has it."""
+        return path_hash(self.path)
+
+    @property
+    def orthanc_ids(self) -> tuple[str | None, str | None, str | None, str | None]:
+        """Of instance, patient, study and series: as Orthanc said, else as it would say."""
+        if self.stored is not None:
+            return self.stored.instance_id, self.stored.patient_id, self.stored.study_id, self.stored.series_id
+        if self.instance is None or self.reason == "id_uncertain":
+            return None, None, None, None
+        of = self.instance
+        return (
+            of.orthanc_id,
+            orthanc_id(of.patient_id),
+            orthanc_id(of.patient_id, of.study_uid),
+            orthanc_id(of.patient_id, of.study_uid, of.series_uid),
+        )
+
+    @property
+    def has_another_id(self) -> bool:
+        """Whether Orthanc gave the instance another id than the one that was computed for certain."""
+        if self.stored is None or self.instance is None or not self.instance.id_certain:
+            return False
+        return self.stored.instance_id != self.instance.orthanc_id
+
+
+def entry_of(what: SetAside | Unreadable | Unusable) -> Entry:
+    """Of what is not sent, and needs no look at ledger or Orthanc."""
+    if isinstance(what, SetAside):
+        return Entry(what.path, Outcome.SKIPPED, what.reason)
+    if isinstance(what, Unreadable):
+        return Entry(what.path, Outcome.FAILED, what.reason)
+    return Entry(what.found.path, what.outcome, what.reason, what.found, what.md5)

@@ -1,0 +1,174 @@
+"""The history of every file: pages of it with statistics, and what of it may go.
+
+Source of the columns and calls: the hospital's "Hospital Data Import System", call 6.
+Rows name files and patients: for whoever asks on the terminal, never for a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.history.jobs import paging, where_sql
+from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.errors import RequestError
+
+LONGEST_HISTORY_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """What became of one file in one job.
+
+    Attributes:
+        file_path, file_name: as `paths.printable` writes them.
+        file_hash: MD5; None of a file that was not read.
+        status: an `Outcome`.
+        reason: an id of `reasons`; None of what needs none.
+        flags: `missing_patient_id`, `patient_id_with_another_name`, `instance_uid_elsewhere`, `sent_again`.
+        other_hash: of a conflict, the MD5 of what Orthanc holds and keeps.
+        missing_since: when Orthanc was found to have lost the instance.
+    """
+
+    id: int
+    job_id: int
+    job_type: str
+    job_source_path: str
+    file_path: str
+    file_name: str
+    file_size_bytes: int | None
+    file_hash: str | None
+    orthanc_instance_id: str | None
+    orthanc_patient_id: str | None
+    orthanc_study_id: str | None
+    orthanc_series_id: str | None
+    patient_id: str | None
+    study_uid: str | None
+    series_uid: str | None
+    instance_uid: str | None
+    sop_class_uid: str | None
+    transfer_syntax_uid: str | None
+    modality: str | None
+    study_month: str | None
+    status: str
+    reason: str | None
+    error_message: str | None
+    flags: list[str]
+    other_hash: str | None
+    sends: int
+    missing_since: datetime | None
+    imported_at: datetime
+
+
+_OF_JOB = {"job_type": "j.job_type", "job_source_path": "j.source_path"}
+_COLUMNS = ", ".join(_OF_JOB.get(field.name, f"h.{field.name}") for field in fields(HistoryRow))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of all rows of the job that was asked for, or of all jobs; each row counts, also of a file seen again."""
+
+    outcomes: dict[Outcome, int]
+    total_size_bytes: int
+
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return sum(self.outcomes.values())
+
+
+@dataclass(frozen=True)
+class HistoryPage:
+    """Some rows, newest first."""
+
+    history: Sequence[HistoryRow]
+    total: int
+    limit: int
+    offset: int
+    statistics: Statistics
+
+    @property
+    def has_more(self) -> bool:
+        """Whether rows follow after these."""
+        return self.offset + len(self.history) < self.total
+
+
+def list_history(
+    database_url: str,
+    *,
+    limit: int = 50,
+    offset: int = 0,
+    job_id: int | None = None,
+    status: str | None = None,
+    reason: str | None = None,
+) -> HistoryPage:
+    """Rows of history, newest first.
+
+    Args:
+        limit: 1 to 1,000.
+        status: an `Outcome`.
+        reason: an id of `reasons`.
+
+    Raises:
+        RequestError: a value that cannot be.
+    """
+    paging(limit, offset, LONGEST_HISTORY_PAGE)
+    if status is not None and status not in set(Outcome):
+        raise RequestError(f"There is no status {status!r}.", remedy=f"Give one of: {', '.join(Outcome)}.")
+    given = {"job_id": job_id, "status": status, "reason": reason}
+    filters = {name: value for name, value in given.items() if value is not None}
+    of_the_job = {"job_id": job_id} if job_id is not None else {}
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        where = where_sql(of_the_job)
+        cursor.execute(
+            f"SELECT status, count(*), sum(file_size_bytes) FROM fm_pipeline.import_history {where} GROUP BY status",  # noqa: S608
+            of_the_job,
+        )
+        found = {name: (count, int(size or 0)) for name, count, size in cursor.fetchall()}
+        statistics = Statistics(
+            {outcome: found.get(outcome, (0, 0))[0] for outcome in Outcome}, sum(size for _, size in found.values())
+        )
+        cursor.execute(f"SELECT count(*) FROM fm_pipeline.import_history {where_sql(filters)}", filters)  # noqa: S608
+        ((total,),) = cursor.fetchall()
+        cursor.execute(
+            f"SELECT {_COLUMNS} FROM fm_pipeline.import_history h JOIN fm_pipeline.import_jobs j ON j.id = h.job_id"  # noqa: S608
+            f" {where_sql(filters, 'h.')} ORDER BY h.id DESC LIMIT {limit} OFFSET {offset}",
+            filters,
+        )
+        return HistoryPage([HistoryRow(*row) for row in cursor.fetchall()], total, limit, offset, statistics)
+
+
+def prune_history(database_url: str, older_than: datetime, *, dry_run: bool = True) -> int:
+    """Remove old rows that say nothing that a newer row does not say too.
+
+    Of every file the newest row stays for ever, so that a file is recognised as unchanged; and a row goes only if the
+    newer one has the same content hash, so that every content that was ever imported is still recognised. Rows of jobs
+    that are pending or running stay.
+
+    Args:
+        older_than: rows from before that moment may go.
+        dry_run: only count them.
+
+    Returns:
+        How many rows went, or would go.
+    """
+    predicate = """
+        FROM fm_pipeline.import_history old
+        WHERE old.imported_at < %(older_than)s
+          AND EXISTS (SELECT FROM fm_pipeline.import_jobs j WHERE j.id = old.job_id
+                      AND j.status NOT IN ('pending', 'running'))
+          AND EXISTS (SELECT FROM fm_pipeline.import_history newer
+                      WHERE newer.path_hash = old.path_hash AND newer.id > old.id
+                        AND (newer.file_hash = old.file_hash
+                             AND (newer.status IN ('imported', 'already_there')
+                                  OR old.status NOT IN ('imported', 'already_there'))
+                             OR old.file_hash IS NULL))
+    """
+    statement = f"SELECT count(*) {predicate}" if dry_run else f"DELETE {predicate}"
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, {"older_than": older_than})
+        count = int(cursor.fetchall()[0][0]) if dry_run else cursor.rowcount
+        connection.commit()
+        return count

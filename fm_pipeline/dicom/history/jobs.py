@@ -1,0 +1,286 @@
+"""Import jobs: made, looked at, cancelled. Carrying one out is `importer.run.run_job`.
+
+Source of the columns and calls: the hospital's "Hospital Data Import System", calls 2, 4, 8 and 9. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.dicom.paths import printable
+from fm_pipeline.errors import RequestError
+
+JobType = Literal["initial", "incremental", "manual"]
+JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+JOB_TYPES: tuple[JobType, ...] = ("initial", "incremental", "manual")
+JOB_STATUSES: tuple[JobStatus, ...] = ("pending", "running", "completed", "failed", "cancelled")
+LONGEST_JOB_PAGE = 100
+# Who asks for the jobs that the sensor makes: by this it knows its own.
+SENSOR = "hospital_dicom_sensor"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of `fm_pipeline.import_jobs`, and what follows from it.
+
+    Attributes:
+        source_path: as `paths.printable` writes it.
+        total_files, total_size_bytes: what the scan has met so far; all of it once `scan_complete`. Of an incremental
+            job without `files_unchanged`.
+        scan_complete: every directory below could be listed; only then is the total a total.
+        progress_percentage: never falls; 0 as long as the scan goes on.
+        files_per_second, bytes_per_second: of the last minute or so.
+        instances_expected, instances_missing, instances_differing: of the comparison with Orthanc; None before it.
+    """
+
+    id: int
+    job_type: JobType
+    source_path: str
+    status: JobStatus
+    requested_by: str
+    run_id: str | None
+    total_files: int
+    total_size_bytes: int
+    scan_complete: bool
+    files_unchanged: int
+    files_imported: int
+    files_already_there: int
+    files_duplicate: int
+    files_conflict: int
+    files_skipped: int
+    files_bad: int
+    files_failed: int
+    files_suspect: int
+    files_processed: int
+    size_processed_bytes: int
+    directories_unreadable: int
+    progress_percentage: float
+    files_per_second: float
+    bytes_per_second: float
+    instances_expected: int | None
+    instances_missing: int | None
+    instances_differing: int | None
+    compared_at: datetime | None
+    error_reason: str | None
+    error_message: str | None
+    cancel_requested_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    resumed_at: datetime | None
+    updated_at: datetime
+    completed_at: datetime | None
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """How many files ended how; their sum is `files_processed`."""
+        return {outcome: getattr(self, f"files_{outcome}") for outcome in Outcome}
+
+    @property
+    def estimated_seconds_remaining(self) -> float | None:
+        """At the speed of the last minute; None when that cannot be told: not running, waiting, or the scan goes on."""
+        if self.error_reason or self.status != "running" or not self.progress_percentage or not self.files_per_second:
+            return None
+        return max(self.total_files - self.files_processed, 0) / self.files_per_second
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Job)).replace(
+    "progress_percentage", "progress_percentage::double precision"
+)
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """Some jobs, newest first."""
+
+    jobs: Sequence[Job]
+    total: int
+    limit: int
+    offset: int
+
+    @property
+    def has_more(self) -> bool:
+        """Whether jobs follow after these."""
+        return self.offset + len(self.jobs) < self.total
+
+
+def create_job(
+    database_url: str,
+    source_path: str,
+    job_type: JobType = "manual",
+    *,
+    requested_by: str,
+    files: Sequence[str] | None = None,
+) -> Job:
+    """Write down a job, to be carried out by `run_job`. Nothing is scanned yet.
+
+    Args:
+        source_path: absolute, already found to be allowed (`paths.allowed`).
+        requested_by: who asked.
+        files: of a job for some files below `source_path` only: their paths, as a scan gives them.
+
+    Raises:
+        RequestError: no such type, or a list of files without one.
+    """
+    _known(job_type, JOB_TYPES, "job type")
+    if files is not None and not files:
+        raise RequestError("The job has no file.")
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, requested_by) VALUES (%s, %s, %s)"
+            " RETURNING id",
+            (job_type, printable(source_path), requested_by),
+        )
+        job = read_job(cursor, cursor.fetchall()[0][0])
+        if files is not None:
+            cursor.execute(
+                "INSERT INTO fm_pipeline.import_job_files (job_id, file_path) SELECT %s, unnest(%s::text[])",
+                (job.id, [printable(path) for path in files]),
+            )
+        connection.commit()
+        return job
+
+
+def get_job(database_url: str, job_id: int) -> Job:
+    """One job.
+
+    Raises:
+        RequestError: 404, there is no such job.
+    """
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        return read_job(cursor, job_id)
+
+
+def read_job(cursor: Cursor, job_id: int, *, lock: bool = False) -> Job:
+    """The same through an open cursor, and with a row lock if wanted."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM fm_pipeline.import_jobs WHERE id = %s{' FOR UPDATE' if lock else ''}",  # noqa: S608
+        (job_id,),
+    )
+    if cursor.rowcount == 0:
+        raise RequestError(
+            f"There is no import job {job_id}.", code=404, remedy="fm-pipeline dicom jobs lists those that there are."
+        )
+    return _job(cursor)
+
+
+def list_jobs(
+    database_url: str,
+    *,
+    limit: int = 20,
+    offset: int = 0,
+    status: JobStatus | None = None,
+    job_type: JobType | None = None,
+) -> JobPage:
+    """Jobs, newest first.
+
+    Args:
+        limit: 1 to 100.
+
+    Raises:
+        RequestError: a value that cannot be.
+    """
+    paging(limit, offset, LONGEST_JOB_PAGE)
+    filters: dict[str, object] = {}
+    if status is not None:
+        filters["status"] = _known(status, JOB_STATUSES, "status")
+    if job_type is not None:
+        filters["job_type"] = _known(job_type, JOB_TYPES, "job type")
+    where = where_sql(filters)
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM fm_pipeline.import_jobs {where}", filters)  # noqa: S608
+        ((total,),) = cursor.fetchall()
+        cursor.execute(
+            f"SELECT {_COLUMNS} FROM fm_pipeline.import_jobs {where} ORDER BY id DESC LIMIT {limit} OFFSET {offset}",  # noqa: S608
+            filters,
+        )
+        return JobPage([Job(*row) for row in cursor.fetchall()], total, limit, offset)
+
+
+def request_cancel(database_url: str, job_id: int, *, by_person: bool = True) -> Job:
+    """Ask for the end of a job. A pending one is cancelled at once; a running one within some seconds.
+
+    What is on its way to Orthanc at that moment is recorded, and the job can be resumed with `run_job`. A job whose
+    process was killed has nobody who would notice: it too is cancelled at once.
+
+    Args:
+        by_person: the files of a job of the sensor then wait until somebody goes on with it; otherwise they are free
+            for another job. Nobody may work on it then.
+
+    Raises:
+        RequestError: no such job (404), or it has ended already.
+    """
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        job = read_job(cursor, job_id, lock=True)
+        if job.status not in {"pending", "running"}:
+            raise RequestError(f"Import job {job_id} is {job.status}.", meaning="There is nothing to cancel.")
+        alive = job.status == "running" and job_id in running_job_ids(cursor)
+        cursor.execute(
+            "UPDATE fm_pipeline.import_jobs SET"
+            " cancel_requested_at = CASE WHEN %(alive)s OR %(by_person)s THEN clock_timestamp() END,"
+            " status = CASE WHEN %(alive)s THEN status ELSE 'cancelled' END,"
+            " completed_at = CASE WHEN %(alive)s THEN completed_at ELSE clock_timestamp() END,"
+            " updated_at = clock_timestamp() WHERE id = %(id)s",
+            {"alive": alive, "by_person": by_person, "id": job_id},
+        )
+        job = read_job(cursor, job_id)
+        connection.commit()
+        return job
+
+
+def keep_cancelled(database_url: str, job_id: int) -> None:
+    """A job was interrupted because a person has terminated its run: as if they had cancelled it."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE fm_pipeline.import_jobs SET cancel_requested_at = clock_timestamp()"
+            " WHERE id = %s AND status = 'cancelled' AND cancel_requested_at IS NULL",
+            (job_id,),
+        )
+        connection.commit()
+
+
+LOCK_CLASS = 0x6F727468  # of the advisory locks of jobs (two-key form); the second key is the job's id
+
+
+def running_job_ids(cursor: Cursor) -> set[int]:
+    """Jobs that a living process works on: it holds an advisory lock, which goes with its session."""
+    cursor.execute(
+        "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        (LOCK_CLASS,),
+    )
+    return {int(job_id) for (job_id,) in cursor.fetchall()}
+
+
+def paging(limit: int, offset: int, longest: int) -> None:
+    """Refuse a page that cannot be.
+
+    Raises:
+        RequestError: the limit is not 1 to `longest`, or the offset is negative.
+    """
+    if not 1 <= limit <= longest:
+        raise RequestError(f"The limit {limit} is not between 1 and {longest}.")
+    if offset < 0:
+        raise RequestError(f"The offset {offset} is negative.")
+
+
+def where_sql(filters: Mapping[str, object], prefix: str = "") -> str:
+    """A WHERE clause for columns of ours (never for text from outside) that must be equal."""
+    return "WHERE " + " AND ".join(f"{prefix}{name} = %({name})s" for name in filters) if filters else ""
+
+
+def _known(value: str, values: Sequence[str], what: str) -> str:
+    if value not in values:
+        raise RequestError(f"There is no {what} {value!r}.", remedy=f"Give one of: {', '.join(values)}.")
+    return value
+
+
+def _job(cursor: Cursor) -> Job:
+    row: Any = cursor.fetchone()
+    return Job(*row)

@@ -1,0 +1,304 @@
+"""The ledger of a job while it is carried out: claimed by one process, written in batches, ended with a state.
+
+Whoever works on a job holds an advisory lock in the session that also writes, so the lock goes when the process does,
+and no second process works on the same files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Self
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.dicom.history.entry import Entry
+from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
+from fm_pipeline.dicom.history.rows import bigint, write_entries
+from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
+from fm_pipeline.dicom.paths import path_hash, printable, real_path
+from fm_pipeline.dicom.reasons import NOT_TAKEN, WAITING_FOR_ORTHANC
+from fm_pipeline.errors import LockStop, RequestError
+
+_GATE = 0  # no job has this id: held while a job is claimed
+_RATE_SECONDS = 60.0
+# How long a job's lock is waited for: that of our own lost session, or of a process that was just killed
+_OWN_SESSION_SECONDS, _OTHER_SESSION_SECONDS = 10.0, 2.0
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a scan has met so far, without the files that are unchanged."""
+
+    files: int = 0
+    size_bytes: int = 0
+    unchanged: int = 0
+    scan_ended: bool = False
+
+
+@dataclass(frozen=True)
+class Before:
+    """The newest row of a path.
+
+    Attributes:
+        settled: it need not be looked at again, if the file is still the same.
+        unanswered: how often it was sent without an answer.
+        of_this_job: it is counted in this job already.
+    """
+
+    size: int | None
+    modified_ns: int | None
+    changed_ns: int | None
+    reason: str | None
+    settled: bool
+    unanswered: int
+    of_this_job: bool
+
+    def covers(self, met: FoundFile | SetAside) -> bool:
+        """Whether nothing is left to do for what the scan has met."""
+        if isinstance(met, SetAside):
+            return self.settled and self.reason == met.reason
+        facts = (met.size, bigint(met.modified_ns), bigint(met.changed_ns))
+        return self.settled and facts == (self.size, self.modified_ns, self.changed_ns)
+
+
+class JobLedger:
+    """One job, claimed."""
+
+    def __init__(self, database_url: str, job_id: int) -> None:
+        self.job_id = job_id
+        self._waits = True
+        self._database = LastingConnection(database_url, prepare=self._lock, give_up=lambda: not self._waits)
+        self._rates: deque[tuple[float, int, int]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # PostgreSQL notices a moment later that a session has ended; until then a next job would be refused.
+        self._database.end(lambda cursor: cursor.execute("SELECT pg_advisory_unlock_all()"))
+
+    def claim(self, run_id: str | None) -> Job:
+        """Take the job: from now on it is running, and nobody else works on it or on files of it.
+
+        Raises:
+            RequestError: no such job, or it is completed.
+            LockStop: somebody works on it, or on a job for the same directory, one above or one below.
+        """
+
+        def action(cursor: Cursor) -> Job:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, _GATE))
+            job = read_job(cursor, self.job_id, lock=True)
+            if job.status == "completed":
+                raise RequestError(f"Import job {job.id} is completed.", remedy="Make a new job for the directory.")
+            self._see_that_nobody_is_there(cursor, job)
+            cursor.execute(
+                "UPDATE fm_pipeline.import_jobs SET status = 'running', run_id = %s, cancel_requested_at = NULL,"
+                " error_reason = NULL, error_message = NULL, completed_at = NULL, scan_complete = false,"
+                " started_at = coalesce(started_at, clock_timestamp()), resumed_at = clock_timestamp(),"
+                " updated_at = clock_timestamp(), directories_unreadable = 0, instances_expected = NULL,"
+                " instances_missing = NULL, instances_differing = NULL, compared_at = NULL WHERE id = %s",
+                (run_id, job.id),
+            )
+            cursor.execute("DELETE FROM fm_pipeline.import_unreadable_directories WHERE job_id = %s", (job.id,))
+            return read_job(cursor, job.id)
+
+        return self._database.run(action)
+
+    def files(self) -> list[str] | None:
+        """Of a job for some files: their printable paths. None of a job for the whole directory."""
+
+        def action(cursor: Cursor) -> list[str] | None:
+            cursor.execute(
+                "SELECT DISTINCT file_path FROM fm_pipeline.import_job_files WHERE job_id = %s ORDER BY 1",
+                (self.job_id,),
+            )
+            return [path for (path,) in cursor.fetchall()] or None
+
+        return self._database.run(action)
+
+    def before(self, met: Iterable[FoundFile | SetAside], *, any_job: bool) -> dict[str, Before]:
+        """The newest rows of these paths, by path: of this job, or of any."""
+        by_hash = {path_hash(each.path): each.path for each in met}
+        of_job = "" if any_job else "AND job_id = %(job_id)s"
+
+        def action(cursor: Cursor) -> dict[str, Before]:
+            cursor.execute(
+                "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns, reason,"  # noqa: S608
+                " status <> 'failed' AND missing_since IS NULL AND reason IS DISTINCT FROM 'archive',"
+                " CASE WHEN status = 'failed' AND reason = 'no_answer' THEN sends ELSE 0 END, job_id = %(job_id)s"
+                f" FROM fm_pipeline.import_history WHERE path_hash = ANY(%(hashes)s::uuid[]) {of_job}"
+                " ORDER BY path_hash, id DESC",
+                {"hashes": list(by_hash), "job_id": self.job_id},
+            )
+            return {by_hash[key]: Before(*rest) for key, *rest in cursor.fetchall()}
+
+        return self._database.run(action) if by_hash else {}
+
+    def write(self, entries: Sequence[Entry], totals: Totals, waits: str | None = None) -> Job:
+        """Record what became of files, and how far the job is.
+
+        Args:
+            waits: as for `waits`.
+
+        Returns:
+            The job as it is now, which shows whether somebody has asked for its end.
+        """
+
+        def action(cursor: Cursor) -> Job:
+            write_entries(cursor, self.job_id, entries)
+            _note(cursor, self.job_id, waits)
+            job = read_job(cursor, self.job_id)
+            files_rate, bytes_rate = self._rate(job)
+            cursor.execute(
+                "UPDATE fm_pipeline.import_jobs SET total_files = greatest(total_files, %(files)s, files_processed),"
+                " total_size_bytes = greatest(total_size_bytes, %(bytes)s, size_processed_bytes),"
+                " files_unchanged = %(unchanged)s, progress_percentage = CASE WHEN %(ended)s THEN greatest("
+                "   progress_percentage, trunc(100.0 * files_processed"
+                "   / greatest(total_files, %(files)s, files_processed, 1), 2)) ELSE progress_percentage END,"
+                " files_per_second = %(files_rate)s, bytes_per_second = %(bytes_rate)s,"
+                " updated_at = clock_timestamp() WHERE id = %(id)s",
+                {
+                    "files": totals.files,
+                    "bytes": totals.size_bytes,
+                    "unchanged": totals.unchanged,
+                    "ended": totals.scan_ended,
+                    "files_rate": files_rate,
+                    "bytes_rate": bytes_rate,
+                    "id": self.job_id,
+                },
+            )
+            return read_job(cursor, self.job_id)
+
+        return self._database.run(action)
+
+    def waits(self, sentence: str | None) -> None:
+        """Show in the row of a running job that Orthanc is waited for, or that it is not any more (None)."""
+        self._database.run(lambda cursor: _note(cursor, self.job_id, sentence))
+
+    def unreadable(self, directories: Sequence[Unreadable]) -> None:
+        """List directories that could not be read."""
+
+        def action(cursor: Cursor) -> None:
+            for each in directories:
+                cursor.execute(
+                    "INSERT INTO fm_pipeline.import_unreadable_directories (job_id, path_hash, directory, reason)"
+                    " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                    (self.job_id, path_hash(each.path), printable(each.path), each.reason),
+                )
+            cursor.execute(
+                "UPDATE fm_pipeline.import_jobs SET directories_unreadable = (SELECT count(*)"
+                " FROM fm_pipeline.import_unreadable_directories WHERE job_id = id) WHERE id = %s",
+                (self.job_id,),
+            )
+
+        self._database.run(action)
+
+    def finish(
+        self, status: JobStatus, reason: str | None = None, message: str | None = None, *, scanned: bool = False
+    ) -> Job:
+        """End the job.
+
+        Args:
+            reason: an id of `reasons.STOPPED`.
+            message: a sentence of ours.
+            scanned: the whole directory was listed.
+        """
+
+        def action(cursor: Cursor) -> Job:
+            cursor.execute(
+                "UPDATE fm_pipeline.import_jobs SET status = %(status)s, error_reason = %(reason)s,"
+                " error_message = %(message)s, completed_at = clock_timestamp(), updated_at = clock_timestamp(),"
+                " scan_complete = %(scanned)s AND directories_unreadable = 0,"
+                " total_files = CASE WHEN %(done)s THEN files_processed ELSE total_files END,"
+                " total_size_bytes = CASE WHEN %(done)s THEN size_processed_bytes ELSE total_size_bytes END,"
+                " progress_percentage = CASE WHEN %(done)s THEN 100 ELSE progress_percentage END WHERE id = %(id)s",
+                {
+                    "status": status,
+                    "reason": reason,
+                    "message": message,
+                    "scanned": scanned,
+                    "done": status == "completed",
+                    "id": self.job_id,
+                },
+            )
+            if status == "completed":  # nobody goes on with it; history has each of its files
+                cursor.execute("DELETE FROM fm_pipeline.import_job_files WHERE job_id = %s", (self.job_id,))
+            return read_job(cursor, self.job_id)
+
+        return self._database.run(action)
+
+    def not_taken(self) -> tuple[str, int, int] | None:
+        """Of the files that a setting of Orthanc or of a proxy kept out: the commonest reason (an id of
+        `reasons.NOT_TAKEN`), how many have it, and the size of the smallest of them in bytes. None if there are none.
+        """
+
+        def action(cursor: Cursor) -> tuple[str, int, int] | None:
+            cursor.execute(
+                "SELECT reason, count(*), coalesce(min(file_size_bytes), 0) FROM fm_pipeline.import_history"
+                " WHERE job_id = %s AND status = 'failed' AND reason = ANY(%s)"
+                " GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 1",
+                (self.job_id, list(NOT_TAKEN)),
+            )
+            return cursor.fetchone()
+
+        return self._database.run(action)
+
+    def do_not_wait(self) -> None:
+        """From now on a database that is away is an error at once."""
+        self._waits = False
+
+    def run(self, action: Callable[[Cursor], None]) -> None:
+        """Another transaction of the job, in its session."""
+        self._database.run(action)
+
+    def _lock(self, cursor: Cursor) -> None:
+        """On each new connection: a session that was lost, or killed, may hold the lock a moment longer."""
+        deadline = time.monotonic() + (_OWN_SESSION_SECONDS if self._rates else _OTHER_SESSION_SECONDS)
+        while True:
+            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, self.job_id))
+            if cursor.fetchall()[0][0]:
+                return
+            if time.monotonic() > deadline:
+                raise LockStop(f"Somebody else works on import job {self.job_id}.", meaning="It was left to them.")
+            time.sleep(0.1)
+
+    def _see_that_nobody_is_there(self, cursor: Cursor, job: Job) -> None:
+        others = running_job_ids(cursor) - {job.id, _GATE}
+        if not others:
+            return
+        cursor.execute("SELECT id, source_path FROM fm_pipeline.import_jobs WHERE id = ANY(%s)", (list(others),))
+        # Not as text: `printable` may write a directory otherwise where a name below it is not composed.
+        mine = PurePath(real_path(job.source_path))
+        for other, path in cursor.fetchall():
+            theirs = PurePath(real_path(path))
+            if mine.is_relative_to(theirs) or theirs.is_relative_to(mine):
+                raise LockStop(
+                    f"Import job {other} works on the same directory, one above or one below.",
+                    meaning=f"Import job {job.id} was not begun.",
+                    remedy="Start it when the other one has ended.",
+                )
+
+    def _rate(self, job: Job) -> tuple[float, float]:
+        """Files and bytes a second since about a minute."""
+        now = time.monotonic()
+        self._rates.append((now, job.files_processed, job.size_processed_bytes))
+        while len(self._rates) > 2 and now - self._rates[0][0] > _RATE_SECONDS:
+            self._rates.popleft()
+        then, files, size = self._rates[0]
+        seconds = now - then
+        if seconds <= 0:
+            return 0.0, 0.0
+        return max((job.files_processed - files) / seconds, 0), max((job.size_processed_bytes - size) / seconds, 0)
+
+
+def _note(cursor: Cursor, job_id: int, waits: str | None) -> None:
+    cursor.execute(
+        "UPDATE fm_pipeline.import_jobs SET error_reason = %(reason)s, error_message = %(sentence)s"
+        " WHERE id = %(id)s AND status = 'running' AND error_message IS DISTINCT FROM %(sentence)s",
+        {"id": job_id, "sentence": waits, "reason": WAITING_FOR_ORTHANC if waits else None},
+    )

@@ -1,0 +1,161 @@
+"""The thread that opens the archives of a job, one after another, and gives what is in them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fm_pipeline.dicom.files.archives.faults import ArchiveFault
+from fm_pipeline.dicom.files.archives.limits import Limits, SeeWhetherToGoOn
+from fm_pipeline.dicom.files.archives.opened import OpenArchive
+from fm_pipeline.dicom.files.open import FileChangedError
+from fm_pipeline.dicom.files.read import Unusable, as_it_is
+from fm_pipeline.dicom.model import FoundFile, Outcome
+from fm_pipeline.dicom.orthanc.delivery import Halted
+from fm_pipeline.dicom.reasons import of_archive
+from fm_pipeline.dicom.scan.archive_members import FoundMember, found_members, reason_of, without_rows
+from fm_pipeline.dicom.scan.excluded_folders import ExcludedFolders
+
+_AHEAD = 32  # members that wait; each may hold an archive open
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """All members of an archive have been given.
+
+    Attributes:
+        end: what becomes of the archive itself if none of them fails.
+        archive: to be closed when nobody reads it any more; None if it could not be opened.
+    """
+
+    end: Unusable
+    archive: OpenArchive | None
+
+
+Item = FoundMember | Unusable | Given
+
+
+def items_of(
+    found: FoundFile,
+    limits: Limits,
+    excluded: ExcludedFolders,
+    opened: Callable[[OpenArchive], object],
+    see_whether_to_go_on: SeeWhetherToGoOn = lambda: None,
+) -> Iterator[Item]:
+    """The members of an archive that have rows, and in the end the archive itself.
+
+    Args:
+        opened: told of the archive when it is open; it is open until somebody closes it.
+    """
+    try:
+        archive = _opened(found, limits, see_whether_to_go_on)
+        opened(archive)
+    except ArchiveFault as fault:
+        yield Given(Unusable(found, of_archive(fault.reason), fault.reason), None)
+        return
+    except FileChangedError:
+        yield Given(Unusable(found, Outcome.FAILED, "changed"), None)
+        return
+    except OSError as error:
+        yield Given(Unusable(found, Outcome.FAILED, reason_of(error)), None)
+        return
+    any_rows = False
+    for item in found_members(archive, excluded, limits, see_whether_to_go_on):
+        any_rows = True
+        yield item
+    reason = archive.fault or ("archive_opened" if any_rows else without_rows(archive))
+    yield Given(Unusable(archive.found, of_archive(reason), reason), archive)
+
+
+def _opened(found: FoundFile, limits: Limits, see_whether_to_go_on: SeeWhetherToGoOn) -> OpenArchive:
+    try:
+        return OpenArchive(found, limits, see_whether_to_go_on)
+    except FileChangedError:
+        now = as_it_is(found)
+    try:
+        return OpenArchive(now, limits, see_whether_to_go_on)
+    except ArchiveFault:
+        raise FileChangedError from None  # still being written, or no archive any more
+
+
+class ArchiveFeed:
+    """A thread, which lasts until `close`.
+
+    Args:
+        archives: of a job, to the end; taken by the thread.
+        halt: set when nothing more is to be sent.
+    """
+
+    def __init__(
+        self, archives: Iterable[FoundFile], limits: Limits, excluded: ExcludedFolders, halt: threading.Event
+    ) -> None:
+        self._archives, self._limits, self._excluded, self._halt = archives, limits, excluded, halt
+        self._queue: queue.Queue[Item | BaseException | None] = queue.Queue(_AHEAD)
+        self._closed = threading.Event()
+        self._opened: set[OpenArchive] = set()
+        self._thread = threading.Thread(target=self._fill, name="archives", daemon=True)
+        self._thread.start()
+
+    def take(self, seconds: float) -> list[Item] | None:
+        """Some of what comes next; an empty list if nothing came in time, None once all has been taken.
+
+        Raises:
+            BaseException: what the thread has met.
+        """
+        items: list[Item] = []
+        try:
+            while True:
+                item = self._queue.get(timeout=seconds) if seconds and not items else self._queue.get_nowait()
+                if item is None or isinstance(item, BaseException):
+                    self._queue.put(item)  # there is room: it was the last one
+                    if items:
+                        return items
+                    if item is None:
+                        return None
+                    raise item
+                items.append(item)
+        except queue.Empty:
+            return items
+
+    def close(self) -> None:
+        """End the thread, and close every archive; nobody may read a member any more."""
+        self._closed.set()
+        self._thread.join()
+        for archive in list(self._opened):
+            self.release(archive)
+
+    def release(self, archive: OpenArchive) -> None:
+        """Close an archive, of which nobody reads a member any more.
+
+        Not before: the number of a closed file is given to the next one that is opened, whoever still reads from it.
+        """
+        self._opened.discard(archive)
+        archive.close()
+
+    def _fill(self) -> None:
+        last: BaseException | None = None
+        try:
+            for found in self._archives:
+                self._see_whether_to_go_on()
+                for item in items_of(found, self._limits, self._excluded, self._opened.add, self._see_whether_to_go_on):
+                    self._put(item)
+        except Halted:
+            pass
+        except BaseException as fault:  # noqa: BLE001  # given to the thread that takes
+            last = fault
+        with suppress(Halted):
+            self._put(last)
+
+    def _put(self, item: Item | BaseException | None) -> None:
+        while not self._closed.is_set():
+            with suppress(queue.Full):
+                self._queue.put(item, timeout=0.1)
+                return
+        raise Halted
+
+    def _see_whether_to_go_on(self) -> None:
+        if self._closed.is_set() or self._halt.is_set():
+            raise Halted

@@ -1,0 +1,301 @@
+"""The one thread that deals out the files of a job and writes down what became of them."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.history.entry import Entry, entry_of
+from fm_pipeline.dicom.history.jobs import Job
+from fm_pipeline.dicom.history.running_job import Before, JobLedger, Totals
+from fm_pipeline.dicom.importer.archive_feed import Given
+from fm_pipeline.dicom.importer.archive_queue import Archives
+from fm_pipeline.dicom.importer.workers import (
+    CHUNK_BYTES,
+    CHUNK_FILES,
+    Done,
+    IsArchive,
+    Later,
+    Task,
+    Untouched,
+    Workers,
+)
+from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
+from fm_pipeline.dicom.reasons import STOPPED
+from fm_pipeline.dicom.scan.archive_members import FoundMember
+from fm_pipeline.dicom.scan.spool import Spool
+
+_BATCH_ENTRIES, _BATCH_SECONDS = 250, 0.5  # of what is written at once; the time is also the pulse of the progress
+_WAIT_SECONDS = 0.1
+
+
+class Telling(Protocol):
+    """Whom progress is told."""
+
+    @property
+    def waits(self) -> str | None:
+        """A sentence as long as Orthanc is waited for."""
+
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, waits: str | None) -> object:
+        """So many files are done; `waits` as the row has it."""
+
+
+class Interrupted(Exception):
+    """Somebody has asked for the end of the job, through the ledger or `Coordinator.stop`."""
+
+
+class Coordinator:
+    """Of one job. `run` until the end, or until something is raised; then `record_what_is_left`.
+
+    Args:
+        archives: opened when all files on the disk are done.
+        left_out: how many files the scan has passed over so far because history has them as they are.
+    """
+
+    def __init__(
+        self,
+        ledger: JobLedger,
+        workers: Workers,
+        spool: Spool,
+        job: Job,
+        telling: Telling,
+        archives: Archives,
+        left_out: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._ledger, self._workers, self._spool, self._job = ledger, workers, spool, job
+        self._telling, self._archives, self._left_out = telling, archives, left_out
+        self._any_job = job.job_type == "incremental"
+        self._looks_back = self._any_job or job.files_processed > 0
+        self._ready: deque[Task] = deque()
+        self._later: list[Task] = []
+        self._entries: list[Entry] = []
+        self._claimed: list[str] = []
+        self._unreadable: list[Unreadable] = []
+        self._out = 0  # files that the workers have
+        self._dealt = 0  # chunks
+        self._numbered = 0  # files, in the order of the scan
+        self._scanned = False
+        self._all_opened = False
+        self._members, self._members_bytes = 0, 0
+        self._unchanged, self._unchanged_bytes = 0, 0
+        self._written_at = time.monotonic()
+        self._stopped = False
+        self._met_anything = False
+
+    @property
+    def met_anything(self) -> bool:
+        """The scan has met at least one file, known or new."""
+        return self._met_anything or self._left_out() > 0
+
+    def stop(self) -> None:
+        """Let `run` raise `Interrupted` soon; from another thread."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Import everything.
+
+        Raises:
+            Interrupted: somebody has asked for the end.
+            BaseException: what a worker or the scan has met.
+        """
+        while True:
+            if self._stopped:
+                raise Interrupted
+            self._deal()
+            if self._all_opened and not self._out and not self._ready and not self._entries and not self._later:
+                break
+            self._collect(_WAIT_SECONDS if self._out else 0)
+            self._write_if_due()
+        self._write()
+
+    def record_what_is_left(self) -> None:
+        """After the workers were halted: wait for what they are sending at this moment, and write it down."""
+        self._workers.join()
+        while self._out > 0 and self._collect(0, faults=False):
+            pass
+        self._write(heed=False)
+
+    def _deal(self) -> None:
+        """Keep the workers busy, each with a chunk at work and one that waits.
+
+        Not more, however fast they take them: in between, results are written down and a cancel is heard.
+        """
+        while self._out < 2 * self._workers.threads * CHUNK_FILES:
+            if len(self._ready) < CHUNK_FILES and not self._scanned:
+                self._fetch()
+            elif len(self._ready) < CHUNK_FILES and not self._all_opened:
+                self._fetch_members()
+            if not self._ready:
+                return
+            chunk = list(self._chunk())
+            if not self._workers.offer(chunk):
+                self._ready.extendleft(reversed(chunk))
+                return
+            self._out += len(chunk)
+            self._dealt += 1
+
+    def _chunk(self) -> Iterator[Task]:
+        size = 0
+        # The first chunks are small, so that Orthanc has something to do at once. The last files are dealt out evenly,
+        # so that no thread is left alone with the last sixteen.
+        first = 2 << (self._dealt // self._workers.threads) if self._dealt < 3 * self._workers.threads else CHUNK_FILES
+        ends = self._all_opened or (self._scanned and not self._archives.opening)
+        last = -(-len(self._ready) // (2 * self._workers.threads)) if ends else CHUNK_FILES
+        for _ in range(min(CHUNK_FILES, first, last, len(self._ready))):
+            if size > CHUNK_BYTES:
+                return
+            task = self._ready.popleft()
+            size += task.found.size
+            yield task
+
+    def _fetch(self) -> None:
+        """Some more of what the scan has met, without what is settled already."""
+        met = self._spool.take(0 if self._out or self._entries else _WAIT_SECONDS)
+        if met is None:
+            self._scanned = True
+            return
+        files: list[FoundFile | SetAside] = []
+        for each in met:
+            if isinstance(each, FoundFile | SetAside):
+                files.append(each)
+            elif each.is_directory:
+                self._directory(each)
+            else:
+                self._entries.append(entry_of(each))
+                self._met_anything = True
+        before = self._ledger.before(files, any_job=self._any_job) if self._looks_back and files else {}
+        for file in files:
+            self._met_anything = True
+            self._sort(file, before.get(file.path))
+
+    def _sort(self, file: FoundFile | SetAside, before: Before | None) -> None:
+        if before and before.covers(file):
+            if before.of_this_job:
+                return
+            self._unchanged += 1
+            self._unchanged_bytes += file.size if isinstance(file, FoundFile) else 0
+        elif isinstance(file, SetAside):
+            self._entries.append(entry_of(file))
+        else:
+            self._ready.append(Task(file, self._numbered, before.unanswered if before else 0))
+            self._numbered += 1
+
+    def _fetch_members(self) -> None:
+        """Some more of what is in archives, once every file on the disk has its end."""
+        if not self._archives.opening and (self._out or self._ready or self._later):
+            return
+        items = self._archives.take(0 if self._out or self._entries else _WAIT_SECONDS)
+        if items is None:
+            self._all_opened = True
+            return
+        members = [item for item in items if isinstance(item, FoundMember)]
+        before = {}
+        if self._looks_back and members:
+            before = self._ledger.before([item.found for item in members], any_job=self._any_job)
+        for item in items:
+            if isinstance(item, FoundMember):
+                self._sort_member(item, before.get(item.found.path))
+            elif isinstance(item, Given):
+                self._add(self._archives.given(item))
+            else:
+                self._count_member(item.found)
+                entry = entry_of(item)
+                self._add(entry)
+                self._add(self._archives.ended(entry, counted=False))
+
+    def _sort_member(self, item: FoundMember, before: Before | None) -> None:
+        self._archives.begun(item)
+        self._count_member(item.found)
+        if before and before.covers(item.found):
+            if not before.of_this_job:
+                self._unchanged += 1
+                self._unchanged_bytes += item.found.size
+            self._add(self._archives.settled_before(item))
+            return
+        self._ready.append(Task(item.found, self._numbered, before.unanswered if before else 0, member=item))
+        self._numbered += 1
+
+    def _count_member(self, found: FoundFile) -> None:
+        self._members += 1
+        self._members_bytes += found.size
+
+    def _add(self, entry: Entry | None) -> None:
+        if entry is not None:
+            self._entries.append(entry)
+
+    def _directory(self, directory: Unreadable) -> None:
+        if directory.reason in {"root_empty", "not_mounted"}:
+            reason = "no_files" if directory.reason == "root_empty" else "root_unavailable"
+            raise RootUnavailable(STOPPED[reason])
+        self._unreadable.append(directory)
+
+    def _collect(self, seconds: float, *, faults: bool = True) -> bool:
+        """Take what the workers have done; False if there was nothing."""
+        try:
+            result = self._workers.results.get(timeout=seconds) if seconds else self._workers.results.get_nowait()
+        except queue.Empty:
+            return False
+        while True:
+            if isinstance(result, BaseException):
+                if faults:
+                    raise result
+            else:
+                self._out -= 1
+                self._take(result)
+            try:
+                result = self._workers.results.get_nowait()
+            except queue.Empty:
+                return True
+
+    def _take(self, result: Done | Later | IsArchive | Untouched) -> None:
+        if isinstance(result, Done):
+            self._entries.append(result.entry)
+            if result.claimed:
+                self._claimed.append(result.claimed)
+            self._add(self._archives.ended(result.entry))
+        elif isinstance(result, IsArchive):
+            self._archives.add(result.task.found)
+        elif isinstance(result, Later):
+            self._later.append(result.task)
+
+    def _write_if_due(self) -> None:
+        waited = time.monotonic() - self._written_at > _BATCH_SECONDS
+        idle = not self._out and not self._ready and (self._entries or self._later)
+        if waited or idle or len(self._entries) >= _BATCH_ENTRIES:
+            self._write()
+
+    def _write(self, *, heed: bool = True) -> None:
+        """Write a batch; then the files that waited for others of the same instance have their turn."""
+        if self._unreadable:
+            self._ledger.unreadable(self._unreadable)
+            self._unreadable = []
+        waits = self._telling.waits  # one answer for the row and for the progress: another thread changes it meanwhile
+        job = self._ledger.write(self._entries, self._totals(), waits)
+        self._entries = []
+        self._workers.claims.release(self._claimed)
+        self._claimed = []
+        self._ready.extend(sorted(self._later, key=lambda task: task.number))
+        self._later = []
+        self._written_at = time.monotonic()
+        errors = job.files_bad + job.files_failed + job.files_suspect + job.files_conflict
+        total = job.total_files if self._total_is_known else None
+        self._telling("import", job.files_processed, total, errors=errors, waits=waits)
+        if heed and (job.cancel_requested_at is not None or job.status != "running"):
+            raise Interrupted
+
+    def _totals(self) -> Totals:
+        return Totals(
+            self._spool.files + self._members - self._unchanged,
+            self._spool.size_bytes + self._members_bytes - self._unchanged_bytes,
+            self._unchanged + self._left_out(),
+            self._total_is_known,
+        )
+
+    @property
+    def _total_is_known(self) -> bool:
+        """The scan is over, and each archive that was met so far has been opened."""
+        return self._spool.ended and (self._all_opened or not self._archives.count)

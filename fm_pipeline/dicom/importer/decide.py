@@ -1,0 +1,165 @@
+"""Decides what becomes of each candidate: not sent for a reason, sent, or compared with what Orthanc has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from fm_pipeline.dicom.files.open import FileChangedError
+from fm_pipeline.dicom.files.read import Candidate, FileLostError, Stream, blocks_of, md5_of
+from fm_pipeline.dicom.history.entry import Entry
+from fm_pipeline.dicom.importer.known import Known
+from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.dicom.orthanc.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
+from fm_pipeline.dicom.orthanc.errors import FileNotTaken, FileRefused, OrthancError
+from fm_pipeline.dicom.paths import path_hash
+
+MISSING_PATIENT_ID = "missing_patient_id"
+INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
+SENT_AGAIN = "sent_again"  # Orthanc had it once, by the ledger, and had it no more
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Of all candidates of a job.
+
+    Args:
+        refused_before: of a path's hash and an MD5: why Orthanc refused those bytes once.
+        retry_suspects: send also what is known or feared to kill Orthanc.
+        never_overwrites: somebody says so of an Orthanc that does not tell (before 1.11).
+    """
+
+    delivery: Delivery
+    refused_before: Callable[[str, str], str | None]
+    retry_suspects: bool = False
+    never_overwrites: bool = False
+
+    def entry(self, candidate: Candidate, known: Known, sends: int) -> Entry:  # noqa: PLR0911  # one for each outcome
+        """What became of one candidate.
+
+        Args:
+            known: of a chunk that holds this one.
+            sends: how often it was sent before without an answer.
+
+        Raises:
+            Halted, OrthancStop, OrthancUnreachable, DatabaseError: nothing became of it.
+        """
+        of, found = candidate.instance, candidate.found
+        entry = Entry(found.path, Outcome.FAILED, None, found, candidate.md5, of, flags=_flags(candidate, known))
+        try:
+            return self._decided(candidate, entry, known, sends)
+        except KillsOrthanc as kill:
+            return self._unless_stored(candidate, replace(entry, sends=kill.sends), known)
+        except Undeliverable as fault:
+            return replace(entry, reason=fault.reason, sends=fault.sends)
+        except FileRefused as refusal:
+            return replace(entry, outcome=Outcome.BAD, reason=refusal.reason, sends=sends + 1)
+        except FileNotTaken as fault:
+            return replace(entry, reason=fault.reason, sends=sends + fault.sent)
+        except FileChangedError:
+            return replace(entry, reason="changed", md5=None)
+        except FileLostError as lost:
+            return replace(entry, reason=lost.reason, md5=None)
+
+    def _decided(self, candidate: Candidate, entry: Entry, known: Known, sends: int) -> Entry:
+        of = candidate.instance
+        if not self.retry_suspects:
+            if of.nested_too_deep:
+                return replace(entry, outcome=Outcome.SUSPECT, reason="nested_too_deep")
+            if any(_same(candidate, row.md5, row.size) for row in known.suspects.get(of.orthanc_id, [])):
+                return replace(entry, outcome=Outcome.SUSPECT, reason="killed_orthanc_before")
+        if not of.id_certain:
+            if not self._keeps_the_first():
+                return replace(entry, reason="id_uncertain")
+        elif of.orthanc_id in known.held:
+            compared = self._compared(candidate, entry, known)
+            # Of a damaged file nobody learns as long as it is a conflict.
+            if compared and (of.whole or compared.outcome is not Outcome.CONFLICT):
+                return compared
+            if compared and not self._keeps_the_first():
+                return replace(compared, outcome=Outcome.BAD, reason="damaged_copy")
+        return self._sent(candidate, entry, known, sends)
+
+    def _keeps_the_first(self) -> bool:
+        """Whether Orthanc keeps what it has, so that a file may be sent without knowing what it has.
+
+        It is asked each time: somebody may have started it anew, with another configuration.
+        """
+        overwrites = self.delivery.ask(lambda orthanc: orthanc.overwrites())
+        return self.never_overwrites if overwrites is None else not overwrites
+
+    def _sent(self, candidate: Candidate, entry: Entry, known: Known, sends: int) -> Entry:
+        found = candidate.found
+        streams: list[Stream] = []
+
+        def body() -> memoryview | Iterator[bytes] | Stream:
+            if candidate.data is not None:
+                return candidate.data
+            if candidate.unpacked is not None:
+                return blocks_of(candidate.unpacked)
+            streams.append(Stream(found))
+            return streams[-1]
+
+        stored, sends = self.delivery.send(body, found.size, large=candidate.data is None, sends=sends)
+        md5 = candidate.md5 or streams[-1].md5
+        entry = replace(entry, md5=md5, sends=sends)
+        if stored.status == "FilteredOut":
+            return replace(entry, outcome=Outcome.SKIPPED, reason="filtered_by_orthanc")
+        flags = (*entry.flags, SENT_AGAIN) if stored.instance_id in known.stored else entry.flags
+        entry = replace(entry, stored=stored)
+        if stored.status == "Success":
+            return replace(entry, outcome=Outcome.IMPORTED, flags=flags)
+        compared = self._compared(replace(candidate, md5=md5), entry, known)
+        return compared or replace(entry, reason="orthanc_error")  # it was there, and is gone: try again
+
+    def _unless_stored(self, candidate: Candidate, entry: Entry, known: Known) -> Entry:
+        """Suspect, unless Orthanc has the file: then the connection was closed behind it, by whatever is in between."""
+        try:
+            compared = self._compared(candidate, entry, known)
+        except (Halted, OrthancError):
+            compared = None
+        return compared or replace(entry, outcome=Outcome.SUSPECT, reason="kills_orthanc")
+
+    def _compared(self, candidate: Candidate, entry: Entry, known: Known) -> Entry | None:
+        """The same bytes as Orthanc has, or others; None if Orthanc has nothing after all, or nobody knows its id."""
+        if entry.stored is None and not candidate.instance.id_certain:
+            return None
+        orthanc_id = entry.orthanc_ids[0] or ""
+        rows = known.stored.get(orthanc_id, [])
+        mine = candidate.md5 or md5_of(candidate.found)
+        here = path_hash(candidate.found.path)
+        entry = replace(entry, md5=mine)
+        # What the ledger says that Orthanc took is not compared again: it may have written it in another transfer
+        # syntax (IngestTranscoding), and then its hash is another one. Unless it has lost it since.
+        if not any(row.md5 == mine and not row.lost for row in rows):
+            theirs = self.delivery.ask(lambda orthanc: orthanc.md5(orthanc_id))
+            if theirs is None:
+                return None
+            if theirs != mine:
+                # What Orthanc refused when it had nothing of this instance stays bad when it has another file of it.
+                if refused := self.refused_before(here, mine):
+                    return replace(entry, outcome=Outcome.BAD, reason=refused)
+                syntax = self.delivery.ask(lambda orthanc: orthanc.transfer_syntax(orthanc_id))
+                converted = syntax and syntax != candidate.instance.transfer_syntax
+                reason = "other_transfer_syntax" if converted else "other_content"
+                return replace(entry, outcome=Outcome.CONFLICT, reason=reason, other_md5=theirs)
+        same = [row.path_hash for row in rows if row.md5 == mine]
+        if same and here not in same:
+            return replace(entry, outcome=Outcome.DUPLICATE, reason="same_content")
+        return replace(entry, outcome=Outcome.ALREADY_THERE)
+
+
+def _flags(candidate: Candidate, known: Known) -> tuple[str, ...]:
+    flags = []
+    if candidate.instance.without_patient_id:
+        flags.append(MISSING_PATIENT_ID)
+    if candidate.instance.instance_uid in known.elsewhere:
+        flags.append(INSTANCE_UID_ELSEWHERE)
+    return tuple(flags)
+
+
+def _same(candidate: Candidate, md5: str | None, size: int | None) -> bool:
+    """By hash, or by size where a large file has none yet."""
+    if candidate.md5 is None or md5 is None:
+        return size == candidate.found.size
+    return md5 == candidate.md5

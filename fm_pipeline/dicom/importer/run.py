@@ -1,0 +1,329 @@
+"""Carries out an import job: scan, look, recognise, send, record, compare. Begun again it goes on where it was.
+
+    scan ──▶ spool ──▶ coordinator ──chunks──▶ workers ──▶ Orthanc
+                            │ ◀───what became of each───┘
+                            ▼ batches, after the upload
+                          ledger
+
+The ledger row follows the upload. If the process is killed in between, the file is met again, Orthanc says that it
+has the instance, the hashes are equal, and it is recorded as already there: nothing is lost, nothing doubled.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.dicom.configuration.roots import excluded_folders
+from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.files.archives.limits import Limits
+from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.history.jobs import Job
+from fm_pipeline.dicom.history.running_job import JobLedger
+from fm_pipeline.dicom.importer.archive_queue import Archives
+from fm_pipeline.dicom.importer.coordinator import Coordinator, Interrupted
+from fm_pipeline.dicom.importer.decide import Judge
+from fm_pipeline.dicom.importer.known import Knowledge
+from fm_pipeline.dicom.importer.verify import compare
+from fm_pipeline.dicom.importer.workers import Workers
+from fm_pipeline.dicom.orthanc.client import Orthanc
+from fm_pipeline.dicom.orthanc.delivery import PATIENCE_SECONDS, Delivery
+from fm_pipeline.dicom.orthanc.errors import OrthancStop, OrthancUnreachable
+from fm_pipeline.dicom.paths import real_path
+from fm_pipeline.dicom.reasons import NOT_TAKEN_REMEDIES, STOPPED, sentence
+from fm_pipeline.dicom.scan.excluded_folders import ExcludedFolders
+from fm_pipeline.dicom.scan.listed_files import listed_files
+from fm_pipeline.dicom.scan.spool import Spool
+from fm_pipeline.dicom.scan.walk import Met, scan
+from fm_pipeline.dicom.watch.new_files import NewFiles
+from fm_pipeline.errors import DatabaseError, DicomError, PipelineError, unforeseen
+from fm_pipeline.pluralize import counted
+from fm_pipeline.settings import Settings
+
+THREADS = 4  # more gained nothing on the Orthanc that was measured
+
+_log = logging.getLogger(__name__)
+
+
+class OnProgress(Protocol):
+    """What `Progress.update` is: a step's name, how far it is, of how many if known, errors, and what it waits for."""
+
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> object:
+        """The step has come so far."""
+
+
+class ImportFailed(DicomError):
+    """A job has stopped; its row says why. It can be resumed by running it again."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        super().__init__(
+            f"Import job {job.id} stopped: {job.error_message}",
+            meaning=f"{job.files_processed:,} files are on record, and nothing was marked as gone.",
+            remedy=f"When the reason is gone, resume it: fm-pipeline dicom import --job-id {job.id}",
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a job is carried out.
+
+    Attributes:
+        threads: uploads side by side.
+        verify_md5: compare also the MD5 of every instance afterwards.
+        retry_suspects: send also what is known or feared to kill Orthanc.
+        patience_seconds: how long Orthanc may be away.
+    """
+
+    threads: int = THREADS
+    verify_md5: bool = False
+    retry_suspects: bool = False
+    patience_seconds: float = PATIENCE_SECONDS
+
+
+def run_job(
+    settings: Settings,
+    job_id: int,
+    *,
+    run_id: str | None = None,
+    on_progress: OnProgress | None = None,
+    options: Options | None = None,
+) -> Job:
+    """Carry out a job that is pending, or resume one that failed, was cancelled, or whose process was killed.
+
+    Args:
+        run_id: of the Dagster run.
+        on_progress: for example `Progress.update`; called a few times a second at most.
+
+    Returns:
+        The job: completed, or cancelled because somebody asked for it.
+
+    Raises:
+        RequestError: no such job, or it is completed.
+        LockStop: somebody works on it, or on the same directory.
+        ImportFailed: it has stopped; the job's row has the reason.
+        DatabaseError: the ledger was away for too long. The job can be resumed.
+        BaseException: what interrupted it (Ctrl-C, Dagster's end of a run), after what was on its way is on record.
+    """
+    options = options or Options()
+    url = settings.nexus_database_url.get_secret_value()
+    halt = threading.Event()
+    with (
+        JobLedger(url, job_id) as ledger,
+        LastingConnection(url, give_up=halt.is_set) as lookups,
+        LastingConnection(url, give_up=halt.is_set) as scanning,  # of the scan's thread, if it has questions
+        Orthanc.from_settings(settings) as orthanc,
+    ):
+        job = ledger.claim(run_id)
+        _log.info("Import job %d has begun (%s).", job_id, job.job_type)
+        delivery = Delivery(orthanc, halt, patience_seconds=options.patience_seconds)
+        telling = Telling(delivery, on_progress or _nobody, ZoneInfo(settings.clinic_time_zone))
+        try:
+            source = _source(ledger, scanning, job, excluded_folders(settings))
+            limits = Limits.from_settings(settings)
+            archives = Archives(limits, excluded_folders(settings), halt)
+            knowledge = Knowledge(lookups, delivery)
+            judge = Judge(
+                delivery,
+                knowledge.refused_before,
+                retry_suspects=options.retry_suspects,
+                never_overwrites=settings.orthanc_never_overwrites,
+            )
+            job = _carry_out(ledger, knowledge, source, archives, limits, judge, halt, job, telling, options)
+        except Interrupted:
+            job = ledger.finish("cancelled")
+        except Exception as error:  # noqa: BLE001  # raised again, without its text
+            if isinstance(error, DatabaseError):
+                ledger.do_not_wait()  # it was waited for long enough: if this fails too, the job stays as it is
+            job = ledger.finish("failed", *_why(error))
+            _log.warning("Import job %d has stopped: %s", job_id, job.error_message)
+            # Another error's text may hold patient data, and Dagster shows causes.
+            raise ImportFailed(job) from (error if isinstance(error, PipelineError) else None)
+        except BaseException:
+            ledger.finish("cancelled", "interrupted", STOPPED["interrupted"])
+            raise
+        _log.info("Import job %d is %s: %d files.", job_id, job.status, job.files_processed)
+        return job
+
+
+def _carry_out(
+    ledger: JobLedger,
+    knowledge: Knowledge,
+    source: Source,
+    archives: Archives,
+    limits: Limits,
+    judge: Judge,
+    halt: threading.Event,
+    job: Job,
+    telling: Telling,
+    options: Options,
+) -> Job:
+    delivery = judge.delivery
+    with (
+        closing(archives),  # when nobody reads them any more
+        _scanning(source.met) as spool,
+        Workers(judge, knowledge, limits, halt, threads=options.threads) as workers,
+    ):
+        coordinator = Coordinator(ledger, workers, spool, job, telling, archives, source.left_out)
+        _undisturbed(coordinator, halt)
+    if not coordinator.met_anything:
+        raise RootUnavailable(STOPPED["no_files"])
+    compared_so_far = 0
+
+    def tell(done: int | None = None) -> None:
+        nonlocal compared_so_far
+        compared_so_far = compared_so_far if done is None else done
+        waits = telling.waits
+        ledger.waits(waits)
+        telling("compare with Orthanc", compared_so_far, waits=waits)
+
+    delivery.on_wait = tell
+    delivery.wait_until_there()  # also if there is nothing to compare: perhaps the last file has killed it
+    compared = compare(ledger, delivery, md5=options.verify_md5, on_progress=tell)
+    if compared.missing:
+        raise MissingInOrthanc(compared.missing)
+    if not_taken := ledger.not_taken():
+        raise FilesNotTaken(*not_taken)
+    return ledger.finish("completed", scanned=True)
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Progress of a job, with a sentence as long as it waits for Orthanc."""
+
+    delivery: Delivery
+    on_progress: OnProgress
+    zone: tzinfo
+
+    @property
+    def waits(self) -> str | None:
+        """Since when, how long, and what to do."""
+        waiting = self.delivery.waiting
+        if waiting is None:
+            return None
+        since, until = (f"{at.astimezone(self.zone):%H:%M:%S}" for at in (waiting.since, waiting.until))
+        return (
+            f"Orthanc has not answered since {since}. The job waits for it until {until}; then it stops, and can be"
+            " resumed. Start Orthanc, or see whether this machine reaches ORTHANC_URL."
+        )
+
+    def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, waits: str | None) -> None:
+        """The job has come so far."""
+        self.on_progress(name, done, total, errors=errors, note=waits or "")
+
+
+def _undisturbed(coordinator: Coordinator, halt: threading.Event) -> None:
+    """Run the coordinator in a thread of its own, and let it write down what is on its way, whatever ends it.
+
+    Ctrl-C and Dagster's end of a run are raised in the main thread, between any two instructions: between taking a
+    result from a queue and keeping it, too. There only the wait is interrupted.
+    """
+
+    def run() -> None:
+        try:
+            coordinator.run()
+        except BaseException as error:
+            halt.set()
+            if isinstance(error, DatabaseError):
+                raise  # there is nowhere to record anything
+            coordinator.record_what_is_left()
+            raise
+
+    with ThreadPoolExecutor(1, thread_name_prefix="coordinator") as pool:
+        running = pool.submit(run)
+        try:
+            running.result()
+        except BaseException:
+            halt.set()  # nothing new is sent from now on
+            coordinator.stop()
+            raise
+
+
+class MissingInOrthanc(DicomError):
+    """The comparison after an import: Orthanc does not have what it said it had stored."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"Orthanc does not have {count:,} instances that it said it had stored.",
+            meaning="Perhaps it deletes old patients to keep below MaximumStorageSize or MaximumPatientCount.",
+            remedy="Raise the limit in Orthanc's configuration and resume the job: what is missing is sent again.",
+        )
+
+
+class FilesNotTaken(DicomError):
+    """Everything was sent, and a setting of Orthanc or of a proxy kept files out. `reason` as in their rows."""
+
+    def __init__(self, reason: str, count: int, smallest_bytes: int) -> None:
+        self.reason = reason
+        super().__init__(
+            f"{counted(count, 'file')} could not be stored. {sentence(reason)}"
+            f" The smallest has {size_formatted(smallest_bytes)}.",
+            meaning="All other files have been sent.",
+            remedy=f"{NOT_TAKEN_REMEDIES[reason]} Then resume the job: what is missing is sent.",
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a job has to look at.
+
+    Attributes:
+        met: all of it, once.
+        left_out: of how many things the scan has seen so far that history has them as they are; they are not met.
+    """
+
+    met: Iterable[Met]
+    left_out: Callable[[], int] = lambda: 0
+
+
+def _source(ledger: JobLedger, scanning: LastingConnection, job: Job, excluded: ExcludedFolders) -> Source:
+    root = real_path(job.source_path)
+    files = ledger.files()
+    if files is not None:
+        return Source(listed_files(root, [real_path(path) for path in files], excluded))
+    # To one that is resumed its own rows would look like those of earlier jobs: it asks the ledger of every file.
+    if job.job_type == "incremental" and not job.files_processed:
+        new = NewFiles(scanning, root, now=datetime.now(UTC), excluded=excluded)
+        return Source(new, lambda: new.unchanged)
+    return Source(scan(root, excluded))
+
+
+@contextmanager
+def _scanning(source: Iterable[Met]) -> Iterator[Spool]:
+    """A thread that scans into a spool as long as the block lasts."""
+    spool = Spool()
+    thread = threading.Thread(target=spool.fill, args=(source,), name="scan", daemon=True)
+    thread.start()
+    try:
+        yield spool
+    finally:
+        spool.close()
+        thread.join()
+        spool.close()
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    """A job's reason and sentence."""
+    reason = "error"
+    if isinstance(error, RootUnavailable):
+        reason = "no_files" if error.what == STOPPED["no_files"] else "root_unavailable"
+    elif isinstance(error, OrthancStop | FilesNotTaken):
+        reason = error.reason
+    elif isinstance(error, OrthancUnreachable):
+        reason = "orthanc_unreachable"
+    elif isinstance(error, MissingInOrthanc):
+        reason = "missing_in_orthanc"
+    said = error if isinstance(error, PipelineError) else unforeseen(error)
+    return reason, str(said)
+
+
+def _nobody(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,197 @@
+"""The threads of an import: each takes a small chunk of files, reads it, asks what is known, and sends.
+
+What becomes of a file comes back through a queue as soon as it is known, so that the ledger follows the upload.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Self
+
+from fm_pipeline.dicom.files.archives.limits import Limits
+from fm_pipeline.dicom.files.memory import Memory
+from fm_pipeline.dicom.files.read import ARCHIVE, WHOLE_UP_TO_BYTES, Candidate, Unusable, read_candidate
+from fm_pipeline.dicom.history.entry import Entry, entry_of
+from fm_pipeline.dicom.importer.decide import Judge
+from fm_pipeline.dicom.importer.known import Claims, Knowledge, Turns
+from fm_pipeline.dicom.model import FoundFile
+from fm_pipeline.dicom.orthanc.delivery import Halted
+from fm_pipeline.dicom.orthanc.errors import OtherInstanceId
+from fm_pipeline.dicom.scan.archive_members import FoundMember, read_member
+
+# Of a chunk, which one thread reads into memory at once: so many files, or so many bytes and a file.
+CHUNK_FILES, CHUNK_BYTES = 16, 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file to be done.
+
+    Attributes:
+        number: in the order of the scan.
+        sends: how often it was sent before without an answer.
+        waited_for: the instance that another file had when this one was read first.
+        member: of a file in an archive.
+    """
+
+    found: FoundFile
+    number: int
+    sends: int = 0
+    waited_for: str | None = None
+    member: FoundMember | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Another file of the same instance is on its way: do this one when that one is in the ledger."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class IsArchive:
+    """The file is an archive, to be opened when all files on the disk are done."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Untouched:
+    """The job is to end; nothing was done with this file."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a file, and the instance that it had claimed."""
+
+    entry: Entry
+    claimed: str | None = None
+
+
+Result = Done | Later | IsArchive | Untouched | BaseException
+
+
+class Workers:
+    """As a context manager: threads that end with it, after what they are sending at that moment.
+
+    Attributes:
+        threads: how many there are.
+        results: one for each task, and a fault for each thread that met one; then nothing more is sent.
+    """
+
+    def __init__(
+        self, judge: Judge, knowledge: Knowledge, limits: Limits, halt: threading.Event, *, threads: int
+    ) -> None:
+        self.threads = threads
+        self.claims = Claims()
+        self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._judge, self._knowledge, self._limits, self._halt = judge, knowledge, limits, halt
+        self._chunks: queue.Queue[tuple[int, list[Task]] | None] = queue.Queue(maxsize=threads)
+        self._turns, self._offered = Turns(), 0
+        self._threads = [threading.Thread(target=self._work, name=f"import-{n}", daemon=True) for n in range(threads)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._halt.set()
+        self.join()
+
+    def join(self) -> None:
+        """Let the threads end, after the chunks that they were given."""
+        for _ in self._threads:
+            self._chunks.put(None)
+        while self._threads:
+            self._threads.pop().join()
+
+    def offer(self, chunk: list[Task]) -> bool:
+        """Give a chunk to whichever thread is free next; False if enough are waiting."""
+        try:
+            self._chunks.put_nowait((self._offered, chunk))
+        except queue.Full:
+            return False
+        self._offered += 1
+        return True
+
+    def _work(self) -> None:
+        memory = Memory(CHUNK_BYTES + WHOLE_UP_TO_BYTES)
+        while (numbered := self._chunks.get()) is not None:
+            try:
+                self._carry_out(*numbered, memory)
+            finally:
+                self._turns.passed(numbered[0])
+            memory.clear()  # nothing that was read for a chunk outlives it: what becomes of a file has no content
+
+    def _carry_out(self, number: int, chunk: Sequence[Task], memory: Memory) -> None:
+        left = list(chunk)
+        claimed: list[str] = []
+        opened = ExitStack()
+        try:
+            candidates: list[tuple[Task, Candidate]] = []
+            for task in chunk:
+                self._see_whether_to_go_on()
+                read = self._read(task, memory)
+                wanted = read.instance.orthanc_id if isinstance(read, Candidate) else None
+                if task.waited_for and task.waited_for != wanted:
+                    self.claims.withdraw(task.waited_for, task.number)
+                if isinstance(read, Candidate):
+                    opened.callback(read.close)
+                    candidates.append((task, read))
+                else:
+                    left.remove(task)
+                    is_archive = read.reason == ARCHIVE and task.member is None
+                    self.results.put(IsArchive(replace(task, found=read.found)) if is_archive else Done(entry_of(read)))
+            candidates = self._claim(number, candidates, claimed, left)
+            known = self._knowledge.of([candidate.instance for _, candidate in candidates])
+            while candidates:
+                task, candidate = candidates.pop(0)
+                self._see_whether_to_go_on()
+                entry = self._judge.entry(candidate, known, task.sends)
+                left.remove(task)
+                claimed.remove(candidate.instance.orthanc_id)
+                self.results.put(Done(entry, candidate.instance.orthanc_id))
+                if entry.has_another_id:
+                    raise OtherInstanceId
+        except Halted:
+            pass
+        except BaseException as fault:  # noqa: BLE001  # given to the thread that waits for the results
+            self._halt.set()
+            self.results.put(fault)
+        finally:
+            opened.close()
+            self.claims.release(claimed)
+            for task in left:
+                self.results.put(Untouched(task))
+
+    def _read(self, task: Task, memory: Memory) -> Candidate | Unusable:
+        return read_member(task.member, self._limits, memory) if task.member else read_candidate(task.found, memory)
+
+    def _claim(
+        self, number: int, candidates: Sequence[tuple[Task, Candidate]], claimed: list[str], left: list[Task]
+    ) -> list[tuple[Task, Candidate]]:
+        """Those whose turn it is, after every earlier chunk has claimed what is its own; the others come later."""
+        self._turns.wait(number)
+        mine = []
+        for task, candidate in candidates:
+            orthanc_id = candidate.instance.orthanc_id
+            if self.claims.take(orthanc_id, task.number):
+                claimed.append(orthanc_id)
+                mine.append((task, candidate))
+            else:
+                left.remove(task)
+                self.results.put(Later(replace(task, waited_for=orthanc_id)))
+        self._turns.passed(number)
+        return mine
+
+    def _see_whether_to_go_on(self) -> None:
+        if self._halt.is_set():
+            raise Halted

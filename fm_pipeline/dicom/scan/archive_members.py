@@ -1,0 +1,203 @@
+"""The members of an open archive as files of an import: which have rows of their own, and what each holds."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from fm_pipeline.dicom.files.archives.faults import MemberFault
+from fm_pipeline.dicom.files.archives.limits import Limits, SeeWhetherToGoOn
+from fm_pipeline.dicom.files.archives.member import Member
+from fm_pipeline.dicom.files.archives.opened import OpenArchive
+from fm_pipeline.dicom.files.memory import Held, Memory
+from fm_pipeline.dicom.files.open import FileChangedError, unreadable_reason
+from fm_pipeline.dicom.files.read import WHOLE_UP_TO_BYTES, Candidate, Unusable, inspected
+from fm_pipeline.dicom.model import FoundFile, Outcome, Rejected
+from fm_pipeline.dicom.paths import member_path
+from fm_pipeline.dicom.reasons import of_archive
+from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
+from fm_pipeline.dicom.scan.excluded_folders import ExcludedFolders
+from fm_pipeline.dicom.scan.walk import name_reason
+
+_NESTED = "nested_archive"
+# Of a file in an archive without DICOM that has a row all the same: it may be DICOM, and nobody can know.
+_UNKNOWN = frozenset(
+    {_NESTED, "member_encrypted", "member_method", "member_damaged", "member_cut", "archive_cut", "archive_damaged"}
+    | {"archive_multivolume"}
+)
+# Formats that are ZIPs and documents: Office Open XML, OpenDocument, EPUB. By the names that each of them must have.
+_OF_DOCUMENTS = frozenset({"[Content_Types].xml", "mimetype", "META-INF/container.xml"})
+_BEGINS_A_DOCUMENT = (b"[Content_Types].xml", b"mimetype", b"META-INF/", b"_rels/.rels", b"docProps/")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMember:
+    """A file in an open archive, to be looked into.
+
+    Attributes:
+        found: its path names the archive and it; its times are those of the archive.
+    """
+
+    found: FoundFile
+    archive: OpenArchive
+    member: Member
+
+
+def found_members(
+    archive: OpenArchive, excluded: ExcludedFolders, limits: Limits, see_whether_to_go_on: SeeWhetherToGoOn
+) -> Iterator[FoundMember | Unusable]:
+    """Those that have rows of their own; nothing if no file in the archive is DICOM, or could be.
+
+    An archive with DICOM is like a folder: each file in it has a row. In one without, which may be a program or a
+    document of thousands of files, only what cannot be read has one.
+    """
+    examined = _Examined(archive, limits, see_whether_to_go_on)
+    if not examined.holds_dicom:
+        yield from examined.unknown
+        return
+    left_out: set[str] = set()
+    for member in archive.members:
+        if folder := excluded.excluded_part(member.name.rpartition("/")[0]):
+            if folder not in left_out:
+                left_out.add(folder)
+                yield Unusable(_found(archive, replace(member, name=folder, size=0)), Outcome.SKIPPED, EXCLUDED_FOLDER)
+        elif reason := member.reason or _reason_of_name(member.name):
+            yield Unusable(_found(archive, member), of_archive(reason), reason)
+        else:
+            yield FoundMember(_found(archive, member), archive, member)
+
+
+def without_rows(archive: OpenArchive) -> str:
+    """What an archive is in which no file is DICOM: an id of `reasons`."""
+    names = {member.name for member in archive.members}
+    return "document" if names & _OF_DOCUMENTS else "archive_without_dicom"
+
+
+def read_member(of: FoundMember, limits: Limits, memory: Memory | None = None) -> Candidate | Unusable:
+    """Unpack a member and look at it: into that memory, fresh one, or a file of our own if it is large.
+
+    The candidate of a large one holds that file open until it is closed.
+    """
+    try:
+        if of.found.size > WHOLE_UP_TO_BYTES:
+            return _large(of, limits)
+        data = memory.take(of.found.size) if memory else memoryview(bytearray(of.found.size))
+        filled = _filled(of, data)
+    except (MemberFault, FileChangedError, OSError) as fault:
+        return _unusable(of.found, fault)
+    result = inspected(Held(data), of.found.size)
+    md5 = hashlib.md5(filled, usedforsecurity=False).hexdigest()
+    if isinstance(result, Rejected):
+        return _rejected(of.found, result, bytes(data[:64]), md5)
+    return Candidate(of.found, result, data, md5)
+
+
+class _Examined:
+    """Whether any file in an archive is DICOM, and of which that cannot be known."""
+
+    def __init__(self, archive: OpenArchive, limits: Limits, see_whether_to_go_on: SeeWhetherToGoOn) -> None:
+        self.unknown: list[Unusable] = []
+        self.holds_dicom = False
+        memory = Memory(WHOLE_UP_TO_BYTES)
+        for member in archive.members:
+            see_whether_to_go_on()
+            memory.clear()
+            seen = self._look(FoundMember(_found(archive, member), archive, member), limits, memory)
+            if seen is None:
+                self.holds_dicom = True
+                return
+            if seen.reason in _UNKNOWN or seen.outcome is Outcome.FAILED:
+                self.unknown.append(seen)
+
+    def _look(self, of: FoundMember, limits: Limits, memory: Memory) -> Unusable | None:
+        """None for DICOM, also for such that is broken."""
+        if of.member.reason:
+            return Unusable(of.found, of_archive(of.member.reason), of.member.reason)
+        seen = read_member(of, limits, memory) if of.found.size <= WHOLE_UP_TO_BYTES else _head_of_large(of, memory)
+        if isinstance(seen, Candidate) or seen.reason == "dicomdir":
+            return None
+        return None if seen.outcome is Outcome.BAD and seen.reason not in _UNKNOWN else seen
+
+
+def _head_of_large(of: FoundMember, memory: Memory) -> Candidate | Unusable:
+    data = memory.take(WHOLE_UP_TO_BYTES)
+    try:
+        at = 0
+        with closing(of.archive.read(of.member)) as blocks:  # type: ignore[type-var]
+            for block in blocks:
+                piece = block[: len(data) - at]
+                data[at : at + len(piece)] = piece
+                at += len(piece)
+                if at == len(data):
+                    break
+    except (MemberFault, FileChangedError, OSError) as fault:
+        return _unusable(of.found, fault)
+    result = inspected(Held(data), of.found.size)
+    if isinstance(result, Rejected):
+        return _rejected(of.found, result, bytes(data[:64]), None)
+    return Candidate(of.found, result, None, None)
+
+
+def _large(of: FoundMember, limits: Limits) -> Candidate | Unusable:
+    file = limits.temporary_file()
+    try:
+        digest = hashlib.md5(usedforsecurity=False)
+        for block in of.archive.read(of.member):
+            digest.update(block)
+            limits.see_room()
+            file.write(block)
+        result = inspected(file, of.found.size)
+        if isinstance(result, Rejected):
+            file.seek(0)
+            rejected = _rejected(of.found, result, file.read(64), digest.hexdigest())
+            file.close()
+            return rejected
+    except BaseException:
+        file.close()
+        raise
+    return Candidate(of.found, result, None, digest.hexdigest(), file)
+
+
+def _filled(of: FoundMember, data: memoryview) -> memoryview:
+    at = 0
+    for block in of.archive.read(of.member):
+        if at + len(block) > len(data):
+            raise MemberFault("member_damaged")
+        data[at : at + len(block)] = block
+        at += len(block)
+    if at != len(data):
+        raise MemberFault("member_damaged")
+    return data
+
+
+def _found(archive: OpenArchive, member: Member) -> FoundFile:
+    return replace(archive.found, path=member_path(archive.found.path, member.name), size=member.size)
+
+
+def _reason_of_name(name: str) -> str | None:
+    """A file in an archive is not being written, whatever its name says."""
+    reason = name_reason(name.rpartition("/")[2])
+    return reason if reason == "system_file" else None
+
+
+def _rejected(found: FoundFile, result: Rejected, head: bytes, md5: str | None) -> Unusable:
+    if result.reason == "archive":
+        begins = head[30:].startswith(_BEGINS_A_DOCUMENT) and head.startswith(b"PK")
+        return Unusable(found, Outcome.SKIPPED, "document" if begins else _NESTED, md5)
+    return Unusable(found, result.outcome, result.reason, md5)
+
+
+def _unusable(found: FoundFile, fault: MemberFault | FileChangedError | OSError) -> Unusable:
+    if isinstance(fault, MemberFault):
+        return Unusable(found, of_archive(fault.reason), fault.reason)
+    if isinstance(fault, FileChangedError):
+        return Unusable(found, Outcome.FAILED, "changed")
+    return Unusable(found, Outcome.FAILED, reason_of(fault))
+
+
+def reason_of(error: OSError) -> str:
+    """An id of `reasons`: of the archive's file, or of our own area for what is unpacked."""
+    return "no_room_to_unpack" if error.errno in {errno.ENOSPC, errno.EDQUOT} else unreadable_reason(error)

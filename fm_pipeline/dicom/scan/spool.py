@@ -1,0 +1,116 @@
+"""What a scan has met, waiting to be imported: in a file without a name, so that a scan of any size is soon done.
+
+The scan runs ahead of the import, the total is known early, and memory stays flat: a million files are 100 MB on the
+disk. The file has no name and is gone with the process, because the paths in it may name patients.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import astuple
+
+from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
+from fm_pipeline.dicom.scan.walk import Met
+
+_SEGMENT = 500  # things that are written and read at once
+_KINDS: dict[str, type[Met]] = {kind.__name__: kind for kind in (FoundFile, SetAside, Unreadable)}
+
+
+class Spool:
+    """First in, first out, between one thread that scans and one that reads.
+
+    Attributes:
+        files, size_bytes: of the files met so far.
+        ended: the scan is over, well or not.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
+        self._changed = threading.Condition()
+        self._segments: deque[tuple[int, int]] = deque()
+        self._waiting: list[Met] = []
+        self._end = 0
+        self._fault: BaseException | None = None
+        self._closed = threading.Event()
+        self.files = 0
+        self.size_bytes = 0
+        self.ended = False
+
+    def fill(self, scan: Iterable[Met]) -> None:
+        """Take all that a scan gives; what it raises is raised by `take`. Stops early once `close` was called."""
+        fault: BaseException | None = None
+        try:
+            for met in scan:
+                if self._closed.is_set():
+                    return
+                self._put(met)
+        except BaseException as error:  # noqa: BLE001  # given to the other thread
+            fault = error
+        finally:
+            with self._changed:
+                self._flush()
+                self._fault, self.ended = fault, True
+                self._changed.notify_all()
+
+    def take(self, seconds: float) -> list[Met] | None:
+        """Some of what was met; an empty list if nothing came within `seconds`, None once all has been taken.
+
+        Raises:
+            Exception: what the scan raised, after all that it gave before.
+        """
+        with self._changed:
+            if not self._segments:
+                self._flush()
+            if not self._segments and not self.ended:
+                self._changed.wait(seconds)
+                self._flush()
+            if self._segments:
+                offset, length = self._segments.popleft()
+            elif not self.ended:
+                return []
+            elif self._fault is not None:
+                raise self._fault
+            else:
+                return None
+        rows = json.loads(os.pread(self._file.fileno(), length, offset))
+        return [_KINDS[kind](*values) for kind, values in rows]
+
+    def put(self, met: Met) -> None:
+        """Add one thing, where there is no scan to be taken from; `end` says that it was the last one."""
+        self._put(met)
+
+    def end(self) -> None:
+        """Nothing is added any more."""
+        self.fill(())
+
+    def close(self) -> None:
+        """Let the scan stop; call it when its thread has ended, again."""
+        self._closed.set()
+        if self.ended:
+            self._file.close()
+
+    def _put(self, met: Met) -> None:
+        with self._changed:
+            self._waiting.append(met)
+            if not (isinstance(met, Unreadable) and met.is_directory):
+                self.files += 1
+            if isinstance(met, FoundFile):
+                self.size_bytes += met.size
+            if len(self._waiting) >= _SEGMENT:
+                self._flush()
+            if len(self._waiting) == 1 or not self._waiting:
+                self._changed.notify_all()
+
+    def _flush(self) -> None:
+        if self._waiting and not self._file.closed:
+            # JSON escapes half surrogates, which stand for bytes of a name that are no UTF-8
+            content = json.dumps([(type(met).__name__, astuple(met)) for met in self._waiting]).encode("ascii")
+            os.pwrite(self._file.fileno(), content, self._end)
+            self._segments.append((self._end, len(content)))
+            self._end += len(content)
+            self._waiting = []

@@ -1,0 +1,121 @@
+"""Which files there are below a directory: names, sizes and times, no contents.
+
+It gives each thing as it is met, so that the first upload starts before the scan ends, and holds no more than the
+names of the directories still to come on the way down.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.files.open import unreadable_reason
+from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
+from fm_pipeline.dicom.scan.excluded_folders import KNOWN, REASON, ExcludedFolders
+from fm_pipeline.dicom.scan.list import by_name, entry_path, opened_directory
+
+Met = FoundFile | SetAside | Unreadable
+
+# What programs call a file that they are still writing: browsers, FTP clients, rsync, editors.
+_TEMPORARY = re.compile(
+    r".+\.(?:partial|part|tmp|temp|crdownload|download|filepart|incomplete|uploading|swp)|~\$.+",
+    re.IGNORECASE,
+)
+_SYSTEM = re.compile(r"\._.+|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.DS_Store|\.directory", re.IGNORECASE)
+
+
+def scan(root: str, excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
+    """Everything below a directory, each exactly once.
+
+    Links are not followed: what lies inside the root is met in its own place, what lies outside is not to be read.
+    A directory that cannot be read is given as `Unreadable`: then the scan is not complete and no total of it is one.
+    An excluded folder is given as `SetAside`, and nothing below it is met.
+
+    Args:
+        root: absolute (`paths.allowed`); the root itself may be a link or a mount point.
+
+    Raises:
+        RootUnavailable: at the first step, if the root cannot be listed.
+    """
+    try:
+        before = os.stat(root)
+        with os.scandir(root) as entries:
+            empty = next(entries, None) is None
+    except OSError as error:
+        raise RootUnavailable(f"The directory to be scanned cannot be read ({unreadable_reason(error)}).") from None
+    if empty:
+        yield Unreadable(root, is_directory=True, reason="root_empty")
+        return
+    real_root = os.path.realpath(root)
+    waiting = [root]
+    while waiting:
+        directory = waiting.pop()
+        directories: list[str] = []
+        yield from _list(directory, real_root, excluded, directories)
+        waiting.extend(reversed(directories))
+    if not same_directory(root, before):
+        yield Unreadable(root, is_directory=True, reason="not_mounted")
+
+
+def same_directory(path: str, before: os.stat_result) -> bool:
+    """Whether a directory is still the one that it was: not unmounted, not replaced."""
+    try:
+        now = os.stat(path)
+    except OSError:
+        return False
+    return (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino)
+
+
+def _list(directory: str, real_root: str, excluded: ExcludedFolders, directories: list[str]) -> Iterator[Met]:
+    try:
+        with opened_directory(directory) as (_, entries):
+            for entry in by_name(entries):
+                path = entry_path(directory, entry.name)
+                try:
+                    if entry.is_dir(follow_symlinks=False) and not excluded.excludes(directory, entry.name):
+                        directories.append(path)
+                    else:
+                        yield met(path, entry.stat(follow_symlinks=False), real_root)
+                except OSError as error:
+                    yield Unreadable(path, is_directory=False, reason=unreadable_reason(error))
+    except OSError as error:
+        yield Unreadable(directory, is_directory=True, reason=unreadable_reason(error))
+
+
+def met(path: str, facts: os.stat_result, real_root: str) -> FoundFile | SetAside:
+    """What an entry is that is not to be listed: a file to look into, or something that is set aside."""
+    if stat.S_ISLNK(facts.st_mode):
+        return SetAside(path, _link_reason(path, real_root))
+    if stat.S_ISDIR(facts.st_mode):
+        return SetAside(path, REASON)
+    if not stat.S_ISREG(facts.st_mode):
+        return SetAside(path, _kind(facts.st_mode))
+    if reason := name_reason(os.path.basename(path)):
+        return SetAside(path, reason)
+    return FoundFile(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev, facts.st_ino)
+
+
+def name_reason(name: str) -> str | None:
+    """Why a name alone says that the file is not to be read, if it does."""
+    if _SYSTEM.fullmatch(name):
+        return "system_file"
+    return "temporary_name" if _TEMPORARY.fullmatch(name) else None
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "fifo"
+    return "socket" if stat.S_ISSOCK(mode) else "device"
+
+
+def _link_reason(path: str, real_root: str) -> str:
+    try:
+        target = os.path.realpath(path, strict=True)
+    except OSError as error:
+        return "link_loop" if error.errno == errno.ELOOP else "link_broken"
+    inside = target == real_root or target.startswith(real_root.rstrip(os.sep) + os.sep)
+    return "link_inside_root" if inside else "link_outside_root"

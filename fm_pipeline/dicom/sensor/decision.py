@@ -1,0 +1,160 @@
+"""What the sensor does next: a pure function of what is configured, what runs, and the clock.
+
+Rules: one import at a time, whoever started it; a job that was not carried out comes before new files; nothing is
+given up in silence. The cursor is a watermark: when the directory was last looked at, and whether an alarm was raised.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+
+from fm_pipeline.dicom.configuration.configuration import SyncConfiguration
+from fm_pipeline.dicom.history.jobs import Job
+from fm_pipeline.dicom.reasons import NOT_TAKEN
+
+# A failed job is tried again after this, then twice this and so on: five hours in all. Orthanc may be down for a night,
+# and is not to be called all through it.
+FIRST_PAUSE = timedelta(minutes=10)
+# One whose run was lost, or ended before it began: its machine is back sooner than an Orthanc, but not at once.
+FIRST_RESTART = timedelta(minutes=1)
+MOST_ATTEMPTS = 6
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """The cursor.
+
+    Attributes:
+        looked_at: when the directory was last looked at.
+        alarm: the directory could not be read then; it is told once, and once when that is over.
+    """
+
+    looked_at: datetime | None = None
+    alarm: bool = False
+
+    @classmethod
+    def read(cls, cursor: str | None) -> Self:
+        """From a tick's cursor; one that cannot be read is none: the next look costs more, and nothing is lost."""
+        try:
+            content = json.loads(cursor or "{}")
+            at = content.get("looked_at")
+            return cls(datetime.fromisoformat(at) if at else None, bool(content.get("alarm")))
+        except (ValueError, AttributeError, TypeError):
+            return cls()
+
+    def write(self) -> str:
+        """For the next tick."""
+        return json.dumps({"looked_at": self.looked_at.isoformat() if self.looked_at else None, "alarm": self.alarm})
+
+
+@dataclass(frozen=True)
+class OwnJob:
+    """A job of the sensor that is not done: pending, failed, or running by the table although nobody works on it.
+
+    Attributes:
+        attempts: runs that were started for it.
+    """
+
+    job: Job
+    attempts: int
+
+    @property
+    def given_up(self) -> bool:
+        """Whether only a person starts it again."""
+        return self.attempts >= MOST_ATTEMPTS
+
+    @property
+    def next_attempt(self) -> datetime | None:
+        """When it may be started again; None for at once."""
+        if not self.attempts:
+            return None
+        failed = self.job.status == "failed"
+        since = self.job.completed_at if failed else self.job.updated_at
+        doubled: int = 2 ** (self.attempts - 1)
+        return since + (FIRST_PAUSE if failed else FIRST_RESTART) * doubled if since else None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing is done; `reason` is shown on the sensor's page."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """A job is to be carried out, for this time."""
+
+    job_id: int
+    attempt: int
+
+    @property
+    def run_key(self) -> str:
+        """Dagster remembers it for ever, also of a run that failed: so the attempt is in it."""
+        return f"dicom-job-{self.job_id}-attempt-{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """The directory is to be looked at."""
+
+    path: str
+
+
+def next_step(  # noqa: PLR0911  # each is one rule
+    configuration: SyncConfiguration,
+    watermark: Watermark,
+    *,
+    now: datetime,
+    runs_unfinished: int,
+    jobs_at_work: Sequence[int],
+    own_jobs: Sequence[OwnJob],
+) -> Wait | Start | Look:
+    """What to do at this tick.
+
+    Args:
+        runs_unfinished: Dagster's runs of the import that wait or run.
+        jobs_at_work: jobs that a living process works on, also one of a command.
+        own_jobs: oldest first.
+    """
+    if not configuration.monitoring_enabled or not configuration.hospital_data_path:
+        return Wait("Monitoring is off. To turn it on: fm-pipeline dicom configure --monitoring-enabled")
+    if jobs_at_work:
+        return Wait(f"Import job {jobs_at_work[0]} runs.")
+    if runs_unfinished:
+        return Wait("A run of an import waits or begins.")
+    for own in own_jobs:
+        if own.given_up:
+            continue
+        if own.next_attempt and now < own.next_attempt:
+            if own.job.error_reason in NOT_TAKEN:
+                continue  # all but those files is done, and new ones need not wait for an administrator
+            why = f" ({own.job.error_reason})" if own.job.error_reason else ""
+            what = f"failed{why}" if own.job.status == "failed" else "was not carried out to its end"
+            return Wait(f"Import job {own.job.id} {what}; it is tried again at {own.next_attempt:%H:%M} UTC.")
+        return Start(own.job.id, own.attempts + 1)
+    if watermark.looked_at:
+        # A clock that was set back must not stop the looking.
+        left = watermark.looked_at + timedelta(seconds=configuration.monitoring_interval) - now
+        if timedelta(0) < left <= timedelta(seconds=configuration.monitoring_interval):
+            return Wait(f"The next look is in {left.total_seconds():.0f} seconds.")
+    return Look(configuration.hospital_data_path)
+
+
+def next_sync(
+    configuration: SyncConfiguration, *, now: datetime, runs_unfinished: int, jobs_at_work: Sequence[int]
+) -> str | None:
+    """Why the scheduled import of the whole directory is passed over; None if it is due."""
+    if not configuration.sync_enabled or not configuration.hospital_data_path:
+        return "Sync is off. To turn it on: fm-pipeline dicom configure --sync-enabled"
+    if runs_unfinished or jobs_at_work:
+        return "An import runs or waits already."
+    if configuration.last_sync_at:
+        due = configuration.last_sync_at + timedelta(seconds=configuration.sync_interval)
+        if configuration.last_sync_at <= now < due:
+            return f"The last one was at {configuration.last_sync_at:%Y-%m-%d %H:%M} UTC; sync_interval has not passed."
+    return None

@@ -1,0 +1,261 @@
+"""One tick of the sensor: reads what is, asks `decision` what to do, and does it. Dagster launches what comes out.
+
+A tick makes at most one job of at most `files_per_job` files; the job is written down before the run is asked for, so
+a tick that is cut off in between leaves a pending job, which the next one starts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.db.audit import record
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import is_migrated, migrate
+from fm_pipeline.dicom.api.calls import prepare_import
+from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, mark_synced, read_configuration
+from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
+from fm_pipeline.dicom.history.jobs import SENSOR, read_job, request_cancel, running_job_ids
+from fm_pipeline.dicom.reasons import NOT_TAKEN, sentence
+from fm_pipeline.dicom.sensor.decision import Look, OwnJob, Start, Wait, Watermark, next_step, next_sync
+from fm_pipeline.dicom.watch.sentences import ShareTimes
+from fm_pipeline.dicom.watch.watch import Tick, tick
+from fm_pipeline.errors import RequestError
+from fm_pipeline.pluralize import counted
+from fm_pipeline.settings import Settings
+
+_log = logging.getLogger(__name__)
+# Jobs that failed longer ago are history: what they left undone was found again by later ones.
+OWN_JOBS_LAST = timedelta(days=7)
+OWN_JOBS_LOOKED_AT = 20
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What people have to know.
+
+    Attributes:
+        key: the same from its beginning to its end.
+        subject, sentences: counts and ids, no patient data and no path.
+        run_id: Dagster's, if it is about a run.
+    """
+
+    key: str
+    subject: str
+    sentences: tuple[str, ...]
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Sensed:
+    """What came of a tick.
+
+    Attributes:
+        start: a job to be carried out now, if there is one.
+        reason: for the sensor's page; no path and no name in it.
+        alarms: to be told; whoever tells them remembers their keys.
+    """
+
+    start: Start | None
+    reason: str
+    watermark: Watermark
+    alarms: tuple[Alarm, ...] = ()
+
+
+def sense(
+    settings: Settings,
+    watermark: Watermark,
+    *,
+    now: datetime,
+    runs_unfinished: int,
+    attempts_of: Callable[[int], int],
+) -> Sensed:
+    """One tick.
+
+    Args:
+        watermark: of the last tick.
+        now: with a zone.
+        runs_unfinished: Dagster's runs of an import that wait or run.
+        attempts_of: how many runs there were for a job.
+
+    Raises:
+        DatabaseError: the database does not answer; nothing was done.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+    with connect(database_url) as connection:
+        _see_that_it_is_migrated(connection, database_url)
+        configuration = read_configuration(connection, settings)
+        at_work, own = _jobs(connection, attempts_of, now)
+        connection.commit()
+        step = next_step(
+            configuration,
+            watermark,
+            now=now,
+            runs_unfinished=runs_unfinished,
+            jobs_at_work=at_work,
+            own_jobs=own,
+        )
+        failures = _failures(own)
+        if isinstance(step, Start):
+            reason = f"Import job {step.job_id} is started, attempt {step.attempt}."
+            return Sensed(step, reason, watermark, failures)
+        if not at_work and not runs_unfinished:
+            _give_up(database_url, own)
+        if isinstance(step, Wait):
+            return Sensed(None, step.reason, watermark, failures)
+        looked = _look(settings, connection, configuration, step, watermark, now)
+        return replace(looked, alarms=failures + looked.alarms)
+
+
+def sync_due(settings: Settings, *, now: datetime, runs_unfinished: int) -> tuple[str | None, bool]:
+    """Whether the scheduled import of the whole directory is due; if it is, that is written down.
+
+    Returns:
+        Why not, or None if it is due; and whether files are to be pulled from the FTP server first.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+    with connect(database_url) as connection:
+        _see_that_it_is_migrated(connection, database_url)
+        configuration = read_configuration(connection, settings)
+        with connection.cursor() as cursor:
+            at_work = sorted(running_job_ids(cursor))
+        why = next_sync(configuration, now=now, runs_unfinished=runs_unfinished, jobs_at_work=at_work)
+        if why is None:
+            mark_synced(connection, settings, now)
+        connection.commit()
+    return why, configuration.ftp_enabled
+
+
+def _look(
+    settings: Settings,
+    connection: Connection,
+    configuration: SyncConfiguration,
+    look: Look,
+    watermark: Watermark,
+    now: datetime,
+) -> Sensed:
+    looked = replace(watermark, looked_at=now)
+    try:
+        root = allowed_path(settings, look.path)
+    except RequestError as error:
+        return _alarm(settings, looked, str(error), now)
+    found = tick(
+        connection,
+        root,
+        now=now,
+        quiet_seconds=configuration.quiet_period,
+        max_files=configuration.files_per_job,
+        excluded=excluded_folders(settings),
+    )
+    if found.paused:
+        said = f"{sentence(found.paused)} Nothing was imported, and nothing is taken as gone."
+        return _alarm(settings, looked, said, now)
+    if looked.alarm:
+        _log.info("The watched directory can be read again.")
+        looked = replace(looked, alarm=False)
+    if found.alarms:
+        _log.warning("%d folders of the watched directory cannot be read.", len(found.alarms))
+    if not found.new_files:
+        return Sensed(None, _counted(found, now), looked)
+    files = [file.path for file in found.new_files]
+    job = prepare_import(settings, root, "incremental", actor=SENSOR, files=files)
+    if found.more:
+        looked = replace(looked, looked_at=None)  # as soon as this job is done
+    return Sensed(Start(job.id, 1), f"Import job {job.id}: {len(files):,} new files. {_counted(found, now)}", looked)
+
+
+_MEANWHILE = {False: "nothing new is imported meanwhile", True: "new files are imported meanwhile"}
+
+
+def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
+    """Jobs of the sensor that have stopped; the same one again as long as it is tried again for the same reason."""
+    return tuple(
+        Alarm(
+            key=f"dicom-job-{job.id}-{job.error_reason}",
+            subject=f"DICOM import {job.id} has stopped ({job.error_reason})",
+            sentences=(
+                f"Import job {job.id} of the sensor has stopped: {job.error_message}",
+                f"{counted(job.files_processed, 'file')} on record. Nothing was marked as gone, and"
+                f" {_MEANWHILE[job.error_reason in NOT_TAKEN]}; it is tried again by itself, six times in all.",
+                f"To see it: fm-pipeline dicom status {job.id}",
+            ),
+            run_id=job.run_id,
+        )
+        for job in (each.job for each in own)
+        if job.status == "failed" and job.error_reason
+    )
+
+
+def _alarm(settings: Settings, watermark: Watermark, sentences: str, now: datetime) -> Sensed:
+    """Told once, not at each tick."""
+    sensed = Sensed(None, f"Alarm: {sentences}", replace(watermark, alarm=True))
+    if watermark.alarm:
+        return sensed
+    _log.error("The watched directory cannot be read. %s", sentences)
+    record(
+        settings.nexus_database_url.get_secret_value(),
+        actor=SENSOR,
+        action="dicom_watch",
+        outcome="failed",
+        detail=sentences,
+    )
+    alarm = Alarm(
+        key=f"dicom-watch-{now:%Y%m%dT%H%M%S.%f}",
+        subject="DICOM import: the watched directory cannot be read",
+        sentences=(f"Alarm: {sentences}", "The sensor looks again at each of its ticks, and goes on by itself."),
+    )
+    return replace(sensed, alarms=(alarm,))
+
+
+def _counted(found: Tick, now: datetime) -> str:
+    parts = [f"{counted(found.directories_asked, 'folder')} asked, {found.directories_listed:,} listed."]
+    if not found.new_files:
+        parts.insert(0, "Nothing new.")
+    if found.waiting:
+        parts.append(f"{counted(found.waiting, 'file')} still within the quiet period.")
+    if found.cancelled:
+        parts.append(
+            f"{counted(found.cancelled, 'file')} of jobs that somebody has cancelled: left alone until somebody goes on"
+            " with them; fm-pipeline dicom jobs --status cancelled"
+        )
+    times = ShareTimes(found.oldest_listing, found.unmoved_since, found.clock_behind_seconds)
+    parts += times.sentences(now)
+    if found.excluded:
+        parts.append(f"{counted(found.excluded, 'folder')} left out by name (recycle bins, snapshots).")
+    if found.alarms:
+        parts.append(f"{counted(len(found.alarms), 'folder')} cannot be read.")
+    return " ".join(parts)
+
+
+def _jobs(connection: Connection, attempts_of: Callable[[int], int], now: datetime) -> tuple[list[int], list[OwnJob]]:
+    """Jobs that a living process works on; and the sensor's own that are not done, oldest first."""
+    with connection.cursor() as cursor:
+        at_work = running_job_ids(cursor)
+        cursor.execute(
+            "SELECT id FROM fm_pipeline.import_jobs"
+            " WHERE requested_by = %s AND status IN ('pending', 'running', 'failed')"
+            " AND (status <> 'failed' OR completed_at > %s) ORDER BY id LIMIT %s",
+            (SENSOR, now - OWN_JOBS_LAST, OWN_JOBS_LOOKED_AT),
+        )
+        own = [read_job(cursor, job_id) for (job_id,) in cursor.fetchall() if job_id not in at_work]
+    return sorted(at_work), [OwnJob(job, attempts_of(job.id)) for job in own]
+
+
+def _give_up(database_url: str, own: list[OwnJob]) -> None:
+    """A job whose process was lost each time holds its files back until it is ended."""
+    for each in own:
+        if each.given_up and each.job.status != "failed":
+            request_cancel(database_url, each.job.id, by_person=False)
+            _log.error("Import job %d was given up after %d attempts.", each.job.id, each.attempts)
+
+
+def _see_that_it_is_migrated(connection: Connection, database_url: str) -> None:
+    """Alembic takes longer than the rest of a tick: it is called when a migration is missing."""
+    migrated = is_migrated(connection)
+    connection.commit()
+    if not migrated:
+        migrate(database_url)

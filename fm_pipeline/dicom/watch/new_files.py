@@ -1,0 +1,154 @@
+"""A full scan that gives only what history does not know: what the nightly run imports, what `dicom new` shows.
+
+It looks at every file's size and times, so it finds too what a tick cannot see: files rewritten in place, and those
+that failed before. Directories whose entries are as they were, to the last time stamp, need no look into history.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from functools import partial
+from itertools import islice
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.dicom.errors import RootUnavailable
+from fm_pipeline.dicom.files.open import unreadable_reason
+from fm_pipeline.dicom.model import Unreadable
+from fm_pipeline.dicom.paths import path_hash
+from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
+from fm_pipeline.dicom.scan.list import Entry, Listing, entry_path, list_directory, stream_directory
+from fm_pipeline.dicom.scan.walk import Met, met, same_directory
+from fm_pipeline.dicom.watch import memory
+from fm_pipeline.dicom.watch.memory import Remembered, RememberedRoot
+from fm_pipeline.dicom.watch.rules import COARSEST_TIME_STAMP, Quiet, quiet
+from fm_pipeline.dicom.watch.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, directories_to_be_asked
+from fm_pipeline.dicom.watch.watch import look_at_root, paused
+
+_DIRECTORIES_AT_ONCE = 500
+
+
+class NewFiles:
+    """What is below a directory and not in history with the same size and times; iterate over it once.
+
+    It gives what `scan.scan` gives, without what is known. What is set aside is given once, and known from then on. A
+    file whose outcome was `failed` is given again.
+
+    Args:
+        database: asked again if it is away for a moment; no transaction lasts while the disk is asked.
+        root: absolute (`paths.allowed`).
+        now: with a zone.
+
+    Attributes:
+        unchanged_files, unchanged_bytes: those that were left out; they grow while the scan goes on.
+        unchanged_others: links, pipes and the like that were left out.
+        complete: at the end: every directory could be read.
+    """
+
+    def __init__(
+        self, database: LastingConnection, root: str, *, now: datetime, excluded: ExcludedFolders = KNOWN
+    ) -> None:
+        self.unchanged_files = self.unchanged_bytes = self.unchanged_others = 0
+        self.complete = False
+        self._database, self._path, self._now, self._excluded = database, root, now, excluded
+        self._real_root = os.path.realpath(root)
+        self._kept: list[Remembered] = []
+
+    @property
+    def unchanged(self) -> int:
+        """Everything that was left out."""
+        return self.unchanged_files + self.unchanged_others
+
+    def __iter__(self) -> Iterator[Met]:
+        """The new ones.
+
+        Raises:
+            RootUnavailable: at the first step, if the root is missing or not what it was.
+            DatabaseError: the database was away for too long.
+        """
+        root = self._database.run(partial(memory.find_root, root=self._path))
+        reason = paused(self._path, root)
+        if reason == "root_empty" or (reason is None and look_at_root(self._path).empty):
+            yield Unreadable(self._path, is_directory=True, reason="root_empty")
+            return
+        if reason:
+            raise RootUnavailable(f"The directory to be scanned cannot be read ({reason}).")
+        if root is None:
+            mount_point = memory.mount_point_of(self._path)
+            root = self._database.run(partial(memory.remember_root, root=self._path, mount_point=mount_point))
+        before = os.stat(self._path)
+        complete = True
+        for each in self._walk(root):
+            complete = complete and not isinstance(each, Unreadable)
+            yield each
+        if not same_directory(self._path, before) or paused(self._path, root):
+            yield Unreadable(self._path, is_directory=True, reason="not_mounted")
+            return
+        self.complete = complete
+
+    def _walk(self, root: RememberedRoot) -> Iterator[Met]:
+        waiting = [self._path]
+        to_be_asked = self._database.run(directories_to_be_asked)
+        while waiting:
+            block = waiting[-_DIRECTORIES_AT_ONCE:]
+            del waiting[-_DIRECTORIES_AT_ONCE:]
+            fingerprints = self._database.run(partial(memory.fingerprints, root_id=root.id, paths=block))
+            for directory in block:
+                try:
+                    listing = list_directory(directory, self._excluded)
+                except OSError as error:
+                    yield Unreadable(directory, is_directory=True, reason=unreadable_reason(error))
+                    continue
+                waiting += listing.directories
+                yield from listing.unreadable
+                if listing.fingerprint == fingerprints.get(directory) and directory not in to_be_asked:
+                    self.unchanged_files += listing.files
+                    self.unchanged_bytes += listing.size
+                    self.unchanged_others += listing.others
+                    continue
+                try:
+                    yield from self._new_in(listing)
+                except OSError as error:
+                    yield Unreadable(directory, is_directory=True, reason=unreadable_reason(error))
+            self._write(root)
+
+    def _new_in(self, listing: Listing) -> Iterator[Met]:
+        entries: Iterable[Entry] | None = listing.entries
+        rest = iter(entries if entries is not None else stream_directory(listing.path, self._excluded))
+        all_known = not listing.unreadable
+        while piece := list(islice(rest, MOST_ASKED_AT_ONCE)):
+            found = [met(entry_path(listing.path, name), facts, self._real_root) for name, facts in piece]
+            answers = self._database.run(partial(ask_history, met=found))
+            for each, known, (_, facts) in zip(found, answers, piece, strict=True):
+                if known is not Before.DONE:
+                    all_known = False
+                    yield each
+                elif stat.S_ISREG(facts.st_mode):
+                    self.unchanged_files += 1
+                    self.unchanged_bytes += facts.st_size
+                else:
+                    self.unchanged_others += 1
+        if all_known:
+            still = quiet((listing.modified_ns,), "", None, self._now, COARSEST_TIME_STAMP.total_seconds())
+            self._kept.append(
+                Remembered(
+                    path=listing.path,
+                    key=path_hash(listing.path),
+                    is_mount=os.path.ismount(listing.path),
+                    settled_ns=listing.modified_ns if still is Quiet.YES else None,
+                    fingerprint=listing.fingerprint,
+                )
+            )
+
+    def _write(self, root: RememberedRoot) -> None:
+        def action(cursor: Cursor) -> None:
+            memory.find_root(cursor, self._path)  # locked: a tick of the sensor may write rows of the same directories
+            memory.keep(cursor, root.id, self._kept, self._now)
+
+        if self._kept:
+            self._database.run(action)
+            self._kept = []

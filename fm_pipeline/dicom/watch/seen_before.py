@@ -1,0 +1,99 @@
+"""What history knows of files, asked for many at once: by path, size and times, never by content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.dicom.files.read import ARCHIVE
+from fm_pipeline.dicom.history.rows import bigint
+from fm_pipeline.dicom.model import FoundFile, Outcome, SetAside
+from fm_pipeline.dicom.paths import path_hash, printable, real_path
+
+MOST_ASKED_AT_ONCE = 1_000
+
+
+class Before(Enum):
+    """What the newest row of a path says."""
+
+    NEW = "there is none"
+    CHANGED = "the file has changed since"
+    FAILED = "it could not be imported, or Orthanc has lost it, and has not changed: to be tried again"
+    DONE = "it has its outcome, and has not changed"
+
+
+def ask_history(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[Before]:
+    """What history knows of each, in their order."""
+    hashes = [path_hash(each.path) for each in met]
+    cursor.execute(
+        "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns,"
+        " CASE WHEN missing_since IS NULL THEN status ELSE 'failed' END, reason"
+        " FROM fm_pipeline.import_history WHERE path_hash = ANY(%s::uuid[]) ORDER BY path_hash, id DESC",
+        [hashes],
+    )
+    rows = {row[0]: row[1:] for row in cursor.fetchall()}
+    return [_known(each, rows.get(key)) for each, key in zip(met, hashes, strict=True)]
+
+
+def _known(met: FoundFile | SetAside, row: tuple[int | None, int | None, int | None, str, str | None] | None) -> Before:
+    if row is None:
+        return Before.NEW
+    size, modified_ns, changed_ns, status, reason = row
+    if isinstance(met, SetAside):
+        return Before.DONE if (status, reason) == (Outcome.SKIPPED, met.reason) else Before.CHANGED
+    if reason == ARCHIVE:
+        return Before.CHANGED  # not the file, but what is made of it: earlier versions passed over archives
+    if (size, modified_ns, changed_ns) != (met.size, bigint(met.modified_ns), bigint(met.changed_ns)):
+        return Before.CHANGED
+    return Before.FAILED if status == Outcome.FAILED else Before.DONE
+
+
+def directories_to_be_asked(cursor: Cursor) -> set[str]:
+    """Those with a file that is to be tried again though nothing changed on the disk.
+
+    Orthanc had it and has it no more, or its newest row says `failed`: a later import may have tried it once more.
+    """
+    cursor.execute(
+        "SELECT file_path FROM fm_pipeline.import_history WHERE missing_since IS NOT NULL"
+        " UNION ALL SELECT file_path FROM fm_pipeline.import_history tried WHERE status = 'failed' AND NOT EXISTS ("
+        "  SELECT FROM fm_pipeline.import_history later"
+        "  WHERE later.path_hash = tried.path_hash AND later.id > tried.id)"
+    )
+    return {os.path.dirname(real_path(text)) for (text,) in cursor}
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Files that no tick gives to another job; paths as `paths.printable` writes them.
+
+    Attributes:
+        on_their_way: of a job that waits or runs.
+        cancelled: of a job that somebody has cancelled: they wait until a person goes on with it, or imports them
+            otherwise.
+    """
+
+    on_their_way: frozenset[str]
+    cancelled: frozenset[str]
+
+
+def spoken_for(cursor: Cursor) -> Spoken:
+    """Files of jobs that were made for a list of files and are not done."""
+    cursor.execute(
+        "SELECT file_path, j.status = 'cancelled' FROM fm_pipeline.import_job_files"
+        " JOIN fm_pipeline.import_jobs j ON j.id = job_id"
+        " WHERE j.status IN ('pending', 'running') OR (j.status = 'cancelled' AND j.cancel_requested_at IS NOT NULL)"
+    )
+    rows = cursor.fetchall()
+    return Spoken(
+        frozenset(text for text, cancelled in rows if not cancelled),
+        frozenset(text for text, cancelled in rows if cancelled),
+    )
+
+
+def is_in(texts: frozenset[str], path: str) -> bool:
+    """Whether a path is one of those texts."""
+    return bool(texts) and printable(path) in texts

@@ -1,0 +1,375 @@
+"""One tick of the sensor: which files are new below the watched directory, for about the cost of what has changed.
+
+A directory whose mtime is what it was when everything in it was dealt with is not listed. So a tick over a million
+files in ten thousand directories asks ten thousand directories for their time. A file that is rewritten in place does
+not change its directory's mtime, and on some shares a new file does not either: so a share of the directories is listed
+again at each tick, those that were listed longest ago, and each within an hour or so.
+
+Nothing is lost between a tick and the job that it leads to: a directory stays to be listed until history knows each of
+its files. And nothing is handed out twice: files of jobs that wait or run are left out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.dicom.files.open import unreadable_reason
+from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
+from fm_pipeline.dicom.paths import path_hash
+from fm_pipeline.dicom.scan.excluded_folders import KNOWN, REASON, ExcludedFolders
+from fm_pipeline.dicom.scan.list import Entry, entry_path, list_directory, stream_directory
+from fm_pipeline.dicom.scan.walk import met
+from fm_pipeline.dicom.watch import memory
+from fm_pipeline.dicom.watch.memory import Remembered, RememberedRoot
+from fm_pipeline.dicom.watch.rules import (
+    COARSEST_TIME_STAMP,
+    LISTED_AGAIN_AFTER,
+    LISTED_AGAIN_WHERE_UNMOVED,
+    OLDEST_CACHE,
+    Quiet,
+    Root,
+    Seen,
+    clock_behind,
+    quiet,
+    root_alarm,
+)
+from fm_pipeline.dicom.watch.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, is_in, spoken_for
+
+TIME_BUDGET_SECONDS = 20.0  # Dagster ends a tick after 60
+_SHARE_FOR_LISTING_AGAIN = 4  # one part of so many of the time budget
+MOST_FILES = 1_000
+_REMEMBER_THE_FUTURE = timedelta(days=7)
+
+
+@dataclass(slots=True)
+class Tick:
+    """What a tick found.
+
+    Attributes:
+        new_files: quiet, and unknown to history; at most as many as were wanted.
+        more: there are more of them than that.
+        waiting: files that are still being written, or were a short time ago.
+        paused: why nothing was looked at: an id of `reasons.UNREADABLE`; the watched directory is missing, empty or not
+            mounted. Nothing was forgotten.
+        excluded: folders in the listed ones that are left out by name.
+        alarms: what could not be read; with the paths, which are for the database and the terminal only.
+        complete: every directory was asked in this tick, and every one could be read.
+        oldest_listing: every directory was listed since then; None if one never was.
+        unmoved_since: since when it is known that this file system does not move the mtime of a folder.
+        clock_behind_seconds: of the share's clock, at most.
+    """
+
+    new_files: list[FoundFile] = field(default_factory=list)
+    more: bool = False
+    waiting: int = 0
+    cancelled: int = 0
+    excluded: int = 0
+    paused: str | None = None
+    alarms: list[Unreadable] = field(default_factory=list)
+    complete: bool = False
+    directories_asked: int = 0
+    directories_listed: int = 0
+    files_seen: int = 0
+    oldest_listing: datetime | None = None
+    unmoved_since: datetime | None = None
+    clock_behind_seconds: float = 0.0
+
+
+def tick(
+    connection: Connection,
+    root: str,
+    *,
+    now: datetime,
+    quiet_seconds: float,
+    time_budget: float = TIME_BUDGET_SECONDS,
+    max_files: int = MOST_FILES,
+    excluded: ExcludedFolders = KNOWN,
+    clock: Callable[[], float] = time.monotonic,
+) -> Tick:
+    """Look at the watched directory, remember it, and commit. What does not fit into the budget comes next time.
+
+    Args:
+        connection: to the Nexus database, not in autocommit mode, with no open work of the caller's.
+        root: absolute (`paths.allowed`).
+        now: with a zone.
+        quiet_seconds: so long a file must have been left alone.
+        time_budget: seconds; a directory that is being listed when they are over is listed to its end.
+    """
+    try:
+        with connection.cursor() as cursor:
+            result = _tick(cursor, root, now, quiet_seconds, clock() + time_budget, max_files, excluded, clock)
+        if result.paused:
+            connection.rollback()
+            _note_alarm(connection, root, result.paused, now)
+        connection.commit()
+    except BaseException:
+        if not connection.closed:
+            connection.rollback()
+        raise
+    return result
+
+
+def look_at_root(root: str) -> Root:
+    """The watched directory as a whole, now."""
+    try:
+        with os.scandir(root) as entries:
+            empty = next(entries, None) is None
+        return Root(readable=True, empty=empty, mount_point=memory.mount_point_of(root))
+    except OSError:
+        return Root(readable=False, empty=True, mount_point="")
+
+
+def paused(root: str, remembered: RememberedRoot | None) -> str | None:
+    """Why nothing may be concluded from the directory now, if there is a reason."""
+    before = Root(readable=True, empty=False, mount_point=remembered.mount_point) if remembered else None
+    return root_alarm(look_at_root(root), before)
+
+
+def _tick(
+    cursor: Cursor,
+    root: str,
+    now: datetime,
+    quiet_seconds: float,
+    deadline: float,
+    max_files: int,
+    excluded: ExcludedFolders,
+    clock: Callable[[], float],
+) -> Tick:
+    remembered = memory.find_root(cursor, root)
+    if reason := paused(root, remembered):
+        return Tick(paused=reason, alarms=[Unreadable(root, is_directory=True, reason=reason)])
+    if remembered is None:
+        if look_at_root(root).empty:
+            return Tick(complete=True)
+        remembered = memory.remember_root(cursor, root, memory.mount_point_of(root))
+    work = _Work(cursor, remembered, root, now, quiet_seconds, max_files, excluded, clock)
+    begun = clock()
+    work.list_unsettled(begun + (deadline - begun) / 2)
+    work.list_again(min(deadline, clock() + (deadline - begun) / _SHARE_FOR_LISTING_AGAIN))
+    whole_round = work.ask_settled(deadline)
+    nothing_left = work.list_unsettled(deadline)
+    # Unmounted meanwhile: then whatever was concluded is worth nothing.
+    if reason := paused(root, remembered):
+        return Tick(paused=reason, alarms=[Unreadable(root, is_directory=True, reason=reason)])
+    work.end(whole_round)
+    result = work.result
+    result.oldest_listing = memory.oldest_listing(cursor, remembered.id)
+    result.unmoved_since, result.clock_behind_seconds = remembered.unmoved_since, remembered.clock_behind_seconds
+    result.complete = whole_round and nothing_left and not result.more and not result.alarms
+    return result
+
+
+def _note_alarm(connection: Connection, root: str, reason: str, now: datetime) -> None:
+    with connection.cursor() as cursor:
+        if remembered := memory.find_root(cursor, root):
+            remembered.alarm = reason
+            memory.end_of_tick(cursor, remembered, now, round_completed=False)
+
+
+class _Work:
+    """One tick under way."""
+
+    def __init__(
+        self,
+        cursor: Cursor,
+        root: RememberedRoot,
+        path: str,
+        now: datetime,
+        quiet_seconds: float,
+        max_files: int,
+        excluded: ExcludedFolders,
+        clock: Callable[[], float],
+    ) -> None:
+        self.result = Tick()
+        self._cursor, self._root = cursor, root
+        self._path, self._real_root, self._excluded = path, os.path.realpath(path), excluded
+        self._now, self._quiet_seconds, self._max_files, self._clock = now, quiet_seconds, max_files, clock
+        self._spoken_for = spoken_for(cursor)
+        self._future = memory.files_in_the_future(cursor, root.id)
+        self._unmoved_by = False  # whether the directory that was listed last has a new file that came long ago
+        self._kept: list[Remembered] = []
+        self._gone: list[str] = []
+        self._found: list[str] = []
+
+    def list_unsettled(self, deadline: float) -> bool:
+        """List what is to be listed, once in a tick; whether nothing of it is left."""
+        while not self._must_end(deadline):
+            self._write()
+            batch = memory.to_be_listed(self._cursor, self._root.id, self._now)
+            if not batch:
+                return True
+            for directory in batch:
+                if self._must_end(deadline):
+                    break
+                self._list(directory)
+        self._write()
+        return not memory.to_be_listed(self._cursor, self._root.id, self._now)
+
+    def list_again(self, deadline: float) -> None:
+        """List settled directories that were not listed for a while, whatever their mtime says."""
+        after = LISTED_AGAIN_WHERE_UNMOVED if self._root.unmoved_since else LISTED_AGAIN_AFTER
+        while batch := memory.settled_and_listed_before(self._cursor, self._root.id, self._now - after):
+            for directory in batch:
+                if self._must_end(deadline):
+                    self._write()
+                    return
+                self._list(directory)
+            self._write()
+
+    def ask_settled(self, deadline: float) -> bool:
+        """Ask settled directories for their mtime, going on where the last tick ended; whether it was all of them."""
+        from_the_beginning = self._root.round_position is None
+        while batch := memory.settled_after(self._cursor, self._root.id, self._root.round_position):
+            for directory in batch:
+                if self._must_end(deadline):
+                    self._write()
+                    return False
+                self._ask(directory)
+                self._root.round_position = directory.key
+            self._write()
+        self._root.round_position = None
+        return from_the_beginning
+
+    def end(self, round_completed: bool) -> None:
+        """Write down what is left."""
+        self._root.alarm = None
+        oldest = self._now - _REMEMBER_THE_FUTURE
+        future = {key: seen for key, seen in self._future.items() if seen.since > oldest}
+        memory.keep_files_in_the_future(self._cursor, self._root.id, future)
+        memory.end_of_tick(self._cursor, self._root, self._now, round_completed=round_completed)
+
+    def _must_end(self, deadline: float) -> bool:
+        return self.result.more or self._clock() > deadline
+
+    def _write(self) -> None:
+        memory.keep(self._cursor, self._root.id, self._kept, self._now)
+        memory.forget(self._cursor, self._root.id, self._gone)
+        memory.remember_directories(self._cursor, self._root.id, self._found)
+        self._kept, self._found, self._gone = [], [], []
+
+    def _ask(self, directory: Remembered) -> None:
+        self.result.directories_asked += 1
+        try:
+            if self._is_excluded(directory.path):
+                self._gone.append(directory.path)
+                return
+            facts = os.stat(directory.path)
+            if facts.st_mtime_ns != directory.settled_ns:
+                if self._root.round_completed_at:
+                    times = (facts.st_mtime_ns, facts.st_ctime_ns)
+                    behind = clock_behind(times, self._root.round_completed_at, self._now)
+                    self._root.clock_behind_seconds = behind
+                self._list(directory)
+        except OSError as error:
+            self._not_read(directory, error)
+
+    def _list(self, directory: Remembered) -> None:
+        """List a directory, take its new files, and see whether everything in it is dealt with."""
+        if self._is_excluded(directory.path) or self._is_behind_a_link(directory.path):
+            self._gone.append(directory.path)
+            return
+        self.result.directories_listed += 1
+        try:
+            is_mount = os.path.ismount(directory.path)
+            if directory.is_mount and not is_mount:
+                self._alarm(directory, "not_mounted")
+                return
+            listing = list_directory(directory.path, self._excluded)
+            settled = complete = True
+            self._unmoved_by = False
+            if listing.fingerprint != directory.fingerprint:
+                entries = (
+                    listing.entries if listing.entries is not None else stream_directory(directory.path, self._excluded)
+                )
+                settled, complete = self._take(directory.path, entries)
+        except OSError as error:
+            self._not_read(directory, error)
+            return
+        self._found += listing.directories
+        self.result.alarms += [each for each in listing.unreadable if each.reason != "vanished"]
+        directory.is_mount = is_mount
+        directory.fingerprint = listing.fingerprint if complete and not listing.unreadable else None
+        facts = str(listing.modified_ns)
+        still = quiet((listing.modified_ns,), facts, directory.seen, self._now, COARSEST_TIME_STAMP.total_seconds())
+        if self._unmoved_by and listing.modified_ns == directory.settled_ns and self._root.unmoved_since is None:
+            self._root.unmoved_since = self._now
+        directory.settled_ns = listing.modified_ns if settled and still is Quiet.YES else None
+        directory.seen = self._since(directory.seen, facts) if still is Quiet.BY_OUR_CLOCK else None
+        self._kept.append(directory)
+
+    def _is_excluded(self, directory: str) -> bool:
+        """A directory that was watched before its name, or one on its way, was excluded."""
+        return self._excluded.excluded_part(directory.removeprefix(self._path)) is not None
+
+    def _is_behind_a_link(self, directory: str) -> bool:
+        """A directory that was moved, with a link left in its place: an import would refuse each of its files."""
+        below = directory.removeprefix(self._path.rstrip(os.sep))
+        return directory != self._path and os.path.realpath(directory) != self._real_root.rstrip(os.sep) + below
+
+    def _take(self, directory: str, entries: Iterable[Entry]) -> tuple[bool, bool]:
+        """Whether nothing in the directory waits for a next tick, and whether history knows all of it for good."""
+        settled = complete = True
+        rest = iter(entries)
+        while piece := list(islice(rest, MOST_ASKED_AT_ONCE)):
+            found = [met(entry_path(directory, name), facts, self._real_root) for name, facts in piece]
+            self.result.files_seen += len(found)
+            for each, known in zip(found, ask_history(self._cursor, found), strict=True):
+                complete = complete and known is Before.DONE
+                if isinstance(each, SetAside) and each.reason == REASON:
+                    self.result.excluded += 1
+                # What is set aside, and what failed before, is for the nightly scan: no tick can change it.
+                if known in {Before.NEW, Before.CHANGED} and isinstance(each, FoundFile):
+                    settled = False
+                    self._take_file(each)
+                    self._unmoved_by |= known is Before.NEW and self._came_long_ago(each)
+            if self.result.more:
+                return False, False
+        return settled, complete
+
+    def _came_long_ago(self, file: FoundFile) -> bool:
+        """Before any cache of the client can still hold an older mtime of the directory."""
+        times = (file.modified_ns, file.changed_ns)
+        return quiet(times, "", None, self._now, OLDEST_CACHE.total_seconds()) is Quiet.YES
+
+    def _take_file(self, file: FoundFile) -> None:
+        if is_in(self._spoken_for.on_their_way, file.path):
+            return
+        if is_in(self._spoken_for.cancelled, file.path):
+            self.result.cancelled += 1
+            return
+        key = path_hash(file.path)
+        facts = f"{file.size}/{file.modified_ns}/{file.changed_ns}"
+        times = (file.modified_ns, file.changed_ns)
+        still = quiet(times, facts, self._future.get(key), self._now, self._quiet_seconds)
+        if still is Quiet.BY_OUR_CLOCK:
+            self._future[key] = self._since(self._future.get(key), facts)
+        if still is not Quiet.YES:
+            self.result.waiting += 1
+        elif len(self.result.new_files) < self._max_files:
+            self.result.new_files.append(file)
+        else:
+            self.result.more = True
+
+    def _since(self, seen: Seen | None, facts: str) -> Seen:
+        return seen if seen is not None and seen.facts == facts else Seen(facts, self._now)
+
+    def _not_read(self, directory: Remembered, error: OSError) -> None:
+        """Gone is gone: its files stay in history. Anything else is an alarm, and asked again with each tick."""
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            self._gone.append(directory.path)
+        else:
+            self._alarm(directory, unreadable_reason(error))
+
+    def _alarm(self, directory: Remembered, reason: str) -> None:
+        self.result.alarms.append(Unreadable(directory.path, is_directory=True, reason=reason))
+        directory.settled_ns = None
+        self._kept.append(directory)

@@ -1,0 +1,163 @@
+"""A profile: one readable YAML file that says which layout and fields of a FileMaker file feed which entity.
+
+patient:
+  layout: [API_Patients, Patients]        # the first that the server has
+  fields:
+    filemaker_id: [id, id_Key]            # the first that is not empty in a record
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+
+from fm_pipeline.entities.registry import ENTITIES
+from fm_pipeline.errors import MappingError
+
+REMEDY = "Correct the profile; docs/mapping.md lists the entities and their canonical fields."
+
+
+def _each_once(names: list[str]) -> list[str]:
+    folded = [name.casefold() for name in names]
+    if len(set(folded)) != len(folded):
+        raise ValueError("names a thing twice (FileMaker does not tell upper from lower case)")
+    return names
+
+
+Name = Annotated[StrictStr, Field(min_length=1)]
+Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_each_once)]
+"""Names of layouts or fields in FileMaker, in the order in which they count."""
+
+
+class ContainerMapping(BaseModel):
+    """The containers of an image record, and what else of it the import of files needs (docs/images.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    best_first: Names  # of several sizes of one picture the first that can be read is taken
+    mark: Name  # a timestamp: when the file was taken over
+    date: Names
+    category: Names
+    recid: Names | None = None  # FileMaker's own record number where no field has it
+
+
+class EntityMapping(BaseModel):
+    """Where the records of an entity come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layout: Names
+    fields: dict[StrictStr, Names]
+    containers: ContainerMapping | None = None
+
+
+class Profile(BaseModel):
+    """A whole profile. Make one with `load_profile`, which checks it and says what is wrong with it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    entities: dict[StrictStr, EntityMapping]
+
+
+def load_profile(name_or_path: str | Path) -> Profile:
+    """Read and check a profile.
+
+    Args:
+        name_or_path: a profile of this package (`nexus`), or the path of a file that ends in `.yaml` or `.yml`.
+
+    Raises:
+        MappingError: no such profile, or what is wrong with it, with file and line.
+    """
+    name, text = _text(name_or_path)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none; lists without end
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise MappingError(f"{name}{where}: this is not YAML: {problem}.", remedy=REMEDY) from None
+    if root is None:
+        raise MappingError(f"{name} is empty.", remedy=REMEDY)
+    _refuse_repeated_keys(root, name)
+    try:
+        profile = Profile.model_validate({"name": Path(name).stem, "entities": content})
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = _place(name, root, [str(part) for part in fault["loc"][1:] if part != "[key]"])
+        raise MappingError(f"{place}: {fault['msg']}.", remedy=REMEDY) from None
+    for what, path in _faults(profile):
+        raise MappingError(f"{_place(name, root, path)}: {what}.", remedy=REMEDY)
+    return profile
+
+
+def _text(name_or_path: str | Path) -> tuple[str, str]:
+    asked = str(name_or_path)
+    try:
+        if asked.endswith((".yaml", ".yml")):
+            return asked, Path(asked).read_text(encoding="utf-8")
+        if asked.isidentifier():
+            return f"{asked}.yaml", resources.files(__package__).joinpath(f"{asked}.yaml").read_text("utf-8")
+        reason = "it is neither a name nor a path that ends in .yaml"
+    except FileNotFoundError:
+        reason = "there is no such file"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = f"it cannot be read ({type(error).__name__})"
+    raise MappingError(
+        f"The mapping profile {asked} cannot be used: {reason}.",
+        remedy="Set FILEMAKER_PROFILE to nexus or wep, which come with the pipeline, or to the path of a file.",
+    )
+
+
+def _refuse_repeated_keys(node: yaml.Node, name: str, depth: int = 3) -> None:
+    """YAML's own rule is that the last one wins, silently. A profile has three levels of keys."""
+    if isinstance(node, yaml.MappingNode) and depth:
+        seen: set[str] = set()
+        for key, value in node.value:
+            if str(key.value) in seen:
+                raise MappingError(
+                    f"{name}, line {key.start_mark.line + 1}: {key.value} is there twice.", remedy=REMEDY
+                )
+            seen.add(str(key.value))
+            _refuse_repeated_keys(value, name, depth - 1)
+
+
+def _faults(profile: Profile) -> Iterator[tuple[str, list[str]]]:
+    """What is wrong with a well-formed profile, and where."""
+    for name, mapping in profile.entities.items():
+        entity = ENTITIES.get(name)
+        if entity is None:
+            yield f"there is no entity {name}; there are {', '.join(ENTITIES)}", [name]
+            continue
+        for field in mapping.fields:
+            if field not in entity.fields:
+                yield f"{name} has no canonical field {field}", [name, "fields", field]
+        if mapping.containers and name != "image":
+            yield "only image has containers", [name, "containers"]
+        for group in entity.required:
+            if not group & mapping.fields.keys():
+                yield f"{name} needs {' or '.join(sorted(group))}", [name, "fields"]
+    for name, entity in ENTITIES.items():
+        if not entity.optional and name not in profile.entities:
+            yield f"the entity {name} is missing", []
+
+
+def _place(name: str, root: yaml.Node, path: list[str]) -> str:
+    """File, line and path of a part of the profile."""
+    node, line = root, root.start_mark.line
+    for part in path:
+        if isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            node = node.value[int(part)]
+            line = node.start_mark.line
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == part:
+                    node, line = value, key.start_mark.line
+                    break
+    return f"{name}, line {line + 1}" + (f" ({'.'.join(path)})" if path else "")

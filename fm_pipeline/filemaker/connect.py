@@ -1,0 +1,54 @@
+"""The FileMaker file that the settings name."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import SecretStr
+
+from fm_pipeline.errors import SettingsError
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.settings import Settings
+
+
+class FileMakerAccount(NamedTuple):
+    """Where FileMaker is, and who we are there."""
+
+    url: str
+    database: str
+    username: str
+    password: SecretStr
+
+
+def need_filemaker(settings: Settings) -> FileMakerAccount:
+    """What the settings say of FileMaker, before anything is begun that needs it.
+
+    Raises:
+        SettingsError: names each setting that is missing.
+    """
+    given = {name: getattr(settings, f"filemaker_{name}") for name in FileMakerAccount._fields}
+    missing = [f"FILEMAKER_{name.upper()}" for name, value in given.items() if value is None]
+    if missing:
+        raise SettingsError(
+            f"FileMaker is needed for this, and {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not set.",
+            meaning="Nothing was begun.",
+            remedy="Set them in the environment or in .env; .env.example says what they mean.",
+        )
+    return FileMakerAccount(**given)
+
+
+def open_client(settings: Settings) -> DataApiClient:
+    """The FileMaker file that the settings name; nothing is sent yet.
+
+    Raises:
+        SettingsError: they name none.
+    """
+    account = need_filemaker(settings)
+    return DataApiClient(
+        account.url,
+        account.database,
+        account.username,
+        account.password.get_secret_value(),
+        ca_bundle=settings.filemaker_ca_bundle,
+        timeout=settings.filemaker_timeout_seconds,
+    )

@@ -1,0 +1,128 @@
+"""The waterfall: of the containers of a record the best that can be read. A worse one only if a better one is broken.
+
+A network that fails is no broken picture: then the record waits for its next turn, so that nobody gets the small
+picture because the large one was cut on its way. Only a container that would not come in several runs is passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.containers import Containers, is_url
+from fm_pipeline.filemaker.errors import (
+    ContainerExpired,
+    ContainerNotAFile,
+    ContainerRefused,
+    ContainerTooLarge,
+    DownloadsStopped,
+    RecordMissing,
+    ServerTimeout,
+    ServerUnavailable,
+)
+from fm_pipeline.images.containers.source import ImageLayout, SourceImage, read_image
+from fm_pipeline.images.pictures.inspect import Picture, Rejected, inspect_with_thumbnail
+
+PATIENCE = 3  # times that a record is tried before a container that does not come whole is passed over
+
+
+@dataclass(frozen=True)
+class Best:
+    """The picture that was taken.
+
+    Attributes:
+        container: the field that it came from.
+        passed_over: better containers that cannot be read, and why.
+    """
+
+    container: str
+    content: bytes = field(repr=False)
+    picture: Picture
+    thumbnail: bytes = field(repr=False)
+    passed_over: dict[str, str]
+
+
+class NoneReadable(PipelineError):
+    """The record has containers, and none of them holds a picture.
+
+    Args:
+        passed_over: the containers and why.
+    """
+
+    def __init__(self, passed_over: dict[str, str]) -> None:
+        self.passed_over = passed_over
+        super().__init__("No container of the record holds a picture that can be read.")
+
+
+class NotEnoughMemory(PipelineError):
+    """A picture could not be decoded for lack of memory; a smaller one must not take its place."""
+
+
+class SeveralPictures(PipelineError):
+    """A container has pictures in several repetitions, and a record stands for one."""
+
+
+def best_container(
+    client: DataApiClient, containers: Containers, layout: ImageLayout, image: SourceImage, *, tried: int
+) -> Best:
+    """Download the best picture of a record.
+
+    Args:
+        tried: how often the record was tried before.
+
+    Raises:
+        NoneReadable, SeveralPictures, NotEnoughMemory: see there.
+        FileMakerError: the server did not send it; the record waits for its next turn.
+    """
+    names = [cell.field for cell in image.containers]
+    if len(set(names)) < len(names):
+        raise SeveralPictures("A container of the record has pictures in several repetitions.")
+    passed_over: dict[str, str] = {}
+    for cell in image.containers:
+        if not is_url(cell.value):
+            passed_over[cell.field] = "no_url"  # a question mark, or <No Access>
+            continue
+        try:
+            got = _download(client, containers, layout, image.record_id, cell.name, str(cell.value))
+        except (ContainerExpired, ServerTimeout, ServerUnavailable) as error:
+            if isinstance(error, DownloadsStopped) or tried < PATIENCE:
+                raise
+            got = "does_not_come"
+        if isinstance(got, str):
+            passed_over[cell.field] = got
+        else:
+            content, picture, thumbnail = got
+            return Best(cell.field, content, picture, thumbnail, passed_over)
+    raise NoneReadable(passed_over)
+
+
+def _download(
+    client: DataApiClient, containers: Containers, layout: ImageLayout, record_id: int, name: str, url: str
+) -> tuple[bytes, Picture, bytes] | str:
+    """The picture, or why the container holds none: found twice, the second time by a fresh URL."""
+    reason = _once(containers, layout, record_id, name, url)
+    if not isinstance(reason, str):
+        return reason
+    record = client.record(layout.name, record_id)
+    if record is None:
+        raise RecordMissing(f"The record {record_id} of the layout {layout.name} is gone.", code=101)
+    fresh = next((cell for cell in read_image(layout, record).containers if cell.name == name), None)
+    return _once(containers, layout, record_id, name, str(fresh.value)) if fresh and is_url(fresh.value) else reason
+
+
+def _once(
+    containers: Containers, layout: ImageLayout, record_id: int, name: str, url: str
+) -> tuple[bytes, Picture, bytes] | str:
+    try:
+        file = containers.download(layout.name, record_id, name, url)
+    except ContainerNotAFile:
+        return "html"
+    except ContainerRefused:
+        return "refused"
+    except ContainerTooLarge:
+        return "too_large"
+    looked = inspect_with_thumbnail(file.content)
+    if looked == Rejected("no_memory"):
+        raise NotEnoughMemory("There was not enough memory to decode a picture.")
+    return looked.reason if isinstance(looked, Rejected) else (file.content, *looked)

@@ -1,0 +1,255 @@
+"""How far each record has come: the table `fm_pipeline.waterfall_images`. Each step is one small transaction."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+from fm_pipeline.errors import LockStop
+from fm_pipeline.images.containers.source import Listed
+from fm_pipeline.images.nexus.rows import NewImage
+
+State = Literal["listed", "uploaded", "linked", "marked", "skipped", "failed", "gone"]
+_COLUMNS = "record_id, filemaker_key, state, container, passed_over, image, etag, image_id::text, attempts, mod_id"
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Item:
+    """A record as the ledger knows it. `image` and `etag` are there once its file is in S3.
+
+    Attributes:
+        mod_id: the record's modification when the file was read; None if this ledger never read it.
+    """
+
+    record_id: int
+    key: str
+    state: State
+    container: str | None
+    passed_over: Mapping[str, str]
+    image: NewImage | None
+    etag: str | None
+    image_id: str | None
+    attempts: int
+    mod_id: int | None
+
+
+class Ledger:
+    """The ledger over a connection of its own, which is outside a transaction between two calls.
+
+    Args:
+        connection: held for the whole run: it carries the lock that lets only one run work.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def only_one(self) -> None:
+        """Let no second run work, until the connection ends.
+
+        Raises:
+            LockStop: another one works.
+        """
+        with self._begin() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(hashtext('fm_pipeline.waterfall'))")
+            if cursor.fetchone() != (True,):
+                raise LockStop(
+                    "Another run is importing images from FileMaker at this moment.",
+                    meaning="Two would read the same containers, and FileMaker Server is given one download at a time.",
+                    remedy="Wait until it has ended, then start again.",
+                )
+
+    def take_list(self, listed: Sequence[Listed], layout: str, *, run_id: str | None, now: datetime) -> None:
+        """Keep a complete list. Records that are on it no more were marked by others, or deleted.
+
+        Those whose file is linked already stay: perhaps it was our own mark, whose answer was lost.
+        """
+        own_id = str(uuid.uuid4())
+        with self._begin() as cursor:
+            cursor.execute(
+                "INSERT INTO fm_pipeline.waterfall_lists VALUES (%s, %s, %s, %s, %s)",
+                (own_id, run_id, now, layout, len(listed)),
+            )
+            execute_values(
+                cursor,
+                "INSERT INTO fm_pipeline.waterfall_images AS w (record_id, list_id, filemaker_key) VALUES %s"
+                " ON CONFLICT (record_id) DO UPDATE SET list_id = excluded.list_id,"
+                " filemaker_key = excluded.filemaker_key,"
+                # A mark that somebody took away asks for the image anew; so does another record under this number.
+                " state = CASE WHEN w.state IN ('marked', 'gone') OR w.filemaker_key <> excluded.filemaker_key"
+                " THEN 'listed' ELSE w.state END,"
+                " image = CASE WHEN w.filemaker_key <> excluded.filemaker_key THEN NULL ELSE w.image END,"
+                " image_id = CASE WHEN w.filemaker_key <> excluded.filemaker_key THEN NULL ELSE w.image_id END",
+                [(each.record_id, own_id, each.key) for each in listed],
+                page_size=_PAGE,
+            )
+            cursor.execute(
+                "UPDATE fm_pipeline.waterfall_images SET state = 'gone', reason = 'marked_by_others_or_deleted'"
+                " WHERE list_id <> %s AND state IN ('listed', 'uploaded', 'skipped', 'failed')",
+                (own_id,),
+            )
+
+    def queue(self, limit: int | None) -> list[int]:
+        """Record ids in their turn: what only lacks its mark, what was never tried, then the longest untried."""
+        with self._begin() as cursor:
+            cursor.execute(
+                "SELECT record_id FROM fm_pipeline.waterfall_images WHERE state NOT IN ('marked', 'gone')"
+                " ORDER BY state <> 'linked', state <> 'uploaded', tried_at NULLS FIRST, record_id LIMIT %s",
+                (limit,),
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+    def items(self, record_ids: Sequence[int]) -> list[Item]:
+        """Rows, in the order asked for."""
+        with self._begin() as cursor:
+            cursor.execute(
+                f"SELECT {_COLUMNS} FROM fm_pipeline.waterfall_images"  # noqa: S608  # our own words
+                " WHERE record_id = ANY(%s) ORDER BY array_position(%s::bigint[], record_id)",
+                (list(record_ids), list(record_ids)),
+            )
+            return [_item(row) for row in cursor.fetchall()]
+
+    def others(self, key: str, record_id: int) -> list[int]:
+        """Other records that carried this FileMaker id when they were listed last."""
+        if not key:
+            return []
+        with self._begin() as cursor:
+            cursor.execute(
+                "SELECT record_id FROM fm_pipeline.waterfall_images WHERE filemaker_key = %s AND record_id <> %s"
+                " ORDER BY record_id",
+                (key, record_id),
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+    def owner_of(self, image_id: str) -> int | None:
+        """The record that an image of Nexus came from, as far as the ledger knows."""
+        with self._begin() as cursor:
+            cursor.execute("SELECT record_id FROM fm_pipeline.waterfall_images WHERE image_id = %s", (image_id,))
+            row = cursor.fetchone()
+            return row[0] if row else None
+
+    def tried(self, record_id: int, now: datetime) -> None:
+        """A record's turn begins."""
+        with self._begin() as cursor:
+            cursor.execute(
+                "UPDATE fm_pipeline.waterfall_images SET attempts = attempts + 1, tried_at = %s, reason = NULL"
+                " WHERE record_id = %s",
+                (now, record_id),
+            )
+
+    def uploaded(self, item: Item, now: datetime) -> None:
+        """The file is in S3 and was found there; the item says all about it."""
+        if item.image is None:
+            raise ValueError("an uploaded file is that of an image")
+        with self._begin() as cursor:
+            cursor.execute(
+                "UPDATE fm_pipeline.waterfall_images SET state = 'uploaded', image = %s, etag = %s, container = %s,"
+                " passed_over = %s, mod_id = %s, uploaded_at = %s, image_id = NULL WHERE record_id = %s",
+                (
+                    _text(item.image),
+                    item.etag,
+                    item.container,
+                    json.dumps(dict(item.passed_over)),
+                    item.mod_id,
+                    now,
+                    item.record_id,
+                ),
+            )
+
+    def found_linked(self, record_id: int, image_id: str, now: datetime) -> None:
+        """Nexus has the image already, with its file. A record that had it under another number has gone."""
+        with self._begin() as cursor:
+            cursor.execute(
+                "UPDATE fm_pipeline.waterfall_images SET state = 'gone', reason = 'gone', image_id = NULL"
+                " WHERE image_id = %s AND record_id <> %s",
+                (image_id, record_id),
+            )
+            linked(cursor, [(record_id, image_id)], now)
+
+    def marked(self, record_id: int, now: datetime) -> None:
+        """FileMaker has the mark."""
+        with self._begin() as cursor:
+            cursor.execute(
+                "UPDATE fm_pipeline.waterfall_images SET state = 'marked', marked_at = %s, reason = NULL"
+                " WHERE record_id = %s",
+                (now, record_id),
+            )
+
+    def end(self, record_id: int, state: State, reason: str, passed_over: Mapping[str, str] | None = None) -> None:
+        """A record's turn ends without a mark."""
+        with self._begin() as cursor:
+            cursor.execute(
+                "UPDATE fm_pipeline.waterfall_images SET state = %s, reason = %s,"
+                " passed_over = coalesce(%s, passed_over) WHERE record_id = %s",
+                (state, reason, json.dumps(dict(passed_over)) if passed_over else None, record_id),
+            )
+
+    def by_container(self) -> dict[str, int]:
+        """How many images came from which container, over all runs."""
+        with self._begin() as cursor:
+            cursor.execute(
+                "SELECT container, count(*) FROM fm_pipeline.waterfall_images"
+                " WHERE state = 'marked' AND container IS NOT NULL GROUP BY 1"
+            )
+            return dict(cursor.fetchall())
+
+    def left(self) -> int:
+        """Records that are still to be taken."""
+        with self._begin() as cursor:
+            cursor.execute("SELECT count(*) FROM fm_pipeline.waterfall_images WHERE state NOT IN ('marked', 'gone')")
+            row = cursor.fetchone()
+            return row[0] if row else 0
+
+    def _begin(self) -> AbstractContextManager[Cursor]:
+        return _Transaction(self._connection)
+
+
+def linked(cursor: Cursor, rows: Iterable[tuple[int, str]], now: datetime) -> None:
+    """Say which images of Nexus records became, in the transaction that wrote them.
+
+    Args:
+        rows: record id, Nexus id.
+    """
+    execute_values(
+        cursor,
+        "UPDATE fm_pipeline.waterfall_images w SET state = 'linked', image_id = v.image_id::uuid, linked_at = v.now"
+        " FROM (VALUES %s) v (record_id, image_id, now) WHERE w.record_id = v.record_id",
+        [(record_id, image_id, now) for record_id, image_id in rows],
+    )
+
+
+class _Transaction:
+    """A cursor in a transaction that is committed at the end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Cursor:
+        self._cursor = self._connection.cursor()
+        return self._cursor
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._cursor.close()
+        if kind is None:
+            self._connection.commit()
+        elif not self._connection.closed:
+            self._connection.rollback()
+
+
+def _text(image: NewImage) -> str:
+    return json.dumps(asdict(image) | {"taken": image.taken.isoformat()})
+
+
+def _item(row: Sequence[Any]) -> Item:
+    record_id, key, state, container, passed_over, image, *rest = row
+    known = NewImage(**{**image, "taken": date.fromisoformat(image["taken"])}) if image else None
+    return Item(record_id, key, state, container, passed_over, known, *rest)

@@ -1,0 +1,88 @@
+"""The mark in FileMaker: set last, and only after S3 and Nexus were asked once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
+from fm_pipeline.images.containers.nexus import NexusView, Row
+from fm_pipeline.images.containers.source import ImageLayout, SourceImage, read_image
+from fm_pipeline.images.containers.store import is_there
+from fm_pipeline.storage.bucket import Bucket
+
+TRIES = 3  # of a record that is edited all the time
+Marked = Literal["marked", "in_use", "row_without_file", "changed_after_link", "picture_changed", "gone"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a record was when its picture was read.
+
+    Attributes:
+        mod_id: its modification then. With another one the picture may be another.
+        is_still: whether the record, as it is now, shows the picture that S3 has under the key.
+    """
+
+    mod_id: int
+    is_still: Callable[[SourceImage, str], bool]
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Sets marks."""
+
+    client: DataApiClient
+    layout: ImageLayout
+    bucket: Bucket
+    view: NexusView
+
+    def mark(self, image: SourceImage, image_id: str, now: datetime, seen: Seen | None = None) -> Marked:
+        """Write the mark with the modification id that was seen, so that nobody's edit is overlooked.
+
+        Args:
+            image: the record as it was read last.
+            image_id: of Nexus, committed.
+            now: the clinic's time.
+            seen: None for an image that came into Nexus by other means: its picture was never read here.
+
+        Raises:
+            FileMakerError: refused or not answered; perhaps it was written, the next run looks.
+        """
+        row = self.view.row(image_id)
+        if row is None or not is_there(self.bucket, row.s3_key, row.size):
+            return "row_without_file"
+        for _ in range(TRIES):
+            if changed := self._changed(image, row, seen):
+                return changed
+            try:
+                self._write(image, now)
+            except RecordInUse:
+                return "in_use"
+            except RecordChanged:
+                record = self.client.record(self.layout.name, image.record_id)
+                if record is None:
+                    return "gone"
+                image = read_image(self.layout, record)
+                if not image.marked:
+                    continue
+            return "marked"
+        return "in_use"
+
+    def _write(self, image: SourceImage, now: datetime) -> None:
+        text = f"{now:%m/%d/%Y}" if self.layout.mark.result == "date" else f"{now:%m/%d/%Y %H:%M:%S}"
+        self.client.edit(self.layout.name, image.record_id, {self.layout.mark.name: text}, image.mod_id)
+
+    def _changed(
+        self, image: SourceImage, row: Row, seen: Seen | None
+    ) -> Literal["changed_after_link", "picture_changed"] | None:
+        """What FileMaker says of the image that Nexus does not show."""
+        patient = self.view.patient_of(image)
+        if isinstance(patient, str) or patient.nexus_id != row.patient_id:
+            return "changed_after_link"
+        if seen and image.mod_id != seen.mod_id and not seen.is_still(image, row.s3_key):
+            return "picture_changed"
+        return None

@@ -1,0 +1,233 @@
+"""Where FileMaker's marks, Nexus' rows and the files in S3 disagree; repaired only where somebody asks for it.
+
+In the field 6,577 records had a mark while the bucket held 1,000 files: marks had been written although uploads failed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.errors import FileMakerError, PipelineError, unforeseen
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.connect import open_client
+from fm_pipeline.filemaker.containers import Containers
+from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
+from fm_pipeline.images.containers.best import best_container
+from fm_pipeline.images.containers.ledger import Ledger
+from fm_pipeline.images.containers.mark import Marker
+from fm_pipeline.images.containers.nexus import NexusView
+from fm_pipeline.images.containers.patience import Patience
+from fm_pipeline.images.containers.source import ImageLayout, SourceImage, find_layout, read_all, read_image
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.values.keys import is_uuid
+from fm_pipeline.storage.bucket import WRITABLE, Bucket, open_bucket
+
+Kind = Literal["mark_without_file", "mark_without_row", "file_without_mark", "row_without_file"]
+KINDS: Final[dict[Kind, str]] = {
+    "mark_without_file": "FileMaker has the mark, and there is no file: the image would never be taken.",
+    "mark_without_row": "FileMaker has the mark, the bulk dump has the file, and Nexus has no row.",
+    "file_without_mark": "Nexus has the image with its file, and FileMaker has no mark.",
+    "row_without_file": "Nexus has the image, and S3 has no file under its key.",
+}
+REPAIRS: Final[dict[Kind, str]] = {
+    "mark_without_file": "the mark is taken away, so that the next import takes the image",
+    "file_without_mark": "the mark is set",
+    "row_without_file": "the best container is put under the key of the row",
+}
+ELSEWHERE: Final = "fm-pipeline images link"  # what repairs mark_without_row
+
+
+@dataclass
+class Reconciliation:
+    """What was found, and what was repaired.
+
+    Attributes:
+        records: of FileMaker that were looked at.
+        found: FileMaker's record ids by kind, in their order.
+        repaired: those of them that are right now.
+        not_repaired: record id -> why.
+        stopped: why the repair ended early.
+    """
+
+    records: int = 0
+    found: dict[Kind, list[int]] = field(default_factory=dict)
+    repaired: dict[Kind, list[int]] = field(default_factory=dict)
+    not_repaired: dict[int, str] = field(default_factory=dict)
+    stopped: PipelineError | None = None
+
+
+def reconcile(
+    settings: Settings,
+    *,
+    repair: Collection[Kind] = (),
+    limit: int | None = None,
+    on_progress: Callable[[str, int, int | None], None] = lambda *_: None,
+    say: Callable[[str], object] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Reconciliation:
+    """Compare the three, and repair the kinds that are named.
+
+    Args:
+        limit: of repairs.
+        on_progress: step, done, total.
+
+    Raises:
+        PipelineError: before anything is repaired.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    bucket = open_bucket(settings)
+    profile = load_profile(settings.filemaker_profile)
+    bucket.look()  # not after all of FileMaker was read
+    migrate(url)
+    with ExitStack() as stack:
+        client = stack.enter_context(open_client(settings))
+        Ledger(stack.enter_context(connect(url))).only_one()
+        layout = find_layout(client, profile)
+        view = NexusView(stack.enter_context(connect(url)), settings)
+        images = read_all(
+            client,
+            layout,
+            page_size=settings.filemaker_page_size,
+            on_progress=lambda done, total: on_progress("read FileMaker", done, total),
+        )
+        files = {
+            found.key: found.size for prefix in (WRITABLE, settings.s3_bulk_prefix) for found in bucket.list(prefix)
+        }
+        found = compare(images, view, bucket, files)
+        todo = [(kind, number) for kind in KINDS if kind in repair for number in found.found.get(kind, [])][:limit]
+        zone = ZoneInfo(settings.clinic_time_zone)
+        worker = _Repair(client, layout, bucket, view, now=lambda: now().astimezone(zone))
+        patience = Patience(
+            settings.filemaker_image_pause_seconds, settings.filemaker_image_failures, sleep=sleep, say=say
+        )
+        try:
+            for done, (kind, number) in enumerate(todo, 1):
+                _one(worker, kind, number, found, patience)
+                on_progress("repair", done, len(todo))
+        except PipelineError as error:
+            found.stopped = error
+    return found
+
+
+def compare(images: Sequence[SourceImage], view: NexusView, bucket: Bucket, files: dict[str, int]) -> Reconciliation:
+    """What disagrees.
+
+    Args:
+        images: every record of FileMaker.
+        files: keys and sizes below `patients/` and in the bulk dump.
+    """
+    result = Reconciliation(records=len(images))
+    dumped = {key.rpartition("/")[2].partition(".")[0] for key in files if key.startswith(bucket.bulk_prefix)}
+    for image in images:
+        kind = _kind(image, view, bucket, files, dumped)
+        if kind:
+            result.found.setdefault(kind, []).append(image.record_id)
+    return result
+
+
+def _kind(image: SourceImage, view: NexusView, bucket: Bucket, files: dict[str, int], dumped: set[str]) -> Kind | None:
+    image_id = _image_id(image, view)
+    row = view.row(image_id) if image_id else None
+    if row:
+        size = files.get(row.s3_key)
+        if size is None and not row.s3_key.startswith((WRITABLE, bucket.bulk_prefix)):
+            seen = bucket.find(row.s3_key)
+            size = seen.size if seen else None
+        if not size or size != (row.size or size):
+            return "row_without_file"
+        return None if image.marked else "file_without_mark"
+    if not image.marked:
+        return None
+    return "mark_without_row" if str(image.recid) in dumped else "mark_without_file"
+
+
+def _image_id(image: SourceImage, view: NexusView) -> str | None:
+    """The image of Nexus, whoever its patient is: the question here is only whether it is there."""
+    patient = view.patient_of(image)
+    owner = None if isinstance(patient, str) else patient.nexus_id
+    known = view.known.find(image.recid, image.key if is_uuid(image.key) else None, owner, image.taken)
+    return known.id if known and not view.known.is_another(known, image.key) else None
+
+
+@dataclass
+class _Repair:
+    client: DataApiClient
+    layout: ImageLayout
+    bucket: Bucket
+    view: NexusView
+    now: Callable[[], datetime]
+
+    def __post_init__(self) -> None:
+        self._containers = Containers(self.client)
+
+    def do(self, kind: Kind, record_id: int) -> str | None:
+        """Repair one record, looked at anew. Returns why not, or None."""
+        record = self.client.record(self.layout.name, record_id)
+        if record is None:
+            return "deleted meanwhile"
+        image = read_image(self.layout, record)
+        image_id = _image_id(image, self.view)
+        if kind == "mark_without_file":
+            return self._take_the_mark_away(image, image_id)
+        if image_id is None:
+            return "changed meanwhile"
+        if kind == "row_without_file":
+            return self._bring_the_file(image, image_id)
+        done = Marker(self.client, self.layout, self.bucket, self.view).mark(image, image_id, self.now())
+        return None if done == "marked" else done
+
+    def _take_the_mark_away(self, image: SourceImage, image_id: str | None) -> str | None:
+        if image_id is not None or not image.marked:
+            return "changed meanwhile"
+        try:
+            self.client.edit(self.layout.name, image.record_id, {self.layout.mark.name: ""}, image.mod_id)
+        except (RecordChanged, RecordInUse):
+            return "somebody edits the record"
+        return None
+
+    def _bring_the_file(self, image: SourceImage, image_id: str) -> str | None:
+        """Only a file of the very size that the row tells may stand for it."""
+        row = self.view.row(image_id)
+        patient = self.view.patient_of(image)
+        if row is None or isinstance(patient, str) or patient.nexus_id != row.patient_id:
+            return "Nexus and FileMaker do not name the same patient"
+        if not row.s3_key.startswith(WRITABLE):
+            return "the key of the row is not below patients/"
+        if self.bucket.find(row.s3_key):
+            return "another file has the place"
+        if not image.containers:
+            return "all containers are empty"
+        best = best_container(self.client, self._containers, self.layout, image, tried=0)
+        if row.size not in {None, len(best.content)}:
+            return "the picture in FileMaker is not the one that the row tells of"
+        self.bucket.put(row.s3_key, best.content, best.picture.mime_type)
+        return None
+
+
+def _one(worker: _Repair, kind: Kind, record_id: int, result: Reconciliation, patience: Patience) -> None:
+    try:
+        refused = worker.do(kind, record_id)
+    except FileMakerError as error:
+        result.not_repaired[record_id] = error.what
+        patience.failure(error)
+        return
+    except Exception as error:  # noqa: BLE001  # a library may raise anything; it concerns this record alone
+        known = error if isinstance(error, PipelineError) else unforeseen(error)
+        result.not_repaired[record_id] = known.what
+        patience.failure()
+        return
+    patience.success()
+    if refused:
+        result.not_repaired[record_id] = refused
+    else:
+        result.repaired.setdefault(kind, []).append(record_id)

@@ -1,0 +1,102 @@
+"""A picture into S3: looked for, written, looked for again. Nothing is ever overwritten."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from fm_pipeline.errors import StorageError
+from fm_pipeline.images.containers.best import Best
+from fm_pipeline.images.containers.nexus import Take
+from fm_pipeline.images.containers.source import SourceImage
+from fm_pipeline.images.linking.matching import thumbnail_key_of
+from fm_pipeline.images.nexus.rows import NewImage
+from fm_pipeline.images.pictures.thumbnails import THUMBNAIL_MIME_TYPE
+from fm_pipeline.staging.values.keys import is_uuid
+from fm_pipeline.storage.bucket import Bucket, ObjectExists
+
+
+class Stored(NamedTuple):
+    """What goes into Nexus, and the ETag under which the file was found after it was written."""
+
+    image: NewImage
+    etag: str
+
+
+def folder(take: Take) -> str:
+    """Where the pictures of a batch lie. No names of people in it."""
+    return f"patients/images/{take.patient.nexus_id}/{take.batch_id}/"
+
+
+def store(bucket: Bucket, take: Take, image: SourceImage, best: Best) -> Stored:
+    """Put the picture and its thumbnail into the folder of its batch.
+
+    Raises:
+        ObjectExists: another file has its place.
+        StorageError: S3 refused, or does not show what it took.
+    """
+    if image.taken is None:
+        raise ValueError("an image without a date has no batch")
+    filemaker_id = image.key if is_uuid(image.key) else None
+    stem = folder(take) + (filemaker_id or str(image.recid))
+    key = stem + best.picture.suffix
+    thumbnail_key = thumbnail_key_of(key)
+    etag = _put(bucket, key, best.content, best.picture.mime_type)
+    thumbnail_size = _put_thumbnail(bucket, thumbnail_key, best.thumbnail)
+    return Stored(
+        NewImage(
+            patient=take.patient.key,
+            batch_id=take.batch_id,
+            taken=image.taken,
+            s3_key=key,
+            original_name=key.rpartition("/")[2],
+            size=len(best.content),
+            mime_type=best.picture.mime_type,
+            recid=image.recid,
+            filemaker_id=filemaker_id,
+            category=image.category,
+            width=best.picture.width,
+            height=best.picture.height,
+            thumbnail_key=thumbnail_key,
+            thumbnail_size=thumbnail_size,
+        ),
+        etag,
+    )
+
+
+def is_there(bucket: Bucket, key: str, size: int | None) -> bool:
+    """Whether S3 shows a file under the key, of that size where it is known. An empty file is none."""
+    found = bucket.find(key)
+    return found is not None and found.size == (size or found.size) and found.size > 0
+
+
+def is_same(bucket: Bucket, key: str, content: bytes) -> bool:
+    """Whether S3 has exactly this content under the key."""
+    return is_there(bucket, key, len(content)) and bucket.digest(key) == hashlib.sha256(content).hexdigest()
+
+
+def _put(bucket: Bucket, key: str, content: bytes, mime_type: str) -> str:
+    """Servers that ignore conditions would overwrite, so the place is looked at first."""
+    found = bucket.find(key)
+    if found is None:
+        etag = bucket.put(key, content, mime_type)
+        found = bucket.find(key)
+        if found is None or found.size != len(content) or found.etag != etag:
+            raise StorageError(
+                "S3 took a file and does not show it.",
+                code="NotShown",
+                meaning="The image was not linked.",
+                remedy="Start again; if it stays so, look at the S3 server.",
+            )
+    elif not is_same(bucket, key, content):
+        raise ObjectExists("The key of an image is taken by an object with other bytes.")
+    return found.etag
+
+
+def _put_thumbnail(bucket: Bucket, key: str, content: bytes) -> int:
+    """A preview that is there already is as good; another version of the library writes other bytes."""
+    found = bucket.find(key)
+    if found:
+        return found.size
+    bucket.put(key, content, THUMBNAIL_MIME_TYPE)
+    return len(content)

@@ -1,0 +1,83 @@
+"""Which column of an export is which: by its header, in all the spellings that were met, or by position."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from fm_pipeline.errors import ImageStop
+from fm_pipeline.pluralize import counted
+
+# The order of the export that the seed describes; FileMaker's tab and comma files have no header.
+POSITIONS = ("date", "fileName", "id", "id_Contact", "Name_of_file", "NexusExportDate", "recid", "Type")
+# What a column is called here -> its spellings, without case, blanks and punctuation.
+_SPELLINGS = {
+    "recid": {"recid", "recordid", "rec"},
+    "patient": {"idcontact", "contactid"},
+    "patient_key": {"idkey", "keyid"},
+    "date": {"date", "imagedate", "datetaken"},
+    "type": {"type", "imagetype", "category"},
+    "note": {"note", "notes"},
+    "id": {"id", "imageid", "uuid"},
+    "file_name": {"filename", "filenane"},
+    "title": {"nameoffile"},
+    "exported": {"nexusexportdate"},
+}
+_MEANING = {spelling: meaning for meaning, spellings in _SPELLINGS.items() for spelling in spellings}
+REQUIRED = {"recid": "recid", "patient": "id_Contact", "date": "date"}
+
+
+def meaning_of(name: str) -> str | None:
+    """What a column's name means; `Images::id_Contact`, `id.key` and `Name of file` are understood."""
+    plain = re.sub(r"[^a-z0-9]", "", name.rsplit("::", 1)[-1].casefold())
+    return _MEANING.get(plain)
+
+
+def find_columns(first: Sequence[str], given: Sequence[str] | None = None) -> tuple[Mapping[str, int], bool]:
+    """Where each column is.
+
+    Args:
+        first: the first record.
+        given: names in their order that somebody knows; then there is no header.
+
+    Returns:
+        Position by meaning, and whether the first record is a header.
+
+    Raises:
+        ImageStop: a column is missing or there twice, or there is neither a header nor the known number of columns.
+    """
+    if given:
+        if len(given) != len(first):
+            raise _stop(f"The export has {counted(len(first), 'column')}, not the {len(given)} that were named")
+        return _positions(given), False
+    known = [meaning_of(name) for name in first]
+    if "recid" in known and sum(meaning is not None for meaning in known) > 1:
+        return _positions(first), True
+    if len(first) != len(POSITIONS):
+        raise _stop(f"The export has no header and {counted(len(first), 'column')}")
+    return _positions(POSITIONS), False
+
+
+def _positions(names: Sequence[str]) -> Mapping[str, int]:
+    found: dict[str, int] = {}
+    for position, name in enumerate(names):
+        meaning = meaning_of(name)
+        if meaning in found:
+            raise _stop(f"Two columns of the export mean the same: {position + 1} and {found[meaning] + 1}")
+        if meaning:
+            found[meaning] = position
+    if "patient" not in found and "patient_key" in found:
+        found["patient"] = found["patient_key"]
+    missing = [shown for meaning, shown in REQUIRED.items() if meaning not in found]
+    if missing:
+        raise _stop(f"The export has no column {', '.join(missing)}")
+    return found
+
+
+def _stop(what: str) -> ImageStop:
+    return ImageStop(
+        f"{what}.",
+        meaning="Which column is which cannot be told. Nothing was read.",
+        remedy=f"Export with field names, or these fields in this order: {', '.join(POSITIONS)};"
+        " or name them with --columns.",
+    )

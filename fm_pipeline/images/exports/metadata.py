@@ -1,0 +1,150 @@
+"""The table of image metadata: the newest export, each record with what became of it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.errors import ImageStop
+from fm_pipeline.images.exports.reader import Export, ImageRecord, Reject
+from fm_pipeline.staging.values.dates import read_date
+from fm_pipeline.staging.values.keys import is_uuid
+
+DateOrder = Literal["mdy", "dmy"]
+_TABLE = "fm_pipeline.image_metadata"
+_COLUMNS = ("recid", "line", "filemaker_id", "patient_ref", "date_text", "taken", "category", "note")
+
+
+class Metadata(NamedTuple):
+    """A row of the table; `taken` is None where `date_text` is empty or cannot be read."""
+
+    recid: int
+    line: int
+    filemaker_id: str | None
+    patient_ref: str
+    date_text: str
+    taken: date | None
+    category: str
+    note: str
+
+
+def store_export(
+    connection: Connection, export: Export, *, now: datetime, run_id: str | None = None, dates: DateOrder = "mdy"
+) -> None:
+    """Replace the table and the list of rejects by an export; commits.
+
+    Args:
+        dates: how the export writes `03/12/2017`: FileMaker files made in the United States month first.
+
+    Raises:
+        ImageStop: the dates contradict `dates`; see `check_date_order`.
+    """
+    check_date_order(export, dates)
+    rows = [_row(record, dates) for record in export]
+    with connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {_TABLE} IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute(f"DELETE FROM {_TABLE}; DELETE FROM fm_pipeline.image_rejects")  # noqa: S608  # our own name
+        copy_rows(cursor, _TABLE, _COLUMNS, rows)
+        copy_rows(cursor, "fm_pipeline.image_rejects", ("line", "reason"), export.rejects)
+        cursor.execute(
+            "INSERT INTO fm_pipeline.image_exports (id, run_id, read_at, sha256, format, encoding, records, accepted,"
+            " repeated, rejected, additional) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                *(str(uuid.uuid4()), run_id, now, export.sha256, export.format, export.encoding),
+                *(export.found, len(export), export.repeated, len(export.rejects), export.additional),
+            ),
+        )
+    connection.commit()
+
+
+def _row(record: ImageRecord, dates: DateOrder) -> Metadata:
+    return Metadata(
+        record.recid,
+        record.line,
+        record.filemaker_id if is_uuid(record.filemaker_id) else None,
+        record.patient,
+        record.date,
+        _day(record.date, dates),
+        record.category,
+        record.note,
+    )
+
+
+# What FileMaker files of other countries write. Nobody writes a year in the middle, or points with the month first.
+_YEAR_FIRST = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?=\D|$)", re.ASCII)
+_POINTS = re.compile(r"(\d{1,2})\. ?(\d{1,2})\. ?(\d{4})(?=\D|$)", re.ASCII)
+_DAY_FIRST = re.compile(r"(\d{1,2})([/-])(\d{1,2})\2(\d{4})(?=\D|$)", re.ASCII)
+
+
+@lru_cache(maxsize=16_384)
+def _day(text: str, dates: DateOrder) -> date | None:
+    if found := _YEAR_FIRST.match(text):
+        text = f"{found[1]}-{found[3]:0>2}-{found[4]:0>2}{text[found.end() :]}"
+    elif found := _POINTS.match(text):
+        text = f"{found[2]}/{found[1]}/{found[3]}{text[found.end() :]}"
+    elif dates == "dmy" and (found := _DAY_FIRST.match(text)):
+        text = f"{found[3]}/{found[1]}/{found[4]}{text[found.end() :]}"
+    return read_date(text)[0]
+
+
+def check_date_order(export: Export, dates: DateOrder) -> None:
+    """Refuse an export whose dates are written the other way: half of them would be read as another, existing day.
+
+    Raises:
+        ImageStop: of the numbers above 12, which are no months, more stand where the month should be; or the export
+            knows its dates as such, and somebody says that they are day first.
+    """
+    if export.month_first and dates == "dmy":
+        raise ImageStop(
+            f"The dates of an export as {export.format} are known for dates, and need no order.",
+            meaning="Read day first, they would become other days. Nothing was read.",
+            remedy="Leave out --dates dmy (in Dagster: the configuration of image_metadata_csv).",
+        )
+    first = second = 0
+    for text in set(export.columns[3]):
+        parts = text.split("/")
+        if len(parts) == 3 and parts[0].isdecimal() and parts[1].isdecimal():
+            first += int(parts[0]) > 12
+            second += int(parts[1]) > 12
+    if (first > second) if dates == "mdy" else (second > first):
+        seen, said, other = ("day", "month", "dmy") if dates == "mdy" else ("month", "day", "mdy")
+        raise ImageStop(
+            f"The dates of the export are written {seen} first: {first:,} of them have a first number above 12,"
+            f" and {second:,} a second one.",
+            meaning=f"Read {said} first, others would become wrong days. Nothing was read.",
+            remedy=f"Say so with --dates {other} (in Dagster: the configuration of image_metadata_csv).",
+        )
+
+
+def count_export(cursor: Cursor) -> tuple[int, dict[str, int], int]:
+    """Of the newest export: its records, those that no row was made of by reason; and the files of the bulk dump."""
+    cursor.execute("SELECT records, repeated FROM fm_pipeline.image_exports ORDER BY read_at DESC, id LIMIT 1")
+    found, repeated = cursor.fetchone() or (0, 0)
+    cursor.execute("SELECT reason, count(*) FROM fm_pipeline.image_rejects GROUP BY 1")
+    not_used = dict(cursor.fetchall()) | ({"repeated": repeated} if repeated else {})
+    cursor.execute("SELECT count(*) FROM fm_pipeline.bulk_dump_objects")
+    (files,) = cursor.fetchone() or (0,)
+    return found, not_used, files
+
+
+def read_rejects(cursor: Cursor) -> list[Reject]:
+    """The records of the newest export that no row was made of."""
+    cursor.execute("SELECT line, reason FROM fm_pipeline.image_rejects ORDER BY line")
+    return [Reject(*row) for row in cursor.fetchall()]
+
+
+def read_metadata(cursor: Cursor) -> Iterator[Metadata]:
+    """The rows in the order of their record ids, in which everything is done."""
+    cursor.execute(
+        "SELECT recid, line, filemaker_id::text, patient_ref, date_text, taken, category, note"
+        " FROM fm_pipeline.image_metadata ORDER BY recid"
+    )
+    return map(Metadata._make, cursor.fetchall())

@@ -1,0 +1,234 @@
+"""Copies inside S3: check each file once, copy, verify by listing. Every step can be killed and repeated.
+
+Both sides are listed, never asked for object by object: 6,490 images are seven requests that way.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import PipelineError, StorageError, UnforeseenError
+from fm_pipeline.images.linking import ledger
+from fm_pipeline.images.linking.ledger import FileFacts
+from fm_pipeline.images.linking.matching import Planned
+from fm_pipeline.images.linking.parallel import ARCHIVED, Patience, in_parallel
+from fm_pipeline.images.pictures import inspect as pictures
+from fm_pipeline.images.pictures import thumbnails
+from fm_pipeline.storage.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
+
+FLUSH_SECONDS, FLUSH_ROWS = 0.5, 200  # how much a kill makes the ledger forget; a listing knows it all the same
+FEW_PATIENTS = 100  # up to here a listing for each patient is less than one of all
+PICTURE_LIMIT = 200 * 1024**2  # bytes of a file that is read into memory
+# What a later run may find otherwise: our limits may have changed, or there is more memory.
+LIMITS = {"picture_too_large", "picture_too_many_pixels", "picture_no_memory"}
+
+_log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+OnProgress = Callable[[str, int, int | None, int], None]  # step, done, of how many, errors
+
+
+@dataclass(frozen=True)
+class Copier:
+    """Carries out planned copies and keeps the ledger.
+
+    Args:
+        connection: of the ledger; each flush is committed.
+    """
+
+    bucket: Bucket
+    connection: Connection
+    concurrency: int
+    now: Callable[[], datetime]
+    on_progress: OnProgress = lambda *_: None
+
+    def run(self, planned: Sequence[Planned], targets: Mapping[str, StoredObject]) -> dict[int, str]:
+        """Check, copy, verify.
+
+        Args:
+            targets: what lies there already, from `list_targets`.
+
+        Returns:
+            Reasons by record id, of those that are not verified at the end. All others are, in the ledger too.
+
+        Raises:
+            StorageError: S3 refuses everything; what was done before is in the ledger.
+        """
+        self._in_ledger(lambda cursor: ledger.plan_copies(cursor, (each.ledger_row() for each in planned), self.now()))
+        failed = different_targets(self.bucket, planned, targets)
+        failed |= self._check([each for each in planned if each.recid not in failed], targets)
+        waiting = [each for each in planned if each.recid not in failed and each.target_key not in targets]
+        answered, failures = self.copy(waiting)
+        failed |= failures
+        failed |= self._verify([each for each in planned if each.recid not in failed], answered)
+        self._in_ledger(lambda cursor: ledger.note_failed(cursor, list(failed.items()), self.now()))
+        return failed
+
+    def _check(self, planned: Sequence[Planned], targets: Mapping[str, StoredObject]) -> dict[int, str]:
+        """Look into each file that was not looked into yet, and put its thumbnail beside the copy."""
+        known = self._read(ledger.read_files)
+        failed: dict[int, str] = {}
+        unseen = []
+        for each in planned:
+            facts = known.get((each.source.etag, each.source.size))
+            if facts and facts.reason and facts.reason not in LIMITS:
+                failed[each.recid] = facts.reason
+            elif facts is None or facts.reason or each.thumbnail_key not in targets:
+                unseen.append(each)
+
+        def look(each: Planned) -> FileFacts:
+            return self._look(each, targets)
+
+        def keep(results: Sequence[tuple[Planned, FileFacts]]) -> None:
+            facts = {(found.etag, found.size): found for _, found in results}
+            self._in_ledger(lambda cursor: ledger.note_files(cursor, facts.values(), self.now()))
+
+        for each, result in self._each("check pictures", look, unseen, keep):
+            if isinstance(result, PipelineError):
+                failed[each.recid] = reason_of(result, "source_changed", "read_failed")
+            elif result.reason:
+                failed[each.recid] = result.reason
+        return failed
+
+    def _look(self, each: Planned, targets: Mapping[str, StoredObject]) -> FileFacts:
+        source = each.source
+        if source.size > PICTURE_LIMIT:
+            return FileFacts(source.etag, source.size, "picture_too_large")
+        data = self.bucket.read(source.key)
+        if len(data) != source.size:
+            raise StorageError("A file of the bulk dump changed while the link ran.", code="NoSuchKey")
+        looked = pictures.inspect_with_thumbnail(data)
+        if isinstance(looked, pictures.Rejected):
+            return FileFacts(source.etag, source.size, f"picture_{looked.reason}")
+        picture, thumbnail = looked
+        if each.thumbnail_key not in targets:
+            self.bucket.put(each.thumbnail_key, thumbnail, thumbnails.THUMBNAIL_MIME_TYPE)
+        return FileFacts(source.etag, source.size, None, picture.mime_type, picture.width, picture.height)
+
+    def copy(self, planned: Sequence[Planned]) -> tuple[dict[int, str], dict[int, str]]:
+        """Copy; ETags and reasons by record id. A refused condition is decided by the listing that follows."""
+        types = {key: facts.mime_type for key, facts in self._read(ledger.read_files).items()}
+        answered: dict[int, str] = {}
+        failed: dict[int, str] = {}
+
+        def copy(each: Planned) -> str | None:
+            try:
+                kind = types.get((each.source.etag, each.source.size))
+                return self.bucket.copy(each.source, each.target_key, kind)
+            except ObjectExists:
+                return None
+
+        def keep(results: Sequence[tuple[Planned, str | None]]) -> None:
+            rows = [(each.recid, etag) for each, etag in results if etag]
+            self._in_ledger(lambda cursor: ledger.note_copied(cursor, rows, self.now()))
+
+        for each, result in self._each("copy images", copy, planned, keep):
+            if isinstance(result, PipelineError):
+                failed[each.recid] = reason_of(result, "source_changed", "copy_failed")
+            elif result:
+                answered[each.recid] = result
+        return answered, failed
+
+    def _verify(self, planned: Sequence[Planned], answered: Mapping[int, str]) -> dict[int, str]:
+        """Hold the copies against a listing of where they are."""
+        self.on_progress("verify copies", 0, len(planned), 0)
+        targets = list_targets(self.bucket, planned)
+        verified: list[tuple[int, str, int | None]] = []
+        failed: dict[int, str] = {}
+        for each in planned:
+            target, thumbnail = targets.get(each.target_key), targets.get(each.thumbnail_key)
+            if target is None or thumbnail is None:
+                failed[each.recid] = "not_verified"
+            elif (
+                # After a multipart upload or with KMS the copy has another ETag: the one that S3 answered with.
+                target.size == each.source.size and target.etag == answered.get(each.recid)
+            ) or self.bucket.same_bytes(each.source, target):
+                verified.append((each.recid, target.etag, thumbnail.size))
+            else:
+                failed[each.recid] = "target_differs"
+        self._in_ledger(lambda cursor: ledger.note_verified(cursor, verified, self.now()))
+        self.on_progress("verify copies", len(verified), len(planned), len(failed))
+        return failed
+
+    def _each(
+        self,
+        step: str,
+        work: Callable[[Planned], Result],
+        planned: Sequence[Planned],
+        keep: Callable[[Sequence[tuple[Planned, Result]]], None],
+    ) -> Iterator[tuple[Planned, Result | PipelineError]]:
+        """Results of `work` as they come, handed to `keep` in portions."""
+        patience, errors, last = Patience(), 0, time.monotonic()
+        portion: list[tuple[Planned, Result]] = []
+        if planned:
+            self.on_progress(step, 0, len(planned), 0)
+        results = in_parallel(work, planned, self.concurrency, lambda each, result: portion.append((each, result)))
+        try:
+            for done, (each, result) in enumerate(results, start=1):
+                if isinstance(result, PipelineError):
+                    errors += 1
+                    patience.note(result)
+                else:
+                    patience.note(None)
+                    portion.append((each, result))
+                if len(portion) >= FLUSH_ROWS or time.monotonic() - last > FLUSH_SECONDS:
+                    keep(portion)
+                    portion, last = [], time.monotonic()
+                self.on_progress(step, done, len(planned), errors)
+                yield each, result
+        finally:
+            results.close()  # those at work are waited for: what they have done is done
+            if portion:
+                keep(portion)
+
+    def _in_ledger(self, change: Callable[[Cursor], None]) -> None:
+        with self.connection.cursor() as cursor:
+            change(cursor)
+        self.connection.commit()
+
+    def _read(self, read: Callable[[Cursor], Result]) -> Result:
+        with self.connection.cursor() as cursor:
+            result = read(cursor)
+        self.connection.commit()
+        return result
+
+
+def different_targets(
+    bucket: Bucket, planned: Iterable[Planned], targets: Mapping[str, StoredObject]
+) -> dict[int, str]:
+    """Images whose place is taken by other bytes; nothing is ever overwritten."""
+    return {
+        each.recid: "target_differs"
+        for each in planned
+        if (target := targets.get(each.target_key)) and not bucket.same_bytes(each.source, target)
+    }
+
+
+def list_targets(bucket: Bucket, planned: Iterable[Planned]) -> dict[str, StoredObject]:
+    """What lies where the copies go, by key: a listing for each of few patients, or one of all."""
+    wanted = {key for each in planned for key in (each.target_key, each.thumbnail_key)}
+    folders = sorted({f"{WRITABLE}{key.split('/')[1]}/" for key in wanted})
+    prefixes = folders if len(folders) <= FEW_PATIENTS else [WRITABLE]
+    return {found.key: found for prefix in prefixes for found in bucket.list(prefix) if found.key in wanted}
+
+
+def reason_of(error: PipelineError, gone: str, otherwise: str) -> str:
+    """The reason of an image whose file or copy met an error.
+
+    Args:
+        gone: where S3 has no such object.
+        otherwise: where S3 refused or did not answer.
+    """
+    if isinstance(error, UnforeseenError):
+        _log.warning("%s", error.what)
+        return "unexpected_error"
+    code = error.code if isinstance(error, StorageError) else ""
+    return "archived" if code == ARCHIVED else gone if code in {"NoSuchKey", "404"} else otherwise

@@ -1,0 +1,115 @@
+"""The inventory: the listing of the bulk dump, kept, and compared again at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.storage.bucket import Bucket, StoredObject
+
+_NAME = re.compile(r"0*([1-9][0-9]{0,17})(\.[A-Za-z0-9]{1,8})?", re.ASCII)
+_STEP = 1000  # keys of a page
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What was listed. `digest` is over keys, sizes and ETags."""
+
+    objects: int
+    bytes: int
+    without_recid: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How a listing differs from the inventory: keys."""
+
+    added: frozenset[str]
+    removed: frozenset[str]
+    changed: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+def recid_of(key: str, prefix: str) -> int | None:
+    """The record id that a file of the bulk dump is called by (`2.jpg`, `6066.JPG`); None: it is called otherwise."""
+    name = key.removeprefix(prefix)
+    match = _NAME.fullmatch(name) if key.startswith(prefix) else None
+    return int(match[1]) if match else None
+
+
+def digest(objects: Iterable[StoredObject]) -> str:
+    """One sum over a listing; the order does not count."""
+    lines = sorted(f"{found.key}\0{found.size}\0{found.etag}\n" for found in objects)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def take_inventory(
+    connection: Connection,
+    bucket: Bucket,
+    *,
+    now: datetime,
+    run_id: str | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Inventory:
+    """List the bulk dump and keep the listing; commits."""
+    objects: list[StoredObject] = []
+    for found in bucket.list(bucket.bulk_prefix):
+        if found.key.endswith("/") and not found.size:  # a folder as consoles make them
+            continue
+        objects.append(found)
+        if len(objects) % _STEP == 0:
+            on_progress(len(objects))
+    on_progress(len(objects))
+    rows = [(*found, recid_of(found.key, bucket.bulk_prefix)) for found in objects]
+    inventory = Inventory(
+        len(objects),
+        sum(found.size for found in objects),
+        sum(row[-1] is None for row in rows),
+        digest(objects),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE fm_pipeline.bulk_dump_objects IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute("DELETE FROM fm_pipeline.bulk_dump_objects")
+        copy_rows(cursor, "fm_pipeline.bulk_dump_objects", ("key", "size", "etag", "modified", "recid"), rows)
+        cursor.execute(
+            "INSERT INTO fm_pipeline.bulk_dump_inventories (id, run_id, listed_at, bucket, prefix, objects, bytes,"
+            " digest) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                *(str(uuid.uuid4()), run_id, now, bucket.name, bucket.bulk_prefix),
+                *(inventory.objects, inventory.bytes, inventory.digest),
+            ),
+        )
+    connection.commit()
+    return inventory
+
+
+def read_inventory(cursor: Cursor) -> list[StoredObject]:
+    """The bulk dump as it was listed last."""
+    cursor.execute('SELECT key, size, etag, modified FROM fm_pipeline.bulk_dump_objects ORDER BY key COLLATE "C"')
+    return [StoredObject(*row) for row in cursor.fetchall()]
+
+
+def changes_since(before: Iterable[StoredObject], bucket: Bucket) -> Changes:
+    """Compare the bulk dump as it is now, key by key and ETag by ETag."""
+    old: Mapping[str, tuple[int, str]] = {found.key: (found.size, found.etag) for found in before}
+    new = {
+        found.key: (found.size, found.etag)
+        for found in bucket.list(bucket.bulk_prefix)
+        if found.size or not found.key.endswith("/")
+    }
+    return Changes(
+        frozenset(new.keys() - old.keys()),
+        frozenset(old.keys() - new.keys()),
+        frozenset(key for key in new.keys() & old.keys() if new[key] != old[key]),
+    )

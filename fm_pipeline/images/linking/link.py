@@ -1,0 +1,291 @@
+"""The link: files of the bulk dump become images of patients. Copy, verify, and only then write to Nexus.
+
+Two halves, so that each can be repeated by itself: `copy_images` (S3 and the ledger) and `write_rows` (one short
+transaction in Nexus). Both take the newest export (`store_export`) and the newest listing (`take_inventory`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.errors import ImageStop, LockStop
+from fm_pipeline.images.exports.metadata import read_metadata
+from fm_pipeline.images.linking import ledger
+from fm_pipeline.images.linking.copies import Copier, OnProgress, different_targets, list_targets
+from fm_pipeline.images.linking.inventory import Changes, changes_since, read_inventory
+from fm_pipeline.images.linking.lost_copies import LostCopies, find_lost, make_again
+from fm_pipeline.images.linking.matching import Plan, Planned, make_plan, thumbnail_key_of
+from fm_pipeline.images.nexus.known import read_known
+from fm_pipeline.images.nexus.patients import Found, read_patients
+from fm_pipeline.images.nexus.repair import Repaired
+from fm_pipeline.images.nexus.rows import NewImage, check_columns, text_limit
+from fm_pipeline.images.nexus.writer import ImageWriter, writing_images
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.policy import IMAGES
+from fm_pipeline.settings import Settings
+from fm_pipeline.storage.bucket import Bucket
+
+
+@dataclass(frozen=True)
+class Options:
+    """What somebody asks for."""
+
+    dry_run: bool = False
+    limit: int | None = None
+    restore_removed: bool = False
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """The first half: the plan, and what became of the planned copies.
+
+    Attributes:
+        failed: reasons by record id, of planned images that are not verified.
+        there: how many planned copies were there before.
+        batches_new: batches that the planned images need and Nexus does not have.
+        bulk_changes: how the bulk dump differs from the inventory at the end.
+        lost: copies of images linked before that were deleted from S3, and whether they are there again.
+    """
+
+    plan: Plan
+    failed: Mapping[int, str]
+    there: int
+    batches_new: int
+    bulk_changes: Changes
+    lost: LostCopies = field(default_factory=LostCopies)
+
+    @property
+    def verified(self) -> int:
+        """How many planned images have their copy."""
+        return len(self.plan.planned) - len(self.failed)
+
+    @property
+    def same_bytes(self) -> list[list[Planned]]:
+        """Groups of images with equal files, of those that did not fail."""
+        groups = [[each for each in group if each.recid not in self.failed] for group in self.plan.same_bytes]
+        return [group for group in groups if len(group) > 1]
+
+
+@dataclass(frozen=True)
+class RowsReport:
+    """The second half: what was written to Nexus."""
+
+    linked: Sequence[int] = ()
+    refused: Mapping[int, str] = field(default_factory=dict)
+    batches_created: int = 0
+    repaired: Repaired = field(default_factory=Repaired)
+
+
+def copy_images(
+    settings: Settings,
+    bucket: Bucket,
+    options: Options,
+    *,
+    now: Callable[[], datetime],
+    on_progress: OnProgress = lambda *_: None,
+) -> CopyReport:
+    """Match, check the files, copy what can be linked, verify by listing. Nexus is only read.
+
+    Raises:
+        LockStop: another link runs.
+        CatalogueStop: Nexus' image tables need something that no rule fills; nothing was copied.
+        ImageStop: no export was read, or this bulk dump was not listed.
+        StorageError: S3 refuses everything; what was done is in the ledger, and the next run goes on from there.
+    """
+    with _alone(settings), connect(settings.nexus_database_url.get_secret_value()) as connection:
+        with connection.cursor() as cursor:
+            _need_export_and_listing(cursor, bucket)
+            inventory = read_inventory(cursor)
+            plan, batches_new, missing = _plan(cursor, settings, bucket, options)
+        connection.commit()
+        lost = make_again(
+            bucket,
+            missing[: options.limit],
+            inventory,
+            workers=settings.s3_concurrency,
+            dry_run=options.dry_run,
+            on_progress=on_progress,
+        )
+        targets = list_targets(bucket, plan.planned)
+        there = sum(each.target_key in targets for each in plan.planned)
+        failed: Mapping[int, str] = {}
+        if options.dry_run:
+            failed = different_targets(bucket, plan.planned, targets)
+        else:
+            if plan.planned:
+                failed = Copier(bucket, connection, settings.s3_concurrency, now, on_progress).run(
+                    plan.planned, targets
+                )
+            _note_ends(connection, plan, failed, lost)
+        return CopyReport(plan, failed, there, batches_new, changes_since(inventory, bucket), lost)
+
+
+def _need_export_and_listing(cursor: Cursor, bucket: Bucket) -> None:
+    """Without them no image would be found, and that would look like a link that had nothing to do."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM fm_pipeline.image_exports), (SELECT (bucket, prefix) = (%s, %s)"
+        " FROM fm_pipeline.bulk_dump_inventories ORDER BY listed_at DESC LIMIT 1)",
+        (bucket.name, bucket.bulk_prefix),
+    )
+    has_export, is_listed = cursor.fetchone() or (False, None)
+    if has_export and is_listed:
+        return
+    raise ImageStop(
+        "The export of the images has never been read into this database."
+        if not has_export
+        else "The newest listing is of another bucket or folder than S3_BUCKET and S3_BULK_PREFIX name."
+        if is_listed is False
+        else "The bulk dump has never been listed.",
+        meaning="Nothing was copied.",
+        remedy="Launch link_images (or fm-pipeline images link), which does it in the right order; in the graph,"
+        " materialize image_metadata_csv and bulk_dump_inventory first.",
+    )
+
+
+def _plan(
+    cursor: Cursor, settings: Settings, bucket: Bucket, options: Options
+) -> tuple[Plan, int, list[tuple[ledger.Copy, bool]]]:
+    """The plan, how many batches it needs, and copies of linked images that are gone."""
+    catalogue = read_catalogue(cursor, settings.nexus_schema)
+    check_columns(catalogue)
+    images = catalogue.table(IMAGES)
+    known = read_known(cursor, catalogue, bucket.bulk_prefix)
+    copies = ledger.read_ledger(cursor)
+    plan = make_plan(
+        read_metadata(cursor),
+        read_inventory(cursor),
+        bucket.bulk_prefix,
+        read_patients(cursor, catalogue),
+        known,
+        copies,
+        limits={column: text_limit(catalogue, images, column) for column in ("category", "caption")},
+        limit=options.limit,
+        restore_removed=options.restore_removed,
+    )
+    batches = len({each.batch_id for each in plan.planned} - known.batches.keys())
+    return plan, batches, find_lost(bucket, plan.already, copies, known)
+
+
+def _note_ends(connection: Connection, plan: Plan, failed: Mapping[int, str], lost: LostCopies) -> None:
+    """What became of each record, in the table. Those with a verified copy have no end yet."""
+    already = plan.already.keys() - lost.failed.keys()
+    ends: list[tuple[int, str | None, str | None]] = [(recid, "already_linked", None) for recid in already]
+    ends += [(recid, "error", reason) for recid, reason in lost.failed.items()]
+    ends += [(recid, "skipped", reason) for recid, reason in plan.skipped.items()]
+    ends += [(recid, "error", reason) for recid, reason in (plan.errors | dict(failed)).items()]
+    ends += [(recid, "left", "limit") for recid in plan.left]
+    ends += [(each.recid, None, None) for each in plan.planned if each.recid not in failed]
+    with connection.cursor() as cursor:
+        _update_ends(cursor, ends)
+    connection.commit()
+
+
+def _update_ends(cursor: Cursor, ends: Sequence[tuple[int, str | None, str | None]]) -> None:
+    # One statement: in portions each of them would read the whole table.
+    if ends:
+        cursor.execute(
+            "UPDATE fm_pipeline.image_metadata m SET outcome = v.outcome, reason = v.reason"
+            " FROM unnest(%s::bigint[], %s::text[], %s::text[]) v (recid, outcome, reason) WHERE m.recid = v.recid"
+            " AND (m.outcome, m.reason) IS DISTINCT FROM (v.outcome, v.reason)",
+            [list(column) for column in zip(*ends, strict=True)],
+        )
+
+
+_VERIFIED = """
+SELECT m.recid, m.filemaker_id::text, m.patient_ref, m.taken, m.category, m.note, c.patient_key, c.batch_id::text,
+       c.source_key, c.source_size, c.target_key, c.thumbnail_size, f.mime_type, f.width, f.height
+FROM fm_pipeline.image_copies c JOIN fm_pipeline.image_metadata m USING (recid)
+     JOIN fm_pipeline.image_files f ON f.etag = c.source_etag AND f.size = c.source_size
+WHERE c.state = 'verified' AND m.outcome IS NULL ORDER BY m.recid
+"""
+
+
+def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
+    """Write batches and images of the verified copies, and give orphaned batches their patient back: all or nothing.
+
+    Raises:
+        LockStop, CatalogueStop, ValidationStop: see `writing_images`; Nexus is unchanged.
+    """
+    with writing_images(settings) as writer:
+        repaired = writer.repair_batches()
+        images = _verified_images(writer)
+        written = writer.write(images, now)
+        recids = [image.recid or 0 for image in images]
+        ids = [(recids[position], own_id) for position, own_id in written.image_ids.items()]
+        ledger.note_linked(writer.cursor, ids, now)
+        refused = {recids[position]: reason for position, reason in written.refused.items()}
+        new = set(written.inserted)
+        _update_ends(
+            writer.cursor,
+            [(recids[n], "linked" if n in new else "already_linked", None) for n in written.image_ids]
+            + [(recid, "skipped", reason) for recid, reason in refused.items()],
+        )
+    return RowsReport([recids[n] for n in written.inserted], refused, len(written.batches_created), repaired)
+
+
+def _verified_images(writer: ImageWriter) -> list[NewImage]:
+    """Images whose copy is verified, and is still where the export says that it belongs."""
+    now_there = writer.knowledge()
+    patients, known = now_there.patients, now_there.known
+    writer.cursor.execute(_VERIFIED)
+    images = []
+    for (
+        recid, filemaker_id, reference, taken, category, note, patient_key, batch, source_key, size, target_key,
+        thumbnail_size, mime_type, width, height,
+    ) in writer.cursor.fetchall():  # fmt: skip
+        patient = patients.resolve(reference)
+        if isinstance(patient, Found) and (
+            patient.key != patient_key or known.batch_for(patient.nexus_id, patient.key, taken) != batch
+        ):
+            continue  # the export was replaced since: the next run plans it anew
+        images.append(
+            NewImage(
+                patient=reference,
+                batch_id=batch,
+                taken=taken,
+                s3_key=target_key,
+                original_name=PurePosixPath(source_key).name,
+                size=size,
+                mime_type=mime_type,
+                recid=recid,
+                filemaker_id=filemaker_id,
+                category=category,
+                caption=note,
+                width=width,
+                height=height,
+                thumbnail_key=thumbnail_key_of(target_key),
+                thumbnail_size=thumbnail_size,
+            )
+        )
+    return images
+
+
+def missing_objects(settings: Settings, bucket: Bucket) -> list[int]:
+    """Record ids of linked images whose copy is not in a fresh listing with its size."""
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        linked = [row for row in ledger.read_ledger(cursor).values() if row.state == "linked"]
+    there = {found.key: found.size for found in bucket.list("patients/")} if linked else {}
+    return sorted(row.recid for row in linked if there.get(row.target_key) != row.source_size)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One link at a time; the lock goes with its connection."""
+    with connect(settings.nexus_database_url.get_secret_value()) as gate, gate.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('fm_pipeline.images'))")
+        row = cursor.fetchone()
+        if not (row and row[0]):
+            raise LockStop(
+                "Another link of images runs.",
+                meaning="This one has changed nothing.",
+                remedy="Wait until it has ended; the runs page of Dagster shows it.",
+            )
+        yield

@@ -1,0 +1,129 @@
+"""Copies of linked images that somebody deleted from S3: made again from the bulk dump.
+
+The row in Nexus stays as it is, so the copy goes where the row says. What is there is never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fm_pipeline.errors import PipelineError, StorageError
+from fm_pipeline.images.linking.copies import reason_of
+from fm_pipeline.images.linking.ledger import Copy
+from fm_pipeline.images.linking.matching import thumbnail_key_of
+from fm_pipeline.images.linking.parallel import Patience, in_parallel
+from fm_pipeline.images.nexus.known import KnownImages
+from fm_pipeline.images.pictures import inspect as pictures
+from fm_pipeline.images.pictures.thumbnails import THUMBNAIL_MIME_TYPE
+from fm_pipeline.storage.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
+
+GONE_WITH_SOURCE = "copy_gone"
+
+
+@dataclass
+class LostCopies:
+    """What became of them.
+
+    Attributes:
+        made_again: record ids whose copy, thumbnail or both are there again (in a dry run: would be).
+        failed: reasons by record id.
+    """
+
+    made_again: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+def find_lost(
+    bucket: Bucket, linked: Mapping[int, str], ledger: Mapping[int, Copy], known: KnownImages
+) -> list[tuple[Copy, bool]]:
+    """Linked images whose file is not in a fresh listing, by record id.
+
+    Args:
+        linked: Nexus id by record id.
+
+    Returns:
+        The ledger's row, and whether the picture itself is gone (else only its thumbnail). Images whose row in Nexus
+        names another key than the ledger are left out: somebody has moved them.
+    """
+    ours = {
+        recid: row
+        for recid, own_id in linked.items()
+        if (row := ledger.get(recid)) and known.images[own_id].s3_key == row.target_key
+    }
+    if not ours:
+        return []
+    there = {found.key for found in bucket.list(WRITABLE)}
+    return [
+        (row, row.target_key not in there)
+        for _, row in sorted(ours.items())
+        if not {row.target_key, thumbnail_key_of(row.target_key)} <= there
+    ]
+
+
+def make_again(
+    bucket: Bucket,
+    lost: Sequence[tuple[Copy, bool]],
+    inventory: Iterable[StoredObject],
+    *,
+    workers: int,
+    dry_run: bool,
+    on_progress: Callable[[str, int, int | None, int], None],
+) -> LostCopies:
+    """Copy them again and look whether they are there.
+
+    Args:
+        inventory: the bulk dump as it was listed.
+
+    Raises:
+        StorageError: S3 refuses everything.
+    """
+    sources = {found.key: found for found in inventory}
+    result, todo = LostCopies(), []
+    for row, picture_gone in lost:
+        source = sources.get(row.source_key)
+        if source and (source.size, source.etag) == (row.source_size, row.source_etag):
+            todo.append((row, picture_gone, source))
+        else:
+            result.failed[row.recid] = GONE_WITH_SOURCE
+    if dry_run:
+        result.made_again = [row.recid for row, *_ in todo]
+        return result
+
+    def work(each: tuple[Copy, bool, StoredObject]) -> str | None:
+        return _one(bucket, *each)
+
+    patience = Patience()
+    for done, ((row, *_), reason) in enumerate(in_parallel(work, todo, workers), start=1):
+        if isinstance(reason, PipelineError):
+            result.failed[row.recid] = reason_of(reason, "source_changed", "copy_failed")
+            patience.note(reason)
+        else:
+            patience.note(None)
+            if reason:
+                result.failed[row.recid] = reason
+            else:
+                result.made_again.append(row.recid)
+        on_progress("make lost copies again", done, len(todo), len(result.failed))
+    result.made_again.sort()
+    return result
+
+
+def _one(bucket: Bucket, row: Copy, picture_gone: bool, source: StoredObject) -> str | None:
+    """Make one again; the reason if it cannot be."""
+    looked = pictures.inspect_with_thumbnail(bucket.read(source.key))
+    if isinstance(looked, pictures.Rejected):
+        return f"picture_{looked.reason}"
+    picture, thumbnail = looked
+    thumbnail_key = thumbnail_key_of(row.target_key)
+    if not bucket.find(thumbnail_key):
+        bucket.put(thumbnail_key, thumbnail, THUMBNAIL_MIME_TYPE)
+    if picture_gone:
+        try:
+            bucket.copy(source, row.target_key, picture.mime_type)
+        except ObjectExists:
+            return "target_differs"
+        found = bucket.find(row.target_key)
+        if found is None or not bucket.same_bytes(source, found):
+            raise StorageError("A copy is not in the listing as it should be.", code="NotShown")
+    return None

@@ -1,0 +1,206 @@
+"""Which image of the bulk dump becomes which image of which patient: pure functions over what was read."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import PurePosixPath
+
+from fm_pipeline.images.exports.metadata import Metadata
+from fm_pipeline.images.linking.inventory import recid_of
+from fm_pipeline.images.linking.ledger import Copy
+from fm_pipeline.images.nexus.known import RECID_REUSED, KnownImages
+from fm_pipeline.images.nexus.patients import Found, Patients
+from fm_pipeline.storage.bucket import COPY_LIMIT, StoredObject
+
+SKIPS = {
+    "no_date": "FileMaker has no date for it",
+    "date_unreadable": "its date is none",
+    "no_patient": "FileMaker has no patient for it",
+    "patient_unknown": "Nexus has no such patient",
+    "patient_ambiguous": "its reference names two patients",
+    "no_file": "the bulk dump has no file of its record id",
+    "several_files": "the bulk dump has different files of its record id",
+    "too_large": "its file is larger than one copy inside S3 may be",
+    "value_too_long": "a text is longer than its column in Nexus",
+    "removed_in_nexus": "it was linked before and somebody removed it in Nexus",
+}
+ERRORS = {
+    "linked_to_another_patient": "Nexus shows it with another patient than FileMaker names now",
+    RECID_REUSED: "its record id was another image's before FileMaker's file was cloned",
+    "batch_of_another_patient": "its batch belongs to another patient",
+    "target_differs": "the key of its copy is taken by other bytes",
+    "source_changed": "its file was changed or removed while the link ran",
+    "archived": "its file lies in an archive of S3 (Glacier) and has to be restored there first",
+    "copy_failed": "S3 did not make the copy",
+    "copy_gone": "its copy was deleted from S3, and the bulk dump no longer has the file that it was made of",
+    "unexpected_error": "an error that was not foreseen; the log names its class and place: report them",
+    "not_verified": "the copy is not in the listing as it should be",
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An image that can be linked."""
+
+    record: Metadata
+    patient: Found
+    taken: date
+    batch_id: str
+    source: StoredObject
+    target_key: str
+
+    @property
+    def recid(self) -> int:
+        """FileMaker's record id."""
+        return self.record.recid
+
+    @property
+    def thumbnail_key(self) -> str:
+        """See `thumbnail_key_of`."""
+        return thumbnail_key_of(self.target_key)
+
+    def ledger_row(self) -> Copy:
+        """As it begins."""
+        source = self.source
+        ids = (self.recid, self.patient.key, self.batch_id)
+        return Copy(*ids, source.key, source.size, source.etag, self.target_key, None, "planned", None)
+
+
+@dataclass
+class Plan:
+    """Every record has one end here. `total` = planned + already + skipped + errors + left.
+
+    Attributes:
+        already: Nexus ids by record id, of images that are linked.
+        skipped, errors: reasons by record id.
+        left: record ids beyond the limit.
+        without_record: keys of files that no record names.
+        same_bytes: record ids of planned images whose files are equal, by group.
+    """
+
+    planned: list[Planned] = field(default_factory=list)
+    already: dict[int, str] = field(default_factory=dict)
+    skipped: dict[int, str] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+    left: list[int] = field(default_factory=list)
+    without_record: list[str] = field(default_factory=list)
+    same_bytes: list[list[Planned]] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """How many records there are."""
+        return len(self.planned) + len(self.already) + len(self.skipped) + len(self.errors) + len(self.left)
+
+
+def thumbnail_key_of(key: str) -> str:
+    """Where the thumbnail of a copy lies: beside it."""
+    return f"{PurePosixPath(key).with_suffix('')}_thumb.jpg"
+
+
+def target_key(patient_id: str, batch_id: str, recid: int, source_key: str) -> str:
+    """The key of a copy; it holds ids and no name. The suffix is the source's, in lower case."""
+    suffix = PurePosixPath(source_key).suffix.lower()
+    return f"patients/{patient_id}/images/{batch_id}/{recid}{suffix}"
+
+
+def make_plan(
+    records: Iterable[Metadata],
+    inventory: Sequence[StoredObject],
+    prefix: str,
+    patients: Patients,
+    known: KnownImages,
+    ledger: Mapping[int, Copy],
+    *,
+    limits: Mapping[str, int | None] | None = None,
+    limit: int | None = None,
+    restore_removed: bool = False,
+) -> Plan:
+    """Hold records, files, patients and what Nexus has against each other.
+
+    Args:
+        limits: how many characters `category` and `caption` take in Nexus.
+        limit: at most so many images are planned, in the order of their record ids.
+        restore_removed: link again what somebody removed in Nexus.
+    """
+    files: dict[int, list[StoredObject]] = defaultdict(list)
+    for found in inventory:
+        recid = recid_of(found.key, prefix)
+        if recid is not None:
+            files[recid].append(found)
+    plan, seen = Plan(), set()
+    for record in records:
+        seen.add(record.recid)
+        patient = patients.resolve(record.patient_ref)
+        source = _one_file(files.get(record.recid, ()))
+        at = patient.nexus_id if isinstance(patient, Found) else None
+        image = known.find(record.recid, record.filemaker_id, at, record.taken)
+        if image and known.is_another(image, record.filemaker_id):
+            plan.errors[record.recid] = RECID_REUSED
+        elif image:
+            other = at is not None and image.patient_id in known.patients and image.patient_id != at
+            if other:
+                plan.errors[record.recid] = "linked_to_another_patient"
+            else:
+                plan.already[record.recid] = image.id
+        elif reason := _reason(record, patient, source, limits or {}):
+            plan.skipped[record.recid] = reason
+        elif (before := ledger.get(record.recid)) and before.state == "linked" and not restore_removed:
+            plan.skipped[record.recid] = "removed_in_nexus"
+        else:
+            assert isinstance(patient, Found)  # noqa: S101  # else there was a reason
+            assert isinstance(source, StoredObject)  # noqa: S101
+            assert record.taken  # noqa: S101
+            batch = known.batch_for(patient.nexus_id, patient.key, record.taken)
+            key = target_key(patient.nexus_id, batch, record.recid, source.key)
+            if before and before.batch_id == batch:  # where the copy lies, also under an earlier id of the patient
+                key = before.target_key
+            plan.planned.append(Planned(record, patient, record.taken, batch, source, key))
+    if limit is not None and len(plan.planned) > limit:
+        # Those that failed before come last: else they would take up every limited run.
+        failed = {recid for recid, copy in ledger.items() if copy.state == "failed"}
+        first = sorted(plan.planned, key=lambda each: (each.recid in failed, each.recid))
+        plan.planned = sorted(first[:limit], key=lambda each: each.recid)
+        plan.left = [each.recid for each in first[limit:]]
+    plan.without_record = [found.key for found in inventory if recid_of(found.key, prefix) not in seen]
+    plan.same_bytes = _same_bytes(plan.planned)
+    return plan
+
+
+def _one_file(files: Sequence[StoredObject]) -> StoredObject | str:
+    """The file of a record: of equal ones the first."""
+    if not files:
+        return "no_file"
+    if len({(found.size, found.etag) for found in files}) > 1:
+        return "several_files"
+    return min(files, key=lambda found: found.key)
+
+
+def _reason(
+    record: Metadata, patient: Found | str, source: StoredObject | str, limits: Mapping[str, int | None]
+) -> str | None:
+    """Why an image cannot be linked; the first reason of several."""
+    if record.taken is None:
+        return "date_unreadable" if record.date_text else "no_date"
+    if isinstance(patient, str):
+        return patient
+    if isinstance(source, str):
+        return source
+    if source.size > COPY_LIMIT:
+        return "too_large"
+    for text, column in ((record.category, "category"), (record.note, "caption")):
+        most = limits.get(column)
+        if most is not None and len(text) > most:
+            return "value_too_long"
+    return None
+
+
+def _same_bytes(planned: Sequence[Planned]) -> list[list[Planned]]:
+    counts = Counter((each.source.size, each.source.etag) for each in planned)
+    groups: dict[tuple[int, str], list[Planned]] = defaultdict(list)
+    for each in planned:
+        if counts[each.source.size, each.source.etag] > 1:
+            groups[each.source.size, each.source.etag].append(each)
+    return list(groups.values())

@@ -1,0 +1,172 @@
+"""What came of a link: the summary of the seed, and every skip and error by its reason. Counts and reasons only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.images.exports import reader as export_file
+from fm_pipeline.images.exports.metadata import count_export
+from fm_pipeline.images.linking import matching
+from fm_pipeline.images.linking.link import CopyReport, RowsReport
+from fm_pipeline.images.pictures import inspect as pictures
+
+RULE = "=" * 70
+SENTENCES: Mapping[str, str] = {
+    **matching.SKIPS,
+    **matching.ERRORS,
+    **export_file.REASONS,
+    **{f"picture_{reason}": sentence for reason, sentence in pictures.REASONS.items()},
+    "picture_too_large": "The file is too large to be looked into.",
+    "repeated": "the export has the same record once more",
+    "read_failed": "S3 did not give its file",
+}
+
+
+@dataclass(frozen=True)
+class LinkReport:
+    """Counts. `total` = linked + already + left + the sums of skipped and errors.
+
+    Attributes:
+        linked: newly, or in a dry run: how many would be.
+        already: linked before.
+        left: beyond the limit.
+        files_without_record: files of the bulk dump that no record of the export names.
+        equal_files, equal_files_of_several: groups of planned images with the same bytes, and those of them that
+            belong to different patients: somebody should look.
+        repaired: batches that got their patient back.
+        made_again: copies of images linked before that somebody had deleted from S3.
+        bulk_changed: objects of the bulk dump that others added, changed or removed while the link ran.
+    """
+
+    total: int
+    batches_created: int
+    linked: int
+    already: int
+    left: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = field(default_factory=dict)
+    files: int = 0
+    files_without_record: int = 0
+    equal_files: int = 0
+    equal_files_of_several: int = 0
+    repaired: int = 0
+    copies_there: int = 0
+    made_again: int = 0
+    bulk_changed: int = 0
+    dry_run: bool = False
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every record has one end."""
+        ends = self.linked + self.already + self.left + sum(self.skipped.values()) + sum(self.errors.values())
+        return ends == self.total
+
+    def lines(self) -> Iterator[str]:
+        """For the terminal."""
+        would = " (would be)" if self.dry_run else ""
+        yield "📊 SUMMARY"
+        yield RULE
+        yield f"Total images:          {self.total:,}"
+        yield f"✅ Batches created:     {self.batches_created:,}{would}"
+        yield f"✅ Images linked:       {self.linked:,}{would}"
+        if self.already:
+            yield f"✅ Linked before:       {self.already:,}"
+        if self.left:
+            yield f"⏸️  Left by the limit:   {self.left:,}"
+        yield f"⏭️  Skipped:             {sum(self.skipped.values()):,}"
+        yield from self._reasons(self.skipped)
+        yield f"❌ Errors:              {sum(self.errors.values()):,}"
+        yield from self._reasons(self.errors)
+        yield ""
+        yield f"Files in the bulk dump: {self.files:,}; without a record: {self.files_without_record:,}"
+        if self.repaired:
+            yield f"Batches that got their patient back: {self.repaired:,}"
+        if self.made_again:
+            yield f"Copies that were gone from S3 and were made again: {self.made_again:,}{would}"
+        if self.equal_files:
+            yield (
+                f"Groups of images with the same bytes: {self.equal_files:,};"
+                f" of different patients: {self.equal_files_of_several:,}"
+            )
+        if self.bulk_changed:
+            yield f"⚠️  Objects of the bulk dump that somebody else changed meanwhile: {self.bulk_changed:,}"
+        if not self.adds_up:
+            yield "⚠️  The counts do not add up: run it again, and report it if it stays so."
+
+    @staticmethod
+    def _reasons(counts: Mapping[str, int]) -> Iterator[str]:
+        for reason, number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+            yield f"   {number:>6,}  {reason}: {SENTENCES.get(reason, 'see docs/images.md')}"
+
+
+def report_of(
+    found: int, not_used: Mapping[str, int], copied: CopyReport, rows: RowsReport | None, files: int
+) -> LinkReport:
+    """The report of one run.
+
+    Args:
+        found: records of the export.
+        not_used: those that no row was made of, by reason.
+        rows: None in a dry run.
+        files: objects of the bulk dump.
+    """
+    plan = copied.plan
+    skipped = Counter(plan.skipped.values()) + Counter(not_used)
+    lost = copied.lost
+    errors = Counter(plan.errors.values()) + Counter(copied.failed.values()) + Counter(lost.failed.values())
+    linked, already = copied.verified, len(plan.already) - len(lost.failed)
+    if rows:
+        skipped += Counter(rows.refused.values())
+        # Of the planned, those that somebody else linked meanwhile.
+        linked = len(rows.linked)
+        already += copied.verified - linked - len(rows.refused)
+    groups = copied.same_bytes
+    changes = copied.bulk_changes
+    return LinkReport(
+        total=found,
+        batches_created=rows.batches_created if rows else copied.batches_new,
+        linked=linked,
+        already=already,
+        left=len(plan.left),
+        skipped=dict(skipped),
+        errors=dict(errors),
+        files=files,
+        files_without_record=len(plan.without_record),
+        equal_files=len(groups),
+        equal_files_of_several=sum(len({each.patient.key for each in group}) > 1 for group in groups),
+        repaired=rows.repaired.repaired if rows else 0,
+        copies_there=copied.there,
+        made_again=len(lost.made_again),
+        bulk_changed=len(changes.added | changes.removed | changes.changed),
+        dry_run=rows is None,
+    )
+
+
+def read_report(cursor: Cursor, batches_created: int = 0) -> LinkReport:
+    """The report as far as the tables tell it: of the newest export, its records and how they ended."""
+    found, not_used, files = count_export(cursor)
+    skipped = Counter(not_used)
+    ends: dict[str, Counter[str]] = {}
+    cursor.execute("SELECT outcome, coalesce(reason, ''), count(*) FROM fm_pipeline.image_metadata GROUP BY 1, 2")
+    for outcome, reason, number in cursor.fetchall():
+        ends.setdefault(outcome or "waiting", Counter())[reason] += number
+    cursor.execute(
+        "SELECT count(*) FROM fm_pipeline.bulk_dump_objects o WHERE NOT EXISTS"
+        " (SELECT 1 FROM fm_pipeline.image_metadata m WHERE m.recid = o.recid)"
+    )
+    (without,) = cursor.fetchone() or (0,)
+    return LinkReport(
+        total=found,
+        batches_created=batches_created,
+        linked=sum(ends.get("linked", Counter()).values()),
+        already=sum(ends.get("already_linked", Counter()).values()),
+        left=sum(ends.get("left", Counter()).values()),
+        skipped=dict(skipped + ends.get("skipped", Counter())),
+        errors=dict(ends.get("error", Counter())),
+        files=files,
+        files_without_record=without,
+    )

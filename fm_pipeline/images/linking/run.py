@@ -1,0 +1,60 @@
+"""The whole link as one call, for the command; the Dagster assets call the same parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fm_pipeline.db.audit import audited
+from fm_pipeline.db.connection import connect
+from fm_pipeline.images.exports.metadata import DateOrder, store_export
+from fm_pipeline.images.exports.reader import Export
+from fm_pipeline.images.linking.copies import OnProgress
+from fm_pipeline.images.linking.inventory import take_inventory
+from fm_pipeline.images.linking.link import Options, copy_images, write_rows
+from fm_pipeline.images.linking.lists import write_lists
+from fm_pipeline.images.linking.report import LinkReport, report_of
+from fm_pipeline.settings import Settings
+from fm_pipeline.storage.bucket import Bucket
+
+
+def link_images(
+    settings: Settings,
+    bucket: Bucket,
+    export: Export,
+    options: Options,
+    *,
+    actor: str,
+    now: Callable[[], datetime],
+    run_id: str | None = None,
+    dates: DateOrder = "mdy",
+    on_progress: OnProgress = lambda *_: None,
+) -> LinkReport:
+    """Keep the export, list the bulk dump, copy, verify, write.
+
+    Args:
+        actor: who asks, for the audit trail.
+
+    Raises:
+        PipelineError: of any kind; what was copied is in the ledger, and Nexus has all of it or nothing.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    with connect(url) as connection:
+        store_export(connection, export, now=now(), run_id=run_id, dates=dates)
+        inventory = take_inventory(
+            connection,
+            bucket,
+            now=now(),
+            run_id=run_id,
+            on_progress=lambda done: on_progress("list the bulk dump", done, None, 0),
+        )
+    if options.dry_run:
+        copied, rows = copy_images(settings, bucket, options, now=now, on_progress=on_progress), None
+    else:
+        with audited(url, actor=actor, action="image_link", run_id=run_id):
+            copied = copy_images(settings, bucket, options, now=now, on_progress=on_progress)
+            on_progress("write rows", 0, None, 0)
+            rows = write_rows(settings, now=now())
+    write_lists(settings.state_dir / "images", export.rejects, copied, rows)
+    not_used = export.rejects_by_reason | ({"repeated": export.repeated} if export.repeated else {})
+    return report_of(export.found, not_used, copied, rows, inventory.objects)

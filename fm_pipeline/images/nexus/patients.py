@@ -1,0 +1,91 @@
+"""Whose image is it? A reference to a patient, as FileMaker or somebody else wrote it, becomes the patient of Nexus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
+from fm_pipeline.staging.values.keys import as_key
+
+# Why there is no patient.
+NO_REFERENCE = "no_patient"
+UNKNOWN = "patient_unknown"
+AMBIGUOUS = "patient_ambiguous"
+
+Way = Literal["crosswalk", "metadata", "notes", "nexus_id", "earlier_id"]
+
+
+class Found(NamedTuple):
+    """A patient of Nexus.
+
+    Attributes:
+        nexus_id: the patient's id as it is now.
+        key: FileMaker's id in lower case, which stays over reimports; the Nexus id of a patient that has none.
+        way: by what it was found.
+    """
+
+    nexus_id: str
+    key: str
+    way: Way
+
+
+@dataclass(frozen=True)
+class Patients:
+    """All patients of Nexus, by everything that may name them. Ids in lower case."""
+
+    by_key: Mapping[str, tuple[str, Way]]
+    key_of: Mapping[str, str]  # Nexus id -> FileMaker id, or the Nexus id itself
+    earlier: Mapping[str, str]  # Nexus id of an earlier reimport -> FileMaker id
+
+    def resolve(self, reference: object) -> Found | str:
+        """The patient, or the reason why there is none: NO_REFERENCE, UNKNOWN or AMBIGUOUS.
+
+        In this order: the crosswalk, FileMaker's id in the metadata and in the notes, a Nexus id, the Nexus id of an
+        earlier reimport. A reference that names one patient by one way and another by the next is ambiguous.
+        """
+        wanted = as_key(reference)
+        if not wanted:
+            return NO_REFERENCE
+        found: list[Found] = []
+        if known := self.by_key.get(wanted):
+            found.append(Found(known[0], self.key_of[known[0]], known[1]))
+        if wanted in self.key_of:
+            found.append(Found(wanted, self.key_of[wanted], "nexus_id"))
+        if (key := self.earlier.get(wanted)) and (known := self.by_key.get(key)):
+            found.append(Found(known[0], self.key_of[known[0]], "earlier_id"))
+        if not found:
+            return UNKNOWN
+        return found[0] if len({each.nexus_id for each in found}) == 1 else AMBIGUOUS
+
+
+def read_patients(cursor: Cursor, catalogue: Catalogue) -> Patients:
+    """Read them; the crosswalk wins where its patient still exists, else of two the older one, as in a reimport."""
+    patients = catalogue.table("patients").identifier
+    cursor.execute(sql.SQL("SELECT id::text FROM {}").format(patients))
+    key_of = {row[0]: row[0] for row in cursor.fetchall()}
+    by_key: dict[str, tuple[str, Way]] = {}
+    earlier: dict[str, str] = {}
+    cursor.execute("SELECT filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk WHERE entity = 'patient'")
+    for key, nexus_id in cursor.fetchall():
+        if nexus_id in key_of:
+            by_key[key] = (nexus_id, "crosswalk")
+            key_of[nexus_id] = key
+        else:
+            earlier[nexus_id] = key
+    cursor.execute(
+        sql.SQL("SELECT key, id::text, origin FROM ({}) k WHERE key <> '' ORDER BY created_at, id").format(
+            sql.SQL(PATIENT_KEYS).format(patients=patients)
+        )
+    )
+    for key, nexus_id, origin in cursor.fetchall():
+        by_key.setdefault(key, (nexus_id, origin))
+        if key_of[nexus_id] == nexus_id:
+            key_of[nexus_id] = key
+    cursor.execute("SELECT nexus_id::text, filemaker_key FROM fm_pipeline.retired_patient_ids")
+    return Patients(by_key, key_of, earlier | dict(cursor.fetchall()))

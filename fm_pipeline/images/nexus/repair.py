@@ -1,0 +1,101 @@
+"""Batches that point to no patient (any more), because an earlier reimport gave the patients new ids.
+
+As in phase 7 of a reimport: a batch that points to an existing patient is never moved, and one that points nowhere only
+if all evidence names one patient. Evidence: the id that it carries, the ledger of the link, the export's records of
+its images, and FileMaker's records of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+from fm_pipeline.images.exports.metadata import read_metadata
+from fm_pipeline.images.nexus.known import KnownImages
+from fm_pipeline.images.nexus.patients import Found, Patients
+from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id, same_record
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.nexus.reimport.relink import patient_content_type
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """Batches: those that got their patient back, and those that still point nowhere, by reason as in `relink`."""
+
+    repaired: int = 0
+    unresolved: Mapping[str, int] = field(default_factory=dict)
+
+
+def repair_batches(cursor: Cursor, catalogue: Catalogue, patients: Patients, known: KnownImages) -> Repaired:
+    """Part of the caller's transaction."""
+    table = catalogue.table(BATCHES)
+    if "object_id" not in catalogue.columns[table]:  # a foreign key guards it there
+        return Repaired()
+    patient_type = patient_content_type(cursor, catalogue)
+    cursor.execute(
+        sql.SQL(
+            "SELECT b.id::text, b.object_id::text FROM {} b WHERE b.content_type_id = %s"
+            " AND NOT EXISTS (SELECT 1 FROM {} p WHERE p.id = b.object_id)"
+        ).format(table.identifier, catalogue.table("patients").identifier),
+        (patient_type,),
+    )
+    orphans: dict[str, str] = dict(cursor.fetchall())
+    if not orphans:
+        return Repaired()
+    named: dict[str, set[str]] = defaultdict(set)
+    for batch, reference in [*orphans.items(), *_evidence(cursor, catalogue, list(orphans))]:
+        named[batch].add(reference)
+    for record in read_metadata(cursor):
+        image = known.find(record.recid, record.filemaker_id, None, record.taken)
+        if image and image.batch_id in orphans and not known.is_another(image, record.filemaker_id):
+            named[image.batch_id].add(record.patient_ref)
+    moves: list[tuple[str, str]] = []
+    unresolved: dict[str, int] = defaultdict(int)
+    for batch, references in named.items():
+        answers = {reference: patients.resolve(reference) for reference in references}
+        found = {answer.nexus_id for answer in answers.values() if isinstance(answer, Found)}
+        if len(found) == 1:
+            moves.append((batch, found.pop()))
+        elif found:
+            unresolved["evidence_conflict"] += 1
+        else:
+            unresolved["patient_unknown" if len(references) > 1 else "no_evidence"] += 1
+    if moves:
+        execute_values(
+            cursor,
+            sql.SQL(
+                "UPDATE {} b SET object_id = v.patient::uuid FROM (VALUES %s) v (id, patient) WHERE b.id = v.id::uuid"
+            ).format(table.identifier),
+            moves,
+            page_size=1000,
+        )
+    return Repaired(len(moves), dict(unresolved))
+
+
+def _evidence(cursor: Cursor, catalogue: Catalogue, batches: list[str]) -> list[tuple[str, str]]:
+    """(batch, FileMaker id of a patient) from the ledger and from FileMaker's records of the images."""
+    images = catalogue.table(IMAGES)
+    cursor.execute(
+        sql.SQL(
+            "SELECT DISTINCT i.batch_id::text, c.patient_key FROM {} i"
+            " JOIN fm_pipeline.image_copies c ON c.image_id = i.id WHERE i.batch_id = ANY(%s::uuid[])"
+        ).format(images.identifier),
+        (batches,),
+    )
+    found = cursor.fetchall()
+    if kind_of_file_id(catalogue, IMAGES) != "other":
+        cursor.execute(
+            sql.SQL(
+                "SELECT DISTINCT i.batch_id::text, l.patient_key FROM {} i JOIN fm_pipeline.staged_file_links l"
+                " ON l.entity = 'image' AND {} WHERE i.batch_id = ANY(%s::uuid[])"
+            ).format(images.identifier, same_record(catalogue, IMAGES, "i")),
+            (batches,),
+        )
+        found += cursor.fetchall()
+    return [(batch, reference) for batch, reference in found]

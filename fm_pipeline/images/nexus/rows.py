@@ -1,0 +1,176 @@
+"""Image rows of Nexus as the pipeline writes them: names, ids, and the values of every column of any release."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from fm_pipeline.db.table import Table
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.staging.values.keys import new_nexus_id
+
+IMPORT_SOURCE = "filemaker_import"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_INTEGERS = ("integer", "bigint", "smallint")
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image whose file is in S3 under its final key, verified.
+
+    Attributes:
+        patient: FileMaker's id of the patient (any letter case), or the Nexus id.
+        batch_id: as `batch_id` or `KnownImages.batch_for` gives it.
+        taken: the exact date that the batch is for.
+        recid: FileMaker's record id of the image.
+        filemaker_id: FileMaker's uuid of the image, lower case, where it is known.
+        category: FileMaker's Type, unchanged.
+        size, thumbnail_size: bytes.
+        width, height: pixels as shown, after EXIF orientation.
+    """
+
+    patient: str
+    batch_id: str
+    taken: date
+    s3_key: str
+    original_name: str
+    size: int
+    mime_type: str
+    recid: int | None = None
+    filemaker_id: str | None = None
+    category: str = ""
+    caption: str = ""
+    width: int | None = None
+    height: int | None = None
+    thumbnail_key: str = ""
+    thumbnail_size: int | None = None
+
+    @property
+    def id(self) -> str:
+        """See `image_id`."""
+        return image_id(self.recid, self.filemaker_id)
+
+
+def batch_name(day: date) -> str:
+    """As the seeds write it: `5 Nov 2016 (FileMaker Import)`, whatever the machine's language."""
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year} (FileMaker Import)"
+
+
+def batch_id(patient_key: str, day: date) -> str:
+    """The Nexus id of a new batch: the same in every run.
+
+    Args:
+        patient_key: `Found.key`.
+    """
+    return new_nexus_id("image_batch", f"{patient_key}/{day.isoformat()}")
+
+
+def image_id(recid: int | None, filemaker_id: str | None) -> str:
+    """The Nexus id of a new image: the same in every run. The record id makes it where there is one."""
+    return new_nexus_id("image", f"recid/{recid}" if recid is not None else str(filemaker_id))
+
+
+def batch_values(batch: str, patient_type: int, patient_id: str, day: date, now: datetime) -> dict[str, object]:
+    """Every column that a release is known to have; `image_count` is counted after the images are in."""
+    return {
+        "id": batch,
+        "content_type_id": patient_type,
+        "object_id": patient_id,
+        "patient_id": patient_id,
+        "name": batch_name(day),
+        "batch_name": batch_name(day),
+        "description": "",
+        "notes": "",
+        "uploaded_by_id": None,
+        "uploaded_at": now,
+        "created_at": now,
+        "updated_at": now,
+        "image_count": 0,
+        "captured_date": day,
+        "import_source": IMPORT_SOURCE,
+        "metadata": json.dumps({"source": IMPORT_SOURCE, "filemaker_date": day.isoformat()}),
+    }
+
+
+def image_values(
+    image: NewImage, order: int, columns: Mapping[str, str], bucket: str, now: datetime
+) -> dict[str, object]:
+    """Every column that a release is known to have.
+
+    Args:
+        columns: of the table, with their types: `filemaker_id` is a uuid in some releases and the record id in others.
+    """
+    by_number = columns.get("filemaker_id") in _INTEGERS
+    return {
+        "id": image.id,
+        "batch_id": image.batch_id,
+        "s3_bucket": bucket,
+        "s3_key": image.s3_key,
+        "s3_thumbnail_key": image.thumbnail_key,
+        "original_name": image.original_name,
+        "original_filename": image.original_name,
+        "file_size": image.size,
+        "thumbnail_size": image.thumbnail_size,
+        "mime_type": image.mime_type,
+        "width": image.width,
+        "height": image.height,
+        "category": image.category,
+        "caption": image.caption,
+        "date_taken": image.taken,
+        "captured_date": image.taken,
+        "uploaded_by_id": None,
+        "uploaded_at": now,
+        "created_at": now,
+        "updated_at": now,
+        "filemaker_id": image.recid if by_number else image.filemaker_id,
+        "filemaker_recid": image.recid,
+        "filemaker_type": image.category,
+        "filemaker_date": image.taken,
+        "import_source": IMPORT_SOURCE,
+        "metadata": json.dumps({"source": IMPORT_SOURCE, "filemaker_recid": image.recid}),
+        "order": order,
+    }
+
+
+def check_columns(catalogue: Catalogue) -> None:
+    """Refuse a release whose image tables need something that we do not know, before anything is copied or written.
+
+    Raises:
+        CatalogueStop: a table is missing, or has a column that must be given and that no rule fills.
+    """
+    day, now = date(2000, 1, 1), datetime(2000, 1, 1)  # noqa: DTZ001  # only the names of the columns count
+    image = NewImage("", "", day, "", "", 0, "", recid=0, width=0, height=0, thumbnail_size=0)
+    for name, values in (
+        (BATCHES, batch_values("", 0, "", day, now)),
+        (IMAGES, image_values(image, 0, _types(catalogue, IMAGES), "", now)),
+    ):
+        if not catalogue.has(name):
+            raise CatalogueStop(
+                f"The schema {catalogue.schema} has no table {name}.",
+                meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
+                remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
+            )
+        columns = catalogue.columns[catalogue.table(name)].values()
+        unknown = sorted(column.name for column in columns if column.must_be_given and values.get(column.name) is None)
+        if unknown:
+            raise CatalogueStop(
+                f"{name} has columns that must be given and that no rule fills: {', '.join(unknown)}.",
+                meaning="No image could be written. Nothing was copied and Nexus is unchanged.",
+                remedy="Give them a default in the application, or tell the maintainers what belongs there.",
+            )
+
+
+def _types(catalogue: Catalogue, name: str) -> dict[str, str]:
+    return {column.name: column.type for column in catalogue.columns.get(catalogue.table(name), {}).values()}
+
+
+def text_limit(catalogue: Catalogue, table: Table, column: str) -> int | None:
+    """How many characters a column takes; None: any number, or there is no such column."""
+    found = catalogue.columns[table].get(column)
+    if found is None or not found.type.startswith("character varying("):
+        return None
+    return int(found.type.removeprefix("character varying(").removesuffix(")"))

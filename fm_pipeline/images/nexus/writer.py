@@ -1,0 +1,217 @@
+"""Writes batches and images into Nexus: one short transaction that a reimport waits for, or that waits for a reimport.
+
+Used as:
+
+    with writing_images(settings) as writer:
+        written = writer.write(images, now)
+        writer.cursor.execute(...)   # the caller's own ledger, in the same transaction
+    # committed here
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
+from fm_pipeline.db.table import Table
+from fm_pipeline.images.nexus.knowledge import Knowledge, read_knowledge
+from fm_pipeline.images.nexus.known import BY_RECID, RECID_REUSED
+from fm_pipeline.images.nexus.patients import Found
+from fm_pipeline.images.nexus.repair import Repaired, repair_batches
+from fm_pipeline.images.nexus.rows import NewImage, batch_values, check_columns, image_values
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
+from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.nexus.reimport.checks import refuse_failed
+from fm_pipeline.nexus.reimport.other_writes import check_nothing_else_written, read_forms, trigger_tables
+from fm_pipeline.nexus.reimport.relink import patient_content_type
+from fm_pipeline.settings import Settings
+
+BATCH_OF_ANOTHER = "batch_of_another_patient"
+PAGE = 500  # rows a statement
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of images that were handed over.
+
+    Attributes:
+        image_ids: Nexus ids by position in what was handed over, of those that are in Nexus now.
+        inserted: positions of those that are new.
+        refused: reasons by position of those that are not in Nexus.
+        batches_created: Nexus ids.
+    """
+
+    image_ids: Mapping[int, str] = field(default_factory=dict)
+    inserted: Sequence[int] = ()
+    refused: Mapping[int, str] = field(default_factory=dict)
+    batches_created: Sequence[str] = ()
+
+
+@contextmanager
+def writing_images(settings: Settings, before: Knowledge | None = None) -> Iterator[ImageWriter]:
+    """One transaction with the locks that it needs; committed at the end of the block, rolled back by an error.
+
+    Args:
+        before: patients and images as they were read last; None: they are read before the locks. Under the locks they
+            are confirmed, and read again only if somebody has written meanwhile.
+
+    Raises:
+        LockStop: a reimport runs, or a user holds the tables, for longer than NEXUS_LOCK_TIMEOUT_SECONDS.
+        CatalogueStop: the release needs columns that no rule fills.
+        ValidationStop: a trigger wrote to another table.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    timeout = settings.nexus_lock_timeout_seconds
+    with connect(url) as gate, connect(url) as connection:
+        wait_for_reimport_lock(gate, timeout)
+        with connection.cursor() as cursor:
+            catalogue = read_catalogue(cursor, settings.nexus_schema)
+            check_columns(catalogue)
+            tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
+            growing = trigger_tables(catalogue, settings.nexus_trigger_tables)
+            before = before or read_knowledge(cursor, catalogue, settings.s3_bulk_prefix)
+            connection.commit()
+            with explain_lock_timeouts(connection, gate, [catalogue.table("patients"), *tables], timeout):
+                lock_tables(cursor, tables, timeout)
+                forms = read_forms(cursor)
+                yield ImageWriter(cursor, catalogue, settings, before)
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                refuse_failed([check_nothing_else_written(cursor, forms, tables, growing)])
+        connection.commit()
+
+
+@dataclass
+class ImageWriter:
+    """Inside the transaction of `writing_images`."""
+
+    cursor: Cursor
+    catalogue: Catalogue
+    settings: Settings
+    _before: Knowledge
+
+    def knowledge(self) -> Knowledge:
+        """Patients and images as they are at this moment, with what this transaction has written."""
+        self._before = self._before.confirmed(self.cursor, self.catalogue, self.settings.s3_bulk_prefix)
+        return self._before
+
+    def repair_batches(self) -> Repaired:
+        """Batches that point to no patient (any more) get theirs back, as in phase 7 of a reimport."""
+        now = self.knowledge()
+        return repair_batches(self.cursor, self.catalogue, now.patients, now.known)
+
+    def write(self, images: Sequence[NewImage], now: datetime) -> Written:
+        """Insert what Nexus does not have. Everything that was planned before the locks is looked at again.
+
+        Args:
+            images: in the order that they get within their batch, behind those that it has.
+        """
+        now_there = self.knowledge()
+        patients, known = now_there.patients, now_there.known
+        ids: dict[int, str] = {}
+        refused: dict[int, str] = {}
+        new: list[int] = []
+        owners: dict[str, Found] = {}
+        taken: set[str] = set()
+        shown: set[str] = set()
+        for position, image in enumerate(images):
+            patient = patients.resolve(image.patient)
+            if isinstance(patient, str):
+                refused[position] = patient
+                continue
+            found = known.find(image.recid, image.filemaker_id, patient.nexus_id, image.taken)
+            if found and known.is_another(found, image.filemaker_id):
+                refused[position] = RECID_REUSED
+            elif found or image.id in taken:
+                ids[position] = found.id if found else image.id
+            elif patient.nexus_id != known.batches.get(
+                image.batch_id, owners.setdefault(image.batch_id, patient).nexus_id
+            ):
+                refused[position] = BATCH_OF_ANOTHER
+            else:
+                taken.add(image.id)
+                ids[position] = image.id
+                new.append(position)
+                shown.add(patient.nexus_id)
+        self._hold(shown)
+        created = self._insert_batches([images[n] for n in new], owners, set(known.batches), now)
+        self._insert_images([images[n] for n in new], now)
+        self._remember([(images[n], ids[n]) for n in ids])
+        return Written(ids, new, refused, created)
+
+    def _hold(self, patients: set[str]) -> None:
+        """No patient may go while images are tied to it: no constraint would notice."""
+        self.cursor.execute(
+            sql.SQL("SELECT 1 FROM {} WHERE id = ANY(%s::uuid[]) ORDER BY id FOR KEY SHARE").format(
+                self.catalogue.table("patients").identifier
+            ),
+            (sorted(patients),),
+        )
+
+    def _insert_batches(
+        self, images: Sequence[NewImage], owners: Mapping[str, Found], existing: set[str], now: datetime
+    ) -> list[str]:
+        patient_type = patient_content_type(self.cursor, self.catalogue)
+        new = {image.batch_id: image.taken for image in images if image.batch_id not in existing}
+        rows = [batch_values(key, patient_type, owners[key].nexus_id, day, now) for key, day in new.items()]
+        self._insert(self.catalogue.table(BATCHES), rows)
+        return list(new)
+
+    def _insert_images(self, images: Sequence[NewImage], now: datetime) -> None:
+        table, batches = self.catalogue.table(IMAGES), self.catalogue.table(BATCHES)
+        touched = sorted({image.batch_id for image in images})
+        orders: Counter[str] = Counter()
+        types = {name: column.type for name, column in self.catalogue.columns[table].items()}
+        if "order" in types:
+            self.cursor.execute(
+                sql.SQL(
+                    'SELECT batch_id::text, max("order") + 1 FROM {} WHERE batch_id = ANY(%s::uuid[]) GROUP BY 1'
+                ).format(table.identifier),
+                (touched,),
+            )
+            orders.update(dict(self.cursor.fetchall()))
+        rows = []
+        for image in images:
+            bucket = self.settings.s3_bucket or ""
+            rows.append(image_values(image, orders[image.batch_id], types, bucket, now))
+            orders[image.batch_id] += 1
+        self._insert(table, rows)
+        if "image_count" in self.catalogue.columns[batches]:
+            self.cursor.execute(
+                sql.SQL(
+                    "UPDATE {batches} b SET image_count = c.images FROM (SELECT batch_id, count(*) AS images"
+                    " FROM {table} WHERE batch_id = ANY(%s::uuid[]) GROUP BY 1) c WHERE c.batch_id = b.id"
+                ).format(batches=batches.identifier, table=table.identifier),
+                (touched,),
+            )
+
+    def _insert(self, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+        """Insert rows in those of their columns that this release has."""
+        if not rows:
+            return
+        names = [name for name in rows[0] if name in self.catalogue.columns[table]]
+        statement = sql.SQL("INSERT INTO {} ({}) VALUES %s").format(
+            table.identifier, sql.SQL(", ").join(map(sql.Identifier, names))
+        )
+        execute_values(self.cursor, statement, [[row[name] for name in names] for row in rows], page_size=PAGE)
+
+    def _remember(self, images: Sequence[tuple[NewImage, str]]) -> None:
+        """The crosswalk: record id and uuid -> Nexus id."""
+        rows = [(BY_RECID, str(image.recid), own_id) for image, own_id in images if image.recid is not None]
+        rows += [("image", image.filemaker_id, own_id) for image, own_id in images if image.filemaker_id]
+        if rows:
+            execute_values(
+                self.cursor,
+                "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
+                " SELECT entity, key, id::uuid, 'link' FROM (VALUES %s) v (entity, key, id) ON CONFLICT DO NOTHING",
+                rows,
+                page_size=PAGE,
+            )

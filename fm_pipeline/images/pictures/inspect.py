@@ -1,0 +1,240 @@
+"""What a file really is, whatever it is called: a whole picture of a type and size, or why it is none.
+
+The order is what the libraries' limits ask for: the first bytes, then the header with an explicit list of formats,
+then every pixel, then the gaps that decoders do not notice. `Image.verify` is not enough, it calls a JPEG cut in half
+whole. A flipped bit inside a JPEG is beyond any decoder; that is what hashes are for.
+https://pillow.readthedocs.io/en/stable/reference/Image.html
+
+Every function may be called from several threads at once. Of a file with several frames the first one counts, unless
+it says that it is a preview of another one.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final, NamedTuple
+
+import pillow_heif
+from PIL import Image, TiffImagePlugin
+
+from fm_pipeline.images.pictures.gaps import is_incomplete
+from fm_pipeline.images.pictures.kinds import kind_of, main_frame
+from fm_pipeline.images.pictures.metadata import ON_ITS_SIDE, orientation, without_metadata
+from fm_pipeline.images.pictures.thumbnails import THUMBNAIL_PIXELS, thumbnail_of
+
+_DRAFT = 2 * THUMBNAIL_PIXELS  # a JPEG is decoded at a fraction of its size, never below this
+_USUAL = 89_478_485  # pixels: Pillow's own limit, from which it warns; 350 MB as Pillow keeps them
+_MOST = 250_000_000  # pixels of a panorama or a scan: 1 GB or a little more, and never two of them at a time
+_PIXELS_A_BYTE = 100  # of a large file; a photograph has 20 at most
+_LARGE_KINDS = {"JPEG", "PNG", "TIFF", "BMP"}  # the decoders of the others copy the whole picture once more
+_one_large = threading.Lock()
+
+# Pillow's name of a format -> type and suffix. All that a clinic's cameras, scanners and screens are known to make.
+TYPES: Final = {
+    "JPEG": ("image/jpeg", ".jpg"),
+    "MPO": ("image/jpeg", ".jpg"),  # a telephone's JPEG with a second frame behind it
+    "PNG": ("image/png", ".png"),
+    "GIF": ("image/gif", ".gif"),
+    "TIFF": ("image/tiff", ".tif"),
+    "WEBP": ("image/webp", ".webp"),
+    "BMP": ("image/bmp", ".bmp"),
+    "HEIF": ("image/heic", ".heic"),
+    "AVIF": ("image/avif", ".avif"),
+}
+
+REASONS: Final = {
+    "empty": "The file has no bytes.",
+    "html": "It is a web page: most likely what a server answered instead of the picture.",
+    "xml": "It is XML: most likely a storage server's error message instead of the picture.",
+    "pdf": "It is a PDF document.",
+    "text": "It is text.",
+    "unknown_type": "It is no picture of a type that is known here.",
+    "raw_photo": "It is a camera's raw photograph, which no browser shows: export it as JPEG.",
+    "too_many_pixels": f"It claims to have more than {_MOST:,} pixels, or more than {_USUAL:,} and too few bytes"
+    " for them, so it was not decoded.",
+    "broken": "It begins as a picture and is cut, broken, or of a variant that cannot be decoded.",
+    "no_thumbnail": "It is a whole picture, but no thumbnail can be made of it.",
+    "no_memory": "There was not enough memory to decode it. A later run tries again.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A whole picture.
+
+    Attributes:
+        mime_type: what it really is, from its bytes.
+        suffix: the usual one of its type, with the dot.
+        width: in pixels, as it is displayed: EXIF's orientation is applied.
+        height: likewise.
+    """
+
+    mime_type: str
+    suffix: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """No picture, or not a whole one. `reason` is a key of `REASONS`."""
+
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """The reason for a reader."""
+        return REASONS[self.reason]
+
+
+class _Decoded(NamedTuple):
+    picture: Picture
+    image: Image.Image  # of a large JPEG at a fraction of its size
+    orientation: int
+
+
+def inspect(data: bytes) -> Picture | Rejected:
+    """Decode a file's every pixel.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        What it is, or why it is none. No bytes make it raise.
+    """
+    looked = inspect_with_thumbnail(data)
+    return looked if isinstance(looked, Rejected) else looked[0]
+
+
+def thumbnail(data: bytes) -> bytes:
+    """A preview: JPEG, longest side 300 pixels (never enlarged), upright, sRGB, without any metadata.
+
+    Raises:
+        ValueError: `inspect` rejects the file; the message is the reason.
+    """
+    looked = inspect_with_thumbnail(data)
+    if isinstance(looked, Rejected):
+        raise ValueError(looked.reason)
+    return looked[1]
+
+
+def inspect_with_thumbnail(data: bytes) -> tuple[Picture, bytes] | Rejected:
+    """Both of the above, for the price of decoding the file once. No bytes make it raise."""
+    try:
+        decoded = _decoded(data)
+        if isinstance(decoded, Rejected):
+            return decoded
+        return decoded.picture, thumbnail_of(decoded.image, decoded.orientation)
+    except MemoryError:
+        return Rejected("no_memory")
+    except Exception:  # noqa: BLE001  # whatever a library raises, it concerns this file alone
+        return Rejected("no_thumbnail")
+
+
+def _too_many(pixels: int, kind: str, size: int) -> bool:
+    """Whether a picture claims more pixels than are decoded, or more than its bytes can hold."""
+    return pixels > _USUAL and (kind not in _LARGE_KINDS or pixels > min(_MOST, size * _PIXELS_A_BYTE))
+
+
+@contextmanager
+def _large() -> Iterator[None]:
+    """One large picture at a time; meanwhile Pillow's TIFF reader, which asks once more, takes them too."""
+    with _one_large:
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MOST
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+
+
+def _opened(data: bytes, kind: str) -> Image.Image:
+    """The picture with its header read, as `Image.open` does it, but for its limit, which is the caller's."""
+    Image.init()
+    return Image.OPEN[kind][0](BytesIO(data), "")
+
+
+def _decoded(data: bytes) -> _Decoded | Rejected:
+    """The picture and its pixels. Metadata that a library refuses does not count against a picture."""
+    kind = kind_of(data)
+    if kind in REASONS:
+        return Rejected(kind)
+    if kind == "HEIF":
+        _know_heif()
+    if kind == "TIFF":
+        _know_deep_greys()
+    frame = main_frame(data) if kind == "TIFF" else 0
+    if frame is None:
+        return Rejected("raw_photo")
+    decoded = _decode(data, data, kind, frame)
+    if decoded == Rejected("broken") and (bare := without_metadata(data, kind)):
+        decoded = _decode(bare, data, kind, frame)
+    if isinstance(decoded, _Decoded) and is_incomplete(data, kind, decoded.picture.width * decoded.picture.height):
+        return Rejected("broken")
+    return decoded
+
+
+def _decode(data: bytes, whole: bytes, kind: str, frame: int) -> _Decoded | Rejected:
+    """Open and load.
+
+    Args:
+        data: what is decoded.
+        whole: the file with its metadata.
+        frame: which picture of a TIFF.
+    """
+    try:
+        image = _opened(data, kind)
+        if frame:
+            image.seek(frame)
+        width, height = image.size
+        if _too_many(width * height, kind, len(data)):
+            return Rejected("too_many_pixels")
+        image.draft(None, (_DRAFT, _DRAFT))  # a no-op but for JPEG; every byte is still read, so a cut is still found
+        # Also a JPEG at a fraction: of a progressive one all coefficients are kept, 3 to 6 bytes a pixel.
+        with _large() if width * height > _USUAL else nullcontext():
+            image.load()
+            small = _smaller(image)
+        lies = orientation(image, whole, kind)  # not before: to read the EXIF of a PNG, Pillow loads it
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return Rejected("too_many_pixels")
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  # decoders raise nearly anything on bytes that are not what they expect
+        return Rejected("broken")
+    if lies in ON_ITS_SIDE:
+        width, height = height, width
+    mime_type, suffix = TYPES[image.format or kind]
+    return _Decoded(Picture(mime_type, suffix, width, height), small, lies)
+
+
+def _smaller(image: Image.Image) -> Image.Image:
+    """Of a large picture what a thumbnail needs; else each step on the way there would copy all of it."""
+    if image.width * image.height <= _USUAL:
+        return image
+    factor = max(1, max(image.size) // (2 * _DRAFT))
+    if image.mode in {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}:
+        return image.reduce(factor)
+    return image.resize((max(1, image.width // factor), max(1, image.height // factor)), Image.Resampling.NEAREST)
+
+
+@functools.cache
+def _know_heif() -> None:
+    """Make HEIC known to Pillow; once more does no harm."""
+    pillow_heif.register_heif_opener()
+
+
+@functools.cache
+def _know_deep_greys() -> None:
+    """Let Pillow read greys of more than 8 bits that count from white, or come in the other byte order, as it reads the
+    others; `thumbnails` turns white round. (TIFF 6.0: samples of 12 bits are packed alike in both orders.)
+    """
+    known = TiffImagePlugin.OPEN_INFO
+    known.setdefault((b"MM", 1, (1,), 1, (12,), ()), ("I;16", "I;12"))
+    known.setdefault((b"MM", 1, (1,), 1, (32,), ()), ("I", "I;32B"))
+    for (order, photometric, *rest), modes in list(known.items()):
+        if photometric == 1 and modes[0].startswith(("I", "F")):
+            known.setdefault((order, 0, *rest), modes)  # type: ignore[arg-type]  # of the same form

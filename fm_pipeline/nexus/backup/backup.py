@@ -1,0 +1,261 @@
+"""Backups of every row that a reimport can touch, each restored and compared before it counts as one (decision D6).
+
+What is here: making, listing and removing backups. Their files are `files`, the way back `restore`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyrage
+from psycopg2 import sql
+
+from fm_pipeline.db.audit import audited, operating_system_user
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.digest import Digest
+from fm_pipeline.folders import make_private_folder
+from fm_pipeline.nexus.backup.files import ENCRYPTED, BackupStop, cannot, read_key, sync_folder, writing
+from fm_pipeline.nexus.backup.manifest import Manifest, file_name, write_manifest
+from fm_pipeline.nexus.backup.rows import OnProgress, find_scope, prepare_session, write_table
+from fm_pipeline.nexus.backup.script import SCRIPT, load_script
+from fm_pipeline.nexus.backup.verify import verify_backup
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.catalogue.table_facts import columns_of
+from fm_pipeline.settings import Settings
+
+PARTIAL = ".partial"
+DELETING = ".deleting"
+
+
+def quiet(_step: str, _done: int, _total: int | None) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A verified backup.
+
+    Attributes:
+        not_tried: what a restore meets in Nexus and its trial did not, in sentences; only of one that was just made.
+    """
+
+    id: str
+    folder: Path
+    created_at: datetime
+    digests: Mapping[str, Digest]
+    bytes: int
+    encrypted: bool
+    not_tried: tuple[str, ...] = field(default=(), compare=False)
+
+
+def make_backup(
+    settings: Settings,
+    *,
+    now: datetime,
+    run_id: str | None = None,
+    actor: str | None = None,
+    on_progress: OnProgress = quiet,
+) -> Backup:
+    """Write one snapshot of every table that a reimport can touch, restore it into copies of them, compare, record.
+
+    A folder has its final name, and a row in `fm_pipeline.backups`, only when all of that went well.
+
+    Args:
+        settings: the database, BACKUP_DIR, BACKUP_KEY.
+        now: with a zone; part of the folder's name.
+        actor: who asked, for the audit trail.
+
+    Raises:
+        BackupStop: the folder cannot be written (no room, no right), another backup is being written, what was
+            read back is not what was written, or a restore could not bring it back.
+        DatabaseError: PostgreSQL refused something. Nexus is never changed.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    on_progress("write", 0, None)
+    with audited(url, actor=actor or operating_system_user(), action="backup", run_id=run_id):
+        key = read_key(settings)
+        backup_id = str(uuid.uuid4())
+        try:
+            with _only_one(backup_folder(settings)) as root:
+                folder = root / f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{backup_id[:8]}"
+                with partial_folder(folder) as partial:
+                    size = _write(settings, partial, key, backup_id, now, on_progress)
+                    verified = verify_backup(settings, partial, key, on_progress)
+                    partial.rename(folder)
+                    sync_folder(root)
+        except OSError as error:
+            raise cannot("write", error) from None
+        digests = verified.manifest.digests
+        backup = Backup(backup_id, folder.resolve(), now, digests, size, key is not None, verified.not_tried)
+        _record(url, backup, run_id)
+    return backup
+
+
+def backup_folder(settings: Settings) -> Path:
+    """Where the backups are."""
+    return settings.backup_dir or settings.state_dir / "backups"
+
+
+def list_backups(settings: Settings) -> list[Backup]:
+    """The verified backups that this database knows, newest first; a folder may be gone since."""
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id::text, folder, created_at, digests, bytes, encrypted FROM fm_pipeline.backups"
+            " ORDER BY created_at DESC, verified_at DESC"
+        )
+        return [
+            Backup(
+                backup_id,
+                Path(folder),
+                created_at,
+                {name: Digest(*digest) for name, digest in digests.items()},
+                size,
+                encrypted,
+            )
+            for backup_id, folder, created_at, digests, size, encrypted in cursor.fetchall()
+        ]
+
+
+def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) -> list[Path]:
+    """Remove the oldest verified backups; folders that this database has no row of are never touched.
+
+    Nor are those outside BACKUP_DIR: a copy of the database, made for a trial, has the rows of the real backups.
+
+    Args:
+        keep: how many stay, at least one.
+
+    Returns:
+        The folders that went.
+
+    Raises:
+        ValueError: `keep` is below one.
+        BackupStop: a folder cannot be removed.
+    """
+    if keep < 1:
+        raise ValueError("the newest verified backup always stays: keep is at least 1")
+    url = settings.nexus_database_url.get_secret_value()
+    removed = []
+    with audited(url, actor=actor or operating_system_user(), action="prune"):
+        try:
+            with _only_one(backup_folder(settings)) as root:
+                ours = [backup for backup in list_backups(settings) if backup.folder.parent == root.resolve()]
+                for backup in ours[keep:]:
+                    # The row first: killed in between, a folder is left over, never a row without its folder.
+                    _forget(url, backup)
+                    if backup.folder.is_dir():
+                        backup.folder.rename(backup.folder.with_name(backup.folder.name + DELETING))
+                        removed.append(backup.folder)
+                        shutil.rmtree(backup.folder.with_name(backup.folder.name + DELETING))
+                for leftover in root.glob(f"*{DELETING}"):
+                    shutil.rmtree(leftover)
+        except OSError as error:
+            raise cannot("write", error) from None
+    return removed
+
+
+def _write(
+    settings: Settings,
+    folder: Path,
+    key: pyrage.x25519.Identity | None,
+    backup_id: str,
+    now: datetime,
+    on_progress: OnProgress,
+) -> int:
+    """Write all files from one snapshot; returns their bytes."""
+    with connect(settings.nexus_database_url.get_secret_value()) as connection:
+        with connection.cursor() as cursor:
+            scope = find_scope(cursor, settings)
+        connection.commit()
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        with connection.cursor() as cursor:
+            prepare_session(cursor, settings)
+            # Before the snapshot: a TRUNCATE or a migration between the two would make it see an empty table.
+            tables = [table.identifier for table in scope.roles]
+            cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(tables)))
+            if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
+                raise BackupStop(
+                    "The tables of Nexus changed while the backup began (a migration of the application?).",
+                    meaning="There is no backup. Nexus is unchanged.",
+                    remedy="Start again when the migration has ended.",
+                )
+            written = []
+            for number, (table, role) in enumerate(scope.roles.items(), start=1):
+                on_progress("write", number - 1, len(scope.roles))
+                path = folder / file_name(number, table, key)
+                written.append(write_table(cursor, path, table, role, columns_of(cursor, table), key))
+            on_progress("write", len(written), len(written))
+            script_name = SCRIPT + (ENCRYPTED if key else "")
+            with writing(folder / script_name, key, compress=False) as script:
+                script.sink.write(load_script(cursor, scope.catalogue, written).encode())
+            cursor.execute("SELECT current_database(), current_setting('server_version_num')::int")
+            database, version = cursor.fetchone() or ("", 0)
+    manifest = Manifest(backup_id, now, database, version, scope.catalogue.fingerprint, tuple(written))
+    manifest = replace(manifest, script=script_name, script_sha256=script.sha256)
+    return write_manifest(folder, manifest, key) + sum(table.bytes for table in written) + script.bytes
+
+
+def _record(url: str, backup: Backup, run_id: str | None) -> None:
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.backups"
+            " (id, run_id, created_at, folder, encrypted, bytes, digests, verified_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())",
+            (
+                backup.id,
+                run_id,
+                backup.created_at,
+                str(backup.folder),
+                backup.encrypted,
+                backup.bytes,
+                json.dumps({name: list(digest) for name, digest in backup.digests.items()}),
+            ),
+        )
+        connection.commit()
+
+
+def _forget(url: str, backup: Backup) -> None:
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM fm_pipeline.backups WHERE id = %s", (backup.id,))
+        connection.commit()
+
+
+@contextmanager
+def _only_one(root: Path) -> Iterator[Path]:
+    """The folder of the backups, for one writer at a time; what a killed one left is removed."""
+    make_private_folder(root)
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupStop(
+                "Another backup is being written to the same folder.",
+                meaning="This one has written nothing.",
+                remedy="Wait until it has ended.",
+            ) from None
+        for leftover in root.glob(f"*{PARTIAL}"):
+            shutil.rmtree(leftover)
+        yield root
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def partial_folder(folder: Path) -> Iterator[Path]:
+    """A folder of mode 0700 for a backup that is not one yet; gone unless the block renames it."""
+    partial = folder.with_name(folder.name + PARTIAL)
+    partial.mkdir(mode=0o700)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

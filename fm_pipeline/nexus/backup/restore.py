@@ -1,0 +1,220 @@
+"""The way back: every row of a backup, in one transaction, with the locks of a reimport.
+
+Also into another server, where the application has made its tables.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.audit import audited, operating_system_user
+from fm_pipeline.db.commit import commit, too_late_to_cancel
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
+from fm_pipeline.db.privileges import missing_privileges
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.backup.backup import quiet
+from fm_pipeline.nexus.backup.files import BackupStop, read_key
+from fm_pipeline.nexus.backup.manifest import Manifest, read_manifest
+from fm_pipeline.nexus.backup.restore_load import load_tables
+from fm_pipeline.nexus.backup.restore_newer import Newer, NewerRows
+from fm_pipeline.nexus.backup.restore_numbers import translate_numbers
+from fm_pipeline.nexus.backup.restore_rows import Restoration
+from fm_pipeline.nexus.backup.restore_tables import TableRestored
+from fm_pipeline.nexus.backup.rows import OnProgress, find_scope, prepare_session
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
+from fm_pipeline.nexus.catalogue.table_facts import advance_sequences, columns_of, is_wider
+from fm_pipeline.nexus.grants import RESTORE
+from fm_pipeline.nexus.reimport.other_writes import trigger_tables
+from fm_pipeline.settings import Settings
+
+
+@dataclass
+class RestoreReport:
+    """What a restore did, or would do.
+
+    Attributes:
+        confirmation: the words that permit it.
+        notes: what the reader should know: differences of the schema, what is left to do.
+        newer: what became of rows that were made since the backup and could not stay as they were.
+    """
+
+    backup_id: str
+    confirmation: str
+    notes: list[str] = field(default_factory=list)
+    tables: list[TableRestored] = field(default_factory=list)
+    newer: list[NewerRows] = field(default_factory=list)
+    seconds: float = 0.0
+    committed: bool = False
+
+    @property
+    def changed_rows(self) -> int:
+        """Rows written."""
+        return sum(table.changed for table in self.tables)
+
+
+def restore(
+    settings: Settings,
+    folder: Path,
+    *,
+    confirm: str,
+    dry_run: bool = False,
+    newer: Newer = "stop",
+    actor: str | None = None,
+    run_id: str | None = None,
+    on_progress: OnProgress = quiet,
+) -> RestoreReport:
+    """Bring back every row of a backup: ids, NULLs and empty texts as they were.
+
+    Patients and what else a reimport loads become exactly what they were; elsewhere rows that users made since stay.
+
+    Args:
+        settings: where to; BACKUP_KEY if the backup is encrypted.
+        folder: of the backup.
+        confirm: `<database> <number of patients in the backup>`, typed by a person; a dry run needs none.
+        dry_run: do everything, report it, roll it back.
+        newer: what becomes of rows that were made since the backup and cannot stay as they are.
+        actor: who asked, for the audit trail.
+
+    Raises:
+        BackupStop: the backup is damaged, cut, incomplete or has another key; it does not fit the tables; the
+            role may not write them; the confirmation is wrong; or rows that were made since cannot stay, or break a
+            constraint that the role may not take away.
+        LockStop: a reimport runs, or somebody holds the tables.
+        DatabaseError: PostgreSQL refused something, or was lost. In every case Nexus is unchanged, and if the
+            connection was lost at COMMIT, the database is asked what became of it.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    started = time.monotonic()
+    asked = actor or operating_system_user()
+    with ExitStack() as end, audited(url, actor=asked, action="restore", run_id=run_id):
+        key = read_key(settings)
+        manifest = read_manifest(folder, key)
+        with connect(url) as gate, connect(url) as connection:
+            take_reimport_lock(gate)
+            # Not REPEATABLE READ: the scratch tables are filled before the locks, and what is seen must be after.
+            connection.set_session(isolation_level="READ COMMITTED")
+            with connection.cursor() as cursor:
+                report = RestoreReport(manifest.id, _confirmation(cursor, manifest))
+                if not dry_run and confirm.split() != report.confirmation.split():
+                    raise BackupStop(
+                        "The confirmation does not name this database and the number of patients in the backup.",
+                        meaning="Nothing was changed.",
+                        remedy="Check that this is the database that you mean; a dry run shows the words to type.",
+                    )
+                prepare_session(cursor, settings)
+                scope = find_scope(cursor, settings)
+                report.notes += _fit(cursor, scope.catalogue, manifest)
+                touched = [table for table, role in scope.roles.items() if role != "referenced"]
+                others = [t.table for t in manifest.tables if t.role != "referenced" and t.table not in touched]
+                _may_write(cursor, manifest, touched)
+                loaded = load_tables(cursor, folder, manifest, key, on_progress)
+                on_progress("restore", 0, None)
+                timeout = settings.nexus_lock_timeout_seconds
+                with explain_lock_timeouts(connection, gate, touched + others, timeout):
+                    lock_tables(cursor, touched + others, timeout)
+                    if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
+                        raise BackupStop(
+                            "The tables of Nexus changed while the restore was being prepared (a migration?).",
+                            meaning="Nothing was changed.",
+                            remedy="Start again when the migration has ended.",
+                        )
+                    loaded, notes = translate_numbers(cursor, scope.catalogue, manifest, loaded)
+                    report.notes += notes
+                    growing = trigger_tables(scope.catalogue, settings.nexus_trigger_tables)
+                    restoration = Restoration(cursor, scope.catalogue, loaded, growing, newer)
+                    report.tables = restoration.run()
+                    report.notes += restoration.notes
+                    report.newer = restoration.newer_rows
+                on_progress("restore", 1, 1)
+                if dry_run:
+                    connection.rollback()
+                else:
+                    report.notes += advance_sequences(
+                        cursor, [table for table, result in restoration.results.items() if result.inserted]
+                    )
+                    end.enter_context(too_late_to_cancel())
+                    commit(connection, url)
+                    report.committed = True
+    report.seconds = round(time.monotonic() - started, 3)
+    return report
+
+
+def _confirmation(cursor: Cursor, manifest: Manifest) -> str:
+    cursor.execute("SELECT current_database()")
+    row = cursor.fetchone()
+    return f"{row[0] if row else ''} {manifest.patients}"
+
+
+def _fit(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
+    """Whether the tables can take the rows; differences that do no harm are returned as sentences.
+
+    Raises:
+        BackupStop: lists every table and column that does not fit.
+    """
+    faults, notes = [], []
+    own = [table.table for table in manifest.tables if table.table not in catalogue.columns]
+    existing = [table for table in own if _exists(cursor, table)]
+    for backup in manifest.tables:
+        table = backup.table
+        if table not in catalogue.columns and table not in existing:
+            faults.append(f"{table} is missing")
+            continue
+        types = {column.name: column.type for column in columns_of(cursor, table)}
+        for column in backup.columns:
+            if column.name not in types:
+                faults.append(f"{table}.{column.name} is missing")
+            elif is_wider(column.type, types[column.name]):
+                notes.append(f"{table}.{column.name} is {types[column.name]}, was {column.type}: every value fits.")
+            elif types[column.name] != column.type:
+                faults.append(f"{table}.{column.name} is {types[column.name]}, was {column.type}")
+        for name in sorted(types.keys() - set(backup.names)):
+            if table in catalogue.columns and catalogue.columns[table][name].must_be_given:
+                faults.append(f"{table}.{name} is new and must be given")
+            else:
+                notes.append(f"{table}.{name} is newer than the backup: restored rows get its default.")
+    if faults:
+        raise BackupStop(
+            f"The backup does not fit the tables of this database: {'; '.join(faults)}.",
+            meaning="It was made by another release of Nexus. Nothing was changed.",
+            remedy="Bring the application back to the release that it had when the backup was made, then start again.",
+        )
+    if catalogue.fingerprint != manifest.schema:
+        notes.insert(0, "The schema is not what it was when the backup was made; every column of the backup fits.")
+    return notes
+
+
+def _may_write(cursor: Cursor, manifest: Manifest, touched: list[Table]) -> None:
+    """Before anything is read: at night nobody should have to find out the tables one by one.
+
+    Raises:
+        BackupStop: holds the statements that give what the role lacks.
+    """
+    needs: dict[Table, set[str]] = {table: {"UPDATE"} for table in touched}
+    needs |= {backup.table: RESTORE[backup.role] for backup in manifest.tables if backup.role in RESTORE}
+    missing = missing_privileges(cursor, needs)
+    if not missing:
+        return
+    cursor.execute("SELECT quote_ident(current_user)")
+    (role,) = cursor.fetchone() or ("",)
+    tables: dict[str, list[str]] = {}
+    for table, privileges in sorted(missing.items()):
+        tables.setdefault(", ".join(sorted(privileges)), []).append(table.identifier.as_string(cursor))
+    grants = " ".join(f"GRANT {words} ON {', '.join(names)} TO {role};" for words, names in sorted(tables.items()))
+    raise BackupStop(
+        f"The role {role} may not write everything that a restore has to.",
+        meaning="Nothing was changed.",
+        remedy="Restore with the role that `fm-pipeline grants` makes for it (NEXUS_DATABASE_URL, for this command"
+        f" alone), or as the owner of the tables: {grants}",
+    )
+
+
+def _exists(cursor: Cursor, table: Table) -> bool:
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table.identifier.as_string(cursor),))
+    row = cursor.fetchone()
+    return bool(row and row[0])

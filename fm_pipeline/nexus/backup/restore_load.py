@@ -1,0 +1,78 @@
+"""The tables of a backup in scratch tables, each with what the catalogue says of the table that gets its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pyrage
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.backup.manifest import BackupTable, Manifest
+from fm_pipeline.nexus.backup.restore_tables import Loaded
+from fm_pipeline.nexus.backup.rows import OnProgress, load_scratch
+from fm_pipeline.nexus.catalogue.table_facts import (
+    BackupColumn,
+    columns_never_updated,
+    columns_of,
+    generated_columns,
+    key_columns,
+)
+
+
+def load_tables(
+    cursor: Cursor,
+    folder: Path,
+    manifest: Manifest,
+    key: pyrage.x25519.Identity | None,
+    on_progress: OnProgress,
+    *,
+    step: str = "read",
+    targets: Mapping[Table, Table] | None = None,
+) -> list[Loaded]:
+    """Load every table of a backup and compare it with the manifest.
+
+    Args:
+        step: what the progress is called.
+        targets: the tables that get the rows, by those that they are of; None for these themselves.
+
+    Raises:
+        BackupStop: the rows are not those that were backed up.
+    """
+    loaded = []
+    for number, written in enumerate(manifest.tables):
+        on_progress(step, number, len(manifest.tables))
+        scratch = load_scratch(cursor, folder, written, key, f"backup_{number}")
+        backup = _widened(cursor, written, scratch)
+        if targets is None:  # nothing is compared with copies, which are empty
+            cursor.execute(sql.SQL("ANALYZE {}").format(scratch.identifier))
+        target = (targets or {}).get(backup.table, backup.table)
+        generated = generated_columns(cursor, target)
+        writable = [name for name in backup.names if name not in generated]
+        # A partitioned table may have no primary key; its ids are as unique, and the result is checked.
+        key_of_rows = key_columns(cursor, backup.table) or [name for name in backup.names if name == "id"]
+        fixed = {*key_of_rows, *columns_never_updated(cursor, target)}
+        updatable = [name for name in writable if name not in fixed] if key_of_rows else []
+        loaded.append(Loaded(backup, target, scratch, key_of_rows, writable, updatable, number))
+    on_progress(step, len(loaded), len(loaded))
+    return loaded
+
+
+def _widened(cursor: Cursor, backup: BackupTable, scratch: Table) -> BackupTable:
+    """Give the scratch table the types of today, as `_fit` allowed them; rows and digests compare like with like."""
+    types = {column.name: column.type for column in columns_of(cursor, backup.table)}
+    columns = tuple(BackupColumn(name, types[name]) for name in backup.names)
+    if columns == backup.columns:
+        return backup
+    changes = [
+        sql.SQL("ALTER {} TYPE {}").format(sql.Identifier(now.name), sql.SQL(now.type))
+        for was, now in zip(backup.columns, columns, strict=True)
+        if was != now
+    ]
+    cursor.execute(sql.SQL("ALTER TABLE {} {}").format(scratch.identifier, sql.SQL(", ").join(changes)))
+    digest = table_digest(cursor, scratch, backup.names, like=backup.digest)
+    return replace(backup, columns=columns, digest=digest)

@@ -1,0 +1,380 @@
+"""Rows that users made since the backup, and that cannot stay as they are when the backup comes back.
+
+They point to a row that goes (a patient whom only the reimport brought), or have what a row of the backup must have (an
+invoice's number). A reference is led to the row that the same FileMaker record has in the backup; else it is emptied,
+where the column allows it; else the row is set aside: moved as it was into `fm_pipeline.set_aside_rows`, with the rows
+that hang on it. The last is done only if it was asked for. All of it is told by the ids of the rows.
+
+Rows of patients, notes and what else a reimport loads go in any case, since these tables become what they were. Those
+that no FileMaker record stands for, because users have entered them, are kept in the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import psycopg2
+from psycopg2 import sql
+
+from fm_pipeline.db.privileges import missing_privileges
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.backup.files import BackupStop
+from fm_pipeline.nexus.backup.restore_tables import INSERT, REPLACE, UPDATE, Loaded, columns_of_row
+from fm_pipeline.nexus.backup.restore_write import in_each_others_way
+from fm_pipeline.nexus.catalogue.table_facts import key_columns
+from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
+from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, LOADS, Policy
+from fm_pipeline.nexus.reimport.references import MODELS, Reference, find_references
+
+if TYPE_CHECKING:
+    from fm_pipeline.nexus.backup.restore_rows import Restoration
+
+Newer = Literal["stop", "set-aside"]
+Done = Literal[
+    "led to the row of the backup", "emptied", "set aside", "deleted, and kept in fm_pipeline.set_aside_rows"
+]
+SET_ASIDE = Table("fm_pipeline", "set_aside_rows")
+_SHOWN = 50  # ids of a table in the text of an error
+
+
+@dataclass(frozen=True)
+class NewerRows:
+    """Rows of one table that were made since the backup, and what was done with them.
+
+    Attributes:
+        why: the reference, as `table.column (constraint)`, or the constraint that they are in the way of.
+        ids: their primary keys.
+    """
+
+    table: str
+    why: str
+    done: Done
+    ids: tuple[str, ...]
+
+    def sentence(self, shown: int | None = None) -> str:
+        """For people; without what the rows hold."""
+        ids = ", ".join(self.ids[:shown])
+        more = len(self.ids) - len(self.ids[:shown])
+        return f"{len(self.ids):,} row(s) of {self.why}: {self.done} ({ids}{f' and {more:,} more' if more else ''})"
+
+
+def mend_newer_rows(restoration: Restoration) -> None:
+    """Find and mend them; what was done stands in `restoration.newer_rows`.
+
+    Raises:
+        BackupStop: rows would have to be set aside, and that was not asked for; it names all of them.
+    """
+    newer = _Newer(restoration)
+    newer.keep_what_users_entered()
+    newer.mend_references()
+    newer.clear_the_way()
+    aside = [rows for rows in restoration.newer_rows if rows.done == "set aside"]
+    if aside and restoration.newer == "stop":
+        listed = "; ".join(
+            rows.sentence(_SHOWN).replace(": set aside (", " were made since the backup and cannot stay as they are (")
+            for rows in aside
+        )
+        raise BackupStop(
+            f"{listed}.",
+            meaning="They point to rows that the backup does not have and may not be without them, hold a value that"
+            " a row of the backup must have, or belong to such a row. Nothing was changed.",
+            remedy="Start again with --newer set-aside (in Dagster: newer: set-aside): the restore then moves these"
+            f" rows, as they are, into the table {SET_ASIDE}, from where they can be brought back. Or decide in Nexus"
+            " what becomes of them. Their files in S3 stay where they are.",
+        )
+
+
+@dataclass
+class _Newer:
+    restoration: Restoration
+    aside: dict[Table, list[sql.Identifier]] = field(default_factory=dict)  # temporary tables of what was set aside
+
+    def __post_init__(self) -> None:
+        self.cursor = self.restoration.cursor
+        self.catalogue = self.restoration.catalogue
+        self.by_table = {loaded.target: loaded for loaded in self.restoration.tables}
+
+    def keep_what_users_entered(self) -> None:
+        """Write down the rows that go and that no reimport would bring again."""
+        for loaded in self.restoration.tables:
+            table = loaded.target
+            if not self.restoration.results[table].deleted or table not in self.catalogue.columns:
+                continue
+            entered: sql.Composable = sql.SQL("true")
+            if loaded.key == ["id"]:
+                entered = sql.SQL(
+                    "NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c WHERE c.nexus_id::text = t.id::text)"
+                )
+            self.cursor.execute(
+                sql.SQL("SELECT {} FROM {} t WHERE {} ORDER BY 1").format(self._id_of(table), loaded.gone, entered)
+            )
+            ids = [row[0] for row in self.cursor.fetchall()]
+            self._keep(table, loaded.gone, entered)
+            self._note(table, str(table), "deleted, and kept in fm_pipeline.set_aside_rows", ids)
+
+    def mend_references(self) -> None:
+        """Lead references elsewhere, or empty them, or set their rows aside."""
+        losing = [table for table in self.by_table if self.restoration.results[table].deleted]
+        for reference in self._references(losing):
+            own = self.by_table.get(reference.table)
+            if own is not None and own.backup.role == "replaced":
+                continue  # its rows are the backup's or go
+            condition = self._points_to(reference, self.by_table[reference.to].gone)
+            if own is not None and own.backup.role == "kept" and reference.column in own.writable:
+                condition += sql.SQL(" AND NOT {}").format(own.in_backup())
+            if not self._ids(reference.table, condition):
+                continue
+            if not reference.generated:
+                self._repoint(reference, condition)
+            if reference.nullable:
+                self._empty(reference.table, [reference.column], reference.constraint, condition)
+            self._set_aside(
+                reference.table, f"{reference.table}.{reference.column} ({reference.constraint})", condition
+            )
+
+    def clear_the_way(self) -> None:
+        """Set aside what has a value that is unique and that a row of the backup has."""
+        for loaded in self.restoration.tables:
+            if loaded.backup.role != "kept" or not loaded.key or not self.restoration.results[loaded.target].changed:
+                continue
+            for rule in unique_rules(self.cursor, loaded.target):
+                newer = sql.SQL("NOT {}").format(loaded.in_backup())
+                written = loaded.marked(INSERT, UPDATE, REPLACE)
+                for query in in_each_others_way(loaded, rule, of=newer, into=written):
+                    condition = sql.SQL("({}) IN ({})").format(columns_of_row("t", loaded.key), query)
+                    self._set_aside(loaded.target, f"{loaded.target} ({rule.name})", condition)
+
+    def _references(self, losing: list[Table]) -> Iterator[Reference]:
+        """Of every table, as the reimport finds them, and of documents and batches, which it leaves to relinking."""
+        # Tables of ours are in no catalogue, and nothing refers to them.
+        known = [table for table in losing if table in self.catalogue.columns]
+        if not known:
+            return
+        yield from find_references(self.cursor, Policy(self.catalogue, (), ()), {}, known)
+        patients = self.catalogue.table("patients")
+        if patients not in known:
+            return
+        types = self._content_types(MODELS["patients"])
+        for generic in self.catalogue.generic_keys:
+            if types and generic.table in {self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)}:
+                nullable = not self.catalogue.columns[generic.table][generic.object_id_column].not_null
+                column, type_column = generic.object_id_column, generic.content_type_column
+                yield Reference(generic.table, column, patients, "generic key", nullable, type_column, types)
+
+    def _content_types(self, model: str = "", *, table: str = "") -> tuple[int, ...]:
+        """Ids of the content types of a model, or of the models that Django keeps in a table."""
+        self.cursor.execute(
+            sql.SQL("SELECT array_agg(id) FROM {} WHERE model = %s OR app_label || '_' || model = %s").format(
+                self.catalogue.table("django_content_type").identifier
+            ),
+            (model, table),
+        )
+        row = self.cursor.fetchone()
+        return tuple(row[0] or ()) if row else ()
+
+    def _points_to(self, reference: Reference, rows: sql.Composable) -> sql.Composed:
+        condition = sql.SQL("t.{}::text IN (SELECT id::text FROM {})").format(sql.Identifier(reference.column), rows)
+        if reference.content_type_column:
+            condition += sql.SQL(" AND t.{} = ANY({})").format(
+                sql.Identifier(reference.content_type_column), sql.Literal(list(reference.content_types))
+            )
+        return condition
+
+    def _repoint(self, reference: Reference, condition: sql.Composable) -> None:
+        """Lead references to the row that the same FileMaker record has in the backup."""
+        counterparts = self._counterparts(reference.to)
+        if counterparts is None:
+            return
+        column = sql.Identifier(reference.column)
+        self._attempt(
+            reference.table,
+            f"{reference.table}.{reference.column} ({reference.constraint})",
+            "led to the row of the backup",
+            sql.SQL("UPDATE {} t SET {} = c.new::{} FROM {} c WHERE c.old = t.{}::text AND {}").format(
+                reference.table.identifier,
+                column,
+                sql.SQL(self.catalogue.columns[reference.table][reference.column].type),
+                counterparts,
+                column,
+                condition,
+            ),
+        )
+
+    def _counterparts(self, table: Table) -> sql.Identifier | None:
+        """Temporary table of the rows that go (`old`) and of the backup's rows of the same FileMaker record (`new`)."""
+        load = next((load for load in LOADS if self.catalogue.table(load.table) == table), None)
+        crosswalk = self.by_table.get(Table("fm_pipeline", "crosswalk"))
+        if load is None or crosswalk is None:
+            return None
+        loaded = self.by_table[table]
+        name = sql.Identifier(f"counterpart_of_backup_{loaded.number}")
+        self.cursor.execute(
+            sql.SQL(
+                "CREATE TEMP TABLE IF NOT EXISTS {name} ON COMMIT DROP AS"
+                " SELECT DISTINCT ON (g.id) g.id::text AS old, s.id::text AS new FROM {gone} g"
+                " JOIN (SELECT nexus_id::text AS id, filemaker_key AS key FROM fm_pipeline.crosswalk WHERE entity ="
+                " {entity} UNION SELECT nexus_id::text, filemaker_key FROM fm_pipeline.retired_patient_ids"
+                " WHERE {entity} = 'patient' UNION {keys_of_gone}) o ON o.id = g.id::text"
+                " JOIN (SELECT 1 AS rank, nexus_id::text AS id, filemaker_key AS key FROM {crosswalk} WHERE entity ="
+                " {entity} UNION SELECT 2, k.* FROM ({keys_of_backup}) k) n USING (key)"
+                " JOIN {scratch} s ON s.id::text = n.id ORDER BY g.id, n.rank, s.id"
+            ).format(
+                name=name,
+                gone=loaded.gone,
+                entity=sql.Literal(load.entity),
+                crosswalk=crosswalk.scratch.identifier,
+                scratch=loaded.scratch.identifier,
+                keys_of_gone=_keys(load.entity, loaded, loaded.gone),
+                keys_of_backup=_keys(load.entity, loaded, loaded.scratch.identifier),
+            )
+        )
+        return name
+
+    def _empty(self, table: Table, columns: list[str], constraint: str, condition: sql.Composable) -> None:
+        names = [sql.Identifier(name) for name in columns]
+        self._attempt(
+            table,
+            f"{table}.{', '.join(columns)} ({constraint})",
+            "emptied",
+            sql.SQL("UPDATE {} t SET {} WHERE {}").format(
+                table.identifier, sql.SQL(", ").join(sql.SQL("{} = NULL").format(name) for name in names), condition
+            ),
+        )
+
+    def _attempt(self, table: Table, why: str, done: Done, update: sql.Composable) -> None:
+        """Carry out an update of rows that stay, unless a constraint (unique, CHECK) is against it."""
+        self.cursor.execute("SAVEPOINT attempt")
+        try:
+            self.cursor.execute(update + sql.SQL(" RETURNING {}").format(self._id_of(table)))
+        except psycopg2.IntegrityError:
+            self.cursor.execute("ROLLBACK TO SAVEPOINT attempt")
+            return
+        ids = [row[0] for row in self.cursor.fetchall()]
+        self.cursor.execute("RELEASE SAVEPOINT attempt")
+        self._note(table, why, done, ids)
+
+    def _set_aside(self, table: Table, why: str, condition: sql.Composable) -> None:
+        """Move rows away, with those that hang on them and cannot let go."""
+        for seen in self.aside.get(table, ()):
+            key = self._key(table)
+            condition += sql.SQL(" AND ({}) NOT IN (SELECT {} FROM {})").format(
+                columns_of_row("t", key), sql.SQL(", ").join(map(sql.Identifier, key)), seen
+            )
+        if not (ids := self._ids(table, condition)):
+            return
+        rows = sql.Identifier(f"aside_of_backup_{sum(map(len, self.aside.values()))}")
+        self.aside.setdefault(table, []).append(rows)
+        self.cursor.execute(
+            sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT t.* FROM {} t WHERE {}").format(
+                rows, table.identifier, condition
+            )
+        )
+        for reference in self._that_hang_on(table):
+            own = self.by_table.get(reference.table)
+            if own is not None and own.backup.role == "replaced":
+                continue
+            hanging = self._points_to(reference, rows)
+            if own is not None:
+                hanging += sql.SQL(" AND NOT {}").format(own.in_backup())
+            if reference.nullable:
+                self._empty(reference.table, [reference.column], reference.constraint, hanging)
+            words = f"{reference.table}.{reference.column} ({reference.constraint})"
+            self._set_aside(reference.table, words, hanging)
+        self._note(table, why, "set aside", ids)
+        if self.restoration.newer == "set-aside":
+            self._move(table, rows)
+
+    def _that_hang_on(self, table: Table) -> Iterator[Reference]:
+        columns = self.catalogue.columns
+        for key in self.catalogue.foreign_keys_to(table):
+            if len(key.columns) == 1 and key.referenced_columns == ("id",) and key.table in columns:
+                facts = columns[key.table][key.columns[0]]
+                nullable = not facts.not_null and not facts.generated
+                yield Reference(key.table, key.columns[0], table, key.name, nullable)
+        types = self._content_types(table=table.name) if "id" in columns[table] else ()
+        for generic in Policy(self.catalogue, (), ()).followed_keys if types else ():
+            nullable = not columns[generic.table][generic.object_id_column].not_null
+            column, type_column = generic.object_id_column, generic.content_type_column
+            yield Reference(generic.table, column, table, "generic key", nullable, type_column, types)
+
+    def _move(self, table: Table, rows: sql.Identifier) -> None:
+        if missing_privileges(self.cursor, {table: {"DELETE"}}):
+            raise BackupStop(
+                f"Rows of {table} have to be set aside, and the role may not delete them.",
+                meaning="Nothing was changed.",
+                remedy=f"As the owner of {table}: GRANT DELETE ON {table.identifier.as_string(self.cursor)} TO the role"
+                " of the restore; then start again.",
+            )
+        self._keep(table, rows, sql.SQL("true"))
+        own = self.by_table.get(table)
+        if own is not None:  # deleted with everything else: a row of the backup may still point to it
+            self.cursor.execute(sql.SQL("INSERT INTO {} SELECT * FROM {}").format(own.gone, rows))
+            return
+        key = self._key(table)
+        self.cursor.execute(
+            sql.SQL("DELETE FROM {} t USING {} a WHERE ({}) = ({})").format(
+                table.identifier, rows, columns_of_row("t", key), columns_of_row("a", key)
+            )
+        )
+
+    def _keep(self, table: Table, rows: sql.Identifier, condition: sql.Composable) -> None:
+        self.cursor.execute(
+            sql.SQL(
+                "INSERT INTO {} (table_schema, table_name, row_key, content) SELECT {}, {}, {}, to_json(t) FROM {} t"
+                " WHERE {}"
+            ).format(
+                SET_ASIDE.identifier,
+                sql.Literal(table.schema),
+                sql.Literal(table.name),
+                self._id_of(table),
+                rows,
+                condition,
+            )
+        )
+
+    def _note(self, table: Table, why: str, done: Done, ids: list[str]) -> None:
+        if not ids:
+            return
+        self.restoration.newer_rows.append(NewerRows(str(table), why, done, tuple(ids)))
+        counted: dict[Done, str] = {
+            "led to the row of the backup": "repointed",
+            "emptied": "emptied",
+            "set aside": "set_aside",
+        }
+        if done in counted:
+            self.restoration.note(table, **{counted[done]: len(ids)})
+
+    def _key(self, table: Table) -> list[str]:
+        return (
+            key_columns(self.cursor, table)
+            or [name for name in self.catalogue.columns[table] if name == "id"]
+            or list(self.catalogue.columns[table])
+        )
+
+    def _id_of(self, table: Table) -> sql.Composable:
+        key = self._key(table)
+        if len(key) == len(self.catalogue.columns[table]) > 1:
+            return sql.SQL("'a row without a key'::text")  # its columns are what it holds
+        return sql.SQL("concat_ws('/', {})").format(columns_of_row("t", key))
+
+    def _ids(self, table: Table, condition: sql.Composable) -> list[str]:
+        self.cursor.execute(
+            sql.SQL("SELECT {} FROM {} t WHERE {} ORDER BY 1").format(self._id_of(table), table.identifier, condition)
+        )
+        return [row[0] for row in self.cursor.fetchall()]
+
+
+def _keys(entity: str, loaded: Loaded, rows: sql.Identifier) -> sql.Composable:
+    """A query: id and FileMaker id of rows, as far as Nexus itself knows it."""
+    if entity == "patient" and {"filemaker_metadata", "notes", "created_at"} <= set(loaded.backup.names):
+        return sql.SQL("SELECT p.id::text, p.key FROM ({}) p WHERE p.key IS NOT NULL").format(
+            sql.SQL(PATIENT_KEYS).format(patients=rows)
+        )
+    if entity == "appointment" and "filemaker_event_id" in loaded.backup.names:
+        return sql.SQL("SELECT id::text, filemaker_event_id::text FROM {} WHERE filemaker_event_id IS NOT NULL").format(
+            rows
+        )
+    return sql.SQL("SELECT NULL::text, NULL::text WHERE false")

@@ -1,0 +1,120 @@
+"""Rows that a backup refers to by a number, on a server that numbers them otherwise: content types, accounts.
+
+A number is only the same row if what must be unique of it is the same: a content type is its application and model, an
+account its user name. So the backup's numbers are translated before anything is compared. Back in the database that
+the backup is of, a number whose name nobody has any more is the same row, renamed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.digest import table_digest
+from fm_pipeline.nexus.backup.files import BackupStop
+from fm_pipeline.nexus.backup.manifest import Manifest
+from fm_pipeline.nexus.backup.restore_tables import Loaded
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
+from fm_pipeline.nexus.reimport.difference import count
+from fm_pipeline.pluralize import counted
+
+_NUMBERS = ("smallint", "integer", "bigint")
+
+
+def translate_numbers(
+    cursor: Cursor, catalogue: Catalogue, manifest: Manifest, tables: list[Loaded]
+) -> tuple[list[Loaded], list[str]]:
+    """Give the rows in the scratch tables the numbers of this database.
+
+    Returns:
+        The tables, with the digests that they have now, and what was translated, in sentences.
+
+    Raises:
+        BackupStop: a row of the backup is two rows here.
+    """
+    changed: set[int] = set()
+    notes = []
+    for parent in tables:
+        types = {column.name: column.type for column in parent.backup.columns}
+        if parent.backup.role != "referenced" or len(parent.key) != 1 or types[parent.key[0]] not in _NUMBERS:
+            continue
+        if not (rows := _find_others(cursor, manifest, parent)):
+            continue
+        notes.append(f"{counted(rows, 'row')} of {parent.backup.table} had other numbers where the backup was made.")
+        changed.add(parent.number)
+        _translate(cursor, parent, parent, parent.key[0])
+        for child in tables:
+            columns = {
+                key.columns[0]
+                for key in catalogue.foreign_keys
+                if key.table == child.target and key.references == parent.target and len(key.columns) == 1
+            }
+            if parent.target == catalogue.table("django_content_type"):
+                columns |= {key.content_type_column for key in catalogue.generic_keys if key.table == child.target}
+            for column in sorted(columns & set(child.backup.names)):
+                _translate(cursor, parent, child, column)
+                changed.add(child.number)
+    return [_with_digest(cursor, loaded) if loaded.number in changed else loaded for loaded in tables], notes
+
+
+def _find_others(cursor: Cursor, manifest: Manifest, parent: Loaded) -> int:
+    """Fill the temporary table of old and new numbers, of the rows that have another one here; returns how many."""
+    key, numbers = sql.Identifier(parent.key[0]), _numbers(parent)
+    rules = [rule for rule in unique_rules(cursor, parent.target) if set(rule.columns) <= set(parent.backup.names)]
+    pairs = [
+        sql.SQL("SELECT y.{key} AS old, x.{key} AS new FROM ({here}) x JOIN ({there}) y ON {same}").format(
+            key=key,
+            here=rule.rows(parent.live, key, sql.SQL("true")),
+            there=rule.rows(parent.scratch.identifier, key, sql.SQL("true")),
+            same=same,
+        )
+        for rule in rules
+        for same in rule.collisions("x", "y")
+    ]
+    if not pairs:
+        return 0
+    cursor.execute(sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {}").format(numbers, sql.SQL(" UNION ").join(pairs)))
+    cursor.execute("SELECT EXISTS (SELECT 1 FROM fm_pipeline.backups WHERE id::text = %s)", (manifest.id,))
+    # In the database that the backup is of, a number without its name is a row that was renamed. In another one it is
+    # another row, and what this server does not have gets a number that nothing else has.
+    if cursor.fetchone() == (False,):
+        names = {"numbers": numbers, "key": key, "here": parent.live, "there": parent.scratch.identifier}
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO {numbers} SELECT b.{key}, (SELECT max(m) FROM (SELECT max({key}) FROM {here} UNION ALL"
+                " SELECT max({key}) FROM {there}) s (m)) + row_number() OVER (ORDER BY b.{key}) FROM {there} b"
+                " WHERE NOT EXISTS (SELECT 1 FROM {numbers} n WHERE n.old = b.{key})"
+                " AND EXISTS (SELECT 1 FROM {here} t WHERE t.{key} = b.{key})"
+            ).format(**names)
+        )
+    cursor.execute(sql.SQL("SELECT count(*) - count(DISTINCT old) FROM {}").format(numbers))
+    if twice := count(cursor):
+        raise BackupStop(
+            f"{twice} row(s) of {parent.backup.table} that the backup refers to by number are two rows each here.",
+            meaning="Restored rows would belong to one of them, and nobody can tell which. Nothing was changed.",
+            remedy=f"Correct in {parent.backup.table} what must be unique"
+            f" ({', '.join(rule.name for rule in rules)}), then start again.",
+        )
+    cursor.execute(sql.SQL("DELETE FROM {} WHERE old = new").format(numbers))
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(numbers))
+    return count(cursor)
+
+
+def _numbers(parent: Loaded) -> sql.Identifier:
+    return sql.Identifier(f"numbers_of_backup_{parent.number}")
+
+
+def _translate(cursor: Cursor, parent: Loaded, child: Loaded, column: str) -> None:
+    cursor.execute(
+        sql.SQL("UPDATE {rows} t SET {column} = n.new FROM {numbers} n WHERE t.{column} = n.old").format(
+            rows=child.scratch.identifier, column=sql.Identifier(column), numbers=_numbers(parent)
+        )
+    )
+
+
+def _with_digest(cursor: Cursor, loaded: Loaded) -> Loaded:
+    digest = table_digest(cursor, loaded.scratch, loaded.backup.names, like=loaded.backup.digest)
+    return replace(loaded, backup=replace(loaded.backup, digest=digest))

@@ -1,0 +1,246 @@
+"""One restore inside its transaction: what every table needs to have the rows of the backup again, and only that.
+
+A row that is equal is left alone. Rows that users made since are deleted only from tables that a reimport fills
+itself; what becomes of others that point to such a row is `restore_newer`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.backup.files import BackupStop
+from fm_pipeline.nexus.backup.restore_newer import Newer, NewerRows, mend_newer_rows
+from fm_pipeline.nexus.backup.restore_tables import Loaded, TableRestored, columns_of_row
+from fm_pipeline.nexus.backup.restore_write import mark, write
+from fm_pipeline.nexus.catalogue.not_valid import NotValid, constraints_not_valid, count_broken
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.catalogue.table_facts import triggers_of
+from fm_pipeline.nexus.reimport.other_writes import Forms, check_nothing_else_written, read_forms
+
+# What one pass could not bring back because a key has taken it away again (ON DELETE CASCADE), the next one does.
+_PASSES = 3
+
+
+@dataclass
+class Restoration:
+    """One restore inside its transaction: locks are held, every table of the backup is in its scratch table.
+
+    Attributes:
+        catalogue: of the tables that get the rows.
+        newer: what is done with rows that were made since the backup and cannot stay as they are.
+        results: what became of each table.
+        newer_rows: what was done with rows that were made since the backup, by their ids.
+        notes: what else the reader should know, in sentences.
+    """
+
+    cursor: Cursor
+    catalogue: Catalogue
+    tables: list[Loaded]
+    growing: Collection[Table] = ()  # triggers may add rows to these
+    newer: Newer = "stop"
+    results: dict[Table, TableRestored] = field(default_factory=dict)
+    newer_rows: list[NewerRows] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _forms: Forms = field(default_factory=dict)
+
+    def run(self) -> list[TableRestored]:
+        """Bring the rows back.
+
+        Raises:
+            BackupStop: rows that were made since the backup cannot stay and `newer` is "stop"; or rows of the backup
+                break a constraint and the role may not take it away; or the result is not what the backup holds.
+        """
+        self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        self._forms = read_forms(self.cursor)
+        for loaded in self.tables:
+            self.results[loaded.target] = TableRestored(str(loaded.backup.table), loaded.backup.digest.rows)
+        written = [loaded for loaded in self.tables if loaded.backup.role != "referenced"]
+        with self.constraints_explained():
+            for loaded in written:
+                self._find_gone(loaded)
+                inserted, updated = mark(self.cursor, loaded)
+                self.note(loaded.target, inserted=inserted, updated=updated)
+            self._mark_referenced()
+            taken_away = self._take_away_what_is_not_valid()
+            mend_newer_rows(self)
+            changed = [loaded for loaded in self.tables if self.results[loaded.target].changed]
+            losing = {table for table, result in self.results.items() if result.deleted or result.set_aside}
+            new = [each.target for each in changed if self.results[each.target].inserted == each.backup.digest.rows]
+            deleted = write(self.cursor, self.catalogue, changed, losing, new, self.tables)
+            for _ in range(_PASSES - 1 if deleted else 0):
+                if not (unlike := [loaded for loaded in written if self._is_unlike(loaded)]):
+                    break
+                write(self.cursor, self.catalogue, unlike, (), (), self.tables)
+            self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            for constraint in taken_away:
+                constraint.put_back(self.cursor)
+        self._check(written)
+        return list(self.results.values())
+
+    def note(self, table: Table, **rows: int) -> None:
+        """Add to what became of a table's rows."""
+        old = self.results.get(table) or TableRestored(str(table), 0)
+        added = {name: getattr(old, name) + number for name, number in rows.items()}
+        self.results[table] = replace(old, **added)
+
+    def _find_gone(self, loaded: Loaded) -> None:
+        """Rows of replaced tables that the backup does not have go. No table loses others by itself."""
+        goes = sql.SQL("NOT {}").format(loaded.in_backup())
+        self.cursor.execute(
+            sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT t.* FROM {} t WHERE {}").format(
+                loaded.gone, loaded.live, goes if loaded.backup.role == "replaced" else sql.SQL("false")
+            )
+        )
+        self.note(loaded.target, deleted=self.cursor.rowcount)
+
+    def _mark_referenced(self) -> None:
+        """Mark rows that restored rows refer to and that are not there (any more), with what these refer to in turn.
+
+        Of these tables nothing is changed, and what nobody refers to stays away.
+        """
+        by_table = {loaded.target: loaded for loaded in self.tables}
+        referenced = [loaded for loaded in self.tables if loaded.backup.role == "referenced"]
+        for loaded in referenced:
+            self.cursor.execute(
+                sql.SQL(
+                    "ALTER TABLE {scratch} ADD fm_action text, ADD fm_missing boolean NOT NULL DEFAULT false;"
+                    "UPDATE {scratch} b SET fm_missing = true WHERE NOT EXISTS (SELECT 1 FROM {live} t WHERE {same})"
+                ).format(scratch=loaded.scratch.identifier, live=loaded.live, same=loaded.same("t", "b"))
+            )
+        keys = [
+            key
+            for key in self.catalogue.foreign_keys
+            if key.table in by_table and key.references in {loaded.target for loaded in referenced}
+        ]
+        found = True
+        while found:
+            found = False
+            for key in keys:
+                child, parent = by_table[key.table], by_table[key.references]
+                if not set(key.columns) <= set(child.backup.names):
+                    continue
+                chain = sql.SQL(" AND c.fm_action IS NOT NULL" if child.backup.role == "referenced" else "")
+                self.cursor.execute(
+                    sql.SQL(
+                        "UPDATE {parent} b SET fm_action = 'insert' WHERE b.fm_missing AND b.fm_action IS NULL"
+                        " AND EXISTS (SELECT 1 FROM {child} c WHERE ({ours}) = ({theirs}){chain})"
+                    ).format(
+                        parent=parent.scratch.identifier,
+                        child=child.scratch.identifier,
+                        ours=columns_of_row("c", key.columns),
+                        theirs=columns_of_row("b", key.referenced_columns),
+                        chain=chain,
+                    )
+                )
+                self.note(parent.target, inserted=self.cursor.rowcount)
+                found = found or self.cursor.rowcount > 0
+
+    def _take_away_what_is_not_valid(self) -> list[NotValid]:
+        """Drop the constraints that the backup's rows broke when they were NOT VALID; they are put back at the end.
+
+        Only those that rows break which have to be written. The owner of a table may drop its constraints, in this
+        transaction and nowhere else; nobody but us can see that they are not there.
+
+        Raises:
+            BackupStop: the role is not the owner.
+        """
+        taken_away, refused = [], []
+        by_table = {loaded.target: loaded for loaded in self.tables}
+        for loaded in self.tables:
+            for constraint in constraints_not_valid(self.cursor, loaded.target):
+                if not set(constraint.columns) <= set(loaded.backup.names):
+                    continue
+
+                def parents(table: Table) -> Sequence[sql.Composable]:
+                    known = by_table.get(table)
+                    return [table.identifier] + ([known.scratch.identifier] if known else [])
+
+                rows = count_broken(
+                    self.cursor, constraint, loaded.scratch.identifier, parents, "t.fm_action IS NOT NULL"
+                )
+                if not rows:
+                    continue
+                said = f"{constraint.name} of {loaded.backup.table} ({rows:,} rows)"
+                if not constraint.ours:
+                    refused.append(said)
+                else:
+                    taken_away.append(constraint)
+                    self.notes.append(
+                        f"The constraint {said} is NOT VALID, and these rows break it. It was dropped for the time of"
+                        " the transaction and is there again, NOT VALID as before."
+                    )
+        if refused:
+            raise BackupStop(
+                f"Rows of the backup break constraints that are NOT VALID: {', '.join(refused)}. PostgreSQL refuses to"
+                " write such rows, and the role does not own these tables.",
+                meaning="Nothing was changed.",
+                remedy="Restore as the owner of these tables: the restore then drops these constraints and adds them"
+                " again in its transaction.",
+            )
+        for constraint in taken_away:
+            constraint.take_away(self.cursor)
+        return taken_away
+
+    def _is_unlike(self, loaded: Loaded) -> bool:
+        """Whether rows are not as in the backup (again); they are marked then."""
+        if table_digest(self.cursor, loaded.target, loaded.backup.names, like=loaded.backup.digest) == (
+            loaded.backup.digest
+        ):
+            return False
+        return any(mark(self.cursor, loaded))
+
+    def _check(self, written: Sequence[Loaded]) -> None:
+        """Every row of the backup is there as it was, replaced tables have no other, and no other table was written."""
+        faults = []
+        for loaded in written:
+            table = loaded.backup.table
+            digest = table_digest(self.cursor, loaded.target, loaded.backup.names, like=loaded.backup.digest)
+            if digest != loaded.backup.digest:
+                if unlike := sum(mark(self.cursor, loaded)):
+                    faults.append(f"{unlike} rows of {table} are not as in the backup")
+                if loaded.backup.role == "replaced":
+                    faults.append(f"{table} has another digest than in the backup")
+            self.note(loaded.target, newer=digest.rows - loaded.backup.digest.rows)
+        others = check_nothing_else_written(self.cursor, self._forms, list(self.results), self.growing)
+        if not others.holds:
+            faults.append(f"other tables were written: {others.found}")
+        if faults:
+            triggers = triggers_of(self.cursor, [loaded.target for loaded in written])
+            raise BackupStop(
+                f"The restored rows are not those of the backup: {'; '.join(faults)}.",
+                meaning="The transaction was rolled back; Nexus is unchanged.",
+                remedy="Disable the triggers of these tables"
+                + (f" ({', '.join(triggers)})" if triggers else ", and look for rules,")
+                + " for the time of the restore, as the owner of a table (ALTER TABLE … DISABLE TRIGGER …), then start"
+                " again.",
+            )
+
+    @contextmanager
+    def constraints_explained(self) -> Iterator[None]:
+        """A constraint that refuses rows of the backup, by its name."""
+        try:
+            yield
+        except psycopg2.IntegrityError as error:
+            diagnostics = error.diag
+            name = (
+                diagnostics.constraint_name or diagnostics.column_name or diagnostics.datatype_name or "of a partition"
+            )
+            targets = {loaded.target.name: str(loaded.backup.table) for loaded in self.tables}
+            said = diagnostics.table_name or "a table"
+            table = targets.get(said, said)
+            name = name.replace(said, table)  # of a copy's unique index
+            raise BackupStop(
+                f"The constraint {name} of {table} refuses rows of the backup (SQLSTATE {error.pgcode}).",
+                meaning="It did not hold for these rows when the backup was made, or other rows that stay are in the"
+                " way. The transaction was rolled back; Nexus is unchanged.",
+                remedy=f"Look the constraint up (psql: \\d {table}). If it is newer than the backup, or reads more than"
+                " the row, its owner can drop it for the time of the restore.",
+            ) from None

@@ -1,0 +1,144 @@
+"""The rows of a backup: which tables, out of the database into files, and back into scratch tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pyrage
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.backup.files import BackupStop, reading, writing
+from fm_pipeline.nexus.backup.manifest import BackupTable, Role
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
+from fm_pipeline.nexus.catalogue.table_facts import BackupColumn
+from fm_pipeline.nexus.policy import LOADS, REQUIRED_ENTITIES, make_policy
+from fm_pipeline.nexus.reimport.references import touched_tables
+from fm_pipeline.nexus.reimport.soft_references import with_soft_references
+from fm_pipeline.settings import Settings
+
+# Ours: a reimport writes them, and without them a restored patient would get another id next time.
+OWN_TABLES = (Table("fm_pipeline", "crosswalk"), Table("fm_pipeline", "retired_patient_ids"))
+
+# step ("write", "verify", "read", "restore"), tables done, tables in all as soon as that is known
+OnProgress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a backup has to hold, and why."""
+
+    roles: Mapping[Table, Role]
+    catalogue: Catalogue
+
+
+def find_scope(cursor: Cursor, settings: Settings) -> Scope:
+    """The tables to back up: what a reimport can touch, our own, and what rows of these refer to.
+
+    The last are needed where a server has lost them: a patient's clinic must be there before the patient can be.
+    """
+    catalogue = read_catalogue(cursor, settings.nexus_schema)
+    entities = {load.entity for load in LOADS if catalogue.has(load.table)} | set(REQUIRED_ENTITIES)
+    policy = make_policy(catalogue, entities, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
+    policy = with_soft_references(cursor, policy, settings, {})
+    cursor.execute("SELECT entity FROM fm_pipeline.staged_builds")
+    staged = {row[0] for row in cursor.fetchall()}
+    replaced = {
+        table
+        for table in policy.emptied
+        if not staged or (load := policy.load_of(table)) is None or load.entity in staged
+    }
+    # Without FileMaker's columns, so that it does not matter what a profile feeds: at least what a reimport locks.
+    touched = touched_tables(cursor, policy, {})
+    roles: dict[Table, Role] = {table: "replaced" if table in replaced else "kept" for table in touched}
+    roles |= dict.fromkeys(OWN_TABLES, "replaced")
+    pending = list(touched)
+    while pending:
+        table = pending.pop()
+        for key in catalogue.foreign_keys:
+            if key.table == table and key.references not in roles:
+                roles[key.references] = "referenced"
+                pending.append(key.references)
+    return Scope(roles, catalogue)
+
+
+def prepare_session(cursor: Cursor, settings: Settings) -> None:
+    """No time limit of the role ends a transaction half-way, and no policy of rows hides one (pg_dump does the same).
+
+    Takes no snapshot.
+    """
+    cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+    cursor.execute("SET LOCAL row_security = off")
+    milliseconds = int(settings.nexus_lock_timeout_seconds * 1000)
+    cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{milliseconds}ms")))
+
+
+def write_table(
+    cursor: Cursor,
+    path: Path,
+    table: Table,
+    role: Role,
+    columns: list[BackupColumn],
+    key: pyrage.x25519.Identity | None,
+) -> BackupTable:
+    """Write a table's file and digest its rows, both from the snapshot of the transaction."""
+    names = [column.name for column in columns]
+    # A query and not the table: COPY refuses partitioned tables and leaves out generated columns.
+    copy = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT WITH (FORMAT text, ENCODING 'UTF8')").format(
+        _identifiers(names), table.identifier
+    )
+    with writing(path, key) as file:
+        cursor.copy_expert(copy, file.sink)
+    digest = table_digest(cursor, table, names)
+    return BackupTable(table, role, tuple(columns), digest, path.name, file.bytes, file.sha256)
+
+
+def load_scratch(
+    cursor: Cursor, folder: Path, table: BackupTable, key: pyrage.x25519.Identity | None, name: str
+) -> Table:
+    """Load a table's file into a temporary table of the transaction, and compare it with the manifest.
+
+    Temporary tables are in a schema of the session: nothing is left of them, also when we are killed; no other
+    session can read them; and the role needs no right to create schemas.
+
+    Raises:
+        BackupStop: the rows are not those that were backed up.
+    """
+    scratch = Table("pg_temp", name)
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.columns
+    )
+    cursor.execute(sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), columns))
+    copy = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT text, ENCODING 'UTF8')").format(
+        scratch.identifier, _identifiers(table.names)
+    )
+    broken = BackupStop(
+        f"The backup of {table.table} does not give back the rows that were backed up.",
+        meaning="It is no backup. Nothing was changed in Nexus.",
+        remedy="Make another one; check the disk that it was written to.",
+    )
+    try:
+        with reading(folder / table.file, key) as plain:
+            cursor.copy_expert(copy, plain, 1 << 16)  # type: ignore[arg-type]  # only read() is called
+    except (OSError, EOFError, pyrage.DecryptError, psycopg2.DataError, psycopg2.errors.QueryCanceled):
+        raise broken from None
+    except psycopg2.IntegrityError as error:  # a scratch table has no constraint but those of its domains
+        raise BackupStop(
+            f"Rows of {table.table} break the constraint {error.diag.constraint_name} of the domain"
+            f" {error.diag.datatype_name}, which has not been validated. PostgreSQL refuses to write such values.",
+            meaning="They cannot be restored. Nothing was changed.",
+            remedy="Correct these values in Nexus, or let the owner of the domain drop the constraint (ALTER DOMAIN);"
+            " then start again.",
+        ) from None
+    if table_digest(cursor, scratch, table.names, like=table.digest) != table.digest:
+        raise broken
+    return scratch
+
+
+def _identifiers(names: Collection[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))

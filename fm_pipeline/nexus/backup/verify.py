@@ -1,0 +1,171 @@
+"""What makes files a backup: the code of the restore has brought all rows back into copies of the tables.
+
+The copies have the columns, types, defaults, CHECKs, unique indexes, exclusion constraints and foreign keys of Nexus'
+tables. They are temporary tables: in a schema of the session, which no other session can read, so that nothing is left
+of them, also when we are killed; and the role needs no right in Nexus but to read. Everything is rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psycopg2
+import pyrage
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.backup.files import BackupStop
+from fm_pipeline.nexus.backup.manifest import Manifest, read_manifest
+from fm_pipeline.nexus.backup.restore_load import load_tables
+from fm_pipeline.nexus.backup.restore_rows import Restoration
+from fm_pipeline.nexus.backup.restore_tables import Loaded
+from fm_pipeline.nexus.backup.restore_write import acts_at_once
+from fm_pipeline.nexus.backup.rows import OnProgress, prepare_session
+from fm_pipeline.nexus.catalogue.not_valid import constraints_not_valid, count_broken, rows_that_no_restore_could_write
+from fm_pipeline.nexus.catalogue.schema import Catalogue, ForeignKey, read_catalogue
+from fm_pipeline.nexus.catalogue.table_facts import has_rules, triggers_of
+from fm_pipeline.pluralize import counted
+from fm_pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A backup that was restored into copies.
+
+    Attributes:
+        not_tried: what a restore meets in Nexus and the copies do not have, in sentences.
+    """
+
+    manifest: Manifest
+    not_tried: tuple[str, ...]
+
+
+def verify_backup(
+    settings: Settings, folder: Path, key: pyrage.x25519.Identity | None, on_progress: OnProgress
+) -> Verified:
+    """Check every file of a backup and restore it into copies of the tables; roll back.
+
+    Raises:
+        BackupStop: the files are not what was written, or the rows cannot be brought back.
+    """
+    on_progress("verify", 0, None)
+    manifest = read_manifest(folder, key)
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        prepare_session(cursor, settings)
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        copies = {
+            backup.table: _copy(cursor, backup.table, f"copy_of_backup_{number}")
+            for number, backup in enumerate(manifest.tables)
+        }
+        own = [key for key in catalogue.foreign_keys if key.table in copies]
+        written = [backup.table for backup in manifest.tables if backup.role != "referenced"]
+        not_tried = what_is_not_tried(cursor, written)
+        not_tried += _add_keys(cursor, [key for key in own if acts_at_once(key)], copies)
+        loaded = load_tables(cursor, folder, manifest, key, on_progress, step="verify", targets=copies)
+        _refuse_what_no_restore_could_write(cursor, loaded)
+        # Keys that wait for the end are held against all rows at once, which takes a fraction of row by row.
+        restoration = Restoration(cursor, _catalogue_of(catalogue, copies), loaded)
+        restoration.run()
+        with restoration.constraints_explained():
+            not_tried += _add_keys(cursor, [key for key in own if not acts_at_once(key)], copies)
+        connection.rollback()
+    return Verified(manifest, tuple(not_tried))
+
+
+def what_is_not_tried(cursor: Cursor, tables: Sequence[Table]) -> list[str]:
+    """What a restore meets in these tables and no copy has, in sentences; and the constraints that are NOT VALID."""
+    found = []
+    if triggers := triggers_of(cursor, tables):
+        found.append(f"Triggers, which a restore fires and its trial does not: {', '.join(triggers)}.")
+    if rules := [str(table) for table in tables if has_rules(cursor, table)]:
+        found.append(f"Rules of {', '.join(rules)}, which a restore meets and its trial does not.")
+    for constraint in [each for table in tables for each in constraints_not_valid(cursor, table)]:
+        place = constraint.table.identifier
+        if rows := count_broken(cursor, constraint, place, lambda parent: [parent.identifier]):
+            found.append(
+                f"{counted(rows, 'row')} of {constraint.table} break {constraint.name}, which is NOT VALID: a restore"
+                " of one of them drops that constraint and adds it again in its transaction, as the owner of the table."
+            )
+    return found
+
+
+def _copy(cursor: Cursor, table: Table, name: str) -> Table:
+    """An empty temporary table with the columns and constraints of a table, but for foreign keys."""
+    copy = Table("pg_temp", name)
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE {} (LIKE {} INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING GENERATED"
+            " INCLUDING IDENTITY INCLUDING INDEXES) ON COMMIT DROP"
+        ).format(sql.Identifier(name), table.identifier)
+    )
+    cursor.execute(
+        "SELECT indexrelid::regclass::text FROM pg_index"
+        " WHERE indrelid = %s::regclass AND NOT indisunique AND NOT indisexclusion",
+        (copy.identifier.as_string(cursor),),
+    )
+    for (index,) in cursor.fetchall():  # of no use here
+        cursor.execute(sql.SQL("DROP INDEX {}").format(sql.SQL(index)))
+    for constraint in constraints_not_valid(cursor, table):
+        if constraint.kind != "f":  # LIKE has made it valid
+            copied = replace(constraint, table=copy)
+            copied.take_away(cursor)
+            copied.put_back(cursor)
+    return copy
+
+
+def _add_keys(cursor: Cursor, keys: Iterable[ForeignKey], copies: Mapping[Table, Table]) -> list[str]:
+    """Add foreign keys to the copies; returns those that cannot be copied, in a sentence."""
+    left = []
+    for key in keys:
+        added = False
+        if key.references in copies:
+            cursor.execute(
+                "SELECT pg_get_constraintdef(oid), confrelid::regclass::text FROM pg_constraint"
+                " WHERE conrelid = %s::regclass AND conname = %s AND contype = 'f'",
+                (key.table.identifier.as_string(cursor), key.name),
+            )
+            definition, parent = cursor.fetchone() or ("", "")
+            columns, _, rest = definition.partition(f" REFERENCES {parent}(")
+            cursor.execute("SAVEPOINT key")
+            try:
+                cursor.execute(
+                    sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {} REFERENCES {} ({}").format(
+                        copies[key.table].identifier,
+                        sql.Identifier(key.name),
+                        sql.SQL(columns),
+                        copies[key.references].identifier,
+                        sql.SQL(rest),
+                    )
+                )
+                added = True
+            except psycopg2.ProgrammingError:  # what it refers to has no unique index of its own, say
+                cursor.execute("ROLLBACK TO SAVEPOINT key")
+        if not added:
+            left.append(f"{key.name} of {key.table}")
+    return [f"Foreign keys that cannot be tried: {', '.join(left)}."] if left else []
+
+
+def _catalogue_of(catalogue: Catalogue, copies: Mapping[Table, Table]) -> Catalogue:
+    """What the catalogue says, of the copies."""
+    return Catalogue(
+        "pg_temp",
+        {copies[table]: columns for table, columns in catalogue.columns.items() if table in copies},
+        [
+            replace(key, table=copies[key.table], references=copies[key.references])
+            for key in catalogue.foreign_keys
+            if key.table in copies and key.references in copies
+        ],
+    )
+
+
+def _refuse_what_no_restore_could_write(cursor: Cursor, loaded: Iterable[Loaded]) -> None:
+    rows = {each.backup.table: each.scratch.identifier for each in loaded if each.backup.role == "replaced"}
+    parents = {each.backup.table: each.scratch.identifier for each in loaded}
+    if refused := rows_that_no_restore_could_write(cursor, rows, parents):
+        raise BackupStop(
+            refused.what, meaning=f"{refused.meaning} There is no backup; Nexus is unchanged.", remedy=refused.remedy
+        )

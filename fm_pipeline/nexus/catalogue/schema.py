@@ -1,0 +1,154 @@
+"""What PostgreSQL's catalogue says about the Nexus schema: columns, foreign keys, generic keys.
+
+The application adds tables with every release, so what depends on a patient is read each time, never listed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Column, Table
+
+_CAN_HOLD_A_UUID = ("uuid", "text", "character", "citext")
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key. `on_delete` is pg_constraint.confdeltype: a, r, c, n or d."""
+
+    name: str
+    table: Table
+    columns: tuple[str, ...]
+    references: Table
+    referenced_columns: tuple[str, ...]
+    on_delete: str
+    deferrable: bool
+
+
+@dataclass(frozen=True)
+class GenericKey:
+    """A Django generic foreign key: a content type and an object id, without a constraint."""
+
+    table: Table
+    content_type_column: str
+    object_id_column: str
+
+
+@dataclass(frozen=True)
+class SoftReference:
+    """A column that holds ids of rows of another table, although no foreign key says so.
+
+    Attributes:
+        replaced: rows with an id that a patient had before.
+        gone: rows with an id of a row that goes for good.
+        writable: its rows can be told apart, so that a restore could bring them back.
+    """
+
+    table: Table
+    column: str
+    to: Table
+    replaced: int = 0
+    gone: int = 0
+    writable: bool = True
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The tables, foreign keys and generic keys that concern one Nexus schema."""
+
+    schema: str
+    columns: Mapping[Table, Mapping[str, Column]]
+    foreign_keys: Sequence[ForeignKey]
+
+    def table(self, name: str) -> Table:
+        """The table of that name in the Nexus schema (it may not exist)."""
+        return Table(self.schema, name)
+
+    def has(self, name: str) -> bool:
+        """Whether the Nexus schema has a table of that name."""
+        return self.table(name) in self.columns
+
+    @cached_property
+    def generic_keys(self) -> list[GenericKey]:
+        """Pairs of columns `*content_type_id` and `*object_id` with the same beginning.
+
+        An object id that can hold no uuid (a number, as django-auditlog has one) never means a row of Nexus.
+        """
+        pairs = []
+        for table, columns in sorted(self.columns.items()):
+            for name in columns:
+                object_id = name.removesuffix("content_type_id") + "object_id"
+                if not name.endswith("content_type_id") or object_id not in columns:
+                    continue
+                if columns[object_id].type.startswith(_CAN_HOLD_A_UUID):
+                    pairs.append(GenericKey(table, name, object_id))
+        return pairs
+
+    def foreign_keys_to(self, table: Table) -> list[ForeignKey]:
+        """The foreign keys that reference a table, in a fixed order."""
+        found = [key for key in self.foreign_keys if key.references == table]
+        return sorted(found, key=lambda key: (key.table, key.name))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest that changes when a migration of the application changes a table or a key."""
+        text = repr(
+            (
+                sorted((t, sorted(c.items())) for t, c in self.columns.items()),
+                sorted(map(repr, self.foreign_keys)),
+            )
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+# The type of a domain is what it is made of: that is where a length is, and an explicit cast would cut what is longer.
+_COLUMNS = """
+SELECT n.nspname, c.relname, a.attname,
+       CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
+                      ELSE format_type(a.atttypid, a.atttypmod) END, a.attnotnull,
+       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', a.attcollation <> 0, a.attgenerated <> ''
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     JOIN pg_type t ON t.oid = a.atttypid
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'fm_pipeline') AND n.nspname NOT LIKE 'pg\\_%'
+  AND has_schema_privilege(n.oid, 'USAGE')
+ORDER BY 1, 2, a.attnum
+"""
+
+_FOREIGN_KEYS = """
+SELECT k.conname, n.nspname, c.relname, rn.nspname, rc.relname, k.confdeltype::text, k.condeferrable,
+       (SELECT array_agg(a.attname::text ORDER BY o.i) FROM unnest(k.conkey) WITH ORDINALITY o(attnum, i)
+          JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = o.attnum),
+       (SELECT array_agg(a.attname::text ORDER BY o.i) FROM unnest(k.confkey) WITH ORDINALITY o(attnum, i)
+          JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = o.attnum)
+FROM pg_constraint k
+     JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0
+ORDER BY 2, 3, 1
+"""
+
+
+def read_catalogue(cursor: Cursor, schema: str) -> Catalogue:
+    """Read the catalogue.
+
+    Args:
+        cursor: of the Nexus database.
+        schema: where Nexus' tables are; foreign keys from other schemas into it are found as well.
+    """
+    columns: dict[Table, dict[str, Column]] = {}
+    cursor.execute(_COLUMNS)
+    for namespace, relation, name, *facts in cursor.fetchall():
+        columns.setdefault(Table(namespace, relation), {})[name] = Column(name, *facts)
+    cursor.execute(_FOREIGN_KEYS)
+    foreign_keys = [
+        ForeignKey(name, Table(ns, rel), tuple(cols), Table(rns, rrel), tuple(rcols), on_delete, deferrable)
+        for name, ns, rel, rns, rrel, on_delete, deferrable, cols, rcols in cursor.fetchall()
+    ]
+    return Catalogue(schema, columns, foreign_keys)

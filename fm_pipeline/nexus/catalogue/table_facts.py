@@ -1,0 +1,147 @@
+"""What PostgreSQL knows of one table, of any schema: columns, keys, partitions, sequences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Table
+
+
+@dataclass(frozen=True)
+class BackupColumn:
+    """A column as it was; `type` is as `format_type` writes it."""
+
+    name: str
+    type: str
+
+
+def columns_of(cursor: Cursor, table: Table) -> list[BackupColumn]:
+    """The columns in their order."""
+    cursor.execute(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (table.identifier.as_string(cursor),),
+    )
+    return [BackupColumn(*row) for row in cursor.fetchall()]
+
+
+_INTEGERS = ("smallint", "integer", "bigint")
+
+
+def is_wider(was: str, now: str) -> bool:
+    """Whether a column takes every value that it took, and has it as it was: its text is the same.
+
+    Not `real` to `double precision`, say, which makes 0.10000000149 of 0.1.
+
+    Args: types as `format_type` writes them.
+    """
+    if was in _INTEGERS and now in _INTEGERS:
+        return _INTEGERS.index(now) > _INTEGERS.index(was)
+    if match := re.fullmatch(r"character varying\((\d+)\)", was):
+        longer = re.fullmatch(r"character varying\((\d+)\)", now)
+        return now in ("character varying", "text") or (longer is not None and int(longer[1]) > int(match[1]))
+    if was == "character varying":
+        return now == "text"
+    old, new = (re.fullmatch(r"numeric\((\d+),(\d+)\)", text) for text in (was, now))
+    return old is not None and new is not None and int(new[1]) > int(old[1]) and new[2] == old[2]
+
+
+def key_columns(cursor: Cursor, table: Table) -> list[str]:
+    """Columns of the primary key, in its order; none when there is none."""
+    cursor.execute(
+        "SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, n)"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum"
+        " WHERE i.indrelid = %s::regclass AND i.indisprimary ORDER BY k.n",
+        (table.identifier.as_string(cursor),),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def generated_columns(cursor: Cursor, table: Table) -> set[str]:
+    """Columns that PostgreSQL computes; they cannot be written."""
+    cursor.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attgenerated <> ''",
+        (table.identifier.as_string(cursor),),
+    )
+    return {row[0] for row in cursor.fetchall()}
+
+
+def columns_never_updated(cursor: Cursor, table: Table) -> set[str]:
+    """Columns that PostgreSQL numbers itself and lets nobody change (GENERATED ALWAYS AS IDENTITY)."""
+    cursor.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attidentity = 'a' AND NOT attisdropped",
+        (table.identifier.as_string(cursor),),
+    )
+    return {row[0] for row in cursor.fetchall()}
+
+
+def has_rules(cursor: Cursor, table: Table) -> bool:
+    """Whether rewrite rules may turn a statement on the table into another one."""
+    cursor.execute("SELECT relhasrules FROM pg_class WHERE oid = %s::regclass", (table.identifier.as_string(cursor),))
+    row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def has_delete_triggers(cursor: Cursor, table: Table) -> bool:
+    """Whether triggers of the application are in force that fire when a row is deleted."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal"
+        " AND tgenabled <> 'D' AND tgtype & 8 <> 0)",
+        (table.identifier.as_string(cursor),),
+    )
+    return cursor.fetchone() == (True,)
+
+
+def triggers_of(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
+    """Triggers of the application that are in force, as `table: name`."""
+    found = []
+    for table in tables:
+        cursor.execute(
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgenabled <> 'D'"
+            " ORDER BY 1",
+            (table.identifier.as_string(cursor),),
+        )
+        found += [f"{table}: {name}" for (name,) in cursor.fetchall()]
+    return found
+
+
+def advance_sequences(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
+    """Lead identities and serials past the numbers that tables hold, so that the application's next row has a free one.
+
+    A sequence is not part of the transaction: it goes forward only, which harms nothing when that is rolled back.
+
+    Returns:
+        What somebody with more rights has to do, in sentences.
+    """
+    to_do = []
+    for table in tables:
+        name = table.identifier.as_string(cursor)
+        cursor.execute(
+            "SELECT attname, pg_get_serial_sequence(%s, attname) FROM pg_attribute WHERE attrelid = %s::regclass"
+            " AND attnum > 0 AND NOT attisdropped AND pg_get_serial_sequence(%s, attname) IS NOT NULL",
+            (name, name, name),
+        )
+        for column, sequence in cursor.fetchall():
+            cursor.execute(
+                sql.SQL("SELECT max({}), has_sequence_privilege(%s, 'UPDATE, SELECT') FROM {}").format(
+                    sql.Identifier(column), table.identifier
+                ),
+                (sequence,),
+            )
+            highest, may = cursor.fetchone() or (None, False)
+            if highest is None:
+                continue
+            if not may:
+                to_do.append(f"As the owner of {sequence}, run: SELECT setval('{sequence}', {highest}) if it is lower.")
+                continue
+            cursor.execute(
+                "SELECT setval(%(sequence)s, greatest(%(highest)s,"
+                " coalesce(pg_sequence_last_value(%(sequence)s::regclass), 0)))",
+                {"sequence": sequence, "highest": highest},
+            )
+    return to_do

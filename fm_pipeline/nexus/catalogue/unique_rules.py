@@ -1,0 +1,88 @@
+"""What must be unique in a table, and which rows are in the way of which: unique indexes and exclusion constraints."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Table
+
+
+@dataclass(frozen=True)
+class UniqueRule:
+    """A unique index other than the primary key's, or an exclusion constraint.
+
+    Attributes:
+        at_the_end: PostgreSQL checks it when the transaction ends (DEFERRABLE); else with every row.
+        columns: all columns that its expressions and its condition read.
+        elements: its expressions, in SQL, over the table's columns.
+        operators: one an element; two rows are in each other's way if all of them hold.
+        condition: of a partial index, in SQL.
+        nulls_equal: NULLS NOT DISTINCT.
+    """
+
+    name: str
+    at_the_end: bool
+    columns: tuple[str, ...]
+    elements: tuple[str, ...]
+    operators: tuple[str, ...]
+    condition: str | None
+    nulls_equal: bool
+
+    def rows(self, table: sql.Composable, key: sql.Composable, condition: sql.Composable) -> sql.Composed:
+        """A query: the keys of a table's rows that the rule applies to, and its elements as e1, e2, …"""
+        elements = [sql.SQL(f"({element}) AS e{n}") for n, element in enumerate(self.elements, start=1)]
+        return sql.SQL("SELECT {}, {} FROM {} WHERE {} AND ({})").format(
+            key, sql.SQL(", ").join(elements), table, condition, sql.SQL(self.condition or "true")
+        )
+
+    def collisions(self, one: str, other: str) -> Iterator[sql.Composable]:
+        """Conditions: two rows of `rows` are in each other's way. More than one, so that each can be hashed."""
+        numbers = range(1, len(self.elements) + 1)
+        for both_null in itertools.product((False, True) if self.nulls_equal else (False,), repeat=len(self.elements)):
+            yield sql.SQL(" AND ").join(
+                sql.SQL(
+                    f"{one}.e{n} IS NULL AND {other}.e{n} IS NULL" if null else f"{one}.e{n} {operator} {other}.e{n}"
+                )
+                for n, operator, null in zip(numbers, self.operators, both_null, strict=True)
+            )
+
+
+# An operator by its name alone could be another schema's: that of citext, say. `to_jsonb`: not every version has all.
+_RULES = """
+SELECT c.relname, NOT i.indimmediate,
+       (SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
+         WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND (a.attnum = ANY (i.indkey) OR EXISTS
+               (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                   AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))),
+       (SELECT array_agg(pg_get_indexdef(i.indexrelid, n, false) || coalesce(' COLLATE ' ||
+                         l.collnamespace::regnamespace::text || '.' || quote_ident(l.collname), '')
+                         ORDER BY n)
+          FROM generate_series(1, i.indnkeyatts) n
+          LEFT JOIN pg_collation l ON l.oid = i.indcollation[n - 1] AND l.collname <> 'default'),
+       (SELECT array_agg(format('OPERATOR(%%I.%%s)', s.nspname, o.oprname) ORDER BY n)
+          FROM generate_series(1, i.indnkeyatts) n
+          JOIN pg_opclass p ON p.oid = i.indclass[n - 1]
+          JOIN pg_operator o ON o.oid = coalesce(k.conexclop[n],
+               (SELECT m.amopopr FROM pg_amop m WHERE m.amopfamily = p.opcfamily AND m.amopstrategy = 3
+                   AND m.amoplefttype = p.opcintype AND m.amoprighttype = p.opcintype))
+          JOIN pg_namespace s ON s.oid = o.oprnamespace),
+       pg_get_expr(i.indpred, i.indrelid), coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+     LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('u', 'x') AND k.conrelid = i.indrelid
+WHERE i.indrelid = %s::regclass AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary AND i.indisready
+ORDER BY c.relname
+"""
+
+
+def unique_rules(cursor: Cursor, table: Table) -> list[UniqueRule]:
+    """The rules of a table, by name."""
+    cursor.execute(_RULES, (table.identifier.as_string(cursor),))
+    return [
+        UniqueRule(name, at_the_end, tuple(columns), tuple(elements), tuple(operators), condition, nulls_equal)
+        for name, at_the_end, columns, elements, operators, condition, nulls_equal in cursor.fetchall()
+    ]

@@ -1,0 +1,277 @@
+"""Phases 2 to 5 as a difference: gone rows are deleted, changed ones updated, new ones inserted, equal ones left.
+
+The result is that of "delete everything and load again" (decision D2); the cost is that of what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Column, Table
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.policy import Load
+
+# Written by the transaction itself, whatever FileMaker feeds.
+OWN_COLUMNS = ("id", "created_at", "updated_at")
+# Types that PostgreSQL cannot compare, or compares by something else (a box by its area): their text is compared.
+_WITHOUT_EQUALITY = ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a staged table becomes rows of a Nexus table: one SQL expression for each column that is written.
+
+    In the expressions `s` is the staged row, `t` the row that Nexus has (all NULL when there is none), and
+    `%(now)s` the time of the run.
+    """
+
+    load: Load
+    table: Table
+    updates: Mapping[str, sql.Composable]
+    inserts: Mapping[str, sql.Composable]
+    resets: Sequence[str] = ()  # of the updates, the columns that FileMaker does not feed
+    texts: Collection[str] = ()  # of the updates, the columns that are compared by their text
+    kept: Sequence[str] = ()  # ids of rows that stay although they are not staged
+
+    @property
+    def _staged(self) -> sql.Identifier:
+        return sql.Identifier("fm_pipeline", self.load.staged)
+
+    def find_gone(self, cursor: Cursor) -> int:
+        """Fill the temporary table `gone_<table>` with the ids that the new set does not have."""
+        cursor.execute(
+            sql.SQL(
+                "CREATE TEMP TABLE {gone} ON COMMIT DROP AS SELECT t.id FROM {table} t"
+                " WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
+                " AND NOT t.id::text = ANY(%(kept)s)"
+            ).format(gone=gone(self.table), table=self.table.identifier, staged=self._staged),
+            {"kept": list(self.kept)},
+        )
+        return cursor.rowcount
+
+    def update(self, cursor: Cursor, now: datetime) -> int:
+        """Update the rows that differ; returns how many."""
+        names = list(self.updates)
+        has_updated_at = "updated_at" in self.inserts
+        cursor.execute(
+            sql.SQL("UPDATE {table} t SET {settings} FROM {staged} s WHERE s.nexus_id = t.id AND {differs}").format(
+                table=self.table.identifier,
+                staged=self._staged,
+                settings=_comma(
+                    [_set(name, self.updates[name]) for name in names]
+                    + ([sql.SQL("updated_at = %(now)s")] if has_updated_at else [])
+                ),
+                differs=self._differs(),
+            ),
+            {"now": now},
+        )
+        return cursor.rowcount
+
+    @property
+    def written(self) -> set[str]:
+        """The columns that an update sets."""
+        return {*self.updates} | ({"updated_at"} & self.inserts.keys())
+
+    def copy_changed(self, cursor: Cursor, into: sql.Identifier, columns: Mapping[str, Column], now: datetime) -> int:
+        """Make a temporary table of the rows that differ, whole and as they will be; returns how many.
+
+        Args:
+            columns: of the table; generated ones are left out.
+        """
+        values: list[sql.Composable] = []
+        for name, column in columns.items():
+            if name in self.updates:
+                value: sql.Composable = sql.SQL("({})::{}").format(self.updates[name], sql.SQL(column.type))
+            elif name in self.written:
+                value = sql.SQL("%(now)s::{}").format(sql.SQL(column.type))
+            else:
+                value = sql.SQL("t.") + _column(name)
+            if not column.generated:
+                values.append(sql.SQL("{} AS {}").format(value, _column(name)))
+        cursor.execute(
+            sql.SQL(
+                "CREATE TEMP TABLE {into} ON COMMIT DROP AS SELECT {values} FROM {table} t"
+                " JOIN {staged} s ON s.nexus_id = t.id WHERE {differs}"
+            ).format(
+                into=into,
+                values=_comma(values),
+                table=self.table.identifier,
+                staged=self._staged,
+                differs=self._differs(),
+            ),
+            {"now": now},
+        )
+        return cursor.rowcount
+
+    def insert(self, cursor: Cursor, now: datetime) -> int:
+        """Insert the rows that Nexus does not have; returns how many."""
+        # Columns of a missing row read as NULL, so one set of expressions serves both statements.
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO {table} ({columns}) SELECT {values} FROM {staged} s"
+                " LEFT JOIN {table} t ON t.id = s.nexus_id WHERE t.id IS NULL"
+            ).format(
+                table=self.table.identifier,
+                staged=self._staged,
+                columns=_comma([sql.Identifier(name) for name in self.inserts]),
+                values=_comma(list(self.inserts.values())),
+            ),
+            {"now": now},
+        )
+        return cursor.rowcount
+
+    def count_reset(self, cursor: Cursor, now: datetime) -> int:
+        """How many rows would lose a value that only Nexus knows."""
+        if not self.resets:
+            return 0
+        cursor.execute(
+            sql.SQL("SELECT count(*) FROM {staged} s JOIN {table} t ON t.id = s.nexus_id WHERE {differs}").format(
+                table=self.table.identifier, staged=self._staged, differs=self._differs(self.resets)
+            ),
+            {"now": now},
+        )
+        return count(cursor)
+
+    def compare(self, cursor: Cursor, now: datetime) -> tuple[int, int, int]:
+        """Rows that should be there, rows of Nexus, and the staged ones that Nexus has not, or has otherwise."""
+        cursor.execute(
+            sql.SQL(
+                "SELECT count(*), (SELECT count(*) FROM {table}), count(*) FILTER (WHERE t.id IS NULL OR {differs})"
+                " FROM {staged} s LEFT JOIN {table} t ON t.id = s.nexus_id"
+            ).format(table=self.table.identifier, staged=self._staged, differs=self._differs()),
+            {"now": now},
+        )
+        staged, rows, unlike = cursor.fetchone() or (0, -1, -1)
+        return int(staged) + self._count_kept(cursor), int(rows), int(unlike)
+
+    def _count_kept(self, cursor: Cursor) -> int:
+        """How many rows stay although they are not staged."""
+        if not self.kept:
+            return 0
+        cursor.execute(
+            sql.SQL(
+                "SELECT count(*) FROM {table} t WHERE t.id::text = ANY(%s)"
+                " AND NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
+            ).format(table=self.table.identifier, staged=self._staged),
+            (list(self.kept),),
+        )
+        return count(cursor)
+
+    def _differs(self, names: Sequence[str] = ()) -> sql.Composable:
+        names = names or list(self.updates)
+        return sql.SQL("({old}) IS DISTINCT FROM ({new})").format(
+            old=_comma([self._by_bytes(name, sql.SQL("t.") + _column(name)) for name in names]),
+            new=_comma([self._by_bytes(name, self.updates[name]) for name in names]),
+        )
+
+    def _by_bytes(self, name: str, value: sql.Composable) -> sql.Composable:
+        # Another letter case or accent is a change of the record, also where the column takes them for equal.
+        return sql.SQL('({})::text COLLATE "C"').format(value) if name in self.texts else value
+
+
+def plan_difference(
+    load: Load,
+    catalogue: Catalogue,
+    fed_columns: Sequence[str],
+    nexus_only: Literal["keep", "reset"],
+) -> Difference:
+    """Decide the expression of every column.
+
+    Args:
+        fed_columns: the columns that FileMaker feeds, by their names in Nexus.
+        nexus_only: whether the other columns keep their value or go back to what a new row has.
+
+    Raises:
+        CatalogueStop: a fed column does not exist, or a column must be given and nobody knows its value.
+    """
+    table = catalogue.table(load.table)
+    columns = catalogue.columns[table]
+    unknown = sorted(set(fed_columns) - set(columns))
+    if unknown:
+        raise CatalogueStop(
+            f"The table {table} has no column {', '.join(unknown)}, which FileMaker's data would go into.",
+            meaning="This release of Nexus is not one that the pipeline knows. Nothing was changed.",
+            remedy="Take the fields out of the mapping profile, or tell the maintainers the release.",
+        )
+    computed = sorted(name for name in fed_columns if columns[name].generated)
+    if computed:
+        raise CatalogueStop(
+            f"PostgreSQL computes the column {', '.join(computed)} of {table}, which FileMaker's data would go into.",
+            meaning="This release of Nexus is not one that the pipeline knows. Nothing was changed.",
+            remedy="Take the fields out of the mapping profile, or tell the maintainers the release.",
+        )
+    fed = {name: _staged_value(columns[name]) for name in fed_columns if name != "created_at"}
+    defaults = {name: sql.Literal(value) for name, value in load.defaults.items() if name in columns}
+    inserts: dict[str, sql.Composable] = {"id": sql.SQL("s.nexus_id")}
+    if "created_at" in columns:
+        inserts["created_at"] = sql.SQL("coalesce(s.source_created_at, %(now)s)")
+    if "updated_at" in columns:
+        inserts["updated_at"] = sql.SQL("%(now)s")
+    inserts |= defaults | fed
+    nobody_knows = sorted(name for name, column in columns.items() if column.must_be_given and name not in inserts)
+    if nobody_knows:
+        raise CatalogueStop(
+            f"The table {table} has columns that must be given and that the pipeline does not know:"
+            f" {', '.join(nobody_knows)}.",
+            meaning="No new row could be inserted. Nothing was changed.",
+            remedy="Give them a default in the database, or tell the maintainers the release of Nexus.",
+        )
+    resets: dict[str, sql.Composable] = {}
+    updates = dict(fed)
+    if "created_at" in fed_columns:
+        updates["created_at"] = sql.SQL("coalesce(s.source_created_at, t.created_at)")
+    if nexus_only == "reset":
+        resets = {
+            name: defaults.get(name, sql.SQL("NULL::{}").format(sql.SQL(column.type)))
+            for name, column in columns.items()
+            if name not in (*OWN_COLUMNS, *fed_columns) and (name in defaults or not column.has_default)
+        }
+    updates |= resets
+    texts = {name for name in updates if columns[name].is_text or columns[name].type in _WITHOUT_EQUALITY}
+    return Difference(load, table, updates, inserts, list(resets), texts)
+
+
+def _staged_value(column: Column) -> sql.Composable:
+    """The staged value, cast to the column's own type; the metadata are merged with what Nexus has."""
+    if column.name != "filemaker_metadata":
+        return sql.SQL("s.{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type))
+    imported_at = sql.SQL(
+        "jsonb_build_object('imported_at', coalesce(t.filemaker_metadata ->> 'imported_at',"
+        ' to_char(%(now)s::timestamptz, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')))'
+    )
+    kept = sql.SQL(
+        "CASE WHEN jsonb_typeof(t.filemaker_metadata) = 'object'"
+        " THEN t.filemaker_metadata - 'other_addresses' ELSE '{}'::jsonb END"
+    )
+    return sql.SQL("({} || {} || s.filemaker_metadata)").format(imported_at, kept)
+
+
+def gone(table: Table) -> sql.Identifier:
+    """Name of the temporary table with the ids that a table loses."""
+    return sql.Identifier(f"gone_{table.name}")
+
+
+def count(cursor: Cursor) -> int:
+    """The one number that the last statement returned."""
+    row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _comma(parts: Sequence[sql.Composable]) -> sql.Composable:
+    return sql.SQL(", ").join(parts)
+
+
+def _set(name: str, value: sql.Composable) -> sql.Composable:
+    return sql.SQL("{} = {}").format(_column(name), value)
+
+
+def _column(name: str) -> sql.Identifier:
+    """A column in a statement with parameters, where a % of its name has to be doubled."""
+    return sql.Identifier(name.replace("%", "%%"))

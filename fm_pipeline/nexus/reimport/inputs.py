@@ -1,0 +1,202 @@
+"""What the result of a reimport depends on, as digests: read before the locks, confirmed under them.
+
+Hashing every row takes a tenth of a second for each 100,000, and nobody should wait for it. So the digests are taken
+from a snapshot before the tables are locked. Under the locks the row versions are counted, which tells for certain that
+a table is what it was; one that is not, or may not be, is hashed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.digest import Digest, table_digest
+from fm_pipeline.db.row_versions import read_horizon, read_shapes, read_versions
+from fm_pipeline.db.table import Table
+from fm_pipeline.errors import StagingStop
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.settings import Settings
+
+STAGED_TABLES = (
+    "staged_patients",
+    "staged_appointments",
+    "staged_notes",
+    "staged_sms_messages",
+    "staged_file_links",
+    "crosswalk",
+)
+# Each extraction and each build writes its row here, in the same transaction as everything else of it.
+_BOOKS = ("source_extractions", "staged_builds")
+# Of our own tables. Record ids differ when FileMaker's file was cloned, and mean nothing to Nexus.
+_WITHOUT_MEANING = ("record_id", "created_at", "origin")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that the result of a reimport depends on, as digests."""
+
+    database: str
+    patients: int
+    schema: str
+    staged: Mapping[str, Digest]
+    target: Mapping[str, Digest]
+    settings: Mapping[str, str]
+
+    @property
+    def confirmation(self) -> str:
+        """What a person has to type."""
+        return f"{self.database} {self.patients}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "database": self.database,
+            "patients": self.patients,
+            "schema": self.schema,
+            "staged": {name: list(digest) for name, digest in self.staged.items()},
+            "target": {name: list(digest) for name, digest in self.target.items()},
+            "settings": dict(self.settings),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Inputs:
+        """Back from JSON."""
+        digests = {
+            part: {name: Digest(*digest) for name, digest in content[part].items()} for part in ("staged", "target")
+        }
+        return cls(content["database"], content["patients"], content["schema"], **digests, settings=content["settings"])
+
+    def changes_since(self, planned: Inputs) -> list[str]:
+        """What is not as it was when the plan was made, in words."""
+        words = []
+        if self.database != planned.database:
+            words.append("the plan was made for another database")
+        if self.schema != planned.schema:
+            words.append("the tables of Nexus are not what they were (a migration of the application?)")
+        for part, kind in (("staged", "FileMaker's data"), ("target", "rows of Nexus")):
+            now, then = getattr(self, part), getattr(planned, part)
+            names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+            if names:
+                words.append(f"{kind} changed ({', '.join(name.removeprefix('staged_') for name in names)})")
+        if dict(self.settings) != dict(planned.settings):
+            words.append("a setting that decides what happens to rows was changed")
+        return words
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Digests of a snapshot, and what tells later whether they still hold.
+
+    Attributes:
+        inputs: without the digests.
+        target: the tables of Nexus that may be touched.
+        digests: of these, and of our own tables.
+        shapes: of the same tables; see `read_shapes`.
+        horizon: whoever writes after the snapshot has this transaction id or a later one.
+    """
+
+    database: str
+    schema: str
+    settings: Mapping[str, str]
+    target: Collection[Table]
+    digests: Mapping[Table, Digest]
+    shapes: Mapping[Table, str]
+    horizon: str
+
+    @property
+    def inputs(self) -> Inputs:
+        """What a plan is bound to."""
+        target = {str(table): self.digests[table] for table in self.target}
+        patients = next(digest.rows for table, digest in self.digests.items() if table.name == "patients")
+        staged = {name: self.digests[_own(name)] for name in STAGED_TABLES}
+        return Inputs(self.database, patients, self.schema, staged, target, self.settings)
+
+    def confirmed(self, cursor: Cursor) -> Reading:
+        """As it is now; inside the transaction, after the locks.
+
+        Raises:
+            StagingStop: FileMaker's records were extracted or staged again since.
+        """
+        tables = list(self.digests)
+        shapes, versions = read_shapes(cursor, tables), read_versions(cursor, tables, self.horizon)
+        unsure = [
+            table
+            for table in tables
+            if versions[table] != (self.digests[table].rows, 0) or shapes[table] != self.shapes[table]
+        ]
+        now = replace(self, digests={**self.digests, **{table: _digest(cursor, table) for table in unsure}})
+        if any(now.digests[_own(name)] != self.digests[_own(name)] for name in _BOOKS):
+            raise StagingStop(
+                "FileMaker's records were read or staged again while this was being prepared.",
+                meaning="Nothing was changed.",
+                remedy="Start again when the other run has ended.",
+            )
+        return now
+
+
+def read_inputs(cursor: Cursor, catalogue: Catalogue, target: Collection[Table], settings: Settings) -> Reading:
+    """Take the digests, inside a transaction that has one snapshot.
+
+    Args:
+        target: the tables of Nexus that the reimport may touch.
+    """
+    tables = [*map(_own, (*STAGED_TABLES, *_BOOKS)), *target]
+    return Reading(
+        database=database_name(cursor),
+        schema=catalogue.fingerprint,
+        settings=deciding_settings(settings),
+        target=target,
+        digests={table: _digest(cursor, table) for table in tables},
+        shapes=read_shapes(cursor, tables),
+        horizon=read_horizon(cursor),
+    )
+
+
+def look_again(cursor: Cursor, planned: Inputs, catalogue: Catalogue, settings: Settings, *, staged: bool) -> Inputs:
+    """What a plan is bound to, as it is now and without locks; the number of patients is the plan's.
+
+    Args:
+        staged: also FileMaker's data; else these are the plan's.
+    """
+    known = {str(table): table for table in catalogue.columns}
+    return replace(
+        planned,
+        database=database_name(cursor),
+        schema=catalogue.fingerprint,
+        settings=deciding_settings(settings),
+        staged={name: _digest(cursor, _own(name)) for name in STAGED_TABLES} if staged else planned.staged,
+        target={name: _digest(cursor, known[name]) for name in planned.target if name in known},
+    )
+
+
+def database_name(cursor: Cursor) -> str:
+    """Of the database that the cursor is connected to."""
+    cursor.execute("SELECT current_database()")
+    (name,) = cursor.fetchone() or ("",)
+    return str(name)
+
+
+def deciding_settings(settings: Settings) -> dict[str, str]:
+    """The settings that decide what happens to rows."""
+    return {
+        "nexus_schema": settings.nexus_schema,
+        "nexus_only_columns": settings.nexus_only_columns,
+        "nexus_letters": settings.nexus_letters,
+        "nexus_reminders": settings.nexus_reminders,
+        "nexus_files_of_gone_patients": settings.nexus_files_of_gone_patients,
+        "nexus_archive_patient": settings.nexus_archive_patient or "",
+        "nexus_soft_references": settings.nexus_soft_references,
+        "nexus_trigger_tables": settings.nexus_trigger_tables or "",
+        "clinic_time_zone": settings.clinic_time_zone,
+    }
+
+
+def _own(name: str) -> Table:
+    return Table("fm_pipeline", name)
+
+
+def _digest(cursor: Cursor, table: Table) -> Digest:
+    return table_digest(cursor, table, without=_WITHOUT_MEANING if table.schema == "fm_pipeline" else ())

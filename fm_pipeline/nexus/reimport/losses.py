@@ -1,0 +1,119 @@
+"""What a reimport takes away, in sentences: what a person reads first in a plan, a report and a mail.
+
+A dry run says what would happen, a committed reimport what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fm_pipeline.nexus.policy import LETTERS, REMINDERS
+from fm_pipeline.pluralize import counted
+
+NOTHING = {
+    False: "No row would be deleted, and none would lose a value.",
+    True: "No row was deleted, and none lost a value.",
+}
+# What a row of each table is called; of a table that is not here, "row".
+_ROWS = {
+    "patients": "patient",
+    "appointments": "appointment",
+    "notes": "note",
+    "sms_messages": "message",
+    LETTERS: "letter",
+    REMINDERS: "reminder",
+}
+_CLEARED = {LETTERS: "NEXUS_LETTERS", REMINDERS: "NEXUS_REMINDERS"}
+
+
+def losses(report: Mapping[str, Any]) -> list[str]:
+    """What is lost, one sentence each: what other tables lose first, then files, deleted rows, values that are reset.
+
+    Args:
+        report: `ReimportReport.as_dict()`, also one that an earlier release has written down.
+
+    Returns:
+        At least one sentence: that nothing is lost, when that is so.
+    """
+    done = bool(report["committed"])
+    kinds = (_emptied, _left_behind, _accepted, _files, _deleted, _reset)
+    return [sentence for kind in kinds for sentence in kind(report, done)] or [NOTHING[done]]
+
+
+def _emptied(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    for reference in sorted(report["references"], key=lambda each: -int(each["set_to_null"])):
+        if rows := int(reference["set_to_null"]):
+            yield (
+                f"{counted(rows, 'row')} of {reference['table']} {'lost' if done else 'would lose'} their"
+                f" {_row_of(reference['to'])}: {reference['column']} {'was' if done else 'would be'} emptied."
+            )
+
+
+def _left_behind(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    for reference in report["references"]:
+        if rows := int(reference.get("kept", 0)):
+            yield (
+                f"{counted(rows, 'row')} of {reference['table']} {'kept' if done else 'would keep'} in"
+                f" {reference['column']} the id of a {_row_of(reference['to'])} that {'went' if done else 'would go'};"
+                " NEXUS_SOFT_REFERENCES decides that."
+            )
+
+
+def _accepted(report: Mapping[str, Any], _done: bool) -> Iterator[str]:
+    for each in report.get("accepted", ()):
+        what = "FileMaker has no record" if each["rule"] == "source_empty" else "FileMaker has much fewer records"
+        yield f"{what} of {each['entity']} ({each['found']}); RULES_FILE says that this is right."
+
+
+def _files(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    listed = (
+        "The report's files_of_gone_patients.csv lists them."
+        if done
+        else "fm-pipeline files without-patient lists them."
+    )
+    for name, one, many in (
+        ("documents", "document", "documents"),
+        ("image_batches", "image batch", "image batches"),
+    ):
+        relinked = report.get(name) or {}
+        if rows := len(relinked.get("archived", ())):
+            yield (
+                f"{counted(rows, one, many)} {'lost' if done else 'would lose'} a patient who"
+                f" {'was' if done else 'would be'} deleted and {'went' if done else 'would go'} to the archive patient"
+                f" {relinked['archive_patient']}. {listed}"
+            )
+        if rows := len(relinked.get("detached", ())):
+            yield (
+                f"{counted(rows, one, many)} {'lost' if done else 'would lose'} a patient who"
+                f" {'was' if done else 'would be'} deleted and {'have' if done else 'would have'} no patient. {listed}"
+            )
+
+
+def _deleted(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    for change in report["tables"]:
+        rows = int(change["deleted"])
+        if not rows:
+            continue
+        will = ("was" if rows == 1 else "were") if done else "would be"
+        sentence = f"{counted(rows, _row_of(change['table']))} {will} deleted."
+        if setting := _CLEARED.get(change["table"]):
+            sentence += f" FileMaker has none of these; {setting}=keep keeps them."
+        elif unlinked := int(change["without_filemaker_id"]):
+            sentence += f" Nothing links {unlinked:,} of them to FileMaker, which cannot bring these back."
+        if kept_out := int(change.get("kept_out", 0)):
+            sentence += f" A rule keeps out {kept_out:,} of them that FileMaker still has."
+        yield sentence
+
+
+def _reset(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    for change in report["tables"]:
+        if rows := int(change.get("reset", 0)):
+            yield (
+                f"{counted(rows, _row_of(change['table']))} {'lost' if done else 'would lose'} values that only Nexus"
+                " had; NEXUS_ONLY_COLUMNS=keep keeps them."
+            )
+
+
+def _row_of(table: str) -> str:
+    return _ROWS.get(table, f"row of {table}")

@@ -1,0 +1,199 @@
+"""Whether a transaction changed tables that it must not: by a trigger, a rule, or a foreign key that cascades.
+
+PostgreSQL counts the rows that a transaction inserts, updates and deletes (`pg_stat_xact_all_tables`). Two things
+change rows and are not counted:
+
+- TRUNCATE, DROP and ALTER TABLE. Each of them changes the table's entry in `pg_class`, or takes it away.
+- Writes to foreign tables. The transaction holds a lock on the table that a reader does not take.
+
+It also counts what a rolled back savepoint did, and updates that change no value. So a table that others still see with
+the same rows was not changed.
+
+Source: PostgreSQL manual, "The Cumulative Statistics System", "pg_class", "Explicit Locking".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import psycopg2.errors
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.table import Table
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.reimport.checks import Check
+
+SETTING = "NEXUS_TRIGGER_TABLES"
+_LOCK_PATIENCE = "2s"
+# Our own tables that only get new rows. The others of our schema are written in many ways.
+_ONLY_ADDED = (Table("fm_pipeline", "crosswalk"), Table("fm_pipeline", "retired_patient_ids"))
+
+_FORMS = """
+SELECT c.oid, n.nspname, c.relname, c.relfilenode,
+       (SELECT string_agg(i.inhparent::text, ' ' ORDER BY i.inhparent) FROM pg_inherits i WHERE i.inhrelid = c.oid),
+       (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attisdropped)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'f') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+"""
+# Tables that this session locks so that nobody else can have altered them since.
+_LOCKED = """
+SELECT l.relation, coalesce(pg_partition_root(l.relation)::oid, l.relation)
+FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+"""
+# Partitions are counted each for itself; what may be written is named by their parent. A materialized view follows
+# from other tables, so a refresh of it loses nothing.
+_COUNTED = """
+SELECT n.nspname, c.relname, sum(n_tup_ins), sum(n_tup_upd + n_tup_del) FROM pg_stat_xact_all_tables s
+JOIN pg_class c ON c.oid = coalesce(pg_partition_root(s.relid), s.relid) AND c.relkind <> 'm'
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
+  AND (n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+       OR c.oid IN ('pg_largeobject'::regclass, 'pg_largeobject_metadata'::regclass))
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_FOREIGN = """
+SELECT DISTINCT n.nspname, c.relname FROM pg_locks l
+JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'f' JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE l.pid = pg_backend_pid() AND l.mode IN ('RowExclusiveLock', 'AccessExclusiveLock') ORDER BY 1, 2
+"""
+
+
+class Form(NamedTuple):
+    """What TRUNCATE and ALTER TABLE change of a table's entry in the catalogue.
+
+    Attributes:
+        file: number of the file that holds the rows; 0 of a partitioned table, which has none.
+        parents: the tables that it is a partition or an heir of.
+        dropped_columns: how many columns it has lost.
+    """
+
+    table: Table
+    file: int
+    parents: str | None
+    dropped_columns: int
+
+
+Forms = Mapping[int, Form]
+
+
+def read_forms(cursor: Cursor) -> Forms:
+    """The form of every table, by its number in the catalogue; before the transaction writes."""
+    cursor.execute(_FORMS)
+    return {oid: Form(Table(schema, name), *form) for oid, schema, name, *form in cursor.fetchall()}
+
+
+def trigger_tables(catalogue: Catalogue, names: str | None) -> tuple[Table, ...]:
+    """The tables to which triggers of the application may add rows, from the setting.
+
+    Args:
+        names: separated by commas, with their schema where it is not that of Nexus.
+
+    Raises:
+        CatalogueStop: there is no such table.
+    """
+    tables = []
+    for name in filter(None, (part.strip() for part in (names or "").split(","))):
+        schema, _, table = name.rpartition(".")
+        tables.append(Table(schema or catalogue.schema, table))
+    unknown = [str(table) for table in tables if table not in catalogue.columns]
+    if unknown:
+        raise CatalogueStop(
+            f"{SETTING} names a table that is not in this database: {', '.join(unknown)}.",
+            meaning="Nothing was changed.",
+            remedy=f"Correct {SETTING}: names of tables, separated by commas, as history.events where the schema is"
+            f" not {catalogue.schema}. A partition is named by its parent.",
+        )
+    return tuple(tables)
+
+
+def check_nothing_else_written(
+    cursor: Cursor,
+    before: Forms,
+    written: Collection[Table],
+    growing: Collection[Table] = (),
+    other: Cursor | None = None,
+    compared: Collection[Table] = (),
+) -> Check:
+    """The transaction changed no table but those it may.
+
+    Args:
+        before: the tables as they were when the transaction began to write.
+        written: the tables whose rows it may change. None of them may be emptied by TRUNCATE, or altered.
+        growing: the tables to which triggers may add rows.
+        other: of another connection, which still sees the rows as they were.
+        compared: see `altered`.
+    """
+    others = _counted(cursor, written, growing, other) + altered(cursor, before, compared)
+    cursor.execute(_FOREIGN)
+    others += [f"{Table(*name)} (a foreign table)" for name in cursor.fetchall()]
+    cursor.execute("SHOW track_counts")
+    if cursor.fetchone() != ("on",):
+        others.append("unknown, because track_counts is off")
+    remedy = (
+        f"A trigger or a rule changed the tables of nothing_else_written. If it only adds rows to a table (a record of"
+        f" changes), name that table in {SETTING}. Else take the trigger away for the time of this run."
+    )
+    found = ", ".join(others) or "no other table was written"
+    return Check("nothing_else_written", not others, found, remedy if others else "")
+
+
+def _counted(cursor: Cursor, written: Collection[Table], growing: Collection[Table], other: Cursor | None) -> list[str]:
+    """Tables with rows that this transaction may not have written, by PostgreSQL's counters."""
+    found = []
+    cursor.execute(_COUNTED)
+    for schema, name, inserted, changed in cursor.fetchall():
+        table = Table(schema, name)
+        grows = table in growing or schema == "fm_pipeline"
+        if table in written or (grows and not changed) or (schema == "fm_pipeline" and table not in _ONLY_ADDED):
+            continue
+        if schema == "pg_catalog":
+            found.append(f"large objects ({inserted + changed} pages or entries)")
+        elif table in growing:
+            found.append(f"{table} ({changed} rows changed or deleted, which {SETTING} does not allow)")
+        elif other is None or not _same(cursor, other, table):
+            found.append(f"{table} ({inserted + changed})")
+    return found
+
+
+def _same(cursor: Cursor, other: Cursor, table: Table) -> bool:
+    """Whether others see the same rows. What cannot be read is not the same."""
+    for each in (cursor, other):  # the other one holds a lock by its transaction, and must not wait for this one
+        each.execute(f"SAVEPOINT comparing; SET LOCAL lock_timeout = '{_LOCK_PATIENCE}'")
+    try:
+        return table_digest(cursor, table) == table_digest(other, table)
+    except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.LockNotAvailable):
+        return False
+    finally:
+        for each in (cursor, other):
+            each.execute("ROLLBACK TO SAVEPOINT comparing; RELEASE SAVEPOINT comparing")
+
+
+def altered(cursor: Cursor, before: Forms, compared: Collection[Table] = ()) -> list[str]:
+    """Tables that this transaction has emptied by TRUNCATE, rewritten, altered or dropped, with what it did.
+
+    Args:
+        compared: tables that another connection has to read. If a trigger has locked one of them exclusively, that
+            connection would wait for ever, so the table is among the altered ones.
+    """
+    cursor.execute(_LOCKED)
+    roots = {oid: root for oid, root in cursor.fetchall() if oid in before}
+    if not roots:
+        return []
+    after = read_forms(cursor)
+    found = []
+    for oid in sorted(roots, key=lambda oid: before[oid].table):
+        was, now = before[oid], after.get(oid)
+        if now is None:
+            found.append(f"{was.table} (dropped)")
+        elif now.file != was.file:
+            found.append(f"{was.table} (emptied by TRUNCATE, or rewritten)")
+        elif now != was:
+            found.append(f"{was.table} (altered)")
+        elif roots[oid] in before and before[roots[oid]].table in compared:
+            found.append(f"{was.table} (locked exclusively by a trigger, so that it cannot be compared)")
+    return found

@@ -1,0 +1,170 @@
+"""Plans and permission: nothing is changed without a plan that somebody has seen and confirmed (decision D5).
+
+A plan is a reimport that was rolled back. It is bound to its inputs: the staged rows, every table that a reimport may
+touch, the schema, the settings. The real run names the plan and is refused when any of them has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import PlanStop
+from fm_pipeline.nexus.policy import Phase
+from fm_pipeline.nexus.reimport.inputs import Inputs
+from fm_pipeline.nexus.reimport.report import ReimportReport
+
+HOW_TO = (
+    "Make a plan (job plan_reimport, or fm-pipeline plan), read it, then launch full_reimport with plan_id and"
+    " confirm (or fm-pipeline reimport --plan ID --confirm ...)."
+)
+_UNCHANGED = "Nothing was changed."
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Who wants the reimport, by which plan, with which words.
+
+    Attributes:
+        confirm: `<database> <number of patients in Nexus>`, typed by a person.
+        actor: goes into the audit trail.
+    """
+
+    plan_id: str
+    confirm: str
+    actor: str
+
+
+def store_plan(
+    connection: Connection, inputs: Inputs, report: ReimportReport, phases: Collection[Phase], *, requested_by: str
+) -> str:
+    """Write a plan down and commit; returns its id."""
+    plan_id = str(uuid.uuid4())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.plans (id, run_id, requested_by, created_at, phases, inputs, report)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (
+                plan_id,
+                report.run_id,
+                requested_by,
+                report.started_at,
+                _names(phases),
+                json.dumps(inputs.as_dict()),
+                json.dumps(report.as_dict()),
+            ),
+        )
+    connection.commit()
+    return plan_id
+
+
+def no_plan() -> PlanStop:
+    """The refusal of a reimport that names no plan."""
+    return PlanStop(
+        "A reimport needs a plan and a confirmation.",
+        meaning="It would delete and change patient data. Nothing was changed.",
+        remedy=HOW_TO,
+    )
+
+
+def usable_plan(cursor: Cursor, plan_id: str) -> tuple[Mapping[str, Any], list[str]]:
+    """The inputs and phases of a plan that may still be carried out.
+
+    Raises:
+        PlanStop: none is named, there is no such plan, or it has been carried out.
+    """
+    if not plan_id.strip():
+        raise no_plan()
+    cursor.execute(
+        "SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL AND to_regclass('fm_pipeline.plans') IS NOT NULL"
+    )
+    row = None
+    if cursor.fetchone() == (True,):
+        cursor.execute(
+            "SELECT inputs, phases, (SELECT count(*) FROM fm_pipeline.reimports r WHERE r.plan_id = p.id)"
+            " FROM fm_pipeline.plans p WHERE id::text = %s",
+            (plan_id.strip().lower(),),
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise PlanStop("There is no plan of that id in this database.", meaning="Nothing was changed.", remedy=HOW_TO)
+    inputs, phases, used = row
+    if used:
+        raise PlanStop("The plan has been carried out already.", meaning="Nothing was changed.", remedy=HOW_TO)
+    return inputs, phases
+
+
+def permitted_plan(cursor: Cursor, permission: Permission, phases: Collection[Phase]) -> Inputs:
+    """The inputs of the plan, if it may still be carried out, is for these phases, and was confirmed with its words.
+
+    Raises:
+        PlanStop: with what to do.
+    """
+    content, planned_phases = usable_plan(cursor, permission.plan_id)
+    if sorted(planned_phases) != sorted(_names(phases)):
+        raise PlanStop(
+            f"The plan is for the phases {', '.join(planned_phases)}, not for {', '.join(_names(phases))}.",
+            meaning=_UNCHANGED,
+            remedy="Select the same assets as the plan, or make a plan for these.",
+        )
+    planned = Inputs.from_dict(content)
+    if permission.confirm.split() != planned.confirmation.split():
+        raise PlanStop(
+            "The confirmation does not name this database and its number of patients.",
+            meaning=f"The words must be the database's name and the number of patients that Nexus has. {_UNCHANGED}",
+            remedy="Check that this is the database that you mean; the plan shows the words to type.",
+        )
+    return planned
+
+
+def refuse_stale(planned: Inputs, now: Inputs) -> None:
+    """Refuse a plan that shows what would not happen any more.
+
+    Raises:
+        PlanStop: something is not as it was when the plan was made.
+    """
+    if changes := now.changes_since(planned):
+        raise PlanStop(
+            f"The plan is stale: {'; '.join(changes)}.",
+            meaning=f"What would happen is not what the plan showed. {_UNCHANGED}",
+            remedy="Make a new plan, read it, and confirm that one.",
+        )
+
+
+def check_backup(cursor: Cursor, inputs: Inputs) -> str:
+    """A verified backup holds exactly the rows that are about to change; returns its id.
+
+    Whether it is the newest does not count: a clock that was once wrong must not hide the one that was just made.
+
+    Raises:
+        PlanStop: there is none, or in all of them a table is not as it is now.
+    """
+    cursor.execute("SELECT id::text, digests FROM fm_pipeline.backups ORDER BY created_at DESC, verified_at DESC")
+    stale: list[str] = []
+    for backup_id, digests in cursor.fetchall():
+        changed = sorted(name for name, digest in inputs.target.items() if digests.get(name) != list(digest))
+        if not changed:
+            return str(backup_id)
+        stale = stale or changed
+    if not stale:
+        raise PlanStop(
+            "There is no verified backup.",
+            meaning="Nothing was changed.",
+            remedy="Materialize nexus_backup in the same run, or run fm-pipeline backup.",
+        )
+    raise PlanStop(
+        f"The newest verified backup is not of the rows that Nexus has now ({', '.join(stale)}).",
+        meaning="Somebody has changed them since. Nothing was changed by this run.",
+        remedy="Make a backup and start again.",
+    )
+
+
+def _names(phases: Collection[Phase]) -> list[str]:
+    """Validation always runs, so it makes no difference between plans."""
+    return [phase.name.lower() for phase in sorted(phases) if phase is not Phase.VALIDATION]

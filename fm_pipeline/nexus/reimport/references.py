@@ -1,0 +1,296 @@
+"""What still points to rows that go: led to the patient's new row, set to NULL, or a STOP. Never deleted.
+
+Foreign keys come from the catalogue, generic keys from their column names. Documents and image batches are not
+handled here: they have their own phases. Histories (`policy.HISTORIES`) are left as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Column, Table
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.not_valid import IDS_SHOWN, NotValid, broken_ids, refused_by
+from fm_pipeline.nexus.catalogue.table_facts import key_columns
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
+from fm_pipeline.nexus.reimport.difference import count, gone
+
+# Django's model name of each table that loses rows, for generic keys.
+MODELS = {
+    "patients": "patient",
+    "appointments": "appointment",
+    "notes": "note",
+    "sms_messages": "smsmessage",
+    "letters_patientletter": "patientletter",
+    "reminders": "reminder",
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A column of a table whose rows stay, pointing to a table that loses rows."""
+
+    table: Table
+    column: str
+    to: Table
+    constraint: str  # or "generic key"
+    nullable: bool
+    # Of a generic key: the column and the ids of the content types that mean `to`.
+    content_type_column: str | None = None
+    content_types: tuple[int, ...] = ()
+    generated: bool = False  # it follows from other columns, and cannot be led elsewhere either
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What was done about a reference; counts of rows."""
+
+    reference: Reference
+    repointed: int
+    set_to_null: int
+    kept: int = 0  # of a reference without a foreign key: rows that point to a row that goes
+
+
+def mend_references(
+    cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]], gone_rows: Mapping[Table, int]
+) -> list[Mended]:
+    """Make sure that no row which stays points to a row that goes.
+
+    Args:
+        cursor: inside the transaction; the `gone_*` tables are filled.
+        fed_columns: by Nexus table, the columns that the load will set anyway.
+        gone_rows: how many rows each table loses.
+
+    Raises:
+        CatalogueStop: a column that may not be NULL points to a row that goes and has no new place to point to; or a
+            constraint forbids the change.
+    """
+    cursor.execute(
+        "CREATE TEMP TABLE replaced_patients ON COMMIT DROP AS SELECT r.nexus_id AS id, s.nexus_id AS new_id"
+        " FROM fm_pipeline.retired_patient_ids r JOIN fm_pipeline.staged_patients s USING (filemaker_key)"
+    )
+    losing = [table for table, rows in gone_rows.items() if rows]
+    mended = []
+    for reference in find_references(cursor, policy, fed_columns, losing):
+        with _constraints_explained(cursor, reference):
+            led = reference.to.name == "patients" and not reference.generated
+            repointed = _repoint(cursor, policy, reference) if led else 0
+        condition = _of_gone(policy, reference)
+        cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
+        left = count(cursor)
+        if left and not reference.nullable:
+            raise CatalogueStop(
+                f"{left} row(s) of {reference.table}.{reference.column} ({reference.constraint}) point to rows of"
+                f" {reference.to} that FileMaker no longer has, and the column may not be empty.",
+                meaning="They would be lost or left without their owner. Nothing was changed.",
+                remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, or bring the records back"
+                " in FileMaker, then start again.",
+            )
+        if left:
+            with _constraints_explained(cursor, reference):
+                cursor.execute(
+                    sql.SQL("UPDATE {} t SET {} = NULL WHERE {}").format(
+                        reference.table.identifier, sql.Identifier(reference.column), condition
+                    )
+                )
+        if repointed or left:
+            _refuse_what_stayed(cursor, reference, condition)
+            _refuse_what_cannot_be_restored(cursor, policy, reference)
+            mended.append(Mended(reference, repointed, left))
+    return mended
+
+
+def _refuse_what_stayed(cursor: Cursor, reference: Reference, condition: sql.Composable) -> None:
+    """Stop where the rows still point to what goes although the statement has succeeded."""
+    cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
+    if left := count(cursor):
+        raise CatalogueStop(
+            f"{left} row(s) of {reference.table}.{reference.column} ({reference.constraint}) point to rows of"
+            f" {reference.to} that go, and a trigger or a rule of {reference.table} keeps them so.",
+            meaning="They would point to nobody. Nothing was changed.",
+            remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, then start again.",
+        )
+
+
+def _refuse_what_cannot_be_restored(cursor: Cursor, policy: Policy, reference: Reference) -> None:
+    """Stop where no backup could bring the row back: nothing would tell which row it was."""
+    if "id" in policy.catalogue.columns[reference.table] or key_columns(cursor, reference.table):
+        return
+    raise CatalogueStop(
+        f"Rows of {reference.table}.{reference.column} ({reference.constraint}) point to rows of {reference.to} that"
+        f" go, and {reference.table} has no primary key.",
+        meaning="A restore could not tell which of its rows had been changed. Nothing was changed.",
+        remedy=f"Give {reference.table} a primary key, or decide in Nexus what becomes of its rows, then start again.",
+    )
+
+
+def _said(error: psycopg2.Error) -> str:
+    """What has refused, by its name."""
+    if name := error.diag.constraint_name:
+        return f"the constraint {name}"
+    if column := error.diag.column_name:
+        return f"the NOT NULL constraint of {column}"
+    return f"the type {error.diag.datatype_name}" if error.diag.datatype_name else "a partition's bound"
+
+
+@contextmanager
+def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[None]:
+    """Stop where a constraint forbids the change: two rows of a patient that may be there once, or a check."""
+    table = reference.table
+    what = (
+        f"Rows of {table}.{reference.column} point to rows of {reference.to} that go. They can neither be"
+        " led to the patient's row that stays nor be emptied:"
+    )
+    cursor.execute("SAVEPOINT mending")
+    try:
+        yield
+    except psycopg2.IntegrityError as error:
+        cursor.execute("ROLLBACK TO SAVEPOINT mending")
+        if constraint := refused_by(cursor, table, error):
+            raise CatalogueStop(
+                f"{what} the NOT VALID constraint {constraint.name} of {table} forbids it"
+                f"{_examples(cursor, constraint)}.",
+                meaning="The rows broke it before it was made, and PostgreSQL refuses every change of such a row."
+                " Nothing was changed.",
+                remedy=f"Correct these rows of {table} in Nexus (psql: \\d {table} shows the constraint), then start"
+                " again.",
+            ) from None
+        raise CatalogueStop(
+            f"{what} {_said(error)} of {table} forbids it.",
+            meaning="A patient who is in Nexus twice may have the same there twice, too. Nothing was changed.",
+            remedy=f"Decide in Nexus what becomes of these rows of {table}, then start again.",
+        ) from None
+    cursor.execute("RELEASE SAVEPOINT mending")
+
+
+def _examples(cursor: Cursor, constraint: NotValid) -> str:
+    """The ids of some rows that break a constraint."""
+    ids = broken_ids(cursor, constraint)
+    return f" (broken by the rows {', '.join(ids)}{' and others' if len(ids) == IDS_SHOWN else ''})" if ids else ""
+
+
+def find_references(
+    cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]], losing: Collection[Table]
+) -> Iterator[Reference]:
+    """Every column of a row that may stay and that points to one of the tables which lose rows."""
+    catalogue = policy.catalogue
+    cleared = set(policy.cleared)
+    for to in losing:
+        for key in catalogue.foreign_keys_to(to):
+            column = key.columns[0]
+            fed = fed_columns.get(key.table.name, []) if key.table.schema == catalogue.schema else []
+            if key.table in cleared or column in fed:
+                continue
+            facts = catalogue.columns[key.table][column]
+            yield Reference(
+                key.table, column, to, key.name, not facts.not_null and not facts.generated, generated=facts.generated
+            )
+    cursor.execute(
+        sql.SQL("SELECT model, array_agg(id) FROM {} WHERE model = ANY(%s) GROUP BY model").format(
+            catalogue.table("django_content_type").identifier
+        ),
+        (list(MODELS.values()),),
+    )
+    types = {model: tuple(ids) for model, ids in cursor.fetchall()}
+    relinked = {catalogue.table(DOCUMENTS), catalogue.table(BATCHES)}
+    for generic in policy.followed_keys:
+        for to in losing:
+            ids = types.get(MODELS.get(to.name, ""), ())
+            if not ids or generic.table in cleared or (generic.table in relinked and to.name == "patients"):
+                continue
+            yield Reference(
+                generic.table,
+                generic.object_id_column,
+                to,
+                "generic key",
+                not catalogue.columns[generic.table][generic.object_id_column].not_null,
+                generic.content_type_column,
+                ids,
+            )
+
+
+def touched_tables(cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]]) -> list[Table]:
+    """Every table that a reimport may write: what is locked, digested and backed up.
+
+    Patients first, then everything that loses rows, is relinked, or may point to a row that goes.
+    """
+    tables = policy.emptied + [policy.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
+    references = {reference.table for reference in find_references(cursor, policy, fed_columns, policy.emptied)}
+    references |= {soft.table for soft in policy.written_soft}
+    return tables + sorted(references - set(tables))
+
+
+def _of_gone(policy: Policy, reference: Reference) -> sql.Composable:
+    """Condition: row `t` stays, and points to a row that goes."""
+    column = policy.catalogue.columns[reference.table][reference.column]
+    value = as_uuid(column, sql.SQL("t.{}").format(sql.Identifier(column.name)))
+    condition = sql.SQL("{} IN (SELECT id FROM {})").format(value, gone(reference.to))
+    if reference.content_type_column:
+        condition += sql.SQL(" AND t.{} = ANY({})").format(
+            sql.Identifier(reference.content_type_column), sql.Literal(list(reference.content_types))
+        )
+    if policy.load_of(reference.table):
+        condition += sql.SQL(" AND t.id NOT IN (SELECT id FROM {})").format(gone(reference.table))
+    return condition
+
+
+def _repoint(cursor: Cursor, policy: Policy, reference: Reference) -> int:
+    """Lead references to a patient's earlier id to the row that the patient has now."""
+    column = policy.catalogue.columns[reference.table][reference.column]
+    value = sql.SQL("t.{}").format(sql.Identifier(column.name))
+    cursor.execute(
+        sql.SQL(
+            "UPDATE {table} t SET {column} = {new} FROM replaced_patients r WHERE r.id = {id} AND {condition}"
+        ).format(
+            table=reference.table.identifier,
+            column=sql.Identifier(column.name),
+            new=in_the_form_of(column, value, sql.SQL("r.new_id")),
+            id=as_uuid(column, value),
+            condition=_of_gone(policy, reference),
+        )
+    )
+    return cursor.rowcount
+
+
+_UUID = "^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
+
+
+def as_uuid(column: Column, value: sql.Composable) -> sql.Composable:
+    """An expression for the uuid in a value of a column: itself, or what its text spells; else NULL.
+
+    A text may have capital letters, and no dashes. The length is asked first, because it is known without reading
+    what is stored outside of the row.
+    """
+    if column.type == "uuid":
+        return value
+    return sql.SQL(
+        'CASE WHEN octet_length({v}::text) IN (32, 36) AND {v}::text COLLATE "C" ~* {form} THEN {v}::text::uuid END'
+    ).format(v=value, form=sql.Literal(_UUID))
+
+
+def in_the_form_of(column: Column, value: sql.Composable, new: sql.Composable) -> sql.Composable:
+    """An expression for another uuid, spelt as the value in the column is: capital letters, dashes."""
+    if column.type == "uuid":
+        return new
+    return sql.SQL("CASE WHEN {v}::text COLLATE \"C\" ~ '[A-F]' THEN upper({n}) ELSE {n} END::{type}").format(
+        v=value,
+        n=sql.SQL("CASE WHEN octet_length({}::text) = 36 THEN {}::text ELSE replace({}::text, '-', '') END").format(
+            value, new, new
+        ),
+        type=sql.SQL(column.type),
+    )
+
+
+def delete_gone(cursor: Cursor, policy: Policy) -> dict[str, int]:
+    """Delete the rows that go, children before parents; returns how many by table."""
+    deleted = {}
+    for table in reversed(policy.emptied):
+        cursor.execute(sql.SQL("DELETE FROM {} t USING {} g WHERE t.id = g.id").format(table.identifier, gone(table)))
+        deleted[table.name] = cursor.rowcount
+    return deleted

@@ -1,0 +1,241 @@
+"""Phases 6 and 7: documents and image batches that point to no existing patient get theirs back.
+
+Both carry a generic key to the patient (content type and object id), which no constraint guards. A row that points to
+an existing patient is never moved; if FileMaker disagrees with it, it is listed. For a row that points nowhere all
+evidence is collected, and it is relinked only if all of it names one patient:
+
+1. crosswalk: the id that it carries was a patient's id before;
+2. metadata: the document's own `filemaker_patient_id`; of a batch, the ledger of the images that were linked;
+3. FileMaker's record of the document, or of the batch's images;
+4. earlier id: the id that it carries is one that other documents or images tell the patient of, by 2 or 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Table
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id, same_record
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
+from fm_pipeline.nexus.reimport.difference import count
+
+REASONS = {
+    "no_evidence": "nothing tells which patient it belongs to",
+    "patient_unknown": "it belongs to a patient that FileMaker does not have or that was not loaded",
+    "evidence_conflict": "its evidence names different patients",
+    "disagrees": "it points to an existing patient, but FileMaker's record names another",
+}
+
+
+@dataclass(frozen=True)
+class Relinked:
+    """What happened to the rows of one table.
+
+    Attributes:
+        already: rows that pointed to an existing patient and were left as they are.
+        by_evidence: rows relinked, by the first evidence that named the patient.
+        unresolved: Nexus ids of rows that still point nowhere, by reason.
+        disagreeing: Nexus ids of rows left as they are although FileMaker names another patient.
+        archived, detached: Nexus ids of rows whose patient goes, with the id of that patient, by what became of them.
+        archive_patient: who has the archived ones now.
+    """
+
+    total: int
+    already: int
+    by_evidence: Mapping[str, int] = field(default_factory=dict)
+    unresolved: Mapping[str, list[str]] = field(default_factory=dict)
+    disagreeing: list[str] = field(default_factory=list)
+    archived: Mapping[str, str] = field(default_factory=dict)
+    detached: Mapping[str, str] = field(default_factory=dict)
+    archive_patient: str | None = None
+
+    @property
+    def settled(self) -> int:
+        """How many rows lost a patient who goes, by the clinic's decision."""
+        return len(self.archived) + len(self.detached)
+
+    @property
+    def relinked(self) -> int:
+        """How many rows got their patient back."""
+        return sum(self.by_evidence.values())
+
+
+def patient_content_type(cursor: Cursor, catalogue: Catalogue) -> int:
+    """Id of Django's content type patients.patient.
+
+    Raises:
+        CatalogueStop: Nexus does not have it.
+    """
+    cursor.execute(
+        sql.SQL("SELECT id FROM {} WHERE app_label = 'patients' AND model = 'patient'").format(
+            catalogue.table("django_content_type").identifier
+        )
+    )
+    row = cursor.fetchone()
+    if row is None:
+        raise CatalogueStop(
+            "Nexus has no content type patients.patient.",
+            meaning="Documents and images could not be told from those of other things. Nothing was changed.",
+            remedy="Run the application's migrations (manage.py migrate), which make it.",
+        )
+    return int(row[0])
+
+
+# What the evidence is found by.
+_DOCUMENT_COLUMNS = """
+d.id, d.object_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS patient_key
+"""
+_BATCH_COLUMNS = "d.id, d.object_id"
+
+# One row a document or batch and evidence: who is its patient, by which evidence.
+_DOCUMENT_EVIDENCE = """
+SELECT d.id, d.object_id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
+       CASE WHEN r.origin = 'duplicate' THEN 1 ELSE 4 END AS rank, r.filemaker_key AS key
+FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
+UNION ALL
+SELECT d.id, d.object_id, 'crosswalk', 1, c.filemaker_key
+FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = d.object_id
+UNION ALL
+SELECT d.id, d.object_id, 'metadata', 2, d.patient_key FROM {rows} d WHERE d.patient_key <> ''
+UNION ALL
+SELECT d.id, d.object_id, 'filemaker_record', 3, l.patient_key
+FROM {rows} d JOIN fm_pipeline.staged_file_links l
+     ON l.entity = 'document' AND {same_record}
+"""
+_BATCH_EVIDENCE = """
+SELECT d.id, d.object_id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
+       CASE WHEN r.origin = 'duplicate' THEN 1 ELSE 4 END AS rank, r.filemaker_key AS key
+FROM {rows} d JOIN fm_pipeline.retired_patient_ids r ON r.nexus_id = d.object_id
+UNION ALL
+SELECT d.id, d.object_id, 'crosswalk', 1, c.filemaker_key
+FROM {rows} d JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.nexus_id = d.object_id
+UNION ALL
+SELECT DISTINCT d.id, d.object_id, 'filemaker_record', 3, l.patient_key
+FROM {rows} d JOIN {images} i ON i.batch_id = d.id
+     JOIN fm_pipeline.staged_file_links l ON l.entity = 'image' AND {same_record}
+UNION ALL
+SELECT DISTINCT d.id, d.object_id, 'image_link', 2, c.patient_key
+FROM {rows} d JOIN {images} i ON i.batch_id = d.id JOIN fm_pipeline.image_copies c ON c.image_id = i.id
+"""
+
+
+def evidence_of(catalogue: Catalogue, table: str) -> tuple[sql.Composable, sql.Composable]:
+    """How the patient of documents or image batches is found out.
+
+    Returns:
+        The columns of a row (`d`) that the evidence is found by, and a query of one row for each row and evidence
+        (`id`, `object_id`, `evidence`, `rank`, `key`), in which `{rows}` stands for a relation with these columns.
+    """
+    if table == DOCUMENTS:
+        own_id = "" if kind_of_file_id(catalogue, DOCUMENTS) == "other" else ", d.filemaker_id"
+        return sql.SQL(_DOCUMENT_COLUMNS + own_id), sql.SQL(_DOCUMENT_EVIDENCE).format(
+            rows=sql.SQL("{rows}"), same_record=same_record(catalogue, DOCUMENTS, "d")
+        )
+    return sql.SQL(_BATCH_COLUMNS), sql.SQL(_BATCH_EVIDENCE).format(
+        rows=sql.SQL("{rows}"),
+        images=catalogue.table(IMAGES).identifier,
+        same_record=same_record(catalogue, IMAGES, "i"),
+    )
+
+
+def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
+    """Phase 6; inside the transaction, after the patients are loaded."""
+    return _relink(cursor, catalogue, catalogue.table(DOCUMENTS), patient_type, now)
+
+
+def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
+    """Phase 7; images follow their batch."""
+    return _relink(cursor, catalogue, catalogue.table(BATCHES), patient_type, now)
+
+
+def _relink(
+    cursor: Cursor,
+    catalogue: Catalogue,
+    table: Table,
+    patient_type: int,
+    now: datetime,
+) -> Relinked:
+    columns, evidence = evidence_of(catalogue, table.name)
+    patients = catalogue.table("patients").identifier
+    # Rows of other things (a company's documents) carry another content type and are none of our business.
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE files ON COMMIT DROP AS SELECT {columns}, p.id IS NOT NULL AS linked FROM {table} d"
+            " LEFT JOIN {patients} p ON p.id = d.object_id AND d.content_type_id = %(type)s"
+            " WHERE d.content_type_id = %(type)s OR d.content_type_id IS NULL"
+        ).format(columns=columns, table=table.identifier, patients=patients),
+        {"type": patient_type},
+    )
+    total = cursor.rowcount
+    cursor.execute("ANALYZE files")  # nothing else does it for a temporary table, and all that follows joins it
+    evidence = sql.SQL(evidence.as_string(cursor))
+    # The few rows that point nowhere need all evidence; the many others only whether any of it contradicts.
+    cursor.execute(
+        sql.SQL(
+            """
+            CREATE TEMP TABLE answers ON COMMIT DROP AS
+            SELECT f.id, count(e.id) AS named, count(DISTINCT p.id) AS patients, min(p.id::text)::uuid AS patient,
+                   (array_agg(e.evidence ORDER BY e.rank) FILTER (WHERE p.id IS NOT NULL))[1] AS evidence
+            FROM files f LEFT JOIN ({evidence}) e ON e.id = f.id
+                 LEFT JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.filemaker_key = e.key
+                 LEFT JOIN {patients} p ON p.id = c.nexus_id
+            WHERE NOT f.linked GROUP BY f.id
+            """
+        ).format(evidence=evidence.format(rows=sql.SQL("(SELECT * FROM files WHERE NOT linked)")), patients=patients)
+    )
+    stamp = sql.SQL(", updated_at = %(now)s" if "updated_at" in catalogue.columns[table] else "")
+    cursor.execute(
+        sql.SQL(
+            "UPDATE {table} d SET content_type_id = %(type)s, object_id = a.patient{stamp} FROM answers a"
+            " WHERE a.id = d.id AND a.patients = 1"
+        ).format(table=table.identifier, stamp=stamp),
+        {"type": patient_type, "now": now},
+    )
+    cursor.execute("SELECT count(*) FROM files WHERE linked")
+    already = count(cursor)
+    cursor.execute("SELECT evidence, count(*) FROM answers WHERE patients = 1 GROUP BY evidence ORDER BY 1")
+    by_evidence = dict(cursor.fetchall())
+    cursor.execute(
+        """
+        SELECT CASE WHEN patients > 1 THEN 'evidence_conflict' WHEN named > 0 THEN 'patient_unknown'
+                    ELSE 'no_evidence' END AS reason, array_agg(id::text ORDER BY id)
+        FROM answers WHERE patients <> 1 GROUP BY reason ORDER BY 1
+        """
+    )
+    unresolved = dict(cursor.fetchall())
+    cursor.execute(
+        sql.SQL(
+            "SELECT DISTINCT e.id::text FROM ({evidence}) e"
+            " JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.filemaker_key = e.key"
+            " AND c.nexus_id <> e.object_id JOIN {patients} p ON p.id = c.nexus_id ORDER BY 1"
+        ).format(evidence=evidence.format(rows=sql.SQL("(SELECT * FROM files WHERE linked)")), patients=patients)
+    )
+    disagreeing = [row[0] for row in cursor.fetchall()]
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT id::text, patient::text FROM answers WHERE patients = 1;"
+            "DROP TABLE files, answers"
+        ).format(relinked_table(table))
+    )
+    return Relinked(total, already, by_evidence, unresolved, disagreeing)
+
+
+def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str | None]:
+    """The rows of a table that this transaction has given another patient, or none: their ids, with the patient's."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"pg_temp.{relinked_table(table).as_string(cursor)}",))
+    if cursor.fetchone() != (True,):
+        return {}
+    cursor.execute(sql.SQL("SELECT id, patient FROM {}").format(relinked_table(table)))
+    return dict(cursor.fetchall())
+
+
+def relinked_table(table: Table) -> sql.Identifier:
+    """Name of the temporary table of documents or batches that got another patient, or none: `id`, `patient`."""
+    return sql.Identifier(f"relinked_{table.name}")

@@ -1,0 +1,220 @@
+"""What a reimport did, as data, JSON and Markdown. Counts, rule ids and record ids; no patient data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fm_pipeline.nexus.reimport.checks import Check
+from fm_pipeline.nexus.reimport.losses import losses
+from fm_pipeline.nexus.reimport.relink import REASONS, Relinked
+
+
+@dataclass(frozen=True)
+class TableChange:
+    """Rows of one Nexus table before and after, and what was done to them.
+
+    Attributes:
+        without_filemaker_id: of the deleted rows, those that nothing links to a FileMaker record: nobody can bring
+            them back from there.
+        kept_out: of the deleted rows, those whose record FileMaker still has, and that a rule keeps out.
+        reset: of the updated rows, those that lose a value that only Nexus knew.
+    """
+
+    table: str
+    before: int
+    deleted: int = 0
+    inserted: int = 0
+    updated: int = 0
+    without_filemaker_id: int = 0
+    reset: int = 0
+    kept_out: int = 0
+
+    @property
+    def after(self) -> int:
+        """Rows afterwards."""
+        return self.before - self.deleted + self.inserted
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that nobody touched."""
+        return self.before - self.deleted - self.updated
+
+    def as_dict(self) -> dict[str, int | str]:
+        """With the derived numbers."""
+        return asdict(self) | {"after": self.after, "unchanged": self.unchanged}
+
+
+@dataclass(frozen=True)
+class PhaseRecord:
+    """One line of the progress log: what a phase did, to how many records, in how many seconds."""
+
+    phase: int
+    sentence: str
+    records: int
+    seconds: float
+
+    def line(self) -> str:
+        """As the seed's progress log has it, without the time, which every log adds itself."""
+        return f"Phase {self.phase}: ✅ {self.sentence} ({self.seconds:.1f} s)"
+
+
+@dataclass(frozen=True)
+class SourceEnds:
+    """How the source rows of an entity ended; source = loaded + quarantined + skipped."""
+
+    entity: str
+    source: int
+    loaded: int
+    quarantined: int
+    skipped: int
+    by_rule: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class ReimportReport:
+    """Everything that a reimport has to say."""
+
+    id: str
+    run_id: str | None
+    started_at: datetime
+    phases: list[PhaseRecord] = field(default_factory=list)
+    sources: list[SourceEnds] = field(default_factory=list)
+    tables: dict[str, TableChange] = field(default_factory=dict)
+    documents: Relinked | None = None
+    batches: Relinked | None = None
+    references: list[dict[str, Any]] = field(default_factory=list)
+    patients_by: list[dict[str, str | int]] = field(default_factory=list)  # see `patient_counts.compared`
+    checks: list[Check] = field(default_factory=list)
+    accepted: list[dict[str, str]] = field(default_factory=list)  # sources that are smaller, and RULES_FILE allows it
+    restore: list[str] = field(default_factory=list)  # what a restore meets that the trial of the backup does not try
+    committed: bool = False
+
+    @property
+    def losses(self) -> list[str]:
+        """What is lost, in sentences, the worst first; see `fm_pipeline.nexus.reimport.losses`."""
+        return losses(self._content())
+
+    @property
+    def seconds(self) -> float:
+        """Of the transaction."""
+        return sum(record.seconds for record in self.phases)
+
+    @property
+    def changed_rows(self) -> int:
+        """Rows of Nexus that were written or deleted."""
+        rows = sum(change.deleted + change.inserted + change.updated for change in self.tables.values())
+        rows += sum(int(reference["repointed"]) + int(reference["set_to_null"]) for reference in self.references)
+        files = [relinked for relinked in (self.documents, self.batches) if relinked]
+        return rows + sum(relinked.relinked + relinked.settled for relinked in files)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: only numbers, names of tables and rules, and Nexus ids."""
+        return {"losses": self.losses, **self._content()}
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "run_id": self.run_id,
+            "started_at": self.started_at.isoformat(),
+            "committed": self.committed,
+            "seconds": round(self.seconds, 3),
+            "changed_rows": self.changed_rows,
+            "phases": [asdict(record) for record in self.phases],
+            "accepted": self.accepted,
+            "sources": [asdict(ends) for ends in self.sources],
+            "tables": [change.as_dict() for change in self.tables.values()],
+            "documents": _relinked(self.documents),
+            "image_batches": _relinked(self.batches),
+            "references": self.references,
+            "patients_by": self.patients_by,
+            "restore": self.restore,
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+    def as_markdown(self) -> str:
+        """For people: asset metadata and files. What is lost stands first; a dry run says what would be done."""
+        would = "" if self.committed else "would be "
+        parts = [
+            "\n".join(f"- {sentence}" for sentence in self.losses),
+            _table(
+                ("source", "rows", f"{would}loaded", "quarantined", "skipped"),
+                [(e.entity, e.source, e.loaded, e.quarantined, e.skipped) for e in self.sources],
+            ),
+            _table(
+                (
+                    "Nexus table",
+                    "before",
+                    f"{would}deleted",
+                    "of them without FileMaker id",
+                    f"{would}inserted",
+                    f"{would}updated",
+                    "unchanged",
+                    "after",
+                ),
+                [
+                    (c.table, c.before, c.deleted, c.without_filemaker_id, c.inserted, c.updated, c.unchanged, c.after)
+                    for c in self.tables.values()
+                ],
+            ),
+        ]
+        parts += [patients_by(self, kind) for kind in ("clinic", "funding")]
+        files = [("documents", self.documents), ("image batches", self.batches)]
+        parts.append(
+            _table(
+                ("files", "rows", "already linked", f"{would}relinked", "without patient", "FileMaker disagrees"),
+                [(name, r.total, r.already, r.relinked, _unresolved(r), len(r.disagreeing)) for name, r in files if r],
+            )
+        )
+        # Rows of other tables: an invoice or a message that would have no patient any more is for a person to know.
+        parts.append(
+            _table(
+                ("references in rows that stay", "to", f"{would}led to the new row", f"{would}emptied"),
+                [(f"{r['table']}.{r['column']}", r["to"], r["repointed"], r["set_to_null"]) for r in self.references],
+            )
+        )
+        reasons = [
+            f"- {name}: {len(ids):,} — {REASONS[reason]}"
+            for name, r in files
+            if r
+            for reason, ids in r.unresolved.items()
+        ]
+        parts += ["\n".join(reasons)] if reasons else []
+        parts.append("\n".join(f"- Restore: {sentence}" for sentence in self.restore))
+        parts.append(
+            "\n".join(f"- {'✅' if check.holds else '❌'} `{check.name}`: {check.found}" for check in self.checks)
+        )
+        return "\n\n".join(part for part in parts if part)
+
+
+def patients_by(report: ReimportReport, kind: str) -> str:
+    """A Markdown table of the patients of each clinic, or of each funding source; empty if they were not counted."""
+    return _table(
+        (f"patients by {kind}", "before", "after" if report.committed else "would be"),
+        [(_cell(str(row["name"])), row["before"], row["after"]) for row in report.patients_by if row["by"] == kind],
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _relinked(relinked: Relinked | None) -> dict[str, Any] | None:
+    return asdict(relinked) | {"relinked": relinked.relinked} if relinked else None
+
+
+def _unresolved(relinked: Relinked) -> int:
+    return sum(len(ids) for ids in relinked.unresolved.values())
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; numbers with thousands separators. Empty without rows."""
+    if not rows:
+        return ""
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|"]
+    lines += [
+        "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row) + " |" for row in rows
+    ]
+    return "\n".join(lines)

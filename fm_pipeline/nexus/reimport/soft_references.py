@@ -1,0 +1,371 @@
+"""Columns that hold ids of patients or appointments although no foreign key says so.
+
+Django makes such columns for `db_constraint=False`, and applications keep ids in varchar and text columns. They are
+found by their content: a value that is the id of a patient is a reference to it, since no two uuids are equal by
+chance. Integers are never looked at. Of a table that is larger than `SAMPLED_BYTES` a sample is read, and columns with
+a telling name are read whole.
+
+An id that a patient had before its row was merged into another one is replaced by the patient's present id. A value
+that points to a row that goes for good is kept, or emptied, or it stops the reimport: NEXUS_SOFT_REFERENCES decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psycopg2
+import psycopg2.errors
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Column, Table
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.schema import SoftReference
+from fm_pipeline.nexus.catalogue.table_facts import key_columns
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION, Policy
+from fm_pipeline.nexus.reimport.difference import count, gone
+from fm_pipeline.nexus.reimport.other_writes import trigger_tables
+from fm_pipeline.nexus.reimport.references import Mended, Reference, as_uuid, in_the_form_of
+from fm_pipeline.settings import Settings
+
+SAMPLED_BYTES = 64 * 1024 * 1024
+JSON_ROWS = 1_000
+TELLING_NAME = re.compile(r"(?:^|_)(?:patient|appointment)_?(?:id|uuid|pk|key|ref)$")
+NO_KEY = "no foreign key"
+_REFERRED = ("patients", "appointments")
+_TYPES = ("uuid", "character", "text", "citext")
+_LOCK_PATIENCE = "2s"
+
+_log = logging.getLogger(__name__)
+
+# Tables that the role may read whole.
+_READABLE = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+  AND NOT row_security_active(c.oid)
+"""
+# What values are held against: ids of rows that were merged into another row of the patient, and ids of rows that go.
+# Other ids of the past are learnt from files, within a reimport: the next one would be the first to use them here.
+_GOING = """
+CREATE TEMP TABLE going_ids ON COMMIT DROP AS
+SELECT r.nexus_id AS id, 'patients' AS kind, true AS replaced
+FROM fm_pipeline.retired_patient_ids r JOIN fm_pipeline.staged_patients s USING (filemaker_key)
+WHERE r.origin = 'duplicate'
+  AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_patients k WHERE k.nexus_id = r.nexus_id)
+UNION ALL
+SELECT p.id, 'patients', false FROM {patients} p
+WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_patients k WHERE k.nexus_id = p.id)
+  AND NOT EXISTS (SELECT 1 FROM fm_pipeline.retired_patient_ids r JOIN fm_pipeline.staged_patients s
+                  USING (filemaker_key) WHERE r.nexus_id = p.id)
+UNION ALL
+SELECT a.id, 'appointments', false FROM {appointments} a
+WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_appointments k WHERE k.nexus_id = a.id);
+ANALYZE going_ids
+"""
+_THERE = """
+(SELECT 'patients' AS kind, false AS replaced FROM {patients} p WHERE p.id = v.id
+ UNION ALL SELECT 'appointments', false FROM {appointments} a WHERE a.id = v.id)
+"""
+_UUIDS_IN_TEXT = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+
+
+def with_soft_references(
+    cursor: Cursor,
+    policy: Policy,
+    settings: Settings,
+    fed: Mapping[str, Collection[str]],
+    staying: Collection[str] = (),
+) -> Policy:
+    """The policy with the references that no foreign key guards and that a reimport of what is staged has to look at.
+
+    Args, Raises: as `find_soft_references` and `trigger_tables`.
+    """
+    policy = replace(policy, growing=trigger_tables(policy.catalogue, settings.nexus_trigger_tables))
+    soft = find_soft_references(cursor, policy, fed, staying)
+    return replace(policy, soft=tuple(soft), soft_action=settings.nexus_soft_references)
+
+
+def find_soft_references(
+    cursor: Cursor, policy: Policy, fed: Mapping[str, Collection[str]], staying: Collection[str] = ()
+) -> list[SoftReference]:
+    """The columns whose values are ids that patients had before, or ids of rows that go. Needs what is staged.
+
+    Args:
+        cursor: inside a transaction that may make a temporary table.
+        fed: by table of the policy, the columns that the load sets anyway.
+        staying: ids of rows that stay although FileMaker does not have them.
+    """
+    cursor.execute(sql.SQL(_GOING).format(**_tables(policy)))
+    cursor.execute("DELETE FROM going_ids WHERE id::text = ANY(%s)", (list(staying),))
+    cursor.execute("SELECT count(*) FROM going_ids")
+    any_going = count(cursor) > 0
+    found = []
+    ids = sql.SQL("(SELECT kind, replaced FROM going_ids g WHERE g.id = v.id)")
+    for table, columns in _searched(cursor, policy, fed) if any_going else ():
+        there = sql.SQL(_THERE).format(**_tables(policy))
+        size = _size(cursor, table)
+        if size > SAMPLED_BYTES:
+            holding = {column for column, *_ in _search(cursor, policy, table, columns, there, size=size)}
+            columns = [c for c in columns if c.name in holding or TELLING_NAME.search(c.name)]  # noqa: PLW2901
+        rows = _search(cursor, policy, table, columns, ids, staged=True)
+        numbers = {(column, kind, replaced): number for column, kind, replaced, number in rows}
+        known = "id" in policy.catalogue.columns[table] or bool(key_columns(cursor, table))
+        for column, kind in sorted({(column, kind) for column, kind, _ in numbers}):
+            replaced, going = (numbers.get((column, kind, each), 0) for each in (True, False))
+            found.append(SoftReference(table, column, policy.catalogue.table(kind), replaced, going, writable=known))
+    cursor.execute("DROP TABLE going_ids")
+    return found
+
+
+def name_soft_references(cursor: Cursor, policy: Policy) -> dict[tuple[Table, str], list[str]]:
+    """The columns that hold ids of patients or appointments, or are named so; writes nothing.
+
+    Returns:
+        By table and column, the names of the tables whose ids it holds.
+    """
+    ids = sql.SQL(_THERE).format(**_tables(policy))
+    found: dict[tuple[Table, str], list[str]] = {}
+    for table, columns in _searched(cursor, policy, {}):
+        found |= {(table, column.name): [] for column in columns if TELLING_NAME.search(column.name)}
+        rows = _search(cursor, policy, table, columns, ids, size=_size(cursor, table))
+        for column, kind in sorted({row[:2] for row in rows}):
+            found.setdefault((table, column), []).append(kind)
+    return found
+
+
+def name_json_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, str]]:
+    """The json, jsonb and array columns with ids of patients inside, by their first rows. They are never followed."""
+    patients = policy.catalogue.table("patients")
+    found = []
+    for table, columns in sorted(policy.catalogue.columns.items()):
+        for name in [c.name for c in columns.values() if c.type in ("json", "jsonb") or c.type.endswith("[]")]:
+            if table in _left_alone(policy) or policy.load_of(table):
+                continue
+            with _patience(cursor, table):
+                cursor.execute(
+                    sql.SQL(
+                        "SELECT EXISTS (SELECT 1 FROM (SELECT {column}::text AS value FROM {table}"
+                        " WHERE {column} IS NOT NULL LIMIT {rows}) t, regexp_matches(t.value, {uuids}, 'gi') AS m (id)"
+                        " JOIN {patients} p ON p.id = m.id[1]::uuid)"
+                    ).format(
+                        column=sql.Identifier(name),
+                        table=table.identifier,
+                        rows=sql.Literal(JSON_ROWS),
+                        uuids=sql.Literal(_UUIDS_IN_TEXT),
+                        patients=patients.identifier,
+                    )
+                )
+                if cursor.fetchone() == (True,):
+                    found.append((table, name))
+    return found
+
+
+def mend_soft_references(cursor: Cursor, policy: Policy) -> Iterator[Mended]:
+    """Replace ids that patients had before; keep, empty or refuse those of rows that go.
+
+    Args:
+        cursor: inside the transaction; `replaced_patients` and the `gone_*` tables are filled.
+
+    Raises:
+        CatalogueStop: a value points to a row that goes, and NEXUS_SOFT_REFERENCES is `stop`.
+    """
+    for soft in policy.soft:
+        column = policy.catalogue.columns[soft.table][soft.column]
+        reference = Reference(soft.table, soft.column, soft.to, NO_KEY, not column.not_null)
+        if soft not in policy.written_soft:
+            repointed = emptied = 0
+            kept = soft.gone + soft.replaced
+        else:
+            repointed = _write(cursor, _repoint(policy, soft, column)) if soft.to.name == "patients" else 0
+            kept = _count_kept(cursor, policy, soft, column)
+            emptied = 0
+            if kept and policy.soft_action == "empty":
+                emptied = _write(cursor, _empty(policy, soft, column))
+                kept = _count_kept(cursor, policy, soft, column)
+        if kept and policy.soft_action == "stop":
+            raise CatalogueStop(
+                f"{kept} row(s) of {soft.table}.{soft.column} hold the id of rows of {soft.to} that go ({NO_KEY}).",
+                meaning="They would point to nobody. NEXUS_SOFT_REFERENCES=stop refuses that. Nothing was changed.",
+                remedy=f"Decide in Nexus what becomes of these rows of {soft.table}, or set NEXUS_SOFT_REFERENCES to"
+                " keep or empty, then start again.",
+            )
+        if repointed or emptied or kept:
+            yield Mended(reference, repointed, emptied, kept)
+
+
+def _tables(policy: Policy) -> dict[str, sql.Composable]:
+    return {name: policy.catalogue.table(name).identifier for name in _REFERRED}
+
+
+def _left_alone(policy: Policy) -> set[Table]:
+    """Tables whose rows go anyway, that record what was, or that a reimport must not change."""
+    protected = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, "django_content_type")
+    return {*policy.cleared, *policy.histories, *policy.growing, *map(policy.catalogue.table, protected)}
+
+
+def _searched(
+    cursor: Cursor, policy: Policy, fed: Mapping[str, Collection[str]]
+) -> Iterator[tuple[Table, list[Column]]]:
+    """The tables and columns that may hold such ids."""
+    cursor.execute(_READABLE)
+    readable = {Table(*name) for name in cursor.fetchall()}
+    catalogue = policy.catalogue
+    known = {(key.table, name) for key in catalogue.foreign_keys for name in key.columns}
+    known |= {(key.table, key.object_id_column) for key in catalogue.generic_keys}
+    alone = _left_alone(policy)
+    for table, columns in sorted(catalogue.columns.items()):
+        if table in alone or table not in readable:
+            continue
+        set_anyway = {"id", *fed.get(table.name, ())} if policy.load_of(table) else set()
+        names = [
+            column
+            for name, column in columns.items()
+            if column.type.startswith(_TYPES)
+            and not column.type.endswith("]")
+            and not column.generated
+            and (table, name) not in known
+            and name not in set_anyway
+        ]
+        if names:
+            yield table, names
+
+
+def _search(
+    cursor: Cursor,
+    policy: Policy,
+    table: Table,
+    columns: Sequence[Column],
+    ids: sql.Composable,
+    *,
+    size: int = 0,
+    staged: bool = False,
+) -> list[tuple[str, str, bool, int]]:
+    """Column, kind of id, whether it was replaced, and number of rows.
+
+    Args:
+        size: if it is large, a sample is read.
+        staged: leave out rows that go.
+    """
+    if not columns:
+        return []
+    sample = f" TABLESAMPLE SYSTEM ({100 * SAMPLED_BYTES / size:.6f})" if size > SAMPLED_BYTES else ""
+    rows = sql.SQL("{}{}").format(sql.SQL("{} t").format(table.identifier), sql.SQL(sample))
+    stays: sql.Composable = sql.SQL("true")
+    if staged and (load := policy.load_of(table)):
+        stays = sql.SQL("t.id IN (SELECT nexus_id FROM {})").format(sql.Identifier("fm_pipeline", load.staged))
+    found = []
+    with _patience(cursor, table):
+        # Most columns have no value of such a length, which one reading of the table tells for all of them.
+        lengths = [
+            sql.SQL("count(*) > 0")  # one row in any case: a table may be empty
+            if column.type == "uuid"
+            else sql.SQL("bool_or(octet_length({}::text) IN (32, 36))").format(_column(column))
+            for column in columns
+        ]
+        cursor.execute(sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(lengths), rows))
+        fits = cursor.fetchone() or ()
+        for column in [column for column, fit in zip(columns, fits, strict=True) if fit]:
+            cursor.execute(
+                sql.SQL(
+                    "SELECT k.kind, k.replaced, count(*) FROM (SELECT {id} AS id FROM {rows} WHERE {stays}) v"
+                    " CROSS JOIN LATERAL {ids} k WHERE v.id IS NOT NULL GROUP BY 1, 2"
+                ).format(id=as_uuid(column, _column(column)), rows=rows, stays=stays, ids=ids)
+            )
+            found += [(column.name, kind, replaced, number) for kind, replaced, number in cursor.fetchall()]
+    return found
+
+
+def _size(cursor: Cursor, table: Table) -> int:
+    """Bytes of a table's rows, with its partitions; 0 if somebody holds it."""
+    with _patience(cursor, table):
+        name = table.identifier.as_string(cursor)
+        cursor.execute(
+            "SELECT coalesce(sum(pg_relation_size(relid)), pg_relation_size(%s::regclass))"
+            " FROM pg_partition_tree(%s::regclass) WHERE isleaf",
+            (name, name),
+        )
+        return count(cursor)
+    return 0
+
+
+@contextmanager
+def _patience(cursor: Cursor, table: Table) -> Iterator[None]:
+    """A table that somebody holds (a migration, VACUUM FULL) is not waited for: it is told, and left out."""
+    cursor.execute("SAVEPOINT search")
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (_LOCK_PATIENCE,))
+    try:
+        yield
+    except psycopg2.errors.LockNotAvailable:
+        _log.warning("%s was locked by somebody else: it was not searched for ids of patients.", table)
+    finally:  # nothing was written, and the time-out is what it was
+        cursor.execute("ROLLBACK TO SAVEPOINT search; RELEASE SAVEPOINT search")
+
+
+def _repoint(policy: Policy, soft: SoftReference, column: Column) -> sql.Composable:
+    value = _column(column)
+    return sql.SQL(
+        "UPDATE {table} t SET {column} = {new} FROM replaced_patients r WHERE r.id = {id}"
+        " AND NOT EXISTS (SELECT 1 FROM fm_pipeline.staged_patients k WHERE k.nexus_id = r.id)"
+        " AND EXISTS (SELECT 1 FROM fm_pipeline.retired_patient_ids d"
+        " WHERE d.nexus_id = r.id AND d.origin = 'duplicate')"
+        " AND {stays}"
+    ).format(
+        table=soft.table.identifier,
+        column=sql.Identifier(column.name),
+        new=in_the_form_of(column, value, sql.SQL("r.new_id")),
+        id=as_uuid(column, value),
+        stays=_stays(policy, soft),
+    )
+
+
+def _empty(policy: Policy, soft: SoftReference, column: Column) -> sql.Composable:
+    # Django has no NULL in a text column that must be filled.
+    nothing = sql.SQL("NULL") if not column.not_null or column.type == "uuid" else sql.SQL("''")
+    return sql.SQL("UPDATE {table} t SET {column} = {nothing} WHERE {going}").format(
+        table=soft.table.identifier,
+        column=sql.Identifier(column.name),
+        nothing=nothing,
+        going=_points_to_what_goes(policy, soft, column),
+    )
+
+
+def _count_kept(cursor: Cursor, policy: Policy, soft: SoftReference, column: Column) -> int:
+    cursor.execute(
+        sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(
+            soft.table.identifier, _points_to_what_goes(policy, soft, column)
+        )
+    )
+    return count(cursor)
+
+
+def _points_to_what_goes(policy: Policy, soft: SoftReference, column: Column) -> sql.Composable:
+    return sql.SQL("{} IN (SELECT id FROM {}) AND {}").format(
+        as_uuid(column, _column(column)), gone(soft.to), _stays(policy, soft)
+    )
+
+
+def _stays(policy: Policy, soft: SoftReference) -> sql.Composable:
+    if policy.load_of(soft.table):
+        return sql.SQL("t.id NOT IN (SELECT id FROM {})").format(gone(soft.table))
+    return sql.SQL("true")
+
+
+def _write(cursor: Cursor, statement: sql.Composable) -> int:
+    """Nothing guards the reference, so what a constraint of the table refuses may stay as it is; returns the rows."""
+    cursor.execute("SAVEPOINT mending")
+    try:
+        cursor.execute(statement)
+    except (psycopg2.IntegrityError, psycopg2.DataError):
+        cursor.execute("ROLLBACK TO SAVEPOINT mending; RELEASE SAVEPOINT mending")
+        return 0
+    rows = cursor.rowcount
+    cursor.execute("RELEASE SAVEPOINT mending")
+    return rows
+
+
+def _column(column: Column) -> sql.Composable:
+    return sql.SQL("t.{}").format(sql.Identifier(column.name))

@@ -1,0 +1,260 @@
+"""The phases of the one transaction: delete, load, relink, validate. It commits nothing: its callers do, or roll back.
+
+Phases 2 to 8 of the seed "import sequence".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
+from fm_pipeline.nexus.reimport import unasked, validation
+from fm_pipeline.nexus.reimport.checks import Check, refuse_failed
+from fm_pipeline.nexus.reimport.difference import Difference, count, gone
+from fm_pipeline.nexus.reimport.exchanged_values import update_changed
+from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients, settle
+from fm_pipeline.nexus.reimport.other_writes import Forms, altered, check_nothing_else_written, read_forms
+from fm_pipeline.nexus.reimport.patient_counts import Counts, compared, count_patients
+from fm_pipeline.nexus.reimport.references import delete_gone, mend_references
+from fm_pipeline.nexus.reimport.relink import Relinked, patient_content_type, relink_batches, relink_documents
+from fm_pipeline.nexus.reimport.report import PhaseRecord, ReimportReport, TableChange
+from fm_pipeline.nexus.reimport.soft_references import mend_soft_references
+
+OnPhase = Callable[[PhaseRecord], None]
+
+
+@dataclass
+class Transaction:
+    """State of one transaction while its phases run.
+
+    Attributes:
+        planned: it will be rolled back, so that its sentences say what would happen.
+    """
+
+    cursor: Cursor
+    other: Cursor  # of another connection, which sees the tables as they were
+    catalogue: Catalogue
+    policy: Policy
+    differences: list[Difference]
+    phases: Collection[Phase]
+    now: datetime
+    report: ReimportReport
+    on_phase: OnPhase
+    rows_before: Mapping[str, int]  # of the tables that may be touched, by name
+    planned: bool = False
+    files: FilesOfGonePatients = field(default_factory=FilesOfGonePatients)
+    patient_type: int = 0
+    protected: Mapping[Table, int] = field(default_factory=dict)
+    forms: Forms = field(default_factory=dict)
+    patients_before: Counts = field(default_factory=dict)
+    mended: dict[Table, set[str]] = field(default_factory=dict)  # columns, by table
+
+    def run(self) -> None:
+        """All phases asked for, in their order, and validation always."""
+        self._prepare()
+        steps = {
+            Phase.DELETE: self._delete,
+            Phase.PATIENTS: lambda: self._load(Phase.PATIENTS),
+            Phase.APPOINTMENTS: lambda: self._load(Phase.APPOINTMENTS),
+            Phase.NOTES: lambda: self._load(Phase.NOTES),
+            Phase.DOCUMENTS: self._documents,
+            Phase.IMAGES: self._images,
+            Phase.VALIDATION: self._validate,
+        }
+        for phase, step in steps.items():
+            if phase in self.phases or phase is Phase.VALIDATION:
+                started = time.monotonic()
+                sentence, records = step()
+                record = PhaseRecord(int(phase), sentence, records, round(time.monotonic() - started, 3))
+                self.report.phases.append(record)
+                self.on_phase(record)
+
+    def _prepare(self) -> None:
+        """What validation compares with, and the rows that go."""
+        self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        self.patient_type = patient_content_type(self.cursor, self.catalogue)
+        learn_retired_ids(self.cursor, self.catalogue, self.patient_type)
+        self.protected = validation.count_protected(self.cursor, self.catalogue)
+        self.forms = read_forms(self.cursor)
+        self.patients_before = count_patients(self.cursor, self.catalogue)
+        for table in self.policy.emptied:
+            self.report.tables[table.name] = TableChange(table.name, before=self.rows_before[str(table)])
+
+    def _delete(self) -> tuple[str, int]:
+        gone_rows = {d.table: d.find_gone(self.cursor) for d in self.differences}
+        for table in self.policy.cleared:
+            self.cursor.execute(
+                sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT id FROM {}").format(
+                    gone(table), table.identifier
+                )
+            )
+            gone_rows[table] = self.cursor.rowcount
+        fed = {d.table.name: list(d.updates) for d in self.differences}
+        mended_references = [
+            *mend_references(self.cursor, self.policy, fed, gone_rows),
+            *mend_soft_references(self.cursor, self.policy),
+        ]
+        for mended in mended_references:
+            if mended.repointed or mended.set_to_null:
+                self.mended.setdefault(mended.reference.table, set()).add(mended.reference.column)
+            self.report.references.append(
+                {
+                    "table": str(mended.reference.table),
+                    "column": mended.reference.column,
+                    "to": mended.reference.to.name,
+                    "repointed": mended.repointed,
+                    "set_to_null": mended.set_to_null,
+                    **({"kept": mended.kept} if mended.kept else {}),
+                }
+            )
+        unlinked, kept_out = self._count_unlinked(), self._count_kept_out()
+        deleted = delete_gone(self.cursor, self.policy)
+        for name, rows in deleted.items():
+            self._change(name, deleted=rows, without_filemaker_id=unlinked[name], kept_out=kept_out.get(name, 0))
+        done = "Would delete" if self.planned else "Deleted"
+        return (
+            f"{done} {deleted['patients']:,} patients, {deleted['appointments']:,} appointments and"
+            f" {sum(deleted.values()) - deleted['patients'] - deleted['appointments']:,} other rows that the new"
+            " set does not have",
+            sum(deleted.values()),
+        )
+
+    def _count_unlinked(self) -> dict[str, int]:
+        """Of the rows that go, those that nothing links to a FileMaker record."""
+        counts = {}
+        for table in self.policy.emptied:
+            load = self.policy.load_of(table)
+            self.cursor.execute(
+                sql.SQL(
+                    "SELECT count(*) FROM {} g WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c"
+                    " WHERE c.entity = %(entity)s AND c.nexus_id = g.id) AND NOT EXISTS (SELECT 1 FROM"
+                    " fm_pipeline.retired_patient_ids r WHERE %(entity)s = 'patient' AND r.nexus_id = g.id)"
+                ).format(gone(table)),
+                {"entity": load.entity if load else ""},
+            )
+            counts[table.name] = count(self.cursor)
+        return counts
+
+    def _count_kept_out(self) -> dict[str, int]:
+        """Of the rows that go, those whose record was read from FileMaker and is not among what is loaded."""
+        counts = {}
+        for difference in self.differences:
+            self.cursor.execute(
+                # The few rows that go lead: without statistics of them, all of FileMaker's records were looked up.
+                sql.SQL(
+                    "WITH known AS MATERIALIZED (SELECT c.filemaker_key FROM {} g JOIN fm_pipeline.crosswalk c"
+                    " ON c.entity = %(entity)s AND c.nexus_id = g.id)"
+                    " SELECT count(*) FROM known k WHERE EXISTS (SELECT 1 FROM fm_pipeline.source_records s"
+                    " WHERE s.entity = %(entity)s AND s.filemaker_key = k.filemaker_key)"
+                ).format(gone(difference.table)),
+                {"entity": difference.load.entity},
+            )
+            counts[difference.table.name] = count(self.cursor)
+        return counts
+
+    def _load(self, phase: Phase) -> tuple[str, int]:
+        parts, records = [], 0
+        for difference in self.differences:
+            if difference.load.phase is not phase:
+                continue
+            reset = difference.count_reset(self.cursor, self.now)
+            columns = self.catalogue.columns[difference.table]
+            updated = update_changed(self.cursor, difference, columns, self.now)
+            inserted = difference.insert(self.cursor, self.now)
+            record_new_rows(self.cursor, difference.load)
+            change = self._change(difference.table.name, updated=updated, inserted=inserted, reset=reset)
+            staged = inserted + change.before - change.deleted
+            parts.append(
+                f"{staged:,} {difference.table.name.replace('_', ' ')}"
+                f" ({inserted:,} new, {updated:,} changed, {staged - inserted - updated:,} equal)"
+            )
+            records += staged
+        imported = "Would import" if self.planned else "Imported"
+        return f"{imported} {', '.join(parts) or 'nothing: no source is staged'}", records
+
+    def _documents(self) -> tuple[str, int]:
+        relinked = self._settle(DOCUMENTS, relink_documents(self.cursor, self.catalogue, self.patient_type, self.now))
+        self.report.documents = relinked
+        return self._linked("documents", relinked)
+
+    def _images(self) -> tuple[str, int]:
+        relinked = self._settle(BATCHES, relink_batches(self.cursor, self.catalogue, self.patient_type, self.now))
+        self.report.batches = relinked
+        return self._linked("image batches", relinked)
+
+    def _settle(self, table: str, relinked: Relinked) -> Relinked:
+        if Phase.DELETE not in self.phases:
+            return relinked
+        return settle(
+            self.cursor,
+            self.catalogue,
+            self.catalogue.table(table),
+            self.patient_type,
+            self.files,
+            relinked,
+            self.now,
+        )
+
+    def _linked(self, files: str, relinked: Relinked) -> tuple[str, int]:
+        linked = relinked.already + relinked.relinked + len(relinked.archived)
+        have, relinked_words = ("would have", "would be re-linked") if self.planned else ("have", "re-linked")
+        return (
+            f"{linked:,} of {relinked.total:,} {files} {have} their patient ({relinked.relinked:,} {relinked_words})",
+            linked,
+        )
+
+    def _validate(self) -> tuple[str, int]:
+        self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
+        written = [*self.policy.emptied, *relinked, *self.mended]
+        growing, read = self.policy.growing, [*written, *self.protected]
+        if altered(self.cursor, self.forms, read):  # others could not read these tables, and would wait for ever
+            refuse_failed([check_nothing_else_written(self.cursor, self.forms, written, growing, compared=read)])
+        self.report.patients_by = compared(self.patients_before, count_patients(self.cursor, self.catalogue))
+        checks: list[Check] = []
+        deleted = Phase.DELETE in self.phases
+        for difference in self.differences:
+            if difference.load.phase in self.phases:
+                checks += validation.check_loaded(self.cursor, difference, self.now, deleted=deleted)
+        loaded = {d.table for d in self.differences if deleted and d.load.phase in self.phases}
+        for table in self.policy.emptied:
+            if table not in loaded:
+                change = self.report.tables[table.name]
+                checks.append(validation.check_rows(self.cursor, table, change.after))
+        if deleted:
+            checks += validation.check_duplicates(self.cursor, self.catalogue)
+            checks += validation.check_orphans(self.cursor, self.catalogue, self.patient_type)
+            checks.append(unasked.check_gone(self.cursor, self.policy.emptied))
+        checks += self._check_the_unasked()
+        checks += validation.check_protected(self.cursor, self.other, self.catalogue, self.protected, self.patient_type)
+        checks += validation.check_relinked(self.cursor, self.catalogue, self.patient_type)
+        checks.append(check_nothing_else_written(self.cursor, self.forms, written, growing, self.other))
+        self.report.checks = checks
+        refuse_failed(checks)
+        return "All validation checks passed", len(checks)
+
+    def _check_the_unasked(self) -> list[Check]:
+        """What triggers and rules have made of the rows that were written."""
+        checks = []
+        for difference in self.differences:
+            updated = difference.updates if difference.load.phase in self.phases else ()
+            written = {*updated, *self.mended.get(difference.table, ())}
+            checks.append(unasked.check_kept_columns(self.cursor, self.other, self.catalogue, difference, written))
+        relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
+        others = {
+            table: columns for table, columns in self.mended.items() if table not in (*self.policy.emptied, *relinked)
+        }
+        return checks + unasked.check_mended(self.cursor, self.other, self.catalogue, others, self.policy.growing)
+
+    def _change(self, table: str, **rows: int) -> TableChange:
+        self.report.tables[table] = replace(self.report.tables[table], **rows)  # type: ignore[arg-type]  # all counts
+        return self.report.tables[table]

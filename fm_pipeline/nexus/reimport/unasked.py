@@ -1,0 +1,118 @@
+"""What nobody asked for: rows that a trigger or a rule of the database kept, led elsewhere or changed on the way.
+
+A trigger may answer NULL and a rule may do something instead: the statement succeeds, and the row is as before. So
+nothing is believed because a statement has said so; it is looked up, and held against what others still see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.row_versions import later_than, own_transaction
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.catalogue.table_facts import generated_columns
+from fm_pipeline.nexus.reimport.checks import Check
+from fm_pipeline.nexus.reimport.difference import Difference, count, gone
+
+
+def check_gone(cursor: Cursor, tables: Iterable[Table]) -> Check:
+    """Every row that was deleted is gone; after the deletions."""
+    left = []
+    for table in tables:
+        cursor.execute(
+            sql.SQL("SELECT count(*) FROM {} t JOIN {} g ON g.id = t.id").format(table.identifier, gone(table))
+        )
+        if rows := count(cursor):
+            left.append(f"{rows:,} of {table}")
+    return Check("deleted_rows_gone", not left, f"{', '.join(left) or 'none'} still there")
+
+
+def check_kept_columns(
+    cursor: Cursor, other: Cursor, catalogue: Catalogue, difference: Difference, written: Collection[str]
+) -> Check:
+    """Of the rows that were there before, nothing is different but the columns that were meant.
+
+    Args:
+        other: of another connection, which still sees the rows as they were.
+        written: the columns that this transaction sets.
+    """
+    table = difference.table
+    names = sorted(set(catalogue.columns[table]) - {*written} - _kept_by_the_database(cursor, catalogue, table))
+    name = f"{table.name}_kept_columns"
+    if names == ["id"]:  # all others are set, and what was loaded is looked up by its id
+        return Check(name, holds=True, found="every column is set")
+    where: sql.Composable = sql.SQL("false")
+    if ids := _written(cursor, table):
+        these = one_of(catalogue, table, ids)
+        other.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, these))
+        where = one_of(catalogue, table, [row[0] for row in other.fetchall()])
+    unlike = _unlike(cursor, other, table, names, where)
+    return Check(name, not unlike, f"{', '.join(unlike) or 'none'} changed")
+
+
+def check_mended(
+    cursor: Cursor,
+    other: Cursor,
+    catalogue: Catalogue,
+    mended: Mapping[Table, Collection[str]],
+    growing: Collection[Table] = (),
+) -> list[Check]:
+    """Tables whose references were mended are as before, but for those.
+
+    Args:
+        mended: the columns, by table.
+        growing: the tables that may have new rows.
+    """
+    checks = []
+    for table, columns in sorted(mended.items()):
+        names = sorted(set(catalogue.columns[table]) - {*columns} - _kept_by_the_database(cursor, catalogue, table))
+        where = _not_new(cursor, other, catalogue, table) if table in growing else sql.SQL("true")
+        unlike = _unlike(cursor, other, table, names, where)
+        checks.append(Check(f"{table}_only_mended", not unlike, f"{', '.join(unlike) or 'none'} changed"))
+    return checks
+
+
+def _not_new(cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table) -> sql.Composable:
+    """Condition: this transaction did not insert the row. In a table without a column `id`, every row counts."""
+    if "id" not in catalogue.columns[table]:
+        return sql.SQL("true")
+    ids = _written(cursor, table)
+    other.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, one_of(catalogue, table, ids)))
+    return sql.SQL("NOT {}").format(one_of(catalogue, table, ids - {row[0] for row in other.fetchall()}))
+
+
+def _written(cursor: Cursor, table: Table) -> set[str]:
+    """Ids of the rows that this transaction has written."""
+    cursor.execute(
+        sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, later_than(own_transaction(cursor)))
+    )
+    return {row[0] for row in cursor.fetchall()}
+
+
+def one_of(catalogue: Catalogue, table: Table, ids: Collection[str]) -> sql.Composable:
+    """Condition: the row has one of these ids."""
+    kind = sql.SQL(catalogue.columns[table]["id"].type)
+    return sql.SQL("id = ANY({}::text[]::{}[])").format(sql.Literal(list(ids)), kind)
+
+
+def _kept_by_the_database(cursor: Cursor, catalogue: Catalogue, table: Table) -> set[str]:
+    """Columns that follow from the others, or say when: a trigger that keeps them up to date does what it should."""
+    following = {name for name, column in catalogue.columns[table].items() if column.type == "tsvector"}
+    return {"updated_at"} | following | generated_columns(cursor, table)
+
+
+def _unlike(cursor: Cursor, other: Cursor, table: Table, names: Collection[str], where: sql.Composable) -> list[str]:
+    """The columns that are not as others see them; "rows" when it is none of them alone."""
+
+    def same(columns: Collection[str]) -> bool:
+        return table_digest(cursor, table, columns, where=where) == table_digest(other, table, columns, where=where)
+
+    if same(names):
+        return []
+    key = [name for name in names if name == "id"]
+    return [name for name in names if name not in key and not same([*key, name])] or ["rows"]

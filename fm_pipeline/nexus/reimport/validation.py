@@ -1,0 +1,156 @@
+"""Phase 8: what must be true before the transaction may commit. One check that fails rolls everything back.
+
+Source: seed "import sequence", validation after phases 3, 4, 6 and 7, and phase 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.row_versions import later_than, own_transaction, read_versions
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
+from fm_pipeline.nexus.reimport.checks import Check
+from fm_pipeline.nexus.reimport.difference import Difference, count, gone
+from fm_pipeline.nexus.reimport.relink import relinked_rows
+from fm_pipeline.nexus.reimport.unasked import one_of
+
+# The columns that relinking may change; everything else of a document or batch stays as it is.
+RELINK_COLUMNS = ("content_type_id", "object_id", "updated_at")
+
+
+def count_protected(cursor: Cursor, catalogue: Catalogue) -> dict[Table, int]:
+    """Rows of what a reimport must not change: system configuration, files and their S3 keys. Before it writes."""
+    tables = [catalogue.table(name) for name in (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES)]
+    versions = read_versions(cursor, tables, own_transaction(cursor))
+    return {table: versions[table].rows for table in tables}
+
+
+def check_protected(
+    cursor: Cursor, other: Cursor, catalogue: Catalogue, before: Mapping[Table, int], patient_type: int
+) -> list[Check]:
+    """As many documents, batches and images as before, and not a byte of configuration or S3 keys changed.
+
+    Args:
+        other: of another connection. It still sees the rows as they were: what this transaction has written is held
+            against that, but for the columns that relinking may change, of the rows that were relinked.
+        patient_type: id of the content type patients.patient.
+    """
+    own = own_transaction(cursor)
+    after = read_versions(cursor, list(before), own)
+    return [
+        Check(
+            f"{table.name}_untouched",
+            rows == after[table].rows
+            and (not after[table].later or _only_relinked(cursor, other, catalogue, table, own, patient_type)),
+            f"{rows:,} rows, {after[table].rows:,} after",
+        )
+        for table, rows in before.items()
+    ]
+
+
+def _only_relinked(
+    cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table, own: str, patient_type: int
+) -> bool:
+    """Whether the rows that this transaction has written are what others still see, but for the relinked columns."""
+    cursor.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, later_than(own)))
+    written = {row[0] for row in cursor.fetchall()}
+    free: set[str] = set()
+    if table.name in (DOCUMENTS, BATCHES):
+        free = set(relinked_rows(cursor, table))
+        # A file of something else that goes (an appointment) has lost it; that was looked up when it was done.
+        other.execute(
+            sql.SQL("SELECT id::text FROM {} WHERE content_type_id <> %s AND {}").format(
+                table.identifier, one_of(catalogue, table, written)
+            ),
+            (patient_type,),
+        )
+        free |= {row[0] for row in other.fetchall()}
+
+    def same(ids: Collection[str], without: Collection[str]) -> bool:
+        these = one_of(catalogue, table, ids)
+        now = table_digest(cursor, table, without=without, where=these)
+        return now == table_digest(other, table, without=without, where=these)
+
+    return same(written - free, ()) and same(written & free, RELINK_COLUMNS)
+
+
+def check_relinked(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> list[Check]:
+    """Every document and batch that was relinked points to the patient that its evidence names."""
+    checks = []
+    for name in (DOCUMENTS, BATCHES):
+        table = catalogue.table(name)
+        patients = relinked_rows(cursor, table)
+        cursor.execute(
+            sql.SQL("SELECT id::text, object_id::text FROM {} WHERE content_type_id = %s AND {}").format(
+                table.identifier, one_of(catalogue, table, patients)
+            ),
+            (patient_type,),
+        )
+        found = dict(cursor.fetchall())
+        unlike = sum(found.get(row) != patient for row, patient in patients.items())
+        checks.append(
+            Check(f"{name}_relinked", not unlike, f"{unlike:,} of {len(patients):,} are not what they were made")
+        )
+    return checks
+
+
+def check_loaded(cursor: Cursor, difference: Difference, now: datetime, *, deleted: bool) -> list[Check]:
+    """Nexus has exactly the staged rows: as many, each once, each with its content (also after triggers)."""
+    table = difference.table
+    expected, actual, unlike = difference.compare(cursor, now)
+    counted = actual == expected if deleted else actual >= expected
+    return [
+        Check(f"{table}_count", counted, f"{expected:,} from FileMaker, {actual:,} in Nexus"),
+        Check(f"{table}_content", unlike == 0, f"{unlike:,} rows differ from what FileMaker gave"),
+    ]
+
+
+def check_rows(cursor: Cursor, table: Table, expected: int) -> Check:
+    """A table has as many rows as this transaction has left it, where nothing else holds its rows against a source."""
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier))
+    rows = count(cursor)
+    return Check(f"{table}_count", rows == expected, f"{expected:,} rows expected, {rows:,} in Nexus")
+
+
+def check_duplicates(cursor: Cursor, catalogue: Catalogue) -> list[Check]:
+    """No FileMaker id twice."""
+    checks = []
+    for name, key in (
+        ("patients", "nullif(lower(btrim(filemaker_metadata ->> 'filemaker_id')), '')"),
+        ("appointments", "filemaker_event_id"),
+    ):
+        cursor.execute(
+            sql.SQL("SELECT count(*) FROM (SELECT {key} FROM {table} GROUP BY 1 HAVING count({key}) > 1) d").format(
+                table=catalogue.table(name).identifier, key=sql.SQL(key)
+            )
+        )
+        twice = count(cursor)
+        checks.append(Check(f"{name}_filemaker_id_once", twice == 0, f"{twice} FileMaker ids more than once"))
+    return checks
+
+
+def check_orphans(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> list[Check]:
+    """No document or batch lost its patient in this run (those without one before are reported, not judged)."""
+    checks = []
+    for name in (DOCUMENTS, BATCHES):
+        cursor.execute(
+            sql.SQL(
+                "SELECT count(*), (array_agg(d.id::text ORDER BY d.id))[1:5] FROM {} d JOIN {} g ON g.id = d.object_id"
+                " WHERE d.content_type_id = %s OR d.content_type_id IS NULL"
+            ).format(catalogue.table(name).identifier, gone(catalogue.table("patients"))),
+            (patient_type,),
+        )
+        row = cursor.fetchone()
+        lost, examples = row if row else (0, None)
+        found = f"{lost} rows would lose their patient"
+        if examples:
+            found += f", for example {', '.join(examples)}; fm-pipeline files without-patient lists all of them"
+        checks.append(Check(f"{name}_keep_their_patient", lost == 0, found))
+    return checks

@@ -1,0 +1,42 @@
+"""Alarms of the watching of a hospital's directory: one mail when one begins, none at the ticks that follow.
+
+They only go into the outbox; the sensor `fm_pipeline.defs.sensors.mail` sends what is in it, and tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from fm_pipeline.notifications.outbox import Outbox
+from fm_pipeline.settings import Settings
+
+KIND = "alarm"
+
+_log = logging.getLogger(__name__)
+
+
+def tell_alarm(
+    settings: Settings, key: str, subject: str, sentences: Sequence[str], *, now: datetime, link: str | None = None
+) -> None:
+    """Put an alarm into the outbox, unless it was said already. Without SMTP_HOST nothing is.
+
+    Args:
+        key: of this alarm from its beginning to its end; goes into the mail's id.
+        subject, sentences: of our own: counts and ids, no patient data and no path.
+        now: with a zone.
+        link: a path in Dagster's UI.
+    """
+    if not settings.smtp_host:
+        return
+    ui = settings.dagster_ui_url
+    lines = [*sentences, "", f"Time: {now.astimezone(ZoneInfo(settings.clinic_time_zone)):%Y-%m-%d %H:%M:%S %Z}"]
+    if ui and link:
+        lines.append(f"Page: {ui.rstrip('/')}/{link}")
+    try:
+        Outbox(settings.state_dir).keep(key, KIND, subject, "\n".join(lines) + "\n")
+    except (OSError, sqlite3.Error) as error:  # the alarm is in the log and in the audit trail as well
+        _log.warning("The mail of an alarm could not be written (%s).", type(error).__name__)

@@ -1,0 +1,138 @@
+"""What the mails say: an event, counts, the run's id and a link to it. No patient data, no text of a foreign error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.nexus.reimport.losses import losses
+from fm_pipeline.pluralize import counted
+
+
+class Event(StrEnum):
+    """What became of a run."""
+
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the Nexus database itself says of a run.
+
+    Attributes:
+        committed: None when it could not be asked.
+        report: `ReimportReport.as_dict()`: of the reimport when it was committed, of its plan when it starts.
+    """
+
+    committed: bool | None
+    report: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class News:
+    """An event of a run.
+
+    Attributes:
+        at: with the time zone in which people read it.
+        outcome: for the events after the start.
+        sentences: why it failed, as `safe_sentences` gave them.
+        link: the run in Dagster's UI.
+    """
+
+    run_id: str
+    event: Event
+    at: datetime
+    outcome: Outcome = Outcome(None)
+    sentences: tuple[str, ...] = ()
+    link: str | None = None
+
+
+def safe_sentences(error: BaseException) -> tuple[str, ...]:
+    """Our own errors in their sentences; of any other only the class, since its text may quote a record."""
+    if isinstance(error, PipelineError):
+        return tuple(part for part in (error.what, error.meaning, error.remedy) if part)
+    return no_text_of(type(error).__name__)
+
+
+def no_text_of(class_name: str) -> tuple[str, ...]:
+    """What is said of a foreign error."""
+    return (f"Error: {class_name}. What it says may hold patient data, so it is not in this mail.",)
+
+
+def short_id(run_id: str) -> str:
+    """As Dagster's UI shows a run: the first eight characters. Runs of commands have a word before theirs."""
+    return run_id.removeprefix("command-")[:8]
+
+
+def subject(news: News) -> str:
+    """One line: the event, what it means for Nexus, the run."""
+    if news.event is Event.STARTED:
+        return f"Reimport started (run {short_id(news.run_id)})"
+    meaning = {True: "Nexus has the new data", False: "Nexus is unchanged", None: "see below for Nexus"}
+    return f"Reimport {news.event}: {meaning[news.outcome.committed]} (run {short_id(news.run_id)})"
+
+
+def body(news: News) -> str:
+    """The text of the mail."""
+    return "\n".join(_lines(news)) + "\n"
+
+
+def _lines(news: News) -> Iterator[str]:
+    if news.event is Event.STARTED:
+        yield "A reimport from FileMaker into Nexus has started. While its transaction runs, Nexus can be read, and"
+        yield "saving a patient waits. A mail follows when it has ended."
+        if news.outcome.report:
+            yield from ("", "Its plan says:", *(f"  {sentence}" for sentence in losses(news.outcome.report)))
+    else:
+        yield f"The reimport from FileMaker into Nexus {_ENDS[news.event]}"
+        yield BECAME[news.outcome.committed]
+        if news.outcome.report:
+            yield from ("", *losses(news.outcome.report))
+    if news.sentences:
+        yield from ("", *news.sentences)
+    if news.outcome.report and news.event is not Event.STARTED:
+        yield from ("", *_counts(news.outcome.report))
+    yield from ("", f"Run:  {news.run_id}", f"Time: {news.at:%Y-%m-%d %H:%M:%S %Z}")
+    if news.link:
+        yield f"Log:  {news.link}"
+
+
+_ENDS = {Event.SUCCEEDED: "is complete.", Event.FAILED: "has failed.", Event.CANCELLED: "was cancelled."}
+# What became of Nexus, by whether the transaction was committed.
+BECAME = {
+    True: "Its transaction was committed: Nexus has the new data.",
+    False: "Its transaction was not committed: Nexus is as it was before.",
+    None: "The database did not answer when it was asked what became of the transaction. Nexus is either as it was"
+    " before\nor completely reimported, never between; fm-pipeline status tells when the database runs again.",
+}
+
+
+def _counts(report: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{counted(report['changed_rows'], 'row')} of Nexus changed in {report['seconds']:.1f} seconds."
+    for table in report["tables"]:
+        yield (
+            f"  {table['table']}: {counted(table['after'], 'row')} ({table['deleted']:,} deleted,"
+            f" {table['inserted']:,} new, {table['updated']:,} changed)"
+        )
+    for row in report.get("patients_by", ()):
+        yield f"  patients, {row['by']} {row['name']}: {row['before']:,} before, {row['after']:,} after"
+    for key in ("documents", "image_batches"):
+        if relinked := report[key]:
+            without = sum(len(ids) for ids in relinked["unresolved"].values())
+            yield (
+                f"  {key.replace('_', ' ')}: {relinked['total']:,} ({relinked['relinked']:,} relinked,"
+                f" {without:,} without patient)"
+            )
+    yield "Records of FileMaker:"
+    for ends in report["sources"]:
+        yield (
+            f"  {ends['entity']}: {ends['source']:,} = {ends['loaded']:,} loaded + {ends['quarantined']:,} quarantined"
+            f" + {ends['skipped']:,} skipped"
+        )

@@ -1,0 +1,164 @@
+"""The outbox: every mail is kept until it is sent, and sent once.
+
+A file of SQLite in STATE_DIR and not a table of the Nexus database, because the most important mail is the one that
+says that this database does not answer. A run, a command and the sensor use it at the same time; an attempt belongs to
+who has claimed it, and from the moment that the text is handed over to the mail server it is never repeated, also
+after a crash: better a mail too few than the same one twice.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from fm_pipeline.folders import make_private_folder
+from fm_pipeline.notifications.message import Event, News, body, subject
+from fm_pipeline.notifications.smtp import Letter
+
+# 30 s, 1, 2, 4 … minutes, then every hour: a mail server may be away for half a night.
+ATTEMPTS = 12
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
+# An attempt is bounded (smtp.LIMIT_SECONDS); who has not ended his by then was killed.
+CLAIM_HOLDS = timedelta(minutes=5)
+
+# A run that was told to have failed is not told to have been cancelled as well.
+_KINDS = {Event.STARTED: "start", Event.SUCCEEDED: "success", Event.FAILED: "no success", Event.CANCELLED: "no success"}
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS mails (
+    run_id          text NOT NULL,
+    kind            text NOT NULL,
+    subject         text NOT NULL,
+    body            text NOT NULL,
+    state           text NOT NULL DEFAULT 'waiting',  -- waiting | claimed | handed over | sent | given up
+    attempts        integer NOT NULL DEFAULT 0,
+    next_attempt_at real NOT NULL,                    -- claimed: when the claim ends
+    PRIMARY KEY (run_id, kind)
+)
+"""
+
+
+def _keep(connection: sqlite3.Connection, run_id: str, kind: str, subject: str, body: str) -> bool:
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO mails (run_id, kind, subject, body, next_attempt_at) VALUES (?, ?, ?, ?, 0)",
+        (run_id, kind, subject, body),
+    )
+    return cursor.rowcount == 1
+
+
+def pause_after(attempts: int) -> timedelta:
+    """How long to wait after so many attempts."""
+    return min(FIRST_PAUSE * int(2 ** (attempts - 1)), LONGEST_PAUSE)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to one attempt at one mail."""
+
+    run_id: str
+    kind: str
+    attempt: int
+    letter: Letter
+
+
+class Outbox:
+    """The mails of one STATE_DIR.
+
+    Args:
+        state_dir: the file `mails.sqlite` lies here, readable to its owner only.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._file = state_dir / "mails.sqlite"
+
+    def put(self, news: News) -> bool:
+        """Keep a mail for sending; False if this was said already. News of the end supersede those of the start."""
+        with self._open() as connection:
+            if news.event is not Event.STARTED:
+                connection.execute(
+                    "UPDATE mails SET state = 'given up' WHERE run_id = ? AND kind = ? AND state = 'waiting'",
+                    (news.run_id, _KINDS[Event.STARTED]),
+                )
+            return _keep(connection, news.run_id, _KINDS[news.event], subject(news), body(news))
+
+    def keep(self, run_id: str, kind: str, subject: str, body: str) -> bool:
+        """Keep a mail that is not of a run for sending; False if this was said already.
+
+        Args:
+            run_id: what it is about; letters, digits, dots and hyphens.
+        """
+        with self._open() as connection:
+            return _keep(connection, run_id, kind, subject, body)
+
+    def knows(self, run_id: str, event: Event) -> bool:
+        """Whether this was said already, or is waiting to be."""
+        with self._open() as connection:
+            found = connection.execute("SELECT 1 FROM mails WHERE run_id = ? AND kind = ?", (run_id, _KINDS[event]))
+            return found.fetchone() is not None
+
+    def claim(self, now: datetime, *, run_id: str | None = None) -> Claim | None:
+        """Take the next mail that is due, of one run or of any; None if there is none.
+
+        A claim ends by `confirm` or `put_back`, or by itself after `CLAIM_HOLDS`.
+        """
+        with self._open() as connection:
+            row = connection.execute(
+                "UPDATE mails SET state = 'claimed', attempts = attempts + 1, next_attempt_at = ? WHERE rowid = ("
+                " SELECT rowid FROM mails WHERE state IN ('waiting', 'claimed') AND next_attempt_at <= ?"
+                " AND run_id = coalesce(?, run_id) ORDER BY rowid LIMIT 1)"
+                " RETURNING run_id, kind, attempts, subject, body",
+                ((now + CLAIM_HOLDS).timestamp(), now.timestamp(), run_id),
+            ).fetchone()
+        if row is None:
+            return None
+        name = f"{row[0]}.{row[1].replace(' ', '-')}"
+        return Claim(row[0], row[1], row[2], Letter(name, row[3], row[4]))
+
+    def hand_over(self, claim: Claim) -> bool:
+        """Note that the text now goes to the server; False if the claim has ended meanwhile."""
+        return self._end(claim, "claimed", "handed over")
+
+    def confirm(self, claim: Claim) -> None:
+        """The server has taken it."""
+        self._end(claim, "handed over", "sent")
+
+    def put_back(self, claim: Claim, now: datetime, *, for_ever: bool = False) -> datetime | None:
+        """It was not sent: when it is due again; None if it is given up, as it is after `ATTEMPTS`.
+
+        Also right after a hand-over, when the server has refused the text itself.
+        """
+        if for_ever or claim.attempt >= ATTEMPTS:
+            self._end(claim, None, "given up")
+            return None
+        due = now + pause_after(claim.attempt)
+        self._end(claim, None, "waiting", due.timestamp())
+        return due
+
+    def unsent(self) -> int:
+        """Mails that wait for an attempt."""
+        with self._open() as connection:
+            return int(
+                connection.execute("SELECT count(*) FROM mails WHERE state IN ('waiting', 'claimed')").fetchone()[0]
+            )
+
+    def _end(self, claim: Claim, before: str | None, after: str, next_attempt_at: float = 0) -> bool:
+        with self._open() as connection:
+            cursor = connection.execute(
+                "UPDATE mails SET state = ?, next_attempt_at = ?"
+                " WHERE run_id = ? AND kind = ? AND attempts = ? AND state = coalesce(?, state)",
+                (after, next_attempt_at, claim.run_id, claim.kind, claim.attempt, before),
+            )
+            return cursor.rowcount == 1
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """One connection and one transaction; every statement here writes a row or two."""
+        make_private_folder(self._file.parent)
+        os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
+        with closing(sqlite3.connect(self._file, timeout=5)) as connection, connection:
+            connection.execute(_SCHEMA)
+            yield connection

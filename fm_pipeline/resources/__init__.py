@@ -1,1 +1,0 @@
-"""Resources: the settings, one FileMaker session a run, and the way to the Nexus database."""

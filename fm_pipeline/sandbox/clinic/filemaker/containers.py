@@ -1,0 +1,87 @@
+"""Pictures in FileMaker's containers: those of the images that are in no bulk dump yet, and what their import makes.
+
+Five containers hold one picture in five sizes, as far as the clinic filled them. Which, the record's number decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from fm_pipeline.sandbox.clinic import pictures
+from fm_pipeline.sandbox.clinic.model import FileRecord
+from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+
+# Best first, with the pixels of each; the smallest is that of `pictures`.
+SIZES = {
+    "image_Full": (640, 480),
+    "image_Ex_large": (480, 360),
+    "image_large": (320, 240),
+    "image_medium": (160, 120),
+    "image_small": pictures.SIZE,
+}
+NAMES = tuple(SIZES)
+# Of twenty records in a row: how the clinic filled them. Most have all sizes, a few lack the best ones.
+_FIRST = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3)
+_EMPTY, _QUESTION_MARK, _PDF, _HALF = 17, 29, 41, 53  # every so many-th record is odd, in this order
+PDF = b"%PDF-1.7\n%%EOF\n"
+
+
+@dataclass(frozen=True)
+class ExpectedImport:
+    """What an import of everything must make of it.
+
+    Attributes:
+        containers: how many images come from which.
+        passed_over: how many better containers cannot be read.
+        empty: records without any picture.
+    """
+
+    containers: Counter[str] = field(default_factory=Counter)
+    passed_over: int = 0
+    empty: int = 0
+
+
+def contents(record: FileRecord) -> dict[str, object]:
+    """Field → what the container holds; empty for an image whose file was exported."""
+    if record.exported or record.number % _EMPTY == 0:
+        return {}
+    first = _FIRST[record.number % len(_FIRST)]
+    filled: dict[str, object] = {
+        name: ContainerFile(pictures.jpeg(record.number, size=SIZES[name])) for name in NAMES[first:]
+    }
+    if first + 1 < len(NAMES):
+        best = NAMES[first]
+        if record.number % _QUESTION_MARK == 0:
+            filled[best] = "?"
+        elif record.number % _PDF == 0:
+            filled[best] = ContainerFile(PDF)
+        elif record.number % _HALF == 0:
+            whole = pictures.jpeg(record.number, size=SIZES[best])
+            filled[best] = ContainerFile(whole[: len(whole) // 2])
+    return filled
+
+
+def expected_import(records: Sequence[FileRecord]) -> ExpectedImport:
+    """What the import must make of the records that have no mark."""
+    found: Counter[str] = Counter()
+    passed_over = empty = 0
+    for record in records:
+        if record.exported:
+            continue
+        readable = list(_readable(record))
+        if readable:
+            found[readable[0]] += 1
+            passed_over += NAMES.index(readable[0]) - _FIRST[record.number % len(_FIRST)]
+        else:
+            empty += 1
+    return ExpectedImport(found, passed_over, empty)
+
+
+def _readable(record: FileRecord) -> Iterator[str]:
+    if record.number % _EMPTY == 0:
+        return
+    first = _FIRST[record.number % len(_FIRST)]
+    odd = any(record.number % every == 0 for every in (_QUESTION_MARK, _PDF, _HALF))
+    yield from NAMES[first + 1 if odd and first + 1 < len(NAMES) else first :]

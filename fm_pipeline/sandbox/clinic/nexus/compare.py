@@ -1,0 +1,73 @@
+"""Compares a Nexus database with the oracle, row by row and column by column. Names no value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import register_uuid
+
+from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
+from fm_pipeline.sandbox.clinic.nexus.state import ANY, Table
+
+_FETCH = 2_000  # rows a round trip
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row that is not as expected: it is missing, was not expected, or differs in `columns`."""
+
+    table: str
+    id: str
+    kind: Literal["missing", "unexpected", "different"]
+    columns: tuple[str, ...] = ()
+
+
+def differences(connection: Connection, expected: Expected, schema: str = "public") -> list[Difference]:
+    """Compare every table of the oracle with the database.
+
+    Args:
+        connection: psycopg2 connection; its transaction is left open.
+        expected: what `Clinic.expected` foretold.
+        schema: where Nexus' tables are.
+
+    Returns:
+        The rows that differ; none when the database is exactly as foretold. A value that was not foretold may be
+        anything but null.
+    """
+    return [found for table in expected.tables.values() for found in _in_table(connection, table, schema)]
+
+
+def _in_table(connection: Connection, table: Table, schema: str) -> Iterator[Difference]:
+    statement = sql.SQL("SELECT {} FROM {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, table.columns)), sql.Identifier(schema, table.name)
+    )
+    missing = set(table.rows)
+    at = table.columns.index("id")
+    with connection.cursor(name="clinic_compare") as cursor:
+        register_uuid(conn_or_curs=cursor)  # type: ignore[no-untyped-call]
+        cursor.itersize = _FETCH
+        cursor.execute(statement)
+        for actual in cursor:
+            row_id = actual[at]
+            if row_id not in missing:
+                yield Difference(table.name, str(row_id), "unexpected")
+                continue
+            missing.remove(row_id)
+            pairs = zip(table.columns, table.rows[row_id], actual, strict=True)
+            columns = tuple(column for column, wanted, found in pairs if not _equal(wanted, found))
+            if columns:
+                yield Difference(table.name, str(row_id), "different", columns)
+    yield from (Difference(table.name, str(row_id), "missing") for row_id in sorted(missing, key=str))
+
+
+def _equal(wanted: object, found: object) -> bool:
+    if wanted is ANY:
+        return found is not None
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return wanted.keys() == found.keys() and all(_equal(wanted[key], found[key]) for key in wanted)
+    # 1 == True in Python, not in JSON
+    return wanted == found and isinstance(wanted, bool) == isinstance(found, bool)

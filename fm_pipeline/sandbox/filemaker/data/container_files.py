@@ -1,0 +1,39 @@
+"""Files of container fields in the store's SQLite file. A cell holds the key of its file, so `""` stays empty."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS container_file (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, definition TEXT NOT NULL, content BLOB NOT NULL);
+"""
+_PREFIX = "\x00file:"  # nobody types a NUL into a container
+
+
+def keep(db: sqlite3.Connection, file: ContainerFile) -> str:
+    """Store a file and return the key for the cell."""
+    definition = {"name": file.name, "mime": file.mime, "stored": file.stored, "folder": file.folder}
+    cursor = db.execute(
+        "INSERT INTO container_file (definition, content) VALUES (?, ?)", (json.dumps(definition), file.content)
+    )
+    return f"{_PREFIX}{cursor.lastrowid}"
+
+
+def is_key(text: str) -> bool:
+    """Whether a cell holds a file, and not nothing or a `?`."""
+    return text.startswith(_PREFIX)
+
+
+def read(db: sqlite3.Connection, key: str, *, with_content: bool = False) -> ContainerFile:
+    """The file of a key; its bytes only if they are wanted. Raises KeyError."""
+    row = db.execute(
+        f"SELECT definition{', content' if with_content else ''} FROM container_file WHERE id = ?",  # noqa: S608
+        (int(key.removeprefix(_PREFIX)),),
+    ).fetchone()
+    if row is None:
+        raise KeyError(key)
+    return ContainerFile(bytes(row["content"]) if with_content else b"", **json.loads(row["definition"]))

@@ -1,0 +1,175 @@
+"""Rows of a layout as JSON objects: `fieldData`, `portalData`, `recordId`, `modId`, `portalDataInfo`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fm_pipeline.sandbox.filemaker.data import values
+from fm_pipeline.sandbox.filemaker.data.finding import Condition
+from fm_pipeline.sandbox.filemaker.data.schema import Layout, Occurrence, Portal
+from fm_pipeline.sandbox.filemaker.data.store import Store, Table, cell_name
+
+NO_ACCESS = "<No Access>"
+
+# JSON key, column of the SQLite row, how to write it
+_Cell = tuple[str, str, Callable[[str], Any]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What holds for every row of an answer."""
+
+    store: Store
+    database: str
+    dateformat: int
+    locale: values.Locale
+    no_access: Mapping[str, Sequence[str]]
+    container: Callable[[str], str]
+    global_values: Mapping[tuple[str, str, int], str]
+
+
+@dataclass(frozen=True)
+class PortalWindow:
+    """The part of a portal that is shown: first row, counted from 1, and how many."""
+
+    offset: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class _Related:
+    """Another table as seen from a row: where to look, and what to show."""
+
+    occurrence: Occurrence
+    table: Table
+    ours: str
+    theirs: str
+    cells: list[_Cell]
+
+
+class View:
+    """A layout made ready to write rows.
+
+    Args:
+        page: what holds for every row.
+        layout: whose fields and portals are shown.
+        windows: the portals to show, by key, and which part of them.
+    """
+
+    def __init__(self, page: Page, layout: Layout, windows: Mapping[str, PortalWindow]) -> None:
+        self.page = page
+        self.layout = layout
+        self.table = page.store.table(page.database, layout.table)
+        own = [name for name in layout.fields if "::" not in name]
+        self._cells = self._prepare(self.table, own)
+        self._related = self._prepare_related()
+        self._portals = [
+            (portal, windows[portal.key], self._relation(portal.occurrence, portal.fields))
+            for portal in layout.portals
+            if portal.key in windows
+        ]
+
+    def rows(
+        self, db: sqlite3.Connection, condition: Condition, order: str, limit: int, offset: int
+    ) -> list[dict[str, Any]]:
+        """The records that meet the condition, as JSON objects."""
+        keys = {related.ours for related in self._related}
+        keys |= {relation.ours for _, _, relation in self._portals}
+        columns = dict.fromkeys(["record_id", "mod_id", *(c for _, c, _ in self._cells), *keys])
+        sql = (
+            f"SELECT {', '.join(f'r.{column}' for column in columns)} FROM {self.table.rows} r "  # noqa: S608
+            f"WHERE {condition.sql} ORDER BY {order}r.record_id LIMIT ? OFFSET ?"
+        )
+        found = db.execute(sql, (*condition.parameters, limit, offset)).fetchall()
+        return [self._row(db, row) for row in found]
+
+    def _row(self, db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+        fields = {name: write(row[column]) for name, column, write in self._cells}
+        for related in self._related:
+            first = self._first(db, related, row[related.ours])
+            fields |= {name: write(first[column]) if first else "" for name, column, write in related.cells}
+        portals: dict[str, list[dict[str, Any]]] = {}
+        infos = []
+        for portal, window, relation in self._portals:
+            portals[portal.key], info = self._portal(db, portal, window, relation, row[relation.ours])
+            infos.append(info)
+        return {
+            "fieldData": fields,
+            "portalData": portals,
+            "recordId": str(row["record_id"]),
+            "modId": str(row["mod_id"]),
+            "portalDataInfo": infos,
+        }
+
+    def _portal(
+        self, db: sqlite3.Connection, portal: Portal, window: PortalWindow, relation: _Related, key: object
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        where = f"FROM {relation.table.rows} WHERE {relation.theirs} = ?"
+        found = db.execute(f"SELECT count(*) {where}", (key,)).fetchone()[0]
+        rows = db.execute(
+            f"SELECT * {where} ORDER BY record_id LIMIT ? OFFSET ?", (key, window.limit, window.offset - 1)
+        ).fetchall()
+        shown = [
+            {"recordId": str(row["record_id"])}
+            | {name: write(row[column]) for name, column, write in relation.cells}
+            | {"modId": str(row["mod_id"])}
+            for row in rows
+        ]
+        info: dict[str, Any] = {"portalObjectName": portal.name} if portal.name else {}
+        info |= {"database": self.page.database, "table": portal.occurrence}
+        return shown, info | {"foundCount": found, "returnedCount": len(shown)}
+
+    def _first(self, db: sqlite3.Connection, related: _Related, key: object) -> sqlite3.Row | None:
+        sql = f"SELECT * FROM {related.table.rows} WHERE {related.theirs} = ? ORDER BY record_id LIMIT 1"  # noqa: S608
+        row: sqlite3.Row | None = db.execute(sql, (key,)).fetchone()
+        return row
+
+    def _prepare(self, table: Table, names: Sequence[str], prefix: str = "") -> list[_Cell]:
+        hidden = self.page.no_access.get(table.name, ())
+        cells: list[_Cell] = []
+        for name in names:
+            field = table.fields[name]
+            write = (lambda _: NO_ACCESS) if name in hidden else self._writer(field.type)
+            for n in range(1, field.repetitions + 1):
+                key = name if field.repetitions == 1 else cell_name(name, n)
+                shown = self._of_session(table.name, name, n, write) if field.is_global else write
+                cells.append((prefix + key, table.column(name, n), shown))
+        return cells
+
+    def _of_session(self, table: str, name: str, n: int, write: Callable[[str], Any]) -> Callable[[str], Any]:
+        text = self.page.global_values.get((table, name, n), "")
+        return lambda _: write(text)
+
+    def _writer(self, kind: Any) -> Callable[[str], Any]:
+        if kind == "container":
+            return self.page.container
+        if kind in ("text", "time"):
+            return str
+        dateformat, locale = self.page.dateformat, self.page.locale
+        return lambda text: values.render(kind, text, dateformat, locale)
+
+    def _prepare_related(self) -> list[_Related]:
+        by_occurrence: dict[str, list[str]] = {}
+        for name in self.layout.fields:
+            if "::" in name:
+                occurrence, _, field = name.partition("::")
+                by_occurrence.setdefault(occurrence, []).append(field)
+        return [self._relation(name, fields) for name, fields in by_occurrence.items()]
+
+    def _relation(self, name: str, fields: Sequence[str]) -> _Related:
+        store = self.page.store
+        occurrence = store.occurrence(self.page.database, self.table.name, name)
+        table = store.table(self.page.database, occurrence.related_table)
+        ours, theirs = occurrence.match
+        cells = self._prepare(table, fields, f"{name}::")
+        return _Related(occurrence, table, self.table.key(ours), related_key(store, table, theirs), cells)
+
+
+def related_key(store: Store, table: Table, field: str) -> str:
+    """The key column of a match field, with its index."""
+    key = table.key(field)
+    store.index(table, key)
+    return key

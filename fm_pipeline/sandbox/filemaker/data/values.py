@@ -1,0 +1,155 @@
+"""How FileMaker keeps a value, how it writes it into JSON, and by what it compares.
+
+A value is kept as text: dates, times and timestamps in ISO form where they can be read, otherwise exactly as
+they were given, because real files hold `?`, `n/a` and worse in date fields.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from fm_pipeline.sandbox.filemaker.data.schema import FieldType
+
+DateFormat = Literal[0, 1, 2]
+US, FILE_LOCALE, ISO = 0, 1, 2
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})", re.ASCII)
+_OTHER_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})", re.ASCII)
+_TIME = re.compile(r"(\d{1,5}):(\d{1,2})(?::(\d{1,2})(\.\d+)?)?(?:\s*([AaPp])\.?[Mm]\.?)?", re.ASCII)
+_LINE_BREAK = re.compile(r"\r\n|\n")
+
+
+@dataclass(frozen=True)
+class Locale:
+    """How a file writes dates.
+
+    Args:
+        date: the file's own pattern for `strftime`, used with `dateformats=1`.
+        timestamp_separator: between date and time in ISO form; no capture of a real server shows which.
+    """
+
+    date: str = "%m/%d/%Y"
+    timestamp_separator: str = "T"
+
+
+def canonical(kind: FieldType, value: object, dateformat: int = US, locale: Locale | None = None) -> str:
+    """The text to keep for a value. Line breaks become CR; unreadable dates and times stay as given.
+
+    A day and month with a four-digit year are read in the order of `dateformat`; ISO form is always read.
+    """
+    text = _LINE_BREAK.sub("\r", "" if value is None else _as_text(value))
+    if kind in ("text", "number", "container") or not text:
+        return text
+    return parse(kind, text, dateformat, locale or Locale()) or text
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S")
+    return str(value)
+
+
+def parse(kind: FieldType, text: str, dateformat: int, locale: Locale) -> str | None:
+    """ISO form of a date, time or timestamp, or None when FileMaker would not accept the text."""
+    text = text.strip()
+    if kind == "date":
+        return _date(text, dateformat, locale)
+    if kind == "time":
+        return _time(text)
+    day, separator, clock = text.replace("T", " ", 1).partition(" ")
+    iso_day = _date(day, dateformat, locale)
+    iso_time = _time(clock) if separator else "00:00:00"
+    # A time may be longer than a day, a moment of a day may not.
+    return f"{iso_day}T{iso_time}" if iso_day and iso_time and iso_time < "24" else None
+
+
+def _date(text: str, dateformat: int, locale: Locale) -> str | None:
+    if found := _ISO_DATE.fullmatch(text):
+        year, month, day = map(int, found.groups())
+    elif found := _OTHER_DATE.fullmatch(text):
+        first, second, year = map(int, found.groups())
+        day_first = dateformat == FILE_LOCALE and locale.date.startswith("%d")
+        day, month = (first, second) if day_first else (second, first)
+    else:
+        return None
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return None
+
+
+def _time(text: str) -> str | None:
+    found = _TIME.fullmatch(text.strip())
+    if not found:
+        return None
+    hours, minutes, seconds = int(found[1]), int(found[2]), int(found[3] or 0)
+    if minutes > 59 or seconds > 59 or (found[5] and not 1 <= hours <= 12):
+        return None
+    if found[5]:
+        hours = hours % 12 + (12 if found[5] in "pP" else 0)
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}{found[4] or ''}"
+
+
+def render(kind: FieldType, text: str, dateformat: int, locale: Locale) -> str | int | float:
+    """The value as it stands in the JSON of an answer. Empty is `""` for every type."""
+    if not text or kind in ("text", "time", "container"):
+        return text
+    if kind == "number":
+        return number(text)
+    day, _, clock = text.partition("T")
+    if not _ISO_DATE.fullmatch(day):
+        return text
+    if dateformat == ISO:
+        return day + (locale.timestamp_separator + clock if clock else "")
+    pattern = locale.date if dateformat == FILE_LOCALE else "%m/%d/%Y"
+    # strftime does not pad years before 1000, and is slow; the four parts are replaced by hand.
+    day = pattern.replace("%Y", day[:4]).replace("%m", day[5:7]).replace("%d", day[8:10])
+    return f"{day} {clock}" if clock else day
+
+
+def number(text: str) -> str | int | float:
+    """A JSON number when the text is nothing but a number, otherwise the text itself ("12 kg", "1,5")."""
+    stripped = text.strip()
+    if not _NUMBER.fullmatch(stripped):
+        return text
+    try:
+        return int(stripped)
+    except ValueError:
+        value = float(stripped)
+        return value if abs(value) != float("inf") else text
+
+
+def sort_key(kind: FieldType, text: str) -> str | float | None:
+    """What finds and sorts compare: folded text, the numeric part, ISO text; None if empty or unreadable."""
+    if not text or kind == "container":
+        return None
+    if kind == "text":
+        return text.casefold()
+    if kind == "number":
+        return numeric_part(text)
+    if kind == "time":
+        found = _TIME.fullmatch(text)
+        if not found:
+            return None
+        return int(found[1]) * 3600 + int(found[2]) * 60 + float((found[3] or "0") + (found[4] or ""))
+    return text if _ISO_DATE.fullmatch(text.partition("T")[0]) else None
+
+
+def numeric_part(text: str) -> float | None:
+    """FileMaker ignores what is not a digit, a sign or a point: "12 kg" counts as 12, "1,5" as 15."""
+    value = number(text)
+    if not isinstance(value, str):
+        return float(value)
+    digits = re.sub(r"[^\d.]", "", text).rstrip(".")
+    try:
+        return -float(digits) if text.lstrip().startswith("-") else float(digits)
+    except ValueError:
+        return None

@@ -1,0 +1,337 @@
+"""Plan and reimport: the same transaction, once rolled back and once committed.
+
+Everything that can be prepared was staged before; the locks are held only for the time of the transaction. If anything
+is wrong, Nexus is what it was.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import psycopg2.errors
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.audit import audited
+from fm_pipeline.db.commit import commit, too_late_to_cancel
+from fm_pipeline.db.connection import connect, database_error
+from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.errors import CatalogueStop, DatabaseError, LockStop, PlanStop, Stop
+from fm_pipeline.nexus.backup.verify import what_is_not_tried
+from fm_pipeline.nexus.catalogue.not_valid import IDS_SHOWN, broken_ids, refused_by, rows_that_no_restore_could_write
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
+from fm_pipeline.nexus.policy import Phase, Policy, make_policy
+from fm_pipeline.nexus.reimport.difference import Difference, plan_difference
+from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
+from fm_pipeline.nexus.reimport.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
+from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
+from fm_pipeline.nexus.reimport.references import touched_tables
+from fm_pipeline.nexus.reimport.report import ReimportReport, SourceEnds
+from fm_pipeline.nexus.reimport.soft_references import with_soft_references
+from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.check import Broken, source_ends, staged_columns
+from fm_pipeline.staging.run import check_staged
+from fm_pipeline.staging.source_size import SOURCE_RULES
+
+ALL_PHASES = tuple(Phase)
+MOMENT_SECONDS = 3  # an import of images writes a batch in less
+_NOBODY = Permission("", "", "unknown")
+
+
+def _quiet(_: object) -> None:
+    """Nobody wants to know about the phases."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would happen, and the words that permit it."""
+
+    id: str
+    confirmation: str
+    report: ReimportReport
+
+
+def make_plan(
+    settings: Settings,
+    *,
+    now: datetime,
+    actor: str,
+    run_id: str | None = None,
+    phases: Collection[Phase] = ALL_PHASES,
+    on_phase: OnPhase = _quiet,
+) -> Plan:
+    """Do everything that the reimport would do, roll it back, and write down what it was.
+
+    Args, Raises: as `reimport`. Nexus is never changed.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    with audited(url, actor=actor, action="plan", run_id=run_id):
+        report = ReimportReport(str(uuid.uuid4()), run_id, now)
+        with _locked(settings) as held:
+            held.run(report, phases, on_phase, planned=True)
+            held.connection.rollback()
+            plan_id = store_plan(held.gate, held.inputs, report, phases, requested_by=actor)
+        return Plan(plan_id, held.inputs.confirmation, report)
+
+
+def reimport(
+    settings: Settings,
+    *,
+    now: datetime,
+    permission: Permission | None,
+    run_id: str | None = None,
+    phases: Collection[Phase] = ALL_PHASES,
+    on_phase: OnPhase = _quiet,
+) -> ReimportReport:
+    """Bring Nexus to what is staged, in one transaction, as a plan has shown it.
+
+    Args:
+        settings: target, lock time-out, what happens to columns and tables that only Nexus knows.
+        now: the time of the run, with a zone; `created_at`/`updated_at` of written rows.
+        permission: a plan and its confirmation; None is refused with the sentence that says what to do.
+        run_id: Dagster's run id, kept with the record of the reimport.
+        phases: a subset runs as one transaction too; validation always runs.
+        on_phase: called after each phase, inside the transaction; what it raises rolls everything back.
+
+    Returns:
+        What was done; `committed` is true.
+
+    Raises:
+        PlanStop: no plan, a stale one, a wrong confirmation, or no backup of exactly the rows that would change.
+        StagingStop: the staged rows are incomplete, outdated, or break a rule whose action is `stop`.
+        CatalogueStop: Nexus' schema does not allow it.
+        LockStop: another reimport, or somebody else who holds the tables.
+        ValidationStop: the result is not what it must be.
+        DatabaseError: PostgreSQL refused something, or was lost. In every case Nexus is unchanged, and the message
+            says so; if the connection was lost at COMMIT, the database is asked what became of it.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    asked = permission or _NOBODY
+    plan_id = _uuid_or_none(asked.plan_id)
+    with ExitStack() as end, audited(url, actor=asked.actor, action="reimport", plan_id=plan_id, run_id=run_id):
+        if not asked.plan_id.strip():
+            raise no_plan()
+        report = ReimportReport(str(uuid.uuid4()), run_id, now)
+        with _locked(settings) as held:
+            refuse_stale(permitted_plan(held.cursor, asked, phases), held.inputs)
+            backup_id = check_backup(held.cursor, held.inputs)
+            held.run(report, phases, on_phase)
+            report.committed = True
+            _record(held.cursor, report, phases, asked, backup_id)
+            end.enter_context(too_late_to_cancel())
+            commit(held.connection, url)
+    return report
+
+
+def refuse_unusable_plan(
+    settings: Settings,
+    permission: Permission | None,
+    *,
+    run_id: str | None = None,
+    phases: Collection[Phase] = ALL_PHASES,
+    staged: bool = False,
+) -> None:
+    """Before anything is read, or backed up: may this plan be carried out, as far as can be told without locks?
+
+    Nobody should wait for an hour of reading and a backup to learn of a wrong word or of a row that was edited since
+    the plan, or stage under the feet of a reimport that will make the plan stale. The reimport asks again, and for
+    everything else too, under its locks.
+
+    Args: as `reimport`.
+        staged: FileMaker's records have been read and staged, so that they too can be held against the plan.
+
+    Raises:
+        CatalogueStop: Nexus lacks a table that is needed.
+        LockStop: another reimport or a restore is writing.
+        PlanStop: no plan, an unknown one, one that has been carried out, one for other phases, a wrong confirmation,
+            or a stale one; it is on record in the audit trail.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    asked = permission or _NOBODY
+    try:
+        with connect(url) as connection, connection.cursor() as cursor:
+            planned = permitted_plan(cursor, asked, phases)
+            now = replace(planned, database=database_name(cursor), settings=deciding_settings(settings))
+            refuse_stale(planned, now)  # of another database or schema nothing else need be read
+            wait_for_reimport_lock(connection, MOMENT_SECONDS)
+            connection.rollback()  # given back at once
+            catalogue = read_catalogue(cursor, settings.nexus_schema)
+            refuse_stale(planned, look_again(cursor, planned, catalogue, settings, staged=staged))
+    except (PlanStop, LockStop):
+        migrate(url)  # so that the refusal can be written down in a database that is new to the pipeline
+        with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
+            raise
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The open transaction, its locks held."""
+
+    connection: Connection
+    gate: Connection
+    cursor: Cursor
+    catalogue: Catalogue
+    policy: Policy
+    differences: list[Difference]
+    files: FilesOfGonePatients
+    inputs: Inputs
+    sources: list[SourceEnds]
+    accepted: list[Broken]
+    restore: list[str]
+
+    def run(
+        self, report: ReimportReport, phases: Collection[Phase], on_phase: OnPhase, *, planned: bool = False
+    ) -> None:
+        """All phases, without the end of the transaction."""
+        report.sources = self.sources
+        report.accepted = [{"entity": each.entity, "rule": each.rule, "found": each.found} for each in self.accepted]
+        report.restore = self.restore
+        with self.gate.cursor() as other:
+            Transaction(
+                self.cursor,
+                other,
+                self.catalogue,
+                self.policy,
+                self.differences,
+                phases,
+                report.started_at,
+                report,
+                on_phase,
+                {name: digest.rows for name, digest in self.inputs.target.items()},
+                planned,
+                self.files,
+            ).run()
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator[_Held]:
+    """Prepare, lock, and read what the transaction starts from; rolled back at the end unless it was committed.
+
+    Whatever can be read before the locks is read before them, in one snapshot; under them it is only confirmed.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    with connect(url) as gate, connect(url) as connection:
+        take_reimport_lock(gate)
+        connection.set_session(isolation_level="REPEATABLE READ")
+        with connection.cursor() as cursor:
+            accepted = [each for each in check_staged(connection, settings) if each.rule in SOURCE_RULES]
+            catalogue = read_catalogue(cursor, settings.nexus_schema)
+            fed = staged_columns(cursor)
+            policy = make_policy(catalogue, fed, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
+            files = FilesOfGonePatients.of(settings).with_archive_patient(cursor, catalogue)
+            differences = [
+                replace(
+                    plan_difference(load, catalogue, fed[load.entity], settings.nexus_only_columns),
+                    kept=files.kept if load.entity == "patient" else (),
+                )
+                for load in policy.loads
+            ]
+            written = {d.table.name: list(d.updates) for d in differences}
+            policy = with_soft_references(cursor, policy, settings, written, files.kept)
+            tables = touched_tables(cursor, policy, written)
+            _refuse_what_no_restore_could_write(cursor, policy)
+            restore = what_is_not_tried(cursor, tables)
+            sources = source_ends(connection)
+            reading = read_inputs(cursor, catalogue, tables, settings)
+        connection.commit()
+        with (
+            connection.cursor() as cursor,
+            explain_lock_timeouts(connection, gate, tables, settings.nexus_lock_timeout_seconds),
+        ):
+            lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
+            _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
+            inputs = reading.confirmed(cursor).inputs
+            with _unchanged(gate, differences):
+                yield _Held(
+                    *(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources, accepted),
+                    restore=restore,
+                )
+
+
+@contextmanager
+def _unchanged(gate: Connection, differences: Sequence[Difference]) -> Iterator[None]:
+    """Whatever PostgreSQL refuses before the commit is said to have changed nothing."""
+    try:
+        yield
+    except psycopg2.errors.LockNotAvailable:  # explained with the name of who holds the rows
+        raise
+    except psycopg2.Error as fault:
+        _refuse_old_rows(gate, differences, fault)
+        error = database_error(fault)
+        raise DatabaseError(
+            error.what,
+            sqlstate=error.sqlstate,
+            meaning=f"{error.meaning} The transaction was rolled back; Nexus is unchanged.".strip(),
+            remedy=error.remedy,
+        ) from None
+
+
+def _refuse_old_rows(gate: Connection, differences: Sequence[Difference], fault: psycopg2.Error) -> None:
+    """Stop with the rows of Nexus where it is they that break a constraint, in columns that FileMaker does not feed."""
+    for difference in differences:
+        if difference.table.name != fault.diag.table_name or not isinstance(fault, psycopg2.IntegrityError):
+            continue
+        with gate.cursor() as cursor:
+            constraint = refused_by(cursor, difference.table, fault)
+            if constraint is None or set(constraint.columns) & difference.written:
+                return
+            ids = broken_ids(cursor, constraint)
+        raise CatalogueStop(
+            f"Rows of {difference.table} that FileMaker has changed break its NOT VALID constraint {constraint.name}."
+            f" Rows that break it: {', '.join(ids)}{' and others' if len(ids) == IDS_SHOWN else ''}.",
+            meaning="They broke it before it was made, in columns that only Nexus fills, and PostgreSQL refuses every"
+            " change of such a row. The transaction was rolled back; Nexus is unchanged.",
+            remedy=f"Correct these rows in Nexus (psql: \\d {difference.table} shows the constraint), then start"
+            " again.",
+        ) from None
+
+
+def _refuse_what_no_restore_could_write(cursor: Cursor, policy: Policy) -> None:
+    """The backup would refuse it too; but that is made after somebody has read and confirmed a plan."""
+    rows = {table: table.identifier for table in policy.emptied}
+    if refused := rows_that_no_restore_could_write(cursor, rows, {}):
+        raise CatalogueStop(refused.what, meaning=f"{refused.meaning} Nothing was changed.", remedy=refused.remedy)
+
+
+def _refuse_a_changed_schema(before: Catalogue, now: Catalogue) -> None:
+    if before.fingerprint != now.fingerprint:
+        raise Stop(
+            "The tables of Nexus changed while the reimport was being prepared (a migration of the application?).",
+            meaning="Nothing was changed.",
+            remedy="Start again when the migration has ended.",
+        )
+
+
+def _record(
+    cursor: Cursor, report: ReimportReport, phases: Collection[Phase], permission: Permission, backup_id: str
+) -> None:
+    """Write the row that is there if and only if the transaction was committed."""
+    cursor.execute(
+        "INSERT INTO fm_pipeline.reimports (id, run_id, phases, started_at, report, plan_id, backup_id, requested_by)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            report.id,
+            report.run_id,
+            [phase.name.lower() for phase in sorted(phases)],
+            report.started_at,
+            json.dumps(report.as_dict()),
+            permission.plan_id,
+            backup_id,
+            permission.actor,
+        ),
+    )
+
+
+def _uuid_or_none(text: str) -> str | None:
+    """For the audit trail: somebody may have typed anything."""
+    try:
+        return str(uuid.UUID(text.strip()))
+    except ValueError:
+        return None

@@ -1,0 +1,207 @@
+"""Extraction: every record of an entity's layout into `fm_pipeline.source_records`, all of them or none.
+
+The values stay as FileMaker gave them, under canonical names; what they mean is the business of
+`fm_pipeline.staging`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.entities.resolution import Resolution, resolve
+from fm_pipeline.errors import LockStop
+from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing
+from fm_pipeline.filemaker.model import Field, Record, Value
+from fm_pipeline.filemaker.paging import Progress, read_completely
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+    from psycopg2.extensions import cursor as Cursor
+
+    from fm_pipeline.entities.profile import Profile
+    from fm_pipeline.filemaker.client import DataApiClient
+
+COLUMNS = ("entity", "record_id", "mod_id", "filemaker_key", "patient_key", "fields")
+REPETITION_SEPARATOR = "\x1d"  # what FileMaker's exports put between the repetitions of a field
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionResult:
+    """What an extraction took.
+
+    Args:
+        unfed: canonical fields of the profile that the layout does not have.
+        digest: of record ids and contents; equal contents have equal digests, in whatever order they came.
+    """
+
+    entity: str
+    extraction_id: uuid.UUID
+    layout: str
+    row_count: int
+    fed_fields: tuple[str, ...]
+    unfed: tuple[str, ...]
+    digest: str
+
+
+def extract(
+    client: DataApiClient,
+    connection: Connection,
+    profile: Profile,
+    entity: str,
+    *,
+    run_id: str | None,
+    now: Callable[[], dt.datetime],
+    on_progress: Progress | None = None,
+    page_size: int = 1000,
+) -> ExtractionResult:
+    """Replace the extracted records of an entity by what FileMaker has now.
+
+    Args:
+        client: of the FileMaker file.
+        connection: to the Nexus database, outside a transaction; one is begun and committed here.
+        profile: says where the entity's records are.
+        run_id: Dagster's, when there is one.
+        now: the clock, with a time zone.
+        on_progress: called after each page with rows so far and the found count.
+
+    Raises:
+        MappingError: the layout or a required field is missing; before anything is read.
+        FileMakerError: FileMaker refused, failed, or is being edited all the time.
+        LockStop: the entity is being extracted elsewhere.
+        psycopg2.Error: PostgreSQL refused.
+
+        After each of them the earlier extraction is whole.
+    """
+    started_at = now()
+    resolution = resolve(profile, entity, client.layouts(), client.layout_fields)
+    with connection, connection.cursor() as cursor:
+        _only_one(cursor, entity)
+        taken = read_completely(
+            partial(client.page, resolution.layout),
+            partial(_take, cursor, resolution),
+            page_size=page_size,
+            on_progress=on_progress,
+        )
+        result = ExtractionResult(
+            entity=entity,
+            extraction_id=uuid.uuid4(),
+            layout=resolution.layout,
+            row_count=taken.rows,
+            fed_fields=tuple(sorted(resolution.feeds)),
+            unfed=resolution.unfed,
+            digest=taken.hexdigest(),
+        )
+        cursor.execute("DELETE FROM fm_pipeline.source_extractions WHERE entity = %s", (entity,))
+        cursor.execute(
+            "INSERT INTO fm_pipeline.source_extractions (entity, extraction_id, profile, layout, source, run_id,"
+            " started_at, finished_at, found_count, row_count, fed_fields, digest)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                entity,
+                str(result.extraction_id),
+                profile.name,
+                result.layout,
+                client.source,
+                run_id,
+                started_at,
+                now(),
+                taken.rows,  # equal to FileMaker's count, or the reading was refused
+                taken.rows,
+                list(result.fed_fields),
+                result.digest,
+            ),
+        )
+    return result
+
+
+def key_of(value: Value | None) -> str | None:
+    """An id as it is compared: trimmed, in lower case; None when empty. PostgreSQL cannot hold a NUL."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str("" if value is None else value).replace("\0", "").strip().lower() or None
+
+
+@dataclass(slots=True)
+class _Taken:
+    """Counts and digests rows as they pass; the sum of their hashes does not depend on their order."""
+
+    rows: int = 0
+    _sum: int = field(default=0)
+
+    def add(self, record_id: int, fields: str) -> None:
+        self.rows += 1
+        row_hash = hashlib.sha256(f"{record_id}\n{fields}".encode()).digest()
+        self._sum = (self._sum + int.from_bytes(row_hash)) % (1 << 256)
+
+    def hexdigest(self) -> str:
+        return hashlib.sha256(f"{self.rows}\n{self._sum:064x}".encode()).hexdigest()
+
+
+def _only_one(cursor: Cursor, entity: str) -> None:
+    """Let no second extraction of the entity run; the lock ends with the transaction."""
+    cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (f"fm_pipeline.extract.{entity}",))
+    if cursor.fetchone() != (True,):
+        raise LockStop(
+            f"Another run is extracting {entity} at this moment.",
+            meaning="Nothing was changed.",
+            remedy="Wait until it has ended, then start again.",
+        )
+
+
+def _take(cursor: Cursor, resolution: Resolution, records: Iterator[Record]) -> _Taken:
+    """Write the records of one reading in place of what the table has of the entity."""
+    taken = _Taken()
+    cursor.execute("SAVEPOINT reading")
+    try:
+        cursor.execute("DELETE FROM fm_pipeline.source_records WHERE entity = %s", (resolution.entity,))
+        copy_rows(cursor, "fm_pipeline.source_records", COLUMNS, _rows(resolution, records, taken))
+    except ChangedWhileReading:  # the next reading goes on in this transaction
+        cursor.execute("ROLLBACK TO SAVEPOINT reading")
+        raise
+    return taken
+
+
+def _rows(
+    resolution: Resolution, records: Iterable[Record], taken: _Taken
+) -> Iterator[tuple[str, int, int, str | None, str | None, str]]:
+    for record in records:
+        fields = _canonical(resolution, record)
+        text = json.dumps(fields, ensure_ascii=True, sort_keys=True)
+        taken.add(record.record_id, text)
+        keys = key_of(fields.get("filemaker_id")), key_of(fields.get("patient"))
+        yield (resolution.entity, record.record_id, record.mod_id, *keys, text)
+
+
+def _canonical(resolution: Resolution, record: Record) -> dict[str, Value]:
+    """The record by canonical names, without what is empty or blank."""
+    fields: dict[str, Value] = {}
+    for canonical, candidates in resolution.feeds.items():
+        for candidate in candidates:
+            value = _value(resolution, record.fields, candidate)
+            if not isinstance(value, str) or value.strip():
+                fields[canonical] = value
+                break
+    return fields
+
+
+def _value(resolution: Resolution, row: Mapping[str, Value], source: Field) -> Value:
+    """The field's value; repetitions joined, so that none is lost in silence."""
+    if source.name in row:
+        return row[source.name]
+    names = [f"{source.name}({number})" for number in source.repetitions]
+    if not any(name in row for name in names):
+        raise FieldMissing(
+            f"The layout {resolution.layout} showed the field {source.name}, but its records came without it."
+        )
+    filled = [row[name] for name in names if row.get(name, "") != ""]
+    if len(filled) <= 1:
+        return filled[0] if filled else ""
+    return REPETITION_SEPARATOR.join(str(value) for value in filled)

@@ -1,0 +1,141 @@
+"""The whole of staging as one call: the patients first, then what belongs to them, two entities at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import partial
+from threading import Event, Lock
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.locks import bounded_waits
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.crosswalk import fill_others, fill_patients
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.origin import read_extractions
+from fm_pipeline.staging.run import stage
+
+# All but the patients, which everything else is held against. Those that take longest come first.
+ENTITIES_OF_PATIENTS = ("note", "appointment", "sms_message", "document", "image")
+SIDE_BY_SIDE = 2  # more threads do not help: Python works in one at a time, and PostgreSQL in the other
+_SECONDS_BETWEEN_CANCELS = 0.1
+
+OnStep = Callable[[str, int, int | None], None]
+
+
+def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step: OnStep = lambda *_: None) -> None:
+    """Take over the known ids and build every entity that was extracted: patients first, the others side by side.
+
+    Each in a transaction of its own, on a connection of its own. After an error no further one is begun, those at
+    work are waited for, and what was not built is as it was: `check_staged` then refuses the mixture. An interrupt
+    (Ctrl-C) ends those at work too.
+
+    Args:
+        on_step: called with the step's name, records done, and their number; from one thread at a time.
+
+    Raises:
+        PipelineError: of any kind.
+    """
+    sessions = _Sessions(settings.nexus_database_url.get_secret_value())
+    waits = settings.nexus_lock_timeout_seconds
+
+    def fill_the_others() -> None:
+        with sessions.open() as connection, bounded_waits(connection, waits):
+            fill_others(connection, catalogue)
+
+    def build_one(entity: str, on_progress: Callable[[int, int], None]) -> None:
+        with sessions.open() as connection:
+            stage(connection, entity, settings, run_id=run_id, now=now, on_progress=on_progress)
+
+    on_step("stage patients", 0, None)
+    with sessions.open() as connection, bounded_waits(connection, waits), connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        fill_patients(connection, catalogue)
+        extracted = {entity: extraction.row_count for entity, extraction in read_extractions(cursor).items()}
+    others = [entity for entity in ENTITIES_OF_PATIENTS if entity in extracted]
+    _side_by_side([partial(build_one, "patient", partial(on_step, "stage patients")), fill_the_others], sessions)
+    total = sum(extracted[entity] for entity in others)
+    on_step("stage what patients have", 0, total)
+    counter = _Counter(partial(on_step, "stage what patients have"), total)
+    _side_by_side([partial(build_one, entity, partial(counter.note, entity)) for entity in others], sessions)
+
+
+class _Sessions:
+    """The open connections of all threads, so that one thread can end what the others are at."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._open: set[Connection] = set()
+        self._interrupted = False
+
+    @contextmanager
+    def open(self) -> Iterator[Connection]:
+        """A connection of a thread's own."""
+        with connect(self._url) as connection:
+            self._open.add(connection)
+            try:
+                if self._interrupted:
+                    raise CancelledError
+                yield connection
+            finally:
+                self._open.discard(connection)
+
+    def cancel_until_done(self, futures: Collection[Future[None]]) -> None:
+        """Cancel statement after statement: libpq does not return to Python for an interrupt, and would wait on.
+
+        Args:
+            futures: those that are known; an interrupt can come after a thread was started and before its future is.
+        """
+        self._interrupted = True
+        while self._open or not all(future.done() for future in futures):
+            for connection in self._open.copy():
+                with suppress(psycopg2.Error):  # it has just been closed
+                    connection.cancel()
+            time.sleep(_SECONDS_BETWEEN_CANCELS)
+
+
+def _side_by_side(work: Iterable[Callable[[], None]], sessions: _Sessions) -> None:
+    futures: list[Future[None]] = []
+    failed = Event()  # set by the thread that fails, so that not even that one begins anything more
+
+    def unless_failed(each: Callable[[], None]) -> None:
+        if failed.is_set():
+            return
+        try:
+            each()
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="staging") as threads:
+        try:  # an interrupt may come in each of these lines
+            for each in work:
+                futures.append(threads.submit(unless_failed, each))
+            wait(futures, return_when=FIRST_EXCEPTION)
+            threads.shutdown(cancel_futures=True)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            sessions.cancel_until_done(futures)
+            raise
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+
+
+class _Counter:
+    """Adds up the records of builds that are side by side."""
+
+    def __init__(self, report: Callable[[int, int], None], total: int) -> None:
+        self._report, self._total, self._lock = report, total, Lock()
+        self._done: dict[str, int] = {}
+
+    def note(self, entity: str, done: int, _total: int) -> None:
+        with self._lock:
+            self._done[entity] = done
+            self._report(sum(self._done.values()), self._total)

@@ -1,0 +1,1 @@
+"""One record of each entity as a staged row: pure functions."""

@@ -1,0 +1,1 @@
+"""Single values of FileMaker: text, dates, keys, names and choices. Pure functions."""

@@ -1,0 +1,68 @@
+"""What happened in a Nexus database: the newest run's progress, and the last reimports, plans, backups and attempts.
+
+Reads only, and only the schema `fm_pipeline`: counts, ids, names of accounts; no patient data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg2.extras import RealDictCursor
+
+from fm_pipeline.db.connection import connect
+
+_QUERIES = {
+    # All steps of the run whose progress changed last.
+    "progress": """
+        SELECT run_id, step, done, total, errors, started_at, updated_at, finished_at,
+               extract(epoch FROM updated_at - started_at)::float AS seconds,
+               CASE WHEN finished_at IS NULL AND done > 0 AND total >= done
+                    THEN (extract(epoch FROM updated_at - started_at) / done * (total - done))::float
+               END AS eta_seconds
+        FROM fm_pipeline.progress
+        WHERE run_id = (SELECT run_id FROM fm_pipeline.progress ORDER BY updated_at DESC LIMIT 1) ORDER BY position
+    """,
+    "reimports": """
+        SELECT id::text, run_id, started_at, requested_by, plan_id::text, backup_id::text, phases,
+               (report ->> 'changed_rows')::bigint AS changed_rows, (report ->> 'seconds')::float AS seconds
+        FROM fm_pipeline.reimports ORDER BY started_at DESC LIMIT 5
+    """,
+    "plans": """
+        SELECT p.id::text, p.run_id, p.created_at, p.requested_by, p.phases,
+               (p.report ->> 'changed_rows')::bigint AS changed_rows,
+               EXISTS (SELECT FROM fm_pipeline.reimports r WHERE r.plan_id = p.id) AS carried_out
+        FROM fm_pipeline.plans p ORDER BY p.created_at DESC LIMIT 5
+    """,
+    "backups": """
+        SELECT id::text, run_id, created_at, verified_at, folder, encrypted, bytes
+        FROM fm_pipeline.backups ORDER BY created_at DESC LIMIT 5
+    """,
+    "attempts": """
+        SELECT at, actor, action, outcome, plan_id::text, run_id, detail
+        FROM fm_pipeline.audit ORDER BY id DESC LIMIT 10
+    """,
+}
+
+Overview = Mapping[str, list[dict[str, Any]]]
+
+
+def read_overview(database_url: str) -> Overview:
+    """Rows by kind: progress, reimports, plans, backups, attempts. All empty where the pipeline never ran.
+
+    Times carry a zone. Nothing is migrated or written.
+
+    Raises:
+        DatabaseError: the database does not answer.
+    """
+    with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        # The newest of our tables: before its migration there is nothing that these queries could read.
+        cursor.execute("SELECT to_regclass('fm_pipeline.progress') IS NOT NULL AS migrated")
+        row = cursor.fetchone()
+        if not row or not row["migrated"]:
+            return {name: [] for name in _QUERIES}
+        found = {}
+        for name, query in _QUERIES.items():
+            cursor.execute(query)
+            found[name] = [dict(row) for row in cursor.fetchall()]
+        return found

@@ -1,0 +1,190 @@
+"""What Nexus has of one patient, by counts and ids: for the spot-check after an import. No names, no contents.
+
+Which tables hold something of a patient, the catalogue tells: every foreign key and every generic key to it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.table import Table
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.images.nexus.patients import AMBIGUOUS, Found, read_patients
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
+from fm_pipeline.nexus.reimport.relink import patient_content_type
+from fm_pipeline.settings import Settings
+from fm_pipeline.status.stored_files import Answers, StoredFile, by_asking, by_listing, read_files
+
+MANY_FILES = 1000  # from here on a listing, which costs a request for each thousand objects, is cheaper
+Exists = bool | str | None  # S3's code where it could not be looked at; None: the row names no file
+
+
+@dataclass(frozen=True)
+class HeldImage:
+    """An image or a document by its Nexus id, and whether its files exist."""
+
+    id: str
+    exists: Exists
+    thumbnail_exists: Exists = None
+
+
+@dataclass(frozen=True)
+class HeldBatch:
+    """A batch; `image_count` is what its row says."""
+
+    id: str
+    image_count: int | None
+    images: Sequence[HeldImage]
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What a patient has.
+
+    Attributes:
+        filemaker_id: in lower case; the Nexus id of a patient that FileMaker does not know.
+        found_by: crosswalk, metadata, notes, nexus_id or earlier_id.
+        rows: ids by table, of everything but documents and image batches.
+    """
+
+    nexus_id: str
+    filemaker_id: str
+    found_by: str
+    rows: dict[str, list[str]]
+    documents: Sequence[HeldImage] = ()
+    batches: Sequence[HeldBatch] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def read_holdings(settings: Settings, reference: str) -> Holdings:
+    """Look a patient up and count what it has; ask S3 for each of its files.
+
+    Args:
+        reference: a FileMaker id in any letter case, a Nexus id, or the Nexus id of an earlier reimport.
+
+    Raises:
+        PipelineError: there is no such patient, the id names two, or the pipeline never worked in this database.
+    """
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        _need_our_tables(cursor)
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        found = read_patients(cursor, catalogue).resolve(reference)
+        if not isinstance(found, Found):
+            raise PipelineError(
+                "The id names two patients." if found == AMBIGUOUS else "Nexus has no patient of this id.",
+                remedy="Give FileMaker's id or the id in Nexus, in upper or lower case; names are not looked for.",
+            )
+        rows = _rows(cursor, catalogue, found.nexus_id)
+        documents, batches = (rows.pop(name, []) for name in (DOCUMENTS, BATCHES))
+        cursor.execute(
+            sql.SQL("SELECT id::text, batch_id::text FROM {} WHERE batch_id = ANY(%s::uuid[]) ORDER BY {}id").format(
+                catalogue.table(IMAGES).identifier,
+                sql.SQL('"order", ' if "order" in catalogue.columns[catalogue.table(IMAGES)] else ""),
+            ),
+            (batches,),
+        )
+        of_batch: dict[str, list[str]] = defaultdict(list)
+        for image_id, batch in cursor:
+            of_batch[batch].append(image_id)
+        ids = [*documents, *(image_id for images in of_batch.values() for image_id in images)]
+        files = list(read_files(cursor, catalogue, settings.s3_bucket or "", rows=ids))
+        counts = _counts(cursor, catalogue, batches)
+    look = by_asking if len(files) <= MANY_FILES else by_listing
+    exists = _Existence(files, look(settings, [file for file in files if file.key]))
+    return Holdings(
+        found.nexus_id,
+        found.key,
+        found.way,
+        rows,
+        [HeldImage(own_id, exists.of("documents", own_id)) for own_id in documents],
+        [
+            HeldBatch(
+                batch,
+                counts.get(batch),
+                [
+                    HeldImage(own_id, exists.of("images", own_id), exists.of("thumbnails", own_id))
+                    for own_id in of_batch[batch]
+                ],
+            )
+            for batch in batches
+        ],
+    )
+
+
+def _need_our_tables(cursor: Cursor) -> None:
+    cursor.execute("SELECT to_regclass('fm_pipeline.retired_patient_ids') IS NOT NULL")
+    row = cursor.fetchone()
+    if not (row and row[0]):
+        raise PipelineError(
+            "The pipeline has no tables in this database yet.",
+            meaning="It would not know a patient by an id of an earlier reimport. Nothing was written.",
+            remedy="Run fm-pipeline plan first: it makes them.",
+        )
+
+
+class _Existence:
+    """The answers by kind and row."""
+
+    def __init__(self, files: Sequence[StoredFile], answers: Answers) -> None:
+        self._found: dict[tuple[str, str], Exists] = {
+            (file.kind, file.row_id): answers.exists.get(file, answers.unknown.get(file)) for file in files
+        }
+
+    def of(self, kind: str, row_id: str) -> Exists:
+        return self._found.get((kind, row_id))
+
+
+def _rows(cursor: Cursor, catalogue: Catalogue, patient_id: str) -> dict[str, list[str]]:
+    """Ids of all rows that point to the patient, by table; tables in which it has none come too."""
+    patients = catalogue.table("patients")
+    keys: list[tuple[Table, sql.Composable]] = [
+        (key.table, sql.SQL("{}::text = %(patient)s").format(sql.Identifier(key.columns[0])))
+        for key in catalogue.foreign_keys_to(patients)
+        if len(key.columns) == 1
+    ]
+    keys += [
+        (
+            key.table,
+            sql.SQL("{}::text = %(patient)s AND {} = %(type)s").format(
+                sql.Identifier(key.object_id_column), sql.Identifier(key.content_type_column)
+            ),
+        )
+        for key in catalogue.generic_keys
+    ]
+    values = {"patient": patient_id, "type": patient_content_type(cursor, catalogue)}
+    found: dict[str, dict[str, None]] = {}  # in their order, each once: two keys of a table may name the patient
+    for table, condition in keys:
+        if "id" not in catalogue.columns.get(table, {}):
+            continue
+        order = "uploaded_at, " if "uploaded_at" in catalogue.columns[table] else ""
+        cursor.execute(
+            sql.SQL("SELECT id::text FROM {} WHERE {} ORDER BY {}id").format(
+                table.identifier, condition, sql.SQL(order)
+            ),
+            values,
+        )
+        found.setdefault(str(table), {}).update(dict.fromkeys(row[0] for row in cursor))
+    return {table: list(ids) for table, ids in found.items()}
+
+
+def _counts(cursor: Cursor, catalogue: Catalogue, batches: Sequence[str]) -> dict[str, int]:
+    if "image_count" not in catalogue.columns[catalogue.table(BATCHES)]:
+        return {}
+    cursor.execute(
+        sql.SQL("SELECT id::text, image_count FROM {} WHERE id = ANY(%s::uuid[])").format(
+            catalogue.table(BATCHES).identifier
+        ),
+        (list(batches),),
+    )
+    return dict(cursor.fetchall())

@@ -1,0 +1,1 @@
+"""S3: one bucket, read, listed, and written to only by new objects."""

@@ -1,0 +1,397 @@
+"""The bucket of documents and images: list, read, put, copy. There is no way to delete here.
+
+Writing goes below `patients/` and nowhere else, so the bulk dump, which is a backup, cannot be touched whatever the
+settings say: the client itself refuses, before a request is sent. Sub-resources (tags, ACLs, retention) are refused
+too: some servers answer them by overwriting the object.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from io import SEEK_END
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from fm_pipeline.errors import SettingsError, StorageError
+from fm_pipeline.storage.errors import not_understood, refused, storage_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from fm_pipeline.settings import Settings
+
+WRITABLE = "patients/"  # all that Nexus shows of a patient lies below it
+BULK_PREFIX = "filemaker-import/images-bulk-dump/"  # protected under its usual name too, wherever the settings point
+COPY_LIMIT = 5 * 1024**3  # bytes that one CopyObject takes
+ATTEMPTS = 6  # of one request, with growing pauses: 503 Slow Down is S3's way to ask for patience
+READS = 3  # of a stream that is cut
+CONNECT_SECONDS = 10
+CHUNK = 1 << 20
+_REDIRECTS = {301, 302, 303, 307, 308}
+# A page of a listing has one of them. botocore takes any other XML for a page that names no object.
+_OF_A_PAGE = ("Name", "KeyCount", "IsTruncated", "Contents")
+_READS = frozenset(
+    {
+        *("ListObjectsV2", "ListObjectVersions", "ListBuckets", "HeadBucket", "HeadObject", "GetObject"),
+        *("GetBucketLocation", "GetBucketVersioning", "GetBucketLifecycleConfiguration"),
+    }
+)
+_WRITES = frozenset({"PutObject", "CopyObject"})
+
+
+class StoredObject(NamedTuple):
+    """An object as a listing shows it; size in bytes, the ETag without its quotes."""
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+class ObjectExists(StorageError):
+    """The key is taken by an object with other bytes. It was not overwritten."""
+
+
+def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
+    """The S3 client that the settings name: time-outs, retries, a pool as large as the concurrency, and the guard.
+
+    Args:
+        attempts: of each request.
+
+    Raises:
+        SettingsError: a setting is missing.
+    """
+    import boto3  # noqa: PLC0415  # slow to import
+    from botocore.config import Config  # noqa: PLC0415
+
+    secret = settings.aws_secret_access_key
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=settings.s3_timeout_seconds,
+        retries={"total_max_attempts": attempts, "mode": "standard"},
+        max_pool_connections=settings.s3_concurrency + 2,
+        # Servers other than Amazon's refuse the checksums that boto3 sends by itself since 1.36.
+        request_checksum_calculation="when_required" if settings.s3_endpoint_url else "when_supported",
+        response_checksum_validation="when_required" if settings.s3_endpoint_url else "when_supported",
+    )
+    try:
+        client = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url or None,
+            aws_access_key_id=settings.aws_access_key_id or None,
+            aws_secret_access_key=(secret.get_secret_value() if secret else None) or None,
+            region_name=settings.aws_region,
+            config=config,
+        )
+    except ValueError:
+        raise SettingsError(
+            "S3_ENDPOINT_URL is not an address.", remedy="Write it as https://host, or leave it out for AWS."
+        ) from None
+    if settings.s3_endpoint_url:
+        client.meta.events.register_first("needs-retry.s3", _refuse_redirect)
+    return guarded(client, settings.s3_bulk_prefix)
+
+
+def _refuse_redirect(response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:
+    """A server that has an address of its own leads nowhere else. A proxy may, for example from http to https.
+
+    botocore takes each redirect for Amazon's "the bucket is in another region", and asks for the region, which is
+    answered by a redirect too, until Python's stack is full.
+    """
+    if response is None:  # there was no answer
+        return
+    http, parsed = response
+    if http.status_code in _REDIRECTS and parsed.get("Error", {}).get("Code") != "PermanentRedirect":
+        http.raw.close()
+        raise StorageError(
+            f"The server at S3_ENDPOINT_URL leads to another address (HTTP {http.status_code}).",
+            code="Redirect",
+            meaning="Nothing was sent there.",
+            remedy="Write the other address into S3_ENDPOINT_URL; often it is the same one with https://.",
+        )
+
+
+def guarded(client: S3Client, bulk_prefix: str) -> S3Client:
+    """Make a client refuse, before anything is sent, whatever is not reading or a new object below `patients/`."""
+    protected = (BULK_PREFIX, bulk_prefix)
+
+    def guard(params: Mapping[str, Any], model: Any, **_: object) -> None:
+        if model.name in _READS:
+            return
+        key = str(params.get("Key", ""))
+        if model.name not in _WRITES or not is_writable(key) or key.startswith(protected):
+            raise StorageError(
+                f"The pipeline was about to send {model.name} for a place in S3 where it never writes.",
+                meaning="Nothing was sent. It writes new objects below patients/ and deletes none.",
+                remedy="This is a fault of the program: report it.",
+            )
+
+    client.meta.events.register("before-parameter-build.s3", guard)
+    return client
+
+
+def is_writable(key: str) -> bool:
+    """Whether a key is one that the pipeline may write: below `patients/`, and no path that leads elsewhere."""
+    parts = key.split("/")
+    return key.startswith(WRITABLE) and not {"", ".", ".."} & set(parts)
+
+
+def open_bucket(settings: Settings, client: S3Client | None = None) -> Bucket:
+    """The bucket that the settings name.
+
+    Raises:
+        SettingsError: none is named.
+    """
+    if not settings.s3_bucket:
+        raise SettingsError("S3_BUCKET is not set.", remedy="Name the bucket of documents and images.")
+    return Bucket(client or make_client(settings), settings.s3_bucket, settings.s3_bulk_prefix)
+
+
+def _refuse_other_xml(page: Mapping[str, Any], doing: str) -> None:
+    if not any(name in page for name in _OF_A_PAGE):
+        raise not_understood(doing)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One bucket. Safe to use from several threads.
+
+    Args:
+        client: from `make_client`, or another one that went through `guarded`.
+    """
+
+    client: S3Client
+    name: str
+    bulk_prefix: str = BULK_PREFIX
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object below a prefix, over all pages.
+
+        Raises:
+            StorageError: S3 refused, or a page repeats keys, so that the listing cannot be called complete; or it names
+                no ETags, so that nothing could be told apart.
+        """
+        seen: set[str] = set()
+        with storage_errors("list the bucket"):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+                _refuse_other_xml(page, "list the bucket")
+                for item in page.get("Contents", []):
+                    if not {"Key", "Size", "LastModified"} <= item.keys():
+                        raise not_understood("list the bucket")
+                    key, etag = item["Key"], item.get("ETag", "").strip('"')
+                    if key in seen or not etag:
+                        raise StorageError(
+                            "S3 gave the same key of a listing twice."
+                            if etag
+                            else "S3 gave a listing without the ETags of the objects.",
+                            meaning="The listing cannot be relied upon.",
+                            remedy="Try again; if it stays so, the S3 server does not list correctly.",
+                        )
+                    seen.add(key)
+                    yield StoredObject(key, item["Size"], etag, item["LastModified"])
+
+    def find(self, key: str) -> StoredObject | None:
+        """The object of exactly this key, by a listing."""
+        return next((found for found in self.list(key) if found.key == key), None)
+
+    def look(self) -> None:
+        """Ask whether the bucket is there and may be read by us, before anything is begun that needs it.
+
+        Raises:
+            StorageError: it does not exist, may not be read, or S3 does not answer; with what to do.
+        """
+        doing = "look at the bucket"
+        try:
+            with storage_errors(doing):
+                self.client.head_bucket(Bucket=self.name)
+        except StorageError as error:
+            # An answer to HEAD has no body, so no code of S3's either.
+            code = {"404": "NoSuchBucket", "403": "AccessDenied", "301": "PermanentRedirect"}.get(error.code)
+            raise refused(doing, code) if code else error from None
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object of exactly this key. One request; where many are looked for, list.
+
+        It is a listing too, of which this key would be the first: so it needs the right to list and none to read, and
+        a missing object is no 403, as it may be to a request for the object itself.
+
+        Raises:
+            StorageError: S3 did not say.
+        """
+        with storage_errors("look for an object"):
+            page = self.client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+            _refuse_other_xml(page, "look for an object")
+        there = any(found.get("Key") == key for found in page.get("Contents", []))
+        # Directory buckets and some other servers list in an order of their own.
+        return there or (bool(page.get("IsTruncated")) and self.find(key) is not None)
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        """The bytes of an object, from `start` up to and including `end`."""
+        wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end}"}
+        from botocore.exceptions import IncompleteReadError, ResponseStreamingError  # noqa: PLC0415
+
+        with storage_errors("read an object"):
+            for left in reversed(range(READS)):
+                answer = self.client.get_object(Bucket=self.name, Key=key, **wanted)  # type: ignore[arg-type]
+                try:
+                    with closing(answer["Body"]) as body:  # the body itself, which notices a cut stream
+                        return body.read()
+                except (IncompleteReadError, ResponseStreamingError):  # boto3 repeats a request, not what comes after
+                    if not left:
+                        raise
+        raise AssertionError("unreachable")
+
+    def open_object(self, key: str, length: int) -> int:
+        """Get the first bytes of an object, once; they are thrown away.
+
+        Args:
+            length: how many bytes at most.
+
+        Returns:
+            The size of the whole object.
+
+        Raises:
+            StorageError: S3 refused, or sent fewer bytes than the object has.
+        """
+        doing = "open an object"
+        try:
+            with storage_errors(doing):
+                answer = self.client.get_object(Bucket=self.name, Key=key, Range=f"bytes=0-{length - 1}")
+                with closing(answer["Body"]) as body:
+                    first = body.read(length)
+        except StorageError as error:
+            if error.code in {"InvalidRange", "416", "RequestedRangeNotSatisfiable"}:  # it has no first byte
+                return 0
+            raise
+        whole = str(answer.get("ContentRange", "")).rpartition("/")[2]
+        size = int(whole) if whole.isdigit() else int(answer["ContentLength"])  # a server that knows no ranges
+        if len(first) < min(size, length):
+            raise refused(doing, "IncompleteBody")
+        return size
+
+    def digest(self, key: str) -> str:
+        """The SHA-256 of an object's bytes, read in pieces."""
+        digest = hashlib.sha256()
+        with (
+            storage_errors("read an object"),
+            closing(self.client.get_object(Bucket=self.name, Key=key)["Body"]) as body,
+        ):
+            for chunk in body.iter_chunks(CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def same_bytes(self, one: StoredObject, other: StoredObject) -> bool:
+        """Whether two objects hold the same bytes; they are read only if size and ETag cannot tell.
+
+        Unlike ETags prove nothing: encryption with a key of KMS and multipart uploads change them.
+        """
+        if one.size != other.size:
+            return False
+        return one.etag == other.etag or self.digest(one.key) == self.digest(other.key)
+
+    def put(self, key: str, body: bytes | BinaryIO, content_type: str) -> str:
+        """Write a new object; one that holds these very bytes already is left as it is.
+
+        Args:
+            body: bytes, or a file at its start that can be read twice.
+
+        Returns:
+            Its ETag.
+
+        Raises:
+            ObjectExists: the key is taken by other bytes, as far as the server heeds conditions. Where it does
+                not (docs/images.md), list before you put.
+        """
+        if isinstance(body, bytes):
+            size, md5 = len(body), hashlib.md5(body, usedforsecurity=False).digest()
+        else:
+            md5 = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False)).digest()  # type: ignore[arg-type]
+            size = body.seek(0, SEEK_END)  # the digest of a BytesIO leaves it at its start
+            body.seek(0)
+        with storage_errors("write an object"):
+            try:
+                answer = self._new(
+                    self.client.put_object,
+                    Key=key,
+                    Body=body,
+                    ContentType=content_type,
+                    ContentMD5=base64.b64encode(md5).decode(),
+                )
+                return _etag(answer, "write an object")
+            except self.client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                    raise
+        # Perhaps our own first try, whose answer was lost.
+        found = self.find(key)
+        if found and found.size == size and (found.etag == md5.hex() or self._holds(found.key, body)):
+            return found.etag
+        raise ObjectExists(
+            "An object with other bytes has the key that a new object was to get.",
+            meaning="It was not overwritten.",
+            remedy="Compare the two; fm-pipeline images link lists such images as target_differs.",
+        )
+
+    def _holds(self, key: str, body: bytes | BinaryIO) -> bool:
+        """Whether an object has these bytes, where its ETag is no MD5 (KMS, several parts)."""
+        if isinstance(body, bytes):
+            return self.digest(key) == hashlib.sha256(body).hexdigest()
+        body.seek(0)
+        return self.digest(key) == hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]
+
+    def copy(self, source: StoredObject, key: str, content_type: str | None = None) -> str:
+        """Copy an object inside S3, if it is still the one that was listed. The caller verifies by listing.
+
+        Args:
+            content_type: the real one, if it is known; else the source's goes along.
+
+        Returns:
+            The ETag of the copy.
+
+        Raises:
+            ObjectExists: as for `put`; or the source has changed since it was listed.
+        """
+        kind: dict[str, Any] = {"MetadataDirective": "REPLACE", "ContentType": content_type} if content_type else {}
+        with storage_errors("copy an object"):
+            try:
+                answer = self._new(
+                    self.client.copy_object,
+                    Key=key,
+                    CopySource={"Bucket": self.name, "Key": source.key},
+                    CopySourceIfMatch=f'"{source.etag}"',
+                    **kind,
+                )
+            except self.client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                    raise
+                raise ObjectExists(
+                    "A copy was refused: its key is taken, or the source has changed since it was listed.",
+                    meaning="Nothing was overwritten.",
+                    remedy="Run the link again: it lists both sides anew.",
+                ) from None
+        return _etag(answer.get("CopyObjectResult", {}), "copy an object")
+
+    def _new(self, call: Callable[..., Any], **arguments: Any) -> Any:
+        """Write under the condition that the key is free; without it where the server does not know conditions."""
+        try:
+            return call(Bucket=self.name, IfNoneMatch="*", **arguments)
+        except self.client.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in {"NotImplemented", "501"}:
+                raise
+        body = arguments.get("Body")
+        if body is not None and hasattr(body, "seek"):
+            body.seek(0)
+        return call(Bucket=self.name, **arguments)
+
+
+def _etag(answer: Mapping[str, Any], doing: str) -> str:
+    """Of an answer to a write. One without it does not say that anything was written."""
+    etag = answer.get("ETag")
+    if not isinstance(etag, str) or not etag:
+        raise not_understood(doing)
+    return etag.strip('"')

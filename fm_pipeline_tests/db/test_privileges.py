@@ -1,0 +1,188 @@
+"""The statements that `fm-pipeline grants` prints are enough for every writer, in every release of Nexus."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+
+import psycopg2
+import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr
+
+from fm_pipeline.cli.main import main
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.dicom.configuration.configuration import configure
+from fm_pipeline.errors import DatabaseError
+from fm_pipeline.images.nexus.rows import NewImage
+from fm_pipeline.images.nexus.writer import writing_images
+from fm_pipeline.nexus.backup.backup import list_backups, make_backup
+from fm_pipeline.nexus.backup.files import BackupStop
+from fm_pipeline.nexus.backup.restore import restore
+from fm_pipeline.preflight.finding import stops
+from fm_pipeline.preflight.run import preflight
+from fm_pipeline_tests.nexus.backup.restoring import give_back
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
+
+
+def _role(bench: MigrationBench) -> str:
+    return f"least_{bench.database_url.rsplit('/', 1)[1]}"
+
+
+def _printed(bench: MigrationBench, **environment: str) -> str:
+    """What the command prints."""
+    role = _role(bench)
+    command = ["grants", "--role", role, "--restore-role", f"{role}_restore"]
+    return CliRunner().invoke(main, command, env=bench.environment() | environment, catch_exceptions=False).stdout
+
+
+@contextmanager
+def _roles(bench: MigrationBench, **environment: str) -> Iterator[tuple[MigrationBench, MigrationBench]]:
+    """The bench with the role for reimports, and with the one for restores, as the printed statements make them."""
+    role = _role(bench)
+    bench.execute(_printed(bench, **environment))
+    try:
+        bench.execute(f"ALTER ROLE {role} PASSWORD 'weak'; ALTER ROLE {role}_restore PASSWORD 'weak'")
+        yield _as(bench, role), _as(bench, f"{role}_restore")
+    finally:
+        bench.execute(f"DROP OWNED BY {role}_restore, {role} CASCADE; DROP ROLE {role}_restore, {role}")
+
+
+@pytest.fixture
+def both(bench: MigrationBench) -> Iterator[tuple[MigrationBench, MigrationBench]]:
+    """Both roles."""
+    with _roles(bench) as roles:
+        yield roles
+
+
+@pytest.fixture
+def least(both: tuple[MigrationBench, MigrationBench]) -> MigrationBench:
+    """The bench with the role for reimports in place of the owner."""
+    return both[0]
+
+
+@pytest.fixture
+def restorer(both: tuple[MigrationBench, MigrationBench]) -> MigrationBench:
+    """The bench with the role for restores."""
+    return both[1]
+
+
+def _as(bench: MigrationBench, role: str) -> MigrationBench:
+    target = psycopg2.extensions.parse_dsn(bench.database_url)
+    url = SecretStr(f"postgresql://{role}:weak@{target['host']}:{target['port']}/{target['dbname']}")
+    return bench.with_settings(nexus_database_url=url)
+
+
+def test_the_printed_grants_carry_a_reimport_from_end_to_end(least: MigrationBench) -> None:
+    least.extract_and_stage().reimport()
+    assert least.differences(small_clinic().expected()) == []
+
+
+def test_the_printed_grants_carry_images_and_the_configuration_of_dicom(least: MigrationBench) -> None:
+    migrate(least.database_url)
+    ((patient,),) = least.execute("SELECT id FROM patients ORDER BY id LIMIT 1")
+    image = NewImage(
+        patient, str(uuid.uuid4()), date(2025, 1, 2), "patients/x/1.jpg", "1.jpg", 7, "image/jpeg", recid=1
+    )
+    with writing_images(least.settings) as writer:
+        written = writer.write([image], RUN_TIME)
+    assert (len(written.inserted), len(written.batches_created)) == (1, 1)
+    assert configure(least.settings, {"quiet_period": 90}, actor="test", now=RUN_TIME)
+
+
+RELEASE = """
+DROP TABLE core_bookmark, audit_log, reminders, xero_invoice_items, xero_invoices;
+CREATE SCHEMA "Tenant";
+CREATE TABLE "Tenant"."All visits" (id uuid PRIMARY KEY, patient_id uuid REFERENCES patients);
+INSERT INTO "Tenant"."All visits" SELECT id, id FROM patients;
+CREATE TABLE events (id serial PRIMARY KEY, what text);
+CREATE TABLE mails (id integer PRIMARY KEY, about varchar(36));
+INSERT INTO mails SELECT row_number() OVER (), id FROM patients;
+CREATE FUNCTION record() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO events (what) VALUES (TG_OP); RETURN NULL; END $$;
+CREATE TRIGGER record AFTER UPDATE ON patients FOR EACH ROW EXECUTE FUNCTION record();
+"""
+
+
+def test_a_release_with_other_tables_gets_other_statements(bench: MigrationBench) -> None:
+    """And our schema was made by somebody with more rights."""
+    migrate(bench.database_url)
+    bench.execute(RELEASE)
+    with _roles(bench, NEXUS_TRIGGER_TABLES="events") as roles:
+        settings = {"nexus_trigger_tables": "events", "nexus_soft_references": "empty"}
+        least, restorer = (role.with_settings(**settings) for role in roles)
+        before = bench.digests()
+        least.extract_and_stage().reimport()
+        assert bench.execute("SELECT count(*) > 0 FROM events") == [(True,)]
+        assert bench.execute('SELECT count(*) > 0 FROM "Tenant"."All visits" WHERE patient_id IS NULL') == [(True,)]
+        assert bench.execute("SELECT count(*) > 0 FROM mails WHERE about IS NULL") == [(True,)]
+        give_back(restorer, list_backups(bench.settings)[0].folder)
+        assert {name: digest for name, digest in bench.digests().items() if name != "events"} == {
+            name: digest for name, digest in before.items() if name != "events"
+        }
+
+
+def test_statements_that_were_run_can_be_run_again(bench: MigrationBench, least: MigrationBench) -> None:
+    migrate(least.database_url)
+    bench.execute(_printed(bench))
+    assert stops(preflight(least.settings)) == []
+
+
+def test_without_one_of_them_nothing_is_changed(least: MigrationBench, bench: MigrationBench) -> None:
+    bench.execute(f"REVOKE UPDATE ON images_batch FROM {_role(bench)}")
+    before = bench.digests()
+    least.extract_and_stage()
+    with pytest.raises(DatabaseError, match="Grant the privilege"):
+        least.plan()
+    assert bench.digests() == before
+
+
+def test_case_16_the_preflight_is_content_with_the_printed_grants_and_misses_each_that_is_gone(
+    least: MigrationBench, bench: MigrationBench
+) -> None:
+    assert stops(preflight(least.settings)) == []
+    bench.execute(f"REVOKE UPDATE ON images_batch FROM {_role(bench)}")
+    (missing,) = stops(preflight(least.settings))
+    assert (missing.rule, missing.subject) == ("nexus_grant_missing", "table images_batch")
+
+
+def test_rows_that_a_policy_hides_from_the_role_are_an_error_and_not_missing(
+    least: MigrationBench, bench: MigrationBench
+) -> None:
+    bench.execute(
+        "ALTER TABLE notes ENABLE ROW LEVEL SECURITY; CREATE POLICY write ON notes USING (true);"
+        "CREATE POLICY hide ON notes AS RESTRICTIVE FOR SELECT USING (note_type = 'clinical_notes')"
+    )
+    with pytest.raises(DatabaseError, match="row security") as caught:
+        least.extract_and_stage().plan()
+    assert caught.value.sqlstate == "42501"
+
+
+def test_the_printed_grants_of_a_restore_bring_back_every_table_and_those_of_a_reimport_are_refused_with_the_rest(
+    least: MigrationBench, restorer: MigrationBench, bench: MigrationBench
+) -> None:
+    migrate(least.database_url)
+    before = bench.digests()
+    folder = make_backup(least.settings, now=RUN_TIME).folder
+    for table in ("notes", "reminders", "core_bookmark", "xero_invoice_items"):
+        bench.execute(f"DELETE FROM {table} WHERE id::text = (SELECT min(id::text) FROM {table})")  # noqa: S608
+    bench.execute("UPDATE images_batch SET name = 'x'; UPDATE patients SET last_name = 'x'")
+    bench.execute(
+        "CREATE TEMP TABLE old AS SELECT id, number FROM xero_invoices ORDER BY id LIMIT 2;"
+        "UPDATE xero_invoices i SET number = 'a moment ' || i.id FROM old WHERE old.id = i.id;"
+        "UPDATE xero_invoices i SET number = o.number FROM old o WHERE o.id <> i.id AND i.number LIKE 'a moment%'"
+    )
+    changed = bench.digests()
+    with pytest.raises(BackupStop, match="may not write everything that a restore has to") as caught:
+        restore(least.settings, folder, confirm="", dry_run=True)
+    assert bench.digests() == changed
+    shown = restore(restorer.settings, folder, confirm="", dry_run=True)
+    assert restore(restorer.settings, folder, confirm=shown.confirmation).committed
+    assert bench.digests() == before
+    for statement in caught.value.remedy.split("tables: ")[1].removesuffix(";").split("; "):
+        bench.execute(statement)
+    assert restore(least.settings, folder, confirm=shown.confirmation).committed, (
+        "the statements that it names are enough"
+    )

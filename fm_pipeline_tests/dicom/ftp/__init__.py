@@ -1,0 +1,1 @@
+"""Pulls from FTP servers, real and scripted."""

@@ -1,0 +1,439 @@
+"""Pulling files from a real FTP server."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.dicom.configuration.configuration import configure
+from fm_pipeline.dicom.ftp.configured_pull import pull
+from fm_pipeline.dicom.ftp.ledger import only_one_pull
+from fm_pipeline.dicom.ftp.patience import ATTEMPTS
+from fm_pipeline.dicom.ftp.pull import PullReport
+from fm_pipeline.errors import FtpError, RequestError
+from fm_pipeline.settings import Settings
+from fm_pipeline_tests.support.dicom import dicom_settings
+from fm_pipeline_tests.support.ftp.pulls import Authority, files, opened, pulled
+from fm_pipeline_tests.support.ftp.scripted import scripted_ftp
+from fm_pipeline_tests.support.ftp.server import PASSWORD, USER, FtpBench, ftp_server
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+MEGABYTE = 1024**2
+
+
+@pytest.fixture
+def database(ledger: str) -> str:
+    """The URL of a database in which no file was pulled."""
+    return ledger
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FtpBench]:
+    root = tmp_path / "server"
+    root.mkdir()
+    with ftp_server(root) as running:
+        yield running
+
+
+def fill(root: Path) -> None:
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "one.dcm").write_bytes(b"one")
+    (root / "a" / "two words.dcm").write_bytes(b"two" * 1000)
+    (root / "a" / "b" / "-dash").write_bytes(b"")
+    (root / "a" / "Müller.dcm").write_bytes(b"umlaut")
+
+
+@pytest.mark.parametrize("without", [[], ["MLSD"], ["MLSD", "MDTM"]], ids=["MLSD", "LIST", "LIST without times"])
+def test_everything_is_pulled_once_and_a_second_pull_fetches_nothing(
+    without: list[str], server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    server.faults.without |= set(without)
+    fill(server.root)
+    folder = tmp_path / "here"
+    first = pulled(database, server, folder)
+    assert (first.listed, first.pulled, first.known, first.complete) == (4, 4, 0, True)
+    assert files(folder) == files(server.root)
+    server.commands.clear()
+    second = pulled(database, server, folder)
+    assert (second.listed, second.pulled, second.known, second.bytes) == (4, 0, 4, 0)
+    assert server.commands["RETR"] == 0
+
+
+def test_nothing_is_written_or_deleted_on_the_server(server: FtpBench, database: str, tmp_path: Path) -> None:
+    fill(server.root)
+    pulled(database, server, tmp_path / "here")
+    assert set(server.commands) <= {
+        *("USER", "PASS", "TYPE", "FEAT", "OPTS", "CWD", "MLSD", "PASV", "EPSV", "RETR", "SIZE", "MDTM", "QUIT"),
+    }
+
+
+def test_what_was_imported_and_removed_here_is_not_pulled_again(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    fill(server.root)
+    folder = tmp_path / "here"
+    pulled(database, server, folder)
+    (folder / "one.dcm").unlink()
+    assert pulled(database, server, folder).pulled == 0
+    assert not (folder / "one.dcm").exists()
+
+
+def test_a_file_that_changed_on_the_server_is_pulled_again(server: FtpBench, database: str, tmp_path: Path) -> None:
+    fill(server.root)
+    folder = tmp_path / "here"
+    pulled(database, server, folder)
+    (server.root / "one.dcm").write_bytes(b"corrected")
+    assert pulled(database, server, folder).pulled == 1
+    assert (folder / "one.dcm").read_bytes() == b"corrected"
+
+
+@pytest.mark.parametrize("without", [set(), {"REST"}], ids=["resumes", "a server that cannot resume"])
+def test_a_cut_connection_is_taken_up_where_it_was(
+    without: set[str], server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    content = os.urandom(6 * MEGABYTE)
+    (server.root / "big.dcm").write_bytes(content)
+    server.faults.cut_after = [2 * MEGABYTE, MEGABYTE]
+    server.faults.without |= without
+    report = pulled(database, server, tmp_path / "here")
+    assert report.pulled == 1
+    assert files(tmp_path / "here") == {"big.dcm": content}
+    assert server.commands["RETR"] == 3
+    assert server.commands["REST"] == 2
+    assert (report.bytes < 7 * MEGABYTE) is not bool(without)
+
+
+def test_a_file_that_was_given_up_is_gone_on_with_by_the_next_pull(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    content = os.urandom(6 * MEGABYTE)
+    (server.root / "big.dcm").write_bytes(content)
+    server.faults.cut_after = [2 * MEGABYTE] + [0] * ATTEMPTS
+    assert pulled(database, server, tmp_path / "here").skipped == {"cut_short": 1}
+    assert [path.suffix for path in (tmp_path / "here").iterdir()] == [".partial"]
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.resumed) == (1, 1)
+    assert 0 < report.bytes <= 4 * MEGABYTE
+    assert files(tmp_path / "here") == {"big.dcm": content}
+
+
+def test_a_part_of_an_earlier_version_is_not_continued(server: FtpBench, database: str, tmp_path: Path) -> None:
+    (server.root / "big.dcm").write_bytes(b"1" * 6 * MEGABYTE)
+    server.faults.cut_after = [2 * MEGABYTE] + [0] * ATTEMPTS
+    assert pulled(database, server, tmp_path / "here").skipped == {"cut_short": 1}
+    (server.root / "big.dcm").write_bytes(b"2" * 5 * MEGABYTE)
+    report = pulled(database, server, tmp_path / "here")
+    assert report.resumed == 0
+    assert files(tmp_path / "here") == {"big.dcm": b"2" * 5 * MEGABYTE}
+
+
+def test_a_file_that_grows_while_it_is_pulled_waits_for_the_next_pull(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    growing = server.root / "growing.dcm"
+    growing.write_bytes(b"1" * MEGABYTE)
+    seen: list[int] = []
+
+    def grow(report: PullReport) -> None:
+        if not seen:
+            with growing.open("ab") as file:
+                file.write(b"2" * MEGABYTE)
+        seen.append(report.bytes)
+
+    with opened(database, server, tmp_path / "here") as one:
+        one._on_progress = grow
+        assert one.run().skipped == {"changed_while_pulled": 1}
+    assert files(tmp_path / "here").keys().isdisjoint({"growing.dcm"})
+    assert pulled(database, server, tmp_path / "here").pulled == 1
+    assert (tmp_path / "here" / "growing.dcm").read_bytes() == growing.read_bytes()
+
+
+def test_47_hostile_names_are_refused_and_nothing_lands_outside(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    facts = "type=file;size=3;modify=20260101000000;perm=r;unique=1; "
+    hostile = ["../../outside.dcm", "/etc/cron.d/x", "..", "a\0b", "x/../../y", "n" * 300]
+    lines = [*(facts + name for name in hostile), facts.replace("file", "dir") + "../up"]
+    lines.append(facts.replace("type=file", "type=OS.unix=slink") + "link.dcm")
+    lines.append(facts + "still-there.partial")
+    server.faults.lines = [line.encode() + b"\r\n" for line in lines]
+    (server.root / "good.dcm").write_bytes(b"good")
+    report = pulled(database, server, tmp_path / "here")
+    assert report.skipped == {"name_refused": 6, "name_too_long": 1, "link_or_special": 1, "unfinished_name": 1}
+    assert report.pulled == 1
+    assert not report.complete
+    assert files(tmp_path / "here") == {"good.dcm": b"good"}
+    assert {path.name for path in tmp_path.iterdir()} == {"server", "here"}
+
+
+def test_names_keep_their_bytes(server: FtpBench, database: str, tmp_path: Path) -> None:
+    (server.root / "e\u0301.dcm").write_bytes(b"decomposed")
+    (server.root / "\u00e9.dcm").write_bytes(b"composed")
+    assert pulled(database, server, tmp_path / "here").pulled == 2
+    assert files(tmp_path / "here") == files(server.root)
+
+
+def test_somebody_elses_file_is_never_overwritten(server: FtpBench, database: str, tmp_path: Path) -> None:
+    fill(server.root)
+    folder = tmp_path / "here"
+    (folder / "a").mkdir(parents=True)
+    (folder / "one.dcm").write_bytes(b"mine")
+    (folder / "a" / "b").write_bytes(b"a file where the server has a folder")
+    report = pulled(database, server, folder)
+    assert report.skipped == {"local_file_exists": 2}
+    assert (folder / "one.dcm").read_bytes() == b"mine"
+
+
+def test_a_folder_that_lies_in_itself_is_pulled_once(server: FtpBench, database: str, tmp_path: Path) -> None:
+    """This server shows a link to a folder as a folder."""
+    fill(server.root)
+    (server.root / "a" / "b" / "up").symlink_to(server.root / "a")
+    (server.root / "a" / "itself").symlink_to(server.root / "a")
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped, report.missing) == (4, {"link_or_special": 2}, False)
+    assert len(files(tmp_path / "here")) == 4
+
+
+def test_a_folder_in_itself_ends_somewhere_on_a_server_that_tells_no_ids(ledger: str, tmp_path: Path) -> None:
+    within = {"MLSD": b"type=dir;modify=20251122103000; again\r\n"}
+    with scripted_ftp({}, within) as server:
+        assert pulled(ledger, server, tmp_path / "here").skipped == {"too_deep": 1}
+
+
+@pytest.mark.parametrize("call", ["lstat", "replace"])
+def test_a_name_that_our_disk_does_not_take_does_not_stop_the_others(
+    call: str, server: FtpBench, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server.root)
+    real = getattr(os, call)
+
+    def refusing(path: object, *more: object, **options: object) -> object:
+        if str((path, *more)[-1]).endswith("one.dcm"):
+            raise OSError(errno.EILSEQ, "Invalid or incomplete multibyte or wide character")
+        return real(path, *more, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, refusing)
+        report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped) == (3, {"name_too_long": 1})
+    assert [path for path in (tmp_path / "here").iterdir() if path.is_file()] == []
+
+
+def test_a_link_in_our_folder_does_not_lead_a_file_out_of_it(server: FtpBench, database: str, tmp_path: Path) -> None:
+    fill(server.root)
+    folder, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (folder / "a").symlink_to(elsewhere)
+    report = pulled(database, server, folder)
+    assert report.skipped["local_link"] == 3
+    assert list(elsewhere.rglob("*")) in ([], [elsewhere / "b"])
+
+
+def test_a_name_is_on_the_disk_before_the_ledger_says_so(
+    server: FtpBench, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut takes the file, and no later pull fetches it: the ledger has it as pulled."""
+    (server.root / "one.dcm").write_bytes(b"content")
+    synced: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def noted(handle: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{handle}")
+        synced.append((path, (tmp_path / "here" / "one.dcm").exists()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    pulled(database, server, tmp_path / "here")
+    assert (str(tmp_path / "here"), True) in synced
+
+
+def test_a_file_that_is_busy_there_does_not_hold_back_those_behind_it(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    for name in ("1.dcm", "2.dcm", "3.dcm", "later/4.dcm"):
+        (server.root / name).parent.mkdir(exist_ok=True)
+        (server.root / name).write_bytes(name.encode())
+    server.faults.busy = ("2.dcm", "/later")
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped, report.unlisted_folders) == (2, {"busy_on_server": 1}, 1)
+    assert server.commands["USER"] == 1
+    server.faults.busy = ()
+    assert (pulled(database, server, tmp_path / "here").pulled, files(tmp_path / "here")) == (2, files(server.root))
+
+
+def test_nothing_is_left_of_a_file_that_is_refused(server: FtpBench, database: str, tmp_path: Path) -> None:
+    fill(server.root)
+    server.faults.refused = ("one.dcm", "-dash")
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped, report.missing) == (2, {"refused_by_server": 2}, True)
+    assert [path for path in (tmp_path / "here").rglob("*") if path.suffix == ".partial"] == []
+    (tmp_path / "here" / "one.dcm").write_bytes(b"mine")
+    server.faults.refused = ()
+    assert pulled(database, server, tmp_path / "here").skipped == {"local_file_exists": 1}
+
+
+def test_a_file_at_which_the_connection_is_lost_each_time_does_not_stop_the_others(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    for name in ("1.dcm", "2.dcm", "3.dcm"):
+        (server.root / name).write_bytes(name.encode())
+    server.faults.cuts_at = ("2.dcm",)
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.pulled, report.skipped) == (2, {"cut_short": 1})
+    server.faults.cuts_at = (".dcm",)
+    for name in ("4.dcm", "5.dcm", "6.dcm", "7.dcm"):
+        (server.root / name).write_bytes(name.encode())
+    with pytest.raises(FtpError, match="loses the connection"):
+        pulled(database, server, tmp_path / "here")
+
+
+def test_a_folder_that_cannot_be_listed_is_counted(server: FtpBench, database: str, tmp_path: Path) -> None:
+    fill(server.root)
+    server.faults.forbidden = ("/a",)
+    report = pulled(database, server, tmp_path / "here")
+    assert (report.unlisted_folders, report.pulled, report.complete) == (1, 1, False)
+
+
+def test_a_wrong_password_is_tried_once(server: FtpBench, database: str, tmp_path: Path) -> None:
+    with pytest.raises(FtpError, match="not tried again") as told:
+        pulled(database, server, tmp_path / "here", password="wrong")
+    assert server.commands["PASS"] == 1
+    assert "wrong" not in str(told.value).replace("wrong passwords", "")
+
+
+def test_a_server_that_is_away_ends_the_pull_with_a_sentence(database: str, tmp_path: Path) -> None:
+    with ftp_server(tmp_path) as gone:
+        pass
+    with pytest.raises(FtpError, match="does not answer"):
+        pulled(database, gone, tmp_path / "here")
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[FtpBench, Authority]]:
+    root = tmp_path / "server"
+    root.mkdir()
+    authority = Authority(tmp_path)
+    with ftp_server(root, certificate=authority.certificate) as running:
+        yield running, authority
+
+
+def test_over_tls_the_certificate_is_verified_by_the_authority_that_is_named(
+    tls: tuple[FtpBench, Authority], database: str, tmp_path: Path
+) -> None:
+    server, authority = tls
+    fill(server.root)
+    report = pulled(database, server, tmp_path / "here", security="tls", ca_bundle=authority.bundle)
+    assert report.pulled == 4
+    assert files(tmp_path / "here") == files(server.root)
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused_before_the_password_is_sent(
+    tls: tuple[FtpBench, Authority], database: str, tmp_path: Path
+) -> None:
+    server, _ = tls
+    with pytest.raises(FtpError, match="not signed by an authority that is trusted"):
+        pulled(database, server, tmp_path / "here", security="tls")
+    assert server.commands["PASS"] == 0
+    fill(server.root)
+    assert pulled(database, server, tmp_path / "here", security="tls_unverified").pulled == 4
+
+
+def test_a_data_connection_that_ends_without_the_goodbye_of_tls_is_whole(
+    tls: tuple[FtpBench, Authority], database: str, tmp_path: Path
+) -> None:
+    server, authority = tls
+    fill(server.root)
+    server.faults.without_goodbye = True
+    report = pulled(database, server, tmp_path / "here", ca_bundle=authority.bundle, security="tls")
+    assert (report.pulled, report.missing) == (4, False)
+    assert files(tmp_path / "here") == files(server.root)
+    assert server.commands["USER"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"ca_bundle": Path("/nowhere/ca.pem")}, "FTP_CA_BUNDLE is not a file .* .FileNotFoundError"),
+        ({"ca_bundle": Path(__file__)}, "FTP_CA_BUNDLE is not a file .* .SSLError"),
+        ({"host": "a" * 80 + ".example"}, "not a name that a host can have"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(
+    wrong: dict[str, Any], told: str, server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FtpError, match=told):
+        pulled(database, server, tmp_path / "here", security="tls", **wrong)
+    assert server.commands["USER"] == 0
+
+
+def test_a_server_without_tls_is_told_as_such_before_the_password_is_sent(
+    server: FtpBench, database: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FtpError, match="offers no TLS"):
+        pulled(database, server, tmp_path / "here", security="tls")
+    assert server.commands["PASS"] == 0
+
+
+def test_a_server_that_asks_for_tls_is_told_as_such(
+    tls: tuple[FtpBench, Authority], database: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FtpError, match="lets nobody in without TLS"):
+        pulled(database, tls[0], tmp_path / "here")
+
+
+def test_a_path_that_is_not_there_is_an_error(server: FtpBench, database: str, tmp_path: Path) -> None:
+    server.faults.forbidden = ("/",)
+    with pytest.raises(FtpError, match="does not list the configured folder"):
+        pulled(database, server, tmp_path / "here")
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    migrate(database_url)
+    (tmp_path / "hospital").mkdir()
+    return dicom_settings(database_url, tmp_path, ftp_password=PASSWORD)
+
+
+def test_it_is_off_by_default_and_pulls_into_a_folder_of_the_watched_directory_when_on(
+    settings: Settings, server: FtpBench, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match="is off") as off:
+        pull(settings, actor="test")
+    assert off.value.remedy.startswith("fm-pipeline dicom configure --ftp-enabled ")
+    changes = {"ftp_host": "127.0.0.1", "ftp_port": server.port, "ftp_username": USER, "ftp_security": "none"}
+    configure(settings, changes, actor="test", now=NOW)
+    with pytest.raises(RequestError, match="is off"):
+        pull(settings, actor="test")
+    configure(settings, {"ftp_enabled": True}, actor="test", now=NOW)
+    fill(server.root)
+    assert pull(settings, actor="test").pulled == 4
+    assert files(tmp_path / "hospital" / "ftp") == files(server.root)
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT outcome FROM fm_pipeline.audit WHERE action = 'dicom_ftp' ORDER BY id")
+        outcomes = Counter(outcome for (outcome,) in cursor.fetchall())
+        cursor.execute("SELECT * FROM fm_pipeline.sync_configuration")
+        assert PASSWORD not in str(cursor.fetchall())
+        with only_one_pull(connection), pytest.raises(RequestError, match="Another pull"):
+            pull(settings, actor="test")
+    assert outcomes == {"started": 3, "refused": 2, "done": 1}
+
+
+def test_nothing_is_pulled_under_a_mount_point_without_its_disk(
+    settings: Settings, server: FtpBench, tmp_path: Path
+) -> None:
+    changes = {"ftp_host": "127.0.0.1", "ftp_port": server.port, "ftp_security": "none", "ftp_enabled": True}
+    configure(settings, changes, actor="test", now=NOW)
+    (tmp_path / "hospital").rmdir()
+    with pytest.raises(RequestError, match="does not exist"):
+        pull(settings, actor="test")
+    assert not (tmp_path / "hospital").exists()

@@ -1,0 +1,1 @@
+"""Whole import jobs, against a real Orthanc."""

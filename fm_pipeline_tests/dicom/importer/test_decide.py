@@ -1,0 +1,135 @@
+"""Files of which Orthanc's id is not certain, and damaged files: nothing is overwritten, and each has its own end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.uid import JPEGBaseline8Bit
+
+from fm_pipeline.dicom.importer.run import ImportFailed
+from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
+from fm_pipeline_tests.dicom.files.handwritten import Handwritten, grey_image
+from fm_pipeline_tests.dicom.files.verdicts import instance
+from fm_pipeline_tests.support.orthanc import own_orthanc
+
+UNCERTAIN = Handwritten(patient_id="caf\u00e9".encode())
+GARBAGE = bytes(range(56, 256))
+
+
+@contextmanager
+def into(ledger: str, tmp_path: Path, *, never_overwrites: bool = False, **options: Any) -> Iterator[ImportBench]:
+    """An import into an Orthanc with these options."""
+    with own_orthanc(**options) as orthanc:
+        folder = tmp_path / "hospital"
+        folder.mkdir()
+        settings = import_settings(
+            ledger, orthanc.settings(), tmp_path / "state", orthanc_never_overwrites=never_overwrites
+        )
+        yield ImportBench(settings, folder)
+
+
+def stored_md5(importing: ImportBench, content: bytes) -> str | None:
+    with importing.orthanc() as orthanc:
+        return orthanc.md5(instance(content).orthanc_id)
+
+
+def put(importing: ImportBench, **files: Handwritten | bytes) -> None:
+    for name, content in files.items():
+        (importing.folder / name).write_bytes(content if isinstance(content, bytes) else content.file)
+
+
+def ended(importing: ImportBench, job_id: int) -> dict[str, tuple[str, str | None]]:
+    return {Path(path).name: (row.status, row.reason) for path, row in importing.rows(job_id).items()}
+
+
+def test_where_orthanc_overwrites_a_file_whose_id_is_not_certain_is_not_sent_and_the_others_are(
+    ledger: str, tmp_path: Path
+) -> None:
+    with into(ledger, tmp_path, OverwriteInstances=True, DefaultEncoding="Utf8") as importing:
+        put(importing, certain=Handwritten(), uncertain=UNCERTAIN)
+        job = importing.imported()
+        assert ended(importing, job.id) == {"certain": ("imported", None), "uncertain": ("failed", "id_uncertain")}
+        assert (job.status, job.instances_missing, importing.instances()) == ("completed", 0, 1)
+        (row,) = [row for row in importing.rows(job.id).values() if row.status == "failed"]
+        assert (row.orthanc_instance_id, row.sends) == (None, 0)
+
+
+def test_where_orthanc_keeps_the_first_a_file_whose_id_is_not_certain_is_recorded_with_the_id_of_the_answer(
+    ledger: str, tmp_path: Path
+) -> None:
+    with into(ledger, tmp_path, never_overwrites=True, DefaultEncoding="Utf8") as importing:
+        put(importing, first=UNCERTAIN, other=UNCERTAIN.but(pixels=b"\1" * 64))
+        first = importing.imported()
+        assert ended(importing, first.id) == {"first": ("imported", None), "other": ("conflict", "other_content")}
+        (row,) = [row for row in importing.rows(first.id).values() if row.status == "imported"]
+        assert row.orthanc_instance_id != instance(UNCERTAIN.file).orthanc_id
+        assert (first.instances_expected, first.instances_missing) == (1, 0)
+        again = importing.imported()
+        assert ended(importing, again.id)["first"] == ("already_there", None)
+        assert importing.instances() == 1
+
+
+def test_what_an_older_orthanc_does_not_tell_counts_as_overwriting_until_the_setting_says_otherwise(
+    importing: ImportBench,
+) -> None:
+    put(importing, uncertain=UNCERTAIN)
+    with importing.orthanc() as orthanc:
+        tells = orthanc.overwrites() is not None
+    job = importing.imported()
+    assert ended(importing, job.id) == {"uncertain": ("imported", None) if tells else ("failed", "id_uncertain")}
+
+
+@pytest.mark.parametrize("uid", [b" 1.2.9", b"1.2 .9", b"1.2.9 \0", b"1.2.9\t", b"SERIES 1 A"])
+def test_an_instance_with_white_space_in_its_uid_is_not_overwritten_where_orthanc_would(
+    importing: ImportBench, uid: bytes
+) -> None:
+    first, other = Handwritten(series=uid), Handwritten(series=uid, pixels=b"\1" * 64)
+    put(importing, first=first)
+    importing.imported()
+    before = stored_md5(importing, first.file)
+    put(importing, other=other)
+    job = importing.imported()
+    assert ended(importing, job.id) == {"first": ("already_there", None), "other": ("conflict", "other_content")}
+    assert {row.sends for row in importing.rows(job.id).values()} == {0}
+    assert stored_md5(importing, first.file) == before
+
+
+def test_an_answer_with_another_id_than_was_computed_stops_the_job_and_the_instance_is_on_record(
+    ledger: str, tmp_path: Path
+) -> None:
+    """A lossy IngestTranscoding gives each instance a new SOP Instance UID."""
+    with into(ledger, tmp_path, IngestTranscoding=str(JPEGBaseline8Bit)) as importing:
+        put(importing, image=grey_image())
+        with pytest.raises(ImportFailed, match="another id") as failure:
+            importing.imported()
+        job = failure.value.job
+        assert (job.status, job.error_reason) == ("failed", "orthanc_other_id")
+        (row,) = importing.rows(job.id).values()
+        with importing.orthanc() as orthanc:
+            assert row.status == "imported"
+            assert orthanc.sizes([row.orthanc_instance_id or ""])
+        assert importing.run(job.id).status == "completed"
+
+
+@pytest.mark.parametrize("never_overwrites", [False, True])
+def test_a_damaged_file_of_an_instance_that_orthanc_has_is_bad_and_no_conflict(
+    importing: ImportBench, never_overwrites: bool
+) -> None:
+    settings = importing.settings.model_copy(update={"orthanc_never_overwrites": never_overwrites})
+    importing = replace(importing, settings=settings)
+    put(importing, a_whole=Handwritten(), b_damaged=Handwritten().file + GARBAGE)
+    with importing.orthanc() as orthanc:
+        keeps = never_overwrites or orthanc.overwrites() is False
+    job = importing.imported()
+    assert ended(importing, job.id) == {
+        "a_whole": ("imported", None),
+        "b_damaged": ("bad", "orthanc_bad_file_format" if keeps else "damaged_copy"),
+    }
+    row = importing.rows(job.id)[str(importing.folder / "b_damaged")]
+    assert row.file_hash is not None
+    assert stored_md5(importing, Handwritten().file) != row.file_hash

@@ -1,0 +1,1 @@
+"""Orthanc's answers, and sending through its faults."""

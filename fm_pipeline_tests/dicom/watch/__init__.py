@@ -1,0 +1,1 @@
+"""Noticing new files."""

@@ -1,0 +1,101 @@
+"""Marks, rows and files that disagree: listed, and repaired only where it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from fm_pipeline.cli.main import main
+from fm_pipeline.images.containers.reconcile import Kind, reconcile
+from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+from fm_pipeline_tests.images.containers.clinic import DATABASE, TABLE, ImageClinic
+from fm_pipeline_tests.support.pictures import picture
+
+MARK = {"NexusExportDate": "2025-11-05T10:00:00"}
+NO_MARK = {"NexusExportDate": ""}
+
+
+@pytest.fixture
+def torn(clinic: ImageClinic) -> ImageClinic:
+    """One image in order, and one of each kind that is not."""
+    for number in range(1, 4):
+        clinic.add(number)
+    clinic.run()  # 1 stays in order
+    clinic.store.edit(DATABASE, TABLE, 2, NO_MARK)
+    ((key,),) = clinic.execute(
+        "SELECT s3_key FROM images_image i JOIN fm_pipeline.crosswalk c ON c.nexus_id = i.id"
+        " WHERE c.entity = 'image_recid' AND c.filemaker_key = '3'"
+    )
+    clinic.bucket.client.delete_object(Bucket=clinic.bucket.name, Key=key)
+    clinic.add(4, **MARK)
+    clinic.add(5, **MARK)
+    clinic.bucket.put_bulk("5.jpg", picture(5))
+    clinic.add(6)  # neither mark nor row: nothing is wrong
+    return clinic
+
+
+EXPECTED: dict[Kind, list[int]] = {
+    "mark_without_file": [4],
+    "mark_without_row": [5],
+    "file_without_mark": [2],
+    "row_without_file": [3],
+}
+
+
+def test_each_disagreement_is_listed_by_kind_and_nothing_is_changed(torn: ImageClinic) -> None:
+    before = torn.bucket.objects(), torn.images(), torn.marks()
+    found = reconcile(torn.settings)
+    assert (found.records, found.found, found.repaired) == (6, EXPECTED, {})
+    assert (torn.bucket.objects(), torn.images(), torn.marks()) == before
+
+
+def test_only_the_kinds_that_are_named_are_repaired(torn: ImageClinic) -> None:
+    found = reconcile(torn.settings, repair=["file_without_mark"])
+    assert found.repaired == {"file_without_mark": [2]}
+    assert torn.marked() == {1, 2, 3, 4, 5}
+    assert "file_without_mark" not in reconcile(torn.settings).found
+
+
+def test_after_all_repairs_an_import_takes_what_was_never_taken(torn: ImageClinic) -> None:
+    found = reconcile(torn.settings, repair=["mark_without_file", "file_without_mark", "row_without_file"])
+    assert found.not_repaired == {}
+    assert torn.marked() == {1, 2, 3, 5}
+    assert reconcile(torn.settings).found == {"mark_without_row": [5]}
+    report = torn.run()
+    assert report.count("imported") == 2
+    assert torn.marked() == {1, 2, 3, 4, 5, 6}
+
+
+def test_a_row_gets_no_other_picture_than_the_one_that_it_tells_of(torn: ImageClinic) -> None:
+    torn.store.edit(DATABASE, TABLE, 3, {"image_Full": ContainerFile(picture(99, (300, 200)))})
+    files = torn.files()
+    found = reconcile(torn.settings, repair=["row_without_file"])
+    assert found.not_repaired == {3: "the picture in FileMaker is not the one that the row tells of"}
+    assert torn.files() == files
+
+
+def test_a_tired_server_ends_the_repair_with_a_sentence(torn: ImageClinic) -> None:
+    torn.stand_in.disturb("bad_gateway", of=["container"], times=None)
+    settings = torn.settings.model_copy(update={"filemaker_image_failures": 1})
+    found = reconcile(settings, repair=["row_without_file", "file_without_mark"], sleep=torn.paused.append)
+    assert "wait an hour" in str(found.stopped)
+    assert list(found.not_repaired) == [3]
+
+
+def test_the_commands_show_what_was_found_and_done(torn: ImageClinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(torn.settings.state_dir.parent)
+    for name, value in torn.settings.model_dump(exclude_unset=True).items():
+        monkeypatch.setenv(name.upper(), value.get_secret_value() if hasattr(value, "get_secret_value") else str(value))
+    runner = CliRunner()
+    shown = runner.invoke(main, ["images", "reconcile"])
+    assert shown.exit_code == 0, shown.output
+    assert "Record ids: 4" in shown.output
+    assert "Nothing was changed" in shown.output
+    repaired = runner.invoke(main, ["images", "reconcile", "--repair", "mark_without_file", "--all-ids"])
+    assert repaired.exit_code == 0, repaired.output
+    imported = runner.invoke(main, ["images", "import", "--batch-size", "2"])
+    assert imported.exit_code == 0, imported.output
+    assert "image_Full" in imported.output
+    assert "100.0" in imported.output
+    again = runner.invoke(main, ["images", "import", "--dry-run"])
+    assert "Nothing was downloaded, written or marked." in again.output

@@ -1,0 +1,388 @@
+"""Broken containers, tired servers, open records, and records that contradict themselves or Nexus."""
+
+from __future__ import annotations
+
+import struct
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from fm_pipeline.filemaker.errors import PrivilegeMissing
+from fm_pipeline.images.containers import best
+from fm_pipeline.images.containers.patience import TooManyFailures
+from fm_pipeline.images.pictures import inspect as pictures
+from fm_pipeline.sandbox.filemaker.data.schema import Account, ContainerFile
+from fm_pipeline_tests.images.containers.clinic import DATABASE, PASSWORD, TABLE, USER, ImageClinic
+from fm_pipeline_tests.images.pictures.samples import exif_block, jpeg_with, segment, turned
+from fm_pipeline_tests.support.pictures import ERROR_PAGE, PDF, picture
+
+JPEG = picture(1)
+BROKEN: dict[str, tuple[Any, str]] = {
+    "an empty file": (b"", "empty"),
+    "a web page called .jpg": (ERROR_PAGE, "html"),
+    "a web page that says so": (ContainerFile(ERROR_PAGE, mime="text/html"), "html"),
+    "a PDF called .jpg": (PDF, "pdf"),
+    "half a JPEG": (JPEG[: len(JPEG) // 2], "broken"),
+    "a question mark": ("?", "no_url"),
+    "no access": ("<No Access>", "no_url"),
+}
+
+
+def test_28_a_broken_better_container_is_passed_over_and_counted(clinic: ImageClinic) -> None:
+    for number, (content, _) in enumerate(BROKEN.values(), 1):
+        clinic.add(number, image_Full=content, image_large=picture(20 + number), image_small=picture(3))
+    report = clinic.run()
+    assert report.by_container()[2] == ("image_large", len(BROKEN), 100.0)
+    reasons = dict(zip(BROKEN, (dict(report.ends[number].passed_over) for number in sorted(report.ends)), strict=True))
+    assert reasons == {what: {"image_Full": reason} for what, (_, reason) in BROKEN.items()}
+    assert clinic.marked() == set(range(1, len(BROKEN) + 1))
+    sizes = sorted(size for size, _ in clinic.files().values())
+    assert sizes == sorted(len(picture(20 + number)) for number in clinic.marked())
+
+
+def test_a_photograph_with_a_malformed_tag_is_imported_and_stops_no_other(clinic: ImageClinic) -> None:
+    block = exif_block((0x13B, 5, 1, struct.pack("<LL", 300, 1)), turned(6))
+    clinic.add(1, image_Full=jpeg_with(segment(0xE1, b"Exif\0\0" + block)))
+    clinic.add(2)
+    assert clinic.run().count("imported") == 2
+    assert clinic.marked() == {1, 2}
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(KeyError, "unexpected_error"), (MemoryError, "no_memory")])
+def test_an_error_that_nobody_foresaw_fails_one_record_and_stops_no_other(
+    clinic: ImageClinic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: type, reason: str
+) -> None:
+    looked = pictures.inspect_with_thumbnail
+
+    def inspect(data: bytes) -> Any:
+        if data != picture(7):
+            return looked(data)
+        if fault is MemoryError:
+            return pictures.Rejected("no_memory")
+        raise KeyError("CANARY")
+
+    monkeypatch.setattr(best, "inspect_with_thumbnail", inspect)
+    clinic.add(1, image_Full=picture(7), image_small=picture(8))
+    clinic.add(2)
+    report = clinic.run()
+    assert (report.count("imported"), report.reasons("failed")) == (1, {reason: 1})
+    assert clinic.marked() == {2}  # the smaller picture does not take the place of one that may be whole
+    assert ("KeyError" in caplog.text) == (fault is KeyError)
+    assert "CANARY" not in caplog.text
+    monkeypatch.undo()
+    assert clinic.run().count("imported") == 1
+    clinic.check()
+
+
+def test_28_a_png_called_jpg_is_a_png(clinic: ImageClinic) -> None:
+    own_id = clinic.add(1, image_Full=picture(1, kind="PNG"))
+    clinic.run()
+    ((_, key, _),) = clinic.images()
+    assert key.endswith(f"{own_id}.png")
+    assert clinic.execute("SELECT mime_type FROM images_image") == [("image/png",)]
+
+
+def test_an_image_without_any_readable_container_is_never_marked_and_tried_again(clinic: ImageClinic) -> None:
+    clinic.add(1, image_Full=PDF, image_small="?")
+    report = clinic.run()
+    assert (report.reasons("failed"), clinic.marked(), clinic.files()) == ({"not_readable": 1}, set(), {})
+    assert clinic.states() == {1: ("failed", "not_readable")}
+    clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(JPEG)})
+    assert clinic.run().count("imported") == 1
+    clinic.check()
+
+
+def test_empty_containers_and_unknown_patients_are_skips_that_a_later_run_takes_up(clinic: ImageClinic) -> None:
+    clinic.add(1, image_Full="")
+    clinic.add(2, patient_id="00000000-0000-0000-0000-00000000abcd")
+    clinic.add(3, patient_id="")
+    clinic.add(4, date="")
+    report = clinic.run()
+    assert report.reasons("skipped") == dict.fromkeys(
+        ("all_containers_empty", "patient_unknown", "no_patient", "no_date"), 1
+    )
+    assert report.left == 4
+    assert "container_key" not in clinic.stand_in.counters()["requests"]
+    clinic.store.edit(DATABASE, TABLE, 1, {"image_medium": ContainerFile(JPEG)})
+    clinic.store.edit(DATABASE, TABLE, 2, {"patient_id": clinic.patients[0][1].upper()})
+    clinic.store.edit(DATABASE, TABLE, 3, {"patient_id": clinic.patients[0][0]})  # the id of Nexus is as good
+    clinic.store.edit(DATABASE, TABLE, 4, {"date": "2016-01-01"})
+    assert clinic.run().count("imported") == 4
+    clinic.check()
+
+
+def test_32_a_record_of_two_patients_is_shown_to_neither(clinic: ImageClinic) -> None:
+    profile = clinic.settings.state_dir.parent / "two.yaml"
+    shipped = resources.files("fm_pipeline.entities").joinpath("nexus.yaml")
+    head, _, image = shipped.read_text("utf-8").partition("\nimage:")
+    image = image.replace("patient: [patient_id]", "patient: [patient_id, second_patient_id]")
+    profile.write_text(f"{head}\nimage:{image}", "utf-8")
+    clinic.settings = clinic.settings.model_copy(update={"filemaker_profile": str(profile)})
+    (_, one), (_, other) = clinic.patients[:2]
+    clinic.add(1, patient_id=one, second_patient_id=other)
+    clinic.add(2, patient_id=one, second_patient_id="00000000-0000-0000-0000-00000000abcd")
+    clinic.add(3, patient_id=one, second_patient_id=one.upper())
+    clinic.add(4, patient_id="00000000-0000-0000-0000-00000000abcd", second_patient_id=one)
+    report = clinic.run()
+    assert report.reasons("skipped") == {"two_patients": 1, "patient_unknown": 1}
+    assert clinic.marked() == {2, 3}  # of several fields the first that is not empty counts
+
+
+def test_32_two_records_with_one_id_are_both_left_alone(clinic: ImageClinic) -> None:
+    own_id = clinic.add(1)
+    clinic.add(2, id=own_id)
+    clinic.add(3, recid=7, patient_id=clinic.patients[0][1])
+    clinic.add(4, recid=7, patient_id=clinic.patients[0][1])
+    report = clinic.run()
+    assert report.reasons("skipped") == {"id_twice": 3}
+    assert (report.count("imported"), len(clinic.marked()), len(clinic.images())) == (1, 1, 1)
+    assert clinic.run().reasons("skipped") == {"id_twice": 3}
+    clinic.check()
+
+
+def test_32_a_record_with_the_id_of_one_that_was_imported_long_ago_is_not_marked_for_it(clinic: ImageClinic) -> None:
+    own_id = clinic.add(1)
+    clinic.run()
+    clinic.execute("DELETE FROM fm_pipeline.waterfall_images")  # it was linked by other means
+    clinic.add(2, id=own_id, patient_id=clinic.patients[1][1], image_Full=picture(7))
+    report = clinic.run()
+    assert (report.reasons("skipped"), clinic.marked()) == ({"id_twice": 1}, {1})
+
+
+def test_32_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is_not_marked_for_it(
+    clinic: ImageClinic,
+) -> None:
+    clinic.add(1)
+    clinic.run()
+    other = "00000000-0000-4000-8000-0000000000aa"  # the same number, patient and day, and another image
+    clinic.store.edit(DATABASE, TABLE, 1, {"id": other, "NexusExportDate": "", "image_Full": ContainerFile(picture(9))})
+    report = clinic.run()
+    assert (report.reasons("skipped"), clinic.marked()) == ({"id_twice": 1}, set())
+    assert len(clinic.images()) == 1
+
+
+def test_32_a_clone_of_filemakers_file_in_which_records_have_other_numbers_is_gone_on_with(clinic: ImageClinic) -> None:
+    for number in (1, 2, 3):
+        clinic.add(number)
+    clinic.run(limit=1)
+    clinic.execute("UPDATE fm_pipeline.waterfall_images SET state = 'linked', marked_at = NULL WHERE state = 'marked'")
+    for number in (1, 2, 3):  # the first was linked, and its mark did not come
+        clinic.store.delete(DATABASE, TABLE, number)
+        clinic.add(number)
+    report = clinic.run()
+    assert (report.reasons("skipped"), report.count("imported"), clinic.marked()) == ({"gone": 1}, 2, {4, 5, 6})
+    assert len(clinic.images()) == 3
+    assert clinic.states()[1] == ("gone", "gone")
+
+
+def test_32_the_same_bytes_in_two_records_are_two_images(clinic: ImageClinic) -> None:
+    clinic.add(1, image_Full=JPEG)
+    clinic.add(2, image_Full=JPEG)
+    clinic.run()
+    assert len(clinic.images()) == len(clinic.files()) == 2
+
+
+def test_another_file_in_the_place_of_an_image_is_never_overwritten(clinic: ImageClinic) -> None:
+    clinic.add(1)
+    clinic.run()
+    (key,) = clinic.files()
+    clinic.bucket.put(key, b"somebody else's")
+    clinic.execute("DELETE FROM images_image; DELETE FROM fm_pipeline.waterfall_images")
+    clinic.store.edit(DATABASE, TABLE, 1, {"NexusExportDate": ""})
+    report = clinic.run()
+    assert (report.reasons("failed"), clinic.marked()) == ({"target_differs": 1}, set())
+    assert clinic.files()[key][0] == len(b"somebody else's")
+
+
+def test_an_image_that_nexus_shows_at_another_patient_is_neither_moved_nor_marked(clinic: ImageClinic) -> None:
+    clinic.add(1, patient_id=clinic.patients[0][1])
+    clinic.run()
+    clinic.store.edit(DATABASE, TABLE, 1, {"NexusExportDate": "", "patient_id": clinic.patients[1][1]})
+    report = clinic.run()
+    assert (report.reasons("skipped"), clinic.marked()) == ({"linked_to_another_patient": 1}, set())
+    assert clinic.images()[0][2] == clinic.patients[0][0]
+
+
+def test_a_web_engine_that_stopped_is_left_in_peace_and_the_run_says_what_to_do(clinic: ImageClinic) -> None:
+    for number in range(1, 11):
+        clinic.add(number)
+    clinic.settings = clinic.settings.model_copy(update={"filemaker_image_failures": 3})
+    clinic.stand_in.disturb("bad_gateway", of=["container"], after=4, times=None)
+    report = clinic.run()
+    assert isinstance(report.stopped, TooManyFailures)
+    assert "3 records in a row failed" in str(report.stopped)
+    assert "wait an hour" in str(report.stopped)
+    assert [seconds for seconds in clinic.paused if seconds] == [60, 120]
+    assert clinic.stand_in.counters()["requests"]["container"] == 4 + 3  # no storm
+    assert (report.count("imported"), report.count("failed"), report.left) == (4, 3, 6)
+    clinic.check()
+    clinic.stand_in.faults()
+    again = clinic.run()
+    assert again.by_container_in_all_runs()[0] == ("image_Full", 10, 100.0)
+    assert (again.count("imported"), clinic.marked()) == (6, set(range(1, 11)))
+    assert again.stopped is None
+    clinic.check()
+
+
+def test_after_a_pause_the_run_goes_on_by_itself_and_comes_back_to_what_failed(clinic: ImageClinic) -> None:
+    for number in range(1, 6):
+        clinic.add(number)
+    clinic.stand_in.disturb("service_unavailable", of=["container"], after=2, times=None)
+
+    def pause(seconds: float) -> None:
+        if seconds:
+            clinic.stand_in.faults()
+
+    report = clinic.run(callbacks=clinic.callbacks(sleep=pause))
+    assert (report.stopped, report.count("imported"), clinic.marked()) == (None, 5, {1, 2, 3, 4, 5})
+    assert clinic.said == ["FileMaker Server does not send files; the next try is in 60 seconds."]
+
+
+@pytest.mark.parametrize("what", ["cut", "half", "unauthorized", "wrong_content"])
+def test_31_a_download_that_breaks_once_does_not_cost_the_better_picture(clinic: ImageClinic, what: str) -> None:
+    clinic.add(1, image_small=picture(9))
+    clinic.stand_in.disturb(what, of=["container"])
+    report = clinic.run()
+    assert report.by_container()[0] == ("image_Full", 1, 100.0)
+    assert report.passed_over() == {}
+
+
+def test_31_a_container_that_never_comes_whole_is_passed_over_after_several_turns(clinic: ImageClinic) -> None:
+    clinic.add(1, image_small=picture(9))
+    clinic.stand_in.disturb("cut", of=["container"], times=4)
+    first = clinic.run()  # two turns
+    assert (first.reasons("failed"), clinic.marked()) == ({"does_not_come": 1}, set())
+    second = clinic.run()
+    assert second.by_container()[4] == ("image_small", 1, 100.0)
+    assert second.passed_over() == {"image_Full: does_not_come": 1}
+
+
+def test_31_a_session_that_dies_in_the_middle_costs_nothing(clinic: ImageClinic) -> None:
+    for number in range(1, 6):
+        clinic.add(number)
+
+    def age(step: str) -> None:
+        if step in {"download", "commit"}:
+            clinic.stand_in.advance(minutes=16)
+
+    report = clinic.run(callbacks=clinic.callbacks(step=age))
+    assert (report.stopped, report.count("imported"), report.count("failed")) == (None, 5, 0)
+
+
+def test_a_record_that_somebody_has_open_is_marked_later_and_counted(clinic: ImageClinic) -> None:
+    clinic.add(1)
+    clinic.add(2)
+    clinic.stand_in.faults(records_in_use={TABLE: [1]})
+    report = clinic.run()
+    assert (report.count("imported"), report.count("in_use"), clinic.marked()) == (1, 1, {2})
+    clinic.check()
+    clinic.stand_in.faults()
+    clinic.stand_in.reset_counters()
+    assert clinic.run().count("imported") == 1
+    assert "container" not in clinic.stand_in.counters()["requests"]
+    assert clinic.marked() == {1, 2}
+
+
+def test_a_record_that_is_open_for_a_moment_is_marked_at_the_end_of_the_same_run(clinic: ImageClinic) -> None:
+    clinic.add(1)
+    clinic.stand_in.faults(records_in_use={TABLE: [1]})
+    report = clinic.run(callbacks=clinic.callbacks(sleep=lambda _: clinic.stand_in.faults()))
+    assert (report.count("imported"), clinic.marked()) == (1, {1})
+
+
+@pytest.mark.parametrize(
+    ("edited", "ends"),
+    [({"Type": "Right"}, {1}), ({"patient_id": "other"}, set())],
+)
+def test_an_edit_between_reading_and_marking_is_looked_at(
+    clinic: ImageClinic, edited: dict[str, str], ends: set[int]
+) -> None:
+    clinic.add(1, patient_id=clinic.patients[0][1])
+    if "patient_id" in edited:
+        edited = {"patient_id": clinic.patients[1][1]}
+
+    def edit(step: str) -> None:
+        if step == "commit":
+            clinic.store.edit(DATABASE, TABLE, 1, edited)
+
+    report = clinic.run(callbacks=clinic.callbacks(step=edit))
+    assert clinic.marked() == ends
+    assert report.reasons("failed") == ({} if ends else {"changed_after_link": 1})
+
+
+@pytest.mark.parametrize("when", ["uploaded", "linked", "in another run after the upload", "while it was open"])
+def test_30_a_picture_that_somebody_replaces_before_the_mark_is_not_marked_for_the_one_in_nexus(
+    clinic: ImageClinic, when: str
+) -> None:
+    clinic.add(1)
+
+    def replace_at(step: str) -> None:
+        if step == {"uploaded": "ledger", "linked": "commit"}.get(when):
+            clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(picture(8))})
+
+    def kill(step: str) -> None:
+        if step == "ledger":
+            raise KeyboardInterrupt
+
+    if when == "in another run after the upload":
+        with pytest.raises(KeyboardInterrupt):
+            clinic.run(callbacks=clinic.callbacks(step=kill))
+    elif when == "while it was open":
+        clinic.stand_in.faults(records_in_use={TABLE: [1]})
+        assert clinic.run().count("in_use") == 1
+        clinic.stand_in.faults()
+    if when not in {"uploaded", "linked"}:
+        clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(picture(8))})
+    reason = "target_differs" if when == "in another run after the upload" else "picture_changed"
+    for _ in range(2):  # it stays so until somebody has looked
+        report = clinic.run(callbacks=clinic.callbacks(step=replace_at))
+        assert (report.reasons("failed"), clinic.marked()) == ({reason: 1}, set())
+    assert [size for size, _ in clinic.files().values()] == [len(picture(1))]
+    clinic.check()
+    clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(picture(1))})
+    assert clinic.run().count("imported") == 1
+    clinic.check()
+
+
+def test_a_record_edited_after_its_picture_was_stored_is_marked_because_the_picture_is_the_same(
+    clinic: ImageClinic,
+) -> None:
+    clinic.add(1, image_Ex_large=PDF, image_Full=PDF, image_large=picture(4))
+    clinic.stand_in.faults(records_in_use={TABLE: [1]})
+    assert clinic.run().count("in_use") == 1
+    clinic.stand_in.faults()
+    clinic.store.edit(DATABASE, TABLE, 1, {"date": "2016-10-02"})
+    assert (clinic.run().count("imported"), clinic.marked()) == (1, {1})
+
+
+def test_a_record_that_is_deleted_meanwhile_ends_as_gone(clinic: ImageClinic) -> None:
+    clinic.add(1)
+    clinic.add(2)
+
+    def delete(step: str) -> None:
+        if step == "list":
+            clinic.store.delete(DATABASE, TABLE, 1)
+
+    report = clinic.run(callbacks=clinic.callbacks(step=delete))
+    assert (report.reasons("skipped"), report.count("imported"), report.left) == ({"gone": 1}, 1, 0)
+
+
+def test_an_account_that_may_not_edit_the_mark_ends_the_run_at_once(clinic: ImageClinic) -> None:
+    for number in range(1, 4):
+        clinic.add(number)
+    clinic.stand_in.disturb("code", code=201, of=["edit"], times=None)
+    report = clinic.run(batch_size=1)
+    assert isinstance(report.stopped, PrivilegeMissing)
+    assert (len(clinic.images()), clinic.marked()) == (1, set())
+    clinic.check()
+
+
+def test_containers_that_the_account_may_not_see_end_the_run_before_long(clinic: ImageClinic) -> None:
+    for number in range(1, 8):
+        clinic.add(number)
+    clinic.store.add_account(DATABASE, Account(USER, PASSWORD, no_access={TABLE: ["image_Full"]}))
+    clinic.settings = clinic.settings.model_copy(update={"filemaker_image_failures": 3})
+    report = clinic.run()
+    assert report.reasons("failed") == {"not_readable": 3}
+    assert isinstance(report.stopped, TooManyFailures)

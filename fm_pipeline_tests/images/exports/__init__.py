@@ -1,0 +1,1 @@
+"""FileMaker's export in all its forms."""

@@ -1,0 +1,56 @@
+"""Copies of linked images that somebody deleted from S3."""
+
+from __future__ import annotations
+
+from fm_pipeline.images.linking.link import missing_objects
+from fm_pipeline.images.linking.matching import thumbnail_key_of
+from fm_pipeline.storage.bucket import BULK_PREFIX
+from fm_pipeline_tests.images.scene import Scene, jpeg
+
+
+def linked(scene: Scene) -> dict[int, str]:
+    """Three images; their keys by record id."""
+    for recid in (2, 3, 4):
+        scene.add(recid)
+    scene.link()
+    return {recid: key for recid, (_, _, key) in scene.images().items()}
+
+
+def test_a_deleted_copy_and_a_deleted_thumbnail_are_made_again_by_the_next_link(scene: Scene) -> None:
+    keys = linked(scene)
+    objects, digests, states = scene.s3.objects(), scene.bench.digests(), scene.states()
+    scene.s3.delete(keys[2])
+    scene.s3.delete(thumbnail_key_of(keys[3]))
+    tried = scene.link(dry_run=True)
+    assert (tried.made_again, tried.already, tried.adds_up) == (2, 3, True)
+    assert keys[2] not in scene.s3.objects()
+    report = scene.link()
+    assert (report.made_again, report.already, report.linked, report.errors) == (2, 3, 0, {})
+    assert "Copies that were gone from S3 and were made again: 2" in "\n".join(report.lines())
+    assert scene.s3.objects() == objects
+    assert (scene.bench.digests(), scene.states()) == (digests, states)
+    assert missing_objects(scene.bench.settings, scene.s3.bucket(scene.bench.settings)) == []
+    assert scene.link().made_again == 0
+
+
+def test_a_deleted_copy_whose_source_is_gone_too_is_an_error_of_that_image(scene: Scene) -> None:
+    keys = linked(scene)
+    scene.s3.delete(keys[2])
+    scene.s3.delete(f"{BULK_PREFIX}2.jpg")
+    scene.s3.delete(keys[3])
+    scene.s3.put_bulk("3.jpg", jpeg(99))  # another picture has the name now
+    scene.s3.delete(keys[4])
+    report = scene.link()
+    assert (report.made_again, report.already, report.errors) == (1, 1, {"copy_gone": 2})
+    assert report.adds_up
+    assert scene.ends()[2] == scene.ends()[3] == ("error", "copy_gone")
+    assert keys[4] in scene.s3.objects()
+
+
+def test_an_image_that_somebody_moved_in_nexus_is_left_alone(scene: Scene) -> None:
+    keys = linked(scene)
+    scene.bench.execute("UPDATE images_image SET s3_key = 'elsewhere/2.jpg' WHERE original_name = '2.jpg'")
+    scene.s3.delete(keys[2])
+    report = scene.link()
+    assert (report.made_again, report.errors) == (0, {})
+    assert keys[2] not in scene.s3.objects()

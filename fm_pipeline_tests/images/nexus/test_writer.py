@@ -1,0 +1,245 @@
+"""Rows of images in Nexus: what they hold, that none is there twice, and who waits for whom."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.errors import CatalogueStop, LockStop, ValidationStop
+from fm_pipeline.images.nexus.known import read_known
+from fm_pipeline.images.nexus.patients import read_patients
+from fm_pipeline.images.nexus.rows import NewImage, batch_id, batch_name
+from fm_pipeline.images.nexus.writer import BATCH_OF_ANOTHER, Written, writing_images
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+
+DAY = dt.date(2016, 11, 5)
+KEY = "43669346-9656-4029-a607-e4e8e4386f9e"
+
+
+@pytest.fixture
+def clinic(bench: MigrationBench) -> MigrationBench:
+    """Nexus without images, and a patient whose FileMaker id only the notes hold."""
+    migrate(bench.database_url)
+    bench.execute("DELETE FROM images_image; DELETE FROM images_batch")
+    notes = '{"filemaker_id": "' + KEY.upper() + '"}'
+    bench.execute("UPDATE patients SET notes = %s, filemaker_metadata = NULL WHERE id = %s", notes, patient_id(bench))
+    return bench
+
+
+def patient_id(bench: MigrationBench, number: int = 0) -> str:
+    """The number-th patient."""
+    return str(bench.execute("SELECT id FROM patients ORDER BY id OFFSET %s LIMIT 1", number)[0][0])
+
+
+def an_image(recid: int = 2, **changes: Any) -> NewImage:
+    """An image of the patient."""
+    patient = changes.get("patient", KEY)
+    values = {
+        "patient": patient,
+        "batch_id": batch_id(patient.lower(), DAY),
+        "taken": DAY,
+        "s3_key": f"patients/x/{recid}.jpg",
+        "original_name": f"{recid}.jpg",
+        "size": 7,
+        "mime_type": "image/jpeg",
+        "recid": recid,
+        "category": " Left Dorsal",
+    }
+    return NewImage(**(values | changes))
+
+
+def write(bench: MigrationBench, *images: NewImage) -> Written:
+    """In a transaction of its own."""
+    with writing_images(bench.settings) as writer:
+        return writer.write(images, RUN_TIME)
+
+
+def test_a_batch_is_named_by_its_day_without_a_leading_zero() -> None:
+    assert batch_name(dt.date(2016, 10, 18)) == "18 Oct 2016 (FileMaker Import)"
+    assert batch_name(DAY) == "5 Nov 2016 (FileMaker Import)"
+
+
+def test_images_get_their_batch_order_count_and_crosswalk(clinic: MigrationBench) -> None:
+    image_uuid = str(uuid.uuid4())
+    written = write(clinic, an_image(2, filemaker_id=image_uuid), an_image(3, width=4, height=3))
+    assert written.inserted == [0, 1]
+    assert written.batches_created == [batch_id(KEY, DAY)]
+    assert clinic.execute(
+        "SELECT b.id::text, b.name, b.object_id::text, b.image_count, b.description, t.app_label, t.model,"
+        " b.uploaded_at FROM images_batch b JOIN django_content_type t ON t.id = b.content_type_id"
+    ) == [
+        (
+            batch_id(KEY, DAY),
+            "5 Nov 2016 (FileMaker Import)",
+            patient_id(clinic),
+            2,
+            "",
+            "patients",
+            "patient",
+            RUN_TIME,
+        )
+    ]
+    assert clinic.execute(
+        "SELECT s3_key, original_name, file_size, mime_type, category, date_taken, filemaker_id::text, width,"
+        ' height, "order" FROM images_image ORDER BY "order"'
+    ) == [
+        ("patients/x/2.jpg", "2.jpg", 7, "image/jpeg", " Left Dorsal", DAY, image_uuid, None, None, 0),
+        ("patients/x/3.jpg", "3.jpg", 7, "image/jpeg", " Left Dorsal", DAY, None, 4, 3, 1),
+    ]
+    assert set(clinic.execute("SELECT entity, filemaker_key FROM fm_pipeline.crosswalk WHERE origin = 'link'")) == {
+        ("image_recid", "2"),
+        ("image_recid", "3"),
+        ("image", image_uuid),
+    }
+
+
+def test_what_nexus_has_is_recognised_and_never_written_twice(clinic: MigrationBench) -> None:
+    image_uuid = str(uuid.uuid4())
+    first = write(clinic, an_image(2, filemaker_id=image_uuid), an_image(3))
+    before = clinic.digests()
+    again = write(clinic, an_image(2), an_image(3), an_image(3), an_image(99, filemaker_id=image_uuid))
+    assert again.inserted == []
+    assert again.image_ids == {
+        0: first.image_ids[0],
+        1: first.image_ids[1],
+        2: first.image_ids[1],
+        3: first.image_ids[0],
+    }
+    assert clinic.digests() == before
+    write(clinic, an_image(1))  # a later one stands behind them
+    assert clinic.execute("SELECT image_count FROM images_batch") == [(3,)]
+    assert clinic.execute('SELECT "order" FROM images_image WHERE s3_key = %s', "patients/x/1.jpg") == [(2,)]
+
+
+def test_a_batch_of_an_earlier_link_is_gone_on_with(clinic: MigrationBench) -> None:
+    write(clinic, an_image(2))
+    clinic.execute("DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%'")
+    clinic.execute(
+        "UPDATE images_batch SET id = gen_random_uuid();"
+        " UPDATE images_image SET id = gen_random_uuid(), batch_id = (SELECT id FROM images_batch)"
+    )
+    ((theirs,),) = clinic.execute("SELECT id::text FROM images_batch")
+    with clinic.connection() as connection, connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, "public")
+        known = read_known(cursor, catalogue, "bulk/")
+        found = read_patients(cursor, catalogue).resolve(KEY)
+    assert not isinstance(found, str)
+    assert found.way == "notes"
+    assert known.batch_for(found.nexus_id, found.key, DAY) == theirs
+    image = known.find(2, None, found.nexus_id, DAY)  # by its file's name alone
+    assert image is not None
+    assert image.batch_id == theirs
+    assert known.find(2, None, found.nexus_id, dt.date(2017, 1, 1)) is None
+    assert known.find(2, None, patient_id(clinic, 1), DAY) is None
+    assert write(clinic, an_image(2, batch_id=theirs), an_image(3, batch_id=theirs)).batches_created == []
+    assert clinic.execute("SELECT image_count FROM images_batch") == [(2,)]
+
+
+def test_nothing_is_put_into_the_batch_of_another_patient(clinic: MigrationBench) -> None:
+    other = patient_id(clinic, 1)
+    written = write(
+        clinic, an_image(2), an_image(3, patient=other, batch_id=batch_id(KEY, DAY)), an_image(4, patient="x")
+    )
+    assert written.inserted == [0]
+    assert written.refused == {1: BATCH_OF_ANOTHER, 2: "patient_unknown"}
+
+
+def test_no_patient_of_a_new_image_can_go_meanwhile_whoever_else_was_refused_for_its_batch(
+    clinic: MigrationBench,
+) -> None:
+    write(clinic, an_image(2))
+    owner, other = patient_id(clinic), patient_id(clinic, 1)
+    with writing_images(clinic.settings) as writer:
+        written = writer.write([an_image(3, patient=other, batch_id=batch_id(KEY, DAY)), an_image(4)], RUN_TIME)
+        with (
+            closing(psycopg2.connect(clinic.database_url)) as somebody,
+            somebody.cursor() as cursor,
+            pytest.raises(psycopg2.errors.LockNotAvailable),
+        ):
+            cursor.execute("SELECT 1 FROM patients WHERE id = %s FOR UPDATE NOWAIT", (owner,))
+    assert (written.refused, written.inserted) == ({0: BATCH_OF_ANOTHER}, [1])
+
+
+def test_patients_are_found_by_every_id_that_they_have_or_had(clinic: MigrationBench) -> None:
+    theirs, unlisted = patient_id(clinic), patient_id(clinic, 1)
+    clinic.execute("UPDATE patients SET filemaker_metadata = NULL, notes = NULL WHERE id = %s", unlisted)
+    earlier = str(uuid.uuid4())
+    clinic.execute("INSERT INTO fm_pipeline.retired_patient_ids VALUES (%s, %s, 'image')", earlier, KEY)
+    with clinic.connection() as connection, connection.cursor() as cursor:
+        patients = read_patients(cursor, read_catalogue(cursor, "public"))
+    for reference in (KEY, KEY.upper(), f" {KEY} ", theirs, theirs.upper(), earlier):
+        found = patients.resolve(reference)
+        assert not isinstance(found, str)
+        assert (found.nexus_id, found.key) == (theirs, KEY)
+    alone = patients.resolve(unlisted)
+    assert not isinstance(alone, str)
+    assert (alone.nexus_id, alone.key, alone.way) == (unlisted, unlisted, "nexus_id")
+    assert patients.resolve("") == "no_patient"
+    assert patients.resolve(str(uuid.uuid4())) == "patient_unknown"
+
+
+def test_columns_that_a_release_has_in_addition_are_filled(clinic: MigrationBench) -> None:
+    clinic.execute(
+        "ALTER TABLE images_batch ADD captured_date date, ADD import_source varchar(50) NOT NULL,"
+        " ADD metadata jsonb NOT NULL; ALTER TABLE images_image DROP filemaker_id, ADD filemaker_id integer,"
+        " ADD filemaker_type text, ADD filemaker_date date"
+    )
+    write(clinic, an_image(228))
+    assert clinic.execute("SELECT captured_date, import_source, metadata ->> 'source' FROM images_batch") == [
+        (DAY, "filemaker_import", "filemaker_import")
+    ]
+    assert clinic.execute("SELECT filemaker_id, filemaker_type, filemaker_date FROM images_image") == [
+        (228, " Left Dorsal", DAY)
+    ]
+    clinic.execute("DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%'")
+    assert write(clinic, an_image(228)).inserted == []  # by the number
+
+
+def test_a_release_with_the_uuid_as_text_knows_its_images_by_it(clinic: MigrationBench) -> None:
+    own_id = str(uuid.uuid4())
+    clinic.execute("ALTER TABLE images_image ALTER filemaker_id TYPE varchar(36) USING filemaker_id::text")
+    write(clinic, an_image(228, filemaker_id=own_id))
+    clinic.execute("DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%'")
+    assert write(clinic, an_image(229, filemaker_id=own_id)).inserted == []
+
+
+def test_a_column_that_must_be_given_and_that_no_rule_fills_stops_before_anything(clinic: MigrationBench) -> None:
+    clinic.execute(
+        "ALTER TABLE images_image ADD consent_form uuid NOT NULL;"
+        " ALTER TABLE images_batch ALTER uploaded_by_id SET NOT NULL"
+    )
+    with pytest.raises(CatalogueStop, match=r"images_batch has columns .* uploaded_by_id"):
+        write(clinic, an_image())
+    clinic.execute("ALTER TABLE images_batch ALTER uploaded_by_id DROP NOT NULL")
+    with pytest.raises(CatalogueStop, match="consent_form"):
+        write(clinic, an_image())
+
+
+def test_a_trigger_that_writes_elsewhere_undoes_all(clinic: MigrationBench) -> None:
+    clinic.execute(
+        "CREATE FUNCTION spread() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE clinics SET name = name;"
+        " RETURN NEW; END $$; CREATE TRIGGER spread AFTER INSERT ON images_image FOR EACH ROW EXECUTE FUNCTION spread()"
+    )
+    with pytest.raises(ValidationStop, match="clinics"):
+        write(clinic, an_image())
+    assert clinic.execute("SELECT count(*) FROM images_batch") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.reimport'))", "LOCK TABLE images_batch IN ROW EXCLUSIVE MODE"],
+)
+def test_a_reimport_or_a_user_at_work_is_waited_for_and_not_for_ever(clinic: MigrationBench, statement: str) -> None:
+    hasty = clinic.with_settings(nexus_lock_timeout_seconds=0.2)
+    with closing(psycopg2.connect(clinic.database_url)) as somebody, somebody.cursor() as cursor:
+        cursor.execute(statement)
+        with pytest.raises(LockStop):
+            write(hasty, an_image())
+    assert write(clinic, an_image()).inserted == [0]

@@ -1,1 +1,0 @@
-"""Tests of `fm_pipeline.mail`."""

@@ -1,0 +1,115 @@
+"""Restores into another server, whose application has numbered its content types and accounts otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+from pydantic import SecretStr
+
+from fm_pipeline.db.migrate import migrate
+from fm_pipeline.sandbox.nexus.create import create_nexus
+from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
+from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+
+
+@pytest.fixture
+def nexus(bench: MigrationBench) -> MigrationBench:
+    """The clinic's Nexus with our schema; nothing is extracted."""
+    migrate(bench.database_url)
+    return bench
+
+
+@pytest.fixture
+def elsewhere(nexus: MigrationBench, postgresql: DisposablePostgreSQL) -> Iterator[MigrationBench]:
+    """Another database, where the application has made its tables and nothing else."""
+    with empty_database(postgresql) as url:
+        with closing(psycopg2.connect(url)) as connection:
+            create_nexus(connection)
+        migrate(url)
+        yield nexus.with_settings(nexus_database_url=SecretStr(url))
+
+
+MEANT = {
+    table: f"SELECT t.id, t.object_id, c.app_label, c.model FROM {table} t"  # noqa: S608
+    " LEFT JOIN django_content_type c ON c.id = t.content_type_id ORDER BY 1"
+    for table in ("documents_document", "images_batch", "core_bookmark")
+}
+USERS = "SELECT b.id, u.username FROM core_bookmark b JOIN auth_user u ON u.id = b.user_id ORDER BY 1"
+
+
+def test_numbers_that_mean_something_else_on_the_other_server_are_translated(
+    nexus: MigrationBench, elsewhere: MigrationBench
+) -> None:
+    """Every generic key means the same model, every account the same user, and what is missing gets a free number."""
+    models = nexus.execute("SELECT id, app_label, model FROM django_content_type ORDER BY id")
+    for number, app_label, model in models[1:]:  # one the other server does not have
+        elsewhere.execute("INSERT INTO django_content_type VALUES (%s, %s, %s)", number + 1, app_label, model)
+    taken = models[0][0]
+    elsewhere.execute(
+        "INSERT INTO django_content_type VALUES (%s, 'billing', 'payer') ON CONFLICT DO NOTHING",
+        taken,
+    )
+    ((user, username),) = nexus.execute(
+        "SELECT u.id, u.username FROM core_bookmark b JOIN auth_user u ON u.id = b.user_id ORDER BY 1 LIMIT 1"
+    )
+    elsewhere.execute(
+        "INSERT INTO auth_user (id, password, is_superuser, username, first_name, last_name, email, is_staff,"
+        " is_active, date_joined) VALUES (%s, '', false, 'somebody else', '', '', '', false, true, now()), (%s + 1000,"
+        " '', false, %s, '', '', '', false, true, now())",
+        *(user, user, username),
+    )
+    folder = backup(nexus)
+    report = give_back(elsewhere, folder)
+    for table, statement in MEANT.items():
+        assert elsewhere.execute(statement) == nexus.execute(statement), table
+    assert elsewhere.execute(USERS) == nexus.execute(USERS)
+    assert elsewhere.execute("SELECT model FROM django_content_type WHERE id = %s", taken) == [("payer",)]
+    assert elsewhere.execute("SELECT username FROM auth_user WHERE id = %s", user) == [("somebody else",)]
+    assert any("of django_content_type had other numbers" in note for note in report.notes)
+    assert give_back(elsewhere, folder).changed_rows == 0
+
+
+def test_an_account_that_was_renamed_since_is_still_the_same_account(nexus: MigrationBench) -> None:
+    folder, before = backup(nexus), nexus.execute("SELECT user_id FROM core_bookmark ORDER BY id")
+    nexus.execute("UPDATE auth_user SET username = 'renamed ' || id; DELETE FROM core_bookmark")
+    accounts = nexus.digests()["auth_user"]
+    give_back(nexus, folder)
+    assert nexus.execute("SELECT user_id FROM core_bookmark ORDER BY id") == before
+    assert nexus.digests()["auth_user"] == accounts
+
+
+def test_content_types_that_exchanged_their_numbers_are_known_by_their_names(nexus: MigrationBench) -> None:
+    meant = {table: nexus.execute(statement) for table, statement in MEANT.items()}
+    folder = backup(nexus)
+    ((one, other),) = nexus.execute(
+        "SELECT a.id, b.id FROM django_content_type a, django_content_type b WHERE a.model = 'patient'"
+        " AND b.model <> 'patient' LIMIT 1"
+    )
+    exchange = "UPDATE django_content_type SET app_label = o.app_label, model = o.model FROM other o WHERE o.id = %s"
+    nexus.execute(
+        "CREATE TEMP TABLE other AS SELECT * FROM django_content_type;"  # noqa: S608
+        f"UPDATE django_content_type SET model = 'moment' WHERE id = %s; {exchange} AND django_content_type.id = %s;"
+        f"{exchange} AND django_content_type.id = %s;"
+        "DELETE FROM core_bookmark; DELETE FROM documents_document; DELETE FROM images_image; DELETE FROM images_batch",
+        *(one, one, other, other, one),
+    )
+    give_back(nexus, folder)
+    for table, statement in MEANT.items():
+        assert nexus.execute(statement) == meant[table], table
+
+
+def test_an_account_that_was_deleted_and_made_again_is_the_one_of_its_name(nexus: MigrationBench) -> None:
+    folder, before = backup(nexus), nexus.execute(USERS)
+    nexus.execute(
+        "DELETE FROM core_bookmark; SET CONSTRAINTS ALL DEFERRED; UPDATE auth_user SET id = id + 5000;"
+        "UPDATE images_batch SET uploaded_by_id = uploaded_by_id + 5000;"
+        "UPDATE images_image SET uploaded_by_id = uploaded_by_id + 5000; UPDATE audit_log SET user_id = user_id + 5000;"
+        "UPDATE clinicians SET user_id = user_id + 5000;"
+        "UPDATE integrations_gmailsettings SET updated_by_id = updated_by_id + 5000"
+    )
+    give_back(nexus, folder)
+    assert nexus.execute(USERS) == before

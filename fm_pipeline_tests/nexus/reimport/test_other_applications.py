@@ -1,0 +1,100 @@
+"""Tables and columns of other applications that hang on Nexus' own: understood, or refused with what to decide."""
+
+from __future__ import annotations
+
+import pytest
+
+from fm_pipeline.errors import CatalogueStop, ValidationStop
+from fm_pipeline.nexus.backup.backup import list_backups
+from fm_pipeline.nexus.backup.restore import restore
+from fm_pipeline_tests.support.clinics import MigrationBench
+
+GONE = "SELECT id FROM patients p WHERE p.id NOT IN (SELECT nexus_id FROM fm_pipeline.staged_patients)"
+REFUSED = {
+    "a_key_of_a_partition_alone": (
+        "CREATE TABLE visits (id integer, patient_id uuid) PARTITION BY RANGE (id);"
+        "CREATE TABLE visits_1 PARTITION OF visits FOR VALUES FROM (0) TO (10);"
+        "ALTER TABLE visits_1 ADD CONSTRAINT of_one FOREIGN KEY (patient_id) REFERENCES patients",
+        r"visits_1 \(of_one\)",
+        "DROP TABLE visits",
+    ),
+    "a_reference_that_postgresql_computes": (
+        "CREATE TABLE visits (id serial PRIMARY KEY, about jsonb, patient_id uuid"
+        " GENERATED ALWAYS AS ((about ->> 'patient')::uuid) STORED CONSTRAINT computed REFERENCES patients);"
+        "INSERT INTO visits (about) SELECT jsonb_build_object('patient', id) FROM (GONE) g",
+        r"visits.patient_id \(computed\) point to rows of patients",
+        "DROP TABLE visits",
+    ),
+    "a_table_without_a_key": (
+        "CREATE TABLE visits (patient_id uuid REFERENCES patients); INSERT INTO visits GONE",
+        "visits has no primary key",
+        "DROP TABLE visits",
+    ),
+    "a_type_that_is_never_empty": (
+        "CREATE DOMAIN patient_id AS uuid CONSTRAINT given NOT NULL;"
+        "CREATE TABLE visits (id serial PRIMARY KEY, patient_id patient_id REFERENCES patients);"
+        "INSERT INTO visits (patient_id) GONE",
+        "the type patient_id of visits forbids it",
+        "DROP TABLE visits; DROP DOMAIN patient_id",
+    ),
+    "a_fed_column_that_postgresql_computes": (
+        "ALTER TABLE patients RENAME middle_names TO kept;"
+        "ALTER TABLE patients ADD middle_names varchar(100) GENERATED ALWAYS AS (upper(kept)) STORED",
+        "PostgreSQL computes the column middle_names of patients",
+        "ALTER TABLE patients DROP middle_names; ALTER TABLE patients RENAME kept TO middle_names",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_10_what_no_rule_covers_stops_with_its_name(staged: MigrationBench, case: str) -> None:
+    made, match, undo = REFUSED[case]
+    staged.execute(made.replace("GONE", GONE))
+    before = staged.digests()
+    try:
+        with pytest.raises(CatalogueStop, match=match):
+            staged.plan()
+        assert staged.digests() == before
+    finally:
+        staged.execute(undo)
+
+
+def test_rows_that_nobody_counts_are_no_rows_that_were_not_written(staged: MigrationBench) -> None:
+    name = staged.database_url.rsplit("/", 1)[1]
+    staged.execute(f"ALTER DATABASE {name} SET track_counts = off")
+    try:
+        with pytest.raises(ValidationStop, match=r"nothing_else_written: .*track_counts is off"):
+            staged.plan()
+    finally:
+        staged.execute(f"ALTER DATABASE {name} RESET track_counts")
+
+
+def test_10_what_other_applications_have_is_followed_and_comes_back(bench: MigrationBench) -> None:
+    """django-auditlog's number beside the text id, a table of a tenant with a name of ours, rows known by their id."""
+    bench = bench.extract_and_stage().with_settings(nexus_only_columns="reset")
+    tables_of_others = """
+        CREATE TABLE auditlog_logentry (id serial PRIMARY KEY, object_pk text, object_id bigint,
+            content_type_id integer NOT NULL REFERENCES django_content_type);
+        INSERT INTO auditlog_logentry (object_pk, content_type_id)
+            SELECT g.id, c.id FROM (GONE) g, django_content_type c WHERE c.model = 'patient';
+        CREATE SCHEMA tenant;
+        CREATE TABLE tenant.appointments (id uuid PRIMARY KEY,
+            patient_id uuid REFERENCES patients DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO tenant.appointments SELECT id, id FROM (GONE) g;
+        CREATE TABLE visits (id integer NOT NULL, patient_id uuid REFERENCES patients) PARTITION BY LIST (patient_id);
+        CREATE TABLE visits_of_all PARTITION OF visits DEFAULT;
+        INSERT INTO visits SELECT row_number() OVER (), id FROM (GONE) g;
+        ALTER TABLE patients ADD "rate %" numeric, ADD "{}%(now)s" text, ADD options json, ADD place point;
+        UPDATE patients SET "rate %" = 1, options = '{}', place = '(1,2)'
+    """
+    bench.execute(tables_of_others.replace("GONE", GONE))
+    tables = ("patients", "auditlog_logentry", "tenant.appointments", "visits")
+    before = [bench.execute(f"SELECT * FROM {table} ORDER BY id") for table in tables]  # noqa: S608
+    bench.reimport()
+    after = [bench.execute(f"SELECT * FROM {table} ORDER BY id") for table in tables]  # noqa: S608
+    assert after[1] == before[1]
+    assert {row[-1] for row in after[2] + after[3]} == {None}
+    folder = list_backups(bench.settings)[0].folder
+    shown = restore(bench.settings, folder, confirm="", dry_run=True)
+    restore(bench.settings, folder, confirm=shown.confirmation)
+    assert [bench.execute(f"SELECT * FROM {table} ORDER BY id") for table in tables] == before  # noqa: S608

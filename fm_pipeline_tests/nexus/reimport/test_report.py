@@ -1,0 +1,82 @@
+"""What a person who decides about a plan gets to see."""
+
+from __future__ import annotations
+
+import re
+
+from rich.console import Console
+
+from fm_pipeline.defs.assets.plots import SHOWN_AT_ONCE, changes_by_table, losses_on_top
+from fm_pipeline.nexus.reimport.relink import Relinked
+from fm_pipeline.nexus.reimport.report import ReimportReport, TableChange
+from fm_pipeline.sequence.report_terminal import report_lines
+from fm_pipeline_tests.support.clinics import RUN_TIME
+
+
+def on_terminal(report: ReimportReport) -> str:
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(*report_lines(report.as_dict()), sep="\n")
+    return shown.get()
+
+
+def test_what_other_tables_lose_is_the_first_line_wherever_a_report_is_read() -> None:
+    report = ReimportReport("an-id", None, RUN_TIME)
+    reference = {"table": "invoices", "column": "appointment_id", "to": "appointments", "repointed": 0}
+    report.tables["patients"] = TableChange("patients", before=9, deleted=2)
+    report.references += [reference | {"set_to_null": 3, "column": "other_id"}, reference | {"set_to_null": 1110}]
+    sentence = "1,110 rows of invoices would lose their appointment: appointment_id would be emptied."
+    assert report.losses[0] == sentence
+    assert report.losses[-1] == "2 patients would be deleted."
+    assert report.as_markdown().startswith(f"- {sentence}\n")
+    assert " ".join(on_terminal(report).split()).startswith(sentence)
+    assert losses_on_top(report).startswith(f"- {sentence}\n")
+    assert report.as_dict()["losses"][0] == sentence
+
+
+def test_a_dry_run_says_what_would_happen_and_a_reimport_what_happened() -> None:
+    report = ReimportReport("an-id", None, RUN_TIME)
+    report.tables["notes"] = TableChange("notes", 9, deleted=1, inserted=2, updated=3, reset=4, kept_out=1)
+    report.tables["reminders"] = TableChange("reminders", 9, deleted=9, without_filemaker_id=9)
+    report.documents = Relinked(total=10, already=7, by_evidence={"a": 3})
+    reference = {"table": "invoices", "column": "note_id", "to": "notes", "repointed": 1, "set_to_null": 1}
+    report.references.append(reference)
+
+    def shown() -> list[str]:
+        return [report.as_markdown(), on_terminal(report), changes_by_table(report), str(report.losses)]
+
+    for text in shown():
+        assert "would be" in text
+        assert not re.search(r"\b(was|were|lost)\b", text)
+    report.committed = True
+    for text in shown():
+        assert "would" not in text
+
+
+def test_many_losses_stay_short_enough_for_the_ui_and_none_is_passed_over_in_silence() -> None:
+    report = ReimportReport("an-id", None, RUN_TIME)
+    for number in range(40):
+        reference = {"table": f"table_{number}", "column": "patient_id", "to": "patients", "repointed": 0}
+        report.references.append(reference | {"set_to_null": 100 - number})
+    shown = losses_on_top(report)
+    assert len(shown) <= SHOWN_AT_ONCE
+    named = shown.count(" would lose ")
+    assert f"- and {40 - named} more; " in shown
+
+
+def test_nothing_lost_is_said_too() -> None:
+    report = ReimportReport("an-id", None, RUN_TIME)
+    assert report.losses == ["No row would be deleted, and none would lose a value."]
+
+
+def test_a_report_shows_which_rows_of_other_tables_lose_their_patient_or_are_led_to_another_row() -> None:
+    report = ReimportReport("an-id", None, RUN_TIME)
+    reference = {"table": "xero_contact_links", "column": "patient_id", "to": "patients"}
+    report.references.append({**reference, "repointed": 3, "set_to_null": 2})
+    assert "| xero_contact_links.patient_id | patients | 3 | 2 |" in report.as_markdown()
+    lines = [line for line in on_terminal(report).splitlines() if "xero_contact_links.patient_id" in line]
+    assert [line.split() for line in lines] == [["xero_contact_links.patient_id", "patients", "3", "2"]]
+
+
+def test_a_report_without_such_rows_has_no_empty_table_of_them() -> None:
+    assert "emptied" not in ReimportReport("an-id", None, RUN_TIME).as_markdown()

@@ -1,0 +1,1 @@
+"""Plan, reimport and progress as a whole."""

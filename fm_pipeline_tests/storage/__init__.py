@@ -1,0 +1,1 @@
+"""The bucket, against a real S3 server."""

@@ -1,0 +1,63 @@
+"""A bucket of its own for a test, on the sandbox's S3 server."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from fm_pipeline.sandbox.stack.s3 import S3
+from fm_pipeline.settings import Settings, load_settings
+from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, open_bucket
+
+_numbers = itertools.count(1)
+
+
+class BucketBench:
+    """A new bucket, the settings that point at it, and somebody else's client, who may do everything."""
+
+    def __init__(self, server: S3) -> None:
+        self.name = f"test-{next(_numbers)}"
+        self.given = {name.lower(): value for name, value in server.settings().items()} | {"s3_bucket": self.name}
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=self.given["s3_endpoint_url"],
+            aws_access_key_id=self.given["aws_access_key_id"],
+            aws_secret_access_key=self.given["aws_secret_access_key"],
+            region_name=self.given["aws_region"],
+            config=Config(request_checksum_calculation="when_required", max_pool_connections=20),
+        )
+        self.client.create_bucket(Bucket=self.name)
+
+    def settings(self, settings: Settings) -> Settings:
+        """The same settings with this bucket."""
+        return load_settings(_env_file=None, **(settings.model_dump(exclude_unset=True) | self.given))
+
+    def bucket(self, settings: Settings | None = None) -> Bucket:
+        """As the pipeline sees it."""
+        return open_bucket(self.settings(settings or bare_settings()))
+
+    def put(self, key: str, body: bytes) -> None:
+        """Somebody else writes an object."""
+        self.client.put_object(Bucket=self.name, Key=key, Body=body)
+
+    def put_bulk(self, name: str, body: bytes) -> None:
+        """An object of the bulk dump."""
+        self.put(BULK_PREFIX + name, body)
+
+    def delete(self, key: str) -> None:
+        """Somebody else deletes an object."""
+        self.client.delete_object(Bucket=self.name, Key=key)
+
+    def objects(self, prefix: str = "") -> dict[str, tuple[int, str]]:
+        """Keys with size and ETag, as somebody else lists them."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return {item["Key"]: (item["Size"], item["ETag"]) for page in pages for item in page.get("Contents", [])}
+
+
+def bare_settings(**more: Any) -> Settings:
+    """Settings of a pipeline that only talks to S3."""
+    needed = {"nexus_database_url": "postgresql://nowhere/nexus"}
+    return load_settings(_env_file=None, **(needed | more))

@@ -1,0 +1,1 @@
+"""FTP servers for tests: pyftpdlib, scripted ones, and those of Debian."""

@@ -1,0 +1,205 @@
+"""FTP servers that hospitals run: vsftpd, proftpd and pure-ftpd of Debian, unpacked by `scripts/unpack-ftp-servers`.
+
+Each serves one folder on 127.0.0.1 to one virtual account, reading and writing, and ends with the test. They change to
+an account without rights of their own, so they are started by root only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fm_pipeline_tests.support.ftp.server import PASSWORD, USER
+from fm_pipeline_tests.support.waiting import wait_until
+
+NAMED_BY = "FM_PIPELINE_FTP_SERVERS"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "unpack-ftp-servers"
+ACCOUNT = "daemon"  # its home folder exists, which vsftpd asks for
+UPLOADS = "uploads"  # the folder that the account may write into
+
+
+@dataclass(frozen=True)
+class RealServer:
+    """A running server.
+
+    Attributes:
+        root: the folder that it serves.
+        username: of the account; vsftpd, which knows no virtual accounts by itself, has it for everybody.
+    """
+
+    kind: str
+    port: int
+    root: Path
+    username: str
+
+
+def unpacked_servers() -> Path:
+    """The folder of the servers; skips the test where they cannot be had or started."""
+    if os.getuid() != 0:
+        pytest.skip("vsftpd, proftpd and pure-ftpd are started by root only")
+    named = os.environ.get(NAMED_BY)
+    if named:
+        return Path(named)
+    if shutil.which("apt-get") is None:
+        pytest.skip("vsftpd, proftpd and pure-ftpd are fetched by apt-get, which is not here")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fm_pipeline"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "ftp-servers.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one of the test processes fetches them
+        got = subprocess.run(  # noqa: S603
+            [SCRIPT, cache / "ftp-servers"], capture_output=True, text=True, timeout=300, check=False
+        )
+    if got.returncode != 0:
+        pytest.skip(f"scripts/unpack-ftp-servers could not fetch the servers: {got.stderr.strip()[-200:]}")
+    return cache / "ftp-servers"
+
+
+@contextmanager
+def real_server(kind: str, *, certificate: Path | None = None, options: Sequence[str] = ()) -> Iterator[RealServer]:
+    """Run a server over a fresh folder.
+
+    Args:
+        kind: one of `KINDS`.
+        certificate: a PEM file with the key; TLS is then demanded on both connections.
+        options: lines of its configuration, or of pure-ftpd's command.
+    """
+    servers = unpacked_servers()
+    account = pwd.getpwnam(ACCOUNT)
+    with tempfile.TemporaryDirectory(prefix="ftp-server-") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        root = home / "root"
+        (root / UPLOADS).mkdir(parents=True)
+        os.chown(root / UPLOADS, account.pw_uid, account.pw_gid)
+        port = _free_port()
+        command = KINDS[kind](servers, home, port, account, certificate, options)
+        libraries = [str(path) for path in servers.glob("**/lib/*-linux-gnu")]
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"LD_LIBRARY_PATH": ":".join(libraries)}
+            )
+            try:
+                wait_until(lambda: _listens(port) or process.poll() is not None, 20)
+                assert process.poll() is None, (home / "log").read_text()
+                yield RealServer(kind, port, root, "anonymous" if kind == "vsftpd" else USER)
+            finally:
+                # A session may wait for ever, for example for somebody who writes into a FIFO.
+                sessions = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+                process.terminate()
+                for session in sessions:
+                    with suppress(psutil.NoSuchProcess):
+                        session.kill()
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait(5)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _accounts(servers: Path, home: Path, account: pwd.struct_passwd) -> Path:
+    """A file like /etc/passwd with the one virtual account."""
+    users = home / "users"
+    subprocess.run(  # noqa: S603
+        [
+            *(servers / "usr/sbin/ftpasswd", "--passwd", f"--file={users}", f"--name={USER}", "--shell=/bin/sh"),
+            *(f"--uid={account.pw_uid}", f"--gid={account.pw_gid}", f"--home={home / 'root'}", "--sha512", "--stdin"),
+        ],
+        input=PASSWORD.encode(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    return users
+
+
+def _vsftpd(
+    servers: Path,
+    home: Path,
+    port: int,
+    account: pwd.struct_passwd,
+    certificate: Path | None,
+    options: Sequence[str],
+) -> list[str]:
+    (home / "empty").mkdir()
+    lines = [
+        *("listen=YES", "listen_address=127.0.0.1", f"listen_port={port}", "background=NO", "seccomp_sandbox=NO"),
+        *("isolate=NO", "isolate_network=NO", "local_enable=NO", "anonymous_enable=YES", "no_anon_password=YES"),
+        *(f"anon_root={home / 'root'}", f"ftp_username={account.pw_name}", f"nopriv_user={account.pw_name}"),
+        *(f"secure_chroot_dir={home / 'empty'}", "write_enable=YES", "anon_upload_enable=YES"),
+        *("anon_world_readable_only=NO", "anon_umask=022", "xferlog_enable=NO"),
+    ]
+    if certificate:
+        lines += ["ssl_enable=YES", "allow_anon_ssl=YES", "force_anon_logins_ssl=YES", "force_anon_data_ssl=YES"]
+        lines += [f"rsa_cert_file={certificate}"]
+    (home / "vsftpd.conf").write_text("\n".join([*lines, *options, ""]))
+    return [str(servers / "usr/sbin/vsftpd"), str(home / "vsftpd.conf")]
+
+
+def _proftpd(
+    servers: Path,
+    home: Path,
+    port: int,
+    account: pwd.struct_passwd,
+    certificate: Path | None,
+    options: Sequence[str],
+) -> list[str]:
+    users = _accounts(servers, home, account)
+    lines = [
+        *("ServerType standalone", "DefaultAddress 127.0.0.1", f"Port {port}", "UseIPv6 off", "UseReverseDNS off"),
+        *(f"ModulePath {servers / 'usr/lib/proftpd'}", f"PidFile {home / 'pid'}", "ScoreboardFile none"),
+        *(f"User {account.pw_name}", f"Group {ACCOUNT}", f"AuthUserFile {users}", "AuthOrder mod_auth_file.c"),
+        *("RequireValidShell off", "DefaultRoot ~", "WtmpLog off", "TransferLog none", f"SystemLog {home / 'log'}"),
+        *("ControlsEngine off", "AuthFileOptions InsecurePerms"),
+    ]
+    if certificate:
+        lines += ["LoadModule mod_tls.c", "TLSEngine on", "TLSRequired on", f"TLSRSACertificateFile {certificate}"]
+        lines += [f"TLSRSACertificateKeyFile {certificate}", f"TLSLog {home / 'tls.log'}"]
+    (home / "proftpd.conf").write_text("\n".join([*lines, *options, ""]))
+    return [str(servers / "usr/sbin/proftpd"), "--nodaemon", "--quiet", "--config", str(home / "proftpd.conf")]
+
+
+def _pure_ftpd(
+    servers: Path,
+    home: Path,
+    port: int,
+    account: pwd.struct_passwd,
+    certificate: Path | None,
+    options: Sequence[str],
+) -> list[str]:
+    users = _accounts(servers, home, account)
+    # Its file has more fields, and its own hashes are so dear that a login takes seconds.
+    name, password, uid, gid, _, folder, _ = users.read_text().strip().split(":")
+    users.write_text(":".join([name, password, uid, gid, "", f"{folder}/./", *[""] * 12]) + "\n")
+    tool = servers / "usr/bin/pure-pw"
+    subprocess.run([tool, "mkdb", home / "users.pdb", "-f", users], stdout=subprocess.DEVNULL, check=True)  # noqa: S603
+    tls = ["-Y", "2", "-2", str(certificate)] if certificate else []
+    return [
+        *(str(servers / "usr/sbin/pure-ftpd"), "-S", f"127.0.0.1,{port}", "-l", f"puredb:{home / 'users.pdb'}"),
+        *("-A", "-E", "-H", "-u", "1", "-4", "-f", "none", "-g", str(home / "pid"), *tls, *options),
+    ]
+
+
+KINDS: dict[str, Callable[..., list[str]]] = {"vsftpd": _vsftpd, "proftpd": _proftpd, "pure-ftpd": _pure_ftpd}

@@ -1,0 +1,61 @@
+"""The sandbox's servers for tests: each starts when the first test of a process asks for it."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from fm_pipeline.sandbox.stack.filemaker import FileMaker
+from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.s3 import S3
+from fm_pipeline.sandbox.stack.service import Service
+from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.stack import Stack
+from fm_pipeline_tests.support.orthanc import DisposableOrthanc, need_orthanc
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+
+S = TypeVar("S", bound=Service)
+
+
+class LazyStack:
+    """A running stack that gains a service when it is first asked for."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    @property
+    def postgresql(self) -> DisposablePostgreSQL:
+        """PostgreSQL; for a database of a test's own take the fixture `database_url`."""
+        return self._have(DisposablePostgreSQL)
+
+    @property
+    def s3(self) -> S3:
+        """The S3 server."""
+        return self._have(S3)
+
+    @property
+    def filemaker(self) -> FileMaker:
+        """The FileMaker stand-in."""
+        return self._have(FileMaker)
+
+    @property
+    def mail(self) -> Smtp:
+        """The mail catcher."""
+        return self._have(Smtp)
+
+    @property
+    def orthanc(self) -> Orthanc:
+        """Orthanc, with what earlier tests left in it; skips the test where it is not installed."""
+        need_orthanc()
+        return self._have(DisposableOrthanc)
+
+    def environment(self) -> dict[str, str]:
+        """The settings of all services, which starts those that do not run yet."""
+        for kind in (DisposablePostgreSQL, S3, FileMaker, Smtp):
+            self._have(kind)
+        return self._stack.environment()
+
+    def _have(self, kind: type[S]) -> S:
+        if kind not in self._stack.service_types:
+            self._stack.service_types = (*self._stack.service_types, kind)
+            self._stack.up()
+        return self._stack.service(kind)
