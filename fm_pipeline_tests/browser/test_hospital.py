@@ -102,7 +102,8 @@ def test_a_file_that_is_dropped_in_arrives_while_the_page_is_open(browser: Brows
 
 
 @pytest.mark.filterwarnings("ignore:Using variable_values:DeprecationWarning")  # Dagster's client, of its library
-def test_43_terminate_ends_the_import_cleanly_and_another_run_goes_on_with_it(scene: Scene) -> None:
+@pytest.mark.hard_case(43)
+def test_terminate_ends_the_import_cleanly_and_another_run_goes_on_with_it(scene: Scene) -> None:
     watch(scene.settings, on=False)
     before = scene.instances()
     write_series(scene.hospital / "many", 300, 2_000)

@@ -118,7 +118,8 @@ def test_an_empty_directory_is_not_called_complete(commands: Commands) -> None:
 
 @pytest.mark.parametrize("path", ["/etc", "hospital", "{hospital}/../other", "{hospital}/out"])
 @pytest.mark.parametrize("words", [["scan"], ["configure", "--hospital-data-path"]], ids=["scan", "configure"])
-def test_47_a_path_outside_the_roots_is_refused_with_400_a_log_entry_and_an_audit_row(
+@pytest.mark.hard_case(47)
+def test_a_path_outside_the_roots_is_refused_with_400_a_log_entry_and_an_audit_row(
     commands: Commands, tmp_path: Path, words: list[str], path: str
 ) -> None:
     (tmp_path / "other").mkdir()

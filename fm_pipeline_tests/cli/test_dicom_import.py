@@ -121,7 +121,8 @@ def test_a_job_can_be_prepared_and_carried_out_later(settings: Settings, tmp_pat
     assert run(settings, "import", "--job-id", str(job_id), "--type", "manual")[0] == 2
 
 
-def test_47_a_job_whose_path_is_no_longer_allowed_is_not_carried_out(
+@pytest.mark.hard_case(47)
+def test_a_job_whose_path_is_no_longer_allowed_is_not_carried_out(
     settings: Settings, orthanc: Orthanc, tmp_path: Path
 ) -> None:
     write_series(tmp_path / "hospital", 1, 2_000)
@@ -134,9 +135,8 @@ def test_47_a_job_whose_path_is_no_longer_allowed_is_not_carried_out(
     assert stored(orthanc) == 0
 
 
-def test_43_ctrl_c_cancels_and_the_job_can_be_gone_on_with(
-    settings: Settings, orthanc: Orthanc, tmp_path: Path
-) -> None:
+@pytest.mark.hard_case(43)
+def test_ctrl_c_cancels_and_the_job_can_be_gone_on_with(settings: Settings, orthanc: Orthanc, tmp_path: Path) -> None:
     write_series(tmp_path / "hospital", 60, 2_000)
     url = settings.nexus_database_url.get_secret_value()
     assert settings.orthanc_url
@@ -192,7 +192,8 @@ def test_an_orthanc_that_refuses_the_password_ends_the_command_with_what_to_do(
     assert audit(settings)[-1] == ("dicom_import", "failed")
 
 
-def test_49_progress_never_falls_never_passes_100_and_says_whether_its_total_is_final(
+@pytest.mark.hard_case(49)
+def test_progress_never_falls_never_passes_100_and_says_whether_its_total_is_final(
     settings: Settings, tmp_path: Path
 ) -> None:
     write_series(tmp_path / "hospital", 400, 2_000)
@@ -213,7 +214,8 @@ def test_49_progress_never_falls_never_passes_100_and_says_whether_its_total_is_
     assert (code, data["progress_percentage"], data["total_is_final"], data["total_files"]) == (0, 100.0, True, 400)
 
 
-def test_43_a_job_of_the_sensor_that_was_cancelled_while_its_run_was_queued_is_not_carried_out(
+@pytest.mark.hard_case(43)
+def test_a_job_of_the_sensor_that_was_cancelled_while_its_run_was_queued_is_not_carried_out(
     settings: Settings, tmp_path: Path
 ) -> None:
     write_series(tmp_path / "hospital", 2, 2_000)
@@ -225,7 +227,8 @@ def test_43_a_job_of_the_sensor_that_was_cancelled_while_its_run_was_queued_is_n
     assert carry_out(settings, job.id, actor="anna").status == "completed"  # a person may go on with it
 
 
-def test_43_cancelling_a_job_of_the_sensor_says_that_the_sensor_goes_on_and_how_to_stop_it(
+@pytest.mark.hard_case(43)
+def test_cancelling_a_job_of_the_sensor_says_that_the_sensor_goes_on_and_how_to_stop_it(
     settings: Settings, tmp_path: Path
 ) -> None:
     write_series(tmp_path / "hospital", 2, 2_000)
@@ -256,9 +259,8 @@ def test_the_list_of_files_of_a_job_goes_when_it_is_completed_and_stays_as_long_
         assert cursor.fetchall() == [(cancelled.id, 2), (failed.id, 2)]
 
 
-def test_48_archives_that_were_not_opened_are_told_at_the_end_with_what_to_do(
-    settings: Settings, tmp_path: Path
-) -> None:
+@pytest.mark.hard_case(48)
+def test_archives_that_were_not_opened_are_told_at_the_end_with_what_to_do(settings: Settings, tmp_path: Path) -> None:
     write_series(tmp_path / "hospital", 2, 2_000)
     (tmp_path / "hospital" / "cd.7z").write_bytes(b"7z\xbc\xaf\x27\x1c\0\4" + bytes(range(200)))
     inner = io.BytesIO()

@@ -50,7 +50,8 @@ def test_a_plan_that_nobody_made_is_refused_before_anything_is_read(bench: Migra
     assert audit == [("reimport", "started"), ("reimport", "refused")] * 2
 
 
-def test_17_a_plan_that_was_carried_out_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_plan_that_was_carried_out_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
     bench.extract_and_stage().reimport()
     ((plan_id,),) = bench.execute("SELECT plan_id::text FROM fm_pipeline.reimports")
     read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
@@ -61,7 +62,8 @@ def test_17_a_plan_that_was_carried_out_is_refused_before_anything_is_read(bench
     assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(1,)]
 
 
-def test_18_wrong_words_are_refused_before_anything_is_read_and_are_on_record(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(18)
+def test_wrong_words_are_refused_before_anything_is_read_and_are_on_record(bench: MigrationBench) -> None:
     plan = bench.extract_and_stage().plan()
     read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
     database, patients = plan.confirmation.split()
@@ -77,7 +79,8 @@ def test_18_wrong_words_are_refused_before_anything_is_read_and_are_on_record(be
 
 
 @pytest.mark.parametrize("setting", [{"nexus_letters": "keep"}, {"clinic_time_zone": "Europe/Berlin"}])
-def test_16_a_plan_made_under_other_settings_is_refused_before_anything_is_read(
+@pytest.mark.hard_case(16)
+def test_a_plan_made_under_other_settings_is_refused_before_anything_is_read(
     bench: MigrationBench, setting: dict[str, object]
 ) -> None:
     plan = bench.extract_and_stage().plan()
@@ -87,7 +90,8 @@ def test_16_a_plan_made_under_other_settings_is_refused_before_anything_is_read(
     assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
 
 
-def test_17_a_plan_from_before_a_patient_was_edited_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_plan_from_before_a_patient_was_edited_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
     plan = bench.extract_and_stage().plan()
     bench.execute("UPDATE patients SET mrn = 'edited' WHERE id = (SELECT min(id::text)::uuid FROM patients)")
     read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
@@ -101,7 +105,8 @@ def test_17_a_plan_from_before_a_patient_was_edited_is_refused_before_anything_i
     ]
 
 
-def test_17_a_plan_from_before_filemaker_changed_is_refused_before_the_backup(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_plan_from_before_filemaker_changed_is_refused_before_the_backup(bench: MigrationBench) -> None:
     plan = bench.extract_and_stage().plan()
     bench.store.edit("clinic", "Notes", 1, {"note": "Somebody has just typed this."})
     refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
@@ -140,7 +145,8 @@ def test_the_step_that_failed_is_the_one_that_is_said_to_have_stopped(bench: Mig
     assert stopped(*carry_out, backup_dir=no_folder) == ("Stage what patients have", "Backup, write")
 
 
-def test_13_a_reimport_beside_another_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(13)
+def test_a_reimport_beside_another_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
     plan = bench.extract_and_stage().plan()
     read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
     with connect(bench.database_url) as gate:

@@ -14,7 +14,8 @@ def one(cursor: Cursor) -> int:
     return int(cursor.fetchall()[0][0])
 
 
-def test_43_a_lost_connection_is_made_anew_prepared_again_and_the_transaction_repeated(database_url: str) -> None:
+@pytest.mark.hard_case(43)
+def test_a_lost_connection_is_made_anew_prepared_again_and_the_transaction_repeated(database_url: str) -> None:
     prepared: list[int] = []
     with LastingConnection(database_url, prepare=lambda cursor: prepared.append(one(cursor))) as database:
         attempts: list[int] = []
@@ -49,7 +50,8 @@ def test_a_statement_that_postgresql_refuses_is_not_repeated(database_url: str) 
     assert len(attempts) == 1
 
 
-def test_43_what_ends_it_is_done_before_it_is_closed_and_a_lost_connection_is_not_made_anew_for_it(
+@pytest.mark.hard_case(43)
+def test_what_ends_it_is_done_before_it_is_closed_and_a_lost_connection_is_not_made_anew_for_it(
     database_url: str,
 ) -> None:
     ended: list[int] = []

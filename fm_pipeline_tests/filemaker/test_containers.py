@@ -92,7 +92,8 @@ def test_a_url_that_died_with_its_session_is_replaced_by_reading_the_record_agai
     assert images.answered("login") == 2
 
 
-def test_31_a_401_that_stays_is_told_after_one_fresh_url(images: Clinic) -> None:
+@pytest.mark.hard_case(31)
+def test_a_401_that_stays_is_told_after_one_fresh_url(images: Clinic) -> None:
     images.server.disturb("unauthorized", times=None, of=["container"])
     with images.client() as client, pytest.raises(ContainerExpired):
         download(client)
@@ -108,14 +109,16 @@ def test_a_web_engine_that_stopped_is_not_asked_again(images: Clinic, what: str)
     assert images.pauses == []
 
 
-def test_31_a_cut_stream_or_wrong_content_length_is_no_file(images: Clinic) -> None:
+@pytest.mark.hard_case(31)
+def test_a_cut_stream_or_wrong_content_length_is_no_file(images: Clinic) -> None:
     images.server.disturb("cut", of=["container"])
     with images.client() as client, pytest.raises(ServerUnavailable):
         download(client)
 
 
 @pytest.mark.parametrize("record_id", [1, 2])
-def test_28_a_page_is_never_a_file_whether_the_server_or_the_container_has_it(images: Clinic, record_id: int) -> None:
+@pytest.mark.hard_case(28)
+def test_a_page_is_never_a_file_whether_the_server_or_the_container_has_it(images: Clinic, record_id: int) -> None:
     if record_id == 1:
         images.server.disturb("wrong_content", of=["container"])
     with images.client() as client, pytest.raises(ContainerNotAFile):

@@ -221,13 +221,15 @@ def test_a_file_may_come_in_chunks_or_compressed_or_without_a_length(server: Ser
         "not compressed",
     ],
 )
-def test_31_a_file_that_is_not_whole_by_the_rules_of_http_is_none(server: Server, answer: Answer) -> None:
+@pytest.mark.hard_case(31)
+def test_a_file_that_is_not_whole_by_the_rules_of_http_is_none(server: Server, answer: Answer) -> None:
     with pytest.raises(ServerUnavailable):
         server.download(answer)
 
 
 @pytest.mark.parametrize("status", [204, 206, 304, 400, 403, 416, 500])
-def test_31_a_part_of_a_file_is_none_and_neither_is_another_answer(server: Server, status: int) -> None:
+@pytest.mark.hard_case(31)
+def test_a_part_of_a_file_is_none_and_neither_is_another_answer(server: Server, status: int) -> None:
     body = b"" if status in {204, 304} else JPEG[:2000]
     with pytest.raises(ContainerRefused, match=f"HTTP {status}"):
         server.download(say(status, body, ("Content-Range", f"bytes 0-1999/{len(JPEG)}")))

@@ -14,7 +14,8 @@ from fm_pipeline_tests.kills.runs import measure
 ROUNDS = 10
 
 
-def test_14_a_reimport_killed_at_any_moment_leaves_nexus_old_or_new_and_the_next_run_succeeds(tmp_path: Path) -> None:
+@pytest.mark.hard_case(14)
+def test_a_reimport_killed_at_any_moment_leaves_nexus_old_or_new_and_the_next_run_succeeds(tmp_path: Path) -> None:
     rng = random.Random(1)  # noqa: S311
     with kill_clinic(tmp_path) as clinic:
         measure(clinic, "command")

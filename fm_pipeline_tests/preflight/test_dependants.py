@@ -15,7 +15,8 @@ def _table(bench: MigrationBench, columns: str, *rows: str) -> None:
         bench.execute(f"INSERT INTO a_stranger {row}")
 
 
-def test_10_a_nullable_reference_of_an_unknown_table_becomes_null_and_its_row_stays(
+@pytest.mark.hard_case(10)
+def test_a_nullable_reference_of_an_unknown_table_becomes_null_and_its_row_stays(
     bench: MigrationBench, gone: str
 ) -> None:
     _table(bench, "patient_id uuid REFERENCES patients", f"(patient_id) VALUES ('{gone}')")
@@ -27,7 +28,8 @@ def test_10_a_nullable_reference_of_an_unknown_table_becomes_null_and_its_row_st
 
 
 @pytest.mark.parametrize("action", ["NO ACTION DEFERRABLE INITIALLY DEFERRED", "RESTRICT", "CASCADE", "SET DEFAULT"])
-def test_10_a_reference_that_may_not_be_null_stops_whatever_the_constraint_would_do(
+@pytest.mark.hard_case(10)
+def test_a_reference_that_may_not_be_null_stops_whatever_the_constraint_would_do(
     bench: MigrationBench, gone: str, action: str
 ) -> None:
     _table(
@@ -42,7 +44,8 @@ def test_10_a_reference_that_may_not_be_null_stops_whatever_the_constraint_would
     assert bench.digests() == before
 
 
-def test_10_a_cascade_has_nothing_to_cascade(bench: MigrationBench, gone: str) -> None:
+@pytest.mark.hard_case(10)
+def test_a_cascade_has_nothing_to_cascade(bench: MigrationBench, gone: str) -> None:
     ((kept,),) = bench.execute("SELECT id FROM patients WHERE id <> %s ORDER BY id LIMIT 1", gone)
     _table(
         bench,
@@ -54,7 +57,8 @@ def test_10_a_cascade_has_nothing_to_cascade(bench: MigrationBench, gone: str) -
     assert bench.execute("SELECT id, patient_id FROM a_stranger ORDER BY id") == [(1, kept), (2, None)]
 
 
-def test_10_a_generic_key_of_an_unknown_table_is_found_by_its_columns(bench: MigrationBench, gone: str) -> None:
+@pytest.mark.hard_case(10)
+def test_a_generic_key_of_an_unknown_table_is_found_by_its_columns(bench: MigrationBench, gone: str) -> None:
     ((patient_type,),) = bench.execute("SELECT id FROM django_content_type WHERE model = 'patient'")
     _table(
         bench,
@@ -73,9 +77,8 @@ def test_10_a_generic_key_of_an_unknown_table_is_found_by_its_columns(bench: Mig
     ]
 
 
-def test_10_an_appointment_that_goes_is_taken_out_of_the_tables_that_point_to_it(
-    bench: MigrationBench, gone: str
-) -> None:
+@pytest.mark.hard_case(10)
+def test_an_appointment_that_goes_is_taken_out_of_the_tables_that_point_to_it(bench: MigrationBench, gone: str) -> None:
     ((appointment,),) = bench.execute(
         "SELECT id FROM appointments WHERE patient_id = %s AND id NOT IN"
         " (SELECT appointment_id FROM xero_invoice_items WHERE appointment_id IS NOT NULL) ORDER BY id LIMIT 1",
@@ -95,7 +98,8 @@ def test_10_an_appointment_that_goes_is_taken_out_of_the_tables_that_point_to_it
     assert bench.execute("SELECT count(*) FROM appointments WHERE parent_appointment_id = %s", appointment) == [(0,)]
 
 
-def test_10_a_foreign_key_of_several_columns_stops_by_name(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(10)
+def test_a_foreign_key_of_several_columns_stops_by_name(bench: MigrationBench) -> None:
     bench.execute("ALTER TABLE patients ADD CONSTRAINT id_and_title UNIQUE (id, title)")
     _table(bench, "p uuid, t varchar, CONSTRAINT two_columns FOREIGN KEY (p, t) REFERENCES patients (id, title)")
     bench.extract_and_stage()
@@ -103,7 +107,8 @@ def test_10_a_foreign_key_of_several_columns_stops_by_name(bench: MigrationBench
         bench.plan()
 
 
-def test_8_a_column_that_must_be_given_and_that_nobody_knows_stops_before_anything(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(8)
+def test_a_column_that_must_be_given_and_that_nobody_knows_stops_before_anything(bench: MigrationBench) -> None:
     bench.execute(
         "ALTER TABLE notes ADD COLUMN ward text NOT NULL DEFAULT ''; ALTER TABLE notes ALTER ward DROP DEFAULT"
     )
@@ -114,7 +119,8 @@ def test_8_a_column_that_must_be_given_and_that_nobody_knows_stops_before_anythi
     assert bench.digests() == before
 
 
-def test_8_a_new_column_with_a_default_is_no_hindrance(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(8)
+def test_a_new_column_with_a_default_is_no_hindrance(bench: MigrationBench) -> None:
     bench.execute("ALTER TABLE patients ADD COLUMN ward text NOT NULL DEFAULT 'none', ADD COLUMN bed integer")
     report = bench.extract_and_stage().reimport()
     assert bench.execute("SELECT DISTINCT ward, bed FROM patients") == [("none", None)]
@@ -220,7 +226,8 @@ def test_a_trigger_that_changes_a_file_or_the_configuration_is_caught_before_the
     assert bench.digests() == before
 
 
-def test_8_a_constraint_of_nexus_that_a_new_row_breaks_is_named_and_nothing_is_changed(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(8)
+def test_a_constraint_of_nexus_that_a_new_row_breaks_is_named_and_nothing_is_changed(bench: MigrationBench) -> None:
     bench.execute("ALTER TABLE notes ADD CONSTRAINT short CHECK (length(content) < 12) NOT VALID")
     bench.extract_and_stage()
     before = bench.digests()
@@ -229,7 +236,8 @@ def test_8_a_constraint_of_nexus_that_a_new_row_breaks_is_named_and_nothing_is_c
     assert bench.digests() == before
 
 
-def test_8_a_length_that_a_domain_has_is_a_length_and_nothing_is_cut(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(8)
+def test_a_length_that_a_domain_has_is_a_length_and_nothing_is_cut(bench: MigrationBench) -> None:
     bench.execute(
         "CREATE DOMAIN short AS varchar(3) CHECK (VALUE <> 'no');"
         "ALTER TABLE notes ALTER COLUMN created_by TYPE short USING left(created_by, 3)"
@@ -239,7 +247,8 @@ def test_8_a_length_that_a_domain_has_is_a_length_and_nothing_is_cut(bench: Migr
         bench.plan()
 
 
-def test_9_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_told(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(9)
+def test_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_told(bench: MigrationBench) -> None:
     bench.extract_and_stage().reimport()
     ((record_id,),) = bench.execute(
         "SELECT record_id FROM fm_pipeline.source_records WHERE entity = 'note' ORDER BY record_id LIMIT 1"
@@ -252,7 +261,8 @@ def test_9_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_to
     assert told in "\n".join(map(str, report_lines(report.as_dict())))
 
 
-def test_10_two_rows_of_one_patient_that_may_be_there_once_stop_with_table_and_constraint(
+@pytest.mark.hard_case(10)
+def test_two_rows_of_one_patient_that_may_be_there_once_stop_with_table_and_constraint(
     bench: MigrationBench,
 ) -> None:
     """Django's many-to-many table: both rows of a patient who is in Nexus twice carry the same tag."""

@@ -131,7 +131,8 @@ def test_columns_that_only_nexus_knows_go_when_the_setting_says_reset(bench: Mig
     assert bench.differences(small_clinic().expected("reset")) == []
 
 
-def test_21_a_second_reimport_changes_nothing(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(21)
+def test_a_second_reimport_changes_nothing(bench: MigrationBench) -> None:
     bench.extract_and_stage().reimport()
     before = bench.digests()
     again = bench.extract_and_stage().reimport(LATER)
@@ -229,7 +230,8 @@ def test_nothing_runs_on_staged_rows_that_are_older_than_what_was_extracted(benc
     assert bench.digests() == before
 
 
-def test_2_a_reading_that_is_cut_off_stops_and_the_earlier_one_stays_whole(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(2)
+def test_a_reading_that_is_cut_off_stops_and_the_earlier_one_stays_whole(bench: MigrationBench) -> None:
     """An answer that ends in the middle of a record; hard case 2 for a source that is read and not exported."""
     bench.extract_and_stage()
     held = "SELECT entity, extraction_id, row_count FROM fm_pipeline.source_extractions ORDER BY entity"

@@ -95,7 +95,8 @@ def test_who_waits_for_another_staging_is_told_so_and_nothing_is_lost(bench: Mig
     assert bench.execute(STAGED) == before
 
 
-def test_14_ctrl_c_ends_what_waits_in_a_thread_too_and_leaves_no_session(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(14)
+def test_ctrl_c_ends_what_waits_in_a_thread_too_and_leaves_no_session(bench: MigrationBench) -> None:
     """libpq does not come back for an interrupt: the statement has to be cancelled."""
     bench.extract_and_stage()
     with bench.connection() as other, other.cursor() as cursor:
@@ -125,7 +126,8 @@ def _waits_for_a_lock(sessions: _Sessions, ended: list[str | None]) -> None:
 
 
 @pytest.mark.parametrize("moment", ["more is to be begun", "another one has failed"])
-def test_14_an_interrupt_ends_what_waits_also_while_threads_are_started_or_waited_for(
+@pytest.mark.hard_case(14)
+def test_an_interrupt_ends_what_waits_also_while_threads_are_started_or_waited_for(
     bench: MigrationBench, moment: str
 ) -> None:
     migrate(bench.database_url)

@@ -25,7 +25,8 @@ NFC, NFD = (unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD"))
 
 
 @pytest.mark.parametrize("count", [1000, 1001, 2000])
-def test_23_a_listing_over_pages_is_complete(s3: BucketBench, count: int) -> None:
+@pytest.mark.hard_case(23)
+def test_a_listing_over_pages_is_complete(s3: BucketBench, count: int) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: s3.put_bulk(f"{number}.jpg", b""), range(count)))
     keys = [found.key for found in s3.bucket().list(BULK_PREFIX)]
@@ -33,7 +34,8 @@ def test_23_a_listing_over_pages_is_complete(s3: BucketBench, count: int) -> Non
     assert set(keys) == {f"{BULK_PREFIX}{number}.jpg" for number in range(count)}
 
 
-def test_23_keys_with_strange_characters_are_listed_read_and_copied(s3: BucketBench) -> None:
+@pytest.mark.hard_case(23)
+def test_keys_with_strange_characters_are_listed_read_and_copied(s3: BucketBench) -> None:
     bucket = s3.bucket()
     for name in (*STRANGE, NFC, NFD):
         s3.put_bulk(name, name.encode())
@@ -55,7 +57,8 @@ def test_a_range_of_an_object_and_its_digest_can_be_read(s3: BucketBench) -> Non
     assert bucket.digest(BULK_PREFIX + "2.jpg").startswith("84d89877f0d4041e")
 
 
-def test_26_the_client_refuses_to_write_in_the_bulk_dump_whatever_the_settings_say(s3: BucketBench) -> None:
+@pytest.mark.hard_case(26)
+def test_the_client_refuses_to_write_in_the_bulk_dump_whatever_the_settings_say(s3: BucketBench) -> None:
     s3.put_bulk("2.jpg", b"original")
     client = make_client(s3.settings(bare_settings(s3_bulk_prefix="somewhere/else/")))
     calls: dict[str, dict[str, Any]] = {
@@ -191,7 +194,8 @@ def listing() -> Iterator[tuple[type[Listing], Bucket]]:
         thread.join()
 
 
-def test_23_a_listing_in_another_order_is_as_good_and_one_with_a_key_twice_or_without_etags_is_none(
+@pytest.mark.hard_case(23)
+def test_a_listing_in_another_order_is_as_good_and_one_with_a_key_twice_or_without_etags_is_none(
     listing: tuple[type[Listing], Bucket],
 ) -> None:
     server, bucket = listing

@@ -139,7 +139,8 @@ def test_no_name_patient_id_or_path_is_in_what_a_run_leaves(graph: Graph, tmp_pa
 
 
 @pytest.mark.parametrize("terminated", [False, True])
-def test_43_the_end_of_a_run_cancels_its_job_as_a_person_does_only_if_one_terminated_it_and_another_run_goes_on(
+@pytest.mark.hard_case(43)
+def test_the_end_of_a_run_cancels_its_job_as_a_person_does_only_if_one_terminated_it_and_another_run_goes_on(
     graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminated: bool
 ) -> None:
     write_series(tmp_path / "hospital", 40, 2_000)

@@ -150,7 +150,8 @@ def test_what_is_imported_is_not_new_and_what_comes_later_is(bench: Bench) -> No
     assert bench.files_of(job_of(requested(bench.tick()))) == {"a/late.dcm"}
 
 
-def test_44_a_tick_during_a_running_import_starts_no_second_one(bench: Bench) -> None:
+@pytest.mark.hard_case(44)
+def test_a_tick_during_a_running_import_starts_no_second_one(bench: Bench) -> None:
     request = requested(bench.tick())
     run_id = bench.queue(request, dg.DagsterRunStatus.STARTING)
     bench.drop("a/new.dcm")
@@ -163,7 +164,8 @@ def test_44_a_tick_during_a_running_import_starts_no_second_one(bench: Bench) ->
     assert len(list_jobs(bench.database_url).jobs) == 1
 
 
-def test_44_a_materialization_from_the_ui_counts_as_an_import_too(bench: Bench) -> None:
+@pytest.mark.hard_case(44)
+def test_a_materialization_from_the_ui_counts_as_an_import_too(bench: Bench) -> None:
     run = dg.DagsterRun(
         job_name="__ASSET_JOB",
         status=dg.DagsterRunStatus.STARTED,
@@ -173,7 +175,8 @@ def test_44_a_materialization_from_the_ui_counts_as_an_import_too(bench: Bench) 
     assert "waits or begins" in str(bench.tick())
 
 
-def test_44_a_burst_makes_one_job_a_tick_and_each_is_bounded(bench: Bench) -> None:
+@pytest.mark.hard_case(44)
+def test_a_burst_makes_one_job_a_tick_and_each_is_bounded(bench: Bench) -> None:
     bench.configure(files_per_job=100)
     bench.drop(*(f"burst/{number}.dcm" for number in range(249)))
     jobs = []
@@ -184,7 +187,8 @@ def test_44_a_burst_makes_one_job_a_tick_and_each_is_bounded(bench: Bench) -> No
     assert len(set.union(*(bench.files_of(job_id) for job_id in jobs))) == 250
 
 
-def test_44_what_came_while_the_sensor_was_off_is_found(bench: Bench) -> None:
+@pytest.mark.hard_case(44)
+def test_what_came_while_the_sensor_was_off_is_found(bench: Bench) -> None:
     bench.carried_out(job_of(requested(bench.tick())))
     bench.configure(monitoring_enabled=False)
     bench.drop("off/1.dcm")
@@ -194,7 +198,8 @@ def test_44_what_came_while_the_sensor_was_off_is_found(bench: Bench) -> None:
     assert bench.files_of(job_of(requested(bench.tick()))) == {"off/1.dcm"}
 
 
-def test_44_nothing_starts_again_after_a_restart_but_what_was_lost(bench: Bench) -> None:
+@pytest.mark.hard_case(44)
+def test_nothing_starts_again_after_a_restart_but_what_was_lost(bench: Bench) -> None:
     request = requested(bench.tick())
     # The tick was cut off before Dagster knew of the request: the same one comes again, and no other.
     again = requested(bench.tick())
@@ -263,7 +268,8 @@ def test_interval_path_and_quiet_period_hold_from_the_next_tick_on(bench: Bench,
 
 
 @pytest.mark.parametrize("fault", ["missing", "empty", "not allowed"])
-def test_41_a_directory_that_is_not_there_raises_one_alarm_and_nothing_else(
+@pytest.mark.hard_case(41)
+def test_a_directory_that_is_not_there_raises_one_alarm_and_nothing_else(
     bench: Bench, tmp_path: Path, fault: str
 ) -> None:
     bench.carried_out(job_of(requested(bench.tick())))
@@ -299,7 +305,8 @@ def with_mail(bench: Bench) -> Outbox:
     return Outbox(bench.settings.state_dir)
 
 
-def test_41_an_alarm_of_the_directory_is_one_mail_each_time_that_it_begins(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.hard_case(41)
+def test_an_alarm_of_the_directory_is_one_mail_each_time_that_it_begins(bench: Bench, tmp_path: Path) -> None:
     outbox = with_mail(bench)
     bench.carried_out(job_of(requested(bench.tick())))
     for _ in range(2):
@@ -316,7 +323,8 @@ def test_41_an_alarm_of_the_directory_is_one_mail_each_time_that_it_begins(bench
         assert "Nothing new" in str(bench.tick())
 
 
-def test_42_a_job_of_the_sensor_that_stops_is_one_mail_however_often_it_is_tried_again(bench: Bench) -> None:
+@pytest.mark.hard_case(42)
+def test_a_job_of_the_sensor_that_stops_is_one_mail_however_often_it_is_tried_again(bench: Bench) -> None:
     outbox = with_mail(bench)
     request = requested(bench.tick())
     bench.end(bench.queue(request), dg.DagsterRunStatus.FAILURE)
@@ -334,7 +342,8 @@ def test_42_a_job_of_the_sensor_that_stops_is_one_mail_however_often_it_is_tried
     assert outbox.claim(datetime.now(UTC)) is None
 
 
-def test_42_another_reason_is_another_mail_also_when_the_job_is_started_again_or_given_up(bench: Bench) -> None:
+@pytest.mark.hard_case(42)
+def test_another_reason_is_another_mail_also_when_the_job_is_started_again_or_given_up(bench: Bench) -> None:
     outbox = with_mail(bench)
     request = requested(bench.tick())
     run_id = bench.queue(request, dg.DagsterRunStatus.FAILURE)
@@ -355,7 +364,8 @@ def test_42_another_reason_is_another_mail_also_when_the_job_is_started_again_or
     assert all(f"Page: http://dagster.example/runs/{run_id}" in claim.letter.body for _, claim in told if claim)
 
 
-def test_41_without_a_mail_server_no_alarm_is_kept_and_an_outbox_that_cannot_be_written_ends_no_tick(
+@pytest.mark.hard_case(41)
+def test_without_a_mail_server_no_alarm_is_kept_and_an_outbox_that_cannot_be_written_ends_no_tick(
     bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.hospital.rename(tmp_path / "away")
@@ -374,7 +384,8 @@ def test_a_missing_setting_or_database_is_a_reason_and_no_crash(bench: Bench) ->
     assert "NEXUS_DATABASE_URL" in str(bench.tick())
 
 
-def test_43_files_of_a_job_that_somebody_cancelled_wait_for_a_person_and_the_sensor_goes_on_with_others(
+@pytest.mark.hard_case(43)
+def test_files_of_a_job_that_somebody_cancelled_wait_for_a_person_and_the_sensor_goes_on_with_others(
     bench: Bench,
 ) -> None:
     bench.drop("a/cancelled.dcm")

@@ -55,7 +55,8 @@ def samples() -> list[tuple[Path, bytes, Instance]]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # some samples are broken on purpose
-def test_34_every_identifier_is_the_one_that_pydicom_reads() -> None:
+@pytest.mark.hard_case(34)
+def test_every_identifier_is_the_one_that_pydicom_reads() -> None:
     for path, content, found in samples():
         dataset = pydicom.dcmread(io.BytesIO(content), force=True, stop_before_pixels=True)
         assert found.study_uid == dataset.StudyInstanceUID, path
@@ -64,13 +65,15 @@ def test_34_every_identifier_is_the_one_that_pydicom_reads() -> None:
         assert found.patient_id.rstrip() == str(dataset.get("PatientID", "") or ""), path
 
 
-def test_34_without_a_preamble_every_sample_is_recognised() -> None:
+@pytest.mark.hard_case(34)
+def test_without_a_preamble_every_sample_is_recognised() -> None:
     assert len(samples()) > 100
     for path, content, found in samples():
         assert look(content[132:]) == found, path
 
 
-def test_34_without_file_meta_information_every_sample_is_recognised() -> None:
+@pytest.mark.hard_case(34)
+def test_without_file_meta_information_every_sample_is_recognised() -> None:
     for path, content, found in samples():
         if found.transfer_syntax == DeflatedExplicitVRLittleEndian:
             continue  # nothing says that it is deflated
@@ -78,7 +81,8 @@ def test_34_without_file_meta_information_every_sample_is_recognised() -> None:
         assert instance(data_set).orthanc_id == found.orthanc_id, path
 
 
-def test_34_ordinary_files_are_not_taken_for_dicom() -> None:
+@pytest.mark.hard_case(34)
+def test_ordinary_files_are_not_taken_for_dicom() -> None:
     """The files of an installed Python stand for those of any computer."""
     library = Path(io.__file__).parent
     folders = [library, *(library / name for name in ("__pycache__", "asyncio", "email", "encodings", "lib-dynload"))]
@@ -96,11 +100,13 @@ def test_34_ordinary_files_are_not_taken_for_dicom() -> None:
 @pytest.mark.parametrize(
     "transfer_syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
 )
-def test_34_the_encoding_makes_no_difference(transfer_syntax: str) -> None:
+@pytest.mark.hard_case(34)
+def test_the_encoding_makes_no_difference(transfer_syntax: str) -> None:
     assert instance(as_file(image("same"), transfer_syntax)).orthanc_id == instance(as_file(image("same"))).orthanc_id
 
 
-def test_34_a_wrong_transfer_syntax_in_the_meta_information_does_not_hide_the_identifiers() -> None:
+@pytest.mark.hard_case(34)
+def test_a_wrong_transfer_syntax_in_the_meta_information_does_not_hide_the_identifiers() -> None:
     lying = as_file(image("lying"), ExplicitVRBigEndian)
     begins = 144 + int.from_bytes(lying[140:144], "little")
     found = instance(lying[:begins] + headerless(image("lying"), implicit_vr=True))
@@ -108,11 +114,13 @@ def test_34_a_wrong_transfer_syntax_in_the_meta_information_does_not_hide_the_id
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 131, 132, 140, 150, 200])
-def test_34_a_file_that_ends_early_is_no_instance(length: int) -> None:
+@pytest.mark.hard_case(34)
+def test_a_file_that_ends_early_is_no_instance(length: int) -> None:
     assert isinstance(look(as_file(image("cut"))[:length]), Rejected)
 
 
-def test_34_a_file_that_ends_anywhere_inside_an_element_is_bad() -> None:
+@pytest.mark.hard_case(34)
+def test_a_file_that_ends_anywhere_inside_an_element_is_bad() -> None:
     whole = as_file(image("cut anywhere", size=64))
     verdicts = [look(whole[:length]) for length in range(132, len(whole))]
     whole_elements = [one for one in verdicts if isinstance(one, Instance)]
@@ -125,7 +133,8 @@ def test_34_a_file_that_ends_anywhere_inside_an_element_is_bad() -> None:
     }
 
 
-def test_34_a_gigabyte_of_zeros_costs_one_small_read(tmp_path: Path) -> None:
+@pytest.mark.hard_case(34)
+def test_a_gigabyte_of_zeros_costs_one_small_read(tmp_path: Path) -> None:
     path = tmp_path / "zeros.dcm"
     with path.open("wb") as file:
         file.truncate(1 << 30)
@@ -136,12 +145,14 @@ def test_34_a_gigabyte_of_zeros_costs_one_small_read(tmp_path: Path) -> None:
         assert inspect(real, 1 << 30) == Rejected(Outcome.SKIPPED, "zeros")
 
 
-def test_34_zeros_without_end_behind_the_header_are_given_up() -> None:
+@pytest.mark.hard_case(34)
+def test_zeros_without_end_behind_the_header_are_given_up() -> None:
     content = as_file(image("filled"))[:400] + b"\0" * (8 << 20)
     assert isinstance(look(content), Rejected)
 
 
-def test_46_pixel_data_are_stepped_over() -> None:
+@pytest.mark.hard_case(46)
+def test_pixel_data_are_stepped_over() -> None:
     content = as_file(image("large", size=20_000_000))
     file = CountingFile(content)
     assert isinstance(inspect(file, len(content)), Instance)
@@ -165,9 +176,8 @@ SYNTAXES = [
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-def test_36_what_is_nested_deeper_than_the_limit_is_suspect_however_it_is_written(
-    small_limit: int, syntax: str
-) -> None:
+@pytest.mark.hard_case(36)
+def test_what_is_nested_deeper_than_the_limit_is_suspect_however_it_is_written(small_limit: int, syntax: str) -> None:
     for depth in (1, small_limit - 1, small_limit):
         assert not instance(as_file(nested(depth), syntax)).nested_too_deep
     for depth in (small_limit + 1, small_limit + 2, 3 * small_limit):  # the innermost one is empty
@@ -175,12 +185,14 @@ def test_36_what_is_nested_deeper_than_the_limit_is_suspect_however_it_is_writte
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-def test_36_an_innermost_sequence_that_is_empty_counts_with_and_without_vr(small_limit: int, syntax: str) -> None:
+@pytest.mark.hard_case(36)
+def test_an_innermost_sequence_that_is_empty_counts_with_and_without_vr(small_limit: int, syntax: str) -> None:
     for depth in (1, small_limit + 1):  # in between a walk may be content with less
         assert instance(as_file(nested(depth), syntax)).nesting == depth
 
 
-def test_35_a_missing_patient_id_is_flagged_and_the_instance_is_stored() -> None:
+@pytest.mark.hard_case(35)
+def test_a_missing_patient_id_is_flagged_and_the_instance_is_stored() -> None:
     anonymous = image("anonymous")
     del anonymous.PatientID
     found = instance(as_file(anonymous))
@@ -188,7 +200,8 @@ def test_35_a_missing_patient_id_is_flagged_and_the_instance_is_stored() -> None
     assert orthanc_id(found.patient_id) == "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"
 
 
-def test_35_another_name_or_birth_date_under_one_patient_id_is_another_person() -> None:
+@pytest.mark.hard_case(35)
+def test_another_name_or_birth_date_under_one_patient_id_is_another_person() -> None:
     first = identity("1", "Doe^Jane", "19700101")
     assert not other_person(first, identity("1", "DOE^JANE^^", "19700101"))
     assert not other_person(first, identity("1", "", "19700101"))
@@ -256,7 +269,8 @@ def test_a_broken_file_gives_a_verdict_with_a_known_reason_and_never_an_error() 
                 assert found.reason in (reasons.BAD if found.outcome is Outcome.BAD else reasons.SKIPPED), name
 
 
-def test_48_an_archive_is_skipped_by_its_kind_and_nothing_of_it_is_unpacked() -> None:
+@pytest.mark.hard_case(48)
+def test_an_archive_is_skipped_by_its_kind_and_nothing_of_it_is_unpacked() -> None:
     noise = random.Random(48).randbytes(1 << 16)  # noqa: S311  # any bytes do; they stay larger than what is read
     packed = gzip.compress(noise, mtime=0)
     zipped = io.BytesIO()

@@ -30,7 +30,8 @@ def found(path: Path) -> FoundFile:
     return met
 
 
-def test_38_the_hash_is_that_of_the_bytes_in_memory(tmp_path: Path) -> None:
+@pytest.mark.hard_case(38)
+def test_the_hash_is_that_of_the_bytes_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
     path.write_bytes(as_file(image("a")))
     candidate = read_candidate(found(path))
@@ -40,7 +41,8 @@ def test_38_the_hash_is_that_of_the_bytes_in_memory(tmp_path: Path) -> None:
     assert candidate.md5 == hashlib.md5(candidate.data, usedforsecurity=False).hexdigest()
 
 
-def test_40_a_directory_that_became_a_link_after_the_scan_does_not_lead_out(tmp_path: Path) -> None:
+@pytest.mark.hard_case(40)
+def test_a_directory_that_became_a_link_after_the_scan_does_not_lead_out(tmp_path: Path) -> None:
     for directory in ("root/a/b", "outside/b"):
         (tmp_path / directory).mkdir(parents=True)
         (tmp_path / directory / "1.dcm").write_bytes(as_file(image(directory)))
@@ -53,7 +55,8 @@ def test_40_a_directory_that_became_a_link_after_the_scan_does_not_lead_out(tmp_
     assert (read.outcome, read.reason) == (Outcome.FAILED, "changed")
 
 
-def test_38_a_file_that_vanished_or_became_a_link_is_to_be_tried_again(tmp_path: Path) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_that_vanished_or_became_a_link_is_to_be_tried_again(tmp_path: Path) -> None:
     path, link = tmp_path / "a.dcm", tmp_path / "b.dcm"
     for each in (path, link):
         each.write_bytes(as_file(image("a")))
@@ -67,7 +70,8 @@ def test_38_a_file_that_vanished_or_became_a_link_is_to_be_tried_again(tmp_path:
         assert (result.outcome, result.reason) == (Outcome.FAILED, "vanished")
 
 
-def test_38_a_file_whose_rights_or_times_changed_since_the_scan_is_read_as_it_is_now(tmp_path: Path) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_whose_rights_or_times_changed_since_the_scan_is_read_as_it_is_now(tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
     path.write_bytes(as_file(image("a")))
     before = found(path)
@@ -77,7 +81,8 @@ def test_38_a_file_whose_rights_or_times_changed_since_the_scan_is_read_as_it_is
     assert candidate.found.modified_ns == 0
 
 
-def test_38_a_file_that_is_still_growing_is_not_called_bad(tmp_path: Path) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_that_is_still_growing_is_not_called_bad(tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
     whole = as_file(image("a"))
     path.write_bytes(whole[: len(whole) // 3])
@@ -88,7 +93,8 @@ def test_38_a_file_that_is_still_growing_is_not_called_bad(tmp_path: Path) -> No
     assert (result.outcome, result.reason) == (Outcome.FAILED, "changed")
 
 
-def test_38_a_large_file_that_is_rewritten_while_it_is_sent_never_arrives_whole(tmp_path: Path) -> None:
+@pytest.mark.hard_case(38)
+def test_a_large_file_that_is_rewritten_while_it_is_sent_never_arrives_whole(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(b"a" * (3 << 20))
     let_the_clock_go_on(path)
@@ -117,7 +123,8 @@ def multi_frame(path: Path, size: int) -> None:
     os.truncate(path, pixels + 12 + size)
 
 
-def test_46_large_files_are_streamed_recognised_and_take_little_memory(importing: ImportBench) -> None:
+@pytest.mark.hard_case(46)
+def test_large_files_are_streamed_recognised_and_take_little_memory(importing: ImportBench) -> None:
     path = importing.folder / "large.dcm"
     multi_frame(path, LARGE_BYTES)
     tracemalloc.start()
@@ -145,7 +152,8 @@ def test_a_large_file_that_cannot_be_read_any_more_is_no_lost_connection(tmp_pat
         next(iter(Stream(met)))
 
 
-def test_46_files_are_read_into_memory_that_is_used_again_and_what_does_not_fit_into_other(tmp_path: Path) -> None:
+@pytest.mark.hard_case(46)
+def test_files_are_read_into_memory_that_is_used_again_and_what_does_not_fit_into_other(tmp_path: Path) -> None:
     contents = [as_file(image(str(number))) for number in range(3)]
     paths = [tmp_path / str(number) for number in range(3)]
     for path, content in zip(paths, contents, strict=True):
@@ -161,7 +169,8 @@ def test_46_files_are_read_into_memory_that_is_used_again_and_what_does_not_fit_
     assert [bytes(piece) for piece in kept] == [b"\0" * 10, b"\1" * 10]
 
 
-def test_40_a_share_that_gives_less_at_once_than_it_was_asked_for_is_asked_again(
+@pytest.mark.hard_case(40)
+def test_a_share_that_gives_less_at_once_than_it_was_asked_for_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"

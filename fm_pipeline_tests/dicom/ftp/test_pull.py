@@ -157,9 +157,8 @@ def test_a_file_that_grows_while_it_is_pulled_waits_for_the_next_pull(
     assert (tmp_path / "here" / "growing.dcm").read_bytes() == growing.read_bytes()
 
 
-def test_47_hostile_names_are_refused_and_nothing_lands_outside(
-    server: FtpBench, database: str, tmp_path: Path
-) -> None:
+@pytest.mark.hard_case(47)
+def test_hostile_names_are_refused_and_nothing_lands_outside(server: FtpBench, database: str, tmp_path: Path) -> None:
     facts = "type=file;size=3;modify=20260101000000;perm=r;unique=1; "
     hostile = ["../../outside.dcm", "/etc/cron.d/x", "..", "a\0b", "x/../../y", "n" * 300]
     lines = [*(facts + name for name in hostile), facts.replace("file", "dir") + "../up"]

@@ -51,7 +51,8 @@ def somebody_working_on(url: str, job_id: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("below", ["below", "e\u0301"], ids=ascii)
-def test_39_a_job_for_a_directory_above_is_noticed_whatever_the_names_are(ledger: str, below: str) -> None:
+@pytest.mark.hard_case(39)
+def test_a_job_for_a_directory_above_is_noticed_whatever_the_names_are(ledger: str, below: str) -> None:
     above = "/hospital/\u0e17\u0e35\u0e48"  # Thai, whose vowel signs are marks that nothing composes
     theirs, mine = new_job(ledger, above), new_job(ledger, f"{above}/{below}")
     with (
@@ -153,6 +154,7 @@ def test_a_job_that_is_not_finished_keeps_its_history(ledger: str) -> None:
     assert prune_history(ledger, datetime.now(UTC), dry_run=False) == 0
 
 
-def test_39_a_path_that_is_no_utf_8_is_kept_as_text_that_can_be_turned_back(ledger: str) -> None:
+@pytest.mark.hard_case(39)
+def test_a_path_that_is_no_utf_8_is_kept_as_text_that_can_be_turned_back(ledger: str) -> None:
     job = create_job(ledger, "/hospital/\udcff\n", "manual", requested_by="test", files=["/hospital/\udcff\n/a"])
     assert get_job(ledger, job.id).source_path == "/hospital/%FF%0A"

@@ -25,7 +25,8 @@ def interrupt() -> None:
 
 
 @pytest.mark.parametrize("way", ["ledger", "Ctrl-C"])
-def test_43_a_cancelled_job_records_what_was_on_its_way_and_can_be_resumed(importing: ImportBench, way: str) -> None:
+@pytest.mark.hard_case(43)
+def test_a_cancelled_job_records_what_was_on_its_way_and_can_be_resumed(importing: ImportBench, way: str) -> None:
     write_series(importing.folder, 900, 2_000)
     job_id = importing.new_job()
     if way == "ledger":
@@ -44,7 +45,8 @@ def test_43_a_cancelled_job_records_what_was_on_its_way_and_can_be_resumed(impor
         importing.run(job_id)
 
 
-def test_43_an_incremental_job_that_is_resumed_counts_each_file_once(importing: ImportBench) -> None:
+@pytest.mark.hard_case(43)
+def test_an_incremental_job_that_is_resumed_counts_each_file_once(importing: ImportBench) -> None:
     write_series(importing.folder / "known", 5, 2_000, name="known")
     importing.imported()
     importing.imported("incremental")
@@ -59,7 +61,8 @@ def test_43_an_incremental_job_that_is_resumed_counts_each_file_once(importing: 
     assert importing.outcomes(job_id) == {"imported": 600}
 
 
-def test_43_a_cancel_is_heard_though_the_threads_take_every_file_as_soon_as_it_is_offered(
+@pytest.mark.hard_case(43)
+def test_a_cancel_is_heard_though_the_threads_take_every_file_as_soon_as_it_is_offered(
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer = Workers.offer

@@ -103,7 +103,8 @@ def resumed(importing: ImportBench, job: Job) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.status}-{value.orthanc_status}",
 )
-def test_42_a_refusal_that_concerns_all_files_stops_the_job_at_once_and_no_file_is_marked_for_it(
+@pytest.mark.hard_case(42)
+def test_a_refusal_that_concerns_all_files_stops_the_job_at_once_and_no_file_is_marked_for_it(
     proxied: tuple[ImportBench, OrthancProxy], fault: Fault, reason: str
 ) -> None:
     importing, proxy = proxied
@@ -128,7 +129,8 @@ def test_42_a_refusal_that_concerns_all_files_stops_the_job_at_once_and_no_file_
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.status}-{value.orthanc_status}",
 )
-def test_35_a_refusal_that_concerns_one_file_marks_that_file_and_nothing_stops(
+@pytest.mark.hard_case(35)
+def test_a_refusal_that_concerns_one_file_marks_that_file_and_nothing_stops(
     proxied: tuple[ImportBench, OrthancProxy], fault: Fault, reason: str
 ) -> None:
     importing, proxy = proxied
@@ -139,7 +141,8 @@ def test_35_a_refusal_that_concerns_one_file_marks_that_file_and_nothing_stops(
 
 
 @pytest.mark.parametrize("status", [409, 502, 503, 504])
-def test_42_a_busy_orthanc_is_asked_again_until_it_takes_the_file(
+@pytest.mark.hard_case(42)
+def test_a_busy_orthanc_is_asked_again_until_it_takes_the_file(
     proxied: tuple[ImportBench, OrthancProxy], status: int
 ) -> None:
     importing, proxy = proxied
@@ -147,7 +150,8 @@ def test_42_a_busy_orthanc_is_asked_again_until_it_takes_the_file(
     assert importing.outcomes(importing.imported().id) == {"imported": FILES}
 
 
-def test_42_a_busy_orthanc_that_stays_busy_stops_the_job(proxied: tuple[ImportBench, OrthancProxy]) -> None:
+@pytest.mark.hard_case(42)
+def test_a_busy_orthanc_that_stays_busy_stops_the_job(proxied: tuple[ImportBench, OrthancProxy]) -> None:
     importing, proxy = proxied
     proxy.fault = from_upload(10, answer(503))
     job = stopped(importing, patience_seconds=0.5)
@@ -156,7 +160,8 @@ def test_42_a_busy_orthanc_that_stays_busy_stops_the_job(proxied: tuple[ImportBe
     resumed(importing, job)
 
 
-def test_42_an_answer_that_never_comes_is_not_waited_for_and_the_file_is_sent_again(
+@pytest.mark.hard_case(42)
+def test_an_answer_that_never_comes_is_not_waited_for_and_the_file_is_sent_again(
     proxied: tuple[ImportBench, OrthancProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     importing, proxy = proxied
@@ -174,7 +179,8 @@ def test_42_an_answer_that_never_comes_is_not_waited_for_and_the_file_is_sent_ag
     assert proxy.uploads == FILES + 1
 
 
-def test_42_a_file_that_always_ends_in_an_error_of_orthanc_fails_and_the_others_arrive(
+@pytest.mark.hard_case(42)
+def test_a_file_that_always_ends_in_an_error_of_orthanc_fails_and_the_others_arrive(
     proxied: tuple[ImportBench, OrthancProxy],
 ) -> None:
     importing, proxy = proxied
@@ -186,7 +192,8 @@ def test_42_a_file_that_always_ends_in_an_error_of_orthanc_fails_and_the_others_
     assert proxy.uploads == 3
 
 
-def test_42_a_connection_that_is_closed_after_the_file_was_stored_ends_as_already_there(
+@pytest.mark.hard_case(42)
+def test_a_connection_that_is_closed_after_the_file_was_stored_ends_as_already_there(
     proxied: tuple[ImportBench, OrthancProxy],
 ) -> None:
     importing, proxy = proxied
@@ -197,7 +204,8 @@ def test_42_a_connection_that_is_closed_after_the_file_was_stored_ends_as_alread
     assert importing.instances() == FILES
 
 
-def test_42_answers_that_never_arrive_though_the_files_do_make_no_file_suspect(
+@pytest.mark.hard_case(42)
+def test_answers_that_never_arrive_though_the_files_do_make_no_file_suspect(
     proxied: tuple[ImportBench, OrthancProxy],
 ) -> None:
     importing, proxy = proxied
@@ -209,7 +217,8 @@ def test_42_answers_that_never_arrive_though_the_files_do_make_no_file_suspect(
     assert {row.sends for row in importing.rows(job.id).values()} == {2}
 
 
-def test_42_an_orthanc_that_is_down_at_the_start_is_waited_for_then_the_job_fails_and_can_be_resumed(
+@pytest.mark.hard_case(42)
+def test_an_orthanc_that_is_down_at_the_start_is_waited_for_then_the_job_fails_and_can_be_resumed(
     ledger: str, tmp_path: Path
 ) -> None:
     with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
@@ -227,7 +236,8 @@ def seconds_of_the_day(clock: str) -> int:
 
 
 @pytest.mark.parametrize("phase", ["import", "compare with Orthanc"])
-def test_42_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time_is_foretold(
+@pytest.mark.hard_case(42)
+def test_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time_is_foretold(
     ledger: str, tmp_path: Path, phase: str
 ) -> None:
     with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
@@ -270,9 +280,8 @@ def test_42_as_long_as_orthanc_is_waited_for_progress_and_row_say_so_and_no_time
         assert importing.outcomes(job_id) == {"imported": FILES}
 
 
-def test_42_an_orthanc_that_is_killed_in_mid_job_and_comes_back_has_everything_once(
-    ledger: str, tmp_path: Path
-) -> None:
+@pytest.mark.hard_case(42)
+def test_an_orthanc_that_is_killed_in_mid_job_and_comes_back_has_everything_once(ledger: str, tmp_path: Path) -> None:
     with with_own_orthanc(ledger, tmp_path) as (importing, orthanc):
         write_series(importing.folder, 400, 2_000)
         starters: list[threading.Thread] = []
@@ -335,7 +344,8 @@ def ended_by_a_marked_file(
 
 
 @pytest.mark.parametrize("tells", [False, True], ids=["closed", "502"])
-def test_36_a_file_that_ends_orthanc_is_sent_twice_at_most_and_everything_beside_it_arrives(
+@pytest.mark.hard_case(36)
+def test_a_file_that_ends_orthanc_is_sent_twice_at_most_and_everything_beside_it_arrives(
     ledger: str, tmp_path: Path, tells: bool
 ) -> None:
     with (
@@ -352,7 +362,8 @@ def test_36_a_file_that_ends_orthanc_is_sent_twice_at_most_and_everything_beside
         assert (job.files_suspect, importing.instances()) == (1, FILES)
 
 
-def test_36_by_default_a_file_that_is_nested_too_deep_is_not_even_sent(importing: ImportBench) -> None:
+@pytest.mark.hard_case(36)
+def test_by_default_a_file_that_is_nested_too_deep_is_not_even_sent(importing: ImportBench) -> None:
     write_series(importing.folder, 3, 2_000)
     (importing.folder / "nested.dcm").write_bytes(as_file(nested(DEEPEST_SAFE_NESTING + 1)))
     job = importing.imported()
@@ -360,9 +371,8 @@ def test_36_by_default_a_file_that_is_nested_too_deep_is_not_even_sent(importing
     assert importing.instances() == 3
 
 
-def test_42_patients_that_orthanc_deletes_for_its_limit_are_found_by_the_comparison(
-    ledger: str, tmp_path: Path
-) -> None:
+@pytest.mark.hard_case(42)
+def test_patients_that_orthanc_deletes_for_its_limit_are_found_by_the_comparison(ledger: str, tmp_path: Path) -> None:
     with with_own_orthanc(ledger, tmp_path, MaximumPatientCount=1) as (importing, _):
         write_series(importing.folder / "1", 4, 2_000, name="one", patient_id="ONE")
         write_series(importing.folder / "2", 4, 2_000, name="other", patient_id="OTHER")
@@ -373,9 +383,8 @@ def test_42_patients_that_orthanc_deletes_for_its_limit_are_found_by_the_compari
         assert len(gone) == 4
 
 
-def test_42_a_file_larger_than_orthancs_storage_is_sent_once_and_keeps_no_other_out(
-    ledger: str, tmp_path: Path
-) -> None:
+@pytest.mark.hard_case(42)
+def test_a_file_larger_than_orthancs_storage_is_sent_once_and_keeps_no_other_out(ledger: str, tmp_path: Path) -> None:
     with with_own_orthanc(ledger, tmp_path, MaximumStorageSize=1) as (importing, _):
         (importing.folder / "a large one.dcm").write_bytes(as_file(image("large", size=3 << 20)))
         (importing.folder / "b small one.dcm").write_bytes(as_file(image("small")))
@@ -466,7 +475,8 @@ def test_an_instance_that_another_client_sends_all_the_time_fails_and_the_others
     assert proxy.uploads == 3
 
 
-def test_37_nothing_is_overwritten_in_an_orthanc_that_would_let_it(ledger: str, tmp_path: Path) -> None:
+@pytest.mark.hard_case(37)
+def test_nothing_is_overwritten_in_an_orthanc_that_would_let_it(ledger: str, tmp_path: Path) -> None:
     with with_own_orthanc(ledger, tmp_path, OverwriteInstances=True) as (importing, _):
         one, other = image("same"), image("same")
         other.InstanceNumber = 99
@@ -479,9 +489,8 @@ def test_37_nothing_is_overwritten_in_an_orthanc_that_would_let_it(ledger: str, 
             assert orthanc.md5(held) == before
 
 
-def test_37_what_orthanc_lost_and_got_from_elsewhere_with_other_bytes_is_a_conflict(
-    ledger: str, tmp_path: Path
-) -> None:
+@pytest.mark.hard_case(37)
+def test_what_orthanc_lost_and_got_from_elsewhere_with_other_bytes_is_a_conflict(ledger: str, tmp_path: Path) -> None:
     """The ledger's word that Orthanc took the bytes is over once Orthanc was found without them."""
     with with_own_orthanc(ledger, tmp_path, MaximumPatientCount=1) as (importing, _):
         (importing.folder / "1.dcm").write_bytes(as_file(image("same", patient_id="ONE")))
@@ -508,7 +517,8 @@ def test_no_error_names_a_patient_or_a_file(proxied: tuple[ImportBench, OrthancP
         assert word not in f"{failure.value} {failure.value.job.error_message}"
 
 
-def test_36_a_file_that_was_sent_without_an_answer_is_sent_alone_when_the_job_is_resumed(
+@pytest.mark.hard_case(36)
+def test_a_file_that_was_sent_without_an_answer_is_sent_alone_when_the_job_is_resumed(
     ledger: str, tmp_path: Path
 ) -> None:
     with ended_by_a_marked_file(ledger, tmp_path) as (importing, orthanc, ended):
@@ -551,7 +561,8 @@ def test_an_error_that_nobody_foresaw_stops_the_job_without_its_text(
     assert importing.run(job.id).files_imported == 3
 
 
-def test_37_what_orthanc_has_converted_itself_is_a_conflict_that_says_so_when_the_ledger_does_not_know_it(
+@pytest.mark.hard_case(37)
+def test_what_orthanc_has_converted_itself_is_a_conflict_that_says_so_when_the_ledger_does_not_know_it(
     ledger: str, tmp_path: Path
 ) -> None:
     explicit = str(ExplicitVRLittleEndian)

@@ -24,7 +24,8 @@ ENDINGS = {
 }
 
 
-def test_45_an_incremental_job_asks_history_for_no_file_of_a_directory_that_is_as_it_was(
+@pytest.mark.hard_case(45)
+def test_an_incremental_job_asks_history_for_no_file_of_a_directory_that_is_as_it_was(
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
@@ -47,7 +48,8 @@ def test_45_an_incremental_job_asks_history_for_no_file_of_a_directory_that_is_a
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_42_what_did_not_end_well_is_tried_again_by_the_next_incremental_job_though_its_directory_is_as_it_was(
+@pytest.mark.hard_case(42)
+def test_what_did_not_end_well_is_tried_again_by_the_next_incremental_job_though_its_directory_is_as_it_was(
     importing: ImportBench, ending: str
 ) -> None:
     path, *_ = write_series(importing.folder, 3, 2_000)
@@ -61,7 +63,8 @@ def test_42_what_did_not_end_well_is_tried_again_by_the_next_incremental_job_tho
     assert importing.imported("incremental").files_unchanged == 3
 
 
-def test_43_a_database_that_is_lost_while_an_incremental_job_scans_costs_nothing(
+@pytest.mark.hard_case(43)
+def test_a_database_that_is_lost_while_an_incremental_job_scans_costs_nothing(
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_series(importing.folder, 3, 2_000)
@@ -78,7 +81,8 @@ def test_43_a_database_that_is_lost_while_an_incremental_job_scans_costs_nothing
     assert (lost, job.status, importing.outcomes(job.id)) == ([1], "completed", {"imported": 3})
 
 
-def test_41_an_incremental_job_on_an_empty_directory_says_so_and_forgets_nothing(importing: ImportBench) -> None:
+@pytest.mark.hard_case(41)
+def test_an_incremental_job_on_an_empty_directory_says_so_and_forgets_nothing(importing: ImportBench) -> None:
     (path,) = write_series(importing.folder, 1, 2_000)
     importing.imported("incremental")
     importing.imported("incremental")

@@ -13,7 +13,8 @@ from fm_pipeline_tests.dicom.importer.kills import killed_import, main
 from fm_pipeline_tests.support.orthanc import OwnOrthanc, own_orthanc
 
 
-def test_43_a_killed_import_and_a_killed_orthanc_leave_each_instance_once_and_one_row_a_file(
+@pytest.mark.hard_case(43)
+def test_a_killed_import_and_a_killed_orthanc_leave_each_instance_once_and_one_row_a_file(
     database_url: str, tmp_path: Path
 ) -> None:
     with own_orthanc() as orthanc:

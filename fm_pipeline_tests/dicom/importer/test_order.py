@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from pydicom.data import get_testdata_file
 
 from fm_pipeline.sandbox.dicom.instances import as_file, image
@@ -23,7 +24,8 @@ def twins(folder: Path) -> None:
         (folder / f"{pair}-1-large.dcm").write_bytes(as_file(image(f"large-{pair}", size=6 << 20)))
 
 
-def test_37_of_two_files_of_one_instance_the_first_by_name_is_stored_whichever_is_read_sooner(
+@pytest.mark.hard_case(37)
+def test_of_two_files_of_one_instance_the_first_by_name_is_stored_whichever_is_read_sooner(
     importing: ImportBench,
 ) -> None:
     twins(importing.folder)
@@ -36,7 +38,8 @@ def test_37_of_two_files_of_one_instance_the_first_by_name_is_stored_whichever_i
     }
 
 
-def test_37_a_file_that_orthanc_refused_is_bad_in_the_next_job_too_although_another_one_took_its_place(
+@pytest.mark.hard_case(37)
+def test_a_file_that_orthanc_refused_is_bad_in_the_next_job_too_although_another_one_took_its_place(
     importing: ImportBench,
 ) -> None:
     # Two of pydicom's samples with one SOP Instance UID; Orthanc cannot read the first.

@@ -35,7 +35,8 @@ def sends(importing: ImportBench, job: Job) -> int:
     return sum(row.sends for row in importing.rows(job.id).values())
 
 
-def test_37_the_same_bytes_again_are_recognised_before_anything_is_sent(importing: ImportBench) -> None:
+@pytest.mark.hard_case(37)
+def test_the_same_bytes_again_are_recognised_before_anything_is_sent(importing: ImportBench) -> None:
     write_series(importing.folder / "a", 5, 2_000)
     first = importing.imported()
     assert importing.outcomes(first.id) == {"imported": 5}
@@ -47,7 +48,8 @@ def test_37_the_same_bytes_again_are_recognised_before_anything_is_sent(importin
     assert importing.instances() == 5
 
 
-def test_37_the_same_instance_with_other_bytes_is_a_conflict_with_both_hashes_and_the_first_stays(
+@pytest.mark.hard_case(37)
+def test_the_same_instance_with_other_bytes_is_a_conflict_with_both_hashes_and_the_first_stays(
     importing: ImportBench,
 ) -> None:
     one, other = image("same"), image("same")
@@ -66,7 +68,8 @@ def test_37_the_same_instance_with_other_bytes_is_a_conflict_with_both_hashes_an
     assert importing.instances() == 1
 
 
-def test_35_files_without_patient_id_and_patient_ids_of_two_people_are_stored_and_flagged(
+@pytest.mark.hard_case(35)
+def test_files_without_patient_id_and_patient_ids_of_two_people_are_stored_and_flagged(
     importing: ImportBench,
 ) -> None:
     anonymous = image("anonymous")
@@ -136,7 +139,8 @@ def test_what_somebody_deleted_in_orthanc_is_sent_again_and_flagged(importing: I
     assert (again.status, again.flags) == ("imported", ["sent_again"])
 
 
-def test_41_a_root_that_is_missing_or_empty_is_a_failed_job_and_nothing_is_marked_as_gone(
+@pytest.mark.hard_case(41)
+def test_a_root_that_is_missing_or_empty_is_a_failed_job_and_nothing_is_marked_as_gone(
     importing: ImportBench,
 ) -> None:
     with pytest.raises(ImportFailed) as empty:
@@ -155,7 +159,8 @@ def test_41_a_root_that_is_missing_or_empty_is_a_failed_job_and_nothing_is_marke
     ]
 
 
-def test_40_a_directory_that_cannot_be_read_is_listed_and_the_scan_is_not_complete(
+@pytest.mark.hard_case(40)
+def test_a_directory_that_cannot_be_read_is_listed_and_the_scan_is_not_complete(
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_series(importing.folder / "readable", 2, 2_000)
@@ -188,7 +193,8 @@ def test_a_job_for_some_files_looks_at_no_other(importing: ImportBench) -> None:
     }
 
 
-def test_43_a_job_on_a_folder_above_or_below_a_running_one_is_refused_until_that_has_ended(
+@pytest.mark.hard_case(43)
+def test_a_job_on_a_folder_above_or_below_a_running_one_is_refused_until_that_has_ended(
     importing: ImportBench,
 ) -> None:
     write_series(importing.folder / "below", 2, 2_000)
@@ -205,7 +211,8 @@ def test_43_a_job_on_a_folder_above_or_below_a_running_one_is_refused_until_that
     assert importing.run(above).files_imported == 2
 
 
-def test_43_two_importers_of_one_instance_end_with_one_instance_and_no_conflict(importing: ImportBench) -> None:
+@pytest.mark.hard_case(43)
+def test_two_importers_of_one_instance_end_with_one_instance_and_no_conflict(importing: ImportBench) -> None:
     for name in ("left", "right"):
         write_series(importing.folder / name, 40, 2_000)
     jobs = [importing.new_job(folder=importing.folder / name) for name in ("left", "right")]
@@ -233,7 +240,8 @@ class Watching:
             action()
 
 
-def test_49_progress_never_falls_never_passes_its_total_and_says_when_the_total_is_not_known(
+@pytest.mark.hard_case(49)
+def test_progress_never_falls_never_passes_its_total_and_says_when_the_total_is_not_known(
     importing: ImportBench,
 ) -> None:
     write_series(importing.folder, 400, 2_000)
@@ -255,7 +263,8 @@ def test_49_progress_never_falls_never_passes_its_total_and_says_when_the_total_
     assert watching.told[-1][0] == "compare with Orthanc"
 
 
-def test_42_progress_says_of_waiting_what_the_row_says_also_when_it_begins_or_ends_in_between(
+@pytest.mark.hard_case(42)
+def test_progress_says_of_waiting_what_the_row_says_also_when_it_begins_or_ends_in_between(
     importing: ImportBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_series(importing.folder, 3, 2_000)
@@ -271,7 +280,8 @@ def test_42_progress_says_of_waiting_what_the_row_says_also_when_it_begins_or_en
     assert [note for note, _ in told] == [message or "" for _, message in told]
 
 
-def test_43_a_database_that_goes_away_for_a_moment_costs_nothing(importing: ImportBench) -> None:
+@pytest.mark.hard_case(43)
+def test_a_database_that_goes_away_for_a_moment_costs_nothing(importing: ImportBench) -> None:
     write_series(importing.folder, 300, 2_000)
     job_id = importing.new_job()
 
@@ -303,7 +313,8 @@ def test_options_have_safe_defaults() -> None:
     assert (Options().retry_suspects, Options().threads) == (False, 4)
 
 
-def test_38_times_of_1970_and_of_the_year_2400_are_no_obstacle(importing: ImportBench) -> None:
+@pytest.mark.hard_case(38)
+def test_times_of_1970_and_of_the_year_2400_are_no_obstacle(importing: ImportBench) -> None:
     paths = write_series(importing.folder, 2, 2_000)
     for path, seconds in zip(paths, (0, 13_600_000_000), strict=True):
         os.utime(path, ns=(0, seconds * 10**9))
@@ -311,9 +322,8 @@ def test_38_times_of_1970_and_of_the_year_2400_are_no_obstacle(importing: Import
     assert importing.imported("incremental").files_unchanged == 2
 
 
-def test_45_the_first_upload_is_made_before_the_scan_ends(
-    importing: ImportBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.hard_case(45)
+def test_the_first_upload_is_made_before_the_scan_ends(importing: ImportBench, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(importing.folder, 3, 2_000)
 
     def slow_disk(root: str, *_: object) -> Iterator[Met]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from fm_pipeline.dicom.importer.run import run_job
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.sandbox.dicom.traps import make_traps
 from fm_pipeline_tests.dicom.bench import ImportBench
 
 
-def test_34_to_40_every_storable_file_arrives_and_every_other_has_its_reason(importing: ImportBench) -> None:
+@pytest.mark.hard_case(34)
+def test_to_40_every_storable_file_arrives_and_every_other_has_its_reason(importing: ImportBench) -> None:
     traps = make_traps(importing.folder)
     job = run_job(importing.settings, importing.new_job())
     rows = importing.rows(job.id)

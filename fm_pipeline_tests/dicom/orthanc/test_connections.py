@@ -80,7 +80,8 @@ def test_login_and_path_go_with_every_request() -> None:
     assert b"\r\nAuthorization: Basic dXNlcjpww6Rzc3dvcmQ=\r\n" in seen[0]
 
 
-def test_42_an_answer_that_comes_before_all_was_sent_counts_and_the_connection_is_not_used_again() -> None:
+@pytest.mark.hard_case(42)
+def test_an_answer_that_comes_before_all_was_sent_counts_and_the_connection_is_not_used_again() -> None:
     def refuses(connection: socket.socket) -> None:
         connection.recv(100)
         connection.sendall(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
@@ -95,7 +96,8 @@ def test_42_an_answer_that_comes_before_all_was_sent_counts_and_the_connection_i
 
 
 @pytest.mark.parametrize("body", [b"x" * (32 << 20), [b"x" * (1 << 20)] * 32], ids=["whole", "blocks"])
-def test_42_an_answer_of_a_server_that_reads_no_further_counts_too(body: bytes | list[bytes]) -> None:
+@pytest.mark.hard_case(42)
+def test_an_answer_of_a_server_that_reads_no_further_counts_too(body: bytes | list[bytes]) -> None:
     over = threading.Event()
 
     def refuses(connection: socket.socket) -> None:
@@ -110,19 +112,22 @@ def test_42_an_answer_of_a_server_that_reads_no_further_counts_too(body: bytes |
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"HTTP/1"])
 @pytest.mark.parametrize("into", [None, lambda _: None])
-def test_42_what_is_no_whole_answer_is_none(answer: bytes, into: Callable[[bytes], object] | None) -> None:
+@pytest.mark.hard_case(42)
+def test_what_is_no_whole_answer_is_none(answer: bytes, into: Callable[[bytes], object] | None) -> None:
     with server(says(answer)) as kept, pytest.raises(NoAnswer):
         kept.ask("GET", "/file", into=into)
 
 
-def test_42_a_connection_that_ends_without_a_word_is_no_answer() -> None:
+@pytest.mark.hard_case(42)
+def test_a_connection_that_ends_without_a_word_is_no_answer() -> None:
     with server(says(OK), says(b"")) as kept:
         kept.ask("GET", "/system")
         with pytest.raises(NoAnswer):
             kept.ask("GET", "/system")
 
 
-def test_42_a_server_that_says_nothing_is_not_waited_for_and_one_that_is_down_was_sent_nothing() -> None:
+@pytest.mark.hard_case(42)
+def test_a_server_that_says_nothing_is_not_waited_for_and_one_that_is_down_was_sent_nothing() -> None:
     over = threading.Event()
     with server(lambda _: over.wait(60)) as kept:  # type: ignore[arg-type]
         with pytest.raises(AnswerTimedOut):

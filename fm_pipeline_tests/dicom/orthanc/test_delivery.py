@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any, cast
 
+import pytest
+
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.delivery import Delivery
 from fm_pipeline.dicom.orthanc.errors import NoAnswer
@@ -26,7 +28,8 @@ class DyingOrthanc:
         return "stored"
 
 
-def test_36_a_file_is_not_sent_again_into_the_death_of_an_orthanc_that_another_file_has_killed() -> None:
+@pytest.mark.hard_case(36)
+def test_a_file_is_not_sent_again_into_the_death_of_an_orthanc_that_another_file_has_killed() -> None:
     delivery = Delivery(cast("Orthanc", DyingOrthanc()), threading.Event())
     _, sends = delivery.send(lambda: b"", 0, sends=1)
     assert sends == 2

@@ -33,7 +33,8 @@ def test_everything_comes_out_once_in_order_with_every_name_as_it_was() -> None:
     spool.close()
 
 
-def test_45_the_first_file_can_be_taken_while_the_scan_still_waits_for_its_disk() -> None:
+@pytest.mark.hard_case(45)
+def test_the_first_file_can_be_taken_while_the_scan_still_waits_for_its_disk() -> None:
     go_on = threading.Event()
 
     def slow() -> Iterator[Met]:

@@ -40,12 +40,14 @@ def test_a_found_file_has_size_and_times(root: Path) -> None:
     assert only_file(root) == FoundFile(str(path), 3, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev, facts.st_ino)
 
 
-def test_38_pipes_and_sockets_are_set_aside_and_nothing_waits_for_them(root: Path) -> None:
+@pytest.mark.hard_case(38)
+def test_pipes_and_sockets_are_set_aside_and_nothing_waits_for_them(root: Path) -> None:
     os.mkfifo(root / "pipe.dcm")
     assert met(root)["pipe.dcm"] == SetAside(str(root / "pipe.dcm"), "fifo")
 
 
-def test_38_a_file_that_became_a_pipe_after_the_scan_does_not_hang(root: Path) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_that_became_a_pipe_after_the_scan_does_not_hang(root: Path) -> None:
     found = only_file(root)
     os.unlink(found.path)
     os.mkfifo(found.path)
@@ -53,7 +55,8 @@ def test_38_a_file_that_became_a_pipe_after_the_scan_does_not_hang(root: Path) -
         open_found(found)
 
 
-def test_38_a_file_that_became_a_link_after_the_scan_is_not_followed(root: Path, tmp_path: Path) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_that_became_a_link_after_the_scan_is_not_followed(root: Path, tmp_path: Path) -> None:
     found = only_file(root)
     os.unlink(found.path)
     os.symlink("/etc/hostname", found.path)
@@ -62,7 +65,8 @@ def test_38_a_file_that_became_a_link_after_the_scan_is_not_followed(root: Path,
     assert unreadable_reason(refused.value) == "vanished"
 
 
-def test_38_a_file_that_vanished_after_the_scan_says_so(root: Path) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_that_vanished_after_the_scan_says_so(root: Path) -> None:
     found = only_file(root)
     os.unlink(found.path)
     with pytest.raises(FileNotFoundError) as gone:
@@ -71,7 +75,8 @@ def test_38_a_file_that_vanished_after_the_scan_says_so(root: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["longer", "same length", "replaced with the old time"])
-def test_38_a_file_that_changed_is_noticed_before_and_while_it_is_read(root: Path, change: str) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_that_changed_is_noticed_before_and_while_it_is_read(root: Path, change: str) -> None:
     found = only_file(root)
     let_the_clock_go_on(root)
     with open_found(found) as file:
@@ -88,7 +93,8 @@ def test_38_a_file_that_changed_is_noticed_before_and_while_it_is_read(root: Pat
         open_found(found)
 
 
-def test_39_a_path_longer_than_the_system_takes_is_found_and_read(root: Path) -> None:
+@pytest.mark.hard_case(39)
+def test_a_path_longer_than_the_system_takes_is_found_and_read(root: Path) -> None:
     directory = os.open(root, os.O_RDONLY)
     for _ in range(25):
         os.mkdir("d" * 200, dir_fd=directory)
@@ -105,7 +111,8 @@ def test_39_a_path_longer_than_the_system_takes_is_found_and_read(root: Path) ->
         assert opened.read() == b"far away"
 
 
-def test_40_links_are_named_by_where_they_lead_and_never_followed(root: Path, tmp_path: Path) -> None:
+@pytest.mark.hard_case(40)
+def test_links_are_named_by_where_they_lead_and_never_followed(root: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret.dcm").write_bytes(b"secret")
     (root / "circle").symlink_to(root)
@@ -127,13 +134,15 @@ def test_40_links_are_named_by_where_they_lead_and_never_followed(root: Path, tm
     assert [name for name, each in found.items() if isinstance(each, FoundFile)] == ["a/b/1.dcm"]
 
 
-def test_40_a_name_that_begins_as_the_root_does_is_not_inside_it(root: Path, tmp_path: Path) -> None:
+@pytest.mark.hard_case(40)
+def test_a_name_that_begins_as_the_root_does_is_not_inside_it(root: Path, tmp_path: Path) -> None:
     (tmp_path / "hospital-other").mkdir()
     (root / "link").symlink_to(tmp_path / "hospital-other")
     assert met(root)["link"] == SetAside(str(root / "link"), "link_outside_root")
 
 
-def test_40_a_directory_that_cannot_be_read_is_named_and_the_rest_is_found(
+@pytest.mark.hard_case(40)
+def test_a_directory_that_cannot_be_read_is_named_and_the_rest_is_found(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "locked").mkdir()
@@ -150,14 +159,16 @@ def test_40_a_directory_that_cannot_be_read_is_named_and_the_rest_is_found(
     assert isinstance(found["a/b/1.dcm"], FoundFile)
 
 
-def test_41_a_missing_root_is_an_error_and_an_empty_one_is_not_nothing(tmp_path: Path) -> None:
+@pytest.mark.hard_case(41)
+def test_a_missing_root_is_an_error_and_an_empty_one_is_not_nothing(tmp_path: Path) -> None:
     with pytest.raises(RootUnavailable):
         list(scan(str(tmp_path / "missing")))
     (tmp_path / "empty").mkdir()
     assert list(scan(str(tmp_path / "empty"))) == [Unreadable(str(tmp_path / "empty"), True, "root_empty")]
 
 
-def test_41_a_root_that_is_unmounted_in_mid_scan_is_named(root: Path) -> None:
+@pytest.mark.hard_case(41)
+def test_a_root_that_is_unmounted_in_mid_scan_is_named(root: Path) -> None:
     for number in range(5):
         (root / str(number)).mkdir()
         (root / str(number) / "1.dcm").write_bytes(b"one")
@@ -167,7 +178,8 @@ def test_41_a_root_that_is_unmounted_in_mid_scan_is_named(root: Path) -> None:
     assert list(scanning)[-1] == Unreadable(str(root), is_directory=True, reason="not_mounted")
 
 
-def test_45_the_first_file_is_given_before_the_directory_is_read_to_its_end(
+@pytest.mark.hard_case(45)
+def test_the_first_file_is_given_before_the_directory_is_read_to_its_end(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(500):

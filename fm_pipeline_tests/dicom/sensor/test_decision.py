@@ -55,11 +55,13 @@ def test_it_does_nothing_while_monitoring_is_off() -> None:
 
 
 @pytest.mark.parametrize("facts", [{"runs_unfinished": 1}, {"jobs_at_work": [7]}], ids=["a run", "a command"])
-def test_44_while_an_import_runs_no_second_one_is_started(facts: dict[str, Any]) -> None:
+@pytest.mark.hard_case(44)
+def test_while_an_import_runs_no_second_one_is_started(facts: dict[str, Any]) -> None:
     assert isinstance(step(**facts, own_jobs=[OwnJob(job(8, "pending"), 0)]), Wait)
 
 
-def test_44_a_job_that_was_made_and_not_carried_out_comes_before_new_files() -> None:
+@pytest.mark.hard_case(44)
+def test_a_job_that_was_made_and_not_carried_out_comes_before_new_files() -> None:
     own = [OwnJob(job(8, "pending"), 0), OwnJob(job(9, "pending"), 0)]
     assert step(own_jobs=own, watermark=Watermark(NOW)) == Start(8, 1)
     lost = [OwnJob(job(8, "running", updated_at=NOW - 2 * FIRST_RESTART), 2)]  # with its machine
@@ -68,7 +70,8 @@ def test_44_a_job_that_was_made_and_not_carried_out_comes_before_new_files() -> 
     assert Start(8, 3).run_key != Start(8, 2).run_key
 
 
-def test_44_a_failed_job_is_tried_again_after_a_pause_and_blocks_what_would_fail_too() -> None:
+@pytest.mark.hard_case(44)
+def test_a_failed_job_is_tried_again_after_a_pause_and_blocks_what_would_fail_too() -> None:
     for attempts in range(1, MOST_ATTEMPTS):
         pause = FIRST_PAUSE * 2 ** (attempts - 1)
         failed = job(8, "failed", completed_at=NOW - pause, error_reason="orthanc_down")

@@ -54,7 +54,8 @@ def test_what_history_knows_is_left_out_and_counted(
     assert (scanning.unchanged_files, scanning.unchanged_bytes, scanning.complete) == (13, sum(range(12)) + 4, True)
 
 
-def test_45_directories_that_are_as_they_were_need_no_look_into_history(
+@pytest.mark.hard_case(45)
+def test_directories_that_are_as_they_were_need_no_look_into_history(
     connection: Connection, database: LastingConnection, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met, _ = new(database, root)
@@ -68,7 +69,8 @@ def test_45_directories_that_are_as_they_were_need_no_look_into_history(
 
 
 @pytest.mark.parametrize("change", ["content", "appended", "touched", "renamed", "replaced"])
-def test_38_a_changed_file_is_new(connection: Connection, database: LastingConnection, root: Path, change: str) -> None:
+@pytest.mark.hard_case(38)
+def test_a_changed_file_is_new(connection: Connection, database: LastingConnection, root: Path, change: str) -> None:
     record(connection, list(scan(str(root))))
     new(database, root)
     let_the_clock_go_on(root)
@@ -101,7 +103,8 @@ def test_what_is_set_aside_is_given_once(connection: Connection, database: Lasti
     assert not any(isinstance(each, SetAside) for each in again)
 
 
-def test_40_a_directory_that_cannot_be_read_makes_the_scan_incomplete(
+@pytest.mark.hard_case(40)
+def test_a_directory_that_cannot_be_read_makes_the_scan_incomplete(
     connection: Connection, database: LastingConnection, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.scandir
@@ -117,7 +120,8 @@ def test_40_a_directory_that_cannot_be_read_makes_the_scan_incomplete(
     assert not scanning.complete
 
 
-def test_41_a_missing_root_is_an_error_and_an_empty_one_is_no_success(
+@pytest.mark.hard_case(41)
+def test_a_missing_root_is_an_error_and_an_empty_one_is_no_success(
     connection: Connection, database: LastingConnection, root: Path
 ) -> None:
     record(connection, list(scan(str(root))))
@@ -131,7 +135,8 @@ def test_41_a_missing_root_is_an_error_and_an_empty_one_is_no_success(
     assert not scanning.complete
 
 
-def test_41_a_root_that_is_unmounted_in_mid_scan_is_reported(
+@pytest.mark.hard_case(41)
+def test_a_root_that_is_unmounted_in_mid_scan_is_reported(
     connection: Connection, database: LastingConnection, root: Path
 ) -> None:
     scanning = NewFiles(database, str(root), now=datetime.now(UTC))
@@ -143,7 +148,8 @@ def test_41_a_root_that_is_unmounted_in_mid_scan_is_reported(
     assert not scanning.complete
 
 
-def test_42_what_orthanc_has_lost_is_new_again_though_nothing_changed_on_the_disk(
+@pytest.mark.hard_case(42)
+def test_what_orthanc_has_lost_is_new_again_though_nothing_changed_on_the_disk(
     connection: Connection, database: LastingConnection, root: Path
 ) -> None:
     record(connection, list(scan(str(root))))
@@ -156,7 +162,8 @@ def test_42_what_orthanc_has_lost_is_new_again_though_nothing_changed_on_the_dis
     assert [each.path for each in new(database, root)[0]] == [lost]
 
 
-def test_44_a_tick_of_the_sensor_does_not_wait_for_a_scan_that_is_under_way(
+@pytest.mark.hard_case(44)
+def test_a_tick_of_the_sensor_does_not_wait_for_a_scan_that_is_under_way(
     connection: Connection, database: LastingConnection, tables: str, root: Path
 ) -> None:
     scanning = iter(NewFiles(database, str(root), now=datetime.now(UTC)))

@@ -23,7 +23,8 @@ def test_new_files_are_found_in_every_directory_and_again_until_history_has_them
     assert watched.names() == set()
 
 
-def test_45_when_nothing_has_changed_no_directory_is_listed(watched: Watched) -> None:
+@pytest.mark.hard_case(45)
+def test_when_nothing_has_changed_no_directory_is_listed(watched: Watched) -> None:
     for number in range(20):
         watched.write(f"{number % 5}/{number}.dcm")
     watched.settle()
@@ -31,7 +32,8 @@ def test_45_when_nothing_has_changed_no_directory_is_listed(watched: Watched) ->
     assert (result.directories_asked, result.directories_listed, result.complete) == (6, 0, True)
 
 
-def test_45_only_the_directory_that_changed_is_listed(watched: Watched) -> None:
+@pytest.mark.hard_case(45)
+def test_only_the_directory_that_changed_is_listed(watched: Watched) -> None:
     for number in range(20):
         watched.write(f"{number % 5}/{number}.dcm")
     watched.settle()
@@ -48,7 +50,8 @@ def test_a_new_directory_is_found_with_what_is_in_it(watched: Watched) -> None:
     assert watched.names() == {"new/deeper/b.dcm"}
 
 
-def test_44_what_arrived_while_the_sensor_was_off_is_found(watched: Watched) -> None:
+@pytest.mark.hard_case(44)
+def test_what_arrived_while_the_sensor_was_off_is_found(watched: Watched) -> None:
     watched.write("a/1.dcm")
     watched.settle()
     watched.write("a/2.dcm")
@@ -57,7 +60,8 @@ def test_44_what_arrived_while_the_sensor_was_off_is_found(watched: Watched) -> 
 
 
 @pytest.mark.parametrize("status", ["pending", "running"])
-def test_44_what_a_job_has_that_waits_or_runs_is_not_given_again(watched: Watched, status: str) -> None:
+@pytest.mark.hard_case(44)
+def test_what_a_job_has_that_waits_or_runs_is_not_given_again(watched: Watched, status: str) -> None:
     watched.write("a.dcm")
     (file,) = watched.tick().new_files
     job = record(watched.connection, [], job_status=status)
@@ -71,7 +75,8 @@ def test_44_what_a_job_has_that_waits_or_runs_is_not_given_again(watched: Watche
     assert watched.names() == {"a.dcm"}
 
 
-def test_44_a_burst_is_given_in_bounded_portions_and_none_is_left_out(watched: Watched) -> None:
+@pytest.mark.hard_case(44)
+def test_a_burst_is_given_in_bounded_portions_and_none_is_left_out(watched: Watched) -> None:
     for number in range(50):
         watched.write(f"{number % 3}/{number}.dcm")
     given: set[str] = set()
@@ -84,7 +89,8 @@ def test_44_a_burst_is_given_in_bounded_portions_and_none_is_left_out(watched: W
     assert not watched.tick(max_files=12).more
 
 
-def test_45_a_tick_ends_when_its_time_is_over_and_the_next_goes_on(watched: Watched) -> None:
+@pytest.mark.hard_case(45)
+def test_a_tick_ends_when_its_time_is_over_and_the_next_goes_on(watched: Watched) -> None:
     for number in range(60):
         watched.write(f"{number}/a.dcm")
     given: set[str] = set()
@@ -99,7 +105,8 @@ def test_45_a_tick_ends_when_its_time_is_over_and_the_next_goes_on(watched: Watc
     assert ticks > 4
 
 
-def test_45_a_round_over_known_directories_goes_on_where_the_last_tick_ended(watched: Watched) -> None:
+@pytest.mark.hard_case(45)
+def test_a_round_over_known_directories_goes_on_where_the_last_tick_ended(watched: Watched) -> None:
     for number in range(30):
         watched.write(f"{number}/a.dcm")
     watched.settle()
@@ -115,7 +122,8 @@ def test_45_a_round_over_known_directories_goes_on_where_the_last_tick_ended(wat
     assert asked <= 31
 
 
-def test_38_a_file_that_grows_is_waited_for_however_long_it_takes(watched: Watched) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_that_grows_is_waited_for_however_long_it_takes(watched: Watched) -> None:
     path = watched.write("slow.dcm", b"1")
     for _ in range(3):
         with path.open("ab") as file:
@@ -125,14 +133,16 @@ def test_38_a_file_that_grows_is_waited_for_however_long_it_takes(watched: Watch
     assert watched.names(LATER) == {"slow.dcm"}
 
 
-def test_38_a_copy_that_keeps_the_old_time_of_its_original_is_waited_for(watched: Watched) -> None:
+@pytest.mark.hard_case(38)
+def test_a_copy_that_keeps_the_old_time_of_its_original_is_waited_for(watched: Watched) -> None:
     path = watched.write("old.dcm")
     os.utime(path, (0, 0))
     assert watched.tick(SOON).waiting == 1
     assert watched.names(LATER) == {"old.dcm"}
 
 
-def test_38_a_time_in_the_future_is_believed_when_our_own_clock_has_seen_it_long_enough(watched: Watched) -> None:
+@pytest.mark.hard_case(38)
+def test_a_time_in_the_future_is_believed_when_our_own_clock_has_seen_it_long_enough(watched: Watched) -> None:
     path = watched.write("future.dcm")
     future = (datetime.now(UTC) + timedelta(days=4_000)).timestamp()
     os.utime(path, (future, future))
@@ -143,7 +153,8 @@ def test_38_a_time_in_the_future_is_believed_when_our_own_clock_has_seen_it_long
     assert watched.names(2 * LATER) == {"future.dcm"}
 
 
-def test_38_a_directory_with_a_time_in_the_future_settles_too(watched: Watched) -> None:
+@pytest.mark.hard_case(38)
+def test_a_directory_with_a_time_in_the_future_settles_too(watched: Watched) -> None:
     watched.write("a/1.dcm")
     future = (datetime.now(UTC) + timedelta(days=4_000)).timestamp()
     os.utime(watched.root / "a", (future, future))
@@ -153,7 +164,8 @@ def test_38_a_directory_with_a_time_in_the_future_settles_too(watched: Watched) 
     assert result.directories_listed == 0
 
 
-def test_38_a_directory_whose_time_went_back_is_listed(watched: Watched) -> None:
+@pytest.mark.hard_case(38)
+def test_a_directory_whose_time_went_back_is_listed(watched: Watched) -> None:
     watched.write("a/1.dcm")
     watched.settle()
     watched.write("a/2.dcm")
@@ -161,7 +173,8 @@ def test_38_a_directory_whose_time_went_back_is_listed(watched: Watched) -> None
     assert watched.names() == {"a/2.dcm"}
 
 
-def test_38_a_file_made_in_the_same_instant_in_which_its_directory_was_listed_is_found(watched: Watched) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_made_in_the_same_instant_in_which_its_directory_was_listed_is_found(watched: Watched) -> None:
     watched.write("a/1.dcm")
     watched.import_all()
     instant = os.stat(watched.root / "a").st_mtime_ns
@@ -171,7 +184,8 @@ def test_38_a_file_made_in_the_same_instant_in_which_its_directory_was_listed_is
     assert watched.names() == {"a/2.dcm"}
 
 
-def test_38_a_file_that_is_replaced_by_one_with_its_old_time_is_new_to_the_full_scan(watched: Watched) -> None:
+@pytest.mark.hard_case(38)
+def test_a_file_that_is_replaced_by_one_with_its_old_time_is_new_to_the_full_scan(watched: Watched) -> None:
     path = watched.write("a/1.dcm", b"before")
     watched.settle()
     facts = path.stat()
@@ -180,7 +194,8 @@ def test_38_a_file_that_is_replaced_by_one_with_its_old_time_is_new_to_the_full_
     assert [each.path for each in NewFiles(watched.database, str(watched.root), now=datetime.now(UTC))] == [str(path)]
 
 
-def test_38_temporary_names_are_not_given_and_the_final_name_is(watched: Watched) -> None:
+@pytest.mark.hard_case(38)
+def test_temporary_names_are_not_given_and_the_final_name_is(watched: Watched) -> None:
     part = watched.write("a.dcm.partial")
     assert watched.names() == set()
     part.rename(watched.root / "a.dcm")
@@ -195,7 +210,8 @@ def test_what_failed_is_left_to_the_full_scan(watched: Watched) -> None:
     assert [each.path for each in new] == [str(path)]
 
 
-def test_40_a_directory_that_cannot_be_read_is_an_alarm_and_the_rest_is_found(
+@pytest.mark.hard_case(40)
+def test_a_directory_that_cannot_be_read_is_an_alarm_and_the_rest_is_found(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched.write("locked/1.dcm")
@@ -222,7 +238,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, directory: str) -> None:
     monkeypatch.setattr(os, "scandir", scandir)
 
 
-def test_41_a_missing_root_pauses_and_nothing_is_forgotten(watched: Watched) -> None:
+@pytest.mark.hard_case(41)
+def test_a_missing_root_pauses_and_nothing_is_forgotten(watched: Watched) -> None:
     watched.write("a/1.dcm")
     watched.settle()
     watched.root.rename(watched.root.with_name("elsewhere"))
@@ -232,7 +249,8 @@ def test_41_a_missing_root_pauses_and_nothing_is_forgotten(watched: Watched) -> 
     assert watched.tick(MUCH_LATER).directories_listed == 0
 
 
-def test_41_an_empty_root_that_had_files_pauses(watched: Watched) -> None:
+@pytest.mark.hard_case(41)
+def test_an_empty_root_that_had_files_pauses(watched: Watched) -> None:
     path = watched.write("1.dcm")
     watched.settle()
     path.unlink()
@@ -241,7 +259,8 @@ def test_41_an_empty_root_that_had_files_pauses(watched: Watched) -> None:
     assert watched.names() == {"2.dcm"}
 
 
-def test_41_an_empty_root_that_never_had_files_waits_for_the_first(watched: Watched) -> None:
+@pytest.mark.hard_case(41)
+def test_an_empty_root_that_never_had_files_waits_for_the_first(watched: Watched) -> None:
     watched.root.mkdir()
     result = watched.tick()
     assert (result.paused, result.complete) == (None, True)
@@ -249,7 +268,8 @@ def test_41_an_empty_root_that_never_had_files_waits_for_the_first(watched: Watc
     assert watched.names() == {"1.dcm"}
 
 
-def test_41_a_root_in_another_file_system_than_before_pauses(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.hard_case(41)
+def test_a_root_in_another_file_system_than_before_pauses(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     watched.write("1.dcm")
     monkeypatch.setattr(os.path, "ismount", lambda path: path == str(watched.root))
     watched.settle()
@@ -257,7 +277,8 @@ def test_41_a_root_in_another_file_system_than_before_pauses(watched: Watched, m
     assert watched.tick().paused == "not_mounted"
 
 
-def test_41_a_root_that_is_unmounted_in_the_middle_of_a_tick_pauses_and_nothing_is_forgotten(
+@pytest.mark.hard_case(41)
+def test_a_root_that_is_unmounted_in_the_middle_of_a_tick_pauses_and_nothing_is_forgotten(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched.write("a/1.dcm")
@@ -277,7 +298,8 @@ def test_41_a_root_that_is_unmounted_in_the_middle_of_a_tick_pauses_and_nothing_
     assert watched.tick(MUCH_LATER).directories_listed == 0
 
 
-def test_41_a_directory_below_that_is_not_mounted_any_more_is_an_alarm(
+@pytest.mark.hard_case(41)
+def test_a_directory_below_that_is_not_mounted_any_more_is_an_alarm(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched.write("share/1.dcm")
@@ -303,7 +325,8 @@ def test_a_directory_that_was_removed_is_forgotten_and_found_when_it_is_back(wat
     assert "a/2.dcm" in watched.names()
 
 
-def test_40_links_out_of_the_root_are_not_followed(watched: Watched, tmp_path: Path) -> None:
+@pytest.mark.hard_case(40)
+def test_links_out_of_the_root_are_not_followed(watched: Watched, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "1.dcm").write_bytes(b"secret")
     watched.write("a.dcm")
@@ -312,7 +335,8 @@ def test_40_links_out_of_the_root_are_not_followed(watched: Watched, tmp_path: P
     assert watched.names() == {"a.dcm"}
 
 
-def test_40_a_watched_directory_that_became_a_link_is_followed_no_more(watched: Watched, tmp_path: Path) -> None:
+@pytest.mark.hard_case(40)
+def test_a_watched_directory_that_became_a_link_is_followed_no_more(watched: Watched, tmp_path: Path) -> None:
     """Moved to another disk with a link left in its place: else each tick makes a job, and each job refuses it."""
     watched.write("a/b/1.dcm")
     watched.write("c/1.dcm")
@@ -328,14 +352,16 @@ def test_40_a_watched_directory_that_became_a_link_is_followed_no_more(watched: 
     watched.settle()
 
 
-def test_39_names_of_any_bytes_are_watched(watched: Watched) -> None:
+@pytest.mark.hard_case(39)
+def test_names_of_any_bytes_are_watched(watched: Watched) -> None:
     name = os.fsdecode(b"lat\xe9n\nline")
     watched.write(f"{name}/{name}.dcm")
     assert watched.names() == {f"{name}/{name}.dcm"}
     watched.settle()
 
 
-def test_45_a_directory_with_more_entries_than_are_held_is_watched_too(
+@pytest.mark.hard_case(45)
+def test_a_directory_with_more_entries_than_are_held_is_watched_too(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fm_pipeline.dicom.scan.list.MOST_ENTRIES_HELD", 10)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from fm_pipeline_tests.images.containers.clinic import ImageClinic
 from fm_pipeline_tests.images.containers.kills import kill_rounds
 
 
-def test_30_killed_at_random_moments_nothing_is_there_twice_or_lost_or_marked_without_its_file(
+@pytest.mark.hard_case(30)
+def test_killed_at_random_moments_nothing_is_there_twice_or_lost_or_marked_without_its_file(
     clinic: ImageClinic,
 ) -> None:
     lines: list[str] = []

@@ -90,9 +90,8 @@ def test_paging_over_the_shrinking_set_would_have_skipped_half(clinic: ImageClin
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_30_killed_after_any_step_the_next_run_finishes_and_nothing_is_there_twice(
-    clinic: ImageClinic, step: str
-) -> None:
+@pytest.mark.hard_case(30)
+def test_killed_after_any_step_the_next_run_finishes_and_nothing_is_there_twice(clinic: ImageClinic, step: str) -> None:
     for number in range(1, 4):
         clinic.add(number)
 
@@ -189,7 +188,8 @@ def test_an_image_that_nexus_has_already_is_only_marked(clinic: ImageClinic) -> 
     clinic.check()
 
 
-def test_30_no_mark_for_an_image_whose_file_is_not_in_s3(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(30)
+def test_no_mark_for_an_image_whose_file_is_not_in_s3(clinic: ImageClinic) -> None:
     clinic.add(1)
     clinic.run()
     clinic.store.edit(DATABASE, TABLE, 1, {"NexusExportDate": ""})

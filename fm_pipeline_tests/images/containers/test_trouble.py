@@ -29,7 +29,8 @@ BROKEN: dict[str, tuple[Any, str]] = {
 }
 
 
-def test_28_a_broken_better_container_is_passed_over_and_counted(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(28)
+def test_a_broken_better_container_is_passed_over_and_counted(clinic: ImageClinic) -> None:
     for number, (content, _) in enumerate(BROKEN.values(), 1):
         clinic.add(number, image_Full=content, image_large=picture(20 + number), image_small=picture(3))
     report = clinic.run()
@@ -75,7 +76,8 @@ def test_an_error_that_nobody_foresaw_fails_one_record_and_stops_no_other(
     clinic.check()
 
 
-def test_28_a_png_called_jpg_is_a_png(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(28)
+def test_a_png_called_jpg_is_a_png(clinic: ImageClinic) -> None:
     own_id = clinic.add(1, image_Full=picture(1, kind="PNG"))
     clinic.run()
     ((_, key, _),) = clinic.images()
@@ -112,7 +114,8 @@ def test_empty_containers_and_unknown_patients_are_skips_that_a_later_run_takes_
     clinic.check()
 
 
-def test_32_a_record_of_two_patients_is_shown_to_neither(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(32)
+def test_a_record_of_two_patients_is_shown_to_neither(clinic: ImageClinic) -> None:
     profile = clinic.settings.state_dir.parent / "two.yaml"
     shipped = resources.files("fm_pipeline.entities").joinpath("nexus.yaml")
     head, _, image = shipped.read_text("utf-8").partition("\nimage:")
@@ -129,7 +132,8 @@ def test_32_a_record_of_two_patients_is_shown_to_neither(clinic: ImageClinic) ->
     assert clinic.marked() == {2, 3}  # of several fields the first that is not empty counts
 
 
-def test_32_two_records_with_one_id_are_both_left_alone(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(32)
+def test_two_records_with_one_id_are_both_left_alone(clinic: ImageClinic) -> None:
     own_id = clinic.add(1)
     clinic.add(2, id=own_id)
     clinic.add(3, recid=7, patient_id=clinic.patients[0][1])
@@ -141,7 +145,8 @@ def test_32_two_records_with_one_id_are_both_left_alone(clinic: ImageClinic) -> 
     clinic.check()
 
 
-def test_32_a_record_with_the_id_of_one_that_was_imported_long_ago_is_not_marked_for_it(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(32)
+def test_a_record_with_the_id_of_one_that_was_imported_long_ago_is_not_marked_for_it(clinic: ImageClinic) -> None:
     own_id = clinic.add(1)
     clinic.run()
     clinic.execute("DELETE FROM fm_pipeline.waterfall_images")  # it was linked by other means
@@ -150,7 +155,8 @@ def test_32_a_record_with_the_id_of_one_that_was_imported_long_ago_is_not_marked
     assert (report.reasons("skipped"), clinic.marked()) == ({"id_twice": 1}, {1})
 
 
-def test_32_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is_not_marked_for_it(
+@pytest.mark.hard_case(32)
+def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is_not_marked_for_it(
     clinic: ImageClinic,
 ) -> None:
     clinic.add(1)
@@ -162,7 +168,8 @@ def test_32_a_record_id_that_another_image_had_before_filemakers_file_was_cloned
     assert len(clinic.images()) == 1
 
 
-def test_32_a_clone_of_filemakers_file_in_which_records_have_other_numbers_is_gone_on_with(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(32)
+def test_a_clone_of_filemakers_file_in_which_records_have_other_numbers_is_gone_on_with(clinic: ImageClinic) -> None:
     for number in (1, 2, 3):
         clinic.add(number)
     clinic.run(limit=1)
@@ -176,7 +183,8 @@ def test_32_a_clone_of_filemakers_file_in_which_records_have_other_numbers_is_go
     assert clinic.states()[1] == ("gone", "gone")
 
 
-def test_32_the_same_bytes_in_two_records_are_two_images(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(32)
+def test_the_same_bytes_in_two_records_are_two_images(clinic: ImageClinic) -> None:
     clinic.add(1, image_Full=JPEG)
     clinic.add(2, image_Full=JPEG)
     clinic.run()
@@ -240,7 +248,8 @@ def test_after_a_pause_the_run_goes_on_by_itself_and_comes_back_to_what_failed(c
 
 
 @pytest.mark.parametrize("what", ["cut", "half", "unauthorized", "wrong_content"])
-def test_31_a_download_that_breaks_once_does_not_cost_the_better_picture(clinic: ImageClinic, what: str) -> None:
+@pytest.mark.hard_case(31)
+def test_a_download_that_breaks_once_does_not_cost_the_better_picture(clinic: ImageClinic, what: str) -> None:
     clinic.add(1, image_small=picture(9))
     clinic.stand_in.disturb(what, of=["container"])
     report = clinic.run()
@@ -248,7 +257,8 @@ def test_31_a_download_that_breaks_once_does_not_cost_the_better_picture(clinic:
     assert report.passed_over() == {}
 
 
-def test_31_a_container_that_never_comes_whole_is_passed_over_after_several_turns(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(31)
+def test_a_container_that_never_comes_whole_is_passed_over_after_several_turns(clinic: ImageClinic) -> None:
     clinic.add(1, image_small=picture(9))
     clinic.stand_in.disturb("cut", of=["container"], times=4)
     first = clinic.run()  # two turns
@@ -258,7 +268,8 @@ def test_31_a_container_that_never_comes_whole_is_passed_over_after_several_turn
     assert second.passed_over() == {"image_Full: does_not_come": 1}
 
 
-def test_31_a_session_that_dies_in_the_middle_costs_nothing(clinic: ImageClinic) -> None:
+@pytest.mark.hard_case(31)
+def test_a_session_that_dies_in_the_middle_costs_nothing(clinic: ImageClinic) -> None:
     for number in range(1, 6):
         clinic.add(number)
 
@@ -312,7 +323,8 @@ def test_an_edit_between_reading_and_marking_is_looked_at(
 
 
 @pytest.mark.parametrize("when", ["uploaded", "linked", "in another run after the upload", "while it was open"])
-def test_30_a_picture_that_somebody_replaces_before_the_mark_is_not_marked_for_the_one_in_nexus(
+@pytest.mark.hard_case(30)
+def test_a_picture_that_somebody_replaces_before_the_mark_is_not_marked_for_the_one_in_nexus(
     clinic: ImageClinic, when: str
 ) -> None:
     clinic.add(1)

@@ -142,7 +142,8 @@ def test_of_two_columns_for_the_patient_the_filled_one_counts(read: Callable[...
         (tab(ROWS).encode()[:-40], "record of the export, number 2, is cut"),
     ],
 )
-def test_02_what_is_no_whole_export_stops(read: Callable[..., Export], content: bytes, words: str) -> None:
+@pytest.mark.hard_case(2)
+def test_what_is_no_whole_export_stops(read: Callable[..., Export], content: bytes, words: str) -> None:
     with pytest.raises(ImageStop, match=words):
         read(content)
 

@@ -63,7 +63,8 @@ def test_images_are_copied_verified_and_linked_by_patient_and_day(scene: Scene) 
     assert missing_objects(scene.bench.settings, scene.s3.bucket(scene.bench.settings)) == []
 
 
-def test_26_27_second_run_copies_nothing_writes_nothing_and_the_bulk_dump_is_the_same(scene: Scene) -> None:
+@pytest.mark.hard_case(26)
+def test_27_second_run_copies_nothing_writes_nothing_and_the_bulk_dump_is_the_same(scene: Scene) -> None:
     for recid in (2, 3):
         scene.add(recid)
     bulk = scene.s3.objects(BULK_PREFIX)
@@ -116,7 +117,8 @@ def test_what_failed_before_does_not_take_up_every_limited_run(scene: Scene) -> 
     assert report.adds_up
 
 
-def test_27_what_does_not_match_is_listed_counted_and_importable_later(scene: Scene) -> None:
+@pytest.mark.hard_case(27)
+def test_what_does_not_match_is_listed_counted_and_importable_later(scene: Scene) -> None:
     scene.add(2)
     scene.add(3)
     scene.rows[1] = Row("3", str(uuid.uuid4()))  # of a patient who is not in Nexus
@@ -152,7 +154,8 @@ def test_27_what_does_not_match_is_listed_counted_and_importable_later(scene: Sc
     assert set(scene.images()) == {2, 3, 4}
 
 
-def test_23_files_are_matched_by_record_id_whatever_their_suffix(scene: Scene) -> None:
+@pytest.mark.hard_case(23)
+def test_files_are_matched_by_record_id_whatever_their_suffix(scene: Scene) -> None:
     names = {2: "2.JPG", 3: "3.jpeg", 4: "0004.jpg", 5: "5"}
     for recid, name in names.items():
         scene.s3.put_bulk(name, jpeg(recid))
@@ -182,7 +185,8 @@ def test_two_files_of_one_record_are_one_image_if_they_are_equal_and_none_if_not
     assert set(scene.images()) == {2}
 
 
-def test_24_a_target_with_the_same_bytes_is_not_copied_and_one_with_others_stops_that_image(scene: Scene) -> None:
+@pytest.mark.hard_case(24)
+def test_a_target_with_the_same_bytes_is_not_copied_and_one_with_others_stops_that_image(scene: Scene) -> None:
     for recid in (2, 3, 4):
         scene.add(recid)
     scene.link(limit=1)
@@ -200,7 +204,8 @@ def test_24_a_target_with_the_same_bytes_is_not_copied_and_one_with_others_stops
     assert scene.link().linked == 1
 
 
-def test_28_a_file_that_is_no_picture_is_kept_out_by_reason_and_stops_no_other(scene: Scene) -> None:
+@pytest.mark.hard_case(28)
+def test_a_file_that_is_no_picture_is_kept_out_by_reason_and_stops_no_other(scene: Scene) -> None:
     bad = {3: b"", 4: b"<html>502</html>", 5: b"%PDF-1.4", 6: jpeg(6, (200, 200))[:400], 7: b"<html>502</html>"}
     scene.add(2)
     for recid, body in bad.items():
@@ -239,7 +244,8 @@ def test_a_file_is_read_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(read) == 2
 
 
-def test_32_one_record_for_two_patients_equal_bytes_and_equal_names(scene: Scene) -> None:
+@pytest.mark.hard_case(32)
+def test_one_record_for_two_patients_equal_bytes_and_equal_names(scene: Scene) -> None:
     scene.add(2)
     scene.rows.append(Row("2", scene.key(1)))  # one record, two patients: neither
     scene.add(3, body=jpeg(1))
@@ -278,7 +284,8 @@ def test_an_image_that_somebody_removed_in_nexus_does_not_come_back_by_itself(sc
     assert scene.states() == {2: "linked"}
 
 
-def test_33_batches_of_an_earlier_reimport_get_their_patient_back(scene: Scene) -> None:
+@pytest.mark.hard_case(33)
+def test_batches_of_an_earlier_reimport_get_their_patient_back(scene: Scene) -> None:
     for recid in (2, 3):
         scene.add(recid)
     scene.link()
@@ -305,7 +312,8 @@ def test_33_batches_of_an_earlier_reimport_get_their_patient_back(scene: Scene) 
     assert scene.images()[4][0] == new
 
 
-def test_33_a_reimport_after_the_link_leaves_images_right_and_repairs_batches(scene: Scene) -> None:
+@pytest.mark.hard_case(33)
+def test_a_reimport_after_the_link_leaves_images_right_and_repairs_batches(scene: Scene) -> None:
     for recid in (2, 3):
         scene.add(recid)
     scene.add(4, patient=1)
@@ -323,7 +331,8 @@ def test_33_a_reimport_after_the_link_leaves_images_right_and_repairs_batches(sc
     assert scene.s3.objects() == objects
 
 
-def test_25_a_row_is_written_only_after_its_copy_was_seen_in_a_listing(scene: Scene, lose: Callable[..., Any]) -> None:
+@pytest.mark.hard_case(25)
+def test_a_row_is_written_only_after_its_copy_was_seen_in_a_listing(scene: Scene, lose: Callable[..., Any]) -> None:
     for recid in (2, 3):
         scene.add(recid)
     bucket = scene.s3.bucket(scene.bench.settings)

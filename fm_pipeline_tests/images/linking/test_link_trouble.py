@@ -55,7 +55,8 @@ def test_a_photograph_with_a_malformed_tag_and_a_raw_one_stop_no_other(scene: Sc
 
 
 @pytest.mark.parametrize("fault", ["slow_down", "error_in_200", "lost_answer"])
-def test_29_what_passes_is_tried_again_and_nothing_is_there_twice(scene: Scene, proxy: S3Proxy, fault: Fault) -> None:
+@pytest.mark.hard_case(29)
+def test_what_passes_is_tried_again_and_nothing_is_there_twice(scene: Scene, proxy: S3Proxy, fault: Fault) -> None:
     def once(request: Request) -> Fault | None:
         return fault if request.copies and request.path.endswith("/3.jpg") and request.number == 1 else None
 
@@ -68,7 +69,8 @@ def test_29_what_passes_is_tried_again_and_nothing_is_there_twice(scene: Scene, 
 
 
 @pytest.mark.parametrize("fault", ["slow_down", "error_in_200", "denied"])
-def test_29_what_does_not_pass_is_an_error_of_that_image_and_done_next_time(
+@pytest.mark.hard_case(29)
+def test_what_does_not_pass_is_an_error_of_that_image_and_done_next_time(
     scene: Scene, proxy: S3Proxy, fault: Fault
 ) -> None:
     proxy.fault = lambda request: fault if request.copies and request.path.endswith("/3.jpg") else None
@@ -81,7 +83,8 @@ def test_29_what_does_not_pass_is_an_error_of_that_image_and_done_next_time(
     assert scene.bench.execute("SELECT image_count FROM images_batch") == [(3,)]
 
 
-def test_29_a_copy_whose_answer_was_lost_and_whose_repeat_is_refused_counts_by_the_listing(
+@pytest.mark.hard_case(29)
+def test_a_copy_whose_answer_was_lost_and_whose_repeat_is_refused_counts_by_the_listing(
     scene: Scene, proxy: S3Proxy
 ) -> None:
     def lost(request: Request) -> Fault | None:
@@ -94,7 +97,8 @@ def test_29_a_copy_whose_answer_was_lost_and_whose_repeat_is_refused_counts_by_t
     assert report.errors == {}
 
 
-def test_29_a_cut_stream_is_read_again(scene: Scene, proxy: S3Proxy) -> None:
+@pytest.mark.hard_case(29)
+def test_a_cut_stream_is_read_again(scene: Scene, proxy: S3Proxy) -> None:
     def cut(request: Request) -> Fault | None:
         return "cut" if request.method == "GET" and request.path.endswith("/3.jpg") and request.number == 1 else None
 
@@ -111,7 +115,8 @@ def _gives_up(caller: int) -> bool:
     return frame is not None and frame.f_locals["stop"].is_set()
 
 
-def test_29_a_role_that_may_not_copy_ends_the_run_and_not_after_thousands_of_requests(
+@pytest.mark.hard_case(29)
+def test_a_role_that_may_not_copy_ends_the_run_and_not_after_thousands_of_requests(
     scene: Scene, proxy: S3Proxy
 ) -> None:
     for recid in range(5, 40):
@@ -169,7 +174,8 @@ def test_a_clock_that_is_wrong_ends_the_link_at_once_with_what_to_do(scene: Scen
     assert scene.images() == {}
 
 
-def test_29_the_link_asks_for_nothing_but_listings_contents_and_new_objects(scene: Scene, proxy: S3Proxy) -> None:
+@pytest.mark.hard_case(29)
+def test_the_link_asks_for_nothing_but_listings_contents_and_new_objects(scene: Scene, proxy: S3Proxy) -> None:
     link(scene)
     assert {each.method for each in proxy.seen} == {"GET", "PUT"}
     assert not [each for each in proxy.seen if each.method == "PUT" and BULK_PREFIX in each.path]
@@ -189,7 +195,8 @@ def amazon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Bucket]]:
         yield client, Bucket(guarded(boto3.client("s3", region_name="us-east-1"), BULK_PREFIX), "clinic")
 
 
-def test_29_the_policy_of_the_security_page_lets_the_link_work_and_nothing_else(amazon: tuple[Any, Bucket]) -> None:
+@pytest.mark.hard_case(29)
+def test_the_policy_of_the_security_page_lets_the_link_work_and_nothing_else(amazon: tuple[Any, Bucket]) -> None:
     somebody, bucket = amazon
     (text,) = re.findall(r"```json\n(\{.*?\"Statement\".*?)```", SECURITY.read_text("utf-8"), flags=re.DOTALL)
     policy = json.loads(text.replace("BUCKET", "clinic"))

@@ -51,7 +51,8 @@ def test_an_error_that_every_item_meets_ends_the_work() -> None:
             patience.note(result)
 
 
-def test_29_no_more_is_begun_than_the_caller_keeps_up_with_and_nothing_that_was_done_is_lost() -> None:
+@pytest.mark.hard_case(29)
+def test_no_more_is_begun_than_the_caller_keeps_up_with_and_nothing_that_was_done_is_lost() -> None:
     begun: list[int] = []
     late: list[int] = []
 

@@ -70,7 +70,8 @@ ACCEPTED: dict[str, tuple[Callable[[], bytes], str, str]] = {
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_28_a_picture_is_what_its_bytes_say_and_its_thumbnail_shows_it(name: str) -> None:
+@pytest.mark.hard_case(28)
+def test_a_picture_is_what_its_bytes_say_and_its_thumbnail_shows_it(name: str) -> None:
     make, mime_type, suffix = ACCEPTED[name]
     data = make()
     assert inspect(data) == Picture(mime_type, suffix, *SIZE)
@@ -81,7 +82,8 @@ def test_28_a_picture_is_what_its_bytes_say_and_its_thumbnail_shows_it(name: str
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIC"])
-def test_28_every_orientation_is_shown_upright_corner_by_corner(kind: str, orientation: int) -> None:
+@pytest.mark.hard_case(28)
+def test_every_orientation_is_shown_upright_corner_by_corner(kind: str, orientation: int) -> None:
     on_disk = stored(upright(SIZE), orientation)
     if kind == "HEIC":
         data = heic(on_disk, exif=exif(orientation).tobytes())
@@ -97,7 +99,8 @@ def test_28_every_orientation_is_shown_upright_corner_by_corner(kind: str, orien
     assert like(corners(shown))
 
 
-def test_28_an_orientation_that_does_not_exist_changes_nothing() -> None:
+@pytest.mark.hard_case(28)
+def test_an_orientation_that_does_not_exist_changes_nothing() -> None:
     for orientation in (0, 9, 65_535):
         data = saved(upright(SIZE), "JPEG", exif=exif(orientation))
         assert inspect(data) == Picture("image/jpeg", ".jpg", *SIZE)
@@ -150,7 +153,8 @@ def half(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", REJECTED)
-def test_28_what_is_no_whole_picture_is_rejected_with_its_reason(name: str) -> None:
+@pytest.mark.hard_case(28)
+def test_what_is_no_whole_picture_is_rejected_with_its_reason(name: str) -> None:
     make, reason = REJECTED[name]
     data = make()
     assert inspect(data) == Rejected(reason)
@@ -181,7 +185,8 @@ def large(mode: str) -> Image.Image:
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_28_a_jpeg_cut_anywhere_is_found(progressive: bool) -> None:
+@pytest.mark.hard_case(28)
+def test_a_jpeg_cut_anywhere_is_found(progressive: bool) -> None:
     """Also when it is decoded at a fraction of its size."""
     data = saved(Image.effect_noise((2_000, 1_500), 40).convert("RGB"), "JPEG", progressive=progressive)
     assert isinstance(inspect(data), Picture)

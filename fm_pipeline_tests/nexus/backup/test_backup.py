@@ -152,7 +152,8 @@ def test_a_key_that_is_none_is_refused_without_repeating_it(nexus: MigrationBenc
     assert leftovers(nexus) == []
 
 
-def test_19_a_backup_whose_rows_come_back_otherwise_does_not_count(nexus: MigrationBench) -> None:
+@pytest.mark.hard_case(19)
+def test_a_backup_whose_rows_come_back_otherwise_does_not_count(nexus: MigrationBench) -> None:
     def damage(step: str, done: int, total: int | None) -> None:
         if (step, done) == ("verify", 0) and total:  # the files were held against the manifest, and none is loaded yet
             (folder,) = backup_folder(nexus.settings).glob("*.partial")
@@ -197,7 +198,8 @@ def run_python(bench: MigrationBench, script: str, **environment: str) -> subpro
 
 
 @pytest.mark.parametrize("step", ["write", "verify"])
-def test_14_a_backup_that_was_killed_is_none_and_the_next_one_clears_up(nexus: MigrationBench, step: str) -> None:
+@pytest.mark.hard_case(14)
+def test_a_backup_that_was_killed_is_none_and_the_next_one_clears_up(nexus: MigrationBench, step: str) -> None:
     killed = run_python(
         nexus,
         "import os, signal, datetime; from fm_pipeline.settings import load_settings\n"
@@ -214,7 +216,8 @@ def test_14_a_backup_that_was_killed_is_none_and_the_next_one_clears_up(nexus: M
 
 
 @pytest.mark.parametrize("key", ["", new_key()], ids=["plain", "encrypted"])
-def test_19_a_full_disk_is_told_before_anything_happens_to_nexus(nexus: MigrationBench, key: str) -> None:
+@pytest.mark.hard_case(19)
+def test_a_full_disk_is_told_before_anything_happens_to_nexus(nexus: MigrationBench, key: str) -> None:
     before = nexus.digests()
     refused = run_python(
         nexus,
@@ -229,7 +232,8 @@ def test_19_a_full_disk_is_told_before_anything_happens_to_nexus(nexus: Migratio
     assert nexus.digests() == before
 
 
-def test_19_a_folder_that_cannot_be_made_is_told(nexus: MigrationBench, tmp_path: Path) -> None:
+@pytest.mark.hard_case(19)
+def test_a_folder_that_cannot_be_made_is_told(nexus: MigrationBench, tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("in the way")
     with pytest.raises(BackupStop, match=r"could not be written: .*BACKUP_DIR"):
         backup(nexus.with_settings(state_dir=tmp_path / "a file"))
@@ -250,7 +254,8 @@ def test_a_second_backup_into_the_same_folder_is_refused_while_one_is_written(ne
     assert list_backups(nexus.settings) == [made]
 
 
-def test_16_rows_that_a_policy_hides_make_it_fail_instead_of_missing_rows(nexus: MigrationBench) -> None:
+@pytest.mark.hard_case(16)
+def test_rows_that_a_policy_hides_make_it_fail_instead_of_missing_rows(nexus: MigrationBench) -> None:
     """Under row level security a plain SELECT would leave rows out and say nothing."""
     nexus.execute(
         "DROP ROLE IF EXISTS narrow; CREATE ROLE narrow LOGIN PASSWORD 'narrow';"
@@ -327,7 +332,8 @@ def _is_refused(folder: Path, key: pyrage.x25519.Identity | None) -> bool:
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
-def test_19_a_damaged_backup_is_refused_wherever_the_damage_is(nexus: MigrationBench, encrypted: bool) -> None:
+@pytest.mark.hard_case(19)
+def test_a_damaged_backup_is_refused_wherever_the_damage_is(nexus: MigrationBench, encrypted: bool) -> None:
     """Each file in turn, each damage in turn; a file that is missing, one too many, no key, another key."""
     nexus = nexus.with_settings(backup_key=SecretStr(new_key()) if encrypted else None)
     made = backup(nexus)

@@ -49,7 +49,8 @@ def of(report: RestoreReport, table: str) -> TableRestored:
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
-def test_20_every_row_id_null_and_empty_text_is_back_after_a_reimport(bench: MigrationBench, encrypted: bool) -> None:
+@pytest.mark.hard_case(20)
+def test_every_row_id_null_and_empty_text_is_back_after_a_reimport(bench: MigrationBench, encrypted: bool) -> None:
     bench = bench.with_settings(backup_key=SecretStr(new_key()) if encrypted else None, nexus_only_columns="reset")
     for number, text in enumerate(ODD):
         bench.execute(
@@ -122,7 +123,8 @@ def empty_nexus(nexus: MigrationBench, postgresql: DisposablePostgreSQL) -> Iter
         yield nexus.with_settings(nexus_database_url=SecretStr(url))
 
 
-def test_20_another_server_with_empty_tables_gets_every_row_and_what_they_refer_to(
+@pytest.mark.hard_case(20)
+def test_another_server_with_empty_tables_gets_every_row_and_what_they_refer_to(
     nexus: MigrationBench, empty_nexus: MigrationBench
 ) -> None:
     nexus.execute(
@@ -148,7 +150,8 @@ def test_20_another_server_with_empty_tables_gets_every_row_and_what_they_refer_
 
 
 @pytest.mark.parametrize("confirm", ["", "nexus", "another_database 82", "{database} 1", "{database}"])
-def test_18_a_wrong_confirmation_is_refused(nexus: MigrationBench, confirm: str) -> None:
+@pytest.mark.hard_case(18)
+def test_a_wrong_confirmation_is_refused(nexus: MigrationBench, confirm: str) -> None:
     folder = backup(nexus)
     nexus.execute("UPDATE notes SET content = 'changed since'")
     before = nexus.digests()
@@ -192,7 +195,8 @@ def strange_rows(bench: MigrationBench) -> list[list[tuple[object, ...]]]:
     ]
 
 
-def test_10_tables_that_nobody_has_heard_of_come_back_too(nexus: MigrationBench) -> None:
+@pytest.mark.hard_case(10)
+def test_tables_that_nobody_has_heard_of_come_back_too(nexus: MigrationBench) -> None:
     """Other schemas, partitions, no primary key, generated columns, a foreign key that cascades, every odd type."""
     nexus.execute(STRANGE)
     before, digests = strange_rows(nexus), nexus.digests()
@@ -265,7 +269,8 @@ def test_a_trigger_that_does_more_than_restore_is_found_and_rolled_back(nexus: M
     assert nexus.digests() == before
 
 
-def test_12_a_session_that_holds_the_tables_is_named(nexus: MigrationBench) -> None:
+@pytest.mark.hard_case(12)
+def test_a_session_that_holds_the_tables_is_named(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     nexus = nexus.with_settings(nexus_lock_timeout_seconds=0.2)
     with closing(psycopg2.connect(nexus.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
@@ -274,7 +279,8 @@ def test_12_a_session_that_holds_the_tables_is_named(nexus: MigrationBench) -> N
             give_back(nexus, folder)
 
 
-def test_12_a_session_that_holds_only_a_row_is_named_too(nexus: MigrationBench) -> None:
+@pytest.mark.hard_case(12)
+def test_a_session_that_holds_only_a_row_is_named_too(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     nexus.execute("UPDATE patients SET title = 'Dr'")
     nexus = nexus.with_settings(nexus_lock_timeout_seconds=0.2)
@@ -284,7 +290,8 @@ def test_12_a_session_that_holds_only_a_row_is_named_too(nexus: MigrationBench) 
             give_back(nexus, folder)
 
 
-def test_13_no_restore_while_a_reimport_runs(nexus: MigrationBench) -> None:
+@pytest.mark.hard_case(13)
+def test_no_restore_while_a_reimport_runs(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     with connect(nexus.database_url) as reimporting:
         take_reimport_lock(reimporting)
@@ -293,7 +300,8 @@ def test_13_no_restore_while_a_reimport_runs(nexus: MigrationBench) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_15_a_connection_lost_exactly_at_commit_is_decided_by_asking(nexus: MigrationBench, moment: Moment) -> None:
+@pytest.mark.hard_case(15)
+def test_a_connection_lost_exactly_at_commit_is_decided_by_asking(nexus: MigrationBench, moment: Moment) -> None:
     original = nexus.digests()
     folder = backup(nexus)
     nexus.execute("DELETE FROM notes")

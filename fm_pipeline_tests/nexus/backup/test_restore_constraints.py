@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.restore import RestoreReport
 from fm_pipeline_tests.nexus.backup.restoring import give_back
@@ -22,7 +24,8 @@ def _there_and_back(bench: MigrationBench) -> RestoreReport:
     return report
 
 
-def test_20_references_that_are_checked_at_once_come_back_after_what_they_refer_to(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(20)
+def test_references_that_are_checked_at_once_come_back_after_what_they_refer_to(bench: MigrationBench) -> None:
     bench.extract_and_stage()
     ((gone,), (other,)) = bench.execute(f"{GONE} ORDER BY id LIMIT 2")
     ((kept,),) = bench.execute(f"SELECT id FROM patients WHERE id NOT IN ({GONE}) ORDER BY id LIMIT 1")  # noqa: S608
@@ -45,7 +48,8 @@ def test_20_references_that_are_checked_at_once_come_back_after_what_they_refer_
     assert (cards.updated, cards.inserted) == (1, 0)
 
 
-def test_20_a_column_that_nobody_may_update_is_no_hindrance(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(20)
+def test_a_column_that_nobody_may_update_is_no_hindrance(bench: MigrationBench) -> None:
     bench.execute(
         "ALTER TABLE patients ADD number bigint GENERATED ALWAYS AS IDENTITY UNIQUE;"
         "ALTER TABLE letters_patientletter ADD number bigint GENERATED ALWAYS AS IDENTITY"

@@ -18,7 +18,8 @@ def nexus(bench: MigrationBench) -> MigrationBench:
     return bench
 
 
-def test_17_a_schema_that_changed_is_told_when_the_rows_still_fit(nexus: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_schema_that_changed_is_told_when_the_rows_still_fit(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     before = nexus.execute("SELECT id, first_name FROM patients ORDER BY id")
     nexus.execute(
@@ -33,7 +34,8 @@ def test_17_a_schema_that_changed_is_told_when_the_rows_still_fit(nexus: Migrati
     assert [note for note in report.notes if "patients.pronouns" in note or "notes.pinned" in note] == report.notes[1:]
 
 
-def test_17_columns_that_were_widened_since_the_backup_take_its_rows_as_they_were(nexus: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_columns_that_were_widened_since_the_backup_take_its_rows_as_they_were(nexus: MigrationBench) -> None:
     nexus.execute(
         "ALTER TABLE notes ALTER note_type TYPE varchar(50);"
         "CREATE TABLE ledger (id serial PRIMARY KEY, patient_id uuid REFERENCES patients (id), visits smallint,"
@@ -69,11 +71,13 @@ def test_17_columns_that_were_widened_since_the_backup_take_its_rows_as_they_wer
         ("character(5)", "character(9)"),
     ],
 )
-def test_17_a_column_is_not_wider_when_it_refuses_or_changes_a_value(was: str, now: str) -> None:
+@pytest.mark.hard_case(17)
+def test_a_column_is_not_wider_when_it_refuses_or_changes_a_value(was: str, now: str) -> None:
     assert not is_wider(was, now)
 
 
-def test_17_a_schema_that_the_rows_do_not_fit_is_refused_with_every_column_named(nexus: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_schema_that_the_rows_do_not_fit_is_refused_with_every_column_named(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     nexus.execute(
         "ALTER TABLE patients DROP COLUMN mrn; ALTER TABLE notes ALTER COLUMN note_type TYPE varchar(40);"

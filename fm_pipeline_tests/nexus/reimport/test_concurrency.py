@@ -65,7 +65,8 @@ def _documents(bench: MigrationBench) -> int:
     return int(rows)
 
 
-def test_11_a_document_saved_during_the_transaction_waits_and_is_neither_lost_nor_orphaned(
+@pytest.mark.hard_case(11)
+def test_a_document_saved_during_the_transaction_waits_and_is_neither_lost_nor_orphaned(
     bench: MigrationBench,
 ) -> None:
     bench.extract_and_stage()
@@ -84,7 +85,8 @@ def test_11_a_document_saved_during_the_transaction_waits_and_is_neither_lost_no
     assert bench.execute(orphans) == [(0,)]
 
 
-def test_11_a_document_saved_just_before_the_locks_is_in_the_snapshot(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(11)
+def test_a_document_saved_just_before_the_locks_is_in_the_snapshot(bench: MigrationBench) -> None:
     """The writer commits while the reimport waits for the lock; its row must be seen, not lost by an old snapshot."""
     bench.extract_and_stage()
     before = _documents(bench)
@@ -97,7 +99,8 @@ def test_11_a_document_saved_just_before_the_locks_is_in_the_snapshot(bench: Mig
     assert plan.report.documents.total == before + 1
 
 
-def test_17_what_a_user_saves_between_the_preparation_and_the_locks_makes_the_plan_stale(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_what_a_user_saves_between_the_preparation_and_the_locks_makes_the_plan_stale(bench: MigrationBench) -> None:
     bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     make_backup(bench.settings, now=RUN_TIME)
@@ -133,7 +136,8 @@ def test_somebody_elses_long_transaction_costs_a_second_look_and_nothing_else(be
         assert bench.reimport().committed
 
 
-def test_12_a_session_that_holds_a_row_is_named_and_nothing_changes(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(12)
+def test_a_session_that_holds_a_row_is_named_and_nothing_changes(bench: MigrationBench) -> None:
     bench = bench.extract_and_stage().with_settings(nexus_lock_timeout_seconds=0.5)
     before = bench.digests()
     with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
@@ -146,7 +150,8 @@ def test_12_a_session_that_holds_a_row_is_named_and_nothing_changes(bench: Migra
     assert bench.digests() == before
 
 
-def test_12_a_session_that_has_written_is_waited_for_and_named(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(12)
+def test_a_session_that_has_written_is_waited_for_and_named(bench: MigrationBench) -> None:
     bench = bench.extract_and_stage().with_settings(nexus_lock_timeout_seconds=0.5)
     with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
         cursor.execute("UPDATE notes SET content = content")
@@ -154,7 +159,8 @@ def test_12_a_session_that_has_written_is_waited_for_and_named(bench: MigrationB
             bench.plan()
 
 
-def test_13_the_second_of_two_reimports_refuses_at_once(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(13)
+def test_the_second_of_two_reimports_refuses_at_once(bench: MigrationBench) -> None:
     bench.extract_and_stage()
     refusals: list[BaseException] = []
 
@@ -170,7 +176,8 @@ def test_13_the_second_of_two_reimports_refuses_at_once(bench: MigrationBench) -
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_15_a_connection_lost_exactly_at_commit_is_decided_by_asking(bench: MigrationBench, moment: Moment) -> None:
+@pytest.mark.hard_case(15)
+def test_a_connection_lost_exactly_at_commit_is_decided_by_asking(bench: MigrationBench, moment: Moment) -> None:
     bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     make_backup(bench.settings, now=RUN_TIME)
@@ -195,7 +202,8 @@ def test_15_a_connection_lost_exactly_at_commit_is_decided_by_asking(bench: Migr
     assert not arm.is_set()
 
 
-def test_16_a_missing_grant_is_an_error_that_names_the_table(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(16)
+def test_a_missing_grant_is_an_error_that_names_the_table(bench: MigrationBench) -> None:
     """The preflight finds it earlier; this is the last line."""
     bench.extract_and_stage()
     before = bench.digests()
@@ -215,14 +223,16 @@ def test_16_a_missing_grant_is_an_error_that_names_the_table(bench: MigrationBen
         bench.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def test_17_a_plan_is_stale_when_a_patient_was_edited(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_plan_is_stale_when_a_patient_was_edited(bench: MigrationBench) -> None:
     bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     bench.execute("UPDATE patients SET mrn = 'edited' WHERE id = (SELECT min(id::text)::uuid FROM patients)")
     _refused(bench, permission, "stale: rows of Nexus changed .patients.")
 
 
-def test_17_a_plan_is_stale_when_filemaker_has_changed(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_plan_is_stale_when_filemaker_has_changed(bench: MigrationBench) -> None:
     bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     bench.store.edit("clinic", "Notes", 1, {"note": "Somebody has just typed this."})
@@ -230,20 +240,23 @@ def test_17_a_plan_is_stale_when_filemaker_has_changed(bench: MigrationBench) ->
     _refused(bench, permission, "stale: FileMaker's data changed .notes.")
 
 
-def test_17_a_plan_is_stale_when_a_migration_ran(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_plan_is_stale_when_a_migration_ran(bench: MigrationBench) -> None:
     bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     bench.execute("ALTER TABLE audit_log ADD COLUMN more text")
     _refused(bench, permission, "stale: the tables of Nexus are not what they were")
 
 
-def test_17_a_plan_is_stale_when_a_setting_changed(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_plan_is_stale_when_a_setting_changed(bench: MigrationBench) -> None:
     bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     _refused(bench.with_settings(nexus_only_columns="reset"), permission, "a setting")
 
 
-def test_17_a_plan_is_good_for_one_run_of_its_own_phases(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(17)
+def test_a_plan_is_good_for_one_run_of_its_own_phases(bench: MigrationBench) -> None:
     bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     make_backup(bench.settings, now=RUN_TIME)
@@ -254,7 +267,8 @@ def test_17_a_plan_is_good_for_one_run_of_its_own_phases(bench: MigrationBench) 
 
 
 @pytest.mark.parametrize("confirm", ["", "other_database {patients}", "{database} 0", "{database}", "yes"])
-def test_18_a_confirmation_that_names_something_else_is_refused(bench: MigrationBench, confirm: str) -> None:
+@pytest.mark.hard_case(18)
+def test_a_confirmation_that_names_something_else_is_refused(bench: MigrationBench, confirm: str) -> None:
     bench.extract_and_stage()
     plan = bench.plan()
     database, patients = plan.confirmation.split()

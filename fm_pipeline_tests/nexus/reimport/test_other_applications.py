@@ -47,7 +47,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_10_what_no_rule_covers_stops_with_its_name(staged: MigrationBench, case: str) -> None:
+@pytest.mark.hard_case(10)
+def test_what_no_rule_covers_stops_with_its_name(staged: MigrationBench, case: str) -> None:
     made, match, undo = REFUSED[case]
     staged.execute(made.replace("GONE", GONE))
     before = staged.digests()
@@ -69,7 +70,8 @@ def test_rows_that_nobody_counts_are_no_rows_that_were_not_written(staged: Migra
         staged.execute(f"ALTER DATABASE {name} RESET track_counts")
 
 
-def test_10_what_other_applications_have_is_followed_and_comes_back(bench: MigrationBench) -> None:
+@pytest.mark.hard_case(10)
+def test_what_other_applications_have_is_followed_and_comes_back(bench: MigrationBench) -> None:
     """django-auditlog's number beside the text id, a table of a tenant with a name of ours, rows known by their id."""
     bench = bench.extract_and_stage().with_settings(nexus_only_columns="reset")
     tables_of_others = """

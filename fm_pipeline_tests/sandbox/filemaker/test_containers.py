@@ -120,7 +120,8 @@ def test_a_url_dies_with_its_session_and_the_next_one_gives_another(  # 63
     assert get(url_of(client), token=client.token).status_code == 302
 
 
-def test_502_comes_after_so_many_downloads_for_a_time(client: Raw, photo: str, stand_in: StandIn) -> None:  # 65
+@pytest.mark.hard_case(502)
+def test_comes_after_so_many_downloads_for_a_time(client: Raw, photo: str, stand_in: StandIn) -> None:  # 65
     stand_in.hold_clock("2026-03-01T09:00:00")
     client.login()
     photo = url_of(client)
