@@ -63,8 +63,8 @@ def test_images_are_copied_verified_and_linked_by_patient_and_day(scene: Scene) 
     assert missing_objects(scene.bench.settings, scene.s3.bucket(scene.bench.settings)) == []
 
 
-@pytest.mark.hard_case(26)
-def test_27_second_run_copies_nothing_writes_nothing_and_the_bulk_dump_is_the_same(scene: Scene) -> None:
+@pytest.mark.hard_case(26, 27)
+def test_a_second_run_copies_nothing_writes_nothing_and_the_bulk_dump_is_the_same(scene: Scene) -> None:
     for recid in (2, 3):
         scene.add(recid)
     bulk = scene.s3.objects(BULK_PREFIX)

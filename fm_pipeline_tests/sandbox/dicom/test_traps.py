@@ -40,8 +40,8 @@ def judge(met: Met) -> tuple[str, str]:
     return found.outcome, found.reason
 
 
-@pytest.mark.hard_case(34)
-def test_35_38_39_40_48_every_trap_ends_as_it_must(tree: tuple[Path, list[Trap]]) -> None:
+@pytest.mark.hard_case(34, 35, 38, 39, 40, 48)
+def test_every_trap_ends_as_it_must(tree: tuple[Path, list[Trap]]) -> None:
     folder, traps = tree
     seen = {met.path: judge(met) for met in scan(str(folder))}
     for trap in traps:
