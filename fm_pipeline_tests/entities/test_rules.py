@@ -35,7 +35,7 @@ def test_every_rule_of_the_mapping_page_exists_and_every_rule_is_on_the_page() -
 
 def test_every_rule_that_the_code_notices_exists() -> None:
     noticed = set()
-    for file in Path(fm_pipeline.staging.__path__[0]).glob("*.py"):
+    for file in Path(fm_pipeline.staging.__path__[0]).rglob("*.py"):
         text = file.read_text("utf-8")
         noticed |= set(re.findall(r'(?:notice\(|append\(|empty=|(?<!\w)\[)"([a-z]+_[a-z_]+)"', text))
     assert {"dob_in_future", "nul_byte_removed", "title_unknown", "appointment_without_type"} <= noticed
