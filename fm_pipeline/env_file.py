@@ -36,9 +36,9 @@ def look_at_env_file(file: Path, names: Collection[str]) -> None:
     Raises:
         SettingsError: names the file, without its folder, and lines or names; never a value.
     """
-    if not file.is_file():
-        return
     try:
+        if not file.is_file():
+            return
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SettingsError(

@@ -6,12 +6,13 @@ The names are those of `.env.example`. Secrets are `SecretStr`: printing setting
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fm_pipeline.env_file import look_at_env_file
@@ -22,6 +23,19 @@ ENV_FILE = "FM_PIPELINE_ENV_FILE"
 # A day at most: what a socket or a sleep can take ends far above it, and inf is above everything.
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Pause = Annotated[float, Field(ge=0, le=86_400)]
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+# Names of files that are read and put down nowhere: a disk may have them in any bytes.
+_ONLY_OPENED = (
+    "filemaker_ca_bundle",
+    "rules_file",
+    "image_export_file",
+    "orthanc_ca_bundle",
+    "hospital_data_path",
+    "dicom_allowed_roots",
+    "dicom_excluded_folders",
+    "ftp_ca_bundle",
+)
 
 
 def folder_names(names: str | None) -> list[str]:
@@ -144,6 +158,14 @@ class Settings(BaseSettings):
     backup_dir: Path | None = Field(default=None, description="Folder of backups; `backups` in STATE_DIR if not set.")
     backup_key: SecretStr | None = Field(default=None, description="An age key; with it no plain backup is on disk.")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_in_utf_8(cls, value: object, info: ValidationInfo) -> object:
+        """Python takes other bytes of the environment as lone surrogates, which no server or table takes."""
+        if info.field_name not in _ONLY_OPENED and isinstance(value, str) and _LONE_SURROGATE.search(value):
+            raise ValueError("is not in UTF-8")
+        return value
+
     @field_validator("filemaker_url", "orthanc_url", "s3_endpoint_url", "dagster_ui_url")
     @classmethod
     def _without_trailing_slash(cls, value: str | None) -> str | None:
@@ -251,7 +273,7 @@ def load_settings(**overrides: object) -> Settings:
     """
     if name := os.environ.get(ENV_FILE):
         overrides.setdefault("_env_file", name)
-        if not Path(name).exists() or Path(name).is_dir():
+        if not os.path.exists(name) or os.path.isdir(name):  # where pathlib raises for a name that is too long
             raise SettingsError(
                 f"{ENV_FILE} names a file that is not there.",
                 meaning="Without it, settings of another system might be taken.",

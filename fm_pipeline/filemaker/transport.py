@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import random
+import ssl
 import time
 import zlib
 from base64 import b64encode
@@ -96,7 +97,7 @@ class Transport:
         sleep: waits between repeats.
 
     Raises:
-        SettingsError: the URL would send the password in the clear, or the bundle is not there.
+        SettingsError: the URL would send the password in the clear, or the bundle is not there or none.
     """
 
     def __init__(
@@ -108,11 +109,8 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._base = f"{_checked(base_url)}/fmi/data/vLatest"
-        if ca_bundle is not None and not ca_bundle.is_file():
-            raise SettingsError(
-                f"FILEMAKER_CA_BUNDLE: there is no file {ca_bundle}.",
-                remedy="Name the PEM file of the authority that signed FileMaker Server's certificate.",
-            )
+        if ca_bundle is not None:
+            _refuse_no_bundle(ca_bundle)
         self._timeout = timeout
         self._sleep = sleep
         self._session = requests.Session()
@@ -340,6 +338,17 @@ def origin(url: str) -> tuple[str, str, int | None] | None:
     if not parts.hostname or parts.username is not None or parts.password is not None:
         return None
     return parts.scheme, parts.hostname, port
+
+
+def _refuse_no_bundle(file: Path) -> None:
+    """requests would look at it with the first call, and tell a file of something else as a broken connection."""
+    try:
+        ssl.create_default_context(cafile=str(file))
+    except OSError:  # ssl.SSLError is one
+        raise SettingsError(
+            "FILEMAKER_CA_BUNDLE: there is no file of that name that can be read, or no certificate in it.",
+            remedy="Name the PEM file of the authority that signed FileMaker Server's certificate, or leave it empty.",
+        ) from None
 
 
 def _checked(base_url: str) -> str:

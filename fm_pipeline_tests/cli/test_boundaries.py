@@ -8,14 +8,16 @@ records and backups beside the code that reads them.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyrage
 import pytest
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.filemaker import transport
+from fm_pipeline.nexus.backup.files import new_key
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.answering import answering
 from fm_pipeline_tests.support.clinics import MigrationBench
@@ -55,7 +57,7 @@ SERVERS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
     "FILEMAKER_URL": ("http://127.0.0.1:{}", {}, "filemaker_unreachable", HTTP_ONLY),
     "S3_ENDPOINT_URL": ("http://127.0.0.1:{}", S3, "s3_unreachable", HTTP_ONLY[:-1]),
     "ORTHANC_URL": ("http://127.0.0.1:{}", {}, "orthanc_", HTTP_ONLY),
-    "SMTP_PORT": ("{}", MAIL, "mail_unreachable", ("no text",)),
+    "SMTP_PORT": ("{}", MAIL, "mail_unreachable", ("nothing", "another protocol", "no text", "a page")),
 }
 
 
@@ -79,11 +81,12 @@ def test_what_answers_in_place_of_a_server_is_told_by_the_check(
     monkeypatch.setattr(transport, "FIRST_PAUSE", 0.0)
     value, others, rule, answers = SERVERS[setting]
     for name in answers:
-        with answering(ANSWERS[name]) as port:
+        with answering(ANSWERS[name], greets=setting == "SMTP_PORT") as port:
             given = bench.environment() | others | {setting: value.format(port)}
             assert rule in told(run("check", **given)), name
 
 
+NO_CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 NO_FILE_OF_OURS = {
     "empty": b"",
     "no text": b"\x00\xff\xfe\x00",
@@ -115,6 +118,83 @@ def test_a_file_that_is_something_else_is_told(bench: MigrationBench, tmp_path: 
         file.write_bytes(content)
         words, settings = FILES[boundary](file, bench)
         assert told(run(*words, **bench.environment() | settings)).strip(), name
+
+
+# A name at which there is nothing that can be read: below a folder of the test.
+NAMES = {
+    "missing": "none.pem",
+    "a folder": "",
+    "too long": "x" * 300,
+    "below a file": "file/none.pem",
+    "no text": "\udcff.pem",
+}
+CLOSED = {"FILEMAKER_URL": "https://127.0.0.1:1", "ORTHANC_URL": "https://127.0.0.1:1"}  # nobody is asked
+
+
+def unreadable(folder: Path) -> Iterator[Path]:
+    """Files of something else, and names of none."""
+    (folder / "file").write_bytes(b"")
+    yield from (folder / name for name in NAMES.values())
+    for number, content in enumerate([*NO_FILE_OF_OURS.values(), NO_CERTIFICATE]):
+        file = folder / f"{number}.pem"
+        file.write_bytes(content)
+        yield file
+
+
+def test_a_bundle_of_authorities_that_is_none_is_told_by_the_check(bench: MigrationBench, tmp_path: Path) -> None:
+    for file in unreadable(tmp_path):
+        bundles = {"FILEMAKER_CA_BUNDLE": str(file), "ORTHANC_CA_BUNDLE": str(file)}
+        said = told(run("check", **bench.environment() | CLOSED | bundles))
+        assert all(f"{name}: there is no" in said for name in bundles), ascii(file)
+
+
+def test_a_bundle_of_authorities_that_is_none_is_told_by_a_pull(bench: MigrationBench, tmp_path: Path) -> None:
+    given = bench.environment() | {"HOSPITAL_DATA_PATH": str(tmp_path), "FTP_PASSWORD": "word"}
+    server = ("--ftp-enabled", "--ftp-host", "127.0.0.1", "--ftp-port", "1", "--ftp-username", "u")
+    assert run("dicom", "configure", "--hospital-data-path", str(tmp_path), *server, **given).exit_code == 0
+    for file in unreadable(tmp_path):
+        said = told(run("dicom", "ftp", **given | {"FTP_CA_BUNDLE": str(file)}))
+        assert "FTP_CA_BUNDLE is not a file" in said, ascii(file)
+
+
+NAMED: dict[str, list[str]] = {
+    "FILEMAKER_PROFILE": ["plan"],
+    "RULES_FILE": ["plan"],
+    "STATE_DIR": ["backup"],
+    "BACKUP_DIR": ["backup"],
+    "HOSPITAL_DATA_PATH": ["dicom", "new"],
+    "DICOM_ALLOWED_ROOTS": ["dicom", "new"],
+    "FM_PIPELINE_ENV_FILE": ["status"],
+}
+
+
+@pytest.mark.parametrize("setting", NAMED)
+def test_a_name_at_which_nothing_can_be_read_is_told(bench: MigrationBench, tmp_path: Path, setting: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for kind, name in NAMES.items():
+        given = bench.environment() | {setting: str(tmp_path / name)}
+        assert told(run(*NAMED[setting], **given)).strip(), kind
+
+
+KEY = new_key()
+NO_KEYS = {
+    "a recipient": str(pyrage.x25519.Identity.from_str(KEY).to_public()),
+    "a key that is cut": KEY[:-1],
+    "one letter is wrong": KEY[:-1] + ("Q" if KEY[-1] != "Q" else "P"),
+    "a key and a comment": f"# public key: age1\n{KEY}",
+    "two keys": f"{KEY}\n{KEY}",
+    "beyond ASCII": "Schlüssel",
+    "no text": "AGE-SECRET-KEY-1\udcff",
+}
+
+
+def test_a_backup_key_that_is_none_is_told_and_not_repeated(bench: MigrationBench, tmp_path: Path) -> None:
+    for kind, key in NO_KEYS.items():
+        given = bench.environment() | {"BACKUP_KEY": key, "FILEMAKER_URL": ""}
+        for words in (["check"], ["backup"], ["restore", "--dry-run", str(tmp_path)]):
+            said = told(run(*words, **given))
+            assert "BACKUP_KEY is not a key of age" in said or "BACKUP_KEY: is not in UTF-8" in said, (kind, words)
+            assert KEY[:-1] not in said
 
 
 def test_a_backup_whose_manifest_is_something_else_is_told(bench: MigrationBench) -> None:

@@ -10,8 +10,12 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def answering(answer: bytes) -> Iterator[int]:
-    """A port of 127.0.0.1 that gives each client these bytes after its first ones, and closes."""
+def answering(answer: bytes, *, greets: bool = False) -> Iterator[int]:
+    """A port of 127.0.0.1 that gives each client these bytes after its first ones, and closes.
+
+    Args:
+        greets: it speaks first, as mail servers do; their clients wait for it.
+    """
 
     def serve() -> None:
         with contextlib.suppress(OSError):  # the server is closed, or a client went away
@@ -19,7 +23,8 @@ def answering(answer: bytes) -> Iterator[int]:
                 client, _ = server.accept()
                 with client, contextlib.suppress(OSError):
                     client.settimeout(5)
-                    client.recv(65_536)
+                    if not greets:
+                        client.recv(65_536)
                     client.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
