@@ -24,14 +24,16 @@ STRANGE = ("a b.jpg", "a+b.jpg", "a%20b.jpg", "a%2Bb.jpg", "a#b.jpg", "a&b.jpg",
 NFC, NFD = (unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD"))
 
 
-@pytest.mark.parametrize("count", [1000, 1001, 2000])
 @pytest.mark.hard_case(23)
-def test_a_listing_over_pages_is_complete(s3: BucketBench, count: int) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: s3.put_bulk(f"{number}.jpg", b""), range(count)))
-    keys = [found.key for found in s3.bucket().list(BULK_PREFIX)]
-    assert len(keys) == count
-    assert set(keys) == {f"{BULK_PREFIX}{number}.jpg" for number in range(count)}
+def test_a_listing_over_pages_is_complete(s3: BucketBench) -> None:
+    present = 0
+    for count in (1000, 1001, 2000):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: s3.put_bulk(f"{number}.jpg", b""), range(present, count)))
+        present = count
+        keys = [found.key for found in s3.bucket().list(BULK_PREFIX)]
+        assert len(keys) == count
+        assert set(keys) == {f"{BULK_PREFIX}{number}.jpg" for number in range(count)}
 
 
 @pytest.mark.hard_case(23)

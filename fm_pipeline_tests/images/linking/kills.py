@@ -71,10 +71,11 @@ class Kills:
         """Start and kill it; False if it had ended before."""
         before = self.scene.s3.objects("patients/")
         self.proxy.seen.clear()
-        process, ends_at = self.start(), time.monotonic() + LIMIT_SECONDS
+        process = self.start()
         try:
-            while process.poll() is None and len(self.proxy.seen) < moment:
-                assert time.monotonic() < ends_at, "the run hangs"
+            assert wait_until(
+                lambda: process.poll() is not None or len(self.proxy.seen) >= moment, LIMIT_SECONDS, every_seconds=0.001
+            ), "the run hangs"
             time.sleep(afterwards)
             ended = process.poll() is not None
             assert not ended or process.returncode == 0, process.communicate()[0].decode()
