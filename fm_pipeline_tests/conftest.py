@@ -11,10 +11,20 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fm_pipeline.db.migrate import migrate
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import ENV_FILE
 from fm_pipeline_tests.support.buckets import BucketBench
-from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, migration_bench, small_clinic
+from fm_pipeline_tests.support.clinics import (
+    DATABASE,
+    FILEMAKER,
+    MigrationBench,
+    Origin,
+    copied_bench,
+    derived,
+    migration_bench,
+    small_clinic,
+)
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.support.services import LazyStack
 
@@ -56,6 +66,88 @@ def postgresql(stack: LazyStack) -> DisposablePostgreSQL:
     return stack.postgresql
 
 
+@pytest.fixture(scope="session")
+def migrated_database(postgresql: DisposablePostgreSQL) -> Iterator[str]:
+    """The name of a database that holds nothing but the pipeline's empty tables."""
+    with empty_database(postgresql) as url:
+        migrate(url)
+        yield url.rsplit("/", 1)[1]
+
+
+@pytest.fixture
+def migrated_url(postgresql: DisposablePostgreSQL, migrated_database: str) -> Iterator[str]:
+    """The URL of a copy of it that this test has for itself."""
+    with empty_database(postgresql, migrated_database) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def filled_clinic(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
+    """A small clinic in both systems, nothing extracted yet. Tests have copies of it and of the next three."""
+    folder = tmp_path_factory.mktemp("filled")
+    with empty_database(postgresql) as url:
+        with migration_bench(url, folder, small_clinic()):
+            pass
+        yield Origin(url.rsplit("/", 1)[1], folder / FILEMAKER)
+
+
+@pytest.fixture(scope="session")
+def migrated_clinic(
+    postgresql: DisposablePostgreSQL, filled_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Origin]:
+    """The same clinic beside the pipeline's own empty tables."""
+    folder = tmp_path_factory.mktemp("migrated")
+    with derived(postgresql, filled_clinic, folder, lambda bench: migrate(bench.database_url)) as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def staged_clinic(
+    postgresql: DisposablePostgreSQL, migrated_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Origin]:
+    """The same clinic, extracted and staged."""
+    folder = tmp_path_factory.mktemp("staged")
+    with derived(postgresql, migrated_clinic, folder, MigrationBench.extract_and_stage) as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def reimported_clinic(
+    postgresql: DisposablePostgreSQL, staged_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Origin]:
+    """The same clinic after its first reimport. The folder of a copy does not hold the backup."""
+    folder = tmp_path_factory.mktemp("reimported")
+    with derived(postgresql, staged_clinic, folder, MigrationBench.reimport) as it:
+        yield it
+
+
+@pytest.fixture
+def migrated_once(migrated_clinic: Origin) -> Origin:
+    """Asked for beside `bench`, it lets the pipeline's tables be there already."""
+    return migrated_clinic
+
+
+@pytest.fixture
+def staged_once(staged_clinic: Origin) -> Origin:
+    """Asked for beside `bench`, it lets the clinic be extracted and staged already, once for all tests of a process."""
+    return staged_clinic
+
+
+@pytest.fixture
+def reimported_once(reimported_clinic: Origin) -> Origin:
+    """Asked for beside `bench`, it lets the first reimport have been, once for all tests of a process."""
+    return reimported_clinic
+
+
+@pytest.fixture
+def origin(request: pytest.FixtureRequest) -> Origin:
+    """What `bench` is a copy of."""
+    names = ("gone_once", "reimported_once", "staged_once", "migrated_once")
+    beside = [name for name in names if name in request.fixturenames]
+    origin: Origin = request.getfixturevalue(beside[0] if beside else "filled_clinic")
+    return origin
+
+
 @pytest.fixture
 def database_url(postgresql: DisposablePostgreSQL) -> Iterator[str]:
     """The URL (`postgresql://...`) of an empty database that this test has for itself."""
@@ -70,26 +162,49 @@ def s3(stack: LazyStack) -> BucketBench:
 
 
 @pytest.fixture
-def bench(database_url: str, tmp_path: Path) -> Iterator[MigrationBench]:
-    """A small clinic in both systems, nothing extracted yet."""
-    with migration_bench(database_url, tmp_path, small_clinic()) as running:
+def bench(postgresql: DisposablePostgreSQL, tmp_path: Path, origin: Origin) -> Iterator[MigrationBench]:
+    """A small clinic in both systems, for this test alone; our tables are not there unless it asks for an origin."""
+    with copied_bench(postgresql, origin, tmp_path) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def staged(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MigrationBench]:
+def staged(
+    postgresql: DisposablePostgreSQL, staged_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MigrationBench]:
     """One clinic, staged, for all that is refused: a plan leaves it as it was."""
-    with (
-        empty_database(postgresql) as url,
-        migration_bench(url, tmp_path_factory.mktemp("unasked"), small_clinic()) as running,
-    ):
-        yield running.extract_and_stage()
+    with copied_bench(postgresql, staged_clinic, tmp_path_factory.mktemp("unasked")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gone_clinic(
+    postgresql: DisposablePostgreSQL, staged_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Origin, str]]:
+    """The staged clinic after a patient was deleted in FileMaker, staged again; and the patient's id in Nexus."""
+    ids: list[str] = []
+
+    def delete(bench: MigrationBench) -> None:
+        ids.append(_delete_patient(bench))
+        bench.extract_and_stage()
+
+    with derived(postgresql, staged_clinic, tmp_path_factory.mktemp("gone"), delete) as origin:
+        yield origin, ids[0]
 
 
 @pytest.fixture
-def gone(bench: MigrationBench) -> str:
-    """Nexus id of a patient that has just been deleted in FileMaker, with everything that belongs to it."""
-    bench.extract_and_stage()
+def gone_once(gone_clinic: tuple[Origin, str]) -> Origin:
+    """What `bench` is a copy of beside `gone`."""
+    return gone_clinic[0]
+
+
+@pytest.fixture
+def gone(gone_once: Origin, gone_clinic: tuple[Origin, str]) -> str:
+    """Nexus id of a patient deleted in FileMaker with everything that belongs to it; `bench` was staged after that."""
+    return gone_clinic[1]
+
+
+def _delete_patient(bench: MigrationBench) -> str:
     ((nexus_id, key),) = bench.execute(WITHOUT_FILES)
     for record_id, layout in bench.execute(
         "SELECT record_id, layout FROM fm_pipeline.source_records JOIN fm_pipeline.source_extractions USING (entity)"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
@@ -23,7 +25,7 @@ def test_folders_that_are_made_on_the_way_are_private_too_and_existing_ones_stay
     assert [mode(path) for path in (folder, folder.parent, folder.parent.parent)] == [0o700] * 3
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_the_state_folder_is_private_also_when_a_backup_is_the_first_to_need_it(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     make_backup(bench.settings, now=RUN_TIME)
     assert mode(bench.settings.state_dir) == 0o700

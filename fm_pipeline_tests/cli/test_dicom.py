@@ -13,7 +13,6 @@ from pydantic import SecretStr
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.history.jobs import create_job
 from fm_pipeline.dicom.log import log_file
 from fm_pipeline.dicom.watch.watch import tick
@@ -52,10 +51,9 @@ class Commands:
 
 
 @pytest.fixture
-def commands(database_url: str, tmp_path: Path) -> Commands:
+def commands(migrated_url: str, tmp_path: Path) -> Commands:
     (tmp_path / "hospital" / "ward 3").mkdir(parents=True)
-    migrate(database_url)
-    return Commands(dicom_settings(database_url, tmp_path))
+    return Commands(dicom_settings(migrated_url, tmp_path))
 
 
 def fill(hospital: Path) -> None:

@@ -51,8 +51,8 @@ def test_a_plan_that_nobody_made_is_refused_before_anything_is_read(bench: Migra
 
 
 @pytest.mark.hard_case(17)
+@pytest.mark.usefixtures("reimported_once")
 def test_a_plan_that_was_carried_out_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
-    bench.extract_and_stage().reimport()
     ((plan_id,),) = bench.execute("SELECT plan_id::text FROM fm_pipeline.reimports")
     read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
     refused = run(bench, "reimport", "--plan", plan_id, "--confirm", "nexus 1")
@@ -63,8 +63,9 @@ def test_a_plan_that_was_carried_out_is_refused_before_anything_is_read(bench: M
 
 
 @pytest.mark.hard_case(18)
+@pytest.mark.usefixtures("staged_once")
 def test_wrong_words_are_refused_before_anything_is_read_and_are_on_record(bench: MigrationBench) -> None:
-    plan = bench.extract_and_stage().plan()
+    plan = bench.plan()
     read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
     database, patients = plan.confirmation.split()
     for words in ("wrong words", f"{database} {int(patients) + 1}", ""):
@@ -78,12 +79,13 @@ def test_wrong_words_are_refused_before_anything_is_read_and_are_on_record(bench
     assert audit == [("started", plan.id), ("refused", plan.id)] * 3
 
 
+@pytest.mark.usefixtures("staged_once")
 @pytest.mark.parametrize("setting", [{"nexus_letters": "keep"}, {"clinic_time_zone": "Europe/Berlin"}])
 @pytest.mark.hard_case(16)
 def test_a_plan_made_under_other_settings_is_refused_before_anything_is_read(
     bench: MigrationBench, setting: dict[str, object]
 ) -> None:
-    plan = bench.extract_and_stage().plan()
+    plan = bench.plan()
     refused = run(bench.with_settings(**setting), "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
     assert refused.exit_code == 1
     assert "The plan is stale: a setting that decides what happens to rows was changed." in refused.stderr
@@ -91,8 +93,9 @@ def test_a_plan_made_under_other_settings_is_refused_before_anything_is_read(
 
 
 @pytest.mark.hard_case(17)
+@pytest.mark.usefixtures("staged_once")
 def test_a_plan_from_before_a_patient_was_edited_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
-    plan = bench.extract_and_stage().plan()
+    plan = bench.plan()
     bench.execute("UPDATE patients SET mrn = 'edited' WHERE id = (SELECT min(id::text)::uuid FROM patients)")
     read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
     refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
@@ -106,8 +109,9 @@ def test_a_plan_from_before_a_patient_was_edited_is_refused_before_anything_is_r
 
 
 @pytest.mark.hard_case(17)
+@pytest.mark.usefixtures("staged_once")
 def test_a_plan_from_before_filemaker_changed_is_refused_before_the_backup(bench: MigrationBench) -> None:
-    plan = bench.extract_and_stage().plan()
+    plan = bench.plan()
     bench.store.edit("clinic", "Notes", 1, {"note": "Somebody has just typed this."})
     refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
     assert refused.exit_code == 1
@@ -115,8 +119,9 @@ def test_a_plan_from_before_filemaker_changed_is_refused_before_the_backup(bench
     assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_plan_of_some_phases_only_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
-    plan = bench.extract_and_stage().plan(phases=[Phase.PATIENTS])
+    plan = bench.plan(phases=[Phase.PATIENTS])
     refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
     assert refused.exit_code == 1
     assert "The plan is for the phases patients, not for delete, patients" in refused.stderr
@@ -146,8 +151,9 @@ def test_the_step_that_failed_is_the_one_that_is_said_to_have_stopped(bench: Mig
 
 
 @pytest.mark.hard_case(13)
+@pytest.mark.usefixtures("staged_once")
 def test_a_reimport_beside_another_is_refused_before_anything_is_read(bench: MigrationBench) -> None:
-    plan = bench.extract_and_stage().plan()
+    plan = bench.plan()
     read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
     with connect(bench.database_url) as gate:
         take_reimport_lock(gate)

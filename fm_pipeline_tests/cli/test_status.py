@@ -15,7 +15,7 @@ from fm_pipeline.cli.main import main
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sequence.progress import Progress, TableSink
-from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
 CANARY = "Zephyrine Quollthorpe"
 
@@ -29,9 +29,8 @@ def bench(bench: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> MigrationBe
 
 
 @pytest.fixture
-def reimported(bench: MigrationBench) -> MigrationBench:
+def reimported(staged_once: Origin, bench: MigrationBench) -> MigrationBench:
     """After a reimport of patients with a name that must not be seen, and in the middle of another run."""
-    bench.extract_and_stage()
     bench.execute("UPDATE fm_pipeline.staged_patients SET first_name = %s, last_name = %s", *CANARY.split())
     bench.reimport(run_id="the run of before")
     with Progress([TableSink(bench.database_url, "run [bold]7")]) as progress:

@@ -22,24 +22,26 @@ CREATE TRIGGER no_room BEFORE INSERT ON fm_pipeline.audit FOR EACH ROW WHEN (NEW
 """
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_committed_reimport_is_no_failure_because_its_end_cannot_be_written_down(
     bench: MigrationBench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.extract_and_stage().execute(NO_ROOM)
+    bench.execute(NO_ROOM)
     with caplog.at_level(logging.WARNING):
         assert bench.reimport().committed
     assert bench.differences(small_clinic().expected()) == []
     assert "audit trail" in caplog.text
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_cancelled_run_stays_a_cancelled_one_when_its_end_cannot_be_written_down(bench: MigrationBench) -> None:
-    bench.extract_and_stage().execute(NO_ROOM)
+    bench.execute(NO_ROOM)
     with pytest.raises(KeyboardInterrupt), audited(bench.database_url, actor="bench", action="reimport"):
         raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_what_cannot_be_put_on_record_does_not_begin_and_the_message_says_why(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     make_backup(bench.settings, now=RUN_TIME)
     bench.execute(NO_ROOM.replace("NEW.outcome <> 'started'\n    AND ", ""))
@@ -49,11 +51,12 @@ def test_what_cannot_be_put_on_record_does_not_begin_and_the_message_says_why(be
     assert bench.digests() == before
 
 
+@pytest.mark.usefixtures("staged_once")
 @pytest.mark.parametrize("fault", ["folder", "database"])
 def test_a_committed_reimport_is_no_failure_because_its_report_cannot_be_written(
     bench: MigrationBench, tmp_path: Path, fault: str
 ) -> None:
-    report = bench.extract_and_stage().reimport()
+    report = bench.reimport()
     url, state_dir = bench.database_url, tmp_path / "reports"
     if fault == "folder":
         state_dir.write_text("no folder")

@@ -8,10 +8,10 @@ import pytest
 
 from fm_pipeline_tests.images.scene import Scene
 from fm_pipeline_tests.support.buckets import BucketBench
-from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
 
 @pytest.fixture
-def scene(bench: MigrationBench, s3: BucketBench, tmp_path: Path) -> Scene:
+def scene(migrated_once: Origin, bench: MigrationBench, s3: BucketBench, tmp_path: Path) -> Scene:
     """A clinic without images, and an empty bulk dump."""
     return Scene(bench, s3, tmp_path)

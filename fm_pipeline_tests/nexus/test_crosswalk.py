@@ -8,15 +8,14 @@ import uuid
 import pytest
 
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 LATER = RUN_TIME + dt.timedelta(days=1)
 
 
 @pytest.fixture
-def reimported(bench: MigrationBench) -> MigrationBench:
+def reimported(reimported_once: Origin, bench: MigrationBench) -> MigrationBench:
     """The clinic after a reimport."""
-    bench.extract_and_stage().reimport()
     return bench
 
 

@@ -45,11 +45,11 @@ def texts(catcher: Smtp, run_id: str) -> Callable[[], list[str]]:
     return lambda: [text_of(mail) for mail in mails_of(catcher, run_id)]
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_reimport_is_told_before_and_after_with_counts_and_without_a_name(
     bench: MigrationBench, catcher: Smtp, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
     first, last = CANARY.split()
-    bench.extract_and_stage()
     bench.execute("UPDATE fm_pipeline.staged_patients SET first_name = %s, last_name = %s", first, last)
     bench.execute("UPDATE fm_pipeline.staged_notes SET content = %s", CANARY)
     mail = {name: value for name, value in mail_settings(Path(), catcher.port) if name.startswith("smtp_")}

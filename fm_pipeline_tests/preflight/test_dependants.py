@@ -20,7 +20,7 @@ def test_a_nullable_reference_of_an_unknown_table_becomes_null_and_its_row_stays
     bench: MigrationBench, gone: str
 ) -> None:
     _table(bench, "patient_id uuid REFERENCES patients", f"(patient_id) VALUES ('{gone}')")
-    report = bench.extract_and_stage().reimport()
+    report = bench.reimport()
     assert bench.execute("SELECT id, patient_id FROM a_stranger") == [(1, None)]
     assert [r for r in report.references if r["table"] == "a_stranger"] == [
         {"table": "a_stranger", "column": "patient_id", "to": "patients", "repointed": 0, "set_to_null": 1}
@@ -38,7 +38,6 @@ def test_a_reference_that_may_not_be_null_stops_whatever_the_constraint_would_do
         f"(owner) VALUES ('{gone}')",
     )
     before = bench.digests()
-    bench.extract_and_stage()
     with pytest.raises(CatalogueStop, match=r"1 row\(s\) of a_stranger.owner \(stranger_owner\)"):
         bench.plan()
     assert bench.digests() == before
@@ -53,7 +52,7 @@ def test_a_cascade_has_nothing_to_cascade(bench: MigrationBench, gone: str) -> N
         f"(patient_id) VALUES ('{kept}')",
         f"(patient_id) VALUES ('{gone}')",
     )
-    bench.extract_and_stage().reimport()
+    bench.reimport()
     assert bench.execute("SELECT id, patient_id FROM a_stranger ORDER BY id") == [(1, kept), (2, None)]
 
 
@@ -68,7 +67,7 @@ def test_a_generic_key_of_an_unknown_table_is_found_by_its_columns(bench: Migrat
         f"(target_content_type_id, target_object_id) VALUES ({patient_type}, '{gone.replace('-', '').upper()}')",
         f"(target_content_type_id, target_object_id) VALUES ({patient_type}, '1234')",
     )
-    bench.extract_and_stage().reimport()
+    bench.reimport()
     assert bench.execute("SELECT target_object_id FROM a_stranger ORDER BY id") == [
         (None,),
         (gone,),
@@ -93,42 +92,43 @@ def test_an_appointment_that_goes_is_taken_out_of_the_tables_that_point_to_it(be
         appointment,
         gone,
     )
-    bench.extract_and_stage().reimport()
+    bench.reimport()
     assert bench.execute("SELECT appointment FROM a_stranger") == [(None,)]
     assert bench.execute("SELECT count(*) FROM appointments WHERE parent_appointment_id = %s", appointment) == [(0,)]
 
 
 @pytest.mark.hard_case(10)
+@pytest.mark.usefixtures("staged_once")
 def test_a_foreign_key_of_several_columns_stops_by_name(bench: MigrationBench) -> None:
     bench.execute("ALTER TABLE patients ADD CONSTRAINT id_and_title UNIQUE (id, title)")
     _table(bench, "p uuid, t varchar, CONSTRAINT two_columns FOREIGN KEY (p, t) REFERENCES patients (id, title)")
-    bench.extract_and_stage()
     with pytest.raises(CatalogueStop, match=r"a_stranger \(two_columns\)"):
         bench.plan()
 
 
 @pytest.mark.hard_case(8)
+@pytest.mark.usefixtures("staged_once")
 def test_a_column_that_must_be_given_and_that_nobody_knows_stops_before_anything(bench: MigrationBench) -> None:
     bench.execute(
         "ALTER TABLE notes ADD COLUMN ward text NOT NULL DEFAULT ''; ALTER TABLE notes ALTER ward DROP DEFAULT"
     )
     before = bench.digests()
-    bench.extract_and_stage()
     with pytest.raises(CatalogueStop, match=r"notes has columns that must be given.*: ward"):
         bench.plan()
     assert bench.digests() == before
 
 
 @pytest.mark.hard_case(8)
+@pytest.mark.usefixtures("staged_once")
 def test_a_new_column_with_a_default_is_no_hindrance(bench: MigrationBench) -> None:
     bench.execute("ALTER TABLE patients ADD COLUMN ward text NOT NULL DEFAULT 'none', ADD COLUMN bed integer")
-    report = bench.extract_and_stage().reimport()
+    report = bench.reimport()
     assert bench.execute("SELECT DISTINCT ward, bed FROM patients") == [("none", None)]
     assert report.committed
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_patient_with_documents_that_filemaker_no_longer_has_stops(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     ((key,),) = bench.execute(
         "SELECT filemaker_key FROM fm_pipeline.crosswalk JOIN documents_document ON object_id = nexus_id"
         " WHERE entity = 'patient' ORDER BY 1 LIMIT 1"
@@ -170,6 +170,7 @@ def test_two_rows_of_one_filemaker_patient_become_one_and_everything_follows_it(
     )
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_trigger_that_changes_what_was_loaded_is_caught_before_the_commit(bench: MigrationBench) -> None:
     bench.execute(
         "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS"
@@ -177,12 +178,12 @@ def test_a_trigger_that_changes_what_was_loaded_is_caught_before_the_commit(benc
         "CREATE TRIGGER shout BEFORE INSERT OR UPDATE ON patients FOR EACH ROW EXECUTE FUNCTION shout()"
     )
     before = bench.digests()
-    bench.extract_and_stage()
     with pytest.raises(ValidationStop, match="patients_content"):
         bench.plan()
     assert bench.digests() == before
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_trigger_that_writes_to_another_table_is_caught_before_the_commit(bench: MigrationBench) -> None:
     bench.execute(
         "CREATE TABLE diary (line text);"
@@ -190,12 +191,12 @@ def test_a_trigger_that_writes_to_another_table_is_caught_before_the_commit(benc
         " $$ BEGIN INSERT INTO diary VALUES (TG_OP); RETURN NULL; END $$;"
         "CREATE TRIGGER note_it AFTER UPDATE ON appointments FOR EACH ROW EXECUTE FUNCTION note_it()"
     )
-    bench.extract_and_stage()
     with pytest.raises(ValidationStop, match=r"nothing_else_written: diary"):
         bench.plan()
     assert bench.execute("SELECT count(*) FROM diary") == [(0,)]
 
 
+@pytest.mark.usefixtures("staged_once")
 @pytest.mark.parametrize(
     ("table", "when", "body"),
     [
@@ -219,7 +220,6 @@ def test_a_trigger_that_changes_a_file_or_the_configuration_is_caught_before_the
         f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$;"
         f"CREATE TRIGGER meddle {when} ON {watched} FOR EACH ROW EXECUTE FUNCTION meddle()"
     )
-    bench.extract_and_stage()
     before = bench.digests()
     with pytest.raises(ValidationStop, match=f"{table}_untouched"):
         bench.plan()
@@ -248,8 +248,8 @@ def test_a_length_that_a_domain_has_is_a_length_and_nothing_is_cut(bench: Migrat
 
 
 @pytest.mark.hard_case(9)
+@pytest.mark.usefixtures("reimported_once")
 def test_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_told(bench: MigrationBench) -> None:
-    bench.extract_and_stage().reimport()
     ((record_id,),) = bench.execute(
         "SELECT record_id FROM fm_pipeline.source_records WHERE entity = 'note' ORDER BY record_id LIMIT 1"
     )
@@ -262,11 +262,11 @@ def test_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_told
 
 
 @pytest.mark.hard_case(10)
+@pytest.mark.usefixtures("staged_once")
 def test_two_rows_of_one_patient_that_may_be_there_once_stop_with_table_and_constraint(
     bench: MigrationBench,
 ) -> None:
     """Django's many-to-many table: both rows of a patient who is in Nexus twice carry the same tag."""
-    bench.extract_and_stage()
     ((older, key),) = bench.execute(
         "SELECT nexus_id, filemaker_key FROM fm_pipeline.crosswalk JOIN fm_pipeline.staged_patients"
         " USING (filemaker_key, nexus_id) WHERE entity = 'patient' ORDER BY 1 LIMIT 1"
@@ -296,12 +296,12 @@ def test_rows_that_a_constraint_which_is_not_valid_keeps_from_being_emptied_are_
 ) -> None:
     _table(bench, "patient_id uuid REFERENCES patients, remark text", f"(patient_id) VALUES ('{gone}')")
     bench.execute("ALTER TABLE a_stranger ADD CONSTRAINT filled CHECK (remark IS NOT NULL) NOT VALID")
-    bench.extract_and_stage()
     with pytest.raises(CatalogueStop, match=r"constraint filled of a_stranger .*\(broken by the rows 1\)") as caught:
         bench.plan()
     assert "Correct these rows of a_stranger in Nexus" in caught.value.remedy
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_rows_of_nexus_that_break_a_constraint_which_is_not_valid_are_not_looked_for_in_filemaker(
     bench: MigrationBench,
 ) -> None:
@@ -310,7 +310,6 @@ def test_rows_of_nexus_that_break_a_constraint_which_is_not_valid_are_not_looked
         "ALTER TABLE patients ADD CONSTRAINT by_whom CHECK (archived_by <> 'x') NOT VALID"
     )
     ((first,),) = bench.execute("SELECT min(id::text) FROM patients")
-    bench.extract_and_stage()
     with pytest.raises(CatalogueStop, match=f"NOT VALID constraint by_whom.*{first}") as caught:
         bench.plan()
     assert "Correct these rows in Nexus" in caught.value.remedy

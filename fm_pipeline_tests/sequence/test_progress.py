@@ -254,9 +254,9 @@ def test_what_ends_while_it_waits_does_not_go_on(clock: Clock) -> None:
     assert "It goes on." not in console.file.getvalue()
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_the_progress_of_a_whole_reimport(bench: MigrationBench, written: tuple[Console, Callable[[], str]]) -> None:
     console, output = written
-    bench.extract_and_stage()
     lines: list[str] = []
     with run_progress(bench.settings, "a run", log=lines.append, console=console) as progress:
         during: list[int] = []

@@ -44,8 +44,9 @@ class Forced(Exception):
     """A failure that the test makes."""
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_nexus_is_exactly_what_the_oracle_says(bench: MigrationBench) -> None:
-    report = bench.extract_and_stage().reimport()
+    report = bench.reimport()
     expected = small_clinic().expected()
     assert bench.differences(expected) == []
     assert report.committed
@@ -65,10 +66,11 @@ def test_nexus_is_exactly_what_the_oracle_says(bench: MigrationBench) -> None:
     assert report.batches.relinked == expected.batches_repaired
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_the_phases_of_a_plan_say_what_would_happen_and_those_of_a_reimport_what_did(bench: MigrationBench) -> None:
     planned: list[PhaseRecord] = []
     done: list[PhaseRecord] = []
-    plan = bench.extract_and_stage().plan(on_phase=planned.append)
+    plan = bench.plan(on_phase=planned.append)
     assert [record.sentence.split()[0] for record in planned[:4]] == ["Would", "Would", "Would", "Would"]
     assert all("would have their patient" in record.sentence for record in planned[4:6])
     bench.reimport(on_phase=done.append)
@@ -77,6 +79,7 @@ def test_the_phases_of_a_plan_say_what_would_happen_and_those_of_a_reimport_what
     assert "would be deleted" in written
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_patients_are_counted_by_clinic_and_by_funding_before_and_after(
     bench: MigrationBench,
 ) -> None:
@@ -91,7 +94,7 @@ def test_patients_are_counted_by_clinic_and_by_funding_before_and_after(
     def both() -> dict[str, dict[str, int]]:
         return {"clinic": counted("clinics", "clinic_id"), "funding": counted("funding_sources", "funding_type_id")}
 
-    before, plan = both(), bench.extract_and_stage().plan().report
+    before, plan = both(), bench.plan().report
     report = bench.reimport()
     after = both()
     assert before != after
@@ -116,8 +119,9 @@ def test_clinics_of_one_name_are_counted_each_for_itself(bench: MigrationBench) 
     assert {f"Newcastle ({first[:8]})", f"Newcastle ({second[:8]})"} <= names.keys()
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_every_source_row_has_an_end(bench: MigrationBench) -> None:
-    report = bench.extract_and_stage().reimport()
+    report = bench.reimport()
     expected = small_clinic().expected().sources
     assert {ends.entity for ends in report.sources} == set(expected)
     for ends in report.sources:
@@ -125,23 +129,24 @@ def test_every_source_row_has_an_end(bench: MigrationBench) -> None:
         assert dict(ends.by_rule) == expected[ends.entity].by_rule
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_columns_that_only_nexus_knows_go_when_the_setting_says_reset(bench: MigrationBench) -> None:
     bench = bench.with_settings(nexus_only_columns="reset")
-    bench.extract_and_stage().reimport()
+    bench.reimport()
     assert bench.differences(small_clinic().expected("reset")) == []
 
 
 @pytest.mark.hard_case(21)
+@pytest.mark.usefixtures("reimported_once")
 def test_a_second_reimport_changes_nothing(bench: MigrationBench) -> None:
-    bench.extract_and_stage().reimport()
     before = bench.digests()
     again = bench.extract_and_stage().reimport(LATER)
     assert again.changed_rows == 0
     assert bench.digests() == before
 
 
+@pytest.mark.usefixtures("reimported_once")
 def test_one_percent_changed_in_filemaker_changes_exactly_these_rows_and_no_id(bench: MigrationBench) -> None:
-    bench.extract_and_stage().reimport()
     ids = {name: set(bench.execute(f"SELECT id FROM {name}")) for name in ("patients", "appointments")}  # noqa: S608
     changed = change_one_percent(small_clinic(), seed=7)
     bench.refill_filemaker(changed)
@@ -161,9 +166,10 @@ def test_one_percent_changed_in_filemaker_changes_exactly_these_rows_and_no_id(b
     assert len(kept) == len(ids["appointments"]) - report.tables["appointments"].deleted
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_the_difference_gives_what_delete_and_load_again_would_give(bench: MigrationBench) -> None:
     """Decision D2: the seeds' way, with the same staged rows and `reset`, on the tables that are loaded."""
-    bench = bench.with_settings(nexus_only_columns="reset").extract_and_stage()
+    bench = bench.with_settings(nexus_only_columns="reset")
     bench.reimport()
     ours = _content(bench)
     with connect(bench.database_url) as connection, connection.cursor() as cursor:
@@ -192,9 +198,9 @@ def _content(bench: MigrationBench) -> list[list[tuple[object, ...]]]:
     ]
 
 
+@pytest.mark.usefixtures("staged_once")
 @pytest.mark.parametrize("phase", list(Phase), ids=lambda phase: phase.name.lower())
 def test_a_failure_in_any_phase_leaves_nexus_as_it_was(bench: MigrationBench, phase: Phase) -> None:
-    bench.extract_and_stage()
     before = bench.digests()
 
     def fail(record: PhaseRecord) -> None:
@@ -209,8 +215,8 @@ def test_a_failure_in_any_phase_leaves_nexus_as_it_was(bench: MigrationBench, ph
     assert bench.differences(small_clinic().expected()) == []
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_subset_of_the_phases_is_one_transaction_too(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     before = bench.digests()
     report = bench.reimport(phases=[Phase.PATIENTS, Phase.DOCUMENTS])
     after = bench.digests()
@@ -220,8 +226,8 @@ def test_a_subset_of_the_phases_is_one_transaction_too(bench: MigrationBench) ->
     assert bench.differences(small_clinic().expected()) == []
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_nothing_runs_on_staged_rows_that_are_older_than_what_was_extracted(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     with open_client(bench.settings) as client, connect(bench.database_url) as connection:
         extract(client, connection, load_profile("nexus"), "note", run_id=None, now=lambda: RUN_TIME)
     before = bench.digests()
@@ -231,9 +237,9 @@ def test_nothing_runs_on_staged_rows_that_are_older_than_what_was_extracted(benc
 
 
 @pytest.mark.hard_case(2)
+@pytest.mark.usefixtures("staged_once")
 def test_a_reading_that_is_cut_off_stops_and_the_earlier_one_stays_whole(bench: MigrationBench) -> None:
     """An answer that ends in the middle of a record; hard case 2 for a source that is read and not exported."""
-    bench.extract_and_stage()
     held = "SELECT entity, extraction_id, row_count FROM fm_pipeline.source_extractions ORDER BY entity"
     before = bench.execute(held), bench.digests()
     bench.stand_in.disturb("cut", of=["records"], times=None)
@@ -251,8 +257,9 @@ def test_nothing_runs_before_anything_was_extracted(bench: MigrationBench) -> No
     assert bench.digests() == before
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_the_report_holds_no_data_of_a_patient(bench: MigrationBench) -> None:
-    report = bench.extract_and_stage().reimport()
+    report = bench.reimport()
     text = report.as_markdown() + str(report.as_dict())
     for first_name, last_name in bench.execute(
         "SELECT first_name, last_name FROM patients WHERE length(last_name) > 5"

@@ -177,11 +177,11 @@ def test_rows_that_the_extraction_did_not_count_are_never_overlooked(staging: St
         staging.build("patient")
 
 
-def test_an_extraction_in_the_middle_of_a_build_is_noticed(staging: Staging, database_url: str) -> None:
+def test_an_extraction_in_the_middle_of_a_build_is_noticed(staging: Staging, staging_url: str) -> None:
     staging.extract("patient", [a_patient()])
 
     def extract_again(_done: int, _total: int) -> None:
-        with connect(database_url) as other:
+        with connect(staging_url) as other:
             Staging(other).extract("patient", [a_patient(), a_patient(filemaker_id="p2")])
 
     with pytest.raises(StagingStop, match="extracted again while"):

@@ -12,7 +12,6 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.errors import LockStop, MappingError
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing, ServerUnavailable
@@ -24,10 +23,9 @@ NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 
 
 @pytest.fixture
-def nexus(database_url: str) -> Iterator[Connection]:
+def nexus(migrated_url: str) -> Iterator[Connection]:
     """A connection to a database with the pipeline's schema."""
-    migrate(database_url)
-    with connect(database_url) as connection:
+    with connect(migrated_url) as connection:
         yield connection
 
 
@@ -237,13 +235,13 @@ def test_a_value_that_may_not_be_seen_is_held_as_filemaker_says_it(clinic: Clini
 
 
 def test_two_extractions_of_one_entity_at_once_are_refused(
-    clinic: Clinic, nexus: Connection, database_url: str
+    clinic: Clinic, nexus: Connection, migrated_url: str
 ) -> None:
     clinic.notes(9)
     refused: list[str] = []
 
     def start_another(_rows: int, _found: int) -> None:
-        with connect(database_url) as other, pytest.raises(LockStop, match="Another run is extracting note") as stop:
+        with connect(migrated_url) as other, pytest.raises(LockStop, match="Another run is extracting note") as stop:
             _extract(clinic, other)
         refused.append(stop.value.remedy)
 

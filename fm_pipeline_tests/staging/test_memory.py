@@ -27,7 +27,7 @@ with connect(sys.argv[1]) as connection:
 NOTES, MEGABYTES = 60, 1
 
 
-def test_a_build_of_long_notes_has_few_of_them_in_memory(staging: Staging, database_url: str) -> None:
+def test_a_build_of_long_notes_has_few_of_them_in_memory(staging: Staging, staging_url: str) -> None:
     staging.stage("patient", a_patient())
     staging.extract("note", [{"filemaker_id": f"n{n}", "patient": PATIENT, "content": "x"} for n in range(NOTES)])
     staging.execute(
@@ -36,7 +36,7 @@ def test_a_build_of_long_notes_has_few_of_them_in_memory(staging: Staging, datab
         (MEGABYTES * 1_000_000,),
     )
     told = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", _STAGE_NOTES, database_url], check=True, capture_output=True, text=True
+        [sys.executable, "-c", _STAGE_NOTES, staging_url], check=True, capture_output=True, text=True
     ).stdout
     assert staging.execute("SELECT count(*), min(length(content)) FROM fm_pipeline.staged_notes") == [
         (NOTES, MEGABYTES * 1_000_000)

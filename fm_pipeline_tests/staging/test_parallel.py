@@ -44,11 +44,11 @@ def _stage(bench: MigrationBench, entity: str, meanwhile: Iterator[None] | None 
         )
 
 
+@pytest.mark.usefixtures("staged_once")
 @pytest.mark.parametrize(("other", "waits"), [("patient", True), ("note", True), ("appointment", False)])
 def test_beside_notes_all_but_patients_and_the_same_notes_may_be_built(
     bench: MigrationBench, other: str, waits: bool
 ) -> None:
-    bench.extract_and_stage()
     waited: list[bool] = []
     others: list[InThread] = []
 
@@ -63,11 +63,11 @@ def test_beside_notes_all_but_patients_and_the_same_notes_may_be_built(
     assert waited == [waits]
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_what_fails_leaves_its_entity_and_all_after_it_as_they_were_and_the_mixture_is_refused(
     bench: MigrationBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(side_by_side, "SIDE_BY_SIDE", 1)  # with two it depends on them what has been begun already
-    bench.extract_and_stage()
     bench.execute(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;"
         "CREATE TRIGGER refuse BEFORE INSERT ON fm_pipeline.staged_sms_messages EXECUTE FUNCTION refuse()"
@@ -81,8 +81,9 @@ def test_what_fails_leaves_its_entity_and_all_after_it_as_they_were_and_the_mixt
         check_staged(connection, bench.settings)
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_who_waits_for_another_staging_is_told_so_and_nothing_is_lost(bench: MigrationBench) -> None:
-    bench = bench.extract_and_stage().with_settings(nexus_lock_timeout_seconds=0.1)
+    bench = bench.with_settings(nexus_lock_timeout_seconds=0.1)
     before = bench.execute(STAGED)
     with bench.connection() as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLE fm_pipeline.staged_notes IN SHARE MODE")
@@ -96,9 +97,9 @@ def test_who_waits_for_another_staging_is_told_so_and_nothing_is_lost(bench: Mig
 
 
 @pytest.mark.hard_case(14)
+@pytest.mark.usefixtures("staged_once")
 def test_ctrl_c_ends_what_waits_in_a_thread_too_and_leaves_no_session(bench: MigrationBench) -> None:
     """libpq does not come back for an interrupt: the statement has to be cancelled."""
-    bench.extract_and_stage()
     with bench.connection() as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLE fm_pipeline.staged_notes IN SHARE MODE")
         command = [sys.executable, "-m", "fm_pipeline", "plan"]
@@ -163,8 +164,8 @@ def test_an_interrupt_ends_what_waits_also_while_threads_are_started_or_waited_f
     assert ended == [CANCELLED]
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_builds_that_are_side_by_side_are_counted_together_up_to_all_of_their_records(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     shown: list[tuple[str, int, int | None]] = []
     stage_all(bench.settings, run_id=None, now=RUN_TIME, on_step=lambda *step: shown.append(step))
     names = ["patient", "contact_detail"]

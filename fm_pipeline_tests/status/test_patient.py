@@ -9,13 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.status.patient import Holdings, read_holdings
 from fm_pipeline_tests.support.buckets import BucketBench
-from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 from fm_pipeline_tests.support.services import LazyStack
 
 CANARY = "Zephyrine Quollthorpe"
@@ -36,9 +35,8 @@ def s3(stack: LazyStack) -> BucketBench:
 
 
 @pytest.fixture
-def clinic(bench: MigrationBench, s3: BucketBench) -> MigrationBench:
+def clinic(migrated_once: Origin, bench: MigrationBench, s3: BucketBench) -> MigrationBench:
     """Nexus as it was found, its patients in the crosswalk, and an empty bucket."""
-    migrate(bench.database_url)
     with bench.connection() as connection, connection.cursor() as cursor:
         fill_crosswalk(connection, read_catalogue(cursor, "public"))
     bench.execute("UPDATE documents_document SET s3_bucket = ''")

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -30,12 +31,15 @@ from fm_pipeline.sandbox.filemaker.data.schema import Account
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.nexus.digest import schema_digest
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sequence.read_and_stage import read_and_stage
 from fm_pipeline.sequence.reimport import Plan, make_plan, reimport
 from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
+from fm_pipeline_tests.support.postgres import empty_database
 
 SCALE = 0.02
+FILEMAKER = "filemaker.sqlite"
 DATABASE, USER, PASSWORD = "clinic", "pipeline", "a password of the test bench"
 RUN_TIME = dt.datetime(2025, 11, 20, 3, 0, tzinfo=dt.UTC)
 
@@ -130,6 +134,14 @@ class MigrationBench:
             yield connection
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What benches are copies of: the name of a database on the test's server, and the file of a stand-in."""
+
+    database: str
+    filemaker: Path
+
+
 @contextmanager
 def migration_bench(
     database_url: str, folder: Path, clinic: Clinic, profile: Profile = "nexus"
@@ -139,18 +151,56 @@ def migration_bench(
         create_nexus(connection)
         connection.commit()
         fill_nexus(connection, clinic)
-    with closing(Store(folder / "filemaker.sqlite")) as store:
+    with closing(Store(folder / FILEMAKER)) as store:
         store.create_database(DATABASE, [Account(USER, PASSWORD)])
         fill_filemaker(store, clinic, DATABASE, profile)
-        with running_stand_in(store) as stand_in:
-            settings = load_settings(
-                _env_file=None,
-                nexus_database_url=database_url,
-                filemaker_url=stand_in.base_url,
-                filemaker_database=DATABASE,
-                filemaker_username=USER,
-                filemaker_password=PASSWORD,
-                filemaker_profile=profile,
-                state_dir=folder / "state",
-            )
-            yield MigrationBench(settings, stand_in, store)
+        with _served(store, database_url, folder, profile) as running:
+            yield running
+
+
+@contextmanager
+def copied_bench(server: PostgreSQL, origin: Origin, folder: Path) -> Iterator[MigrationBench]:
+    """A bench of its own that is a copy of another one.
+
+    Args:
+        origin: nobody is connected to its database, and nobody has its file open.
+    """
+    with empty_database(server, origin.database) as url, _copied(url, origin, folder) as running:
+        yield running
+
+
+@contextmanager
+def derived(
+    server: PostgreSQL, origin: Origin, folder: Path, change: Callable[[MigrationBench], object]
+) -> Iterator[Origin]:
+    """What a copy of an origin is after a change."""
+    with empty_database(server, origin.database) as url:
+        with _copied(url, origin, folder) as running:
+            change(running)
+        yield Origin(url.rsplit("/", 1)[1], folder / FILEMAKER)
+
+
+@contextmanager
+def _copied(database_url: str, origin: Origin, folder: Path) -> Iterator[MigrationBench]:
+    shutil.copyfile(origin.filemaker, folder / FILEMAKER)
+    with (
+        closing(Store(folder / FILEMAKER)) as store,
+        _served(store, database_url, folder, "nexus") as running,
+    ):
+        yield running
+
+
+@contextmanager
+def _served(store: Store, database_url: str, folder: Path, profile: Profile) -> Iterator[MigrationBench]:
+    with running_stand_in(store) as stand_in:
+        settings = load_settings(
+            _env_file=None,
+            nexus_database_url=database_url,
+            filemaker_url=stand_in.base_url,
+            filemaker_database=DATABASE,
+            filemaker_username=USER,
+            filemaker_password=PASSWORD,
+            filemaker_profile=profile,
+            state_dir=folder / "state",
+        )
+        yield MigrationBench(settings, stand_in, store)

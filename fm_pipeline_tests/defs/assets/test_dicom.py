@@ -13,7 +13,6 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import SecretStr
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.dicom import INSTANCES, INVENTORY, STEP
 from fm_pipeline.dicom.configuration.configuration import configure
@@ -60,13 +59,12 @@ class Graph:
 
 
 @pytest.fixture
-def graph(database_url: str, stack: LazyStack, tmp_path: Path) -> Iterator[Graph]:
+def graph(migrated_url: str, stack: LazyStack, tmp_path: Path) -> Iterator[Graph]:
     need_orthanc()
-    migrate(database_url)
     names = {name.lower(): value for name, value in emptied(stack.orthanc).settings().items()}
     (tmp_path / "hospital").mkdir()
     (tmp_path / "dagster").mkdir()
-    settings = dicom_settings(database_url, tmp_path, **names)
+    settings = dicom_settings(migrated_url, tmp_path, **names)
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
         yield Graph(settings, instance)
 

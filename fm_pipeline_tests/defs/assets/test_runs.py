@@ -103,10 +103,11 @@ def test_full_reimport_without_a_plan_changes_nothing_and_says_what_to_do(bench:
     assert bench.digests() == before
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_full_reimport_with_wrong_words_is_refused_in_its_first_step_and_on_record(
     bench: MigrationBench, graph: Graph
 ) -> None:
-    plan = bench.extract_and_stage().plan()
+    plan = bench.plan()
     config = {"plan_id": plan.id, "confirm": "wrong words", "requested_by": "an administrator"}
     result = graph.run("full_reimport", config={"reimport_transaction": {"config": config}})
     assert _failed_step(result) == "preflight"
@@ -117,8 +118,9 @@ def test_full_reimport_with_wrong_words_is_refused_in_its_first_step_and_on_reco
     assert audit == [("an administrator", "started"), ("an administrator", "refused")]
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_some_phases_materialized_with_the_preflight_are_refused_by_it_too(bench: MigrationBench, graph: Graph) -> None:
-    plan = bench.extract_and_stage().plan()
+    plan = bench.plan()
     config = {"reimport_transaction": {"config": {"plan_id": plan.id, "confirm": plan.confirmation}}}
     result = graph.run("__ASSET_JOB", assets=["preflight", "deleted_patient_data", "patients"], config=config)
     failed = {
@@ -128,10 +130,10 @@ def test_some_phases_materialized_with_the_preflight_are_refused_by_it_too(bench
     assert all("not for delete, patients." in message for message in failed.values())
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_materializing_the_destructive_assets_by_hand_is_refused_just_the_same(
     bench: MigrationBench, graph: Graph
 ) -> None:
-    bench.extract_and_stage()
     before = bench.digests()
     for assets in (TRANSACTION, ["deleted_patient_data"], ["patients"]):
         result = graph.run("__ASSET_JOB", assets=assets)
@@ -140,8 +142,9 @@ def test_materializing_the_destructive_assets_by_hand_is_refused_just_the_same(
     assert bench.digests() == before
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_cancelled_reimport_says_that_nexus_is_unchanged(bench: MigrationBench, graph: Graph) -> None:
-    plan = bench.extract_and_stage().plan()
+    plan = bench.plan()
     make_backup(bench.settings, now=RUN_TIME)
     config = {"reimport_transaction": {"config": {"plan_id": plan.id, "confirm": plan.confirmation}}}
     before = bench.digests()
@@ -161,14 +164,15 @@ def test_a_cancelled_reimport_says_that_nexus_is_unchanged(bench: MigrationBench
     assert bench.digests() == before
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_reimport_that_is_cancelled_after_its_commit_says_that_nexus_has_the_new_data(bench: MigrationBench) -> None:
-    bench.extract_and_stage().reimport(run_id="a run")
+    bench.reimport(run_id="a run")
     assert "Nexus has the new data" in cancelled_reimport(bench.settings, "a run")
     assert "Nexus is as it was before" in cancelled_reimport(bench.settings, "another run")
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_the_page_of_a_plan_begins_with_what_would_be_lost(bench: MigrationBench, graph: Graph) -> None:
-    bench.extract_and_stage()
     assert graph.run("__ASSET_JOB", assets=["reimport_plan"]).success
     metadata = graph.metadata("reimport_plan")
     assert next(iter(metadata)) == "would_be_lost"

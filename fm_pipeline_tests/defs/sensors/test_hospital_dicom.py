@@ -13,7 +13,6 @@ import dagster as dg
 import pytest
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.dicom import JOB_TAG, STEP
 from fm_pipeline.defs.schedules import nightly_dicom_import
@@ -110,11 +109,10 @@ def _hash(path: str) -> str:
 
 
 @pytest.fixture
-def bench(database_url: str, tmp_path: Path) -> Iterator[Bench]:
+def bench(migrated_url: str, tmp_path: Path) -> Iterator[Bench]:
     (tmp_path / "hospital").mkdir()
-    migrate(database_url)
     with dg.DagsterInstance.ephemeral() as instance:
-        running = Bench(dicom_settings(database_url, tmp_path), instance)
+        running = Bench(dicom_settings(migrated_url, tmp_path), instance)
         running.drop("ward/readme.txt")
         running.configure(monitoring_enabled=True, quiet_period=0)
         yield running

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, configure, mark_synced, read_configuration
 from fm_pipeline.errors import RequestError
 from fm_pipeline.settings import Settings
@@ -20,10 +19,9 @@ NOW = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     (tmp_path / "hospital").mkdir()
-    migrate(database_url)
-    return dicom_settings(database_url, tmp_path)
+    return dicom_settings(migrated_url, tmp_path)
 
 
 def read(settings: Settings) -> SyncConfiguration:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.dicom.ftp.configured_pull import pull
 from fm_pipeline.dicom.ftp.ledger import only_one_pull
@@ -397,10 +396,9 @@ def test_a_path_that_is_not_there_is_an_error(server: FtpBench, database: str, t
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
-    migrate(database_url)
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     (tmp_path / "hospital").mkdir()
-    return dicom_settings(database_url, tmp_path, ftp_password=PASSWORD)
+    return dicom_settings(migrated_url, tmp_path, ftp_password=PASSWORD)
 
 
 def test_it_is_off_by_default_and_pulls_into_a_folder_of_the_watched_directory_when_on(

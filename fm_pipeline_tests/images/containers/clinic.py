@@ -140,25 +140,38 @@ class ImageClinic:
 
 
 @contextmanager
-def image_clinic(database_url: str, folder: Path, bucket: BucketBench, **behaves: Any) -> Iterator[ImageClinic]:
+def image_clinic(database_url: str, folder: Path, bucket: BucketBench) -> Iterator[ImageClinic]:
     """Nexus with patients and without images, a FileMaker file with an empty table of images, an empty bucket."""
+    fill_image_clinic(database_url)
+    with filled_image_clinic(database_url, folder, bucket) as clinic:
+        yield clinic
+
+
+def fill_image_clinic(database_url: str) -> None:
+    """Make its Nexus in an empty database."""
     with closing(psycopg2.connect(database_url)) as connection:
         create_nexus(connection)
         connection.commit()
         fill_nexus(connection, small_clinic(SCALE))
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM images_image; DELETE FROM images_batch")
-            cursor.execute(
-                "SELECT id::text, lower(filemaker_metadata ->> 'filemaker_id') FROM patients"
-                " WHERE filemaker_metadata ->> 'filemaker_id' <> '' ORDER BY id"
-            )
-            patients = cursor.fetchall()
         connection.commit()
+
+
+@contextmanager
+def filled_image_clinic(database_url: str, folder: Path, bucket: BucketBench) -> Iterator[ImageClinic]:
+    """The same for a database that is filled."""
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id::text, lower(filemaker_metadata ->> 'filemaker_id') FROM patients"
+            " WHERE filemaker_metadata ->> 'filemaker_id' <> '' ORDER BY id"
+        )
+        patients = cursor.fetchall()
     with closing(Store(folder / "filemaker.sqlite")) as store:
         store.create_database(DATABASE, [Account(USER, PASSWORD)])
         store.create_table(DATABASE, TABLE, FIELDS)
         store.create_layout(DATABASE, LAYOUT, TABLE, [each.name for each in FIELDS])
-        with running_stand_in(store, **behaves) as stand_in:
+        with running_stand_in(store) as stand_in:
             settings = bucket.settings(
                 load_settings(
                     _env_file=None,

@@ -6,12 +6,11 @@ import uuid
 
 import pytest
 
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.images.nexus.knowledge import Knowledge, read_knowledge
 from fm_pipeline.images.nexus.writer import writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.sandbox.stack.waiting import wait_until
-from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
 PREFIX = "bulk/"
 NEW, OTHER = str(uuid.UUID(int=7 << 108)), str(uuid.UUID(int=8 << 108))
@@ -40,9 +39,8 @@ WRITES = {
 
 
 @pytest.fixture
-def clinic(bench: MigrationBench) -> MigrationBench:
+def clinic(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """Nexus with a patient whom nothing points to."""
-    migrate(bench.database_url)
     bench.execute(_COPY.replace(":id", NEW))
     return bench
 

@@ -10,23 +10,21 @@ from typing import Any
 import psycopg2
 import pytest
 
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import CatalogueStop, LockStop, ValidationStop
 from fm_pipeline.images.nexus.known import read_known
 from fm_pipeline.images.nexus.patients import read_patients
 from fm_pipeline.images.nexus.rows import NewImage, batch_id, batch_name
 from fm_pipeline.images.nexus.writer import BATCH_OF_ANOTHER, Written, writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 DAY = dt.date(2016, 11, 5)
 KEY = "43669346-9656-4029-a607-e4e8e4386f9e"
 
 
 @pytest.fixture
-def clinic(bench: MigrationBench) -> MigrationBench:
+def clinic(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """Nexus without images, and a patient whose FileMaker id only the notes hold."""
-    migrate(bench.database_url)
     bench.execute("DELETE FROM images_image; DELETE FROM images_batch")
     notes = '{"filemaker_id": "' + KEY.upper() + '"}'
     bench.execute("UPDATE patients SET notes = %s, filemaker_metadata = NULL WHERE id = %s", notes, patient_id(bench))

@@ -16,7 +16,6 @@ import pyrage
 import pytest
 from pydantic import SecretStr
 
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import DatabaseError, PipelineError, SettingsError
 from fm_pipeline.nexus.backup.backup import Backup, backup_folder, list_backups, make_backup, prune_backups
 from fm_pipeline.nexus.backup.files import BackupStop, new_key, read_key
@@ -27,15 +26,14 @@ from fm_pipeline.nexus.policy import make_policy
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sequence.reimport import reimport
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 CANARY = "Zebedee Quagmire 0400 555 019"
 
 
 @pytest.fixture
-def nexus(bench: MigrationBench) -> MigrationBench:
+def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """The clinic's Nexus with our schema; nothing is extracted."""
-    migrate(bench.database_url)
     return bench
 
 
@@ -70,8 +68,8 @@ def test_a_backup_holds_every_table_that_a_reimport_can_touch_as_it_is(nexus: Mi
     assert made.bytes == sum(path.stat().st_size for path in made.folder.iterdir())
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_reimport_finds_the_backup_that_was_made_before_it(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     made = backup(bench)
     reimport(bench.settings, now=RUN_TIME, permission=permission)

@@ -22,7 +22,7 @@ from fm_pipeline.nexus.backup.restore_tables import TableRestored
 from fm_pipeline.sandbox.clinic.change import change_one_percent
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline_tests.nexus.backup.restoring import a_new_patient, backup, give_back
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin, small_clinic
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.support.proxy import Moment, cutting_proxy
 
@@ -31,9 +31,8 @@ ODD = ["", "\\N", "\\.", "\\", "a\tb", "a\rb\r\nc\vd", "'\"", "😀\u2028\u00a0e
 
 
 @pytest.fixture
-def nexus(bench: MigrationBench) -> MigrationBench:
+def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """The clinic's Nexus with our schema; nothing is extracted."""
-    migrate(bench.database_url)
     return bench
 
 
@@ -90,8 +89,8 @@ def test_every_row_id_null_and_empty_text_is_back_after_a_reimport(bench: Migrat
     assert again.changed_rows == 0
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_reimport_after_a_restore_gives_what_the_first_one_gave(bench: MigrationBench) -> None:
-    bench = bench.extract_and_stage()
     bench.reimport()
     bench.refill_filemaker(change_one_percent(small_clinic(), seed=7))
     bench.extract_and_stage().reimport(LATER)
@@ -101,8 +100,9 @@ def test_a_reimport_after_a_restore_gives_what_the_first_one_gave(bench: Migrati
     assert bench.differences(change_one_percent(small_clinic(), seed=7).expected()) == []
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_dry_run_says_what_would_be_done_and_changes_nothing(bench: MigrationBench) -> None:
-    bench.extract_and_stage().reimport()
+    bench.reimport()
     after = bench.digests()
     folder = list_backups(bench.settings)[0].folder
     dry = give_back(bench, folder, dry_run=True)

@@ -25,8 +25,8 @@ def _there_and_back(bench: MigrationBench) -> RestoreReport:
 
 
 @pytest.mark.hard_case(20)
+@pytest.mark.usefixtures("staged_once")
 def test_references_that_are_checked_at_once_come_back_after_what_they_refer_to(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     ((gone,), (other,)) = bench.execute(f"{GONE} ORDER BY id LIMIT 2")
     ((kept,),) = bench.execute(f"SELECT id FROM patients WHERE id NOT IN ({GONE}) ORDER BY id LIMIT 1")  # noqa: S608
     bench.execute(
@@ -49,9 +49,10 @@ def test_references_that_are_checked_at_once_come_back_after_what_they_refer_to(
 
 
 @pytest.mark.hard_case(20)
+@pytest.mark.usefixtures("staged_once")
 def test_a_column_that_nobody_may_update_is_no_hindrance(bench: MigrationBench) -> None:
     bench.execute(
         "ALTER TABLE patients ADD number bigint GENERATED ALWAYS AS IDENTITY UNIQUE;"
         "ALTER TABLE letters_patientletter ADD number bigint GENERATED ALWAYS AS IDENTITY"
     )
-    _there_and_back(bench.extract_and_stage())
+    _there_and_back(bench)

@@ -12,14 +12,13 @@ from pydantic import SecretStr
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
-from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 
 
 @pytest.fixture
-def nexus(bench: MigrationBench) -> MigrationBench:
+def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """The clinic's Nexus with our schema; nothing is extracted."""
-    migrate(bench.database_url)
     return bench
 
 

@@ -6,22 +6,20 @@ import re
 
 import pytest
 
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import RestoreReport
 from fm_pipeline.nexus.backup.restore_newer import NewerRows
 from fm_pipeline.nexus.backup.restore_tables import TableRestored
 from fm_pipeline_tests.nexus.backup.restoring import a_copy, a_new_patient, backup, give_back
-from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
 KEPT = "deleted, and kept in fm_pipeline.set_aside_rows"
 
 
 @pytest.fixture
-def nexus(bench: MigrationBench) -> MigrationBench:
+def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """The clinic's Nexus with our schema; nothing is extracted."""
-    migrate(bench.database_url)
     return bench
 
 
@@ -101,11 +99,11 @@ def test_images_linked_since_are_set_aside_with_their_batch_and_can_be_brought_b
     assert nexus.execute(kept, batch) == linked
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_rows_linked_since_are_led_to_the_row_that_the_same_filemaker_record_has_in_the_backup(
     bench: MigrationBench,
 ) -> None:
     """A patient of the backup was deleted and imported again under another id, and an image was linked to that one."""
-    bench.extract_and_stage()
     bench.reimport()
     folder, before = backup(bench), bench.digests()
     again = "00000000-0000-4000-8000-000000000001"

@@ -10,13 +10,12 @@ import psycopg2.extensions
 import pytest
 from pydantic import SecretStr
 
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import CatalogueStop, Stop
 from fm_pipeline.nexus.backup.backup import list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import restore
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 CONSTRAINTS = (
     "SELECT conname, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint') FROM pg_constraint"
@@ -42,9 +41,8 @@ def knows_not_null(bench: MigrationBench) -> bool:
 
 
 @pytest.fixture
-def broken(bench: MigrationBench) -> MigrationBench:
+def broken(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """A Nexus with old rows that break a constraint of each kind."""
-    migrate(bench.database_url)
     bench.execute(BROKEN + ";" + (NOT_NULL if knows_not_null(bench) else ""))
     return bench
 

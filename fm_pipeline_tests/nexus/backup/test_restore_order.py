@@ -6,24 +6,22 @@ from __future__ import annotations
 
 import pytest
 
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
-from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
 
 @pytest.fixture
-def nexus(bench: MigrationBench) -> MigrationBench:
+def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """The clinic's Nexus with our schema; nothing is extracted."""
-    migrate(bench.database_url)
     return bench
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_patient_loaded_twice_whose_contact_link_is_under_a_check_comes_back(bench: MigrationBench) -> None:
     """The reimport leads the second row's link to the first; to empty the column on the way back is forbidden."""
     twice = "00000000-0000-4000-8000-000000000001"
-    bench.extract_and_stage()
     ((link,),) = bench.execute(
         "SELECT min(x.id::text) FROM xero_contact_links x JOIN fm_pipeline.staged_patients s"
         " ON s.nexus_id = x.patient_id"

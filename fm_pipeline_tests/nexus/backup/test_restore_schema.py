@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.catalogue.table_facts import is_wider
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
-from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
 
 @pytest.fixture
-def nexus(bench: MigrationBench) -> MigrationBench:
+def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """The clinic's Nexus with our schema; nothing is extracted."""
-    migrate(bench.database_url)
     return bench
 
 

@@ -6,16 +6,14 @@ import re
 
 import pytest
 
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.nexus.backup.backup import list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 
 @pytest.fixture
-def nexus(bench: MigrationBench) -> MigrationBench:
+def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     """The clinic's Nexus with our schema; nothing is extracted."""
-    migrate(bench.database_url)
     return bench
 
 

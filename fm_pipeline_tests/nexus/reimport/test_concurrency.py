@@ -66,10 +66,10 @@ def _documents(bench: MigrationBench) -> int:
 
 
 @pytest.mark.hard_case(11)
+@pytest.mark.usefixtures("staged_once")
 def test_a_document_saved_during_the_transaction_waits_and_is_neither_lost_nor_orphaned(
     bench: MigrationBench,
 ) -> None:
-    bench.extract_and_stage()
     before = _documents(bench)
     saves: list[InThread] = []
 
@@ -86,9 +86,9 @@ def test_a_document_saved_during_the_transaction_waits_and_is_neither_lost_nor_o
 
 
 @pytest.mark.hard_case(11)
+@pytest.mark.usefixtures("staged_once")
 def test_a_document_saved_just_before_the_locks_is_in_the_snapshot(bench: MigrationBench) -> None:
     """The writer commits while the reimport waits for the lock; its row must be seen, not lost by an old snapshot."""
-    bench.extract_and_stage()
     before = _documents(bench)
     with bench.connection() as user, user.cursor() as cursor:
         cursor.execute(SAVE_A_DOCUMENT)
@@ -100,8 +100,8 @@ def test_a_document_saved_just_before_the_locks_is_in_the_snapshot(bench: Migrat
 
 
 @pytest.mark.hard_case(17)
+@pytest.mark.usefixtures("staged_once")
 def test_what_a_user_saves_between_the_preparation_and_the_locks_makes_the_plan_stale(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     make_backup(bench.settings, now=RUN_TIME)
     with bench.connection() as user, user.cursor() as cursor:
@@ -116,8 +116,8 @@ def test_what_a_user_saves_between_the_preparation_and_the_locks_makes_the_plan_
     assert bench.digests() == after
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_what_is_staged_again_while_a_reimport_waits_for_the_locks_stops_it(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     with bench.connection() as user, user.cursor() as cursor:
         cursor.execute("UPDATE notes SET content = content")
         planning = InThread(bench.plan)
@@ -137,8 +137,9 @@ def test_somebody_elses_long_transaction_costs_a_second_look_and_nothing_else(be
 
 
 @pytest.mark.hard_case(12)
+@pytest.mark.usefixtures("staged_once")
 def test_a_session_that_holds_a_row_is_named_and_nothing_changes(bench: MigrationBench) -> None:
-    bench = bench.extract_and_stage().with_settings(nexus_lock_timeout_seconds=0.5)
+    bench = bench.with_settings(nexus_lock_timeout_seconds=0.5)
     before = bench.digests()
     with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
         cursor.execute("SELECT first_name FROM patients FOR UPDATE")
@@ -151,8 +152,9 @@ def test_a_session_that_holds_a_row_is_named_and_nothing_changes(bench: Migratio
 
 
 @pytest.mark.hard_case(12)
+@pytest.mark.usefixtures("staged_once")
 def test_a_session_that_has_written_is_waited_for_and_named(bench: MigrationBench) -> None:
-    bench = bench.extract_and_stage().with_settings(nexus_lock_timeout_seconds=0.5)
+    bench = bench.with_settings(nexus_lock_timeout_seconds=0.5)
     with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
         cursor.execute("UPDATE notes SET content = content")
         with pytest.raises(LockStop, match=r"Nexus web.*unchanged"):
@@ -160,8 +162,8 @@ def test_a_session_that_has_written_is_waited_for_and_named(bench: MigrationBenc
 
 
 @pytest.mark.hard_case(13)
+@pytest.mark.usefixtures("staged_once")
 def test_the_second_of_two_reimports_refuses_at_once(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     refusals: list[BaseException] = []
 
     def second(record: PhaseRecord) -> None:
@@ -175,10 +177,10 @@ def test_the_second_of_two_reimports_refuses_at_once(bench: MigrationBench) -> N
     assert bench.differences(small_clinic().expected()) == []
 
 
+@pytest.mark.usefixtures("staged_once")
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.hard_case(15)
 def test_a_connection_lost_exactly_at_commit_is_decided_by_asking(bench: MigrationBench, moment: Moment) -> None:
-    bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     make_backup(bench.settings, now=RUN_TIME)
     before = bench.digests()
@@ -203,9 +205,9 @@ def test_a_connection_lost_exactly_at_commit_is_decided_by_asking(bench: Migrati
 
 
 @pytest.mark.hard_case(16)
+@pytest.mark.usefixtures("staged_once")
 def test_a_missing_grant_is_an_error_that_names_the_table(bench: MigrationBench) -> None:
     """The preflight finds it earlier; this is the last line."""
-    bench.extract_and_stage()
     before = bench.digests()
     role = f"weak_{bench.database_url.rsplit('/', 1)[1]}"
     bench.execute(
@@ -224,16 +226,16 @@ def test_a_missing_grant_is_an_error_that_names_the_table(bench: MigrationBench)
 
 
 @pytest.mark.hard_case(17)
+@pytest.mark.usefixtures("staged_once")
 def test_a_plan_is_stale_when_a_patient_was_edited(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     bench.execute("UPDATE patients SET mrn = 'edited' WHERE id = (SELECT min(id::text)::uuid FROM patients)")
     _refused(bench, permission, "stale: rows of Nexus changed .patients.")
 
 
 @pytest.mark.hard_case(17)
+@pytest.mark.usefixtures("staged_once")
 def test_a_plan_is_stale_when_filemaker_has_changed(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     bench.store.edit("clinic", "Notes", 1, {"note": "Somebody has just typed this."})
     bench.extract_and_stage()
@@ -241,23 +243,23 @@ def test_a_plan_is_stale_when_filemaker_has_changed(bench: MigrationBench) -> No
 
 
 @pytest.mark.hard_case(17)
+@pytest.mark.usefixtures("staged_once")
 def test_a_plan_is_stale_when_a_migration_ran(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     bench.execute("ALTER TABLE audit_log ADD COLUMN more text")
     _refused(bench, permission, "stale: the tables of Nexus are not what they were")
 
 
 @pytest.mark.hard_case(17)
+@pytest.mark.usefixtures("staged_once")
 def test_a_plan_is_stale_when_a_setting_changed(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     _refused(bench.with_settings(nexus_only_columns="reset"), permission, "a setting")
 
 
 @pytest.mark.hard_case(17)
+@pytest.mark.usefixtures("staged_once")
 def test_a_plan_is_good_for_one_run_of_its_own_phases(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     permission = bench.permission(bench.plan())
     make_backup(bench.settings, now=RUN_TIME)
     with pytest.raises(PlanStop, match="not for patients"):
@@ -266,33 +268,33 @@ def test_a_plan_is_good_for_one_run_of_its_own_phases(bench: MigrationBench) -> 
     _refused(bench, permission, "carried out already")
 
 
+@pytest.mark.usefixtures("staged_once")
 @pytest.mark.parametrize("confirm", ["", "other_database {patients}", "{database} 0", "{database}", "yes"])
 @pytest.mark.hard_case(18)
 def test_a_confirmation_that_names_something_else_is_refused(bench: MigrationBench, confirm: str) -> None:
-    bench.extract_and_stage()
     plan = bench.plan()
     database, patients = plan.confirmation.split()
     words = confirm.format(database=database, patients=patients)
     _refused(bench, type(bench.permission(plan))(plan.id, words, "bench"), "confirmation does not name")
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_without_a_plan_the_refusal_says_what_to_do_and_is_on_record(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     _refused(bench, None, "needs a plan and a confirmation.*plan_reimport")
     audit = bench.execute("SELECT actor, action, outcome FROM fm_pipeline.audit ORDER BY id")
     assert audit[-2:] == [("unknown", "reimport", "started"), ("unknown", "reimport", "refused")]
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_without_a_backup_of_the_rows_as_they_are_nothing_runs(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     _refused(bench, bench.permission(bench.plan()), "no verified backup")
     make_backup(bench.settings, now=RUN_TIME)
     bench.execute("UPDATE notes SET content = content || '.'")
     _refused(bench, bench.permission(bench.plan()), "backup is not of the rows that Nexus has now .notes.")
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_the_audit_trail_cannot_be_changed(bench: MigrationBench) -> None:
-    bench.extract_and_stage()
     bench.plan()
     for statement in ("UPDATE fm_pipeline.audit SET actor = 'x'", "DELETE FROM fm_pipeline.audit"):
         with pytest.raises(psycopg2.errors.RaiseException, match="append-only"):
@@ -319,10 +321,11 @@ CREATE TRIGGER defer_the_wait BEFORE INSERT ON fm_pipeline.reimports EXECUTE FUN
 """
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_cancel_that_comes_during_the_commit_comes_too_late_and_the_reimport_is_on_record_as_done(
     bench: MigrationBench,
 ) -> None:
-    plan = bench.extract_and_stage().plan()
+    plan = bench.plan()
     make_backup(bench.settings, now=RUN_TIME)
     bench.execute(SLOW_COMMIT)
     script = (

@@ -15,8 +15,8 @@ from fm_pipeline.errors import CatalogueStop, SettingsError, StagingStop
 from fm_pipeline.nexus.reimport.gone_patients import LeftFile, read_files_left
 from fm_pipeline.sequence.report_files import write_report
 from fm_pipeline.settings import load_settings
-from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, migration_bench, small_clinic
-from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, Origin, copied_bench
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 
 
 def leave_files(bench: MigrationBench) -> dict[str, str]:
@@ -55,14 +55,11 @@ def add_patient(bench: MigrationBench, metadata: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def staged(
-    postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory
+    postgresql: DisposablePostgreSQL, staged_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[MigrationBench, dict[str, str]]]:
     """For what is only planned: a clinic with such files, staged."""
-    with (
-        empty_database(postgresql) as url,
-        migration_bench(url, tmp_path_factory.mktemp("gone"), small_clinic()) as bench,
-    ):
-        yield bench, leave_files(bench.extract_and_stage())
+    with copied_bench(postgresql, staged_clinic, tmp_path_factory.mktemp("gone_files")) as bench:
+        yield bench, leave_files(bench)
 
 
 def owners(bench: MigrationBench) -> dict[str, str | None]:
@@ -207,10 +204,11 @@ def test_detach_leaves_them_without_a_patient_where_their_table_allows_it(bench:
     assert clinic.extract_and_stage().plan().report.changed_rows == 0
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_patient_whom_a_rule_keeps_out_is_named_with_the_rule_unless_the_rule_stops_everything(
     bench: MigrationBench,
 ) -> None:
-    (stopped, first, _), (nameless, second, patient) = bench.extract_and_stage().execute(
+    (stopped, first, _), (nameless, second, patient) = bench.execute(
         "SELECT DISTINCT ON (c.nexus_id) c.filemaker_key, r.record_id, c.nexus_id::text FROM fm_pipeline.crosswalk c"
         " JOIN fm_pipeline.source_records r ON r.entity = 'patient' AND r.filemaker_key = c.filemaker_key"
         " JOIN documents_document d ON d.object_id = c.nexus_id WHERE c.entity = 'patient' ORDER BY c.nexus_id LIMIT 2"

@@ -162,9 +162,10 @@ RECORD = "INSERT INTO history.events (about, what) VALUES (coalesce(NEW.id, OLD.
 UNDO_AUDIT = "DROP FUNCTION record CASCADE; DROP SCHEMA history CASCADE"
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_table_of_the_setting_may_get_new_rows_from_triggers(bench: MigrationBench) -> None:
     bench.execute(AUDIT.format(insert=RECORD))
-    bench = bench.extract_and_stage().with_settings(nexus_trigger_tables="history.events")
+    bench = bench.with_settings(nexus_trigger_tables="history.events")
     report = bench.reimport()
     changes = report.tables["patients"]
     folder = list_backups(bench.settings)[0].folder
@@ -196,6 +197,7 @@ def test_a_table_of_the_setting_that_is_not_there_is_named(staged: MigrationBenc
         staged.with_settings(nexus_trigger_tables="audit_log, history.event").plan()
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_table_of_the_setting_that_points_to_patients_is_mended_and_grows(bench: MigrationBench) -> None:
     """Its rows that were there stay as they were, but for the reference to a patient who goes."""
     bench.execute(
@@ -203,7 +205,7 @@ def test_a_table_of_the_setting_that_points_to_patients_is_mended_and_grows(benc
         " INSERT INTO audit_log (action, details, created_at) VALUES (TG_OP, '{}', now()); RETURN NULL; END $$;"
         "CREATE TRIGGER record AFTER UPDATE ON patients FOR EACH ROW EXECUTE FUNCTION record()"
     )
-    bench = bench.extract_and_stage().with_settings(nexus_trigger_tables="audit_log")
+    bench = bench.with_settings(nexus_trigger_tables="audit_log")
     bench.execute(
         "INSERT INTO audit_log (patient_id, action, details, created_at) SELECT id, 'seen', '{}', now() FROM patients p"
         " WHERE p.id NOT IN (SELECT nexus_id FROM fm_pipeline.staged_patients)"

@@ -11,13 +11,12 @@ from fm_pipeline.nexus.catalogue.file_ids import same_record
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.policy import DOCUMENTS, IMAGES
 from fm_pipeline.nexus.reimport.relink import Relinked
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 
 @pytest.fixture
-def clinic(bench: MigrationBench) -> MigrationBench:
+def clinic(reimported_once: Origin, bench: MigrationBench) -> MigrationBench:
     """After a reimport that repaired what was orphaned; no document has metadata, so each test gives its own."""
-    bench.extract_and_stage().reimport()
     bench.execute("UPDATE documents_document SET filemaker_metadata = NULL")
     return bench
 

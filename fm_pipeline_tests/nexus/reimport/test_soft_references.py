@@ -126,7 +126,6 @@ def test_an_id_whose_row_goes_for_good_is_kept_emptied_or_refused_as_the_setting
 ) -> None:
     _mails(bench, gone)
     before = _rows(bench)
-    bench.extract_and_stage()
     with pytest.raises(CatalogueStop, match=r"1 row\(s\) of sent_emails.about hold the id of rows of patients"):
         bench.with_settings(nexus_soft_references="stop").plan()
     report = bench.plan().report
@@ -144,9 +143,9 @@ def test_an_id_whose_row_goes_for_good_is_kept_emptied_or_refused_as_the_setting
     assert loose == before[0][-1], "a uuid that may not be NULL stays"
 
 
+@pytest.mark.usefixtures("staged_once")
 def test_a_second_reimport_changes_nothing(bench: MigrationBench) -> None:
     """Ids of earlier reimports are learnt from files within a reimport. The next one must not use them first."""
-    bench.extract_and_stage()
     bench.execute(
         "CREATE TABLE sent_emails AS SELECT DISTINCT object_id AS id, object_id::text AS about FROM documents_document"
         " WHERE object_id NOT IN (SELECT id FROM patients); ALTER TABLE sent_emails ADD PRIMARY KEY (id)"
