@@ -139,14 +139,14 @@ def unforeseen(error: Exception) -> UnforeseenError:
 
 @contextmanager
 def redacted() -> Iterator[None]:
-    """Raise errors of libraries without their text, which may quote a record; our own errors pass as they are.
+    """Raise errors of libraries without their text, which may quote a record. Our own errors pass, without their cause.
 
     Raises:
         UnforeseenError: in place of any other error than a `PipelineError`.
     """
     try:
         yield
-    except PipelineError:
-        raise
+    except PipelineError as error:
+        raise error from None  # Dagster keeps the text of causes and contexts too
     except Exception as error:  # noqa: BLE001  # raised anew without its text
         raise unforeseen(error) from None

@@ -18,7 +18,7 @@ from fm_pipeline.dicom.history.jobs import SENSOR
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.dicom.sensor.decision import Watermark
 from fm_pipeline.dicom.sensor.tick import sense
-from fm_pipeline.errors import PipelineError, UnforeseenError, redacted
+from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alarms import tell_alarm
 from fm_pipeline.settings import Settings, load_settings
 
@@ -47,24 +47,23 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings)
         " `fm-pipeline dicom configure --monitoring-enabled`; path and intervals are read at each tick.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        try:
-            with redacted():
-                settings = read_settings()
-            with redacted(), import_log(settings):
-                sensed = sense(
-                    settings,
-                    Watermark.read(context.cursor),
-                    now=datetime.now(UTC),
-                    runs_unfinished=len(unfinished_imports(context.instance)),
-                    attempts_of=lambda job_id: _attempts(context.instance, job_id),
-                )
-                for alarm in sensed.alarms:
-                    page = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
-                    tell_alarm(settings, alarm.key, alarm.subject, alarm.sentences, now=datetime.now(UTC), link=page)
-        except UnforeseenError:
-            raise
-        except PipelineError as error:
-            return dg.SkipReason(str(error))
+        # Whatever is raised here makes a failed tick: an error is never a reason to skip. Dagster then keeps the cursor
+        # of the tick before, so the next one looks at the directory again.
+        with redacted():
+            settings = read_settings()
+        with redacted(), import_log(settings):
+            sensed = sense(
+                settings,
+                Watermark.read(context.cursor),
+                now=datetime.now(UTC),
+                runs_unfinished=len(unfinished_imports(context.instance)),
+                attempts_of=lambda job_id: _attempts(context.instance, job_id),
+            )
+            for alarm in sensed.alarms:
+                page = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
+                tell_alarm(settings, alarm.key, alarm.subject, alarm.sentences, now=datetime.now(UTC), link=page)
+            if sensed.error:
+                raise sensed.error
         context.update_cursor(sensed.watermark.write())
         if sensed.start is None:
             return dg.SkipReason(sensed.reason)

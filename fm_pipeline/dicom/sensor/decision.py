@@ -1,7 +1,7 @@
 """What the sensor does next: a pure function of what is configured, what runs, and the clock.
 
 Rules: one import at a time, whoever started it; a job that was not carried out comes before new files; nothing is
-given up in silence. The cursor is a watermark: when the directory was last looked at, and whether an alarm was raised.
+given up in silence. The cursor is a watermark: when the directory was last looked at.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ class Watermark:
     """The cursor.
 
     Attributes:
-        looked_at: when the directory was last looked at.
-        alarm: the directory could not be read then; it is told once, and once when that is over.
+        looked_at: when the directory was last looked at, and could be read.
     """
 
     looked_at: datetime | None = None
-    alarm: bool = False
 
     @classmethod
     def read(cls, cursor: str | None) -> Self:
@@ -42,13 +40,13 @@ class Watermark:
         try:
             content = json.loads(cursor or "{}")
             at = content.get("looked_at")
-            return cls(datetime.fromisoformat(at) if at else None, bool(content.get("alarm")))
+            return cls(datetime.fromisoformat(at) if at else None)
         except (ValueError, AttributeError, TypeError):
             return cls()
 
     def write(self) -> str:
         """For the next tick."""
-        return json.dumps({"looked_at": self.looked_at.isoformat() if self.looked_at else None, "alarm": self.alarm})
+        return json.dumps({"looked_at": self.looked_at.isoformat() if self.looked_at else None})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.db.audit import record
+from fm_pipeline.db.audit import Outcome, record
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import is_migrated, migrate
 from fm_pipeline.dicom.api.calls import prepare_import
@@ -24,7 +24,7 @@ from fm_pipeline.dicom.reasons import NOT_TAKEN, sentence
 from fm_pipeline.dicom.sensor.decision import Look, OwnJob, Start, Wait, Watermark, next_step, next_sync
 from fm_pipeline.dicom.watch.sentences import ShareTimes
 from fm_pipeline.dicom.watch.watch import Tick, tick
-from fm_pipeline.errors import RequestError
+from fm_pipeline.errors import DicomError, RequestError
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
@@ -58,12 +58,14 @@ class Sensed:
         start: a job to be carried out now, if there is one.
         reason: for the sensor's page; no path and no name in it.
         alarms: to be told; whoever tells them remembers their keys.
+        error: to be raised when the alarms are told: the tick has failed.
     """
 
     start: Start | None
     reason: str
     watermark: Watermark
     alarms: tuple[Alarm, ...] = ()
+    error: DicomError | None = None
 
 
 def sense(
@@ -142,7 +144,7 @@ def _look(
     try:
         root = allowed_path(settings, look.path)
     except RequestError as error:
-        return _alarm(settings, looked, str(error), now)
+        return _alarm(settings, connection, looked, str(error))
     found = tick(
         connection,
         root,
@@ -153,10 +155,8 @@ def _look(
     )
     if found.paused:
         said = f"{sentence(found.paused)} Nothing was imported, and nothing is taken as gone."
-        return _alarm(settings, looked, said, now)
-    if looked.alarm:
-        _log.info("The watched directory can be read again.")
-        looked = replace(looked, alarm=False)
+        return _alarm(settings, connection, looked, said)
+    _end_alarm(settings, connection)
     if found.alarms:
         _log.warning("%d folders of the watched directory cannot be read.", len(found.alarms))
     if not found.new_files:
@@ -168,6 +168,8 @@ def _look(
     return Sensed(Start(job.id, 1), f"Import job {job.id}: {len(files):,} new files. {_counted(found, now)}", looked)
 
 
+_READABLE_AGAIN = "The watched directory can be read again."
+_GOES_ON = "The sensor looks again at each of its ticks, and goes on by itself."
 _MEANWHILE = {False: "nothing new is imported meanwhile", True: "new files are imported meanwhile"}
 
 
@@ -190,25 +192,45 @@ def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
     )
 
 
-def _alarm(settings: Settings, watermark: Watermark, sentences: str, now: datetime) -> Sensed:
-    """Told once, not at each tick."""
-    sensed = Sensed(None, f"Alarm: {sentences}", replace(watermark, alarm=True))
-    if watermark.alarm:
-        return sensed
-    _log.error("The watched directory cannot be read. %s", sentences)
-    record(
-        settings.nexus_database_url.get_secret_value(),
-        actor=SENSOR,
-        action="dicom_watch",
-        outcome="failed",
-        detail=sentences,
-    )
+def _alarm(settings: Settings, connection: Connection, watermark: Watermark, sentences: str) -> Sensed:
+    """A failed tick: the directory cannot be read. Logged and audited when that begins, not at each tick.
+
+    The audit trail says whether it has begun: Dagster does not keep the cursor of a tick that fails.
+    """
+    number = _begun_alarm(connection)
+    if number is None:
+        _log.error("The watched directory cannot be read. %s", sentences)
+        _record_watch(settings, "failed", sentences)
+        number = _begun_alarm(connection)
     alarm = Alarm(
-        key=f"dicom-watch-{now:%Y%m%dT%H%M%S.%f}",
+        key=f"dicom-watch-{number}",
         subject="DICOM import: the watched directory cannot be read",
-        sentences=(f"Alarm: {sentences}", "The sensor looks again at each of its ticks, and goes on by itself."),
+        sentences=(f"Alarm: {sentences}", _GOES_ON),
     )
-    return replace(sensed, alarms=(alarm,))
+    return Sensed(None, sentences, watermark, (alarm,), DicomError(f"Alarm: {sentences}", remedy=_GOES_ON))
+
+
+def _end_alarm(settings: Settings, connection: Connection) -> None:
+    """Write down that the directory can be read again, if an alarm has begun."""
+    if _begun_alarm(connection) is not None:
+        _log.info(_READABLE_AGAIN)
+        _record_watch(settings, "done", _READABLE_AGAIN)
+
+
+def _begun_alarm(connection: Connection) -> int | None:
+    """The line of the audit trail with which the present alarm began; None without one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, outcome FROM fm_pipeline.audit WHERE action = 'dicom_watch' ORDER BY id DESC LIMIT 1"
+        )
+        last = cursor.fetchone()
+    connection.commit()
+    return last[0] if last and last[1] == "failed" else None
+
+
+def _record_watch(settings: Settings, outcome: Outcome, detail: str) -> None:
+    url = settings.nexus_database_url.get_secret_value()
+    record(url, actor=SENSOR, action="dicom_watch", outcome=outcome, detail=detail)
 
 
 def _counted(found: Tick, now: datetime) -> str:
