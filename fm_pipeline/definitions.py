@@ -1,6 +1,7 @@
 """The code location: `defs` is what workspace.yaml loads, `build_defs` makes another one with a part swapped.
 
-Nothing here reads a setting, a file of the user, or the network: that happens when a run starts.
+Nothing here needs a setting or the network. One setting is read, CLINIC_TIME_ZONE, since Dagster wants to know the time
+zone of a schedule beforehand; everything else is read when a run starts.
 """
 
 from __future__ import annotations
@@ -27,17 +28,26 @@ from fm_pipeline.defs.assets.staging import staging_assets
 from fm_pipeline.defs.assets.system_configuration import configuration_assets
 from fm_pipeline.defs.jobs import JOBS
 from fm_pipeline.defs.resources import pipeline_resources
-from fm_pipeline.defs.schedules import SCHEDULES, nightly_dicom_import
+from fm_pipeline.defs.schedules import all_schedules
 from fm_pipeline.defs.sensors.hospital_dicom import hospital_dicom_sensor
 from fm_pipeline.defs.sensors.mail import reimport_mails
-from fm_pipeline.settings import Settings, load_settings
+from fm_pipeline.settings import Settings, load_clinic_time_zone, load_settings
 
 
-def build_defs(*, read_settings: Callable[[], Settings] = load_settings) -> dg.Definitions:
+def build_defs(
+    *,
+    read_settings: Callable[[], Settings] = load_settings,
+    read_time_zone: Callable[[], str] = load_clinic_time_zone,
+) -> dg.Definitions:
     """Assemble the code location.
 
     Args:
         read_settings: where a run's settings come from; the environment unless a test says otherwise.
+        read_time_zone: where the time zone of the schedules comes from; called now.
+
+    Raises:
+        SettingsError: CLINIC_TIME_ZONE is no time zone, or `.env` cannot be used. Dagster shows it as the reason why
+            the code location does not load; no run could read its settings either.
     """
     return dg.Definitions(
         assets=[
@@ -57,7 +67,7 @@ def build_defs(*, read_settings: Callable[[], Settings] = load_settings) -> dg.D
         ],
         asset_checks=file_checks(),
         jobs=JOBS,
-        schedules=[*SCHEDULES, nightly_dicom_import(read_settings)],
+        schedules=all_schedules(read_settings, read_time_zone()),
         sensors=[reimport_mails(read_settings), hospital_dicom_sensor(read_settings)],
         resources=pipeline_resources(read_settings),
         # Applies to "Materialize" in the UI as well; fifteen steps in process take seconds, not a minute.

@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fm_pipeline.env_file import look_at_env_file
 from fm_pipeline.errors import SettingsError
 
 ENV_FILE = "FM_PIPELINE_ENV_FILE"
+Kind = TypeVar("Kind", bound=BaseSettings)
 
 # A day at most: what a socket or a sleep can take ends far above it, and inf is above everything.
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -36,6 +37,18 @@ _ONLY_OPENED = (
     "dicom_excluded_folders",
     "ftp_ca_bundle",
 )
+
+
+def _on_the_map(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a name like ../x, a folder of zones
+        raise ValueError("is no time zone of the IANA database; write it as Australia/Sydney") from None
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_on_the_map)]
+TIME_ZONE = "Australia/Sydney"
 
 
 def folder_names(names: str | None) -> list[str]:
@@ -94,7 +107,7 @@ class Settings(BaseSettings):
         default=5, ge=1, description="Failures in a row that end an import of images."
     )
     filemaker_images_a_day: int = Field(default=500, ge=1, description="What the schedule of the import takes a day.")
-    clinic_time_zone: str = "Australia/Sydney"
+    clinic_time_zone: TimeZone = TIME_ZONE
     rules_file: Path | None = Field(default=None, description="Rules that differ: a path, or a policy's name.")
 
     # Files
@@ -189,15 +202,6 @@ class Settings(BaseSettings):
             raise ValueError("must name a folder")
         return value
 
-    @field_validator("clinic_time_zone")
-    @classmethod
-    def _on_the_map(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):  # a name like ../x, a folder of zones
-            raise ValueError("is no time zone of the IANA database; write it as Australia/Sydney") from None
-        return value
-
     @field_validator("dicom_excluded_folders")
     @classmethod
     def _names_of_folders(cls, value: str | None) -> str | None:
@@ -261,6 +265,23 @@ class Settings(BaseSettings):
         return self
 
 
+class _ClinicTime(BaseSettings):
+    """The one setting that is needed while Dagster loads the definitions, when nothing else need be set."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    clinic_time_zone: TimeZone = TIME_ZONE
+
+
+def load_clinic_time_zone(**overrides: object) -> str:
+    """Read CLINIC_TIME_ZONE alone, from where `load_settings` reads it; Australia/Sydney if nobody has set it.
+
+    Raises:
+        SettingsError: it is no time zone, or `.env` cannot be used.
+    """
+    return _load(_ClinicTime, overrides).clinic_time_zone
+
+
 def load_settings(**overrides: object) -> Settings:
     """Read the settings from the environment.
 
@@ -271,6 +292,10 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         SettingsError: names each setting that is missing or wrong, never its value; or the file that cannot be read.
     """
+    return _load(Settings, overrides)
+
+
+def _load(kind: type[Kind], overrides: dict[str, object]) -> Kind:
     if name := os.environ.get(ENV_FILE):
         overrides.setdefault("_env_file", name)
         if not os.path.exists(name) or os.path.isdir(name):  # where pathlib raises for a name that is too long
@@ -282,7 +307,7 @@ def load_settings(**overrides: object) -> Settings:
     if file := overrides.get("_env_file", ".env"):
         look_at_env_file(Path(str(file)), [each.upper() for each in Settings.model_fields])
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
+        return kind(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
     except ValidationError as error:
         faults = "; ".join(
             f"{str(fault['loc'][0]).upper()}: {_plain(fault['msg'])}" if fault["loc"] else _plain(fault["msg"])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fm_pipeline.env_file import env_line, look_at_env_file
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
-from fm_pipeline.settings import ENV_FILE, load_settings
+from fm_pipeline.settings import ENV_FILE, load_clinic_time_zone, load_settings
 
 NEEDED = {"nexus_database_url": "postgresql://nobody@127.0.0.1/nowhere"}
 
@@ -250,3 +250,15 @@ def test_a_value_that_no_server_could_make_sense_of_is_refused_by_the_name_of_it
 def test_an_empty_address_of_the_s3_server_is_amazons(env_file: Path) -> None:
     env_file.write_text(GIVEN + "S3_ENDPOINT_URL=\n", "utf-8")
     assert load_settings().s3_endpoint_url is None
+
+
+def test_the_clinics_time_zone_is_read_where_nothing_else_is_set(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_clinic_time_zone() == "Australia/Sydney"
+    (checkout / "clinic.env").write_text("CLINIC_TIME_ZONE=Europe/Berlin\n", "utf-8")
+    monkeypatch.setenv(ENV_FILE, "clinic.env")
+    assert load_clinic_time_zone() == "Europe/Berlin"
+    monkeypatch.setenv("CLINIC_TIME_ZONE", "Berlin")
+    with pytest.raises(SettingsError, match="CLINIC_TIME_ZONE: is no time zone"):
+        load_clinic_time_zone()

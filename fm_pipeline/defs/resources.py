@@ -1,13 +1,13 @@
 """What a run needs. Settings are read when a run starts, never while definitions load, so that no secret is in them.
 
+An asset names what it needs as a typed parameter. How to add one: a `ConfigurableResource` with `settings` as its only
+field, a dependency; Dagster shows what other fields hold.
 https://docs.dagster.io/guides/build/external-resources
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
@@ -28,33 +28,41 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class FileMakerSource:
+class FileMakerSource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
     """The FileMaker file of one run: its profile, and one session that opens at the first call."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client: DataApiClient | None = None
-        self.profile: Profile = load_profile(settings.filemaker_profile)
+    settings: dg.ResourceDependency[Settings]
+    _client: DataApiClient | None = PrivateAttr(default=None)
+    _profile: Profile = PrivateAttr()
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
+        """Read the profile; log out when the run has ended."""
+        self._profile = load_profile(self.settings.filemaker_profile)
+        try:
+            yield self
+        finally:
+            if self._client is not None:
+                self._client.close()
+
+    @property
+    def profile(self) -> Profile:
+        """Which layout and field feeds what."""
+        return self._profile
 
     @property
     def client(self) -> DataApiClient:
         """The client; every step of a run shares it."""
         if self._client is None:
-            self._client = open_client(self._settings)
+            self._client = open_client(self.settings)
         return self._client
 
-    def close(self) -> None:
-        """Log out."""
-        if self._client is not None:
-            self._client.close()
 
-
-class NexusTarget:
+class NexusTarget(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
     """The Nexus database of one run; our own schema is brought up to date before the first connection."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._migrated = False
+    settings: dg.ResourceDependency[Settings]
+    _migrated: bool = PrivateAttr(default=False)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -74,72 +82,48 @@ class NexusTarget:
 class PatientFiles(S3Resource):
     """dagster-aws's S3 resource, whose client has our time-outs, retries and pool, and never writes in the bulk dump.
 
-    Built when a run starts, so its secret is in no snapshot. As with every S3Resource, `context.resources.s3` is its
-    client.
+    The settings say where it is; the fields of `S3Resource`, which Dagster shows, stay empty.
     """
 
-    _settings: Settings = PrivateAttr()
+    settings: dg.ResourceDependency[Settings]
 
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """The resource that the settings describe; nothing is sent yet."""
-        files = cls(
-            endpoint_url=settings.s3_endpoint_url or None,
-            region_name=settings.aws_region,
-            max_attempts=ATTEMPTS,
-        )
-        files._settings = settings
-        return files
-
-    def get_client(self) -> S3Client:
+    def get_client(self) -> "S3Client":
         """See `fm_pipeline.storage.bucket.make_client`."""
-        return make_client(self._settings)
+        return make_client(self.settings)
 
     def bucket(self) -> Bucket:
         """The bucket that the settings name."""
-        return open_bucket(self._settings, self.get_client())
+        return open_bucket(self.settings, self.get_client())
 
 
-class OrthancTarget:
+class OrthancTarget(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
     """The PACS of one run."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    settings: dg.ResourceDependency[Settings]
 
     def version(self) -> str:
         """Of the server; `unknown` if it does not say."""
         try:
-            with Orthanc.from_settings(self._settings) as orthanc:
+            with Orthanc.from_settings(self.settings) as orthanc:
                 return str(orthanc.system().get("Version", "unknown"))
         except PipelineError:
             return "unknown"  # what was imported is imported
 
 
-def pipeline_resources(read_settings: Callable[[], Settings]) -> dict[str, dg.ResourceDefinition]:
+def pipeline_resources(read_settings: Callable[[], Settings]) -> dict[str, Any]:
     """The resources of a code location.
 
     Args:
-        read_settings: called when a run starts.
+        read_settings: called when a run starts, once for each resource that the run needs.
     """
 
-    @dg.resource(description="The FileMaker file: FILEMAKER_* settings. One session a run, logged out at its end.")
-    def filemaker(_: dg.InitResourceContext) -> Iterator[FileMakerSource]:
-        source = FileMakerSource(read_settings())
-        try:
-            yield source
-        finally:
-            source.close()
+    @dg.resource
+    def settings(_: dg.InitResourceContext) -> Settings:
+        return read_settings()
 
-    @dg.resource(description="The Nexus database: NEXUS_* settings.")
-    def nexus(_: dg.InitResourceContext) -> NexusTarget:
-        return NexusTarget(read_settings())
-
-    @dg.resource(description="The bucket of documents and images: S3_* and AWS_* settings. It cannot delete.")
-    def s3(_: dg.InitResourceContext) -> PatientFiles:
-        return PatientFiles.of(read_settings())
-
-    @dg.resource(description="The PACS: ORTHANC_* settings.")
-    def orthanc(_: dg.InitResourceContext) -> OrthancTarget:
-        return OrthancTarget(read_settings())
-
-    return {"filemaker": filemaker, "nexus": nexus, "orthanc": orthanc, "s3": s3}
+    return {
+        "filemaker": FileMakerSource(settings=settings),
+        "nexus": NexusTarget(settings=settings),
+        "s3": PatientFiles(settings=settings, max_attempts=ATTEMPTS),
+        "orthanc": OrthancTarget(settings=settings),
+    }

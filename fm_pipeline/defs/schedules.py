@@ -1,4 +1,7 @@
-"""Schedules. Off by default, and none of them is destructive. https://docs.dagster.io/guides/automate/schedules"""
+"""Schedules. Off by default, and none of them is destructive. Their hours are those of the clinic.
+
+https://docs.dagster.io/guides/automate/schedules
+"""
 
 from __future__ import annotations
 
@@ -12,36 +15,48 @@ from fm_pipeline.defs.jobs import dicom_import, import_image_files, plan_reimpor
 from fm_pipeline.defs.sensors.hospital_dicom import unfinished_imports
 from fm_pipeline.dicom.sensor.tick import sync_due
 from fm_pipeline.errors import redacted
-from fm_pipeline.settings import Settings, load_settings
-
-nightly_plan = dg.ScheduleDefinition(
-    name="nightly_plan",
-    job=plan_reimport,
-    cron_schedule="30 2 * * *",
-    execution_timezone="Australia/Sydney",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Every night: preflight and plan. Reads FileMaker, writes only to staging, changes nothing in Nexus.",
-)
-daily_image_import = dg.ScheduleDefinition(
-    name="daily_image_import",
-    job=import_image_files,
-    run_config={"ops": {"filemaker_image_files": {"config": {"daily": True}}}},
-    cron_schedule="0 4 * * *",
-    execution_timezone="Australia/Sydney",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Every morning, behind the plan: FILEMAKER_IMAGES_A_DAY images out of FileMaker's containers. Adds to"
-    " S3 and Nexus and marks in FileMaker; changes and deletes nothing.",
-)
+from fm_pipeline.settings import TIME_ZONE, Settings, load_settings
 
 
-def nightly_dicom_import(read_settings: Callable[[], Settings] = load_settings) -> dg.ScheduleDefinition:
-    """The schedule of a code location that imports everything new, as the seed's sync."""
+def all_schedules(read_settings: Callable[[], Settings], time_zone: str) -> list[dg.ScheduleDefinition]:
+    """The schedules of a code location.
+
+    Args:
+        read_settings: called at each tick that needs them.
+        time_zone: of the clinic, whose hours these are.
+    """
+    nightly_plan = dg.ScheduleDefinition(
+        name="nightly_plan",
+        job=plan_reimport,
+        cron_schedule="30 2 * * *",
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Every night: preflight and plan. Reads FileMaker, writes only to staging, changes nothing in"
+        " Nexus.",
+    )
+    daily_image_import = dg.ScheduleDefinition(
+        name="daily_image_import",
+        job=import_image_files,
+        run_config={"ops": {"filemaker_image_files": {"config": {"daily": True}}}},
+        cron_schedule="0 4 * * *",
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Every morning, behind the plan: FILEMAKER_IMAGES_A_DAY images out of FileMaker's containers. Adds"
+        " to S3 and Nexus and marks in FileMaker; changes and deletes nothing.",
+    )
+    return [nightly_plan, daily_image_import, nightly_dicom_import(read_settings, time_zone)]
+
+
+def nightly_dicom_import(
+    read_settings: Callable[[], Settings] = load_settings, time_zone: str = TIME_ZONE
+) -> dg.ScheduleDefinition:
+    """The schedule that imports everything new, as the seed's sync."""
 
     @dg.schedule(
         name="nightly_dicom_import",
         job=dicom_import,
         cron_schedule="0 1 * * *",
-        execution_timezone="Australia/Sydney",
+        execution_timezone=time_zone,
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description="Every night: an incremental import of the configured directory, after a pull from the FTP server"
         " if that is on. Needs `fm-pipeline dicom configure --sync-enabled` as well.",
@@ -58,6 +73,3 @@ def nightly_dicom_import(read_settings: Callable[[], Settings] = load_settings) 
         return dg.RunRequest(run_config={"ops": {STEP: {"config": config}}})
 
     return schedule
-
-
-SCHEDULES = [nightly_plan, daily_image_import]

@@ -9,8 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
+import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
 
-from fm_pipeline.definitions import defs
+from fm_pipeline.definitions import build_defs, defs
+from fm_pipeline.settings import Settings
 
 REPOSITORY = dg.Definitions.get_repository_def(defs)
 SNAPSHOT = Path(__file__).with_name("definitions_snapshot.txt")
@@ -71,3 +74,18 @@ def test_nothing_that_runs_by_itself_can_change_nexus() -> None:
         selected = defs.resolve_job_def(schedule.job_name).asset_layer.executable_asset_keys
         assert dg.AssetKey("deleted_patient_data") not in selected
         assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+def test_the_schedules_tick_in_the_clinics_time_zone() -> None:
+    location = build_defs(read_time_zone=lambda: "Europe/Berlin")
+    zones = {schedule.name: schedule.execution_timezone for schedule in location.get_repository_def().schedule_defs}
+    assert zones == {schedule.name: "Europe/Berlin" for schedule in REPOSITORY.schedule_defs}
+
+
+@pytest.mark.filterwarnings("ignore:Property `ScheduleDefinition.environment_vars`:DeprecationWarning")  # Dagster's own
+def test_no_setting_is_read_for_what_the_web_server_receives() -> None:
+    def never() -> Settings:
+        raise AssertionError("settings are read when a run starts")
+
+    location = build_defs(read_settings=never, read_time_zone=lambda: "UTC")
+    assert '"nightly_plan"' in dg.serialize_value(RepositorySnap.from_def(location.get_repository_def()))

@@ -112,7 +112,7 @@ def test_bytes_and_files_are_put_with_their_length_and_sum(s3: BucketBench) -> N
     assert (found.size, found.etag) == (3, "f97c5d29941bfb1b2fdab0874906ab82")
     assert bucket.find("patients/a/1") is None
     with pytest.raises(SettingsError, match="S3_BUCKET"):
-        PatientFiles.of(bare_settings()).bucket()
+        PatientFiles(settings=bare_settings()).bucket()
 
 
 def test_of_aws_an_object_that_is_there_is_never_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:

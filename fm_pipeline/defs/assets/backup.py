@@ -23,11 +23,9 @@ from fm_pipeline.sequence.progress import run_progress
     kinds={"postgres", "file"},
     owners=OWNERS,
     pool=POOL,
-    required_resource_keys={"nexus"},
 )
-def nexus_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+def nexus_backup(context: dg.AssetExecutionContext, nexus: NexusTarget) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Make a verified backup."""
-    nexus: NexusTarget = context.resources.nexus
     started = time.monotonic()
     with explained():
         settings = nexus.prepare().settings

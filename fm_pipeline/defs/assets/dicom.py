@@ -96,13 +96,11 @@ class DicomImportConfig(dg.Config):
         dg.AssetCheckSpec(ALL_IN_ORTHANC, asset=INSTANCES, description="Orthanc holds what it said it had stored."),
     ],
     pool=DICOM_POOL,
-    required_resource_keys={"nexus", "orthanc"},
 )
 def imported_dicom_files(
-    context: dg.AssetExecutionContext, config: DicomImportConfig
+    context: dg.AssetExecutionContext, config: DicomImportConfig, nexus: NexusTarget, orthanc: OrthancTarget
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Carry out one import job. Cancelling the run ends it cleanly; it can be gone on with."""
-    nexus: NexusTarget = context.resources.nexus
     with explained():
         SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings
@@ -130,7 +128,6 @@ def imported_dicom_files(
                 remedy=f"To go on with it, launch dicom_import with job_id: {job_id}",
             )
         summary = summarize(database_url, job_id)
-        orthanc: OrthancTarget = context.resources.orthanc
         version = orthanc.version()
     yield _inventory(summary, config.max_failure_percent)
     yield _instances(summary, version)

@@ -26,10 +26,8 @@ def _check(asset: str, name: str, kinds: Sequence[Kind]) -> dg.AssetChecksDefini
         name=name,
         blocking=False,
         description=f"A sample of {SAMPLE} files each of {' and '.join(kinds)} is in S3; some are opened. Warns only.",
-        required_resource_keys={"nexus"},
     )
-    def files_exist(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        nexus: NexusTarget = context.resources.nexus
+    def files_exist(context: dg.AssetCheckExecutionContext, nexus: NexusTarget) -> dg.AssetCheckResult:
         if not nexus.settings.s3_bucket:
             return _result(True, "S3_BUCKET is not set, so no file was looked for.")
         try:

@@ -27,25 +27,24 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
         kinds={"filemaker", "postgres"},
         owners=OWNERS,
         pool=POOL,
-        required_resource_keys={"filemaker", "nexus"},
     )
-    def extraction(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        source: FileMakerSource = context.resources.filemaker
-        nexus: NexusTarget = context.resources.nexus
+    def extraction(
+        context: dg.AssetExecutionContext, filemaker: FileMakerSource, nexus: NexusTarget
+    ) -> dg.MaterializeResult[None]:
 
         with (
             explained(),
             nexus.connect() as connection,
             run_progress(nexus.settings, context.run.run_id, log=context.log.info) as progress,
         ):
-            if entity not in source.profile.entities:
+            if entity not in filemaker.profile.entities:
                 forget(connection, entity)
                 return dg.MaterializeResult(metadata=row_count(0, note="The profile has no layout for this entity."))
             progress.update(f"read {plural}", 0)
             result = extract(
-                source.client,
+                filemaker.client,
                 connection,
-                source.profile,
+                filemaker.profile,
                 entity,
                 run_id=context.run.run_id,
                 now=lambda: datetime.now(UTC),

@@ -43,10 +43,10 @@ CANCELLED = (
     kinds={"filemaker", "s3", "postgres"},
     owners=OWNERS,
     pool=POOL,
-    required_resource_keys={"nexus"},
 )
-def filemaker_image_files(context: dg.AssetExecutionContext, config: ImageFilesConfig) -> dg.MaterializeResult[None]:
-    nexus: NexusTarget = context.resources.nexus
+def filemaker_image_files(
+    context: dg.AssetExecutionContext, config: ImageFilesConfig, nexus: NexusTarget
+) -> dg.MaterializeResult[None]:
     with explained(lambda: CANCELLED):
         SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings

@@ -12,7 +12,7 @@ from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.defs.assets.image_charts import image_charts
 from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, row_count
-from fm_pipeline.defs.resources import NexusTarget
+from fm_pipeline.defs.resources import NexusTarget, PatientFiles
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.images.exports.encoding import ENCODINGS, Encoding
@@ -25,7 +25,6 @@ from fm_pipeline.images.linking.report import RULE, LinkReport, read_report, rep
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings
-from fm_pipeline.storage.bucket import open_bucket
 
 SHOWN = 20  # record ids in a check's description
 SYSTEM = System(
@@ -71,11 +70,11 @@ class LinkConfig(dg.Config):
     kinds={"csv", "postgres"},
     owners=OWNERS,
     pool=POOL,
-    required_resource_keys={"nexus"},
 )
-def image_metadata_csv(context: dg.AssetExecutionContext, config: ExportConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+def image_metadata_csv(
+    context: dg.AssetExecutionContext, config: ExportConfig, nexus: NexusTarget
+) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Read, write the CSV, fill the table."""
-    nexus: NexusTarget = context.resources.nexus
     settings = nexus.settings
     with explained():
         SYSTEM.refuse_wider_selection(context)
@@ -122,17 +121,17 @@ def _encoding(name: str | None) -> Encoding | None:
     kinds={"s3", "postgres"},
     owners=OWNERS,
     pool=POOL,
-    required_resource_keys={"nexus", "s3"},
 )
-def bulk_dump_inventory(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+def bulk_dump_inventory(
+    context: dg.AssetExecutionContext, nexus: NexusTarget, s3: PatientFiles
+) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """List it."""
-    nexus: NexusTarget = context.resources.nexus
     with explained():
         SYSTEM.refuse_wider_selection(context)
     with explained(), nexus.connect() as connection:
         inventory = take_inventory(
             connection,
-            open_bucket(nexus.settings, context.resources.s3),
+            s3.bucket(),
             now=datetime.now(UTC),
             run_id=context.run.run_id,
         )
@@ -165,13 +164,11 @@ def bulk_dump_inventory(context: dg.AssetExecutionContext) -> dg.MaterializeResu
             "no_image_failed", asset="patient_image_copies", description="No image was refused or failed."
         ),
     ],
-    required_resource_keys={"nexus", "s3"},
 )
 def patient_image_copies(
-    context: dg.AssetExecutionContext, config: LinkConfig
+    context: dg.AssetExecutionContext, config: LinkConfig, nexus: NexusTarget, s3: PatientFiles
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Match, check, copy, verify."""
-    nexus: NexusTarget = context.resources.nexus
     with explained():
         SYSTEM.refuse_wider_selection(context)
         settings: Settings = nexus.prepare().settings
@@ -182,7 +179,7 @@ def patient_image_copies(
     ):
         copied = copy_images(
             settings,
-            open_bucket(nexus.settings, context.resources.s3),
+            s3.bucket(),
             Options(config.dry_run, config.limit, config.restore_removed),
             now=lambda: datetime.now(UTC),
             on_progress=lambda step, done, total, errors: progress.update(step, done, total, errors=errors),
@@ -256,13 +253,11 @@ def _checks(copied: CopyReport) -> Iterator[dg.AssetCheckResult]:
         ),
     ],
     pool=POOL,
-    required_resource_keys={"nexus", "s3"},
 )
 def image_link_transaction(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext, nexus: NexusTarget, s3: PatientFiles
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Write, then look."""
-    nexus: NexusTarget = context.resources.nexus
     rows = None
 
     def cancelled() -> str:
@@ -274,7 +269,7 @@ def image_link_transaction(
         settings: Settings = nexus.prepare().settings
         with _audited(context, settings):
             rows = write_rows(settings, now=datetime.now(UTC))
-        missing = missing_objects(settings, open_bucket(nexus.settings, context.resources.s3))
+        missing = missing_objects(settings, s3.bucket())
         with nexus.connect() as connection, connection.cursor() as cursor:
             report = read_report(cursor, rows.batches_created)
             charts = image_charts(connection, settings.nexus_schema)

@@ -28,11 +28,9 @@ class PlanConfig(dg.Config):
     kinds={"postgres"},
     owners=OWNERS,
     pool=POOL,
-    required_resource_keys={"nexus"},
 )
-def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig, nexus: NexusTarget) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Make a plan of all phases."""
-    nexus: NexusTarget = context.resources.nexus
     with explained():
         settings = nexus.prepare().settings
     with explained(), run_progress(settings, context.run.run_id, log=context.log.info) as progress:

@@ -29,15 +29,13 @@ MARKS = {"good": "✅", "warning": "⚠️", "stop": "❌"}
     kinds={"filemaker", "postgres"},
     owners=OWNERS,
     pool=POOL,
-    required_resource_keys={"nexus"},
     check_specs=[
         dg.AssetCheckSpec(area.lower(), asset="preflight", blocking=True, description=description)
         for area, description in AREAS.items()
     ],
 )
-def preflight(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+def preflight(context: dg.AssetExecutionContext, nexus: NexusTarget) -> Iterator[dg.MaterializeResult[None]]:
     """Look, and say all of it at once."""
-    nexus: NexusTarget = context.resources.nexus
 
     def say(finding: Finding) -> None:
         context.log.info(f"{MARKS[finding.level]} {finding.subject}: {finding.found}")

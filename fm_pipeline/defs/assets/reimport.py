@@ -210,13 +210,11 @@ def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, sta
     check_specs=list(_check_specs()),
     can_subset=True,
     pool=POOL,
-    required_resource_keys={"nexus"},
 )
 def reimport_transaction(
-    context: dg.AssetExecutionContext, config: ReimportConfig
+    context: dg.AssetExecutionContext, config: ReimportConfig, nexus: NexusTarget
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Run the selected phases in one transaction and report them after its commit."""
-    nexus: NexusTarget = context.resources.nexus
     selected = [asset for asset in PHASES if dg.AssetKey(asset.key) in context.selected_asset_keys]
 
     phases = [asset.phase for asset in selected]

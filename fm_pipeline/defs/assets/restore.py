@@ -33,10 +33,9 @@ class RestoreConfig(dg.Config):
     requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
 
 
-@dg.op(pool=POOL, required_resource_keys={"nexus"})
-def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
+@dg.op(pool=POOL)
+def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig, nexus: NexusTarget) -> None:
     """Bring back every row of a backup in one transaction, or show what that would do."""
-    nexus: NexusTarget = context.resources.nexus
     actor = config.requested_by or f"dagster ({operating_system_user()})"
     report = None
 

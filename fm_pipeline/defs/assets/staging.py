@@ -40,11 +40,9 @@ SYSTEM_CONFIGURATION = {
     kinds={"postgres"},
     owners=OWNERS,
     pool=POOL,
-    required_resource_keys={"nexus"},
 )
-def crosswalk(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
+def crosswalk(context: dg.AssetExecutionContext, nexus: NexusTarget) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
     """Take over the ids that Nexus knows."""
-    nexus: NexusTarget = context.resources.nexus
     with explained(), nexus.connect() as connection:
         for observation in observe_configuration(connection, nexus.settings.nexus_schema):
             context.log_event(observation)
@@ -64,7 +62,6 @@ def _staged(entity: str) -> dg.AssetsDefinition:
         kinds={"postgres", "python"},
         owners=OWNERS,
         pool=POOL,
-        required_resource_keys={"nexus"},
         check_specs=[
             dg.AssetCheckSpec(
                 "rules",
@@ -75,8 +72,7 @@ def _staged(entity: str) -> dg.AssetsDefinition:
             )
         ],
     )
-    def staged(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
-        nexus: NexusTarget = context.resources.nexus
+    def staged(context: dg.AssetExecutionContext, nexus: NexusTarget) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
         with (
             explained(),
             nexus.connect() as connection,
