@@ -142,6 +142,9 @@ def test_no_file_names_a_path_of_a_machine_or_a_package_registry() -> None:
 def test_workspace_and_instance_say_what_the_project_relies_on() -> None:
     (location,) = yaml.safe_load((TOP / "workspace.yaml").read_text())["load_from"]
     assert location == {"python_module": {"module_name": "fm_pipeline.definitions", "location_name": "fm_pipeline"}}
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    assert project["code_location_target_module"] == location["python_module"]["module_name"]
+    assert project["code_location_name"] == location["python_module"]["location_name"]
     instance = yaml.safe_load((TOP / "dagster.yaml").read_text())
     assert instance["telemetry"] == {"enabled": False}
     assert instance["concurrency"]["pools"]["granularity"] == "run"
