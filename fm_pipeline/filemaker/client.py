@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -27,7 +26,6 @@ from fm_pipeline.filemaker.errors import (
     error_for,
 )
 from fm_pipeline.filemaker.model import Field, Page, Record, Value
-from fm_pipeline.filemaker.paging import Progress, one_pass
 from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, Fetched, Transport
 
 Query = Sequence[Mapping[str, str]]
@@ -148,17 +146,6 @@ class DataApiClient:
         )
         return _page(answer, layout)
 
-    def records(self, layout: str, *, page_size: int = 1000, on_progress: Progress | None = None) -> Iterator[Record]:
-        """Every record of a layout once, page by page.
-
-        To begin again when the file is edited meanwhile, use `paging.read_completely` with `page`.
-
-        Raises:
-            ChangedWhileReading: at the end; throw away what came.
-        """
-        fetch = partial(self.page, layout)
-        return one_pass(fetch, page_size=page_size, on_progress=on_progress)
-
     def record(self, layout: str, record_id: int) -> Record | None:
         """One record; None when it does not exist (any more)."""
         try:
@@ -203,17 +190,6 @@ class DataApiClient:
 
     # -- writing
 
-    def create(self, layout: str, fields: Mapping[str, Value]) -> tuple[int, int]:
-        """Make a record; dates as `MM/DD/YYYY`. Never repeated.
-
-        Returns:
-            Its record id and modification id.
-        """
-        path, doing = f"{_layout_path(layout)}/records", f"create a record on the layout {layout}"
-        answer = self._send("POST", path, doing, body={"fieldData": dict(fields)}, repeatable=False)
-        with _understood(doing):
-            return int(answer.response["recordId"]), int(answer.response["modId"])
-
     def edit(self, layout: str, record_id: int, fields: Mapping[str, Value], mod_id: int | None = None) -> int:
         """Write some fields of a record; dates as `MM/DD/YYYY`.
 
@@ -237,11 +213,6 @@ class DataApiClient:
         answer = self._send("PATCH", path, doing, body=body, repeatable=mod_id is None)
         with _understood(doing):
             return int(answer.response["modId"])
-
-    def delete(self, layout: str, record_id: int) -> None:
-        """Delete a record. Never repeated."""
-        path, doing = f"{_layout_path(layout)}/records/{record_id}", f"delete a record on the layout {layout}"
-        self._send("DELETE", path, doing, repeatable=False)
 
     # -- files of containers
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from pydantic import SecretStr
@@ -18,6 +18,7 @@ from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import FileMakerError, PipelineError, StorageError
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.containers import Containers
+from fm_pipeline.filemaker.paging import read_completely
 from fm_pipeline.notifications.smtp import Letter, NotConfirmed, NotSent, deliver
 from fm_pipeline.preflight.finding import Judge
 from fm_pipeline.preflight.orthanc import check_orthanc
@@ -104,12 +105,12 @@ FILEMAKER = Asking(
         "layouts": _filemaker(DataApiClient.layouts),
         "fields": _filemaker(lambda client: client.layout_fields("Notes")),
         "page": _filemaker(lambda client: client.page("Notes", 1, 10)),
-        "records": _filemaker(lambda client: list(client.records("Notes", page_size=10))),
+        "records": _filemaker(
+            lambda client: read_completely(partial(client.page, "Notes"), list, page_size=10, attempts=1)
+        ),
         "record": _filemaker(lambda client: client.record("Notes", 1)),
         "find": _filemaker(lambda client: client.find("Notes", [{"id": "==1"}])),
-        "create": _filemaker(lambda client: client.create("Notes", {"id": "1"})),
         "edit": _filemaker(lambda client: client.edit("Notes", 1, {"id": "1"})),
-        "delete": _filemaker(lambda client: client.delete("Notes", 1)),
         "file": lambda port: _filemaker(
             lambda client: Containers(client, longest=TIME_OUT).download(
                 "Notes", 1, "image", f"http://127.0.0.1:{port}/Streaming_SSL/MainDB/1.jpg"

@@ -45,7 +45,7 @@ def said_by_filemaker(body: str | dict[str, Any], question: Callable[[DataApiCli
         ({"dataInfo": {"foundCount": "many"}, "data": []}, lambda client: client.page("a", 1, 1)),
         ({"dataInfo": {"foundCount": 1}, "data": [{"recordId": "1"}]}, lambda client: client.page("a", 1, 1)),
         ({"dataInfo": {"foundCount": 1}, "data": []}, lambda client: client.record("a", 1)),
-        ({"recordId": None, "modId": None}, lambda client: client.create("a", {})),
+        ({"modId": None}, lambda client: client.edit("a", 1, {})),
         ({}, lambda client: client.edit("a", 1, {})),
     ],
 )

@@ -111,20 +111,13 @@ def inspect(data: bytes) -> Picture | Rejected:
     return looked if isinstance(looked, Rejected) else looked[0]
 
 
-def thumbnail(data: bytes) -> bytes:
-    """A preview: JPEG, longest side 300 pixels (never enlarged), upright, sRGB, without any metadata.
-
-    Raises:
-        ValueError: `inspect` rejects the file; the message is the reason.
-    """
-    looked = inspect_with_thumbnail(data)
-    if isinstance(looked, Rejected):
-        raise ValueError(looked.reason)
-    return looked[1]
-
-
 def inspect_with_thumbnail(data: bytes) -> tuple[Picture, bytes] | Rejected:
-    """Both of the above, for the price of decoding the file once. No bytes make it raise."""
+    """Decode a file's every pixel, and make its preview from them.
+
+    Returns:
+        The picture and its preview: a JPEG, longest side 300 pixels (never enlarged), upright, sRGB, without any
+        metadata. Or why the file is no picture. No bytes make it raise.
+    """
     try:
         decoded = _decoded(data)
         if isinstance(decoded, Rejected):

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import psycopg2
 
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.connect import open_client
+from fm_pipeline.filemaker.paging import read_completely
 from fm_pipeline.images.containers.report import WaterfallReport
 from fm_pipeline.images.containers.run import Callbacks, import_images
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
@@ -92,7 +94,7 @@ class ImageClinic:
         return {number for number, mark in self.marks().items() if mark}
 
     def _records(self, client: DataApiClient) -> list[Any]:
-        return list(client.records(LAYOUT))
+        return read_completely(partial(client.page, LAYOUT), list, page_size=1000)
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """One statement as somebody else, committed; its rows if it has any."""

@@ -12,6 +12,7 @@ from typing import Any
 import pillow_heif
 from PIL import Image, ImageCms
 
+from fm_pipeline.images.pictures.inspect import Rejected, inspect_with_thumbnail
 from fm_pipeline.sandbox.clinic.pictures import upright
 
 SMALL = (64, 48)
@@ -37,6 +38,13 @@ def opened(data: bytes) -> Image.Image:
     image = Image.open(BytesIO(data))
     image.load()
     return image
+
+
+def thumbnail(data: bytes) -> bytes:
+    """The preview of a file that is a whole picture."""
+    inspected = inspect_with_thumbnail(data)
+    assert not isinstance(inspected, Rejected), inspected.reason
+    return inspected[1]
 
 
 def segment(marker: int, content: bytes) -> bytes:

@@ -7,9 +7,9 @@ import struct
 import pytest
 from PIL import Image
 
-from fm_pipeline.images.pictures.inspect import Picture, Rejected, inspect, thumbnail
+from fm_pipeline.images.pictures.inspect import Picture, Rejected, inspect
 from fm_pipeline.sandbox.clinic.pictures import upright
-from fm_pipeline_tests.images.pictures.samples import heic, opened, saved, tiff_with
+from fm_pipeline_tests.images.pictures.samples import heic, opened, saved, thumbnail, tiff_with
 from fm_pipeline_tests.images.pictures.test_inspect import corners, like
 
 PREVIEW, MAIN = (160, 120), (640, 480)

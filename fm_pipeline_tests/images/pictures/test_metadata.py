@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fm_pipeline.images.pictures.inspect import Picture, Rejected, inspect, inspect_with_thumbnail, thumbnail
+from fm_pipeline.images.pictures.inspect import Picture, Rejected, inspect, inspect_with_thumbnail
 from fm_pipeline.sandbox.clinic.pictures import stored, upright
 from fm_pipeline_tests.images.pictures.samples import (
     ANY,
@@ -22,6 +22,7 @@ from fm_pipeline_tests.images.pictures.samples import (
     png_with,
     saved,
     segment,
+    thumbnail,
     tiff_with,
     turned,
     webp_chunk,
