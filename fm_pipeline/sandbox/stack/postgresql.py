@@ -8,6 +8,7 @@ runs it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -85,12 +86,15 @@ class PostgreSQL(Service):
     def account(self) -> Account | None:
         if os.geteuid() != 0:
             return None
-        try:
-            entry = pwd.getpwnam(SYSTEM_USER)
-        except KeyError:
-            useradd = ["useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
-            subprocess.run(useradd, check=True, capture_output=True)  # noqa: S603
-            entry = pwd.getpwnam(SYSTEM_USER)
+        # Two processes that add the same user at once both succeed, and one of the two user ids is gone afterwards.
+        with open("/etc/passwd", "rb") as accounts:
+            fcntl.flock(accounts, fcntl.LOCK_EX)
+            try:
+                entry = pwd.getpwnam(SYSTEM_USER)
+            except KeyError:
+                useradd = ["useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+                subprocess.run(useradd, check=True, capture_output=True)  # noqa: S603
+                entry = pwd.getpwnam(SYSTEM_USER)
         return Account(entry.pw_uid, entry.pw_gid)
 
     def ready(self) -> bool:
