@@ -9,6 +9,7 @@ patient:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,9 @@ from typing import Annotated
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
-from fm_pipeline.entities.registry import ENTITIES
+from fm_pipeline.entities import further
+from fm_pipeline.entities.further import NexusMapping, registry_of
+from fm_pipeline.entities.registry import ENTITIES, Entity, Registry
 from fm_pipeline.errors import MappingError
 
 REMEDY = "Correct the profile; docs/mapping.md lists the entities and their canonical fields."
@@ -54,6 +57,7 @@ class EntityMapping(BaseModel):
     layout: Names
     fields: dict[StrictStr, Names]
     containers: ContainerMapping | None = None
+    nexus: NexusMapping | None = None
 
 
 class Profile(BaseModel):
@@ -63,6 +67,11 @@ class Profile(BaseModel):
 
     name: str
     entities: dict[StrictStr, EntityMapping]
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The entities that can be staged by this profile, with what it adds."""
+        return registry_of(self.entities)
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
@@ -131,21 +140,27 @@ def _refuse_repeated_keys(node: yaml.Node, name: str, depth: int = 3) -> None:
 def _faults(profile: Profile) -> Iterator[tuple[str, list[str]]]:
     """What is wrong with a well-formed profile, and where."""
     for name, mapping in profile.entities.items():
-        entity = ENTITIES.get(name)
-        if entity is None:
-            yield f"there is no entity {name}; there are {', '.join(ENTITIES)}", [name]
-            continue
-        for field in mapping.fields:
-            if field not in entity.fields:
-                yield f"{name} has no canonical field {field}", [name, "fields", field]
-        if mapping.containers and name != "image":
-            yield "only image has containers", [name, "containers"]
-        for group in entity.required:
-            if not group & mapping.fields.keys():
-                yield f"{name} needs {' or '.join(sorted(group))}", [name, "fields"]
+        if name not in ENTITIES and mapping.nexus is None:
+            known = f"there are {', '.join(ENTITIES)}"
+            yield f"there is no entity {name}; {known}; a table of your own needs the part nexus", [name]
+    yield from further.faults(profile.entities)
+    for name, entity in profile.registry.items():
+        if name in profile.entities:
+            yield from _wrong_fields(name, entity, profile.entities[name])
     for name, entity in ENTITIES.items():
         if not entity.optional and name not in profile.entities:
             yield f"the entity {name} is missing", []
+
+
+def _wrong_fields(name: str, entity: Entity, mapping: EntityMapping) -> Iterator[tuple[str, list[str]]]:
+    for field in mapping.fields:
+        if field not in entity.fields:
+            yield f"{name} has no canonical field {field}", [name, "fields", field]
+    if mapping.containers and name != "image":
+        yield "only image has containers", [name, "containers"]
+    for group in entity.required:
+        if not group & mapping.fields.keys():
+            yield f"{name} needs {' or '.join(sorted(group))}", [name, "fields"]
 
 
 def _place(name: str, root: yaml.Node, path: list[str]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fm_pipeline.entities.profile import Profile
-from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.model import Field
 
@@ -61,7 +60,7 @@ def resolve(
         for canonical, names in mapping.fields.items()
         if (fields := tuple(on_layout[name.casefold()] for name in names if name.casefold() in on_layout))
     }
-    for group in ENTITIES[entity].required:
+    for group in profile.registry[entity].required:
         if not group & feeds.keys():
             wanted = [name for canonical in sorted(group) for name in mapping.fields.get(canonical, [])]
             raise MappingError(

@@ -6,7 +6,7 @@ A policy is a file that changes some of them: the clinic's own, or one that come
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import files
@@ -83,22 +83,23 @@ class Rules:
         return min(deciding, key=self._deciding.__getitem__) if deciding else None
 
 
-def load_rules(path: Path | None = None) -> Rules:
+def load_rules(path: Path | None = None, entities: Collection[str] = ()) -> Rules:
     """The rules, with what a clinic's own file changes.
 
     Args:
         path: a YAML file that gives rules another action (`title_unknown: quarantine`) or another limit
             (`date_unreadable: {stop_above: 0.1}`), or both; or the bare name of a policy that comes with the
             pipeline. None for the defaults.
+        entities: that it may name beside those that come with the pipeline.
 
     Raises:
         SettingsError: names every line of the file that is wrong.
     """
-    rules = dict(_shipped_rules())
+    rules, entities = dict(_shipped_rules()), [*dict.fromkeys([*ENTITIES, *entities])]
     if path is not None:
         faults: list[str] = []
         for name, wanted in _read_changes(path).items():
-            rules_or_fault = _changed(rules.get(str(name)), name, wanted)
+            rules_or_fault = _changed(rules.get(str(name)), name, wanted, entities)
             if isinstance(rules_or_fault, Rule):
                 rules[rules_or_fault.id] = rules_or_fault
             else:
@@ -169,7 +170,7 @@ def _again(node: yaml.Node | None) -> yaml.ScalarNode | None:
     return None
 
 
-def _changed(rule: Rule | None, name: object, wanted: object) -> Rule | str:
+def _changed(rule: Rule | None, name: object, wanted: object, entities: Collection[str]) -> Rule | str:
     """The rule with what is wanted of it, or what is wrong with that."""
     if rule is None:
         return f"there is no rule {name}"
@@ -181,14 +182,14 @@ def _changed(rule: Rule | None, name: object, wanted: object) -> Rule | str:
     if action not in get_args(Action) or action not in rule.allowed:
         return f"the action of {name} may be {' or '.join(rule.allowed)}"
     limits = {limit: changes.get(limit, getattr(rule, limit)) for limit in known[1:]}
-    if fault := next((fault for limit, value in limits.items() if (fault := _fault(limit, value))), ""):
+    if fault := next((fault for limit, value in limits.items() if (fault := _fault(limit, value, entities))), ""):
         return fault.replace("{}", str(name))
     if "may_be_empty" in limits:
         limits["may_be_empty"] = tuple(limits["may_be_empty"])
     return replace(rule, action=action, **limits)
 
 
-def _fault(limit: str, value: Any) -> str:
+def _fault(limit: str, value: Any, entities: Collection[str]) -> str:
     """What is wrong with a part of a rule but its action; empty when nothing is. `{}` stands for the rule."""
     if limit in ("stop_above", "least"):
         return "" if value is None or _is_share(value) else f"{limit} of {{}} must be a share from 0 to 1"
@@ -196,8 +197,8 @@ def _fault(limit: str, value: Any) -> str:
         return "least_of of {} must give entities a share from 0 to 1, as in `note: 0.4`"
     if limit == "may_be_empty" and not isinstance(value, list | tuple):
         return "may_be_empty of {} must be a list of entities, as in [sms_message]"
-    if strange := [str(each) for each in value if each not in ENTITIES]:
-        return f"{limit} of {{}} names {', '.join(strange)}, but the entities are {', '.join(ENTITIES)}"
+    if strange := [str(each) for each in value if each not in entities]:
+        return f"{limit} of {{}} names {', '.join(strange)}, but the entities are {', '.join(entities)}"
     if limit == "may_be_empty" and "patient" in value:
         return "may_be_empty of {} cannot name patient: without patients there is nothing to import"
     return ""

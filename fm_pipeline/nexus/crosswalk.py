@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
 from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, Load
@@ -28,9 +29,9 @@ FROM {patients} p
 """
 
 
-def fill_crosswalk(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
+def fill_crosswalk(connection: Connection, catalogue: Catalogue, registry: Registry = ENTITIES) -> dict[str, int]:
     """Take over all that Nexus knows and the crosswalk does not have yet; see `fill_patients` and `fill_others`."""
-    return fill_patients(connection, catalogue) | fill_others(connection, catalogue)
+    return fill_patients(connection, catalogue) | fill_others(connection, catalogue, registry)
 
 
 def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
@@ -61,8 +62,11 @@ def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int
     return new
 
 
-def fill_others(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
-    """The same for appointments, documents and images: all that Nexus knows by an id column.
+def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry = ENTITIES) -> dict[str, int]:
+    """The same for appointments, documents and images, and tables of a profile: what Nexus knows by an id column.
+
+    Args:
+        registry: of the profile, as it fits the catalogue.
 
     Returns:
         How many rows are new in the crosswalk, by entity.
@@ -71,18 +75,24 @@ def fill_others(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
     with connection.cursor() as cursor:
         _let_nobody_else_add(cursor)
         # Documents and images too: if Nexus ever loses their FileMaker ids, this is where they survive.
+        added = tuple((e.name, e.table, e.id_column) for e in loaded(registry) if e.made and e.id_column)
         for entity, table, column in (
             ("appointment", "appointments", "filemaker_event_id"),
             ("document", DOCUMENTS, "filemaker_id"),
             ("image", IMAGES, "filemaker_id"),
+            *added,
         ):
             found = catalogue.table(table)
             if table in {DOCUMENTS, IMAGES} and kind_of_file_id(catalogue, table) == "other":
                 continue  # a number is no id of a record; as one it would take the place of the real one
-            keyed = sql.SQL("SELECT id, {column}::text AS key, 'column' AS origin FROM {table}").format(
-                column=sql.Identifier(column), table=found.identifier
+            is_added = (entity, table, column) in added
+            key = sql.SQL("{}::text").format(sql.Identifier(column))
+            if is_added:  # of any spelling
+                key = sql.SQL('lower(btrim({}) COLLATE "default")').format(key)
+            keyed = sql.SQL("SELECT id, {key} AS key, 'column' AS origin FROM {table}").format(
+                key=key, table=found.identifier
             )
-            if entity == "appointment":
+            if entity == "appointment" or is_added:
                 _follow(cursor, entity, keyed, found, older_first=sql.SQL("k.id"))
             new[entity] = _take_over(cursor, entity, keyed, older_first=sql.SQL("id"))
     connection.commit()

@@ -10,12 +10,14 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.privileges import Needs
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.entities.registry import loaded
 from fm_pipeline.nexus.catalogue.schema import Catalogue, SoftReference, read_catalogue
+from fm_pipeline.nexus.fit import fit
 from fm_pipeline.nexus.policy import (
     BATCHES,
     DOCUMENTS,
     IMAGES,
-    LOADS,
     REQUIRED_ENTITIES,
     SYSTEM_CONFIGURATION,
     Policy,
@@ -87,11 +89,19 @@ def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role
         restore_role: for restores.
 
     Raises:
+        MappingError: the mapping profile is wrong.
         CatalogueStop: this is not a database of Nexus, or the settings name a table that it does not have.
     """
     catalogue = read_catalogue(cursor, settings.nexus_schema)
-    entities = {load.entity for load in LOADS if catalogue.has(load.table)} | set(REQUIRED_ENTITIES)
-    policy = make_policy(catalogue, entities, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
+    registry = fit(cursor, catalogue, load_profile(settings.filemaker_profile).registry).registry
+    entities = {each.name for each in loaded(registry) if catalogue.has(each.table)} | set(REQUIRED_ENTITIES)
+    policy = make_policy(
+        catalogue,
+        entities,
+        letters=settings.nexus_letters,
+        reminders=settings.nexus_reminders,
+        registry=registry,
+    )
     policy = replace(policy, growing=trigger_tables(catalogue, settings.nexus_trigger_tables))
     soft = [
         SoftReference(*place, catalogue.table("patients"), replaced=1) for place in name_soft_references(cursor, policy)

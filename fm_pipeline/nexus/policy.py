@@ -10,28 +10,18 @@ Source: seeds "import sequence", phases 2 to 7; "reimport checklist", protected 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
+from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.order import parents
+from fm_pipeline.entities.registry import ENTITIES, Entity, Phase, Registry, loaded
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, GenericKey, SoftReference
 
 SoftAction = Literal["keep", "empty", "stop"]
-
-
-class Phase(IntEnum):
-    """The phases of the import sequence that write, by their numbers there."""
-
-    DELETE = 2
-    PATIENTS = 3
-    APPOINTMENTS = 4
-    NOTES = 5
-    DOCUMENTS = 6
-    IMAGES = 7
-    VALIDATION = 8
 
 
 @dataclass(frozen=True)
@@ -43,49 +33,35 @@ class Load:
     staged: str
     phase: Phase
     # Values that a new row has and FileMaker does not feed; Django keeps these defaults to itself.
-    defaults: dict[str, object] = field(default_factory=dict)
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    model: str = ""
+    id_column: str = ""
+
+    @classmethod
+    def of(cls, entity: Entity) -> Load:
+        """The load of an entity that has a table and a phase."""
+        if entity.phase is None:
+            raise ValueError(f"{entity.name} is not loaded in any phase.")
+        return cls(
+            entity.name,
+            entity.table,
+            entity.staged_table,
+            entity.phase,
+            entity.defaults,
+            entity.model,
+            entity.id_column,
+        )
 
 
-LOADS = (
-    Load("patient", "patients", "staged_patients", Phase.PATIENTS, {"archived": False}),
-    Load(
-        "appointment",
-        "appointments",
-        "staged_appointments",
-        Phase.APPOINTMENTS,
-        {
-            "status": "scheduled",
-            "needs_followup_reminder": False,
-            "followup_scheduled": False,
-            "is_recurring": False,
-            "invoice_contact_type": "patient",
-            "billing_notes": "",
-            "sms_confirmed": False,
-            "sms_cancelled": False,
-        },
-    ),
-    Load("note", "notes", "staged_notes", Phase.NOTES, {"note_type": "other"}),
-    Load(
-        "sms_message",
-        "sms_messages",
-        "staged_sms_messages",
-        Phase.NOTES,
-        {
-            "status": "sent",
-            "external_message_id": "",
-            "error_message": "",
-            "retry_count": 0,
-            "sms_count": 1,
-            "notes": "",
-        },
-    ),
-)
+LOADS = tuple(Load.of(entity) for entity in loaded(ENTITIES) if not entity.made)
 REQUIRED_ENTITIES = ("patient", "appointment")
 LETTERS = "letters_patientletter"
 REMINDERS = "reminders"
 DOCUMENTS = "documents_document"
 BATCHES = "images_batch"
 IMAGES = "images_image"
+# Django's model name of each table that can lose rows without a mapping profile that adds to them.
+MODELS = {load.table: load.model for load in LOADS} | {LETTERS: "patientletter", REMINDERS: "reminder"}
 # Records of what somebody did to a row, by generic key: of Django's admin and of django-reversion. They outlive the row
 # on purpose (django/contrib/admin/models.py, LogEntry; django-reversion, "Recovering deleted objects"): to empty an
 # entry would destroy the record, and to stop because of one would be for ever.
@@ -111,6 +87,11 @@ class Policy:
     def emptied(self) -> list[Table]:
         """Tables that lose rows, parents before children."""
         return [self.catalogue.table(load.table) for load in self.loads] + list(self.cleared)
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Django's model name of each table that loses rows, for generic keys."""
+        return MODELS | {load.table: load.model for load in self.loads}
 
     @property
     def histories(self) -> set[Table]:
@@ -148,15 +129,21 @@ def make_policy(
     *,
     letters: Literal["delete", "keep"],
     reminders: Literal["delete", "keep"],
+    registry: Registry = ENTITIES,
 ) -> Policy:
     """Decide what happens to each table.
+
+    Args:
+        staged_entities: those whose rows are loaded; one that is no entity of the registry is passed over.
+        registry: with the tables and columns that a mapping profile adds.
 
     An entity that no profile feeds is kept, not cleared: a profile that forgot the messages must not wipe them.
 
     Raises:
         CatalogueStop: Nexus lacks a table, or something depends on a patient in a way that no rule covers.
     """
-    needed = {load.table for load in LOADS if load.entity in staged_entities} | {DOCUMENTS, BATCHES, IMAGES}
+    entities = [entity for entity in loaded(registry) if entity.name in staged_entities]
+    needed = {entity.table for entity in entities} | {DOCUMENTS, BATCHES, IMAGES}
     missing = sorted(name for name in needed | set(SYSTEM_CONFIGURATION) if not catalogue.has(name))
     if missing:
         raise CatalogueStop(
@@ -169,10 +156,39 @@ def make_policy(
         for name, action in ((LETTERS, letters), (REMINDERS, reminders))
         if action == "delete" and catalogue.has(name)
     ]
-    loads = tuple(load for load in LOADS if load.entity in staged_entities)
-    policy = Policy(catalogue, loads, tuple(cleared))
+    policy = Policy(catalogue, tuple(in_order(catalogue, entities, registry)), tuple(cleared))
     _refuse_unknown_kinds(policy)
     return policy
+
+
+def in_order(catalogue: Catalogue, entities: Sequence[Entity], registry: Registry = ENTITIES) -> list[Load]:
+    """The loads, each after those of the tables that its rows point to: by their phases, then by the foreign keys.
+
+    Raises:
+        CatalogueStop: the tables point to each other in a circle.
+    """
+    by_table = {catalogue.table(entity.table): entity.name for entity in entities}
+    names = {*by_table.values()}
+    before = {each.name: names.intersection(parents(registry, each.name)) for each in entities}
+    for key in catalogue.foreign_keys:
+        child, parent = by_table.get(key.table), by_table.get(key.references)
+        if child and parent and child != parent and registry[child].columns.keys() & {*key.columns}:
+            before[child].add(parent)
+    try:
+        graph = TopologicalSorter(before)
+        graph.prepare()
+    except CycleError as error:
+        circle = " → ".join(registry[name].table for name in reversed(error.args[1]))
+        raise CatalogueStop(
+            f"These tables point to each other in a circle: {circle}.",
+            meaning="None of them can be loaded before the others. Nothing was changed.",
+            remedy="Take one of the columns that point to each other out of the mapping profile.",
+        ) from None
+    ordered: list[Entity] = []
+    while ready := graph.get_ready():
+        ordered += [entity for entity in entities if entity.name in ready]
+        graph.done(*ready)
+    return sorted(map(Load.of, ordered), key=lambda load: load.phase)
 
 
 def _refuse_unknown_kinds(policy: Policy) -> None:

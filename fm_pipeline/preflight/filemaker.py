@@ -18,6 +18,7 @@ from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeM
 from fm_pipeline.filemaker.model import Page
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.staging.left_out import missing_layout
 from fm_pipeline.staging.transforms.file_links import EXPORT_DATE
 from fm_pipeline.staging.values.text import NO_ACCESS
 
@@ -55,6 +56,9 @@ def check_filemaker(client: DataApiClient, profile: Profile, judge: Judge, sourc
     yield judge.good("account", f"logged in; {counted(len(layouts), 'layout')} can be seen")
     fields_of = cache(client.layout_fields)
     for entity in profile.entities:
+        if profile.registry[entity].if_there and (left_out := missing_layout(profile, entity, layouts)):
+            yield from (judge.broken("entity_left_out", entity, words.rstrip(".")) for words in left_out)
+            continue
         try:
             resolution = resolve(profile, entity, layouts, fields_of)
             page = _first_page(client, resolution.layout)

@@ -12,8 +12,11 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.privileges import Needs, missing_privileges
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.profile import Profile
+from fm_pipeline.entities.registry import CONTACT_DETAIL, Registry
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
+from fm_pipeline.nexus.fit import fit
 from fm_pipeline.nexus.grants import CONTENT_TYPES, known_needs, reimport_needs
 from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, Policy, make_policy
 from fm_pipeline.nexus.reimport.difference import plan_difference
@@ -21,7 +24,6 @@ from fm_pipeline.nexus.reimport.other_writes import trigger_tables
 from fm_pipeline.preflight import dependants
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.staged_entities import CONTACT_DETAIL, ENTITIES
 
 # client_connection_check_interval, by which a killed run's locks go at once, is new in 14; 18 is the newest tried.
 VERSIONS = range(14, 19)
@@ -32,13 +34,13 @@ def check_nexus(
     settings: Settings,
     judge: Judge,
     *,
-    entities: Collection[str],
+    profile: Profile,
     fed: Mapping[str, frozenset[str]],
 ) -> Iterator[Finding]:
     """Look at the database.
 
     Args:
-        entities: of the profile.
+        profile: of the mapping.
         fed: canonical fields by entity, as far as FileMaker could be asked.
     """
     with connection.cursor() as cursor:
@@ -46,14 +48,16 @@ def check_nexus(
         yield from _own_schema(cursor, judge)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         try:
+            fitted = fit(cursor, catalogue, profile.registry)
             policy = make_policy(
                 catalogue,
-                {*entities, *REQUIRED_ENTITIES},
+                {*profile.entities, *REQUIRED_ENTITIES},
                 letters=settings.nexus_letters,
                 reminders=settings.nexus_reminders,
+                registry=fitted.registry,
             )
             trigger_tables(catalogue, settings.nexus_trigger_tables)
-            updates = _updates(catalogue, policy, settings, fed)
+            updates = _updates(catalogue, policy, settings, fed, fitted.registry)
         except CatalogueStop as error:
             yield judge.failed("nexus_structure_unknown", f"schema {settings.nexus_schema}", error)
             return
@@ -61,6 +65,8 @@ def check_nexus(
             f"schema {settings.nexus_schema}",
             f"{len(catalogue.columns):,} tables; every column that must be given is known",
         )
+        for sentences in fitted.left_out.values():
+            yield from (judge.broken("entity_left_out", "left out", words.rstrip(".")) for words in sentences)
         missing, tables = _privileges(cursor, policy, updates)
         yield from _grants(judge, missing)
         if tables:
@@ -103,13 +109,17 @@ def _own_schema(cursor: Cursor, judge: Judge) -> Iterator[Finding]:
 
 
 def _updates(
-    catalogue: Catalogue, policy: Policy, settings: Settings, fed: Mapping[str, frozenset[str]]
+    catalogue: Catalogue,
+    policy: Policy,
+    settings: Settings,
+    fed: Mapping[str, frozenset[str]],
+    registry: Registry,
 ) -> dict[str, list[str]]:
     """The columns that each load writes; raises CatalogueStop where one must be given and nobody knows it."""
     updates = {}
     for load in policy.loads:
-        entity = ENTITIES[load.entity]
-        columns = list(entity.feeds or ())  # all of them, as long as FileMaker could not be asked
+        entity = registry[load.entity]
+        columns = list(entity.columns)  # all of them, as long as FileMaker could not be asked
         if load.entity in fed:
             columns = entity.fed_columns(fed[load.entity] | ({CONTACT_DETAIL} & fed.keys()))
         updates[load.table] = list(plan_difference(load, catalogue, columns, settings.nexus_only_columns).updates)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.entities.profile import load_profile
-from fm_pipeline.entities.registry import ENTITIES as SOURCES
+from fm_pipeline.entities.profile import Profile, load_profile
+from fm_pipeline.entities.registry import staged
 from fm_pipeline.entities.rules import Rules, load_rules
 from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, SettingsError, StagingStop
 from fm_pipeline.filemaker.connect import open_client
@@ -25,7 +25,6 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import broken_rules
 from fm_pipeline.staging.parallel import OnStep
 from fm_pipeline.staging.source_size import read_before
-from fm_pipeline.staging.staged_entities import ENTITIES
 from fm_pipeline.staging.summary import summaries
 from fm_pipeline.storage.bucket import open_bucket
 
@@ -59,7 +58,7 @@ def preflight(
     Raises:
         MappingError, SettingsError: the profile or the rules file is wrong.
     """
-    rules = load_rules(settings.rules_file)
+    rules = load_rules(settings.rules_file, load_profile(settings.filemaker_profile).registry)
     findings: list[Finding] = []
 
     def say(some: Iterable[Finding]) -> None:
@@ -91,8 +90,8 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
     nexus = Judge(rules, "Nexus")
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
-            yield from check_nexus(connection, settings, nexus, entities=profile.entities, fed=source.fed)
-            yield from _sizes(connection, settings, Judge(rules, "source"), source)
+            yield from check_nexus(connection, settings, nexus, profile=profile, fed=source.fed)
+            yield from _sizes(connection, settings, Judge(rules, "source"), source, profile)
     except DatabaseError as error:
         yield nexus.failed("nexus_unreachable", "database", error)
     services = list(check_services(settings, Judge(rules, "services")))
@@ -106,15 +105,17 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
         yield from check_dicom(settings, Judge(rules, "DICOM"))
 
 
-def _sizes(connection: Connection, settings: Settings, judge: Judge, source: Source) -> Iterator[Finding]:
+def _sizes(
+    connection: Connection, settings: Settings, judge: Judge, source: Source, profile: Profile
+) -> Iterator[Finding]:
     """Hard case 1: what FileMaker has is held against what it would replace."""
     with connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
-        tables = [catalogue.table(entity.files or entity.nexus_table) for entity in ENTITIES.values()]
+        tables = [catalogue.table(entity.files or entity.table) for entity in staged(profile.registry)]
         tables = [table for table in tables if catalogue.has(table.name)]
         if not tables or not can_read(cursor, tables):
             return
-        before = read_before(cursor, catalogue, "source")
+        before = read_before(cursor, catalogue, "source", profile.registry)
     for entity, rows in source.counts.items():
         if broken := before.broken(judge.rules, entity, rows):
             yield judge.by(broken[0], entity, broken[1])
@@ -151,7 +152,8 @@ def _records(settings: Settings, judge: Judge, on_step: OnStep) -> Iterator[Find
             each.remedy,
         )
     stopping = {(each.entity, each.rule) for each in broken}
-    for entity in sorted(ends, key=lambda each: list(SOURCES).index(each.entity)):
+    order = list(load_profile(settings.filemaker_profile).registry)
+    for entity in sorted(ends, key=lambda each: order.index(each.entity)):
         for rule, rows in (*entity.by_rule.items(), *entity.flagged.items()):
             if (entity.entity, rule) not in stopping:
                 yield judge.broken(

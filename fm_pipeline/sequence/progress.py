@@ -37,7 +37,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.nexus.policy import Phase
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings

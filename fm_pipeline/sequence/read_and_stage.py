@@ -11,13 +11,13 @@ from functools import partial
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.profile import load_profile
-from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.filemaker.connect import need_filemaker, open_client
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import extract
+from fm_pipeline.staging.left_out import leave_out
 from fm_pipeline.staging.parallel import OnStep, stage_all
-from fm_pipeline.staging.run import forget
+from fm_pipeline.staging.run import forget, forget_others
 
 
 def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: OnStep = lambda *_: None) -> None:
@@ -33,12 +33,15 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
     url = settings.nexus_database_url.get_secret_value()
     need_filemaker(settings)
     profile = load_profile(settings.filemaker_profile)
-    load_rules(settings.rules_file)  # a wrong one is told before FileMaker is read, not after
+    load_rules(settings.rules_file, profile.registry)  # a wrong one is told before FileMaker is read, not after
     migrate(url)
     with open_client(settings) as client, connect(url) as connection:
-        for entity in ENTITIES:
+        forget_others(connection, profile)
+        for entity in profile.registry:
             if entity not in profile.entities:
                 forget(connection, entity)
+                continue
+            if leave_out(client, connection, profile, entity, settings):
                 continue
             on_step(f"read {entity}", 0, None)  # before its first page: the step that fails is the one that is named
             extract(

@@ -22,11 +22,12 @@ from fm_pipeline.db.commit import commit, too_late_to_cancel
 from fm_pipeline.db.connection import connect, database_error
 from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import CatalogueStop, DatabaseError, LockStop, PlanStop, Stop
 from fm_pipeline.nexus.backup.verify import what_is_not_tried
 from fm_pipeline.nexus.catalogue.not_valid import IDS_SHOWN, broken_ids, refused_by, rows_that_no_restore_could_write
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import Phase, Policy, make_policy
+from fm_pipeline.nexus.policy import Policy, make_policy
 from fm_pipeline.nexus.reimport.difference import Difference, plan_difference
 from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
@@ -35,6 +36,7 @@ from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.report import ReimportReport, SourceEnds
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
 from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
+from fm_pipeline.nexus.staged_registry import read_left_out, read_registry
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import Broken, source_ends, staged_columns
 from fm_pipeline.staging.run import check_staged
@@ -185,6 +187,7 @@ class _Held:
     sources: list[SourceEnds]
     accepted: list[Broken]
     restore: list[str]
+    left_out: list[str]
 
     def run(
         self, report: ReimportReport, phases: Collection[Phase], on_phase: OnPhase, *, planned: bool = False
@@ -192,7 +195,7 @@ class _Held:
         """All phases, without the end of the transaction."""
         report.sources = self.sources
         report.accepted = [{"entity": each.entity, "rule": each.rule, "found": each.found} for each in self.accepted]
-        report.restore = self.restore
+        report.restore, report.left_out = self.restore, self.left_out
         with self.gate.cursor() as other:
             Transaction(
                 self.cursor,
@@ -224,7 +227,13 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             accepted = [each for each in check_staged(connection, settings) if each.rule in SOURCE_RULES]
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             fed = staged_columns(cursor)
-            policy = make_policy(catalogue, fed, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
+            policy = make_policy(
+                catalogue,
+                fed,
+                letters=settings.nexus_letters,
+                reminders=settings.nexus_reminders,
+                registry=read_registry(cursor),
+            )
             files = FilesOfGonePatients.of(settings).with_archive_patient(cursor, catalogue)
             differences = [
                 replace(
@@ -238,7 +247,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             tables = touched_tables(cursor, policy, written)
             _refuse_what_no_restore_could_write(cursor, policy)
             restore = what_is_not_tried(cursor, tables)
-            sources = source_ends(connection)
+            sources, left_out = source_ends(connection), read_left_out(cursor)
             reading = read_inputs(cursor, catalogue, tables, settings)
         connection.commit()
         with (
@@ -252,6 +261,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
                 yield _Held(
                     *(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources, accepted),
                     restore=restore,
+                    left_out=left_out,
                 )
 
 

@@ -28,6 +28,7 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     would = "" if done else "would be\n"
     for sentence in losses(report):
         yield Text(sentence, style="" if sentence == NOTHING[done] else "bold yellow")
+    yield from map(Text, report.get("left_out", ()))
     yield ""
     yield _table(
         ("FileMaker records", "read", f"{would}loaded", "quarantined", "skipped"),

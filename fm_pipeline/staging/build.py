@@ -7,7 +7,7 @@ sees the whole list at once, and `fm_pipeline.staging.check.check_staging` refus
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,22 +15,28 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.table import Table
+from fm_pipeline.db.table import Column, Table
+from fm_pipeline.entities.order import parents
+from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry
 from fm_pipeline.entities.rules import Rules
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import adopt_equal_rows
+from fm_pipeline.nexus.fit import fit
+from fm_pipeline.nexus.staged_registry import remember
 from fm_pipeline.staging.lookups import maximum_lengths, read_context
 from fm_pipeline.staging.origin import Extraction, built_from, extracted_again, read_extractions, stale_builds
 from fm_pipeline.staging.record import Record
 from fm_pipeline.staging.source import notice_patient, read_patients, read_records
-from fm_pipeline.staging.staged_entities import CONTACT_DETAIL, ENTITIES, Row, StagedEntity
+from fm_pipeline.staging.staged_table import make_staged_table
 from fm_pipeline.staging.summary import EntitySummary, summaries
 from fm_pipeline.staging.transforms.contacts import addresses, contact_json, transform_contact
+from fm_pipeline.staging.transforms.readers import Row, transform_of
 from fm_pipeline.staging.values.keys import new_nexus_id
 from fm_pipeline.staging.writer import StagingWriter
 
 OnProgress = Callable[[int, int], None]
+Transform = Callable[[Record], Row]
 _ROWS_A_REPORT = 1000
 
 
@@ -52,26 +58,28 @@ def build(
     now: datetime,
     time_zone: str,
     nexus_schema: str = "public",
+    registry: Registry = ENTITIES,
     on_progress: OnProgress | None = None,
 ) -> BuildResult:
     """Replace an entity's staged rows, outcomes and findings, and commit.
 
     Args:
         connection: to the Nexus database, not in autocommit mode.
-        entity: a key of `ENTITIES`; `patient` takes the contact details along and comes before all others.
+        entity: a key of the registry, after those that it points to; `patient` takes the contact details along.
         now: the time of the run, with a zone.
         time_zone: the clinic's, an IANA name.
+        registry: of the profile.
         on_progress: called with the number of records read and the number that there are.
 
     Raises:
         StagingStop: the entity was not extracted, the patients are not staged from what was extracted, or the
             extraction was replaced meanwhile. Nothing was changed.
-        CatalogueStop: Nexus lacks a table that is looked up.
+        CatalogueStop: Nexus lacks a table that is looked up, or what the profile adds does not fit it.
         SettingsError: no such time zone.
     """
     try:
         result = _build(
-            connection, ENTITIES[entity], rules, run_id, now, time_zone, nexus_schema, on_progress or _ignore
+            connection, entity, rules, run_id, now, time_zone, nexus_schema, registry, on_progress or _ignore
         )
         connection.commit()
     except BaseException:
@@ -83,94 +91,114 @@ def build(
 
 def _build(
     connection: Connection,
-    entity: StagedEntity,
+    name: str,
     rules: Rules,
     run_id: str | None,
     now: datetime,
     time_zone: str,
     nexus_schema: str,
+    registry: Registry,
     on_progress: OnProgress,
 ) -> BuildResult:
     with connection.cursor() as cursor:
-        _take_turns(cursor, entity)
+        _take_turns(cursor, name, registry)
         # Every cursor is read to its end; plans for the first tenth of the rows were measured 20 times slower.
         cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
         extractions = read_extractions(cursor)
-        _refuse_missing_sources(cursor, entity, extractions)
+        _refuse_missing_sources(cursor, name, extractions, registry)
+        catalogue = read_catalogue(cursor, nexus_schema)
+        fitted = fit(cursor, catalogue, registry)
+        registry, entity = fitted.registry, fitted.registry[name]
+        remember(cursor, entity, fitted.left_out.get(name, ()))
+        make_staged_table(cursor, catalogue, entity)
         sources = [entity.name]
         fed = extractions[entity.name].fed_fields
         if entity.name == "patient" and CONTACT_DETAIL in extractions:
             sources.append(CONTACT_DETAIL)
             fed |= {CONTACT_DETAIL}
-        catalogue = read_catalogue(cursor, nexus_schema)
         context = read_context(cursor, catalogue, fed=fed, now=now, time_zone=time_zone)
-        writer = StagingWriter(cursor, entity, rules, maximum_lengths(catalogue, entity.nexus_table))
+        columns = catalogue.columns.get(catalogue.table(entity.table), {})
+        writer = StagingWriter(cursor, entity, rules, maximum_lengths(catalogue, entity.table))
+        transform = transform_of(entity, columns)
         writer.clear(sources)
         aside = writer.put_aside() if entity.by_content else None
         progress = _Progress(on_progress, sum(extractions[name].row_count for name in sources))
         if entity.name == "patient":
-            for patient, contacts in read_patients(connection, context):
-                _end_patient(writer, entity, patient, contacts)
+            for patient, contacts in read_patients(connection, context, registry):
+                _end_patient(writer, entity, transform, patient, contacts)
                 progress.add(len(contacts) + (patient is not None))
         else:
-            for record in read_records(connection, entity, context, catalogue):
-                _end_record(writer, entity, record)
+            uuids = _needs_uuid(entity, columns)
+            for record in read_records(connection, entity, context, catalogue, registry, needs_uuid=uuids):
+                _end_record(writer, entity, transform, record)
                 progress.add(1)
         writer.flush()
         if aside:
-            _adopt_and_stage(cursor, entity, aside, Table(nexus_schema, entity.nexus_table), fed)
+            _adopt_and_stage(cursor, entity, aside, Table(nexus_schema, entity.table), fed)
         progress.end()
         if {name: read_extractions(cursor).get(name) for name in extractions} != extractions:
             raise extracted_again()
         fed_columns = entity.fed_columns(fed)
-        for name in sources:
-            _stop_above_limits(cursor, name, rules)
-            origin = built_from(name, extractions)
-            _record_build(cursor, name, origin, run_id, now, fed_columns if name == entity.name else [])
-            _refuse_lost_rows(cursor, name, extractions[name])
+        for each in sources:
+            _stop_above_limits(cursor, each, rules)
+            origin = built_from(each, extractions, registry)
+            _record_build(cursor, each, origin, run_id, now, fed_columns if each == name else [])
+            _refuse_lost_rows(cursor, each, extractions[each])
+        quoted = [sql.Identifier(column).as_string(cursor) for column in entity.joined_columns]
         # What the reimport joins by. Statistics of everything took three times as long, and nothing asks for them.
-        cursor.execute(f"ANALYZE fm_pipeline.{entity.staged_table} ({', '.join(entity.key_columns)})")
+        cursor.execute(f"ANALYZE fm_pipeline.{entity.staged_table} ({', '.join(quoted)})")
         return BuildResult(entity.name, fed_columns, summaries(cursor, sources))
 
 
-def _take_turns(cursor: Cursor, entity: StagedEntity) -> None:
+def _needs_uuid(entity: Entity, columns: Mapping[str, Column]) -> bool:
+    """Whether a FileMaker id must be a uuid, because the column in Nexus is."""
+    if entity.made and entity.id_column:
+        return columns[entity.id_column].type == "uuid"
+    return entity.files != "" or entity.id_column != ""
+
+
+def _take_turns(cursor: Cursor, name: str, registry: Registry) -> None:
     """Wait until no other build is at work that this one depends on, or that depends on it; until the transaction ends.
 
-    All others depend on the patients, and none on another of them: those may be built beside each other, each once.
+    What nothing depends on may be built beside each other, each once; patients and other parents alone.
     """
-    if entity.has_patient:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtext('fm_pipeline.staging'))")
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.staging'), hashtext(%s))", (entity.name,))
-    else:
+    if any(name in parents(registry, other) for other in registry):
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.staging'))")
+    else:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtext('fm_pipeline.staging'))")
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.staging'), hashtext(%s))", (name,))
 
 
-def _refuse_missing_sources(cursor: Cursor, entity: StagedEntity, extractions: dict[str, Extraction]) -> None:
-    if entity.name not in extractions:
+def _refuse_missing_sources(cursor: Cursor, name: str, extractions: dict[str, Extraction], registry: Registry) -> None:
+    if name not in extractions:
         raise StagingStop(
-            f"There is no extraction of {entity.name}.",
+            f"There is no extraction of {name}.",
             meaning="There is nothing to stage; what was staged before is unchanged.",
-            remedy=f"Extract {entity.name} from FileMaker first.",
+            remedy=f"Extract {name} from FileMaker first.",
         )
-    if entity.has_patient and (faults := stale_builds(cursor, ["patient"], extractions)):
+    before = parents(registry, name)
+    if faults := stale_builds(cursor, before, extractions, registry):
+        plurals = " and the ".join(registry[parent].plural.replace("_", " ") for parent in before)
         raise StagingStop(
-            f"{entity.name} cannot be staged: {'; '.join(faults)}.",
-            meaning="Its records would be held against other patients than FileMaker has. Nothing was changed.",
-            remedy="Stage the patients first.",
+            f"{name} cannot be staged: {'; '.join(faults)}.",
+            meaning=f"Its records would be held against other {plurals} than FileMaker has. Nothing was changed.",
+            remedy=f"Stage the {plurals} first.",
         )
 
 
-def _end_record(writer: StagingWriter, entity: StagedEntity, record: Record) -> None:
-    row = entity.transform(record)
+def _end_record(writer: StagingWriter, entity: Entity, transform: Transform, record: Record) -> None:
+    row = transform(record)
     writer.notice_lengths(record, row)
     if writer.end(entity.name, record):
         writer.stage(_with_ids(entity, record, row))
 
 
-def _end_patient(writer: StagingWriter, entity: StagedEntity, patient: Record | None, contacts: list[Record]) -> None:
+def _end_patient(
+    writer: StagingWriter, entity: Entity, transform: Transform, patient: Record | None, contacts: list[Record]
+) -> None:
     row, is_loaded = {}, False
     if patient:
-        row = entity.transform(patient)
+        row = transform(patient)
         writer.notice_lengths(patient, row)
         is_loaded = writer.end(entity.name, patient)
     details = []
@@ -192,7 +220,7 @@ def _end_patient(writer: StagingWriter, entity: StagedEntity, patient: Record | 
         writer.stage(_with_ids(entity, patient, row))
 
 
-def _with_ids(entity: StagedEntity, record: Record, row: Row) -> Row:
+def _with_ids(entity: Entity, record: Record, row: Row) -> Row:
     row["record_id"] = record.record_id
     if entity.files:
         row["entity"] = entity.name
@@ -201,12 +229,10 @@ def _with_ids(entity: StagedEntity, record: Record, row: Row) -> Row:
     return row
 
 
-def _adopt_and_stage(
-    cursor: Cursor, entity: StagedEntity, rows: sql.Identifier, table: Table, fed: frozenset[str]
-) -> None:
+def _adopt_and_stage(cursor: Cursor, entity: Entity, rows: sql.Identifier, table: Table, fed: frozenset[str]) -> None:
     """Stage rows that were put aside; one that Nexus has already, known by its content alone, keeps its id."""
     adopt_equal_rows(cursor, rows, entity.name, table, entity.fed_columns(fed))
-    names = [sql.Identifier(name) for name in entity.columns if name != "nexus_id"]
+    names = [sql.Identifier(name) for name in entity.staged_columns if name != "nexus_id"]
     cursor.execute(
         sql.SQL(
             "INSERT INTO {staged} (nexus_id, {columns}) SELECT coalesce(a.id, r.nexus_id), {values}"

@@ -9,17 +9,17 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.entities.registry import ENTITIES as SOURCES
+from fm_pipeline.entities.registry import CONTACT_DETAIL
 from fm_pipeline.entities.rules import Action, Rule, Rules, load_rules
 from fm_pipeline.errors import CatalogueStop, StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, REQUIRED_ENTITIES
 from fm_pipeline.nexus.reimport.gone_patients import HOW_TO_LIST, FilesOfGonePatients, can_detach, files_left
 from fm_pipeline.nexus.reimport.report import SourceEnds
+from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.pluralize import counted
 from fm_pipeline.staging.origin import read_extractions, stale_builds
 from fm_pipeline.staging.source_size import read_before
-from fm_pipeline.staging.staged_entities import CONTACT_DETAIL, ENTITIES
 from fm_pipeline.staging.summary import EntitySummary, summary
 
 # Findings of rows that would be loaded if nothing stopped: the row is ready, or only a stop keeps it out, its own or
@@ -118,10 +118,13 @@ def check_staging(
     """
     with connection.cursor() as cursor:
         extractions = read_extractions(cursor)
-        checked = set(entities) if entities is not None else {*ENTITIES} & {*extractions} | {*REQUIRED_ENTITIES}
+        registry = read_registry(cursor)
+        checked = set(entities) if entities is not None else {*extractions} - {CONTACT_DETAIL} | {*REQUIRED_ENTITIES}
         if "patient" in checked and CONTACT_DETAIL in extractions:
             checked.add(CONTACT_DETAIL)
-        faults = [f"- {fault}: stage it again" for fault in stale_builds(cursor, sorted(checked), extractions)]
+        faults = [
+            f"- {fault}: stage it again" for fault in stale_builds(cursor, sorted(checked), extractions, registry)
+        ]
         known = files if not faults else None  # of patients that are not staged nobody can tell who goes
         broken = broken_rules(cursor, checked, rules=rules, nexus_schema=nexus_schema, files=known)
         faults += [str(each) for each in broken if each.action == "stop"]
@@ -160,7 +163,8 @@ def broken_rules(
         for entity, rule, rows, record_ids, source_rows in cursor
     ]
     catalogue = read_catalogue(cursor, nexus_schema)
-    before = read_before(cursor, catalogue, "loaded")
+    registry = read_registry(cursor)
+    before = read_before(cursor, catalogue, "loaded", registry)
     cursor.execute(_LOADABLE, names)
     for entity, rows in cursor:
         if found := before.broken(rules, entity, rows):
@@ -168,8 +172,8 @@ def broken_rules(
             broken.append(Broken(entity, rule.id, rule.action, rule.means, rule.remedy, numbers))
     if files:
         broken += _files_left(cursor, catalogue, entities, files, rules["file_patient_gone"])
-    order = list(SOURCES)
-    return sorted(broken, key=lambda each: order.index(each.entity))
+    order = list(registry)
+    return sorted(broken, key=lambda each: order.index(each.entity) if each.entity in order else len(order))
 
 
 def _files_left(

@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fm_pipeline.filemaker.client import DataApiClient
 
 COLUMNS = ("entity", "record_id", "mod_id", "filemaker_key", "patient_key", "fields")
+PARENT_KEYS = "parent_keys"  # a further column, for an entity that names other records than its patient
 REPETITION_SEPARATOR = "\x1d"  # what FileMaker's exports put between the repetitions of a field
 
 
@@ -86,7 +87,7 @@ def extract(
         _only_one(cursor, entity)
         taken = read_completely(
             partial(client.page, resolution.layout),
-            partial(_take, cursor, resolution),
+            partial(_take, cursor, resolution, [parent.field for parent in profile.registry[entity].other_parents]),
             page_size=page_size,
             on_progress=on_progress,
         )
@@ -156,28 +157,38 @@ def _only_one(cursor: Cursor, entity: str) -> None:
         )
 
 
-def _take(cursor: Cursor, resolution: Resolution, records: Iterator[Record]) -> _Taken:
+def _take(cursor: Cursor, resolution: Resolution, parents: Sequence[str], records: Iterator[Record]) -> _Taken:
     """Write the records of one reading in place of what the table has of the entity."""
     taken = _Taken()
     cursor.execute("SAVEPOINT reading")
     try:
         cursor.execute("DELETE FROM fm_pipeline.source_records WHERE entity = %s", (resolution.entity,))
-        copy_rows(cursor, "fm_pipeline.source_records", COLUMNS, _rows(resolution, records, taken))
+        rows = _rows(resolution, records, taken)
+        if parents:
+            rows = _with_parents(rows, parents)
+        columns = (*COLUMNS, PARENT_KEYS) if parents else COLUMNS
+        copy_rows(cursor, "fm_pipeline.source_records", columns, rows)
     except ChangedWhileReading:  # the next reading goes on in this transaction
         cursor.execute("ROLLBACK TO SAVEPOINT reading")
         raise
     return taken
 
 
-def _rows(
-    resolution: Resolution, records: Iterable[Record], taken: _Taken
-) -> Iterator[tuple[str, int, int, str | None, str | None, str]]:
+def _rows(resolution: Resolution, records: Iterable[Record], taken: _Taken) -> Iterator[tuple[object, ...]]:
     for record in records:
         fields = _canonical(resolution, record)
         text = json.dumps(fields, ensure_ascii=True, sort_keys=True)
         taken.add(record.record_id, text)
         keys = key_of(fields.get("filemaker_id")), key_of(fields.get("patient"))
         yield (resolution.entity, record.record_id, record.mod_id, *keys, text)
+
+
+def _with_parents(rows: Iterable[tuple[object, ...]], parents: Sequence[str]) -> Iterator[tuple[object, ...]]:
+    """The rows with the keys of what they name, by canonical field; jsonb has no halves of surrogate pairs."""
+    for row in rows:
+        fields = json.loads(str(row[-1]))
+        keys = {name: key.encode("utf-8", "replace").decode() for name in parents if (key := key_of(fields.get(name)))}
+        yield (*row, json.dumps(keys))
 
 
 def _canonical(resolution: Resolution, record: Record) -> dict[str, Value]:

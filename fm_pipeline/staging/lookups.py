@@ -8,6 +8,7 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.entities.registry import LOOK_UPS
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.record import Context
@@ -15,13 +16,6 @@ from fm_pipeline.staging.values.dates import read_zone
 from fm_pipeline.staging.values.keys import as_key
 from fm_pipeline.staging.values.names import NameIndex
 
-# Canonical field -> Nexus table and column of the names.
-_NAMES = {
-    "clinic": ("clinics", "name"),
-    "clinician": ("clinicians", "full_name"),
-    "appointment_type": ("appointment_types", "name"),
-    "funding": ("funding_sources", "name"),
-}
 _VARCHAR = re.compile(r"character(?: varying)?\((\d+)\)")
 
 
@@ -36,7 +30,7 @@ def read_context(
     """
     zone = read_zone(time_zone)
     names = {}
-    for canonical, (table, column) in _NAMES.items():
+    for canonical, (table, column) in LOOK_UPS.items():
         cursor.execute(
             sql.SQL("SELECT id::text, {} FROM {}").format(sql.Identifier(column), table_identifier(catalogue, table))
         )

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.entities.order import parents, sources
+from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Registry
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.staging.staged_entities import CONTACT_DETAIL
-
-EVERYBODY_NEEDS = ("patient", CONTACT_DETAIL)  # the patients are built from both, and everything else from them
 
 
 class Extraction(NamedTuple):
@@ -36,28 +35,28 @@ def extracted_again() -> StagingStop:
     )
 
 
-def built_from(entity: str, extractions: Mapping[str, Extraction]) -> list[str]:
-    """The extractions that a build of an entity uses: its own, and those that the patients come from."""
-    names = {entity, *EVERYBODY_NEEDS}
+def built_from(entity: str, extractions: Mapping[str, Extraction], registry: Registry = ENTITIES) -> list[str]:
+    """The extractions that a build of an entity uses: its own, and those that its parents come from."""
+    names = sources(registry, "patient" if entity == CONTACT_DETAIL else entity) | {entity}
     return sorted(extractions[name].id for name in names if name in extractions)
 
 
-def stale_builds(cursor: Cursor, entities: Iterable[str], extractions: Mapping[str, Extraction]) -> list[str]:
+def stale_builds(
+    cursor: Cursor, entities: Iterable[str], extractions: Mapping[str, Extraction], registry: Registry = ENTITIES
+) -> list[str]:
     """One sentence for each entity that is not staged, or staged from something else than there is now."""
-    cursor.execute(
-        "SELECT b.entity, b.built_from::text[],"
-        " b.built_at < (SELECT p.built_at FROM fm_pipeline.staged_builds p WHERE p.entity = 'patient')"
-        " FROM fm_pipeline.staged_builds b"
-    )
-    builds = {entity: (origin, is_older) for entity, origin, is_older in cursor}
+    cursor.execute("SELECT entity, built_from::text[], built_at FROM fm_pipeline.staged_builds")
+    builds = {entity: (origin, built_at) for entity, origin, built_at in cursor}
     faults = []
     for entity in entities:
         if entity not in builds:
             faults.append(f"{entity} is not staged")
             continue
-        origin, is_older = builds[entity]
-        if origin != built_from(entity, extractions):
+        origin, built_at = builds[entity]
+        before = ["patient"] if entity == CONTACT_DETAIL else parents(registry, entity) if entity in registry else []
+        again = [name for name in before if name in builds and built_at < builds[name][1]]
+        if origin != built_from(entity, extractions, registry):
             faults.append(f"{entity} was staged before the last extraction")
-        elif is_older:
-            faults.append(f"{entity} was staged before the patients were staged again")
+        elif again:
+            faults.append(f"{entity} was staged before the {registry[again[0]].plural} were staged again")
     return faults

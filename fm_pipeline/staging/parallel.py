@@ -1,9 +1,9 @@
-"""The whole of staging as one call: the patients first, then what belongs to them, two entities at a time."""
+"""The whole of staging as one call: parents first, then what points to them, two entities at a time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -15,14 +15,16 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import bounded_waits
+from fm_pipeline.entities.order import ancestors, generations
+from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.entities.registry import Registry
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_others, fill_patients
+from fm_pipeline.nexus.fit import fit
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.origin import read_extractions
 from fm_pipeline.staging.run import stage
 
-# All but the patients, which everything else is held against. Those that take longest come first.
-ENTITIES_OF_PATIENTS = ("note", "appointment", "sms_message", "document", "image")
 SIDE_BY_SIDE = 2  # more threads do not help: Python works in one at a time, and PostgreSQL in the other
 _SECONDS_BETWEEN_CANCELS = 0.1
 
@@ -30,7 +32,9 @@ OnStep = Callable[[str, int, int | None], None]
 
 
 def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step: OnStep = lambda *_: None) -> None:
-    """Take over the known ids and build every entity that was extracted: patients first, the others side by side.
+    """Take over the known ids and build every entity that was extracted, each after those that it points to.
+
+    That is the patients first and the others side by side, where the profile adds nothing.
 
     Each in a transaction of its own, on a connection of its own. After an error no further one is begun, those at
     work are waited for, and what was not built is as it was: `check_staged` then refuses the mixture. An interrupt
@@ -47,7 +51,7 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
 
     def fill_the_others() -> None:
         with sessions.open() as connection, bounded_waits(connection, waits):
-            fill_others(connection, catalogue)
+            fill_others(connection, catalogue, fitted)
 
     def build_one(entity: str, on_progress: Callable[[int, int], None]) -> None:
         with sessions.open() as connection:
@@ -56,14 +60,36 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
     on_step("stage patients", 0, None)
     with sessions.open() as connection, bounded_waits(connection, waits), connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
+        fitted = fit(cursor, catalogue, load_profile(settings.filemaker_profile).registry).registry
         fill_patients(connection, catalogue)
         extracted = {entity: extraction.row_count for entity, extraction in read_extractions(cursor).items()}
-    others = [entity for entity in ENTITIES_OF_PATIENTS if entity in extracted]
-    _side_by_side([partial(build_one, "patient", partial(on_step, "stage patients")), fill_the_others], sessions)
-    total = sum(extracted[entity] for entity in others)
+    first, *later = _turns(fitted, extracted)
+    before, patients = first[:-1], first[-1]
+    if before:
+        fill_the_others()
+    for entity in before:
+        on_step(f"stage {fitted[entity].plural}", 0, None)
+        build_one(entity, partial(on_step, f"stage {fitted[entity].plural}"))
+    _side_by_side([partial(build_one, patients, partial(on_step, "stage patients")), fill_the_others], sessions)
+    total = sum(extracted[entity] for turn in later for entity in turn)
     on_step("stage what patients have", 0, total)
     counter = _Counter(partial(on_step, "stage what patients have"), total)
-    _side_by_side([partial(build_one, entity, partial(counter.note, entity)) for entity in others], sessions)
+    for turn in later:
+        _side_by_side([partial(build_one, entity, partial(counter.note, entity)) for entity in turn], sessions)
+
+
+def _turns(registry: Registry, extracted: Mapping[str, int]) -> list[list[str]]:
+    """What is built one after the other: the patients with what they point to, then the others by generations."""
+    before = ancestors(registry, "patient")
+    order = [entity.name for generation in generations(registry) for entity in generation]
+    first = [name for name in order if name in before and name in extracted] + ["patient"]
+    turns = [first]
+    for generation in generations(registry):
+        turn = [entity for entity in generation if entity.name in extracted and entity.name not in first]
+        turn.sort(key=lambda entity: not entity.slow)
+        if turn:
+            turns.append([entity.name for entity in turn])
+    return turns
 
 
 class _Sessions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -45,6 +45,7 @@ class Record:
         patient_key: the same of the patient it belongs to; `''` without one.
         nexus_id: the id that its row has in Nexus, if it has one.
         patient_id: the Nexus id of its patient, if that one is loaded.
+        parents: Nexus ids of what else it names, by canonical field; of those that are loaded. None: it names nothing.
         is_plain: all its texts are printable ASCII without `<`, so that no rule about texts can notice anything.
         long: characters of its fields if they are so many that memory has to be thought of, else 0.
         noticed: pairs of rule id and field.
@@ -59,6 +60,7 @@ class Record:
     nexus_id: str | None = None
     patient_id: str | None = None
     long: int = 0
+    parents: Mapping[str, str] | None = None
     noticed: dict[tuple[str, str], None] = field(default_factory=dict)  # a set that keeps its order
 
     def notice(self, rule: str, name: str = "") -> None:
@@ -132,26 +134,32 @@ class Record:
             self.notice(rule, name)
         return value
 
-    def look_up(self, name: str, *, empty: str) -> str | None:
+    def look_up(
+        self, name: str, *, empty: str, field: str = "", by_id: Sequence[str] = ("clinic_filemaker_id",)
+    ) -> str | None:
         """The Nexus id of what a field names.
 
         Args:
-            name: the field, which is also the beginning of the rules `_unknown` and `_ambiguous`.
-            empty: the rule for an empty field.
+            name: what is looked up, which is also the beginning of the rules `_unknown` and `_ambiguous`.
+            empty: the rule for an empty field, if that breaks one.
+            field: if it is not called by the name.
+            by_id: of a clinic, the field with its FileMaker id, which counts first.
         """
-        text = self.line(name)
-        if name == "clinic":
-            filemaker_id = self.line("clinic_filemaker_id")
+        field = field or name
+        text = self.line(field)
+        if name == "clinic" and by_id:
+            filemaker_id = self.line(by_id[0])
             key = as_key(filemaker_id) if filemaker_id else ""
             if found_by_id := self.context.clinics_by_filemaker_id.get(key):
                 return found_by_id
             if key and not text:
-                self.notice("clinic_unknown", "clinic_filemaker_id")
+                self.notice("clinic_unknown", by_id[0])
                 return None
         if not text:
-            self.notice(empty, name)
+            if empty:
+                self.notice(empty, field)
             return None
         found = self.context.names[name].find(text)
         if found.fault:
-            self.notice(f"{name}_{found.fault}", name)
+            self.notice(f"{name}_{found.fault}", field)
         return found.id

@@ -9,30 +9,35 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.locks import bounded_waits
-from fm_pipeline.entities.profile import Profile
+from fm_pipeline.entities.order import sources
+from fm_pipeline.entities.profile import Profile, load_profile
+from fm_pipeline.entities.registry import ENTITIES
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
-from fm_pipeline.nexus.policy import LOADS
+from fm_pipeline.nexus.fit import fit
 from fm_pipeline.nexus.reimport.difference import count
 from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.report import SourceEnds
+from fm_pipeline.nexus.staged_registry import drop_staged, read_registry
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
 from fm_pipeline.staging.check import Broken, as_source_ends, check_staging
-from fm_pipeline.staging.origin import EVERYBODY_NEEDS, read_extractions
+from fm_pipeline.staging.origin import read_extractions
 
 
 def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict[str, int], int]:
-    """Take over the ids that Nexus knows.
+    """Take over the ids that Nexus knows, and drop what the profile no longer has.
 
     Returns:
         New rows by entity, and how many rows the crosswalk has.
     """
+    profile = load_profile(settings.filemaker_profile)
     with bounded_waits(connection, settings.nexus_lock_timeout_seconds), connection.cursor() as cursor:
+        forget_others(connection, profile)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
-        new = fill_crosswalk(connection, catalogue)
+        new = fill_crosswalk(connection, catalogue, fit(cursor, catalogue, profile.registry).registry)
         cursor.execute("SELECT count(*) FROM fm_pipeline.crosswalk")
         return new, count(cursor)
 
@@ -57,15 +62,17 @@ def stage(
     Raises:
         LockStop: another run stages at the same time, and does not end.
     """
+    registry = load_profile(settings.filemaker_profile).registry
     with bounded_waits(connection, settings.nexus_lock_timeout_seconds):
         built = build(
             connection,
             entity,
-            rules=load_rules(settings.rules_file),
+            rules=load_rules(settings.rules_file, registry),
             run_id=run_id,
             now=now,
             time_zone=settings.clinic_time_zone,
             nexus_schema=settings.nexus_schema,
+            registry=registry,
             on_progress=on_progress,
         )
     return next(as_source_ends(each) for each in built.summaries if each.entity == entity)
@@ -77,7 +84,8 @@ def check_staged(connection: Connection, settings: Settings, entities: Collectio
     Raises:
         StagingStop: lists everything that stops.
     """
-    rules = load_rules(settings.rules_file)
+    with connection.cursor() as cursor:
+        rules = load_rules(settings.rules_file, read_registry(cursor))
     files = FilesOfGonePatients.of(settings)
     return check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema, files=files)
 
@@ -90,7 +98,8 @@ def is_extracted(connection: Connection, profile: Profile, entity: str) -> bool:
     """
     with connection.cursor() as cursor:
         extractions = read_extractions(cursor)
-    needed = dict.fromkeys([entity, *EVERYBODY_NEEDS])
+    registry = profile.registry
+    needed = dict.fromkeys([entity, *(name for name in registry if name in sources(registry, entity))])
     if missing := [name for name in needed if name in profile.entities and name not in extractions]:
         raise StagingStop(
             f"FileMaker's records of {', '.join(missing)} have never been read into this database.",
@@ -106,7 +115,7 @@ def forget(connection: Connection, entity: str) -> None:
 
     Otherwise rows of long ago would be loaded again.
     """
-    staged = {load.entity: load.staged for load in LOADS}
+    shipped = ENTITIES.get(entity)
     with connection.cursor() as cursor:
         for table in (
             *("source_extractions", "source_records", "staged_builds", "staged_outcomes", "staged_findings"),
@@ -115,6 +124,29 @@ def forget(connection: Connection, entity: str) -> None:
             cursor.execute(
                 sql.SQL("DELETE FROM {} WHERE entity = %s").format(sql.Identifier("fm_pipeline", table)), (entity,)
             )
-        if entity in staged:
-            cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("fm_pipeline", staged[entity])))
+        if shipped and shipped.table and not shipped.made:
+            cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("fm_pipeline", shipped.staged_table)))
+        drop_staged(cursor, entity)
     connection.commit()
+
+
+def forget_others(connection: Connection, profile: Profile) -> None:
+    """Drop every entity that an earlier profile added and that neither this one nor the pipeline knows; commits."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT entity FROM fm_pipeline.staged_entities UNION SELECT entity FROM fm_pipeline.source_extractions"
+        )
+        known = [row[0] for row in cursor.fetchall()]
+    for name in known:
+        if name not in profile.registry:
+            forget(connection, name)
+
+
+def why_left_out(connection: Connection, entity: str) -> list[str]:
+    """Why the last extraction left an entity out as a whole; nothing where it did not."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT left_out FROM fm_pipeline.staged_entities WHERE entity = %s AND definition IS NULL", (entity,)
+        )
+        row = cursor.fetchone()
+    return list(row[0]) if row else []

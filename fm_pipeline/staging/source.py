@@ -14,12 +14,12 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Parent, Registry
 from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.lookups import table_identifier
 from fm_pipeline.staging.origin import extracted_again
 from fm_pipeline.staging.record import Context, Record
-from fm_pipeline.staging.staged_entities import CONTACT_DETAIL, StagedEntity
 from fm_pipeline.staging.values.keys import is_uuid
 
 _ROWS_A_FETCH = 2000
@@ -49,9 +49,19 @@ _PATIENT_JOIN = " LEFT JOIN fm_pipeline.staged_patients p ON p.filemaker_key = s
 
 
 def read_records(
-    connection: Connection, entity: StagedEntity, context: Context, catalogue: Catalogue
+    connection: Connection,
+    entity: Entity,
+    context: Context,
+    catalogue: Catalogue,
+    registry: Registry,
+    *,
+    needs_uuid: bool,
 ) -> Iterator[Record]:
-    """Records of an entity that belongs to patients, by record id; the patients must be staged."""
+    """Records of any entity but the patients, by record id; its parents must be staged.
+
+    Args:
+        needs_uuid: its id must be a uuid, since that is what the column in Nexus is.
+    """
     known: sql.Composable = sql.SQL(", true")
     join: sql.Composable = sql.SQL("")
     if entity.files and kind_of_file_id(catalogue, entity.files) == "other":
@@ -61,29 +71,80 @@ def read_records(
         join = sql.SQL("LEFT JOIN {} f ON f.filemaker_id::text = s.filemaker_key").format(
             table_identifier(catalogue, entity.files)
         )
+    others = entity.other_parents
     query = (
-        sql.SQL("SELECT" + _COLUMNS + _PATIENT_COLUMNS)
+        sql.SQL("SELECT" + _COLUMNS + (_PATIENT_COLUMNS if entity.has_patient else ", NULL, true"))
         + known
-        + sql.SQL(_FROM + _PATIENT_JOIN)
+        + _parent_columns(others)
+        + sql.SQL(_FROM + (_PATIENT_JOIN if entity.has_patient else ""))
         + join
+        + _parent_joins(others, registry)
         + sql.SQL(" WHERE s.entity = %(entity)s ORDER BY s.record_id")
     )
     for row in _stream(connection, query, entity.name):
-        record = _record(connection, entity.name, context, row, needs_uuid=entity.needs_uuid)
-        patient_id, patient_is_known, file_is_known = row[6:]
+        record = _record(connection, entity.name, context, row, needs_uuid=needs_uuid)
+        patient_id, patient_is_known, file_is_known, *rest = row[6:]
         record.patient_id = patient_id
-        notice_patient(record, is_known=patient_is_known, is_loaded=patient_id is not None)
+        if entity.has_patient:
+            notice_patient(record, is_known=patient_is_known, is_loaded=patient_id is not None)
+        if others:
+            _take_parents(record, others, rest)
         if not file_is_known:
             record.notice("file_not_in_nexus")
         yield record
 
 
-def read_patients(connection: Connection, context: Context) -> Iterator[tuple[Record | None, list[Record]]]:
+def _parent_columns(parents: Sequence[Parent]) -> sql.Composable:
+    """Of each parent: the key that the record has, its Nexus id if it is loaded, and whether FileMaker has it."""
+    return sql.SQL("").join(
+        sql.SQL(
+            ", s.parent_keys ->> {field}, {alias}.nexus_id::text, {alias}.nexus_id IS NOT NULL OR EXISTS (SELECT 1"
+            " FROM fm_pipeline.source_records o WHERE o.entity = {entity}"
+            " AND o.filemaker_key = s.parent_keys ->> {field})"
+        ).format(
+            field=sql.Literal(parent.field), alias=sql.Identifier(f"parent_{n}"), entity=sql.Literal(parent.entity)
+        )
+        for n, parent in enumerate(parents)
+    )
+
+
+def _parent_joins(parents: Sequence[Parent], registry: Registry) -> sql.Composable:
+    return sql.SQL("").join(
+        sql.SQL(" LEFT JOIN {staged} {alias} ON {alias}.filemaker_key = s.parent_keys ->> {field}").format(
+            staged=sql.Identifier("fm_pipeline", registry[parent.entity].staged_table),
+            alias=sql.Identifier(f"parent_{n}"),
+            field=sql.Literal(parent.field),
+        )
+        for n, parent in enumerate(parents)
+    )
+
+
+def _take_parents(record: Record, parents: Sequence[Parent], found: Sequence[Any]) -> None:
+    """The ids of what a record names, and the rules about those that it must name, or names in vain."""
+    ids = {}
+    for parent, key, nexus_id, is_known in zip(parents, found[::3], found[1::3], found[2::3], strict=True):
+        record.line(parent.field)  # notices a field that the account may not read
+        if nexus_id is not None:
+            ids[parent.field] = nexus_id
+        elif not parent.needed:
+            if key:
+                record.notice("reference_unknown", parent.field)
+        elif not key:
+            record.notice("record_without_parent", parent.field)
+        else:
+            record.notice("parent_not_loaded" if is_known else "parent_unknown", parent.field)
+    record.parents = ids
+
+
+def read_patients(
+    connection: Connection, context: Context, registry: Registry
+) -> Iterator[tuple[Record | None, list[Record]]]:
     """Patients with their contact details, which come in the order of record ids.
 
     A contact detail that belongs to no patient comes alone, with None as the patient.
     """
-    patients = _by_key(connection, "patient", context, sql.SQL("coalesce(s.filemaker_key, '')"))
+    key = sql.SQL("coalesce(s.filemaker_key, '')")
+    patients = _by_key(connection, "patient", context, key, registry["patient"].other_parents, registry)
     contacts = _by_key(connection, CONTACT_DETAIL, context, sql.SQL("coalesce(s.patient_key, '')"))
     contact = next(contacts, None)
     for patient in patients:
@@ -112,15 +173,29 @@ def notice_patient(record: Record, *, is_known: bool, is_loaded: bool) -> None:
         record.notice("patient_not_loaded", "patient")
 
 
-def _by_key(connection: Connection, entity: str, context: Context, key: sql.Composable) -> Iterator[Record]:
+def _by_key(
+    connection: Connection,
+    entity: str,
+    context: Context,
+    key: sql.Composable,
+    parents: Sequence[Parent] = (),
+    registry: Registry = ENTITIES,
+) -> Iterator[Record]:
     """Records in the order of a key; the collation is the order in which Python compares texts."""
     query = (
-        sql.SQL("SELECT" + _COLUMNS + _FROM + " WHERE s.entity = %(entity)s ORDER BY ")
+        sql.SQL("SELECT" + _COLUMNS)
+        + _parent_columns(parents)
+        + sql.SQL(_FROM)
+        + _parent_joins(parents, registry)
+        + sql.SQL(" WHERE s.entity = %(entity)s ORDER BY ")
         + key
         + sql.SQL(' COLLATE "C", s.record_id')
     )
     for row in _stream(connection, query, entity):
-        yield _record(connection, entity, context, row, needs_uuid=False)
+        record = _record(connection, entity, context, row, needs_uuid=False)
+        if parents:
+            _take_parents(record, parents, row[6:])
+        yield record
 
 
 def _stream(connection: Connection, query: sql.Composable, entity: str) -> Iterator[Sequence[Any]]:

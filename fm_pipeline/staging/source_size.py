@@ -13,10 +13,10 @@ from typing import Any, Literal
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.entities.registry import ENTITIES, Registry, staged
 from fm_pipeline.entities.rules import Rule, Rules
 from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.staging.staged_entities import ENTITIES
 
 SOURCE_RULES = ("source_empty", "source_shrunk")
 Reported = Literal["source", "loaded"]
@@ -81,15 +81,16 @@ def _if_right(entity: str, share: float) -> str:
     return f"If so many rightly went, write `source_shrunk: {{least_of: {{{entity}: {least}}}}}` into RULES_FILE."
 
 
-def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported) -> Before:
+def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported, registry: Registry = ENTITIES) -> Before:
     """Count what there is.
 
     Args:
+        registry: the entities that are or will be loaded.
         reported: which number of the last reimport counts: records that FileMaker had, or rows that were loaded.
     """
     in_nexus = {}
-    for entity in ENTITIES.values():
-        table = entity.files or entity.nexus_table
+    for entity in staged(registry):
+        table = entity.files or entity.table
         if not catalogue.has(table):
             continue
         if entity.files and kind_of_file_id(catalogue, entity.files) == "other":

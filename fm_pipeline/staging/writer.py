@@ -9,9 +9,10 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.entities.registry import Entity
 from fm_pipeline.entities.rules import Rules
 from fm_pipeline.staging.record import Record
-from fm_pipeline.staging.staged_entities import Row, StagedEntity
+from fm_pipeline.staging.transforms.readers import Row
 
 _ROWS_A_BLOCK = 5000
 _LONG_A_BLOCK = 1 << 23  # characters of long records; each of the others has few
@@ -28,9 +29,9 @@ class StagingWriter:
         lengths: of the Nexus columns; a longer value is noticed.
     """
 
-    def __init__(self, cursor: Cursor, entity: StagedEntity, rules: Rules, lengths: Mapping[str, int]) -> None:
+    def __init__(self, cursor: Cursor, entity: Entity, rules: Rules, lengths: Mapping[str, int]) -> None:
         self._cursor, self._entity, self._rules = cursor, entity, rules
-        self._columns = entity.columns
+        self._columns = entity.staged_columns
         self._target = f"fm_pipeline.{entity.staged_table}"
         self._lengths = [(column, lengths[column]) for column in self._columns if column in lengths]
         self._outcomes: list[Sequence[object]] = []

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from fm_pipeline.cli.main import main
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import take_reimport_lock
-from fm_pipeline.nexus.policy import Phase
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline_tests.support.clinics import MigrationBench
 
 

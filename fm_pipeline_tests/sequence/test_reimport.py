@@ -9,10 +9,11 @@ from psycopg2 import sql
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import FileMakerError, PipelineError, StagingStop
 from fm_pipeline.filemaker.connect import open_client
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.policy import LOADS, Phase
+from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.reimport.difference import plan_difference
 from fm_pipeline.nexus.reimport.patient_counts import count_patients
 from fm_pipeline.nexus.reimport.report import PhaseRecord

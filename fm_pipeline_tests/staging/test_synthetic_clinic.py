@@ -7,13 +7,13 @@ import pytest
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.entities.registry import ENTITIES, staged
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.staging.check import check_staging
-from fm_pipeline.staging.staged_entities import ENTITIES
 from fm_pipeline.staging.summary import summary
 from fm_pipeline_tests.staging.bench import Staging
 
@@ -41,7 +41,7 @@ def test_every_record_ends_as_the_oracle_says_and_every_flag_is_counted(database
         extract(staging, clinic)
         with connection.cursor() as cursor:
             fill_crosswalk(connection, read_catalogue(cursor, "public"))
-        for entity in ENTITIES:
+        for entity in (each.name for each in staged(ENTITIES) if not each.made):
             staging.build(entity)
         check_staging(connection)
         summaries = {s.entity: s for s in summary(connection)}

@@ -10,6 +10,7 @@ from fm_pipeline.defs.resources import FileMakerSource, NexusTarget
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.staging.extract import extract
+from fm_pipeline.staging.left_out import leave_out
 from fm_pipeline.staging.run import forget
 
 DIGEST = 16  # characters of it: enough to see that two readings differ; all 64 make the page too wide
@@ -40,6 +41,8 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
             if entity not in filemaker.profile.entities:
                 forget(connection, entity)
                 return dg.MaterializeResult(metadata=row_count(0, note="The profile has no layout for this entity."))
+            if reasons := leave_out(filemaker.client, connection, filemaker.profile, entity, nexus.settings):
+                return dg.MaterializeResult(metadata=row_count(0, note=" ".join(reasons)))
             progress.update(f"read {plural}", 0)
             result = extract(
                 filemaker.client,

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline.images.nexus.statistics import ImageStatistics
-from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.reimport.report import ReimportReport, SourceEnds, patients_by
 
 SHOWN_AT_ONCE = 999  # characters; with one more the UI shows a link instead

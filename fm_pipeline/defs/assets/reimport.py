@@ -20,9 +20,10 @@ from fm_pipeline.defs.assets.plots import (
 )
 from fm_pipeline.defs.assets.shared import OWNERS, POOL, cancelled_reimport, explained, row_count
 from fm_pipeline.defs.assets.system_configuration import observe_configuration
+from fm_pipeline.defs.registry import entities
 from fm_pipeline.defs.resources import NexusTarget
+from fm_pipeline.entities.registry import Phase, has_filemaker_id, loaded
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.relink import REASONS, Relinked
 from fm_pipeline.nexus.reimport.report import ReimportReport
@@ -48,6 +49,14 @@ class PhaseAsset(NamedTuple):
     tables: tuple[str, ...]
 
 
+def _staged_of(phase: Phase) -> list[str]:
+    return [f"staged_{entity.plural}" for entity in loaded(entities()) if entity.phase is phase]
+
+
+def _tables_of(phase: Phase) -> tuple[str, ...]:
+    return tuple(entity.table for entity in loaded(entities()) if entity.phase is phase)
+
+
 PHASES = [
     PhaseAsset(
         Phase.DELETE,
@@ -55,32 +64,32 @@ PHASES = [
         "phase_2_delete",
         "Rows that the new set does not have go: patients, appointments, notes, messages, letters, reminders. What"
         " points to them is led to the patient's new row or emptied; if neither is possible, everything stops.",
-        ["staged_patients", "staged_appointments", "staged_notes", "staged_sms_messages", "nexus_backup"],
-        ("patients", "appointments", "notes", "sms_messages", "letters_patientletter", "reminders"),
+        [*(f"staged_{entity.plural}" for entity in loaded(entities())), "nexus_backup"],
+        (*(entity.table for entity in loaded(entities())), "letters_patientletter", "reminders"),
     ),
     PhaseAsset(
         Phase.PATIENTS,
         "patients",
         "phase_3_patients",
         "Patients with contacts and address. A patient that Nexus had keeps its id.",
-        ["staged_patients"],
-        ("patients",),
+        _staged_of(Phase.PATIENTS),
+        _tables_of(Phase.PATIENTS),
     ),
     PhaseAsset(
         Phase.APPOINTMENTS,
         "appointments",
         "phase_4_appointments",
         "Appointments, in UTC.",
-        ["staged_appointments"],
-        ("appointments",),
+        _staged_of(Phase.APPOINTMENTS),
+        _tables_of(Phase.APPOINTMENTS),
     ),
     PhaseAsset(
         Phase.NOTES,
         "notes_and_messages",
         "phase_5_notes",
         "Notes and SMS messages.",
-        ["staged_notes", "staged_sms_messages"],
-        ("notes", "sms_messages"),
+        _staged_of(Phase.NOTES),
+        _tables_of(Phase.NOTES),
     ),
     PhaseAsset(
         Phase.DOCUMENTS,
@@ -109,11 +118,22 @@ PHASES = [
     ),
 ]
 
+
 # Checks in the UI, by asset; the transaction has refused to commit unless they held.
+def _checks_of(phase: Phase) -> tuple[str, ...]:
+    """Of each table that a phase loads; a table that is left out has none in a run."""
+    return tuple(
+        f"{entity.table}_{check}"
+        for entity in loaded(entities())
+        if entity.phase is phase
+        for check in ("count", "content", *(["filemaker_id_once"] if has_filemaker_id(entity) else []))
+    )
+
+
 CHECKS = {
-    "patients": ("patients_count", "patients_content", "patients_filemaker_id_once"),
-    "appointments": ("appointments_count", "appointments_content", "appointments_filemaker_id_once"),
-    "notes_and_messages": ("notes_count", "notes_content", "sms_messages_count", "sms_messages_content"),
+    "patients": _checks_of(Phase.PATIENTS),
+    "appointments": _checks_of(Phase.APPOINTMENTS),
+    "notes_and_messages": _checks_of(Phase.NOTES),
     "documents": ("documents_document_untouched", "documents_document_keep_their_patient"),
     "image_batches": ("images_batch_untouched", "images_batch_keep_their_patient", "images_image_untouched"),
     "reimport_validation": (

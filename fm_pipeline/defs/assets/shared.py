@@ -8,6 +8,8 @@ from typing import Any
 
 import dagster as dg
 
+from fm_pipeline.defs.registry import entities
+from fm_pipeline.entities.registry import staged
 from fm_pipeline.errors import PipelineError, unforeseen
 from fm_pipeline.notifications.message import BECAME
 from fm_pipeline.notifications.notify import outcome
@@ -22,17 +24,9 @@ PREFLIGHT, CONFIGURATION = "phase_0_preflight", "phase_1_system_configuration"
 IMAGE_FILES = "phase_7_image_files"
 
 # Source entity -> the plural that assets are called by.
-ENTITIES = {
-    "patient": "patients",
-    "contact_detail": "contact_details",
-    "appointment": "appointments",
-    "note": "notes",
-    "sms_message": "sms_messages",
-    "document": "documents",
-    "image": "images",
-}
+ENTITIES = {name: entity.plural for name, entity in entities().items()}
 
-STAGED_ASSETS = [f"staged_{plural}" for entity, plural in ENTITIES.items() if entity != "contact_detail"]
+STAGED_ASSETS = [f"staged_{entity.plural}" for entity in staged(entities())]
 
 
 UNCHANGED = "The run was cancelled. Nexus is unchanged: this step does not write to its tables."

@@ -9,27 +9,25 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.defs.assets.plots import not_loaded_by_rule
 from fm_pipeline.defs.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
 from fm_pipeline.defs.assets.system_configuration import observe_configuration
+from fm_pipeline.defs.registry import entities
 from fm_pipeline.defs.resources import NexusTarget
+from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.entities.registry import CONTACT_DETAIL, LOOK_UPS, Entity, staged
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.run import check_staged, fill_the_crosswalk, is_extracted, stage
+from fm_pipeline.staging.run import check_staged, fill_the_crosswalk, is_extracted, stage, why_left_out
 
-# What each staged entity is built from, besides its own extraction.
-BUILT_FROM = {
-    "patient": ["filemaker_patients", "filemaker_contact_details", "crosswalk"],
-    "appointment": ["filemaker_appointments", "staged_patients"],
-    "note": ["filemaker_notes", "staged_patients"],
-    "sms_message": ["filemaker_sms_messages", "staged_patients"],
-    "document": ["filemaker_documents", "staged_patients"],
-    "image": ["filemaker_images", "staged_patients"],
-}
-SYSTEM_CONFIGURATION = {
-    "patient": ["clinics", "funding_sources"],
-    "appointment": ["clinics", "clinicians", "appointment_types"],
-}
+
+def built_from(entity: Entity) -> list[str]:
+    """The assets that a staged entity is built from: its extraction, those that it points to, what it looks up."""
+    before = [f"staged_{ENTITIES[parent]}" for parent in parents(entities(), entity.name)]
+    if entity.name == "patient":
+        before = [f"filemaker_{ENTITIES[CONTACT_DETAIL]}", "crosswalk", *before]
+    looked_up = [LOOK_UPS[name][0] for name in entity.looked_up]
+    return [f"filemaker_{entity.plural}", *(before or ["crosswalk"]), *looked_up]
 
 
 @dg.asset(
@@ -50,13 +48,13 @@ def crosswalk(context: dg.AssetExecutionContext, nexus: NexusTarget) -> dg.Mater
     return dg.MaterializeResult(metadata=row_count(total, **{f"new_{entity}": rows for entity, rows in new.items()}))
 
 
-def _staged(entity: str) -> dg.AssetsDefinition:
-    plural = ENTITIES[entity]
+def _staged(definition: Entity) -> dg.AssetsDefinition:
+    entity, plural = definition.name, definition.plural
 
     @dg.asset(
         name=f"staged_{plural}",
         group_name=STAGE,
-        deps=BUILT_FROM[entity] + SYSTEM_CONFIGURATION.get(entity, []),
+        deps=built_from(definition),
         description=f"The {plural.replace('_', ' ')} as Nexus will have them. Every source row has an end: ready,"
         " quarantined by a rule, or skipped with a reason.",
         kinds={"postgres", "python"},
@@ -78,6 +76,11 @@ def _staged(entity: str) -> dg.AssetsDefinition:
             nexus.connect() as connection,
             run_progress(nexus.settings, context.run.run_id, log=context.log.info) as progress,
         ):
+            if reasons := why_left_out(connection, entity):
+                return dg.MaterializeResult(
+                    metadata=row_count(0, note=" ".join(reasons)),
+                    check_results=[dg.AssetCheckResult(check_name="rules", passed=True)],
+                )
             if not is_extracted(connection, load_profile(nexus.settings.filemaker_profile), entity):
                 return dg.MaterializeResult(
                     metadata=row_count(0, note="The profile has no layout for this entity."),
@@ -127,4 +130,4 @@ def _verdict(connection: Connection, settings: Settings, entity: str) -> str:
 
 def staging_assets() -> list[dg.AssetsDefinition]:
     """The crosswalk, and one asset a staged entity."""
-    return [crosswalk, *(_staged(entity) for entity in BUILT_FROM)]
+    return [crosswalk, *map(_staged, staged(entities()))]

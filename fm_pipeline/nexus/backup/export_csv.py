@@ -14,13 +14,15 @@ from psycopg2 import sql
 from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.registry import loaded
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.backup.backup import backup_folder, partial_folder
 from fm_pipeline.nexus.backup.files import ENCRYPTED, cannot, read_key, sync_folder, writing
 from fm_pipeline.nexus.backup.rows import prepare_session
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.catalogue.table_facts import columns_of, key_columns
-from fm_pipeline.nexus.policy import LETTERS, LOADS, REMINDERS
+from fm_pipeline.nexus.policy import LETTERS, REMINDERS
+from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.settings import Settings
 
 FOLDER = "csv"  # in the folder of the backups
@@ -63,7 +65,7 @@ def _write(settings: Settings, folder: Path, key: pyrage.x25519.Identity | None)
         with connection.cursor() as cursor:
             prepare_session(cursor, settings)
             catalogue = read_catalogue(cursor, settings.nexus_schema)
-            for name in [*(load.table for load in LOADS), LETTERS, REMINDERS]:
+            for name in [*(each.table for each in loaded(read_registry(cursor))), LETTERS, REMINDERS]:
                 if not catalogue.has(name):
                     continue
                 table: Table = catalogue.table(name)

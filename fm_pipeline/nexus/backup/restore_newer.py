@@ -20,14 +20,16 @@ from psycopg2 import sql
 
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.registry import loaded as loaded_entities
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore_tables import INSERT, REPLACE, UPDATE, Loaded, columns_of_row
 from fm_pipeline.nexus.backup.restore_write import in_each_others_way
 from fm_pipeline.nexus.catalogue.table_facts import key_columns
 from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
 from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, LOADS, Policy
-from fm_pipeline.nexus.reimport.references import MODELS, Reference, find_references
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, LOADS, MODELS, Load, Policy
+from fm_pipeline.nexus.reimport.references import Reference, find_references
+from fm_pipeline.nexus.staged_registry import read_registry
 
 if TYPE_CHECKING:
     from fm_pipeline.nexus.backup.restore_rows import Restoration
@@ -153,7 +155,8 @@ class _Newer:
         known = [table for table in losing if table in self.catalogue.columns]
         if not known:
             return
-        yield from find_references(self.cursor, Policy(self.catalogue, (), ()), {}, known)
+        loads = tuple(Load.of(entity) for entity in loaded_entities(read_registry(self.cursor)))
+        yield from find_references(self.cursor, Policy(self.catalogue, loads, ()), {}, known)
         patients = self.catalogue.table("patients")
         if patients not in known:
             return
@@ -205,9 +208,9 @@ class _Newer:
 
     def _counterparts(self, table: Table) -> sql.Identifier | None:
         """Temporary table of the rows that go (`old`) and of the backup's rows of the same FileMaker record (`new`)."""
-        load = next((load for load in LOADS if self.catalogue.table(load.table) == table), None)
         crosswalk = self.by_table.get(Table("fm_pipeline", "crosswalk"))
-        if load is None or crosswalk is None:
+        entity = self._entity_of(table, crosswalk) if crosswalk else ""
+        if not entity or crosswalk is None:
             return None
         loaded = self.by_table[table]
         name = sql.Identifier(f"counterpart_of_backup_{loaded.number}")
@@ -224,14 +227,29 @@ class _Newer:
             ).format(
                 name=name,
                 gone=loaded.gone,
-                entity=sql.Literal(load.entity),
+                entity=sql.Literal(entity),
                 crosswalk=crosswalk.scratch.identifier,
                 scratch=loaded.scratch.identifier,
-                keys_of_gone=_keys(load.entity, loaded, loaded.gone),
-                keys_of_backup=_keys(load.entity, loaded, loaded.scratch.identifier),
+                keys_of_gone=_keys(entity, loaded, loaded.gone),
+                keys_of_backup=_keys(entity, loaded, loaded.scratch.identifier),
             )
         )
         return name
+
+    def _entity_of(self, table: Table, crosswalk: Loaded) -> str:
+        """The entity that a table is loaded from; of one that a profile added, the backup's crosswalk knows it."""
+        for load in LOADS:
+            if self.catalogue.table(load.table) == table:
+                return load.entity
+        if "id" not in self.by_table[table].backup.names:
+            return ""
+        self.cursor.execute(
+            sql.SQL("SELECT c.entity FROM {} c JOIN {} s ON s.id::text = c.nexus_id::text LIMIT 1").format(
+                crosswalk.scratch.identifier, self.by_table[table].scratch.identifier
+            )
+        )
+        row = self.cursor.fetchone()
+        return str(row[0]) if row else ""
 
     def _empty(self, table: Table, columns: list[str], constraint: str, condition: sql.Composable) -> None:
         names = [sql.Identifier(name) for name in columns]

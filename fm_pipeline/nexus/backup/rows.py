@@ -13,13 +13,15 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.registry import loaded
 from fm_pipeline.nexus.backup.files import BackupStop, reading, writing
 from fm_pipeline.nexus.backup.manifest import BackupTable, Role
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.catalogue.table_facts import BackupColumn
-from fm_pipeline.nexus.policy import LOADS, REQUIRED_ENTITIES, make_policy
+from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, make_policy
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
+from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.settings import Settings
 
 # Ours: a reimport writes them, and without them a restored patient would get another id next time.
@@ -43,8 +45,15 @@ def find_scope(cursor: Cursor, settings: Settings) -> Scope:
     The last are needed where a server has lost them: a patient's clinic must be there before the patient can be.
     """
     catalogue = read_catalogue(cursor, settings.nexus_schema)
-    entities = {load.entity for load in LOADS if catalogue.has(load.table)} | set(REQUIRED_ENTITIES)
-    policy = make_policy(catalogue, entities, letters=settings.nexus_letters, reminders=settings.nexus_reminders)
+    registry = read_registry(cursor)
+    entities = {each.name for each in loaded(registry) if catalogue.has(each.table)} | set(REQUIRED_ENTITIES)
+    policy = make_policy(
+        catalogue,
+        entities,
+        letters=settings.nexus_letters,
+        reminders=settings.nexus_reminders,
+        registry=registry,
+    )
     policy = with_soft_references(cursor, policy, settings, {})
     cursor.execute("SELECT entity FROM fm_pipeline.staged_builds")
     staged = {row[0] for row in cursor.fetchall()}

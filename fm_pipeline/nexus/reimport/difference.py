@@ -16,6 +16,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.fit import default_value
 from fm_pipeline.nexus.policy import Load
 
 # Written by the transaction itself, whatever FileMaker feeds.
@@ -208,7 +209,7 @@ def plan_difference(
             remedy="Take the fields out of the mapping profile, or tell the maintainers the release.",
         )
     fed = {name: _staged_value(columns[name]) for name in fed_columns if name != "created_at"}
-    defaults = {name: sql.Literal(value) for name, value in load.defaults.items() if name in columns}
+    defaults = {name: default_value(value, columns[name]) for name, value in load.defaults.items() if name in columns}
     inserts: dict[str, sql.Composable] = {"id": sql.SQL("s.nexus_id")}
     if "created_at" in columns:
         inserts["created_at"] = sql.SQL("coalesce(s.source_created_at, %(now)s)")

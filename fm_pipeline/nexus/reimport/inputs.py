@@ -16,18 +16,12 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.digest import Digest, table_digest
 from fm_pipeline.db.row_versions import read_horizon, read_shapes, read_versions
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.registry import ENTITIES, staged
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.staged_registry import STAGED_ENTITIES, read_registry
 from fm_pipeline.settings import Settings
 
-STAGED_TABLES = (
-    "staged_patients",
-    "staged_appointments",
-    "staged_notes",
-    "staged_sms_messages",
-    "staged_file_links",
-    "crosswalk",
-)
 # Each extraction and each build writes its row here, in the same transaction as everything else of it.
 _BOOKS = ("source_extractions", "staged_builds")
 # Of our own tables. Record ids differ when FileMaker's file was cloned, and mean nothing to Nexus.
@@ -109,9 +103,10 @@ class Reading:
     @property
     def inputs(self) -> Inputs:
         """What a plan is bound to."""
+        own = [table.name for table in self.digests if table.schema == "fm_pipeline" and table.name not in _BOOKS]
         target = {str(table): self.digests[table] for table in self.target}
         patients = next(digest.rows for table, digest in self.digests.items() if table.name == "patients")
-        staged = {name: self.digests[_own(name)] for name in STAGED_TABLES}
+        staged = {name: self.digests[_own(name)] for name in own}
         return Inputs(self.database, patients, self.schema, staged, target, self.settings)
 
     def confirmed(self, cursor: Cursor) -> Reading:
@@ -143,7 +138,7 @@ def read_inputs(cursor: Cursor, catalogue: Catalogue, target: Collection[Table],
     Args:
         target: the tables of Nexus that the reimport may touch.
     """
-    tables = [*map(_own, (*STAGED_TABLES, *_BOOKS)), *target]
+    tables = [*map(_own, (*staged_tables(cursor), *_BOOKS)), *target]
     return Reading(
         database=database_name(cursor),
         schema=catalogue.fingerprint,
@@ -167,9 +162,17 @@ def look_again(cursor: Cursor, planned: Inputs, catalogue: Catalogue, settings: 
         database=database_name(cursor),
         schema=catalogue.fingerprint,
         settings=deciding_settings(settings),
-        staged={name: _digest(cursor, _own(name)) for name in STAGED_TABLES} if staged else planned.staged,
+        staged={name: _digest(cursor, _own(name)) for name in staged_tables(cursor)} if staged else planned.staged,
         target={name: _digest(cursor, known[name]) for name in planned.target if name in known},
     )
+
+
+def staged_tables(cursor: Cursor) -> list[str]:
+    """Our tables that decide what a reimport does; how entities are staged is one where a profile adds something."""
+    registry = read_registry(cursor)
+    names = dict.fromkeys(entity.staged_table for entity in staged(registry))
+    added = any(entity != ENTITIES.get(name) or entity.made for name, entity in registry.items())
+    return [*names, "crosswalk", *([STAGED_ENTITIES.name] if added else [])]
 
 
 def database_name(cursor: Cursor) -> str:

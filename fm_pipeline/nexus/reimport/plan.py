@@ -15,8 +15,8 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import PlanStop
-from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.reimport.inputs import Inputs
 from fm_pipeline.nexus.reimport.report import ReimportReport
 

@@ -21,16 +21,6 @@ from fm_pipeline.nexus.catalogue.table_facts import key_columns
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.reimport.difference import count, gone
 
-# Django's model name of each table that loses rows, for generic keys.
-MODELS = {
-    "patients": "patient",
-    "appointments": "appointment",
-    "notes": "note",
-    "sms_messages": "smsmessage",
-    "letters_patientletter": "patientletter",
-    "reminders": "reminder",
-}
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -195,13 +185,13 @@ def find_references(
         sql.SQL("SELECT model, array_agg(id) FROM {} WHERE model = ANY(%s) GROUP BY model").format(
             catalogue.table("django_content_type").identifier
         ),
-        (list(MODELS.values()),),
+        (list(policy.models.values()),),
     )
     types = {model: tuple(ids) for model, ids in cursor.fetchall()}
     relinked = {catalogue.table(DOCUMENTS), catalogue.table(BATCHES)}
     for generic in policy.followed_keys:
         for to in losing:
-            ids = types.get(MODELS.get(to.name, ""), ())
+            ids = types.get(policy.models.get(to.name, ""), ())
             if not ids or generic.table in cleared or (generic.table in relinked and to.name == "patients"):
                 continue
             yield Reference(

@@ -90,6 +90,7 @@ class ReimportReport:
     checks: list[Check] = field(default_factory=list)
     accepted: list[dict[str, str]] = field(default_factory=list)  # sources that are smaller, and RULES_FILE allows it
     restore: list[str] = field(default_factory=list)  # what a restore meets that the trial of the backup does not try
+    left_out: list[str] = field(default_factory=list)  # what Nexus or FileMaker does not have of the profile
     committed: bool = False
 
     @property
@@ -132,13 +133,14 @@ class ReimportReport:
             "patients_by": self.patients_by,
             "restore": self.restore,
             "checks": [asdict(check) for check in self.checks],
+            **({"left_out": self.left_out} if self.left_out else {}),
         }
 
     def as_markdown(self) -> str:
         """For people: asset metadata and files. What is lost stands first; a dry run says what would be done."""
         would = "" if self.committed else "would be "
         parts = [
-            "\n".join(f"- {sentence}" for sentence in self.losses),
+            "\n".join(f"- {sentence}" for sentence in [*self.losses, *self.left_out]),
             _table(
                 ("source", "rows", f"{would}loaded", "quarantined", "skipped"),
                 [(e.entity, e.source, e.loaded, e.quarantined, e.skipped) for e in self.sources],

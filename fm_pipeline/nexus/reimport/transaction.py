@@ -14,9 +14,10 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Table
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Phase, Policy
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.reimport import unasked, validation
 from fm_pipeline.nexus.reimport.checks import Check, refuse_failed
 from fm_pipeline.nexus.reimport.difference import Difference, count, gone
@@ -231,7 +232,7 @@ class Transaction:
                 change = self.report.tables[table.name]
                 checks.append(validation.check_rows(self.cursor, table, change.after))
         if deleted:
-            checks += validation.check_duplicates(self.cursor, self.catalogue)
+            checks += validation.check_duplicates(self.cursor, self.catalogue, self.policy.loads)
             checks += validation.check_orphans(self.cursor, self.catalogue, self.patient_type)
             checks.append(unasked.check_gone(self.cursor, self.policy.emptied))
         checks += self._check_the_unasked()

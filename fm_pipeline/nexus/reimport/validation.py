@@ -15,7 +15,7 @@ from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.row_versions import later_than, own_transaction, read_versions
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION, Load
 from fm_pipeline.nexus.reimport.checks import Check
 from fm_pipeline.nexus.reimport.difference import Difference, count, gone
 from fm_pipeline.nexus.reimport.relink import relinked_rows
@@ -119,16 +119,18 @@ def check_rows(cursor: Cursor, table: Table, expected: int) -> Check:
     return Check(f"{table}_count", rows == expected, f"{expected:,} rows expected, {rows:,} in Nexus")
 
 
-def check_duplicates(cursor: Cursor, catalogue: Catalogue) -> list[Check]:
-    """No FileMaker id twice."""
+def check_duplicates(cursor: Cursor, catalogue: Catalogue, loads: Collection[Load]) -> list[Check]:
+    """No FileMaker id twice in the tables that have one, whether they are loaded by this profile or not."""
     checks = []
-    for name, key in (
-        ("patients", "nullif(lower(btrim(filemaker_metadata ->> 'filemaker_id')), '')"),
-        ("appointments", "filemaker_event_id"),
-    ):
+    columns = {"appointments": "filemaker_event_id"} | {load.table: load.id_column for load in loads if load.id_column}
+    keys: dict[str, sql.Composable] = {
+        "patients": sql.SQL("nullif(lower(btrim(filemaker_metadata ->> 'filemaker_id')), '')")
+    }
+    keys |= {name: sql.Identifier(column) for name, column in columns.items()}
+    for name, key in keys.items():
         cursor.execute(
             sql.SQL("SELECT count(*) FROM (SELECT {key} FROM {table} GROUP BY 1 HAVING count({key}) > 1) d").format(
-                table=catalogue.table(name).identifier, key=sql.SQL(key)
+                table=catalogue.table(name).identifier, key=key
             )
         )
         twice = count(cursor)

@@ -7,6 +7,7 @@ noticed something; an unknown text is never an error.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 _TITLES = {
     "mr": "Mr",
@@ -108,6 +109,16 @@ def read_note_type(text: str) -> tuple[str, list[str]]:
     if name in _NOTE_TYPES:
         return name, []
     return "other", ["note_type_unknown"] if text else []
+
+
+# By the name that a reader `choice:` gives.
+CHOICES: Mapping[str, Callable[[str], tuple[str | None, list[str]]]] = {
+    "title": read_title,
+    "sex": read_sex,
+    "appointment_status": read_appointment_status,
+    "message_status": read_message_status,
+    "note_type": read_note_type,
+}
 
 
 def is_yes(text: str) -> bool:

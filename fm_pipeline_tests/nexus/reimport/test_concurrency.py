@@ -15,9 +15,9 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import DatabaseError, LockStop, PlanStop, StagingStop
 from fm_pipeline.nexus.backup.backup import make_backup
-from fm_pipeline.nexus.policy import Phase
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.reimport import reimport
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import psycopg2.extensions
 import pytest
 
+from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import CatalogueStop, ValidationStop
 from fm_pipeline.nexus.backup.backup import list_backups
-from fm_pipeline.nexus.policy import Phase
 from fm_pipeline_tests.nexus.backup.restoring import give_back
 from fm_pipeline_tests.support.clinics import MigrationBench
 

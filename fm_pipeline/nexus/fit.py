@@ -1,0 +1,211 @@
+"""Do the tables and columns that a profile adds fit this release of Nexus? Each is held against PostgreSQL's catalogue.
+
+What does not fit is a STOP that names it, all of it at once. Of the tables that come with the pipeline, those that a
+release does not have are left out, and that is said.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Column, Table
+from fm_pipeline.entities.order import generations
+from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, LOOK_UPS, Entity, Registry
+from fm_pipeline.entities.registry import Column as Source
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS, SYSTEM_CONFIGURATION
+
+_TEXT = {"character varying", "character", "text", "citext"}
+# Reader -> the types that it fills, without their length.
+_TYPES: Mapping[str, set[str]] = {
+    "line": _TEXT,
+    "lines": _TEXT,
+    "choice": _TEXT,
+    "key": {"uuid", *_TEXT},
+    "date": {"date"},
+    "timestamp": {"timestamp with time zone"},
+    "number": {"smallint", "integer", "bigint", "numeric", "real", "double precision"},
+    "boolean": {"boolean"},
+    "parent": {"uuid"},
+    "reference": {"uuid"},
+    "lookup": {"uuid"},
+}
+_LENGTH = re.compile(r"\([\d,]+\)")
+# Tables that a reimport must not change, clears, or relinks.
+_TAKEN = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, LETTERS, REMINDERS, "django_content_type", "auth_user")
+# Columns that the transaction writes itself, and those that a staged table has for itself.
+_RESERVED = {"id", "updated_at", "nexus_id", "record_id", "filemaker_key", "source_created_at", "filemaker_metadata"}
+_LONGEST_NAME = 50  # PostgreSQL cuts names at 63 bytes, and temporary tables are named after these
+WRITTEN = {"id", "created_at", "updated_at"}  # by the transaction itself
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A registry that fits.
+
+    Attributes:
+        left_out: sentences by entity; one that is not in the registry is left out as a whole.
+    """
+
+    registry: Registry
+    left_out: Mapping[str, list[str]] = field(default_factory=dict)
+
+
+def fit(cursor: Cursor, catalogue: Catalogue, registry: Registry) -> Fitted:
+    """Hold a profile's registry against the catalogue.
+
+    Args:
+        cursor: for the defaults, whose values PostgreSQL is asked to read; nothing is written.
+        registry: of the profile; what is shipped and not added to is not looked at here.
+
+    Raises:
+        CatalogueStop: names every table and column that does not fit, and what to do.
+    """
+    fitted: dict[str, Entity] = {}
+    left_out: dict[str, list[str]] = {}
+    faults: list[str] = []
+    for entity in [each for generation in generations(registry) for each in generation]:
+        if entity == ENTITIES.get(entity.name) and not entity.made:
+            fitted[entity.name] = entity
+            continue
+        words, there = left_out.setdefault(entity.name, []), entity
+        if entity.if_there:
+            missing = _missing(catalogue, entity, fitted)
+            words += missing.values()
+            if None in missing:
+                continue
+            there = replace(entity, columns={n: c for n, c in entity.columns.items() if n not in missing})
+        absent = [p for p in there.parents if p.entity not in fitted]
+        faults += [f"{entity.name}: {p.column} points to {p.entity}, which is left out" for p in absent]
+        faults += [] if absent else _faults(cursor, catalogue, there, registry)
+        fitted[entity.name] = there
+    if faults:
+        raise CatalogueStop(
+            "The mapping profile does not fit this release of Nexus: " + "; ".join(faults) + ".",
+            meaning="Nothing was changed.",
+            remedy='Correct the profile (docs/mapping.md, "A table of your own"; psql: \\d TABLE shows the columns).',
+        )
+    in_order = [*registry, *fitted]
+    if CONTACT_DETAIL in registry:
+        fitted[CONTACT_DETAIL] = registry[CONTACT_DETAIL]
+    names = sorted(fitted, key=in_order.index)
+    return Fitted({name: fitted[name] for name in names}, {name: words for name, words in left_out.items() if words})
+
+
+def _missing(catalogue: Catalogue, entity: Entity, fitted: Registry) -> dict[str | None, str]:
+    """Sentences by column for what a release lacks of an entity that comes with the pipeline; None: it as a whole."""
+    schema = catalogue.schema
+    if not catalogue.has(entity.table):
+        return {None: f"{entity.name} is left out: the schema {schema} has no table {entity.table}."}
+    columns, missing = catalogue.columns[catalogue.table(entity.table)], dict[str | None, str]()
+    for name in entity.columns:
+        if name not in columns:
+            missing[name] = f"{entity.table}.{name} is left out: the table has no such column."
+    for parent in entity.parents:
+        if parent.needed and (parent.entity not in fitted or parent.column in missing):
+            return {None: f"{entity.name} is left out: it needs {parent.entity} ({entity.table}.{parent.column})."}
+        if parent.entity not in fitted:
+            missing[parent.column] = f"{entity.table}.{parent.column} is left out: so is {parent.entity}."
+    return missing
+
+
+def _faults(cursor: Cursor, catalogue: Catalogue, entity: Entity, registry: Registry) -> Iterator[str]:
+    """What of an entity does not fit, in words."""
+    table, name = catalogue.table(entity.table), entity.name
+    if not catalogue.has(entity.table):
+        yield f"{name}: the schema {catalogue.schema} has no table {entity.table}"
+        return
+    columns = catalogue.columns[table]
+    shipped = ENTITIES[name].columns if name in ENTITIES and not entity.made else {}
+    if entity.made:
+        if entity.table in _TAKEN:
+            yield f"{name}: a reimport must not load the table {entity.table}"
+        if len(entity.table) > _LONGEST_NAME:
+            yield f"{name}: the name of the table {entity.table} is longer than {_LONGEST_NAME} characters"
+        if "id" not in columns or columns["id"].type != "uuid":
+            yield f"{name}: the table {entity.table} has no column id of the type uuid"
+        yield from (
+            f"{name}: nothing feeds {entity.table}.{each.name}, which is NOT NULL and has no default; map a field to"
+            " it, or give it a value under defaults"
+            for each in columns.values()
+            if each.must_be_given and each.name not in {*entity.columns, *entity.defaults, *WRITTEN}
+        )
+        yield from _wrong_defaults(cursor, columns, entity)
+    for column, source in entity.columns.items():
+        if column not in shipped:
+            yield from (f"{name}: {fault}" for fault in _wrong_column(catalogue, table, column, source, registry))
+
+
+def _wrong_column(catalogue: Catalogue, table: Table, name: str, source: Source, registry: Registry) -> Iterator[str]:
+    """What is wrong with a column that is fed."""
+    column = catalogue.columns[table].get(name)
+    where = f"{table.name}.{name}"
+    if column is None:
+        yield f"the table {table.name} has no column {name}"
+        return
+    if name in _RESERVED or "%" in name:
+        yield f"{where} cannot be fed: the pipeline writes a column of this name itself"
+    if column.generated:
+        yield f"{where} cannot be fed: PostgreSQL computes it"
+    if _LENGTH.sub("", column.type).rpartition(".")[2] not in _TYPES[source.kind]:
+        yield f"the reader {source.reader} cannot fill {where}, which is {column.type}"
+    if source.kind == "reference" and column.must_be_given:
+        yield f"{where} is NOT NULL, so that its reader must be parent:{source.names}, not {source.reader}"
+    referred = {key.references.name for key in catalogue.foreign_keys if key.table == table and key.columns == (name,)}
+    given = ""
+    if source.kind in {"parent", "reference"}:
+        given = registry[source.names].table
+    elif source.kind == "lookup":
+        given = LOOK_UPS[source.names][0]
+    if referred and not given:
+        yield f"{where} points to {', '.join(sorted(referred))}: read it by parent:, reference: or lookup:"
+    elif referred and given not in referred:
+        yield f"{where} points to {', '.join(sorted(referred))}, but {source.reader} gives ids of {given}"
+
+
+def _wrong_defaults(cursor: Cursor, columns: Mapping[str, Column], entity: Entity) -> Iterator[str]:
+    """Defaults of columns that are not there, or whose value PostgreSQL does not take."""
+    for name, value in entity.defaults.items():
+        column = columns.get(name)
+        where = f"{entity.table}.{name}"
+        if column is None:
+            if not entity.if_there:
+                yield f"{entity.name}: the default of {where}: the table has no such column"
+            continue
+        if name in WRITTEN or column.generated:
+            yield f"{entity.name}: {where} can have no default here"
+            continue
+        if not _is_taken(cursor, value, column):
+            yield f"{entity.name}: the default of {where} is no {column.type}"
+
+
+def _is_taken(cursor: Cursor, value: object, column: Column) -> bool:
+    """Whether PostgreSQL takes a value for a column, whole."""
+    limit = re.search(r"char.*\((\d+)\)", column.type)
+    if limit and len(str(value)) > int(limit[1]):
+        return False
+    cursor.execute("SAVEPOINT trying")
+    try:
+        cursor.execute(sql.SQL("SELECT {}").format(default_value(value, column)))
+    except (psycopg2.Error, TypeError, ValueError):  # also a value that has no form in SQL
+        cursor.execute("ROLLBACK TO SAVEPOINT trying")
+        return False
+    cursor.execute("RELEASE SAVEPOINT trying")
+    return True
+
+
+def default_value(value: object, column: Column) -> sql.Composable:
+    """An expression for a default: of a json column as JSON; text as it is, so that none is cut in silence."""
+    if column.is_text and isinstance(value, str):
+        return sql.Literal(value)
+    if column.type in {"json", "jsonb"} or isinstance(value, dict | list):
+        value = json.dumps(value, ensure_ascii=False)
+    return sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type))

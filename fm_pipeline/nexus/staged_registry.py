@@ -1,0 +1,76 @@
+"""The registry as it was staged: with the tables and columns that a profile adds, and without what was left out.
+
+Plan, reimport, backup and restore go by this and not by the profile: it says what the staged rows are, also when the
+profile has been changed or lost since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+from pydantic import TypeAdapter
+
+from fm_pipeline.db.table import Table
+from fm_pipeline.entities.registry import ENTITIES, Entity, Registry
+
+STAGED_ENTITIES = Table("fm_pipeline", "staged_entities")
+_AS_JSON = TypeAdapter(Entity)
+
+
+def read_registry(cursor: Cursor) -> Registry:
+    """The entities that are staged or can be: those of the import sequence, and what was added to them."""
+    registry = {name: entity for name, entity in ENTITIES.items() if not entity.made}
+    if _is_there(cursor):
+        cursor.execute(
+            "SELECT definition::text FROM fm_pipeline.staged_entities WHERE definition IS NOT NULL ORDER BY entity"
+        )
+        registry |= {entity.name: entity for (text,) in cursor.fetchall() for entity in [_AS_JSON.validate_json(text)]}
+    return registry
+
+
+def read_left_out(cursor: Cursor) -> list[str]:
+    """What of the profile this release of Nexus or this FileMaker file does not have, in sentences."""
+    if not _is_there(cursor):
+        return []
+    cursor.execute("SELECT unnest(left_out) FROM fm_pipeline.staged_entities ORDER BY entity")
+    return [row[0] for row in cursor.fetchall()]
+
+
+def remember(cursor: Cursor, entity: Entity, left_out: Sequence[str] = ()) -> None:
+    """Write down how an entity is staged, unless that is how it is shipped; in the transaction that stages it."""
+    if entity == ENTITIES.get(entity.name) and not entity.made and not left_out:
+        cursor.execute("DELETE FROM fm_pipeline.staged_entities WHERE entity = %s", (entity.name,))
+        return
+    _write(cursor, entity.name, _AS_JSON.dump_json(entity).decode(), left_out)
+
+
+def remember_left_out(cursor: Cursor, name: str, left_out: Sequence[str]) -> None:
+    """Write down that an entity is left out as a whole."""
+    _write(cursor, name, None, left_out)
+
+
+def drop_staged(cursor: Cursor, name: str) -> None:
+    """Remove the definition of an entity, and its staged table if that was made for it."""
+    cursor.execute("SELECT definition::text FROM fm_pipeline.staged_entities WHERE entity = %s", (name,))
+    for (text,) in cursor.fetchall():
+        if text and (entity := _AS_JSON.validate_json(text)).made:
+            cursor.execute(
+                sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier("fm_pipeline", entity.staged_table))
+            )
+    cursor.execute("DELETE FROM fm_pipeline.staged_entities WHERE entity = %s", (name,))
+
+
+def _write(cursor: Cursor, name: str, definition: str | None, left_out: Sequence[str]) -> None:
+    cursor.execute(
+        "INSERT INTO fm_pipeline.staged_entities (entity, definition, left_out) VALUES (%s, %s, %s)"
+        " ON CONFLICT (entity) DO UPDATE SET definition = excluded.definition, left_out = excluded.left_out",
+        (name, definition, list(left_out)),
+    )
+
+
+def _is_there(cursor: Cursor) -> bool:
+    """Whether our schema has the table: before its migration nothing was added."""
+    cursor.execute("SELECT to_regclass('fm_pipeline.staged_entities') IS NOT NULL")
+    return cursor.fetchone() == (True,)

@@ -1,0 +1,55 @@
+"""Entities that come with the pipeline and that this release of Nexus or this FileMaker file does not have: left out.
+
+What Nexus has of such a table stays, since nothing is loaded into it; plan and check say so. An entity that a clinic's
+own profile adds is never left out: what is missing of it stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg2.extensions import connection as Connection
+
+from fm_pipeline.entities.profile import Profile
+from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.fit import fit
+from fm_pipeline.nexus.staged_registry import remember_left_out
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.run import forget
+
+
+def leave_out(
+    client: DataApiClient, connection: Connection, profile: Profile, entity: str, settings: Settings
+) -> Sequence[str]:
+    """Drop what is staged of an entity that is left out, and write down why; commits.
+
+    Returns:
+        The reasons; none where the entity is there.
+
+    Raises:
+        CatalogueStop: what the profile adds does not fit Nexus.
+        FileMakerError: FileMaker does not list its layouts.
+    """
+    with connection.cursor() as cursor:
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        fitted = fit(cursor, catalogue, profile.registry)
+    connection.commit()
+    if not profile.registry[entity].if_there:
+        return ()
+    sentences = [] if entity in fitted.registry else fitted.left_out[entity]
+    sentences = sentences or missing_layout(profile, entity, client.layouts())
+    if sentences:
+        forget(connection, entity)
+        with connection.cursor() as cursor:
+            remember_left_out(cursor, entity, sentences)
+        connection.commit()
+    return sentences
+
+
+def missing_layout(profile: Profile, entity: str, layouts: Sequence[str]) -> list[str]:
+    """Why an entity is left out whose layout FileMaker does not have."""
+    names, there = profile.entities[entity].layout, {layout.casefold() for layout in layouts}
+    if any(name.casefold() in there for name in names):
+        return []
+    return [f"{entity} is left out: FileMaker has no layout {' or '.join(names)}."]

@@ -1,0 +1,195 @@
+"""One record as a staged row, by the readers that the registry names for its columns; docs/mapping.md, "Readers".
+
+Patients, appointments and files have functions of their own, and what a profile adds to them is read here too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+
+from fm_pipeline.db.table import Column
+from fm_pipeline.entities.registry import ENTITIES, Entity
+from fm_pipeline.entities.registry import Column as Source
+from fm_pipeline.staging.record import Record
+from fm_pipeline.staging.transforms.appointments import transform_appointment
+from fm_pipeline.staging.transforms.file_links import transform_file_link
+from fm_pipeline.staging.transforms.patients import transform_patient
+from fm_pipeline.staging.values.choices import CHOICES, is_yes
+
+# A value as COPY takes it, by the column of the staged table.
+Row = dict[str, object]
+Read = Callable[[Record], object]
+
+_OWN_FUNCTIONS: Mapping[str, Callable[[Record], Row]] = {
+    "patient": transform_patient,
+    "appointment": transform_appointment,
+    "document": transform_file_link,
+    "image": transform_file_link,
+}
+_WHOLE_NUMBERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
+_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
+_NUMBER = re.compile(r"[+-]?(?:\d{1,300}(?:\.\d{0,300})?|\.\d{1,300})(?:[eE][+-]?\d{1,2})?", re.ASCII)
+
+
+def transform_of(entity: Entity, columns: Mapping[str, Column]) -> Callable[[Record], Row]:
+    """The function that makes the values of a row by staged column; what is wrong is noticed in the record.
+
+    Args:
+        columns: of the Nexus table, by name; empty for documents and images.
+    """
+    own = _OWN_FUNCTIONS.get(entity.name)
+    given = ENTITIES[entity.name].columns.keys() if own else ()
+    reads = [
+        ("source_created_at" if name == "created_at" else name, _READERS[source.kind](source, columns.get(name)))
+        for name, source in entity.columns.items()
+        if name not in given
+    ]
+    if own is None:
+        return lambda record: {name: read(record) for name, read in reads}
+    if not reads:
+        return own
+    return lambda record: own(record) | {name: read(record) for name, read in reads}
+
+
+def _line(source: Source, column: Column | None) -> Read:
+    """One-line text."""
+    return _text(Record.line, source, column)
+
+
+def _lines(source: Source, column: Column | None) -> Read:
+    """Text of several lines."""
+    return _text(Record.lines, source, column)
+
+
+def _text(read: Callable[[Record, str], str], source: Source, column: Column | None) -> Read:
+    """Empty text is NULL where the column allows it, else ''."""
+    (field, *_), rule, nothing = source.fields, source.empty, None if _may_be_null(column) else ""
+
+    def text(record: Record) -> str | None:
+        value = read(record, field)
+        if rule and not value.strip():
+            record.notice(rule, field)
+        return value or nothing
+
+    return text
+
+
+def _key(source: Source, column: Column | None) -> Read:
+    """The FileMaker id: as it is compared, or in a column of text as it is spelt."""
+    if column is not None and column.type == "uuid":
+        return lambda record: record.key
+    return lambda record: record.line(source.fields[0])
+
+
+def _choice(source: Source, _column: Column | None) -> Read:
+    """One of the values that Nexus has for it."""
+    field, read = source.fields[0], CHOICES[source.names]
+    return lambda record: record.choice(field, read)
+
+
+def _date(source: Source, column: Column | None) -> Read:
+    return _needed(lambda record: record.date(source.fields[0]), source, column)
+
+
+def _timestamp(source: Source, column: Column | None) -> Read:
+    field = source.fields[0]
+    if column is not None and column.name == "created_at":  # the time of the run stands in for it
+        return lambda record: record.timestamp(field)
+    return _needed(lambda record: record.timestamp(field), source, column)
+
+
+def _boolean(source: Source, _column: Column | None) -> Read:
+    """FileMaker's flag."""
+    return lambda record: is_yes(record.line(source.fields[0]))
+
+
+def _number(source: Source, column: Column | None) -> Read:
+    """A number that the column can hold; the text of it, so that no digit is lost on the way."""
+    field, kind = source.fields[0], column.type if column else "numeric"
+
+    def number(record: Record) -> str | None:
+        text = record.line(field)
+        if not text:
+            return None
+        if (value := read_number(text, kind)) is None:
+            record.notice("number_unreadable", field)
+        return value
+
+    return _needed(number, source, column)
+
+
+def read_number(text: str, kind: str) -> str | None:
+    """The number as PostgreSQL reads it, or None where the text is none or the type cannot hold it whole.
+
+    Args:
+        kind: the column's type, as `format_type` writes it.
+    """
+    text = text.replace(",", "") if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text, re.ASCII) else text
+    try:
+        value = Decimal(text) if _NUMBER.fullmatch(text) else None
+    except InvalidOperation:
+        value = None
+    if value is None:
+        return None
+    if limit := _WHOLE_NUMBERS.get(kind):
+        return str(int(value)) if value == value.to_integral_value() and -limit <= value < limit else None
+    if numeric := _NUMERIC.fullmatch(kind):
+        precision, scale = int(numeric[1]), int(numeric[2])
+        if abs(value) >= Decimal(10) ** (precision - scale) or value != round(value, scale):
+            return None
+    return format(value, "f")
+
+
+def _look_up(source: Source, column: Column | None) -> Read:
+    """The Nexus id of what a name names; its FileMaker id, in a second field, counts first."""
+    name, (field, *by_id), rule = source.names, source.fields, source.empty
+    return _needed(lambda record: record.look_up(name, empty=rule, field=field, by_id=by_id), source, column)
+
+
+def _parent(source: Source, _column: Column | None) -> Read:
+    """The Nexus id of the record that a field names; whether it is there was looked at when the record was read."""
+    field = source.fields[0]
+    if (source.names, field) == ("patient", "patient"):
+        return lambda record: record.patient_id
+    return lambda record: (record.parents or {}).get(field)
+
+
+def _reference(source: Source, _column: Column | None) -> Read:
+    """The same, where the column may be empty."""
+    field = source.fields[0]
+    return lambda record: (record.parents or {}).get(field)
+
+
+def _needed(read: Read, source: Source, column: Column | None) -> Read:
+    """A value without which the row cannot be, where the column may not be NULL."""
+    if _may_be_null(column):
+        return read
+
+    def needed(record: Record) -> object:
+        value = read(record)
+        if value is None:
+            record.notice("value_missing", source.fields[0])
+        return value
+
+    return needed
+
+
+def _may_be_null(column: Column | None) -> bool:
+    return column is None or not column.not_null
+
+
+_READERS: Mapping[str, Callable[[Source, Column | None], Read]] = {
+    "line": _line,
+    "lines": _lines,
+    "key": _key,
+    "choice": _choice,
+    "date": _date,
+    "timestamp": _timestamp,
+    "boolean": _boolean,
+    "number": _number,
+    "lookup": _look_up,
+    "parent": _parent,
+    "reference": _reference,
+}

@@ -1,0 +1,91 @@
+"""Tables that a profile adds, from FileMaker to Nexus and back: the example of docs/mapping.md, without any Python."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from fm_pipeline.nexus.backup.backup import list_backups
+from fm_pipeline.nexus.backup.restore import restore
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline_tests.support.further_tables import (
+    DOCTORS,
+    add_to_filemaker,
+    add_to_nexus,
+    with_example,
+    write_profile,
+)
+
+LATER = RUN_TIME + dt.timedelta(days=1)
+NAMES = ("referral_practices", "referral_doctors", "referrals")
+
+
+@pytest.fixture
+def further(bench: MigrationBench, tmp_path: Path) -> MigrationBench:
+    """The clinic, with the tables of the example in both systems."""
+    add_to_nexus(bench)
+    add_to_filemaker(bench)
+    profile = write_profile(tmp_path, with_example(patient={"layout": ["API_Patients_And_Doctors"]}))
+    return bench.with_settings(filemaker_profile=str(profile))
+
+
+def ends(bench: MigrationBench, entity: str) -> list[str]:
+    rows = bench.execute(
+        "SELECT coalesce(rule, outcome) FROM fm_pipeline.staged_outcomes WHERE entity = %s ORDER BY record_id", entity
+    )
+    return [end for (end,) in rows]
+
+
+def test_a_table_of_a_profile_is_staged_planned_loaded_validated_backed_up_and_restored(
+    further: MigrationBench,
+) -> None:
+    further.extract_and_stage()
+    assert ends(further, "practice") == ["ready", "ready"]
+    assert ends(further, "doctor") == ["ready", "ready", "parent_unknown"]
+    assert ends(further, "referral") == [
+        "ready", "ready", "parent_not_loaded", "record_without_patient", "record_without_parent",
+    ]  # fmt: skip
+
+    before = further.digests()
+    plan = further.plan().report
+    changes = {name: plan.tables[name] for name in NAMES}
+    assert {name: (c.before, c.deleted, c.inserted, c.updated) for name, c in changes.items()} == {
+        "referral_practices": (2, 1, 1, 1),
+        "referral_doctors": (0, 0, 2, 0),
+        "referrals": (0, 0, 2, 0),
+    }
+    assert "1 row of practice_visits would lose their row of referral_practices" in " ".join(plan.losses)
+    assert further.digests() == before
+
+    report = further.reimport()
+    checks = {check.name for check in report.checks}
+    assert {f"{name}_{kind}" for name in NAMES for kind in ("count", "content", "kept_columns")} <= checks
+    assert further.execute(
+        "SELECT id::text, name, suburb, is_active FROM referral_practices ORDER BY name"
+    ) == [
+        ("aaaaaaaa-0000-4000-8000-000000000001", "High Street Practice", "Newcastle", False),
+        (further.execute("SELECT practice_id::text FROM referral_doctors WHERE full_name = 'B'")[0][0],
+         "Station Practice", None, True),
+    ]  # fmt: skip
+    assert further.execute(
+        "SELECT full_name, filemaker_id, fee::text, joined_on::text FROM referral_doctors ORDER BY full_name"
+    ) == [("A", DOCTORS[0], "1250.50", "2020-02-01"), ("B", DOCTORS[1], None, None)]
+    assert further.execute(
+        "SELECT r.reason, r.is_urgent, d.full_name, r.clinic_id = p.clinic_id, p.usual_doctor_id = d.id,"
+        " r.created_at::text FROM referrals r JOIN referral_doctors d ON d.id = doctor_id JOIN patients p ON"
+        " p.id = r.patient_id ORDER BY r.reason DESC"
+    )[0] == ("one\ntwo", True, "A", True, True, "2025-07-14 23:00:00+00")
+    assert further.execute("SELECT count(*) FROM practice_visits WHERE practice_id IS NULL") == [(1,)]
+    assert further.execute(
+        "SELECT count(*) > 20, count(DISTINCT usual_doctor_id) FROM patients WHERE usual_doctor_id IS NOT NULL"
+    ) == [(True, 2)]
+
+    again = further.extract_and_stage().reimport(LATER)
+    assert again.changed_rows == 0
+
+    oldest = list_backups(further.settings)[-1]
+    dry = restore(further.settings, oldest.folder, confirm="", dry_run=True)
+    restore(further.settings, oldest.folder, confirm=dry.confirmation)
+    assert further.digests() == before
