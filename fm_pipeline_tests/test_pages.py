@@ -10,8 +10,10 @@ import pytest
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
 
 PAGES = {path.relative_to(TOP).as_posix(): path for path in [*TOP.glob("*.md"), *(TOP / "docs").glob("*.md")]}
-# A path from the top of the repository, without placeholders: `docs/mapping.md`, `fm_pipeline/cli/`
-FILE = re.compile(r"`((?:fm_pipeline|fm_pipeline_tests|docs|scripts|benchmarks)/[\w./-]+)`")
+# Paths begin at the top (`docs/mapping.md`), in the package (`dicom/sensor/decision.py`) or in the tests.
+TOPS = (TOP, TOP / "fm_pipeline", TOP / "fm_pipeline_tests")
+FIRST = "|".join(sorted(path.name for top in TOPS for path in top.iterdir() if re.fullmatch(r"[a-z_]+", path.name)))
+FILE = re.compile(rf"`((?:{FIRST})/[\w./-]+)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
 
 
@@ -24,7 +26,7 @@ def _anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_every_file_that_a_page_names_exists(name: str) -> None:
     named = FILE.findall(PAGES[name].read_text("utf-8"))
-    assert [path for path in named if not (TOP / path).exists()] == []
+    assert [path for path in named if not any((top / path).exists() for top in TOPS)] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
