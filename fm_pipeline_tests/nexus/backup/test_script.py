@@ -21,7 +21,7 @@ from fm_pipeline.sandbox.stack.postgresql_binaries import binaries
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 
-RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
+RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 
 
 def commands(encrypted: bool) -> str:

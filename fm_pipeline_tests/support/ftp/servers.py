@@ -25,7 +25,7 @@ from fm_pipeline_tests.support.ftp.server import PASSWORD, USER
 from fm_pipeline_tests.support.waiting import wait_until
 
 NAMED_BY = "FM_PIPELINE_FTP_SERVERS"
-SCRIPT = Path(__file__).parents[2] / "scripts" / "unpack-ftp-servers"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "unpack-ftp-servers"
 ACCOUNT = "daemon"  # its home folder exists, which vsftpd asks for
 UPLOADS = "uploads"  # the folder that the account may write into
 
