@@ -1,9 +1,15 @@
 """What is private in Dagster and is needed here: nowhere else is a module `dagster._…` imported.
 
-A test asks for each name, so that a release of Dagster that moves one is noticed before it is installed.
+A test asks for each name, so that a release of Dagster that moves one is noticed before it is installed. What has a
+public name is taken from `dagster`, as `dg.DagsterExecutionInterruptedError`.
 
-- `CheckRunHealthResult`, `WorkerStatus`: the answers of a run launcher to run monitoring.
-- `BACKFILL_ID_TAG` and the other tags: how a run says which run or backfill it repeats, and who launched it.
+- `CheckRunHealthResult`, `WorkerStatus`: the answers of a run launcher to run monitoring. `dg.DefaultRunLauncher` is
+  public, the types of its method `check_run_worker_health` are not.
+- `BACKFILL_ID_TAG` and the other tags: how a run says which run or backfill it repeats, and who launched it. Runs that
+  Dagster has kept have them, so their values must not change either.
+
+The sandbox writes three private names as text: in a configuration, a command and a filter of its output
+(`sandbox/stack/dagster.py`, `sandbox/demo/run.py`). The same test asks for them.
 """
 
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus

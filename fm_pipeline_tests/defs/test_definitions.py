@@ -17,6 +17,7 @@ from fm_pipeline.settings import Settings
 
 REPOSITORY = dg.Definitions.get_repository_def(defs)
 SNAPSHOT = Path(__file__).with_name("definitions_snapshot.txt")
+STEPS = Path(__file__).with_name("jobs_snapshot.txt")
 
 
 def _names() -> str:
@@ -67,6 +68,29 @@ def test_the_phases_follow_each_other_in_the_mandated_order() -> None:
     ]
     for before, after in pairwise(order):
         assert dg.AssetKey(before) in graph.get(dg.AssetKey(after)).parent_keys
+
+
+def test_images_come_from_the_patients_that_they_are_matched_with() -> None:
+    graph = defs.resolve_asset_graph()
+    for name in ("filemaker_image_files", "patient_image_copies", "linked_image_batches", "linked_images"):
+        assert dg.AssetKey("patients") in graph.get(dg.AssetKey(name)).parent_keys, name
+    assert dg.AssetKey("image_batches") in graph.get(dg.AssetKey("linked_image_batches")).parent_keys
+
+
+def test_what_a_job_does_and_in_which_order_is_a_decision() -> None:
+    """A dependency that is only lineage brings no other asset into a job, and changes no order."""
+    lines = []
+    for name in sorted(job.name for job in REPOSITORY.get_all_jobs() if not job.name.startswith("__")):
+        graph = defs.resolve_job_def(name).graph
+        steps = [node.name for node in graph.nodes_in_topological_order]
+        lines.append(f"{name}: {', '.join(steps)}")
+    assert "\n".join(lines) + "\n" == STEPS.read_text("utf-8")
+
+
+def test_a_plan_and_the_inventory_of_the_hospital_grow_old() -> None:
+    graph = defs.resolve_asset_graph()
+    old = {key.to_user_string() for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy}
+    assert old == {"reimport_plan", "dicom_inventory"}
 
 
 def test_nothing_that_runs_by_itself_can_change_nexus() -> None:

@@ -12,9 +12,8 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.events import EngineEventData
-from dagster._core.launcher import WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, WorkerStatus
 from fm_pipeline.defs.run_launcher import WatchfulRunLauncher
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 

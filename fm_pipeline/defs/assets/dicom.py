@@ -5,6 +5,7 @@ and a job is best read as one materialization among others along the time.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from enum import Enum
 
 import dagster as dg
@@ -14,6 +15,7 @@ from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.plots import bar_chart
 from fm_pipeline.defs.assets.shared import OWNERS, explained, row_count
+from fm_pipeline.defs.assets.tables import own_table
 from fm_pipeline.defs.resources import NexusTarget, OrthancTarget
 from fm_pipeline.dicom.api.calls import carry_out, prepare_import
 from fm_pipeline.dicom.formats import size_formatted
@@ -33,6 +35,9 @@ DICOM_POOL = "dicom"
 STEP = "imported_dicom_files"
 INVENTORY, INSTANCES = dg.AssetKey("dicom_inventory"), dg.AssetKey("orthanc_instances")
 SYSTEM = System("The import of DICOM files", job="dicom_import", group=DICOM, assets=frozenset({INVENTORY, INSTANCES}))
+# An import runs when there is something new. A weekend without a new file is usual. A hospital makes images every
+# week, so after seven days without one the directory, the sensor or Orthanc has failed.
+NOTHING_FOR_DAYS, NOTHING_FOR_LONG = timedelta(days=3), timedelta(days=7)
 # The run tag that counts the attempts of a job.
 JOB_TAG = "fm_pipeline/dicom_job"
 EVERY_DIRECTORY, BELOW_THRESHOLD, ALL_IN_ORTHANC = (
@@ -80,6 +85,8 @@ class DicomImportConfig(dg.Config):
             owners=OWNERS,
             kinds={"file", "dicom"},
             description="The files that an import has met in the hospital's directory, and how each of them ended.",
+            metadata=own_table("import_history"),
+            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=NOTHING_FOR_LONG, warn_window=NOTHING_FOR_DAYS),
         ),
         dg.AssetSpec(
             INSTANCES,

@@ -56,13 +56,15 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
             )
             progress.end(f"Read {counted(result.row_count, 'record')} of {result.layout}, all that FileMaker has")
         return dg.MaterializeResult(
+            # Equal records are the same version, so what is staged from them does not count as out of date.
+            data_version=dg.DataVersion(result.digest),
             metadata=row_count(
                 result.row_count,
                 layout=result.layout,
                 fed_fields=", ".join(result.fed_fields),
                 not_on_the_layout=", ".join(result.unfed) or "none",
                 digest=result.digest[:DIGEST],
-            )
+            ),
         )
 
     return extraction

@@ -37,7 +37,7 @@ CANCELLED = (
 
 @dg.asset(
     group_name=IMAGE_FILES,
-    deps=["image_batches"],
+    deps=["image_batches", "patients"],
     description="Pictures of FileMaker's image records whose mark is empty: each from its best container into S3, its"
     " row into Nexus, and only then the mark. One download at a time; goes on where an earlier run stopped.",
     kinds={"filemaker", "s3", "postgres"},

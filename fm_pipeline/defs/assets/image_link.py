@@ -12,6 +12,7 @@ from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.defs.assets.image_charts import image_charts
 from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, row_count
+from fm_pipeline.defs.assets.tables import own_table, tables_of_assets
 from fm_pipeline.defs.resources import NexusTarget, PatientFiles
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.folders import make_private_folder
@@ -68,6 +69,7 @@ class LinkConfig(dg.Config):
     description="FileMaker's export of the images in the bulk dump (IMAGE_EXPORT_FILE), as the CSV"
     " recid,id_Contact,date,Type,Note and as a table. Every record ends as a row or as a reject with its reason.",
     kinds={"csv", "postgres"},
+    metadata=own_table("image_metadata"),
     owners=OWNERS,
     pool=POOL,
 )
@@ -119,6 +121,7 @@ def _encoding(name: str | None) -> Encoding | None:
     group_name=IMAGE_LINK,
     description="The listing of the bulk dump. It is a backup: read, copied from, and never written to.",
     kinds={"s3", "postgres"},
+    metadata=own_table("bulk_dump_objects"),
     owners=OWNERS,
     pool=POOL,
 )
@@ -147,7 +150,8 @@ def bulk_dump_inventory(
 
 @dg.asset(
     group_name=IMAGE_LINK,
-    deps=[image_metadata_csv, bulk_dump_inventory],
+    # The patients as lineage only: an image is matched with them, and no job selects them with it.
+    deps=[image_metadata_csv, bulk_dump_inventory, "patients"],
     description="Each file looked into once, copied inside S3 to its patient's folder, and verified by a listing; with"
     " a thumbnail. A dry run shows what it would be, and what comes after it is left out.",
     kinds={"s3"},
@@ -231,15 +235,16 @@ def _checks(copied: CopyReport) -> Iterator[dg.AssetCheckResult]:
     specs=[
         dg.AssetSpec(
             "linked_image_batches",
-            deps=["patient_image_copies"],
+            # The reimport relinks the batches of the same table to their patients, as the asset `image_batches`.
+            deps=["patient_image_copies", "patients", "image_batches"],
             group_name=IMAGE_LINK,
-            description="One batch a patient and exact date.",
+            description="One batch a patient and exact date; rows of the table that `image_batches` relinks.",
             kinds={"postgres"},
             owners=OWNERS,
         ),
         dg.AssetSpec(
             "linked_images",
-            deps=["patient_image_copies", "linked_image_batches"],
+            deps=["patient_image_copies", "linked_image_batches", "patients"],
             group_name=IMAGE_LINK,
             description="Images of patients, each pointing at its verified copy.",
             kinds={"postgres"},
@@ -273,6 +278,7 @@ def image_link_transaction(
         with nexus.connect() as connection, connection.cursor() as cursor:
             report = read_report(cursor, rows.batches_created)
             charts = image_charts(connection, settings.nexus_schema)
+            tables = tables_of_assets(connection, settings.nexus_schema)
     context.log.info("\n".join(report.lines()))
     yield dg.MaterializeResult(
         asset_key="linked_image_batches",
@@ -280,10 +286,12 @@ def image_link_transaction(
             rows.batches_created,
             repaired=rows.repaired.repaired,
             without_patient=dg.MetadataValue.json(dict(rows.repaired.unresolved)),
+            **tables["linked_image_batches"],
         ),
     )
     yield dg.MaterializeResult(
-        asset_key="linked_images", metadata=row_count(len(rows.linked), **_metadata(report), **charts)
+        asset_key="linked_images",
+        metadata=row_count(len(rows.linked), **_metadata(report), **charts, **tables["linked_images"]),
     )
     yield dg.AssetCheckResult(
         asset_key="linked_images",

@@ -20,6 +20,7 @@ from fm_pipeline.defs.assets.plots import (
 )
 from fm_pipeline.defs.assets.shared import OWNERS, POOL, cancelled_reimport, explained, row_count
 from fm_pipeline.defs.assets.system_configuration import observe_configuration
+from fm_pipeline.defs.assets.tables import tables_of_assets
 from fm_pipeline.defs.registry import entities
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.entities.registry import Phase, has_filemaker_id, loaded
@@ -257,18 +258,20 @@ def reimport_transaction(
         f"✅ Import complete. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds"
     )
     # It is committed: what goes wrong from here on is a warning, and must not look like a failed reimport.
-    database_url, charts = settings.nexus_database_url.get_secret_value(), {}
+    database_url, charts, tables = settings.nexus_database_url.get_secret_value(), {}, {}
     with explained(lambda: cancelled_reimport(settings, context.run.run_id)):
         folder = write_report(database_url, settings.state_dir, report, warn=context.log.warning)
         try:
             with nexus.connect() as connection:
                 for observation in observe_configuration(connection, settings.nexus_schema):
                     context.log_event(observation)
+                tables = tables_of_assets(connection, settings.nexus_schema)
                 charts = image_charts(connection, settings.nexus_schema) if Phase.IMAGES in phases else {}
         except PipelineError as error:
             context.log.warning(f"The reimport is committed, but the UI lacks some of its numbers. {error}")
     for asset in selected:
         metadata = _metadata(asset, report, folder) | (charts if asset.phase is Phase.IMAGES else {})
+        metadata |= tables.get(asset.key, {})
         yield dg.MaterializeResult(asset_key=asset.key, metadata=metadata)
     found = {check.name: check for check in report.checks}
     for key in context.selected_asset_check_keys:

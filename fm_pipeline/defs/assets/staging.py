@@ -9,6 +9,7 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.defs.assets.plots import not_loaded_by_rule
 from fm_pipeline.defs.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
 from fm_pipeline.defs.assets.system_configuration import observe_configuration
+from fm_pipeline.defs.assets.tables import own_table
 from fm_pipeline.defs.registry import entities
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.entities.order import parents
@@ -36,6 +37,7 @@ def built_from(entity: Entity) -> list[str]:
     description="FileMaker id ↔ Nexus id of everything that Nexus already has. A patient keeps its Nexus id because"
     " of it. No FileMaker id leaves it.",
     kinds={"postgres"},
+    metadata=own_table("crosswalk"),
     owners=OWNERS,
     pool=POOL,
 )

@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.defs.assets.shared import CONFIGURATION, OWNERS, row_count
+from fm_pipeline.defs.assets.tables import table_metadata
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 
 DESCRIPTIONS = {
@@ -42,5 +43,7 @@ def observe_configuration(connection: Connection, schema: str) -> Iterator[dg.As
             table = catalogue.table(name)
             if table in catalogue.columns:
                 digest = table_digest(cursor, table, catalogue.columns[table])
-                yield dg.AssetObservation(name, metadata=row_count(digest.rows, digest=digest.hash))
+                yield dg.AssetObservation(
+                    name, metadata=row_count(digest.rows, digest=digest.hash, **table_metadata(catalogue, name))
+                )
     connection.rollback()

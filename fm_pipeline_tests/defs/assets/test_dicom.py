@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
 from pydantic import SecretStr
 
 from fm_pipeline.db.connection import connect
@@ -149,7 +148,7 @@ def test_the_end_of_a_run_cancels_its_job_as_a_person_does_only_if_one_terminate
         if terminated:  # at a machine's end the process gets a signal, and nobody tells Dagster
             (run,) = graph.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             graph.instance.report_run_canceling(run)
-        raise DagsterExecutionInterruptedError
+        raise dg.DagsterExecutionInterruptedError
 
     with monkeypatch.context() as fault:
         fault.setattr(importing, "compare", interrupted)

@@ -72,6 +72,8 @@ def test_one_run_links_and_a_second_one_finds_it_done(link: LinkRun) -> None:
     assert copies["skipped_by_reason"] == {"no_date": 1}
     assert copies["files_without_record"] == 1
     assert link.metadata("linked_images")["linked"] == 1
+    assert link.metadata("linked_images")["dagster/table_name"] == "public.images_image"
+    assert link.metadata("linked_image_batches")["dagster/table_name"] == "public.images_batch"
     assert "Images linked:       1" in link.metadata("linked_images")["summary"]
     assert set(link.scene.images()) == {2, 3}
     written = link.scene.bench.settings.state_dir / "images" / "filemaker_images_metadata.csv"

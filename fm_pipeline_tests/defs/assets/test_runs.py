@@ -51,6 +51,16 @@ class Graph:
         assert event.asset_materialization is not None
         return {key: value.value for key, value in event.asset_materialization.metadata.items()}
 
+    def versions(self, asset: str) -> set[str]:
+        """Data versions of the last two materializations."""
+        found = self.instance.fetch_materializations(dg.AssetKey(asset), limit=2).records
+        assert len(found) == 2
+        return {
+            str((each.asset_materialization.tags or {})["dagster/data_version"])
+            for each in found
+            if each.asset_materialization
+        }
+
     def permission(self) -> dict[str, Any]:
         """Run config that carries out the newest plan."""
         plan = self.metadata("reimport_plan")
@@ -82,6 +92,11 @@ def test_plan_then_full_reimport_makes_nexus_what_the_oracle_says(bench: Migrati
     assert result.success
     assert bench.differences(small_clinic().expected()) == []
     assert graph.metadata("patients")["dagster/row_count"] == small_clinic().expected().changes["patients"].after
+    assert graph.metadata("patients")["dagster/table_name"] == "public.patients"
+    columns = {column.name: column.type for column in graph.metadata("patients")["dagster/column_schema"].columns}
+    assert columns["dob"] == "date"
+    assert graph.metadata("image_batches")["dagster/table_name"] == "public.images_batch"
+    assert len(graph.versions("filemaker_patients")) == 1, "FileMaker has given the same records twice"
     checks = [
         event.asset_check_evaluation_data
         for event in result.all_events

@@ -6,7 +6,6 @@ import traceback
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
 
 from fm_pipeline.defs.assets.shared import explained
 from fm_pipeline.errors import LockStop
@@ -34,13 +33,13 @@ def test_an_error_that_nobody_foresaw_is_told_by_its_class_and_place_and_not_by_
 
 
 def test_a_cancel_stays_one_and_says_that_nexus_is_unchanged() -> None:
-    with pytest.raises(DagsterExecutionInterruptedError, match="Nexus is unchanged"), explained():
-        raise DagsterExecutionInterruptedError
+    with pytest.raises(dg.DagsterExecutionInterruptedError, match="Nexus is unchanged"), explained():
+        raise dg.DagsterExecutionInterruptedError
 
 
 def test_a_step_that_writes_to_nexus_says_itself_what_a_cancel_has_left() -> None:
     with (
-        pytest.raises(DagsterExecutionInterruptedError, match="Nexus has the new data"),
+        pytest.raises(dg.DagsterExecutionInterruptedError, match="Nexus has the new data"),
         explained(lambda: "The run was cancelled. Nexus has the new data."),
     ):
-        raise DagsterExecutionInterruptedError
+        raise dg.DagsterExecutionInterruptedError
