@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pydicom.datadict import dictionary_has_tag
 
+from fm_pipeline.dicom.files.byte_source import ByteSource, FileSource, Seekable, read_whole
 from fm_pipeline.dicom.files.detect import (
     MAGIC_AT,
     META_BEGINS,
@@ -19,21 +20,10 @@ from fm_pipeline.dicom.files.detect import (
     kind_of,
     sniff,
 )
-from fm_pipeline.dicom.files.elements import (
-    BIG_ENDIAN,
-    EXPLICIT,
-    IMPLICIT,
-    LONGEST_VALUE,
-    Encoding,
-    End,
-    FileSource,
-    Seekable,
-    Source,
-    Walk,
-    read_whole,
-    walk,
-)
+from fm_pipeline.dicom.files.element_walk import LONGEST_VALUE, walk
+from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
 from fm_pipeline.dicom.files.text import STRING_VRS, Identifier, identifier, name_text
+from fm_pipeline.dicom.files.walk_result import Walk, WalkEnd
 from fm_pipeline.dicom.model import Instance, Outcome, Rejected, identity
 
 _HEAD = 1 << 14  # bytes read first: the header of most files
@@ -126,7 +116,7 @@ def _unusual_data_set(source: FileSource, head: bytes) -> Instance | Rejected | 
 def _has_all_uids(walked: Walk) -> bool:
     """Whether all three UIDs are there: as UIDs are written, or anything where the elements fill the file exactly."""
     uids = [walked.values.get(tag, b"") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
-    return all(map(_UID.fullmatch, uids)) or (walked.end is End.COMPLETE and all(uids))
+    return all(map(_UID.fullmatch, uids)) or (walked.end is WalkEnd.COMPLETE and all(uids))
 
 
 def _part10(file: Seekable, source: FileSource, position: int) -> Instance | Rejected:
@@ -153,8 +143,8 @@ def _behind_meta(
 ) -> Instance | Rejected:
     """Of a file whose meta information ends at a position, or else with its group."""
     meta = walk(source, position, encoding, _META, only_group=None if until else 2, until=until)
-    if meta.end is not End.THERE and meta.end is not End.LOST:
-        if meta.end is End.COMPLETE and _uid(meta.values, _MEDIA_CLASS) == _MEDIA_STORAGE_DIRECTORY:
+    if meta.end is not WalkEnd.BOUNDARY and meta.end is not WalkEnd.NOT_AN_ELEMENT:
+        if meta.end is WalkEnd.COMPLETE and _uid(meta.values, _MEDIA_CLASS) == _MEDIA_STORAGE_DIRECTORY:
             return _skipped("dicomdir")
         return _bad("cut_in_meta")
     found = _data_set(file, source, meta.position, meta.values)
@@ -162,7 +152,7 @@ def _behind_meta(
 
 
 def _data_set(  # noqa: PLR0911  # one for each kind
-    file: Seekable, source: Source, position: int, meta: dict[int, bytes]
+    file: Seekable, source: ByteSource, position: int, meta: dict[int, bytes]
 ) -> Instance | Rejected:
     syntax = _uid(meta, _MEDIA_SYNTAX)
     inflated = _inflate(file, position) if syntax in _DEFLATED else None
@@ -217,27 +207,27 @@ def _is_data_set(walked: Walk) -> bool:
     return (
         walked.regular
         and walked.elements >= _ENOUGH_ELEMENTS
-        and walked.end in {End.COMPLETE, End.CUT_IN_PIXEL_DATA}
+        and walked.end in {WalkEnd.COMPLETE, WalkEnd.CUT_IN_PIXEL_DATA}
         and any(dictionary_has_tag(tag) for tag in walked.values)
     )
 
 
 def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rejected:  # noqa: PLR0911
     values = walked.values
-    if walked.end is End.CUT_IN_PIXEL_DATA:
+    if walked.end is WalkEnd.CUT_IN_PIXEL_DATA:
         return _bad("cut_in_pixel_data")
-    if walked.end is End.CUT and walked.regular and not walked.damaged:
+    if walked.end is WalkEnd.CUT and walked.regular and not walked.damaged:
         return _bad("cut_in_data_set")
     uids = {tag: _identifier(walked, tag) for tag in (_STUDY, _SERIES, _SOP_INSTANCE)}
     for tag, reason in ((_STUDY, "no_study_uid"), (_SERIES, "no_series_uid"), (_SOP_INSTANCE, "no_instance_uid")):
-        if uids[tag].text or (walked.end is End.LIMIT if tag not in values else not uids[tag].certain):
+        if uids[tag].text or (walked.end is WalkEnd.LIMIT if tag not in values else not uids[tag].certain):
             continue
         if (
             _MEDIA_STORAGE_DIRECTORY in {_uid(values, _SOP_CLASS), _uid(meta, _MEDIA_CLASS)}
             or _DIRECTORY_TAGS & values.keys()
         ):
             return _skipped("dicomdir")
-        return _bad(reason if walked.end is End.COMPLETE else "garbage")
+        return _bad(reason if walked.end is WalkEnd.COMPLETE else "garbage")
     if any(uid.certain and len(uid.text.encode()) > _LONGEST_IDENTIFIER for uid in uids.values()):
         return _bad("uid_too_long")
     patient_id = _identifier(walked, _PATIENT_ID)
@@ -259,20 +249,20 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
         identity=identity(patient_id.text, name, birth_date),
         nesting=walked.nesting,
         id_certain=all(each.certain for each in (patient_id, *uids.values())),
-        whole=walked.end in {End.COMPLETE, End.LIMIT} and not walked.damaged,
+        whole=walked.end in {WalkEnd.COMPLETE, WalkEnd.LIMIT} and not walked.damaged,
     )
 
 
 def _identifier(walked: Walk, tag: int) -> Identifier:
     value = walked.values.get(tag)
     if value is None:
-        return Identifier("", walked.end is End.COMPLETE)
+        return Identifier("", walked.end is WalkEnd.COMPLETE)
     vr = walked.vrs[tag] or (b"LO" if tag == _PATIENT_ID else b"UI")
     # Written as something else than text, the character set is none to Orthanc.
     is_text = walked.vrs.get(_CHARACTER_SET, b"") in STRING_VRS | {b""}
     found = identifier(value, vr, walked.values.get(_CHARACTER_SET, b"") if is_text else b"")
     # The character set stands before all of them; where the order is another one, it may come where nobody looked.
-    known = _CHARACTER_SET in walked.values or walked.end is End.COMPLETE or value.isascii()
+    known = _CHARACTER_SET in walked.values or walked.end is WalkEnd.COMPLETE or value.isascii()
     return Identifier(found.text, found.certain and known and len(value) < LONGEST_VALUE)
 
 

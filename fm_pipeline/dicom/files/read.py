@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import IO, BinaryIO
 
 from fm_pipeline.dicom.files.archives.opened import is_archive_without_mark
-from fm_pipeline.dicom.files.elements import Seekable
+from fm_pipeline.dicom.files.byte_source import Seekable
 from fm_pipeline.dicom.files.inspect import inspect
 from fm_pipeline.dicom.files.memory import Held, Memory
 from fm_pipeline.dicom.files.open import FileChangedError, open_found, unchanged, unreadable_reason

@@ -8,8 +8,9 @@ from struct import pack
 
 import pytest
 
-from fm_pipeline.dicom.files import elements, inspect
-from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding, FileSource
+from fm_pipeline.dicom.files import element_walk, inspect
+from fm_pipeline.dicom.files.byte_source import FileSource
+from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
 from fm_pipeline.dicom.model import Instance
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.sandbox.dicom.hospital import sample_files
@@ -63,7 +64,7 @@ def test_no_size_of_the_windows_that_a_file_is_read_in_changes_its_identifiers(
         return [replace(one, nesting=0) if isinstance(one, Instance) else one for one in found]
 
     expected = seen()
-    monkeypatch.setattr(elements, "_WINDOW", window)
+    monkeypatch.setattr(element_walk, "_WINDOW", window)
     assert seen() == expected
     for head in (132, 133, 140, 333, 400):
         monkeypatch.setattr(inspect, "_HEAD", head)

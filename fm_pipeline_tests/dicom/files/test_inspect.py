@@ -18,7 +18,7 @@ from pydicom.uid import (
 )
 
 from fm_pipeline.dicom import model, reasons
-from fm_pipeline.dicom.files import elements
+from fm_pipeline.dicom.files import element_walk
 from fm_pipeline.dicom.files.inspect import inspect
 from fm_pipeline.dicom.model import Instance, Outcome, Rejected, identity, orthanc_id, other_person
 from fm_pipeline.sandbox.dicom.broken import broken_files
@@ -162,7 +162,7 @@ def test_pixel_data_are_stepped_over() -> None:
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
     """A limit of nesting that any Orthanc stores more than."""
-    for module in (elements, model):
+    for module in (element_walk, model):
         monkeypatch.setattr(module, "DEEPEST_SAFE_NESTING", 6)
     return 6
 

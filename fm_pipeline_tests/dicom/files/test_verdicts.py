@@ -235,7 +235,7 @@ def test_a_quarter_of_a_million_elements_before_the_identifiers_hide_nothing() -
 
 
 def test_identifiers_behind_more_than_is_looked_at_are_uncertain_and_not_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fm_pipeline.dicom.files.elements._MOST_ELEMENTS", 20)
+    monkeypatch.setattr("fm_pipeline.dicom.files.element_walk._MOST_STEPS", 20)
     early = b"".join(private(b"ABCD", vr="LO") for _ in range(30))
     for written in (Handwritten(early=early), Handwritten(first=early)):
         found = instance(written.file)
