@@ -39,6 +39,7 @@ _FRAGMENTS = frozenset({b"OB", b"OW", b"OV", b"OD", b"OF", b"OL"})
 # DCMTK's internal names for ambiguous VRs. They get into files, and DCMTK reads them with a length of four bytes.
 _LONG_IN_DCMTK = frozenset({b"ox", b"px", b"lt"})
 _NO_VR = frozenset({b""})
+_VRS_OF_ZEROS = frozenset({b"", b"\0\0"})
 
 
 def walk(
@@ -227,7 +228,7 @@ class _Walker:
         if tag >> 16 == DELIMITER_GROUP:
             return self._inner_delimiter(tag, length, value) if self._sequences else self._lone(tag, length, value)
         if not self._sequences:
-            if tag == 0 and length == 0:
+            if tag == 0 and length == 0 and vr in _VRS_OF_ZEROS:
                 return self._skip_padding(position)
             if not self._note(tag, vr, length, value):
                 return self._end(WalkEnd.LIMIT)
@@ -389,6 +390,8 @@ class _Walker:
         sequence = sequences.pop()
         self._use(sequence.outer)
         self._walk.damaged = self._walk.damaged or sequence.certain
+        if sequence.end is not None and sequence.end < self._base:  # sequences in it have led behind its end
+            self._load(sequence.end)
         return sequence.end
 
 

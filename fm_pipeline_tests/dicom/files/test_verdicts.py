@@ -259,6 +259,27 @@ def test_what_is_damaged_and_has_its_identifiers_is_left_to_orthanc(orthanc: Ort
     assert not is_id(orthanc_says(orthanc, content))
 
 
+def test_the_walk_goes_on_behind_a_sequence_that_an_inner_one_has_run_out_of(orthanc: Orthanc) -> None:
+    """The inner sequence has no delimiter, and its only value ends far behind the outer sequence."""
+    runs_out = element(0x00091010, "OB", length=150_000)
+    inner = element(0x0040A730, "SQ", item(length=UNDEFINED) + runs_out, length=UNDEFINED)
+    outer = element(0x00400275, "SQ", (item(length=UNDEFINED) + inner).ljust(70_000, b"\0"))
+    content = WHOLE.but(late=outer, pixels=b"\xfe\xff\x11\x11" * 50_000).file
+    found = instance(content)
+    assert (found.orthanc_id, found.whole) == (instance(WHOLE.file).orthanc_id, False)
+    said = orthanc_says(orthanc, content)
+    assert said == found.orthanc_id or not is_id(said)
+
+
+def test_an_empty_element_with_the_tag_zero_is_not_padding(orthanc: Orthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fm_pipeline.dicom.files.element_walk._MOST_STEPS", 1_000)
+    content = WHOLE.but(early=element(0, "LO")).file
+    found = instance(content)
+    assert found == instance(WHOLE.file)
+    said = orthanc_says(orthanc, content)
+    assert said == found.orthanc_id or not is_id(said), said
+
+
 def test_every_sample_of_pydicom_is_judged_as_orthanc_judges_it(orthanc: Orthanc) -> None:
     taken = 0
     for path in sample_files():
