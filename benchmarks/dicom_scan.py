@@ -21,7 +21,7 @@ import psycopg2
 from results import Row
 
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan.walk import scan
 from fm_pipeline.dicom.watch.new_files import NewFiles
@@ -116,7 +116,7 @@ def _peak_megabytes() -> float:
 
 def _scan(url: str, root: Path) -> tuple[int, int]:
     """How many files are new, and how many known."""
-    with LastingConnection(url) as database:
+    with ReconnectingConnection(url) as database:
         scanning = NewFiles(database, str(root), now=datetime.now(UTC) + _LATER)
         found = sum(1 for _ in scanning)
         if not scanning.complete:

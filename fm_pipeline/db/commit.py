@@ -1,6 +1,6 @@
-"""COMMIT, when the connection may be lost exactly then: the database is asked what became of it, never guessed.
+"""COMMIT, also when the connection is lost at that moment: the server is then asked whether it was carried out.
 
-`pg_xact_status` tells it for every transaction that has an id (PostgreSQL manual, "Transaction ID and Snapshot
+`pg_xact_status` knows it of every transaction that has an id (PostgreSQL manual, "Transaction ID and Snapshot
 Information Functions").
 """
 
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from types import FrameType
 
 import psycopg2
@@ -19,47 +20,50 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import DatabaseError
+from fm_pipeline.retry import retry
 
 _log = logging.getLogger(__name__)
+_POLL_SECONDS = 1
 _CANCELS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; Dagster's "Terminate" arrives as either
 
 
 @contextmanager
-def too_late_to_cancel() -> Iterator[None]:
-    """From COMMIT to the end of the block the first cancel is dropped, a second one obeyed.
+def ignore_first_cancel() -> Iterator[None]:
+    """Ignore the first cancel (SIGINT, SIGTERM) inside the block; a second one is obeyed.
 
-    What PostgreSQL is committing cannot be called back. Obeyed, the cancel would leave a reimport that was carried out
-    and is on record as cancelled, without its report. Where nothing is raised for a signal, nothing changes.
+    For the time of COMMIT, which cannot be called back. Obeyed, the cancel would leave a reimport that was committed
+    and is on record as cancelled, without its report. Outside the main thread, where no signal is raised, this does
+    nothing.
     """
-    if threading.current_thread() is not threading.main_thread():  # only there a signal is raised
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: handler for number in _CANCELS if callable(handler := signal.getsignal(number))}
+    handlers = {number: handler for number in _CANCELS if callable(handler := signal.getsignal(number))}
 
-    def give_back() -> None:
-        for number, handler in before.items():
+    def restore_handlers() -> None:
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
-    def drop(_number: int, _frame: FrameType | None) -> None:
-        give_back()
+    def ignore_once(_number: int, _frame: FrameType | None) -> None:
+        restore_handlers()
         _log.warning("The cancel came too late: the transaction was being committed, and is carried out.")
 
-    for number in before:
-        signal.signal(number, drop)
+    for number in handlers:
+        signal.signal(number, ignore_once)
     try:
         yield
     finally:
-        give_back()
+        restore_handlers()
 
 
 def commit(connection: Connection, url: str) -> None:
     """Commit a transaction that has written something.
 
     Args:
-        url: of the same database, for asking.
+        url: of the same database, for a second connection if this one is lost.
 
     Raises:
-        DatabaseError: the connection was lost and the transaction was not committed, or nobody can know yet.
+        DatabaseError: the connection was lost, and the transaction was not committed or its state is not known yet.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()::text")
@@ -71,34 +75,43 @@ def commit(connection: Connection, url: str) -> None:
             raise DatabaseError(
                 "The connection to PostgreSQL was lost at COMMIT.",
                 sqlstate="08006",
-                meaning="The database was asked: the transaction was not committed, Nexus is unchanged.",
+                meaning="The server says that the transaction was not committed; Nexus is unchanged.",
                 remedy="Find out why the server ended the connection, then start again.",
             ) from None
 
 
 def was_committed(url: str, transaction: str, *, patience_seconds: float = 120) -> bool:
-    """Whether a transaction was committed; waits for a server that is starting again or still at it.
+    """Return whether a transaction was committed; waits while the server restarts or still works on it.
 
     Args:
-        transaction: as `pg_current_xact_id()` gave it.
+        transaction: as `pg_current_xact_id()` returned it.
+        patience_seconds: how long the server may be away.
 
     Raises:
-        DatabaseError: the server stays away, so that nobody can know yet.
+        DatabaseError: the server did not come back, so that the state is not known yet.
     """
-    deadline = time.monotonic() + patience_seconds
-    while True:
-        try:
-            with connect(url) as connection, connection.cursor() as cursor:
-                cursor.execute("SELECT pg_xact_status(%s::xid8)", (transaction,))
-                row = cursor.fetchone()
-                if row and row[0] != "in progress":
-                    return bool(row[0] == "committed")
-        except DatabaseError:
-            if time.monotonic() > deadline:
-                raise DatabaseError(
-                    "The connection to PostgreSQL was lost at COMMIT and the server does not come back.",
-                    sqlstate="08007",
-                    meaning="Nexus is either as before or completely reimported, never between.",
-                    remedy=f"When the server runs again, ask it: SELECT pg_xact_status('{transaction}'::xid8).",
-                ) from None
-        time.sleep(1)
+    try:
+        while (
+            status := retry(
+                lambda: _transaction_status(url, transaction),
+                is_transient=lambda error: isinstance(error, DatabaseError),
+                pauses=repeat(_POLL_SECONDS),
+                timeout_seconds=patience_seconds,
+            )
+        ) in ("in progress", None):
+            time.sleep(_POLL_SECONDS)
+    except DatabaseError:
+        raise DatabaseError(
+            "The connection to PostgreSQL was lost at COMMIT and the server does not come back.",
+            sqlstate="08007",
+            meaning="Nexus is either as before or completely reimported, never between.",
+            remedy=f"When the server runs again, ask it: SELECT pg_xact_status('{transaction}'::xid8).",
+        ) from None
+    return status == "committed"
+
+
+def _transaction_status(url: str, transaction: str) -> str | None:
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_xact_status(%s::xid8)", (transaction,))
+        row = cursor.fetchone()
+    return row[0] if row else None

@@ -1,12 +1,15 @@
-"""Locks: one reimport at a time, and no save of a user that would be lost.
+"""Locks of PostgreSQL: advisory locks, so that only one process does a thing, and table locks of a reimport.
 
-SHARE ROW EXCLUSIVE lets everybody read and makes writers wait (PostgreSQL manual, "Explicit Locking").
+An advisory lock has a key that means something to us alone, and ends with its transaction or session, also when the
+process is killed (PostgreSQL manual, "Advisory Locks"). A new one is one more `AdvisoryLock` where it is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 import psycopg2.errors
 from psycopg2 import sql
@@ -27,33 +30,91 @@ ORDER BY a.xact_start
 """
 
 
-def take_reimport_lock(gate: Connection) -> None:
-    """One reimport at a time, until the gate's transaction ends; independent of Dagster, gone with the connection.
+@dataclass(frozen=True)
+class AdvisoryLock:
+    """The key of an advisory lock.
+
+    Attributes:
+        name: what it guards, without the prefix `fm_pipeline.`.
+        part: guards one part alone, such as one entity; different parts do not exclude each other, nor the whole.
+    """
+
+    name: str
+    part: str | None = None
+
+    @property
+    def key(self) -> sql.Composable:
+        """The arguments of PostgreSQL's functions."""
+        names = [f"fm_pipeline.{self.name}"] + ([] if self.part is None else [self.part])
+        return sql.SQL(", ").join(sql.SQL("hashtext({})").format(sql.Literal(name)) for name in names)
+
+
+@dataclass(frozen=True)
+class NumberedLock:
+    """The key of an advisory lock on a row of ours, by a number for its kind and its id."""
+
+    kind: int
+    id: int
+
+    @property
+    def key(self) -> sql.Composable:
+        """The arguments of PostgreSQL's functions."""
+        return sql.SQL("{}, {}").format(sql.Literal(self.kind), sql.Literal(self.id))
+
+
+Lock = AdvisoryLock | NumberedLock
+REIMPORT_LOCK = AdvisoryLock("reimport")  # of everybody who writes to Nexus' own tables
+
+
+def try_lock(cursor: Cursor, lock: Lock, *, until: Literal["transaction", "session"] = "transaction") -> bool:
+    """Take a lock if nobody holds it; returns whether it was taken.
+
+    Args:
+        until: what ends it. A lock of the session outlives a rollback.
+    """
+    function = sql.SQL("pg_try_advisory_xact_lock" if until == "transaction" else "pg_try_advisory_lock")
+    cursor.execute(sql.SQL("SELECT {}({})").format(function, lock.key))
+    return cursor.fetchone() == (True,)
+
+
+def wait_for_lock(cursor: Cursor, lock: Lock, *, shared: bool = False) -> None:
+    """Take a lock until the transaction ends, and wait until it is free.
+
+    Args:
+        shared: with others that share it, but with nobody who does not.
+
+    Raises:
+        psycopg2.errors.LockNotAvailable: it was not free within the session's `lock_timeout`.
+    """
+    function = sql.SQL("pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock")
+    cursor.execute(sql.SQL("SELECT {}({})").format(function, lock.key))
+
+
+def acquire_reimport_lock(gate: Connection) -> None:
+    """Let no second reimport run until the gate's transaction ends. Independent of Dagster, gone with the connection.
 
     Raises:
         LockStop: another one runs.
     """
     with gate.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('fm_pipeline.reimport'))")
-        row = cursor.fetchone()
-    if not (row and row[0]):
-        raise LockStop(
-            "Another reimport, or an import of images, is writing to this database.",
-            meaning="This one has changed nothing.",
-            remedy="Wait until it has ended; the runs page of Dagster shows it.",
-        )
+        if not try_lock(cursor, REIMPORT_LOCK):
+            raise LockStop(
+                "Another reimport, or an import of images, is writing to this database.",
+                meaning="This one has changed nothing.",
+                remedy="Wait until it has ended; the runs page of Dagster shows it.",
+            )
 
 
 def wait_for_reimport_lock(gate: Connection, timeout_seconds: float) -> None:
-    """The same lock for whoever writes for a second and not for minutes: it waits for its turn.
+    """Take the same lock, and wait for it: for whoever writes for a second and not for minutes.
 
     Raises:
-        LockStop: the other one did not end in time.
+        LockStop: the other run did not end in time.
     """
     with gate.cursor() as cursor:
         try:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{int(timeout_seconds * 1000)}ms",))
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.reimport'))")
+            wait_for_lock(cursor, REIMPORT_LOCK)
         except psycopg2.errors.LockNotAvailable:
             gate.rollback()
             raise LockStop(
@@ -65,10 +126,11 @@ def wait_for_reimport_lock(gate: Connection, timeout_seconds: float) -> None:
 
 
 def lock_tables(cursor: Cursor, tables: Collection[Table], timeout_seconds: float) -> None:
-    """Lock the tables in the order given; row locks that the transaction takes later obey the same time-out.
+    """Lock the tables in the order given: everybody reads, writers wait (SHARE ROW EXCLUSIVE).
 
-    Both statements are such that they take no snapshot: under REPEATABLE READ the transaction must see what the
-    writers that it waited for have committed (PostgreSQL manual, LOCK, "Notes").
+    Row locks that the transaction takes later have the same time-out. Neither statement takes a snapshot: under
+    REPEATABLE READ the transaction must see what the writers that it waited for have committed (PostgreSQL manual,
+    LOCK, "Notes").
 
     Raises:
         psycopg2.errors.LockNotAvailable: see `explain_lock_timeouts`.
@@ -83,10 +145,13 @@ def lock_tables(cursor: Cursor, tables: Collection[Table], timeout_seconds: floa
 
 @contextmanager
 def bounded_waits(connection: Connection, timeout_seconds: float) -> Iterator[None]:
-    """For staging: whatever is locked in our own schema is waited for so long, and then it is a LockStop.
+    """Limit the waiting of a staging transaction for locks in our own schema.
 
     Args:
-        connection: outside a transaction; it keeps the time-out for its life. Its transaction is rolled back.
+        connection: outside a transaction. It keeps the time-out as long as it is open.
+
+    Raises:
+        LockStop: a lock was not free in time; the transaction was rolled back.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{int(timeout_seconds * 1000)}ms",))
@@ -107,11 +172,11 @@ def bounded_waits(connection: Connection, timeout_seconds: float) -> Iterator[No
 def explain_lock_timeouts(
     connection: Connection, gate: Connection, tables: Collection[Table], timeout_seconds: float
 ) -> Iterator[None]:
-    """A lock that is not had in time, of a table or later of a row, is a LockStop that says who holds it.
+    """Turn a lock time-out inside the block, of a table or a row, into a LockStop that names the sessions in the way.
 
     Args:
         connection: whose transaction waits; it is rolled back then.
-        gate: the second connection, which can still ask.
+        gate: the second connection, which can still query.
     """
     try:
         yield

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from fm_pipeline.db.connection import open_connection, redacted
+from fm_pipeline.db.locks import AdvisoryLock, wait_for_lock
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -35,7 +36,7 @@ def migrate(database_url: str) -> None:
         hide_parameters=True,
     )
     with redacted(), engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.migrate'))"))
+        wait_for_lock(connection.connection.cursor(), AdvisoryLock("migrate"))  # type: ignore[arg-type]  # psycopg2's
         if connection.scalar(text("SELECT to_regnamespace('fm_pipeline')")) is None:
             connection.execute(text("CREATE SCHEMA fm_pipeline"))
         config.attributes["connection"] = connection

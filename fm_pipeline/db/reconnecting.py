@@ -1,12 +1,12 @@
-"""A database connection that outlasts a database which is away for a while: what is asked of it is asked again."""
+"""A database connection that reconnects, and repeats its transaction, when PostgreSQL was away for a while."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from itertools import repeat
 from typing import Self, TypeVar
 
 from psycopg2.extensions import connection as Connection
@@ -14,21 +14,23 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect, redacted
 from fm_pipeline.errors import DatabaseError
+from fm_pipeline.retry import retry
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 120  # a restart of PostgreSQL, or of its machine
 _PAUSE_SECONDS = 0.5
 # Connection lost, too many of them, shut down: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_PASSING = ("08", "53", "57")
+_TRANSIENT = ("08", "53", "57")
+_log = logging.getLogger(__name__)
 
 
-class LastingConnection:
+class ReconnectingConnection:
     """One connection, for one caller at a time; others wait.
 
     Args:
-        prepare: carried out on each new connection, for example to take an advisory lock again.
-        give_up: when it says so, a failure is raised at once.
+        prepare: called on each new connection, for example to take an advisory lock again.
+        give_up: while it returns True, a failure is raised at once.
     """
 
     def __init__(
@@ -52,27 +54,35 @@ class LastingConnection:
         self.close()
 
     def run(self, action: Callable[[Cursor], T]) -> T:
-        """Carry out a transaction, again if the connection was lost; so it must come to the same if done twice.
+        """Run a transaction, and run it again if the connection was lost; so it must be idempotent.
 
         Raises:
-            DatabaseError: PostgreSQL said no, or was away for longer than the patience.
+            DatabaseError: PostgreSQL refused it, or was away for longer than the patience.
         """
-        begun = time.monotonic()
+
+        def attempt() -> T:
+            with redacted():
+                return self._transaction(action)
+
+        def is_transient(error: Exception) -> bool:
+            passing = isinstance(error, DatabaseError) and (error.sqlstate or "08")[:2] in _TRANSIENT
+            return passing and not self._give_up()
+
+        def reconnect(error: Exception, _attempt: int, _pause: float) -> None:
+            _log.warning("The database is away; the transaction is repeated. %s", getattr(error, "what", error))
+            self.close()
+
         with self._busy:
-            while True:
-                try:
-                    with redacted():
-                        return self._transaction(action)
-                except DatabaseError as error:
-                    passing = (error.sqlstate or "08")[:2] in _PASSING
-                    if not passing or self._give_up() or time.monotonic() - begun > self._patience:
-                        raise
-                    logging.getLogger(__name__).warning("The database is away; it is asked again. %s", error.what)
-                    self.close()
-                    time.sleep(_PAUSE_SECONDS)
+            return retry(
+                attempt,
+                is_transient=is_transient,
+                pauses=repeat(_PAUSE_SECONDS),
+                timeout_seconds=self._patience,
+                before_retry=reconnect,
+            )
 
     def end(self, action: Callable[[Cursor], object]) -> None:
-        """Carry out a last transaction if the connection is open, once, whether it succeeds or not; then close it."""
+        """Run a last transaction if the connection is open, once; a failure is ignored. Then close the connection."""
         try:
             with suppress(DatabaseError), self._busy:
                 if self._connection is not None and not self._connection.closed:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -40,6 +41,7 @@ from fm_pipeline.filemaker.errors import (
     ServerUnavailable,
 )
 from fm_pipeline.http_response import TimedResponse
+from fm_pipeline.retry import exponential_pauses, retry
 
 _log = logging.getLogger(__name__)
 
@@ -148,23 +150,20 @@ class Transport:
             NotTheDataApi: a redirect, a web page, or JSON of something else.
         """
         headers = _authorization(token, account)
-        for attempt in range(1, attempts + 1):
-            try:
-                return self._once(call, headers)
-            except ServerUnavailable:
-                if attempt == attempts:
-                    raise
-                longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
-                pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-                _log.warning(
-                    "FileMaker Server did not answer when asked to %s; try %d of %d in %.1f s.",
-                    call.doing,
-                    attempt + 1,
-                    attempts,
-                    pause,
-                )
-                self._sleep(pause)
-        raise AssertionError("unreachable")
+        pauses = (
+            pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+            for pause in islice(exponential_pauses(FIRST_PAUSE, LONGEST_PAUSE), attempts - 1)
+        )
+        return retry(
+            lambda: self._once(call, headers),
+            is_transient=lambda error: isinstance(error, ServerUnavailable),
+            pauses=pauses,
+            before_retry=lambda _, attempt, pause: _log.warning(
+                "FileMaker Server did not answer when asked to %s; try %d of %d in %.1f s.",
+                *(call.doing, attempt, attempts, pause),
+            ),
+            sleep=self._sleep,
+        )
 
     def fetch(self, url: str, doing: str, *, token: str, cookie: str, limit: int, longest: float) -> Fetched:
         """GET something that is not the Data API's from this very server; no redirect is followed, nothing repeated.

@@ -18,9 +18,9 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.audit import audited
-from fm_pipeline.db.commit import commit, too_late_to_cancel
+from fm_pipeline.db.commit import commit, ignore_first_cancel
 from fm_pipeline.db.connection import connect, database_error
-from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, take_reimport_lock, wait_for_reimport_lock
+from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, lock_tables, wait_for_reimport_lock
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import CatalogueStop, DatabaseError, LockStop, PlanStop, Stop
@@ -127,7 +127,7 @@ def reimport(
             held.run(report, phases, on_phase)
             report.committed = True
             _record(held.cursor, report, phases, asked, backup_id)
-            end.enter_context(too_late_to_cancel())
+            end.enter_context(ignore_first_cancel())
             commit(held.connection, url)
     return report
 
@@ -221,7 +221,7 @@ def _locked(settings: Settings) -> Iterator[_Held]:
     """
     url = settings.nexus_database_url.get_secret_value()
     with connect(url) as gate, connect(url) as connection:
-        take_reimport_lock(gate)
+        acquire_reimport_lock(gate)
         connection.set_session(isolation_level="REPEATABLE READ")
         with connection.cursor() as cursor:
             accepted = [each for each in check_staged(connection, settings) if each.rule in SOURCE_RULES]

@@ -15,6 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.locks import AdvisoryLock, wait_for_lock
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry
@@ -37,6 +38,7 @@ from fm_pipeline.staging.writer import StagingWriter
 
 OnProgress = Callable[[int, int], None]
 Transform = Callable[[Record], Row]
+_STAGING_LOCK = AdvisoryLock("staging")
 _ROWS_A_REPORT = 1000
 
 
@@ -163,10 +165,10 @@ def _take_turns(cursor: Cursor, name: str, registry: Registry) -> None:
     What nothing depends on may be built beside each other, each once; patients and other parents alone.
     """
     if any(name in parents(registry, other) for other in registry):
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.staging'))")
+        wait_for_lock(cursor, _STAGING_LOCK)
     else:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtext('fm_pipeline.staging'))")
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.staging'), hashtext(%s))", (name,))
+        wait_for_lock(cursor, _STAGING_LOCK, shared=True)
+        wait_for_lock(cursor, AdvisoryLock(_STAGING_LOCK.name, name))
 
 
 def _refuse_missing_sources(cursor: Cursor, name: str, extractions: dict[str, Extraction], registry: Registry) -> None:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fm_pipeline.db.copy import copy_rows
+from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.errors import LockStop
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing
@@ -148,8 +149,7 @@ class _Taken:
 
 def _only_one(cursor: Cursor, entity: str) -> None:
     """Let no second extraction of the entity run; the lock ends with the transaction."""
-    cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (f"fm_pipeline.extract.{entity}",))
-    if cursor.fetchone() != (True,):
+    if not try_lock(cursor, AdvisoryLock("extract", entity)):
         raise LockStop(
             f"Another run is extracting {entity} at this moment.",
             meaning="Nothing was changed.",

@@ -23,6 +23,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import StorageError
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import DOCUMENTS, IMAGES
+from fm_pipeline.retry import retry
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket, make_client
 
@@ -294,13 +295,14 @@ def _open_some(settings: Settings, lot: _Lot, answers: Answers, chance: random.R
     there = [file for file in lot.drawn() if answers.exists.get(file)]
 
     def opened(file: StoredFile) -> int | str:
-        for left in reversed(range(TRIES)):
-            try:
-                return answers.buckets[file.bucket].open_object(file.key, OPENED_BYTES)
-            except StorageError as error:
-                if not left or error.code == "AccessDenied":
-                    return error.code or "no code"
-        raise AssertionError("unreachable")
+        try:
+            return retry(
+                lambda: answers.buckets[file.bucket].open_object(file.key, OPENED_BYTES),
+                is_transient=lambda error: isinstance(error, StorageError) and error.code != "AccessDenied",
+                pauses=[0] * (TRIES - 1),
+            )
+        except StorageError as error:
+            return error.code or "no code"
 
     chosen = chance.sample(there, min(OPENED, len(there)))
     with ThreadPoolExecutor(settings.s3_concurrency) as pool:

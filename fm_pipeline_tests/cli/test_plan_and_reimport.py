@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.locks import take_reimport_lock
+from fm_pipeline.db.locks import acquire_reimport_lock
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline_tests.support.clinics import MigrationBench
 
@@ -156,7 +156,7 @@ def test_a_reimport_beside_another_is_refused_before_anything_is_read(bench: Mig
     plan = bench.plan()
     read = bench.execute("SELECT entity, extraction_id FROM fm_pipeline.source_extractions ORDER BY entity")
     with connect(bench.database_url) as gate:
-        take_reimport_lock(gate)
+        acquire_reimport_lock(gate)
         refused = run(bench, "reimport", "--plan", plan.id, "--confirm", plan.confirmation)
     assert refused.exit_code == 1
     assert "wrote to this database for more than 3 seconds." in refused.stderr

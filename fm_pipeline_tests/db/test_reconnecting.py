@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.errors import DatabaseError
 
 
@@ -17,7 +17,7 @@ def one(cursor: Cursor) -> int:
 @pytest.mark.hard_case(43)
 def test_a_lost_connection_is_made_anew_prepared_again_and_the_transaction_repeated(database_url: str) -> None:
     prepared: list[int] = []
-    with LastingConnection(database_url, prepare=lambda cursor: prepared.append(one(cursor))) as database:
+    with ReconnectingConnection(database_url, prepare=lambda cursor: prepared.append(one(cursor))) as database:
         attempts: list[int] = []
 
         def action(cursor: Cursor) -> int:
@@ -32,7 +32,7 @@ def test_a_lost_connection_is_made_anew_prepared_again_and_the_transaction_repea
 
 def test_a_database_that_stays_away_is_an_error_after_the_patience() -> None:
     nobody = "postgresql://nobody:nothing@127.0.0.1:1/nowhere"
-    with LastingConnection(nobody, patience_seconds=0.2) as database, pytest.raises(DatabaseError):
+    with ReconnectingConnection(nobody, patience_seconds=0.2) as database, pytest.raises(DatabaseError):
         database.run(one)
 
 
@@ -43,7 +43,7 @@ def test_a_statement_that_postgresql_refuses_is_not_repeated(database_url: str) 
         attempts.append(1)
         cursor.execute("SELECT * FROM nothing")
 
-    with LastingConnection(database_url) as database:
+    with ReconnectingConnection(database_url) as database:
         with pytest.raises(DatabaseError):
             database.run(action)
         assert database.run(one) == 1
@@ -55,7 +55,7 @@ def test_what_ends_it_is_done_before_it_is_closed_and_a_lost_connection_is_not_m
     database_url: str,
 ) -> None:
     ended: list[int] = []
-    with LastingConnection(database_url) as database:
+    with ReconnectingConnection(database_url) as database:
         database.end(lambda cursor: ended.append(one(cursor)))  # none is open yet
         database.run(one)
         database.end(lambda cursor: ended.append(one(cursor)))

@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.dicom.watch.watching import Watched
@@ -51,9 +51,9 @@ def connection(ledger: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def database(tables: str, connection: Connection) -> Iterator[LastingConnection]:
+def database(tables: str, connection: Connection) -> Iterator[ReconnectingConnection]:
     """Another connection to it, as a scan has one."""
-    with LastingConnection(tables) as lasting:
+    with ReconnectingConnection(tables) as lasting:
         yield lasting
 
 
@@ -75,6 +75,6 @@ def importing(ledger: str, stack: LazyStack, tmp_path: Path) -> ImportBench:
 
 
 @pytest.fixture
-def watched(connection: Connection, database: LastingConnection, tmp_path: Path) -> Watched:
+def watched(connection: Connection, database: ReconnectingConnection, tmp_path: Path) -> Watched:
     """A directory that is watched."""
     return Watched(connection, database, tmp_path / "hospital")

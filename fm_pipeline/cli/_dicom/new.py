@@ -8,7 +8,7 @@ import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called, path_argument
 from fm_pipeline.cli._dicom.scan import SHOWN, limit_option, limited, show_files, show_totals, totals_answer
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.api.calls import asked_path, refusals
 from fm_pipeline.dicom.api.looking import Totals, look_for_new
 from fm_pipeline.dicom.configuration.roots import excluded_folders
@@ -30,7 +30,7 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
             root = asked_path(call.settings, path)
         totals, excluded = Totals(), excluded_folders(call.settings)
         limits = Limits.from_settings(call.settings)
-        with LastingConnection(call.database_url) as database:
+        with ReconnectingConnection(call.database_url) as database:
             found = look_for_new(
                 NewFiles(database, root, now=datetime.now(UTC), excluded=excluded), totals, limits, excluded
             )

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import RequestError
 
 
@@ -78,9 +79,8 @@ def only_one_pull(connection: Connection) -> Iterator[None]:
         RequestError: another one runs.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtext('fm_pipeline.ftp'))")
-        row = cursor.fetchone()
+        is_ours = try_lock(cursor, AdvisoryLock("ftp"), until="session")
         connection.commit()
-        if not (row and row[0]):
+        if not is_ours:
             raise RequestError("Another pull from the FTP server runs.", remedy="Wait until it has ended.")
         yield

@@ -10,12 +10,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import PurePath
 from typing import Self
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.locks import NumberedLock, try_lock, wait_for_lock
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.history.entry import Entry
 from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
 from fm_pipeline.dicom.history.rows import bigint, write_entries
@@ -23,11 +25,13 @@ from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.paths import path_hash, printable, real_path
 from fm_pipeline.dicom.reasons import NOT_TAKEN, WAITING_FOR_ORTHANC
 from fm_pipeline.errors import LockStop, RequestError
+from fm_pipeline.retry import retry
 
 _GATE = 0  # no job has this id: held while a job is claimed
 _RATE_SECONDS = 60.0
 # How long a job's lock is waited for: that of our own lost session, or of a process that was just killed
 _OWN_SESSION_SECONDS, _OTHER_SESSION_SECONDS = 10.0, 2.0
+_LOCK_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class JobLedger:
     def __init__(self, database_url: str, job_id: int) -> None:
         self.job_id = job_id
         self._waits = True
-        self._database = LastingConnection(database_url, prepare=self._lock, give_up=lambda: not self._waits)
+        self._database = ReconnectingConnection(database_url, prepare=self._lock, give_up=lambda: not self._waits)
         self._rates: deque[tuple[float, int, int]] = deque()
 
     def __enter__(self) -> Self:
@@ -91,7 +95,7 @@ class JobLedger:
         """
 
         def action(cursor: Cursor) -> Job:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, _GATE))
+            wait_for_lock(cursor, NumberedLock(LOCK_CLASS, _GATE))
             job = read_job(cursor, self.job_id, lock=True)
             if job.status == "completed":
                 raise RequestError(f"Import job {job.id} is completed.", remedy="Make a new job for the directory.")
@@ -258,14 +262,17 @@ class JobLedger:
 
     def _lock(self, cursor: Cursor) -> None:
         """On each new connection: a session that was lost, or killed, may hold the lock a moment longer."""
-        deadline = time.monotonic() + (_OWN_SESSION_SECONDS if self._rates else _OTHER_SESSION_SECONDS)
-        while True:
-            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, self.job_id))
-            if cursor.fetchall()[0][0]:
-                return
-            if time.monotonic() > deadline:
+
+        def acquire() -> None:
+            if not try_lock(cursor, NumberedLock(LOCK_CLASS, self.job_id), until="session"):
                 raise LockStop(f"Somebody else works on import job {self.job_id}.", meaning="It was left to them.")
-            time.sleep(0.1)
+
+        retry(
+            acquire,
+            is_transient=lambda error: isinstance(error, LockStop),
+            pauses=repeat(_LOCK_POLL_SECONDS),
+            timeout_seconds=_OWN_SESSION_SECONDS if self._rates else _OTHER_SESSION_SECONDS,
+        )
 
     def _see_that_nobody_is_there(self, cursor: Cursor, job: Job) -> None:
         others = running_job_ids(cursor) - {job.id, _GATE}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.model import Instance
 from fm_pipeline.dicom.orthanc.delivery import Delivery
 from fm_pipeline.dicom.reasons import REFUSED
@@ -121,7 +121,7 @@ class Knowledge:
     would replace what it has, and 1.10.1 does not tell whether that is set. A chunk costs a millisecond.
     """
 
-    def __init__(self, database: LastingConnection, delivery: Delivery) -> None:
+    def __init__(self, database: ReconnectingConnection, delivery: Delivery) -> None:
         self._database, self._delivery = database, delivery
 
     def of(self, instances: Sequence[Instance]) -> Known:

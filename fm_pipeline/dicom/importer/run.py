@@ -21,7 +21,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.configuration.roots import excluded_folders
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files.archives.limits import Limits
@@ -118,8 +118,8 @@ def run_job(
     halt = threading.Event()
     with (
         JobLedger(url, job_id) as ledger,
-        LastingConnection(url, give_up=halt.is_set) as lookups,
-        LastingConnection(url, give_up=halt.is_set) as scanning,  # of the scan's thread, if it has questions
+        ReconnectingConnection(url, give_up=halt.is_set) as lookups,
+        ReconnectingConnection(url, give_up=halt.is_set) as scanning,  # of the scan's thread, if it has questions
         Orthanc.from_settings(settings) as orthanc,
     ):
         job = ledger.claim(run_id)
@@ -284,7 +284,7 @@ class Source:
     left_out: Callable[[], int] = lambda: 0
 
 
-def _source(ledger: JobLedger, scanning: LastingConnection, job: Job, excluded: ExcludedFolders) -> Source:
+def _source(ledger: JobLedger, scanning: ReconnectingConnection, job: Job, excluded: ExcludedFolders) -> Source:
     root = real_path(job.source_path)
     files = ledger.files()
     if files is not None:

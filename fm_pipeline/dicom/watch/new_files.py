@@ -15,7 +15,7 @@ from itertools import islice
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files.open import unreadable_reason
 from fm_pipeline.dicom.model import Unreadable
@@ -50,7 +50,7 @@ class NewFiles:
     """
 
     def __init__(
-        self, database: LastingConnection, root: str, *, now: datetime, excluded: ExcludedFolders = KNOWN
+        self, database: ReconnectingConnection, root: str, *, now: datetime, excluded: ExcludedFolders = KNOWN
     ) -> None:
         self.unchanged_files = self.unchanged_bytes = self.unchanged_others = 0
         self.complete = False

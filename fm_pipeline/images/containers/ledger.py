@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
+from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import LockStop
 from fm_pipeline.images.containers.source import Listed
 from fm_pipeline.images.nexus.rows import NewImage
@@ -60,8 +61,7 @@ class Ledger:
             LockStop: another one works.
         """
         with self._begin() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(hashtext('fm_pipeline.waterfall'))")
-            if cursor.fetchone() != (True,):
+            if not try_lock(cursor, AdvisoryLock("waterfall"), until="session"):
                 raise LockStop(
                     "Another run is importing images from FileMaker at this moment.",
                     meaning="Two would read the same containers, and FileMaker Server is given one download at a time.",

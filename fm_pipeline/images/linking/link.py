@@ -16,6 +16,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import ImageStop, LockStop
 from fm_pipeline.images.exports.metadata import read_metadata
 from fm_pipeline.images.linking import ledger
@@ -280,9 +281,7 @@ def missing_objects(settings: Settings, bucket: Bucket) -> list[int]:
 def _alone(settings: Settings) -> Iterator[None]:
     """One link at a time; the lock goes with its connection."""
     with connect(settings.nexus_database_url.get_secret_value()) as gate, gate.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext('fm_pipeline.images'))")
-        row = cursor.fetchone()
-        if not (row and row[0]):
+        if not try_lock(cursor, AdvisoryLock("images")):
             raise LockStop(
                 "Another link of images runs.",
                 meaning="This one has changed nothing.",

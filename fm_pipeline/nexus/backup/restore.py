@@ -13,9 +13,9 @@ from pathlib import Path
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.audit import audited, operating_system_user
-from fm_pipeline.db.commit import commit, too_late_to_cancel
+from fm_pipeline.db.commit import commit, ignore_first_cancel
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, take_reimport_lock
+from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, lock_tables
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.backup import quiet
@@ -96,7 +96,7 @@ def restore(
         key = read_key(settings)
         manifest = read_manifest(folder, key)
         with connect(url) as gate, connect(url) as connection:
-            take_reimport_lock(gate)
+            acquire_reimport_lock(gate)
             # Not REPEATABLE READ: the scratch tables are filled before the locks, and what is seen must be after.
             connection.set_session(isolation_level="READ COMMITTED")
             with connection.cursor() as cursor:
@@ -138,7 +138,7 @@ def restore(
                     report.notes += advance_sequences(
                         cursor, [table for table, result in restoration.results.items() if result.inserted]
                     )
-                    end.enter_context(too_late_to_cancel())
+                    end.enter_context(ignore_first_cancel())
                     commit(connection, url)
                     report.committed = True
     report.seconds = round(time.monotonic() - started, 3)

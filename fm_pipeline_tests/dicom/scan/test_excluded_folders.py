@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.configuration.roots import allowed_path
 from fm_pipeline.dicom.model import FoundFile, SetAside
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
@@ -102,7 +102,7 @@ def test_a_scan_names_each_such_folder_once_and_meets_nothing_below_it(root: Pat
 
 
 def test_a_look_for_new_files_names_them_once_and_knows_them_then(
-    connection: Connection, database: LastingConnection, root: Path
+    connection: Connection, database: ReconnectingConnection, root: Path
 ) -> None:
     excluded = ExcludedFolders("old")
     first = list(NewFiles(database, str(root), now=datetime.now(UTC), excluded=excluded))

@@ -23,7 +23,7 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.watch.rules import LISTED_AGAIN_AFTER
 from fm_pipeline.dicom.watch.watch import tick
 from fm_pipeline.sandbox.stack.stack import temporary_stack
@@ -118,7 +118,7 @@ _HAPPENS: dict[str, Callable[[Watched, str, int], object]] = {
 }
 
 
-def search(connection: Connection, database: LastingConnection, folder: Path, count: int, seed: int) -> None:
+def search(connection: Connection, database: ReconnectingConnection, folder: Path, count: int, seed: int) -> None:
     """Look for changes of which the sensor misses a file."""
 
     @with_seed(seed)
@@ -146,7 +146,7 @@ def main() -> int:
         empty_database(stack.service(DisposablePostgreSQL)) as url,
     ):
         migrate(url)
-        with connect(url) as connection, LastingConnection(url) as database:
+        with connect(url) as connection, ReconnectingConnection(url) as database:
             for seed in range(arguments.seed, arguments.seed + arguments.count):
                 search(connection, database, Path(name) / "hospital", ROUND, seed)
                 sys.stdout.write(f"seed {seed}: {ROUND} shares, every file found\n")

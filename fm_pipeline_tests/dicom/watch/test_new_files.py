@@ -10,7 +10,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.model import SetAside, Unreadable
 from fm_pipeline.dicom.scan.walk import Met, scan
@@ -20,7 +20,9 @@ from fm_pipeline.dicom.watch.watch import tick
 from fm_pipeline_tests.dicom.watch.watching import let_the_clock_go_on, record
 
 
-def new(database: LastingConnection, root: Path, later: timedelta = timedelta(hours=1)) -> tuple[list[Met], NewFiles]:
+def new(
+    database: ReconnectingConnection, root: Path, later: timedelta = timedelta(hours=1)
+) -> tuple[list[Met], NewFiles]:
     scanning = NewFiles(database, str(root), now=datetime.now(UTC) + later)
     return list(scanning), scanning
 
@@ -37,7 +39,9 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def test_everything_is_new_to_an_empty_history(connection: Connection, database: LastingConnection, root: Path) -> None:
+def test_everything_is_new_to_an_empty_history(
+    connection: Connection, database: ReconnectingConnection, root: Path
+) -> None:
     met, scanning = new(database, root)
     assert sorted(each.path for each in met) == sorted(each.path for each in scan(str(root)))
     assert scanning.complete
@@ -45,7 +49,7 @@ def test_everything_is_new_to_an_empty_history(connection: Connection, database:
 
 
 def test_what_history_knows_is_left_out_and_counted(
-    connection: Connection, database: LastingConnection, root: Path
+    connection: Connection, database: ReconnectingConnection, root: Path
 ) -> None:
     met, _ = new(database, root)
     record(connection, met)
@@ -56,7 +60,7 @@ def test_what_history_knows_is_left_out_and_counted(
 
 @pytest.mark.hard_case(45)
 def test_directories_that_are_as_they_were_need_no_look_into_history(
-    connection: Connection, database: LastingConnection, root: Path, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, database: ReconnectingConnection, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met, _ = new(database, root)
     record(connection, met)
@@ -70,7 +74,9 @@ def test_directories_that_are_as_they_were_need_no_look_into_history(
 
 @pytest.mark.parametrize("change", ["content", "appended", "touched", "renamed", "replaced"])
 @pytest.mark.hard_case(38)
-def test_a_changed_file_is_new(connection: Connection, database: LastingConnection, root: Path, change: str) -> None:
+def test_a_changed_file_is_new(
+    connection: Connection, database: ReconnectingConnection, root: Path, change: str
+) -> None:
     record(connection, list(scan(str(root))))
     new(database, root)
     let_the_clock_go_on(root)
@@ -94,7 +100,7 @@ def test_a_changed_file_is_new(connection: Connection, database: LastingConnecti
     assert [each.path for each in met] == [str(path)]
 
 
-def test_what_is_set_aside_is_given_once(connection: Connection, database: LastingConnection, root: Path) -> None:
+def test_what_is_set_aside_is_given_once(connection: Connection, database: ReconnectingConnection, root: Path) -> None:
     met, _ = new(database, root)
     aside = [each for each in met if isinstance(each, SetAside)]
     assert {each.reason for each in aside} == {"link_inside_root", "temporary_name"}
@@ -105,7 +111,7 @@ def test_what_is_set_aside_is_given_once(connection: Connection, database: Lasti
 
 @pytest.mark.hard_case(40)
 def test_a_directory_that_cannot_be_read_makes_the_scan_incomplete(
-    connection: Connection, database: LastingConnection, root: Path, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, database: ReconnectingConnection, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.scandir
 
@@ -122,7 +128,7 @@ def test_a_directory_that_cannot_be_read_makes_the_scan_incomplete(
 
 @pytest.mark.hard_case(41)
 def test_a_missing_root_is_an_error_and_an_empty_one_is_no_success(
-    connection: Connection, database: LastingConnection, root: Path
+    connection: Connection, database: ReconnectingConnection, root: Path
 ) -> None:
     record(connection, list(scan(str(root))))
     new(database, root)
@@ -137,7 +143,7 @@ def test_a_missing_root_is_an_error_and_an_empty_one_is_no_success(
 
 @pytest.mark.hard_case(41)
 def test_a_root_that_is_unmounted_in_mid_scan_is_reported(
-    connection: Connection, database: LastingConnection, root: Path
+    connection: Connection, database: ReconnectingConnection, root: Path
 ) -> None:
     scanning = NewFiles(database, str(root), now=datetime.now(UTC))
     met = iter(scanning)
@@ -150,7 +156,7 @@ def test_a_root_that_is_unmounted_in_mid_scan_is_reported(
 
 @pytest.mark.hard_case(42)
 def test_what_orthanc_has_lost_is_new_again_though_nothing_changed_on_the_disk(
-    connection: Connection, database: LastingConnection, root: Path
+    connection: Connection, database: ReconnectingConnection, root: Path
 ) -> None:
     record(connection, list(scan(str(root))))
     new(database, root)
@@ -164,7 +170,7 @@ def test_what_orthanc_has_lost_is_new_again_though_nothing_changed_on_the_disk(
 
 @pytest.mark.hard_case(44)
 def test_a_tick_of_the_sensor_does_not_wait_for_a_scan_that_is_under_way(
-    connection: Connection, database: LastingConnection, tables: str, root: Path
+    connection: Connection, database: ReconnectingConnection, tables: str, root: Path
 ) -> None:
     scanning = iter(NewFiles(database, str(root), now=datetime.now(UTC)))
     next(scanning)

@@ -11,7 +11,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.migrate import is_migrated, migrate
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.watch.rules import LISTED_AGAIN_AFTER, LISTED_AGAIN_WHERE_UNMOVED, clock_behind
 from fm_pipeline.dicom.watch.sentences import about_watching
 from fm_pipeline_tests.dicom.watch.random_shares import search
@@ -161,6 +161,6 @@ def test_what_is_known_of_a_share_is_told_without_a_look(watched: Watched) -> No
 
 
 def test_whatever_a_share_does_with_times_every_file_is_found(
-    connection: Connection, database: LastingConnection, tmp_path: Path
+    connection: Connection, database: ReconnectingConnection, tmp_path: Path
 ) -> None:
     search(connection, database, tmp_path / "hospital", 6, seed=1)

@@ -11,7 +11,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
-from fm_pipeline.db.reconnecting import LastingConnection
+from fm_pipeline.db.reconnecting import ReconnectingConnection
 from fm_pipeline.dicom.model import FoundFile, SetAside
 from fm_pipeline.dicom.paths import path_hash, printable
 from fm_pipeline.dicom.scan.walk import Met, scan
@@ -81,7 +81,7 @@ def record(connection: Connection, met: Iterable[Met], status: str = "imported",
 class Watched:
     """A directory, its memory, and a clock that goes by the last change in it, however long ago that was."""
 
-    def __init__(self, connection: Connection, database: LastingConnection, root: Path) -> None:
+    def __init__(self, connection: Connection, database: ReconnectingConnection, root: Path) -> None:
         self.connection, self.database, self.root = connection, database, root
         self.ticks = 0
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.locks import take_reimport_lock
+from fm_pipeline.db.locks import acquire_reimport_lock
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import DatabaseError, LockStop
 from fm_pipeline.nexus.backup.backup import list_backups, make_backup
@@ -294,7 +294,7 @@ def test_a_session_that_holds_only_a_row_is_named_too(nexus: MigrationBench) -> 
 def test_no_restore_while_a_reimport_runs(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     with connect(nexus.database_url) as reimporting:
-        take_reimport_lock(reimporting)
+        acquire_reimport_lock(reimporting)
         with pytest.raises(LockStop, match="Another reimport"):
             give_back(nexus, folder)
 
