@@ -21,7 +21,7 @@ import psycopg2
 from results import Row
 
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan.walk import scan
 from fm_pipeline.dicom.watch.new_files import NewFiles

@@ -61,7 +61,7 @@ def command(only_list: bool, prune: bool, keep: int | None, only_csv: bool, only
             " restored into copies of the tables and found equal.",
             soft_wrap=True,
         )
-        for sentence in backup.not_tried:
+        for sentence in backup.untested:
             console.print(sentence, soft_wrap=True)
         click.echo(backup.folder)
 

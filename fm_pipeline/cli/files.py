@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.nexus.reimport.gone_patients import NOT_IN_FILEMAKER, read_files_left
+from fm_pipeline.nexus.reimport.gone_patients import NOT_IN_FILEMAKER, list_files_without_patient
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
@@ -61,7 +61,7 @@ def without_patient(as_json: bool) -> None:
     """
     settings = load_settings()
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-        left = read_files_left(cursor, settings)
+        left = list_files_without_patient(cursor, settings)
     if as_json:
         click.echo(json.dumps([file.as_dict() for file in left], indent=2))
         return

@@ -19,7 +19,7 @@ from fm_pipeline.notifications.notify import mailed, outcome
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.read_and_stage import read_and_stage
-from fm_pipeline.sequence.reimport import refuse_unusable_plan, reimport
+from fm_pipeline.sequence.reimport import reimport, validate_plan_early
 from fm_pipeline.sequence.report_files import write_report
 from fm_pipeline.sequence.report_terminal import report_lines
 from fm_pipeline.settings import Settings, load_settings
@@ -44,14 +44,14 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     now = datetime.now(UTC)
     run_id = f"command-{uuid.uuid4()}"
     permission = Permission(plan_id, confirm, requested_by or operating_system_user())
-    refuse_unusable_plan(settings, permission, run_id=run_id)  # not after FileMaker was read for an hour
+    validate_plan_early(settings, permission, run_id=run_id)  # not after FileMaker was read for an hour
     with (
         _told_when_interrupted(settings, run_id, warn),
         mailed(settings, run_id, warn=warn, plan_id=plan_id),
         run_progress(settings, run_id, console=console) as progress,
     ):
         read_and_stage(settings, run_id=run_id, on_step=progress.update)
-        refuse_unusable_plan(settings, permission, run_id=run_id, staged=True)  # nor after a backup
+        validate_plan_early(settings, permission, run_id=run_id, staged=True)  # nor after a backup
         make_backup(
             settings,
             now=now,

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.nexus.backup.restore import RestoreReport, restore
-from fm_pipeline.nexus.backup.restore_newer import Newer
+from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
@@ -30,7 +30,7 @@ from fm_pipeline.settings import load_settings
     help="What becomes of rows that were made since the backup and cannot stay: nothing, and the restore stops; or they"
     " are moved into the table fm_pipeline.set_aside_rows.",
 )
-def command(folder: Path, confirm: str, dry_run: bool, newer: Newer) -> None:
+def command(folder: Path, confirm: str, dry_run: bool, newer: NewerRowsPolicy) -> None:
     """Bring back every row of the backup in FOLDER, in one transaction.
 
     Patients and what else a reimport loads become exactly what they were. In other tables changed and lost rows come

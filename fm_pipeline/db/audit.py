@@ -16,7 +16,7 @@ from fm_pipeline.errors import DatabaseError, PipelineError, RequestError, Stop
 
 _log = logging.getLogger(__name__)
 
-Action = Literal[
+AuditAction = Literal[
     "plan",
     "reimport",
     "backup",
@@ -32,7 +32,7 @@ Action = Literal[
     "dicom_ftp",
     "dicom_prune",
 ]
-Outcome = Literal["started", "done", "refused", "failed", "cancelled"]
+AuditOutcome = Literal["started", "done", "refused", "failed", "cancelled"]
 
 
 def operating_system_user() -> str:
@@ -47,8 +47,8 @@ def record(
     database_url: str,
     *,
     actor: str,
-    action: Action,
-    outcome: Outcome,
+    action: AuditAction,
+    outcome: AuditOutcome,
     plan_id: str | None = None,
     run_id: str | None = None,
     detail: str = "",
@@ -70,7 +70,7 @@ def record(
 
 @contextmanager
 def audited(
-    database_url: str, *, actor: str, action: Action, plan_id: str | None = None, run_id: str | None = None
+    database_url: str, *, actor: str, action: AuditAction, plan_id: str | None = None, run_id: str | None = None
 ) -> Iterator[None]:
     """Record the start and the end of an attempt: done, refused (a Stop or a RequestError), failed, or cancelled.
 
@@ -78,10 +78,10 @@ def audited(
     must neither make a failure of what was committed, nor hide why something failed.
     """
 
-    def note(outcome: Outcome, detail: str = "") -> None:
+    def note(outcome: AuditOutcome, detail: str = "") -> None:
         record(database_url, actor=actor, action=action, outcome=outcome, plan_id=plan_id, run_id=run_id, detail=detail)
 
-    def end(outcome: Outcome, detail: str = "") -> None:
+    def end(outcome: AuditOutcome, detail: str = "") -> None:
         try:
             note(outcome, detail)
         except PipelineError as error:

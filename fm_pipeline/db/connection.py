@@ -16,7 +16,7 @@ import psycopg2.errors
 import sqlalchemy.exc
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.db.refused_connections import refused_connection
+from fm_pipeline.db.connection_failures import connection_failure
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.errors import DatabaseError
 
@@ -62,7 +62,7 @@ REMEDY = (
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 APPLICATION_NAME = "fm_pipeline"
 # By which a server notices the end of a client; each one is done without where it is refused.
-NOTICE_OUR_END = (
+DETECT_LOST_CLIENT = (
     "SET client_connection_check_interval = '1s'",
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
 )
@@ -97,9 +97,9 @@ def open_connection(database_url: str) -> Connection:
         connection: Connection = psycopg2.connect(**parameters | {"application_name": APPLICATION_NAME})
     except UnicodeDecodeError as fault:  # the server's words in its own encoding, before ours is agreed upon
         said = psycopg2.OperationalError(fault.object.decode("latin-1"))
-        raise refused_connection(said) or database_error(said) from None
+        raise connection_failure(said) or database_error(said) from None
     except psycopg2.Error as error:
-        raise refused_connection(error) or database_error(error) from None
+        raise connection_failure(error) or database_error(error) from None
     return connection
 
 
@@ -121,20 +121,20 @@ def connect(database_url: str) -> Iterator[Connection]:
             with connection.cursor() as cursor:
                 cursor.execute(_SESSION)
             connection.commit()
-            _let_the_server_notice_our_end(connection)
+            _detect_lost_client(connection)
             yield connection
         finally:
             connection.close()
 
 
-def _let_the_server_notice_our_end(connection: Connection) -> None:
+def _detect_lost_client(connection: Connection) -> None:
     """If we are killed, or our machine is lost, our locks must go at once and not when a long statement has ended.
 
     Source: PostgreSQL manual, "Connections and Authentication": by itself a server at work does not look for its
     client, and of a machine that is gone it learns after two hours. PostgreSQL 13 does not know the first setting,
     servers on Windows refuse it.
     """
-    for setting in NOTICE_OUR_END:
+    for setting in DETECT_LOST_CLIENT:
         with connection.cursor() as cursor:
             try:
                 cursor.execute(setting)

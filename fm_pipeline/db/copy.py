@@ -38,7 +38,7 @@ def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iter
         psycopg2.Error: PostgreSQL refused. Whatever `rows` itself raises comes through unchanged.
     """
     quoted = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
-    reader = _Reader(columns, rows)
+    reader = _CopyStream(columns, rows)
     statement = f"COPY {table_sql} ({quoted}) FROM STDIN WITH (FORMAT text, ENCODING 'UTF8')"
     try:
         cursor.copy_expert(statement, reader, _CHUNK_BYTES)  # type: ignore[arg-type]  # only read() is called
@@ -49,7 +49,7 @@ def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iter
     return reader.count
 
 
-class _Reader:
+class _CopyStream:
     """The file that COPY reads from. Remembers what its rows raised."""
 
     def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

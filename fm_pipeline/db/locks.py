@@ -144,7 +144,7 @@ def lock_tables(cursor: Cursor, tables: Collection[Table], timeout_seconds: floa
 
 
 @contextmanager
-def bounded_waits(connection: Connection, timeout_seconds: float) -> Iterator[None]:
+def limit_lock_waits(connection: Connection, timeout_seconds: float) -> Iterator[None]:
     """Limit the waiting of a staging transaction for locks in our own schema.
 
     Args:

@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
-from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id, same_record
+from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, Load
 
@@ -83,7 +83,7 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
             *added,
         ):
             found = catalogue.table(table)
-            if table in {DOCUMENTS, IMAGES} and kind_of_file_id(catalogue, table) == "other":
+            if table in {DOCUMENTS, IMAGES} and file_id_type(catalogue, table) == "other":
                 continue  # a number is no id of a record; as one it would take the place of the real one
             is_added = (entity, table, column) in added
             key = sql.SQL("{}::text").format(sql.Identifier(column))

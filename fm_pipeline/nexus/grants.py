@@ -23,9 +23,9 @@ from fm_pipeline.nexus.policy import (
     Policy,
     make_policy,
 )
-from fm_pipeline.nexus.reimport.other_writes import trigger_tables
+from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.nexus.reimport.references import touched_tables
-from fm_pipeline.nexus.reimport.soft_references import name_soft_references
+from fm_pipeline.nexus.reimport.soft_references import list_soft_references
 from fm_pipeline.settings import Settings
 
 CONTENT_TYPES = "django_content_type"
@@ -102,9 +102,9 @@ def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role
         reminders=settings.nexus_reminders,
         registry=registry,
     )
-    policy = replace(policy, growing=trigger_tables(catalogue, settings.nexus_trigger_tables))
+    policy = replace(policy, growing=parse_trigger_tables(catalogue, settings.nexus_trigger_tables))
     soft = [
-        SoftReference(*place, catalogue.table("patients"), replaced=1) for place in name_soft_references(cursor, policy)
+        SoftReference(*place, catalogue.table("patients"), replaced=1) for place in list_soft_references(cursor, policy)
     ]
     policy = replace(policy, soft=tuple(soft))
     needs, touched = reimport_needs(cursor, policy, {})

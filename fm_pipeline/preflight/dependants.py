@@ -10,7 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.policy import Policy
-from fm_pipeline.nexus.reimport.soft_references import name_json_references, name_soft_references
+from fm_pipeline.nexus.reimport.soft_references import list_json_references, list_soft_references
 from fm_pipeline.preflight.finding import Finding, Judge
 
 # Rows that one core compares in a second when it reads a whole table: enough to tell seconds from hours.
@@ -92,12 +92,12 @@ def _generic_references(policy: Policy, judge: Judge) -> Iterator[Finding]:
 
 def _soft_references(cursor: Cursor, policy: Policy, judge: Judge) -> Iterator[Finding]:
     """Columns with ids that no foreign key guards. Of those inside JSON only the names are told."""
-    for (table, column), targets in name_soft_references(cursor, policy).items():
+    for (table, column), targets in list_soft_references(cursor, policy).items():
         holds = f"holds ids of {' and '.join(targets)}" if targets else "is named as a reference, and holds none"
         lacks = ""
         if missing_privileges(cursor, {table: {"UPDATE"}}):
             lacks = f"; the role lacks UPDATE on {table}, which a reimport needs once patients' rows were merged"
         yield judge.broken("nexus_soft_reference", f"{table}.{column}", f"{holds}; no foreign key guards it{lacks}")
-    if json := name_json_references(cursor, policy):
+    if json := list_json_references(cursor, policy):
         names = ", ".join(f"{table}.{column}" for table, column in json)
         yield judge.good("ids inside JSON and arrays", f"never followed: {names} hold ids of patients")

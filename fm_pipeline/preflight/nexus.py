@@ -20,7 +20,7 @@ from fm_pipeline.nexus.fit import fit
 from fm_pipeline.nexus.grants import CONTENT_TYPES, known_needs, reimport_needs
 from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, Policy, make_policy
 from fm_pipeline.nexus.reimport.difference import plan_difference
-from fm_pipeline.nexus.reimport.other_writes import trigger_tables
+from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.preflight import dependants
 from fm_pipeline.preflight.finding import Finding, Judge
 from fm_pipeline.settings import Settings
@@ -56,7 +56,7 @@ def check_nexus(
                 reminders=settings.nexus_reminders,
                 registry=fitted.registry,
             )
-            trigger_tables(catalogue, settings.nexus_trigger_tables)
+            parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
             updates = _updates(catalogue, policy, settings, fed, fitted.registry)
         except CatalogueStop as error:
             yield judge.failed("nexus_structure_unknown", f"schema {settings.nexus_schema}", error)

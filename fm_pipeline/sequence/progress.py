@@ -42,7 +42,7 @@ from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
-BEFORE_THE_PHASES = "locks and digests"
+PREPARATION_STEP = "locks and digests"
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Progress:
             prefix: for the names of the steps, for example "plan, ".
         """
         following = dict(pairwise(sorted({*map(int, phases), int(Phase.VALIDATION)})))
-        self.update(f"{prefix}{BEFORE_THE_PHASES}", 0)
+        self.update(f"{prefix}{PREPARATION_STEP}", 0)
 
         def on_phase(record: PhaseRecord) -> None:
             now = self._now()

@@ -24,8 +24,13 @@ from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, l
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import CatalogueStop, DatabaseError, LockStop, PlanStop, Stop
-from fm_pipeline.nexus.backup.verify import what_is_not_tried
-from fm_pipeline.nexus.catalogue.not_valid import IDS_SHOWN, broken_ids, refused_by, rows_that_no_restore_could_write
+from fm_pipeline.nexus.backup.verify import find_untested_parts
+from fm_pipeline.nexus.catalogue.not_valid_constraints import (
+    IDS_SHOWN,
+    find_unrestorable_rows,
+    ids_of_violating_rows,
+    violated_not_valid_constraint,
+)
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import Policy, make_policy
 from fm_pipeline.nexus.reimport.difference import Difference, plan_difference
@@ -33,12 +38,12 @@ from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
 from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
 from fm_pipeline.nexus.reimport.references import touched_tables
-from fm_pipeline.nexus.reimport.report import ReimportReport, SourceEnds
+from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
 from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
 from fm_pipeline.nexus.staged_registry import read_left_out, read_registry
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.check import Broken, source_ends, staged_columns
+from fm_pipeline.staging.check import Broken, source_outcomes, staged_columns
 from fm_pipeline.staging.run import check_staged
 from fm_pipeline.staging.source_size import SOURCE_RULES
 
@@ -52,7 +57,7 @@ def _quiet(_: object) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReimportPlan:
     """What would happen, and the words that permit it."""
 
     id: str
@@ -68,7 +73,7 @@ def make_plan(
     run_id: str | None = None,
     phases: Collection[Phase] = ALL_PHASES,
     on_phase: OnPhase = _quiet,
-) -> Plan:
+) -> ReimportPlan:
     """Do everything that the reimport would do, roll it back, and write down what it was.
 
     Args, Raises: as `reimport`. Nexus is never changed.
@@ -80,7 +85,7 @@ def make_plan(
             held.run(report, phases, on_phase, planned=True)
             held.connection.rollback()
             plan_id = store_plan(held.gate, held.inputs, report, phases, requested_by=actor)
-        return Plan(plan_id, held.inputs.confirmation, report)
+        return ReimportPlan(plan_id, held.inputs.confirmation, report)
 
 
 def reimport(
@@ -132,7 +137,7 @@ def reimport(
     return report
 
 
-def refuse_unusable_plan(
+def validate_plan_early(
     settings: Settings,
     permission: Permission | None,
     *,
@@ -173,7 +178,7 @@ def refuse_unusable_plan(
 
 
 @dataclass(frozen=True)
-class _Held:
+class _LockedTransaction:
     """The open transaction, its locks held."""
 
     connection: Connection
@@ -184,7 +189,7 @@ class _Held:
     differences: list[Difference]
     files: FilesOfGonePatients
     inputs: Inputs
-    sources: list[SourceEnds]
+    sources: list[SourceOutcomes]
     accepted: list[Broken]
     restore: list[str]
     left_out: list[str]
@@ -214,7 +219,7 @@ class _Held:
 
 
 @contextmanager
-def _locked(settings: Settings) -> Iterator[_Held]:
+def _locked(settings: Settings) -> Iterator[_LockedTransaction]:
     """Prepare, lock, and read what the transaction starts from; rolled back at the end unless it was committed.
 
     Whatever can be read before the locks is read before them, in one snapshot; under them it is only confirmed.
@@ -245,9 +250,9 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             written = {d.table.name: list(d.updates) for d in differences}
             policy = with_soft_references(cursor, policy, settings, written, files.kept)
             tables = touched_tables(cursor, policy, written)
-            _refuse_what_no_restore_could_write(cursor, policy)
-            restore = what_is_not_tried(cursor, tables)
-            sources, left_out = source_ends(connection), read_left_out(cursor)
+            _refuse_unrestorable_rows(cursor, policy)
+            restore = find_untested_parts(cursor, tables)
+            sources, left_out = source_outcomes(connection), read_left_out(cursor)
             reading = read_inputs(cursor, catalogue, tables, settings)
         connection.commit()
         with (
@@ -255,10 +260,10 @@ def _locked(settings: Settings) -> Iterator[_Held]:
             explain_lock_timeouts(connection, gate, tables, settings.nexus_lock_timeout_seconds),
         ):
             lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
-            _refuse_a_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
+            _refuse_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
             inputs = reading.confirmed(cursor).inputs
             with _unchanged(gate, differences):
-                yield _Held(
+                yield _LockedTransaction(
                     *(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources, accepted),
                     restore=restore,
                     left_out=left_out,
@@ -289,10 +294,10 @@ def _refuse_old_rows(gate: Connection, differences: Sequence[Difference], fault:
         if difference.table.name != fault.diag.table_name or not isinstance(fault, psycopg2.IntegrityError):
             continue
         with gate.cursor() as cursor:
-            constraint = refused_by(cursor, difference.table, fault)
+            constraint = violated_not_valid_constraint(cursor, difference.table, fault)
             if constraint is None or set(constraint.columns) & difference.written:
                 return
-            ids = broken_ids(cursor, constraint)
+            ids = ids_of_violating_rows(cursor, constraint)
         raise CatalogueStop(
             f"Rows of {difference.table} that FileMaker has changed break its NOT VALID constraint {constraint.name}."
             f" Rows that break it: {', '.join(ids)}{' and others' if len(ids) == IDS_SHOWN else ''}.",
@@ -303,14 +308,14 @@ def _refuse_old_rows(gate: Connection, differences: Sequence[Difference], fault:
         ) from None
 
 
-def _refuse_what_no_restore_could_write(cursor: Cursor, policy: Policy) -> None:
+def _refuse_unrestorable_rows(cursor: Cursor, policy: Policy) -> None:
     """The backup would refuse it too; but that is made after somebody has read and confirmed a plan."""
     rows = {table: table.identifier for table in policy.emptied}
-    if refused := rows_that_no_restore_could_write(cursor, rows, {}):
+    if refused := find_unrestorable_rows(cursor, rows, {}):
         raise CatalogueStop(refused.what, meaning=f"{refused.meaning} Nothing was changed.", remedy=refused.remedy)
 
 
-def _refuse_a_changed_schema(before: Catalogue, now: Catalogue) -> None:
+def _refuse_changed_schema(before: Catalogue, now: Catalogue) -> None:
     if before.fingerprint != now.fingerprint:
         raise Stop(
             "The tables of Nexus changed while the reimport was being prepared (a migration of the application?).",

@@ -14,8 +14,13 @@ from fm_pipeline.entities.rules import Action, Rule, Rules, load_rules
 from fm_pipeline.errors import CatalogueStop, StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, REQUIRED_ENTITIES
-from fm_pipeline.nexus.reimport.gone_patients import HOW_TO_LIST, FilesOfGonePatients, can_detach, files_left
-from fm_pipeline.nexus.reimport.report import SourceEnds
+from fm_pipeline.nexus.reimport.gone_patients import (
+    HOW_TO_LIST,
+    FilesOfGonePatients,
+    can_detach,
+    find_files_without_patient,
+)
+from fm_pipeline.nexus.reimport.report import SourceOutcomes
 from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.pluralize import counted
 from fm_pipeline.staging.origin import read_extractions, stale_builds
@@ -192,7 +197,7 @@ def _files_left(
     ):
         if not (whole or entity in entities) or not catalogue.has(table):
             continue
-        left = files_left(cursor, catalogue, table, files.kept)
+        left = find_files_without_patient(cursor, catalogue, table, files.kept)
         if not left:
             continue
         found = f"{counted(len(left), *names)} of {counted(len({each.patient_id for each in left}), 'patient')}"
@@ -222,11 +227,11 @@ def staged_columns(cursor: Cursor) -> dict[str, list[str]]:
     return dict(cursor.fetchall())
 
 
-def source_ends(connection: Connection) -> list[SourceEnds]:
+def source_outcomes(connection: Connection) -> list[SourceOutcomes]:
     """The summaries as the report of a reimport has them: what was ready is loaded then."""
     return [as_source_ends(each) for each in summary(connection)]
 
 
-def as_source_ends(each: EntitySummary) -> SourceEnds:
+def as_source_ends(each: EntitySummary) -> SourceOutcomes:
     """A summary as the report has it."""
-    return SourceEnds(each.entity, each.source_rows, each.ready, each.quarantined, each.skipped, each.by_rule)
+    return SourceOutcomes(each.entity, each.source_rows, each.ready, each.quarantined, each.skipped, each.by_rule)

@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.locks import bounded_waits
+from fm_pipeline.db.locks import limit_lock_waits
 from fm_pipeline.entities.order import ancestors, generations
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.entities.registry import Registry
@@ -50,7 +50,7 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
     waits = settings.nexus_lock_timeout_seconds
 
     def fill_the_others() -> None:
-        with sessions.open() as connection, bounded_waits(connection, waits):
+        with sessions.open() as connection, limit_lock_waits(connection, waits):
             fill_others(connection, catalogue, fitted)
 
     def build_one(entity: str, on_progress: Callable[[int, int], None]) -> None:
@@ -58,7 +58,7 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
             stage(connection, entity, settings, run_id=run_id, now=now, on_progress=on_progress)
 
     on_step("stage patients", 0, None)
-    with sessions.open() as connection, bounded_waits(connection, waits), connection.cursor() as cursor:
+    with sessions.open() as connection, limit_lock_waits(connection, waits), connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         fitted = fit(cursor, catalogue, load_profile(settings.filemaker_profile).registry).registry
         fill_patients(connection, catalogue)

@@ -8,7 +8,7 @@ from datetime import datetime
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.db.locks import bounded_waits
+from fm_pipeline.db.locks import limit_lock_waits
 from fm_pipeline.entities.order import sources
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.registry import ENTITIES
@@ -19,7 +19,7 @@ from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.fit import fit
 from fm_pipeline.nexus.reimport.difference import count
 from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
-from fm_pipeline.nexus.reimport.report import SourceEnds
+from fm_pipeline.nexus.reimport.report import SourceOutcomes
 from fm_pipeline.nexus.staged_registry import drop_staged, read_registry
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
@@ -34,7 +34,7 @@ def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict
         New rows by entity, and how many rows the crosswalk has.
     """
     profile = load_profile(settings.filemaker_profile)
-    with bounded_waits(connection, settings.nexus_lock_timeout_seconds), connection.cursor() as cursor:
+    with limit_lock_waits(connection, settings.nexus_lock_timeout_seconds), connection.cursor() as cursor:
         forget_others(connection, profile)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         new = fill_crosswalk(connection, catalogue, fit(cursor, catalogue, profile.registry).registry)
@@ -50,7 +50,7 @@ def stage(
     run_id: str | None,
     now: datetime,
     on_progress: Callable[[int, int], None] | None = None,
-) -> SourceEnds:
+) -> SourceOutcomes:
     """Build one staged entity; in a transaction of its own, so that a failure leaves the earlier build whole.
 
     Args:
@@ -63,7 +63,7 @@ def stage(
         LockStop: another run stages at the same time, and does not end.
     """
     registry = load_profile(settings.filemaker_profile).registry
-    with bounded_waits(connection, settings.nexus_lock_timeout_seconds):
+    with limit_lock_waits(connection, settings.nexus_lock_timeout_seconds):
         built = build(
             connection,
             entity,

@@ -15,7 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Parent, Registry
-from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id
+from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.lookups import table_identifier
 from fm_pipeline.staging.origin import extracted_again
@@ -64,7 +64,7 @@ def read_records(
     """
     known: sql.Composable = sql.SQL(", true")
     join: sql.Composable = sql.SQL("")
-    if entity.files and kind_of_file_id(catalogue, entity.files) == "other":
+    if entity.files and file_id_type(catalogue, entity.files) == "other":
         known = sql.SQL(", false")
     elif entity.files:
         known = sql.SQL(", f.filemaker_id IS NOT NULL")

@@ -15,7 +15,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.entities.registry import ENTITIES, Registry, staged
 from fm_pipeline.entities.rules import Rule, Rules
-from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id
+from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 
 SOURCE_RULES = ("source_empty", "source_shrunk")
@@ -93,7 +93,7 @@ def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported, regist
         table = entity.files or entity.table
         if not catalogue.has(table):
             continue
-        if entity.files and kind_of_file_id(catalogue, entity.files) == "other":
+        if entity.files and file_id_type(catalogue, entity.files) == "other":
             continue  # no record of FileMaker's can be found there, so none is missing either
         condition = sql.SQL(" WHERE filemaker_id IS NOT NULL" if entity.files else "")
         cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(catalogue.table(table).identifier) + condition)

@@ -22,7 +22,7 @@ from fm_pipeline.defs.resources import pipeline_resources
 from fm_pipeline.nexus.backup.backup import backup_folder, list_backups, make_backup
 from fm_pipeline.nexus.backup.files import new_key
 from fm_pipeline.nexus.backup.restore import RestoreReport
-from fm_pipeline.nexus.backup.restore_tables import TableRestored
+from fm_pipeline.nexus.backup.restore_tables import RestoredTable
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 
@@ -80,7 +80,7 @@ def test_what_was_restored_fits_a_narrow_terminal() -> None:
     console = Console(width=80, record=True, file=StringIO())
     counts = {"deleted": 52_495, "updated": 12_345, "inserted": 123, "newer": 12_345, "emptied": 123}
     longest = "fm_pipeline.retired_patient_ids"
-    show(console, RestoreReport("id", "nexus 1", tables=[TableRestored(longest, 52_495, **counts)]))
+    show(console, RestoreReport("id", "nexus 1", tables=[RestoredTable(longest, 52_495, **counts)]))
     shown = console.export_text()
     assert "…" not in shown
     assert "Rows that a restore would delete, change or bring back:" in shown, "it was not committed"

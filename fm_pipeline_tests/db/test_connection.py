@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 import psycopg2
 import pytest
 
-from fm_pipeline.db.connection import NOTICE_OUR_END, connect, database_error, open_connection, redacted
+from fm_pipeline.db.connection import DETECT_LOST_CLIENT, connect, database_error, open_connection, redacted
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import DatabaseError
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
@@ -146,8 +146,8 @@ def test_a_server_too_old_to_look_for_its_client_is_worked_with_all_the_same(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL 13 does not know `client_connection_check_interval`; the others are set nevertheless."""
-    newer = ("SET a_setting_of_a_later_version = '1s'", *NOTICE_OUR_END)
-    monkeypatch.setattr("fm_pipeline.db.connection.NOTICE_OUR_END", newer)
+    newer = ("SET a_setting_of_a_later_version = '1s'", *DETECT_LOST_CLIENT)
+    monkeypatch.setattr("fm_pipeline.db.connection.DETECT_LOST_CLIENT", newer)
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SHOW tcp_keepalives_idle")
         assert cursor.fetchone() == ("30",)

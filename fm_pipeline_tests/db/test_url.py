@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from psycopg2 import sql
 
 from fm_pipeline.db.connection import connect, database_error
+from fm_pipeline.db.connection_failures import connection_failure
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.db.refused_connections import refused_connection
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.errors import DatabaseError, SettingsError
 from fm_pipeline_tests.support.answering import answering
@@ -237,7 +237,7 @@ def test_another_service_on_the_port_is_told_as_such(answer: bytes) -> None:
     ],
 )
 def test_what_servers_and_poolers_write_is_one_sentence_with_what_to_do(text: str, sqlstate: str) -> None:
-    error = refused_connection(
+    error = connection_failure(
         psycopg2.OperationalError(f'connection to server at "h" (10.0.0.2), port 1 failed: {text}')
     )
     assert error is not None
@@ -248,5 +248,5 @@ def test_what_servers_and_poolers_write_is_one_sentence_with_what_to_do(text: st
 
 def test_a_text_in_another_language_keeps_the_general_sentence() -> None:
     text = 'connection to server at "h", port 1 failed: FATAL:  etwas anderes'
-    assert refused_connection(psycopg2.OperationalError(text)) is None
+    assert connection_failure(psycopg2.OperationalError(text)) is None
     assert "does not answer, or does not let the role in" in database_error(psycopg2.OperationalError(text)).what

@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.dicom.watch.watching import Watched

@@ -10,7 +10,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import CatalogueStop, SettingsError, StagingStop
 from fm_pipeline.staging.build import build
-from fm_pipeline.staging.check import check_staging, source_ends, staged_columns
+from fm_pipeline.staging.check import check_staging, source_outcomes, staged_columns
 from fm_pipeline.staging.summary import summary
 from fm_pipeline_tests.staging.bench import NOW, PATIENT, Staging, a_patient, an_appointment, uuid_of
 
@@ -218,7 +218,7 @@ def test_the_summary_adds_up_for_every_entity(staging: Staging) -> None:
     assert patient.flagged == {"title_unknown": 1, "date_unreadable": 1}
     assert (detail.source_rows, detail.skipped, detail.by_rule) == (1, 1, {"contact_detail_empty": 1})
     assert result.summaries == [by_entity["appointment"]]
-    assert [(e.entity, e.source, e.loaded) for e in source_ends(staging.connection)] == [
+    assert [(e.entity, e.source, e.loaded) for e in source_outcomes(staging.connection)] == [
         ("appointment", 1, 1), ("contact_detail", 1, 0), ("patient", 2, 1),
     ]  # fmt: skip
     with staging.connection.cursor() as cursor:

@@ -33,7 +33,7 @@ from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.nexus.digest import schema_digest
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sequence.read_and_stage import read_and_stage
-from fm_pipeline.sequence.reimport import Plan, make_plan, reimport
+from fm_pipeline.sequence.reimport import ReimportPlan, make_plan, reimport
 from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 from fm_pipeline_tests.support.postgres import empty_database
@@ -92,11 +92,11 @@ class MigrationBench:
         read_and_stage(self.settings)
         return self
 
-    def plan(self, now: dt.datetime = RUN_TIME, **options: Any) -> Plan:
+    def plan(self, now: dt.datetime = RUN_TIME, **options: Any) -> ReimportPlan:
         """The transaction, rolled back."""
         return make_plan(self.settings, now=now, actor="bench", **options)
 
-    def permission(self, plan: Plan) -> Permission:
+    def permission(self, plan: ReimportPlan) -> Permission:
         """What somebody types who has read the plan."""
         return Permission(plan.id, plan.confirmation, "bench")
 

@@ -8,7 +8,7 @@ import click
 
 from fm_pipeline.cli._dicom._answer import as_json_option, called, path_argument
 from fm_pipeline.cli._dicom.scan import SHOWN, limit_option, limited, show_files, show_totals, totals_answer
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.api.calls import asked_path, refusals
 from fm_pipeline.dicom.api.looking import Totals, look_for_new
 from fm_pipeline.dicom.configuration.roots import excluded_folders

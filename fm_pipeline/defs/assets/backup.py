@@ -42,7 +42,7 @@ def nexus_backup(context: dg.AssetExecutionContext, nexus: NexusTarget) -> dg.Ma
     context.log.info(
         f"Backup {backup.id}: {counted(sum(rows.values()), 'row')}, {backup.bytes:,} bytes, restored and compared"
     )
-    for sentence in backup.not_tried:
+    for sentence in backup.untested:
         context.log.warning(sentence)
     return dg.MaterializeResult(
         metadata={
@@ -52,7 +52,7 @@ def nexus_backup(context: dg.AssetExecutionContext, nexus: NexusTarget) -> dg.Ma
             "bytes": backup.bytes,
             "encrypted": backup.encrypted,
             "seconds": round(time.monotonic() - started, 3),
-            "not_tried": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in backup.not_tried) or "nothing"),
+            "not_tried": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in backup.untested) or "nothing"),
             "rows": dg.MetadataValue.json(rows),
         }
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.images.nexus.statistics import ImageStatistics
-from fm_pipeline.nexus.reimport.report import ReimportReport, SourceEnds, patients_by
+from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes, patients_by
 
 SHOWN_AT_ONCE = 999  # characters; with one more the UI shows a link instead
 WIDTH = 30  # characters of the longest bar
@@ -65,7 +65,7 @@ def phase_seconds(report: ReimportReport) -> str:
     return bar_chart(("phase", "seconds"), rows, "{:.2f}".format)
 
 
-def not_loaded_by_rule(sources: Sequence[SourceEnds]) -> str:
+def not_loaded_by_rule(sources: Sequence[SourceOutcomes]) -> str:
     """Source rows that are quarantined or skipped, by entity (if there are several) and rule; most first."""
     rows = [
         (f"{ends.entity}: {rule}" if len(sources) > 1 else rule, rows)

@@ -26,12 +26,12 @@ from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.entities.registry import Phase, has_filemaker_id, loaded
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import Permission
-from fm_pipeline.nexus.reimport.relink import REASONS, Relinked
+from fm_pipeline.nexus.reimport.relink import REASONS, RelinkResult
 from fm_pipeline.nexus.reimport.report import ReimportReport
 from fm_pipeline.notifications.notify import mailed
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.sequence.reimport import refuse_unusable_plan, reimport
+from fm_pipeline.sequence.reimport import reimport, validate_plan_early
 from fm_pipeline.sequence.report_files import write_report
 from fm_pipeline.settings import Settings
 
@@ -212,7 +212,7 @@ def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, sta
         staged: FileMaker's records are staged by now, so that they are held against the plan too.
 
     Raises:
-        PlanStop: see `refuse_unusable_plan`.
+        PlanStop: see `validate_plan_early`.
     """
     selected = context.job_def.asset_layer.selected_asset_keys
     phases = [asset.phase for asset in PHASES if dg.AssetKey(asset.key) in selected]
@@ -221,7 +221,7 @@ def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, sta
     given = given_permission(context.run.run_config)
     if all(isinstance(value, str) for value in given.values()):  # else {"env": …}, which the transaction's step reads
         permission = ReimportConfig(**given).permission()
-        refuse_unusable_plan(settings, permission, run_id=context.run.run_id, phases=phases, staged=staged)
+        validate_plan_early(settings, permission, run_id=context.run.run_id, phases=phases, staged=staged)
 
 
 @dg.multi_asset(
@@ -281,7 +281,7 @@ def reimport_transaction(
             )
 
 
-def _rows_to_look_at(relinked: Relinked) -> Mapping[str, Any]:
+def _rows_to_look_at(relinked: RelinkResult) -> Mapping[str, Any]:
     """Nexus ids of rows that nobody could relink, and of those that FileMaker disagrees with, by reason."""
     by_reason = {**relinked.unresolved, "disagrees": relinked.disagreeing}
     listed = {f"{reason}: {REASONS[reason]}": ids[:IDS] for reason, ids in by_reason.items() if ids}

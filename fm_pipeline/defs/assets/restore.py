@@ -11,7 +11,7 @@ from fm_pipeline.defs.dagster_internals import PARENT_RUN_ID_TAG
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import restore
-from fm_pipeline.nexus.backup.restore_newer import Newer
+from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
@@ -25,7 +25,7 @@ class RestoreConfig(dg.Config):
         description='"<database> <number of patients in the backup>". Without it the run does everything, shows what'
         " it would do and the words to type, and rolls it back.",
     )
-    newer: Newer = Field(
+    newer: NewerRowsPolicy = Field(
         default="stop",
         description="What becomes of rows that were made since the backup and cannot stay: `stop` stops, `set-aside`"
         " moves them into the table fm_pipeline.set_aside_rows.",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from fm_pipeline.db.audit import Action, Outcome, audited, record
+from fm_pipeline.db.audit import AuditAction, AuditOutcome, audited, record
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.configuration.configuration import read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_path
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def refusals(settings: Settings, *, actor: str, action: Action, run_id: str | None = None) -> Iterator[None]:
+def refusals(settings: Settings, *, actor: str, action: AuditAction, run_id: str | None = None) -> Iterator[None]:
     """A RequestError inside goes into the audit trail and the log, and on to the caller."""
     try:
         yield
@@ -93,7 +93,7 @@ def carry_out(
     """
     database_url = settings.nexus_database_url.get_secret_value()
 
-    def note(outcome: Outcome, detail: str) -> None:
+    def note(outcome: AuditOutcome, detail: str) -> None:
         record(database_url, actor=actor, action="dicom_import", outcome=outcome, run_id=run_id, detail=detail)
 
     with refusals(settings, actor=actor, action="dicom_import", run_id=run_id):
@@ -124,7 +124,7 @@ def carry_out(
     return job
 
 
-def _end(note: Callable[[Outcome, str], None], outcome: Outcome, detail: str) -> None:
+def _end(note: Callable[[AuditOutcome, str], None], outcome: AuditOutcome, detail: str) -> None:
     """An end that cannot be written down must not make a failure of what was done, nor hide why something failed."""
     try:
         note(outcome, detail)

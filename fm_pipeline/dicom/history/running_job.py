@@ -17,7 +17,7 @@ from typing import Self
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.locks import NumberedLock, try_lock, wait_for_lock
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.history.entry import Entry
 from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
 from fm_pipeline.dicom.history.rows import bigint, write_entries

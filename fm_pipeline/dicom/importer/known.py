@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.model import Instance
 from fm_pipeline.dicom.orthanc.delivery import Delivery
 from fm_pipeline.dicom.reasons import REFUSED

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.configuration.roots import excluded_folders
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files.archives.limits import Limits

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.db.audit import Outcome, record
+from fm_pipeline.db.audit import AuditOutcome, record
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import is_migrated, migrate
 from fm_pipeline.dicom.api.calls import prepare_import
@@ -228,7 +228,7 @@ def _begun_alarm(connection: Connection) -> int | None:
     return last[0] if last and last[1] == "failed" else None
 
 
-def _record_watch(settings: Settings, outcome: Outcome, detail: str) -> None:
+def _record_watch(settings: Settings, outcome: AuditOutcome, detail: str) -> None:
     url = settings.nexus_database_url.get_secret_value()
     record(url, actor=SENSOR, action="dicom_watch", outcome=outcome, detail=detail)
 

@@ -15,7 +15,7 @@ from itertools import islice
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files.open import unreadable_reason
 from fm_pipeline.dicom.model import Unreadable

@@ -13,7 +13,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.images.nexus.rows import batch_id, batch_name, image_id
-from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id
+from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.staging.values.keys import is_uuid
@@ -97,7 +97,7 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
     """Read what Nexus and the crosswalk know."""
     images, batches = catalogue.table(IMAGES), catalogue.table(BATCHES)
     columns = catalogue.columns[images]
-    number = kind_of_file_id(catalogue, IMAGES) == "other"
+    number = file_id_type(catalogue, IMAGES) == "other"
     batch_columns = catalogue.columns[batches]
     patient = "object_id" if "object_id" in batch_columns else "patient_id"
     name = "name" if "name" in batch_columns else "batch_name"

@@ -18,7 +18,7 @@ from psycopg2.extras import execute_values
 from fm_pipeline.images.exports.metadata import read_metadata
 from fm_pipeline.images.nexus.known import KnownImages
 from fm_pipeline.images.nexus.patients import Found, Patients
-from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id, same_record
+from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.nexus.reimport.relink import patient_content_type
@@ -89,7 +89,7 @@ def _evidence(cursor: Cursor, catalogue: Catalogue, batches: list[str]) -> list[
         (batches,),
     )
     found = cursor.fetchall()
-    if kind_of_file_id(catalogue, IMAGES) != "other":
+    if file_id_type(catalogue, IMAGES) != "other":
         cursor.execute(
             sql.SQL(
                 "SELECT DISTINCT i.batch_id::text, l.patient_key FROM {} i JOIN fm_pipeline.staged_file_links l"

@@ -30,8 +30,8 @@ from fm_pipeline.images.nexus.repair import Repaired, repair_batches
 from fm_pipeline.images.nexus.rows import NewImage, batch_values, check_columns, image_values
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
-from fm_pipeline.nexus.reimport.checks import refuse_failed
-from fm_pipeline.nexus.reimport.other_writes import check_nothing_else_written, read_forms, trigger_tables
+from fm_pipeline.nexus.reimport.checks import raise_if_failed
+from fm_pipeline.nexus.reimport.other_writes import check_nothing_else_written, parse_trigger_tables, read_table_states
 from fm_pipeline.nexus.reimport.relink import patient_content_type
 from fm_pipeline.settings import Settings
 
@@ -77,15 +77,15 @@ def writing_images(settings: Settings, before: Knowledge | None = None) -> Itera
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             check_columns(catalogue)
             tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
-            growing = trigger_tables(catalogue, settings.nexus_trigger_tables)
+            growing = parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
             before = before or read_knowledge(cursor, catalogue, settings.s3_bulk_prefix)
             connection.commit()
             with explain_lock_timeouts(connection, gate, [catalogue.table("patients"), *tables], timeout):
                 lock_tables(cursor, tables, timeout)
-                forms = read_forms(cursor)
+                forms = read_table_states(cursor)
                 yield ImageWriter(cursor, catalogue, settings, before)
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                refuse_failed([check_nothing_else_written(cursor, forms, tables, growing)])
+                raise_if_failed([check_nothing_else_written(cursor, forms, tables, growing)])
         connection.commit()
 
 

@@ -23,20 +23,20 @@ from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.digest import Digest
 from fm_pipeline.folders import make_private_folder
-from fm_pipeline.nexus.backup.files import ENCRYPTED, BackupStop, cannot, read_key, sync_folder, writing
+from fm_pipeline.nexus.backup.files import ENCRYPTED, BackupStop, file_error, open_for_writing, read_key, sync_folder
 from fm_pipeline.nexus.backup.manifest import Manifest, file_name, write_manifest
-from fm_pipeline.nexus.backup.rows import OnProgress, find_scope, prepare_session, write_table
+from fm_pipeline.nexus.backup.rows import OnProgress, find_scope, prepare_session, write_table_file
 from fm_pipeline.nexus.backup.script import SCRIPT, load_script
 from fm_pipeline.nexus.backup.verify import verify_backup
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.catalogue.table_facts import columns_of
+from fm_pipeline.nexus.catalogue.table_details import columns_of
 from fm_pipeline.settings import Settings
 
 PARTIAL = ".partial"
 DELETING = ".deleting"
 
 
-def quiet(_step: str, _done: int, _total: int | None) -> None:
+def ignore_progress(_step: str, _done: int, _total: int | None) -> None:
     """Nobody wants to know."""
 
 
@@ -45,7 +45,7 @@ class Backup:
     """A verified backup.
 
     Attributes:
-        not_tried: what a restore meets in Nexus and its trial did not, in sentences; only of one that was just made.
+        untested: what a restore meets in Nexus and its trial did not, in sentences; only of one that was just made.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Backup:
     digests: Mapping[str, Digest]
     bytes: int
     encrypted: bool
-    not_tried: tuple[str, ...] = field(default=(), compare=False)
+    untested: tuple[str, ...] = field(default=(), compare=False)
 
 
 def make_backup(
@@ -63,7 +63,7 @@ def make_backup(
     now: datetime,
     run_id: str | None = None,
     actor: str | None = None,
-    on_progress: OnProgress = quiet,
+    on_progress: OnProgress = ignore_progress,
 ) -> Backup:
     """Write one snapshot of every table that a reimport can touch, restore it into copies of them, compare, record.
 
@@ -85,7 +85,7 @@ def make_backup(
         key = read_key(settings)
         backup_id = str(uuid.uuid4())
         try:
-            with _only_one(backup_folder(settings)) as root:
+            with _exclusive_folder(backup_folder(settings)) as root:
                 folder = root / f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{backup_id[:8]}"
                 with partial_folder(folder) as partial:
                     size = _write(settings, partial, key, backup_id, now, on_progress)
@@ -93,9 +93,9 @@ def make_backup(
                     partial.rename(folder)
                     sync_folder(root)
         except OSError as error:
-            raise cannot("write", error) from None
+            raise file_error("write", error) from None
         digests = verified.manifest.digests
-        backup = Backup(backup_id, folder.resolve(), now, digests, size, key is not None, verified.not_tried)
+        backup = Backup(backup_id, folder.resolve(), now, digests, size, key is not None, verified.untested)
         _record(url, backup, run_id)
     return backup
 
@@ -146,7 +146,7 @@ def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) ->
     removed = []
     with audited(url, actor=actor or operating_system_user(), action="prune"):
         try:
-            with _only_one(backup_folder(settings)) as root:
+            with _exclusive_folder(backup_folder(settings)) as root:
                 ours = [backup for backup in list_backups(settings) if backup.folder.parent == root.resolve()]
                 for backup in ours[keep:]:
                     # The row first: killed in between, a folder is left over, never a row without its folder.
@@ -158,7 +158,7 @@ def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) ->
                 for leftover in root.glob(f"*{DELETING}"):
                     shutil.rmtree(leftover)
         except OSError as error:
-            raise cannot("write", error) from None
+            raise file_error("write", error) from None
     return removed
 
 
@@ -191,10 +191,10 @@ def _write(
             for number, (table, role) in enumerate(scope.roles.items(), start=1):
                 on_progress("write", number - 1, len(scope.roles))
                 path = folder / file_name(number, table, key)
-                written.append(write_table(cursor, path, table, role, columns_of(cursor, table), key))
+                written.append(write_table_file(cursor, path, table, role, columns_of(cursor, table), key))
             on_progress("write", len(written), len(written))
             script_name = SCRIPT + (ENCRYPTED if key else "")
-            with writing(folder / script_name, key, compress=False) as script:
+            with open_for_writing(folder / script_name, key, compress=False) as script:
                 script.sink.write(load_script(cursor, scope.catalogue, written).encode())
             cursor.execute("SELECT current_database(), current_setting('server_version_num')::int")
             database, version = cursor.fetchone() or ("", 0)
@@ -229,7 +229,7 @@ def _forget(url: str, backup: Backup) -> None:
 
 
 @contextmanager
-def _only_one(root: Path) -> Iterator[Path]:
+def _exclusive_folder(root: Path) -> Iterator[Path]:
     """The folder of the backups, for one writer at a time; what a killed one left is removed."""
     make_private_folder(root)
     descriptor = os.open(root, os.O_RDONLY)

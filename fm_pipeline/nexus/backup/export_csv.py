@@ -17,10 +17,10 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.backup.backup import backup_folder, partial_folder
-from fm_pipeline.nexus.backup.files import ENCRYPTED, cannot, read_key, sync_folder, writing
+from fm_pipeline.nexus.backup.files import ENCRYPTED, file_error, open_for_writing, read_key, sync_folder
 from fm_pipeline.nexus.backup.rows import prepare_session
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.catalogue.table_facts import columns_of, key_columns
+from fm_pipeline.nexus.catalogue.table_details import columns_of, key_columns
 from fm_pipeline.nexus.policy import LETTERS, REMINDERS
 from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.settings import Settings
@@ -54,7 +54,7 @@ def export_csv(settings: Settings, *, now: datetime, actor: str | None = None) -
                 partial.rename(folder)
                 sync_folder(root)
         except OSError as error:
-            raise cannot("write", error) from None
+            raise file_error("write", error) from None
     return folder.resolve(), rows
 
 
@@ -74,7 +74,7 @@ def _write(settings: Settings, folder: Path, key: pyrage.x25519.Identity | None)
                 copy = sql.SQL(
                     "COPY (SELECT {} FROM {} ORDER BY {}) TO STDOUT WITH (FORMAT csv, HEADER true, ENCODING 'UTF8')"
                 ).format(columns, table.identifier, order)
-                with writing(folder / f"{name}.csv{ENCRYPTED if key else ''}", key, compress=False) as file:
+                with open_for_writing(folder / f"{name}.csv{ENCRYPTED if key else ''}", key, compress=False) as file:
                     cursor.copy_expert(copy, file.sink)
                 rows[name] = cursor.rowcount
     return rows

@@ -78,7 +78,7 @@ def read_key(settings: Settings) -> pyrage.x25519.Identity | None:
         ) from None
 
 
-class _Hashing:
+class _HashingFile:
     """A file that counts and hashes what is written to it, and remembers why it could not be."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -106,7 +106,7 @@ class _Hashing:
 
 
 @contextmanager
-def _beside(work: Callable[[int], None], *, writes: bool) -> Iterator[IO[bytes]]:
+def _thread_with_pipe(work: Callable[[int], None], *, writes: bool) -> Iterator[IO[bytes]]:
     """Run `work` in a thread at the other end of a pipe: age wants to pull and to push, and so does COPY.
 
     Args:
@@ -144,15 +144,15 @@ def _beside(work: Callable[[int], None], *, writes: bool) -> Iterator[IO[bytes]]
 
 
 @contextmanager
-def writing(path: Path, key: pyrage.x25519.Identity | None, *, compress: bool = True) -> Iterator[_Writing]:
+def open_for_writing(path: Path, key: pyrage.x25519.Identity | None, *, compress: bool = True) -> Iterator[WrittenFile]:
     """A new file, mode 0600, that is on the disk when the block ends.
 
     Raises:
         OSError: it cannot be written; the disk is full.
     """
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=_BLOCK) as file:
-        hashing = _Hashing(file)
-        result = _Writing()
+        hashing = _HashingFile(file)
+        result = WrittenFile()
         try:
             with _encrypting(hashing, key) as sink:
                 if compress:
@@ -173,7 +173,7 @@ def writing(path: Path, key: pyrage.x25519.Identity | None, *, compress: bool = 
     result.bytes, result.sha256 = hashing.bytes, hashing.sha256
 
 
-class _Writing:
+class WrittenFile:
     """A file while it is written; what is known of it afterwards."""
 
     sink: Writable
@@ -182,7 +182,7 @@ class _Writing:
 
 
 @contextmanager
-def _encrypting(sink: _Hashing, key: pyrage.x25519.Identity | None) -> Iterator[Writable]:
+def _encrypting(sink: _HashingFile, key: pyrage.x25519.Identity | None) -> Iterator[Writable]:
     if key is None:
         yield sink
         return
@@ -191,12 +191,12 @@ def _encrypting(sink: _Hashing, key: pyrage.x25519.Identity | None) -> Iterator[
         with os.fdopen(descriptor, "rb") as plain:
             pyrage.encrypt_io(plain, sink, [key.to_public()])  # type: ignore[arg-type]  # write() and flush() are all
 
-    with _beside(encrypt, writes=True) as plain:
+    with _thread_with_pipe(encrypt, writes=True) as plain:
         yield plain
 
 
 @contextmanager
-def reading(path: Path, key: pyrage.x25519.Identity | None) -> Iterator[Readable]:
+def open_for_reading(path: Path, key: pyrage.x25519.Identity | None) -> Iterator[Readable]:
     """The plain content of a table's file.
 
     Raises:
@@ -211,11 +211,11 @@ def reading(path: Path, key: pyrage.x25519.Identity | None) -> Iterator[Readable
         with path.open("rb") as file, os.fdopen(descriptor, "wb", buffering=_BLOCK) as compressed:
             pyrage.decrypt_io(file, compressed, [key])  # type: ignore[arg-type]  # a BufferedWriter
 
-    with _beside(decrypt, writes=False) as compressed, gzip.GzipFile("", "rb", fileobj=compressed) as plain:
+    with _thread_with_pipe(decrypt, writes=False) as compressed, gzip.GzipFile("", "rb", fileobj=compressed) as plain:
         yield plain
 
 
-def cannot(do: Literal["read", "write"], error: OSError) -> BackupStop:
+def file_error(do: Literal["read", "write"], error: OSError) -> BackupStop:
     """An error of the file system as ours."""
     reason = error.strerror or type(error).__name__
     return BackupStop(

@@ -15,8 +15,8 @@ import pyrage
 
 from fm_pipeline.db.digest import Digest
 from fm_pipeline.db.table import Table
-from fm_pipeline.nexus.backup.files import ENCRYPTED, BackupStop, cannot, sync_folder, writing
-from fm_pipeline.nexus.catalogue.table_facts import BackupColumn
+from fm_pipeline.nexus.backup.files import ENCRYPTED, BackupStop, file_error, open_for_writing, sync_folder
+from fm_pipeline.nexus.catalogue.table_details import BackupColumn
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -105,9 +105,9 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest, key: pyrage.x25519.Identity | None) -> int:
     """Write the manifest and, last of all, its sha256; returns the bytes of both."""
     path = folder / (MANIFEST + (ENCRYPTED if key else ""))
-    with writing(path, key, compress=False) as written:
+    with open_for_writing(path, key, compress=False) as written:
         written.sink.write(manifest.as_json())
-    with writing(folder / (path.name + CHECKSUM), None, compress=False) as checksum:
+    with open_for_writing(folder / (path.name + CHECKSUM), None, compress=False) as checksum:
         checksum.sink.write(_checksum(path.name, written.sha256))
     sync_folder(folder)
     return written.bytes + checksum.bytes
@@ -141,7 +141,7 @@ def read_manifest(folder: Path, key: pyrage.x25519.Identity | None) -> Manifest:
         if manifest.script and _sha256(folder / manifest.script)[1] != manifest.script_sha256:
             raise _refused(f"has a damaged file: {manifest.script} is not what was written")
     except OSError as error:
-        raise cannot("read", error) from None
+        raise file_error("read", error) from None
     return manifest
 
 

@@ -18,19 +18,19 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, lock_tables
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
-from fm_pipeline.nexus.backup.backup import quiet
+from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.files import BackupStop, read_key
 from fm_pipeline.nexus.backup.manifest import Manifest, read_manifest
 from fm_pipeline.nexus.backup.restore_load import load_tables
-from fm_pipeline.nexus.backup.restore_newer import Newer, NewerRows
+from fm_pipeline.nexus.backup.restore_newer import NewerRows, NewerRowsPolicy
 from fm_pipeline.nexus.backup.restore_numbers import translate_numbers
 from fm_pipeline.nexus.backup.restore_rows import Restoration
-from fm_pipeline.nexus.backup.restore_tables import TableRestored
+from fm_pipeline.nexus.backup.restore_tables import RestoredTable
 from fm_pipeline.nexus.backup.rows import OnProgress, find_scope, prepare_session
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.catalogue.table_facts import advance_sequences, columns_of, is_wider
+from fm_pipeline.nexus.catalogue.table_details import advance_sequences, columns_of, is_wider
 from fm_pipeline.nexus.grants import RESTORE
-from fm_pipeline.nexus.reimport.other_writes import trigger_tables
+from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.settings import Settings
 
 
@@ -47,7 +47,7 @@ class RestoreReport:
     backup_id: str
     confirmation: str
     notes: list[str] = field(default_factory=list)
-    tables: list[TableRestored] = field(default_factory=list)
+    tables: list[RestoredTable] = field(default_factory=list)
     newer: list[NewerRows] = field(default_factory=list)
     seconds: float = 0.0
     committed: bool = False
@@ -64,10 +64,10 @@ def restore(
     *,
     confirm: str,
     dry_run: bool = False,
-    newer: Newer = "stop",
+    newer: NewerRowsPolicy = "stop",
     actor: str | None = None,
     run_id: str | None = None,
-    on_progress: OnProgress = quiet,
+    on_progress: OnProgress = ignore_progress,
 ) -> RestoreReport:
     """Bring back every row of a backup: ids, NULLs and empty texts as they were.
 
@@ -126,7 +126,7 @@ def restore(
                         )
                     loaded, notes = translate_numbers(cursor, scope.catalogue, manifest, loaded)
                     report.notes += notes
-                    growing = trigger_tables(scope.catalogue, settings.nexus_trigger_tables)
+                    growing = parse_trigger_tables(scope.catalogue, settings.nexus_trigger_tables)
                     restoration = Restoration(cursor, scope.catalogue, loaded, growing, newer)
                     report.tables = restoration.run()
                     report.notes += restoration.notes

@@ -13,13 +13,13 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.manifest import BackupTable, Manifest
-from fm_pipeline.nexus.backup.restore_tables import Loaded
-from fm_pipeline.nexus.backup.rows import OnProgress, load_scratch
-from fm_pipeline.nexus.catalogue.table_facts import (
+from fm_pipeline.nexus.backup.restore_tables import LoadedTable
+from fm_pipeline.nexus.backup.rows import OnProgress, load_scratch_table
+from fm_pipeline.nexus.catalogue.table_details import (
     BackupColumn,
-    columns_never_updated,
     columns_of,
     generated_columns,
+    identity_always_columns,
     key_columns,
 )
 
@@ -33,7 +33,7 @@ def load_tables(
     *,
     step: str = "read",
     targets: Mapping[Table, Table] | None = None,
-) -> list[Loaded]:
+) -> list[LoadedTable]:
     """Load every table of a backup and compare it with the manifest.
 
     Args:
@@ -46,7 +46,7 @@ def load_tables(
     loaded = []
     for number, written in enumerate(manifest.tables):
         on_progress(step, number, len(manifest.tables))
-        scratch = load_scratch(cursor, folder, written, key, f"backup_{number}")
+        scratch = load_scratch_table(cursor, folder, written, key, f"backup_{number}")
         backup = _widened(cursor, written, scratch)
         if targets is None:  # nothing is compared with copies, which are empty
             cursor.execute(sql.SQL("ANALYZE {}").format(scratch.identifier))
@@ -55,9 +55,9 @@ def load_tables(
         writable = [name for name in backup.names if name not in generated]
         # A partitioned table may have no primary key; its ids are as unique, and the result is checked.
         key_of_rows = key_columns(cursor, backup.table) or [name for name in backup.names if name == "id"]
-        fixed = {*key_of_rows, *columns_never_updated(cursor, target)}
+        fixed = {*key_of_rows, *identity_always_columns(cursor, target)}
         updatable = [name for name in writable if name not in fixed] if key_of_rows else []
-        loaded.append(Loaded(backup, target, scratch, key_of_rows, writable, updatable, number))
+        loaded.append(LoadedTable(backup, target, scratch, key_of_rows, writable, updatable, number))
     on_progress(step, len(loaded), len(loaded))
     return loaded
 

@@ -22,9 +22,9 @@ from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded as loaded_entities
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline.nexus.backup.restore_tables import INSERT, REPLACE, UPDATE, Loaded, columns_of_row
-from fm_pipeline.nexus.backup.restore_write import in_each_others_way
-from fm_pipeline.nexus.catalogue.table_facts import key_columns
+from fm_pipeline.nexus.backup.restore_tables import INSERT, REPLACE, UPDATE, LoadedTable, qualified_columns
+from fm_pipeline.nexus.backup.restore_write import conflicting_keys
+from fm_pipeline.nexus.catalogue.table_details import key_columns
 from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
 from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, LOADS, MODELS, Load, Policy
@@ -34,8 +34,8 @@ from fm_pipeline.nexus.staged_registry import read_registry
 if TYPE_CHECKING:
     from fm_pipeline.nexus.backup.restore_rows import Restoration
 
-Newer = Literal["stop", "set-aside"]
-Done = Literal[
+NewerRowsPolicy = Literal["stop", "set-aside"]
+NewerRowsAction = Literal[
     "led to the row of the backup", "emptied", "set aside", "deleted, and kept in fm_pipeline.set_aside_rows"
 ]
 SET_ASIDE = Table("fm_pipeline", "set_aside_rows")
@@ -53,7 +53,7 @@ class NewerRows:
 
     table: str
     why: str
-    done: Done
+    done: NewerRowsAction
     ids: tuple[str, ...]
 
     def sentence(self, shown: int | None = None) -> str:
@@ -63,16 +63,16 @@ class NewerRows:
         return f"{len(self.ids):,} row(s) of {self.why}: {self.done} ({ids}{f' and {more:,} more' if more else ''})"
 
 
-def mend_newer_rows(restoration: Restoration) -> None:
+def resolve_newer_rows(restoration: Restoration) -> None:
     """Find and mend them; what was done stands in `restoration.newer_rows`.
 
     Raises:
         BackupStop: rows would have to be set aside, and that was not asked for; it names all of them.
     """
-    newer = _Newer(restoration)
-    newer.keep_what_users_entered()
-    newer.mend_references()
-    newer.clear_the_way()
+    newer = _NewerRowsResolver(restoration)
+    newer.save_rows_without_source()
+    newer.repoint_references()
+    newer.set_aside_conflicting_rows()
     aside = [rows for rows in restoration.newer_rows if rows.done == "set aside"]
     if aside and restoration.newer == "stop":
         listed = "; ".join(
@@ -90,7 +90,7 @@ def mend_newer_rows(restoration: Restoration) -> None:
 
 
 @dataclass
-class _Newer:
+class _NewerRowsResolver:
     restoration: Restoration
     aside: dict[Table, list[sql.Identifier]] = field(default_factory=dict)  # temporary tables of what was set aside
 
@@ -99,7 +99,7 @@ class _Newer:
         self.catalogue = self.restoration.catalogue
         self.by_table = {loaded.target: loaded for loaded in self.restoration.tables}
 
-    def keep_what_users_entered(self) -> None:
+    def save_rows_without_source(self) -> None:
         """Write down the rows that go and that no reimport would bring again."""
         for loaded in self.restoration.tables:
             table = loaded.target
@@ -117,7 +117,7 @@ class _Newer:
             self._keep(table, loaded.gone, entered)
             self._note(table, str(table), "deleted, and kept in fm_pipeline.set_aside_rows", ids)
 
-    def mend_references(self) -> None:
+    def repoint_references(self) -> None:
         """Lead references elsewhere, or empty them, or set their rows aside."""
         losing = [table for table in self.by_table if self.restoration.results[table].deleted]
         for reference in self._references(losing):
@@ -137,7 +137,7 @@ class _Newer:
                 reference.table, f"{reference.table}.{reference.column} ({reference.constraint})", condition
             )
 
-    def clear_the_way(self) -> None:
+    def set_aside_conflicting_rows(self) -> None:
         """Set aside what has a value that is unique and that a row of the backup has."""
         for loaded in self.restoration.tables:
             if loaded.backup.role != "kept" or not loaded.key or not self.restoration.results[loaded.target].changed:
@@ -145,8 +145,8 @@ class _Newer:
             for rule in unique_rules(self.cursor, loaded.target):
                 newer = sql.SQL("NOT {}").format(loaded.in_backup())
                 written = loaded.marked(INSERT, UPDATE, REPLACE)
-                for query in in_each_others_way(loaded, rule, of=newer, into=written):
-                    condition = sql.SQL("({}) IN ({})").format(columns_of_row("t", loaded.key), query)
+                for query in conflicting_keys(loaded, rule, of=newer, into=written):
+                    condition = sql.SQL("({}) IN ({})").format(qualified_columns("t", loaded.key), query)
                     self._set_aside(loaded.target, f"{loaded.target} ({rule.name})", condition)
 
     def _references(self, losing: list[Table]) -> Iterator[Reference]:
@@ -236,7 +236,7 @@ class _Newer:
         )
         return name
 
-    def _entity_of(self, table: Table, crosswalk: Loaded) -> str:
+    def _entity_of(self, table: Table, crosswalk: LoadedTable) -> str:
         """The entity that a table is loaded from; of one that a profile added, the backup's crosswalk knows it."""
         for load in LOADS:
             if self.catalogue.table(load.table) == table:
@@ -262,7 +262,7 @@ class _Newer:
             ),
         )
 
-    def _attempt(self, table: Table, why: str, done: Done, update: sql.Composable) -> None:
+    def _attempt(self, table: Table, why: str, done: NewerRowsAction, update: sql.Composable) -> None:
         """Carry out an update of rows that stay, unless a constraint (unique, CHECK) is against it."""
         self.cursor.execute("SAVEPOINT attempt")
         try:
@@ -279,7 +279,7 @@ class _Newer:
         for seen in self.aside.get(table, ()):
             key = self._key(table)
             condition += sql.SQL(" AND ({}) NOT IN (SELECT {} FROM {})").format(
-                columns_of_row("t", key), sql.SQL(", ").join(map(sql.Identifier, key)), seen
+                qualified_columns("t", key), sql.SQL(", ").join(map(sql.Identifier, key)), seen
             )
         if not (ids := self._ids(table, condition)):
             return
@@ -334,7 +334,7 @@ class _Newer:
         key = self._key(table)
         self.cursor.execute(
             sql.SQL("DELETE FROM {} t USING {} a WHERE ({}) = ({})").format(
-                table.identifier, rows, columns_of_row("t", key), columns_of_row("a", key)
+                table.identifier, rows, qualified_columns("t", key), qualified_columns("a", key)
             )
         )
 
@@ -353,11 +353,11 @@ class _Newer:
             )
         )
 
-    def _note(self, table: Table, why: str, done: Done, ids: list[str]) -> None:
+    def _note(self, table: Table, why: str, done: NewerRowsAction, ids: list[str]) -> None:
         if not ids:
             return
         self.restoration.newer_rows.append(NewerRows(str(table), why, done, tuple(ids)))
-        counted: dict[Done, str] = {
+        counted: dict[NewerRowsAction, str] = {
             "led to the row of the backup": "repointed",
             "emptied": "emptied",
             "set aside": "set_aside",
@@ -376,7 +376,7 @@ class _Newer:
         key = self._key(table)
         if len(key) == len(self.catalogue.columns[table]) > 1:
             return sql.SQL("'a row without a key'::text")  # its columns are what it holds
-        return sql.SQL("concat_ws('/', {})").format(columns_of_row("t", key))
+        return sql.SQL("concat_ws('/', {})").format(qualified_columns("t", key))
 
     def _ids(self, table: Table, condition: sql.Composable) -> list[str]:
         self.cursor.execute(
@@ -385,7 +385,7 @@ class _Newer:
         return [row[0] for row in self.cursor.fetchall()]
 
 
-def _keys(entity: str, loaded: Loaded, rows: sql.Identifier) -> sql.Composable:
+def _keys(entity: str, loaded: LoadedTable, rows: sql.Identifier) -> sql.Composable:
     """A query: id and FileMaker id of rows, as far as Nexus itself knows it."""
     if entity == "patient" and {"filemaker_metadata", "notes", "created_at"} <= set(loaded.backup.names):
         return sql.SQL("SELECT p.id::text, p.key FROM ({}) p WHERE p.key IS NOT NULL").format(

@@ -15,7 +15,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.manifest import Manifest
-from fm_pipeline.nexus.backup.restore_tables import Loaded
+from fm_pipeline.nexus.backup.restore_tables import LoadedTable
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
 from fm_pipeline.nexus.reimport.difference import count
@@ -25,8 +25,8 @@ _NUMBERS = ("smallint", "integer", "bigint")
 
 
 def translate_numbers(
-    cursor: Cursor, catalogue: Catalogue, manifest: Manifest, tables: list[Loaded]
-) -> tuple[list[Loaded], list[str]]:
+    cursor: Cursor, catalogue: Catalogue, manifest: Manifest, tables: list[LoadedTable]
+) -> tuple[list[LoadedTable], list[str]]:
     """Give the rows in the scratch tables the numbers of this database.
 
     Returns:
@@ -60,7 +60,7 @@ def translate_numbers(
     return [_with_digest(cursor, loaded) if loaded.number in changed else loaded for loaded in tables], notes
 
 
-def _find_others(cursor: Cursor, manifest: Manifest, parent: Loaded) -> int:
+def _find_others(cursor: Cursor, manifest: Manifest, parent: LoadedTable) -> int:
     """Fill the temporary table of old and new numbers, of the rows that have another one here; returns how many."""
     key, numbers = sql.Identifier(parent.key[0]), _numbers(parent)
     rules = [rule for rule in unique_rules(cursor, parent.target) if set(rule.columns) <= set(parent.backup.names)]
@@ -103,11 +103,11 @@ def _find_others(cursor: Cursor, manifest: Manifest, parent: Loaded) -> int:
     return count(cursor)
 
 
-def _numbers(parent: Loaded) -> sql.Identifier:
+def _numbers(parent: LoadedTable) -> sql.Identifier:
     return sql.Identifier(f"numbers_of_backup_{parent.number}")
 
 
-def _translate(cursor: Cursor, parent: Loaded, child: Loaded, column: str) -> None:
+def _translate(cursor: Cursor, parent: LoadedTable, child: LoadedTable, column: str) -> None:
     cursor.execute(
         sql.SQL("UPDATE {rows} t SET {column} = n.new FROM {numbers} n WHERE t.{column} = n.old").format(
             rows=child.scratch.identifier, column=sql.Identifier(column), numbers=_numbers(parent)
@@ -115,6 +115,6 @@ def _translate(cursor: Cursor, parent: Loaded, child: Loaded, column: str) -> No
     )
 
 
-def _with_digest(cursor: Cursor, loaded: Loaded) -> Loaded:
+def _with_digest(cursor: Cursor, loaded: LoadedTable) -> LoadedTable:
     digest = table_digest(cursor, loaded.scratch, loaded.backup.names, like=loaded.backup.digest)
     return replace(loaded, backup=replace(loaded.backup, digest=digest))

@@ -17,13 +17,17 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline.nexus.backup.restore_newer import Newer, NewerRows, mend_newer_rows
-from fm_pipeline.nexus.backup.restore_tables import Loaded, TableRestored, columns_of_row
+from fm_pipeline.nexus.backup.restore_newer import NewerRows, NewerRowsPolicy, resolve_newer_rows
+from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable, qualified_columns
 from fm_pipeline.nexus.backup.restore_write import mark, write
-from fm_pipeline.nexus.catalogue.not_valid import NotValid, constraints_not_valid, count_broken
+from fm_pipeline.nexus.catalogue.not_valid_constraints import (
+    NotValidConstraint,
+    count_violations,
+    not_valid_constraints_of,
+)
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.catalogue.table_facts import triggers_of
-from fm_pipeline.nexus.reimport.other_writes import Forms, check_nothing_else_written, read_forms
+from fm_pipeline.nexus.catalogue.table_details import enabled_triggers
+from fm_pipeline.nexus.reimport.other_writes import TableStates, check_nothing_else_written, read_table_states
 
 # What one pass could not bring back because a key has taken it away again (ON DELETE CASCADE), the next one does.
 _PASSES = 3
@@ -43,15 +47,15 @@ class Restoration:
 
     cursor: Cursor
     catalogue: Catalogue
-    tables: list[Loaded]
+    tables: list[LoadedTable]
     growing: Collection[Table] = ()  # triggers may add rows to these
-    newer: Newer = "stop"
-    results: dict[Table, TableRestored] = field(default_factory=dict)
+    newer: NewerRowsPolicy = "stop"
+    results: dict[Table, RestoredTable] = field(default_factory=dict)
     newer_rows: list[NewerRows] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    _forms: Forms = field(default_factory=dict)
+    _forms: TableStates = field(default_factory=dict)
 
-    def run(self) -> list[TableRestored]:
+    def run(self) -> list[RestoredTable]:
         """Bring the rows back.
 
         Raises:
@@ -59,18 +63,18 @@ class Restoration:
                 break a constraint and the role may not take it away; or the result is not what the backup holds.
         """
         self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-        self._forms = read_forms(self.cursor)
+        self._forms = read_table_states(self.cursor)
         for loaded in self.tables:
-            self.results[loaded.target] = TableRestored(str(loaded.backup.table), loaded.backup.digest.rows)
+            self.results[loaded.target] = RestoredTable(str(loaded.backup.table), loaded.backup.digest.rows)
         written = [loaded for loaded in self.tables if loaded.backup.role != "referenced"]
-        with self.constraints_explained():
+        with self.explain_constraint_violations():
             for loaded in written:
                 self._find_gone(loaded)
                 inserted, updated = mark(self.cursor, loaded)
                 self.note(loaded.target, inserted=inserted, updated=updated)
             self._mark_referenced()
-            taken_away = self._take_away_what_is_not_valid()
-            mend_newer_rows(self)
+            taken_away = self._drop_violated_not_valid_constraints()
+            resolve_newer_rows(self)
             changed = [loaded for loaded in self.tables if self.results[loaded.target].changed]
             losing = {table for table, result in self.results.items() if result.deleted or result.set_aside}
             new = [each.target for each in changed if self.results[each.target].inserted == each.backup.digest.rows]
@@ -87,11 +91,11 @@ class Restoration:
 
     def note(self, table: Table, **rows: int) -> None:
         """Add to what became of a table's rows."""
-        old = self.results.get(table) or TableRestored(str(table), 0)
+        old = self.results.get(table) or RestoredTable(str(table), 0)
         added = {name: getattr(old, name) + number for name, number in rows.items()}
         self.results[table] = replace(old, **added)
 
-    def _find_gone(self, loaded: Loaded) -> None:
+    def _find_gone(self, loaded: LoadedTable) -> None:
         """Rows of replaced tables that the backup does not have go. No table loses others by itself."""
         goes = sql.SQL("NOT {}").format(loaded.in_backup())
         self.cursor.execute(
@@ -135,15 +139,15 @@ class Restoration:
                     ).format(
                         parent=parent.scratch.identifier,
                         child=child.scratch.identifier,
-                        ours=columns_of_row("c", key.columns),
-                        theirs=columns_of_row("b", key.referenced_columns),
+                        ours=qualified_columns("c", key.columns),
+                        theirs=qualified_columns("b", key.referenced_columns),
                         chain=chain,
                     )
                 )
                 self.note(parent.target, inserted=self.cursor.rowcount)
                 found = found or self.cursor.rowcount > 0
 
-    def _take_away_what_is_not_valid(self) -> list[NotValid]:
+    def _drop_violated_not_valid_constraints(self) -> list[NotValidConstraint]:
         """Drop the constraints that the backup's rows broke when they were NOT VALID; they are put back at the end.
 
         Only those that rows break which have to be written. The owner of a table may drop its constraints, in this
@@ -155,7 +159,7 @@ class Restoration:
         taken_away, refused = [], []
         by_table = {loaded.target: loaded for loaded in self.tables}
         for loaded in self.tables:
-            for constraint in constraints_not_valid(self.cursor, loaded.target):
+            for constraint in not_valid_constraints_of(self.cursor, loaded.target):
                 if not set(constraint.columns) <= set(loaded.backup.names):
                     continue
 
@@ -163,7 +167,7 @@ class Restoration:
                     known = by_table.get(table)
                     return [table.identifier] + ([known.scratch.identifier] if known else [])
 
-                rows = count_broken(
+                rows = count_violations(
                     self.cursor, constraint, loaded.scratch.identifier, parents, "t.fm_action IS NOT NULL"
                 )
                 if not rows:
@@ -189,7 +193,7 @@ class Restoration:
             constraint.take_away(self.cursor)
         return taken_away
 
-    def _is_unlike(self, loaded: Loaded) -> bool:
+    def _is_unlike(self, loaded: LoadedTable) -> bool:
         """Whether rows are not as in the backup (again); they are marked then."""
         if table_digest(self.cursor, loaded.target, loaded.backup.names, like=loaded.backup.digest) == (
             loaded.backup.digest
@@ -197,7 +201,7 @@ class Restoration:
             return False
         return any(mark(self.cursor, loaded))
 
-    def _check(self, written: Sequence[Loaded]) -> None:
+    def _check(self, written: Sequence[LoadedTable]) -> None:
         """Every row of the backup is there as it was, replaced tables have no other, and no other table was written."""
         faults = []
         for loaded in written:
@@ -213,7 +217,7 @@ class Restoration:
         if not others.holds:
             faults.append(f"other tables were written: {others.found}")
         if faults:
-            triggers = triggers_of(self.cursor, [loaded.target for loaded in written])
+            triggers = enabled_triggers(self.cursor, [loaded.target for loaded in written])
             raise BackupStop(
                 f"The restored rows are not those of the backup: {'; '.join(faults)}.",
                 meaning="The transaction was rolled back; Nexus is unchanged.",
@@ -224,7 +228,7 @@ class Restoration:
             )
 
     @contextmanager
-    def constraints_explained(self) -> Iterator[None]:
+    def explain_constraint_violations(self) -> Iterator[None]:
         """A constraint that refuses rows of the backup, by its name."""
         try:
             yield

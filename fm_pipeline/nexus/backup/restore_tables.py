@@ -11,7 +11,7 @@ from fm_pipeline.nexus.backup.manifest import BackupTable
 
 
 @dataclass(frozen=True)
-class TableRestored:
+class RestoredTable:
     """What became of a table's rows; counts.
 
     Attributes:
@@ -43,7 +43,7 @@ INSERT, UPDATE, REPLACE, PARK = "insert", "update", "replace", "park"
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedTable:
     """A table of the backup in its scratch table, and what the catalogue says of the table that gets its rows.
 
     Attributes:
@@ -74,13 +74,13 @@ class Loaded:
 
     def row(self, alias: str) -> sql.Composable:
         """A row as text: equal texts are equal rows, also of types without an equality (json)."""
-        return sql.SQL("ROW({})::text").format(columns_of_row(alias, self.backup.names))
+        return sql.SQL("ROW({})::text").format(qualified_columns(alias, self.backup.names))
 
     def same(self, one: str, other: str) -> sql.Composable:
         """Condition: two rows have the same key."""
         if not self.key:
             return sql.SQL("{} = {}").format(self.row(one), self.row(other))
-        return sql.SQL("({}) = ({})").format(columns_of_row(one, self.key), columns_of_row(other, self.key))
+        return sql.SQL("({}) = ({})").format(qualified_columns(one, self.key), qualified_columns(other, self.key))
 
     def in_backup(self, alias: str = "t", other: str = "b") -> sql.Composable:
         """Condition: the backup has the row; `other` is a name that nothing outside the condition has."""
@@ -93,6 +93,6 @@ class Loaded:
         return sql.SQL("b.{} = ANY({})").format(sql.Identifier(ACTION), sql.Literal(list(actions)))
 
 
-def columns_of_row(alias: str, names: list[str] | tuple[str, ...]) -> sql.Composed:
+def qualified_columns(alias: str, names: list[str] | tuple[str, ...]) -> sql.Composed:
     """Columns of a row, each with its alias."""
     return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(name)) for name in names)

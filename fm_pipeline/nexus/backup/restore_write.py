@@ -22,9 +22,17 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline.nexus.backup.restore_tables import ACTION, INSERT, PARK, REPLACE, UPDATE, Loaded, columns_of_row
+from fm_pipeline.nexus.backup.restore_tables import (
+    ACTION,
+    INSERT,
+    PARK,
+    REPLACE,
+    UPDATE,
+    LoadedTable,
+    qualified_columns,
+)
 from fm_pipeline.nexus.catalogue.schema import Catalogue, ForeignKey
-from fm_pipeline.nexus.catalogue.table_facts import has_delete_triggers, has_rules
+from fm_pipeline.nexus.catalogue.table_details import has_delete_triggers, has_rules
 from fm_pipeline.nexus.catalogue.unique_rules import UniqueRule, unique_rules
 
 _NO_ACTION, _RESTRICT = "a", "r"
@@ -32,7 +40,7 @@ _NO_ACTION, _RESTRICT = "a", "r"
 _Statement = Callable[[sql.Composable], sql.Composed]
 
 
-def mark(cursor: Cursor, loaded: Loaded) -> tuple[int, int]:
+def mark(cursor: Cursor, loaded: LoadedTable) -> tuple[int, int]:
     """Mark the rows that are not in the target as in the backup; returns how many it lacks, and has otherwise."""
     cursor.execute(sql.SQL("SELECT EXISTS (SELECT 1 FROM {})").format(loaded.live))
     if cursor.fetchone() == (False,):  # a new server, or the trial: a column's default writes no row
@@ -61,7 +69,7 @@ def mark(cursor: Cursor, loaded: Loaded) -> tuple[int, int]:
     moved: sql.Composable = sql.SQL("false")
     if fixed:  # numbers that nobody may update (GENERATED ALWAYS AS IDENTITY)
         moved = sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(
-            columns_of_row("t", fixed), columns_of_row("b", fixed)
+            qualified_columns("t", fixed), qualified_columns("b", fixed)
         )
     cursor.execute(
         sql.SQL(
@@ -80,8 +88,8 @@ def mark(cursor: Cursor, loaded: Loaded) -> tuple[int, int]:
     return missing, cursor.rowcount
 
 
-def in_each_others_way(
-    loaded: Loaded, rule: UniqueRule, *, of: sql.Composable, into: sql.Composable
+def conflicting_keys(
+    loaded: LoadedTable, rule: UniqueRule, *, of: sql.Composable, into: sql.Composable
 ) -> Iterator[sql.Composable]:
     """Queries: keys of rows of the target that have what a marked row of the backup is to have, by a rule.
 
@@ -96,7 +104,7 @@ def in_each_others_way(
         yield sql.SQL(
             "SELECT DISTINCT {keys} FROM ({held}) x JOIN ({wanted}) y ON {collision} AND NOT ({same})"
         ).format(
-            keys=columns_of_row("x", loaded.key),
+            keys=qualified_columns("x", loaded.key),
             held=rule.rows(target, key, of),
             wanted=rule.rows(scratch, key, into),
             collision=collision,
@@ -107,10 +115,10 @@ def in_each_others_way(
 def write(
     cursor: Cursor,
     catalogue: Catalogue,
-    tables: Sequence[Loaded],
+    tables: Sequence[LoadedTable],
     going: Collection[Table],
     new: Collection[Table] = (),
-    known: Sequence[Loaded] = (),
+    known: Sequence[LoadedTable] = (),
 ) -> bool:
     """Delete the rows that go and write those that are marked; returns whether anything was deleted.
 
@@ -125,9 +133,9 @@ def write(
     """
     for loaded in tables:
         if loaded.key and loaded.target not in new:
-            _make_way(cursor, catalogue, loaded, {each.target: each for each in known})
+            _mark_replacements(cursor, catalogue, loaded, {each.target: each for each in known})
     deleted = False
-    for together in _that_hang_together(catalogue, tables):
+    for together in _group_by_immediate_keys(catalogue, tables):
         steps: list[list[_Statement]] = [[], [], []]
         for loaded in together:
             actions = {INSERT} if loaded.target in new else _marks(cursor, loaded)
@@ -162,25 +170,25 @@ def _as_one(steps: Iterable[Sequence[_Statement]]) -> sql.Composed:
     return sql.SQL("WITH {} SELECT {}").format(sql.SQL(", ").join(parts), sql.SQL(" + ").join(counts))
 
 
-def _marks(cursor: Cursor, loaded: Loaded) -> set[str]:
+def _marks(cursor: Cursor, loaded: LoadedTable) -> set[str]:
     """What happens to at least one row."""
     cursor.execute(sql.SQL("SELECT DISTINCT {} FROM {}").format(sql.Identifier(ACTION), loaded.scratch.identifier))
     return {row[0] for row in cursor.fetchall() if row[0]}
 
 
-def _delete_gone(loaded: Loaded) -> _Statement:
+def _delete_gone(loaded: LoadedTable) -> _Statement:
     return lambda after: sql.SQL("DELETE FROM {} t USING {} g WHERE {} AND {}").format(
         loaded.live, loaded.gone, loaded.same("t", "g"), after
     )
 
 
-def _delete_replaced(loaded: Loaded) -> _Statement:
+def _delete_replaced(loaded: LoadedTable) -> _Statement:
     return lambda after: sql.SQL("DELETE FROM {} t USING {} b WHERE {} AND {} AND {}").format(
         loaded.live, loaded.scratch.identifier, loaded.same("t", "b"), loaded.marked(REPLACE), after
     )
 
 
-def _update(loaded: Loaded) -> _Statement:
+def _update(loaded: LoadedTable) -> _Statement:
     names = map(sql.Identifier, loaded.updatable)
     values = sql.SQL(", ").join(sql.SQL("{0} = b.{0}").format(name) for name in names)
     return lambda after: sql.SQL("UPDATE {} t SET {} FROM {} b WHERE {} AND {} AND {}").format(
@@ -188,42 +196,44 @@ def _update(loaded: Loaded) -> _Statement:
     )
 
 
-def _insert(loaded: Loaded) -> _Statement:
+def _insert(loaded: LoadedTable) -> _Statement:
     return lambda after: sql.SQL(
         "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} b WHERE {} AND {}"
     ).format(
         loaded.live,
         sql.SQL(", ").join(map(sql.Identifier, loaded.writable)),
-        columns_of_row("b", loaded.writable),
+        qualified_columns("b", loaded.writable),
         loaded.scratch.identifier,
         loaded.marked(INSERT, REPLACE),
         after,
     )
 
 
-def _that_hang_together(catalogue: Catalogue, tables: Sequence[Loaded]) -> list[list[Loaded]]:
+def _group_by_immediate_keys(catalogue: Catalogue, tables: Sequence[LoadedTable]) -> list[list[LoadedTable]]:
     """The tables in groups, by the keys that PostgreSQL acts upon before the transaction ends."""
     groups = {loaded.target: [loaded] for loaded in tables}
     for key in catalogue.foreign_keys:
         one, other = groups.get(key.table), groups.get(key.references)
-        if one is None or other is None or one is other or not acts_at_once(key):
+        if one is None or other is None or one is other or not is_immediate(key):
             continue
         one += other
         groups |= dict.fromkeys([loaded.target for loaded in other], one)
     return list({id(group): group for group in groups.values()}.values())
 
 
-def acts_at_once(key: ForeignKey) -> bool:
+def is_immediate(key: ForeignKey) -> bool:
     """Also a key that waits for the end of the transaction cascades, or empties, with the statement that deletes."""
     return not key.deferrable or key.on_delete != _NO_ACTION
 
 
-def _make_way(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, known: Mapping[Table, Loaded]) -> None:
+def _mark_replacements(
+    cursor: Cursor, catalogue: Catalogue, loaded: LoadedTable, known: Mapping[Table, LoadedTable]
+) -> None:
     """Mark the rows to be replaced because another row is to have what they have."""
     fixed = set(loaded.writable) - set(loaded.updatable) - set(loaded.key)
     rules = [rule for rule in unique_rules(cursor, loaded.target) if not rule.at_the_end]
     for rule in rules:
-        for query in in_each_others_way(loaded, rule, of=sql.SQL("true"), into=loaded.marked(INSERT, UPDATE, REPLACE)):
+        for query in conflicting_keys(loaded, rule, of=sql.SQL("true"), into=loaded.marked(INSERT, UPDATE, REPLACE)):
             _remark(cursor, loaded, UPDATE, REPLACE, sql.SQL("({}) IN ({})").format(_key("b", loaded), query))
     for key in catalogue.foreign_keys_to(loaded.target):
         # To delete the row would delete or empty other rows, or be refused.
@@ -236,8 +246,8 @@ def _make_way(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, known: Mappi
             referred_to = sql.SQL("EXISTS (SELECT 1 FROM {} t JOIN {} c ON ({}) = ({}) WHERE {})").format(
                 loaded.live,
                 key.table.identifier,
-                columns_of_row("c", key.columns),
-                columns_of_row("t", key.referenced_columns),
+                qualified_columns("c", key.columns),
+                qualified_columns("t", key.referenced_columns),
                 sql.SQL(" AND ").join(conditions),
             )
             _remark(cursor, loaded, REPLACE, PARK, referred_to)
@@ -245,7 +255,7 @@ def _make_way(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, known: Mappi
         _remark(cursor, loaded, REPLACE, PARK, sql.SQL("true"))
     if PARK in _marks(cursor, loaded):
         if not _park(cursor, catalogue, loaded, rules):
-            raise _no_way(catalogue, loaded, rules)
+            raise _no_safe_order(catalogue, loaded, rules)
         _remark(cursor, loaded, PARK, UPDATE, sql.SQL("true"))
     # A trigger may keep a row that is deleted.
     if REPLACE in _marks(cursor, loaded) and not fixed and has_delete_triggers(cursor, loaded.target):
@@ -253,11 +263,11 @@ def _make_way(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, known: Mappi
         _remark(cursor, loaded, PARK, UPDATE if _park(cursor, catalogue, loaded, rules) else REPLACE, sql.SQL("true"))
 
 
-def _key(alias: str, loaded: Loaded) -> sql.Composable:
-    return columns_of_row(alias, loaded.key)
+def _key(alias: str, loaded: LoadedTable) -> sql.Composable:
+    return qualified_columns(alias, loaded.key)
 
 
-def _remark(cursor: Cursor, loaded: Loaded, old: str, new: str, condition: sql.Composable) -> None:
+def _remark(cursor: Cursor, loaded: LoadedTable, old: str, new: str, condition: sql.Composable) -> None:
     cursor.execute(
         sql.SQL("UPDATE {} b SET {} = {} WHERE {} AND {}").format(
             loaded.scratch.identifier, sql.Identifier(ACTION), sql.Literal(new), loaded.marked(old), condition
@@ -266,7 +276,7 @@ def _remark(cursor: Cursor, loaded: Loaded, old: str, new: str, condition: sql.C
 
 
 # A value that nobody has, for a row that waits for its own: by type, over the row `t`.
-_NOBODYS = {
+_UNUSED_VALUES = {
     "uuid": "gen_random_uuid()",
     "text": "'restore ' || gen_random_uuid()",
     "character varying": "left(translate(gen_random_uuid()::text, '-', ''), {length})",
@@ -276,7 +286,7 @@ _NOBODYS = {
 }
 
 
-def _park(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, rules: Sequence[UniqueRule]) -> bool:
+def _park(cursor: Cursor, catalogue: Catalogue, loaded: LoadedTable, rules: Sequence[UniqueRule]) -> bool:
     """Take what must be unique from the rows marked so: for a moment they have nothing, or what nobody has.
 
     Returns:
@@ -288,7 +298,7 @@ def _park(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, rules: Sequence[
     if nullable := [name for name in taking_part if not columns[name].not_null]:
         ways.append(dict.fromkeys(nullable, "NULL"))
     for names in (taking_part, *([name] for name in taking_part)):
-        by_name = {name: _nobodys(columns[name].type) for name in names}
+        by_name = {name: _unused_value(columns[name].type) for name in names}
         if values := {name: value for name, value in by_name.items() if value}:
             ways.append(values)
     for way in ways:
@@ -324,7 +334,7 @@ def _park(cursor: Cursor, catalogue: Catalogue, loaded: Loaded, rules: Sequence[
     return False
 
 
-def _no_way(catalogue: Catalogue, loaded: Loaded, rules: Sequence[UniqueRule]) -> BackupStop:
+def _no_safe_order(catalogue: Catalogue, loaded: LoadedTable, rules: Sequence[UniqueRule]) -> BackupStop:
     acting = sorted(
         f"{key.table} ({key.name})" for key in catalogue.foreign_keys_to(loaded.target) if key.on_delete != _NO_ACTION
     )
@@ -339,6 +349,6 @@ def _no_way(catalogue: Catalogue, loaded: Loaded, rules: Sequence[UniqueRule]) -
     )
 
 
-def _nobodys(type_: str) -> str:
+def _unused_value(type_: str) -> str:
     name, _, length = type_.partition("(")
-    return _NOBODYS.get(name, "").format(length=length.rstrip(")") or "40")
+    return _UNUSED_VALUES.get(name, "").format(length=length.rstrip(")") or "40")

@@ -14,10 +14,10 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded
-from fm_pipeline.nexus.backup.files import BackupStop, reading, writing
+from fm_pipeline.nexus.backup.files import BackupStop, open_for_reading, open_for_writing
 from fm_pipeline.nexus.backup.manifest import BackupTable, Role
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.catalogue.table_facts import BackupColumn
+from fm_pipeline.nexus.catalogue.table_details import BackupColumn
 from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, make_policy
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
@@ -32,14 +32,14 @@ OnProgress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Scope:
+class BackupScope:
     """What a backup has to hold, and why."""
 
     roles: Mapping[Table, Role]
     catalogue: Catalogue
 
 
-def find_scope(cursor: Cursor, settings: Settings) -> Scope:
+def find_scope(cursor: Cursor, settings: Settings) -> BackupScope:
     """The tables to back up: what a reimport can touch, our own, and what rows of these refer to.
 
     The last are needed where a server has lost them: a patient's clinic must be there before the patient can be.
@@ -73,7 +73,7 @@ def find_scope(cursor: Cursor, settings: Settings) -> Scope:
             if key.table == table and key.references not in roles:
                 roles[key.references] = "referenced"
                 pending.append(key.references)
-    return Scope(roles, catalogue)
+    return BackupScope(roles, catalogue)
 
 
 def prepare_session(cursor: Cursor, settings: Settings) -> None:
@@ -87,7 +87,7 @@ def prepare_session(cursor: Cursor, settings: Settings) -> None:
     cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{milliseconds}ms")))
 
 
-def write_table(
+def write_table_file(
     cursor: Cursor,
     path: Path,
     table: Table,
@@ -101,13 +101,13 @@ def write_table(
     copy = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT WITH (FORMAT text, ENCODING 'UTF8')").format(
         _identifiers(names), table.identifier
     )
-    with writing(path, key) as file:
+    with open_for_writing(path, key) as file:
         cursor.copy_expert(copy, file.sink)
     digest = table_digest(cursor, table, names)
     return BackupTable(table, role, tuple(columns), digest, path.name, file.bytes, file.sha256)
 
 
-def load_scratch(
+def load_scratch_table(
     cursor: Cursor, folder: Path, table: BackupTable, key: pyrage.x25519.Identity | None, name: str
 ) -> Table:
     """Load a table's file into a temporary table of the transaction, and compare it with the manifest.
@@ -132,7 +132,7 @@ def load_scratch(
         remedy="Make another one; check the disk that it was written to.",
     )
     try:
-        with reading(folder / table.file, key) as plain:
+        with open_for_reading(folder / table.file, key) as plain:
             cursor.copy_expert(copy, plain, 1 << 16)  # type: ignore[arg-type]  # only read() is called
     except (OSError, EOFError, pyrage.DecryptError, psycopg2.DataError, psycopg2.errors.QueryCanceled):
         raise broken from None

@@ -17,7 +17,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import ENCRYPTED
 from fm_pipeline.nexus.backup.manifest import BackupTable
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.catalogue.table_facts import generated_columns, key_columns
+from fm_pipeline.nexus.catalogue.table_details import generated_columns, key_columns
 from fm_pipeline.nexus.catalogue.unique_rules import UniqueRule, unique_rules
 
 SCRIPT = "load.psql"

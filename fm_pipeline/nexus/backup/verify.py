@@ -22,31 +22,35 @@ from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.manifest import Manifest, read_manifest
 from fm_pipeline.nexus.backup.restore_load import load_tables
 from fm_pipeline.nexus.backup.restore_rows import Restoration
-from fm_pipeline.nexus.backup.restore_tables import Loaded
-from fm_pipeline.nexus.backup.restore_write import acts_at_once
+from fm_pipeline.nexus.backup.restore_tables import LoadedTable
+from fm_pipeline.nexus.backup.restore_write import is_immediate
 from fm_pipeline.nexus.backup.rows import OnProgress, prepare_session
-from fm_pipeline.nexus.catalogue.not_valid import constraints_not_valid, count_broken, rows_that_no_restore_could_write
+from fm_pipeline.nexus.catalogue.not_valid_constraints import (
+    count_violations,
+    find_unrestorable_rows,
+    not_valid_constraints_of,
+)
 from fm_pipeline.nexus.catalogue.schema import Catalogue, ForeignKey, read_catalogue
-from fm_pipeline.nexus.catalogue.table_facts import has_rules, triggers_of
+from fm_pipeline.nexus.catalogue.table_details import enabled_triggers, has_rules
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifiedBackup:
     """A backup that was restored into copies.
 
     Attributes:
-        not_tried: what a restore meets in Nexus and the copies do not have, in sentences.
+        untested: what a restore meets in Nexus and the copies do not have, in sentences.
     """
 
     manifest: Manifest
-    not_tried: tuple[str, ...]
+    untested: tuple[str, ...]
 
 
 def verify_backup(
     settings: Settings, folder: Path, key: pyrage.x25519.Identity | None, on_progress: OnProgress
-) -> Verified:
+) -> VerifiedBackup:
     """Check every file of a backup and restore it into copies of the tables; roll back.
 
     Raises:
@@ -63,29 +67,29 @@ def verify_backup(
         }
         own = [key for key in catalogue.foreign_keys if key.table in copies]
         written = [backup.table for backup in manifest.tables if backup.role != "referenced"]
-        not_tried = what_is_not_tried(cursor, written)
-        not_tried += _add_keys(cursor, [key for key in own if acts_at_once(key)], copies)
+        untested = find_untested_parts(cursor, written)
+        untested += _add_keys(cursor, [key for key in own if is_immediate(key)], copies)
         loaded = load_tables(cursor, folder, manifest, key, on_progress, step="verify", targets=copies)
-        _refuse_what_no_restore_could_write(cursor, loaded)
+        _refuse_unrestorable_rows(cursor, loaded)
         # Keys that wait for the end are held against all rows at once, which takes a fraction of row by row.
         restoration = Restoration(cursor, _catalogue_of(catalogue, copies), loaded)
         restoration.run()
-        with restoration.constraints_explained():
-            not_tried += _add_keys(cursor, [key for key in own if not acts_at_once(key)], copies)
+        with restoration.explain_constraint_violations():
+            untested += _add_keys(cursor, [key for key in own if not is_immediate(key)], copies)
         connection.rollback()
-    return Verified(manifest, tuple(not_tried))
+    return VerifiedBackup(manifest, tuple(untested))
 
 
-def what_is_not_tried(cursor: Cursor, tables: Sequence[Table]) -> list[str]:
+def find_untested_parts(cursor: Cursor, tables: Sequence[Table]) -> list[str]:
     """What a restore meets in these tables and no copy has, in sentences; and the constraints that are NOT VALID."""
     found = []
-    if triggers := triggers_of(cursor, tables):
+    if triggers := enabled_triggers(cursor, tables):
         found.append(f"Triggers, which a restore fires and its trial does not: {', '.join(triggers)}.")
     if rules := [str(table) for table in tables if has_rules(cursor, table)]:
         found.append(f"Rules of {', '.join(rules)}, which a restore meets and its trial does not.")
-    for constraint in [each for table in tables for each in constraints_not_valid(cursor, table)]:
+    for constraint in [each for table in tables for each in not_valid_constraints_of(cursor, table)]:
         place = constraint.table.identifier
-        if rows := count_broken(cursor, constraint, place, lambda parent: [parent.identifier]):
+        if rows := count_violations(cursor, constraint, place, lambda parent: [parent.identifier]):
             found.append(
                 f"{counted(rows, 'row')} of {constraint.table} break {constraint.name}, which is NOT VALID: a restore"
                 " of one of them drops that constraint and adds it again in its transaction, as the owner of the table."
@@ -109,7 +113,7 @@ def _copy(cursor: Cursor, table: Table, name: str) -> Table:
     )
     for (index,) in cursor.fetchall():  # of no use here
         cursor.execute(sql.SQL("DROP INDEX {}").format(sql.SQL(index)))
-    for constraint in constraints_not_valid(cursor, table):
+    for constraint in not_valid_constraints_of(cursor, table):
         if constraint.kind != "f":  # LIKE has made it valid
             copied = replace(constraint, table=copy)
             copied.take_away(cursor)
@@ -162,10 +166,10 @@ def _catalogue_of(catalogue: Catalogue, copies: Mapping[Table, Table]) -> Catalo
     )
 
 
-def _refuse_what_no_restore_could_write(cursor: Cursor, loaded: Iterable[Loaded]) -> None:
+def _refuse_unrestorable_rows(cursor: Cursor, loaded: Iterable[LoadedTable]) -> None:
     rows = {each.backup.table: each.scratch.identifier for each in loaded if each.backup.role == "replaced"}
     parents = {each.backup.table: each.scratch.identifier for each in loaded}
-    if refused := rows_that_no_restore_could_write(cursor, rows, parents):
+    if refused := find_unrestorable_rows(cursor, rows, parents):
         raise BackupStop(
             refused.what, meaning=f"{refused.meaning} There is no backup; Nexus is unchanged.", remedy=refused.remedy
         )

@@ -15,7 +15,7 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue
 COLUMN = "filemaker_id"
 
 
-def kind_of_file_id(catalogue: Catalogue, table: str) -> Literal["uuid", "text", "other"]:
+def file_id_type(catalogue: Catalogue, table: str) -> Literal["uuid", "text", "other"]:
     """What the column `filemaker_id` of a table of Nexus holds; `other` also where there is none.
 
     Args:
@@ -37,7 +37,7 @@ def same_record(catalogue: Catalogue, table: str, row: str) -> sql.SQL:
         Two uuids where the column is one, so that either index serves; `false`, which reads nothing, where there is
         no such id.
     """
-    kind = kind_of_file_id(catalogue, table)
+    kind = file_id_type(catalogue, table)
     if kind == "uuid":
         return sql.SQL(f"l.{COLUMN} = {row}.{COLUMN}")
     return sql.SQL(f"l.{COLUMN}::text = lower(btrim({row}.{COLUMN}))" if kind == "text" else "false")

@@ -22,7 +22,7 @@ class Check:
     remedy: str = ""
 
 
-def refuse_failed(checks: Sequence[Check]) -> None:
+def raise_if_failed(checks: Sequence[Check]) -> None:
     """Raise ValidationStop if a check does not hold."""
     failed = [check for check in checks if not check.holds]
     if failed:

@@ -21,7 +21,7 @@ from fm_pipeline.errors import CatalogueStop, StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS
 from fm_pipeline.nexus.reimport.difference import gone
-from fm_pipeline.nexus.reimport.relink import Relinked, evidence_of, relinked_table
+from fm_pipeline.nexus.reimport.relink import RelinkResult, evidence_of, relinked_table
 from fm_pipeline.settings import Settings
 
 Decision = Literal["stop", "archive", "detach"]
@@ -80,7 +80,7 @@ class FilesOfGonePatients:
 
 
 @dataclass(frozen=True)
-class LeftFile:
+class FileWithoutPatient:
     """A document or an image batch that the next reimport would leave without its patient.
 
     Attributes:
@@ -124,7 +124,9 @@ GROUP BY f.id, f.object_id HAVING count(DISTINCT s.nexus_id) <> 1 ORDER BY f.obj
 """
 
 
-def files_left(cursor: Cursor, catalogue: Catalogue, table: str, kept: Sequence[str] = ()) -> list[LeftFile]:
+def find_files_without_patient(
+    cursor: Cursor, catalogue: Catalogue, table: str, kept: Sequence[str] = ()
+) -> list[FileWithoutPatient]:
     """The rows of a table that the next reimport would leave without their patient, by what is staged now. Reads only.
 
     Args:
@@ -147,10 +149,10 @@ def files_left(cursor: Cursor, catalogue: Catalogue, table: str, kept: Sequence[
         ),
         {"types": types or [], "kept": list(kept), "no_record": NOT_IN_FILEMAKER},
     )
-    return [LeftFile(table, *row) for row in cursor.fetchall()]
+    return [FileWithoutPatient(table, *row) for row in cursor.fetchall()]
 
 
-def read_files_left(cursor: Cursor, settings: Settings) -> list[LeftFile]:
+def list_files_without_patient(cursor: Cursor, settings: Settings) -> list[FileWithoutPatient]:
     """All documents and image batches that the next reimport would leave without their patient, by what is staged now.
 
     Raises:
@@ -170,7 +172,9 @@ def read_files_left(cursor: Cursor, settings: Settings) -> list[LeftFile]:
         )
     catalogue = read_catalogue(cursor, settings.nexus_schema)
     kept = FilesOfGonePatients.of(settings).with_archive_patient(cursor, catalogue).kept
-    return [file for table in (DOCUMENTS, BATCHES) for file in files_left(cursor, catalogue, table, kept)]
+    return [
+        file for table in (DOCUMENTS, BATCHES) for file in find_files_without_patient(cursor, catalogue, table, kept)
+    ]
 
 
 def can_detach(catalogue: Catalogue, table: str) -> bool:
@@ -178,15 +182,15 @@ def can_detach(catalogue: Catalogue, table: str) -> bool:
     return not catalogue.columns[catalogue.table(table)]["object_id"].not_null
 
 
-def settle(
+def apply_decision(
     cursor: Cursor,
     catalogue: Catalogue,
     table: Table,
     patient_type: int,
     files: FilesOfGonePatients,
-    relinked: Relinked,
+    relinked: RelinkResult,
     now: datetime,
-) -> Relinked:
+) -> RelinkResult:
     """Carry out the decision; inside the transaction, after relinking. What it leaves, the validation refuses.
 
     Args:

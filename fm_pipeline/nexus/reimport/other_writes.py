@@ -31,7 +31,7 @@ _LOCK_PATIENCE = "2s"
 # Our own tables that only get new rows. The others of our schema are written in many ways.
 _ONLY_ADDED = (Table("fm_pipeline", "crosswalk"), Table("fm_pipeline", "retired_patient_ids"))
 
-_FORMS = """
+_TABLE_STATES = """
 SELECT c.oid, n.nspname, c.relname, c.relfilenode,
        (SELECT string_agg(i.inhparent::text, ' ' ORDER BY i.inhparent) FROM pg_inherits i WHERE i.inhrelid = c.oid),
        (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attisdropped)
@@ -63,7 +63,7 @@ WHERE l.pid = pg_backend_pid() AND l.mode IN ('RowExclusiveLock', 'AccessExclusi
 """
 
 
-class Form(NamedTuple):
+class TableState(NamedTuple):
     """What TRUNCATE and ALTER TABLE change of a table's entry in the catalogue.
 
     Attributes:
@@ -78,16 +78,16 @@ class Form(NamedTuple):
     dropped_columns: int
 
 
-Forms = Mapping[int, Form]
+TableStates = Mapping[int, TableState]
 
 
-def read_forms(cursor: Cursor) -> Forms:
+def read_table_states(cursor: Cursor) -> TableStates:
     """The form of every table, by its number in the catalogue; before the transaction writes."""
-    cursor.execute(_FORMS)
-    return {oid: Form(Table(schema, name), *form) for oid, schema, name, *form in cursor.fetchall()}
+    cursor.execute(_TABLE_STATES)
+    return {oid: TableState(Table(schema, name), *form) for oid, schema, name, *form in cursor.fetchall()}
 
 
-def trigger_tables(catalogue: Catalogue, names: str | None) -> tuple[Table, ...]:
+def parse_trigger_tables(catalogue: Catalogue, names: str | None) -> tuple[Table, ...]:
     """The tables to which triggers of the application may add rows, from the setting.
 
     Args:
@@ -113,7 +113,7 @@ def trigger_tables(catalogue: Catalogue, names: str | None) -> tuple[Table, ...]
 
 def check_nothing_else_written(
     cursor: Cursor,
-    before: Forms,
+    before: TableStates,
     written: Collection[Table],
     growing: Collection[Table] = (),
     other: Cursor | None = None,
@@ -126,9 +126,9 @@ def check_nothing_else_written(
         written: the tables whose rows it may change. None of them may be emptied by TRUNCATE, or altered.
         growing: the tables to which triggers may add rows.
         other: of another connection, which still sees the rows as they were.
-        compared: see `altered`.
+        compared: see `find_altered_tables`.
     """
-    others = _counted(cursor, written, growing, other) + altered(cursor, before, compared)
+    others = _counted(cursor, written, growing, other) + find_altered_tables(cursor, before, compared)
     cursor.execute(_FOREIGN)
     others += [f"{Table(*name)} (a foreign table)" for name in cursor.fetchall()]
     cursor.execute("SHOW track_counts")
@@ -173,7 +173,7 @@ def _same(cursor: Cursor, other: Cursor, table: Table) -> bool:
             each.execute("ROLLBACK TO SAVEPOINT comparing; RELEASE SAVEPOINT comparing")
 
 
-def altered(cursor: Cursor, before: Forms, compared: Collection[Table] = ()) -> list[str]:
+def find_altered_tables(cursor: Cursor, before: TableStates, compared: Collection[Table] = ()) -> list[str]:
     """Tables that this transaction has emptied by TRUNCATE, rewritten, altered or dropped, with what it did.
 
     Args:
@@ -184,7 +184,7 @@ def altered(cursor: Cursor, before: Forms, compared: Collection[Table] = ()) -> 
     roots = {oid: root for oid, root in cursor.fetchall() if oid in before}
     if not roots:
         return []
-    after = read_forms(cursor)
+    after = read_table_states(cursor)
     found = []
     for oid in sorted(roots, key=lambda oid: before[oid].table):
         was, now = before[oid], after.get(oid)

@@ -47,7 +47,7 @@ def count_patients(cursor: Cursor, catalogue: Catalogue) -> Counts:
     return counts
 
 
-def compared(before: Counts, after: Counts) -> list[dict[str, str | int]]:
+def compare_counts(before: Counts, after: Counts) -> list[dict[str, str | int]]:
     """One row for each clinic and funding source: `by`, `name`, `before`, `after`."""
     return [
         {"by": kind, "name": name, "before": before[kind].get(name, 0), "after": after[kind].get(name, 0)}

@@ -16,8 +16,13 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue.not_valid import IDS_SHOWN, NotValid, broken_ids, refused_by
-from fm_pipeline.nexus.catalogue.table_facts import key_columns
+from fm_pipeline.nexus.catalogue.not_valid_constraints import (
+    IDS_SHOWN,
+    NotValidConstraint,
+    ids_of_violating_rows,
+    violated_not_valid_constraint,
+)
+from fm_pipeline.nexus.catalogue.table_details import key_columns
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.reimport.difference import count, gone
 
@@ -38,7 +43,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Mended:
+class RepointedReference:
     """What was done about a reference; counts of rows."""
 
     reference: Reference
@@ -47,9 +52,9 @@ class Mended:
     kept: int = 0  # of a reference without a foreign key: rows that point to a row that goes
 
 
-def mend_references(
+def repoint_references(
     cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]], gone_rows: Mapping[Table, int]
-) -> list[Mended]:
+) -> list[RepointedReference]:
     """Make sure that no row which stays points to a row that goes.
 
     Args:
@@ -92,7 +97,7 @@ def mend_references(
         if repointed or left:
             _refuse_what_stayed(cursor, reference, condition)
             _refuse_what_cannot_be_restored(cursor, policy, reference)
-            mended.append(Mended(reference, repointed, left))
+            mended.append(RepointedReference(reference, repointed, left))
     return mended
 
 
@@ -142,7 +147,7 @@ def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[Non
         yield
     except psycopg2.IntegrityError as error:
         cursor.execute("ROLLBACK TO SAVEPOINT mending")
-        if constraint := refused_by(cursor, table, error):
+        if constraint := violated_not_valid_constraint(cursor, table, error):
             raise CatalogueStop(
                 f"{what} the NOT VALID constraint {constraint.name} of {table} forbids it"
                 f"{_examples(cursor, constraint)}.",
@@ -159,9 +164,9 @@ def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[Non
     cursor.execute("RELEASE SAVEPOINT mending")
 
 
-def _examples(cursor: Cursor, constraint: NotValid) -> str:
+def _examples(cursor: Cursor, constraint: NotValidConstraint) -> str:
     """The ids of some rows that break a constraint."""
-    ids = broken_ids(cursor, constraint)
+    ids = ids_of_violating_rows(cursor, constraint)
     return f" (broken by the rows {', '.join(ids)}{' and others' if len(ids) == IDS_SHOWN else ''})" if ids else ""
 
 

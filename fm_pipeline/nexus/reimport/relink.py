@@ -21,7 +21,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop
-from fm_pipeline.nexus.catalogue.file_ids import kind_of_file_id, same_record
+from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
 from fm_pipeline.nexus.reimport.difference import count
@@ -35,7 +35,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Relinked:
+class RelinkResult:
     """What happened to the rows of one table.
 
     Attributes:
@@ -134,7 +134,7 @@ def evidence_of(catalogue: Catalogue, table: str) -> tuple[sql.Composable, sql.C
         (`id`, `object_id`, `evidence`, `rank`, `key`), in which `{rows}` stands for a relation with these columns.
     """
     if table == DOCUMENTS:
-        own_id = "" if kind_of_file_id(catalogue, DOCUMENTS) == "other" else ", d.filemaker_id"
+        own_id = "" if file_id_type(catalogue, DOCUMENTS) == "other" else ", d.filemaker_id"
         return sql.SQL(_DOCUMENT_COLUMNS + own_id), sql.SQL(_DOCUMENT_EVIDENCE).format(
             rows=sql.SQL("{rows}"), same_record=same_record(catalogue, DOCUMENTS, "d")
         )
@@ -145,12 +145,12 @@ def evidence_of(catalogue: Catalogue, table: str) -> tuple[sql.Composable, sql.C
     )
 
 
-def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
+def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> RelinkResult:
     """Phase 6; inside the transaction, after the patients are loaded."""
     return _relink(cursor, catalogue, catalogue.table(DOCUMENTS), patient_type, now)
 
 
-def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> Relinked:
+def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> RelinkResult:
     """Phase 7; images follow their batch."""
     return _relink(cursor, catalogue, catalogue.table(BATCHES), patient_type, now)
 
@@ -161,7 +161,7 @@ def _relink(
     table: Table,
     patient_type: int,
     now: datetime,
-) -> Relinked:
+) -> RelinkResult:
     columns, evidence = evidence_of(catalogue, table.name)
     patients = catalogue.table("patients").identifier
     # Rows of other things (a company's documents) carry another content type and are none of our business.
@@ -224,7 +224,7 @@ def _relink(
             "DROP TABLE files, answers"
         ).format(relinked_table(table))
     )
-    return Relinked(total, already, by_evidence, unresolved, disagreeing)
+    return RelinkResult(total, already, by_evidence, unresolved, disagreeing)
 
 
 def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str | None]:

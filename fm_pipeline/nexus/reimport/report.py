@@ -9,7 +9,7 @@ from typing import Any
 
 from fm_pipeline.nexus.reimport.checks import Check
 from fm_pipeline.nexus.reimport.losses import losses
-from fm_pipeline.nexus.reimport.relink import REASONS, Relinked
+from fm_pipeline.nexus.reimport.relink import REASONS, RelinkResult
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PhaseRecord:
 
 
 @dataclass(frozen=True)
-class SourceEnds:
+class SourceOutcomes:
     """How the source rows of an entity ended; source = loaded + quarantined + skipped."""
 
     entity: str
@@ -81,10 +81,10 @@ class ReimportReport:
     run_id: str | None
     started_at: datetime
     phases: list[PhaseRecord] = field(default_factory=list)
-    sources: list[SourceEnds] = field(default_factory=list)
+    sources: list[SourceOutcomes] = field(default_factory=list)
     tables: dict[str, TableChange] = field(default_factory=dict)
-    documents: Relinked | None = None
-    batches: Relinked | None = None
+    documents: RelinkResult | None = None
+    batches: RelinkResult | None = None
     references: list[dict[str, Any]] = field(default_factory=list)
     patients_by: list[dict[str, str | int]] = field(default_factory=list)  # see `patient_counts.compared`
     checks: list[Check] = field(default_factory=list)
@@ -203,11 +203,11 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _relinked(relinked: Relinked | None) -> dict[str, Any] | None:
+def _relinked(relinked: RelinkResult | None) -> dict[str, Any] | None:
     return asdict(relinked) | {"relinked": relinked.relinked} if relinked else None
 
 
-def _unresolved(relinked: Relinked) -> int:
+def _unresolved(relinked: RelinkResult) -> int:
     return sum(len(ids) for ids in relinked.unresolved.values())
 
 

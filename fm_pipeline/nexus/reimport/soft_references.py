@@ -25,11 +25,11 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import SoftReference
-from fm_pipeline.nexus.catalogue.table_facts import key_columns
+from fm_pipeline.nexus.catalogue.table_details import key_columns
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGURATION, Policy
 from fm_pipeline.nexus.reimport.difference import count, gone
-from fm_pipeline.nexus.reimport.other_writes import trigger_tables
-from fm_pipeline.nexus.reimport.references import Mended, Reference, as_uuid, in_the_form_of
+from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
+from fm_pipeline.nexus.reimport.references import Reference, RepointedReference, as_uuid, in_the_form_of
 from fm_pipeline.settings import Settings
 
 SAMPLED_BYTES = 64 * 1024 * 1024
@@ -82,9 +82,9 @@ def with_soft_references(
 ) -> Policy:
     """The policy with the references that no foreign key guards and that a reimport of what is staged has to look at.
 
-    Args, Raises: as `find_soft_references` and `trigger_tables`.
+    Args, Raises: as `find_soft_references` and `parse_trigger_tables`.
     """
-    policy = replace(policy, growing=trigger_tables(policy.catalogue, settings.nexus_trigger_tables))
+    policy = replace(policy, growing=parse_trigger_tables(policy.catalogue, settings.nexus_trigger_tables))
     soft = find_soft_references(cursor, policy, fed, staying)
     return replace(policy, soft=tuple(soft), soft_action=settings.nexus_soft_references)
 
@@ -121,7 +121,7 @@ def find_soft_references(
     return found
 
 
-def name_soft_references(cursor: Cursor, policy: Policy) -> dict[tuple[Table, str], list[str]]:
+def list_soft_references(cursor: Cursor, policy: Policy) -> dict[tuple[Table, str], list[str]]:
     """The columns that hold ids of patients or appointments, or are named so; writes nothing.
 
     Returns:
@@ -137,13 +137,13 @@ def name_soft_references(cursor: Cursor, policy: Policy) -> dict[tuple[Table, st
     return found
 
 
-def name_json_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, str]]:
+def list_json_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, str]]:
     """The json, jsonb and array columns with ids of patients inside, by their first rows. They are never followed."""
     patients = policy.catalogue.table("patients")
     found = []
     for table, columns in sorted(policy.catalogue.columns.items()):
         for name in [c.name for c in columns.values() if c.type in ("json", "jsonb") or c.type.endswith("[]")]:
-            if table in _left_alone(policy) or policy.load_of(table):
+            if table in _excluded_tables(policy) or policy.load_of(table):
                 continue
             with _patience(cursor, table):
                 cursor.execute(
@@ -164,7 +164,7 @@ def name_json_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, st
     return found
 
 
-def mend_soft_references(cursor: Cursor, policy: Policy) -> Iterator[Mended]:
+def repoint_soft_references(cursor: Cursor, policy: Policy) -> Iterator[RepointedReference]:
     """Replace ids that patients had before; keep, empty or refuse those of rows that go.
 
     Args:
@@ -194,14 +194,14 @@ def mend_soft_references(cursor: Cursor, policy: Policy) -> Iterator[Mended]:
                 " keep or empty, then start again.",
             )
         if repointed or emptied or kept:
-            yield Mended(reference, repointed, emptied, kept)
+            yield RepointedReference(reference, repointed, emptied, kept)
 
 
 def _tables(policy: Policy) -> dict[str, sql.Composable]:
     return {name: policy.catalogue.table(name).identifier for name in _REFERRED}
 
 
-def _left_alone(policy: Policy) -> set[Table]:
+def _excluded_tables(policy: Policy) -> set[Table]:
     """Tables whose rows go anyway, that record what was, or that a reimport must not change."""
     protected = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, "django_content_type")
     return {*policy.cleared, *policy.histories, *policy.growing, *map(policy.catalogue.table, protected)}
@@ -216,7 +216,7 @@ def _searched(
     catalogue = policy.catalogue
     known = {(key.table, name) for key in catalogue.foreign_keys for name in key.columns}
     known |= {(key.table, key.object_id_column) for key in catalogue.generic_keys}
-    alone = _left_alone(policy)
+    alone = _excluded_tables(policy)
     for table, columns in sorted(catalogue.columns.items()):
         if table in alone or table not in readable:
             continue

@@ -18,17 +18,22 @@ from fm_pipeline.entities.registry import Phase
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
-from fm_pipeline.nexus.reimport import unasked, validation
-from fm_pipeline.nexus.reimport.checks import Check, refuse_failed
+from fm_pipeline.nexus.reimport import trigger_checks, validation
+from fm_pipeline.nexus.reimport.checks import Check, raise_if_failed
 from fm_pipeline.nexus.reimport.difference import Difference, count, gone
 from fm_pipeline.nexus.reimport.exchanged_values import update_changed
-from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients, settle
-from fm_pipeline.nexus.reimport.other_writes import Forms, altered, check_nothing_else_written, read_forms
-from fm_pipeline.nexus.reimport.patient_counts import Counts, compared, count_patients
-from fm_pipeline.nexus.reimport.references import delete_gone, mend_references
-from fm_pipeline.nexus.reimport.relink import Relinked, patient_content_type, relink_batches, relink_documents
+from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients, apply_decision
+from fm_pipeline.nexus.reimport.other_writes import (
+    TableStates,
+    check_nothing_else_written,
+    find_altered_tables,
+    read_table_states,
+)
+from fm_pipeline.nexus.reimport.patient_counts import Counts, compare_counts, count_patients
+from fm_pipeline.nexus.reimport.references import delete_gone, repoint_references
+from fm_pipeline.nexus.reimport.relink import RelinkResult, patient_content_type, relink_batches, relink_documents
 from fm_pipeline.nexus.reimport.report import PhaseRecord, ReimportReport, TableChange
-from fm_pipeline.nexus.reimport.soft_references import mend_soft_references
+from fm_pipeline.nexus.reimport.soft_references import repoint_soft_references
 
 OnPhase = Callable[[PhaseRecord], None]
 
@@ -55,7 +60,7 @@ class Transaction:
     files: FilesOfGonePatients = field(default_factory=FilesOfGonePatients)
     patient_type: int = 0
     protected: Mapping[Table, int] = field(default_factory=dict)
-    forms: Forms = field(default_factory=dict)
+    forms: TableStates = field(default_factory=dict)
     patients_before: Counts = field(default_factory=dict)
     mended: dict[Table, set[str]] = field(default_factory=dict)  # columns, by table
 
@@ -85,7 +90,7 @@ class Transaction:
         self.patient_type = patient_content_type(self.cursor, self.catalogue)
         learn_retired_ids(self.cursor, self.catalogue, self.patient_type)
         self.protected = validation.count_protected(self.cursor, self.catalogue)
-        self.forms = read_forms(self.cursor)
+        self.forms = read_table_states(self.cursor)
         self.patients_before = count_patients(self.cursor, self.catalogue)
         for table in self.policy.emptied:
             self.report.tables[table.name] = TableChange(table.name, before=self.rows_before[str(table)])
@@ -101,8 +106,8 @@ class Transaction:
             gone_rows[table] = self.cursor.rowcount
         fed = {d.table.name: list(d.updates) for d in self.differences}
         mended_references = [
-            *mend_references(self.cursor, self.policy, fed, gone_rows),
-            *mend_soft_references(self.cursor, self.policy),
+            *repoint_references(self.cursor, self.policy, fed, gone_rows),
+            *repoint_soft_references(self.cursor, self.policy),
         ]
         for mended in mended_references:
             if mended.repointed or mended.set_to_null:
@@ -192,10 +197,10 @@ class Transaction:
         self.report.batches = relinked
         return self._linked("image batches", relinked)
 
-    def _settle(self, table: str, relinked: Relinked) -> Relinked:
+    def _settle(self, table: str, relinked: RelinkResult) -> RelinkResult:
         if Phase.DELETE not in self.phases:
             return relinked
-        return settle(
+        return apply_decision(
             self.cursor,
             self.catalogue,
             self.catalogue.table(table),
@@ -205,7 +210,7 @@ class Transaction:
             self.now,
         )
 
-    def _linked(self, files: str, relinked: Relinked) -> tuple[str, int]:
+    def _linked(self, files: str, relinked: RelinkResult) -> tuple[str, int]:
         linked = relinked.already + relinked.relinked + len(relinked.archived)
         have, relinked_words = ("would have", "would be re-linked") if self.planned else ("have", "re-linked")
         return (
@@ -218,9 +223,11 @@ class Transaction:
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
         written = [*self.policy.emptied, *relinked, *self.mended]
         growing, read = self.policy.growing, [*written, *self.protected]
-        if altered(self.cursor, self.forms, read):  # others could not read these tables, and would wait for ever
-            refuse_failed([check_nothing_else_written(self.cursor, self.forms, written, growing, compared=read)])
-        self.report.patients_by = compared(self.patients_before, count_patients(self.cursor, self.catalogue))
+        if find_altered_tables(
+            self.cursor, self.forms, read
+        ):  # others could not read these tables, and would wait for ever
+            raise_if_failed([check_nothing_else_written(self.cursor, self.forms, written, growing, compared=read)])
+        self.report.patients_by = compare_counts(self.patients_before, count_patients(self.cursor, self.catalogue))
         checks: list[Check] = []
         deleted = Phase.DELETE in self.phases
         for difference in self.differences:
@@ -234,27 +241,31 @@ class Transaction:
         if deleted:
             checks += validation.check_duplicates(self.cursor, self.catalogue, self.policy.loads)
             checks += validation.check_orphans(self.cursor, self.catalogue, self.patient_type)
-            checks.append(unasked.check_gone(self.cursor, self.policy.emptied))
-        checks += self._check_the_unasked()
+            checks.append(trigger_checks.check_rows_deleted(self.cursor, self.policy.emptied))
+        checks += self._check_trigger_side_effects()
         checks += validation.check_protected(self.cursor, self.other, self.catalogue, self.protected, self.patient_type)
         checks += validation.check_relinked(self.cursor, self.catalogue, self.patient_type)
         checks.append(check_nothing_else_written(self.cursor, self.forms, written, growing, self.other))
         self.report.checks = checks
-        refuse_failed(checks)
+        raise_if_failed(checks)
         return "All validation checks passed", len(checks)
 
-    def _check_the_unasked(self) -> list[Check]:
+    def _check_trigger_side_effects(self) -> list[Check]:
         """What triggers and rules have made of the rows that were written."""
         checks = []
         for difference in self.differences:
             updated = difference.updates if difference.load.phase in self.phases else ()
             written = {*updated, *self.mended.get(difference.table, ())}
-            checks.append(unasked.check_kept_columns(self.cursor, self.other, self.catalogue, difference, written))
+            checks.append(
+                trigger_checks.check_kept_columns(self.cursor, self.other, self.catalogue, difference, written)
+            )
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
         others = {
             table: columns for table, columns in self.mended.items() if table not in (*self.policy.emptied, *relinked)
         }
-        return checks + unasked.check_mended(self.cursor, self.other, self.catalogue, others, self.policy.growing)
+        return checks + trigger_checks.check_other_columns_unchanged(
+            self.cursor, self.other, self.catalogue, others, self.policy.growing
+        )
 
     def _change(self, table: str, **rows: int) -> TableChange:
         self.report.tables[table] = replace(self.report.tables[table], **rows)  # type: ignore[arg-type]  # all counts

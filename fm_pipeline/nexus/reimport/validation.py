@@ -19,7 +19,7 @@ from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, SYSTEM_CONFIGUR
 from fm_pipeline.nexus.reimport.checks import Check
 from fm_pipeline.nexus.reimport.difference import Difference, count, gone
 from fm_pipeline.nexus.reimport.relink import relinked_rows
-from fm_pipeline.nexus.reimport.unasked import one_of
+from fm_pipeline.nexus.reimport.trigger_checks import one_of
 
 # The columns that relinking may change; everything else of a document or batch stays as it is.
 RELINK_COLUMNS = ("content_type_id", "object_id", "updated_at")

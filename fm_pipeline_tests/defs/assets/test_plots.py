@@ -20,8 +20,8 @@ from fm_pipeline.defs.assets.plots import (
     rows_by_table,
 )
 from fm_pipeline.images.nexus.statistics import ImageStatistics
-from fm_pipeline.nexus.reimport.relink import Relinked
-from fm_pipeline.nexus.reimport.report import PhaseRecord, ReimportReport, SourceEnds, TableChange
+from fm_pipeline.nexus.reimport.relink import RelinkResult
+from fm_pipeline.nexus.reimport.report import PhaseRecord, ReimportReport, SourceOutcomes, TableChange
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_seconds_by_phase() -> None:
 
 def test_rows_that_are_not_loaded_by_the_rule_that_decided_most_first() -> None:
     sources = [
-        SourceEnds("patient", 10, 8, 2, 0, {"patient.no_name": 2}),
-        SourceEnds("note", 3000, 1000, 0, 2000, {"note.empty": 2000}),
+        SourceOutcomes("patient", 10, 8, 2, 0, {"patient.no_name": 2}),
+        SourceOutcomes("note", 3000, 1000, 0, 2000, {"note.empty": 2000}),
     ]
     lines = not_loaded_by_rule(sources).splitlines()
     assert lines[2] == f"| note: note.empty | 2,000 | {'█' * 30} |"
@@ -57,18 +57,18 @@ def test_rows_that_are_not_loaded_by_the_rule_that_decided_most_first() -> None:
 
 
 def test_when_every_row_is_loaded_it_says_so() -> None:
-    assert not_loaded_by_rule([SourceEnds("patient", 10, 10, 0, 0)]) == "Every row is loaded."
+    assert not_loaded_by_rule([SourceOutcomes("patient", 10, 10, 0, 0)]) == "Every row is loaded."
 
 
 def test_of_one_entity_the_rules_are_enough() -> None:
-    assert not_loaded_by_rule([SourceEnds("note", 3, 1, 2, 0, {"no_text": 2})]).endswith(
+    assert not_loaded_by_rule([SourceOutcomes("note", 3, 1, 2, 0, {"no_text": 2})]).endswith(
         f"| no_text | 2 | {'█' * 30} |"
     )
 
 
 def test_a_chart_stays_short_enough_for_the_ui_and_loses_no_row() -> None:
     rules = {f"a_rule_with_a_long_name_{number:03}": number for number in range(1, 101)}
-    chart = not_loaded_by_rule([SourceEnds("note", 9000, 0, 5050, 0, rules)])
+    chart = not_loaded_by_rule([SourceOutcomes("note", 9000, 0, 5050, 0, rules)])
     assert len(chart) <= SHOWN_AT_ONCE
     lines = chart.splitlines()[2:]
     assert sum(int(line.split("|")[2].replace(",", "")) for line in lines) == 5050
@@ -89,8 +89,8 @@ def test_what_becomes_of_each_table(report: ReimportReport) -> None:
 def test_what_is_done_adds_up_to_the_rows_that_change_also_where_only_files_and_references_do(
     report: ReimportReport,
 ) -> None:
-    report.batches = Relinked(total=1661, already=1479, by_evidence={"a": 180, "b": 2})
-    report.documents = Relinked(total=10, already=10)
+    report.batches = RelinkResult(total=1661, already=1479, by_evidence={"a": 180, "b": 2})
+    report.documents = RelinkResult(total=10, already=10)
     report.references.append({"table": "core_bookmark", "column": "x", "to": "y", "repointed": 4, "set_to_null": 1})
     lines = changes_by_table(report).splitlines()[2:]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.configuration.roots import allowed_path
 from fm_pipeline.dicom.model import FoundFile, SetAside
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders

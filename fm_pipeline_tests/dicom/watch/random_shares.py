@@ -23,7 +23,7 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.watch.rules import LISTED_AGAIN_AFTER
 from fm_pipeline.dicom.watch.watch import tick
 from fm_pipeline.sandbox.stack.stack import temporary_stack

@@ -10,7 +10,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.model import SetAside, Unreadable
 from fm_pipeline.dicom.scan.walk import Met, scan

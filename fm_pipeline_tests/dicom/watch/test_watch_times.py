@@ -11,7 +11,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.migrate import is_migrated, migrate
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.watch.rules import LISTED_AGAIN_AFTER, LISTED_AGAIN_WHERE_UNMOVED, clock_behind
 from fm_pipeline.dicom.watch.sentences import about_watching
 from fm_pipeline_tests.dicom.watch.random_shares import search

@@ -11,7 +11,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.model import FoundFile, SetAside
 from fm_pipeline.dicom.paths import path_hash, printable
 from fm_pipeline.dicom.scan.walk import Met, scan

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.backup.restore import RestoreReport, restore
-from fm_pipeline.nexus.backup.restore_newer import Newer
+from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 
@@ -22,7 +22,7 @@ def give_back(
     *,
     confirm: str | None = None,
     dry_run: bool = False,
-    newer: Newer = "stop",
+    newer: NewerRowsPolicy = "stop",
 ) -> RestoreReport:
     """Restore it, confirmed by what the dry run shows, unless other words are given."""
     if confirm is None:

@@ -18,7 +18,7 @@ from fm_pipeline.errors import DatabaseError, LockStop
 from fm_pipeline.nexus.backup.backup import list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop, new_key
 from fm_pipeline.nexus.backup.restore import RestoreReport, restore
-from fm_pipeline.nexus.backup.restore_tables import TableRestored
+from fm_pipeline.nexus.backup.restore_tables import RestoredTable
 from fm_pipeline.sandbox.clinic.change import change_one_percent
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline_tests.nexus.backup.restoring import a_new_patient, backup, give_back
@@ -42,7 +42,7 @@ def ours(bench: MigrationBench) -> list[tuple[object, ...]]:
     )
 
 
-def of(report: RestoreReport, table: str) -> TableRestored:
+def of(report: RestoreReport, table: str) -> RestoredTable:
     (found,) = (entry for entry in report.tables if entry.table == table)
     return found
 

@@ -10,7 +10,7 @@ from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import RestoreReport
 from fm_pipeline.nexus.backup.restore_newer import NewerRows
-from fm_pipeline.nexus.backup.restore_tables import TableRestored
+from fm_pipeline.nexus.backup.restore_tables import RestoredTable
 from fm_pipeline_tests.nexus.backup.restoring import a_copy, a_new_patient, backup, give_back
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
@@ -23,7 +23,7 @@ def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
     return bench
 
 
-def of(report: RestoreReport, table: str) -> TableRestored:
+def of(report: RestoreReport, table: str) -> RestoredTable:
     (found,) = (entry for entry in report.tables if entry.table == table)
     return found
 

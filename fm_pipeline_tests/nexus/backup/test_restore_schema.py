@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline.nexus.catalogue.table_facts import is_wider
+from fm_pipeline.nexus.catalogue.table_details import is_wider
 from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 

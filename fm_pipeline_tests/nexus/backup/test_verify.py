@@ -57,6 +57,6 @@ def test_what_no_copy_has_is_named(nexus: MigrationBench) -> None:
         "CREATE RULE told AS ON UPDATE TO reminders DO ALSO NOTHING"
     )
     made = make_backup(nexus.settings, now=RUN_TIME)
-    triggers, rules = made.not_tried
+    triggers, rules = made.untested
     assert "notes: noted" in triggers
     assert "reminders" in rules

@@ -21,7 +21,7 @@ from pathlib import Path
 import hypothesis
 from hypothesis import strategies as st
 
-from fm_pipeline.nexus.reimport.gone_patients import read_files_left
+from fm_pipeline.nexus.reimport.gone_patients import list_files_without_patient
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import MigrationBench, migration_bench, small_clinic
@@ -117,7 +117,7 @@ class Bench:
         archive = self._archives[example.archive_stays_in_filemaker]
         decided = self._staged.with_settings(nexus_files_of_gone_patients="archive", nexus_archive_patient=archive)
         with decided.connection() as connection, connection.cursor() as cursor:
-            listed = {file.id: file.patient_id for file in read_files_left(cursor, decided.settings)}
+            listed = {file.id: file.patient_id for file in list_files_without_patient(cursor, decided.settings)}
         report = decided.plan().report
         assert report.documents
         assert report.batches

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.errors import CatalogueStop, SettingsError, StagingStop
-from fm_pipeline.nexus.reimport.gone_patients import LeftFile, read_files_left
+from fm_pipeline.nexus.reimport.gone_patients import FileWithoutPatient, list_files_without_patient
 from fm_pipeline.sequence.report_files import write_report
 from fm_pipeline.settings import load_settings
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, Origin, copied_bench
@@ -76,9 +76,9 @@ def run(bench: MigrationBench, *words: str) -> Result:
     return CliRunner().invoke(main, words, env=bench.environment() | {"COLUMNS": "200"})
 
 
-def files_left_now(bench: MigrationBench) -> list[LeftFile]:
+def files_left_now(bench: MigrationBench) -> list[FileWithoutPatient]:
     with bench.connection() as connection, connection.cursor() as cursor:
-        return read_files_left(cursor, bench.settings)
+        return list_files_without_patient(cursor, bench.settings)
 
 
 Staged = tuple[MigrationBench, dict[str, str]]

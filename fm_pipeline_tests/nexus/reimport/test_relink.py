@@ -10,7 +10,7 @@ import pytest
 from fm_pipeline.nexus.catalogue.file_ids import same_record
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.policy import DOCUMENTS, IMAGES
-from fm_pipeline.nexus.reimport.relink import Relinked
+from fm_pipeline.nexus.reimport.relink import RelinkResult
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 
@@ -53,7 +53,7 @@ def without_record(clinic: MigrationBench, *documents: str) -> None:
     )
 
 
-def relinked(clinic: MigrationBench) -> Relinked:
+def relinked(clinic: MigrationBench) -> RelinkResult:
     clinic.extract_and_stage()
     report = clinic.reimport(RUN_TIME)
     assert report.documents

@@ -7,7 +7,7 @@ import re
 from rich.console import Console
 
 from fm_pipeline.defs.assets.plots import SHOWN_AT_ONCE, changes_by_table, losses_on_top
-from fm_pipeline.nexus.reimport.relink import Relinked
+from fm_pipeline.nexus.reimport.relink import RelinkResult
 from fm_pipeline.nexus.reimport.report import ReimportReport, TableChange
 from fm_pipeline.sequence.report_terminal import report_lines
 from fm_pipeline_tests.support.clinics import RUN_TIME
@@ -38,7 +38,7 @@ def test_a_dry_run_says_what_would_happen_and_a_reimport_what_happened() -> None
     report = ReimportReport("an-id", None, RUN_TIME)
     report.tables["notes"] = TableChange("notes", 9, deleted=1, inserted=2, updated=3, reset=4, kept_out=1)
     report.tables["reminders"] = TableChange("reminders", 9, deleted=9, without_filemaker_id=9)
-    report.documents = Relinked(total=10, already=7, by_evidence={"a": 3})
+    report.documents = RelinkResult(total=10, already=7, by_evidence={"a": 3})
     reference = {"table": "invoices", "column": "note_id", "to": "notes", "repointed": 1, "set_to_null": 1}
     report.references.append(reference)
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from fm_pipeline.nexus.reimport.report import ReimportReport, SourceEnds, TableChange
+from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes, TableChange
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sequence.report_terminal import report_lines
@@ -89,7 +89,7 @@ def test_its_report_fits_80_columns_with_every_digit() -> None:
         "0",
         None,
         RUN_TIME,
-        sources=[SourceEnds("contact_detail", 250_000, 250_000, 0, 0)],
+        sources=[SourceOutcomes("contact_detail", 250_000, 250_000, 0, 0)],
         tables={name: TableChange(name, 250_000, 28_420, 28_420, 28_420, 28_420) for name in tables},
     )
     console = Console(width=80)

@@ -15,12 +15,12 @@ from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.row_versions import later_than, own_transaction
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.catalogue.table_facts import generated_columns
+from fm_pipeline.nexus.catalogue.table_details import generated_columns
 from fm_pipeline.nexus.reimport.checks import Check
 from fm_pipeline.nexus.reimport.difference import Difference, count, gone
 
 
-def check_gone(cursor: Cursor, tables: Iterable[Table]) -> Check:
+def check_rows_deleted(cursor: Cursor, tables: Iterable[Table]) -> Check:
     """Every row that was deleted is gone; after the deletions."""
     left = []
     for table in tables:
@@ -55,7 +55,7 @@ def check_kept_columns(
     return Check(name, not unlike, f"{', '.join(unlike) or 'none'} changed")
 
 
-def check_mended(
+def check_other_columns_unchanged(
     cursor: Cursor,
     other: Cursor,
     catalogue: Catalogue,

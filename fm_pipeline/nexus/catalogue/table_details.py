@@ -71,7 +71,7 @@ def generated_columns(cursor: Cursor, table: Table) -> set[str]:
     return {row[0] for row in cursor.fetchall()}
 
 
-def columns_never_updated(cursor: Cursor, table: Table) -> set[str]:
+def identity_always_columns(cursor: Cursor, table: Table) -> set[str]:
     """Columns that PostgreSQL numbers itself and lets nobody change (GENERATED ALWAYS AS IDENTITY)."""
     cursor.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attidentity = 'a' AND NOT attisdropped",
@@ -97,7 +97,7 @@ def has_delete_triggers(cursor: Cursor, table: Table) -> bool:
     return cursor.fetchone() == (True,)
 
 
-def triggers_of(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
+def enabled_triggers(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
     """Triggers of the application that are in force, as `table: name`."""
     found = []
     for table in tables:

@@ -22,7 +22,7 @@ IDS_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class NotValid:
+class NotValidConstraint:
     """A constraint that is NOT VALID.
 
     Attributes:
@@ -101,11 +101,11 @@ ORDER BY k.conname
 """
 
 
-def constraints_not_valid(cursor: Cursor, table: Table) -> list[NotValid]:
+def not_valid_constraints_of(cursor: Cursor, table: Table) -> list[NotValidConstraint]:
     """The constraints of a table that are enforced and NOT VALID."""
     cursor.execute(_NOT_VALID, (table.identifier.as_string(cursor),))
     return [
-        NotValid(
+        NotValidConstraint(
             *(table, name, kind, tuple(columns or ()), definition, breaks),
             *(Table(schema, parent), tuple(referenced or ()), comment, ours),
         )
@@ -113,9 +113,9 @@ def constraints_not_valid(cursor: Cursor, table: Table) -> list[NotValid]:
     ]
 
 
-def count_broken(
+def count_violations(
     cursor: Cursor,
-    constraint: NotValid,
+    constraint: NotValidConstraint,
     rows: sql.Composable,
     parents: Callable[[Table], Iterable[sql.Composable]],
     condition: str = "true",
@@ -136,20 +136,20 @@ def count_broken(
     return int(number)
 
 
-def refused_by(cursor: Cursor, table: Table, error: psycopg2.Error) -> NotValid | None:
+def violated_not_valid_constraint(cursor: Cursor, table: Table, error: psycopg2.Error) -> NotValidConstraint | None:
     """The constraint that is NOT VALID and has refused a statement, if it was one.
 
     Args:
         cursor: of a transaction that goes on.
         table: the one that was written, or the parent of the partition.
     """
-    for constraint in constraints_not_valid(cursor, table):
+    for constraint in not_valid_constraints_of(cursor, table):
         if constraint.name == error.diag.constraint_name or constraint.columns == (error.diag.column_name,):
             return constraint
     return None
 
 
-def broken_ids(cursor: Cursor, constraint: NotValid) -> list[str]:
+def ids_of_violating_rows(cursor: Cursor, constraint: NotValidConstraint) -> list[str]:
     """Ids of the first rows of the table that break a constraint; none where rows have no column `id`."""
     table = constraint.table
     cursor.execute(
@@ -167,7 +167,7 @@ def broken_ids(cursor: Cursor, constraint: NotValid) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Refused:
+class UnrestorableRows:
     """Why a backup of rows could not be restored, in words."""
 
     what: str
@@ -175,9 +175,9 @@ class Refused:
     remedy: str
 
 
-def rows_that_no_restore_could_write(
+def find_unrestorable_rows(
     cursor: Cursor, rows: Mapping[Table, sql.Composable], parents: Mapping[Table, sql.Composable]
-) -> Refused | None:
+) -> UnrestorableRows | None:
     """Rows that break a constraint that is NOT VALID, of tables that the role does not own.
 
     Args:
@@ -186,15 +186,15 @@ def rows_that_no_restore_could_write(
     """
     found = []
     for table, place in rows.items():
-        for constraint in constraints_not_valid(cursor, table):
+        for constraint in not_valid_constraints_of(cursor, table):
             if constraint.ours:
                 continue
-            number = count_broken(cursor, constraint, place, lambda other: [parents.get(other, other.identifier)])
+            number = count_violations(cursor, constraint, place, lambda other: [parents.get(other, other.identifier)])
             if number:
                 found.append(f"{number:,} row(s) of {table} break {constraint.name}")
     if not found:
         return None
-    return Refused(
+    return UnrestorableRows(
         f"{'; '.join(found)}: constraints that are NOT VALID, which PostgreSQL holds against each row that is written.",
         "A reimport may delete or change such rows, and no restore with this role could bring them back.",
         "Correct these rows in Nexus (psql: \\d TABLE shows the constraint), or let their owner drop the constraint. Or"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.reconnecting import ReconnectingConnection
+from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.errors import DatabaseError
 
 
