@@ -17,14 +17,14 @@ from fm_pipeline.filemaker.model import Field, Page, Record
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic
 from fm_pipeline.sandbox.nexus.create import create_nexus
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.staging.extract import extract
 
 if TYPE_CHECKING:
     from fm_pipeline.filemaker.client import DataApiClient
 
 
-class LoggingPostgreSQL(PostgreSQL):
+class LoggingPostgreSQL(PostgreSQLService):
     """The embedded server with its log as JSON; a database logs its statements when `log_statements` says so."""
 
     options: ClassVar[dict[str, str]] = {

@@ -14,7 +14,7 @@ from dicom_import import FILES, import_rows
 from dicom_scan import scan_rows
 from results import Row, report
 
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     if given.only != "import":
         rows += scan_rows(given.scale, given.rounds)
     if given.only != "scan":
-        if Orthanc.available():
+        if OrthancService.available():
             rows += import_rows(files=max(4, int(FILES * given.scale)), rounds=given.rounds, note=print)
         else:
             print("Orthanc is not installed (Debian: apt-get install orthanc): no rows of the import.")  # noqa: T201

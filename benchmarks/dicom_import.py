@@ -30,8 +30,8 @@ from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.history.jobs import create_job
 from fm_pipeline.dicom.importer.run import run_job
 from fm_pipeline.sandbox.dicom.series import write_series
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.processes import find
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import load_settings
@@ -144,11 +144,11 @@ def _in_a_process(way: str, folder: Path) -> dict[str, float]:
 @contextmanager
 def _servers() -> Iterator[tuple[dict[str, str], psutil.Process]]:
     """A fresh Orthanc and a fresh ledger: their settings, and Orthanc's process."""
-    with temporary_stack([PostgreSQL, Orthanc]) as stack:
+    with temporary_stack([PostgreSQLService, OrthancService]) as stack:
         settings = stack.environment()
         migrate(settings["NEXUS_DATABASE_URL"])
         nobody = {"FILEMAKER_URL": "http://127.0.0.1:1", **dict.fromkeys(NOT_ASKED, "none")}
-        process = find(stack.service(Orthanc).record())
+        process = find(stack.service(OrthancService).record())
         if process is None:
             raise SystemExit("Orthanc has ended.")
         yield os.environ | settings | nobody, process

@@ -26,7 +26,7 @@ from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan.walk import scan
 from fm_pipeline.dicom.watch.new_files import NewFiles
 from fm_pipeline.dicom.watch.watch import tick
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 
 SCANNED_FILES, SCANNED_DIRECTORIES = 100_000, 1_000
@@ -43,8 +43,8 @@ def scan_rows(scale: float, rounds: int) -> list[Row]:
     Args:
         scale: 1 is the size that the names say.
     """
-    with temporary_stack([PostgreSQL]) as stack, TemporaryDirectory(prefix="dicom-scan-") as folder:
-        url = stack.service(PostgreSQL).settings()["NEXUS_DATABASE_URL"]
+    with temporary_stack([PostgreSQLService]) as stack, TemporaryDirectory(prefix="dicom-scan-") as folder:
+        url = stack.service(PostgreSQLService).settings()["NEXUS_DATABASE_URL"]
         migrate(url)
         return [
             _full_scan(url, Path(folder) / "scanned", scale, rounds),

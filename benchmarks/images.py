@@ -34,8 +34,8 @@ from fm_pipeline.images.linking.copies import Copier
 from fm_pipeline.images.linking.ledger import plan_copies
 from fm_pipeline.images.linking.matching import Planned
 from fm_pipeline.images.nexus.patients import Found
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
-from fm_pipeline.sandbox.stack.s3 import S3
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
+from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, open_bucket
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--kilobytes", type=int, default=512, help="size of an image (default: 512)")
     given = parser.parse_args()
     images = max(round(IMAGES * given.scale), 10)
-    with temporary_stack([PostgreSQL, S3]) as stack, TemporaryDirectory() as folder:
+    with temporary_stack([PostgreSQLService, S3Service]) as stack, TemporaryDirectory() as folder:
         copies = Copies(stack.environment(), Path(folder), images, given.kilobytes * 1024)
         conversion = Conversion(Path(folder), images)
         for number in range(given.rounds):

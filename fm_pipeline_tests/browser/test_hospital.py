@@ -21,7 +21,7 @@ from fm_pipeline.dicom.history.jobs import SENSOR, get_job, list_jobs
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.dicom import dicom_settings, environment_of
@@ -41,7 +41,7 @@ class Scene:
 
     port: int
     settings: Settings
-    orthanc: Orthanc
+    orthanc: OrthancService
     proxy: OrthancProxy
     hospital: Path
 

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from psycopg2 import sql
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline_tests.defs.assets.test_runs import Graph
 from fm_pipeline_tests.kills.runs import environment_of
@@ -45,7 +45,7 @@ class Scene:
     bench: MigrationBench
     folder: Path
     instance: dg.DagsterInstance
-    server: PostgreSQL
+    server: PostgreSQLService
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _log_seen: int = 0
 
@@ -127,7 +127,7 @@ class Scene:
 
 
 @contextmanager
-def scene(bench: MigrationBench, folder: Path, server: PostgreSQL) -> Iterator[Scene]:
+def scene(bench: MigrationBench, folder: Path, server: PostgreSQLService) -> Iterator[Scene]:
     """Open the instance; Dagster's own settings are the project's."""
     home = folder / "dagster_home"
     home.mkdir()

@@ -26,7 +26,7 @@ from fm_pipeline.dicom.history.running_job import JobLedger
 from fm_pipeline.dicom.log import log_file
 from fm_pipeline.errors import RequestError
 from fm_pipeline.sandbox.dicom.series import write_series
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.dicom import dicom_settings, environment_of
@@ -39,13 +39,13 @@ PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
-def orthanc(stack: LazyStack) -> Orthanc:
+def orthanc(stack: LazyStack) -> OrthancService:
     need_orthanc()
     return emptied(stack.orthanc)
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path, orthanc: Orthanc) -> Settings:
+def settings(database_url: str, tmp_path: Path, orthanc: OrthancService) -> Settings:
     migrate(database_url)
     names = {name.lower(): value for name, value in orthanc.settings().items()}
     return dicom_settings(database_url, tmp_path, **names)
@@ -56,7 +56,7 @@ def run(settings: Settings, *words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def stored(orthanc: Orthanc) -> int:
+def stored(orthanc: OrthancService) -> int:
     given = orthanc.settings()
     login = (given["ORTHANC_USERNAME"], given["ORTHANC_PASSWORD"])
     count = requests.get(f"{given['ORTHANC_URL']}/statistics", auth=login, timeout=30).json()["CountInstances"]
@@ -70,7 +70,7 @@ def audit(settings: Settings) -> list[tuple[Any, ...]]:
 
 
 def test_a_directory_comes_to_orthanc_and_a_second_import_brings_nothing_new(
-    settings: Settings, orthanc: Orthanc, tmp_path: Path
+    settings: Settings, orthanc: OrthancService, tmp_path: Path
 ) -> None:
     write_series(tmp_path / "hospital" / "Quollthorpe", 12, 2_000, patient_name="Quollthorpe^Zephyrine")
     (tmp_path / "hospital" / "letter.txt").write_text("Dear colleague")
@@ -123,7 +123,7 @@ def test_a_job_can_be_prepared_and_carried_out_later(settings: Settings, tmp_pat
 
 @pytest.mark.hard_case(47)
 def test_a_job_whose_path_is_no_longer_allowed_is_not_carried_out(
-    settings: Settings, orthanc: Orthanc, tmp_path: Path
+    settings: Settings, orthanc: OrthancService, tmp_path: Path
 ) -> None:
     write_series(tmp_path / "hospital", 1, 2_000)
     url = settings.nexus_database_url.get_secret_value()
@@ -136,7 +136,9 @@ def test_a_job_whose_path_is_no_longer_allowed_is_not_carried_out(
 
 
 @pytest.mark.hard_case(43)
-def test_ctrl_c_cancels_and_the_job_can_be_gone_on_with(settings: Settings, orthanc: Orthanc, tmp_path: Path) -> None:
+def test_ctrl_c_cancels_and_the_job_can_be_gone_on_with(
+    settings: Settings, orthanc: OrthancService, tmp_path: Path
+) -> None:
     write_series(tmp_path / "hospital", 60, 2_000)
     url = settings.nexus_database_url.get_secret_value()
     assert settings.orthanc_url

@@ -19,9 +19,9 @@ from dotenv import dotenv_values
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.env_file import env_line
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
-from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, Stack
 from fm_pipeline.sandbox.stack.state import DEMO_FILE
 from fm_pipeline.settings import ENV_FILE, load_settings
@@ -91,7 +91,7 @@ def test_up_prints_settings_that_a_shell_and_a_dotenv_file_read_alike(
         ("s3", True),
         ("filemaker", True),
         ("mail", True),
-        *[("orthanc", True)] * Orthanc.available(),
+        *[("orthanc", True)] * OrthancService.available(),
     ]
     fm_pipeline("stack", "down", "--state-dir", str(folder))
     assert not any(psutil.pid_exists(row["pid"]) for row in rows)
@@ -143,7 +143,7 @@ def test_a_demo_never_empties_a_folder_that_no_demo_has_made(tmp_path: Path, nam
 
 def test_a_demo_does_not_begin_where_another_one_runs_or_servers_do(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    stack = Stack(folder, (Smtp,))
+    stack = Stack(folder, (SmtpService,))
     stack.up()
     (folder / DEMO_FILE).write_text("{}")
     words = ["demo", "--once", "--state-dir", str(folder)]

@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.data.schema import Account, Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 
@@ -48,12 +48,12 @@ class Clinic:
     def layout(
         self,
         name: str,
-        fields: Sequence[Field | str],
+        fields: Sequence[FieldDefinition | str],
         rows: Sequence[Mapping[str, object]] = (),
         folder: str | None = None,
     ) -> None:
         """Make a table and a layout with all its fields."""
-        made = [Field(one) if isinstance(one, str) else one for one in fields]
+        made = [FieldDefinition(one) if isinstance(one, str) else one for one in fields]
         self.store.create_table(self.database, name, made)
         self.store.create_layout(self.database, name, name, [one.name for one in made], folder=folder)
         self.store.insert(self.database, name, rows)
@@ -94,7 +94,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def clinic_on(store: Store, server: StandIn) -> Iterator[Clinic]:
     """A new file on a healthy stand-in; the server is healed again at the end."""
     clinic = Clinic(store, server, f"clinic {next(_files)}")
-    store.create_database(clinic.database, [Account(USER, PASSWORD)])
+    store.create_database(clinic.database, [FileMakerAccount(USER, PASSWORD)])
     server.reset_counters()
     try:
         yield clinic

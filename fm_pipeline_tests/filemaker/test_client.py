@@ -22,7 +22,7 @@ from fm_pipeline.filemaker.errors import (
     TokenInvalid,
     WrongPassword,
 )
-from fm_pipeline.sandbox.filemaker.data.schema import Account, Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount
 from fm_pipeline_tests.filemaker.conftest import PASSWORD, Clinic, clinic_of_version
 
 
@@ -87,7 +87,7 @@ def test_a_locked_account_is_not_tried_again(clinic: Clinic) -> None:
 def test_a_password_that_was_changed_during_the_run_is_asked_once_more_only(clinic: Clinic) -> None:
     with clinic.client() as client:
         client.layouts()
-        clinic.store.add_account(clinic.database, Account("pipeline", "a new one"))
+        clinic.store.add_account(clinic.database, FileMakerAccount("pipeline", "a new one"))
         clinic.server.end_sessions()
         with pytest.raises(WrongPassword):
             client.layouts()
@@ -95,7 +95,7 @@ def test_a_password_that_was_changed_during_the_run_is_asked_once_more_only(clin
 
 
 def test_a_missing_privilege_is_told_with_the_name_of_the_privilege(clinic: Clinic) -> None:
-    clinic.store.add_account(clinic.database, Account("guest", "x", privileges=()))
+    clinic.store.add_account(clinic.database, FileMakerAccount("guest", "x", privileges=()))
     with pytest.raises(PrivilegeMissing, match="extended privilege fmrest"):
         clinic.client(username="guest", password="x").layouts()
 
@@ -145,7 +145,7 @@ def test_a_layout_with_blank_slash_and_umlaut_in_its_name_is_found(clinic: Clini
 
 
 def test_layout_fields_tell_type_and_repetitions(clinic: Clinic) -> None:
-    clinic.layout("L", [Field("seen", "timestamp"), Field("phone", repetitions=3)])
+    clinic.layout("L", [FieldDefinition("seen", "timestamp"), FieldDefinition("phone", repetitions=3)])
     with clinic.client() as client:
         seen, phone = client.layout_fields("L")
     assert (seen.result, seen.repetitions) == ("timeStamp", (1,))
@@ -174,7 +174,7 @@ def test_a_find_gives_the_page_that_is_asked_for_in_the_order_asked_for(clinic: 
 
 def test_dates_come_in_iso_form_and_older_servers_are_asked_for_it_once(clinic: Clinic, tmp_path: Path) -> None:
     def read_twice(of: Clinic) -> tuple[str | None, object]:
-        of.layout("L", [Field("born", "date")], [{"born": "2001-02-03"}])
+        of.layout("L", [FieldDefinition("born", "date")], [{"born": "2001-02-03"}])
         with of.client() as client:
             client.page("L", 1, 1)
             return client.date_format, client.find("L", [{"born": "*"}]).records[0].fields["born"]

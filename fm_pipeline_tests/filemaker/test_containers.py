@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import ContainerFile, Containers, is_url
+from fm_pipeline.filemaker.containers import Containers, is_url
 from fm_pipeline.filemaker.errors import (
     ContainerElsewhere,
     ContainerExpired,
@@ -24,8 +24,8 @@ from fm_pipeline.filemaker.errors import (
 )
 from fm_pipeline.filemaker.transport import origin
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile as Stored
-from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
+from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile as Stored
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.filemaker.conftest import Clinic, clinic_on
 from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
@@ -35,7 +35,11 @@ JPEG = picture(1)
 
 
 def fill(clinic: Clinic) -> Clinic:
-    fields = [Field("id"), Field("image_Full", "container"), Field("image_small", "container", repetitions=2)]
+    fields = [
+        FieldDefinition("id"),
+        FieldDefinition("image_Full", "container"),
+        FieldDefinition("image_small", "container", repetitions=2),
+    ]
     rows: list[dict[str, object]] = [
         {"id": "1", "image_Full": Stored(JPEG), "image_small(2)": Stored(picture(2))},
         {"id": "2", "image_Full": Stored(ERROR_PAGE, mime="text/html")},
@@ -57,7 +61,7 @@ def server_that(folder: Path, **behaves: Any) -> Iterator[Clinic]:
     store.close()
 
 
-def download(client: DataApiClient, record_id: int = 1, name: str = "image_Full", **how: Any) -> ContainerFile:
+def download(client: DataApiClient, record_id: int = 1, name: str = "image_Full", **how: Any) -> StoredContainerFile:
     record = client.record("API_Images", record_id)
     assert record
     return Containers(client, **how).download("API_Images", record_id, name, str(record.fields[name]))

@@ -23,7 +23,7 @@ from fm_pipeline.db.digest import Digest
 from fm_pipeline.errors import PlanStop
 from fm_pipeline.nexus.backup.backup import PARTIAL, make_backup
 from fm_pipeline.nexus.reimport.plan import Permission
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import Stack, temporary_stack
 from fm_pipeline.sandbox.stack.waiting import wait_until
 from fm_pipeline.sequence.reimport import reimport
@@ -124,9 +124,9 @@ class KillClinic:
         self._observer = _Observer(self.bench.database_url)
 
     @property
-    def postgresql(self) -> PostgreSQL:
+    def postgresql(self) -> PostgreSQLService:
         """The server."""
-        return self.stack.service(PostgreSQL)
+        return self.stack.service(PostgreSQLService)
 
     @property
     def backups(self) -> Path:
@@ -284,7 +284,7 @@ class KillClinic:
 
     def kill_server(self) -> None:
         """SIGKILL of the postmaster and of all its children."""
-        (status,) = [status for status in self.stack.status() if status.name == PostgreSQL.name]
+        (status,) = [status for status in self.stack.status() if status.name == PostgreSQLService.name]
         postmaster = psutil.Process(status.pid)
         processes = [postmaster, *postmaster.children(recursive=True)]
         for process in processes:
@@ -327,8 +327,8 @@ class KillClinic:
 @contextmanager
 def kill_clinic(folder: Path) -> Iterator[KillClinic]:
     """A small clinic on a server of its own, whose data are safe on the disk (fsync), planned and ready."""
-    with temporary_stack([PostgreSQL]) as stack:
-        server = stack.service(PostgreSQL)
+    with temporary_stack([PostgreSQLService]) as stack:
+        server = stack.service(PostgreSQLService)
         with closing(psycopg2.connect(server.url("postgres"))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from fm_pipeline.errors import Stop
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.backup.restore import restore
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import empty_database
@@ -181,7 +181,7 @@ def statements(example: Example) -> Iterator[str]:
 class Bench:
     """A staged clinic whose database is copied for each example."""
 
-    def __init__(self, server: PostgreSQL, pristine: MigrationBench) -> None:
+    def __init__(self, server: PostgreSQLService, pristine: MigrationBench) -> None:
         self._server, self._pristine = server, pristine
         self.seen: Counter[str] = Counter()
 
@@ -221,7 +221,7 @@ class Bench:
 
 
 @contextmanager
-def random_bench(server: PostgreSQL, folder: Path) -> Iterator[Bench]:
+def random_bench(server: PostgreSQLService, folder: Path) -> Iterator[Bench]:
     """A small staged clinic on a server."""
     with empty_database(server) as url, migration_bench(url, folder, small_clinic(SCALE)) as pristine:
         yield Bench(server, pristine.extract_and_stage())

@@ -12,7 +12,7 @@ from fm_pipeline.errors import ValidationStop
 from fm_pipeline.notifications.message import Event
 from fm_pipeline.notifications.notify import mailed, say, send_due
 from fm_pipeline.notifications.outbox import Outbox
-from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.clinics import MigrationBench
 from fm_pipeline_tests.support.mail import Recorder, mail_server, mail_settings, mails_of, make_due, text_of
@@ -31,23 +31,23 @@ def run_id() -> str:
 
 
 @pytest.fixture
-def catcher(stack: LazyStack) -> Smtp:
+def catcher(stack: LazyStack) -> SmtpService:
     return stack.mail
 
 
 @pytest.fixture
-def settings(tmp_path: Path, catcher: Smtp) -> Settings:
+def settings(tmp_path: Path, catcher: SmtpService) -> Settings:
     return mail_settings(tmp_path / "state", catcher.port)
 
 
 @pytest.fixture
-def texts(catcher: Smtp, run_id: str) -> Callable[[], list[str]]:
+def texts(catcher: SmtpService, run_id: str) -> Callable[[], list[str]]:
     return lambda: [text_of(mail) for mail in mails_of(catcher, run_id)]
 
 
 @pytest.mark.usefixtures("staged_once")
 def test_a_reimport_is_told_before_and_after_with_counts_and_without_a_name(
-    bench: MigrationBench, catcher: Smtp, run_id: str, texts: Callable[[], list[str]]
+    bench: MigrationBench, catcher: SmtpService, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
     first, last = CANARY.split()
     bench.execute("UPDATE fm_pipeline.staged_patients SET first_name = %s, last_name = %s", first, last)
@@ -129,7 +129,7 @@ def test_without_a_mail_server_in_the_settings_nothing_is_kept(tmp_path: Path, r
 
 
 def test_a_mail_server_that_is_down_changes_no_result_and_gets_the_mail_later(
-    tmp_path: Path, run_id: str, catcher: Smtp, texts: Callable[[], list[str]]
+    tmp_path: Path, run_id: str, catcher: SmtpService, texts: Callable[[], list[str]]
 ) -> None:
     warnings: list[str] = []
     down = mail_settings(tmp_path, 1)

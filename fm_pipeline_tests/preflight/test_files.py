@@ -24,7 +24,7 @@ from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.finding import Finding, Judge, stops
 from fm_pipeline.preflight.images import check_bucket
 from fm_pipeline.preflight.run import preflight
-from fm_pipeline.sandbox.filemaker.data.schema import Account, Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount
 from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, guarded
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import DATABASE, PASSWORD, RUN_TIME, USER, MigrationBench
@@ -229,15 +229,15 @@ def test_the_mark_and_the_containers_are_looked_for_on_the_layout(images: Migrat
 
 
 def test_a_mark_that_can_hold_no_timestamp_is_told(images: MigrationBench) -> None:
-    containers = [Field("image_Full", "container"), Field("NexusExportDate", "number")]
-    images.store.create_table(DATABASE, "Pictures", [Field("id"), Field("patient_id"), *containers])
+    containers = [FieldDefinition("image_Full", "container"), FieldDefinition("NexusExportDate", "number")]
+    images.store.create_table(DATABASE, "Pictures", [FieldDefinition("id"), FieldDefinition("patient_id"), *containers])
     images.store.create_layout(DATABASE, LAYOUT, "Pictures", ["id", "patient_id", "image_Full", "NexusExportDate"])
     findings = preflight(images.settings, files=True)
     assert "cannot hold a timestamp" in next(each.found for each in findings if each.rule == "image_layout_unfit")
 
 
 def test_a_mark_that_the_account_may_not_see_is_told_because_all_would_look_done(images: MigrationBench) -> None:
-    images.store.add_account(DATABASE, Account(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
+    images.store.add_account(DATABASE, FileMakerAccount(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
     assert "may not see the field NexusExportDate" in found(images)["image_layout_unfit"]
 
 

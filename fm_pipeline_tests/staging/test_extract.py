@@ -15,7 +15,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.errors import LockStop, MappingError
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing, ServerUnavailable
-from fm_pipeline.sandbox.filemaker.data.schema import Account, Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount
 from fm_pipeline.staging.extract import ExtractionResult, extract, key_of
 from fm_pipeline_tests.filemaker.conftest import Clinic
 
@@ -116,7 +116,7 @@ def test_a_key_may_be_a_number(value: str | float | None, key: str | None) -> No
 
 
 def test_numbers_stay_numbers_and_other_text_in_a_number_field_stays_text(clinic: Clinic, nexus: Connection) -> None:
-    fields = [Field("id"), Field("patient_id"), Field("note", "number")]
+    fields = [FieldDefinition("id"), FieldDefinition("patient_id"), FieldDefinition("note", "number")]
     rows = [{"id": str(n), "patient_id": "p", "note": note} for n, note in enumerate([12, 1.5, "12 kg"])]
     clinic.layout("API_Notes", fields, rows)
     _extract(clinic, nexus)
@@ -124,7 +124,7 @@ def test_numbers_stay_numbers_and_other_text_in_a_number_field_stays_text(clinic
 
 
 def test_repetitions_are_joined_so_that_none_is_lost(clinic: Clinic, nexus: Connection) -> None:
-    fields = [Field("id"), Field("patient_id"), Field("note", repetitions=3)]
+    fields = [FieldDefinition("id"), FieldDefinition("patient_id"), FieldDefinition("note", repetitions=3)]
     rows = [
         {"id": "a", "patient_id": "p", "note(1)": "one", "note(3)": "three"},
         {"id": "b", "patient_id": "p", "note(2)": "two"},
@@ -229,7 +229,7 @@ def test_a_missing_layout_is_told_by_name_before_anything_is_read(clinic: Clinic
 def test_a_value_that_may_not_be_seen_is_held_as_filemaker_says_it(clinic: Clinic, nexus: Connection) -> None:
     clinic.notes(1)
     hidden = {"API_Notes": ["note"]}
-    clinic.store.add_account(clinic.database, Account("pipeline", "käse:only for tests", no_access=hidden))
+    clinic.store.add_account(clinic.database, FileMakerAccount("pipeline", "käse:only for tests", no_access=hidden))
     _extract(clinic, nexus)
     assert _records(nexus)[0][4]["content"] == "<No Access>"
 

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from fm_pipeline.sandbox.stack.s3 import S3
+from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, open_bucket
 
@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 class BucketBench:
     """A new bucket, the settings that point at it, and somebody else's client, who may do everything."""
 
-    def __init__(self, server: S3) -> None:
+    def __init__(self, server: S3Service) -> None:
         self.name = f"test-{next(_numbers)}"
         self.given = {name.lower(): value for name, value in server.settings().items()} | {"s3_bucket": self.name}
         self.client: Any = boto3.client(

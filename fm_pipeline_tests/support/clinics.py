@@ -27,11 +27,11 @@ from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 from fm_pipeline.sandbox.clinic.nexus.compare import Difference, differences
 from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
-from fm_pipeline.sandbox.filemaker.data.schema import Account
+from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.nexus.digest import schema_digest
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sequence.read_and_stage import read_and_stage
 from fm_pipeline.sequence.reimport import ReimportPlan, make_plan, reimport
 from fm_pipeline.settings import Settings, load_settings
@@ -152,14 +152,14 @@ def migration_bench(
         connection.commit()
         fill_nexus(connection, clinic)
     with closing(Store(folder / FILEMAKER)) as store:
-        store.create_database(DATABASE, [Account(USER, PASSWORD)])
+        store.create_database(DATABASE, [FileMakerAccount(USER, PASSWORD)])
         fill_filemaker(store, clinic, DATABASE, profile)
         with _served(store, database_url, folder, profile) as running:
             yield running
 
 
 @contextmanager
-def copied_bench(server: PostgreSQL, origin: Origin, folder: Path) -> Iterator[MigrationBench]:
+def copied_bench(server: PostgreSQLService, origin: Origin, folder: Path) -> Iterator[MigrationBench]:
     """A bench of its own that is a copy of another one.
 
     Args:
@@ -171,7 +171,7 @@ def copied_bench(server: PostgreSQL, origin: Origin, folder: Path) -> Iterator[M
 
 @contextmanager
 def derived(
-    server: PostgreSQL, origin: Origin, folder: Path, change: Callable[[MigrationBench], object]
+    server: PostgreSQLService, origin: Origin, folder: Path, change: Callable[[MigrationBench], object]
 ) -> Iterator[Origin]:
     """What a copy of an origin is after a change."""
     with empty_database(server, origin.database) as url:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, small_clinic
 
 PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
@@ -90,7 +90,7 @@ def add_to_filemaker(bench: MigrationBench) -> None:
         {**record, "id_Doctor": DOCTORS[n % 2].upper() if n % 3 == 0 else ""}
         for n, record in enumerate(patients.records())
     ]
-    fields = [Field(name, kind) for name, kind in patients.fields] + [Field("id_Doctor")]
+    fields = [FieldDefinition(name, kind) for name, kind in patients.fields] + [FieldDefinition("id_Doctor")]
     _fill(bench, "Patients_And_Doctors", fields, records)
     _fill(
         bench,
@@ -104,7 +104,7 @@ def add_to_filemaker(bench: MigrationBench) -> None:
     _fill(
         bench,
         "Doctors",
-        [*_texts("id id_Practice Name Fee"), Field("Since", "date")],
+        [*_texts("id id_Practice Name Fee"), FieldDefinition("Since", "date")],
         [
             {
                 "id": DOCTORS[0],
@@ -126,15 +126,18 @@ def add_to_filemaker(bench: MigrationBench) -> None:
         {"id": "r5", "id_Contact": ids[0], "id_Doctor": "", "Reason": "to nobody", "Urgent": ""},
     ]
     created = {"clinic_name": records[0]["clinic_name"], "creationTimestamp": "07/15/2025 09:00:00"}
-    fields = [*_texts("id id_Contact id_Doctor clinic_name Reason Urgent"), Field("creationTimestamp", "timestamp")]
+    fields = [
+        *_texts("id id_Contact id_Doctor clinic_name Reason Urgent"),
+        FieldDefinition("creationTimestamp", "timestamp"),
+    ]
     _fill(bench, "Referrals", fields, [row | created for row in referrals])
 
 
-def _texts(names: str) -> list[Field]:
-    return [Field(name) for name in names.split()]
+def _texts(names: str) -> list[FieldDefinition]:
+    return [FieldDefinition(name) for name in names.split()]
 
 
-def _fill(bench: MigrationBench, table: str, fields: list[Field], records: list[dict[str, Any]]) -> None:
+def _fill(bench: MigrationBench, table: str, fields: list[FieldDefinition], records: list[dict[str, Any]]) -> None:
     bench.store.create_table(DATABASE, table, fields)
     bench.store.create_layout(DATABASE, f"API_{table}", table, [field.name for field in fields])
     bench.store.insert(DATABASE, table, records)

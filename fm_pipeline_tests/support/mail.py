@@ -17,7 +17,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.waiting import wait_until
 
@@ -37,7 +37,7 @@ def mail_settings(state_dir: Path, port: int, **more: Any) -> Settings:
     return Settings(**{"_env_file": None} | values | more)
 
 
-def mails_of(catcher: Smtp, run_id: str) -> list[EmailMessage]:
+def mails_of(catcher: SmtpService, run_id: str) -> list[EmailMessage]:
     """What was caught of one run, in the order of arrival."""
     mails = (
         email.message_from_bytes(path.read_bytes(), policy=email.policy.default)

@@ -11,12 +11,12 @@ import psutil
 import pytest
 import requests
 
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.processes import find
 from fm_pipeline.sandbox.stack.stack import Stack, temporary_stack
 
 
-class DisposableOrthanc(Orthanc):
+class DisposableOrthanc(OrthancService):
     """The same server; ended without the three seconds that it takes to say goodbye, and without waiting for disks."""
 
     stop_signal: ClassVar[int] = signal.SIGKILL
@@ -28,16 +28,16 @@ class DisposableOrthanc(Orthanc):
 class OwnOrthanc:
     """A server that one test plays with. Its URL and password stay through restarts."""
 
-    def __init__(self, stack: Stack, kind: type[Orthanc]) -> None:
+    def __init__(self, stack: Stack, kind: type[OrthancService]) -> None:
         self._stack, self._kind = stack, kind
 
     @staticmethod
     def available() -> bool:
         """Whether Orthanc is installed."""
-        return Orthanc.available()
+        return OrthancService.available()
 
     @property
-    def service(self) -> Orthanc:
+    def service(self) -> OrthancService:
         """The service as the stack knows it."""
         return self._stack.service(self._kind)
 
@@ -87,11 +87,11 @@ def own_orthanc(**options: Any) -> Iterator[OwnOrthanc]:
 
 def need_orthanc() -> None:
     """Skip the test where Orthanc is not installed."""
-    if not Orthanc.available():
+    if not OrthancService.available():
         pytest.skip("Orthanc is not installed (Debian: apt-get install orthanc)")
 
 
-def emptied(orthanc: Orthanc) -> Orthanc:
+def emptied(orthanc: OrthancService) -> OrthancService:
     """The same server, holding nothing."""
     settings = orthanc.settings()
     with requests.Session() as session:

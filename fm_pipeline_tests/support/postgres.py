@@ -11,12 +11,12 @@ import psycopg2
 import psycopg2.errors
 from psycopg2 import sql
 
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 
 _numbers = itertools.count(1)
 
 
-class DisposablePostgreSQL(PostgreSQL):
+class DisposablePostgreSQL(PostgreSQLService):
     """The same server; its data survive a killed server, not a power cut. Nobody but a test takes locks in it."""
 
     options: ClassVar[dict[str, str]] = {
@@ -29,7 +29,7 @@ class DisposablePostgreSQL(PostgreSQL):
 
 
 @contextmanager
-def empty_database(server: PostgreSQL, template: str = "template0") -> Iterator[str]:
+def empty_database(server: PostgreSQLService, template: str = "template0") -> Iterator[str]:
     """Make a database, give its URL, and drop it afterwards with all connections to it.
 
     Args:
@@ -43,7 +43,7 @@ def empty_database(server: PostgreSQL, template: str = "template0") -> Iterator[
         _execute(server, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
-def create_database(server: PostgreSQL, name: str, template: str = "template0") -> None:
+def create_database(server: PostgreSQLService, name: str, template: str = "template0") -> None:
     """A copy of a database that nobody is connected to."""
     plain = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
     try:
@@ -52,7 +52,7 @@ def create_database(server: PostgreSQL, name: str, template: str = "template0") 
         _execute(server, plain)
 
 
-def _execute(server: PostgreSQL, statement: sql.Composed) -> None:
+def _execute(server: PostgreSQLService, statement: sql.Composed) -> None:
     connection = psycopg2.connect(server.url("postgres"))
     try:
         connection.autocommit = True

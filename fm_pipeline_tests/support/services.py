@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from fm_pipeline.sandbox.stack.filemaker import FileMaker
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
-from fm_pipeline.sandbox.stack.s3 import S3
+from fm_pipeline.sandbox.stack.filemaker import FileMakerService
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
+from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.service import Service
-from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline_tests.support.orthanc import DisposableOrthanc, need_orthanc
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
@@ -28,29 +28,29 @@ class LazyStack:
         return self._have(DisposablePostgreSQL)
 
     @property
-    def s3(self) -> S3:
+    def s3(self) -> S3Service:
         """The S3 server."""
-        return self._have(S3)
+        return self._have(S3Service)
 
     @property
-    def filemaker(self) -> FileMaker:
+    def filemaker(self) -> FileMakerService:
         """The FileMaker stand-in."""
-        return self._have(FileMaker)
+        return self._have(FileMakerService)
 
     @property
-    def mail(self) -> Smtp:
+    def mail(self) -> SmtpService:
         """The mail catcher."""
-        return self._have(Smtp)
+        return self._have(SmtpService)
 
     @property
-    def orthanc(self) -> Orthanc:
+    def orthanc(self) -> OrthancService:
         """Orthanc, with what earlier tests left in it; skips the test where it is not installed."""
         need_orthanc()
         return self._have(DisposableOrthanc)
 
     def environment(self) -> dict[str, str]:
         """The settings of all services, which starts those that do not run yet."""
-        for kind in (DisposablePostgreSQL, S3, FileMaker, Smtp):
+        for kind in (DisposablePostgreSQL, S3Service, FileMakerService, SmtpService):
             self._have(kind)
         return self._stack.environment()
 

@@ -15,7 +15,7 @@ from fm_pipeline.sandbox.clinic.filemaker import containers
 from fm_pipeline.sandbox.clinic.generate import Clinic
 from fm_pipeline.sandbox.clinic.nexus.state import Table
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
-from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.columns import nexus_columns
 
@@ -58,10 +58,10 @@ def fill_filemaker(store: Store, clinic: Clinic, database: str = "clinic", profi
         store.create_database(database)
     for table in clinic.filemaker_tables(profile):
         name = table.layout.removeprefix("API_")
-        fields = [Field(field, kind) for field, kind in table.fields]
+        fields = [FieldDefinition(field, kind) for field, kind in table.fields]
         records: Iterable[Mapping[str, object]] = table.records()
         if name == "Images":
-            fields += [Field(field, "container") for field in containers.NAMES]
+            fields += [FieldDefinition(field, "container") for field in containers.NAMES]
             # Only of a clinic whose images are not linked yet; the files of the others are in S3 already.
             filled = map(containers.contents, clinic.truth.images) if clinic.bulk_dump else repeat({})
             records = [{**row, **pictures} for row, pictures in zip(records, filled, strict=False)]

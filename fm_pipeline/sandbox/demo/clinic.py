@@ -21,7 +21,7 @@ from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.nexus.digest import schema_digest
-from fm_pipeline.sandbox.stack.filemaker import DATABASE, FileMaker
+from fm_pipeline.sandbox.stack.filemaker import DATABASE, FileMakerService
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.staging.check import Broken, broken_rules
 from fm_pipeline.staging.summary import summary
@@ -34,7 +34,7 @@ RECORDS = "kinds of FileMaker records are accounted for"
 CHANGES = "tables were changed as foretold: deleted, new, changed, equal"
 
 
-class Verdict(NamedTuple):
+class ComparisonResult(NamedTuple):
     """What must hold, and whether it does."""
 
     subject: str
@@ -49,7 +49,7 @@ def fill_stack(stack: Stack, clinic: Clinic, profile: Profile) -> None:
         create_nexus(connection)
         connection.commit()
         fill_nexus(connection, clinic)
-    with closing(Store(stack.service(FileMaker).state_file)) as store:
+    with closing(Store(stack.service(FileMakerService).state_file)) as store:
         fill_filemaker(store, clinic, DATABASE, profile)
 
 
@@ -59,17 +59,17 @@ def digests(stack: Stack) -> dict[str, Digest]:
         return schema_digest(cursor, read_catalogue(cursor, "public"))
 
 
-def what_stops(stack: Stack) -> list[Broken]:
+def stopping_rules(stack: Stack) -> list[Broken]:
     """What the staged records break, as it forbids to go on."""
     with _nexus(stack) as connection, connection.cursor() as cursor:
         return [each for each in broken_rules(cursor, ENTITIES) if each.action == "stop"]
 
 
-def judge_stop(expected: Expected, broken: Sequence[Broken], *, unchanged: bool) -> list[Verdict]:
+def compare_stops(expected: Expected, broken: Sequence[Broken], *, unchanged: bool) -> list[ComparisonResult]:
     """Hold the list of what stops against the oracle: all of it, and nothing else."""
     found = {(each.entity, each.rule): each.rows for each in broken}
     verdicts = [
-        Verdict(
+        ComparisonResult(
             STOP,
             f"{entity}: {rule}",
             found.get((entity, rule), 0) == rows,
@@ -78,11 +78,11 @@ def judge_stop(expected: Expected, broken: Sequence[Broken], *, unchanged: bool)
         for (entity, rule), rows in expected.stops.items()
     ]
     others = found.keys() - expected.stops.keys()
-    verdicts.append(Verdict(STOP, "nothing else stops", not others, f"{len(others)} other rules"))
-    return [*verdicts, Verdict(STOP, "Nexus unchanged", unchanged, "digests of every table")]
+    verdicts.append(ComparisonResult(STOP, "nothing else stops", not others, f"{len(others)} other rules"))
+    return [*verdicts, ComparisonResult(STOP, "Nexus unchanged", unchanged, "digests of every table")]
 
 
-def judge(stack: Stack, expected: Expected, report: Mapping[str, Any]) -> list[Verdict]:
+def compare_with_expected(stack: Stack, expected: Expected, report: Mapping[str, Any]) -> list[ComparisonResult]:
     """Hold Nexus and the report of the reimport against the oracle.
 
     Args:
@@ -95,13 +95,13 @@ def _nexus(stack: Stack) -> closing[Connection]:
     return closing(psycopg2.connect(stack.environment()["NEXUS_DATABASE_URL"]))
 
 
-def _tables(stack: Stack, expected: Expected) -> Iterator[Verdict]:
+def _tables(stack: Stack, expected: Expected) -> Iterator[ComparisonResult]:
     """Every table of Nexus, to the row and column."""
     with _nexus(stack) as connection:
         unlike = Counter(difference.table for difference in differences(connection, expected))
     for name, table in expected.tables.items():
         found = f"{len(table.rows):,} rows" + (f", {unlike[name]:,} unlike the oracle" if unlike[name] else "")
-        yield Verdict(TABLES, name, not unlike[name], found)
+        yield ComparisonResult(TABLES, name, not unlike[name], found)
 
 
 _LINKED = """
@@ -114,7 +114,7 @@ SELECT (SELECT count(*) FROM documents_document), (SELECT count(*) FROM document
 """
 
 
-def _links(stack: Stack, expected: Expected) -> Iterator[Verdict]:
+def _links(stack: Stack, expected: Expected) -> Iterator[ComparisonResult]:
     """Every document and batch points to an existing patient, but those of which nothing tells whose they are."""
     with _nexus(stack) as connection:
         cursor = connection.cursor()
@@ -122,29 +122,31 @@ def _links(stack: Stack, expected: Expected) -> Iterator[Verdict]:
         documents, linked_documents, batches, linked_batches = cursor.fetchone() or (0, -1, 0, -1)
     lost = sum(expected.lost_documents.values())
     for name, rows, linked in (("documents", documents - lost, linked_documents), ("batches", batches, linked_batches)):
-        yield Verdict(FILES, f"{name} with an existing patient", rows == linked, f"{linked:,} of {rows:,}")
+        yield ComparisonResult(FILES, f"{name} with an existing patient", rows == linked, f"{linked:,} of {rows:,}")
     if lost:
-        yield Verdict(FILES, "documents that nobody can relink", documents - linked_documents == lost, f"{lost:,}")
+        yield ComparisonResult(
+            FILES, "documents that nobody can relink", documents - linked_documents == lost, f"{lost:,}"
+        )
 
 
-def _flags(stack: Stack, expected: Expected) -> Iterator[Verdict]:
+def _flags(stack: Stack, expected: Expected) -> Iterator[ComparisonResult]:
     """What is loaded and was noticed all the same, by entity and rule."""
     with _nexus(stack) as connection:
         found = {(s.entity, rule): rows for s in summary(connection) for rule, rows in s.flagged.items()}
     unlike = sum(found.get(key) != expected.flags.get(key) for key in found.keys() | expected.flags.keys())
     words = f"{sum(found.values()):,} times, by {len(found)} rules" + (f", {unlike} unlike" if unlike else "")
-    yield Verdict(
+    yield ComparisonResult(
         RECORDS, "loaded rows that a rule noticed", not unlike, words + (f", {unlike} unlike" if unlike else "")
     )
 
 
-def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[Verdict]:
+def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[ComparisonResult]:
     """The pipeline's own report says what the oracle says."""
     for source in report["sources"]:
         foretold = expected.sources[source["entity"]]
         ends = (source["source"], source["loaded"], source["quarantined"], source["skipped"])
         right = (foretold.rows, foretold.loaded, foretold.quarantined, foretold.skipped)
-        yield Verdict(
+        yield ComparisonResult(
             RECORDS,
             source["entity"],
             ends == right and ends[0] == sum(ends[1:]) and source["by_rule"] == foretold.by_rule,
@@ -155,7 +157,9 @@ def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[Verdict]:
         names = ("before", "deleted", "inserted", "updated", "unchanged", "after")
         holds = all(change[name] == getattr(foretold_change, name) for name in names)
         found = ", ".join(f"{change[name]:,} {name}" for name in names)
-        yield Verdict(CHANGES, change["table"], holds, found)
+        yield ComparisonResult(CHANGES, change["table"], holds, found)
     for key, number in (("documents", expected.documents_relinked), ("image_batches", expected.batches_repaired)):
         relinked = report[key]["relinked"]
-        yield Verdict(FILES, f"{key.replace('_', ' ')} relinked", relinked == number, f"{relinked:,} of {number:,}")
+        yield ComparisonResult(
+            FILES, f"{key.replace('_', ' ')} relinked", relinked == number, f"{relinked:,} of {number:,}"
+        )

@@ -21,11 +21,19 @@ from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.demo import imported_images
-from fm_pipeline.sandbox.demo.clinic import STOP, Verdict, digests, fill_stack, judge, judge_stop, what_stops
+from fm_pipeline.sandbox.demo.clinic import (
+    STOP,
+    ComparisonResult,
+    compare_stops,
+    compare_with_expected,
+    digests,
+    fill_stack,
+    stopping_rules,
+)
 from fm_pipeline.sandbox.demo.hospital import Hospital
 from fm_pipeline.sandbox.demo.images import REPAIR, DemoImages
 from fm_pipeline.sandbox.demo.linked_images import LINK
-from fm_pipeline.sandbox.demo.output import DONE, ERROR, print_verdicts
+from fm_pipeline.sandbox.demo.output import DONE, ERROR, print_results
 from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
 from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
 from fm_pipeline.sandbox.stack.ownership import OWNER_FILE, owned, refuse_if_in_use
@@ -143,17 +151,17 @@ class Demo:
             Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
         self._console.print(f"Dagster UI: {self.url}", highlight=False)
         self._hospital.appear(self._console)
-        verdicts = self._stopped_first(expected) if self._as_found else []
+        verdicts = self._run_until_stopped(expected) if self._as_found else []
         run_id = self._reimport()
         if run_id is None:
             return False
         report = self._reimport_report(run_id)
         with self._console.status("Comparing every row of Nexus with the oracle …"):
-            verdicts += judge(self._stack, expected, report)
+            verdicts += compare_with_expected(self._stack, expected, report)
         verdicts += self._link_images(images)
         verdicts += self._import_images(clinic)
         verdicts += self._hospital.judge(self._console)
-        print_verdicts(self._console, verdicts)
+        print_results(self._console, verdicts)
         held = all(verdict.holds for verdict in verdicts)
         if report_file:
             content: dict[str, Any] = {"held": held, "scale": self._scale, "profile": self._profile}
@@ -173,16 +181,16 @@ class Demo:
         """The clinic's own rules; empty at first."""
         return self._state_dir / "rules.yaml"
 
-    def _stopped_first(self, expected: Expected) -> list[Verdict]:
+    def _run_until_stopped(self, expected: Expected) -> list[ComparisonResult]:
         """The first run, by the default rules: it must stop, list everything, and leave Nexus alone."""
         before = digests(self._stack)
         stopped = self._carry_out("plan_reimport") is None
-        broken = what_stops(self._stack)
+        broken = stopping_rules(self._stack)
         self._console.print("The clinic decides that such rows are let through, and counted: the policy quarantine.")
         self._rules.write_bytes(files("fm_pipeline.entities.policies").joinpath("quarantine.yaml").read_bytes())
         return [
-            Verdict(STOP, "the default rules stop it", stopped, f"{len(broken)} rules"),
-            *judge_stop(expected, broken, unchanged=digests(self._stack) == before),
+            ComparisonResult(STOP, "the default rules stop it", stopped, f"{len(broken)} rules"),
+            *compare_stops(expected, broken, unchanged=digests(self._stack) == before),
         ]
 
     def _reimport(self) -> str | None:
@@ -195,26 +203,26 @@ class Demo:
         permission = {"plan_id": plan["plan_id"], "confirm": plan["confirm"], "requested_by": "demo"}
         return self._carry_out("full_reimport", {"ops": {"reimport_transaction": {"config": permission}}})
 
-    def _link_images(self, images: DemoImages) -> list[Verdict]:
+    def _link_images(self, images: DemoImages) -> list[ComparisonResult]:
         """The bulk dump becomes images of patients; then an earlier reimport is played, and a new one repairs it."""
         if self._carry_out("link_images") is None:
-            return [Verdict(LINK, "the run ends well", False, "it failed")]
+            return [ComparisonResult(LINK, "the run ends well", False, "it failed")]
         with self._console.status("Comparing every image with the oracle …"):
-            verdicts = images.judge_link()
+            verdicts = images.compare_link()
         orphaned = images.orphan()
         self._console.print(f"The demo gives the patients of {orphaned:,} batches away, as an earlier reimport did.")
         run_id = self._reimport()
         if run_id is None:
-            return [*verdicts, Verdict(REPAIR, "the reimport ends well", False, "it failed")]
-        return verdicts + images.judge_reimport(self._reimport_report(run_id), orphaned)
+            return [*verdicts, ComparisonResult(REPAIR, "the reimport ends well", False, "it failed")]
+        return verdicts + images.compare_reimport(self._reimport_report(run_id), orphaned)
 
-    def _import_images(self, clinic: Clinic) -> list[Verdict]:
+    def _import_images(self, clinic: Clinic) -> list[ComparisonResult]:
         """What is in no bulk dump comes out of FileMaker's containers."""
         run_id = self._carry_out(imported_images.JOB)
         if run_id is None:
-            return [Verdict(imported_images.IMPORT, "the run ends well", False, "it failed")]
+            return [ComparisonResult(imported_images.IMPORT, "the run ends well", False, "it failed")]
         found = asset_metadata(self._webserver.home, imported_images.ASSET, run_id)
-        return imported_images.judge_import(self._stack, clinic, found)
+        return imported_images.compare_import(self._stack, clinic, found)
 
     def wait(self) -> None:
         """Leave the UI until Ctrl-C."""

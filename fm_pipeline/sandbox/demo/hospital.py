@@ -16,9 +16,9 @@ from fm_pipeline.dicom.configuration.configuration import SHORTEST_INTERVAL, con
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.history import list_history
 from fm_pipeline.dicom.history.jobs import SENSOR, Job, list_jobs
-from fm_pipeline.sandbox.demo.clinic import Verdict
+from fm_pipeline.sandbox.demo.clinic import ComparisonResult
 from fm_pipeline.sandbox.dicom.hospital import make_hospital
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.stack import HOSPITAL_FOLDER, Stack
 from fm_pipeline.sandbox.stack.waiting import wait_until
 from fm_pipeline.settings import load_settings
@@ -49,7 +49,7 @@ class Hospital:
     @property
     def available(self) -> bool:
         """Whether there is a PACS to import into."""
-        return Orthanc.available()
+        return OrthancService.available()
 
     def environment(self) -> dict[str, str]:
         """Settings that must stand before Dagster starts."""
@@ -73,7 +73,7 @@ class Hospital:
         configure(load_settings(), changes, actor="demo", now=datetime.now(UTC))
         console.print(f"A hospital's directory of {self._files:,} files appears; the sensor watches it.")
 
-    def judge(self, console: Console) -> list[Verdict]:
+    def judge(self, console: Console) -> list[ComparisonResult]:
         """Wait until the sensor has had everything imported, and hold Orthanc against the oracle."""
         if not self.available:
             return []
@@ -96,15 +96,15 @@ class Hospital:
         ends = ", ".join(f"{count:,} {name}" for name, count in page.statistics.outcomes.items() if count)
         found = f"{len(held):,} of {len(expected):,}" + (f", {unlike:,} unlike" if unlike else "")
         return [
-            Verdict(HOSPITAL, "Orthanc holds exactly the instances that it should", not unlike, found),
-            Verdict(HOSPITAL, "every file has one end", on_disk == self._files, f"{on_disk:,}: {ends}"),
-            Verdict(
+            ComparisonResult(HOSPITAL, "Orthanc holds exactly the instances that it should", not unlike, found),
+            ComparisonResult(HOSPITAL, "every file has one end", on_disk == self._files, f"{on_disk:,}: {ends}"),
+            ComparisonResult(
                 HOSPITAL,
                 "the sensor started it, and nobody else",
                 bool(jobs) and all(job.requested_by == SENSOR and job.status == "completed" for job in jobs),
                 f"{len(jobs)} jobs",
             ),
-            Verdict(
+            ComparisonResult(
                 HOSPITAL,
                 "the comparison with Orthanc found nothing missing",
                 bool(jobs) and not any(job.instances_missing or job.instances_differing for job in jobs),
@@ -115,7 +115,7 @@ class Hospital:
     def invite(self, console: Console) -> None:
         """How somebody tries it while the UI is open."""
         if self.available:
-            orthanc = self._stack.service(Orthanc).settings()
+            orthanc = self._stack.service(OrthancService).settings()
             console.print(f"Orthanc: {orthanc['ORTHANC_URL']}/app/explorer.html", soft_wrap=True)
             console.print(
                 f"  user {orthanc['ORTHANC_USERNAME']}, password {orthanc['ORTHANC_PASSWORD']}",
@@ -135,7 +135,7 @@ class Hospital:
         return ended and sum(job.files_processed for job in jobs) >= self._files and len(self._instances()) >= expected
 
     def _instances(self) -> set[str]:
-        orthanc = self._stack.service(Orthanc).settings()
+        orthanc = self._stack.service(OrthancService).settings()
         with requests.Session() as session:
             session.trust_env = False
             session.auth = (orthanc["ORTHANC_USERNAME"], orthanc["ORTHANC_PASSWORD"])

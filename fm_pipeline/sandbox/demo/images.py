@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fm_pipeline.sandbox.clinic.generate import Clinic
-from fm_pipeline.sandbox.demo.clinic import Verdict
+from fm_pipeline.sandbox.demo.clinic import ComparisonResult
 from fm_pipeline.sandbox.demo.linked_images import LinkedImages
-from fm_pipeline.sandbox.stack.s3 import BUCKET, S3
+from fm_pipeline.sandbox.stack.s3 import BUCKET, S3Service
 from fm_pipeline.sandbox.stack.stack import Stack
 
 EXPORT = "Image_DataV6.tab"  # as the clinic's file was called
@@ -29,7 +29,7 @@ class DemoImages:
 
     def __init__(self, stack: Stack, clinic: Clinic) -> None:
         self._stack, self._clinic = stack, clinic
-        self._folder = stack.service(S3).folder
+        self._folder = stack.service(S3Service).folder
         self._images = LinkedImages(clinic, stack.environment()["NEXUS_DATABASE_URL"], self._folder / BUCKET)
         self._after_link: object = None
 
@@ -44,8 +44,8 @@ class DemoImages:
         export.write_bytes(self._images.dump.export())
         return {"IMAGE_EXPORT_FILE": str(export)}
 
-    def judge_link(self) -> list[Verdict]:
-        """Hold Nexus and S3 against the oracle of the link; remembers both for `judge_reimport`."""
+    def compare_link(self) -> list[ComparisonResult]:
+        """Hold Nexus and S3 against the oracle of the link; remembers both for `compare_reimport`."""
         self._after_link = self._images.state()
         return self._images.judge()
 
@@ -53,7 +53,7 @@ class DemoImages:
         """Play an earlier reimport; returns how many batches point at an id that no patient has."""
         return self._images.orphan()
 
-    def judge_reimport(self, report: Mapping[str, Any], orphaned: int) -> list[Verdict]:
+    def compare_reimport(self, report: Mapping[str, Any], orphaned: int) -> list[ComparisonResult]:
         """After another reimport: every image is again what it was after the link, and nothing else was changed.
 
         Args:
@@ -65,10 +65,14 @@ class DemoImages:
         linked = len(self._images.expected.images)
         same = self._images.state() == self._after_link
         return [
-            Verdict(REPAIR, "orphaned batches repaired", relinked == orphaned, f"{relinked:,} of {orphaned:,}"),
-            Verdict(REPAIR, "every row and object as after the link", same, "by digest"),
-            Verdict(REPAIR, "records of images that Nexus has", records == linked, f"{records:,} of {linked:,}"),
-            Verdict(REPAIR, "nothing else changed", changed == orphaned, f"{changed:,} rows"),
+            ComparisonResult(
+                REPAIR, "orphaned batches repaired", relinked == orphaned, f"{relinked:,} of {orphaned:,}"
+            ),
+            ComparisonResult(REPAIR, "every row and object as after the link", same, "by digest"),
+            ComparisonResult(
+                REPAIR, "records of images that Nexus has", records == linked, f"{records:,} of {linked:,}"
+            ),
+            ComparisonResult(REPAIR, "nothing else changed", changed == orphaned, f"{changed:,} rows"),
         ]
 
 

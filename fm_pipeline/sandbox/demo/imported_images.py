@@ -10,10 +10,10 @@ import psycopg2
 
 from fm_pipeline.sandbox.clinic.filemaker.containers import expected_import
 from fm_pipeline.sandbox.clinic.generate import Clinic
-from fm_pipeline.sandbox.demo.clinic import Verdict
+from fm_pipeline.sandbox.demo.clinic import ComparisonResult
 from fm_pipeline.sandbox.filemaker.data.store import Store
-from fm_pipeline.sandbox.stack.filemaker import DATABASE, FileMaker
-from fm_pipeline.sandbox.stack.s3 import BUCKET, S3
+from fm_pipeline.sandbox.stack.filemaker import DATABASE, FileMakerService
+from fm_pipeline.sandbox.stack.s3 import BUCKET, S3Service
 from fm_pipeline.sandbox.stack.stack import Stack
 
 IMPORT = "statements about the import from FileMaker's containers hold"
@@ -26,7 +26,7 @@ _IMPORTED = (
 )
 
 
-def judge_import(stack: Stack, clinic: Clinic, metadata: Mapping[str, Any]) -> list[Verdict]:
+def compare_import(stack: Stack, clinic: Clinic, metadata: Mapping[str, Any]) -> list[ComparisonResult]:
     """Hold the run, Nexus, S3 and FileMaker against the oracle.
 
     Args:
@@ -38,23 +38,29 @@ def judge_import(stack: Stack, clinic: Clinic, metadata: Mapping[str, Any]) -> l
         cursor = connection.cursor()
         cursor.execute(_IMPORTED)
         rows = cursor.fetchall()
-    folder = stack.service(S3).folder / BUCKET
+    folder = stack.service(S3Service).folder / BUCKET
     stored = sum((folder / key).is_file() and (folder / key).stat().st_size == size for key, size in rows)
     passed_over = sum(metadata["passed_over"].values())
     unmarked = _unmarked(stack)
     shown = all(f"{name.replace('_', chr(92) + '_')} (" in metadata["containers"] for name in expected.containers)
     return [
-        Verdict(IMPORT, "imported", metadata["dagster/row_count"] == len(rows) == whole, f"{len(rows):,} of {whole:,}"),
-        Verdict(IMPORT, "files in S3, of the size of their row", stored == whole, f"{stored:,} of {whole:,}"),
-        Verdict(IMPORT, "better containers passed over", passed_over == expected.passed_over, f"{passed_over:,}"),
-        Verdict(IMPORT, "containers in the plot", shown, f"{len(expected.containers)} of them used"),
-        Verdict(IMPORT, "records without a mark", unmarked == expected.empty, f"{unmarked:,} without any picture"),
+        ComparisonResult(
+            IMPORT, "imported", metadata["dagster/row_count"] == len(rows) == whole, f"{len(rows):,} of {whole:,}"
+        ),
+        ComparisonResult(IMPORT, "files in S3, of the size of their row", stored == whole, f"{stored:,} of {whole:,}"),
+        ComparisonResult(
+            IMPORT, "better containers passed over", passed_over == expected.passed_over, f"{passed_over:,}"
+        ),
+        ComparisonResult(IMPORT, "containers in the plot", shown, f"{len(expected.containers)} of them used"),
+        ComparisonResult(
+            IMPORT, "records without a mark", unmarked == expected.empty, f"{unmarked:,} without any picture"
+        ),
     ]
 
 
 def _unmarked(stack: Stack) -> int:
     """Image records of FileMaker whose mark is empty."""
-    with closing(Store(stack.service(FileMaker).state_file)) as store:
+    with closing(Store(stack.service(FileMakerService).state_file)) as store:
         table = store.table(DATABASE, _TABLE)
         with store.reading() as connection:
             found = connection.execute(f"SELECT count(*) FROM {table.rows} WHERE {table.column(_MARK)} = ''")  # noqa: S608

@@ -16,7 +16,7 @@ from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.sandbox.clinic.bulk_dump import PREFIX, BulkDump, ExpectedLink
 from fm_pipeline.sandbox.clinic.generate import Clinic
 from fm_pipeline.sandbox.clinic.nexus.values import row_id
-from fm_pipeline.sandbox.demo.clinic import Verdict
+from fm_pipeline.sandbox.demo.clinic import ComparisonResult
 from fm_pipeline.sandbox.nexus.digest import schema_digest
 
 LINK = "statements about the link of the images hold"
@@ -35,7 +35,7 @@ FROM images_batch b LEFT JOIN images_image i ON i.batch_id = b.id GROUP BY b.id
 """
 
 
-class Row(NamedTuple):
+class ImageRow(NamedTuple):
     """An image as Nexus has it; fields as in `_ROWS`."""
 
     filemaker_id: str
@@ -72,9 +72,9 @@ class LinkedImages:
         self.expected: ExpectedLink = clinic.bulk_dump.expected_link()
         self._database_url, self._folder = database_url, folder
 
-    def judge(self) -> list[Verdict]:
+    def judge(self) -> list[ComparisonResult]:
         """Hold everything against the oracle."""
-        rows = [Row(*row) for row in self.query(_ROWS)]
+        rows = [ImageRow(*row) for row in self.query(_ROWS)]
         return [
             *self._ends(),
             *self._batches(),
@@ -115,18 +115,18 @@ class LinkedImages:
     def _objects(self, below: str = "") -> Iterator[Path]:
         return (path for path in (self._folder / below).rglob("*") if path.is_file())
 
-    def _ends(self) -> Iterator[Verdict]:
+    def _ends(self) -> Iterator[ComparisonResult]:
         """How every row of the export ended, by the pipeline's own table."""
         ends = self.query("SELECT recid, outcome, reason FROM fm_pipeline.image_metadata")
         linked = sum(outcome == "linked" for _, outcome, _ in ends)
-        yield Verdict(
+        yield ComparisonResult(
             LINK, "linked", linked == len(self.expected.images), f"{linked:,} of {len(self.expected.images):,}"
         )
         reasons = {recid: reason for recid, outcome, reason in ends if outcome != "linked"}
         found = ", ".join(f"{number:,} {reason}" for reason, number in sorted(Counter(reasons.values()).items()))
-        yield Verdict(LINK, "skipped and failed, by reason", reasons == dict(self.expected.not_linked), found)
+        yield ComparisonResult(LINK, "skipped and failed, by reason", reasons == dict(self.expected.not_linked), found)
 
-    def _batches(self) -> Iterator[Verdict]:
+    def _batches(self) -> Iterator[ComparisonResult]:
         """Each patient and day is one batch, with its name and its number of images in an order."""
         names = {day: f"{day.day} {_MONTHS[day.month - 1]} {day.year}" for _, day in self.expected.batches}
         wanted = Counter(
@@ -135,9 +135,9 @@ class LinkedImages:
         )
         found = Counter(self.query(_BATCHES))
         right = sum((wanted & found).values())
-        yield Verdict(LINK, "batches", wanted == found, f"{right:,} of {sum(wanted.values()):,}")
+        yield ComparisonResult(LINK, "batches", wanted == found, f"{right:,} of {sum(wanted.values()):,}")
 
-    def _unlike(self, rows: Iterable[Row]) -> int:
+    def _unlike(self, rows: Iterable[ImageRow]) -> int:
         """How many rows are not as foretold, missing ones included."""
         wanted = {
             (
@@ -149,7 +149,7 @@ class LinkedImages:
         found = {(r.filemaker_id, r.patient, r.category, r.date, r.size, r.mime_type, r.width, r.height) for r in rows}
         return len(wanted ^ found)
 
-    def _wrong_copies(self, rows: Iterable[Row]) -> int:
+    def _wrong_copies(self, rows: Iterable[ImageRow]) -> int:
         """Copies whose key or bytes are not right."""
         recids = {image.filemaker_id: image.recid for image in self.expected.images}
         wrong = 0
@@ -161,7 +161,7 @@ class LinkedImages:
             wrong += not right
         return wrong
 
-    def _wrong_thumbnails(self, rows: Iterable[Row]) -> int:
+    def _wrong_thumbnails(self, rows: Iterable[ImageRow]) -> int:
         wrong = 0
         for row in rows:
             file = self._folder / row.thumbnail_key
@@ -176,18 +176,18 @@ class LinkedImages:
             )
         return wrong
 
-    def _nothing_else(self, rows: Iterable[Row]) -> Verdict:
+    def _nothing_else(self, rows: Iterable[ImageRow]) -> ComparisonResult:
         """No object below `patients/` but those that rows name."""
         named = {key for row in rows for key in (row.key, row.thumbnail_key)}
         there = {str(path.relative_to(self._folder)) for path in self._objects("patients")}
-        return Verdict(LINK, "no other object", there == named, f"{len(there):,} of {len(named):,}")
+        return ComparisonResult(LINK, "no other object", there == named, f"{len(there):,} of {len(named):,}")
 
-    def _dump_untouched(self) -> Verdict:
+    def _dump_untouched(self) -> ComparisonResult:
         """The bulk dump is what it was, key by key and byte by byte."""
         wanted = dict(self.dump.objects())
         found = {str(path.relative_to(self._folder)): path.read_bytes() for path in self._objects(PREFIX)}
-        return Verdict(LINK, "bulk dump untouched", wanted == found, f"{len(found):,} objects")
+        return ComparisonResult(LINK, "bulk dump untouched", wanted == found, f"{len(found):,} objects")
 
 
-def _verdict(name: str, wrong: int, total: int) -> Verdict:
-    return Verdict(LINK, name, wrong == 0, f"{total - wrong:,} of {total:,}")
+def _verdict(name: str, wrong: int, total: int) -> ComparisonResult:
+    return ComparisonResult(LINK, name, wrong == 0, f"{total - wrong:,} of {total:,}")

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from fm_pipeline.sandbox.demo.clinic import Verdict
+from fm_pipeline.sandbox.demo.clinic import ComparisonResult
 
 DONE, ERROR = "green", "bold red"
 
 
-def print_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
+def print_results(console: Console, verdicts: Sequence[ComparisonResult]) -> None:
     """One line for each subject that holds as a whole; what does not hold in full."""
     console.print(Text("\nHeld against the oracle, which knows what must come out:", style="bold"))
     for subject in dict.fromkeys(verdict.subject for verdict in verdicts):

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from fm_pipeline.sandbox.filemaker import cells, control, login, metadata, reading, scripts, streaming, writing
-from fm_pipeline.sandbox.filemaker.answers import Refusal, answer, refusal
-from fm_pipeline.sandbox.filemaker.call import Call, Engine
-from fm_pipeline.sandbox.filemaker.faults.disturbing import in_place_of_the_answer, spoil
+from fm_pipeline.sandbox.filemaker.call import ApiCall, Engine
+from fm_pipeline.sandbox.filemaker.faults.faulty_responses import corrupt, replacement_response
+from fm_pipeline.sandbox.filemaker.responses import ApiError, error_response, success_response
 
 _VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
@@ -27,7 +27,7 @@ class Endpoint:
     """What a verb on a path does. `needs_token` is False only where FileMaker asks for none."""
 
     kind: str
-    handler: Callable[[Call], Any]
+    handler: Callable[[ApiCall], Any]
     needs_token: bool = True
 
 
@@ -68,20 +68,20 @@ def resolve(raw_path: str, verb: str) -> tuple[str, Mapping[str, str], Endpoint]
     """Version, named parts and route of a URL. `%2F` inside a part is not a separator.
 
     Raises:
-        Refusal: 1630 (no Data API URL), 1700 (no such resource), 1704 (wrong verb).
+        ApiError: 1630 (no Data API URL), 1700 (no such resource), 1704 (wrong verb).
     """
     parts = [unquote(part) for part in raw_path.strip("/").split("/")]
     if parts[:2] != ["fmi", "data"] or len(parts) < 4 or parts[2] not in ("v1", "v2", "vLatest"):
-        raise Refusal(1630)
+        raise ApiError(1630)
     for pattern, verbs in _PATTERNS:
         if len(pattern) != len(parts) - 3:
             continue
         named = {p[1:-1]: part for p, part in zip(pattern, parts[3:], strict=True) if p.startswith("{")}
         if all(p.startswith("{") or p == part for p, part in zip(pattern, parts[3:], strict=True)):
             if verb not in verbs:
-                raise Refusal(1704)
+                raise ApiError(1704)
             return parts[2], named, verbs[verb]
-    raise Refusal(1700)
+    raise ApiError(1700)
 
 
 class DataApi:
@@ -96,45 +96,45 @@ class DataApi:
         try:
             raw_path = request.scope["raw_path"].decode("ascii")
             version, path, route = resolve(raw_path, request.method)
-        except Refusal as error:
+        except ApiError as error:
             engine.counters.begin("none")
             engine.counters.end(str(error.code))
-            return refusal(error)
+            return error_response(error)
         engine.counters.begin(route.kind)
         code = "aborted"
         try:
             body = await request.body()
-            call = Call(engine, version, path, dict(request.query_params), request.headers, body)
+            call = ApiCall(engine, version, path, dict(request.query_params), request.headers, body)
             call.base_url = str(request.base_url).rstrip("/")
             response, code = await self._answer(request, call, route)
             return response
         finally:
             engine.counters.end(code)
 
-    async def _answer(self, request: Request, call: Call, route: Endpoint) -> tuple[Response, str]:
+    async def _answer(self, request: Request, call: ApiCall, route: Endpoint) -> tuple[Response, str]:
         striking = self._engine.striking(route.kind)
-        page = await in_place_of_the_answer(request, striking, self._engine.faults)
+        page = await replacement_response(request, striking, self._engine.faults)
         if page is not None:
             return page, f"HTTP {page.status_code}"
         try:
             for one in striking:
                 if one.what == "code":
-                    raise Refusal(one.code)
+                    raise ApiError(one.code)
             response = await anyio.to_thread.run_sync(self._handle, call, route)
             code = "0"
-        except Refusal as error:
-            response, code = refusal(error), str(error.code)
-        return spoil(response, striking), code
+        except ApiError as error:
+            response, code = error_response(error), str(error.code)
+        return corrupt(response, striking), code
 
-    def _handle(self, call: Call, route: Endpoint) -> Response:
+    def _handle(self, call: ApiCall, route: Endpoint) -> Response:
         engine = self._engine
         if route.needs_token:
             scheme, _, token = call.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer":
-                raise Refusal(952)
+                raise ApiError(952)
             call.session = engine.sessions.use(token.strip(), call.path.get("database"))
         result = route.handler(call)
-        response = result if isinstance(result, Response) else answer(result)
+        response = result if isinstance(result, Response) else success_response(result)
         if route.kind in ("records", "find"):
             engine.counters.pages += 1
             control.between_pages(engine, call.database)
@@ -154,9 +154,9 @@ class Streaming:
         status = "aborted"
         try:
             striking = engine.striking(kind)
-            response = await in_place_of_the_answer(request, striking, engine.faults)
+            response = await replacement_response(request, striking, engine.faults)
             if response is None:
-                response = spoil(await anyio.to_thread.run_sync(streaming.stream, engine, request), striking)
+                response = corrupt(await anyio.to_thread.run_sync(streaming.stream, engine, request), striking)
             status = f"HTTP {response.status_code}"
             return response
         finally:

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker.answers import Refusal
 from fm_pipeline.sandbox.filemaker.data import container_files
-from fm_pipeline.sandbox.filemaker.data.schema import Layout
+from fm_pipeline.sandbox.filemaker.data.schema import LayoutDefinition
 from fm_pipeline.sandbox.filemaker.data.store import Store
-from fm_pipeline.sandbox.filemaker.faults.faults import Counters, Disturbance, Faults
+from fm_pipeline.sandbox.filemaker.faults.faults import Counters, Faults, RequestFault
+from fm_pipeline.sandbox.filemaker.responses import ApiError
 from fm_pipeline.sandbox.filemaker.sessions import Clock, Session, Sessions
 
 
@@ -50,13 +50,13 @@ class Engine:
         self.counters = Counters()
         self.sessions = Sessions(self.clock, self.faults)
 
-    def striking(self, kind: str) -> list[Disturbance]:
+    def striking(self, kind: str) -> list[RequestFault]:
         """What goes wrong with a request of this kind."""
         return self.faults.striking(kind, self.clock.now())
 
 
 @dataclass
-class Call:
+class ApiCall:
     """A request after its URL was understood.
 
     Args:
@@ -87,16 +87,16 @@ class Call:
         return self.session.account.no_access if self.session else {}
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that was sent. Raises Refusal 1705 (no JSON announced), 1710 or 960 (no JSON sent)."""
+        """The JSON object that was sent. Raises ApiError 1705 (no JSON announced), 1710 or 960 (no JSON sent)."""
         if self._body is None:
             if self.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise Refusal(1705)
+                raise ApiError(1705)
             try:
                 parsed = json.loads(self.raw_body.decode("utf-8"))
             except ValueError:
-                raise Refusal(1710) from None
+                raise ApiError(1710) from None
             if not isinstance(parsed, dict):
-                raise Refusal(960)
+                raise ApiError(960)
             self._body = parsed
         return self._body
 
@@ -108,35 +108,35 @@ class Call:
             file = container_files.read(db, text)
         return self.session.container_url(self.base_url, text, file)
 
-    def layout(self, name: str | None = None) -> Layout:
-        """The layout that the URL (or `name`) names, without what faults took off it. Raises Refusal 105."""
+    def layout(self, name: str | None = None) -> LayoutDefinition:
+        """The layout that the URL (or `name`) names, without what faults took off it. Raises ApiError 105."""
         faults = self.engine.faults
         found = self.engine.store.layout(self.database, name or self.path["layout"])
         if found is None or found.name in faults.missing_layouts:
-            raise Refusal(105)
+            raise ApiError(105)
         gone = faults.missing_fields.get(found.name, ())
         return replace(found, fields=[f for f in found.fields if f not in gone]) if gone else found
 
     def dateformat(self, given: object) -> int:
-        """The value of `dateformats`. Raises Refusal 960 for anything but 0, 1, 2."""
+        """The value of `dateformats`. Raises ApiError 960 for anything but 0, 1, 2."""
         if given is None:
             return 0
         if isinstance(given, bool) or str(given) not in ("0", "1", "2"):
-            raise Refusal(960)
+            raise ApiError(960)
         return int(str(given))
 
 
 def check_names(names: Sequence[str], allowed: Sequence[str], prefixes: Sequence[str] = ()) -> None:
-    """Raises Refusal 960 that lists the parameters which are none."""
+    """Raises ApiError 960 that lists the parameters which are none."""
     unknown = [n for n in names if n not in allowed and not n.startswith(tuple(prefixes))]
     if unknown:
-        raise Refusal(960, f"Unknown parameter(s): {', '.join(unknown)}")
+        raise ApiError(960, f"Unknown parameter(s): {', '.join(unknown)}")
 
 
 def positive(given: object, default: int) -> int:
-    """A whole number from 1, as JSON number or as text. Raises Refusal 960."""
+    """A whole number from 1, as JSON number or as text. Raises ApiError 960."""
     if given is None:
         return default
     if isinstance(given, bool) or not re.fullmatch(r"[0-9]{1,12}", str(given)) or int(str(given)) < 1:
-        raise Refusal(960)
+        raise ApiError(960)
     return int(str(given))

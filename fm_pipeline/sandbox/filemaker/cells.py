@@ -7,22 +7,24 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.call import Call, check_names
+from fm_pipeline.sandbox.filemaker.call import ApiCall, check_names
 from fm_pipeline.sandbox.filemaker.data import values
-from fm_pipeline.sandbox.filemaker.data.store import Table
+from fm_pipeline.sandbox.filemaker.data.store import StoreTable
+from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 Cells = dict[tuple[str, int], str]
 
 
-def incoming(call: Call, shown: Sequence[str], table: Table, data: Mapping[str, Any], dateformats: object) -> Cells:
+def incoming(
+    call: ApiCall, shown: Sequence[str], table: StoreTable, data: Mapping[str, Any], dateformats: object
+) -> Cells:
     """What to write, by field and repetition.
 
     Args:
         shown: the fields that the layout or portal has.
 
     Raises:
-        Refusal: 102 (a field that is not shown), 201 (it may not be written so), 500, 501 (no date or time), 1708.
+        ApiError: 102 (a field that is not shown), 201 (it may not be written so), 500, 501 (no date or time), 1708.
     """
     dateformat = call.dateformat(dateformats)
     locale = call.engine.store.locale(call.database)
@@ -33,42 +35,42 @@ def incoming(call: Call, shown: Sequence[str], table: Table, data: Mapping[str, 
         base, n = (found[1], int(found[2])) if found and name not in shown else (name, 1)
         field = table.fields.get(base)
         if base not in shown or field is None or not 1 <= n <= field.repetitions:
-            raise Refusal(102)
+            raise ApiError(102)
         if base in hidden or field.type == "container":
-            raise Refusal(201)
+            raise ApiError(201)
         if value is None or not isinstance(value, str | int | float):
-            raise Refusal(1708)
+            raise ApiError(1708)
         text = values.canonical(field.type, value, dateformat, locale)
         if text and field.type in ("date", "time", "timestamp") and values.sort_key(field.type, text) is None:
-            raise Refusal(501 if field.type == "time" else 500)
+            raise ApiError(501 if field.type == "time" else 500)
         cells[base, n] = text
     return cells
 
 
-def stamps(call: Call, table: Table, moments: tuple[str, ...]) -> Cells:
+def stamps(call: ApiCall, table: StoreTable, moments: tuple[str, ...]) -> Cells:
     """The fields that fill themselves."""
     now = call.engine.clock.now()
     return {(f.name, 1): values.canonical(f.type, now) for f in table.fields.values() if f.auto_enter in moments}
 
 
-def set_globals(call: Call) -> dict[str, Any]:
-    """PATCH /globals. Raises Refusal 102 (no global field of that full name), 960 and those of `incoming`."""
+def set_globals(call: ApiCall) -> dict[str, Any]:
+    """PATCH /globals. Raises ApiError 102 (no global field of that full name), 960 and those of `incoming`."""
     given = call.body()
     check_names(list(given), ("globalFields",))
     wanted = given.get("globalFields")
     if not isinstance(wanted, dict):
-        raise Refusal(960)
+        raise ApiError(960)
     for name, value in wanted.items():
         occurrence, _, field = name.partition("::")
         table = call.engine.store.table_behind(call.database, occurrence)
         base = re.sub(r"\(\d+\)$", "", field)
         if table is None or base not in table.fields or not table.fields[base].is_global:
-            raise Refusal(102)
+            raise ApiError(102)
         keep_globals(call, table, incoming(call, [base], table, {field: value}, None))
     return {}
 
 
-def keep_globals(call: Call, table: Table, cells: Cells) -> Cells:
+def keep_globals(call: ApiCall, table: StoreTable, cells: Cells) -> Cells:
     """Put values of global fields into the session, and give back the others."""
     assert call.session  # noqa: S101  # no writing without one
     for (name, n), text in cells.items():
@@ -77,7 +79,7 @@ def keep_globals(call: Call, table: Table, cells: Cells) -> Cells:
     return {cell: text for cell, text in cells.items() if not table.fields[cell[0]].is_global}
 
 
-def write(db: sqlite3.Connection, table: Table, number: int, cells: Cells) -> None:
+def write(db: sqlite3.Connection, table: StoreTable, number: int, cells: Cells) -> None:
     """Put texts and what finds compare into a record."""
     if not cells:
         return
@@ -89,11 +91,11 @@ def write(db: sqlite3.Connection, table: Table, number: int, cells: Cells) -> No
     )
 
 
-def current(call: Call, db: sqlite3.Connection, table: Table, number: int) -> int:
-    """The record's modification id. Raises Refusal 101 (no such record), 301 (somebody has it open)."""
+def current(call: ApiCall, db: sqlite3.Connection, table: StoreTable, number: int) -> int:
+    """The record's modification id. Raises ApiError 101 (no such record), 301 (somebody has it open)."""
     row = db.execute(f"SELECT mod_id FROM {table.rows} WHERE record_id = ?", (number,)).fetchone()  # noqa: S608
     if row is None:
-        raise Refusal(101)
+        raise ApiError(101)
     if number in call.engine.faults.records_in_use.get(table.name, ()):
-        raise Refusal(301)
+        raise ApiError(301)
     return int(row["mod_id"])

@@ -11,45 +11,45 @@ from typing import Any
 
 from starlette.responses import Response
 
-from fm_pipeline.sandbox.filemaker.answers import Refusal, answer
-from fm_pipeline.sandbox.filemaker.call import Call, check_names
+from fm_pipeline.sandbox.filemaker.call import ApiCall, check_names
+from fm_pipeline.sandbox.filemaker.responses import ApiError, success_response
 
 
-def login(call: Call) -> Response:
-    """POST …/sessions: the token in a header and in the body. Raises Refusal 9, 10, 212, 214, 802, 812, 956."""
+def login(call: ApiCall) -> Response:
+    """POST …/sessions: the token in a header and in the body. Raises ApiError 9, 10, 212, 214, 802, 812, 956."""
     engine = call.engine
     if call.raw_body.strip() or engine.behaviour.login_needs_body:
         check_names(list(call.body()), ("fmDataSource",))
     scheme, _, credentials = call.headers.get("authorization", "").partition(" ")
     if not scheme:
-        raise Refusal(10)
+        raise ApiError(10)
     try:
         name, colon, password = base64.b64decode(credentials, validate=True).decode("utf-8").partition(":")
     except (binascii.Error, UnicodeDecodeError):
         colon = ""
     if scheme.lower() != "basic" or not colon:
-        raise Refusal(212, "Authorization header 'Basic' invalid.")
+        raise ApiError(212, "Authorization header 'Basic' invalid.")
     if call.database not in engine.store.databases():
-        raise Refusal(802)
+        raise ApiError(802)
     engine.sessions.check_lockout(call.database, name)
     account = engine.store.account(call.database, name, password)
     if account is None:
         engine.sessions.wrong_password(call.database, name)
-        raise Refusal(212)
+        raise ApiError(212)
     if "fmrest" not in account.privileges:
-        raise Refusal(engine.behaviour.no_fmrest_code)
+        raise ApiError(engine.behaviour.no_fmrest_code)
     token = engine.sessions.open(call.database, account).token
-    return answer({"token": token}, headers={"X-FM-Data-Access-Token": token})
+    return success_response({"token": token}, headers={"X-FM-Data-Access-Token": token})
 
 
-def logout(call: Call) -> dict[str, Any]:
-    """DELETE …/sessions/{token}, without any header. Raises Refusal 952."""
+def logout(call: ApiCall) -> dict[str, Any]:
+    """DELETE …/sessions/{token}, without any header. Raises ApiError 952."""
     call.engine.sessions.close(call.path["token"], call.database)
     return {}
 
 
-def validate_session(call: Call) -> dict[str, Any]:
-    """GET /validateSession. Raises Refusal 1700 where the version has none."""
+def validate_session(call: ApiCall) -> dict[str, Any]:
+    """GET /validateSession. Raises ApiError 1700 where the version has none."""
     if call.engine.behaviour.version < 19:
-        raise Refusal(1700)
+        raise ApiError(1700)
     return {"isSessionInUse": True}

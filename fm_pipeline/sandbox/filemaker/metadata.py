@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.call import Call, check_names
-from fm_pipeline.sandbox.filemaker.data.schema import Field
-from fm_pipeline.sandbox.filemaker.data.store import Table
+from fm_pipeline.sandbox.filemaker.call import ApiCall, check_names
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
+from fm_pipeline.sandbox.filemaker.data.store import StoreTable
+from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 
-def product_info(call: Call) -> dict[str, Any]:
+def product_info(call: ApiCall) -> dict[str, Any]:
     """GET /productInfo: exactly six keys."""
     return {
         "productInfo": {
@@ -25,12 +25,12 @@ def product_info(call: Call) -> dict[str, Any]:
     }
 
 
-def databases(call: Call) -> dict[str, Any]:
+def databases(call: ApiCall) -> dict[str, Any]:
     """GET /databases."""
     return {"databases": [{"name": name} for name in call.engine.store.databases()]}
 
 
-def layouts(call: Call) -> dict[str, Any]:
+def layouts(call: ApiCall) -> dict[str, Any]:
     """GET …/layouts: layouts in folders stand below their folder."""
     rows: list[dict[str, Any]] = []
     folders: dict[str, list[dict[str, Any]]] = {}
@@ -49,8 +49,8 @@ def layouts(call: Call) -> dict[str, Any]:
     return {"layouts": rows}
 
 
-def layout(call: Call) -> dict[str, Any]:
-    """GET …/layouts/{layout}. Raises Refusal 105."""
+def layout(call: ApiCall) -> dict[str, Any]:
+    """GET …/layouts/{layout}. Raises ApiError 105."""
     check_names(list(call.query), ("recordId",))
     shown = call.layout()
     fields, portals = _describe(call, shown.table, shown.fields), {}
@@ -60,14 +60,14 @@ def layout(call: Call) -> dict[str, Any]:
     return {"fieldMetaData": fields, "portalMetaData": portals}
 
 
-def legacy_layout(call: Call) -> dict[str, Any]:
-    """GET …/layouts/{layout}/metadata, the form of version 17. Raises Refusal 105."""
+def legacy_layout(call: ApiCall) -> dict[str, Any]:
+    """GET …/layouts/{layout}/metadata, the form of version 17. Raises ApiError 105."""
     return {"metaData": layout(call)["fieldMetaData"]}
 
 
-def _describe(call: Call, base: str, names: Sequence[str]) -> list[dict[str, Any]]:
+def _describe(call: ApiCall, base: str, names: Sequence[str]) -> list[dict[str, Any]]:
     store = call.engine.store
-    tables: dict[str, Table] = {"": store.table(call.database, base)}
+    tables: dict[str, StoreTable] = {"": store.table(call.database, base)}
     described = []
     for name in names:
         occurrence, _, plain = name.rpartition("::")
@@ -76,12 +76,12 @@ def _describe(call: Call, base: str, names: Sequence[str]) -> list[dict[str, Any
             tables[occurrence] = store.table(call.database, related)
         field = tables[occurrence].fields.get(plain)
         if field is None:
-            raise Refusal(102)
+            raise ApiError(102)
         described.append(_field(name, field))
     return described
 
 
-def _field(name: str, field: Field) -> dict[str, Any]:
+def _field(name: str, field: FieldDefinition) -> dict[str, Any]:
     return {
         "name": name,
         "type": "normal",

@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fm_pipeline.sandbox.filemaker import scripts
-from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.call import Call, check_names, positive
-from fm_pipeline.sandbox.filemaker.data.finding import Column, Condition, Reading, criterion, whole_query
-from fm_pipeline.sandbox.filemaker.data.schema import Layout
-from fm_pipeline.sandbox.filemaker.data.showing import Page, PortalWindow, View, related_key
-from fm_pipeline.sandbox.filemaker.data.store import Table
+from fm_pipeline.sandbox.filemaker.call import ApiCall, check_names, positive
+from fm_pipeline.sandbox.filemaker.data.find_requests import Condition, FindColumn, FindContext, criterion, whole_query
+from fm_pipeline.sandbox.filemaker.data.schema import LayoutDefinition
+from fm_pipeline.sandbox.filemaker.data.store import StoreTable
+from fm_pipeline.sandbox.filemaker.data.views import PortalWindow, ResponseContext, View, related_key
+from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 _COMMON = ("portal", "layout.response", *scripts.PARAMETERS)
 _EVERY_RECORD = Condition("1")
 
 
-def get_records(call: Call) -> dict[str, Any]:
-    """GET …/records. Raises Refusal, for example 101 when `_offset` lies behind the last record."""
+def get_records(call: ApiCall) -> dict[str, Any]:
+    """GET …/records. Raises ApiError, for example 101 when `_offset` lies behind the last record."""
     allowed = ("_offset", "_limit", "_sort", *_COMMON, *_dateformats(call, 20))
     check_names(list(call.query), allowed, ("_offset.", "_limit."))
     given = {name.removeprefix("_"): value for name, value in call.query.items()}
@@ -31,18 +31,18 @@ def get_records(call: Call) -> dict[str, Any]:
     return _records(call, given, None)
 
 
-def find(call: Call) -> dict[str, Any]:
-    """POST …/_find. Raises Refusal, for example 401 when nothing matches."""
+def find(call: ApiCall) -> dict[str, Any]:
+    """POST …/_find. Raises ApiError, for example 401 when nothing matches."""
     given = call.body()
     allowed = ("query", "offset", "limit", "sort", *_COMMON, *_dateformats(call, 20))
     check_names(list(given), allowed, ("offset.", "limit."))
     if "query" not in given:
-        raise Refusal(960)
+        raise ApiError(960)
     return _records(call, given, given["query"])
 
 
-def get_record(call: Call) -> dict[str, Any]:
-    """GET …/records/{id}. Raises Refusal 101."""
+def get_record(call: ApiCall) -> dict[str, Any]:
+    """GET …/records/{id}. Raises ApiError 101."""
     allowed = (*_COMMON, *_dateformats(call, 20))
     check_names(list(call.query), allowed, ("_offset.", "_limit."))
     given: dict[str, Any] = {name.removeprefix("_"): value for name, value in call.query.items()}
@@ -56,19 +56,19 @@ def get_record(call: Call) -> dict[str, Any]:
         rows = view.rows(db, one, "", 1, 0)
         total = _count(db, view.table, _EVERY_RECORD)
     if not rows:
-        raise Refusal(101)
+        raise ApiError(101)
     return {**_info(call, view, total, 1, len(rows)), "data": rows, **ends}
 
 
-def record_id(call: Call) -> int:
-    """The record id of the URL. Raises Refusal 101 if it is no number."""
+def record_id(call: ApiCall) -> int:
+    """The record id of the URL. Raises ApiError 101 if it is no number."""
     text = call.path["record"]
     if not re.fullmatch(r"\d{1,18}", text):
-        raise Refusal(101)
+        raise ApiError(101)
     return int(text)
 
 
-def _records(call: Call, given: Mapping[str, Any], query: object) -> dict[str, Any]:
+def _records(call: ApiCall, given: Mapping[str, Any], query: object) -> dict[str, Any]:
     asked = call.layout()
     offset, limit = positive(given.get("offset"), 1), positive(given.get("limit"), 100)
     ends = scripts.check(call, given)
@@ -79,14 +79,14 @@ def _records(call: Call, given: Mapping[str, Any], query: object) -> dict[str, A
         total = _count(db, view.table, _EVERY_RECORD)
         found = total if query is None else _count(db, view.table, condition)
         if query is not None and found == 0:
-            raise Refusal(401)
+            raise ApiError(401)
         if offset > found and (found > 0 or "offset" in given):
-            raise Refusal(101)
+            raise ApiError(101)
         rows = view.rows(db, condition, order, limit, offset - 1)
     return {**_info(call, view, total, found, len(rows)), "data": rows, **ends}
 
 
-def _info(call: Call, view: View, total: int, found: int, returned: int) -> dict[str, Any]:
+def _info(call: ApiCall, view: View, total: int, found: int, returned: int) -> dict[str, Any]:
     if call.engine.behaviour.version < 18:
         return {}
     info = {"database": call.database, "layout": view.layout.name, "table": view.table.name}
@@ -94,11 +94,11 @@ def _info(call: Call, view: View, total: int, found: int, returned: int) -> dict
     return {"dataInfo": {**info, **counts}}
 
 
-def _view(call: Call, given: Mapping[str, Any], asked: Layout) -> View:
+def _view(call: ApiCall, given: Mapping[str, Any], asked: LayoutDefinition) -> View:
     shown = call.layout(str(given["layout.response"])) if given.get("layout.response") else asked
     if shown.table != asked.table:
-        raise Refusal(105)
-    page = Page(
+        raise ApiError(105)
+    page = ResponseContext(
         store=call.engine.store,
         database=call.database,
         dateformat=call.dateformat(given.get("dateformats")),
@@ -110,15 +110,15 @@ def _view(call: Call, given: Mapping[str, Any], asked: Layout) -> View:
     return View(page, shown, _portal_windows(call, given, shown))
 
 
-def _portal_windows(call: Call, given: Mapping[str, Any], layout: Layout) -> dict[str, PortalWindow]:
+def _portal_windows(call: ApiCall, given: Mapping[str, Any], layout: LayoutDefinition) -> dict[str, PortalWindow]:
     """Which portals, from which row, how many. v1 shows one row unless the layout was saved as a form."""
     names = [portal.key for portal in layout.portals]
     wanted = given.get("portal", names)
     if not isinstance(wanted, list) or not all(isinstance(each, str) and each in names for each in wanted):
-        raise Refusal(960)
+        raise ApiError(960)
     asked = [name.partition(".")[2] for name in given if name.startswith(("offset.", "limit."))]
     if not set(asked) <= set(names):
-        raise Refusal(960)
+        raise ApiError(960)
     most = 1 if call.version == "v1" and layout.view != "form" else None
     windows = {}
     for name in wanted:
@@ -127,8 +127,8 @@ def _portal_windows(call: Call, given: Mapping[str, Any], layout: Layout) -> dic
     return windows
 
 
-def _query(call: Call, view: View, asked: Layout, query: object, given: Mapping[str, Any]) -> Condition:
-    reading = Reading(call.dateformat(given.get("dateformats")), view.page.locale, call.engine.clock.now().date())
+def _query(call: ApiCall, view: View, asked: LayoutDefinition, query: object, given: Mapping[str, Any]) -> Condition:
+    reading = FindContext(call.dateformat(given.get("dateformats")), view.page.locale, call.engine.clock.now().date())
 
     def condition_for(name: str, wanted: str) -> Condition:
         return _field_condition(call, view.table, asked, name, wanted, reading)
@@ -136,7 +136,9 @@ def _query(call: Call, view: View, asked: Layout, query: object, given: Mapping[
     return whole_query(query, condition_for)
 
 
-def _field_condition(call: Call, table: Table, layout: Layout, name: str, wanted: str, reading: Reading) -> Condition:
+def _field_condition(
+    call: ApiCall, table: StoreTable, layout: LayoutDefinition, name: str, wanted: str, reading: FindContext
+) -> Condition:
     store = call.engine.store
     if "::" in name:
         occurrence_name, _, name = name.partition("::")
@@ -144,7 +146,7 @@ def _field_condition(call: Call, table: Table, layout: Layout, name: str, wanted
             occurrence = store.occurrence(call.database, table.name, occurrence_name)
             related = store.table(call.database, occurrence.related_table)
         except KeyError:
-            raise Refusal(102) from None
+            raise ApiError(102) from None
         inner = _any_repetition(call, related, "o", name, wanted, reading)
         join = f"o.{related_key(store, related, occurrence.match[1])} = r.{table.key(occurrence.match[0])}"
         return Condition(
@@ -152,13 +154,15 @@ def _field_condition(call: Call, table: Table, layout: Layout, name: str, wanted
             inner.parameters,
         )
     if name not in layout.fields and not call.engine.behaviour.finds_fields_off_layout:
-        raise Refusal(102)
+        raise ApiError(102)
     if name in call.engine.faults.missing_fields.get(layout.name, ()):
-        raise Refusal(102)
+        raise ApiError(102)
     return _any_repetition(call, table, "r", name, wanted, reading)
 
 
-def _any_repetition(call: Call, table: Table, alias: str, name: str, wanted: str, reading: Reading) -> Condition:
+def _any_repetition(
+    call: ApiCall, table: StoreTable, alias: str, name: str, wanted: str, reading: FindContext
+) -> Condition:
     base, repetition = _repetition(table, name)
     if base in call.account_no_access.get(table.name, ()):
         return Condition("0")
@@ -167,7 +171,7 @@ def _any_repetition(call: Call, table: Table, alias: str, name: str, wanted: str
     parts = []
     for n in numbers:
         key = table.key(base, n)
-        column = Column(field.type, table.rows, alias, table.column(base, n), key)
+        column = FindColumn(field.type, table.rows, alias, table.column(base, n), key)
         part = criterion(column, wanted, reading)
         if part.compares:
             call.engine.store.index(table, key)
@@ -176,29 +180,29 @@ def _any_repetition(call: Call, table: Table, alias: str, name: str, wanted: str
     return Condition(sql, tuple(p for part in parts for p in part.parameters))
 
 
-def _repetition(table: Table, name: str) -> tuple[str, int | None]:
-    """Field and repetition of `name` or `name(2)`. Raises Refusal 102."""
+def _repetition(table: StoreTable, name: str) -> tuple[str, int | None]:
+    """Field and repetition of `name` or `name(2)`. Raises ApiError 102."""
     if name in table.fields:
         return name, None
     found = re.fullmatch(r"(.+)\((\d+)\)", name)
     if found and found[1] in table.fields and 1 <= int(found[2]) <= table.fields[found[1]].repetitions:
         return found[1], int(found[2])
-    raise Refusal(102)
+    raise ApiError(102)
 
 
-def _order(call: Call, view: View, asked: Layout, sort: object) -> str:
+def _order(call: ApiCall, view: View, asked: LayoutDefinition, sort: object) -> str:
     if sort is None or sort == []:
         return ""
     if not isinstance(sort, list) or not all(isinstance(one, dict) for one in sort):
-        raise Refusal(960)
+        raise ApiError(960)
     parts = []
     for one in sort:
         check_names(list(one), ("fieldName", "sortOrder"))
         name, direction = one.get("fieldName"), one.get("sortOrder", "ascend")
         if direction not in ("ascend", "descend"):
-            raise Refusal(960)
+            raise ApiError(960)
         if name not in asked.fields and name not in view.layout.fields:
-            raise Refusal(102)
+            raise ApiError(102)
         base, repetition = _repetition(view.table, str(name))
         key = view.table.key(base, repetition or 1)
         call.engine.store.index(view.table, key)
@@ -206,12 +210,12 @@ def _order(call: Call, view: View, asked: Layout, sort: object) -> str:
     return ", ".join(parts) + ", "
 
 
-def _count(db: sqlite3.Connection, table: Table, condition: Condition) -> int:
+def _count(db: sqlite3.Connection, table: StoreTable, condition: Condition) -> int:
     sql = f"SELECT count(*) FROM {table.rows} r WHERE {condition.sql}"  # noqa: S608 - values are parameters
     return int(db.execute(sql, condition.parameters).fetchone()[0])
 
 
-def _dateformats(call: Call, since: int) -> Sequence[str]:
+def _dateformats(call: ApiCall, since: int) -> Sequence[str]:
     return ("dateformats",) if call.engine.behaviour.version >= since else ()
 
 
@@ -219,4 +223,4 @@ def _json(text: object) -> Any:
     try:
         return json.loads(str(text))
     except ValueError:
-        raise Refusal(960) from None
+        raise ApiError(960) from None

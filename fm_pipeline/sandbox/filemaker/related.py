@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.call import Call
+from fm_pipeline.sandbox.filemaker.call import ApiCall
 from fm_pipeline.sandbox.filemaker.cells import current, incoming, stamps, write
-from fm_pipeline.sandbox.filemaker.data.schema import Layout, Occurrence
-from fm_pipeline.sandbox.filemaker.data.store import Table
+from fm_pipeline.sandbox.filemaker.data.schema import LayoutDefinition, Occurrence
+from fm_pipeline.sandbox.filemaker.data.store import StoreTable
+from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 # `TO::field`, `TO::field(2)`, and a record of it behind a point: `TO::field.0` is a new one
 _RELATED = re.compile(r"(?P<occurrence>.+?)::(?P<field>.+?)(?:\.(?P<record>\d{1,18}))?")
@@ -41,15 +41,15 @@ class Related:
     deleted: Sequence[tuple[Occurrence, int]]
 
 
-def take_related(call: Call, layout: Layout, given: Mapping[str, Any]) -> tuple[Related, dict[str, Any]]:
+def take_related(call: ApiCall, layout: LayoutDefinition, given: Mapping[str, Any]) -> tuple[Related, dict[str, Any]]:
     """What is said of related records, and the `fieldData` without it.
 
     Raises:
-        Refusal: 102 (a portal or field that is not on the layout), 960 (not as the guide says).
+        ApiError: 102 (a portal or field that is not on the layout), 960 (not as the guide says).
     """
     data = given.get("fieldData", {})
     if not isinstance(data, dict):
-        raise Refusal(960)
+        raise ApiError(960)
     own = {name: value for name, value in data.items() if "::" not in name and name != "deleteRelated"}
     rows = []
     for name, value in data.items():
@@ -59,32 +59,32 @@ def take_related(call: Call, layout: Layout, given: Mapping[str, Any]) -> tuple[
                 found is None
                 or re.sub(r"\(\d+\)$", "", f"{found['occurrence']}::{found['field']}") not in layout.fields
             ):
-                raise Refusal(102)
+                raise ApiError(102)
             fields = [each.partition("::")[2] for each in layout.fields if each.startswith(f"{found['occurrence']}::")]
             record = None if found["record"] is None else int(found["record"])
             rows.append(_Row(_occurrence(call, layout, found["occurrence"]), fields, {found["field"]: value}, record))
     portals = given.get("portalData", {})
     if not isinstance(portals, dict):
-        raise Refusal(960)
+        raise ApiError(960)
     for key, lines in portals.items():
         rows += _portal(call, layout, key, lines)
     deleted = data.get("deleteRelated", [])
     return Related(rows, [_deleted(call, layout, each) for each in _listed(deleted)]), own
 
 
-def _portal(call: Call, layout: Layout, key: str, lines: object) -> list[_Row]:
+def _portal(call: ApiCall, layout: LayoutDefinition, key: str, lines: object) -> list[_Row]:
     portals = [each for each in layout.portals if key in (each.key, each.occurrence)]
     if not portals:
-        raise Refusal(102)
+        raise ApiError(102)
     portal, fields = portals[0], [name for each in portals for name in each.fields]
     if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
-        raise Refusal(960)
+        raise ApiError(960)
     rows = []
     for line in lines:
         record, mod_id = line.get("recordId"), line.get("modId")
         data = {name: value for name, value in line.items() if name not in ("recordId", "modId")}
         if not all(name.startswith(f"{portal.occurrence}::") for name in data):
-            raise Refusal(102)
+            raise ApiError(102)
         data = {name.partition("::")[2]: value for name, value in data.items()}
         occurrence = _occurrence(call, layout, portal.occurrence)
         number = 0 if record is None else _number(str(record))
@@ -92,7 +92,7 @@ def _portal(call: Call, layout: Layout, key: str, lines: object) -> list[_Row]:
     return rows
 
 
-def _deleted(call: Call, layout: Layout, text: object) -> tuple[Occurrence, int]:
+def _deleted(call: ApiCall, layout: LayoutDefinition, text: object) -> tuple[Occurrence, int]:
     name, _, record = str(text).rpartition(".")
     portal = next((each for each in layout.portals if name in (each.key, each.occurrence)), None)
     return _occurrence(call, layout, portal.occurrence if portal else name), _number(record)
@@ -104,19 +104,19 @@ def _listed(value: object) -> list[object]:
 
 def _number(text: str) -> int:
     if not re.fullmatch(r"\d{1,18}", text):
-        raise Refusal(101)
+        raise ApiError(101)
     return int(text)
 
 
-def _occurrence(call: Call, layout: Layout, name: str) -> Occurrence:
+def _occurrence(call: ApiCall, layout: LayoutDefinition, name: str) -> Occurrence:
     try:
         return call.engine.store.occurrence(call.database, layout.table, name)
     except KeyError:
-        raise Refusal(102) from None
+        raise ApiError(102) from None
 
 
 def put_related(
-    call: Call, db: sqlite3.Connection, table: Table, number: int, related: Related, given: Mapping[str, Any]
+    call: ApiCall, db: sqlite3.Connection, table: StoreTable, number: int, related: Related, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write them within the transaction of the record that they belong to.
 
@@ -124,7 +124,7 @@ def put_related(
         `newPortalRecordInfo` of the records that were made, if there are any.
 
     Raises:
-        Refusal: as for a record itself; 101 for a record that is not related to this one.
+        ApiError: as for a record itself; 101 for a record that is not related to this one.
     """
     made = []
     for row in related.rows:
@@ -145,10 +145,10 @@ def put_related(
             made.append({"tableName": row.occurrence.name, "recordId": str(fresh), "modId": "0"})
             continue
         if not db.execute(f"SELECT 1 {related_to} AND record_id = ?", (number, record)).fetchone():
-            raise Refusal(101)
+            raise ApiError(101)
         mod_id = current(call, db, there, record)
         if row.mod_id not in (None, str(mod_id)):
-            raise Refusal(306)
+            raise ApiError(306)
         write(db, there, record, {**_stamped(call, there, False), **cells})
         db.execute(f"UPDATE {there.rows} SET mod_id = ? WHERE record_id = ?", (mod_id + 1, record))  # noqa: S608
     for occurrence, record in related.deleted:
@@ -158,5 +158,5 @@ def put_related(
     return {"newPortalRecordInfo": made} if made else {}
 
 
-def _stamped(call: Call, table: Table, new: bool) -> dict[tuple[str, int], str]:
+def _stamped(call: ApiCall, table: StoreTable, new: bool) -> dict[tuple[str, int], str]:
     return stamps(call, table, ("creation", "modification") if new else ("modification",))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.call import Call, check_names
+from fm_pipeline.sandbox.filemaker.call import ApiCall, check_names
 from fm_pipeline.sandbox.filemaker.data.schema import Script
+from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 PARAMETERS = (
     "script",
@@ -19,8 +19,8 @@ PARAMETERS = (
 )
 
 
-def check(call: Call, given: Mapping[str, Any]) -> dict[str, str]:
-    """The ends of the scripts that a request names, to be added to its answer. Raises Refusal 104."""
+def check(call: ApiCall, given: Mapping[str, Any]) -> dict[str, str]:
+    """The ends of the scripts that a request names, to be added to its answer. Raises ApiError 104."""
     ends: dict[str, str] = {}
     for suffix in (".prerequest", ".presort", ""):
         if name := given.get(f"script{suffix}"):
@@ -28,14 +28,14 @@ def check(call: Call, given: Mapping[str, Any]) -> dict[str, str]:
     return ends
 
 
-def run(call: Call) -> dict[str, str]:
-    """GET …/script/{name}. An error of the script is no error of the request. Raises Refusal 104, 105."""
+def run(call: ApiCall) -> dict[str, str]:
+    """GET …/script/{name}. An error of the script is no error of the request. Raises ApiError 104, 105."""
     check_names(list(call.query), ("script.param",))
     call.layout()
     return _end(_script(call, call.path["script"]), "")
 
 
-def list_all(call: Call) -> dict[str, Any]:
+def list_all(call: ApiCall) -> dict[str, Any]:
     """GET …/scripts."""
     rows: list[dict[str, Any]] = []
     folders: dict[str, list[dict[str, Any]]] = {}
@@ -52,11 +52,11 @@ def list_all(call: Call) -> dict[str, Any]:
     return {"scripts": rows}
 
 
-def _script(call: Call, name: str) -> Script:
+def _script(call: ApiCall, name: str) -> Script:
     for script in call.engine.store.scripts(call.database):
         if script.name == name:
             return script
-    raise Refusal(104)
+    raise ApiError(104)
 
 
 def _end(script: Script, suffix: str) -> dict[str, str]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 
-from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.data.schema import Account, ContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount, StoredContainerFile
 from fm_pipeline.sandbox.filemaker.faults.faults import Faults
+from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 # Claris FileMaker Data API Guide, "Log in to a database session".
 LIFETIME = timedelta(minutes=15)
@@ -52,14 +52,14 @@ class Session:
 
     token: str
     database: str
-    account: Account
+    account: FileMakerAccount
     last_call: datetime
     calls: int = 0
     stream_key: str = field(default_factory=lambda: secrets.token_hex(26))
     streams: dict[str, str] = field(default_factory=dict)
     global_values: dict[tuple[str, str, int], str] = field(default_factory=dict)
 
-    def container_url(self, base_url: str, key: str, file: ContainerFile) -> str:
+    def container_url(self, base_url: str, key: str, file: StoredContainerFile) -> str:
         """The URL of a container's file. The name is opaque, and another one in another session."""
         name = hashlib.sha256(f"{self.token}\n{key}".encode()).hexdigest()
         self.streams[name] = key
@@ -84,13 +84,13 @@ class Sessions:
             self._bury()
             return len(self._open)
 
-    def open(self, database: str, account: Account) -> Session:
-        """A new session. Raises Refusal 812 or 956 when there are too many."""
+    def open(self, database: str, account: FileMakerAccount) -> Session:
+        """A new session. Raises ApiError 812 or 956 when there are too many."""
         with self._lock:
             self._bury()
             limit = self._faults.session_limit
             if limit is not None and len(self._open) >= limit:
-                raise Refusal(self._faults.session_limit_code)
+                raise ApiError(self._faults.session_limit_code)
             session = Session(secrets.token_hex(26), database, account, self._clock.now())
             self._open[session.token] = session
             self.opened += 1
@@ -98,17 +98,17 @@ class Sessions:
             return session
 
     def use(self, token: str, database: str | None) -> Session:
-        """The session of a token, whose life begins anew. Raises Refusal 952."""
+        """The session of a token, whose life begins anew. Raises ApiError 952."""
         with self._lock:
             self._bury()
             session = self._open.get(token)
             if session is None or (database is not None and session.database != database):
-                raise Refusal(952)
+                raise ApiError(952)
             session.calls += 1
             dies_after = self._faults.token_dies_after
             if dies_after is not None and session.calls > dies_after:
                 del self._open[token]
-                raise Refusal(952)
+                raise ApiError(952)
             session.last_call = self._clock.now()
             return session
 
@@ -119,12 +119,12 @@ class Sessions:
             return next((one for one in self._open.values() if name in one.streams), None)
 
     def close(self, token: str, database: str) -> None:
-        """End a session. Raises Refusal 952 if there is none."""
+        """End a session. Raises ApiError 952 if there is none."""
         with self._lock:
             self._bury()
             session = self._open.get(token)
             if session is None or session.database != database:
-                raise Refusal(952)
+                raise ApiError(952)
             del self._open[token]
 
     def end_all(self) -> None:
@@ -133,10 +133,10 @@ class Sessions:
             self._open.clear()
 
     def check_lockout(self, database: str, name: str) -> None:
-        """Raises Refusal 214 once an account had too many wrong passwords."""
+        """Raises ApiError 214 once an account had too many wrong passwords."""
         limit = self._faults.lockout_after
         if limit is not None and self._wrong.get((database, name.casefold()), 0) >= limit:
-            raise Refusal(214)
+            raise ApiError(214)
 
     def wrong_password(self, database: str, name: str) -> None:
         """Count a wrong password."""

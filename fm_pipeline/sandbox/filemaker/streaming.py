@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from fm_pipeline.sandbox.filemaker import writing
-from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.call import Call, Engine
+from fm_pipeline.sandbox.filemaker.call import ApiCall, Engine
 from fm_pipeline.sandbox.filemaker.data import container_files
-from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
+from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 COOKIE = "X-FMS-Session-Key"
 _PATH = "/Streaming_SSL"
@@ -50,21 +50,21 @@ def stream(engine: Engine, request: Request) -> Response:
     return Response(file.content, media_type=file.mime)
 
 
-def upload(call: Call) -> dict[str, Any]:
-    """POST …/containers/{field} or {field}/{rep}, multipart with one part `upload`. Raises Refusal 960, 102, 101, …"""
+def upload(call: ApiCall) -> dict[str, Any]:
+    """POST …/containers/{field} or {field}/{rep}, multipart with one part `upload`. Raises ApiError 960, 102, 101, …"""
     layout = call.layout()
     table = call.engine.store.table(call.database, layout.table)
     name, repetition = call.path["field"], call.path.get("repetition", "1")
     field = table.fields.get(name)
     if name not in layout.fields or field is None or field.type != "container":
-        raise Refusal(102)
+        raise ApiError(102)
     if not repetition.isdecimal() or not 1 <= int(repetition) <= field.repetitions:
-        raise Refusal(102)
+        raise ApiError(102)
     file = _part(call.headers.get("content-type", ""), call.raw_body)
     return writing.put_file(call, table, name, int(repetition), file)
 
 
-def _part(content_type: str, body: bytes) -> ContainerFile:
+def _part(content_type: str, body: bytes) -> StoredContainerFile:
     """The part called `upload` (RFC 7578)."""
     boundary = _header("content-type", content_type).get_param("boundary")
     if boundary:
@@ -75,8 +75,8 @@ def _part(content_type: str, body: bytes) -> ContainerFile:
             disposition = _header("content-disposition", headers.get("content-disposition", ""))
             if disposition.get_param("name", header="content-disposition") == "upload":
                 mime = headers.get("content-type", "application/octet-stream")
-                return ContainerFile(content.removesuffix(b"\r\n"), disposition.get_filename("") or "", mime)
-    raise Refusal(960, "Upload payload must contain a part named 'upload'.")
+                return StoredContainerFile(content.removesuffix(b"\r\n"), disposition.get_filename("") or "", mime)
+    raise ApiError(960, "Upload payload must contain a part named 'upload'.")
 
 
 def _header(name: str, value: str) -> Message:

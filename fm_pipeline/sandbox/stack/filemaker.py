@@ -12,7 +12,7 @@ DATABASE = "clinic"
 USER = "pipeline"
 
 
-class FileMaker(Service):
+class FileMakerService(Service):
     """A server that speaks the FileMaker Data API."""
 
     name = "filemaker"

@@ -24,7 +24,7 @@ USERNAME = "pipeline"
 ORTHANC = "FM_PIPELINE_ORTHANC"  # an executable, or a script that ends in `exec` of one
 
 
-class Orthanc(Service):
+class OrthancService(Service):
     """The PACS that DICOM files are imported into. Not a wheel, so it may be missing on a machine."""
 
     name = "orthanc"
@@ -62,7 +62,7 @@ class Orthanc(Service):
         }
 
     def command(self) -> Sequence[str]:
-        return [_program() or "Orthanc", str(self._configuration_file)]
+        return [_program() or "OrthancService", str(self._configuration_file)]
 
     def ready(self) -> bool:
         try:
@@ -101,4 +101,4 @@ def _program() -> str | None:
     if named := _named():
         path = Path(named).expanduser().absolute()
         return str(path) if path.is_file() and os.access(path, os.X_OK) else None
-    return shutil.which("Orthanc", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
+    return shutil.which("OrthancService", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))

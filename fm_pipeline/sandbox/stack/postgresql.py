@@ -27,7 +27,7 @@ from psycopg2 import sql
 
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.postgresql_binaries import binaries
-from fm_pipeline.sandbox.stack.processes import Account
+from fm_pipeline.sandbox.stack.processes import SystemAccount
 from fm_pipeline.sandbox.stack.service import Service
 from fm_pipeline.sandbox.stack.waiting import wait_until
 
@@ -37,7 +37,7 @@ SYSTEM_USER = "pgserver"
 ORPHANS_LIMIT_SECONDS = 10.0  # a session notices the death of its server at once, unless it is busy
 
 
-class PostgreSQL(Service):
+class PostgreSQLService(Service):
     """The Nexus database server."""
 
     name = "postgresql"
@@ -83,7 +83,7 @@ class PostgreSQL(Service):
     def process_environment(self) -> dict[str, str]:
         return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
-    def account(self) -> Account | None:
+    def account(self) -> SystemAccount | None:
         if os.geteuid() != 0:
             return None
         # Two processes that add the same user at once both succeed, and one of the two user ids is gone afterwards.
@@ -95,7 +95,7 @@ class PostgreSQL(Service):
                 useradd = ["useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
                 subprocess.run(useradd, check=True, capture_output=True)  # noqa: S603
                 entry = pwd.getpwnam(SYSTEM_USER)
-        return Account(entry.pw_uid, entry.pw_gid)
+        return SystemAccount(entry.pw_uid, entry.pw_gid)
 
     def ready(self) -> bool:
         try:
@@ -120,7 +120,7 @@ class PostgreSQL(Service):
     def settings(self) -> dict[str, str]:
         return {"NEXUS_DATABASE_URL": self.url()}
 
-    def _initialise(self, account: Account | None) -> None:
+    def _initialise(self, account: SystemAccount | None) -> None:
         """Make the data directory beside its place and move it there when it is whole."""
         for half in self.folder.glob("new-*"):
             shutil.rmtree(half, ignore_errors=True)

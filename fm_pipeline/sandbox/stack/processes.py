@@ -20,7 +20,7 @@ SAME_START_SECONDS = 1.0  # start times are read back through a file and a clock
 
 
 @dataclass(frozen=True)
-class Record:
+class ProcessRecord:
     """What is written down about a service, before and after its process starts.
 
     `pid` and `started` (seconds since 1970) are None before the start and after the stop; the port is kept so
@@ -35,7 +35,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Account:
+class SystemAccount:
     """A system user that a process runs as instead of ours."""
 
     uid: int
@@ -48,7 +48,7 @@ def spawn(
     log: Path,
     environment: Mapping[str, str],
     folder: Path,
-    account: Account | None = None,
+    account: SystemAccount | None = None,
 ) -> psutil.Process:
     """Start a process that outlives us, in a session of its own, with its output appended to `log`.
 
@@ -79,7 +79,7 @@ def spawn(
     return psutil.Process(child.pid)
 
 
-def find(record: Record) -> psutil.Process | None:
+def find(record: ProcessRecord) -> psutil.Process | None:
     """The living process of a record, or None. Never a process that merely has the same pid."""
     if record.pid is not None and (process := _alive(record.pid)) is not None:
         try:
@@ -96,7 +96,7 @@ def find(record: Record) -> psutil.Process | None:
     return min(twins, key=psutil.Process.create_time, default=None)
 
 
-def stop(records: Iterable[Record]) -> None:
+def stop(records: Iterable[ProcessRecord]) -> None:
     """End the processes of these records together: ask first, then kill after `STOP_LIMIT_SECONDS`.
 
     A server is given the time to end its own children; those that it leaves behind are ended too.

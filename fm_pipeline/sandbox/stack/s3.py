@@ -19,7 +19,7 @@ BUCKET = "clinic"
 REGION = "ap-southeast-2"
 
 
-class S3(Service):
+class S3Service(Service):
     """The bucket of documents and images."""
 
     name = "s3"

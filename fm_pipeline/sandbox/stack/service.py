@@ -13,7 +13,7 @@ from typing import ClassVar
 import psutil
 
 import fm_pipeline
-from fm_pipeline.sandbox.stack.processes import Account, Record, find, spawn
+from fm_pipeline.sandbox.stack.processes import ProcessRecord, SystemAccount, find, spawn
 from fm_pipeline.sandbox.stack.state import Secrets
 
 # Where `python -m fm_pipeline...` finds the package, installed or not
@@ -69,7 +69,7 @@ class Service(ABC):
         """The environment of the process."""
         return dict(os.environ)
 
-    def account(self) -> Account | None:
+    def account(self) -> SystemAccount | None:
         """The system user to run as, if not ours."""
         return None
 
@@ -85,9 +85,9 @@ class Service(ABC):
     def settings(self) -> dict[str, str]:
         """The settings that point the pipeline at this service."""
 
-    def record(self) -> Record:
+    def record(self) -> ProcessRecord:
         """The intent to start, written down before the start."""
-        return Record(port=self.port, command=list(self.command()), stop_signal=self.stop_signal)
+        return ProcessRecord(port=self.port, command=list(self.command()), stop_signal=self.stop_signal)
 
     def start(self) -> psutil.Process:
         """Start the server; it is not ready yet."""

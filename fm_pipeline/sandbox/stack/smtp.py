@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fm_pipeline.sandbox.stack.service import Service
 
 
-class Smtp(Service):
+class SmtpService(Service):
     """A mail server that delivers into a folder: one `.eml` file per mail."""
 
     name = "mail"

@@ -22,15 +22,15 @@ from typing import Self, TypeVar
 import psutil
 
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.sandbox.stack.filemaker import FileMaker
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.filemaker import FileMakerService
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.ownership import owned, refuse_if_in_use
 from fm_pipeline.sandbox.stack.ports import free_port, listens, refuse_taken_port
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
-from fm_pipeline.sandbox.stack.processes import Record, find, stop
-from fm_pipeline.sandbox.stack.s3 import S3
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
+from fm_pipeline.sandbox.stack.processes import ProcessRecord, find, stop
+from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
-from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.sandbox.stack.state import (
     SECRETS_FILE,
     STACK_FILE,
@@ -41,7 +41,7 @@ from fm_pipeline.sandbox.stack.state import (
 )
 from fm_pipeline.sandbox.stack.waiting import wait_until
 
-SERVICES: tuple[type[Service], ...] = (PostgreSQL, S3, FileMaker, Smtp, Orthanc)
+SERVICES: tuple[type[Service], ...] = (PostgreSQLService, S3Service, FileMakerService, SmtpService, OrthancService)
 READY_LIMIT_SECONDS = 60.0
 LOCK_FILE = "stack.lock"
 LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
@@ -251,7 +251,7 @@ class Stack:
             if name in records:
                 self._write(name, replace(records[name], pid=None, started=None))
 
-    def _status(self, name: str, record: Record | None) -> Status:
+    def _status(self, name: str, record: ProcessRecord | None) -> Status:
         process = find(record) if record else None
         return Status(
             name=name,
@@ -260,11 +260,11 @@ class Stack:
             log=self.state_dir / "logs" / f"{name}.log",
         )
 
-    def _records(self) -> dict[str, Record]:
+    def _records(self) -> dict[str, ProcessRecord]:
         content = read_json(self.state_dir / STACK_FILE) or {}
-        return {name: Record(**fields) for name, fields in content.items()}
+        return {name: ProcessRecord(**fields) for name, fields in content.items()}
 
-    def _write(self, name: str, record: Record) -> None:
+    def _write(self, name: str, record: ProcessRecord) -> None:
         records = {**self._records(), name: record}
         write_json(self.state_dir / STACK_FILE, {key: asdict(value) for key, value in records.items()})
 

@@ -13,7 +13,7 @@ from fm_pipeline.defs.assets.shared import explained
 from fm_pipeline.defs.sensors.mail import Watermark, reimport_mails
 from fm_pipeline.errors import PlanStop, SettingsError
 from fm_pipeline.notifications.notify import mailed
-from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.mail import mail_settings, mails_of, make_due, text_of
 from fm_pipeline_tests.support.services import LazyStack
@@ -68,12 +68,12 @@ class Bench:
 
 
 @pytest.fixture
-def catcher(stack: LazyStack) -> Smtp:
+def catcher(stack: LazyStack) -> SmtpService:
     return stack.mail
 
 
 @pytest.fixture
-def bench(tmp_path: Path, catcher: Smtp) -> Iterator[Bench]:
+def bench(tmp_path: Path, catcher: SmtpService) -> Iterator[Bench]:
     with dg.DagsterInstance.ephemeral() as instance:
         running = Bench(instance, mail_settings(tmp_path / "state", catcher.port))
         # A run that is made here for another process to carry out carries the second, not the time.
@@ -83,7 +83,7 @@ def bench(tmp_path: Path, catcher: Smtp) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def subjects(catcher: Smtp) -> Callable[[str], list[str]]:
+def subjects(catcher: SmtpService) -> Callable[[str], list[str]]:
     return lambda run_id: [str(mail["Subject"]).split(":")[0].split(" (")[0] for mail in mails_of(catcher, run_id)]
 
 
@@ -105,7 +105,7 @@ def test_a_run_that_goes_on_is_told_at_its_start_and_at_its_end(
     assert subjects(run.run_id) == ["Reimport started", "Reimport cancelled"]
 
 
-def test_a_run_whose_machine_died_is_told_when_monitoring_has_found_it(bench: Bench, catcher: Smtp) -> None:
+def test_a_run_whose_machine_died_is_told_when_monitoring_has_found_it(bench: Bench, catcher: SmtpService) -> None:
     run = bench.begin()
     bench.instance.report_run_failed(run, f"Run worker lost while treating {CANARY}")
     bench.tick()
@@ -115,7 +115,7 @@ def test_a_run_whose_machine_died_is_told_when_monitoring_has_found_it(bench: Be
     assert CANARY not in text_of(mail)
 
 
-def test_why_a_run_failed_is_told_in_our_own_sentences(bench: Bench, catcher: Smtp) -> None:
+def test_why_a_run_failed_is_told_in_our_own_sentences(bench: Bench, catcher: SmtpService) -> None:
     run_id = bench.run(stopping)
     bench.tick()
     (mail,) = mails_of(catcher, run_id)
@@ -123,7 +123,7 @@ def test_why_a_run_failed_is_told_in_our_own_sentences(bench: Bench, catcher: Sm
     assert f"http://dagster.example/runs/{run_id}" in text_of(mail)
 
 
-def test_of_a_foreign_error_only_the_class_is_told(bench: Bench, catcher: Smtp) -> None:
+def test_of_a_foreign_error_only_the_class_is_told(bench: Bench, catcher: SmtpService) -> None:
     run_id = bench.run(breaking)
     bench.tick()
     (mail,) = mails_of(catcher, run_id)

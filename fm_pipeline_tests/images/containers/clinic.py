@@ -19,7 +19,7 @@ from fm_pipeline.filemaker.paging import read_completely
 from fm_pipeline.images.containers.report import WaterfallReport
 from fm_pipeline.images.containers.run import Callbacks, import_images
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
-from fm_pipeline.sandbox.filemaker.data.schema import Account, ContainerFile, Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount, StoredContainerFile
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.settings import Settings, load_settings
@@ -33,9 +33,15 @@ DATABASE, USER, PASSWORD = "clinic", "pipeline", "a password of the tests"
 CONTAINERS = ("image_Full", "image_Ex_large", "image_large", "image_medium", "image_small")
 TABLE, LAYOUT = "Images", "API_Images"
 FIELDS = (
-    *(Field("id"), Field("patient_id"), Field("second_patient_id"), Field("recid", "number"), Field("date", "date")),
-    *(Field("Type"), Field("NexusExportDate", "timestamp")),
-    *(Field(name, "container") for name in CONTAINERS),
+    *(
+        FieldDefinition("id"),
+        FieldDefinition("patient_id"),
+        FieldDefinition("second_patient_id"),
+        FieldDefinition("recid", "number"),
+        FieldDefinition("date", "date"),
+    ),
+    *(FieldDefinition("Type"), FieldDefinition("NexusExportDate", "timestamp")),
+    *(FieldDefinition(name, "container") for name in CONTAINERS),
 )
 
 
@@ -71,7 +77,7 @@ class ImageClinic:
             "Type": "Left Dorsal",
             "image_Full": picture(number),
         } | changes
-        row = {name: ContainerFile(value) if isinstance(value, bytes) else value for name, value in row.items()}
+        row = {name: StoredContainerFile(value) if isinstance(value, bytes) else value for name, value in row.items()}
         self.store.insert(DATABASE, TABLE, [row])
         return own_id
 
@@ -170,7 +176,7 @@ def filled_image_clinic(database_url: str, folder: Path, bucket: BucketBench) ->
         )
         patients = cursor.fetchall()
     with closing(Store(folder / "filemaker.sqlite")) as store:
-        store.create_database(DATABASE, [Account(USER, PASSWORD)])
+        store.create_database(DATABASE, [FileMakerAccount(USER, PASSWORD)])
         store.create_table(DATABASE, TABLE, FIELDS)
         store.create_layout(DATABASE, LAYOUT, TABLE, [each.name for each in FIELDS])
         with running_stand_in(store) as stand_in:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from fm_pipeline.sandbox.stack.s3 import S3
+from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.sandbox.stack.waiting import wait_until
 from fm_pipeline_tests.images.containers.clinic import ImageClinic, image_clinic
@@ -148,10 +148,10 @@ def main() -> int:
         sys.stdout.flush()
 
     with (
-        temporary_stack([DisposablePostgreSQL, S3]) as stack,
+        temporary_stack([DisposablePostgreSQL, S3Service]) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
         tempfile.TemporaryDirectory(prefix="kills-") as folder,
-        image_clinic(url, Path(folder), BucketBench(stack.service(S3))) as clinic,
+        image_clinic(url, Path(folder), BucketBench(stack.service(S3Service))) as clinic,
     ):
         ledger = kill_rounds(clinic, arguments.count, rng, say)
     say(

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.images.containers.reconcile import Kind, reconcile
-from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, TABLE, ImageClinic
 from fm_pipeline_tests.support.pictures import picture
 
@@ -67,7 +67,7 @@ def test_after_all_repairs_an_import_takes_what_was_never_taken(torn: ImageClini
 
 
 def test_a_row_gets_no_other_picture_than_the_one_that_it_tells_of(torn: ImageClinic) -> None:
-    torn.store.edit(DATABASE, TABLE, 3, {"image_Full": ContainerFile(picture(99, (300, 200)))})
+    torn.store.edit(DATABASE, TABLE, 3, {"image_Full": StoredContainerFile(picture(99, (300, 200)))})
     files = torn.files()
     found = reconcile(torn.settings, repair=["row_without_file"])
     assert found.not_repaired == {3: "the picture in FileMaker is not the one that the row tells of"}

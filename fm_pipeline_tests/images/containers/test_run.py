@@ -13,7 +13,7 @@ from fm_pipeline.errors import LockStop, MappingError
 from fm_pipeline.filemaker.connect import open_client
 from fm_pipeline.filemaker.errors import PrivilegeMissing
 from fm_pipeline.images.containers.run import Callbacks
-from fm_pipeline.sandbox.filemaker.data.schema import Account, ContainerFile, Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount, StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, FIELDS, LAYOUT, PASSWORD, TABLE, USER, ImageClinic
 from fm_pipeline_tests.support.pictures import picture
 
@@ -147,7 +147,7 @@ def test_without_the_field_for_the_mark_nothing_is_downloaded(clinic: ImageClini
 
 def test_an_account_that_may_not_see_the_mark_is_told_so_and_not_that_all_is_done(clinic: ImageClinic) -> None:
     clinic.add(1)
-    clinic.store.add_account(DATABASE, Account(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
+    clinic.store.add_account(DATABASE, FileMakerAccount(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
     with pytest.raises(PrivilegeMissing, match="may not see the field NexusExportDate"):
         clinic.run()
 
@@ -211,10 +211,10 @@ def test_the_mark_may_be_a_timestamp_a_date_or_text_and_the_upload_scripts_mark_
     clinic: ImageClinic, kind: str, bulk: str, pattern: str
 ) -> None:
     """FileMaker's upload script has set 1, which a field for dates shows as a question mark."""
-    fields = [Field(each.name, kind) if each.name == "NexusExportDate" else each for each in FIELDS]  # type: ignore[arg-type]
+    fields = [FieldDefinition(each.name, kind) if each.name == "NexusExportDate" else each for each in FIELDS]  # type: ignore[arg-type]
     clinic.store.create_table(DATABASE, "Marked", fields)
     clinic.store.create_layout(DATABASE, LAYOUT, "Marked", [each.name for each in fields])
-    row = {"patient_id": clinic.patients[0][1], "date": "2016-10-01", "image_Full": ContainerFile(picture(1))}
+    row = {"patient_id": clinic.patients[0][1], "date": "2016-10-01", "image_Full": StoredContainerFile(picture(1))}
     clinic.store.insert(
         DATABASE, "Marked", [{**row, "id": str(uuid.uuid4()), "NexusExportDate": mark} for mark in ("", bulk)]
     )

@@ -12,7 +12,7 @@ from fm_pipeline.filemaker.errors import PrivilegeMissing
 from fm_pipeline.images.containers import best
 from fm_pipeline.images.containers.patience import TooManyFailures
 from fm_pipeline.images.pictures import inspect as pictures
-from fm_pipeline.sandbox.filemaker.data.schema import Account, ContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount, StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, PASSWORD, TABLE, USER, ImageClinic
 from fm_pipeline_tests.images.pictures.samples import exif_block, jpeg_with, segment, turned
 from fm_pipeline_tests.support.pictures import ERROR_PAGE, PDF, picture
@@ -21,7 +21,7 @@ JPEG = picture(1)
 BROKEN: dict[str, tuple[Any, str]] = {
     "an empty file": (b"", "empty"),
     "a web page called .jpg": (ERROR_PAGE, "html"),
-    "a web page that says so": (ContainerFile(ERROR_PAGE, mime="text/html"), "html"),
+    "a web page that says so": (StoredContainerFile(ERROR_PAGE, mime="text/html"), "html"),
     "a PDF called .jpg": (PDF, "pdf"),
     "half a JPEG": (JPEG[: len(JPEG) // 2], "broken"),
     "a question mark": ("?", "no_url"),
@@ -90,7 +90,7 @@ def test_an_image_without_any_readable_container_is_never_marked_and_tried_again
     report = clinic.run()
     assert (report.reasons("failed"), clinic.marked(), clinic.files()) == ({"not_readable": 1}, set(), {})
     assert clinic.states() == {1: ("failed", "not_readable")}
-    clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(JPEG)})
+    clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": StoredContainerFile(JPEG)})
     assert clinic.run().count("imported") == 1
     clinic.check()
 
@@ -106,7 +106,7 @@ def test_empty_containers_and_unknown_patients_are_skips_that_a_later_run_takes_
     )
     assert report.left == 4
     assert "container_key" not in clinic.stand_in.counters()["requests"]
-    clinic.store.edit(DATABASE, TABLE, 1, {"image_medium": ContainerFile(JPEG)})
+    clinic.store.edit(DATABASE, TABLE, 1, {"image_medium": StoredContainerFile(JPEG)})
     clinic.store.edit(DATABASE, TABLE, 2, {"patient_id": clinic.patients[0][1].upper()})
     clinic.store.edit(DATABASE, TABLE, 3, {"patient_id": clinic.patients[0][0]})  # the id of Nexus is as good
     clinic.store.edit(DATABASE, TABLE, 4, {"date": "2016-01-01"})
@@ -162,7 +162,9 @@ def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is
     clinic.add(1)
     clinic.run()
     other = "00000000-0000-4000-8000-0000000000aa"  # the same number, patient and day, and another image
-    clinic.store.edit(DATABASE, TABLE, 1, {"id": other, "NexusExportDate": "", "image_Full": ContainerFile(picture(9))})
+    clinic.store.edit(
+        DATABASE, TABLE, 1, {"id": other, "NexusExportDate": "", "image_Full": StoredContainerFile(picture(9))}
+    )
     report = clinic.run()
     assert (report.reasons("skipped"), clinic.marked()) == ({"id_twice": 1}, set())
     assert len(clinic.images()) == 1
@@ -331,7 +333,7 @@ def test_a_picture_that_somebody_replaces_before_the_mark_is_not_marked_for_the_
 
     def replace_at(step: str) -> None:
         if step == {"uploaded": "ledger", "linked": "commit"}.get(when):
-            clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(picture(8))})
+            clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": StoredContainerFile(picture(8))})
 
     def kill(step: str) -> None:
         if step == "ledger":
@@ -345,14 +347,14 @@ def test_a_picture_that_somebody_replaces_before_the_mark_is_not_marked_for_the_
         assert clinic.run().count("in_use") == 1
         clinic.stand_in.faults()
     if when not in {"uploaded", "linked"}:
-        clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(picture(8))})
+        clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": StoredContainerFile(picture(8))})
     reason = "target_differs" if when == "in another run after the upload" else "picture_changed"
     for _ in range(2):  # it stays so until somebody has looked
         report = clinic.run(callbacks=clinic.callbacks(step=replace_at))
         assert (report.reasons("failed"), clinic.marked()) == ({reason: 1}, set())
     assert [size for size, _ in clinic.files().values()] == [len(picture(1))]
     clinic.check()
-    clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": ContainerFile(picture(1))})
+    clinic.store.edit(DATABASE, TABLE, 1, {"image_Full": StoredContainerFile(picture(1))})
     assert clinic.run().count("imported") == 1
     clinic.check()
 
@@ -393,7 +395,7 @@ def test_an_account_that_may_not_edit_the_mark_ends_the_run_at_once(clinic: Imag
 def test_containers_that_the_account_may_not_see_end_the_run_before_long(clinic: ImageClinic) -> None:
     for number in range(1, 8):
         clinic.add(number)
-    clinic.store.add_account(DATABASE, Account(USER, PASSWORD, no_access={TABLE: ["image_Full"]}))
+    clinic.store.add_account(DATABASE, FileMakerAccount(USER, PASSWORD, no_access={TABLE: ["image_Full"]}))
     clinic.settings = clinic.settings.model_copy(update={"filemaker_image_failures": 3})
     report = clinic.run()
     assert report.reasons("failed") == {"not_readable": 3}

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fm_pipeline.sandbox.stack.s3 import S3
+from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.sandbox.stack.waiting import wait_until
 from fm_pipeline.storage.bucket import BULK_PREFIX
@@ -175,12 +175,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="decides the moments")
     given = parser.parse_args()
     with (
-        temporary_stack([DisposablePostgreSQL, S3]) as stack,
+        temporary_stack([DisposablePostgreSQL, S3Service]) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
         tempfile.TemporaryDirectory(prefix="kills-") as folder,
         migration_bench(url, Path(folder), small_clinic()) as bench,
     ):
-        scene = Scene(bench, BucketBench(stack.service(S3)), Path(folder))
+        scene = Scene(bench, BucketBench(stack.service(S3Service)), Path(folder))
         with s3_proxy(str(scene.bench.settings.s3_endpoint_url)) as proxy:
             ledger = kill_rounds(Kills(scene, proxy), given.count, random.Random(given.seed), _say)  # noqa: S311
     _say(

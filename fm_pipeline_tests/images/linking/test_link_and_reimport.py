@@ -15,7 +15,7 @@ from fm_pipeline.images.linking.link import Options
 from fm_pipeline.images.linking.report import LinkReport
 from fm_pipeline.images.linking.run import link_images
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
-from fm_pipeline.sandbox.demo.clinic import Verdict
+from fm_pipeline.sandbox.demo.clinic import ComparisonResult
 from fm_pipeline.sandbox.demo.linked_images import LinkedImages
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import RUN_TIME, SCALE, MigrationBench, migration_bench
@@ -58,7 +58,7 @@ def images(database_url: str, tmp_path: Path, stack: LazyStack) -> Iterator[Imag
         yield Images(clinic, bench, BucketBench(stack.s3), stack.s3.folder)
 
 
-def wrong(verdicts: list[Verdict]) -> list[Verdict]:
+def wrong(verdicts: list[ComparisonResult]) -> list[ComparisonResult]:
     return [verdict for verdict in verdicts if not verdict.holds]
 
 

@@ -27,7 +27,7 @@ from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.reimport.difference import plan_difference
 from fm_pipeline.nexus.reimport.exchanged_values import update_changed
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.staging.check import staged_columns
 from fm_pipeline_tests.nexus.backup.restoring import give_back
@@ -154,7 +154,7 @@ def change_staging(cursor: Cursor, example: Example) -> str:
 class Bench:
     """A clinic after its reimport, in which each example is tried."""
 
-    def __init__(self, server: PostgreSQL, imported: MigrationBench) -> None:
+    def __init__(self, server: PostgreSQLService, imported: MigrationBench) -> None:
         self._server, self._imported = server, imported
         self.seen: Counter[str] = Counter()
 
@@ -222,7 +222,7 @@ class Bench:
 
 
 @contextmanager
-def random_bench(server: PostgreSQL, folder: Path) -> Iterator[Bench]:
+def random_bench(server: PostgreSQLService, folder: Path) -> Iterator[Bench]:
     """A small clinic after its reimport, whose patients have values of their own."""
     with empty_database(server) as url, migration_bench(url, folder, small_clinic(SCALE)) as imported:
         imported.extract_and_stage().reimport()

@@ -22,7 +22,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from fm_pipeline.nexus.reimport.gone_patients import list_files_without_patient
-from fm_pipeline.sandbox.stack.postgresql import PostgreSQL
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import empty_database
@@ -130,7 +130,7 @@ class Bench:
 
 
 @contextmanager
-def random_bench(server: PostgreSQL, folder: Path) -> Iterator[Bench]:
+def random_bench(server: PostgreSQLService, folder: Path) -> Iterator[Bench]:
     """A small clinic, staged."""
     with empty_database(server) as url, migration_bench(url, folder, small_clinic(SCALE)) as bench:
         yield Bench(bench.extract_and_stage())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fm_pipeline.sandbox.filemaker.data.schema import Account, Field, Portal, Script
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount, Portal, Script
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.data.values import Locale
 from fm_pipeline_tests.sandbox.filemaker.raw import PASSWORD, Raw
@@ -16,9 +16,9 @@ from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_i
 _NUMBERS = itertools.count(1)
 
 ACCOUNTS = (
-    Account("admin", PASSWORD),
-    Account("no_api", PASSWORD, privileges=()),
-    Account("reception", PASSWORD, no_access={"Patients": ["notes"]}),
+    FileMakerAccount("admin", PASSWORD),
+    FileMakerAccount("no_api", PASSWORD, privileges=()),
+    FileMakerAccount("reception", PASSWORD, no_access={"Patients": ["notes"]}),
 )
 PATIENTS: list[dict[str, object]] = [
     {"id": "P1", "name": "Ada Lovelace", "born": "1815-12-10", "weight": 60, "seen": "2024-03-01T09:30:00"},
@@ -57,22 +57,22 @@ def fill(store: Store, database: str) -> None:
         database,
         "Patients",
         [
-            Field("id"),
-            Field("name"),
-            Field("born", "date"),
-            Field("weight", "number"),
-            Field("seen", "timestamp"),
-            Field("wait", "time"),
-            Field("phone", repetitions=2),
-            Field("notes"),
-            Field("photo", "container"),
-            Field("hidden"),
-            Field("made", "timestamp", auto_enter="creation"),
-            Field("changed", "timestamp", auto_enter="modification"),
+            FieldDefinition("id"),
+            FieldDefinition("name"),
+            FieldDefinition("born", "date"),
+            FieldDefinition("weight", "number"),
+            FieldDefinition("seen", "timestamp"),
+            FieldDefinition("wait", "time"),
+            FieldDefinition("phone", repetitions=2),
+            FieldDefinition("notes"),
+            FieldDefinition("photo", "container"),
+            FieldDefinition("hidden"),
+            FieldDefinition("made", "timestamp", auto_enter="creation"),
+            FieldDefinition("changed", "timestamp", auto_enter="modification"),
         ],
     )
-    store.create_table(database, "Notes", [Field("patient"), Field("text")])
-    store.create_table(database, "Empty", [Field("id")])
+    store.create_table(database, "Notes", [FieldDefinition("patient"), FieldDefinition("text")])
+    store.create_table(database, "Empty", [FieldDefinition("id")])
     store.create_occurrence(database, "Patients", "pat_NOTES", "Notes", ("id", "patient"))
     shown = ("id", "name", "born", "weight", "seen", "wait", "phone", "notes", "photo")
     store.create_layout(database, "API_Patients", "Patients", shown)

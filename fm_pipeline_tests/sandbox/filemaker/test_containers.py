@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.data.schema import Account, ContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount, StoredContainerFile
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import PASSWORD, Raw
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
@@ -22,7 +22,7 @@ JPEG = picture(1)
 @pytest.fixture
 def photo(client: Raw, store: Store, database: str) -> str:
     """The URL of the first patient's photograph."""
-    store.edit(database, "Patients", 1, {"photo": ContainerFile(JPEG)})
+    store.edit(database, "Patients", 1, {"photo": StoredContainerFile(JPEG)})
     return url_of(client)
 
 
@@ -59,7 +59,7 @@ def test_a_container_is_empty_or_an_opaque_url_of_the_server(client: Raw, photo:
 
 
 def test_the_variants_of_a_url(client: Raw, store: Store, database: str) -> None:
-    other = ContainerFile(JPEG, name="no ending", stored="external", folder="Additional_1")
+    other = StoredContainerFile(JPEG, name="no ending", stored="external", folder="Additional_1")
     store.edit(database, "Patients", 2, {"photo": other})
     assert re.search(r"/Streaming_SSL/Additional_1/[0-9a-f]{64}\?RCType=RCFileProcessor$", url_of(client, 2))
     store.edit(database, "Patients", 2, {"photo": "?"})
@@ -82,7 +82,7 @@ def test_the_hand_shake_asks_for_the_token_and_then_for_the_cookie(client: Raw, 
 def test_a_server_may_hand_out_the_cookie_without_the_token(  # 62
     open_client: Raw, store: Store, database: str
 ) -> None:
-    store.edit(database, "Patients", 1, {"photo": ContainerFile(JPEG)})
+    store.edit(database, "Patients", 1, {"photo": StoredContainerFile(JPEG)})
     first = get(url_of(open_client))
     assert first.status_code == 302
     assert get(first.headers["Location"]).status_code == 401
@@ -90,7 +90,7 @@ def test_a_server_may_hand_out_the_cookie_without_the_token(  # 62
 
 
 def test_a_server_may_answer_with_the_file_at_once(store: Store, database: str) -> None:
-    store.edit(database, "Patients", 1, {"photo": ContainerFile(JPEG)})
+    store.edit(database, "Patients", 1, {"photo": StoredContainerFile(JPEG)})
     with running_stand_in(store, behaviour=Behaviour(redirects_streams=False)) as server:
         direct = Raw(server.base_url, database)
         direct.login()
@@ -181,7 +181,7 @@ def test_an_upload_to_a_record_in_use_is_301(client: Raw, stand_in: StandIn) -> 
 
 
 def test_a_container_without_privilege_shows_no_access(visitor: Raw, store: Store, database: str) -> None:
-    store.add_account(database, Account("blind", PASSWORD, no_access={"Patients": ["photo"]}))
+    store.add_account(database, FileMakerAccount("blind", PASSWORD, no_access={"Patients": ["photo"]}))
     visitor.login("blind")
     assert visitor.record("API_Patients", 1).column("photo") == ["<No Access>"]
     assert upload(visitor, "1/containers/photo/1")[0] == (500, "201")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.data import finding_text
+from fm_pipeline.sandbox.filemaker.data import find_text
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import Raw
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
@@ -140,9 +140,9 @@ def test_an_operator_behind_a_backslash_or_in_quotation_marks_is_a_character(cli
 
 @pytest.mark.parametrize(("request_", "expected"), [("#", ["3"]), ("##", ["30"]), ("#3", ["53"])])
 def test_a_number_sign_is_one_digit(request_: str, expected: list[str]) -> None:  # 39
-    (pattern,) = finding_text.words(request_, whole=False)
-    assert [text for text in ("3", "30", "53", "300") if finding_text.matches(pattern, text)][:1] == expected
-    assert not finding_text.matches(pattern, "300")
+    (pattern,) = find_text.words(request_, whole=False)
+    assert [text for text in ("3", "30", "53", "300") if find_text.matches(pattern, text)][:1] == expected
+    assert not find_text.matches(pattern, "300")
 
 
 def test_keys_are_anded_objects_ored_and_omit_subtracts(client: Raw) -> None:  # 39

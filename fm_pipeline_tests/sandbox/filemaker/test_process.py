@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import Raw
 from fm_pipeline_tests.sandbox.filemaker.running import stand_in_process
@@ -18,7 +18,7 @@ def test_records_survive_a_kill_and_sessions_do_not(tmp_path: Path) -> None:
     state = tmp_path / "state.sqlite"
     store = Store(state)
     store.create_database("Clinic")
-    store.create_table("Clinic", "Patients", [Field("id")])
+    store.create_table("Clinic", "Patients", [FieldDefinition("id")])
     store.create_layout("Clinic", "API", "Patients", ["id"])
     store.close()
     with stand_in_process(state, "Clinic", "admin", "right") as (stand_in, process):

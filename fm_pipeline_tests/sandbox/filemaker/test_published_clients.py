@@ -13,7 +13,7 @@ from fmdata.session_providers import UsernamePasswordLogin  # type: ignore[impor
 from fmrest.exceptions import FileMakerError  # type: ignore[import-untyped]
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 from fm_pipeline_tests.support.pictures import picture
@@ -99,7 +99,7 @@ def test_python_fmrest_uploads_and_downloads_a_container(open_streams: StandIn, 
 
 def test_python_fmrest_takes_the_page_of_a_401_for_the_file(secure: StandIn, store: Store, database: str) -> None:
     """It sends no token, which a server with AuthenticatedStream=1 wants; see its source."""
-    store.edit(database, "Patients", 1, {"photo": ContainerFile(picture(1))})
+    store.edit(database, "Patients", 1, {"photo": StoredContainerFile(picture(1))})
     with python_fmrest(secure, database) as server:
         server.login()
         _, kind, _, response = server.fetch_file(server.get_record(1).photo)

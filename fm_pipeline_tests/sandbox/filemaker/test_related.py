@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fm_pipeline.sandbox.filemaker.data.schema import Field
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import Raw
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn
@@ -78,7 +78,7 @@ def test_a_portal_that_is_no_text_is_960(client: Raw) -> None:
 def test_a_global_field_has_one_value_in_each_session(
     client: Raw, store: Store, database: str, stand_in: StandIn
 ) -> None:
-    store.create_table(database, "Settings", [Field("id"), Field("gDay", "date", is_global=True)])
+    store.create_table(database, "Settings", [FieldDefinition("id"), FieldDefinition("gDay", "date", is_global=True)])
     store.create_layout(database, "Settings", "Settings", ["id", "gDay"])
     store.insert(database, "Settings", [{"id": "1"}, {"id": "2"}])
     path = f"databases/{database}/globals"

@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.sandbox.stack.orthanc import ORTHANC, Orthanc
-from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.orthanc import ORTHANC, OrthancService
+from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline_tests.support.orthanc import emptied, need_orthanc, own_orthanc
 from fm_pipeline_tests.support.services import LazyStack
@@ -55,10 +55,10 @@ def test_a_killed_orthanc_comes_back_on_the_same_port() -> None:
 def test_a_machine_without_orthanc_gets_the_other_servers_and_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Orthanc, "available", classmethod(lambda _: False))
-    stack = Stack(tmp_path / "state", (Smtp, Orthanc))
-    assert stack.service_types == (Smtp,)
-    assert stack.missing == (Orthanc,)
+    monkeypatch.setattr(OrthancService, "available", classmethod(lambda _: False))
+    stack = Stack(tmp_path / "state", (SmtpService, OrthancService))
+    assert stack.service_types == (SmtpService,)
+    assert stack.missing == (OrthancService,)
 
 
 def test_another_orthanc_can_be_named_also_by_a_script_that_starts_it(
@@ -69,7 +69,7 @@ def test_another_orthanc_can_be_named_also_by_a_script_that_starts_it(
         process = usual.process
         assert process is not None
         program = process.exe()
-        script = tmp_path / "Orthanc"
+        script = tmp_path / "OrthancService"
         script.write_text(f'#!/bin/sh\nexec "{usual.service.command()[0]}" --verbose "$@"\n', "utf-8")
     script.chmod(0o700)
     monkeypatch.setenv(ORTHANC, str(script))
@@ -86,4 +86,4 @@ def test_a_named_orthanc_that_cannot_be_executed_is_told_and_no_other_is_taken(
 ) -> None:
     monkeypatch.setenv(ORTHANC, str(tmp_path))
     with pytest.raises(PipelineError, match=r"FM_PIPELINE_ORTHANC names .* no file that can be executed"):
-        Stack(tmp_path / "state", (Orthanc,)).up()
+        Stack(tmp_path / "state", (OrthancService,)).up()

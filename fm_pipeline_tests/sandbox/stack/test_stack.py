@@ -26,21 +26,21 @@ from botocore.exceptions import ClientError
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack import processes
 from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
-from fm_pipeline.sandbox.stack.filemaker import FileMaker
-from fm_pipeline.sandbox.stack.orthanc import Orthanc
+from fm_pipeline.sandbox.stack.filemaker import FileMakerService
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.ownership import OWNER_FILE, owned
 from fm_pipeline.sandbox.stack.ports import listens
-from fm_pipeline.sandbox.stack.s3 import S3
+from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
-from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sandbox.stack.state import SECRETS_FILE, Secrets
 from fm_pipeline_tests.support.answering import answering
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 from fm_pipeline_tests.support.waiting import wait_until
 
-QUICK = (Smtp,)
-ALL_BUT_FILEMAKER = (DisposablePostgreSQL, S3, Smtp)
+QUICK = (SmtpService,)
+ALL_BUT_FILEMAKER = (DisposablePostgreSQL, S3Service, SmtpService)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def client(environment: dict[str, str], secret: str | None = None):  # type: ign
 
 
 def test_a_wrong_password_opens_neither_the_database_nor_the_bucket(folder: Path) -> None:
-    with Stack(folder, (DisposablePostgreSQL, S3)) as stack:
+    with Stack(folder, (DisposablePostgreSQL, S3Service)) as stack:
         environment = stack.environment()
         password = stack.secrets.get("postgresql_password")
         with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
@@ -185,7 +185,7 @@ def test_up_twice_is_one_stack(folder: Path) -> None:
 
 
 def test_two_ups_at_the_same_time_are_one_stack(folder: Path) -> None:
-    starters = [start_in_another_process(folder, ["Smtp"], context=False) for _ in range(2)]
+    starters = [start_in_another_process(folder, ["SmtpService"], context=False) for _ in range(2)]
     for starter in starters:
         wait_for_up(starter)
     servers = [process for process in processes_of(folder) if "smtp_catcher" in " ".join(process.cmdline()[:3])]
@@ -211,19 +211,19 @@ def test_a_running_stack_is_not_moved_to_another_port(folder: Path) -> None:
 
 
 def test_a_service_that_cannot_start_says_where_its_log_is_and_takes_the_others_with_it(folder: Path) -> None:
-    class Broken(S3):
+    class Broken(S3Service):
         name = "broken"
 
         def command(self) -> Sequence[str]:
             return [sys.executable, "-c", f"raise SystemExit({str(self.folder)!r})"]
 
     with pytest.raises(PipelineError, match=r"broken\.log"):
-        Stack(folder, (Smtp, Broken)).up()
+        Stack(folder, (SmtpService, Broken)).up()
     assert processes_of(folder) == []
 
 
 def test_nothing_is_left_when_the_process_that_holds_the_stack_is_killed(folder: Path) -> None:
-    holder = start_in_another_process(folder, ["DisposablePostgreSQL", "S3", "Smtp"], context=True)
+    holder = start_in_another_process(folder, ["DisposablePostgreSQL", "S3Service", "SmtpService"], context=True)
     wait_for_up(holder)
     assert len(processes_of(folder)) >= 4
     kill(holder)
@@ -231,7 +231,7 @@ def test_nothing_is_left_when_the_process_that_holds_the_stack_is_killed(folder:
 
 
 def test_a_stack_in_the_background_outlives_its_starter_and_down_ends_it(folder: Path) -> None:
-    starter = start_in_another_process(folder, ["DisposablePostgreSQL", "Smtp"], context=False)
+    starter = start_in_another_process(folder, ["DisposablePostgreSQL", "SmtpService"], context=False)
     wait_for_up(starter)
     kill(starter)
     assert [row.alive for row in Stack(folder, ()).status()] == [True, True]
@@ -241,7 +241,7 @@ def test_a_stack_in_the_background_outlives_its_starter_and_down_ends_it(folder:
 
 
 def test_up_recovers_when_every_server_was_killed(folder: Path) -> None:
-    kinds = (DisposablePostgreSQL, Smtp)
+    kinds = (DisposablePostgreSQL, SmtpService)
     stack = Stack(folder, kinds)
     stack.up()
     before = stack.environment()
@@ -300,7 +300,7 @@ def test_a_pid_that_was_given_to_another_program_is_never_killed(folder: Path) -
 def test_the_same_command_started_at_another_time_is_not_mistaken_by_its_pid(folder: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
         started = psutil.Process(bystander.pid).create_time()
-        record = processes.Record(port=1, command=["other", "words"], pid=bystander.pid, started=started)
+        record = processes.ProcessRecord(port=1, command=["other", "words"], pid=bystander.pid, started=started)
         assert processes.find(record) is None
         assert processes.find(replace(record, started=started - 3600)) is None
         bystander.communicate(b"\n")
@@ -318,7 +318,7 @@ def test_an_interrupted_first_start_of_the_database_leaves_nothing_half_made(fol
 def test_a_server_that_ignores_the_request_to_end_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "STOP_LIMIT_SECONDS", 0.2)
 
-    class Deaf(Smtp):
+    class Deaf(SmtpService):
         serves = False
 
         def command(self) -> Sequence[str]:
@@ -335,7 +335,7 @@ def test_a_server_that_ignores_the_request_to_end_is_killed(folder: Path, monkey
 
 def test_the_mail_catcher_keeps_a_mail_as_it_was_sent(folder: Path) -> None:
     with Stack(folder, QUICK) as stack:
-        mail = stack.service(Smtp)
+        mail = stack.service(SmtpService)
         with smtplib.SMTP("127.0.0.1", mail.port) as connection:
             connection.sendmail("a@clinic.example", ["b@clinic.example"], "Subject: Über\r\n\r\nDone.".encode())
         (caught,) = mail.folder.glob("*.eml")
@@ -343,7 +343,7 @@ def test_the_mail_catcher_keeps_a_mail_as_it_was_sent(folder: Path) -> None:
 
 
 def test_control_c_ends_the_stack_with_the_program(folder: Path) -> None:
-    holder = start_in_another_process(folder, ["Smtp"], context=True)
+    holder = start_in_another_process(folder, ["SmtpService"], context=True)
     wait_for_up(holder)
     holder.send_signal(signal.SIGINT)
     holder.communicate()
@@ -356,7 +356,7 @@ def test_control_c_ends_the_stack_with_the_program(folder: Path) -> None:
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-class Impostor(Smtp):
+class Impostor(SmtpService):
     """A mail catcher whose port somebody else takes in the moment before it starts, and answers on it."""
 
     taken: ClassVar[list[socket.socket]] = []
@@ -398,7 +398,9 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_the_process_that
 @pytest.mark.parametrize(
     "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"HTTP/1.1 200 OK\r\n\r\n<html>"]
 )
-@pytest.mark.parametrize("kind", [DisposablePostgreSQL, S3, Orthanc, DagsterWebserver, FileMaker, Smtp])
+@pytest.mark.parametrize(
+    "kind", [DisposablePostgreSQL, S3Service, OrthancService, DagsterWebserver, FileMakerService, SmtpService]
+)
 def test_no_service_takes_another_programs_answer_for_its_own(folder: Path, kind: type[Service], answer: bytes) -> None:
     folder.mkdir(mode=0o700)
     with answering(answer) as port:
@@ -415,7 +417,7 @@ def test_a_database_server_with_other_files_is_not_taken_for_ours_though_it_lets
 
 
 def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(folder: Path) -> None:
-    holder = start_in_another_process(folder, ["Smtp"], context=True)
+    holder = start_in_another_process(folder, ["SmtpService"], context=True)
     wait_for_up(holder)
     before = Stack(folder, QUICK).status()
     for act in (Stack(folder, QUICK).up, Stack(folder).down, Stack(folder, QUICK).__enter__):

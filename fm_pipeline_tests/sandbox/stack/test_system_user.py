@@ -15,7 +15,7 @@ import sys
 from fm_pipeline.sandbox.stack import postgresql
 postgresql.SYSTEM_USER = sys.argv[1]
 sys.stdin.readline()
-print(postgresql.PostgreSQL.account(None).uid)
+print(postgresql.PostgreSQLService.account(None).uid)
 """
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from fm_pipeline.sandbox.clinic import pictures
 from fm_pipeline.sandbox.clinic.model import FileRecord
-from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
 
 # Best first, with the pixels of each; the smallest is that of `pictures`.
 SIZES = {
@@ -49,17 +49,17 @@ def contents(record: FileRecord) -> dict[str, object]:
         return {}
     first = _FIRST[record.number % len(_FIRST)]
     filled: dict[str, object] = {
-        name: ContainerFile(pictures.jpeg(record.number, size=SIZES[name])) for name in NAMES[first:]
+        name: StoredContainerFile(pictures.jpeg(record.number, size=SIZES[name])) for name in NAMES[first:]
     }
     if first + 1 < len(NAMES):
         best = NAMES[first]
         if record.number % _QUESTION_MARK == 0:
             filled[best] = "?"
         elif record.number % _PDF == 0:
-            filled[best] = ContainerFile(PDF)
+            filled[best] = StoredContainerFile(PDF)
         elif record.number % _HALF == 0:
             whole = pictures.jpeg(record.number, size=SIZES[best])
-            filled[best] = ContainerFile(whole[: len(whole) // 2])
+            filled[best] = StoredContainerFile(whole[: len(whole) // 2])
     return filled
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from fm_pipeline.sandbox.filemaker.data.schema import ContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS container_file (
@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS container_file (
 _PREFIX = "\x00file:"  # nobody types a NUL into a container
 
 
-def keep(db: sqlite3.Connection, file: ContainerFile) -> str:
+def keep(db: sqlite3.Connection, file: StoredContainerFile) -> str:
     """Store a file and return the key for the cell."""
     definition = {"name": file.name, "mime": file.mime, "stored": file.stored, "folder": file.folder}
     cursor = db.execute(
@@ -28,7 +28,7 @@ def is_key(text: str) -> bool:
     return text.startswith(_PREFIX)
 
 
-def read(db: sqlite3.Connection, key: str, *, with_content: bool = False) -> ContainerFile:
+def read(db: sqlite3.Connection, key: str, *, with_content: bool = False) -> StoredContainerFile:
     """The file of a key; its bytes only if they are wanted. Raises KeyError."""
     row = db.execute(
         f"SELECT definition{', content' if with_content else ''} FROM container_file WHERE id = ?",  # noqa: S608
@@ -36,4 +36,4 @@ def read(db: sqlite3.Connection, key: str, *, with_content: bool = False) -> Con
     ).fetchone()
     if row is None:
         raise KeyError(key)
-    return ContainerFile(bytes(row["content"]) if with_content else b"", **json.loads(row["definition"]))
+    return StoredContainerFile(bytes(row["content"]) if with_content else b"", **json.loads(row["definition"]))

@@ -14,7 +14,7 @@ AutoEnter = Literal["creation", "modification"]
 
 
 @dataclass(frozen=True)
-class Account:
+class FileMakerAccount:
     """Somebody who may log in.
 
     Args:
@@ -31,7 +31,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Field:
+class FieldDefinition:
     """One field of a table.
 
     Args:
@@ -47,7 +47,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class ContainerFile:
+class StoredContainerFile:
     """What a container field holds.
 
     Args:
@@ -90,7 +90,7 @@ class Portal:
 
 
 @dataclass(frozen=True)
-class Layout:
+class LayoutDefinition:
     """What the Data API shows: some fields of one table (`TO::field` for a related one) and portals.
 
     Args:

@@ -18,8 +18,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fm_pipeline.sandbox.filemaker.data import container_files, finding_text, values
-from fm_pipeline.sandbox.filemaker.data.schema import Account, ContainerFile, Field, Layout, Occurrence, Portal, Script
+from fm_pipeline.sandbox.filemaker.data import container_files, find_text, values
+from fm_pipeline.sandbox.filemaker.data.schema import (
+    FieldDefinition,
+    FileMakerAccount,
+    LayoutDefinition,
+    Occurrence,
+    Portal,
+    Script,
+    StoredContainerFile,
+)
 
 _CATALOGUE = """
 CREATE TABLE IF NOT EXISTS file (name TEXT PRIMARY KEY, locale TEXT NOT NULL);
@@ -40,12 +48,12 @@ _HASH_ROUNDS = 1000
 
 
 @dataclass(frozen=True)
-class Table:
+class StoreTable:
     """A table as the store knows it: where its rows are, and its fields by name."""
 
     id: int
     name: str
-    fields: Mapping[str, Field]
+    fields: Mapping[str, FieldDefinition]
 
     @property
     def rows(self) -> str:
@@ -60,7 +68,7 @@ class Table:
         """The SQLite column that finds and sorts compare."""
         return f"k{list(self.fields).index(field)}_{repetition}"
 
-    def cells(self) -> list[tuple[Field, int]]:
+    def cells(self) -> list[tuple[FieldDefinition, int]]:
         """Every field with each of its repetitions, in the order of the columns."""
         return [(field, n) for field in self.fields.values() for n in range(1, field.repetitions + 1)]
 
@@ -78,7 +86,7 @@ class Store:
         self._indexed: set[str] = set()
         self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
         self._db.row_factory = sqlite3.Row
-        self._db.create_function("text_matches", 2, finding_text.matches, deterministic=True)
+        self._db.create_function("text_matches", 2, find_text.matches, deterministic=True)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _CATALOGUE)
         self._db.executescript(container_files.TABLE)
 
@@ -110,7 +118,9 @@ class Store:
 
     # Making files
 
-    def create_database(self, name: str, accounts: Iterable[Account] = (), locale: values.Locale | None = None) -> None:
+    def create_database(
+        self, name: str, accounts: Iterable[FileMakerAccount] = (), locale: values.Locale | None = None
+    ) -> None:
         """Make a file (named without `.fmp12`) with its accounts, or change the locale of one that exists."""
         with self.transaction() as db:
             db.execute(
@@ -120,7 +130,7 @@ class Store:
             for account in accounts:
                 self.add_account(name, account)
 
-    def add_account(self, db: str, account: Account) -> None:
+    def add_account(self, db: str, account: FileMakerAccount) -> None:
         """Add an account, or give it a new password and new rights; makes the file if it is missing."""
         salt = secrets.token_bytes(16)
         rights = {"privileges": list(account.privileges), "no_access": dict(account.no_access)}
@@ -134,7 +144,7 @@ class Store:
                 (db, account.name, salt, _hash(account.password, salt), json.dumps(rights)),
             )
 
-    def create_table(self, db: str, table: str, fields: Iterable[Field]) -> None:
+    def create_table(self, db: str, table: str, fields: Iterable[FieldDefinition]) -> None:
         """Make an empty table. Raises sqlite3.IntegrityError if the file already has one of that name."""
         fields = list(fields)
         with self.transaction() as connection:
@@ -142,7 +152,7 @@ class Store:
                 "INSERT INTO fm_table (file, name, definition) VALUES (?, ?, ?)",
                 (db, table, json.dumps([asdict(field) for field in fields])),
             )
-            made = Table(cursor.lastrowid or 0, table, {field.name: field for field in fields})
+            made = StoreTable(cursor.lastrowid or 0, table, {field.name: field for field in fields})
             columns = "".join(
                 f", {made.column(field.name, n)} TEXT NOT NULL DEFAULT '', {made.key(field.name, n)}"
                 for field, n in made.cells()
@@ -193,7 +203,7 @@ class Store:
         definition |= {"portals": [asdict(portal) for portal in portals]}
         self._keep(db, "layout", layout, definition)
 
-    def _check_field(self, db: str, table: Table, name: str) -> None:
+    def _check_field(self, db: str, table: StoreTable, name: str) -> None:
         occurrence, _, plain = name.rpartition("::")
         if occurrence:
             table = self.table(db, self.occurrence(db, table.name, occurrence).related_table)
@@ -215,7 +225,7 @@ class Store:
     def insert(self, db: str, table: str, rows: Iterable[Mapping[str, object]]) -> int:
         """Add records in bulk, in one transaction, in the order given.
 
-        Keys are field names, `name(2)` for a repetition; containers take a `ContainerFile`. Dates are ISO or
+        Keys are field names, `name(2)` for a repetition; containers take a `StoredContainerFile`. Dates are ISO or
         MM/DD/YYYY; other text in a date field is kept as it is. Auto-enter fields that a row leaves out get the time
         of the call.
 
@@ -269,13 +279,13 @@ class Store:
                 (*(part for pair in pairs for part in pair), record_id),
             )
 
-    def _text(self, field: Field, value: object) -> str:
+    def _text(self, field: FieldDefinition, value: object) -> str:
         """The text to keep; of a container's file the key."""
-        if isinstance(value, ContainerFile):
+        if isinstance(value, StoredContainerFile):
             return container_files.keep(self._db, value)
         return values.canonical(field.type, value)
 
-    def index(self, table: Table, key: str) -> None:
+    def index(self, table: StoreTable, key: str) -> None:
         """Make the index on a key column, if it is not there yet."""
         name = f"{table.rows}_{key}"
         if name in self._indexed:
@@ -297,22 +307,22 @@ class Store:
             row = connection.execute("SELECT locale FROM file WHERE name = ?", (db,)).fetchone()
         return values.Locale(**json.loads(row["locale"]))
 
-    def account(self, db: str, name: str, password: str) -> Account | None:
+    def account(self, db: str, name: str, password: str) -> FileMakerAccount | None:
         """The account (without its password) if name and password fit, else None."""
         with self.reading() as connection:
             row = connection.execute("SELECT * FROM account WHERE file = ? AND name = ?", (db, name)).fetchone()
         if row is None or not secrets.compare_digest(_hash(password, row["salt"]), row["hash"]):
             return None
-        return Account(row["name"], "", **json.loads(row["definition"]))
+        return FileMakerAccount(row["name"], "", **json.loads(row["definition"]))
 
-    def table(self, db: str, name: str) -> Table:
+    def table(self, db: str, name: str) -> StoreTable:
         """A table by name. Raises KeyError."""
         with self.reading() as connection:
             row = connection.execute("SELECT * FROM fm_table WHERE file = ? AND name = ?", (db, name)).fetchone()
         if row is None:
             raise KeyError(f"{db} has no table {name}")
-        fields = [Field(**definition) for definition in json.loads(row["definition"])]
-        return Table(row["id"], name, {field.name: field for field in fields})
+        fields = [FieldDefinition(**definition) for definition in json.loads(row["definition"])]
+        return StoreTable(row["id"], name, {field.name: field for field in fields})
 
     def occurrence(self, db: str, base: str, name: str) -> Occurrence:
         """The relationship from table `base` that goes under the name. Raises KeyError."""
@@ -325,7 +335,7 @@ class Store:
         definition = json.loads(row["definition"])
         return Occurrence(**{**definition, "match": tuple(definition["match"])})
 
-    def table_behind(self, db: str, occurrence: str) -> Table | None:
+    def table_behind(self, db: str, occurrence: str) -> StoreTable | None:
         """The table of an occurrence, wherever in the graph it stands; a table is its own first one."""
         with self.reading() as connection:
             row = connection.execute(
@@ -336,13 +346,13 @@ class Store:
         except KeyError:
             return None
 
-    def layouts(self, db: str) -> list[Layout]:
+    def layouts(self, db: str) -> list[LayoutDefinition]:
         """All layouts of a file, in the order they were made."""
         with self.reading() as connection:
             rows = connection.execute("SELECT definition FROM layout WHERE file = ? ORDER BY id", (db,))
             return [_layout(row["definition"]) for row in rows]
 
-    def layout(self, db: str, name: str) -> Layout | None:
+    def layout(self, db: str, name: str) -> LayoutDefinition | None:
         """A layout by name, or None."""
         with self.reading() as connection:
             row = connection.execute(
@@ -362,9 +372,9 @@ def cell_name(field: str, repetition: int) -> str:
     return f"{field}({repetition})"
 
 
-def _layout(definition: str) -> Layout:
+def _layout(definition: str) -> LayoutDefinition:
     parts = json.loads(definition)
-    return Layout(**{**parts, "portals": [Portal(**portal) for portal in parts["portals"]]})
+    return LayoutDefinition(**{**parts, "portals": [Portal(**portal) for portal in parts["portals"]]})
 
 
 def _hash(password: str, salt: bytes) -> bytes:

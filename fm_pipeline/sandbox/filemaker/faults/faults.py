@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
-What = Literal[
+FaultKind = Literal[
     "unauthorized",  # 401, a page of the web server in HTML
     "bad_gateway",  # 502, a page of the web server in HTML
     "service_unavailable",  # 503, the same
@@ -24,11 +24,11 @@ What = Literal[
 
 
 @dataclass
-class Disturbance:
+class RequestFault:
     """Something that happens to requests.
 
     Args:
-        what: see `What`.
+        what: see `FaultKind`.
         times: how many requests it strikes; None: every one.
         after: how many requests of that kind it leaves alone first.
         of: the kinds of request that it strikes (names in `routes`); empty: all.
@@ -37,7 +37,7 @@ class Disturbance:
         code: for `code`.
     """
 
-    what: What
+    what: FaultKind
     times: int | None = 1
     after: int = 0
     of: Sequence[str] = ()
@@ -47,8 +47,8 @@ class Disturbance:
     since: datetime | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        if self.what not in get_args(What):
-            raise ValueError(f"what: {self.what!r} is none of {', '.join(get_args(What))}")
+        if self.what not in get_args(FaultKind):
+            raise ValueError(f"what: {self.what!r} is none of {', '.join(get_args(FaultKind))}")
 
     def strikes(self, kind: str, now: datetime) -> bool:
         """Whether this request is struck; counts it."""
@@ -82,7 +82,7 @@ class Faults:
             `{"edit": {"table", "record_id", "row"}}`.
     """
 
-    disturbances: list[Disturbance] = field(default_factory=list)
+    disturbances: list[RequestFault] = field(default_factory=list)
     token_dies_after: int | None = None
     session_limit: int | None = None
     session_limit_code: int = 812
@@ -96,13 +96,13 @@ class Faults:
         """Become what is wanted; whatever is not named is healthy. Raises TypeError or ValueError, and then
         nothing is changed."""
         fresh = Faults(**{k: v for k, v in wanted.items() if k != "disturbances"})
-        fresh.disturbances = [Disturbance(**one) for one in wanted.get("disturbances", [])]
+        fresh.disturbances = [RequestFault(**one) for one in wanted.get("disturbances", [])]
         for step in fresh.between_pages:
             if set(step) != {"after", "do"}:
                 raise ValueError("between_pages: each step has `after` and `do`")
         vars(self).update(vars(fresh))
 
-    def striking(self, kind: str, now: datetime) -> list[Disturbance]:
+    def striking(self, kind: str, now: datetime) -> list[RequestFault]:
         """The disturbances that strike a request of this kind."""
         return [one for one in self.disturbances if one.strikes(kind, now)]
 

@@ -43,7 +43,7 @@ _TEXTS = {
 }
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """An answer with a code other than 0.
 
     Args:
@@ -60,12 +60,12 @@ class Refusal(Exception):
         super().__init__(f"{code} {self.message}")
 
 
-def answer(response: object, *, headers: dict[str, str] | None = None) -> Response:
+def success_response(response: object, *, headers: dict[str, str] | None = None) -> Response:
     """HTTP 200 with code 0."""
     return _envelope(response, 0, "OK", 200, headers)
 
 
-def refusal(error: Refusal) -> Response:
+def error_response(error: ApiError) -> Response:
     """The answer for a refusal: an empty response and the code as text."""
     return _envelope({}, error.code, error.message, error.status)
 

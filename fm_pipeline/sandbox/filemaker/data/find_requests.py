@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
-from fm_pipeline.sandbox.filemaker.answers import Refusal
-from fm_pipeline.sandbox.filemaker.data import finding_text, values
+from fm_pipeline.sandbox.filemaker.data import find_text, values
 from fm_pipeline.sandbox.filemaker.data.schema import FieldType
+from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 _COMPARISON = re.compile(r"(<=|>=|≤|≥|<|>)\s*(.*)", re.DOTALL)
 _RANGE = re.compile(r"(?s)([^\"]*[^\".\s])\s*(?:\.{2,3}|…)\s*([^\".\s][^\"]*)")
@@ -34,7 +34,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Column:
+class FindColumn:
     """Where a find looks: the columns of text and key, under the alias of their table, and the table itself."""
 
     kind: FieldType
@@ -55,7 +55,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Reading:
+class FindContext:
     """How dates in a request are read."""
 
     dateformat: int
@@ -63,11 +63,11 @@ class Reading:
     today: date
 
 
-def criterion(column: Column, request: str, reading: Reading) -> Condition:
+def criterion(column: FindColumn, request: str, reading: FindContext) -> Condition:
     """The condition for one field and what was asked of it.
 
     Raises:
-        Refusal: 500 or 501, the request is not a date or time.
+        ApiError: 500 or 501, the request is not a date or time.
     """
     request = request.strip()
     if condition := _alone(column, request):
@@ -84,7 +84,7 @@ def criterion(column: Column, request: str, reading: Reading) -> Condition:
     return Condition(f"{column.key} BETWEEN ? AND ?", (low, high), True)
 
 
-def _alone(column: Column, request: str) -> Condition | None:
+def _alone(column: FindColumn, request: str) -> Condition | None:
     """The condition for an operator that stands alone: empty, not empty, duplicate, unreadable."""
     text, key = column.text, column.key
     if request in ("=", "=="):
@@ -99,7 +99,7 @@ def _alone(column: Column, request: str) -> Condition | None:
     return None
 
 
-def _compared(column: Column, operator: str, request: str, reading: Reading) -> Condition:
+def _compared(column: FindColumn, operator: str, request: str, reading: FindContext) -> Condition:
     low, high = _span(column.kind, request, reading)
     sql, bound = {
         "<": ("<", low), "≤": ("<=", high), "<=": ("<=", high),
@@ -108,34 +108,34 @@ def _compared(column: Column, operator: str, request: str, reading: Reading) -> 
     return Condition(f"{column.key} {sql} ?", (bound,), True)
 
 
-def _text(column: Column, request: str) -> Condition:
+def _text(column: FindColumn, request: str) -> Condition:
     if request.startswith("=="):
-        plain = finding_text.literal(request[2:])
+        plain = find_text.literal(request[2:])
         if plain is not None:
             return Condition(f"{column.key} = ?", (plain.casefold(),), True)
-        return Condition(f"text_matches(?, {column.text})", (finding_text.whole_field(request[2:]),))
-    patterns = finding_text.words(request.removeprefix("="), whole=request.startswith("="))
+        return Condition(f"text_matches(?, {column.text})", (find_text.whole_field(request[2:]),))
+    patterns = find_text.words(request.removeprefix("="), whole=request.startswith("="))
     if not patterns:
         return Condition("0")
     sql = " AND ".join([f"text_matches(?, {column.text})"] * len(patterns))
     return Condition(f"({sql})", tuple(patterns))
 
 
-def _span(kind: FieldType, request: str, reading: Reading) -> tuple[object, object]:
+def _span(kind: FieldType, request: str, reading: FindContext) -> tuple[object, object]:
     """The first and last key that a text stands for: a month is thirty days of dates, a day many timestamps."""
     request = request.strip()
     if kind in ("text", "container"):
-        plain = finding_text.literal(request)
+        plain = find_text.literal(request)
         key = (plain if plain is not None else request).casefold()
         return key, key
     if kind == "number":
         value = values.numeric_part(request)
         return value, value  # None compares with nothing: no match
-    request = finding_text.literal(request) or request
+    request = find_text.literal(request) or request
     if kind == "time":
         seconds = values.sort_key("time", values.parse("time", request, 0, reading.locale) or "")
         if seconds is None:
-            raise Refusal(501)
+            raise ApiError(501)
         return seconds, seconds
     first, last = _days(request, reading)
     if kind == "date":
@@ -145,7 +145,7 @@ def _span(kind: FieldType, request: str, reading: Reading) -> tuple[object, obje
     return first + "T00:00:00", last + _END_OF_DAY
 
 
-def _days(request: str, reading: Reading) -> tuple[str, str]:
+def _days(request: str, reading: FindContext) -> tuple[str, str]:
     if request == "//":
         return reading.today.isoformat(), reading.today.isoformat()
     if _YEAR.fullmatch(request):
@@ -162,7 +162,7 @@ def _days(request: str, reading: Reading) -> tuple[str, str]:
     day = values.parse("date", request, reading.dateformat, reading.locale)
     moment = day or values.parse("timestamp", request, reading.dateformat, reading.locale)
     if moment is None:
-        raise Refusal(500)
+        raise ApiError(500)
     return moment, moment
 
 
@@ -174,17 +174,17 @@ def whole_query(query: object, condition_for: Callable[[str, str], Condition]) -
         condition_for: gives the condition for a field name and a request.
 
     Raises:
-        Refusal: 960 for a query of another form, 400 if nothing is asked, and whatever `condition_for` raises.
+        ApiError: 960 for a query of another form, 400 if nothing is asked, and whatever `condition_for` raises.
     """
     if not isinstance(query, list) or not all(isinstance(one, dict) for one in query):
-        raise Refusal(960)
+        raise ApiError(960)
     total: Condition | None = None
     for one in query:
         omit = str(one.get("omit", "false")).lower() == "true"
         asked = [(name, as_text(wanted)) for name, wanted in one.items() if name != "omit"]
         parts = [condition_for(name, wanted) for name, wanted in asked if wanted.strip()]
         if not parts:
-            raise Refusal(400)
+            raise ApiError(400)
         sql = "(" + " AND ".join(part.sql for part in parts) + ")"
         parameters = tuple(parameter for part in parts for parameter in part.parameters)
         if omit:
@@ -195,16 +195,16 @@ def whole_query(query: object, condition_for: Callable[[str, str], Condition]) -
             parameters = total.parameters + parameters
         total = Condition(sql, parameters)
     if total is None:
-        raise Refusal(400)
+        raise ApiError(400)
     return total
 
 
 def as_text(wanted: object) -> str:
-    """A value of a query object as find text. Raises Refusal 1708 for null, 960 for anything that is no value."""
+    """A value of a query object as find text. Raises ApiError 1708 for null, 960 for anything that is no value."""
     if wanted is None:
-        raise Refusal(1708)
+        raise ApiError(1708)
     if isinstance(wanted, bool):
         return str(int(wanted))
     if isinstance(wanted, str | int | float):
         return str(wanted)
-    raise Refusal(960)
+    raise ApiError(960)

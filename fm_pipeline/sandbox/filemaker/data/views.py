@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fm_pipeline.sandbox.filemaker.data import values
-from fm_pipeline.sandbox.filemaker.data.finding import Condition
-from fm_pipeline.sandbox.filemaker.data.schema import Layout, Occurrence, Portal
-from fm_pipeline.sandbox.filemaker.data.store import Store, Table, cell_name
+from fm_pipeline.sandbox.filemaker.data.find_requests import Condition
+from fm_pipeline.sandbox.filemaker.data.schema import LayoutDefinition, Occurrence, Portal
+from fm_pipeline.sandbox.filemaker.data.store import Store, StoreTable, cell_name
 
 NO_ACCESS = "<No Access>"
 
@@ -19,7 +19,7 @@ _Cell = tuple[str, str, Callable[[str], Any]]
 
 
 @dataclass(frozen=True)
-class Page:
+class ResponseContext:
     """What holds for every row of an answer."""
 
     store: Store
@@ -44,7 +44,7 @@ class _Related:
     """Another table as seen from a row: where to look, and what to show."""
 
     occurrence: Occurrence
-    table: Table
+    table: StoreTable
     ours: str
     theirs: str
     cells: list[_Cell]
@@ -59,7 +59,7 @@ class View:
         windows: the portals to show, by key, and which part of them.
     """
 
-    def __init__(self, page: Page, layout: Layout, windows: Mapping[str, PortalWindow]) -> None:
+    def __init__(self, page: ResponseContext, layout: LayoutDefinition, windows: Mapping[str, PortalWindow]) -> None:
         self.page = page
         self.layout = layout
         self.table = page.store.table(page.database, layout.table)
@@ -127,7 +127,7 @@ class View:
         row: sqlite3.Row | None = db.execute(sql, (key,)).fetchone()
         return row
 
-    def _prepare(self, table: Table, names: Sequence[str], prefix: str = "") -> list[_Cell]:
+    def _prepare(self, table: StoreTable, names: Sequence[str], prefix: str = "") -> list[_Cell]:
         hidden = self.page.no_access.get(table.name, ())
         cells: list[_Cell] = []
         for name in names:
@@ -168,7 +168,7 @@ class View:
         return _Related(occurrence, table, self.table.key(ours), related_key(store, table, theirs), cells)
 
 
-def related_key(store: Store, table: Table, field: str) -> str:
+def related_key(store: Store, table: StoreTable, field: str) -> str:
     """The key column of a match field, with its index."""
     key = table.key(field)
     store.index(table, key)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from fm_pipeline.sandbox.filemaker.faults.faults import Disturbance, Faults
+from fm_pipeline.sandbox.filemaker.faults.faults import Faults, RequestFault
 
 _WEB_SERVER_PAGE = "<html><head><title>{status} {title}</title></head><body><h1>{title}</h1></body></html>"
 _LOOK_AGAIN_SECONDS = 0.05
@@ -24,7 +24,7 @@ _PAGES = {
 }
 
 
-async def in_place_of_the_answer(request: Request, striking: Sequence[Disturbance], faults: Faults) -> Response | None:
+async def replacement_response(request: Request, striking: Sequence[RequestFault], faults: Faults) -> Response | None:
     """Wait where an answer is to be slow; then the web server's page, if it speaks for the engine."""
     for one in striking:
         if one.what == "slow":
@@ -35,7 +35,7 @@ async def in_place_of_the_answer(request: Request, striking: Sequence[Disturbanc
     return None
 
 
-async def _wait(request: Request, slow: Disturbance, faults: Faults) -> None:
+async def _wait(request: Request, slow: RequestFault, faults: Faults) -> None:
     """Wait, but no longer than the client does, and only as long as the fault is set."""
     with anyio.move_on_after(slow.seconds):
         while any(one is slow for one in faults.disturbances):
@@ -45,7 +45,7 @@ async def _wait(request: Request, slow: Disturbance, faults: Faults) -> None:
                 return
 
 
-def spoil(response: Response, striking: Sequence[Disturbance]) -> Response:
+def corrupt(response: Response, striking: Sequence[RequestFault]) -> Response:
     """The answer as it arrives."""
     body, kind = bytes(response.body), response.headers.get("content-type")
     for one in striking:
