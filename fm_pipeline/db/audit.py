@@ -1,7 +1,4 @@
-"""The audit trail: who asked for what, and what came of it. Refusals too. Append-only, by a trigger.
-
-Seed "import sequence", Access Control: "Log all import attempts with user ID".
-"""
+"""The audit trail: who requested what, and how it ended, refusals included. A trigger keeps the table append-only."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ AuditOutcome = Literal["started", "done", "refused", "failed", "cancelled"]
 
 
 def operating_system_user() -> str:
-    """Who is at the terminal, for commands; the pipeline's own account when nobody is."""
+    """Return the name of the user who runs this process, for the audit trail of a command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -53,10 +50,10 @@ def record(
     run_id: str | None = None,
     detail: str = "",
 ) -> None:
-    """Add a line, in a connection and transaction of its own: it stays when what it tells of is rolled back.
+    """Add a row in a connection and transaction of its own, so that it stays when the action itself is rolled back.
 
     Args:
-        actor: who asked.
+        actor: who requested the action.
         detail: one of our own sentences; no patient data.
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
@@ -72,10 +69,10 @@ def record(
 def audited(
     database_url: str, *, actor: str, action: AuditAction, plan_id: str | None = None, run_id: str | None = None
 ) -> Iterator[None]:
-    """Record the start and the end of an attempt: done, refused (a Stop or a RequestError), failed, or cancelled.
+    """Record the start and the outcome of an action: done, refused (a Stop or a RequestError), failed, or cancelled.
 
-    An attempt does not begin unless its start is on record. An end that cannot be written down is a warning only: it
-    must neither make a failure of what was committed, nor hide why something failed.
+    The action does not begin unless its start is on record. An outcome that cannot be recorded is only a warning: it
+    must not turn a committed action into a failure, nor hide why an action failed.
     """
 
     def note(outcome: AuditOutcome, detail: str = "") -> None:

@@ -54,23 +54,23 @@ REMEDIES = {
     "57": "See that the server runs and who cancelled the statement (the server's log), then start again.",
     "P0": "A trigger or function of the database raised it; the server's log has its words.",
 }
-# Of every other class, and where the server gives none.
+# For every other class, and for errors without a SQLSTATE.
 REMEDY = (
     "Look the time up in the log of the PostgreSQL server, and the SQLSTATE in the PostgreSQL manual (appendix A); then"
     " start again."
 )
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 APPLICATION_NAME = "fm_pipeline"
-# By which a server notices the end of a client; each one is done without where it is refused.
+# Settings by which a server detects that its client is gone. One that the server refuses is left out.
 DETECT_LOST_CLIENT = (
     "SET client_connection_check_interval = '1s'",
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
 )
 
-# What a server, database, role or environment may have set otherwise, and our statements and rows rely on. The limits
-# of time are for the application's short requests: a run holds transactions open while it reads FileMaker, or while
-# another session of it works. A row that a policy hides would count as missing: with `row_security` off it is an error
-# for whoever the policy holds (pg_dump does the same). (A `lock_timeout` stays: whoever waits for long sets one.)
+# Settings that our statements rely on and that a server, database, role or environment may have changed. The time-outs
+# are meant for the application's short requests; a run keeps transactions open while it reads FileMaker, or while
+# another session of it works. A row that a policy hides would count as missing; with `row_security` off, a query of
+# such a table is an error (pg_dump does the same). `lock_timeout` is not reset: code that waits for locks sets it.
 _SESSION = """
 SET standard_conforming_strings = on;
 SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
@@ -81,16 +81,16 @@ SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_t
 """
 
 
-# A URL may say otherwise; a server or network that is gone is noticed after a minute.
+# Defaults that a URL may override. A server or network that is gone is noticed after a minute.
 _PATIENCE = {"connect_timeout": "15", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 
 
 def open_connection(database_url: str) -> Connection:
-    """One psycopg2 connection as it is; `connect` makes a session of it that depends on nobody's defaults.
+    """Open a psycopg2 connection. `connect` also sets what a session of ours relies on.
 
     Raises:
         SettingsError: NEXUS_DATABASE_URL cannot be read.
-        DatabaseError: why there is no connection.
+        DatabaseError: the connection failed; says why.
     """
     parameters: dict[str, Any] = _PATIENCE | connection_parameters(database_url)
     try:
@@ -105,9 +105,9 @@ def open_connection(database_url: str) -> Connection:
 
 @contextmanager
 def connect(database_url: str) -> Iterator[Connection]:
-    """One psycopg2 connection, whose session does not depend on what server, database, role or environment have set.
+    """Open a session that does not depend on settings of the server, database, role or environment.
 
-    Closed at the end; an open transaction is rolled back.
+    It is closed at the end of the block; an open transaction is rolled back.
 
     Raises:
         SettingsError: NEXUS_DATABASE_URL cannot be read.
@@ -128,11 +128,11 @@ def connect(database_url: str) -> Iterator[Connection]:
 
 
 def _detect_lost_client(connection: Connection) -> None:
-    """If we are killed, or our machine is lost, our locks must go at once and not when a long statement has ended.
+    """Let the server end the session soon after this process or its machine is gone, so that its locks are released.
 
-    Source: PostgreSQL manual, "Connections and Authentication": by itself a server at work does not look for its
-    client, and of a machine that is gone it learns after two hours. PostgreSQL 13 does not know the first setting,
-    servers on Windows refuse it.
+    By default a server does not check its client while a statement runs, and notices a lost machine after two hours
+    (PostgreSQL manual, "Connections and Authentication"). PostgreSQL 13 does not know the first setting, and servers on
+    Windows refuse it.
     """
     for setting in DETECT_LOST_CLIENT:
         with connection.cursor() as cursor:
@@ -156,7 +156,7 @@ def redacted() -> Iterator[None]:
 
 
 def database_error(error: psycopg2.Error) -> DatabaseError:
-    """What may be said of a database error: its class, SQLSTATE and the names of the objects it concerns."""
+    """Return the error without data of rows: its class, SQLSTATE and the names of the objects it concerns."""
     sqlstate = error.pgcode if _SQLSTATE.fullmatch(error.pgcode or "") else None  # a text of its own is not repeated
     if error.pgcode is None and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         sqlstate = "08000"  # libpq's own, or psycopg2's of a connection that was closed before

@@ -1,8 +1,8 @@
-"""Why PostgreSQL could not be connected to, in one sentence.
+"""Why a connection to PostgreSQL failed, as an error with a remedy.
 
-libpq gives no SQLSTATE for a connection that failed, only a text, whose second half the server writes (in its own
-language, and PgBouncer in other words). The text names host, user and database, so it is read here and not repeated.
-A text that nobody knows keeps the general sentence of `fm_pipeline.db.connection`.
+libpq gives no SQLSTATE for a failed connection, only a text; part of it comes from the server (in its own language) or
+from PgBouncer. The text names host, user and database, so it is matched here and never repeated. A text that matches no
+pattern gets the general error of `fm_pipeline.db.connection`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class ConnectionFailure(NamedTuple):
     """One kind of failure.
 
     Attributes:
-        pattern: in the text.
-        sqlstate: the server's where it has one, else 08001, "unable to establish connection".
+        pattern: a regular expression that is searched in libpq's text.
+        sqlstate: the server's SQLSTATE if there is one, else 08001 ("unable to establish connection").
     """
 
     pattern: str
@@ -31,7 +31,7 @@ class ConnectionFailure(NamedTuple):
     remedy: str
 
 
-# The first that is found counts: with several hosts, what a server said is worth more than that another one is away.
+# The first match counts: with several hosts, the answer of one server says more than the silence of another.
 CONNECTION_FAILURES = (
     ConnectionFailure(
         r"(?:[Pp]eer|[Ii]dent|certificate) authentication failed",
@@ -169,7 +169,7 @@ CONNECTION_FAILURES = (
 
 
 def connection_failure(error: psycopg2.Error) -> DatabaseError | None:
-    """The error in our words; None if nobody knows its text."""
+    """Return the error with a remedy, or None if its text matches no pattern."""
     text = str(error)
     for refusal in CONNECTION_FAILURES:
         if re.search(refusal.pattern, text):

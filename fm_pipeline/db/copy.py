@@ -50,7 +50,7 @@ def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iter
 
 
 class _CopyStream:
-    """The file that COPY reads from. Remembers what its rows raised."""
+    """The file that COPY reads from. Keeps the exception that its rows raised."""
 
     def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         self._columns = columns
@@ -98,7 +98,7 @@ class _CopyStream:
 
 
 def _line(row: Sequence[object], width: int) -> str:
-    """One row as a line of COPY. Nearly all texts need no escape, which is asked once a row and not once a value."""
+    """Return a row as a line of COPY. Most need no escaping, so it is checked once a row, not once a value."""
     line = "\t".join([value if value.__class__ is str else _AS_TEXT[value.__class__](value) for value in row])
     if (
         "\n" in line
@@ -111,7 +111,7 @@ def _line(row: Sequence[object], width: int) -> str:
 
 
 class _ByType(dict[type, Callable[[Any], str]]):
-    """How a value is written, by its type; for a type that is derived from another, as that one."""
+    """Functions that write a value as text, by its type; a subclass is written as its base class."""
 
     def __missing__(self, kind: type) -> Callable[[Any], str]:
         for base in kind.__mro__[1:]:

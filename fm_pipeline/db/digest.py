@@ -10,11 +10,11 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Table
 
-# What stands for a value in the hash of a row, by type. Writing values out as text takes most of the time, so it is
-# not done for the types whose own hash takes in every bit. It does not for 64-bit numbers (folded to 32 bits), for
-# jsonb (shifts and XORs that can cancel out) and for numeric (1.0 equals 1.00): these, and all other types, go as text.
+# The expression that is hashed for a value, by type. Converting values to text takes most of the time, so types whose
+# own hash covers every bit are hashed directly. Not among them: 64-bit numbers (folded to 32 bits), jsonb (its shifts
+# and XORs can cancel out) and numeric (1.0 equals 1.00). These and all other types are hashed as text.
 _AS_IT_IS = "{}"
-# Whatever the column's collation takes for equal (letter case, say), a digest must not.
+# Values that the column's collation treats as equal (letter case, for example) must get different digests.
 _AS_TEXT = '{}::text COLLATE "C"'
 _BY_BYTES = '{} COLLATE "C"'
 _AS_HASHED = {
@@ -61,8 +61,8 @@ def table_digest(
         columns: of the table, None for all; sorted by name, so that their order in the table does not count.
         without: columns that are left out.
         where: a condition, for some of the rows.
-        like: hash as this one was, to compare with it; it may be of another server. None for the best that this
-            server can. What `record` hashed cannot be compared on PostgreSQL 13.
+        like: use the method of this digest, so that the two can be compared; it may come from another server. None
+            for the best method of this server. PostgreSQL 13 has no `record`.
 
     Source: PostgreSQL 14 and later, src/backend/access/hash/hashfunc.c and utils/adt/rowtypes.c.
     """

@@ -17,9 +17,9 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def migrate(database_url: str) -> None:
-    """Make the schema `fm_pipeline` and run what migrations are missing, in one transaction.
+    """Create the schema `fm_pipeline` if needed and run the missing migrations, in one transaction.
 
-    Two runs at the same moment wait for each other.
+    Two processes that migrate at the same time wait for each other.
 
     Args:
         database_url: the Nexus database, as people write it (`postgresql://…`).
@@ -44,7 +44,7 @@ def migrate(database_url: str) -> None:
 
 
 def is_migrated(connection: Connection) -> bool:
-    """Whether no migration is missing, without Alembic, which takes longer to ask than a tick of a sensor may."""
+    """Return whether no migration is missing. Does not use Alembic, which is too slow for a sensor's tick."""
     newest = max(path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("0*.py"))
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('fm_pipeline.alembic_version') IS NOT NULL")

@@ -1,4 +1,4 @@
-"""What the role may do with a table, asked before anything is done."""
+"""The privileges of the current role on tables, checked before anything is done."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Needs = dict[Table, set[str]]
 
 
 def missing_privileges(cursor: Cursor, needs: Mapping[Table, Collection[str]]) -> Needs:
-    """What the role lacks of what it needs, by table."""
+    """Return the privileges that the role needs and does not have, by table."""
     pairs = [(table, privilege) for table, privileges in needs.items() for privilege in sorted(privileges)]
     cursor.execute(
         "SELECT n, has_table_privilege(name::regclass, privilege)"

@@ -31,7 +31,7 @@ class Column:
     type: str
     not_null: bool
     has_default: bool  # a default, an identity or a generation expression
-    is_text: bool  # compared by a collation, perhaps one of its own: text, varchar, citext, domains over them
+    is_text: bool  # compared by a collation: text, varchar, citext, domains over them
     generated: bool = field(default=False, repr=False)  # PostgreSQL computes it; nobody can set it
 
     @property

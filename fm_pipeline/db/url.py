@@ -1,8 +1,8 @@
 """NEXUS_DATABASE_URL as parameters of libpq, PostgreSQL's own client library.
 
-libpq reads URLs itself: several hosts, sockets, IPv6, every parameter. It does not take a reserved character in a
-password, so user and password are found first and encoded. No error repeats a part of the URL: any part may be a
-piece of a password. Source: PostgreSQL manual, "Connection Strings" (libpq) and "Parameter Key Words".
+libpq parses URLs itself: several hosts, sockets, IPv6, every parameter. It accepts no reserved character in a
+password, so user and password are split off first and encoded. No error repeats a part of the URL, because any part
+may belong to a password. Source: PostgreSQL manual, "Connection Strings" (libpq) and "Parameter Key Words".
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ WRITABLE = ("read-write", "primary")
 
 
 def connection_parameters(database_url: str) -> dict[str, str]:
-    """The parameters that a URL gives, by libpq's names.
+    """Parse a URL into parameters, by libpq's names.
 
     Args:
         database_url: `postgresql://…` as people, psql and SQLAlchemy write it.
 
     Raises:
-        SettingsError: it is something else, or libpq would not accept it. Holds nothing of the URL but the name of a
-            database system or a parameter.
+        SettingsError: it is not such a URL, or libpq would not accept it. The message repeats nothing of the URL but
+            the name of a database system or a parameter.
     """
     text = database_url.strip()
     scheme = _SCHEME.match(text)
@@ -73,9 +73,9 @@ def _no_url(text: str) -> SettingsError:
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """User and password, and what follows them; each may be empty.
+    """Split off user and password; each part may be empty.
 
-    A password may hold the characters that end one, as long as there is one way only to read the whole.
+    A password may contain the characters that end it, as long as the URL can be read in one way only.
     """
     ways = [("", rest), *((rest[: at.start()], rest[at.end() :]) for at in re.finditer("@", rest))]
     ways = [way for way in ways if _PLACE.fullmatch(way[1]) and not set("/?#") & set(way[0].partition(":")[0])]
@@ -97,7 +97,7 @@ def _ports_are_numbers(place: str) -> bool:
 
 
 def _encoded(credentials: str) -> str:
-    """User and password as libpq reads them; a % that encodes nothing stands for itself."""
+    """Return user and password in percent-encoding; a % that encodes nothing stands for itself."""
     if not credentials:
         return ""
     user, colon, password = credentials.partition(":")
@@ -126,7 +126,7 @@ def _refuse_wrong_parameters(names: list[str]) -> None:
 
 
 def _checked(parameters: dict[str, str]) -> dict[str, str]:
-    """Look at hosts and ports, and let several hosts lead to the primary."""
+    """Check hosts and ports; with several hosts, require the primary."""
     hosts = _list(parameters.get("host") or parameters.get("hostaddr"))
     ports = _list(parameters.get("port"))
     if not all(not port or (_PORT.fullmatch(port) and int(port) <= 65_535) for port in ports):

@@ -1,4 +1,4 @@
-"""What the roles of the pipeline need in this database, from its catalogue: a release may have other tables."""
+"""The privileges that the pipeline's roles need in this database, derived from its catalogue."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from fm_pipeline.settings import Settings
 
 CONTENT_TYPES = "django_content_type"
 IMAGE_LINK = {"SELECT", "INSERT", "UPDATE"}  # UPDATE to lock the tables, and to repair batches
-# Rows of `kept` tables are never deleted; what the backup does not have is only locked, and references in it emptied.
+# Rows of `kept` tables are never deleted. Rows missing from the backup are only locked, and references set to NULL.
 RESTORE = {"replaced": {"INSERT", "UPDATE", "DELETE"}, "kept": {"INSERT", "UPDATE"}}
 _WIDTH = 110
 
-# Sequences that give a column its default; an identity column needs no privilege on its own.
+# Sequences that give a column its default. An identity column needs no privilege on its sequence.
 _SEQUENCES = """
 SELECT n.nspname, s.relname, d.deptype = 'i' FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
 JOIN pg_namespace n ON n.oid = s.relnamespace
 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s::regclass
   AND d.deptype IN ('a', 'i') ORDER BY 1, 2
 """
-# What is in our own schema and is not the role's: somebody with more rights was here first.
+# Objects in our schema that the role does not own, because a role with more privileges created them.
 _NOT_OWNED = """
 SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, quote_ident(c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -55,7 +55,7 @@ ORDER BY 1, 2
 
 
 def reimport_needs(cursor: Cursor, policy: Policy, updates: Mapping[str, Collection[str]]) -> tuple[Needs, list[Table]]:
-    """What a reimport and its backup need of each table, and the tables that it may write.
+    """Return the privileges that a reimport and its backup need, by table, and the tables that it may write.
 
     Args:
         cursor: of a role that may read Django's content types.
@@ -72,7 +72,7 @@ def reimport_needs(cursor: Cursor, policy: Policy, updates: Mapping[str, Collect
 
 
 def known_needs(policy: Policy) -> Needs:
-    """The part of it that does not depend on what the catalogue says of references."""
+    """Return the part of these privileges that does not depend on references in the catalogue."""
     catalogue = policy.catalogue
     needs: Needs = {catalogue.table(load.table): {"SELECT", "INSERT", "UPDATE", "DELETE"} for load in policy.loads}
     needs |= {table: {"SELECT", "DELETE"} for table in policy.cleared}
@@ -81,7 +81,7 @@ def known_needs(policy: Policy) -> Needs:
 
 
 def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role: str) -> Iterator[str]:
-    """The statements, and comments, that make both roles in this database and give them the least that they need.
+    """Yield the statements and comments that create both roles and grant them the least privileges that they need.
 
     Args:
         cursor: of a role that sees all tables, such as their owner; nothing is written.
@@ -127,7 +127,7 @@ def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role
     yield from _sequences(cursor, touched, restore_role, "SELECT, UPDATE", identities=True)
     kept = [table for table in writes if table not in policy.emptied]
     deleting = _grant(cursor, "DELETE", kept, restore_role).replace("\n", "\n-- ")
-    yield f"-- Only for fm-pipeline restore --newer set-aside, which takes away rows made since:\n-- {deleting}"
+    yield f"-- Only for fm-pipeline restore --newer set-aside, which removes rows made since:\n-- {deleting}"
 
 
 def _make_role(cursor: Cursor, role: str, member_of: str = "") -> Iterator[str]:
@@ -140,7 +140,7 @@ def _make_role(cursor: Cursor, role: str, member_of: str = "") -> Iterator[str]:
 
 
 def _own_schema(cursor: Cursor, role: str) -> Iterator[str]:
-    """The role owns our schema and all that is in it, since it brings it up to date."""
+    """Make the role the owner of our schema and its objects, because it migrates them."""
     name = _name(cursor, role)
     cursor.execute("SELECT quote_ident(current_database()), to_regnamespace('fm_pipeline') IS NULL")
     database, missing = cursor.fetchone() or ("", True)
@@ -154,7 +154,7 @@ def _own_schema(cursor: Cursor, role: str) -> Iterator[str]:
 
 
 def _read(cursor: Cursor, catalogue: Catalogue, needs: Needs, role: str) -> Iterator[str]:
-    """The whole schema of Nexus, since what depends on a patient is found and not listed; elsewhere what is needed."""
+    """Grant SELECT on all tables of Nexus, because dependants of a patient are searched for; elsewhere as needed."""
     name = _name(cursor, role)
     elsewhere = {table for table in needs if table.schema not in (catalogue.schema, "fm_pipeline")}
     for schema in [catalogue.schema, *sorted({table.schema for table in elsewhere})]:
@@ -165,7 +165,7 @@ def _read(cursor: Cursor, catalogue: Catalogue, needs: Needs, role: str) -> Iter
 
 
 def _write(cursor: Cursor, needs: Needs, role: str) -> Iterator[str]:
-    """What the tables need beside SELECT, one statement for each set of privileges."""
+    """Grant the privileges other than SELECT, one statement for each set of privileges."""
     by_privileges: dict[str, list[Table]] = {}
     for table, privileges in needs.items():
         if writes := privileges - {"SELECT"}:
@@ -190,7 +190,7 @@ def _grant(cursor: Cursor, words: str, tables: Collection[Table], role: str) -> 
 
 
 def _name(cursor: Cursor, *parts: str) -> str:
-    """Quoted only where it has to be, so that people can read it."""
+    """Return a qualified name, quoted only where necessary, so that people can read it."""
     cursor.execute(
         "SELECT array_to_string(ARRAY(SELECT quote_ident(part) FROM unnest(%s::text[]) part), '.')", (list(parts),)
     )

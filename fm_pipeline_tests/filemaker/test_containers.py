@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import Containers, is_url
+from fm_pipeline.filemaker.containers import ContainerFile, Containers, is_url
 from fm_pipeline.filemaker.errors import (
     ContainerElsewhere,
     ContainerExpired,
@@ -61,7 +61,7 @@ def server_that(folder: Path, **behaves: Any) -> Iterator[Clinic]:
     store.close()
 
 
-def download(client: DataApiClient, record_id: int = 1, name: str = "image_Full", **how: Any) -> StoredContainerFile:
+def download(client: DataApiClient, record_id: int = 1, name: str = "image_Full", **how: Any) -> ContainerFile:
     record = client.record("API_Images", record_id)
     assert record
     return Containers(client, **how).download("API_Images", record_id, name, str(record.fields[name]))

@@ -1,4 +1,4 @@
-"""Backups of every row that a reimport can touch, proved by restoring them, and the restore itself.
+"""Backups of every row that a reimport can touch, verified by restoring them into copies, and the restore.
 
-`backup.py` makes one, `verify.py` loads it into copies of the tables, `restore.py` brings it back.
+`backup.py` makes a backup, `verify.py` restores it into copies of the tables, `restore.py` into the tables themselves.
 """

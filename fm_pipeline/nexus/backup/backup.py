@@ -1,6 +1,7 @@
-"""Backups of every row that a reimport can touch, each restored and compared before it counts as one (decision D6).
+"""Makes, lists and removes backups of every row that a reimport can touch.
 
-What is here: making, listing and removing backups. Their files are `files`, the way back `restore`.
+A backup counts only after it was restored into copies of the tables and compared (`verify.py`). Its files are in
+`files.py`, the restore in `restore.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ DELETING = ".deleting"
 
 
 def ignore_progress(_step: str, _done: int, _total: int | None) -> None:
-    """Nobody wants to know."""
+    """Do nothing; the default for callers that show no progress."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Backup:
     """A verified backup.
 
     Attributes:
-        untested: what a restore meets in Nexus and its trial did not, in sentences; only of one that was just made.
+        untested: parts of a restore that its verification could not try, in sentences; empty for listed backups.
     """
 
     id: str
@@ -65,18 +66,18 @@ def make_backup(
     actor: str | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> Backup:
-    """Write one snapshot of every table that a reimport can touch, restore it into copies of them, compare, record.
+    """Write a snapshot of every table that a reimport can touch, restore it into copies, compare, and record it.
 
-    A folder has its final name, and a row in `fm_pipeline.backups`, only when all of that went well.
+    The folder gets its final name, and its row in `fm_pipeline.backups`, only when all of that succeeded.
 
     Args:
         settings: the database, BACKUP_DIR, BACKUP_KEY.
-        now: with a zone; part of the folder's name.
-        actor: who asked, for the audit trail.
+        now: with a time zone; part of the folder's name.
+        actor: who requested it, for the audit trail.
 
     Raises:
-        BackupStop: the folder cannot be written (no room, no right), another backup is being written, what was
-            read back is not what was written, or a restore could not bring it back.
+        BackupStop: the folder cannot be written (no space, no permission), another backup is being written, the files
+            differ from what was written, or a restore could not bring the rows back.
         DatabaseError: PostgreSQL refused something. Nexus is never changed.
     """
     url = settings.nexus_database_url.get_secret_value()
@@ -101,12 +102,12 @@ def make_backup(
 
 
 def backup_folder(settings: Settings) -> Path:
-    """Where the backups are."""
+    """Return the folder of all backups."""
     return settings.backup_dir or settings.state_dir / "backups"
 
 
 def list_backups(settings: Settings) -> list[Backup]:
-    """The verified backups that this database knows, newest first; a folder may be gone since."""
+    """Return the verified backups that are recorded in this database, newest first; a folder may have been removed."""
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT id::text, folder, created_at, digests, bytes, encrypted FROM fm_pipeline.backups"
@@ -126,15 +127,15 @@ def list_backups(settings: Settings) -> list[Backup]:
 
 
 def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) -> list[Path]:
-    """Remove the oldest verified backups; folders that this database has no row of are never touched.
+    """Remove the oldest verified backups. Folders that this database has no row of are never touched.
 
-    Nor are those outside BACKUP_DIR: a copy of the database, made for a trial, has the rows of the real backups.
+    Nor are folders outside BACKUP_DIR: a copy of the database, made for a test, has the rows of the real backups.
 
     Args:
         keep: how many stay, at least one.
 
     Returns:
-        The folders that went.
+        The removed folders.
 
     Raises:
         ValueError: `keep` is below one.
@@ -170,7 +171,7 @@ def _write(
     now: datetime,
     on_progress: OnProgress,
 ) -> int:
-    """Write all files from one snapshot; returns their bytes."""
+    """Write all files from one snapshot; return their size in bytes."""
     with connect(settings.nexus_database_url.get_secret_value()) as connection:
         with connection.cursor() as cursor:
             scope = find_scope(cursor, settings)
@@ -230,7 +231,7 @@ def _forget(url: str, backup: Backup) -> None:
 
 @contextmanager
 def _exclusive_folder(root: Path) -> Iterator[Path]:
-    """The folder of the backups, for one writer at a time; what a killed one left is removed."""
+    """Lock the folder of the backups for one writer, and remove what a killed writer left."""
     make_private_folder(root)
     descriptor = os.open(root, os.O_RDONLY)
     try:
@@ -251,7 +252,7 @@ def _exclusive_folder(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def partial_folder(folder: Path) -> Iterator[Path]:
-    """A folder of mode 0700 for a backup that is not one yet; gone unless the block renames it."""
+    """Create a folder of mode 0700 for an unfinished backup; it is removed if the block fails."""
     partial = folder.with_name(folder.name + PARTIAL)
     partial.mkdir(mode=0o700)
     try:

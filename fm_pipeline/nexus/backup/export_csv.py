@@ -1,7 +1,4 @@
-"""The tables that a reimport replaces, as CSV: for people and their own programs, not for a restore.
-
-Source: seed "reimport checklist", phase 1.
-"""
+"""Exports the tables that a reimport replaces as CSV, for people and other programs. A restore does not read them."""
 
 from __future__ import annotations
 

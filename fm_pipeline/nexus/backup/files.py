@@ -2,13 +2,13 @@
 
     <time>-<id8>/
         manifest.json[.age]            tables, columns, rows, digests, sha256 of every file
-        manifest.json[.age].sha256     as `sha256sum` writes it
-        load.psql[.age]                loads it with psql alone
-        01-patients.copy.gz[.age]      what COPY gives in text format: it goes into any other release of PostgreSQL
+        manifest.json[.age].sha256     in the format of `sha256sum`
+        load.psql[.age]                loads the backup with psql alone
+        01-patients.copy.gz[.age]      COPY's text format, which every release of PostgreSQL reads
 
-The encryption is age (https://age-encryption.org/v1) with an X25519 key: a stream, authenticated in chunks, whose end
-cannot be cut off unnoticed, and which anybody who has the key can read without this program:
-`age -d -i KEYFILE 01-patients.copy.gz.age | gunzip`. No plain text touches the disk.
+The encryption is age (https://age-encryption.org/v1) with an X25519 key. It authenticates the stream in chunks, so that
+a truncated file is detected. Whoever has the key can decrypt a file without this program:
+`age -d -i KEYFILE 01-patients.copy.gz.age | gunzip`. No plain text is written to the disk.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ from fm_pipeline.errors import SettingsError, Stop
 from fm_pipeline.settings import Settings
 
 ENCRYPTED = ".age"
-# Level 1: 95 % of what level 6 saves, at a third of its time (measured on the synthetic clinic).
+# Level 1 saves 95 % of what level 6 saves, in a third of its time (measured on the synthetic clinic).
 COMPRESSION = 1
 _BLOCK = 1 << 18
 
 
 class BackupStop(Stop):
-    """A backup cannot be written, or is not what it must be. Nexus is unchanged."""
+    """A backup cannot be written, read or restored. Nexus is unchanged."""
 
 
 class Readable(Protocol):
-    """What COPY FROM STDIN reads."""
+    """A file that COPY FROM STDIN reads."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes, nothing at the end."""
+        """Return up to `size` bytes; no bytes at the end."""
 
 
 class Writable(Protocol):
-    """What COPY TO STDOUT writes to."""
+    """A file that COPY TO STDOUT writes to."""
 
     def write(self, data: bytes, /) -> int:
-        """Take all of `data`."""
+        """Write all of `data`."""
 
     def flush(self) -> object:
-        """Pass on what is buffered."""
+        """Write what is buffered."""
 
 
 def new_key() -> str:
-    """A new key for BACKUP_KEY."""
+    """Return a new key for BACKUP_KEY."""
     return str(pyrage.x25519.Identity.generate())
 
 
 def read_key(settings: Settings) -> pyrage.x25519.Identity | None:
-    """The key of the settings; None when backups are not encrypted.
+    """Return the key of the settings, or None if backups are not encrypted.
 
     Raises:
-        SettingsError: it is not a key; the message does not repeat it.
+        SettingsError: the value is not a key; the message does not repeat it.
     """
     secret = settings.backup_key
     if secret is None or not secret.get_secret_value().strip():
@@ -79,7 +79,7 @@ def read_key(settings: Settings) -> pyrage.x25519.Identity | None:
 
 
 class _HashingFile:
-    """A file that counts and hashes what is written to it, and remembers why it could not be."""
+    """A file that counts and hashes what is written to it, and keeps the error if writing fails."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -91,7 +91,7 @@ class _HashingFile:
         try:
             self._file.write(data)
         except OSError as fault:
-            self.fault = fault  # age passes on its text only
+            self.fault = fault  # age passes on only its text
             raise
         self._sha256.update(data)
         self.bytes += len(data)
@@ -107,14 +107,14 @@ class _HashingFile:
 
 @contextmanager
 def _thread_with_pipe(work: Callable[[int], None], *, writes: bool) -> Iterator[IO[bytes]]:
-    """Run `work` in a thread at the other end of a pipe: age wants to pull and to push, and so does COPY.
+    """Run `work` in a thread at the other end of a pipe. Both age and COPY call read() and write() themselves.
 
     Args:
         work: gets the descriptor of its end, and closes it.
-        writes: whether we write and `work` reads.
+        writes: whether the block writes and `work` reads.
 
     Raises:
-        Exception: what `work` raised; it comes before what its closed pipe made of it on our side.
+        Exception: what `work` raised, in preference to the error of the closed pipe on our side.
     """
     reading_end, writing_end = os.pipe()
     faults: list[BaseException] = []
@@ -145,10 +145,10 @@ def _thread_with_pipe(work: Callable[[int], None], *, writes: bool) -> Iterator[
 
 @contextmanager
 def open_for_writing(path: Path, key: pyrage.x25519.Identity | None, *, compress: bool = True) -> Iterator[WrittenFile]:
-    """A new file, mode 0600, that is on the disk when the block ends.
+    """Create a file of mode 0600 that is synced to the disk when the block ends.
 
     Raises:
-        OSError: it cannot be written; the disk is full.
+        OSError: it cannot be written, for example because the disk is full.
     """
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=_BLOCK) as file:
         hashing = _HashingFile(file)
@@ -167,14 +167,14 @@ def open_for_writing(path: Path, key: pyrage.x25519.Identity | None, *, compress
             if hashing.fault is not None:
                 raise hashing.fault from None
             raise
-        # What is read back is to come from the disk and not from memory.
+        # The verification must read from the disk and not from the page cache.
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     result.bytes, result.sha256 = hashing.bytes, hashing.sha256
 
 
 class WrittenFile:
-    """A file while it is written; what is known of it afterwards."""
+    """A file that is being written; its size and sha256 when the block has ended."""
 
     sink: Writable
     bytes = 0
@@ -197,10 +197,10 @@ def _encrypting(sink: _HashingFile, key: pyrage.x25519.Identity | None) -> Itera
 
 @contextmanager
 def open_for_reading(path: Path, key: pyrage.x25519.Identity | None) -> Iterator[Readable]:
-    """The plain content of a table's file.
+    """Open the decrypted and decompressed content of a table's file.
 
     Raises:
-        OSError, pyrage.DecryptError, EOFError: it cannot be read, is cut, or has another key.
+        OSError, pyrage.DecryptError, EOFError: it cannot be read, is truncated, or has another key.
     """
     if key is None or path.suffix != ENCRYPTED:
         with gzip.open(path, "rb") as plain:
@@ -216,7 +216,7 @@ def open_for_reading(path: Path, key: pyrage.x25519.Identity | None) -> Iterator
 
 
 def file_error(do: Literal["read", "write"], error: OSError) -> BackupStop:
-    """An error of the file system as ours."""
+    """Return an error of the file system as a BackupStop."""
     reason = error.strerror or type(error).__name__
     return BackupStop(
         f"The backup could not be {'written' if do == 'write' else do}: {reason}"
@@ -228,7 +228,7 @@ def file_error(do: Literal["read", "write"], error: OSError) -> BackupStop:
 
 
 def sync_folder(folder: Path) -> None:
-    """What was created or renamed in a folder survives a power cut."""
+    """Sync a folder, so that files created or renamed in it survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The manifest of a backup: what it holds, and the sha256 of every file, so that one changed bit is found."""
+"""The manifest of a backup: its tables, and the sha256 of every file, so that a changed bit is detected."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from fm_pipeline.nexus.catalogue.table_details import BackupColumn
 FORMAT = 1
 MANIFEST = "manifest.json"
 CHECKSUM = ".sha256"
-# What a restore does with the rows of a table that the backup does not have:
-#   replaced    they go: the table becomes what it was
-#   kept        they stay: users made them, in tables that a reimport only mends
-#   referenced  not touched at all; a row is added where a restored row needs it
+# What a restore does with rows of a table that are missing from the backup:
+#   replaced    it deletes them: the table becomes what it was
+#   kept        it keeps them: users created them, in tables in which a reimport only re-points references
+#   referenced  it touches none; it only adds a row that a restored row refers to
 Role = Literal["replaced", "kept", "referenced"]
 
 
@@ -42,7 +42,7 @@ class BackupTable:
 
     @property
     def names(self) -> list[str]:
-        """Of the columns."""
+        """Names of the columns."""
         return [column.name for column in self.columns]
 
 
@@ -61,22 +61,22 @@ class Manifest:
 
     @property
     def patients(self) -> int:
-        """Number of patients, which a restore has to be confirmed with."""
+        """Number of patients; part of the confirmation of a restore."""
         return next((table.digest.rows for table in self.tables if table.table.name == "patients"), 0)
 
     @property
     def digests(self) -> dict[str, Digest]:
-        """Of the tables that a reimport can touch, by name."""
+        """Digests of the tables that a reimport can touch, by table name."""
         return {str(table.table): table.digest for table in self.tables if table.role != "referenced"}
 
     def as_json(self) -> bytes:
-        """The manifest's file."""
+        """Return the content of the manifest's file."""
         content = {"format": FORMAT} | asdict(self) | {"created_at": self.created_at.isoformat()}
         return (json.dumps(content, indent=1) + "\n").encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
-        """Back from the file; its sha256 has been checked.
+        """Parse the content of the file; its sha256 has been checked.
 
         Raises:
             BackupStop: another release of the pipeline wrote it.
@@ -103,7 +103,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest, key: pyrage.x25519.Identity | None) -> int:
-    """Write the manifest and, last of all, its sha256; returns the bytes of both."""
+    """Write the manifest and, last of all, its sha256; return the size of both in bytes."""
     path = folder / (MANIFEST + (ENCRYPTED if key else ""))
     with open_for_writing(path, key, compress=False) as written:
         written.sink.write(manifest.as_json())
@@ -114,10 +114,10 @@ def write_manifest(folder: Path, manifest: Manifest, key: pyrage.x25519.Identity
 
 
 def read_manifest(folder: Path, key: pyrage.x25519.Identity | None) -> Manifest:
-    """Read a backup's manifest and hold every file against it, to the last bit.
+    """Read a backup's manifest and check the sha256 of every file.
 
     Raises:
-        BackupStop: not a backup, not a whole one, changed since it was written, or encrypted with another key.
+        BackupStop: it is no backup, is incomplete, was changed since it was written, or has another key.
     """
     try:
         names = {entry.name for entry in os.scandir(folder)}
@@ -146,7 +146,7 @@ def read_manifest(folder: Path, key: pyrage.x25519.Identity | None) -> Manifest:
 
 
 def file_name(number: int, table: Table, key: object | None) -> str:
-    """Name of a table's file; a table may be called anything."""
+    """Return the name of a table's file. A table's name may contain any character."""
     plain = re.sub(r"[^a-z0-9_]", "_", table.name.lower())
     return f"{number:02}-{plain}.copy.gz{ENCRYPTED if key else ''}"
 

@@ -1,6 +1,6 @@
-"""The way back: every row of a backup, in one transaction, with the locks of a reimport.
+"""Restores a backup: all of its rows, in one transaction, under the locks of a reimport.
 
-Also into another server, where the application has made its tables.
+The target may be another server, if the application has created its tables there.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from fm_pipeline.nexus.backup.restore_load import load_tables
 from fm_pipeline.nexus.backup.restore_newer import NewerRows, NewerRowsPolicy
 from fm_pipeline.nexus.backup.restore_numbers import translate_numbers
 from fm_pipeline.nexus.backup.restore_rows import Restoration
-from fm_pipeline.nexus.backup.restore_tables import RestoredTable
-from fm_pipeline.nexus.backup.rows import OnProgress, find_scope, prepare_session
+from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable
+from fm_pipeline.nexus.backup.rows import BackupScope, OnProgress, find_scope, prepare_session
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.catalogue.table_details import advance_sequences, columns_of, is_wider
 from fm_pipeline.nexus.grants import RESTORE
@@ -39,9 +39,9 @@ class RestoreReport:
     """What a restore did, or would do.
 
     Attributes:
-        confirmation: the words that permit it.
-        notes: what the reader should know: differences of the schema, what is left to do.
-        newer: what became of rows that were made since the backup and could not stay as they were.
+        confirmation: the words that a person has to type.
+        notes: differences of the schema, and what is left to do, in sentences.
+        newer: what was done with rows that were created after the backup and could not stay as they were.
     """
 
     backup_id: str
@@ -69,25 +69,25 @@ def restore(
     run_id: str | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> RestoreReport:
-    """Bring back every row of a backup: ids, NULLs and empty texts as they were.
+    """Restore every row of a backup: ids, NULLs and empty texts as they were.
 
-    Patients and what else a reimport loads become exactly what they were; elsewhere rows that users made since stay.
+    Tables that a reimport loads become exactly what they were. In other tables, rows that users created since stay.
 
     Args:
-        settings: where to; BACKUP_KEY if the backup is encrypted.
+        settings: the target database; BACKUP_KEY if the backup is encrypted.
         folder: of the backup.
         confirm: `<database> <number of patients in the backup>`, typed by a person; a dry run needs none.
         dry_run: do everything, report it, roll it back.
-        newer: what becomes of rows that were made since the backup and cannot stay as they are.
-        actor: who asked, for the audit trail.
+        newer: what to do with rows that were created after the backup and cannot stay as they are.
+        actor: who requested it, for the audit trail.
 
     Raises:
-        BackupStop: the backup is damaged, cut, incomplete or has another key; it does not fit the tables; the
-            role may not write them; the confirmation is wrong; or rows that were made since cannot stay, or break a
-            constraint that the role may not take away.
-        LockStop: a reimport runs, or somebody holds the tables.
-        DatabaseError: PostgreSQL refused something, or was lost. In every case Nexus is unchanged, and if the
-            connection was lost at COMMIT, the database is asked what became of it.
+        BackupStop: the backup is damaged, truncated, incomplete or has another key; it does not fit the tables; the
+            role may not write them; the confirmation is wrong; rows that were created since cannot stay; or rows break
+            a constraint that the role may not drop.
+        LockStop: a reimport runs, or another session holds the tables.
+        DatabaseError: PostgreSQL refused something, or the connection was lost. Nexus is unchanged in every case; if
+            the connection was lost at COMMIT, the server is asked whether the transaction was committed.
     """
     url = settings.nexus_database_url.get_secret_value()
     started = time.monotonic()
@@ -101,43 +101,25 @@ def restore(
             connection.set_session(isolation_level="READ COMMITTED")
             with connection.cursor() as cursor:
                 report = RestoreReport(manifest.id, _confirmation(cursor, manifest))
-                if not dry_run and confirm.split() != report.confirmation.split():
-                    raise BackupStop(
-                        "The confirmation does not name this database and the number of patients in the backup.",
-                        meaning="Nothing was changed.",
-                        remedy="Check that this is the database that you mean; a dry run shows the words to type.",
-                    )
+                if not dry_run:
+                    _check_confirmation(confirm, report.confirmation)
                 prepare_session(cursor, settings)
                 scope = find_scope(cursor, settings)
-                report.notes += _fit(cursor, scope.catalogue, manifest)
-                touched = [table for table, role in scope.roles.items() if role != "referenced"]
-                others = [t.table for t in manifest.tables if t.role != "referenced" and t.table not in touched]
-                _may_write(cursor, manifest, touched)
+                report.notes += _check_schema(cursor, scope.catalogue, manifest)
+                _check_privileges(cursor, manifest, scope.touched)
                 loaded = load_tables(cursor, folder, manifest, key, on_progress)
                 on_progress("restore", 0, None)
+                tables = _tables_to_lock(scope, manifest)
                 timeout = settings.nexus_lock_timeout_seconds
-                with explain_lock_timeouts(connection, gate, touched + others, timeout):
-                    lock_tables(cursor, touched + others, timeout)
-                    if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
-                        raise BackupStop(
-                            "The tables of Nexus changed while the restore was being prepared (a migration?).",
-                            meaning="Nothing was changed.",
-                            remedy="Start again when the migration has ended.",
-                        )
-                    loaded, notes = translate_numbers(cursor, scope.catalogue, manifest, loaded)
-                    report.notes += notes
-                    growing = parse_trigger_tables(scope.catalogue, settings.nexus_trigger_tables)
-                    restoration = Restoration(cursor, scope.catalogue, loaded, growing, newer)
-                    report.tables = restoration.run()
-                    report.notes += restoration.notes
-                    report.newer = restoration.newer_rows
+                with explain_lock_timeouts(connection, gate, tables, timeout):
+                    lock_tables(cursor, tables, timeout)
+                    _check_schema_is_unchanged(cursor, scope.catalogue)
+                    inserted = _write_rows(cursor, settings, scope.catalogue, manifest, loaded, newer, report)
                 on_progress("restore", 1, 1)
                 if dry_run:
                     connection.rollback()
                 else:
-                    report.notes += advance_sequences(
-                        cursor, [table for table, result in restoration.results.items() if result.inserted]
-                    )
+                    report.notes += advance_sequences(cursor, inserted)
                     end.enter_context(ignore_first_cancel())
                     commit(connection, url)
                     report.committed = True
@@ -151,8 +133,55 @@ def _confirmation(cursor: Cursor, manifest: Manifest) -> str:
     return f"{row[0] if row else ''} {manifest.patients}"
 
 
-def _fit(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
-    """Whether the tables can take the rows; differences that do no harm are returned as sentences.
+def _check_confirmation(given: str, expected: str) -> None:
+    if given.split() != expected.split():
+        raise BackupStop(
+            "The confirmation does not name this database and the number of patients in the backup.",
+            meaning="Nothing was changed.",
+            remedy="Check that this is the database that you mean; a dry run shows the words to type.",
+        )
+
+
+def _tables_to_lock(scope: BackupScope, manifest: Manifest) -> list[Table]:
+    """Return the tables that a reimport could touch today, then those that only the backup has rows of."""
+    others = [t.table for t in manifest.tables if t.role != "referenced" and t.table not in scope.touched]
+    return scope.touched + others
+
+
+def _check_schema_is_unchanged(cursor: Cursor, catalogue: Catalogue) -> None:
+    if read_catalogue(cursor, catalogue.schema).fingerprint != catalogue.fingerprint:
+        raise BackupStop(
+            "The tables of Nexus changed while the restore was being prepared (a migration?).",
+            meaning="Nothing was changed.",
+            remedy="Start again when the migration has ended.",
+        )
+
+
+def _write_rows(
+    cursor: Cursor,
+    settings: Settings,
+    catalogue: Catalogue,
+    manifest: Manifest,
+    loaded: list[LoadedTable],
+    newer: NewerRowsPolicy,
+    report: RestoreReport,
+) -> list[Table]:
+    """Write the rows of the scratch tables and add to the report what was done.
+
+    Returns:
+        The tables that got new rows.
+    """
+    loaded, notes = translate_numbers(cursor, catalogue, manifest, loaded)
+    trigger_tables = parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
+    restoration = Restoration(cursor, catalogue, loaded, trigger_tables, newer)
+    report.tables = restoration.run()
+    report.notes += notes + restoration.notes
+    report.newer = restoration.newer_rows
+    return [table for table, result in restoration.results.items() if result.inserted]
+
+
+def _check_schema(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
+    """Check that the tables can take the rows; return harmless differences as sentences.
 
     Raises:
         BackupStop: lists every table and column that does not fit.
@@ -189,11 +218,11 @@ def _fit(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
     return notes
 
 
-def _may_write(cursor: Cursor, manifest: Manifest, touched: list[Table]) -> None:
-    """Before anything is read: at night nobody should have to find out the tables one by one.
+def _check_privileges(cursor: Cursor, manifest: Manifest, touched: list[Table]) -> None:
+    """Check the privileges on all tables before anything is read, so that one error names all that are missing.
 
     Raises:
-        BackupStop: holds the statements that give what the role lacks.
+        BackupStop: contains the GRANT statements for what the role lacks.
     """
     needs: dict[Table, set[str]] = {table: {"UPDATE"} for table in touched}
     needs |= {backup.table: RESTORE[backup.role] for backup in manifest.tables if backup.role in RESTORE}

@@ -1,4 +1,4 @@
-"""The tables of a backup in scratch tables, each with what the catalogue says of the table that gets its rows."""
+"""Loads the tables of a backup into scratch tables, with the catalogue's facts about the tables to restore."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def load_tables(
     """Load every table of a backup and compare it with the manifest.
 
     Args:
-        step: what the progress is called.
-        targets: the tables that get the rows, by those that they are of; None for these themselves.
+        step: name of the progress step.
+        targets: the tables that get the rows, by backed-up table; None to restore into the backed-up tables.
 
     Raises:
         BackupStop: the rows are not those that were backed up.
@@ -63,7 +63,7 @@ def load_tables(
 
 
 def _widened(cursor: Cursor, backup: BackupTable, scratch: Table) -> BackupTable:
-    """Give the scratch table the types of today, as `_fit` allowed them; rows and digests compare like with like."""
+    """Give the scratch table the current column types, which `_check_schema` has allowed, and digest it again."""
     types = {column.name: column.type for column in columns_of(cursor, backup.table)}
     columns = tuple(BackupColumn(name, types[name]) for name in backup.names)
     if columns == backup.columns:

@@ -1,12 +1,13 @@
-"""Rows that users made since the backup, and that cannot stay as they are when the backup comes back.
+"""Rows that users created after the backup and that cannot stay as they are when it is restored.
 
-They point to a row that goes (a patient whom only the reimport brought), or have what a row of the backup must have (an
-invoice's number). A reference is led to the row that the same FileMaker record has in the backup; else it is emptied,
-where the column allows it; else the row is set aside: moved as it was into `fm_pipeline.set_aside_rows`, with the rows
-that hang on it. The last is done only if it was asked for. All of it is told by the ids of the rows.
+They refer to a row that is deleted (a patient that only the reimport loaded), or hold a unique value that a row of the
+backup needs (an invoice's number). A reference is re-pointed to the backup's row of the same FileMaker record. If there
+is none, it is set to NULL where the column allows that. Otherwise the row is set aside: moved unchanged into
+`fm_pipeline.set_aside_rows`, together with rows that depend on it. Rows are set aside only on request. The report names
+all of them by id.
 
-Rows of patients, notes and what else a reimport loads go in any case, since these tables become what they were. Those
-that no FileMaker record stands for, because users have entered them, are kept in the same table.
+New rows of tables that a reimport loads are deleted in any case, because these tables become what they were. Those that
+come from no FileMaker record, because users entered them, are saved in `fm_pipeline.set_aside_rows` too.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 
 NewerRowsPolicy = Literal["stop", "set-aside"]
 NewerRowsAction = Literal[
-    "led to the row of the backup", "emptied", "set aside", "deleted, and kept in fm_pipeline.set_aside_rows"
+    "re-pointed to the row of the backup",
+    "set to NULL",
+    "set aside",
+    "deleted, and saved in fm_pipeline.set_aside_rows",
 ]
 SET_ASIDE = Table("fm_pipeline", "set_aside_rows")
 _SHOWN = 50  # ids of a table in the text of an error
@@ -44,10 +48,10 @@ _SHOWN = 50  # ids of a table in the text of an error
 
 @dataclass(frozen=True)
 class NewerRows:
-    """Rows of one table that were made since the backup, and what was done with them.
+    """Rows of one table that were created after the backup, and what was done with them.
 
     Attributes:
-        why: the reference, as `table.column (constraint)`, or the constraint that they are in the way of.
+        why: the reference, as `table.column (constraint)`, or the constraint that they conflict with.
         ids: their primary keys.
     """
 
@@ -57,17 +61,17 @@ class NewerRows:
     ids: tuple[str, ...]
 
     def sentence(self, shown: int | None = None) -> str:
-        """For people; without what the rows hold."""
+        """Return a sentence for the report, without data of the rows."""
         ids = ", ".join(self.ids[:shown])
         more = len(self.ids) - len(self.ids[:shown])
         return f"{len(self.ids):,} row(s) of {self.why}: {self.done} ({ids}{f' and {more:,} more' if more else ''})"
 
 
 def resolve_newer_rows(restoration: Restoration) -> None:
-    """Find and mend them; what was done stands in `restoration.newer_rows`.
+    """Find these rows and resolve each of them; `restoration.newer_rows` says how.
 
     Raises:
-        BackupStop: rows would have to be set aside, and that was not asked for; it names all of them.
+        BackupStop: rows would have to be set aside, and that was not requested; names all of them.
     """
     newer = _NewerRowsResolver(restoration)
     newer.save_rows_without_source()
@@ -81,18 +85,18 @@ def resolve_newer_rows(restoration: Restoration) -> None:
         )
         raise BackupStop(
             f"{listed}.",
-            meaning="They point to rows that the backup does not have and may not be without them, hold a value that"
-            " a row of the backup must have, or belong to such a row. Nothing was changed.",
+            meaning="They refer to rows that are missing from the backup and the reference must not be NULL, they hold"
+            " a value that a row of the backup needs, or they depend on such a row. Nothing was changed.",
             remedy="Start again with --newer set-aside (in Dagster: newer: set-aside): the restore then moves these"
-            f" rows, as they are, into the table {SET_ASIDE}, from where they can be brought back. Or decide in Nexus"
-            " what becomes of them. Their files in S3 stay where they are.",
+            f" rows unchanged into the table {SET_ASIDE}, from where they can be brought back. Or change or delete them"
+            " in Nexus. Their files in S3 stay where they are.",
         )
 
 
 @dataclass
 class _NewerRowsResolver:
     restoration: Restoration
-    aside: dict[Table, list[sql.Identifier]] = field(default_factory=dict)  # temporary tables of what was set aside
+    aside: dict[Table, list[sql.Identifier]] = field(default_factory=dict)  # temporary tables of rows set aside
 
     def __post_init__(self) -> None:
         self.cursor = self.restoration.cursor
@@ -100,7 +104,7 @@ class _NewerRowsResolver:
         self.by_table = {loaded.target: loaded for loaded in self.restoration.tables}
 
     def save_rows_without_source(self) -> None:
-        """Write down the rows that go and that no reimport would bring again."""
+        """Save deleted rows that come from no FileMaker record, so that no reimport would load them again."""
         for loaded in self.restoration.tables:
             table = loaded.target
             if not self.restoration.results[table].deleted or table not in self.catalogue.columns:
@@ -115,15 +119,15 @@ class _NewerRowsResolver:
             )
             ids = [row[0] for row in self.cursor.fetchall()]
             self._keep(table, loaded.gone, entered)
-            self._note(table, str(table), "deleted, and kept in fm_pipeline.set_aside_rows", ids)
+            self._note(table, str(table), "deleted, and saved in fm_pipeline.set_aside_rows", ids)
 
     def repoint_references(self) -> None:
-        """Lead references elsewhere, or empty them, or set their rows aside."""
+        """Re-point references to deleted rows, or set them to NULL, or set their rows aside."""
         losing = [table for table in self.by_table if self.restoration.results[table].deleted]
         for reference in self._references(losing):
             own = self.by_table.get(reference.table)
             if own is not None and own.backup.role == "replaced":
-                continue  # its rows are the backup's or go
+                continue  # its rows are the backup's, or are deleted
             condition = self._points_to(reference, self.by_table[reference.to].gone)
             if own is not None and own.backup.role == "kept" and reference.column in own.writable:
                 condition += sql.SQL(" AND NOT {}").format(own.in_backup())
@@ -138,7 +142,7 @@ class _NewerRowsResolver:
             )
 
     def set_aside_conflicting_rows(self) -> None:
-        """Set aside what has a value that is unique and that a row of the backup has."""
+        """Set aside rows that hold a unique value of a row of the backup."""
         for loaded in self.restoration.tables:
             if loaded.backup.role != "kept" or not loaded.key or not self.restoration.results[loaded.target].changed:
                 continue
@@ -150,8 +154,8 @@ class _NewerRowsResolver:
                     self._set_aside(loaded.target, f"{loaded.target} ({rule.name})", condition)
 
     def _references(self, losing: list[Table]) -> Iterator[Reference]:
-        """Of every table, as the reimport finds them, and of documents and batches, which it leaves to relinking."""
-        # Tables of ours are in no catalogue, and nothing refers to them.
+        """Find references in every table, and in documents and batches, which a reimport leaves to relinking."""
+        # Our own tables are not in the catalogue, and nothing refers to them.
         known = [table for table in losing if table in self.catalogue.columns]
         if not known:
             return
@@ -168,7 +172,7 @@ class _NewerRowsResolver:
                 yield Reference(generic.table, column, patients, "generic key", nullable, type_column, types)
 
     def _content_types(self, model: str = "", *, table: str = "") -> tuple[int, ...]:
-        """Ids of the content types of a model, or of the models that Django keeps in a table."""
+        """Return ids of the content types of a model, or of the models that Django stores in a table."""
         self.cursor.execute(
             sql.SQL("SELECT array_agg(id) FROM {} WHERE model = %s OR app_label || '_' || model = %s").format(
                 self.catalogue.table("django_content_type").identifier
@@ -187,7 +191,7 @@ class _NewerRowsResolver:
         return condition
 
     def _repoint(self, reference: Reference, condition: sql.Composable) -> None:
-        """Lead references to the row that the same FileMaker record has in the backup."""
+        """Re-point references to the backup's row of the same FileMaker record."""
         counterparts = self._counterparts(reference.to)
         if counterparts is None:
             return
@@ -195,7 +199,7 @@ class _NewerRowsResolver:
         self._attempt(
             reference.table,
             f"{reference.table}.{reference.column} ({reference.constraint})",
-            "led to the row of the backup",
+            "re-pointed to the row of the backup",
             sql.SQL("UPDATE {} t SET {} = c.new::{} FROM {} c WHERE c.old = t.{}::text AND {}").format(
                 reference.table.identifier,
                 column,
@@ -207,7 +211,7 @@ class _NewerRowsResolver:
         )
 
     def _counterparts(self, table: Table) -> sql.Identifier | None:
-        """Temporary table of the rows that go (`old`) and of the backup's rows of the same FileMaker record (`new`)."""
+        """Return a temporary table that maps deleted rows (`old`) to the backup's rows of the same record (`new`)."""
         crosswalk = self.by_table.get(Table("fm_pipeline", "crosswalk"))
         entity = self._entity_of(table, crosswalk) if crosswalk else ""
         if not entity or crosswalk is None:
@@ -256,14 +260,14 @@ class _NewerRowsResolver:
         self._attempt(
             table,
             f"{table}.{', '.join(columns)} ({constraint})",
-            "emptied",
+            "set to NULL",
             sql.SQL("UPDATE {} t SET {} WHERE {}").format(
                 table.identifier, sql.SQL(", ").join(sql.SQL("{} = NULL").format(name) for name in names), condition
             ),
         )
 
     def _attempt(self, table: Table, why: str, done: NewerRowsAction, update: sql.Composable) -> None:
-        """Carry out an update of rows that stay, unless a constraint (unique, CHECK) is against it."""
+        """Update rows that stay, unless a constraint (unique, CHECK) forbids it."""
         self.cursor.execute("SAVEPOINT attempt")
         try:
             self.cursor.execute(update + sql.SQL(" RETURNING {}").format(self._id_of(table)))
@@ -275,7 +279,7 @@ class _NewerRowsResolver:
         self._note(table, why, done, ids)
 
     def _set_aside(self, table: Table, why: str, condition: sql.Composable) -> None:
-        """Move rows away, with those that hang on them and cannot let go."""
+        """Set rows aside, together with rows that depend on them by a reference that must not be NULL."""
         for seen in self.aside.get(table, ()):
             key = self._key(table)
             condition += sql.SQL(" AND ({}) NOT IN (SELECT {} FROM {})").format(
@@ -358,8 +362,8 @@ class _NewerRowsResolver:
             return
         self.restoration.newer_rows.append(NewerRows(str(table), why, done, tuple(ids)))
         counted: dict[NewerRowsAction, str] = {
-            "led to the row of the backup": "repointed",
-            "emptied": "emptied",
+            "re-pointed to the row of the backup": "repointed",
+            "set to NULL": "emptied",
             "set aside": "set_aside",
         }
         if done in counted:
@@ -375,7 +379,7 @@ class _NewerRowsResolver:
     def _id_of(self, table: Table) -> sql.Composable:
         key = self._key(table)
         if len(key) == len(self.catalogue.columns[table]) > 1:
-            return sql.SQL("'a row without a key'::text")  # its columns are what it holds
+            return sql.SQL("'a row without a key'::text")  # its key would be its data
         return sql.SQL("concat_ws('/', {})").format(qualified_columns("t", key))
 
     def _ids(self, table: Table, condition: sql.Composable) -> list[str]:
@@ -386,7 +390,7 @@ class _NewerRowsResolver:
 
 
 def _keys(entity: str, loaded: LoadedTable, rows: sql.Identifier) -> sql.Composable:
-    """A query: id and FileMaker id of rows, as far as Nexus itself knows it."""
+    """Return a query for id and FileMaker id of rows, as far as Nexus itself has it."""
     if entity == "patient" and {"filemaker_metadata", "notes", "created_at"} <= set(loaded.backup.names):
         return sql.SQL("SELECT p.id::text, p.key FROM ({}) p WHERE p.key IS NOT NULL").format(
             sql.SQL(PATIENT_KEYS).format(patients=rows)

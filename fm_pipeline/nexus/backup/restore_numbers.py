@@ -1,8 +1,8 @@
-"""Rows that a backup refers to by a number, on a server that numbers them otherwise: content types, accounts.
+"""Translates numeric ids of referenced rows (content types, accounts) to those of the target server.
 
-A number is only the same row if what must be unique of it is the same: a content type is its application and model, an
-account its user name. So the backup's numbers are translated before anything is compared. Back in the database that
-the backup is of, a number whose name nobody has any more is the same row, renamed.
+Rows are matched by their unique columns: a content type by its application and model, an account by its user name. The
+backup's numbers are translated before anything is compared. In the database that the backup was made of, a number
+without a match is the same row under a new name.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def translate_numbers(
     """Give the rows in the scratch tables the numbers of this database.
 
     Returns:
-        The tables, with the digests that they have now, and what was translated, in sentences.
+        The tables with their new digests, and what was translated, in sentences.
 
     Raises:
-        BackupStop: a row of the backup is two rows here.
+        BackupStop: a row of the backup matches two rows of this database.
     """
     changed: set[int] = set()
     notes = []
@@ -61,7 +61,7 @@ def translate_numbers(
 
 
 def _find_others(cursor: Cursor, manifest: Manifest, parent: LoadedTable) -> int:
-    """Fill the temporary table of old and new numbers, of the rows that have another one here; returns how many."""
+    """Fill the temporary table of old and new numbers of the rows whose number differs here; return how many."""
     key, numbers = sql.Identifier(parent.key[0]), _numbers(parent)
     rules = [rule for rule in unique_rules(cursor, parent.target) if set(rule.columns) <= set(parent.backup.names)]
     pairs = [
@@ -78,8 +78,8 @@ def _find_others(cursor: Cursor, manifest: Manifest, parent: LoadedTable) -> int
         return 0
     cursor.execute(sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {}").format(numbers, sql.SQL(" UNION ").join(pairs)))
     cursor.execute("SELECT EXISTS (SELECT 1 FROM fm_pipeline.backups WHERE id::text = %s)", (manifest.id,))
-    # In the database that the backup is of, a number without its name is a row that was renamed. In another one it is
-    # another row, and what this server does not have gets a number that nothing else has.
+    # In the backup's own database, a number without a match is a renamed row. In another database it is another row:
+    # then a row that is missing here gets an unused number.
     if cursor.fetchone() == (False,):
         names = {"numbers": numbers, "key": key, "here": parent.live, "there": parent.scratch.identifier}
         cursor.execute(
@@ -93,9 +93,9 @@ def _find_others(cursor: Cursor, manifest: Manifest, parent: LoadedTable) -> int
     cursor.execute(sql.SQL("SELECT count(*) - count(DISTINCT old) FROM {}").format(numbers))
     if twice := count(cursor):
         raise BackupStop(
-            f"{twice} row(s) of {parent.backup.table} that the backup refers to by number are two rows each here.",
-            meaning="Restored rows would belong to one of them, and nobody can tell which. Nothing was changed.",
-            remedy=f"Correct in {parent.backup.table} what must be unique"
+            f"{twice} row(s) of {parent.backup.table} that the backup refers to by number match two rows each here.",
+            meaning="It is not known which of the two restored rows belong to. Nothing was changed.",
+            remedy=f"Correct the values in {parent.backup.table} that must be unique"
             f" ({', '.join(rule.name for rule in rules)}), then start again.",
         )
     cursor.execute(sql.SQL("DELETE FROM {} WHERE old = new").format(numbers))

@@ -1,7 +1,7 @@
-"""One restore inside its transaction: what every table needs to have the rows of the backup again, and only that.
+"""Writes the rows of a backup, inside the transaction of a restore.
 
-A row that is equal is left alone. Rows that users made since are deleted only from tables that a reimport fills
-itself; what becomes of others that point to such a row is `restore_newer`'s.
+Equal rows are not touched. Rows that were created since are deleted only from tables that a reimport loads.
+`restore_newer` deals with rows of other tables that refer to them.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import enabled_triggers
 from fm_pipeline.nexus.reimport.other_writes import TableStates, check_nothing_else_written, read_table_states
 
-# What one pass could not bring back because a key has taken it away again (ON DELETE CASCADE), the next one does.
+# A row that one pass has restored may be deleted again by a key (ON DELETE CASCADE); the next pass restores it.
 _PASSES = 3
 
 
 @dataclass
 class Restoration:
-    """One restore inside its transaction: locks are held, every table of the backup is in its scratch table.
+    """A restore inside its transaction. Locks are held, and every table of the backup is in its scratch table.
 
     Attributes:
         catalogue: of the tables that get the rows.
-        newer: what is done with rows that were made since the backup and cannot stay as they are.
-        results: what became of each table.
-        newer_rows: what was done with rows that were made since the backup, by their ids.
-        notes: what else the reader should know, in sentences.
+        growing: tables to which triggers of the application may add rows.
+        newer: what to do with rows that were created after the backup and cannot stay as they are.
+        results: what was done, by table.
+        newer_rows: what was done with rows that were created after the backup, by their ids.
+        notes: what else the report should say, in sentences.
     """
 
     cursor: Cursor
     catalogue: Catalogue
     tables: list[LoadedTable]
-    growing: Collection[Table] = ()  # triggers may add rows to these
+    growing: Collection[Table] = ()
     newer: NewerRowsPolicy = "stop"
     results: dict[Table, RestoredTable] = field(default_factory=dict)
     newer_rows: list[NewerRows] = field(default_factory=list)
@@ -56,11 +57,11 @@ class Restoration:
     _forms: TableStates = field(default_factory=dict)
 
     def run(self) -> list[RestoredTable]:
-        """Bring the rows back.
+        """Restore the rows.
 
         Raises:
-            BackupStop: rows that were made since the backup cannot stay and `newer` is "stop"; or rows of the backup
-                break a constraint and the role may not take it away; or the result is not what the backup holds.
+            BackupStop: rows that were created after the backup cannot stay and `newer` is "stop"; or rows of the
+                backup break a constraint that the role may not drop; or the result differs from the backup.
         """
         self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         self._forms = read_table_states(self.cursor)
@@ -90,13 +91,13 @@ class Restoration:
         return list(self.results.values())
 
     def note(self, table: Table, **rows: int) -> None:
-        """Add to what became of a table's rows."""
+        """Add to the counts of a table."""
         old = self.results.get(table) or RestoredTable(str(table), 0)
         added = {name: getattr(old, name) + number for name, number in rows.items()}
         self.results[table] = replace(old, **added)
 
     def _find_gone(self, loaded: LoadedTable) -> None:
-        """Rows of replaced tables that the backup does not have go. No table loses others by itself."""
+        """Collect the rows of a replaced table that are missing from the backup. Other tables lose none here."""
         goes = sql.SQL("NOT {}").format(loaded.in_backup())
         self.cursor.execute(
             sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT t.* FROM {} t WHERE {}").format(
@@ -106,9 +107,9 @@ class Restoration:
         self.note(loaded.target, deleted=self.cursor.rowcount)
 
     def _mark_referenced(self) -> None:
-        """Mark rows that restored rows refer to and that are not there (any more), with what these refer to in turn.
+        """Mark missing rows that restored rows refer to, and the missing rows that these refer to in turn.
 
-        Of these tables nothing is changed, and what nobody refers to stays away.
+        Existing rows of referenced tables are not changed, and rows without a reference are not restored.
         """
         by_table = {loaded.target: loaded for loaded in self.tables}
         referenced = [loaded for loaded in self.tables if loaded.backup.role == "referenced"]
@@ -148,10 +149,10 @@ class Restoration:
                 found = found or self.cursor.rowcount > 0
 
     def _drop_violated_not_valid_constraints(self) -> list[NotValidConstraint]:
-        """Drop the constraints that the backup's rows broke when they were NOT VALID; they are put back at the end.
+        """Drop the NOT VALID constraints that rows to be written violate; they are added again at the end.
 
-        Only those that rows break which have to be written. The owner of a table may drop its constraints, in this
-        transaction and nowhere else; nobody but us can see that they are not there.
+        The owner of a table may drop its constraints. No other session sees that, because it happens inside this
+        transaction.
 
         Raises:
             BackupStop: the role is not the owner.
@@ -194,7 +195,7 @@ class Restoration:
         return taken_away
 
     def _is_unlike(self, loaded: LoadedTable) -> bool:
-        """Whether rows are not as in the backup (again); they are marked then."""
+        """Return whether rows differ from the backup, and mark those."""
         if table_digest(self.cursor, loaded.target, loaded.backup.names, like=loaded.backup.digest) == (
             loaded.backup.digest
         ):
@@ -202,7 +203,7 @@ class Restoration:
         return any(mark(self.cursor, loaded))
 
     def _check(self, written: Sequence[LoadedTable]) -> None:
-        """Every row of the backup is there as it was, replaced tables have no other, and no other table was written."""
+        """Check that all rows of the backup are restored, and that no other row or table was changed."""
         faults = []
         for loaded in written:
             table = loaded.backup.table
@@ -229,7 +230,7 @@ class Restoration:
 
     @contextmanager
     def explain_constraint_violations(self) -> Iterator[None]:
-        """A constraint that refuses rows of the backup, by its name."""
+        """Turn an integrity error inside the block into a BackupStop that names the constraint."""
         try:
             yield
         except psycopg2.IntegrityError as error:

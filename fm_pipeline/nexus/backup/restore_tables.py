@@ -1,4 +1,4 @@
-"""A table of a backup while it is restored: in its scratch table, with what the catalogue says of its target."""
+"""A table of a backup during a restore: its scratch table, and the catalogue's facts about its target."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fm_pipeline.nexus.backup.manifest import BackupTable
 
 @dataclass(frozen=True)
 class RestoredTable:
-    """What became of a table's rows; counts.
+    """Counts of what was done with a table's rows.
 
     Attributes:
-        newer: rows that the backup does not have and that stay.
-        emptied: references to rows that went, set to NULL.
-        repointed: references to rows that went, led to the row that the same FileMaker record has in the backup.
-        set_aside: rows that the backup does not have and that cannot stay, moved to `fm_pipeline.set_aside_rows`.
+        newer: rows that are missing from the backup and stay.
+        emptied: references to deleted rows that were set to NULL.
+        repointed: references to deleted rows that now point to the backup's row of the same FileMaker record.
+        set_aside: rows that are missing from the backup, cannot stay, and were moved to `fm_pipeline.set_aside_rows`.
     """
 
     table: str
@@ -37,21 +37,21 @@ class RestoredTable:
         return self.deleted + self.updated + self.inserted + self.emptied + self.repointed + self.set_aside
 
 
-# What happens to a row of the backup, in a column of its own in the scratch table. Rows without a mark are left alone.
+# What to do with a row of the backup, in an extra column of the scratch table. Rows without an action are equal.
 ACTION = "fm_action"
 INSERT, UPDATE, REPLACE, PARK = "insert", "update", "replace", "park"
 
 
 @dataclass(frozen=True)
 class LoadedTable:
-    """A table of the backup in its scratch table, and what the catalogue says of the table that gets its rows.
+    """A table of the backup in its scratch table, and the columns of the table that gets its rows.
 
     Attributes:
         target: the table in Nexus; while a backup is verified, a copy of it.
-        key: columns of the primary key; empty when there is none, and then the whole row is the key.
-        writable: columns that may be given on insert.
-        updatable: columns that may be set in a row that is there; none without a key, which tells the row.
-        number: makes the names of temporary tables.
+        key: columns of the primary key; empty if there is none, and then the whole row is the key.
+        writable: columns that an INSERT may set.
+        updatable: columns that an UPDATE may set; none without a primary key.
+        number: part of the names of temporary tables.
     """
 
     backup: BackupTable
@@ -64,16 +64,16 @@ class LoadedTable:
 
     @property
     def live(self) -> sql.Identifier:
-        """The table that gets the rows."""
+        """The target's identifier."""
         return self.target.identifier
 
     @property
     def gone(self) -> sql.Identifier:
-        """Temporary table of the rows that go: the backup does not have them, or they were set aside."""
+        """Temporary table of the rows to delete: missing from the backup, or set aside."""
         return sql.Identifier(f"gone_of_backup_{self.number}")
 
     def row(self, alias: str) -> sql.Composable:
-        """A row as text: equal texts are equal rows, also of types without an equality (json)."""
+        """Return a row as text, which compares rows also of types without an equality operator (json)."""
         return sql.SQL("ROW({})::text").format(qualified_columns(alias, self.backup.names))
 
     def same(self, one: str, other: str) -> sql.Composable:
@@ -83,16 +83,16 @@ class LoadedTable:
         return sql.SQL("({}) = ({})").format(qualified_columns(one, self.key), qualified_columns(other, self.key))
 
     def in_backup(self, alias: str = "t", other: str = "b") -> sql.Composable:
-        """Condition: the backup has the row; `other` is a name that nothing outside the condition has."""
+        """Condition: the backup has the row. `other` is an alias that is used nowhere outside the condition."""
         return sql.SQL("EXISTS (SELECT 1 FROM {} {} WHERE {})").format(
             self.scratch.identifier, sql.Identifier(other), self.same(alias, other)
         )
 
     def marked(self, *actions: str) -> sql.Composable:
-        """Condition: one of these things happens to row `b` of the backup."""
+        """Condition: row `b` of the backup is marked with one of these actions."""
         return sql.SQL("b.{} = ANY({})").format(sql.Identifier(ACTION), sql.Literal(list(actions)))
 
 
 def qualified_columns(alias: str, names: list[str] | tuple[str, ...]) -> sql.Composed:
-    """Columns of a row, each with its alias."""
+    """Return columns of a row, each qualified by the alias."""
     return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(name)) for name in names)

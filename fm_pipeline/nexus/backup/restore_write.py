@@ -1,12 +1,11 @@
-"""How the rows of a backup are written so that no constraint is in the way, whatever it is.
+"""Writes the rows of a backup in an order that satisfies every constraint.
 
-Each row gets a mark first: it is inserted, updated, or replaced. Rows that hang together by keys that act before the
-end of the transaction are then written by one statement, which deletes, updates and inserts in all of their tables:
-PostgreSQL checks such keys when the statement has ended, so no state between can break one. (A key that waits for the
-end of the transaction needs none of this.) A CHECK sees only whole rows.
+Each row is first marked: insert, update, or replace. Tables that are connected by immediate foreign keys are then
+written by one statement, which deletes, updates and inserts in all of them. PostgreSQL checks such keys when the
+statement ends, so no intermediate state can break one. Deferred keys need no such statement.
 
-A row is replaced, that is deleted and inserted again, where another row is to have a value of it that must be unique.
-If that would delete or change other rows, or may not be done, the row first gets a value that nobody has.
+A row is replaced (deleted and inserted again) if another row needs a unique value that it holds. If a delete would
+delete or change rows of other tables, or is not allowed, the row is parked instead: it first gets an unused value.
 
 Source: PostgreSQL manual, "WITH Queries", "CREATE TABLE" (DEFERRABLE), "CREATE TRIGGER".
 """
@@ -36,12 +35,12 @@ from fm_pipeline.nexus.catalogue.table_details import has_delete_triggers, has_r
 from fm_pipeline.nexus.catalogue.unique_rules import UniqueRule, unique_rules
 
 _NO_ACTION, _RESTRICT = "a", "r"
-# A statement that gets a condition: it is true, and known only when other statements have ended.
+# Builds a statement from a condition that is true, and that can be evaluated only after other statements have ended.
 _Statement = Callable[[sql.Composable], sql.Composed]
 
 
 def mark(cursor: Cursor, loaded: LoadedTable) -> tuple[int, int]:
-    """Mark the rows that are not in the target as in the backup; returns how many it lacks, and has otherwise."""
+    """Mark the rows that differ from the target; return how many are missing there, and how many differ."""
     cursor.execute(sql.SQL("SELECT EXISTS (SELECT 1 FROM {})").format(loaded.live))
     if cursor.fetchone() == (False,):  # a new server, or the trial: a column's default writes no row
         cursor.execute(
@@ -91,7 +90,7 @@ def mark(cursor: Cursor, loaded: LoadedTable) -> tuple[int, int]:
 def conflicting_keys(
     loaded: LoadedTable, rule: UniqueRule, *, of: sql.Composable, into: sql.Composable
 ) -> Iterator[sql.Composable]:
-    """Queries: keys of rows of the target that have what a marked row of the backup is to have, by a rule.
+    """Yield queries for the keys of target rows that hold a unique value of a marked row of the backup.
 
     Args:
         of: condition on the target's rows, which are called `t`.
@@ -120,16 +119,16 @@ def write(
     new: Collection[Table] = (),
     known: Sequence[LoadedTable] = (),
 ) -> bool:
-    """Delete the rows that go and write those that are marked; returns whether anything was deleted.
+    """Delete the rows to delete and write the marked ones; return whether anything was deleted.
 
     Args:
         tables: with at least one row to write or to delete.
-        going: the tables of which rows go.
-        new: the tables that lack all rows of the backup.
+        going: the tables with rows to delete.
+        new: the tables in which all rows of the backup are missing.
         known: all tables of the backup.
 
     Raises:
-        BackupStop: rows exchange a value that must be unique, and there is no way that loses nothing.
+        BackupStop: rows exchange a unique value, and no order of writing is safe.
     """
     for loaded in tables:
         if loaded.key and loaded.target not in new:
@@ -158,7 +157,7 @@ def write(
 
 
 def _as_one(steps: Iterable[Sequence[_Statement]]) -> sql.Composed:
-    """One statement, in which each step has ended before the next begins, because that needs its count of rows."""
+    """Combine the steps into one statement. Each step needs the row count of the one before, so they run in order."""
     parts: list[sql.Composable] = []
     counts: list[sql.Composable] = [sql.SQL("0")]
     for statements in steps:
@@ -171,7 +170,7 @@ def _as_one(steps: Iterable[Sequence[_Statement]]) -> sql.Composed:
 
 
 def _marks(cursor: Cursor, loaded: LoadedTable) -> set[str]:
-    """What happens to at least one row."""
+    """Return the actions that at least one row is marked with."""
     cursor.execute(sql.SQL("SELECT DISTINCT {} FROM {}").format(sql.Identifier(ACTION), loaded.scratch.identifier))
     return {row[0] for row in cursor.fetchall() if row[0]}
 
@@ -210,7 +209,7 @@ def _insert(loaded: LoadedTable) -> _Statement:
 
 
 def _group_by_immediate_keys(catalogue: Catalogue, tables: Sequence[LoadedTable]) -> list[list[LoadedTable]]:
-    """The tables in groups, by the keys that PostgreSQL acts upon before the transaction ends."""
+    """Group the tables that are connected by immediate foreign keys."""
     groups = {loaded.target: [loaded] for loaded in tables}
     for key in catalogue.foreign_keys:
         one, other = groups.get(key.table), groups.get(key.references)
@@ -222,26 +221,26 @@ def _group_by_immediate_keys(catalogue: Catalogue, tables: Sequence[LoadedTable]
 
 
 def is_immediate(key: ForeignKey) -> bool:
-    """Also a key that waits for the end of the transaction cascades, or empties, with the statement that deletes."""
+    """Return whether a key acts at the end of a statement. A deferred key with CASCADE or SET NULL does so too."""
     return not key.deferrable or key.on_delete != _NO_ACTION
 
 
 def _mark_replacements(
     cursor: Cursor, catalogue: Catalogue, loaded: LoadedTable, known: Mapping[Table, LoadedTable]
 ) -> None:
-    """Mark the rows to be replaced because another row is to have what they have."""
+    """Mark rows to be replaced, or park them, because another row needs a unique value that they hold."""
     fixed = set(loaded.writable) - set(loaded.updatable) - set(loaded.key)
     rules = [rule for rule in unique_rules(cursor, loaded.target) if not rule.at_the_end]
     for rule in rules:
         for query in conflicting_keys(loaded, rule, of=sql.SQL("true"), into=loaded.marked(INSERT, UPDATE, REPLACE)):
             _remark(cursor, loaded, UPDATE, REPLACE, sql.SQL("({}) IN ({})").format(_key("b", loaded), query))
     for key in catalogue.foreign_keys_to(loaded.target):
-        # To delete the row would delete or empty other rows, or be refused.
+        # A delete would cascade to other rows, or be refused.
         if key.on_delete != _NO_ACTION:
             conditions = [loaded.same("t", "b")]
             child = known.get(key.table)
             if fixed and key.on_delete != _RESTRICT and child and child.backup.role != "referenced":
-                # A number that nobody may update can only be inserted. What goes with the row comes in the next pass.
+                # An identity that cannot be updated can only be inserted. Rows that cascade come back in the next pass.
                 conditions.append(sql.SQL("NOT {}").format(child.in_backup("c", "k")))
             referred_to = sql.SQL("EXISTS (SELECT 1 FROM {} t JOIN {} c ON ({}) = ({}) WHERE {})").format(
                 loaded.live,
@@ -275,7 +274,7 @@ def _remark(cursor: Cursor, loaded: LoadedTable, old: str, new: str, condition: 
     )
 
 
-# A value that nobody has, for a row that waits for its own: by type, over the row `t`.
+# An expression for an unused value of a parked row, by type.
 _UNUSED_VALUES = {
     "uuid": "gen_random_uuid()",
     "text": "'restore ' || gen_random_uuid()",
@@ -287,10 +286,10 @@ _UNUSED_VALUES = {
 
 
 def _park(cursor: Cursor, catalogue: Catalogue, loaded: LoadedTable, rules: Sequence[UniqueRule]) -> bool:
-    """Take what must be unique from the rows marked so: for a moment they have nothing, or what nobody has.
+    """Give parked rows NULL or an unused value in their unique columns.
 
     Returns:
-        Whether the table allows one of these.
+        Whether the table allows one of the two.
     """
     columns = catalogue.columns[loaded.target]
     taking_part = [name for name in loaded.updatable if any(name in rule.columns for rule in rules)]
@@ -338,11 +337,11 @@ def _no_safe_order(catalogue: Catalogue, loaded: LoadedTable, rules: Sequence[Un
     acting = sorted(
         f"{key.table} ({key.name})" for key in catalogue.foreign_keys_to(loaded.target) if key.on_delete != _NO_ACTION
     )
-    hanging = f"rows of {', '.join(acting)} hang on them" if acting else "the role may not delete them"
+    hanging = f"rows of {', '.join(acting)} depend on them" if acting else "the role may not delete them"
     return BackupStop(
         f"Rows of {loaded.backup.table} have exchanged values that must be unique"
         f" ({', '.join(rule.name for rule in rules)}), and {hanging}.",
-        meaning="They cannot be deleted for a moment, and the table allows no other step in between. Nothing was"
+        meaning="They cannot be deleted and inserted again, and the table allows no intermediate value. Nothing was"
         " changed.",
         remedy=f"As the owner of {loaded.backup.table}, make these constraints DEFERRABLE for the time of the restore,"
         " then start again.",

@@ -1,4 +1,4 @@
-"""The rows of a backup: which tables, out of the database into files, and back into scratch tables."""
+"""The rows of a backup: selects the tables, writes them to files, loads files into scratch tables."""
 
 from __future__ import annotations
 
@@ -33,16 +33,21 @@ OnProgress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class BackupScope:
-    """What a backup has to hold, and why."""
+    """The tables that a backup has to hold, each with its role."""
 
     roles: Mapping[Table, Role]
     catalogue: Catalogue
 
+    @property
+    def touched(self) -> list[Table]:
+        """The tables that a reimport can touch, without those that are only referenced."""
+        return [table for table, role in self.roles.items() if role != "referenced"]
+
 
 def find_scope(cursor: Cursor, settings: Settings) -> BackupScope:
-    """The tables to back up: what a reimport can touch, our own, and what rows of these refer to.
+    """Return the tables to back up: those that a reimport can touch, our own, and those that their rows refer to.
 
-    The last are needed where a server has lost them: a patient's clinic must be there before the patient can be.
+    Referenced rows are needed on a server that has lost them: a patient's clinic must exist before the patient.
     """
     catalogue = read_catalogue(cursor, settings.nexus_schema)
     registry = read_registry(cursor)
@@ -62,7 +67,7 @@ def find_scope(cursor: Cursor, settings: Settings) -> BackupScope:
         for table in policy.emptied
         if not staged or (load := policy.load_of(table)) is None or load.entity in staged
     }
-    # Without FileMaker's columns, so that it does not matter what a profile feeds: at least what a reimport locks.
+    # Without FileMaker's columns, so that the result does not depend on a profile: at least what a reimport locks.
     touched = touched_tables(cursor, policy, {})
     roles: dict[Table, Role] = {table: "replaced" if table in replaced else "kept" for table in touched}
     roles |= dict.fromkeys(OWN_TABLES, "replaced")
@@ -77,10 +82,7 @@ def find_scope(cursor: Cursor, settings: Settings) -> BackupScope:
 
 
 def prepare_session(cursor: Cursor, settings: Settings) -> None:
-    """No time limit of the role ends a transaction half-way, and no policy of rows hides one (pg_dump does the same).
-
-    Takes no snapshot.
-    """
+    """Turn off the role's time-outs and row security for this transaction, as pg_dump does. Takes no snapshot."""
     cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
     cursor.execute("SET LOCAL row_security = off")
     milliseconds = int(settings.nexus_lock_timeout_seconds * 1000)
@@ -112,8 +114,8 @@ def load_scratch_table(
 ) -> Table:
     """Load a table's file into a temporary table of the transaction, and compare it with the manifest.
 
-    Temporary tables are in a schema of the session: nothing is left of them, also when we are killed; no other
-    session can read them; and the role needs no right to create schemas.
+    Temporary tables belong to the session: they are gone when it ends, also when this process is killed; no other
+    session can read them; and the role needs no privilege to create schemas.
 
     Raises:
         BackupStop: the rows are not those that were backed up.

@@ -1,8 +1,8 @@
-"""The file `load.psql` of a backup: how psql, gunzip and age load it without this program.
+"""Writes the file `load.psql` of a backup, with which psql, gunzip and age load it without this program.
 
-It goes into tables that the application has made and that are empty, in one transaction, parents before children. Rows
-of tables that the application fills itself (content types, accounts, clinics) are added where they are missing; numbers
-that mean another row there are translated.
+It loads into empty tables that the application has created, in one transaction, parents before children. Rows of tables
+that the application fills itself (content types, accounts, clinics) are added where they are missing; numeric ids that
+belong to another row there are translated.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HOW_ENCRYPTED = """\
 
 
 def load_script(cursor: Cursor, catalogue: Catalogue, tables: Sequence[BackupTable]) -> str:
-    """The script for the tables of a backup."""
+    """Return the script for the tables of a backup."""
     encrypted = any(table.file.endswith(ENCRYPTED) for table in tables)
     parts = [_BEGIN.format(how=_HOW_ENCRYPTED if encrypted else _HOW)]
     ordered = _parents_first(catalogue, tables)
@@ -61,7 +61,7 @@ def _parents_first(catalogue: Catalogue, tables: Sequence[BackupTable]) -> list[
             before[key.table].add(key.references)
     try:
         return [by_table[table] for table in TopologicalSorter(before).static_order()]
-    except CycleError:  # then keys that are checked at once need what `fm-pipeline restore` does
+    except CycleError:  # immediate keys in a circle need `fm-pipeline restore`
         return list(tables)
 
 
@@ -70,7 +70,7 @@ def _scratch(number: int) -> sql.Identifier:
 
 
 def _into_scratch(number: int, table: BackupTable) -> Iterator[sql.Composable]:
-    """A temporary table with the rows of a file, and the proof that they are all there."""
+    """Load a file into a temporary table, and check the number of its rows."""
     columns = [sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL(c.type)) for c in table.columns]
     yield sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP;\n").format(_scratch(number), sql.SQL(", ").join(columns))
     if table.file.endswith(ENCRYPTED):
@@ -86,7 +86,7 @@ def _into_scratch(number: int, table: BackupTable) -> Iterator[sql.Composable]:
 
 
 def _numbered_rule(cursor: Cursor, table: BackupTable) -> UniqueRule | None:
-    """What tells which row of a referenced table is which, where its key is a number."""
+    """Return the unique rule that identifies rows of a referenced table whose key is a number."""
     types = {column.name: column.type for column in table.columns}
     key = key_columns(cursor, table.table)
     if table.role != "referenced" or len(key) != 1 or types[key[0]] not in _NUMBERS:
@@ -102,7 +102,7 @@ def _translate(
     rule: UniqueRule,
     tables: Sequence[BackupTable],
 ) -> Iterator[sql.Composable]:
-    """Give rows the numbers that they have in this database."""
+    """Translate numeric ids to those of the target database."""
     (key,) = map(sql.Identifier, key_columns(cursor, table.table))
     numbers = sql.Identifier(f"numbers_{number:02}")
     pairs = [

@@ -1,8 +1,8 @@
-"""What makes files a backup: the code of the restore has brought all rows back into copies of the tables.
+"""Verifies a backup: the code of the restore restores it into copies of the tables.
 
 The copies have the columns, types, defaults, CHECKs, unique indexes, exclusion constraints and foreign keys of Nexus'
-tables. They are temporary tables: in a schema of the session, which no other session can read, so that nothing is left
-of them, also when we are killed; and the role needs no right in Nexus but to read. Everything is rolled back.
+tables. They are temporary tables, so no other session can read them, nothing is left of them when this process is
+killed, and the role only needs to read Nexus. Everything is rolled back.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class VerifiedBackup:
     """A backup that was restored into copies.
 
     Attributes:
-        untested: what a restore meets in Nexus and the copies do not have, in sentences.
+        untested: parts of Nexus' tables that the copies do not have, in sentences.
     """
 
     manifest: Manifest
@@ -71,7 +71,7 @@ def verify_backup(
         untested += _add_keys(cursor, [key for key in own if is_immediate(key)], copies)
         loaded = load_tables(cursor, folder, manifest, key, on_progress, step="verify", targets=copies)
         _refuse_unrestorable_rows(cursor, loaded)
-        # Keys that wait for the end are held against all rows at once, which takes a fraction of row by row.
+        # Deferred keys are added afterwards: one check of all rows takes a fraction of one check a row.
         restoration = Restoration(cursor, _catalogue_of(catalogue, copies), loaded)
         restoration.run()
         with restoration.explain_constraint_violations():
@@ -81,7 +81,7 @@ def verify_backup(
 
 
 def find_untested_parts(cursor: Cursor, tables: Sequence[Table]) -> list[str]:
-    """What a restore meets in these tables and no copy has, in sentences; and the constraints that are NOT VALID."""
+    """Return, in sentences, what copies of these tables lack, and the NOT VALID constraints that rows violate."""
     found = []
     if triggers := enabled_triggers(cursor, tables):
         found.append(f"Triggers, which a restore fires and its trial does not: {', '.join(triggers)}.")
@@ -98,7 +98,7 @@ def find_untested_parts(cursor: Cursor, tables: Sequence[Table]) -> list[str]:
 
 
 def _copy(cursor: Cursor, table: Table, name: str) -> Table:
-    """An empty temporary table with the columns and constraints of a table, but for foreign keys."""
+    """Create an empty temporary table with the columns and constraints of a table, without its foreign keys."""
     copy = Table("pg_temp", name)
     cursor.execute(
         sql.SQL(
@@ -122,7 +122,7 @@ def _copy(cursor: Cursor, table: Table, name: str) -> Table:
 
 
 def _add_keys(cursor: Cursor, keys: Iterable[ForeignKey], copies: Mapping[Table, Table]) -> list[str]:
-    """Add foreign keys to the copies; returns those that cannot be copied, in a sentence."""
+    """Add foreign keys to the copies; return a sentence that names those that cannot be copied."""
     left = []
     for key in keys:
         added = False
@@ -154,7 +154,7 @@ def _add_keys(cursor: Cursor, keys: Iterable[ForeignKey], copies: Mapping[Table,
 
 
 def _catalogue_of(catalogue: Catalogue, copies: Mapping[Table, Table]) -> Catalogue:
-    """What the catalogue says, of the copies."""
+    """Return a catalogue of the copies."""
     return Catalogue(
         "pg_temp",
         {copies[table]: columns for table, columns in catalogue.columns.items() if table in copies},

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue says of Nexus' tables: columns, foreign and generic keys, constraints, unique rules.
+"""Reads PostgreSQL's catalogue of Nexus' tables: columns, foreign and generic keys, constraints, unique rules.
 
-It is read in each run and never listed here: the application adds tables with every release.
+It is read in each run, because the application adds tables with every release. No list of tables belongs here.
 """

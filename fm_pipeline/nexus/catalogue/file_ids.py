@@ -1,7 +1,7 @@
-"""FileMaker's id in the tables of files: a uuid in most releases, its text in some, the record's number in others.
+"""The column `filemaker_id` of documents and images: a uuid, a text or a record number, depending on the release.
 
-Where it is a number, or there is no such column, FileMaker's records cannot be joined by their id. Those images and
-documents are found by the crosswalk, their metadata, and what the link of images wrote down.
+Where it is a number or missing, FileMaker's records cannot be joined by it. Such images and documents are found by the
+crosswalk, by their metadata, and by the ledger of linked images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COLUMN = "filemaker_id"
 
 
 def file_id_type(catalogue: Catalogue, table: str) -> Literal["uuid", "text", "other"]:
-    """What the column `filemaker_id` of a table of Nexus holds; `other` also where there is none.
+    """Return the kind of ids that a table's column `filemaker_id` holds; `other` also if there is no such column.
 
     Args:
         table: DOCUMENTS or IMAGES; Nexus has it.
@@ -28,14 +28,14 @@ def file_id_type(catalogue: Catalogue, table: str) -> Literal["uuid", "text", "o
 
 
 def same_record(catalogue: Catalogue, table: str, row: str) -> sql.SQL:
-    """The condition that joins a staged record, `l.filemaker_id`, to a row of a table of files.
+    """Return the condition that joins a staged record, `l.filemaker_id`, to a row of a table of files.
 
     Args:
         row: alias of the table, or of rows that were read from it.
 
     Returns:
-        Two uuids where the column is one, so that either index serves; `false`, which reads nothing, where there is
-        no such id.
+        A comparison of two uuids if the column is one, so that either index can be used; `false` if there is no such
+        id.
     """
     kind = file_id_type(catalogue, table)
     if kind == "uuid":

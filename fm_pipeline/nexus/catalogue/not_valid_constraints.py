@@ -1,7 +1,7 @@
-"""Constraints that PostgreSQL has not validated (NOT VALID): it holds new rows against them, and no old ones.
+"""Constraints that are NOT VALID: PostgreSQL checks new rows against them, but has not checked the old ones.
 
-So a table may have rows that cannot be written again. A backup of such rows can be restored only by who may take the
-constraint away for the time of the transaction, and that is the owner of the table.
+So a table may have rows that cannot be written again. A backup of such rows can only be restored by the owner of the
+table, who may drop the constraint inside the transaction.
 
 Source: PostgreSQL manual, ALTER TABLE, "ADD table_constraint [ NOT VALID ]".
 """
@@ -27,9 +27,9 @@ class NotValidConstraint:
 
     Attributes:
         kind: check, not null, foreign key.
-        definition: as ALTER TABLE … ADD CONSTRAINT takes it.
-        breaks: condition in SQL, over the table's columns: the row breaks it. Empty for a foreign key.
-        references: of a foreign key: the other table and its columns.
+        definition: in the syntax of ALTER TABLE … ADD CONSTRAINT.
+        breaks: condition in SQL, over the table's columns: the row violates it. Empty for a foreign key.
+        references: of a foreign key: the referenced table.
         ours: whether the current role owns the table.
     """
 
@@ -45,11 +45,11 @@ class NotValidConstraint:
     ours: bool
 
     def broken(self, rows: str, parents: Iterable[sql.Composable]) -> sql.Composable:
-        """Condition: a row breaks it.
+        """Condition: a row violates the constraint.
 
         Args:
             rows: alias of the row.
-            parents: of a foreign key, where the row that is referred to may be.
+            parents: of a foreign key, the tables that may hold the referenced row.
         """
         if self.kind != "f":
             return sql.SQL(f"({self.breaks})")
@@ -65,7 +65,7 @@ class NotValidConstraint:
         return sql.SQL(" AND ").join(given + missing)
 
     def take_away(self, cursor: Cursor) -> None:
-        """Drop it. The owner of the table may, when nothing of the table waits for the end of the transaction."""
+        """Drop the constraint, as the owner of the table; impossible while deferred checks of the table are pending."""
         cursor.execute(
             sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(self.table.identifier, sql.Identifier(self.name))
         )
@@ -80,7 +80,7 @@ class NotValidConstraint:
             )
 
 
-# What is NOT ENFORCED (since 18) is not valid either, and nothing is held against it.
+# A constraint that is NOT ENFORCED (since PostgreSQL 18) is not valid either, but nothing is checked against it.
 _NOT_VALID = """
 SELECT k.conname, k.contype::text,
        (SELECT array_agg(a.attname::text ORDER BY o.n) FROM unnest(k.conkey) WITH ORDINALITY o (attnum, n)
@@ -102,7 +102,7 @@ ORDER BY k.conname
 
 
 def not_valid_constraints_of(cursor: Cursor, table: Table) -> list[NotValidConstraint]:
-    """The constraints of a table that are enforced and NOT VALID."""
+    """Return the constraints of a table that are enforced and NOT VALID."""
     cursor.execute(_NOT_VALID, (table.identifier.as_string(cursor),))
     return [
         NotValidConstraint(
@@ -120,12 +120,12 @@ def count_violations(
     parents: Callable[[Table], Iterable[sql.Composable]],
     condition: str = "true",
 ) -> int:
-    """How many rows break a constraint.
+    """Return how many rows violate a constraint.
 
     Args:
         rows: the table, or another one with its columns.
-        parents: of a foreign key: the tables in which the row that is referred to may be.
-        condition: in SQL, which rows `t` are looked at.
+        parents: of a foreign key: the tables that may hold the referenced row.
+        condition: in SQL, which rows `t` are checked.
     """
     cursor.execute(
         sql.SQL("SELECT count(*) FROM {} AS t WHERE {} AND {}").format(
@@ -137,11 +137,11 @@ def count_violations(
 
 
 def violated_not_valid_constraint(cursor: Cursor, table: Table, error: psycopg2.Error) -> NotValidConstraint | None:
-    """The constraint that is NOT VALID and has refused a statement, if it was one.
+    """Return the NOT VALID constraint that a statement has violated, if it was one.
 
     Args:
-        cursor: of a transaction that goes on.
-        table: the one that was written, or the parent of the partition.
+        cursor: of a transaction that has not failed.
+        table: the table that was written, or the parent of the partition.
     """
     for constraint in not_valid_constraints_of(cursor, table):
         if constraint.name == error.diag.constraint_name or constraint.columns == (error.diag.column_name,):
@@ -150,7 +150,7 @@ def violated_not_valid_constraint(cursor: Cursor, table: Table, error: psycopg2.
 
 
 def ids_of_violating_rows(cursor: Cursor, constraint: NotValidConstraint) -> list[str]:
-    """Ids of the first rows of the table that break a constraint; none where rows have no column `id`."""
+    """Return ids of the first rows that violate a constraint; none if the table has no column `id`."""
     table = constraint.table
     cursor.execute(
         "SELECT 1 FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'id' AND NOT attisdropped",
@@ -168,7 +168,7 @@ def ids_of_violating_rows(cursor: Cursor, constraint: NotValidConstraint) -> lis
 
 @dataclass(frozen=True)
 class UnrestorableRows:
-    """Why a backup of rows could not be restored, in words."""
+    """Why a backup of rows could not be restored, as the parts of an error."""
 
     what: str
     meaning: str
@@ -178,11 +178,11 @@ class UnrestorableRows:
 def find_unrestorable_rows(
     cursor: Cursor, rows: Mapping[Table, sql.Composable], parents: Mapping[Table, sql.Composable]
 ) -> UnrestorableRows | None:
-    """Rows that break a constraint that is NOT VALID, of tables that the role does not own.
+    """Find rows that violate a NOT VALID constraint, in tables that the role does not own.
 
     Args:
-        rows: by table of Nexus: where its rows are; the table itself, or a copy.
-        parents: the same of tables that foreign keys refer to; of others the tables themselves are looked at.
+        rows: by table of Nexus: the relation that has its rows, the table itself or a copy.
+        parents: the same for tables that foreign keys refer to; the table itself if it is not in it.
     """
     found = []
     for table, place in rows.items():
@@ -195,7 +195,7 @@ def find_unrestorable_rows(
     if not found:
         return None
     return UnrestorableRows(
-        f"{'; '.join(found)}: constraints that are NOT VALID, which PostgreSQL holds against each row that is written.",
+        f"{'; '.join(found)}: constraints that are NOT VALID, which PostgreSQL checks for each row that is written.",
         "A reimport may delete or change such rows, and no restore with this role could bring them back.",
         "Correct these rows in Nexus (psql: \\d TABLE shows the constraint), or let their owner drop the constraint. Or"
         " make the pipeline's role a member of the role that owns these tables: then a restore drops the constraint and"

@@ -1,6 +1,6 @@
-"""What PostgreSQL's catalogue says about the Nexus schema: columns, foreign keys, generic keys.
+"""The catalogue of the Nexus schema: columns, foreign keys, generic keys.
 
-The application adds tables with every release, so what depends on a patient is read each time, never listed.
+The application adds tables with every release, so dependants of a patient are read from the catalogue, never listed.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class GenericKey:
 
 @dataclass(frozen=True)
 class SoftReference:
-    """A column that holds ids of rows of another table, although no foreign key says so.
+    """A column that holds ids of rows of another table without a foreign key.
 
     Attributes:
-        replaced: rows with an id that a patient had before.
-        gone: rows with an id of a row that goes for good.
-        writable: its rows can be told apart, so that a restore could bring them back.
+        replaced: number of rows with an earlier id of a patient.
+        gone: number of rows with the id of a row that will be deleted.
+        writable: whether its rows can be identified, so that a restore could bring them back.
     """
 
     table: Table
@@ -66,18 +66,18 @@ class Catalogue:
     foreign_keys: Sequence[ForeignKey]
 
     def table(self, name: str) -> Table:
-        """The table of that name in the Nexus schema (it may not exist)."""
+        """Return the qualified name of a table of the Nexus schema, which need not exist."""
         return Table(self.schema, name)
 
     def has(self, name: str) -> bool:
-        """Whether the Nexus schema has a table of that name."""
+        """Return whether the Nexus schema has a table of that name."""
         return self.table(name) in self.columns
 
     @cached_property
     def generic_keys(self) -> list[GenericKey]:
-        """Pairs of columns `*content_type_id` and `*object_id` with the same beginning.
+        """Pairs of columns `*content_type_id` and `*object_id` with the same prefix.
 
-        An object id that can hold no uuid (a number, as django-auditlog has one) never means a row of Nexus.
+        An object id that cannot hold a uuid (a number, as in django-auditlog) never refers to a row of Nexus.
         """
         pairs = []
         for table, columns in sorted(self.columns.items()):
@@ -90,13 +90,13 @@ class Catalogue:
         return pairs
 
     def foreign_keys_to(self, table: Table) -> list[ForeignKey]:
-        """The foreign keys that reference a table, in a fixed order."""
+        """Return the foreign keys that reference a table, in a fixed order."""
         found = [key for key in self.foreign_keys if key.references == table]
         return sorted(found, key=lambda key: (key.table, key.name))
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest that changes when a migration of the application changes a table or a key."""
+        """A digest of all tables and keys; it changes with a migration of the application."""
         text = repr(
             (
                 sorted((t, sorted(c.items())) for t, c in self.columns.items()),
@@ -106,7 +106,7 @@ class Catalogue:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-# The type of a domain is what it is made of: that is where a length is, and an explicit cast would cut what is longer.
+# For a domain, its base type: that one has the length, and an explicit cast to the domain would truncate values.
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname,
        CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)

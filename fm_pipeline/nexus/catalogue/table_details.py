@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of one table, of any schema: columns, keys, partitions, sequences."""
+"""Details of single tables, of any schema: columns, keys, triggers, rules, sequences."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fm_pipeline.db.table import Table
 
 @dataclass(frozen=True)
 class BackupColumn:
-    """A column as it was; `type` is as `format_type` writes it."""
+    """A column of a backup; `type` is as `format_type` writes it."""
 
     name: str
     type: str
 
 
 def columns_of(cursor: Cursor, table: Table) -> list[BackupColumn]:
-    """The columns in their order."""
+    """Return the columns in their order."""
     cursor.execute(
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
         " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
@@ -34,9 +34,9 @@ _INTEGERS = ("smallint", "integer", "bigint")
 
 
 def is_wider(was: str, now: str) -> bool:
-    """Whether a column takes every value that it took, and has it as it was: its text is the same.
+    """Return whether a changed type holds every value of the old one with the same text.
 
-    Not `real` to `double precision`, say, which makes 0.10000000149 of 0.1.
+    `real` to `double precision` is not such a change: it turns 0.1 into 0.10000000149.
 
     Args: types as `format_type` writes them.
     """
@@ -52,7 +52,7 @@ def is_wider(was: str, now: str) -> bool:
 
 
 def key_columns(cursor: Cursor, table: Table) -> list[str]:
-    """Columns of the primary key, in its order; none when there is none."""
+    """Return the columns of the primary key in their order; an empty list if there is none."""
     cursor.execute(
         "SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, n)"
         " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum"
@@ -63,7 +63,7 @@ def key_columns(cursor: Cursor, table: Table) -> list[str]:
 
 
 def generated_columns(cursor: Cursor, table: Table) -> set[str]:
-    """Columns that PostgreSQL computes; they cannot be written."""
+    """Return the generated columns, which cannot be written."""
     cursor.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attgenerated <> ''",
         (table.identifier.as_string(cursor),),
@@ -72,7 +72,7 @@ def generated_columns(cursor: Cursor, table: Table) -> set[str]:
 
 
 def identity_always_columns(cursor: Cursor, table: Table) -> set[str]:
-    """Columns that PostgreSQL numbers itself and lets nobody change (GENERATED ALWAYS AS IDENTITY)."""
+    """Return the columns that are GENERATED ALWAYS AS IDENTITY, which cannot be updated."""
     cursor.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attidentity = 'a' AND NOT attisdropped",
         (table.identifier.as_string(cursor),),
@@ -81,14 +81,14 @@ def identity_always_columns(cursor: Cursor, table: Table) -> set[str]:
 
 
 def has_rules(cursor: Cursor, table: Table) -> bool:
-    """Whether rewrite rules may turn a statement on the table into another one."""
+    """Return whether the table has rewrite rules."""
     cursor.execute("SELECT relhasrules FROM pg_class WHERE oid = %s::regclass", (table.identifier.as_string(cursor),))
     row = cursor.fetchone()
     return bool(row and row[0])
 
 
 def has_delete_triggers(cursor: Cursor, table: Table) -> bool:
-    """Whether triggers of the application are in force that fire when a row is deleted."""
+    """Return whether the table has enabled triggers of the application that fire on DELETE."""
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal"
         " AND tgenabled <> 'D' AND tgtype & 8 <> 0)",
@@ -98,7 +98,7 @@ def has_delete_triggers(cursor: Cursor, table: Table) -> bool:
 
 
 def enabled_triggers(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
-    """Triggers of the application that are in force, as `table: name`."""
+    """Return the enabled triggers of the application, as `table: name`."""
     found = []
     for table in tables:
         cursor.execute(
@@ -111,12 +111,12 @@ def enabled_triggers(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
 
 
 def advance_sequences(cursor: Cursor, tables: Iterable[Table]) -> list[str]:
-    """Lead identities and serials past the numbers that tables hold, so that the application's next row has a free one.
+    """Advance sequences of identities and serials past the values in the tables, so that the next value is unused.
 
-    A sequence is not part of the transaction: it goes forward only, which harms nothing when that is rolled back.
+    Sequences are not transactional. They only move forward, which does no harm if the transaction is rolled back.
 
     Returns:
-        What somebody with more rights has to do, in sentences.
+        What a role with more privileges has to do, in sentences.
     """
     to_do = []
     for table in tables:

@@ -1,4 +1,4 @@
-"""What must be unique in a table, and which rows are in the way of which: unique indexes and exclusion constraints."""
+"""Unique indexes and exclusion constraints of a table, and queries for rows that conflict by them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class UniqueRule:
     """A unique index other than the primary key's, or an exclusion constraint.
 
     Attributes:
-        at_the_end: PostgreSQL checks it when the transaction ends (DEFERRABLE); else with every row.
+        at_the_end: whether it is DEFERRABLE, and so checked when the transaction ends; else with every row.
         columns: all columns that its expressions and its condition read.
         elements: its expressions, in SQL, over the table's columns.
-        operators: one an element; two rows are in each other's way if all of them hold.
+        operators: one for each element; two rows conflict if all of them hold.
         condition: of a partial index, in SQL.
         nulls_equal: NULLS NOT DISTINCT.
     """
@@ -34,14 +34,14 @@ class UniqueRule:
     nulls_equal: bool
 
     def rows(self, table: sql.Composable, key: sql.Composable, condition: sql.Composable) -> sql.Composed:
-        """A query: the keys of a table's rows that the rule applies to, and its elements as e1, e2, …"""
+        """Return a query for the keys of the rows that the rule applies to, and for its elements as e1, e2, …"""
         elements = [sql.SQL(f"({element}) AS e{n}") for n, element in enumerate(self.elements, start=1)]
         return sql.SQL("SELECT {}, {} FROM {} WHERE {} AND ({})").format(
             key, sql.SQL(", ").join(elements), table, condition, sql.SQL(self.condition or "true")
         )
 
     def collisions(self, one: str, other: str) -> Iterator[sql.Composable]:
-        """Conditions: two rows of `rows` are in each other's way. More than one, so that each can be hashed."""
+        """Yield conditions for the conflict of two rows of `rows`. Several, so that each can use a hash join."""
         numbers = range(1, len(self.elements) + 1)
         for both_null in itertools.product((False, True) if self.nulls_equal else (False,), repeat=len(self.elements)):
             yield sql.SQL(" AND ").join(
@@ -52,7 +52,8 @@ class UniqueRule:
             )
 
 
-# An operator by its name alone could be another schema's: that of citext, say. `to_jsonb`: not every version has all.
+# Operators are qualified, because their name alone could mean another schema's (citext's, for example). `to_jsonb`
+# reads columns of the catalogue that older versions do not have.
 _RULES = """
 SELECT c.relname, NOT i.indimmediate,
        (SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
@@ -80,7 +81,7 @@ ORDER BY c.relname
 
 
 def unique_rules(cursor: Cursor, table: Table) -> list[UniqueRule]:
-    """The rules of a table, by name."""
+    """Return the rules of a table, ordered by name."""
     cursor.execute(_RULES, (table.identifier.as_string(cursor),))
     return [
         UniqueRule(name, at_the_end, tuple(columns), tuple(elements), tuple(operators), condition, nulls_equal)

@@ -1,4 +1,4 @@
-"""The one transaction of a reimport: delete, load, relink, validate; and the plan that shows it first.
+"""The one transaction of a reimport (delete, load, relink, validate), and the plan that shows it first.
 
-`transaction.py` holds the phases in their order; it commits nothing. `plan.py` binds a permission to what was shown.
+`transaction.py` runs the phases in their order and does not commit. `plan.py` ties a permission to the plan it is for.
 """

@@ -1,4 +1,4 @@
-"""A check of a result, and the refusal when it does not hold."""
+"""A check of a result, and the error if one fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Check:
     """One check: its name, what was found (counts and names of columns only), and whether it holds.
 
     Attributes:
-        remedy: what to do when it does not hold, if that is known.
+        remedy: what to do if it fails, if that is known.
     """
 
     name: str

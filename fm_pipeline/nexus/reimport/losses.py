@@ -1,6 +1,6 @@
-"""What a reimport takes away, in sentences: what a person reads first in a plan, a report and a mail.
+"""Losses of data by a reimport, in sentences: the first thing to read in a plan, a report and a mail.
 
-A dry run says what would happen, a committed reimport what happened.
+For a dry run they say what would happen, for a committed reimport what happened.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NOTHING = {
     False: "No row would be deleted, and none would lose a value.",
     True: "No row was deleted, and none lost a value.",
 }
-# What a row of each table is called; of a table that is not here, "row".
+# Names for a row of each table; for other tables, "row of TABLE".
 _ROWS = {
     "patients": "patient",
     "appointments": "appointment",
@@ -28,13 +28,13 @@ _CLEARED = {LETTERS: "NEXUS_LETTERS", REMINDERS: "NEXUS_REMINDERS"}
 
 
 def losses(report: Mapping[str, Any]) -> list[str]:
-    """What is lost, one sentence each: what other tables lose first, then files, deleted rows, values that are reset.
+    """Return one sentence for each loss: lost references of other tables, files, deleted rows, reset values.
 
     Args:
-        report: `ReimportReport.as_dict()`, also one that an earlier release has written down.
+        report: `ReimportReport.as_dict()`, also one that an earlier release has stored.
 
     Returns:
-        At least one sentence: that nothing is lost, when that is so.
+        At least one sentence; without losses, that nothing is lost.
     """
     done = bool(report["committed"])
     kinds = (_emptied, _left_behind, _accepted, _files, _deleted, _reset)

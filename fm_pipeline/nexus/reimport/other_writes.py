@@ -1,13 +1,13 @@
-"""Whether a transaction changed tables that it must not: by a trigger, a rule, or a foreign key that cascades.
+"""Detects writes to tables that a transaction must not change: by a trigger, a rule, or a cascading foreign key.
 
-PostgreSQL counts the rows that a transaction inserts, updates and deletes (`pg_stat_xact_all_tables`). Two things
-change rows and are not counted:
+PostgreSQL counts the rows that a transaction inserts, updates and deletes (`pg_stat_xact_all_tables`). Two kinds of
+changes are not counted:
 
-- TRUNCATE, DROP and ALTER TABLE. Each of them changes the table's entry in `pg_class`, or takes it away.
-- Writes to foreign tables. The transaction holds a lock on the table that a reader does not take.
+- TRUNCATE, DROP and ALTER TABLE. Each of them changes or removes the table's entry in `pg_class`.
+- Writes to foreign tables. The transaction then holds a lock on the table that a reader does not take.
 
-It also counts what a rolled back savepoint did, and updates that change no value. So a table that others still see with
-the same rows was not changed.
+Rolled back savepoints and updates without a change are counted too. So a table with a count is compared with what
+another connection sees.
 
 Source: PostgreSQL manual, "The Cumulative Statistics System", "pg_class", "Explicit Locking".
 """
@@ -28,8 +28,8 @@ from fm_pipeline.nexus.reimport.checks import Check
 
 SETTING = "NEXUS_TRIGGER_TABLES"
 _LOCK_PATIENCE = "2s"
-# Our own tables that only get new rows. The others of our schema are written in many ways.
-_ONLY_ADDED = (Table("fm_pipeline", "crosswalk"), Table("fm_pipeline", "retired_patient_ids"))
+# Those of our own tables that only get new rows. The other ones may be changed in any way.
+_INSERT_ONLY = (Table("fm_pipeline", "crosswalk"), Table("fm_pipeline", "retired_patient_ids"))
 
 _TABLE_STATES = """
 SELECT c.oid, n.nspname, c.relname, c.relfilenode,
@@ -44,8 +44,8 @@ SELECT l.relation, coalesce(pg_partition_root(l.relation)::oid, l.relation)
 FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
 """
-# Partitions are counted each for itself; what may be written is named by their parent. A materialized view follows
-# from other tables, so a refresh of it loses nothing.
+# Partitions are counted separately; the tables that may be written are named by their parent. A materialized view is
+# derived from other tables, so its refresh loses nothing.
 _COUNTED = """
 SELECT n.nspname, c.relname, sum(n_tup_ins), sum(n_tup_upd + n_tup_del) FROM pg_stat_xact_all_tables s
 JOIN pg_class c ON c.oid = coalesce(pg_partition_root(s.relid), s.relid) AND c.relkind <> 'm'
@@ -64,12 +64,12 @@ WHERE l.pid = pg_backend_pid() AND l.mode IN ('RowExclusiveLock', 'AccessExclusi
 
 
 class TableState(NamedTuple):
-    """What TRUNCATE and ALTER TABLE change of a table's entry in the catalogue.
+    """The part of a table's entry in the catalogue that TRUNCATE and ALTER TABLE change.
 
     Attributes:
-        file: number of the file that holds the rows; 0 of a partitioned table, which has none.
-        parents: the tables that it is a partition or an heir of.
-        dropped_columns: how many columns it has lost.
+        file: number of the file with the rows (relfilenode); 0 for a partitioned table, which has none.
+        parents: the tables that it is a partition of or inherits from.
+        dropped_columns: number of its dropped columns.
     """
 
     table: Table
@@ -82,16 +82,16 @@ TableStates = Mapping[int, TableState]
 
 
 def read_table_states(cursor: Cursor) -> TableStates:
-    """The form of every table, by its number in the catalogue; before the transaction writes."""
+    """Return the state of every table by its oid; before the transaction writes."""
     cursor.execute(_TABLE_STATES)
     return {oid: TableState(Table(schema, name), *form) for oid, schema, name, *form in cursor.fetchall()}
 
 
 def parse_trigger_tables(catalogue: Catalogue, names: str | None) -> tuple[Table, ...]:
-    """The tables to which triggers of the application may add rows, from the setting.
+    """Parse NEXUS_TRIGGER_TABLES: the tables to which triggers of the application may add rows.
 
     Args:
-        names: separated by commas, with their schema where it is not that of Nexus.
+        names: separated by commas; with the schema if it is not that of Nexus.
 
     Raises:
         CatalogueStop: there is no such table.
@@ -119,11 +119,11 @@ def check_nothing_else_written(
     other: Cursor | None = None,
     compared: Collection[Table] = (),
 ) -> Check:
-    """The transaction changed no table but those it may.
+    """Check that the transaction changed no other table.
 
     Args:
         before: the tables as they were when the transaction began to write.
-        written: the tables whose rows it may change. None of them may be emptied by TRUNCATE, or altered.
+        written: the tables whose rows it may change; none of them may be truncated or altered.
         growing: the tables to which triggers may add rows.
         other: of another connection, which still sees the rows as they were.
         compared: see `find_altered_tables`.
@@ -136,20 +136,20 @@ def check_nothing_else_written(
         others.append("unknown, because track_counts is off")
     remedy = (
         f"A trigger or a rule changed the tables of nothing_else_written. If it only adds rows to a table (a record of"
-        f" changes), name that table in {SETTING}. Else take the trigger away for the time of this run."
+        f" changes), name that table in {SETTING}. Otherwise disable the trigger for this run."
     )
     found = ", ".join(others) or "no other table was written"
     return Check("nothing_else_written", not others, found, remedy if others else "")
 
 
 def _counted(cursor: Cursor, written: Collection[Table], growing: Collection[Table], other: Cursor | None) -> list[str]:
-    """Tables with rows that this transaction may not have written, by PostgreSQL's counters."""
+    """Return the tables with unexpected writes of this transaction, by PostgreSQL's counters."""
     found = []
     cursor.execute(_COUNTED)
     for schema, name, inserted, changed in cursor.fetchall():
         table = Table(schema, name)
         grows = table in growing or schema == "fm_pipeline"
-        if table in written or (grows and not changed) or (schema == "fm_pipeline" and table not in _ONLY_ADDED):
+        if table in written or (grows and not changed) or (schema == "fm_pipeline" and table not in _INSERT_ONLY):
             continue
         if schema == "pg_catalog":
             found.append(f"large objects ({inserted + changed} pages or entries)")
@@ -161,8 +161,8 @@ def _counted(cursor: Cursor, written: Collection[Table], growing: Collection[Tab
 
 
 def _same(cursor: Cursor, other: Cursor, table: Table) -> bool:
-    """Whether others see the same rows. What cannot be read is not the same."""
-    for each in (cursor, other):  # the other one holds a lock by its transaction, and must not wait for this one
+    """Return whether both connections see the same rows; False if they cannot be read."""
+    for each in (cursor, other):  # the other connection must not wait for locks of this one
         each.execute(f"SAVEPOINT comparing; SET LOCAL lock_timeout = '{_LOCK_PATIENCE}'")
     try:
         return table_digest(cursor, table) == table_digest(other, table)
@@ -174,11 +174,11 @@ def _same(cursor: Cursor, other: Cursor, table: Table) -> bool:
 
 
 def find_altered_tables(cursor: Cursor, before: TableStates, compared: Collection[Table] = ()) -> list[str]:
-    """Tables that this transaction has emptied by TRUNCATE, rewritten, altered or dropped, with what it did.
+    """Return the tables that this transaction has truncated, rewritten, altered or dropped, each with what it did.
 
     Args:
         compared: tables that another connection has to read. If a trigger has locked one of them exclusively, that
-            connection would wait for ever, so the table is among the altered ones.
+            connection would wait forever, so the table counts as altered.
     """
     cursor.execute(_LOCKED)
     roots = {oid: root for oid, root in cursor.fetchall() if oid in before}

@@ -1,7 +1,4 @@
-"""How many patients each clinic and each funding source has, before and after a reimport.
-
-Seed "import sequence", phase 8: patients can be filtered by clinic and by funding.
-"""
+"""Counts patients by clinic and by funding source, before and after a reimport."""
 
 from __future__ import annotations
 
@@ -14,16 +11,17 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 
 NONE = "(none)"
-# What patients are counted by: the column of a patient, and the table of names that it points to.
+# For each kind of count: the column of a patient, and the table of names that it refers to.
 _KINDS = {"clinic": ("clinic_id", "clinics"), "funding": ("funding_type_id", "funding_sources")}
 
 Counts = Mapping[str, Mapping[str, int]]
 
 
 def count_patients(cursor: Cursor, catalogue: Catalogue) -> Counts:
-    """Patients by the name of their clinic and of their funding source; those without one as `(none)`.
+    """Count patients by the name of their clinic and of their funding source; those without one as `(none)`.
 
-    What this release of Nexus does not have is left out. Two of one name are told apart by the beginning of their ids.
+    Columns that this release of Nexus does not have are left out. Equal names are distinguished by the start of their
+    ids.
     """
     patients = catalogue.table("patients")
     counts: dict[str, dict[str, int]] = {}
@@ -48,7 +46,7 @@ def count_patients(cursor: Cursor, catalogue: Catalogue) -> Counts:
 
 
 def compare_counts(before: Counts, after: Counts) -> list[dict[str, str | int]]:
-    """One row for each clinic and funding source: `by`, `name`, `before`, `after`."""
+    """Return one row for each clinic and funding source: `by`, `name`, `before`, `after`."""
     return [
         {"by": kind, "name": name, "before": before[kind].get(name, 0), "after": after[kind].get(name, 0)}
         for kind in before

@@ -1,4 +1,4 @@
-"""What a reimport did, as data, JSON and Markdown. Counts, rule ids and record ids; no patient data."""
+"""The report of a reimport, as data, JSON and Markdown: counts, rule ids and record ids, no patient data."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fm_pipeline.nexus.reimport.relink import REASONS, RelinkResult
 
 @dataclass(frozen=True)
 class TableChange:
-    """Rows of one Nexus table before and after, and what was done to them.
+    """Number of rows of one Nexus table before and after, and what was done to them.
 
     Attributes:
-        without_filemaker_id: of the deleted rows, those that nothing links to a FileMaker record: nobody can bring
-            them back from there.
-        kept_out: of the deleted rows, those whose record FileMaker still has, and that a rule keeps out.
-        reset: of the updated rows, those that lose a value that only Nexus knew.
+        without_filemaker_id: deleted rows that are linked to no FileMaker record, so that a reimport cannot bring
+            them back.
+        kept_out: deleted rows whose record FileMaker still has, and that a rule does not load.
+        reset: updated rows that lose a value that only Nexus had.
     """
 
     table: str
@@ -39,17 +39,17 @@ class TableChange:
 
     @property
     def unchanged(self) -> int:
-        """Rows that nobody touched."""
+        """Rows that were not touched."""
         return self.before - self.deleted - self.updated
 
     def as_dict(self) -> dict[str, int | str]:
-        """With the derived numbers."""
+        """Return the counts with the derived ones."""
         return asdict(self) | {"after": self.after, "unchanged": self.unchanged}
 
 
 @dataclass(frozen=True)
 class PhaseRecord:
-    """One line of the progress log: what a phase did, to how many records, in how many seconds."""
+    """One line of the progress log: what a phase did, its number of records, and its seconds."""
 
     phase: int
     sentence: str
@@ -57,13 +57,13 @@ class PhaseRecord:
     seconds: float
 
     def line(self) -> str:
-        """As the seed's progress log has it, without the time, which every log adds itself."""
+        """Return the line without a time, which every log adds itself."""
         return f"Phase {self.phase}: ✅ {self.sentence} ({self.seconds:.1f} s)"
 
 
 @dataclass(frozen=True)
 class SourceOutcomes:
-    """How the source rows of an entity ended; source = loaded + quarantined + skipped."""
+    """Outcomes of the source rows of an entity; source = loaded + quarantined + skipped."""
 
     entity: str
     source: int
@@ -75,7 +75,7 @@ class SourceOutcomes:
 
 @dataclass
 class ReimportReport:
-    """Everything that a reimport has to say."""
+    """What a reimport or a plan did, or would do."""
 
     id: str
     run_id: str | None
@@ -89,13 +89,13 @@ class ReimportReport:
     patients_by: list[dict[str, str | int]] = field(default_factory=list)  # see `patient_counts.compared`
     checks: list[Check] = field(default_factory=list)
     accepted: list[dict[str, str]] = field(default_factory=list)  # sources that are smaller, and RULES_FILE allows it
-    restore: list[str] = field(default_factory=list)  # what a restore meets that the trial of the backup does not try
+    restore: list[str] = field(default_factory=list)  # parts of a restore that the verification does not try
     left_out: list[str] = field(default_factory=list)  # what Nexus or FileMaker does not have of the profile
     committed: bool = False
 
     @property
     def losses(self) -> list[str]:
-        """What is lost, in sentences, the worst first; see `fm_pipeline.nexus.reimport.losses`."""
+        """Losses of data in sentences, the worst first; see `fm_pipeline.nexus.reimport.losses`."""
         return losses(self._content())
 
     @property
@@ -112,7 +112,7 @@ class ReimportReport:
         return rows + sum(relinked.relinked + relinked.settled for relinked in files)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: only numbers, names of tables and rules, and Nexus ids."""
+        """Return the report for JSON: only numbers, names of tables and rules, and Nexus ids."""
         return {"losses": self.losses, **self._content()}
 
     def _content(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class ReimportReport:
         }
 
     def as_markdown(self) -> str:
-        """For people: asset metadata and files. What is lost stands first; a dry run says what would be done."""
+        """Return the report for asset metadata and files. Losses come first; a dry run says what would be done."""
         would = "" if self.committed else "would be "
         parts = [
             "\n".join(f"- {sentence}" for sentence in [*self.losses, *self.left_out]),
@@ -170,10 +170,10 @@ class ReimportReport:
                 [(name, r.total, r.already, r.relinked, _unresolved(r), len(r.disagreeing)) for name, r in files if r],
             )
         )
-        # Rows of other tables: an invoice or a message that would have no patient any more is for a person to know.
+        # Rows of other tables: a person has to know of an invoice or a message that would lose its patient.
         parts.append(
             _table(
-                ("references in rows that stay", "to", f"{would}led to the new row", f"{would}emptied"),
+                ("references in rows that stay", "to", f"{would}re-pointed", f"{would}set to NULL"),
                 [(f"{r['table']}.{r['column']}", r["to"], r["repointed"], r["set_to_null"]) for r in self.references],
             )
         )
@@ -192,7 +192,7 @@ class ReimportReport:
 
 
 def patients_by(report: ReimportReport, kind: str) -> str:
-    """A Markdown table of the patients of each clinic, or of each funding source; empty if they were not counted."""
+    """Return a Markdown table of patients by clinic or by funding source; empty if they were not counted."""
     return _table(
         (f"patients by {kind}", "before", "after" if report.committed else "would be"),
         [(_cell(str(row["name"])), row["before"], row["after"]) for row in report.patients_by if row["by"] == kind],
@@ -212,7 +212,7 @@ def _unresolved(relinked: RelinkResult) -> int:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; numbers with thousands separators. Empty without rows."""
+    """Return a Markdown table, numbers with thousands separators; empty without rows."""
     if not rows:
         return ""
     lines = ["| " + " | ".join(head) + " |", "|" + "|".join(["---"] + ["---:"] * (len(head) - 1)) + "|"]

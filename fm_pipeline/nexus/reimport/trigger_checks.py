@@ -1,7 +1,7 @@
-"""What nobody asked for: rows that a trigger or a rule of the database kept, led elsewhere or changed on the way.
+"""Checks for side effects of triggers and rules on the rows that a reimport writes.
 
-A trigger may answer NULL and a rule may do something instead: the statement succeeds, and the row is as before. So
-nothing is believed because a statement has said so; it is looked up, and held against what others still see.
+A trigger may return NULL and a rule may do something else instead: the statement succeeds, and the row is unchanged or
+different. So the result of each statement is read again, and compared with what another connection still sees.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fm_pipeline.nexus.reimport.difference import Difference, count, gone
 
 
 def check_rows_deleted(cursor: Cursor, tables: Iterable[Table]) -> Check:
-    """Every row that was deleted is gone; after the deletions."""
+    """Check that every row that was to be deleted is gone; after the deletions."""
     left = []
     for table in tables:
         cursor.execute(
@@ -35,7 +35,7 @@ def check_rows_deleted(cursor: Cursor, tables: Iterable[Table]) -> Check:
 def check_kept_columns(
     cursor: Cursor, other: Cursor, catalogue: Catalogue, difference: Difference, written: Collection[str]
 ) -> Check:
-    """Of the rows that were there before, nothing is different but the columns that were meant.
+    """Check that existing rows changed only in the columns that this transaction sets.
 
     Args:
         other: of another connection, which still sees the rows as they were.
@@ -44,7 +44,7 @@ def check_kept_columns(
     table = difference.table
     names = sorted(set(catalogue.columns[table]) - {*written} - _kept_by_the_database(cursor, catalogue, table))
     name = f"{table.name}_kept_columns"
-    if names == ["id"]:  # all others are set, and what was loaded is looked up by its id
+    if names == ["id"]:  # all other columns are set, and another check compares them
         return Check(name, holds=True, found="every column is set")
     where: sql.Composable = sql.SQL("false")
     if ids := _written(cursor, table):
@@ -62,7 +62,7 @@ def check_other_columns_unchanged(
     mended: Mapping[Table, Collection[str]],
     growing: Collection[Table] = (),
 ) -> list[Check]:
-    """Tables whose references were mended are as before, but for those.
+    """Check that tables with re-pointed references changed only in those columns.
 
     Args:
         mended: the columns, by table.
@@ -78,7 +78,7 @@ def check_other_columns_unchanged(
 
 
 def _not_new(cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table) -> sql.Composable:
-    """Condition: this transaction did not insert the row. In a table without a column `id`, every row counts."""
+    """Condition: this transaction did not insert the row. True for every row of a table without a column `id`."""
     if "id" not in catalogue.columns[table]:
         return sql.SQL("true")
     ids = _written(cursor, table)
@@ -87,7 +87,7 @@ def _not_new(cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table) 
 
 
 def _written(cursor: Cursor, table: Table) -> set[str]:
-    """Ids of the rows that this transaction has written."""
+    """Return ids of the rows that this transaction has written."""
     cursor.execute(
         sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, later_than(own_transaction(cursor)))
     )
@@ -101,13 +101,13 @@ def one_of(catalogue: Catalogue, table: Table, ids: Collection[str]) -> sql.Comp
 
 
 def _kept_by_the_database(cursor: Cursor, catalogue: Catalogue, table: Table) -> set[str]:
-    """Columns that follow from the others, or say when: a trigger that keeps them up to date does what it should."""
+    """Return the columns that triggers may maintain: generated ones, tsvector columns, and `updated_at`."""
     following = {name for name, column in catalogue.columns[table].items() if column.type == "tsvector"}
     return {"updated_at"} | following | generated_columns(cursor, table)
 
 
 def _unlike(cursor: Cursor, other: Cursor, table: Table, names: Collection[str], where: sql.Composable) -> list[str]:
-    """The columns that are not as others see them; "rows" when it is none of them alone."""
+    """Return the columns that differ between the two connections; "rows" if no single column accounts for it."""
 
     def same(columns: Collection[str]) -> bool:
         return table_digest(cursor, table, columns, where=where) == table_digest(other, table, columns, where=where)

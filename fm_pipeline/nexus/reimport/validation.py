@@ -1,6 +1,6 @@
-"""Phase 8: what must be true before the transaction may commit. One check that fails rolls everything back.
+"""Phase 8: the checks that must hold before the transaction may commit. If one fails, everything is rolled back.
 
-Source: seed "import sequence", validation after phases 3, 4, 6 and 7, and phase 8.
+They are listed in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from fm_pipeline.nexus.reimport.difference import Difference, count, gone
 from fm_pipeline.nexus.reimport.relink import relinked_rows
 from fm_pipeline.nexus.reimport.trigger_checks import one_of
 
-# The columns that relinking may change; everything else of a document or batch stays as it is.
+# The only columns of a document or batch that relinking may change.
 RELINK_COLUMNS = ("content_type_id", "object_id", "updated_at")
 
 
 def count_protected(cursor: Cursor, catalogue: Catalogue) -> dict[Table, int]:
-    """Rows of what a reimport must not change: system configuration, files and their S3 keys. Before it writes."""
+    """Count the rows that a reimport must not change (system configuration, files), before it writes."""
     tables = [catalogue.table(name) for name in (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES)]
     versions = read_versions(cursor, tables, own_transaction(cursor))
     return {table: versions[table].rows for table in tables}
@@ -35,11 +35,11 @@ def count_protected(cursor: Cursor, catalogue: Catalogue) -> dict[Table, int]:
 def check_protected(
     cursor: Cursor, other: Cursor, catalogue: Catalogue, before: Mapping[Table, int], patient_type: int
 ) -> list[Check]:
-    """As many documents, batches and images as before, and not a byte of configuration or S3 keys changed.
+    """Check that documents, batches, images and configuration are unchanged, but for the columns of relinked rows.
 
     Args:
-        other: of another connection. It still sees the rows as they were: what this transaction has written is held
-            against that, but for the columns that relinking may change, of the rows that were relinked.
+        other: of another connection, which still sees the rows as they were. Rows that this transaction has written
+            are compared with it.
         patient_type: id of the content type patients.patient.
     """
     own = own_transaction(cursor)
@@ -58,13 +58,13 @@ def check_protected(
 def _only_relinked(
     cursor: Cursor, other: Cursor, catalogue: Catalogue, table: Table, own: str, patient_type: int
 ) -> bool:
-    """Whether the rows that this transaction has written are what others still see, but for the relinked columns."""
+    """Return whether the rows that this transaction has written differ only in the columns of relinking."""
     cursor.execute(sql.SQL("SELECT id::text FROM {} WHERE {}").format(table.identifier, later_than(own)))
     written = {row[0] for row in cursor.fetchall()}
     free: set[str] = set()
     if table.name in (DOCUMENTS, BATCHES):
         free = set(relinked_rows(cursor, table))
-        # A file of something else that goes (an appointment) has lost it; that was looked up when it was done.
+        # References to deleted rows of other kinds (appointments) were set to NULL, and checked at that time.
         other.execute(
             sql.SQL("SELECT id::text FROM {} WHERE content_type_id <> %s AND {}").format(
                 table.identifier, one_of(catalogue, table, written)
@@ -82,7 +82,7 @@ def _only_relinked(
 
 
 def check_relinked(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> list[Check]:
-    """Every document and batch that was relinked points to the patient that its evidence names."""
+    """Check that every relinked document and batch points to the patient of its evidence."""
     checks = []
     for name in (DOCUMENTS, BATCHES):
         table = catalogue.table(name)
@@ -96,13 +96,13 @@ def check_relinked(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> l
         found = dict(cursor.fetchall())
         unlike = sum(found.get(row) != patient for row, patient in patients.items())
         checks.append(
-            Check(f"{name}_relinked", not unlike, f"{unlike:,} of {len(patients):,} are not what they were made")
+            Check(f"{name}_relinked", not unlike, f"{unlike:,} of {len(patients):,} do not point to that patient")
         )
     return checks
 
 
 def check_loaded(cursor: Cursor, difference: Difference, now: datetime, *, deleted: bool) -> list[Check]:
-    """Nexus has exactly the staged rows: as many, each once, each with its content (also after triggers)."""
+    """Check that Nexus has exactly the staged rows, each once and with its content, also after triggers."""
     table = difference.table
     expected, actual, unlike = difference.compare(cursor, now)
     counted = actual == expected if deleted else actual >= expected
@@ -113,7 +113,7 @@ def check_loaded(cursor: Cursor, difference: Difference, now: datetime, *, delet
 
 
 def check_rows(cursor: Cursor, table: Table, expected: int) -> Check:
-    """A table has as many rows as this transaction has left it, where nothing else holds its rows against a source."""
+    """Check the number of rows of a table that no other check compares with a source."""
     cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier))
     rows = count(cursor)
     return Check(f"{table}_count", rows == expected, f"{expected:,} rows expected, {rows:,} in Nexus")
@@ -139,7 +139,7 @@ def check_duplicates(cursor: Cursor, catalogue: Catalogue, loads: Collection[Loa
 
 
 def check_orphans(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> list[Check]:
-    """No document or batch lost its patient in this run (those without one before are reported, not judged)."""
+    """Check that no document or batch lost its patient in this run; those without one before are only reported."""
     checks = []
     for name in (DOCUMENTS, BATCHES):
         cursor.execute(

@@ -14,7 +14,7 @@ from fm_pipeline.nexus.backup.restore_tables import RestoredTable
 from fm_pipeline_tests.nexus.backup.restoring import a_copy, a_new_patient, backup, give_back
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 
-KEPT = "deleted, and kept in fm_pipeline.set_aside_rows"
+KEPT = "deleted, and saved in fm_pipeline.set_aside_rows"
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_rows_linked_since_are_led_to_the_row_that_the_same_filemaker_record_has
     report = give_back(bench, folder)
     assert bench.execute("SELECT object_id::text FROM images_batch WHERE id = %s", batch) == [(patient,)]
     (led,) = [rows for rows in report.newer if rows.table != "patients"]
-    assert (led.table, led.done, led.ids) == ("images_batch", "led to the row of the backup", (batch,))
+    assert (led.table, led.done, led.ids) == ("images_batch", "re-pointed to the row of the backup", (batch,))
     bench.execute("DELETE FROM images_batch WHERE id = %s", batch)
     assert bench.digests() == before
 
