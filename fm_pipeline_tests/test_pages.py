@@ -1,7 +1,8 @@
-"""The pages: every file that they name exists, and every link leads to a heading that is there."""
+"""The pages: the files, headings and messages that they name exist."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -35,3 +36,22 @@ def test_every_link_of_a_page_leads_to_a_file_and_to_a_heading(name: str) -> Non
         page = (PAGES[name].parent / target).resolve() if target else PAGES[name]
         assert page.exists(), target
         assert not anchor or anchor in _anchors(page), f"{target}#{anchor}"
+
+
+def _texts() -> str:
+    """Every text in the code and the rules, one a line; what an f-string fills in is `…`."""
+    texts = [(TOP / "fm_pipeline" / "entities" / "rules.yaml").read_text("utf-8")]
+    for path in (TOP / "fm_pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts))
+    return "\n".join(texts)
+
+
+def test_every_message_that_the_runbook_explains_is_one_of_the_code() -> None:
+    section = PAGES["docs/runbook.md"].read_text("utf-8").split("\n## What a STOP means\n")[1].split("\n#")[0]
+    beginnings = re.findall(r"^\| (.+?) \|", section, re.MULTILINE)[1:]
+    assert len(beginnings) > 20
+    texts = _texts()
+    parts = [part.strip(" .:") for beginning in beginnings for part in re.split(r"…| / ", beginning)]
+    assert [part for part in parts if part not in texts] == []
