@@ -1,20 +1,24 @@
-"""The reading half of the import sequence as one call, for the commands. The Dagster assets call the same parts.
+"""The reading half of the import sequence as one call, for the commands; `read_entity` is a Dagster asset too.
 
 Reads FileMaker, writes to the schema `fm_pipeline` only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
+from psycopg2.extensions import connection as Connection
+
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.rules import load_rules
+from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.connect import need_filemaker, open_client
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.extract import extract
+from fm_pipeline.staging.extract import ExtractionResult, extract
 from fm_pipeline.staging.left_out import leave_out
 from fm_pipeline.staging.parallel import OnStep, stage_all
 from fm_pipeline.staging.run import forget, forget_others
@@ -36,22 +40,48 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
     load_rules(settings.rules_file, profile.registry)  # a wrong one is told before FileMaker is read, not after
     migrate(url)
     with open_client(settings) as client, connect(url) as connection:
-        forget_others(connection, profile)
         for entity in profile.registry:
-            if entity not in profile.entities:
-                forget(connection, entity)
-                continue
-            if leave_out(client, connection, profile, entity, settings):
-                continue
-            on_step(f"read {entity}", 0, None)  # before its first page: the step that fails is the one that is named
-            extract(
-                client,
-                connection,
-                profile,
-                entity,
-                run_id=run_id,
-                now=lambda: datetime.now(UTC),
-                page_size=settings.filemaker_page_size,
-                on_progress=partial(on_step, f"read {entity}"),
-            )
+            on_entity = partial(on_step, f"read {entity}")
+            read_entity(lambda: client, connection, profile, entity, settings, run_id=run_id, on_step=on_entity)
     stage_all(settings, run_id=run_id, now=datetime.now(UTC), on_step=on_step)
+
+
+def read_entity(
+    client: Callable[[], DataApiClient],
+    connection: Connection,
+    profile: Profile,
+    entity: str,
+    settings: Settings,
+    *,
+    run_id: str | None,
+    on_step: Callable[[int, int | None], None],
+) -> ExtractionResult | str:
+    """Read all records of one entity; what staging holds of an entity that is not read any more is dropped.
+
+    Args:
+        client: opens the session, or gives the one that is open; called only if there is something to read.
+        on_step: called with records done, and their number when it is known.
+
+    Returns:
+        What was read, or a sentence why nothing is.
+
+    Raises:
+        PipelineError: of any kind; staging then holds what was whole before.
+    """
+    forget_others(connection, profile)
+    if entity not in profile.entities:
+        forget(connection, entity)
+        return "The profile has no layout for this entity."
+    if reasons := leave_out(client(), connection, profile, entity, settings):
+        return " ".join(reasons)
+    on_step(0, None)  # before its first page: the step that fails is the one that is named
+    return extract(
+        client(),
+        connection,
+        profile,
+        entity,
+        run_id=run_id,
+        now=lambda: datetime.now(UTC),
+        page_size=settings.filemaker_page_size,
+        on_progress=on_step,
+    )

@@ -1,6 +1,5 @@
 """Phase 0, first half: FileMaker's records as they are, in `fm_pipeline.source_records`. Reads only."""
 
-from datetime import UTC, datetime
 from functools import partial
 
 import dagster as dg
@@ -9,9 +8,7 @@ from fm_pipeline.defs.assets.shared import ENTITIES, EXTRACT, OWNERS, POOL, expl
 from fm_pipeline.defs.resources import FileMakerSource, NexusTarget
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.staging.extract import extract
-from fm_pipeline.staging.left_out import leave_out
-from fm_pipeline.staging.run import forget
+from fm_pipeline.sequence.read_and_stage import read_entity
 
 DIGEST = 16  # characters of it: enough to see that two readings differ; all 64 make the page too wide
 
@@ -32,28 +29,22 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
     def extraction(
         context: dg.AssetExecutionContext, filemaker: FileMakerSource, nexus: NexusTarget
     ) -> dg.MaterializeResult[None]:
-
         with (
             explained(),
             nexus.connect() as connection,
             run_progress(nexus.settings, context.run.run_id, log=context.log.info) as progress,
         ):
-            if entity not in filemaker.profile.entities:
-                forget(connection, entity)
-                return dg.MaterializeResult(metadata=row_count(0, note="The profile has no layout for this entity."))
-            if reasons := leave_out(filemaker.client, connection, filemaker.profile, entity, nexus.settings):
-                return dg.MaterializeResult(metadata=row_count(0, note=" ".join(reasons)))
-            progress.update(f"read {plural}", 0)
-            result = extract(
-                filemaker.client,
+            result = read_entity(
+                lambda: filemaker.client,
                 connection,
                 filemaker.profile,
                 entity,
+                nexus.settings,
                 run_id=context.run.run_id,
-                now=lambda: datetime.now(UTC),
-                page_size=nexus.settings.filemaker_page_size,
-                on_progress=partial(progress.update, f"read {plural}"),
+                on_step=partial(progress.update, f"read {plural}"),
             )
+            if isinstance(result, str):
+                return dg.MaterializeResult(metadata=row_count(0, note=result))
             progress.end(f"Read {counted(result.row_count, 'record')} of {result.layout}, all that FileMaker has")
         return dg.MaterializeResult(
             # Equal records are the same version, so what is staged from them does not count as out of date.

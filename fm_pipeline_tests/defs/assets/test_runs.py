@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
+from fm_pipeline.db.migrate import migrate
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.shared import cancelled_reimport
 from fm_pipeline.nexus.backup.backup import make_backup
@@ -107,6 +108,18 @@ def test_plan_then_full_reimport_makes_nexus_what_the_oracle_says(bench: Migrati
     (folder,) = (bench.settings.state_dir / "reports").iterdir()
     assert sorted(file.name for file in folder.iterdir()) == ["not_loaded.csv", "report.json", "report.md"]
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_reading_drops_what_an_earlier_profile_brought_as_the_command_does(
+    bench: MigrationBench, graph: Graph
+) -> None:
+    migrate(bench.database_url)
+    bench.execute(
+        "INSERT INTO fm_pipeline.source_extractions VALUES"
+        " ('of_long_ago', gen_random_uuid(), 'p', 'l', 's', NULL, now(), now(), 0, 0, '{}', 'd')"
+    )
+    assert graph.run("__ASSET_JOB", assets=["filemaker_notes"]).success
+    assert bench.execute("SELECT entity FROM fm_pipeline.source_extractions") == [("note",)]
 
 
 def test_full_reimport_without_a_plan_changes_nothing_and_says_what_to_do(bench: MigrationBench, graph: Graph) -> None:
