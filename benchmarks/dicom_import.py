@@ -28,7 +28,7 @@ from results import Row
 
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.history.jobs import create_job
-from fm_pipeline.dicom.importer.run import run_job
+from fm_pipeline.dicom.importer.run_job import run_job
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService

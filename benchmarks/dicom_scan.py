@@ -25,7 +25,7 @@ from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan.walk import scan
 from fm_pipeline.dicom.watch.new_files import NewFiles
-from fm_pipeline.dicom.watch.watch import tick
+from fm_pipeline.dicom.watch.poll import poll
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 
@@ -91,7 +91,7 @@ def _one_tick(url: str, root: str) -> None:
     """In a process of its own, because of its memory."""
     with closing(psycopg2.connect(url)) as connection:
         started = time.perf_counter()
-        result = tick(connection, root, now=datetime.now(UTC) + _LATER, quiet_seconds=30, time_budget=50)
+        result = poll(connection, root, now=datetime.now(UTC) + _LATER, quiet_seconds=30, time_budget=50)
         seconds = time.perf_counter() - started
     print(  # noqa: T201
         json.dumps(

@@ -61,7 +61,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedFile:
     """A file whose content was looked at and is not to be sent.
 
     Attributes:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, look_at_configuration
+from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, read_configuration_if_migrated
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.errors import DatabaseError, RequestError, SettingsError
 from fm_pipeline.pluralize import counted
@@ -24,7 +24,7 @@ def check_dicom(settings: Settings, judge: Judge) -> Iterator[Finding]:
         yield from _orthanc(settings, judge)
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
-            configuration = look_at_configuration(connection, settings)
+            configuration = read_configuration_if_migrated(connection, settings)
     except DatabaseError:  # said already, or nobody has given the role our own table
         return
     except RequestError as error:

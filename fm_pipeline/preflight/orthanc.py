@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.orthanc.answers import Limits
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.errors import FileNotTaken, OrthancError
+from fm_pipeline.dicom.orthanc.responses import OrthancLimits
 from fm_pipeline.dicom.reasons import NOT_TAKEN_REMEDIES, sentence
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, Judge
@@ -97,7 +97,7 @@ def _store(orthanc: Orthanc, judge: Judge) -> Iterator[Finding]:
         yield judge.good(subject, holds)
 
 
-def _near(limits: Limits) -> list[str]:
+def _near(limits: OrthancLimits) -> list[str]:
     near = []
     if limits.megabytes and limits.held_bytes >= NEARLY * (limits.megabytes << 20):
         near.append(f"MaximumStorageSize is {limits.megabytes:,} MB")

@@ -15,7 +15,7 @@ from fm_pipeline.cli.main import main
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.history.jobs import create_job
 from fm_pipeline.dicom.log import log_file
-from fm_pipeline.dicom.watch.watch import tick
+from fm_pipeline.dicom.watch.poll import poll
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.dicom import dicom_settings, environment_of
@@ -202,7 +202,7 @@ def test_the_status_of_the_newest_job_says_what_the_sensor_has_seen(commands: Co
     assert "The sensor" not in commands.run("status")
     commands.run("configure", "--monitoring-enabled")
     with connect(commands.database_url) as connection:
-        tick(connection, str(commands.hospital), now=datetime.now(UTC), quiet_seconds=60)
+        poll(connection, str(commands.hospital), now=datetime.now(UTC), quiet_seconds=60)
     assert "The sensor looked at the watched directory at 20" in commands.run("status")
     assert "Every folder was listed within the last" in commands.run("status")
     assert "The sensor" not in commands.run("status", str(job.id))

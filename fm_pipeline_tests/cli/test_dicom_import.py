@@ -19,10 +19,10 @@ from click.testing import CliRunner
 from fm_pipeline.cli.main import main
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.dicom.api.calls import cancel_import, carry_out, prepare_import
+from fm_pipeline.dicom.api.requests import cancel_import, carry_out, prepare_import
 from fm_pipeline.dicom.configuration.configuration import configure
+from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.jobs import SENSOR, create_job, get_job
-from fm_pipeline.dicom.history.running_job import JobLedger
 from fm_pipeline.dicom.log import log_file
 from fm_pipeline.errors import RequestError
 from fm_pipeline.sandbox.dicom.series import write_series

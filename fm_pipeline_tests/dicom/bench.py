@@ -10,7 +10,7 @@ from typing import Any
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.history.history import HistoryRow, list_history
 from fm_pipeline.dicom.history.jobs import Job, JobType, create_job, get_job
-from fm_pipeline.dicom.importer.run import Options, run_job
+from fm_pipeline.dicom.importer.run_job import ImportOptions, run_job
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.settings import Settings
@@ -34,7 +34,7 @@ class ImportBench:
 
     def run(self, job_id: int, **options: Any) -> Job:
         """Carry it out."""
-        return run_job(self.settings, job_id, options=Options(**options))
+        return run_job(self.settings, job_id, options=ImportOptions(**options))
 
     def imported(self, job_type: JobType = "initial", folder: Path | None = None, **options: Any) -> Job:
         """Make a job and carry it out."""

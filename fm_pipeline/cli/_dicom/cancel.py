@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from fm_pipeline.cli._dicom._answer import as_json_option, called
-from fm_pipeline.dicom.api.calls import cancel_import, monitoring_continues
+from fm_pipeline.cli._dicom._context import as_json_option, command_context
+from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues
 
 
 @click.command(name="cancel")
@@ -17,16 +17,16 @@ def command(job_id: int, as_json: bool) -> None:
     Nothing new is sent within two seconds; what is on its way to Orthanc at that moment is still written down. The
     files of a job of the sensor wait until somebody goes on with it; the sensor takes none of them by itself.
     """
-    with called(as_json) as call:
-        job = cancel_import(call.settings, job_id, actor=call.actor)
-        continues = monitoring_continues(call.settings, job)
+    with command_context(as_json) as context:
+        job = cancel_import(context.settings, job_id, actor=context.actor)
+        continues = monitoring_continues(context.settings, job)
         if as_json:
             answer = {"job_id": job.id, "status": job.status, "monitoring_continues": continues}
-            call.answer(answer, "Import job cancelled successfully")
+            context.print_json(answer, "Import job cancelled successfully")
             return
         done = job.status == "cancelled"
-        call.say(f"Job {job.id} is cancelled." if done else f"Job {job.id} will end within some seconds.")
-        call.say(f"To go on with it later: fm-pipeline dicom import --job-id {job.id}")
+        context.print(f"Job {job.id} is cancelled." if done else f"Job {job.id} will end within some seconds.")
+        context.print(f"To go on with it later: fm-pipeline dicom import --job-id {job.id}")
         if continues:
-            call.say("The sensor leaves its files alone until then, and goes on with other new ones.", "yellow")
-            call.say("To stop that too: fm-pipeline dicom configure --no-monitoring-enabled", "yellow")
+            context.print("The sensor leaves its files alone until then, and goes on with other new ones.", "yellow")
+            context.print("To stop that too: fm-pipeline dicom configure --no-monitoring-enabled", "yellow")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, table
+from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, cells, command_context, table
 from fm_pipeline.db.connection import connect
-from fm_pipeline.dicom.api.answers import configuration_answer
+from fm_pipeline.dicom.api.response_data import configuration_data
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, read_configuration
 
 
@@ -14,22 +14,22 @@ from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, rea
 @as_json_option
 def command(as_json: bool) -> None:
     """Show what is watched, how often, and where files are pulled from."""
-    with called(as_json) as call:
-        with connect(call.database_url) as connection:
-            found = read_configuration(connection, call.settings)
+    with command_context(as_json) as context:
+        with connect(context.database_url) as connection:
+            found = read_configuration(connection, context.settings)
         if as_json:
-            call.answer(configuration_answer(found, call.zone))
+            context.print_json(configuration_data(found, context.zone))
         else:
-            show_configuration(call, found)
+            show_configuration(context, found)
 
 
-def show_configuration(call: Call, configuration: SyncConfiguration) -> None:
+def show_configuration(context: CommandContext, configuration: SyncConfiguration) -> None:
     """A line for each setting, by the option that sets it."""
-    answer = configuration_answer(configuration, call.zone)
+    answer = configuration_data(configuration, context.zone)
     shown = table("setting", "value")
     for name in SyncConfiguration.model_fields:
         value = answer[name]
         shown.add_row(*cells(name, ("no", "yes")[value] if isinstance(value, bool) else value))
-    call.console.print(shown)
+    context.console.print(shown)
     if configuration.updated_at is None:
-        call.say("Nobody has written a configuration yet: this is what the environment says.")
+        context.print("Nobody has written a configuration yet: this is what the environment says.")

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from fm_pipeline.cli._dicom._answer import as_json_option, called
+from fm_pipeline.cli._dicom._context import as_json_option, command_context
 from fm_pipeline.cli._dicom.configuration import show_configuration
-from fm_pipeline.dicom.api.answers import configuration_answer
+from fm_pipeline.dicom.api.response_data import configuration_data
 from fm_pipeline.dicom.configuration.configuration import configure
 
 
@@ -40,10 +40,10 @@ def command(as_json: bool, **given: Any) -> None:
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes:
         raise click.UsageError("Name at least one setting; `fm-pipeline dicom configuration` shows them.")
-    with called(as_json) as call:
-        after = configure(call.settings, changes, actor=call.actor, now=datetime.now(UTC))
+    with command_context(as_json) as context:
+        after = configure(context.settings, changes, actor=context.actor, now=datetime.now(UTC))
         if as_json:
             message = "Hospital data path configuration saved successfully"
-            call.answer(configuration_answer(after, call.zone), message)
+            context.print_json(configuration_data(after, context.zone), message)
         else:
-            show_configuration(call, after)
+            show_configuration(context, after)

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from fm_pipeline.cli._dicom._answer import as_json_option, called, cells, table
+from fm_pipeline.cli._dicom._context import as_json_option, cells, command_context, table
 from fm_pipeline.cli._interrupts import heed_ctrl_c
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.ftp.configured_pull import pull
@@ -27,22 +27,22 @@ def command(as_json: bool) -> None:
     Nothing is deleted on the server. A pull that was cut goes on where it was when it is started again. The exit code
     is 1 if something on the server should be here and is not.
     """
-    with called(as_json) as call:
+    with command_context(as_json) as context:
         heed_ctrl_c()
         bars = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)
         )
         try:
             with bars:
-                report = pull(call.settings, actor=call.actor, on_progress=_shown_in(bars))
+                report = pull(context.settings, actor=context.actor, on_progress=_shown_in(bars))
         except KeyboardInterrupt:
-            call.say("Interrupted. What was pulled stays; the next pull goes on where this one was.", "yellow")
+            context.print("Interrupted. What was pulled stays; the next pull goes on where this one was.", "yellow")
             raise SystemExit(INTERRUPTED) from None
         if as_json:
             skipped = dict(report.skipped)
-            call.answer({**vars(report), "skipped": skipped, "complete": report.complete})
+            context.print_json({**vars(report), "skipped": skipped, "complete": report.complete})
             sys.exit(1 if report.missing else 0)
-        call.say(
+        context.print(
             f"{counted(report.pulled, 'file')} pulled ({size_formatted(report.bytes)}), {report.known:,} known,"
             f" {sum(report.skipped.values()):,} skipped, of {report.listed:,} on the server."
         )
@@ -50,16 +50,16 @@ def command(as_json: bool) -> None:
             shown = table("names", "skipped because of", right=("names",))
             for reason, count in report.skipped.most_common():
                 shown.add_row(*cells(f"{count:,}", reason))
-            call.console.print(shown)
+            context.console.print(shown)
         if report.unlisted_folders:
-            call.say(f"{counted(report.unlisted_folders, 'folder')} of the server could not be listed.", "red")
+            context.print(f"{counted(report.unlisted_folders, 'folder')} of the server could not be listed.", "red")
         if report.folders_without_dot_files:
             folders = counted(report.folders_without_dot_files, "folder")
-            call.say(
+            context.print(
                 f"In {folders} names that begin with a dot may be missing: the server does not list them.", "yellow"
             )
         if report.missing:
-            call.say("Not everything on the server is here; docs/dicom.md says what each reason means.", "red")
+            context.print("Not everything on the server is here; docs/dicom.md says what each reason means.", "red")
             sys.exit(1)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from fm_pipeline.cli._dicom._answer import as_json_option, called
-from fm_pipeline.dicom.api.answers import history_answer
+from fm_pipeline.cli._dicom._context import as_json_option, command_context
+from fm_pipeline.dicom.api.response_data import history_data
 from fm_pipeline.dicom.history.history import LONGEST_HISTORY_PAGE, list_history
 from fm_pipeline.dicom.history.jobs import get_job
 from fm_pipeline.dicom.model import Outcome
@@ -27,23 +27,25 @@ from fm_pipeline.pluralize import page as shown_of
 @as_json_option
 def command(limit: int, offset: int, job_id: int | None, status: str | None, reason: str | None, as_json: bool) -> None:
     """Show what became of each file, newest first. Paths and Patient IDs are in it: keep the output to yourself."""
-    with called(as_json) as call:
+    with command_context(as_json) as context:
         if job_id is not None:
-            get_job(call.database_url, job_id)  # nothing of a job that does not exist is no answer
-        found = list_history(call.database_url, limit=limit, offset=offset, job_id=job_id, status=status, reason=reason)
-        answer = history_answer(found, call.zone)
+            get_job(context.database_url, job_id)  # nothing of a job that does not exist is no answer
+        found = list_history(
+            context.database_url, limit=limit, offset=offset, job_id=job_id, status=status, reason=reason
+        )
+        answer = history_data(found, context.zone)
         if as_json:
-            call.answer(answer)
+            context.print_json(answer)
             return
         for row in answer["history"]:
             end = f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
             size = row["file_size_formatted"] or "-"
-            call.say(f"{row['id']}  job {row['job_id']}  {row['imported_at']}  {size}  {end}")
-            call.say(f"    {_below(row['file_path'], row['job_source_path'])}")
+            context.print(f"{row['id']}  job {row['job_id']}  {row['imported_at']}  {size}  {end}")
+            context.print(f"    {_below(row['file_path'], row['job_source_path'])}")
         statistics = answer["statistics"]
         counts = ", ".join(f"{count:,} {name}" for name, count in statistics["outcomes"].items() if count)
-        call.say(shown_of(found.offset, len(found.history), found.total, "row"))
-        call.say(f"Of {'this job' if job_id else 'all jobs'}: {counts or 'nothing yet'}.")
+        context.print(shown_of(found.offset, len(found.history), found.total, "row"))
+        context.print(f"Of {'this job' if job_id else 'all jobs'}: {counts or 'nothing yet'}.")
 
 
 def _below(path: str, root: str) -> str:

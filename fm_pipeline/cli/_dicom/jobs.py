@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from fm_pipeline.cli._dicom._answer import as_json_option, called, cells, table
-from fm_pipeline.dicom.api.answers import job_answer, jobs_answer
+from fm_pipeline.cli._dicom._context import as_json_option, cells, command_context, table
+from fm_pipeline.dicom.api.response_data import job_data, jobs_data
 from fm_pipeline.dicom.history.jobs import JOB_STATUSES, JOB_TYPES, LONGEST_JOB_PAGE, JobStatus, JobType, list_jobs
 from fm_pipeline.pluralize import page as shown_of
 
@@ -18,18 +18,18 @@ from fm_pipeline.pluralize import page as shown_of
 @as_json_option
 def command(limit: int, offset: int, status: JobStatus | None, job_type: JobType | None, as_json: bool) -> None:
     """List the import jobs, newest first."""
-    with called(as_json) as call:
-        page = list_jobs(call.database_url, limit=limit, offset=offset, status=status, job_type=job_type)
+    with command_context(as_json) as context:
+        page = list_jobs(context.database_url, limit=limit, offset=offset, status=status, job_type=job_type)
         if as_json:
-            call.answer(jobs_answer(page, call.zone))
+            context.print_json(jobs_data(page, context.zone))
             return
         shown = table(
             "id", "type", "status", "created", "files", "new", "failed", "%", right=("files", "new", "failed")
         )
         for job in page.jobs:
-            entry = job_answer(job, call.zone)
+            entry = job_data(job, context.zone)
             counts = (f"{entry[name]:,}" for name in ("files_processed", "files_imported", "files_failed"))
             words = (entry["id"], entry["job_type"], entry["status"], entry["created_at"])
             shown.add_row(*cells(*words, *counts, f"{entry['progress_percentage']:.0f}"))
-        call.console.print(shown)
-        call.say(shown_of(page.offset, len(page.jobs), page.total, "job"))
+        context.console.print(shown)
+        context.print(shown_of(page.offset, len(page.jobs), page.total, "job"))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from fm_pipeline.cli._dicom._answer import as_json_option, called
-from fm_pipeline.dicom.api.calls import prune
+from fm_pipeline.cli._dicom._context import as_json_option, command_context
+from fm_pipeline.dicom.api.requests import prune
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import load_settings
 
@@ -28,12 +28,12 @@ def command(older_than_days: int | None, yes: bool, as_json: bool) -> None:
     days = older_than_days or load_settings().dicom_history_days
     if days is None:
         raise click.UsageError("Nothing is ever removed by itself. Name an age: --older-than-days 365")
-    with called(as_json) as call:
+    with command_context(as_json) as context:
         before = datetime.now(UTC) - timedelta(days=days)
-        rows = prune(call.settings, before, really=yes, actor=call.actor)
+        rows = prune(context.settings, before, really=yes, actor=context.actor)
         if as_json:
-            call.answer({"rows": rows, "removed": yes, "older_than_days": days})
+            context.print_json({"rows": rows, "removed": yes, "older_than_days": days})
         elif yes:
-            call.say(f"{counted(rows, 'row')} of history {'was' if rows == 1 else 'were'} removed.")
+            context.print(f"{counted(rows, 'row')} of history {'was' if rows == 1 else 'were'} removed.")
         else:
-            call.say(f"{counted(rows, 'row')} of history would go. To remove them, add --yes.")
+            context.print(f"{counted(rows, 'row')} of history would go. To remove them, add --yes.")

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, path_argument, table
-from fm_pipeline.dicom.api.calls import asked_path, refusals
-from fm_pipeline.dicom.api.looking import Seen, Totals, look
+from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, cells, command_context, path_argument, table
+from fm_pipeline.dicom.api.preview import PreviewedFile, PreviewTotals, preview
+from fm_pipeline.dicom.api.requests import audited_refusals, requested_path
 from fm_pipeline.dicom.configuration.roots import excluded_folders
-from fm_pipeline.dicom.files.archives.limits import Limits
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.reasons import sentence
@@ -33,18 +33,20 @@ limit_option = click.option(
 @as_json_option
 def command(path: str | None, everything: bool, limit: int | None, as_json: bool) -> None:
     """Look at every file under PATH (by default the configured directory) as an import would, and import nothing."""
-    with called(as_json) as call:
-        with refusals(call.settings, actor=call.actor, action="dicom_scan"):
-            root = asked_path(call.settings, path)
-        totals = Totals()
-        found = look(root, totals, Limits.from_settings(call.settings), excluded_folders(call.settings))
+    with command_context(as_json) as context:
+        with audited_refusals(context.settings, actor=context.actor, action="dicom_scan"):
+            root = requested_path(context.settings, path)
+        totals = PreviewTotals()
+        found = preview(root, totals, ArchiveLimits.from_settings(context.settings), excluded_folders(context.settings))
         listed = (seen for seen in found if everything or seen.outcome is None)
         if as_json:
-            entries = (seen.answer(call.zone) for seen in listed)
-            call.stream({"path": printable(root)}, "file_list", limited(entries, limit), lambda: totals_answer(totals))
+            entries = (seen.answer(context.zone) for seen in listed)
+            context.stream_json(
+                {"path": printable(root)}, "file_list", limited(entries, limit), lambda: totals_answer(totals)
+            )
         else:
-            show_files(call, root, listed, SHOWN if limit is None else limit)
-            show_totals(call, totals)
+            show_files(context, root, listed, SHOWN if limit is None else limit)
+            show_totals(context, totals)
 
 
 def limited(entries: Iterator[Any], limit: int | None) -> Iterator[Any]:
@@ -54,7 +56,7 @@ def limited(entries: Iterator[Any], limit: int | None) -> Iterator[Any]:
         pass
 
 
-def totals_answer(totals: Totals) -> dict[str, Any]:
+def totals_answer(totals: PreviewTotals) -> dict[str, Any]:
     """The totals of calls 1 and 10."""
     return {
         "total_files": totals.files,
@@ -69,7 +71,7 @@ def totals_answer(totals: Totals) -> dict[str, Any]:
     }
 
 
-def show_files(call: Call, root: str, listed: Iterator[Seen], limit: int) -> None:
+def show_files(context: CommandContext, root: str, listed: Iterator[PreviewedFile], limit: int) -> None:
     """The first files, by their names below the root."""
     shown = table("file", "size", "modified", "reason", right=("size",))
     more = 0
@@ -77,25 +79,25 @@ def show_files(call: Call, root: str, listed: Iterator[Seen], limit: int) -> Non
         if number >= limit:
             more += 1
             continue
-        entry = seen.answer(call.zone)
+        entry = seen.answer(context.zone)
         name = printable(seen.path.removeprefix(root.rstrip("/") + "/"))
         shown.add_row(*cells(name, entry["size_formatted"], entry["modified"], seen.reason or ""))
     if shown.row_count:
-        call.console.print(shown)
+        context.console.print(shown)
     if more and limit:
-        call.say(f"… and {more:,} more; --limit shows them.")
+        context.print(f"… and {more:,} more; --limit shows them.")
 
 
-def show_totals(call: Call, totals: Totals) -> None:
+def show_totals(context: CommandContext, totals: PreviewTotals) -> None:
     """What there is, and why the rest would not be imported."""
-    call.say(f"{counted(totals.files, 'file')} to import, {size_formatted(totals.size)}.", style="bold")
+    context.print(f"{counted(totals.files, 'file')} to import, {size_formatted(totals.size)}.", style="bold")
     if totals.by_reason:
         shown = table("files", "outcome", "reason", "what it is", right=("files",))
         for (outcome, reason), count in totals.by_reason.most_common():
             shown.add_row(*cells(f"{count:,}", outcome, reason, sentence(reason)))
-        call.console.print(shown)
+        context.console.print(shown)
     if not totals.complete:
-        call.say(
+        context.print(
             f"{counted(totals.directories_unreadable, 'directory', 'directories')} could not be read,"
             " so this is not the total.",
             style="red",

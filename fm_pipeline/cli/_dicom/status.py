@@ -10,14 +10,14 @@ import click
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from fm_pipeline.cli._dicom._answer import Call, as_json_option, called, cells, table
+from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, cells, command_context, table
 from fm_pipeline.cli._interrupts import heed_ctrl_c
 from fm_pipeline.db.connection import connect
-from fm_pipeline.dicom.api.answers import job_answer
+from fm_pipeline.dicom.api.response_data import job_data
 from fm_pipeline.dicom.configuration.configuration import read_configuration
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.jobs import Job, get_job, list_jobs
-from fm_pipeline.dicom.watch.sentences import about_watching
+from fm_pipeline.dicom.watch.share_times import describe_watching
 from fm_pipeline.errors import RequestError
 from fm_pipeline.pluralize import counted
 
@@ -33,48 +33,50 @@ def command(job_id: int | None, watch: bool, as_json: bool) -> None:
     """Show how far an import job is; without JOB_ID the newest one."""
     if watch and as_json:
         raise click.UsageError("--watch is for people and --json for programs; take one of them.")
-    with called(as_json) as call:
-        job = get_job(call.database_url, _newest(call) if job_id is None else job_id)
+    with command_context(as_json) as context:
+        job = get_job(context.database_url, _newest(context) if job_id is None else job_id)
         if as_json:
-            call.answer(job_answer(job, call.zone))
+            context.print_json(job_data(job, context.zone))
             return
-        show_job(call, job)
+        show_job(context, job)
         if job_id is None:
-            _show_watching(call)
+            _show_watching(context)
         heed_ctrl_c()
         with suppress(KeyboardInterrupt):
             while watch and job.status in ACTIVE:
                 time.sleep(EVERY_SECONDS)
-                job = get_job(call.database_url, job.id)
-                call.console.clear()
-                show_job(call, job)
+                job = get_job(context.database_url, job.id)
+                context.console.clear()
+                show_job(context, job)
 
 
-def _show_watching(call: Call) -> None:
-    with connect(call.database_url) as connection:
-        configuration = read_configuration(connection, call.settings)
+def _show_watching(context: CommandContext) -> None:
+    with connect(context.database_url) as connection:
+        configuration = read_configuration(connection, context.settings)
         if not configuration.monitoring_enabled or not configuration.hospital_data_path:
             return
-        said = about_watching(connection, configuration.hospital_data_path, now=datetime.now(UTC), zone=call.zone)
+        said = describe_watching(connection, configuration.hospital_data_path, now=datetime.now(UTC), zone=context.zone)
     for line in said:
-        call.say(line)
+        context.print(line)
 
 
-def _newest(call: Call) -> int:
-    page = list_jobs(call.database_url, limit=1)
+def _newest(context: CommandContext) -> int:
+    page = list_jobs(context.database_url, limit=1)
     if not page.jobs:
         raise RequestError("There is no import job yet.", code=404, remedy="fm-pipeline dicom import makes one.")
     return page.jobs[0].id
 
 
-def show_job(call: Call, job: Job) -> None:
+def show_job(context: CommandContext, job: Job) -> None:
     """A job in words, with its counts."""
-    answer = job_answer(job, call.zone)
-    call.say(f"Job {job.id}, {job.job_type}: {job.status}", style="bold")
-    call.say(f"asked for by {job.requested_by} at {answer['created_at']}")
+    answer = job_data(job, context.zone)
+    context.print(f"Job {job.id}, {job.job_type}: {job.status}", style="bold")
+    context.print(f"asked for by {job.requested_by} at {answer['created_at']}")
     if job.started_at:
-        call.say(f"started {answer['started_at']}" + (f", ended {answer['completed_at']}" if job.completed_at else ""))
-    _how_far(call, job)
+        context.print(
+            f"started {answer['started_at']}" + (f", ended {answer['completed_at']}" if job.completed_at else "")
+        )
+    _how_far(context, job)
     shown = table("files", "ended as", right=("files",))
     for outcome, count in answer["outcomes"].items():
         if count:
@@ -82,42 +84,46 @@ def show_job(call: Call, job: Job) -> None:
     if job.files_unchanged:
         shown.add_row(*cells(f"{job.files_unchanged:,}", "unchanged since an earlier job, not opened"))
     if shown.row_count:
-        call.console.print(shown)
+        context.console.print(shown)
     if job.directories_unreadable:
-        call.say(
+        context.print(
             f"{counted(job.directories_unreadable, 'directory', 'directories')} could not be read:"
             " the total is not complete.",
             "red",
         )
     if job.instances_expected is not None:
         fault = bool(job.instances_missing or job.instances_differing)
-        call.say(
+        context.print(
             f"Compared with Orthanc: {counted(job.instances_expected, 'instance')} expected,"
             f" {job.instances_missing or 0:,} missing, {job.instances_differing or 0:,} differing.",
             "red" if fault else "green",
         )
     if job.error_message:
-        call.say(job.error_message, "red")
+        context.print(job.error_message, "red")
     if job.status in ("cancelled", "failed"):
-        call.say(f"To go on where it ended: fm-pipeline dicom import --job-id {job.id}")
+        context.print(f"To go on where it ended: fm-pipeline dicom import --job-id {job.id}")
 
 
-def _how_far(call: Call, job: Job) -> None:
+def _how_far(context: CommandContext, job: Job) -> None:
     """A bar as long as it goes on; of a job that has ended, what it came to."""
     total = counted(job.total_files, "file")
-    left = job_answer(job, call.zone)["estimated_time_remaining_formatted"]
+    left = job_data(job, context.zone)["estimated_time_remaining_formatted"]
     if job.status in ACTIVE:
         bar = Table.grid()
         bar.add_row(ProgressBar(total=100, completed=job.progress_percentage, width=60))
-        call.console.print(bar)
-        call.say(
+        context.console.print(bar)
+        context.print(
             f"{job.files_processed:,} of {total}{'' if job.scan_complete else ', and the scan goes on'}"
             f" ({job.progress_percentage:.0f} %), {size_formatted(job.total_size_bytes)}"
             + (f", about {left} left" if left else "")
         )
     elif not job.started_at:
-        call.say("It was never started.")
+        context.print("It was never started.")
     else:
-        call.say(f"{job.files_processed:,} of {total} have an outcome; {size_formatted(job.total_size_bytes)} in all")
+        context.print(
+            f"{job.files_processed:,} of {total} have an outcome; {size_formatted(job.total_size_bytes)} in all"
+        )
         if not job.scan_complete:
-            call.say("The scan did not reach the end of the directory: there may be more files than these.", "yellow")
+            context.print(
+                "The scan did not reach the end of the directory: there may be more files than these.", "yellow"
+            )

@@ -17,12 +17,12 @@ from fm_pipeline.defs.assets.plots import bar_chart
 from fm_pipeline.defs.assets.shared import OWNERS, explained, row_count
 from fm_pipeline.defs.assets.tables import own_table
 from fm_pipeline.defs.resources import NexusTarget, OrthancTarget
-from fm_pipeline.dicom.api.calls import carry_out, prepare_import
+from fm_pipeline.dicom.api.requests import carry_out, prepare_import
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.ftp.configured_pull import pull
 from fm_pipeline.dicom.history.jobs import keep_cancelled
 from fm_pipeline.dicom.history.summary import JobSummary, summarize
-from fm_pipeline.dicom.importer.run import Options
+from fm_pipeline.dicom.importer.run_job import ImportOptions
 from fm_pipeline.dicom.log import import_log
 from fm_pipeline.errors import FtpError, PipelineError
 from fm_pipeline.pluralize import counted
@@ -118,7 +118,7 @@ def imported_dicom_files(
         not_pulled = _pull(context, settings, actor) if config.pull_from_ftp else None
         job_id = config.job_id or prepare_import(settings, None, config.job_type.value, actor=actor).id
         context.log.info(f"Import job {job_id}. From a terminal: fm-pipeline dicom status {job_id}")
-        options = Options(threads=config.threads, verify_md5=config.verify_md5)
+        options = ImportOptions(threads=config.threads, verify_md5=config.verify_md5)
         with run_progress(settings, run_id, log=context.log.info) as progress:
             try:
                 job = carry_out(

@@ -16,7 +16,7 @@ from fm_pipeline.defs.assets.dicom import INSTANCES, JOB_TAG, STEP
 from fm_pipeline.defs.jobs import dicom_import
 from fm_pipeline.dicom.history.jobs import SENSOR
 from fm_pipeline.dicom.log import import_log
-from fm_pipeline.dicom.sensor.decision import Watermark
+from fm_pipeline.dicom.sensor.decision import SensorCursor
 from fm_pipeline.dicom.sensor.tick import sense
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alarms import tell_alarm
@@ -54,7 +54,7 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings)
         with redacted(), import_log(settings):
             sensed = sense(
                 settings,
-                Watermark.read(context.cursor),
+                SensorCursor.read(context.cursor),
                 now=datetime.now(UTC),
                 runs_unfinished=len(unfinished_imports(context.instance)),
                 attempts_of=lambda job_id: _attempts(context.instance, job_id),

@@ -126,7 +126,7 @@ def read_configuration(connection: Connection, settings: Settings) -> SyncConfig
     return SyncConfiguration(**row) if row else _of_the_environment(settings)
 
 
-def look_at_configuration(connection: Connection, settings: Settings) -> SyncConfiguration:
+def read_configuration_if_migrated(connection: Connection, settings: Settings) -> SyncConfiguration:
     """The same, of a database that may not be migrated; nothing is written."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('fm_pipeline.sync_configuration') IS NOT NULL")
@@ -149,7 +149,11 @@ def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now
     """
     database_url = settings.nexus_database_url.get_secret_value()
     migrate(database_url)
-    with _told(), audited(database_url, actor=actor, action="dicom_configure"), connect(database_url) as connection:
+    with (
+        _logged_refusals(),
+        audited(database_url, actor=actor, action="dicom_configure"),
+        connect(database_url) as connection,
+    ):
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE fm_pipeline.sync_configuration IN SHARE ROW EXCLUSIVE MODE")
         before = read_configuration(connection, settings)
@@ -167,7 +171,7 @@ def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _logged_refusals() -> Iterator[None]:
     try:
         yield
     except RequestError as error:

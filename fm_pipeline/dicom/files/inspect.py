@@ -24,7 +24,7 @@ from fm_pipeline.dicom.files.element_walk import LONGEST_VALUE, walk
 from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
 from fm_pipeline.dicom.files.text import STRING_VRS, Identifier, identifier, name_text
 from fm_pipeline.dicom.files.walk_result import Walk, WalkEnd
-from fm_pipeline.dicom.model import Instance, Outcome, Rejected, identity
+from fm_pipeline.dicom.model import Instance, Outcome, RejectedFile, identity
 
 _HEAD = 1 << 14  # bytes read first: the header of most files
 _LONGEST_IDENTIFIER = 256  # bytes; Orthanc takes no longer value for an identifier (ORTHANC_MAXIMUM_TAG_LENGTH)
@@ -61,7 +61,7 @@ _UID = re.compile(rb"[0-9]+(\.[0-9]+)+[\0 ]*")
 _ENOUGH_ELEMENTS = 3
 
 
-def inspect(file: Seekable, size: int) -> Instance | Rejected:
+def inspect(file: Seekable, size: int) -> Instance | RejectedFile:
     """Look at a file.
 
     Args:
@@ -91,7 +91,7 @@ def inspect(file: Seekable, size: int) -> Instance | Rejected:
     return _unusual_data_set(source, head) or _unknown(head)
 
 
-def _unknown(head: bytes) -> Rejected:
+def _unknown(head: bytes) -> RejectedFile:
     """What a file is that does not begin as DICOM does."""
     kind = kind_of(head)
     if kind in {"not_dicom", "text"} and has_magic_elsewhere(head):
@@ -99,7 +99,7 @@ def _unknown(head: bytes) -> Rejected:
     return _skipped(kind)
 
 
-def _unusual_data_set(source: FileSource, head: bytes) -> Instance | Rejected | None:
+def _unusual_data_set(source: FileSource, head: bytes) -> Instance | RejectedFile | None:
     """A data set without any mark that begins with an element that seldom is the first, such as a private one.
 
     Only its identifiers can tell it from other files: it must have all three UIDs.
@@ -119,7 +119,7 @@ def _has_all_uids(walked: Walk) -> bool:
     return all(map(_UID.fullmatch, uids)) or (walked.end is WalkEnd.COMPLETE and all(uids))
 
 
-def _part10(file: Seekable, source: FileSource, position: int) -> Instance | Rejected:
+def _part10(file: Seekable, source: FileSource, position: int) -> Instance | RejectedFile:
     """Of a file with file meta information (PS3.10, 7.1), or after `DICM` perhaps without."""
     data = source.read(position, 12)
     if len(data) < 8:
@@ -130,7 +130,7 @@ def _part10(file: Seekable, source: FileSource, position: int) -> Instance | Rej
     # As DCMTK: where the length of the group stands, all elements up to there are of the meta information.
     length = int.from_bytes(data[8:12], "little") if data.startswith(META_BEGINS) else 0
     found = _behind_meta(file, source, position, encoding, until=position + 12 + length if length else None)
-    if length and isinstance(found, Rejected) and found.reason in {"garbage", "deflate_broken", "cut_in_data_set"}:
+    if length and isinstance(found, RejectedFile) and found.reason in {"garbage", "deflate_broken", "cut_in_data_set"}:
         again = _behind_meta(file, source, position, encoding, until=None)
         return replace(again, whole=False) if isinstance(again, Instance) else found
     if isinstance(found, Instance) and encoding == IMPLICIT:
@@ -140,7 +140,7 @@ def _part10(file: Seekable, source: FileSource, position: int) -> Instance | Rej
 
 def _behind_meta(
     file: Seekable, source: FileSource, position: int, encoding: Encoding, *, until: int | None
-) -> Instance | Rejected:
+) -> Instance | RejectedFile:
     """Of a file whose meta information ends at a position, or else with its group."""
     meta = walk(source, position, encoding, _META, only_group=None if until else 2, until=until)
     if meta.end is not WalkEnd.BOUNDARY and meta.end is not WalkEnd.NOT_AN_ELEMENT:
@@ -148,15 +148,15 @@ def _behind_meta(
             return _skipped("dicomdir")
         return _bad("cut_in_meta")
     found = _data_set(file, source, meta.position, meta.values)
-    return found if isinstance(found, Rejected) or meta.regular else replace(found, whole=False)
+    return found if isinstance(found, RejectedFile) or meta.regular else replace(found, whole=False)
 
 
 def _data_set(  # noqa: PLR0911  # one for each kind
     file: Seekable, source: ByteSource, position: int, meta: dict[int, bytes]
-) -> Instance | Rejected:
+) -> Instance | RejectedFile:
     syntax = _uid(meta, _MEDIA_SYNTAX)
     inflated = _inflate(file, position) if syntax in _DEFLATED else None
-    if isinstance(inflated, Rejected) and syntax not in _DEFLATED_OF_LATE:
+    if isinstance(inflated, RejectedFile) and syntax not in _DEFLATED_OF_LATE:
         return inflated
     if isinstance(inflated, _Inflated):
         if not inflated.ends:
@@ -181,7 +181,7 @@ def _data_set(  # noqa: PLR0911  # one for each kind
     return found
 
 
-def _without_its_end(source: FileSource, meta: dict[int, bytes]) -> Instance | Rejected:
+def _without_its_end(source: FileSource, meta: dict[int, bytes]) -> Instance | RejectedFile:
     """Of a deflated data set whose last bytes are missing: DCMTK does not notice if that is a single one."""
     for size in (source.size, source.size + 1):
         source.size = size
@@ -191,7 +191,7 @@ def _without_its_end(source: FileSource, meta: dict[int, bytes]) -> Instance | R
     return _bad("cut_in_data_set")
 
 
-def _is_certain(found: Instance | Rejected) -> bool:
+def _is_certain(found: Instance | RejectedFile) -> bool:
     """Of what seems to begin with file meta information and has no mark."""
     return isinstance(found, Instance) or found.reason not in {"garbage", "cut_in_meta"}
 
@@ -212,7 +212,7 @@ def _is_data_set(walked: Walk) -> bool:
     )
 
 
-def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rejected:  # noqa: PLR0911
+def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | RejectedFile:  # noqa: PLR0911
     values = walked.values
     if walked.end is WalkEnd.CUT_IN_PIXEL_DATA:
         return _bad("cut_in_pixel_data")
@@ -281,7 +281,7 @@ class _Inflated(NamedTuple):
     ends: bool
 
 
-def _inflate(file: Seekable, position: int) -> _Inflated | Rejected:
+def _inflate(file: Seekable, position: int) -> _Inflated | RejectedFile:
     """Inflate a data set (PS3.5, A.5; RFC 1951)."""
     file.seek(position)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -302,9 +302,9 @@ def _inflate(file: Seekable, position: int) -> _Inflated | Rejected:
     return _Inflated(FileSource(io.BytesIO(kept), size, bytes(kept[:_HEAD])), ends)
 
 
-def _skipped(reason: str) -> Rejected:
-    return Rejected(Outcome.SKIPPED, reason)
+def _skipped(reason: str) -> RejectedFile:
+    return RejectedFile(Outcome.SKIPPED, reason)
 
 
-def _bad(reason: str) -> Rejected:
-    return Rejected(Outcome.BAD, reason)
+def _bad(reason: str) -> RejectedFile:
+    return RejectedFile(Outcome.BAD, reason)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import IO, BinaryIO
 
 from fm_pipeline.dicom.files.archives.opened import is_archive_without_mark
+from fm_pipeline.dicom.files.buffer import BufferFile, ChunkBuffer
 from fm_pipeline.dicom.files.byte_source import Seekable
 from fm_pipeline.dicom.files.inspect import inspect
-from fm_pipeline.dicom.files.memory import Held, Memory
 from fm_pipeline.dicom.files.open import FileChangedError, open_found, unchanged, unreadable_reason
-from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected
+from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, RejectedFile
 
 # Up to here a file is read once into memory. Four threads with a chunk of files each stay far below 200 MB with it.
 WHOLE_UP_TO_BYTES = 8 << 20
@@ -49,7 +49,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
+class UnusableFile:
     """A file that is not sent, with its outcome: SKIPPED, BAD or FAILED; the hash if it was read."""
 
     found: FoundFile
@@ -58,7 +58,7 @@ class Unusable:
     md5: str | None = None
 
 
-def read_candidate(found: FoundFile, memory: Memory | None = None) -> Candidate | Unusable:
+def read_candidate(found: FoundFile, memory: ChunkBuffer | None = None) -> Candidate | UnusableFile:
     """Look at a file, and read it, into that memory or fresh one, if it is small enough.
 
     A file that is not any more what the scan found is looked at once more, as it is now: perhaps only its rights were
@@ -69,37 +69,37 @@ def read_candidate(found: FoundFile, memory: Memory | None = None) -> Candidate 
         try:
             return _read(found, memory)
         except FileChangedError:
-            now = as_it_is(found)
+            now = refreshed(found)
             again = _read(now, memory)
-            if isinstance(again, Unusable) and again.outcome is Outcome.BAD:
+            if isinstance(again, UnusableFile) and again.outcome is Outcome.BAD:
                 raise FileChangedError from None
             return again
     except FileChangedError:
-        return Unusable(found, Outcome.FAILED, "changed")
+        return UnusableFile(found, Outcome.FAILED, "changed")
     except OSError as error:
-        return Unusable(found, Outcome.FAILED, unreadable_reason(error))
+        return UnusableFile(found, Outcome.FAILED, unreadable_reason(error))
 
 
-def _read(found: FoundFile, memory: Memory | None) -> Candidate | Unusable:
+def _read(found: FoundFile, memory: ChunkBuffer | None) -> Candidate | UnusableFile:
     with open_found(found) as file:
         if found.size > WHOLE_UP_TO_BYTES:
-            result = looked_at(file, file, found)
-            _see_that_it_is_the_same(file, found)
-            if isinstance(result, Rejected):
-                return Unusable(found, result.outcome, result.reason)
+            result = inspect_or_archive(file, file, found)
+            _raise_if_changed(file, found)
+            if isinstance(result, RejectedFile):
+                return UnusableFile(found, result.outcome, result.reason)
             return Candidate(found, result, None, None)
         data = memory.take(found.size) if memory else memoryview(bytearray(found.size))
         if _filled(file, data) != found.size or file.read(1):
             raise FileChangedError
-        result = looked_at(Held(data), file, found)
-        _see_that_it_is_the_same(file, found)
+        result = inspect_or_archive(BufferFile(data), file, found)
+        _raise_if_changed(file, found)
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if isinstance(result, Rejected):
-        return Unusable(found, result.outcome, result.reason, md5)
+    if isinstance(result, RejectedFile):
+        return UnusableFile(found, result.outcome, result.reason, md5)
     return Candidate(found, result, data, md5)
 
 
-def inspected(content: Seekable, size: int) -> Instance | Rejected:
+def inspect_safely(content: Seekable, size: int) -> Instance | RejectedFile:
     """What a file is; FAILED for one at which our own code or a library breaks: it must not stop the others.
 
     Raises:
@@ -111,20 +111,20 @@ def inspected(content: Seekable, size: int) -> Instance | Rejected:
         raise
     except Exception as fault:  # noqa: BLE001  # whatever it is; its text may hold patient data
         _log.warning("A file was not understood: %s. Please report it.", type(fault).__name__)
-        return Rejected(Outcome.FAILED, "not_understood")
+        return RejectedFile(Outcome.FAILED, "not_understood")
 
 
-def looked_at(content: Seekable, file: BinaryIO, found: FoundFile) -> Instance | Rejected:
+def inspect_or_archive(content: Seekable, file: BinaryIO, found: FoundFile) -> Instance | RejectedFile:
     """What a file is; with the reason `ARCHIVE` if it is to be opened, also where it begins as something else.
 
     Args:
         content: of the file, or the file itself.
         file: open.
     """
-    result = inspected(content, found.size)
-    unmarked = isinstance(result, Rejected) and result.reason in {"not_dicom", "text", "zeros", "magic_elsewhere"}
+    result = inspect_safely(content, found.size)
+    unmarked = isinstance(result, RejectedFile) and result.reason in {"not_dicom", "text", "zeros", "magic_elsewhere"}
     if unmarked and is_archive_without_mark(file.fileno(), found.size):
-        return Rejected(Outcome.SKIPPED, ARCHIVE)
+        return RejectedFile(Outcome.SKIPPED, ARCHIVE)
     return result
 
 
@@ -136,7 +136,7 @@ def _filled(file: BinaryIO, data: memoryview) -> int:
     return done
 
 
-class FileLostError(Exception):
+class FileBecameUnreadableError(Exception):
     """A file that is being sent cannot be read any more: reason of `reasons.UNREADABLE`.
 
     No OSError: that would be taken for one of the connection.
@@ -163,7 +163,7 @@ class Stream:
 
         Raises:
             FileChangedError: it changed; nothing has been stored.
-            FileLostError: it cannot be read any more; nothing has been stored.
+            FileBecameUnreadableError: it cannot be read any more; nothing has been stored.
         """
         with _reading(), ExitStack() as opened:
             file = opened.enter_context(open_found(self._found))
@@ -179,7 +179,7 @@ class Stream:
                     yield held
                 held = block
             with _reading():
-                _see_that_it_is_the_same(file, self._found)
+                _raise_if_changed(file, self._found)
             yield held
 
     @property
@@ -192,7 +192,7 @@ def blocks_of(file: IO[bytes]) -> Iterator[bytes]:
     """The blocks of a file of our own, from its beginning.
 
     Raises:
-        FileLostError: it cannot be read.
+        FileBecameUnreadableError: it cannot be read.
     """
     with _reading():
         file.seek(0)
@@ -204,7 +204,7 @@ def md5_of(found: FoundFile) -> str:
     """Of a large file, without sending it.
 
     Raises:
-        FileChangedError, FileLostError: as for `Stream`.
+        FileChangedError, FileBecameUnreadableError: as for `Stream`.
     """
     stream = Stream(found)
     for _ in stream:
@@ -229,10 +229,10 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileLostError(unreadable_reason(error)) from None
+        raise FileBecameUnreadableError(unreadable_reason(error)) from None
 
 
-def as_it_is(found: FoundFile) -> FoundFile:
+def refreshed(found: FoundFile) -> FoundFile:
     """A file that is not any more what the scan found, as it is now.
 
     Raises:
@@ -254,6 +254,6 @@ def _inside_the_same_tree(found: FoundFile, now: FoundFile) -> bool:
     return found.device == now.device
 
 
-def _see_that_it_is_the_same(file: BinaryIO, found: FoundFile) -> None:
+def _raise_if_changed(file: BinaryIO, found: FoundFile) -> None:
     if not unchanged(file, found):
         raise FileChangedError

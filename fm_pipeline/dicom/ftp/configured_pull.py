@@ -10,9 +10,9 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
-from fm_pipeline.dicom.ftp.ledger import FtpLedger, only_one_pull
-from fm_pipeline.dicom.ftp.patience import PatientSession
+from fm_pipeline.dicom.ftp.ftp_ledger import FtpLedger, only_one_pull
 from fm_pipeline.dicom.ftp.pull import Pull, PullReport
+from fm_pipeline.dicom.ftp.retrying_session import RetryingFtpSession
 from fm_pipeline.dicom.ftp.session import TIMEOUT_SECONDS, FtpServer
 from fm_pipeline.errors import RequestError
 from fm_pipeline.settings import Settings
@@ -40,7 +40,7 @@ def pull(
         folder = _folder(settings, configuration)
         server = server_of(settings, configuration)
         with only_one_pull(connection):
-            session = PatientSession(server, timeout_seconds=timeout_seconds)
+            session = RetryingFtpSession(server, timeout_seconds=timeout_seconds)
             ledger = FtpLedger(connection, server.name)
             left_out = excluded_folders(settings)
             one = Pull(session, ledger, folder, path=configuration.ftp_path, excluded=left_out, on_progress=on_progress)

@@ -20,11 +20,11 @@ from fm_pipeline.errors import FtpError
 
 _REPLY = re.compile(r"[1-5][0-9]{2}(?:[ -]|$)")
 LONGEST_REPLY = 64 * 1024  # bytes
-NOT_KNOWN = ("500", "501", "502", "504")  # replies to a command that the server does not have
+UNKNOWN_COMMAND_REPLIES = ("500", "501", "502", "504")  # replies to a command that the server does not have
 # RFC 4217 and RFC 2228; 522 is also what vsftpd says where the data connection does not take up the TLS session.
-OF_PROTECTION = ("521", "522", "533", "534", "535", "536", "537")
+PROTECTION_REPLIES = ("521", "522", "533", "534", "535", "536", "537")
 # What connections die of. An answer 4xx is transient by definition (RFC 959, 4.2), such as 426 "transfer aborted".
-LOST = (OSError, EOFError, ftplib.error_temp, ftplib.error_proto, ftplib.error_reply)
+CONNECTION_LOST_ERRORS = (OSError, EOFError, ftplib.error_temp, ftplib.error_proto, ftplib.error_reply)
 _OF_ENCRYPTION = re.compile(
     r"\b(?:un)?(?:tls|ssl|ftps|encrypt\w*|ciphers?|secure|(?:clear|plain)[ -]?text)\b", re.IGNORECASE
 )
@@ -46,7 +46,7 @@ class NoDataConnection(OSError):
     """The server named an address for data, and nothing answers there."""
 
 
-class HeldBack(NoReply):
+class TransferHeldBack(NoReply):
     """No reply to RETR, or no byte: vsftpd waits with it for as long as somebody uploads the file."""
 
 
@@ -158,12 +158,12 @@ def replies_understood() -> Iterator[None]:
         raise NotFtp(type(error).__name__) from None
 
 
-def connected(server: FtpServer, timeout_seconds: float) -> ftplib.FTP:
+def connect_to_server(server: FtpServer, timeout_seconds: float) -> ftplib.FTP:
     """Connect, encrypt as the server's `security` says, and log in.
 
     Raises:
         FtpError: trying again would not help: what is wrong is said.
-        OSError, EOFError, ftplib.Error: one of `LOST`.
+        OSError, EOFError, ftplib.Error: one of `CONNECTION_LOST_ERRORS`.
     """
     ftp: ftplib.FTP
     if server.security == "none":
@@ -172,12 +172,12 @@ def connected(server: FtpServer, timeout_seconds: float) -> ftplib.FTP:
         ftp = _Tls(context=_context(server), timeout=timeout_seconds, encoding="latin-1")
     try:
         with replies_understood():
-            _greeted(ftp, server)
+            _open_connection(ftp, server)
             if isinstance(ftp, _Tls):
-                _encrypted(ftp, server)
-            _logged_in(ftp, server)
+                _start_tls(ftp, server)
+            _log_in(ftp, server)
             if isinstance(ftp, _Tls):
-                _data_encrypted(ftp, server)
+                _protect_data(ftp, server)
             ftp.set_pasv(server.passive)
     except BaseException:
         ftp.close()
@@ -185,7 +185,7 @@ def connected(server: FtpServer, timeout_seconds: float) -> ftplib.FTP:
     return ftp
 
 
-def _greeted(ftp: ftplib.FTP, server: FtpServer) -> None:
+def _open_connection(ftp: ftplib.FTP, server: FtpServer) -> None:
     try:
         ftp.connect(server.host, server.port)
     except ftplib.error_perm as error:
@@ -208,7 +208,7 @@ def _greeted(ftp: ftplib.FTP, server: FtpServer) -> None:
         ) from None
 
 
-def _encrypted(ftp: _Tls, server: FtpServer) -> None:
+def _start_tls(ftp: _Tls, server: FtpServer) -> None:
     try:
         ftp.auth()
     except ssl.SSLCertVerificationError:
@@ -234,7 +234,7 @@ def _encrypted(ftp: _Tls, server: FtpServer) -> None:
         ) from None
 
 
-def _logged_in(ftp: ftplib.FTP, server: FtpServer) -> None:
+def _log_in(ftp: ftplib.FTP, server: FtpServer) -> None:
     try:
         reply = ftp.sendcmd(f"USER {server.username}")
         if reply.startswith("3"):
@@ -244,7 +244,7 @@ def _logged_in(ftp: ftplib.FTP, server: FtpServer) -> None:
         if not reply.startswith("2"):
             raise LoggedOut(reply)
     except (ftplib.error_perm, ftplib.error_temp) as error:
-        code, asks = code_of(error), _OF_ENCRYPTION.search(str(error)[3:]) or code_of(error) in OF_PROTECTION
+        code, asks = code_of(error), _OF_ENCRYPTION.search(str(error)[3:]) or code_of(error) in PROTECTION_REPLIES
         if server.security == "none" and asks:
             raise FtpError(
                 f"The FTP server {server.host} lets nobody in without TLS (reply {code}).",
@@ -261,7 +261,7 @@ def _logged_in(ftp: ftplib.FTP, server: FtpServer) -> None:
         ) from None
 
 
-def _data_encrypted(ftp: _Tls, server: FtpServer) -> None:
+def _protect_data(ftp: _Tls, server: FtpServer) -> None:
     try:
         ftp.prot_p()
     except ftplib.error_perm as error:

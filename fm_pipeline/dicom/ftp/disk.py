@@ -13,14 +13,14 @@ from fm_pipeline.errors import FtpError
 
 FREE_BYTES = 512 * 1024 * 1024  # that stay free on the disk
 # What file systems say of a name that they do not take: too long, or with characters that they do not have.
-OF_A_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+NAME_ERRORS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
-class LocalError(Exception):
+class LocalDiskError(Exception):
     """Our own disk failed, not the connection; args[0] is the OSError."""
 
 
-def is_there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Like `os.path.lexists`, which also calls what cannot be looked at missing."""
     try:
         os.lstat(path)
@@ -49,12 +49,12 @@ def write_all(handle: int, block: bytes) -> None:
 T = TypeVar("T")
 
 
-def local(action: Callable[[], T]) -> T:
+def on_our_disk(action: Callable[[], T]) -> T:
     """Errors of our own disk must not look like a lost connection, which would be tried again."""
     try:
         return action()
     except OSError as error:
-        raise LocalError(error) from None
+        raise LocalDiskError(error) from None
 
 
 def disk_error(error: OSError) -> FtpError:

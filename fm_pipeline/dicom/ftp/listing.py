@@ -23,7 +23,7 @@ Kind: TypeAlias = Literal["file", "folder", "other", "not_understood"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class RemoteEntry:
     """One name in a folder of the server.
 
     Attributes:
@@ -65,20 +65,20 @@ def size_of(text: bytes | str) -> int | None:
 _MLSD = re.compile(rb" ?((?:[\w.+/-]+=[^;]*;)+) (.*)", re.DOTALL)
 
 
-def entries_of_mlsd(lines: Sequence[bytes]) -> list[Entry]:
+def entries_of_mlsd(lines: Sequence[bytes]) -> list[RemoteEntry]:
     """The entries of an MLSD listing (RFC 3659, 7), without the folder itself and its parent."""
     entries = []
     for line in lines:
         found = _MLSD.fullmatch(line) if len(line) <= LONGEST_LINE else None
         facts = dict(_facts(found[1])) if found else {}
         if not found or "type" not in facts:
-            entries.append(Entry(b"", "not_understood"))
+            entries.append(RemoteEntry(b"", "not_understood"))
             continue
         kind = facts["type"].lower()
         if kind in ("cdir", "pdir"):
             continue
         entries.append(
-            Entry(
+            RemoteEntry(
                 found[2],
                 "file" if kind == "file" else "folder" if kind == "dir" else "other",
                 size_of(facts.get("size", "")),
@@ -95,7 +95,7 @@ def _facts(text: bytes) -> Iterator[tuple[str, str]]:
         yield name.lower(), value
 
 
-def entries_of_list(lines: Sequence[bytes]) -> list[Entry]:
+def entries_of_list(lines: Sequence[bytes]) -> list[RemoteEntry]:
     """The entries of a LIST listing, without the folder itself and its parent.
 
     The forms: UNIX with any date, owner and group, MS-DOS (IIS), NetWare, EPLF, OS/2, OpenVMS, VxWorks, Nortel, AS/400,
@@ -107,11 +107,11 @@ def entries_of_list(lines: Sequence[bytes]) -> list[Entry]:
         if _ABOUT_THE_LISTING.match(line) or (number == 0 and _TOTAL.fullmatch(line.strip())):
             continue
         found = next(filter(None, (read(line) for read in _FORMS)), None) if len(line) <= LONGEST_LINE else None
-        understood.append(found or Entry(b"", "not_understood"))
+        understood.append(found or RemoteEntry(b"", "not_understood"))
     return [entry for entry in _in_one_way(understood) if entry.name not in (b".", b"..")]
 
 
-def with_names(entries: Sequence[Entry], names: Sequence[bytes]) -> list[Entry]:
+def with_names(entries: Sequence[RemoteEntry], names: Sequence[bytes]) -> list[RemoteEntry]:
     """Decide between the readings of a line by the names that the folder has.
 
     Args:
@@ -121,11 +121,11 @@ def with_names(entries: Sequence[Entry], names: Sequence[bytes]) -> list[Entry]:
     decided = []
     for entry in entries:
         name = next((one for one in (entry.name, *entry.other_names) if one in known), entry.name)
-        decided.append(replace(entry, name=name, other_names=()) if name else Entry(b"", "not_understood"))
+        decided.append(replace(entry, name=name, other_names=()) if name else RemoteEntry(b"", "not_understood"))
     return decided
 
 
-def _in_one_way(entries: list[Entry]) -> list[Entry]:
+def _in_one_way(entries: list[RemoteEntry]) -> list[RemoteEntry]:
     """Where every line of several has the same second reading, that is how the server writes: blanks, a second time."""
     files = [entry for entry in entries if entry.name not in (b"", b".", b"..")]
     if len(files) > 1 and all(entry.other_names for entry in files):
@@ -181,13 +181,13 @@ _MOST_ENDS = 32
 _UNIX_KINDS: dict[bytes, Kind] = {b"-": "file", b"d": "folder"}
 
 
-def _unix(line: bytes) -> Entry | None:
+def _unix(line: bytes) -> RemoteEntry | None:
     """`-rw-r--r--+ 1 owner group 1024 Nov 22 10:30 name`."""
     found = _MODE.fullmatch(line)
     if not found:
         return None
     kind = _UNIX_KINDS.get(found[1], "other")
-    return _dated(found[2], kind) or Entry(b"", kind, other_names=tuple(_ends(found[2])))
+    return _dated(found[2], kind) or RemoteEntry(b"", kind, other_names=tuple(_ends(found[2])))
 
 
 def _ends(text: bytes) -> Iterator[bytes]:
@@ -196,13 +196,13 @@ def _ends(text: bytes) -> Iterator[bytes]:
         yield text[found.end() :]
 
 
-def _netware(line: bytes) -> Entry | None:
+def _netware(line: bytes) -> RemoteEntry | None:
     """`- [RWCEAFMS] owner 1024 Nov 22 10:30    name`."""
     found = _NETWARE.fullmatch(line)
     return _dated(found[2], _UNIX_KINDS[found[1]], blanks=4) if found else None
 
 
-def _dated(text: bytes, kind: Kind, *, blanks: int = 1) -> Entry | None:
+def _dated(text: bytes, kind: Kind, *, blanks: int = 1) -> RemoteEntry | None:
     """What stands behind size and date."""
     found = _size_and_date(text)
     names = list(_names(text[found.end() :], blanks)) if found else []
@@ -218,7 +218,7 @@ def _dated(text: bytes, kind: Kind, *, blanks: int = 1) -> Entry | None:
     size = size_of(found[1]) if text[found.start() - 1 : found.start()] in (b"", b" ", b"\t") else None
     if kind == "other":
         name = name.partition(b" -> ")[0]
-    return Entry(name.removesuffix(b"/") if kind == "folder" else name, kind, size, other_names=tuple(others))
+    return RemoteEntry(name.removesuffix(b"/") if kind == "folder" else name, kind, size, other_names=tuple(others))
 
 
 def _size_and_date(text: bytes, begin: int = 0) -> re.Match[bytes] | None:
@@ -253,7 +253,7 @@ _DOS = re.compile(
 _DOS_BLANKS = 10  # between <DIR> and a name, as IIS writes it
 
 
-def _dos(line: bytes) -> Entry | None:
+def _dos(line: bytes) -> RemoteEntry | None:
     """`11-22-25  10:30AM   <DIR>          name`, `22.11.2025  10:30   1,024 name`."""
     found = _DOS.fullmatch(line)
     if not found:
@@ -266,68 +266,68 @@ def _dos(line: bytes) -> Entry | None:
     return _padded("other" if linked else "folder", padding, rest, _DOS_BLANKS)
 
 
-def _padded(kind: Kind, padding: bytes, rest: bytes, blanks: int, *, size: int | None = None) -> Entry:
+def _padded(kind: Kind, padding: bytes, rest: bytes, blanks: int, *, size: int | None = None) -> RemoteEntry:
     extra = padding[blanks:]
-    return Entry(extra + rest, kind, size, other_names=(rest,) if extra else ())
+    return RemoteEntry(extra + rest, kind, size, other_names=(rest,) if extra else ())
 
 
 _EPLF = re.compile(rb"\+([^\t]*)\t(.*)", re.DOTALL)
 
 
-def _eplf(line: bytes) -> Entry | None:
+def _eplf(line: bytes) -> RemoteEntry | None:
     """`+i8388621.48594,m825718503,r,s280,<tab>name`."""
     found = _EPLF.fullmatch(line)
     if not found:
         return None
     facts = found[1].split(b",")
     size = next((size_of(fact[1:]) for fact in facts if fact.startswith(b"s")), None)
-    return Entry(found[2], "folder" if b"/" in facts else "file" if b"r" in facts else "other", size)
+    return RemoteEntry(found[2], "folder" if b"/" in facts else "file" if b"r" in facts else "other", size)
 
 
-def _numeric(line: bytes) -> Entry | None:
+def _numeric(line: bytes) -> RemoteEntry | None:
     """`0100644 500 101 12345 123456789 name`: mode in octal, owner, group, size, seconds."""
     found = _NUMERIC_MODE.fullmatch(line)
     if not found:
         return None
     kinds: dict[int, Kind] = {0o4: "folder", 0o10: "file"}
-    return Entry(found[3], kinds.get(int(found[1], 8) >> 12, "other"), size_of(found[2]))
+    return RemoteEntry(found[3], kinds.get(int(found[1], 8) >> 12, "other"), size_of(found[2]))
 
 
-Made: TypeAlias = "Callable[[re.Match[bytes]], Entry]"
+Made: TypeAlias = "Callable[[re.Match[bytes]], RemoteEntry]"
 
 
-def _form(pattern: bytes, made: Made) -> Callable[[bytes], Entry | None]:
+def _form(pattern: bytes, made: Made) -> Callable[[bytes], RemoteEntry | None]:
     compiled = re.compile(pattern, re.DOTALL)
 
-    def read(line: bytes) -> Entry | None:
+    def read(line: bytes) -> RemoteEntry | None:
         found = compiled.fullmatch(line)
         return made(found) if found else None
 
     return read
 
 
-def _of_vms(found: re.Match[bytes]) -> Entry:
+def _of_vms(found: re.Match[bytes]) -> RemoteEntry:
     """The version stays in a file's name, since there may be several; a folder is entered without it."""
     name, folder = found[1], re.fullmatch(rb"(.*)\.DIR;\d+", found[1], re.IGNORECASE)
-    return Entry(folder[1], "folder") if folder else Entry(name, "file")
+    return RemoteEntry(folder[1], "folder") if folder else RemoteEntry(name, "file")
 
 
-def _of_as400(found: re.Match[bytes]) -> Entry:
+def _of_as400(found: re.Match[bytes]) -> RemoteEntry:
     kind, name = found[2], found[3]
     if name.endswith(b"/"):
-        return Entry(name[:-1], "folder")
+        return RemoteEntry(name[:-1], "folder")
     folder = kind in (b"DIR", b"DDIR", b"FLR", b"LIB")
     file = kind in (b"STMF", b"DSTMF", b"FILE", b"MEM", b"DOC")
-    return Entry(name, "folder" if folder else "file" if file else "other", size_of(found[1] or b""))
+    return RemoteEntry(name, "folder" if folder else "file" if file else "other", size_of(found[1] or b""))
 
 
-def _slashed(found: re.Match[bytes]) -> Entry:
+def _slashed(found: re.Match[bytes]) -> RemoteEntry:
     """A name that ends in a slash is a folder's."""
     size, name = found.groups()
-    return Entry(name[:-1], "folder") if name.endswith(b"/") else Entry(name, "file", size_of(size))
+    return RemoteEntry(name[:-1], "folder") if name.endswith(b"/") else RemoteEntry(name, "file", size_of(size))
 
 
-_FORMS: tuple[Callable[[bytes], Entry | None], ...] = (
+_FORMS: tuple[Callable[[bytes], RemoteEntry | None], ...] = (
     # OpenVMS: `NAME.EXT;1  2/9  22-NOV-2025 10:30:13  [OWNER] (RWED,RWED,RE,)`, its fields in any order
     _form(rb"([^\s;]+;\d+)[ \t]+[^;]*?(?:\d{1,2}-[^\s\d-]+-\d{4}\b|no privilege|insufficient privilege)[^;]*", _of_vms),
     _unix,
@@ -338,12 +338,12 @@ _FORMS: tuple[Callable[[bytes], Entry | None], ...] = (
     # VxWorks: `1024  Nov-22-2025  10:30:00  name`, with `<DIR>` behind a folder's name
     _form(
         rb" *(\d+) +[^\s\d-]+-\d\d-\d{4} +\d\d:\d\d:\d\d +(.*?)( +<DIR>)? *",
-        lambda m: Entry(m[2], "folder" if m[3] else "file", size_of(m[1])),
+        lambda m: RemoteEntry(m[2], "folder" if m[3] else "file", size_of(m[1])),
     ),
     # OS/2: `1024  A  11-22-25  10:30  name`, `0 DIR  11-22-125  10:30  name`
     _form(
         rb" *(\d+) +(DIR)? *[A-Z]* +\d\d-\d\d-\d{2,4} +\d\d:\d\d(?:[ap]m?)? {1,2}(\S.*)",
-        lambda m: Entry(m[3], "folder" if m[2] else "file", size_of(m[1])),
+        lambda m: RemoteEntry(m[3], "folder" if m[2] else "file", size_of(m[1])),
     ),
     # AS/400: `OWNER 1024 02/23/25 15:09:55 *STMF name`; a member has neither size nor time
     _form(rb"\S* +(?:(\d+) +)?(?:\d\d[/.]\d\d[/.]\d\d +\d\d:\d\d:\d\d +)?\*([A-Z0-9]+) +(\S.*)", _of_as400),
@@ -352,16 +352,16 @@ _FORMS: tuple[Callable[[bytes], Entry | None], ...] = (
     # Nortel: `name  1024  06/03/25  Thur.   10:20:03`
     _form(
         rb"(\S.*?) +(\d+) +\d\d/\d\d/\d\d +\S+ +\d\d:\d\d:\d\d *",
-        lambda m: Entry(m[1], "file", size_of(m[2])),
+        lambda m: RemoteEntry(m[1], "file", size_of(m[2])),
     ),
     # z/OS: data sets (`PO` holds members), then members
     _form(
         rb" *\S+ +\S+ +\d{4}/\d\d/\d\d +\S+ +\S+ +\S+ +\d+ +\d+ +(P[SO])(?:-E|U)? +(\S+) *",
-        lambda m: Entry(m[2].strip(b"'"), "folder" if m[1] == b"PO" else "file"),
+        lambda m: RemoteEntry(m[2].strip(b"'"), "folder" if m[1] == b"PO" else "file"),
     ),
     _form(
         rb" *(\S+) +\d\d\.\d\d +\d{4}/\d\d/\d\d +\d{4}/\d\d/\d\d +\d\d:\d\d +\d+ +\d+ +\d+ +\S+ *",
-        lambda m: Entry(m[1], "file"),
+        lambda m: RemoteEntry(m[1], "file"),
     ),
 )
 

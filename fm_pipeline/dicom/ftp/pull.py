@@ -24,17 +24,17 @@ from pathlib import Path
 
 from fm_pipeline.dicom.ftp.disk import (
     FREE_BYTES,
-    OF_A_NAME,
-    LocalError,
+    NAME_ERRORS,
+    LocalDiskError,
     disk_error,
-    is_there,
-    local,
+    exists,
+    on_our_disk,
     sync_directory,
     write_all,
 )
-from fm_pipeline.dicom.ftp.ledger import FtpLedger, Known
-from fm_pipeline.dicom.ftp.patience import FileLost, PatientSession
-from fm_pipeline.dicom.ftp.session import Entry, FileBusy, FtpSession, ListingNotUnderstood, refusal
+from fm_pipeline.dicom.ftp.ftp_ledger import FtpLedger, PulledFile
+from fm_pipeline.dicom.ftp.retrying_session import ConnectionLostAtFile, RetryingFtpSession
+from fm_pipeline.dicom.ftp.session import FileBusy, FtpSession, ListingNotUnderstood, RemoteEntry, refusal
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
 from fm_pipeline.errors import FtpError
@@ -91,7 +91,7 @@ class _Folder:
     that has both the id and the listing of one above it is that one.
 
     Attributes:
-        unique: `Entry.unique`.
+        unique: `RemoteEntry.unique`.
         above: ids and hashes of the listings of the folders that it lies in.
     """
 
@@ -130,7 +130,7 @@ class Pull:
 
     def __init__(
         self,
-        session: PatientSession,
+        session: RetryingFtpSession,
         ledger: FtpLedger,
         folder: Path,
         *,
@@ -171,20 +171,20 @@ class Pull:
                     for name in reversed(folders)
                 ]
                 self._pull(folder.path, files)
-        except LocalError as fault:
+        except LocalDiskError as fault:
             raise disk_error(fault.args[0]) from None
         finally:
             self._session.close()
         return self.report
 
-    def _listed(self, folder: bytes) -> list[Entry] | None:
+    def _listed(self, folder: bytes) -> list[RemoteEntry] | None:
         """What is in a folder; None if that cannot be told.
 
         Raises:
             FtpError: it is the folder that is configured.
         """
 
-        def look(session: FtpSession) -> tuple[list[Entry] | None, bool]:
+        def look(session: FtpSession) -> tuple[list[RemoteEntry] | None, bool]:
             return session.entries(folder), session.may_hide_dot_files
 
         top = folder == self._path
@@ -194,7 +194,7 @@ class Pull:
             if top:
                 raise _unknown_listing(fault.args[0]) from None
             entries, hidden = None, False
-        except FileLost as fault:
+        except ConnectionLostAtFile as fault:
             if top:
                 raise self._session.given_up(fault) from None
             entries, hidden = None, False
@@ -208,10 +208,10 @@ class Pull:
         return entries
 
     def _sorted(
-        self, folder: bytes, entries: Sequence[Entry], *, deeper: bool
-    ) -> tuple[list[Entry], dict[bytes, bytes]]:
+        self, folder: bytes, entries: Sequence[RemoteEntry], *, deeper: bool
+    ) -> tuple[list[RemoteEntry], dict[bytes, bytes]]:
         """Files to look at, and folders to go into with their ids; everything else is counted by its reason."""
-        files: dict[bytes, Entry] = {}
+        files: dict[bytes, RemoteEntry] = {}
         folders: dict[bytes, bytes] = {}
         for entry in entries:
             reason = "listing_not_understood" if entry.kind == "not_understood" else refusal(entry.name)
@@ -237,7 +237,7 @@ class Pull:
                 files[entry.name] = entry
         return list(files.values()), folders
 
-    def _pull(self, folder: bytes, files: Sequence[Entry]) -> None:
+    def _pull(self, folder: bytes, files: Sequence[RemoteEntry]) -> None:
         known = self._ledger.known([_joined(folder, entry.name) for entry in files])
         for entry in files:
             try:
@@ -246,13 +246,13 @@ class Pull:
                 self.report.skipped[skip.args[0]] += 1
             except FileBusy:
                 self.report.skipped["busy_on_server"] += 1  # the next pull looks again
-            except FileLost:
+            except ConnectionLostAtFile:
                 self.report.skipped["cut_short"] += 1  # the part stays
             except ftplib.error_perm:
                 self.report.skipped["refused_by_server"] += 1  # no right to read it, or gone since the listing
             self._on_progress(self.report)
 
-    def _one(self, path: bytes, entry: Entry, known: Mapping[bytes, Known]) -> None:
+    def _one(self, path: bytes, entry: RemoteEntry, known: Mapping[bytes, PulledFile]) -> None:
         size, modified = entry.size, entry.modified
         if size is None or modified is None:
             asked_size, asked_modified = self._session(lambda session: session.facts(path))
@@ -260,13 +260,13 @@ class Pull:
         if size is None:
             raise _Skip("size_unknown")
         before = known.get(path)
-        if before == Known(size, modified, "pulled"):
+        if before == PulledFile(size, modified, "pulled"):
             self.report.known += 1
             return
         below = path.removeprefix(self._path).lstrip(b"/")
         wanted = _Wanted(path, self._folder / os.fsdecode(below), size, modified)
         self._prepare(wanted, before)
-        self._ledger.write(path, Known(size, modified, "pulling"))
+        self._ledger.write(path, PulledFile(size, modified, "pulling"))
         try:
             resumed = self._fetch(wanted)
         except ftplib.error_perm:
@@ -279,19 +279,19 @@ class Pull:
         try:
             os.replace(wanted.partial, wanted.target)
         except OSError as error:
-            if error.errno not in OF_A_NAME:
-                raise LocalError(error) from None
+            if error.errno not in NAME_ERRORS:
+                raise LocalDiskError(error) from None
             self._drop_part(wanted, before, size_at_most=wanted.size)
             raise _Skip("name_too_long") from None
         sync_directory(wanted.target.parent)
-        self._ledger.write(path, Known(size, modified, "pulled"))
+        self._ledger.write(path, PulledFile(size, modified, "pulled"))
         self.report.pulled += 1
         self.report.resumed += resumed
 
-    def _prepare(self, wanted: _Wanted, before: Known | None) -> None:
+    def _prepare(self, wanted: _Wanted, before: PulledFile | None) -> None:
         """Have a place for it, which is nobody else's and lies in our folder."""
         try:
-            if is_there(wanted.target) and before is None:
+            if exists(wanted.target) and before is None:
                 raise _Skip("local_file_exists")  # somebody else's: never overwritten
             wanted.target.parent.mkdir(parents=True, exist_ok=True)
             if not Path(os.path.realpath(wanted.target.parent)).is_relative_to(os.path.realpath(self._folder)):
@@ -303,11 +303,11 @@ class Pull:
         except (FileExistsError, NotADirectoryError):
             raise _Skip("local_file_exists") from None
         except OSError as error:
-            if error.errno in OF_A_NAME:
+            if error.errno in NAME_ERRORS:
                 raise _Skip("name_too_long") from None
-            raise LocalError(error) from None
+            raise LocalDiskError(error) from None
 
-    def _drop_part(self, wanted: _Wanted, before: Known | None, *, size_at_most: int) -> None:
+    def _drop_part(self, wanted: _Wanted, before: PulledFile | None, *, size_at_most: int) -> None:
         """Leave no part behind that nobody goes on with."""
         with suppress(OSError):
             if wanted.partial.stat().st_size > size_at_most:
@@ -318,23 +318,25 @@ class Pull:
 
     def _fetch(self, wanted: _Wanted) -> bool:
         """Bring all bytes into the partial file; whether it went on from a part."""
-        handle = local(lambda: os.open(wanted.partial, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640))
+        handle = on_our_disk(
+            lambda: os.open(wanted.partial, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640)
+        )
         try:
             begun = os.fstat(handle).st_size
             if begun > wanted.size:
-                local(lambda: os.ftruncate(handle, 0))
+                on_our_disk(lambda: os.ftruncate(handle, 0))
                 begun = 0
-            if local(lambda: shutil.disk_usage(wanted.partial.parent)).free < wanted.size - begun + FREE_BYTES:
-                raise LocalError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            if on_our_disk(lambda: shutil.disk_usage(wanted.partial.parent)).free < wanted.size - begun + FREE_BYTES:
+                raise LocalDiskError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
             self._session(lambda session: self._rest_of(session, wanted, handle))
             size, modified = self._session(lambda session: session.facts(wanted.path))
             here = os.fstat(handle).st_size
             if size not in (None, wanted.size) or modified not in (None, wanted.modified) or here > wanted.size:
-                local(lambda: os.ftruncate(handle, 0))
+                on_our_disk(lambda: os.ftruncate(handle, 0))
                 raise _Skip("changed_while_pulled")  # still being written there; the next pull looks again
             if here < wanted.size:
                 raise _Skip("cut_short")  # the part stays
-            local(lambda: os.fsync(handle))
+            on_our_disk(lambda: os.fsync(handle))
         finally:
             os.close(handle)
         return begun > 0
@@ -346,7 +348,7 @@ class Pull:
 
         def write(block: bytes) -> None:
             nonlocal here
-            local(lambda: write_all(handle, block))
+            on_our_disk(lambda: write_all(handle, block))
             here += len(block)
             self.report.bytes += len(block)
             self._session.progressed()
@@ -359,7 +361,7 @@ class Pull:
             before = here
             try:
                 if not session.read(wanted.path, here, write):
-                    local(lambda: os.ftruncate(handle, 0))  # a server without REST: from the beginning
+                    on_our_disk(lambda: os.ftruncate(handle, 0))  # a server without REST: from the beginning
                     here, before = 0, -1
                     session.read(wanted.path, 0, write)
             except _TooLong:

@@ -22,31 +22,31 @@ from types import TracebackType
 from typing import Self
 
 from fm_pipeline.dicom.ftp.connection import (
-    LOST,
-    NOT_KNOWN,
-    OF_PROTECTION,
+    CONNECTION_LOST_ERRORS,
+    PROTECTION_REPLIES,
+    UNKNOWN_COMMAND_REPLIES,
     FtpServer,
-    HeldBack,
     LoggedOut,
     NoDataConnection,
     NoReply,
     NotFtp,
+    TransferHeldBack,
     code_of,
-    connected,
+    connect_to_server,
     replies_understood,
 )
-from fm_pipeline.dicom.ftp.listing import Entry, entries_of_list, entries_of_mlsd, size_of, time_of, with_names
+from fm_pipeline.dicom.ftp.listing import RemoteEntry, entries_of_list, entries_of_mlsd, size_of, time_of, with_names
 from fm_pipeline.errors import FtpError
 
 __all__ = [
-    "LOST",
-    "Entry",
+    "CONNECTION_LOST_ERRORS",
     "FileBusy",
     "FtpServer",
     "FtpSession",
-    "Habits",
-    "HeldBack",
     "ListingNotUnderstood",
+    "RemoteEntry",
+    "ServerHabits",
+    "TransferHeldBack",
     "refusal",
 ]
 
@@ -79,7 +79,7 @@ def _of_one_file() -> Iterator[None]:
     except ftplib.error_perm as error:
         if code_of(error) in _LOGGED_OUT:
             raise LoggedOut(str(error)) from None  # the session is over, not the right to this file
-        if code_of(error) in OF_PROTECTION:
+        if code_of(error) in PROTECTION_REPLIES:
             raise FtpError(
                 f"The FTP server refuses the data connection as it is protected here (reply {code_of(error)}).",
                 meaning="Nothing can be listed or read. What was pulled stays.",
@@ -99,7 +99,7 @@ def refusal(name: bytes) -> str | None:
 
 
 @dataclass
-class Habits:
+class ServerHabits:
     """What a server was seen to do; it outlives a session.
 
     Attributes:
@@ -119,23 +119,23 @@ class FtpSession:
 
     Raises:
         FtpError: on entering: the server refuses us, and trying again would not help.
-            A lost connection comes as one of `LOST`, from every method.
+            A lost connection comes as one of `CONNECTION_LOST_ERRORS`, from every method.
     """
 
     def __init__(
-        self, server: FtpServer, *, timeout_seconds: float = TIMEOUT_SECONDS, habits: Habits | None = None
+        self, server: FtpServer, *, timeout_seconds: float = TIMEOUT_SECONDS, habits: ServerHabits | None = None
     ) -> None:
         self._server = server
         self._timeout = timeout_seconds
         self._ftp: ftplib.FTP = ftplib.FTP()  # noqa: S321  # TLS is the default of the configuration
-        self._habits = habits or Habits()
+        self._habits = habits or ServerHabits()
         self.may_hide_dot_files = False
 
     def __enter__(self) -> Self:
-        self._ftp = connected(self._server, self._timeout)
+        self._ftp = connect_to_server(self._server, self._timeout)
         try:
             with replies_understood():
-                self._say_what_we_want()
+                self._negotiate_features()
         except BaseException:
             self._ftp.close()
             raise
@@ -146,7 +146,7 @@ class FtpSession:
             try:
                 with replies_understood():
                     self._ftp.quit()
-            except (*LOST, ftplib.Error):
+            except (*CONNECTION_LOST_ERRORS, ftplib.Error):
                 pass
         self._ftp.close()
 
@@ -154,7 +154,7 @@ class FtpSession:
         """Hang up without a word, after a connection was lost or does not answer."""
         self._ftp.close()
 
-    def entries(self, folder: bytes) -> list[Entry] | None:
+    def entries(self, folder: bytes) -> list[RemoteEntry] | None:
         """What is in a folder, in the server's order; None if it cannot be listed (no right, or gone).
 
         Raises:
@@ -169,16 +169,16 @@ class FtpSession:
             raise ListingNotUnderstood(len(found))
         return found
 
-    def _entries(self, folder: bytes) -> list[Entry]:
+    def _entries(self, folder: bytes) -> list[RemoteEntry]:
         self._ftp.cwd(folder.decode("latin-1"))
         self.may_hide_dot_files = False
         if self._habits.mlsd:
             try:
                 found = entries_of_mlsd(self._lines("MLSD"))
             except ftplib.error_perm as error:
-                if code_of(error) in OF_PROTECTION:
+                if code_of(error) in PROTECTION_REPLIES:
                     raise
-                if code_of(error) in NOT_KNOWN:
+                if code_of(error) in UNKNOWN_COMMAND_REPLIES:
                     self._habits.mlsd = False
             else:
                 if not found or any(entry.kind != "not_understood" for entry in found):
@@ -217,7 +217,7 @@ class FtpSession:
             try:
                 self._transfer(f"RETR {path.decode('latin-1')}", write, offset or None)
             except ftplib.error_perm as error:
-                if offset and code_of(error) in NOT_KNOWN:
+                if offset and code_of(error) in UNKNOWN_COMMAND_REPLIES:
                     return False
                 raise
         return True
@@ -235,7 +235,7 @@ class FtpSession:
             try:
                 channel, _ = self._ftp.ntransfercmd(command, offset)
             except NoReply:
-                raise (HeldBack if command.startswith("RETR ") else NoReply) from None
+                raise (TransferHeldBack if command.startswith("RETR ") else NoReply) from None
             except (ConnectionRefusedError, TimeoutError):
                 raise NoDataConnection from None
             except OSError as error:
@@ -262,14 +262,14 @@ class FtpSession:
             return channel.recv(BLOCK_BYTES)
         except TimeoutError:
             if held:
-                raise HeldBack from None
+                raise TransferHeldBack from None
             raise
 
     def _binary(self) -> None:
         """Before every transfer: listings are text (TYPE A), and in that type line ends are translated."""
         self._ftp.voidcmd("TYPE I")
 
-    def _say_what_we_want(self) -> None:
+    def _negotiate_features(self) -> None:
         """Some servers send UTF-8 only to clients that ask for it (IIS), and facts only if asked (RFC 3659, 7.9)."""
         try:
             features = self._ftp.sendcmd("FEAT")
@@ -282,14 +282,14 @@ class FtpSession:
         except ftplib.error_perm:
             return
 
-    def _list(self) -> list[Entry]:
+    def _list(self) -> list[RemoteEntry]:
         """LIST, which every server has; sizes and times of files are asked for one by one, since these are exact."""
         found = entries_of_list(self._lines("LIST -a")) if self._habits.dash_a else self._first_lists()
         if any(entry.other_names for entry in found):
             found = with_names(found, self._lines_if_given("NLST"))
         return found
 
-    def _first_lists(self) -> list[Entry]:
+    def _first_lists(self) -> list[RemoteEntry]:
         """LIST, and LIST -a until it is known whether the server takes that.
 
         vsftpd shows files that begin with a dot only to `-a`. Other servers take it for a name: then it is not used.
@@ -342,5 +342,5 @@ class FtpSession:
         return [line.removesuffix(b"\r") for line in bytes(content).removesuffix(b"\n").split(b"\n")] if content else []
 
 
-def _dotted(entries: Sequence[Entry]) -> bool:
+def _dotted(entries: Sequence[RemoteEntry]) -> bool:
     return any(entry.name.startswith(b".") for entry in entries)

@@ -1,4 +1,4 @@
-"""Import jobs: made, looked at, cancelled. Carrying one out is `importer.run.run_job`.
+"""Import jobs: made, looked at, cancelled. Carrying one out is `importer.run_job`.
 
 Source of the columns and calls: the hospital's "Hospital Data Import System", calls 2, 4, 8 and 9. Times are UTC.
 """

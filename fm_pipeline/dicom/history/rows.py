@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from fm_pipeline.dicom.history.entry import Entry
+from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.model import Outcome, other_person
 from fm_pipeline.dicom.paths import archive_of, file_name, path_hash, printable
 from fm_pipeline.dicom.reasons import sentence
@@ -34,7 +34,7 @@ _ADD = (
 )
 
 
-def write_entries(cursor: Cursor, job_id: int, entries: Sequence[Entry]) -> None:
+def write_entries(cursor: Cursor, job_id: int, entries: Sequence[HistoryEntry]) -> None:
     """Add rows, or replace those of files that are tried again; written twice it comes to the same.
 
     Args:
@@ -61,7 +61,7 @@ def write_entries(cursor: Cursor, job_id: int, entries: Sequence[Entry]) -> None
     cursor.execute(_ADD, {**counts, "bytes": size, "job_id": job_id})
 
 
-def _row(job_id: int, key: str, entry: Entry, others: set[tuple[str, str]]) -> tuple[object, ...]:
+def _row(job_id: int, key: str, entry: HistoryEntry, others: set[tuple[str, str]]) -> tuple[object, ...]:
     found, of = entry.found, entry.instance
     flags = list(entry.flags)
     if of and (of.patient_id, of.identity) in others:
@@ -103,7 +103,7 @@ def _month(study_date: str) -> str | None:
     return f"{study_date[:4]}-{study_date[4:6]}" if study_date else None
 
 
-def _other_persons(cursor: Cursor, entries: Iterable[Entry]) -> set[tuple[str, str]]:
+def _other_persons(cursor: Cursor, entries: Iterable[HistoryEntry]) -> set[tuple[str, str]]:
     """Of these Patient IDs and identities those that another file contradicts; each is remembered."""
     instances = [entry.instance for entry in entries if entry.instance]
     seen = {(of.patient_id.replace("\0", ""), of.identity) for of in instances if of.patient_id}

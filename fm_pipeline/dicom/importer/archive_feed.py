@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fm_pipeline.dicom.files.archives.faults import ArchiveFault
-from fm_pipeline.dicom.files.archives.limits import Limits, SeeWhetherToGoOn
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits, CancelCheck
 from fm_pipeline.dicom.files.archives.opened import OpenArchive
 from fm_pipeline.dicom.files.open import FileChangedError
-from fm_pipeline.dicom.files.read import Unusable, as_it_is
+from fm_pipeline.dicom.files.read import UnusableFile, refreshed
 from fm_pipeline.dicom.model import FoundFile, Outcome
 from fm_pipeline.dicom.orthanc.delivery import Halted
 from fm_pipeline.dicom.reasons import of_archive
@@ -23,7 +23,7 @@ _AHEAD = 32  # members that wait; each may hold an archive open
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ArchiveListed:
     """All members of an archive have been given.
 
     Attributes:
@@ -31,52 +31,52 @@ class Given:
         archive: to be closed when nobody reads it any more; None if it could not be opened.
     """
 
-    end: Unusable
+    end: UnusableFile
     archive: OpenArchive | None
 
 
-Item = FoundMember | Unusable | Given
+ArchiveItem = FoundMember | UnusableFile | ArchiveListed
 
 
 def items_of(
     found: FoundFile,
-    limits: Limits,
+    limits: ArchiveLimits,
     excluded: ExcludedFolders,
     opened: Callable[[OpenArchive], object],
-    see_whether_to_go_on: SeeWhetherToGoOn = lambda: None,
-) -> Iterator[Item]:
+    raise_if_cancelled: CancelCheck = lambda: None,
+) -> Iterator[ArchiveItem]:
     """The members of an archive that have rows, and in the end the archive itself.
 
     Args:
         opened: told of the archive when it is open; it is open until somebody closes it.
     """
     try:
-        archive = _opened(found, limits, see_whether_to_go_on)
+        archive = _opened(found, limits, raise_if_cancelled)
         opened(archive)
     except ArchiveFault as fault:
-        yield Given(Unusable(found, of_archive(fault.reason), fault.reason), None)
+        yield ArchiveListed(UnusableFile(found, of_archive(fault.reason), fault.reason), None)
         return
     except FileChangedError:
-        yield Given(Unusable(found, Outcome.FAILED, "changed"), None)
+        yield ArchiveListed(UnusableFile(found, Outcome.FAILED, "changed"), None)
         return
     except OSError as error:
-        yield Given(Unusable(found, Outcome.FAILED, reason_of(error)), None)
+        yield ArchiveListed(UnusableFile(found, Outcome.FAILED, reason_of(error)), None)
         return
     any_rows = False
-    for item in found_members(archive, excluded, limits, see_whether_to_go_on):
+    for item in found_members(archive, excluded, limits, raise_if_cancelled):
         any_rows = True
         yield item
     reason = archive.fault or ("archive_opened" if any_rows else without_rows(archive))
-    yield Given(Unusable(archive.found, of_archive(reason), reason), archive)
+    yield ArchiveListed(UnusableFile(archive.found, of_archive(reason), reason), archive)
 
 
-def _opened(found: FoundFile, limits: Limits, see_whether_to_go_on: SeeWhetherToGoOn) -> OpenArchive:
+def _opened(found: FoundFile, limits: ArchiveLimits, raise_if_cancelled: CancelCheck) -> OpenArchive:
     try:
-        return OpenArchive(found, limits, see_whether_to_go_on)
+        return OpenArchive(found, limits, raise_if_cancelled)
     except FileChangedError:
-        now = as_it_is(found)
+        now = refreshed(found)
     try:
-        return OpenArchive(now, limits, see_whether_to_go_on)
+        return OpenArchive(now, limits, raise_if_cancelled)
     except ArchiveFault:
         raise FileChangedError from None  # still being written, or no archive any more
 
@@ -90,22 +90,22 @@ class ArchiveFeed:
     """
 
     def __init__(
-        self, archives: Iterable[FoundFile], limits: Limits, excluded: ExcludedFolders, halt: threading.Event
+        self, archives: Iterable[FoundFile], limits: ArchiveLimits, excluded: ExcludedFolders, halt: threading.Event
     ) -> None:
         self._archives, self._limits, self._excluded, self._halt = archives, limits, excluded, halt
-        self._queue: queue.Queue[Item | BaseException | None] = queue.Queue(_AHEAD)
+        self._queue: queue.Queue[ArchiveItem | BaseException | None] = queue.Queue(_AHEAD)
         self._closed = threading.Event()
         self._opened: set[OpenArchive] = set()
         self._thread = threading.Thread(target=self._fill, name="archives", daemon=True)
         self._thread.start()
 
-    def take(self, seconds: float) -> list[Item] | None:
+    def take(self, seconds: float) -> list[ArchiveItem] | None:
         """Some of what comes next; an empty list if nothing came in time, None once all has been taken.
 
         Raises:
             BaseException: what the thread has met.
         """
-        items: list[Item] = []
+        items: list[ArchiveItem] = []
         try:
             while True:
                 item = self._queue.get(timeout=seconds) if seconds and not items else self._queue.get_nowait()
@@ -139,8 +139,8 @@ class ArchiveFeed:
         last: BaseException | None = None
         try:
             for found in self._archives:
-                self._see_whether_to_go_on()
-                for item in items_of(found, self._limits, self._excluded, self._opened.add, self._see_whether_to_go_on):
+                self._raise_if_cancelled()
+                for item in items_of(found, self._limits, self._excluded, self._opened.add, self._raise_if_cancelled):
                     self._put(item)
         except Halted:
             pass
@@ -149,13 +149,13 @@ class ArchiveFeed:
         with suppress(Halted):
             self._put(last)
 
-    def _put(self, item: Item | BaseException | None) -> None:
+    def _put(self, item: ArchiveItem | BaseException | None) -> None:
         while not self._closed.is_set():
             with suppress(queue.Full):
                 self._queue.put(item, timeout=0.1)
                 return
         raise Halted
 
-    def _see_whether_to_go_on(self) -> None:
+    def _raise_if_cancelled(self) -> None:
         if self._closed.is_set() or self._halt.is_set():
             raise Halted

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fm_pipeline.dicom.files.archives.limits import Limits
-from fm_pipeline.dicom.history.entry import Entry, entry_of
-from fm_pipeline.dicom.importer.archive_feed import ArchiveFeed, Given, Item
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
+from fm_pipeline.dicom.history.history_entry import HistoryEntry, entry_of
+from fm_pipeline.dicom.importer.archive_feed import ArchiveFeed, ArchiveItem, ArchiveListed
 from fm_pipeline.dicom.model import FoundFile, Outcome
 from fm_pipeline.dicom.paths import archive_of
 from fm_pipeline.dicom.scan.archive_members import FoundMember
@@ -17,7 +17,7 @@ from fm_pipeline.dicom.scan.spool import Spool
 
 
 @dataclass(slots=True)
-class _OnItsWay:
+class _OpenArchiveState:
     """An archive of which members were given.
 
     Attributes:
@@ -28,29 +28,29 @@ class _OnItsWay:
 
     left: int = 0
     failed: bool = False
-    given: Given | None = None
+    given: ArchiveListed | None = None
 
 
-class Archives:
+class ArchiveQueue:
     """Of one job. The files on the disk come first: only then are archives opened, one after another.
 
     So which of several files of one instance is imported does not depend on how fast an archive is read. An archive
     has its own row when each of its members has one: a job that is ended in between opens it again.
     """
 
-    def __init__(self, limits: Limits, excluded: ExcludedFolders, halt: threading.Event) -> None:
+    def __init__(self, limits: ArchiveLimits, excluded: ExcludedFolders, halt: threading.Event) -> None:
         self.count = 0
         self._limits, self._excluded, self._halt = limits, excluded, halt
         self._waiting = Spool()
         self._feed: ArchiveFeed | None = None
-        self._on_their_way: dict[str, _OnItsWay] = {}
+        self._open_archives: dict[str, _OpenArchiveState] = {}
 
     def add(self, found: FoundFile) -> None:
         """An archive was met."""
         self.count += 1
         self._waiting.put(found)
 
-    def take(self, seconds: float) -> list[Item] | None:
+    def take(self, seconds: float) -> list[ArchiveItem] | None:
         """Some of what is in the archives; None once all was taken, and if there is none.
 
         The first call says that no archive is added any more.
@@ -71,13 +71,13 @@ class Archives:
         """A member is on its way."""
         self._of(item.archive.found.path).left += 1
 
-    def given(self, item: Given) -> Entry | None:
+    def given(self, item: ArchiveListed) -> HistoryEntry | None:
         """All members of an archive were given; its row, if none of them is on its way."""
         path = item.end.found.path
         self._of(path).given = item
         return self._end_if_done(path)
 
-    def ended(self, entry: Entry, *, counted: bool = True) -> Entry | None:
+    def ended(self, entry: HistoryEntry, *, counted: bool = True) -> HistoryEntry | None:
         """A member has an end; the row of its archive, if it was the last one.
 
         Args:
@@ -91,7 +91,7 @@ class Archives:
         state.failed = state.failed or entry.outcome is Outcome.FAILED
         return self._end_if_done(path)
 
-    def settled_before(self, item: FoundMember) -> Entry | None:
+    def settled_before(self, item: FoundMember) -> HistoryEntry | None:
         """A member that was on its way is known already; the row of its archive, if it was the last one."""
         path = item.archive.found.path
         self._of(path).left -= 1
@@ -104,14 +104,14 @@ class Archives:
         self._waiting.end()
         self._waiting.close()
 
-    def _of(self, path: str) -> _OnItsWay:
-        return self._on_their_way.setdefault(path, _OnItsWay())
+    def _of(self, path: str) -> _OpenArchiveState:
+        return self._open_archives.setdefault(path, _OpenArchiveState())
 
-    def _end_if_done(self, path: str) -> Entry | None:
-        state = self._on_their_way[path]
+    def _end_if_done(self, path: str) -> HistoryEntry | None:
+        state = self._open_archives[path]
         if state.given is None or state.left:
             return None
-        del self._on_their_way[path]
+        del self._open_archives[path]
         if self._feed and state.given.archive:
             self._feed.release(state.given.archive)
         end = state.given.end

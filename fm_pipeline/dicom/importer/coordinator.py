@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from fm_pipeline.dicom.errors import RootUnavailable
-from fm_pipeline.dicom.history.entry import Entry, entry_of
+from fm_pipeline.dicom.history.history_entry import HistoryEntry, entry_of
+from fm_pipeline.dicom.history.job_ledger import JobLedger, PreviousRow, ScanTotals
 from fm_pipeline.dicom.history.jobs import Job
-from fm_pipeline.dicom.history.running_job import Before, JobLedger, Totals
-from fm_pipeline.dicom.importer.archive_feed import Given
-from fm_pipeline.dicom.importer.archive_queue import Archives
+from fm_pipeline.dicom.importer.archive_feed import ArchiveListed
+from fm_pipeline.dicom.importer.archive_queue import ArchiveQueue
 from fm_pipeline.dicom.importer.workers import (
     CHUNK_BYTES,
     CHUNK_FILES,
@@ -33,7 +33,7 @@ _BATCH_ENTRIES, _BATCH_SECONDS = 250, 0.5  # of what is written at once; the tim
 _WAIT_SECONDS = 0.1
 
 
-class Telling(Protocol):
+class ProgressReporter(Protocol):
     """Whom progress is told."""
 
     @property
@@ -49,7 +49,7 @@ class Interrupted(Exception):
 
 
 class Coordinator:
-    """Of one job. `run` until the end, or until something is raised; then `record_what_is_left`.
+    """Of one job. `run` until the end, or until something is raised; then `record_remaining`.
 
     Args:
         archives: opened when all files on the disk are done.
@@ -62,8 +62,8 @@ class Coordinator:
         workers: Workers,
         spool: Spool,
         job: Job,
-        telling: Telling,
-        archives: Archives,
+        telling: ProgressReporter,
+        archives: ArchiveQueue,
         left_out: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ledger, self._workers, self._spool, self._job = ledger, workers, spool, job
@@ -72,7 +72,7 @@ class Coordinator:
         self._looks_back = self._any_job or job.files_processed > 0
         self._ready: deque[Task] = deque()
         self._later: list[Task] = []
-        self._entries: list[Entry] = []
+        self._entries: list[HistoryEntry] = []
         self._claimed: list[str] = []
         self._unreadable: list[Unreadable] = []
         self._out = 0  # files that the workers have
@@ -112,7 +112,7 @@ class Coordinator:
             self._write_if_due()
         self._write()
 
-    def record_what_is_left(self) -> None:
+    def record_remaining(self) -> None:
         """After the workers were halted: wait for what they are sending at this moment, and write it down."""
         self._workers.join()
         while self._out > 0 and self._collect(0, faults=False):
@@ -172,7 +172,7 @@ class Coordinator:
             self._met_anything = True
             self._sort(file, before.get(file.path))
 
-    def _sort(self, file: FoundFile | SetAside, before: Before | None) -> None:
+    def _sort(self, file: FoundFile | SetAside, before: PreviousRow | None) -> None:
         if before and before.covers(file):
             if before.of_this_job:
                 return
@@ -199,7 +199,7 @@ class Coordinator:
         for item in items:
             if isinstance(item, FoundMember):
                 self._sort_member(item, before.get(item.found.path))
-            elif isinstance(item, Given):
+            elif isinstance(item, ArchiveListed):
                 self._add(self._archives.given(item))
             else:
                 self._count_member(item.found)
@@ -207,7 +207,7 @@ class Coordinator:
                 self._add(entry)
                 self._add(self._archives.ended(entry, counted=False))
 
-    def _sort_member(self, item: FoundMember, before: Before | None) -> None:
+    def _sort_member(self, item: FoundMember, before: PreviousRow | None) -> None:
         self._archives.begun(item)
         self._count_member(item.found)
         if before and before.covers(item.found):
@@ -223,7 +223,7 @@ class Coordinator:
         self._members += 1
         self._members_bytes += found.size
 
-    def _add(self, entry: Entry | None) -> None:
+    def _add(self, entry: HistoryEntry | None) -> None:
         if entry is not None:
             self._entries.append(entry)
 
@@ -287,8 +287,8 @@ class Coordinator:
         if heed and (job.cancel_requested_at is not None or job.status != "running"):
             raise Interrupted
 
-    def _totals(self) -> Totals:
-        return Totals(
+    def _totals(self) -> ScanTotals:
+        return ScanTotals(
             self._spool.files + self._members - self._unchanged,
             self._spool.size_bytes + self._members_bytes - self._unchanged_bytes,
             self._unchanged + self._left_out(),

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from fm_pipeline.dicom.files.open import FileChangedError
-from fm_pipeline.dicom.files.read import Candidate, FileLostError, Stream, blocks_of, md5_of
-from fm_pipeline.dicom.history.entry import Entry
-from fm_pipeline.dicom.importer.known import Known
+from fm_pipeline.dicom.files.read import Candidate, FileBecameUnreadableError, Stream, blocks_of, md5_of
+from fm_pipeline.dicom.history.history_entry import HistoryEntry
+from fm_pipeline.dicom.importer.instance_lookup import KnownInstances
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.orthanc.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
 from fm_pipeline.dicom.orthanc.errors import FileNotTaken, FileRefused, OrthancError
@@ -20,7 +20,7 @@ SENT_AGAIN = "sent_again"  # Orthanc had it once, by the ledger, and had it no m
 
 
 @dataclass(frozen=True)
-class Judge:
+class OutcomeDecider:
     """Of all candidates of a job.
 
     Args:
@@ -34,7 +34,7 @@ class Judge:
     retry_suspects: bool = False
     never_overwrites: bool = False
 
-    def entry(self, candidate: Candidate, known: Known, sends: int) -> Entry:  # noqa: PLR0911  # one for each outcome
+    def entry(self, candidate: Candidate, known: KnownInstances, sends: int) -> HistoryEntry:  # noqa: PLR0911  # one for each outcome
         """What became of one candidate.
 
         Args:
@@ -45,7 +45,7 @@ class Judge:
             Halted, OrthancStop, OrthancUnreachable, DatabaseError: nothing became of it.
         """
         of, found = candidate.instance, candidate.found
-        entry = Entry(found.path, Outcome.FAILED, None, found, candidate.md5, of, flags=_flags(candidate, known))
+        entry = HistoryEntry(found.path, Outcome.FAILED, None, found, candidate.md5, of, flags=_flags(candidate, known))
         try:
             return self._decided(candidate, entry, known, sends)
         except KillsOrthanc as kill:
@@ -58,10 +58,10 @@ class Judge:
             return replace(entry, reason=fault.reason, sends=sends + fault.sent)
         except FileChangedError:
             return replace(entry, reason="changed", md5=None)
-        except FileLostError as lost:
+        except FileBecameUnreadableError as lost:
             return replace(entry, reason=lost.reason, md5=None)
 
-    def _decided(self, candidate: Candidate, entry: Entry, known: Known, sends: int) -> Entry:
+    def _decided(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances, sends: int) -> HistoryEntry:
         of = candidate.instance
         if not self.retry_suspects:
             if of.nested_too_deep:
@@ -88,7 +88,7 @@ class Judge:
         overwrites = self.delivery.ask(lambda orthanc: orthanc.overwrites())
         return self.never_overwrites if overwrites is None else not overwrites
 
-    def _sent(self, candidate: Candidate, entry: Entry, known: Known, sends: int) -> Entry:
+    def _sent(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances, sends: int) -> HistoryEntry:
         found = candidate.found
         streams: list[Stream] = []
 
@@ -112,7 +112,7 @@ class Judge:
         compared = self._compared(replace(candidate, md5=md5), entry, known)
         return compared or replace(entry, reason="orthanc_error")  # it was there, and is gone: try again
 
-    def _unless_stored(self, candidate: Candidate, entry: Entry, known: Known) -> Entry:
+    def _unless_stored(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry:
         """Suspect, unless Orthanc has the file: then the connection was closed behind it, by whatever is in between."""
         try:
             compared = self._compared(candidate, entry, known)
@@ -120,7 +120,7 @@ class Judge:
             compared = None
         return compared or replace(entry, outcome=Outcome.SUSPECT, reason="kills_orthanc")
 
-    def _compared(self, candidate: Candidate, entry: Entry, known: Known) -> Entry | None:
+    def _compared(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry | None:
         """The same bytes as Orthanc has, or others; None if Orthanc has nothing after all, or nobody knows its id."""
         if entry.stored is None and not candidate.instance.id_certain:
             return None
@@ -149,7 +149,7 @@ class Judge:
         return replace(entry, outcome=Outcome.ALREADY_THERE)
 
 
-def _flags(candidate: Candidate, known: Known) -> tuple[str, ...]:
+def _flags(candidate: Candidate, known: KnownInstances) -> tuple[str, ...]:
     flags = []
     if candidate.instance.without_patient_id:
         flags.append(MISSING_PATIENT_ID)

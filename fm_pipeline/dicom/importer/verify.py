@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.jobs import read_job
-from fm_pipeline.dicom.history.running_job import JobLedger
 from fm_pipeline.dicom.importer.coordinator import Interrupted
 from fm_pipeline.dicom.orthanc.delivery import Delivery
 

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Self
 
-from fm_pipeline.dicom.files.archives.limits import Limits
-from fm_pipeline.dicom.files.memory import Memory
-from fm_pipeline.dicom.files.read import ARCHIVE, WHOLE_UP_TO_BYTES, Candidate, Unusable, read_candidate
-from fm_pipeline.dicom.history.entry import Entry, entry_of
-from fm_pipeline.dicom.importer.decide import Judge
-from fm_pipeline.dicom.importer.known import Claims, Knowledge, Turns
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
+from fm_pipeline.dicom.files.buffer import ChunkBuffer
+from fm_pipeline.dicom.files.read import ARCHIVE, WHOLE_UP_TO_BYTES, Candidate, UnusableFile, read_candidate
+from fm_pipeline.dicom.history.history_entry import HistoryEntry, entry_of
+from fm_pipeline.dicom.importer.decide import OutcomeDecider
+from fm_pipeline.dicom.importer.instance_lookup import Claims, InstanceLookup, Turns
 from fm_pipeline.dicom.model import FoundFile
 from fm_pipeline.dicom.orthanc.delivery import Halted
 from fm_pipeline.dicom.orthanc.errors import OtherInstanceId
@@ -70,7 +70,7 @@ class Untouched:
 class Done:
     """What became of a file, and the instance that it had claimed."""
 
-    entry: Entry
+    entry: HistoryEntry
     claimed: str | None = None
 
 
@@ -86,7 +86,13 @@ class Workers:
     """
 
     def __init__(
-        self, judge: Judge, knowledge: Knowledge, limits: Limits, halt: threading.Event, *, threads: int
+        self,
+        judge: OutcomeDecider,
+        knowledge: InstanceLookup,
+        limits: ArchiveLimits,
+        halt: threading.Event,
+        *,
+        threads: int,
     ) -> None:
         self.threads = threads
         self.claims = Claims()
@@ -123,7 +129,7 @@ class Workers:
         return True
 
     def _work(self) -> None:
-        memory = Memory(CHUNK_BYTES + WHOLE_UP_TO_BYTES)
+        memory = ChunkBuffer(CHUNK_BYTES + WHOLE_UP_TO_BYTES)
         while (numbered := self._chunks.get()) is not None:
             try:
                 self._carry_out(*numbered, memory)
@@ -131,14 +137,14 @@ class Workers:
                 self._turns.passed(numbered[0])
             memory.clear()  # nothing that was read for a chunk outlives it: what becomes of a file has no content
 
-    def _carry_out(self, number: int, chunk: Sequence[Task], memory: Memory) -> None:
+    def _carry_out(self, number: int, chunk: Sequence[Task], memory: ChunkBuffer) -> None:
         left = list(chunk)
         claimed: list[str] = []
         opened = ExitStack()
         try:
             candidates: list[tuple[Task, Candidate]] = []
             for task in chunk:
-                self._see_whether_to_go_on()
+                self._raise_if_cancelled()
                 read = self._read(task, memory)
                 wanted = read.instance.orthanc_id if isinstance(read, Candidate) else None
                 if task.waited_for and task.waited_for != wanted:
@@ -154,7 +160,7 @@ class Workers:
             known = self._knowledge.of([candidate.instance for _, candidate in candidates])
             while candidates:
                 task, candidate = candidates.pop(0)
-                self._see_whether_to_go_on()
+                self._raise_if_cancelled()
                 entry = self._judge.entry(candidate, known, task.sends)
                 left.remove(task)
                 claimed.remove(candidate.instance.orthanc_id)
@@ -172,7 +178,7 @@ class Workers:
             for task in left:
                 self.results.put(Untouched(task))
 
-    def _read(self, task: Task, memory: Memory) -> Candidate | Unusable:
+    def _read(self, task: Task, memory: ChunkBuffer) -> Candidate | UnusableFile:
         return read_member(task.member, self._limits, memory) if task.member else read_candidate(task.found, memory)
 
     def _claim(
@@ -192,6 +198,6 @@ class Workers:
         self._turns.passed(number)
         return mine
 
-    def _see_whether_to_go_on(self) -> None:
+    def _raise_if_cancelled(self) -> None:
         if self._halt.is_set():
             raise Halted

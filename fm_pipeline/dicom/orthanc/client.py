@@ -16,8 +16,14 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from fm_pipeline.dicom.orthanc import errors as oe
-from fm_pipeline.dicom.orthanc.answers import Limits, fault_of_question, fault_of_upload, is_system, orthanc_status
-from fm_pipeline.dicom.orthanc.connections import Answer, Content, KeptConnections
+from fm_pipeline.dicom.orthanc.connection_pool import ConnectionPool, Content, OrthancResponse
+from fm_pipeline.dicom.orthanc.responses import (
+    OrthancLimits,
+    fault_of_question,
+    fault_of_upload,
+    is_system,
+    orthanc_status,
+)
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.http_response import SLOWEST_BYTES_PER_SECOND
 from fm_pipeline.settings import Settings
@@ -31,7 +37,7 @@ _SAMPLE = b"This is no DICOM file: the upload is tried without one.\n"
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredInstance:
     """What Orthanc says of a file that it was sent.
 
     Attributes:
@@ -67,7 +73,7 @@ class Orthanc:
         ca_bundle: Path | None = None,
     ) -> None:
         self._timeout, self._with_login = timeout_seconds, bool(username)
-        self._connections = KeptConnections(
+        self._connections = ConnectionPool(
             url, username, password, timeout_seconds=timeout_seconds, ca_bundle=ca_bundle
         )
         self._ask = self._connections.ask
@@ -105,7 +111,7 @@ class Orthanc:
     def __exit__(self, *_: object) -> None:
         self._connections.close()
 
-    def upload(self, body: Content, size: int) -> Stored:
+    def upload(self, body: Content, size: int) -> StoredInstance:
         """Send one file.
 
         Args:
@@ -239,13 +245,13 @@ class Orthanc:
             return True
         return False if mode == "Never" or system.get("OverwriteInstances") is False else None
 
-    def limits(self) -> Limits:
+    def limits(self) -> OrthancLimits:
         """What it takes, as far as it tells.
 
         Raises:
             OrthancError: no answer, or none that is one.
         """
-        return Limits(self.system(), self.statistics())
+        return OrthancLimits(self.system(), self.statistics())
 
     def _object(self, path: str) -> Mapping[str, Any]:
         answer = self._ask("GET", path)
@@ -256,7 +262,7 @@ class Orthanc:
             raise oe.NotOrthanc(answer.status)
         return content
 
-    def _of_instance(self, instance_id: str, what: str) -> Answer | None:
+    def _of_instance(self, instance_id: str, what: str) -> OrthancResponse | None:
         """An answer with status 200; None if Orthanc itself says that there is nothing.
 
         404 without content is Orthanc's too: what it does not keep (`StoreMD5ForAttachments`), or any where it
@@ -278,7 +284,7 @@ class Orthanc:
             return None
         raise self._fault(answer, "GET", "/instances/ID/file")
 
-    def _fault(self, answer: Answer, method: str, path: str) -> oe.OrthancError:
+    def _fault(self, answer: OrthancResponse, method: str, path: str) -> oe.OrthancError:
         fault = fault_of_question(
             answer,
             method,
@@ -288,19 +294,19 @@ class Orthanc:
         )
         return self._or_scheme(answer, fault)
 
-    def _fault_of_upload(self, answer: Answer, size: int) -> oe.OrthancError:
+    def _fault_of_upload(self, answer: OrthancResponse, size: int) -> oe.OrthancError:
         fault = fault_of_upload(
             answer, size, with_login=self._with_login, is_orthanc=self._is_orthanc, limits=self._known_limits
         )
         return self._or_scheme(answer, fault)
 
-    def _unusable(self, method: str, path: str, answer: Answer) -> oe.OrthancStop:
+    def _unusable(self, method: str, path: str, answer: OrthancResponse) -> oe.OrthancStop:
         """It says yes, and its content is not Orthanc's."""
         if self._is_orthanc():
             return oe.UnusableAnswer(method, path, answer.status)
         return oe.NotOrthanc(answer.status)
 
-    def _or_scheme(self, answer: Answer, fault: oe.OrthancError) -> oe.OrthancError:
+    def _or_scheme(self, answer: OrthancResponse, fault: oe.OrthancError) -> oe.OrthancError:
         if answer.status == 400 and isinstance(fault, oe.NotOrthanc):  # so a server of https answers plain HTTP
             return self._connections.fault_of_scheme() or fault
         return fault
@@ -317,14 +323,14 @@ class Orthanc:
             return False
         return True
 
-    def _known_limits(self) -> Limits:
+    def _known_limits(self) -> OrthancLimits:
         try:
             return self.limits()
         except oe.OrthancError:
-            return Limits({}, {})
+            return OrthancLimits({}, {})
 
 
-def _stored(answer: Answer) -> Stored | None:
+def _stored(answer: OrthancResponse) -> StoredInstance | None:
     """What an answer with status 200 to an upload says; None if it says nothing of the kind.
 
     Raises:
@@ -339,10 +345,10 @@ def _stored(answer: Answer) -> Stored | None:
         raise oe.OrthancUnreachable("Orthanc says that it could not store a file.")
     if status not in {"Success", "AlreadyStored", "FilteredOut"} or not all(isinstance(each, str) for each in ids):
         return None
-    return Stored(status, *map(str, ids))
+    return StoredInstance(status, *map(str, ids))
 
 
-def _is_nothing(answer: Answer) -> bool:
+def _is_nothing(answer: OrthancResponse) -> bool:
     return answer.status == 404 and (not answer.data or orthanc_status(answer) is not None)
 
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from fm_pipeline.dicom.orthanc.answers import NO_MEMORY
-from fm_pipeline.dicom.orthanc.client import Orthanc, Stored
-from fm_pipeline.dicom.orthanc.connections import Content
+from fm_pipeline.dicom.orthanc.client import Orthanc, StoredInstance
+from fm_pipeline.dicom.orthanc.connection_pool import Content
 from fm_pipeline.dicom.orthanc.errors import (
     AnswerTimedOut,
     BehindProxyGone,
@@ -32,6 +31,7 @@ from fm_pipeline.dicom.orthanc.errors import (
     OrthancUnreachable,
     StoredByAnother,
 )
+from fm_pipeline.dicom.orthanc.responses import NO_MEMORY
 from fm_pipeline.dicom.reasons import TOO_LARGE, sentence
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Delivery:
 
     def __init__(self, orthanc: Orthanc, halt: threading.Event, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._orthanc, self._halt, self._patience = orthanc, halt, patience_seconds
-        self._together = _Together()
+        self._together = _ReadersWriterLock()
         self._large = threading.Lock()
         self._failures = _Failures()
         self._probing = threading.Lock()
@@ -94,7 +94,7 @@ class Delivery:
 
     def send(
         self, body: Callable[[], Content], size: int, *, large: bool = False, sends: int = 0
-    ) -> tuple[Stored, int]:
+    ) -> tuple[StoredInstance, int]:
         """Send a file until Orthanc has said what becomes of it.
 
         Args:
@@ -113,7 +113,7 @@ class Delivery:
             OrthancUnreachable: it was away for longer than the patience.
         """
         try:
-            self._failures.see_whether_it_is_too_large(size)
+            self._failures.raise_if_too_large(size)
             stored = self._send(body, size, large=large, sends=sends)
         except (FileNotTaken, Undeliverable) as error:
             self._failures.add(error, size)
@@ -124,22 +124,22 @@ class Delivery:
         self._failures.clear()
         return stored
 
-    def _send(self, body: Callable[[], Content], size: int, *, large: bool, sends: int) -> tuple[Stored, int]:
+    def _send(self, body: Callable[[], Content], size: int, *, large: bool, sends: int) -> tuple[StoredInstance, int]:
         unanswered, tries, begun = sends, 0, time.monotonic()
         with self._large if large else nullcontext():
             while True:
-                with self._together.alone() if unanswered else self._together.with_others():
+                with self._together.alone() if unanswered else self._together.shared():
                     if unanswered:  # who was alone just now may have killed Orthanc, and this file is not to blame
                         self._wait_for_next_try(0, unanswered, sends)
                     else:
-                        self._see_whether_to_go_on()
+                        self._raise_if_cancelled()
                     try:
                         stored = self._orthanc.upload(body(), size)
                     except NoAnswer:
                         sends, unanswered = sends + 1, unanswered + 1
                         reason = "no_answer"
                     except BehindProxyGone as error:
-                        if self._is_there():
+                        if self._is_available():
                             tries, reason = self._failed_try(error, tries, begun)
                         else:  # the proxy lives, and Orthanc perhaps died of this file
                             sends, unanswered = sends + 1, unanswered + 1
@@ -156,7 +156,7 @@ class Delivery:
 
     def _wait_for_next_try(self, pause: float, unanswered: int, sends: int) -> None:
         try:
-            self.wait_until_there(pause)
+            self.wait_until_available(pause)
         except (Halted, OrthancUnreachable, OrthancStop):
             if unanswered:  # on record as sent once, so that it is sent alone when the job is resumed
                 raise Undeliverable("no_answer", sends) from None
@@ -176,7 +176,7 @@ class Delivery:
             return tries, "orthanc_error"
         return tries + 1, "orthanc_out_of_memory" if error.code == NO_MEMORY else "orthanc_error"
 
-    def _is_there(self) -> bool:
+    def _is_available(self) -> bool:
         try:
             self._orthanc.system()
         except OrthancError:
@@ -191,7 +191,7 @@ class Delivery:
         """
         begun, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
         while True:
-            self._see_whether_to_go_on()
+            self._raise_if_cancelled()
             try:
                 return question(self._orthanc)
             except OrthancStop:
@@ -199,10 +199,10 @@ class Delivery:
             except OrthancError as error:
                 if time.monotonic() - begun > self._patience:
                     raise OrthancUnreachable(f"Orthanc does not answer a question: {error.what}") from error
-                self.wait_until_there(pause)
+                self.wait_until_available(pause)
                 pause *= 2
 
-    def wait_until_there(self, pause: float = 0) -> None:
+    def wait_until_available(self, pause: float = 0) -> None:
         """Wait until Orthanc answers; one thread asks, the others wait for it.
 
         Args:
@@ -216,7 +216,7 @@ class Delivery:
         with self._probing:
             begun, since = time.monotonic(), datetime.now(UTC)
             while True:
-                self._see_whether_to_go_on()
+                self._raise_if_cancelled()
                 try:
                     self._orthanc.system()
                 except OrthancStop:
@@ -234,7 +234,7 @@ class Delivery:
                 self._halt.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _see_whether_to_go_on(self) -> None:
+    def _raise_if_cancelled(self) -> None:
         if self._halt.is_set():
             raise Halted
 
@@ -247,7 +247,7 @@ class _Failures:
         self._count = 0
         self._too_large: dict[str, int] = {}
 
-    def see_whether_it_is_too_large(self, size: int) -> None:
+    def raise_if_too_large(self, size: int) -> None:
         """What is as large as a file that was refused for its size is not sent.
 
         Raises:
@@ -279,7 +279,7 @@ class _Failures:
             self._count = 0
 
 
-class _Together:
+class _ReadersWriterLock:
     """Either any number side by side, or one alone; who wants to be alone is not kept waiting by newcomers."""
 
     def __init__(self) -> None:
@@ -287,7 +287,7 @@ class _Together:
         self._senders, self._want_alone, self._is_alone = 0, 0, False
 
     @contextmanager
-    def with_others(self) -> Iterator[None]:
+    def shared(self) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(lambda: not self._want_alone)
             self._senders += 1

@@ -9,13 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from fm_pipeline.dicom.files.archives.faults import MemberFault
-from fm_pipeline.dicom.files.archives.limits import Limits, SeeWhetherToGoOn
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits, CancelCheck
 from fm_pipeline.dicom.files.archives.member import Member
 from fm_pipeline.dicom.files.archives.opened import OpenArchive
-from fm_pipeline.dicom.files.memory import Held, Memory
+from fm_pipeline.dicom.files.buffer import BufferFile, ChunkBuffer
 from fm_pipeline.dicom.files.open import FileChangedError, unreadable_reason
-from fm_pipeline.dicom.files.read import WHOLE_UP_TO_BYTES, Candidate, Unusable, inspected
-from fm_pipeline.dicom.model import FoundFile, Outcome, Rejected
+from fm_pipeline.dicom.files.read import WHOLE_UP_TO_BYTES, Candidate, UnusableFile, inspect_safely
+from fm_pipeline.dicom.model import FoundFile, Outcome, RejectedFile
 from fm_pipeline.dicom.paths import member_path
 from fm_pipeline.dicom.reasons import of_archive
 from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
@@ -47,14 +47,14 @@ class FoundMember:
 
 
 def found_members(
-    archive: OpenArchive, excluded: ExcludedFolders, limits: Limits, see_whether_to_go_on: SeeWhetherToGoOn
-) -> Iterator[FoundMember | Unusable]:
+    archive: OpenArchive, excluded: ExcludedFolders, limits: ArchiveLimits, raise_if_cancelled: CancelCheck
+) -> Iterator[FoundMember | UnusableFile]:
     """Those that have rows of their own; nothing if no file in the archive is DICOM, or could be.
 
     An archive with DICOM is like a folder: each file in it has a row. In one without, which may be a program or a
     document of thousands of files, only what cannot be read has one.
     """
-    examined = _Examined(archive, limits, see_whether_to_go_on)
+    examined = _Examined(archive, limits, raise_if_cancelled)
     if not examined.holds_dicom:
         yield from examined.unknown
         return
@@ -63,9 +63,11 @@ def found_members(
         if folder := excluded.excluded_part(member.name.rpartition("/")[0]):
             if folder not in left_out:
                 left_out.add(folder)
-                yield Unusable(_found(archive, replace(member, name=folder, size=0)), Outcome.SKIPPED, EXCLUDED_FOLDER)
+                yield UnusableFile(
+                    _found(archive, replace(member, name=folder, size=0)), Outcome.SKIPPED, EXCLUDED_FOLDER
+                )
         elif reason := member.reason or _reason_of_name(member.name):
-            yield Unusable(_found(archive, member), of_archive(reason), reason)
+            yield UnusableFile(_found(archive, member), of_archive(reason), reason)
         else:
             yield FoundMember(_found(archive, member), archive, member)
 
@@ -76,7 +78,7 @@ def without_rows(archive: OpenArchive) -> str:
     return "document" if names & _OF_DOCUMENTS else "archive_without_dicom"
 
 
-def read_member(of: FoundMember, limits: Limits, memory: Memory | None = None) -> Candidate | Unusable:
+def read_member(of: FoundMember, limits: ArchiveLimits, memory: ChunkBuffer | None = None) -> Candidate | UnusableFile:
     """Unpack a member and look at it: into that memory, fresh one, or a file of our own if it is large.
 
     The candidate of a large one holds that file open until it is closed.
@@ -88,9 +90,9 @@ def read_member(of: FoundMember, limits: Limits, memory: Memory | None = None) -
         filled = _filled(of, data)
     except (MemberFault, FileChangedError, OSError) as fault:
         return _unusable(of.found, fault)
-    result = inspected(Held(data), of.found.size)
+    result = inspect_safely(BufferFile(data), of.found.size)
     md5 = hashlib.md5(filled, usedforsecurity=False).hexdigest()
-    if isinstance(result, Rejected):
+    if isinstance(result, RejectedFile):
         return _rejected(of.found, result, bytes(data[:64]), md5)
     return Candidate(of.found, result, data, md5)
 
@@ -98,12 +100,12 @@ def read_member(of: FoundMember, limits: Limits, memory: Memory | None = None) -
 class _Examined:
     """Whether any file in an archive is DICOM, and of which that cannot be known."""
 
-    def __init__(self, archive: OpenArchive, limits: Limits, see_whether_to_go_on: SeeWhetherToGoOn) -> None:
-        self.unknown: list[Unusable] = []
+    def __init__(self, archive: OpenArchive, limits: ArchiveLimits, raise_if_cancelled: CancelCheck) -> None:
+        self.unknown: list[UnusableFile] = []
         self.holds_dicom = False
-        memory = Memory(WHOLE_UP_TO_BYTES)
+        memory = ChunkBuffer(WHOLE_UP_TO_BYTES)
         for member in archive.members:
-            see_whether_to_go_on()
+            raise_if_cancelled()
             memory.clear()
             seen = self._look(FoundMember(_found(archive, member), archive, member), limits, memory)
             if seen is None:
@@ -112,17 +114,17 @@ class _Examined:
             if seen.reason in _UNKNOWN or seen.outcome is Outcome.FAILED:
                 self.unknown.append(seen)
 
-    def _look(self, of: FoundMember, limits: Limits, memory: Memory) -> Unusable | None:
+    def _look(self, of: FoundMember, limits: ArchiveLimits, memory: ChunkBuffer) -> UnusableFile | None:
         """None for DICOM, also for such that is broken."""
         if of.member.reason:
-            return Unusable(of.found, of_archive(of.member.reason), of.member.reason)
+            return UnusableFile(of.found, of_archive(of.member.reason), of.member.reason)
         seen = read_member(of, limits, memory) if of.found.size <= WHOLE_UP_TO_BYTES else _head_of_large(of, memory)
         if isinstance(seen, Candidate) or seen.reason == "dicomdir":
             return None
         return None if seen.outcome is Outcome.BAD and seen.reason not in _UNKNOWN else seen
 
 
-def _head_of_large(of: FoundMember, memory: Memory) -> Candidate | Unusable:
+def _head_of_large(of: FoundMember, memory: ChunkBuffer) -> Candidate | UnusableFile:
     data = memory.take(WHOLE_UP_TO_BYTES)
     try:
         at = 0
@@ -135,22 +137,22 @@ def _head_of_large(of: FoundMember, memory: Memory) -> Candidate | Unusable:
                     break
     except (MemberFault, FileChangedError, OSError) as fault:
         return _unusable(of.found, fault)
-    result = inspected(Held(data), of.found.size)
-    if isinstance(result, Rejected):
+    result = inspect_safely(BufferFile(data), of.found.size)
+    if isinstance(result, RejectedFile):
         return _rejected(of.found, result, bytes(data[:64]), None)
     return Candidate(of.found, result, None, None)
 
 
-def _large(of: FoundMember, limits: Limits) -> Candidate | Unusable:
+def _large(of: FoundMember, limits: ArchiveLimits) -> Candidate | UnusableFile:
     file = limits.temporary_file()
     try:
         digest = hashlib.md5(usedforsecurity=False)
         for block in of.archive.read(of.member):
             digest.update(block)
-            limits.see_room()
+            limits.check_room()
             file.write(block)
-        result = inspected(file, of.found.size)
-        if isinstance(result, Rejected):
+        result = inspect_safely(file, of.found.size)
+        if isinstance(result, RejectedFile):
             file.seek(0)
             rejected = _rejected(of.found, result, file.read(64), digest.hexdigest())
             file.close()
@@ -183,19 +185,19 @@ def _reason_of_name(name: str) -> str | None:
     return reason if reason == "system_file" else None
 
 
-def _rejected(found: FoundFile, result: Rejected, head: bytes, md5: str | None) -> Unusable:
+def _rejected(found: FoundFile, result: RejectedFile, head: bytes, md5: str | None) -> UnusableFile:
     if result.reason == "archive":
         begins = head[30:].startswith(_BEGINS_A_DOCUMENT) and head.startswith(b"PK")
-        return Unusable(found, Outcome.SKIPPED, "document" if begins else _NESTED, md5)
-    return Unusable(found, result.outcome, result.reason, md5)
+        return UnusableFile(found, Outcome.SKIPPED, "document" if begins else _NESTED, md5)
+    return UnusableFile(found, result.outcome, result.reason, md5)
 
 
-def _unusable(found: FoundFile, fault: MemberFault | FileChangedError | OSError) -> Unusable:
+def _unusable(found: FoundFile, fault: MemberFault | FileChangedError | OSError) -> UnusableFile:
     if isinstance(fault, MemberFault):
-        return Unusable(found, of_archive(fault.reason), fault.reason)
+        return UnusableFile(found, of_archive(fault.reason), fault.reason)
     if isinstance(fault, FileChangedError):
-        return Unusable(found, Outcome.FAILED, "changed")
-    return Unusable(found, Outcome.FAILED, reason_of(fault))
+        return UnusableFile(found, Outcome.FAILED, "changed")
+    return UnusableFile(found, Outcome.FAILED, reason_of(fault))
 
 
 def reason_of(error: OSError) -> str:

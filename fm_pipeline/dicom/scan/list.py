@@ -20,7 +20,7 @@ from fm_pipeline.dicom.files.open import open_descriptor, unreadable_reason
 from fm_pipeline.dicom.model import Unreadable
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
 
-Entry = tuple[str, os.stat_result]
+DirectoryEntry = tuple[str, os.stat_result]
 
 # So many entries are held in memory; a larger directory is read a second time, piece by piece, if it has changed.
 MOST_ENTRIES_HELD = 10_000
@@ -48,11 +48,11 @@ class Listing:
     size: int = 0
     others: int = 0
     directories: list[str] = field(default_factory=list)
-    entries: list[Entry] | None = field(default_factory=list)
+    entries: list[DirectoryEntry] | None = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     fingerprint: str = ""
 
-    def count(self, entries: Sequence[Entry]) -> None:
+    def count(self, entries: Sequence[DirectoryEntry]) -> None:
         """Add some entries to the totals."""
         sizes = [facts.st_size for _, facts in entries if facts.st_mode & _FILE_TYPE == stat.S_IFREG]
         self.files += len(sizes)
@@ -69,7 +69,7 @@ def list_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Listing:
     with opened_directory(path) as (modified_ns, listed):
         listing = Listing(path, modified_ns)
         prefix = entry_path(path, "")
-        held: list[Entry] = []
+        held: list[DirectoryEntry] = []
         total: int | None = None
         for entry in listed:
             name = entry.name
@@ -95,7 +95,7 @@ def list_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Listing:
     return listing
 
 
-def stream_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Iterator[Entry]:
+def stream_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Iterator[DirectoryEntry]:
     """The entries of a directory of any size that are no directories to be listed, one after the other.
 
     Raises:
@@ -121,7 +121,7 @@ def by_name(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
         yield from sorted(piece, key=attrgetter("name"))
 
 
-def _facts(entries: Iterable[Entry]) -> list[str]:
+def _facts(entries: Iterable[DirectoryEntry]) -> list[str]:
     """What changes when an entry does. ctime too: a file may be replaced by one that was given its mtime."""
     return [
         f"{name}/{facts.st_size}/{facts.st_mtime_ns}/{facts.st_ctime_ns}"
@@ -131,12 +131,12 @@ def _facts(entries: Iterable[Entry]) -> list[str]:
     ]
 
 
-def _fingerprint(entries: Iterable[Entry]) -> str:
+def _fingerprint(entries: Iterable[DirectoryEntry]) -> str:
     whole = "\0".join(sorted(_facts(entries))).encode("utf-8", "surrogateescape")
     return str(uuid.UUID(bytes=hashlib.blake2b(whole, digest_size=16).digest()))
 
 
-def _sum(entries: Iterable[Entry]) -> int:
+def _sum(entries: Iterable[DirectoryEntry]) -> int:
     """For directories that are too large to be sorted: of each entry by itself, three times as slow."""
     return sum(
         int.from_bytes(hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=16).digest(), "little")

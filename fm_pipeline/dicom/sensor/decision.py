@@ -25,7 +25,7 @@ MOST_ATTEMPTS = 6
 
 
 @dataclass(frozen=True)
-class Watermark:
+class SensorCursor:
     """The cursor.
 
     Attributes:
@@ -97,7 +97,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Look:
+class Poll:
     """The directory is to be looked at."""
 
     path: str
@@ -105,13 +105,13 @@ class Look:
 
 def next_step(  # noqa: PLR0911  # each is one rule
     configuration: SyncConfiguration,
-    watermark: Watermark,
+    watermark: SensorCursor,
     *,
     now: datetime,
     runs_unfinished: int,
     jobs_at_work: Sequence[int],
     own_jobs: Sequence[OwnJob],
-) -> Wait | Start | Look:
+) -> Wait | Start | Poll:
     """What to do at this tick.
 
     Args:
@@ -140,7 +140,7 @@ def next_step(  # noqa: PLR0911  # each is one rule
         left = watermark.looked_at + timedelta(seconds=configuration.monitoring_interval) - now
         if timedelta(0) < left <= timedelta(seconds=configuration.monitoring_interval):
             return Wait(f"The next look is in {left.total_seconds():.0f} seconds.")
-    return Look(configuration.hospital_data_path)
+    return Poll(configuration.hospital_data_path)
 
 
 def next_sync(

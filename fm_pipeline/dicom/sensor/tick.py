@@ -16,14 +16,14 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.db.audit import AuditOutcome, record
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import is_migrated, migrate
-from fm_pipeline.dicom.api.calls import prepare_import
+from fm_pipeline.dicom.api.requests import prepare_import
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, mark_synced, read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.history.jobs import SENSOR, read_job, request_cancel, running_job_ids
 from fm_pipeline.dicom.reasons import NOT_TAKEN, sentence
-from fm_pipeline.dicom.sensor.decision import Look, OwnJob, Start, Wait, Watermark, next_step, next_sync
-from fm_pipeline.dicom.watch.sentences import ShareTimes
-from fm_pipeline.dicom.watch.watch import Tick, tick
+from fm_pipeline.dicom.sensor.decision import OwnJob, Poll, SensorCursor, Start, Wait, next_step, next_sync
+from fm_pipeline.dicom.watch.poll import PollResult, poll
+from fm_pipeline.dicom.watch.share_times import ShareTimes
 from fm_pipeline.errors import DicomError, RequestError
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
@@ -51,7 +51,7 @@ class Alarm:
 
 
 @dataclass(frozen=True)
-class Sensed:
+class TickResult:
     """What came of a tick.
 
     Attributes:
@@ -63,19 +63,19 @@ class Sensed:
 
     start: Start | None
     reason: str
-    watermark: Watermark
+    watermark: SensorCursor
     alarms: tuple[Alarm, ...] = ()
     error: DicomError | None = None
 
 
 def sense(
     settings: Settings,
-    watermark: Watermark,
+    watermark: SensorCursor,
     *,
     now: datetime,
     runs_unfinished: int,
     attempts_of: Callable[[int], int],
-) -> Sensed:
+) -> TickResult:
     """One tick.
 
     Args:
@@ -89,7 +89,7 @@ def sense(
     """
     database_url = settings.nexus_database_url.get_secret_value()
     with connect(database_url) as connection:
-        _see_that_it_is_migrated(connection, database_url)
+        _migrate_if_needed(connection, database_url)
         configuration = read_configuration(connection, settings)
         at_work, own = _jobs(connection, attempts_of, now)
         connection.commit()
@@ -104,11 +104,11 @@ def sense(
         failures = _failures(own)
         if isinstance(step, Start):
             reason = f"Import job {step.job_id} is started, attempt {step.attempt}."
-            return Sensed(step, reason, watermark, failures)
+            return TickResult(step, reason, watermark, failures)
         if not at_work and not runs_unfinished:
             _give_up(database_url, own)
         if isinstance(step, Wait):
-            return Sensed(None, step.reason, watermark, failures)
+            return TickResult(None, step.reason, watermark, failures)
         looked = _look(settings, connection, configuration, step, watermark, now)
         return replace(looked, alarms=failures + looked.alarms)
 
@@ -121,7 +121,7 @@ def sync_due(settings: Settings, *, now: datetime, runs_unfinished: int) -> tupl
     """
     database_url = settings.nexus_database_url.get_secret_value()
     with connect(database_url) as connection:
-        _see_that_it_is_migrated(connection, database_url)
+        _migrate_if_needed(connection, database_url)
         configuration = read_configuration(connection, settings)
         with connection.cursor() as cursor:
             at_work = sorted(running_job_ids(cursor))
@@ -136,16 +136,16 @@ def _look(
     settings: Settings,
     connection: Connection,
     configuration: SyncConfiguration,
-    look: Look,
-    watermark: Watermark,
+    look: Poll,
+    watermark: SensorCursor,
     now: datetime,
-) -> Sensed:
+) -> TickResult:
     looked = replace(watermark, looked_at=now)
     try:
         root = allowed_path(settings, look.path)
     except RequestError as error:
         return _alarm(settings, connection, looked, str(error))
-    found = tick(
+    found = poll(
         connection,
         root,
         now=now,
@@ -160,12 +160,14 @@ def _look(
     if found.alarms:
         _log.warning("%d folders of the watched directory cannot be read.", len(found.alarms))
     if not found.new_files:
-        return Sensed(None, _counted(found, now), looked)
+        return TickResult(None, _counted(found, now), looked)
     files = [file.path for file in found.new_files]
     job = prepare_import(settings, root, "incremental", actor=SENSOR, files=files)
     if found.more:
         looked = replace(looked, looked_at=None)  # as soon as this job is done
-    return Sensed(Start(job.id, 1), f"Import job {job.id}: {len(files):,} new files. {_counted(found, now)}", looked)
+    return TickResult(
+        Start(job.id, 1), f"Import job {job.id}: {len(files):,} new files. {_counted(found, now)}", looked
+    )
 
 
 _READABLE_AGAIN = "The watched directory can be read again."
@@ -192,7 +194,7 @@ def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
     )
 
 
-def _alarm(settings: Settings, connection: Connection, watermark: Watermark, sentences: str) -> Sensed:
+def _alarm(settings: Settings, connection: Connection, watermark: SensorCursor, sentences: str) -> TickResult:
     """A failed tick: the directory cannot be read. Logged and audited when that begins, not at each tick.
 
     The audit trail says whether it has begun: Dagster does not keep the cursor of a tick that fails.
@@ -207,7 +209,7 @@ def _alarm(settings: Settings, connection: Connection, watermark: Watermark, sen
         subject="DICOM import: the watched directory cannot be read",
         sentences=(f"Alarm: {sentences}", _GOES_ON),
     )
-    return Sensed(None, sentences, watermark, (alarm,), DicomError(f"Alarm: {sentences}", remedy=_GOES_ON))
+    return TickResult(None, sentences, watermark, (alarm,), DicomError(f"Alarm: {sentences}", remedy=_GOES_ON))
 
 
 def _end_alarm(settings: Settings, connection: Connection) -> None:
@@ -233,7 +235,7 @@ def _record_watch(settings: Settings, outcome: AuditOutcome, detail: str) -> Non
     record(url, actor=SENSOR, action="dicom_watch", outcome=outcome, detail=detail)
 
 
-def _counted(found: Tick, now: datetime) -> str:
+def _counted(found: PollResult, now: datetime) -> str:
     parts = [f"{counted(found.directories_asked, 'folder')} asked, {found.directories_listed:,} listed."]
     if not found.new_files:
         parts.insert(0, "Nothing new.")
@@ -275,7 +277,7 @@ def _give_up(database_url: str, own: list[OwnJob]) -> None:
             _log.error("Import job %d was given up after %d attempts.", each.job.id, each.attempts)
 
 
-def _see_that_it_is_migrated(connection: Connection, database_url: str) -> None:
+def _migrate_if_needed(connection: Connection, database_url: str) -> None:
     """Alembic takes longer than the rest of a tick: it is called when a migration is missing."""
     migrated = is_migrated(connection)
     connection.commit()

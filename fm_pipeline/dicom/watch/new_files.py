@@ -21,13 +21,18 @@ from fm_pipeline.dicom.files.open import unreadable_reason
 from fm_pipeline.dicom.model import Unreadable
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
-from fm_pipeline.dicom.scan.list import Entry, Listing, entry_path, list_directory, stream_directory
+from fm_pipeline.dicom.scan.list import DirectoryEntry, Listing, entry_path, list_directory, stream_directory
 from fm_pipeline.dicom.scan.walk import Met, met, same_directory
-from fm_pipeline.dicom.watch import memory
-from fm_pipeline.dicom.watch.memory import Remembered, RememberedRoot
+from fm_pipeline.dicom.watch import watched_directories
+from fm_pipeline.dicom.watch.history_lookup import (
+    MOST_ASKED_AT_ONCE,
+    HistoryState,
+    directories_to_look_up,
+    look_up_history,
+)
+from fm_pipeline.dicom.watch.poll import inspect_root, paused
 from fm_pipeline.dicom.watch.rules import COARSEST_TIME_STAMP, Quiet, quiet
-from fm_pipeline.dicom.watch.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, directories_to_be_asked
-from fm_pipeline.dicom.watch.watch import look_at_root, paused
+from fm_pipeline.dicom.watch.watched_directories import WatchedDirectory, WatchedRoot
 
 _DIRECTORIES_AT_ONCE = 500
 
@@ -56,7 +61,7 @@ class NewFiles:
         self.complete = False
         self._database, self._path, self._now, self._excluded = database, root, now, excluded
         self._real_root = os.path.realpath(root)
-        self._kept: list[Remembered] = []
+        self._kept: list[WatchedDirectory] = []
 
     @property
     def unchanged(self) -> int:
@@ -70,16 +75,18 @@ class NewFiles:
             RootUnavailable: at the first step, if the root is missing or not what it was.
             DatabaseError: the database was away for too long.
         """
-        root = self._database.run(partial(memory.find_root, root=self._path))
+        root = self._database.run(partial(watched_directories.find_root, root=self._path))
         reason = paused(self._path, root)
-        if reason == "root_empty" or (reason is None and look_at_root(self._path).empty):
+        if reason == "root_empty" or (reason is None and inspect_root(self._path).empty):
             yield Unreadable(self._path, is_directory=True, reason="root_empty")
             return
         if reason:
             raise RootUnavailable(f"The directory to be scanned cannot be read ({reason}).")
         if root is None:
-            mount_point = memory.mount_point_of(self._path)
-            root = self._database.run(partial(memory.remember_root, root=self._path, mount_point=mount_point))
+            mount_point = watched_directories.mount_point_of(self._path)
+            root = self._database.run(
+                partial(watched_directories.remember_root, root=self._path, mount_point=mount_point)
+            )
         before = os.stat(self._path)
         complete = True
         for each in self._walk(root):
@@ -90,13 +97,13 @@ class NewFiles:
             return
         self.complete = complete
 
-    def _walk(self, root: RememberedRoot) -> Iterator[Met]:
+    def _walk(self, root: WatchedRoot) -> Iterator[Met]:
         waiting = [self._path]
-        to_be_asked = self._database.run(directories_to_be_asked)
+        to_be_asked = self._database.run(directories_to_look_up)
         while waiting:
             block = waiting[-_DIRECTORIES_AT_ONCE:]
             del waiting[-_DIRECTORIES_AT_ONCE:]
-            fingerprints = self._database.run(partial(memory.fingerprints, root_id=root.id, paths=block))
+            fingerprints = self._database.run(partial(watched_directories.fingerprints, root_id=root.id, paths=block))
             for directory in block:
                 try:
                     listing = list_directory(directory, self._excluded)
@@ -117,14 +124,14 @@ class NewFiles:
             self._write(root)
 
     def _new_in(self, listing: Listing) -> Iterator[Met]:
-        entries: Iterable[Entry] | None = listing.entries
+        entries: Iterable[DirectoryEntry] | None = listing.entries
         rest = iter(entries if entries is not None else stream_directory(listing.path, self._excluded))
         all_known = not listing.unreadable
         while piece := list(islice(rest, MOST_ASKED_AT_ONCE)):
             found = [met(entry_path(listing.path, name), facts, self._real_root) for name, facts in piece]
-            answers = self._database.run(partial(ask_history, met=found))
+            answers = self._database.run(partial(look_up_history, met=found))
             for each, known, (_, facts) in zip(found, answers, piece, strict=True):
-                if known is not Before.DONE:
+                if known is not HistoryState.DONE:
                     all_known = False
                     yield each
                 elif stat.S_ISREG(facts.st_mode):
@@ -135,7 +142,7 @@ class NewFiles:
         if all_known:
             still = quiet((listing.modified_ns,), "", None, self._now, COARSEST_TIME_STAMP.total_seconds())
             self._kept.append(
-                Remembered(
+                WatchedDirectory(
                     path=listing.path,
                     key=path_hash(listing.path),
                     is_mount=os.path.ismount(listing.path),
@@ -144,10 +151,12 @@ class NewFiles:
                 )
             )
 
-    def _write(self, root: RememberedRoot) -> None:
+    def _write(self, root: WatchedRoot) -> None:
         def action(cursor: Cursor) -> None:
-            memory.find_root(cursor, self._path)  # locked: a tick of the sensor may write rows of the same directories
-            memory.keep(cursor, root.id, self._kept, self._now)
+            watched_directories.find_root(
+                cursor, self._path
+            )  # locked: a tick of the sensor may write rows of the same directories
+            watched_directories.keep(cursor, root.id, self._kept, self._now)
 
         if self._kept:
             self._database.run(action)

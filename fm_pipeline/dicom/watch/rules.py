@@ -24,7 +24,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FutureTimes:
     """Times of a file or directory in the future, as they were when they were first seen so.
 
     Attributes:
@@ -79,7 +79,9 @@ def root_alarm(seen: Root, remembered: Root | None) -> str | None:
     return "root_empty" if seen.empty else None
 
 
-def quiet(times_ns: tuple[int, ...], facts: str, remembered: Seen | None, now: datetime, quiet_seconds: float) -> Quiet:
+def quiet(
+    times_ns: tuple[int, ...], facts: str, remembered: FutureTimes | None, now: datetime, quiet_seconds: float
+) -> Quiet:
     """Whether a file or directory is left alone.
 
     Args:

@@ -16,7 +16,7 @@ from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.dicom import INSTANCES, INVENTORY, STEP
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.dicom.history.jobs import create_job, get_job
-from fm_pipeline.dicom.importer import run as importing
+from fm_pipeline.dicom.importer import run_job as importing
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.settings import Settings

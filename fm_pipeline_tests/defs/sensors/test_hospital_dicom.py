@@ -18,10 +18,10 @@ from fm_pipeline.defs.assets.dicom import JOB_TAG, STEP
 from fm_pipeline.defs.schedules import nightly_dicom_import
 from fm_pipeline.defs.sensors.hospital_dicom import hospital_dicom_sensor
 from fm_pipeline.dicom.configuration.configuration import configure
+from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.jobs import SENSOR, get_job, list_jobs, request_cancel
-from fm_pipeline.dicom.history.running_job import JobLedger
 from fm_pipeline.dicom.log import log_file
-from fm_pipeline.dicom.sensor.decision import FIRST_PAUSE, FIRST_RESTART, MOST_ATTEMPTS, Watermark
+from fm_pipeline.dicom.sensor.decision import FIRST_PAUSE, FIRST_RESTART, MOST_ATTEMPTS, SensorCursor
 from fm_pipeline.errors import DatabaseError, DicomError, PipelineError
 from fm_pipeline.notifications.outbox import Outbox
 from fm_pipeline.settings import Settings
@@ -53,7 +53,7 @@ class Bench:
     def tick(self, *, again: bool = True) -> dg.RunRequest | str:
         """One tick: a request, or why there is none; `again` lets the configured interval pass before."""
         if again and self.cursor:
-            self.cursor = replace(Watermark.read(self.cursor), looked_at=LONG_AGO).write()
+            self.cursor = replace(SensorCursor.read(self.cursor), looked_at=LONG_AGO).write()
         context = dg.build_sensor_context(self.instance, cursor=self.cursor)
         result = hospital_dicom_sensor(lambda: self.settings)(context)
         self.cursor = context.cursor

@@ -30,9 +30,9 @@ from pydicom.errors import InvalidDicomError
 
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom import reasons
-from fm_pipeline.dicom.api.looking import Totals, look
+from fm_pipeline.dicom.api.preview import PreviewTotals, preview
 from fm_pipeline.dicom.files.archives.faults import ArchiveFault, MemberFault
-from fm_pipeline.dicom.files.archives.limits import Limits
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.files.archives.opened import OpenArchive
 from fm_pipeline.dicom.scan.walk import scan
 from fm_pipeline.sandbox.dicom.instances import as_file, image
@@ -133,8 +133,8 @@ def see_damaged(folder: Path, packed: Packed, cut: int, flips: list[int]) -> Non
     for flip in flips if content else ():
         content[flip % len(content)] ^= 1 << flip % 8
     (folder / "a").write_bytes(content or b"\0")
-    limits = Limits(members=100, unpacked_bytes=1 << 24, ratio=100, folder=folder.parent / "unpacked")
-    for seen in look(str(folder), Totals(), limits):
+    limits = ArchiveLimits(members=100, unpacked_bytes=1 << 24, ratio=100, folder=folder.parent / "unpacked")
+    for seen in preview(str(folder), PreviewTotals(), limits):
         assert seen.reason is None or seen.reason in reasons.OF_FILES
     (found,) = scan(str(folder))
     try:

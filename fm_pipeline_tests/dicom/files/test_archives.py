@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from fm_pipeline.dicom.api.looking import Totals, look
+from fm_pipeline.dicom.api.preview import PreviewTotals, preview
 from fm_pipeline.dicom.files.archives import limits as limits_module
 from fm_pipeline.dicom.files.archives import tar_members
-from fm_pipeline.dicom.files.archives.limits import Limits
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.scan import archive_members as members_module
@@ -43,22 +43,22 @@ FOUND = {
 
 
 @pytest.fixture
-def limits(tmp_path: Path) -> Limits:
-    return Limits(members=1_000, unpacked_bytes=1 << 30, ratio=100, folder=tmp_path / "state" / "unpacked")
+def limits(tmp_path: Path) -> ArchiveLimits:
+    return ArchiveLimits(members=1_000, unpacked_bytes=1 << 30, ratio=100, folder=tmp_path / "state" / "unpacked")
 
 
 Look = Callable[..., dict[str, tuple[str, str]]]
 
 
 @pytest.fixture
-def looked(tmp_path: Path, limits: Limits) -> Look:
+def looked(tmp_path: Path, limits: ArchiveLimits) -> Look:
     """What is found in an archive: the ends by the names behind the archive's own."""
 
     def look_into(content: bytes, name: str = "archive", **changes: Any) -> dict[str, tuple[str, str]]:
         folder = tmp_path / "hospital"
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
-        seen = list(look(str(folder), Totals(), replace(limits, **changes), KNOWN))
+        seen = list(preview(str(folder), PreviewTotals(), replace(limits, **changes), KNOWN))
         found = {
             printable(each.path).removeprefix(f"{folder}/{name}"): (str(each.outcome or ""), each.reason or "")
             for each in seen
@@ -432,17 +432,17 @@ def test_a_file_that_unpacks_to_more_than_the_archive_says_is_given_up_there(loo
 
 
 def test_a_large_file_is_unpacked_into_a_file_of_our_own_that_is_gone_afterwards(
-    looked: Look, limits: Limits, monkeypatch: pytest.MonkeyPatch
+    looked: Look, limits: ArchiveLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(members_module, "WHOLE_UP_TO_BYTES", 1_000)
     made: list[int] = []
-    real = Limits.temporary_file
+    real = ArchiveLimits.temporary_file
 
-    def noted(self: Limits) -> object:
+    def noted(self: ArchiveLimits) -> object:
         made.append(stat.S_IMODE(self.folder.parent.stat().st_mode) if self.folder.parent.exists() else 0)
         return real(self)
 
-    monkeypatch.setattr(Limits, "temporary_file", noted)
+    monkeypatch.setattr(ArchiveLimits, "temporary_file", noted)
     assert looked(PACKED["deflated"]) == FOUND
     assert len(made) >= 2
     assert stat.S_IMODE(limits.folder.stat().st_mode) == 0o700
@@ -452,10 +452,10 @@ def test_a_large_file_is_unpacked_into_a_file_of_our_own_that_is_gone_afterwards
 def test_where_there_is_no_room_to_unpack_the_file_is_tried_again(
     looked: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Limits) -> object:
+    def full(self: ArchiveLimits) -> object:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Limits, "temporary_file", full)
+    monkeypatch.setattr(ArchiveLimits, "temporary_file", full)
     assert looked(gzipped(IMAGE)) == {"": ("failed", "no_room_to_unpack")}
 
 

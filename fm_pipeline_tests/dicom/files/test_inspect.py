@@ -20,13 +20,13 @@ from pydicom.uid import (
 from fm_pipeline.dicom import model, reasons
 from fm_pipeline.dicom.files import element_walk
 from fm_pipeline.dicom.files.inspect import inspect
-from fm_pipeline.dicom.model import Instance, Outcome, Rejected, identity, orthanc_id, other_person
+from fm_pipeline.dicom.model import Instance, Outcome, RejectedFile, identity, orthanc_id, other_person
 from fm_pipeline.sandbox.dicom.broken import broken_files
 from fm_pipeline.sandbox.dicom.hospital import sample_files
 from fm_pipeline.sandbox.dicom.instances import as_file, headerless, image, nested
 
 
-def look(content: bytes) -> Instance | Rejected:
+def look(content: bytes) -> Instance | RejectedFile:
     return inspect(io.BytesIO(content), len(content))
 
 
@@ -91,7 +91,7 @@ def test_ordinary_files_are_not_taken_for_dicom() -> None:
         if path.is_file() and path.stat().st_size:
             with path.open("rb") as file:
                 found = inspect(file, path.stat().st_size)
-            assert isinstance(found, Rejected), path
+            assert isinstance(found, RejectedFile), path
             assert found.outcome is Outcome.SKIPPED, path
             looked += 1
     assert looked > 200
@@ -116,7 +116,7 @@ def test_a_wrong_transfer_syntax_in_the_meta_information_does_not_hide_the_ident
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 131, 132, 140, 150, 200])
 @pytest.mark.hard_case(34)
 def test_a_file_that_ends_early_is_no_instance(length: int) -> None:
-    assert isinstance(look(as_file(image("cut"))[:length]), Rejected)
+    assert isinstance(look(as_file(image("cut"))[:length]), RejectedFile)
 
 
 @pytest.mark.hard_case(34)
@@ -126,7 +126,7 @@ def test_a_file_that_ends_anywhere_inside_an_element_is_bad() -> None:
     whole_elements = [one for one in verdicts if isinstance(one, Instance)]
     # Cut exactly between two elements, behind the identifiers, it is a valid file: nobody can know better.
     assert len(whole_elements) < 20
-    assert {one.reason for one in verdicts if isinstance(one, Rejected)} >= {
+    assert {one.reason for one in verdicts if isinstance(one, RejectedFile)} >= {
         "cut_in_meta",
         "cut_in_data_set",
         "cut_in_pixel_data",
@@ -139,16 +139,16 @@ def test_a_gigabyte_of_zeros_costs_one_small_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(1 << 30)
     content = CountingFile(b"\0" * (1 << 20))
-    assert inspect(content, 1 << 30) == Rejected(Outcome.SKIPPED, "zeros")
+    assert inspect(content, 1 << 30) == RejectedFile(Outcome.SKIPPED, "zeros")
     assert content.taken < 100_000
     with path.open("rb") as real:
-        assert inspect(real, 1 << 30) == Rejected(Outcome.SKIPPED, "zeros")
+        assert inspect(real, 1 << 30) == RejectedFile(Outcome.SKIPPED, "zeros")
 
 
 @pytest.mark.hard_case(34)
 def test_zeros_without_end_behind_the_header_are_given_up() -> None:
     content = as_file(image("filled"))[:400] + b"\0" * (8 << 20)
-    assert isinstance(look(content), Rejected)
+    assert isinstance(look(content), RejectedFile)
 
 
 @pytest.mark.hard_case(46)
@@ -265,7 +265,7 @@ def test_a_broken_file_gives_a_verdict_with_a_known_reason_and_never_an_error() 
     for seed in range(4):
         for name, content in broken_files(200, seed):
             found = look(content)
-            if isinstance(found, Rejected):
+            if isinstance(found, RejectedFile):
                 assert found.reason in (reasons.BAD if found.outcome is Outcome.BAD else reasons.SKIPPED), name
 
 
@@ -279,5 +279,5 @@ def test_an_archive_is_skipped_by_its_kind_and_nothing_of_it_is_unpacked() -> No
         archive.writestr("noise", noise)
     for content in (packed, zipped.getvalue(), gzip.compress(as_file(image("gzip")), mtime=0)):
         file = CountingFile(content)
-        assert inspect(file, len(content)) == Rejected(Outcome.SKIPPED, "archive")
+        assert inspect(file, len(content)) == RejectedFile(Outcome.SKIPPED, "archive")
         assert file.taken <= 1 << 14

@@ -12,9 +12,16 @@ from typing import Any
 import pytest
 
 from fm_pipeline.dicom.files import read as reading
-from fm_pipeline.dicom.files.memory import Memory
+from fm_pipeline.dicom.files.buffer import ChunkBuffer
 from fm_pipeline.dicom.files.open import FileChangedError
-from fm_pipeline.dicom.files.read import Candidate, FileLostError, Stream, Unusable, found_file, read_candidate
+from fm_pipeline.dicom.files.read import (
+    Candidate,
+    FileBecameUnreadableError,
+    Stream,
+    UnusableFile,
+    found_file,
+    read_candidate,
+)
 from fm_pipeline.dicom.model import FoundFile, Outcome
 from fm_pipeline.dicom.scan.walk import scan
 from fm_pipeline.sandbox.dicom.instances import as_file, image
@@ -51,7 +58,7 @@ def test_a_directory_that_became_a_link_after_the_scan_does_not_lead_out(tmp_pat
     (tmp_path / "root" / "a").rename(tmp_path / "moved")
     (tmp_path / "root" / "a").symlink_to(tmp_path / "outside")
     read = read_candidate(found)
-    assert isinstance(read, Unusable)
+    assert isinstance(read, UnusableFile)
     assert (read.outcome, read.reason) == (Outcome.FAILED, "changed")
 
 
@@ -66,7 +73,7 @@ def test_a_file_that_vanished_or_became_a_link_is_to_be_tried_again(tmp_path: Pa
     link.symlink_to("/etc/hostname")
     for met in (gone, swapped):
         result = read_candidate(met)
-        assert isinstance(result, Unusable)
+        assert isinstance(result, UnusableFile)
         assert (result.outcome, result.reason) == (Outcome.FAILED, "vanished")
 
 
@@ -89,7 +96,7 @@ def test_a_file_that_is_still_growing_is_not_called_bad(tmp_path: Path) -> None:
     before = found(path)
     path.write_bytes(whole[: len(whole) // 2])
     result = read_candidate(before)
-    assert isinstance(result, Unusable)
+    assert isinstance(result, UnusableFile)
     assert (result.outcome, result.reason) == (Outcome.FAILED, "changed")
 
 
@@ -148,7 +155,7 @@ def test_a_large_file_that_cannot_be_read_any_more_is_no_lost_connection(tmp_pat
     path.write_bytes(b"a" * (3 << 20))
     met = found(path)
     path.unlink()
-    with pytest.raises(FileLostError, match="vanished"):
+    with pytest.raises(FileBecameUnreadableError, match="vanished"):
         next(iter(Stream(met)))
 
 
@@ -158,7 +165,7 @@ def test_files_are_read_into_memory_that_is_used_again_and_what_does_not_fit_int
     paths = [tmp_path / str(number) for number in range(3)]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
-    memory = Memory(2 * max(map(len, contents)))
+    memory = ChunkBuffer(2 * max(map(len, contents)))
     for _ in range(2):
         read = [read_candidate(found(path), memory) for path in paths]
         assert [bytes(each.data or b"") for each in read if isinstance(each, Candidate)] == contents

@@ -14,7 +14,7 @@ from PIL import Image
 from fm_pipeline.dicom import reasons
 from fm_pipeline.dicom.files import inspect
 from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
-from fm_pipeline.dicom.model import Instance, Outcome, Rejected
+from fm_pipeline.dicom.model import Instance, Outcome, RejectedFile
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.sandbox.dicom.hospital import sample_files
 from fm_pipeline.sandbox.dicom.instances import directory_object
@@ -114,7 +114,7 @@ ELSEWHERE = {"archive", "damaged_copy"}
 def test_a_reason_for_which_no_file_is_sent_is_one_for_which_orthanc_refuses_it(orthanc: Orthanc, reason: str) -> None:
     for content in REFUSED[reason]:
         found = look(content)
-        assert found == Rejected(Outcome.BAD if reason in reasons.BAD else Outcome.SKIPPED, reason)
+        assert found == RejectedFile(Outcome.BAD if reason in reasons.BAD else Outcome.SKIPPED, reason)
         said = orthanc_says(orthanc, content)
         assert said in reasons.REFUSED, (reason, said)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 
 from fm_pipeline.dicom.files.inspect import inspect
-from fm_pipeline.dicom.model import Instance, Rejected
+from fm_pipeline.dicom.model import Instance, RejectedFile
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.errors import FileRefused
 
 
-def look(content: bytes) -> Instance | Rejected:
+def look(content: bytes) -> Instance | RejectedFile:
     """Ours."""
     return inspect(io.BytesIO(content), len(content))
 

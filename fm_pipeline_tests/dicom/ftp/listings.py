@@ -16,7 +16,7 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from fm_pipeline.dicom.ftp.listing import Entry, entries_of_list, with_names
+from fm_pipeline.dicom.ftp.listing import RemoteEntry, entries_of_list, with_names
 
 MONTHS = [
     *(
@@ -71,7 +71,7 @@ class Listing:
     lines: list[bytes] = field(default_factory=list)
     expected: list[tuple[bytes, bool]] = field(default_factory=list)
 
-    def read(self) -> list[Entry]:
+    def read(self) -> list[RemoteEntry]:
         """As a session reads it: between two readings of a line NLST decides."""
         found = entries_of_list(self.lines)
         if any(entry.other_names for entry in found):

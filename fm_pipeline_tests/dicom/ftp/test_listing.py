@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
-from fm_pipeline.dicom.ftp.listing import Entry, entries_of_list, entries_of_mlsd, with_names
+from fm_pipeline.dicom.ftp.listing import RemoteEntry, entries_of_list, entries_of_mlsd, with_names
 from fm_pipeline.errors import FtpError
 from fm_pipeline_tests.dicom.ftp.listings import Listing, listings
 from fm_pipeline_tests.support.ftp.pulls import files, pulled
@@ -106,8 +106,8 @@ def test_between_two_readings_of_a_line_the_names_of_the_folder_decide() -> None
     for name in (b"10:30 scan.dcm", b"scan.dcm"):
         assert [entry.name for entry in with_names(entries_of_list(lines), [name, b"x"])] == [name, b"x"]
     unknown = b"-rw-r--r-- 1 ct users 1024 the eleventh scan 1.dcm"
-    assert with_names(entries_of_list([unknown]), [b"1.dcm", b"scan 1.dcm"]) == [Entry(b"scan 1.dcm", "file")]
-    assert with_names(entries_of_list([unknown]), []) == [Entry(b"", "not_understood")]
+    assert with_names(entries_of_list([unknown]), [b"1.dcm", b"scan 1.dcm"]) == [RemoteEntry(b"scan 1.dcm", "file")]
+    assert with_names(entries_of_list([unknown]), []) == [RemoteEntry(b"", "not_understood")]
 
 
 def with_a_form_of(kind: str) -> Callable[[bytes, bool, int], bytes]:

@@ -15,9 +15,9 @@ import pytest
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.dicom.ftp.configured_pull import pull
-from fm_pipeline.dicom.ftp.ledger import only_one_pull
-from fm_pipeline.dicom.ftp.patience import ATTEMPTS
+from fm_pipeline.dicom.ftp.ftp_ledger import only_one_pull
 from fm_pipeline.dicom.ftp.pull import PullReport
+from fm_pipeline.dicom.ftp.retrying_session import ATTEMPTS
 from fm_pipeline.errors import FtpError, RequestError
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.dicom import dicom_settings

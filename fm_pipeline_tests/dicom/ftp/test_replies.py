@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
 from fm_pipeline.dicom.ftp import connection as ftp_connection
-from fm_pipeline.dicom.ftp import patience as ftp_patience
+from fm_pipeline.dicom.ftp import retrying_session as ftp_patience
 from fm_pipeline.dicom.ftp import session as ftp_session
 from fm_pipeline.errors import FtpError
 from fm_pipeline_tests.dicom.ftp.replies import any_answers, any_data, any_end, pull_once

@@ -12,8 +12,8 @@ import pytest
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.history.history import list_history, prune_history
+from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.jobs import LOCK_CLASS, create_job, get_job, list_jobs, request_cancel
-from fm_pipeline.dicom.history.running_job import JobLedger
 from fm_pipeline.errors import LockStop, RequestError
 
 

@@ -27,9 +27,8 @@ from fm_pipeline_tests.support.orthanc import OwnOrthanc, own_orthanc
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.support.waiting import wait_until
 
-_RUN = (
-    "import sys; from fm_pipeline.dicom.importer.run import run_job; from fm_pipeline.settings import load_settings; "
-)
+_RUN = "import sys; from fm_pipeline.dicom.importer.run_job import run_job; "
+_RUN += "from fm_pipeline.settings import load_settings; "
 _RUN += "run_job(load_settings(_env_file=None), int(sys.argv[1]))"
 _LIMIT_SECONDS = 600
 

@@ -14,7 +14,7 @@ from fm_pipeline.dicom.files.archives.opened import OpenArchive
 from fm_pipeline.dicom.files.inspect import inspect
 from fm_pipeline.dicom.history.jobs import Job, request_cancel
 from fm_pipeline.dicom.importer import archive_feed as feed_module
-from fm_pipeline.dicom.importer.run import ImportFailed
+from fm_pipeline.dicom.importer.run_job import ImportFailed
 from fm_pipeline.dicom.importer.verify import Comparison, compare
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline_tests.dicom.bench import ImportBench
@@ -172,10 +172,10 @@ def test_what_orthanc_has_lost_of_an_archive_is_sent_again(
             orthanc._ask("DELETE", f"/instances/{importing.rows(job_id)[member].orthanc_instance_id}")
         return compare(*given, **more)
 
-    monkeypatch.setattr("fm_pipeline.dicom.importer.run.compare", loses)
+    monkeypatch.setattr("fm_pipeline.dicom.importer.run_job.compare", loses)
     with pytest.raises(ImportFailed):
         importing.run(job_id)
-    monkeypatch.setattr("fm_pipeline.dicom.importer.run.compare", compare)
+    monkeypatch.setattr("fm_pipeline.dicom.importer.run_job.compare", compare)
     opened.clear()
     job = importing.run(job_id) if by == "the same job" else importing.imported("incremental")
     assert opened == ["a.zip"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fm_pipeline.dicom.history.jobs import request_cancel
-from fm_pipeline.dicom.importer.run import run_job
+from fm_pipeline.dicom.importer.run_job import run_job
 from fm_pipeline.dicom.importer.workers import Task, Workers
 from fm_pipeline.errors import RequestError
 from fm_pipeline.sandbox.dicom.series import write_series

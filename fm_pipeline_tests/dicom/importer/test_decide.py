@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydicom.uid import JPEGBaseline8Bit
 
-from fm_pipeline.dicom.importer.run import ImportFailed
+from fm_pipeline.dicom.importer.run_job import ImportFailed
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.dicom.files.handwritten import Handwritten, grey_image
 from fm_pipeline_tests.dicom.files.verdicts import instance

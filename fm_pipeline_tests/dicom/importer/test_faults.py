@@ -18,10 +18,10 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fm_pipeline.dicom.history.jobs import Job
-from fm_pipeline.dicom.importer.run import ImportFailed, Options, run_job
+from fm_pipeline.dicom.importer.run_job import ImportFailed, ImportOptions, run_job
 from fm_pipeline.dicom.model import DEEPEST_SAFE_NESTING
 from fm_pipeline.dicom.orthanc import delivery
-from fm_pipeline.dicom.orthanc.connections import Answer, KeptConnections
+from fm_pipeline.dicom.orthanc.connection_pool import ConnectionPool, OrthancResponse
 from fm_pipeline.dicom.orthanc.delivery import PATIENCE_SECONDS
 from fm_pipeline.sandbox.dicom.instances import as_file, image, nested
 from fm_pipeline.sandbox.dicom.series import write_series
@@ -112,7 +112,7 @@ def test_a_refusal_that_concerns_all_files_stops_the_job_at_once_and_no_file_is_
     job = stopped(importing)
     assert job.error_reason == reason
     assert set(importing.outcomes(job.id)) == {"imported"}
-    assert proxy.uploads <= 9 + Options().threads
+    assert proxy.uploads <= 9 + ImportOptions().threads
     proxy.fault = lambda _: None
     resumed(importing, job)
 
@@ -165,14 +165,14 @@ def test_an_answer_that_never_comes_is_not_waited_for_and_the_file_is_sent_again
     proxied: tuple[ImportBench, OrthancProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     importing, proxy = proxied
-    ask, uploads = KeptConnections.ask, itertools.count(1)
+    ask, uploads = ConnectionPool.ask, itertools.count(1)
 
-    def impatient(connections: KeptConnections, method: str, path: str, *given: Any, **more: Any) -> Answer:
+    def impatient(connections: ConnectionPool, method: str, path: str, *given: Any, **more: Any) -> OrthancResponse:
         if path == "/instances" and next(uploads) == 5:  # of one thread: the one that the proxy lets hang, and no other
             given = (*given[:2], 0.2)
         return ask(connections, method, path, *given, **more)
 
-    monkeypatch.setattr(KeptConnections, "ask", impatient)
+    monkeypatch.setattr(ConnectionPool, "ask", impatient)
     proxy.fault = at_upload(5, HANG)
     job = importing.imported(threads=1)
     assert importing.outcomes(job.id) == {"imported": FILES}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.dicom.importer.run import ImportFailed
+from fm_pipeline.dicom.importer.run_job import ImportFailed
 from fm_pipeline.dicom.model import FoundFile, SetAside
-from fm_pipeline.dicom.watch.seen_before import Before, ask_history
+from fm_pipeline.dicom.watch.history_lookup import HistoryState, look_up_history
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.dicom.bench import ImportBench
@@ -36,11 +36,11 @@ def test_an_incremental_job_asks_history_for_no_file_of_a_directory_that_is_as_i
     new = put(importing, "b/new.dcm", as_file(image("new")))
     asked: list[str] = []
 
-    def asks(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[Before]:
+    def asks(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[HistoryState]:
         asked.extend(each.path for each in met)
-        return ask_history(cursor, met)
+        return look_up_history(cursor, met)
 
-    monkeypatch.setattr("fm_pipeline.dicom.watch.new_files.ask_history", asks)
+    monkeypatch.setattr("fm_pipeline.dicom.watch.new_files.look_up_history", asks)
     job = importing.imported("incremental")
     assert {Path(path).parent.name for path in asked} == {"b"}
     assert set(importing.rows(job.id)) == {str(new)}
@@ -70,13 +70,13 @@ def test_a_database_that_is_lost_while_an_incremental_job_scans_costs_nothing(
     write_series(importing.folder, 3, 2_000)
     lost: list[int] = []
 
-    def loses(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[Before]:
+    def loses(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[HistoryState]:
         if not lost:
             lost.append(1)
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        return ask_history(cursor, met)
+        return look_up_history(cursor, met)
 
-    monkeypatch.setattr("fm_pipeline.dicom.watch.new_files.ask_history", loses)
+    monkeypatch.setattr("fm_pipeline.dicom.watch.new_files.look_up_history", loses)
     job = importing.imported("incremental")
     assert (lost, job.status, importing.outcomes(job.id)) == ([1], "completed", {"imported": 3})
 

@@ -14,7 +14,7 @@ import pytest
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job
-from fm_pipeline.dicom.importer.run import ImportFailed, Options, Telling, run_job
+from fm_pipeline.dicom.importer.run_job import ImportFailed, ImportOptions, JobProgress, run_job
 from fm_pipeline.dicom.model import SetAside
 from fm_pipeline.dicom.scan.walk import Met, scan
 from fm_pipeline.errors import LockStop
@@ -270,7 +270,7 @@ def test_progress_says_of_waiting_what_the_row_says_also_when_it_begins_or_ends_
     write_series(importing.folder, 3, 2_000)
     job_id = importing.new_job()
     asked = itertools.count()
-    monkeypatch.setattr(Telling, "waits", property(lambda _: [None, "Orthanc has not answered."][next(asked) % 2]))
+    monkeypatch.setattr(JobProgress, "waits", property(lambda _: [None, "Orthanc has not answered."][next(asked) % 2]))
     told: list[tuple[str, str | None]] = []
 
     def on_progress(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
@@ -310,7 +310,7 @@ def test_history_says_all_that_orthanc_says_and_the_md5_of_each_is_compared_on_r
 
 
 def test_options_have_safe_defaults() -> None:
-    assert (Options().retry_suspects, Options().threads) == (False, 4)
+    assert (ImportOptions().retry_suspects, ImportOptions().threads) == (False, 4)
 
 
 @pytest.mark.hard_case(38)
@@ -331,5 +331,5 @@ def test_the_first_upload_is_made_before_the_scan_ends(importing: ImportBench, m
         wait_until(lambda: importing.instances() == 3)
         yield SetAside(f"{root}/last", "fifo")
 
-    monkeypatch.setattr("fm_pipeline.dicom.importer.run.scan", slow_disk)
+    monkeypatch.setattr("fm_pipeline.dicom.importer.run_job.scan", slow_disk)
     assert importing.outcomes(importing.imported().id) == {"imported": 3, "skipped": 1}

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from fm_pipeline.dicom.importer.run import run_job
+from fm_pipeline.dicom.importer.run_job import run_job
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.sandbox.dicom.traps import make_traps
 from fm_pipeline_tests.dicom.bench import ImportBench

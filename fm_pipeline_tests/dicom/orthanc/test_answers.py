@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fm_pipeline.dicom.orthanc import connections as kept_connections
+from fm_pipeline.dicom.orthanc import connection_pool as kept_connections
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.errors import (
     AnswerTimedOut,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.dicom.orthanc.client import Orthanc
-from fm_pipeline.dicom.orthanc.connections import KeptConnections
+from fm_pipeline.dicom.orthanc.connection_pool import ConnectionPool
 from fm_pipeline.dicom.orthanc.errors import AnswerTimedOut, NoAnswer, OrthancRefusedConnection
 from fm_pipeline.errors import SettingsError
 from fm_pipeline_tests.dicom.bench import import_settings
@@ -21,7 +21,7 @@ Connected = Callable[[socket.socket], None]
 
 
 @contextmanager
-def server(*connections: Connected) -> Iterator[KeptConnections]:
+def server(*connections: Connected) -> Iterator[ConnectionPool]:
     """One that treats its first connection in the first way, and so on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -33,7 +33,7 @@ def server(*connections: Connected) -> Iterator[KeptConnections]:
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/orthanc"
-        kept = KeptConnections(url, "user", "pässword", timeout_seconds=60)
+        kept = ConnectionPool(url, "user", "pässword", timeout_seconds=60)
         try:
             yield kept
         finally:
@@ -158,4 +158,4 @@ def test_an_address_that_can_be_none_is_an_error_with_a_sentence(tmp_path: Path)
     with pytest.raises(SettingsError, match="ORTHANC_URL"):
         Orthanc.from_settings(settings.model_copy(update={"orthanc_url": "http://orthanc:eight"}))
     with pytest.raises(OrthancRefusedConnection):
-        KeptConnections("http://orthanc..example", "", "", timeout_seconds=1).ask("GET", "/system")
+        ConnectionPool("http://orthanc..example", "", "", timeout_seconds=1).ask("GET", "/system")

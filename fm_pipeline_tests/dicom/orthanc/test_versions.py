@@ -15,7 +15,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from fm_pipeline.dicom.history.jobs import Job
-from fm_pipeline.dicom.importer.run import ImportFailed
+from fm_pipeline.dicom.importer.run_job import ImportFailed
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.preflight.finding import Judge

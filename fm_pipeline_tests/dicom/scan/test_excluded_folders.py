@@ -17,7 +17,7 @@ from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
 from fm_pipeline.dicom.scan.listed_files import listed_files
 from fm_pipeline.dicom.scan.walk import scan
 from fm_pipeline.dicom.watch.new_files import NewFiles
-from fm_pipeline.dicom.watch.watch import tick
+from fm_pipeline.dicom.watch.poll import poll
 from fm_pipeline.errors import RequestError, SettingsError
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.settings import load_settings
@@ -117,10 +117,10 @@ def test_the_sensor_never_lists_them_and_forgets_those_that_it_watched_before(
     connection: Connection, root: Path
 ) -> None:
     now = last_change(root) + timedelta(minutes=2)
-    found = tick(connection, str(root), now=now, quiet_seconds=30)
+    found = poll(connection, str(root), now=now, quiet_seconds=30)
     assert {os.path.relpath(file.path, root) for file in found.new_files} == {"2025/IM1", "old/IM5"}
     assert found.excluded == 3
-    found = tick(
+    found = poll(
         connection, str(root), now=now + timedelta(minutes=1), quiet_seconds=30, excluded=ExcludedFolders("old")
     )
     assert {os.path.relpath(file.path, root) for file in found.new_files} == {"2025/IM1"}

@@ -13,11 +13,11 @@ from fm_pipeline.dicom.sensor.decision import (
     FIRST_PAUSE,
     FIRST_RESTART,
     MOST_ATTEMPTS,
-    Look,
     OwnJob,
+    Poll,
+    SensorCursor,
     Start,
     Wait,
-    Watermark,
     next_step,
     next_sync,
 )
@@ -26,7 +26,7 @@ NOW = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 ON = SyncConfiguration(hospital_data_path="/hospital", monitoring_enabled=True, monitoring_interval=30)
 
 
-NEVER = Watermark()
+NEVER = SensorCursor()
 
 
 def job(number: int, status: str, **more: Any) -> Job:
@@ -34,19 +34,19 @@ def job(number: int, status: str, **more: Any) -> Job:
     return Job(**(fields | {"id": number, "status": status} | more))
 
 
-def step(configuration: SyncConfiguration = ON, watermark: Watermark = NEVER, **facts: Any) -> Wait | Start | Look:
+def step(configuration: SyncConfiguration = ON, watermark: SensorCursor = NEVER, **facts: Any) -> Wait | Start | Poll:
     given: dict[str, Any] = {"now": NOW, "runs_unfinished": 0, "jobs_at_work": [], "own_jobs": []}
     return next_step(configuration, watermark, **(given | facts))
 
 
 def test_it_looks_when_the_interval_has_passed_and_not_before() -> None:
-    assert step() == Look("/hospital")
-    assert step(watermark=Watermark(NOW - timedelta(seconds=30))) == Look("/hospital")
-    assert step(watermark=Watermark(NOW - timedelta(seconds=29))) == Wait("The next look is in 1 seconds.")
+    assert step() == Poll("/hospital")
+    assert step(watermark=SensorCursor(NOW - timedelta(seconds=30))) == Poll("/hospital")
+    assert step(watermark=SensorCursor(NOW - timedelta(seconds=29))) == Wait("The next look is in 1 seconds.")
 
 
 def test_a_clock_that_was_set_back_does_not_stop_it() -> None:
-    assert step(watermark=Watermark(NOW + timedelta(days=1))) == Look("/hospital")
+    assert step(watermark=SensorCursor(NOW + timedelta(days=1))) == Poll("/hospital")
 
 
 def test_it_does_nothing_while_monitoring_is_off() -> None:
@@ -63,7 +63,7 @@ def test_while_an_import_runs_no_second_one_is_started(facts: dict[str, Any]) ->
 @pytest.mark.hard_case(44)
 def test_a_job_that_was_made_and_not_carried_out_comes_before_new_files() -> None:
     own = [OwnJob(job(8, "pending"), 0), OwnJob(job(9, "pending"), 0)]
-    assert step(own_jobs=own, watermark=Watermark(NOW)) == Start(8, 1)
+    assert step(own_jobs=own, watermark=SensorCursor(NOW)) == Start(8, 1)
     lost = [OwnJob(job(8, "running", updated_at=NOW - 2 * FIRST_RESTART), 2)]  # with its machine
     assert step(own_jobs=lost) == Start(8, 3)
     assert isinstance(step(own_jobs=lost, now=NOW - timedelta(seconds=1)), Wait)
@@ -79,16 +79,16 @@ def test_a_failed_job_is_tried_again_after_a_pause_and_blocks_what_would_fail_to
         early = step(own_jobs=[OwnJob(failed, attempts)], now=NOW - timedelta(seconds=1))
         assert isinstance(early, Wait)
         assert "orthanc_down" in early.reason
-    assert step(own_jobs=[OwnJob(failed, MOST_ATTEMPTS)]) == Look("/hospital")
+    assert step(own_jobs=[OwnJob(failed, MOST_ATTEMPTS)]) == Poll("/hospital")
 
 
 def test_a_cursor_is_a_watermark_and_a_broken_one_is_none() -> None:
-    watermark = Watermark(NOW)
-    assert Watermark.read(watermark.write()) == watermark
+    watermark = SensorCursor(NOW)
+    assert SensorCursor.read(watermark.write()) == watermark
     assert len(watermark.write()) < 100
-    assert Watermark.read('{"looked_at": null, "alarm": true}') == Watermark()  # as an earlier version wrote it
+    assert SensorCursor.read('{"looked_at": null, "alarm": true}') == SensorCursor()  # as an earlier version wrote it
     for broken in (None, "", "[]", "{", '{"looked_at": 7}', '{"looked_at": "yesterday"}'):
-        assert Watermark.read(broken) == Watermark()
+        assert SensorCursor.read(broken) == SensorCursor()
 
 
 def test_the_scheduled_import_keeps_its_interval_and_never_overlaps() -> None:
@@ -105,6 +105,6 @@ def test_the_scheduled_import_keeps_its_interval_and_never_overlaps() -> None:
 
 def test_files_that_a_setting_keeps_out_do_not_keep_new_ones_waiting() -> None:
     failed = job(7, "failed", error_reason="too_large_for_proxy", completed_at=NOW)
-    assert step(own_jobs=[OwnJob(failed, 1)]) == Look("/hospital")
+    assert step(own_jobs=[OwnJob(failed, 1)]) == Poll("/hospital")
     assert step(own_jobs=[OwnJob(failed, 1), OwnJob(job(8, "pending"), 0)]) == Start(8, 1)
     assert step(now=NOW + FIRST_PAUSE, own_jobs=[OwnJob(failed, 1)]) == Start(7, 2)

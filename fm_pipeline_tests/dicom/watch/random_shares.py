@@ -24,8 +24,8 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
+from fm_pipeline.dicom.watch.poll import poll
 from fm_pipeline.dicom.watch.rules import LISTED_AGAIN_AFTER
-from fm_pipeline.dicom.watch.watch import tick
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.dicom.watch.watching import QUIET, Watched, last_change, record
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
@@ -47,7 +47,7 @@ def see(watched: Watched, happens: list[Change]) -> None:
     given_files: dict[str, tuple[int, int]] = {}
 
     def look() -> None:
-        found = tick(watched.connection, str(watched.root), now=now, quiet_seconds=QUIET)
+        found = poll(watched.connection, str(watched.root), now=now, quiet_seconds=QUIET)
         record(watched.connection, found.new_files)
         for file in found.new_files:
             given_files[file.path] = (file.modified_ns, file.changed_ns)

@@ -14,9 +14,8 @@ from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.model import SetAside, Unreadable
 from fm_pipeline.dicom.scan.walk import Met, scan
-from fm_pipeline.dicom.watch import seen_before
 from fm_pipeline.dicom.watch.new_files import NewFiles
-from fm_pipeline.dicom.watch.watch import tick
+from fm_pipeline.dicom.watch.poll import poll
 from fm_pipeline_tests.dicom.watch.watching import let_the_clock_go_on, record
 
 
@@ -65,8 +64,8 @@ def test_directories_that_are_as_they_were_need_no_look_into_history(
     met, _ = new(database, root)
     record(connection, met)
     new(database, root)
-    monkeypatch.setattr(seen_before, "_known", None)
-    monkeypatch.setattr("fm_pipeline.dicom.watch.new_files.ask_history", None)
+    monkeypatch.setattr("fm_pipeline.dicom.watch.history_lookup._known", None)
+    monkeypatch.setattr("fm_pipeline.dicom.watch.new_files.look_up_history", None)
     again, scanning = new(database, root)
     assert again == []
     assert scanning.unchanged_files == 13
@@ -178,6 +177,6 @@ def test_a_tick_of_the_sensor_does_not_wait_for_a_scan_that_is_under_way(
         with another.cursor() as cursor:
             cursor.execute("SET lock_timeout = '60s'")
         another.commit()
-        result = tick(another, str(root), now=datetime.now(UTC) + timedelta(hours=1), quiet_seconds=30)
+        result = poll(another, str(root), now=datetime.now(UTC) + timedelta(hours=1), quiet_seconds=30)
     assert len(result.new_files) == 12
     assert len(list(scanning)) == 13

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fm_pipeline.dicom.watch import watch as watch_module
+from fm_pipeline.dicom.watch import poll as watch_module
 from fm_pipeline.dicom.watch.new_files import NewFiles
 from fm_pipeline_tests.dicom.watch.watching import LATER, MUCH_LATER, SOON, Watched, record
 

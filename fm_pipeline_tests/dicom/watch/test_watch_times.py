@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.db.migrate import is_migrated, migrate
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.watch.rules import LISTED_AGAIN_AFTER, LISTED_AGAIN_WHERE_UNMOVED, clock_behind
-from fm_pipeline.dicom.watch.sentences import about_watching
+from fm_pipeline.dicom.watch.share_times import describe_watching
 from fm_pipeline_tests.dicom.watch.random_shares import search
 from fm_pipeline_tests.dicom.watch.watching import LATER, MUCH_LATER, SOON, Watched, last_change, record
 
@@ -146,18 +146,18 @@ def test_a_database_that_lacks_a_migration_is_not_taken_for_one_that_has_them_al
 
 def test_what_is_known_of_a_share_is_told_without_a_look(watched: Watched) -> None:
     root, now = str(watched.root), last_change(watched.root.parent) + 2 * DUE
-    assert about_watching(watched.connection, root, now=now, zone=UTC) == []
+    assert describe_watching(watched.connection, root, now=now, zone=UTC) == []
     watched.write("a/1.dcm")
     watched.settle()
     put_without_a_trace(watched, "a/2.dcm")
     watched.tick(DUE)
-    said = about_watching(watched.connection, root, now=now, zone=UTC)
+    said = describe_watching(watched.connection, root, now=now, zone=UTC)
     assert said[0].startswith("The sensor looked at the watched directory at 20")
     assert said[1].startswith("Every folder was listed within the last ")
     assert said[2].startswith("On this share the time of a folder stays as it is")
     shutil.rmtree(watched.root)
     watched.tick(DUE)
-    assert about_watching(watched.connection, root, now=now, zone=UTC)[1].startswith("Alarm: The root is not there")
+    assert describe_watching(watched.connection, root, now=now, zone=UTC)[1].startswith("Alarm: The root is not there")
 
 
 def test_whatever_a_share_does_with_times_every_file_is_found(

@@ -15,7 +15,7 @@ from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.model import FoundFile, SetAside
 from fm_pipeline.dicom.paths import path_hash, printable
 from fm_pipeline.dicom.scan.walk import Met, scan
-from fm_pipeline.dicom.watch.watch import Tick, tick
+from fm_pipeline.dicom.watch.poll import PollResult, poll
 from fm_pipeline_tests.support.waiting import wait_until
 
 QUIET = 30.0
@@ -91,10 +91,10 @@ class Watched:
         path.write_bytes(content)
         return path
 
-    def tick(self, later: timedelta = LATER, **limits: Any) -> Tick:
+    def tick(self, later: timedelta = LATER, **limits: Any) -> PollResult:
         self.ticks += 1  # no two at the same time
         now = last_change(self.root) + later + timedelta(milliseconds=self.ticks)
-        return tick(self.connection, str(self.root), now=now, quiet_seconds=QUIET, **limits)
+        return poll(self.connection, str(self.root), now=now, quiet_seconds=QUIET, **limits)
 
     def names(self, later: timedelta = LATER, **limits: float) -> set[str]:
         return {os.path.relpath(file.path, self.root) for file in self.tick(later, **limits).new_files}

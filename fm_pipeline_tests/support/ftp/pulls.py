@@ -10,9 +10,9 @@ from typing import Protocol
 import trustme
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.dicom.ftp.ledger import FtpLedger
-from fm_pipeline.dicom.ftp.patience import PatientSession
+from fm_pipeline.dicom.ftp.ftp_ledger import FtpLedger
 from fm_pipeline.dicom.ftp.pull import Pull, PullReport
+from fm_pipeline.dicom.ftp.retrying_session import RetryingFtpSession
 from fm_pipeline.dicom.ftp.session import FtpServer
 from fm_pipeline_tests.support.ftp.server import PASSWORD
 
@@ -40,7 +40,7 @@ def opened(
     }
     server = FtpServer(**(given | more))  # type: ignore[arg-type]
     with connect(database_url) as connection:
-        session = PatientSession(server, timeout_seconds=timeout_seconds, pause=lambda _: None)
+        session = RetryingFtpSession(server, timeout_seconds=timeout_seconds, pause=lambda _: None)
         yield Pull(session, FtpLedger(connection, server.name), folder)
 
 

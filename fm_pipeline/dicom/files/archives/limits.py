@@ -19,7 +19,7 @@ ALWAYS_ALLOWED_BYTES = 1 << 30  # images with much background shrink far more th
 
 
 @dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """Of one archive.
 
     Attributes:
@@ -36,7 +36,7 @@ class Limits:
     always_bytes: int = ALWAYS_ALLOWED_BYTES
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Limits:
+    def from_settings(cls, settings: Settings) -> ArchiveLimits:
         """What the environment says."""
         return cls(
             members=settings.dicom_archive_members,
@@ -45,19 +45,19 @@ class Limits:
             folder=settings.state_dir / "unpacked",
         )
 
-    def see_members(self, count: int) -> None:
+    def check_members(self, count: int) -> None:
         """Raise `ArchiveFault` if an archive has more members than it may have."""
         if count > self.members:
             raise ArchiveFault("archive_too_many_members")
 
-    def see_bytes(self, unpacked: int, packed: int) -> None:
+    def check_bytes(self, unpacked: int, packed: int) -> None:
         """Raise `ArchiveFault` if what is unpacked of an archive is more than it may be."""
         if unpacked > self.unpacked_bytes:
             raise ArchiveFault("archive_too_large")
         if unpacked > max(self.always_bytes, packed * self.ratio):
             raise ArchiveFault("archive_ratio")
 
-    def see_room(self) -> None:
+    def check_room(self) -> None:
         """Raise `OSError` where unpacking more would leave no room for anybody else on that disk."""
         if shutil.disk_usage(self.folder).free < LEFT_FREE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -67,4 +67,4 @@ class Limits:
         return unnamed_file(self.folder)
 
 
-SeeWhetherToGoOn = Callable[[], None]  # raises what ends the work
+CancelCheck = Callable[[], None]  # raises what ends the work

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from fm_pipeline.dicom.files.archives.at_position import blocks_at, read_at
 from fm_pipeline.dicom.files.archives.faults import ArchiveFault, MemberFault
-from fm_pipeline.dicom.files.archives.limits import Limits, SeeWhetherToGoOn
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits, CancelCheck
 from fm_pipeline.dicom.files.archives.member import Member
 from fm_pipeline.dicom.files.archives.tar_members import TarArchive, is_tar
 from fm_pipeline.dicom.files.archives.unpacking import STREAMS, unpacked_stream
@@ -58,7 +58,7 @@ class OpenArchive:
 
     Args:
         found: as the scan met it.
-        see_whether_to_go_on: asked while a stream is unpacked, which may take minutes.
+        raise_if_cancelled: asked while a stream is unpacked, which may take minutes.
 
     Attributes:
         members: files in it; those that are not read have a reason.
@@ -70,7 +70,7 @@ class OpenArchive:
         FileChangedError, OSError: as for any file.
     """
 
-    def __init__(self, found: FoundFile, limits: Limits, see_whether_to_go_on: SeeWhetherToGoOn = lambda: None) -> None:
+    def __init__(self, found: FoundFile, limits: ArchiveLimits, raise_if_cancelled: CancelCheck = lambda: None) -> None:
         self.found = found
         self.members: list[Member] = []
         self.fault: str | None = None
@@ -80,8 +80,8 @@ class OpenArchive:
             file = opened.enter_context(open_found(found))
             self._descriptor, self._unchanging = file.fileno(), False
             try:
-                self._format = self._recognized(opened, see_whether_to_go_on)
-                self._list(see_whether_to_go_on)
+                self._format = self._recognized(opened, raise_if_cancelled)
+                self._list(raise_if_cancelled)
             except _PARSING as fault:
                 _log.warning("An archive is taken for damaged: %s.", type(fault).__name__)
                 raise ArchiveFault("archive_damaged") from None
@@ -110,65 +110,65 @@ class OpenArchive:
         try:
             yield from self._format.read(member)
         except MemberFault:
-            self._see_that_it_is_the_same()  # then that is the reason
+            self._raise_if_changed()  # then that is the reason
             raise
         except _PARSING as fault:
             _log.warning("A file in an archive is taken for damaged: %s.", type(fault).__name__)
             raise MemberFault("member_damaged") from None
-        self._see_that_it_is_the_same()
+        self._raise_if_changed()
 
-    def _recognized(self, opened: ExitStack, see_whether_to_go_on: SeeWhetherToGoOn) -> _Format:
+    def _recognized(self, opened: ExitStack, raise_if_cancelled: CancelCheck) -> _Format:
         if not self._limits.members:
             raise ArchiveFault("archive_not_opened")
         head = read_at(self._descriptor, 0, _HEAD)
         for mark, _ in STREAMS:
             if head.startswith(mark):
-                return self._unpacked(opened, mark, see_whether_to_go_on)
+                return self._unpacked(opened, mark, raise_if_cancelled)
         if is_tar(head):
             return TarArchive(self._descriptor, self.found.size)
         if head.startswith(b"PK") or has_end(tail_of(self._descriptor, self.found.size)):
             return ZipArchive(self._descriptor, self.found.size)
         raise ArchiveFault("archive_not_opened")
 
-    def _unpacked(self, opened: ExitStack, mark: bytes, see_whether_to_go_on: SeeWhetherToGoOn) -> _Format:
+    def _unpacked(self, opened: ExitStack, mark: bytes, raise_if_cancelled: CancelCheck) -> _Format:
         """A stream, unpacked into a file of our own: a tar, or one file."""
         file = opened.enter_context(self._limits.temporary_file())
         size = 0
         try:
             for block in unpacked_stream(blocks_at(self._descriptor, 0, self.found.size), mark):
-                see_whether_to_go_on()
+                raise_if_cancelled()
                 size += len(block)
-                self._limits.see_bytes(size, self.found.size)
-                self._limits.see_room()
+                self._limits.check_bytes(size, self.found.size)
+                self._limits.check_room()
                 file.write(block)
         except MemberFault as fault:
             self.fault = "archive_cut" if fault.reason == "archive_cut" else "archive_damaged"
         file.flush()
-        self._see_that_it_is_the_same()
+        self._raise_if_changed()
         self._descriptor, self._unchanging = file.fileno(), True  # from here on only what is ours is read
         if is_tar(read_at(self._descriptor, 0, _HEAD)):
             return TarArchive(self._descriptor, size)
         self.is_stream = True
         return _OneFile(self._descriptor, Member(_name_without_suffix(self.found.path, mark), size, self.fault))
 
-    def _list(self, see_whether_to_go_on: SeeWhetherToGoOn) -> None:
+    def _list(self, raise_if_cancelled: CancelCheck) -> None:
         total = names = 0
         try:
             for member in self._format.members():
-                see_whether_to_go_on()
+                raise_if_cancelled()
                 self.members.append(member)
                 names += len(member.name) // _BYTES_OF_A_NAME
-                self._limits.see_members(len(self.members) + names)
+                self._limits.check_members(len(self.members) + names)
                 if not member.reason:
                     total += member.size
-                    self._limits.see_bytes(total, self.found.size)
+                    self._limits.check_bytes(total, self.found.size)
         except ArchiveFault as fault:
             if fault.reason not in {"archive_cut", "archive_damaged"}:
                 raise
             self.fault = self.fault or fault.reason
         self.members = _told_apart(self.members)
 
-    def _see_that_it_is_the_same(self) -> None:
+    def _raise_if_changed(self) -> None:
         if not self._unchanging and not unchanged(self._descriptor, self.found):
             raise FileChangedError
 

@@ -18,7 +18,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.locks import NumberedLock, try_lock, wait_for_lock
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
-from fm_pipeline.dicom.history.entry import Entry
+from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
 from fm_pipeline.dicom.history.rows import bigint, write_entries
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
@@ -35,7 +35,7 @@ _LOCK_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Totals:
+class ScanTotals:
     """What a scan has met so far, without the files that are unchanged."""
 
     files: int = 0
@@ -45,7 +45,7 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Before:
+class PreviousRow:
     """The newest row of a path.
 
     Attributes:
@@ -99,7 +99,7 @@ class JobLedger:
             job = read_job(cursor, self.job_id, lock=True)
             if job.status == "completed":
                 raise RequestError(f"Import job {job.id} is completed.", remedy="Make a new job for the directory.")
-            self._see_that_nobody_is_there(cursor, job)
+            self._refuse_overlapping_jobs(cursor, job)
             cursor.execute(
                 "UPDATE fm_pipeline.import_jobs SET status = 'running', run_id = %s, cancel_requested_at = NULL,"
                 " error_reason = NULL, error_message = NULL, completed_at = NULL, scan_complete = false,"
@@ -125,12 +125,12 @@ class JobLedger:
 
         return self._database.run(action)
 
-    def before(self, met: Iterable[FoundFile | SetAside], *, any_job: bool) -> dict[str, Before]:
+    def before(self, met: Iterable[FoundFile | SetAside], *, any_job: bool) -> dict[str, PreviousRow]:
         """The newest rows of these paths, by path: of this job, or of any."""
         by_hash = {path_hash(each.path): each.path for each in met}
         of_job = "" if any_job else "AND job_id = %(job_id)s"
 
-        def action(cursor: Cursor) -> dict[str, Before]:
+        def action(cursor: Cursor) -> dict[str, PreviousRow]:
             cursor.execute(
                 "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns, reason,"  # noqa: S608
                 " status <> 'failed' AND missing_since IS NULL AND reason IS DISTINCT FROM 'archive',"
@@ -139,11 +139,11 @@ class JobLedger:
                 " ORDER BY path_hash, id DESC",
                 {"hashes": list(by_hash), "job_id": self.job_id},
             )
-            return {by_hash[key]: Before(*rest) for key, *rest in cursor.fetchall()}
+            return {by_hash[key]: PreviousRow(*rest) for key, *rest in cursor.fetchall()}
 
         return self._database.run(action) if by_hash else {}
 
-    def write(self, entries: Sequence[Entry], totals: Totals, waits: str | None = None) -> Job:
+    def write(self, entries: Sequence[HistoryEntry], totals: ScanTotals, waits: str | None = None) -> Job:
         """Record what became of files, and how far the job is.
 
         Args:
@@ -274,7 +274,7 @@ class JobLedger:
             timeout_seconds=_OWN_SESSION_SECONDS if self._rates else _OTHER_SESSION_SECONDS,
         )
 
-    def _see_that_nobody_is_there(self, cursor: Cursor, job: Job) -> None:
+    def _refuse_overlapping_jobs(self, cursor: Cursor, job: Job) -> None:
         others = running_job_ids(cursor) - {job.id, _GATE}
         if not others:
             return

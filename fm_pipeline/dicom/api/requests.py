@@ -13,7 +13,7 @@ from fm_pipeline.dicom.configuration.configuration import read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_path
 from fm_pipeline.dicom.history.history import prune_history
 from fm_pipeline.dicom.history.jobs import SENSOR, Job, JobType, create_job, get_job, request_cancel
-from fm_pipeline.dicom.importer.run import OnProgress, Options, run_job
+from fm_pipeline.dicom.importer.run_job import ImportOptions, OnProgress, run_job
 from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.errors import PipelineError, RequestError, Stop
 from fm_pipeline.settings import Settings
@@ -22,7 +22,9 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def refusals(settings: Settings, *, actor: str, action: AuditAction, run_id: str | None = None) -> Iterator[None]:
+def audited_refusals(
+    settings: Settings, *, actor: str, action: AuditAction, run_id: str | None = None
+) -> Iterator[None]:
     """A RequestError inside goes into the audit trail and the log, and on to the caller."""
     try:
         yield
@@ -39,7 +41,7 @@ def refusals(settings: Settings, *, actor: str, action: AuditAction, run_id: str
         raise
 
 
-def asked_path(settings: Settings, path: str | None) -> str:
+def requested_path(settings: Settings, path: str | None) -> str:
     """The path that was asked for, or the configured one; allowed.
 
     Raises:
@@ -68,8 +70,8 @@ def prepare_import(
         RequestError: the path is not allowed, or the type is none.
     """
     database_url = settings.nexus_database_url.get_secret_value()
-    with refusals(settings, actor=actor, action="dicom_import"):
-        job = create_job(database_url, asked_path(settings, path), job_type, requested_by=actor, files=files)
+    with audited_refusals(settings, actor=actor, action="dicom_import"):
+        job = create_job(database_url, requested_path(settings, path), job_type, requested_by=actor, files=files)
     _log.info("Import job %d (%s) was made.", job.id, job_type)
     return job
 
@@ -81,12 +83,12 @@ def carry_out(
     actor: str,
     run_id: str | None = None,
     on_progress: OnProgress | None = None,
-    options: Options | None = None,
+    options: ImportOptions | None = None,
 ) -> Job:
     """Carry out a job, or go on with one: call 3. Its start and its end are in the audit trail.
 
     Raises:
-        as `fm_pipeline.dicom.importer.run.run_job`. The job's path is held against the allowed roots again: they may
+        as `run_job`. The path of the job is checked against the allowed roots again, since they may
         have changed since it was made.
         RequestError: also when somebody cancelled a job of the sensor before its run began: only a person goes on
         with what a person has ended.
@@ -96,7 +98,7 @@ def carry_out(
     def note(outcome: AuditOutcome, detail: str) -> None:
         record(database_url, actor=actor, action="dicom_import", outcome=outcome, run_id=run_id, detail=detail)
 
-    with refusals(settings, actor=actor, action="dicom_import", run_id=run_id):
+    with audited_refusals(settings, actor=actor, action="dicom_import", run_id=run_id):
         job = get_job(database_url, job_id)
         allowed_path(settings, real_path(job.source_path))
         if actor == SENSOR and job.status == "cancelled" and job.cancel_requested_at:
@@ -139,7 +141,7 @@ def cancel_import(settings: Settings, job_id: int, *, actor: str) -> Job:
         RequestError: there is no such job (404), or it has ended.
     """
     database_url = settings.nexus_database_url.get_secret_value()
-    with refusals(settings, actor=actor, action="dicom_cancel"):
+    with audited_refusals(settings, actor=actor, action="dicom_cancel"):
         job = request_cancel(database_url, job_id)
     record(database_url, actor=actor, action="dicom_cancel", outcome="done", detail=f"Job {job_id}.")
     _log.info("Job %s: its cancelling was asked for.", job_id)

@@ -11,13 +11,13 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
 from fm_pipeline.dicom.paths import path_hash, printable, real_path
-from fm_pipeline.dicom.watch.rules import Seen
+from fm_pipeline.dicom.watch.rules import FutureTimes
 
 ROWS_AT_ONCE = 1_000
 
 
 @dataclass(slots=True)
-class RememberedRoot:
+class WatchedRoot:
     """A row of `watched_roots`.
 
     Attributes:
@@ -38,7 +38,7 @@ class RememberedRoot:
 
 
 @dataclass(slots=True)
-class Remembered:
+class WatchedDirectory:
     """A row of `watched_directories`.
 
     Attributes:
@@ -51,14 +51,14 @@ class Remembered:
     key: str
     is_mount: bool = False
     settled_ns: int | None = None
-    seen: Seen | None = None
+    seen: FutureTimes | None = None
     fingerprint: str | None = None
 
 
 _COLUMNS = "directory, path_hash::text, is_mount, settled_ns, seen_ns, seen_since, fingerprint::text"
 
 
-def remember_root(cursor: Cursor, root: str, mount_point: str) -> RememberedRoot:
+def remember_root(cursor: Cursor, root: str, mount_point: str) -> WatchedRoot:
     """The row of a root, made if it is new; locked, so that two ticks do not go the same way."""
     cursor.execute(
         "INSERT INTO fm_pipeline.watched_roots (path_hash, directory, mount_point) VALUES (%s, %s, %s)"
@@ -71,7 +71,7 @@ def remember_root(cursor: Cursor, root: str, mount_point: str) -> RememberedRoot
     return found
 
 
-def find_root(cursor: Cursor, root: str, *, lock: bool = True) -> RememberedRoot | None:
+def find_root(cursor: Cursor, root: str, *, lock: bool = True) -> WatchedRoot | None:
     """The row of a root, if there is one; locked, unless somebody only wants to see it."""
     cursor.execute(
         "SELECT id, mount_point, round_position::text, alarm, round_completed_at, unmoved_since, clock_behind_seconds,"  # noqa: S608
@@ -79,7 +79,7 @@ def find_root(cursor: Cursor, root: str, *, lock: bool = True) -> RememberedRoot
         (path_hash(root),),
     )
     row = cursor.fetchone()
-    return RememberedRoot(row[0], real_path(row[1]), *row[2:]) if row else None
+    return WatchedRoot(row[0], real_path(row[1]), *row[2:]) if row else None
 
 
 def remember_directories(cursor: Cursor, root_id: int, paths: Iterable[str]) -> None:
@@ -92,7 +92,7 @@ def remember_directories(cursor: Cursor, root_id: int, paths: Iterable[str]) -> 
     )
 
 
-def to_be_listed(cursor: Cursor, root_id: int, before: datetime) -> list[Remembered]:
+def unsettled(cursor: Cursor, root_id: int, before: datetime) -> list[WatchedDirectory]:
     """Some directories that are not settled and were not listed in this tick; those that wait longest first."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM fm_pipeline.watched_directories"  # noqa: S608
@@ -103,7 +103,7 @@ def to_be_listed(cursor: Cursor, root_id: int, before: datetime) -> list[Remembe
     return _rows(cursor)
 
 
-def settled_and_listed_before(cursor: Cursor, root_id: int, moment: datetime) -> list[Remembered]:
+def settled_not_listed_since(cursor: Cursor, root_id: int, moment: datetime) -> list[WatchedDirectory]:
     """Some settled directories that were not listed since then; those that wait longest first."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM fm_pipeline.watched_directories"  # noqa: S608
@@ -125,7 +125,7 @@ def oldest_listing(cursor: Cursor, root_id: int) -> datetime | None:
     return row[0] if row else None
 
 
-def settled_after(cursor: Cursor, root_id: int, position: str | None) -> list[Remembered]:
+def settled_after(cursor: Cursor, root_id: int, position: str | None) -> list[WatchedDirectory]:
     """Some settled directories in the order of their keys, from behind a position."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM fm_pipeline.watched_directories"  # noqa: S608
@@ -147,7 +147,7 @@ def fingerprints(cursor: Cursor, root_id: int, paths: Sequence[str]) -> dict[str
     return {keys[key]: value for key, value in cursor.fetchall()}
 
 
-def keep(cursor: Cursor, root_id: int, directories: Sequence[Remembered], now: datetime) -> None:
+def keep(cursor: Cursor, root_id: int, directories: Sequence[WatchedDirectory], now: datetime) -> None:
     """Write down what a tick or a scan has seen of directories that it listed."""
     execute_values(
         cursor,
@@ -193,15 +193,15 @@ def forget(cursor: Cursor, root_id: int, paths: Sequence[str]) -> None:
     )
 
 
-def files_in_the_future(cursor: Cursor, root_id: int) -> dict[str, Seen]:
+def future_files(cursor: Cursor, root_id: int) -> dict[str, FutureTimes]:
     """By path hash."""
     cursor.execute(
         "SELECT path_hash::text, facts, seen_since FROM fm_pipeline.watched_files WHERE root_id = %s", (root_id,)
     )
-    return {key: Seen(facts, since) for key, facts, since in cursor.fetchall()}
+    return {key: FutureTimes(facts, since) for key, facts, since in cursor.fetchall()}
 
 
-def keep_files_in_the_future(cursor: Cursor, root_id: int, seen: dict[str, Seen]) -> None:
+def save_future_files(cursor: Cursor, root_id: int, seen: dict[str, FutureTimes]) -> None:
     """Replace them."""
     cursor.execute("DELETE FROM fm_pipeline.watched_files WHERE root_id = %s", (root_id,))
     execute_values(
@@ -212,7 +212,7 @@ def keep_files_in_the_future(cursor: Cursor, root_id: int, seen: dict[str, Seen]
     )
 
 
-def end_of_tick(cursor: Cursor, root: RememberedRoot, now: datetime, *, round_completed: bool) -> None:
+def end_of_tick(cursor: Cursor, root: WatchedRoot, now: datetime, *, round_completed: bool) -> None:
     """Where the next tick goes on."""
     cursor.execute(
         "UPDATE fm_pipeline.watched_roots SET round_position = %s::uuid, alarm = %s, ticked_at = %s,"
@@ -233,14 +233,14 @@ def mount_point_of(path: str) -> str:
     return path
 
 
-def _rows(cursor: Cursor) -> list[Remembered]:
+def _rows(cursor: Cursor) -> list[WatchedDirectory]:
     return [
-        Remembered(
+        WatchedDirectory(
             path=real_path(directory),
             key=key,
             is_mount=is_mount,
             settled_ns=settled_ns,
-            seen=Seen(str(seen_ns), seen_since) if seen_since is not None else None,
+            seen=FutureTimes(str(seen_ns), seen_since) if seen_since is not None else None,
             fingerprint=fingerprint,
         )
         for directory, key, is_mount, settled_ns, seen_ns, seen_since, fingerprint in cursor.fetchall()

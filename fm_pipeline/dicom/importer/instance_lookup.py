@@ -84,7 +84,7 @@ class Turns:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class InstanceRow:
     """A row of history about an instance that Orthanc has, or must not be sent.
 
     Attributes:
@@ -98,7 +98,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownInstances:
     """Of a chunk of instances, by Orthanc's id.
 
     Attributes:
@@ -108,13 +108,13 @@ class Known:
         held: those that Orthanc holds at this moment.
     """
 
-    stored: dict[str, list[Row]] = field(default_factory=dict)
-    suspects: dict[str, list[Row]] = field(default_factory=dict)
+    stored: dict[str, list[InstanceRow]] = field(default_factory=dict)
+    suspects: dict[str, list[InstanceRow]] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
     held: frozenset[str] = frozenset()
 
 
-class Knowledge:
+class InstanceLookup:
     """Asks both, for chunks of instances.
 
     Orthanc is asked before anything is sent, also about what the ledger does not know: with `OverwriteInstances` it
@@ -124,13 +124,13 @@ class Knowledge:
     def __init__(self, database: ReconnectingConnection, delivery: Delivery) -> None:
         self._database, self._delivery = database, delivery
 
-    def of(self, instances: Sequence[Instance]) -> Known:
+    def of(self, instances: Sequence[Instance]) -> KnownInstances:
         """What is known of these instances."""
         ids = {of.orthanc_id for of in instances}
         if not ids:
-            return Known()
-        stored: dict[str, list[Row]] = {}
-        suspects: dict[str, list[Row]] = {}
+            return KnownInstances()
+        stored: dict[str, list[InstanceRow]] = {}
+        suspects: dict[str, list[InstanceRow]] = {}
         elsewhere: set[str] = set()
 
         def action(cursor: Cursor) -> None:
@@ -144,7 +144,7 @@ class Knowledge:
                 (list(ids),),
             )
             for orthanc_id, suspect, *row in cursor.fetchall():
-                (suspects if suspect else stored).setdefault(orthanc_id, []).append(Row(*row))
+                (suspects if suspect else stored).setdefault(orthanc_id, []).append(InstanceRow(*row))
             cursor.execute(
                 "SELECT DISTINCT instance_uid FROM fm_pipeline.import_history WHERE instance_uid = ANY(%s)"
                 " AND status IN ('imported', 'already_there') AND orthanc_instance_id <> ALL(%s)",
@@ -154,7 +154,7 @@ class Knowledge:
 
         self._database.run(action)
         held = frozenset(self._delivery.ask(lambda orthanc: orthanc.sizes(list(ids))))
-        return Known(stored, suspects, frozenset(elsewhere), held)
+        return KnownInstances(stored, suspects, frozenset(elsewhere), held)
 
     def refused_before(self, path_key: str, md5: str) -> str | None:
         """Why Orthanc refused these bytes of this path in an earlier job, if it did: an id of `reasons.REFUSED`."""

@@ -17,7 +17,7 @@ from fm_pipeline.dicom.paths import path_hash, printable, real_path
 MOST_ASKED_AT_ONCE = 1_000
 
 
-class Before(Enum):
+class HistoryState(Enum):
     """What the newest row of a path says."""
 
     NEW = "there is none"
@@ -26,7 +26,7 @@ class Before(Enum):
     DONE = "it has its outcome, and has not changed"
 
 
-def ask_history(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[Before]:
+def look_up_history(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[HistoryState]:
     """What history knows of each, in their order."""
     hashes = [path_hash(each.path) for each in met]
     cursor.execute(
@@ -39,20 +39,22 @@ def ask_history(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[Bef
     return [_known(each, rows.get(key)) for each, key in zip(met, hashes, strict=True)]
 
 
-def _known(met: FoundFile | SetAside, row: tuple[int | None, int | None, int | None, str, str | None] | None) -> Before:
+def _known(
+    met: FoundFile | SetAside, row: tuple[int | None, int | None, int | None, str, str | None] | None
+) -> HistoryState:
     if row is None:
-        return Before.NEW
+        return HistoryState.NEW
     size, modified_ns, changed_ns, status, reason = row
     if isinstance(met, SetAside):
-        return Before.DONE if (status, reason) == (Outcome.SKIPPED, met.reason) else Before.CHANGED
+        return HistoryState.DONE if (status, reason) == (Outcome.SKIPPED, met.reason) else HistoryState.CHANGED
     if reason == ARCHIVE:
-        return Before.CHANGED  # not the file, but what is made of it: earlier versions passed over archives
+        return HistoryState.CHANGED  # not the file, but what is made of it: earlier versions passed over archives
     if (size, modified_ns, changed_ns) != (met.size, bigint(met.modified_ns), bigint(met.changed_ns)):
-        return Before.CHANGED
-    return Before.FAILED if status == Outcome.FAILED else Before.DONE
+        return HistoryState.CHANGED
+    return HistoryState.FAILED if status == Outcome.FAILED else HistoryState.DONE
 
 
-def directories_to_be_asked(cursor: Cursor) -> set[str]:
+def directories_to_look_up(cursor: Cursor) -> set[str]:
     """Those with a file that is to be tried again though nothing changed on the disk.
 
     Orthanc had it and has it no more, or its newest row says `failed`: a later import may have tried it once more.
@@ -67,20 +69,20 @@ def directories_to_be_asked(cursor: Cursor) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Spoken:
+class ReservedFiles:
     """Files that no tick gives to another job; paths as `paths.printable` writes them.
 
     Attributes:
-        on_their_way: of a job that waits or runs.
+        in_active_jobs: of a job that waits or runs.
         cancelled: of a job that somebody has cancelled: they wait until a person goes on with it, or imports them
             otherwise.
     """
 
-    on_their_way: frozenset[str]
+    in_active_jobs: frozenset[str]
     cancelled: frozenset[str]
 
 
-def spoken_for(cursor: Cursor) -> Spoken:
+def reserved_by_jobs(cursor: Cursor) -> ReservedFiles:
     """Files of jobs that were made for a list of files and are not done."""
     cursor.execute(
         "SELECT file_path, j.status = 'cancelled' FROM fm_pipeline.import_job_files"
@@ -88,7 +90,7 @@ def spoken_for(cursor: Cursor) -> Spoken:
         " WHERE j.status IN ('pending', 'running') OR (j.status = 'cancelled' AND j.cancel_requested_at IS NOT NULL)"
     )
     rows = cursor.fetchall()
-    return Spoken(
+    return ReservedFiles(
         frozenset(text for text, cancelled in rows if not cancelled),
         frozenset(text for text, cancelled in rows if cancelled),
     )

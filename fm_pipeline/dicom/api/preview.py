@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from fm_pipeline.dicom.files.archives.limits import Limits
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.files.open import FileChangedError, open_found, unreadable_reason
-from fm_pipeline.dicom.files.read import ARCHIVE, Candidate, Unusable, looked_at
+from fm_pipeline.dicom.files.read import ARCHIVE, Candidate, UnusableFile, inspect_or_archive
 from fm_pipeline.dicom.formats import size_formatted, time_formatted
-from fm_pipeline.dicom.importer.archive_feed import Given, items_of
-from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, Rejected, SetAside, Unreadable
+from fm_pipeline.dicom.importer.archive_feed import ArchiveListed, items_of
+from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, RejectedFile, SetAside, Unreadable
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.scan.archive_members import FoundMember, read_member
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
@@ -26,7 +26,7 @@ from fm_pipeline.dicom.watch.new_files import NewFiles
 
 
 @dataclass(frozen=True)
-class Seen:
+class PreviewedFile:
     """One thing that was met.
 
     Attributes:
@@ -54,7 +54,7 @@ class Seen:
 
 
 @dataclass
-class Totals:
+class PreviewTotals:
     """What a look at a directory has counted so far.
 
     Attributes:
@@ -69,7 +69,7 @@ class Totals:
     directories_unreadable: int = 0
     by_reason: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def count(self, seen: Seen) -> Seen:
+    def count(self, seen: PreviewedFile) -> PreviewedFile:
         """Add one; gives it back."""
         if seen.outcome is None:
             self.files += 1
@@ -84,7 +84,9 @@ class Totals:
         return not self.directories_unreadable
 
 
-def look(root: str, totals: Totals, limits: Limits, excluded: ExcludedFolders = KNOWN) -> Iterator[Seen]:
+def preview(
+    root: str, totals: PreviewTotals, limits: ArchiveLimits, excluded: ExcludedFolders = KNOWN
+) -> Iterator[PreviewedFile]:
     """Everything below a directory, each file opened and looked at as an import would, and each file in an archive.
 
     Args:
@@ -102,7 +104,9 @@ def look(root: str, totals: Totals, limits: Limits, excluded: ExcludedFolders = 
             yield from map(totals.count, _judged(met, limits, excluded))
 
 
-def look_for_new(new: NewFiles, totals: Totals, limits: Limits, excluded: ExcludedFolders = KNOWN) -> Iterator[Seen]:
+def preview_new(
+    new: NewFiles, totals: PreviewTotals, limits: ArchiveLimits, excluded: ExcludedFolders = KNOWN
+) -> Iterator[PreviewedFile]:
     """The same, without opening what history has as it is now.
 
     Raises:
@@ -116,30 +120,32 @@ def look_for_new(new: NewFiles, totals: Totals, limits: Limits, excluded: Exclud
     totals.known = new.unchanged_files
 
 
-def _judged(met: FoundFile | SetAside | Unreadable, limits: Limits, excluded: ExcludedFolders) -> Iterator[Seen]:
+def _judged(
+    met: FoundFile | SetAside | Unreadable, limits: ArchiveLimits, excluded: ExcludedFolders
+) -> Iterator[PreviewedFile]:
     if isinstance(met, SetAside):
-        yield Seen(met.path, 0, None, Outcome.SKIPPED, met.reason)
+        yield PreviewedFile(met.path, 0, None, Outcome.SKIPPED, met.reason)
     elif isinstance(met, Unreadable):
-        yield Seen(met.path, 0, None, Outcome.FAILED, met.reason)
+        yield PreviewedFile(met.path, 0, None, Outcome.FAILED, met.reason)
     else:
         result = _of_content(met)
-        if isinstance(result, Rejected) and result.reason == ARCHIVE:
+        if isinstance(result, RejectedFile) and result.reason == ARCHIVE:
             yield from _in_archive(met, limits, excluded)
         else:
             yield _seen(met, result)
 
 
-def _of_content(found: FoundFile) -> Instance | Rejected:
+def _of_content(found: FoundFile) -> Instance | RejectedFile:
     try:
         with open_found(found) as file:
-            return looked_at(file, file, found)
+            return inspect_or_archive(file, file, found)
     except FileChangedError:
-        return Rejected(Outcome.FAILED, "changed")
+        return RejectedFile(Outcome.FAILED, "changed")
     except OSError as error:
-        return Rejected(Outcome.FAILED, unreadable_reason(error))
+        return RejectedFile(Outcome.FAILED, unreadable_reason(error))
 
 
-def _in_archive(found: FoundFile, limits: Limits, excluded: ExcludedFolders) -> Iterator[Seen]:
+def _in_archive(found: FoundFile, limits: ArchiveLimits, excluded: ExcludedFolders) -> Iterator[PreviewedFile]:
     """The members of an archive, and the archive itself."""
     with ExitStack() as opened:
         for item in items_of(found, limits, excluded, lambda archive: opened.callback(archive.close)):
@@ -151,15 +157,15 @@ def _in_archive(found: FoundFile, limits: Limits, excluded: ExcludedFolders) -> 
                 else:
                     yield _seen(item.found, read)
             else:
-                end = item.end if isinstance(item, Given) else item
+                end = item.end if isinstance(item, ArchiveListed) else item
                 yield _seen(end.found, end)
 
 
-def _seen(found: FoundFile, result: Instance | Rejected | Unusable) -> Seen:
+def _seen(found: FoundFile, result: Instance | RejectedFile | UnusableFile) -> PreviewedFile:
     outcome: Outcome | None = None
     reason: str | None = None
     if not isinstance(result, Instance):
         outcome, reason = result.outcome, result.reason
     elif result.nested_too_deep:
         outcome, reason = Outcome.SUSPECT, "nested_too_deep"
-    return Seen(found.path, found.size, datetime.fromtimestamp(found.modified_ns / 1e9, UTC), outcome, reason)
+    return PreviewedFile(found.path, found.size, datetime.fromtimestamp(found.modified_ns / 1e9, UTC), outcome, reason)

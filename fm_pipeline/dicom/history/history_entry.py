@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fm_pipeline.dicom.files.read import Unusable
+from fm_pipeline.dicom.files.read import UnusableFile
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, SetAside, Unreadable, orthanc_id
-from fm_pipeline.dicom.orthanc.client import Stored
+from fm_pipeline.dicom.orthanc.client import StoredInstance
 from fm_pipeline.dicom.paths import path_hash
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """A row of history to be.
 
     Attributes:
@@ -27,7 +27,7 @@ class Entry:
     found: FoundFile | None = None
     md5: str | None = None
     instance: Instance | None = None
-    stored: Stored | None = None
+    stored: StoredInstance | None = None
     other_md5: str | None = None
     flags: tuple[str, ...] = ()
     sends: int = 0
@@ -60,10 +60,10 @@ class Entry:
         return self.stored.instance_id != self.instance.orthanc_id
 
 
-def entry_of(what: SetAside | Unreadable | Unusable) -> Entry:
+def entry_of(what: SetAside | Unreadable | UnusableFile) -> HistoryEntry:
     """Of what is not sent, and needs no look at ledger or Orthanc."""
     if isinstance(what, SetAside):
-        return Entry(what.path, Outcome.SKIPPED, what.reason)
+        return HistoryEntry(what.path, Outcome.SKIPPED, what.reason)
     if isinstance(what, Unreadable):
-        return Entry(what.path, Outcome.FAILED, what.reason)
-    return Entry(what.found.path, what.outcome, what.reason, what.found, what.md5)
+        return HistoryEntry(what.path, Outcome.FAILED, what.reason)
+    return HistoryEntry(what.found.path, what.outcome, what.reason, what.found, what.md5)

@@ -17,13 +17,13 @@ from fm_pipeline.dicom.history.history import HistoryPage, HistoryRow
 from fm_pipeline.dicom.history.jobs import Job, JobPage
 from fm_pipeline.dicom.model import Outcome
 
-Answer = dict[str, Any]
+JsonObject = dict[str, Any]
 
 DUPLICATES = (Outcome.DUPLICATE, Outcome.ALREADY_THERE)
 FAILURES = (Outcome.FAILED, Outcome.BAD, Outcome.CONFLICT, Outcome.SUSPECT)
 
 
-def job_answer(job: Job, zone: tzinfo) -> Answer:
+def job_data(job: Job, zone: tzinfo) -> JsonObject:
     """A job, as calls 2, 3, 4 and 9 have it."""
     left = job.estimated_seconds_remaining
     return {
@@ -65,12 +65,12 @@ def job_answer(job: Job, zone: tzinfo) -> Answer:
     }
 
 
-def jobs_answer(page: JobPage, zone: tzinfo) -> Answer:
+def jobs_data(page: JobPage, zone: tzinfo) -> JsonObject:
     """Call 9."""
-    return {"jobs": [job_answer(job, zone) for job in page.jobs], "pagination": _pagination(page)}
+    return {"jobs": [job_data(job, zone) for job in page.jobs], "pagination": _pagination(page)}
 
 
-def history_answer(page: HistoryPage, zone: tzinfo) -> Answer:
+def history_data(page: HistoryPage, zone: tzinfo) -> JsonObject:
     """Call 6. Paths and Patient IDs are in it: for whoever asks, never for a log."""
     outcomes = page.statistics.outcomes
     return {
@@ -89,7 +89,7 @@ def history_answer(page: HistoryPage, zone: tzinfo) -> Answer:
     }
 
 
-def configuration_answer(configuration: SyncConfiguration, zone: tzinfo) -> Answer:
+def configuration_data(configuration: SyncConfiguration, zone: tzinfo) -> JsonObject:
     """Calls 5 and 7. The FTP password is not in it: only whether there is one."""
     fields = configuration.model_dump()
     times = {name: time_formatted(fields[name], zone) for name in ("last_sync_at", "updated_at")}
@@ -101,7 +101,7 @@ def configuration_answer(configuration: SyncConfiguration, zone: tzinfo) -> Answ
     }
 
 
-def _row(row: HistoryRow, zone: tzinfo) -> Answer:
+def _row(row: HistoryRow, zone: tzinfo) -> JsonObject:
     size = row.file_size_bytes
     return {
         **{name: getattr(row, name) for name in _OF_A_ROW},
@@ -135,7 +135,7 @@ _OF_A_ROW = (
 )
 
 
-def _pagination(page: JobPage | HistoryPage) -> Answer:
+def _pagination(page: JobPage | HistoryPage) -> JsonObject:
     return {"total": page.total, "limit": page.limit, "offset": page.offset, "has_more": page.has_more}
 
 

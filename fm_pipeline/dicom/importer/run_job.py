@@ -24,14 +24,14 @@ from zoneinfo import ZoneInfo
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.configuration.roots import excluded_folders
 from fm_pipeline.dicom.errors import RootUnavailable
-from fm_pipeline.dicom.files.archives.limits import Limits
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.jobs import Job
-from fm_pipeline.dicom.history.running_job import JobLedger
-from fm_pipeline.dicom.importer.archive_queue import Archives
+from fm_pipeline.dicom.importer.archive_queue import ArchiveQueue
 from fm_pipeline.dicom.importer.coordinator import Coordinator, Interrupted
-from fm_pipeline.dicom.importer.decide import Judge
-from fm_pipeline.dicom.importer.known import Knowledge
+from fm_pipeline.dicom.importer.decide import OutcomeDecider
+from fm_pipeline.dicom.importer.instance_lookup import InstanceLookup
 from fm_pipeline.dicom.importer.verify import compare
 from fm_pipeline.dicom.importer.workers import Workers
 from fm_pipeline.dicom.orthanc.client import Orthanc
@@ -73,7 +73,7 @@ class ImportFailed(DicomError):
 
 
 @dataclass(frozen=True)
-class Options:
+class ImportOptions:
     """How a job is carried out.
 
     Attributes:
@@ -95,7 +95,7 @@ def run_job(
     *,
     run_id: str | None = None,
     on_progress: OnProgress | None = None,
-    options: Options | None = None,
+    options: ImportOptions | None = None,
 ) -> Job:
     """Carry out a job that is pending, or resume one that failed, was cancelled, or whose process was killed.
 
@@ -113,7 +113,7 @@ def run_job(
         DatabaseError: the ledger was away for too long. The job can be resumed.
         BaseException: what interrupted it (Ctrl-C, Dagster's end of a run), after what was on its way is on record.
     """
-    options = options or Options()
+    options = options or ImportOptions()
     url = settings.nexus_database_url.get_secret_value()
     halt = threading.Event()
     with (
@@ -125,13 +125,13 @@ def run_job(
         job = ledger.claim(run_id)
         _log.info("Import job %d has begun (%s).", job_id, job.job_type)
         delivery = Delivery(orthanc, halt, patience_seconds=options.patience_seconds)
-        telling = Telling(delivery, on_progress or _nobody, ZoneInfo(settings.clinic_time_zone))
+        telling = JobProgress(delivery, on_progress or _nobody, ZoneInfo(settings.clinic_time_zone))
         try:
             source = _source(ledger, scanning, job, excluded_folders(settings))
-            limits = Limits.from_settings(settings)
-            archives = Archives(limits, excluded_folders(settings), halt)
-            knowledge = Knowledge(lookups, delivery)
-            judge = Judge(
+            limits = ArchiveLimits.from_settings(settings)
+            archives = ArchiveQueue(limits, excluded_folders(settings), halt)
+            knowledge = InstanceLookup(lookups, delivery)
+            judge = OutcomeDecider(
                 delivery,
                 knowledge.refused_before,
                 retry_suspects=options.retry_suspects,
@@ -156,15 +156,15 @@ def run_job(
 
 def _carry_out(
     ledger: JobLedger,
-    knowledge: Knowledge,
-    source: Source,
-    archives: Archives,
-    limits: Limits,
-    judge: Judge,
+    knowledge: InstanceLookup,
+    source: JobSource,
+    archives: ArchiveQueue,
+    limits: ArchiveLimits,
+    judge: OutcomeDecider,
     halt: threading.Event,
     job: Job,
-    telling: Telling,
-    options: Options,
+    telling: JobProgress,
+    options: ImportOptions,
 ) -> Job:
     delivery = judge.delivery
     with (
@@ -173,7 +173,7 @@ def _carry_out(
         Workers(judge, knowledge, limits, halt, threads=options.threads) as workers,
     ):
         coordinator = Coordinator(ledger, workers, spool, job, telling, archives, source.left_out)
-        _undisturbed(coordinator, halt)
+        _run_uninterrupted(coordinator, halt)
     if not coordinator.met_anything:
         raise RootUnavailable(STOPPED["no_files"])
     compared_so_far = 0
@@ -186,7 +186,7 @@ def _carry_out(
         telling("compare with Orthanc", compared_so_far, waits=waits)
 
     delivery.on_wait = tell
-    delivery.wait_until_there()  # also if there is nothing to compare: perhaps the last file has killed it
+    delivery.wait_until_available()  # also if there is nothing to compare: perhaps the last file has killed it
     compared = compare(ledger, delivery, md5=options.verify_md5, on_progress=tell)
     if compared.missing:
         raise MissingInOrthanc(compared.missing)
@@ -196,7 +196,7 @@ def _carry_out(
 
 
 @dataclass(frozen=True)
-class Telling:
+class JobProgress:
     """Progress of a job, with a sentence as long as it waits for Orthanc."""
 
     delivery: Delivery
@@ -220,7 +220,7 @@ class Telling:
         self.on_progress(name, done, total, errors=errors, note=waits or "")
 
 
-def _undisturbed(coordinator: Coordinator, halt: threading.Event) -> None:
+def _run_uninterrupted(coordinator: Coordinator, halt: threading.Event) -> None:
     """Run the coordinator in a thread of its own, and let it write down what is on its way, whatever ends it.
 
     Ctrl-C and Dagster's end of a run are raised in the main thread, between any two instructions: between taking a
@@ -234,7 +234,7 @@ def _undisturbed(coordinator: Coordinator, halt: threading.Event) -> None:
             halt.set()
             if isinstance(error, DatabaseError):
                 raise  # there is nowhere to record anything
-            coordinator.record_what_is_left()
+            coordinator.record_remaining()
             raise
 
     with ThreadPoolExecutor(1, thread_name_prefix="coordinator") as pool:
@@ -272,7 +272,7 @@ class FilesNotTaken(DicomError):
 
 
 @dataclass(frozen=True)
-class Source:
+class JobSource:
     """What a job has to look at.
 
     Attributes:
@@ -284,16 +284,16 @@ class Source:
     left_out: Callable[[], int] = lambda: 0
 
 
-def _source(ledger: JobLedger, scanning: ReconnectingConnection, job: Job, excluded: ExcludedFolders) -> Source:
+def _source(ledger: JobLedger, scanning: ReconnectingConnection, job: Job, excluded: ExcludedFolders) -> JobSource:
     root = real_path(job.source_path)
     files = ledger.files()
     if files is not None:
-        return Source(listed_files(root, [real_path(path) for path in files], excluded))
+        return JobSource(listed_files(root, [real_path(path) for path in files], excluded))
     # To one that is resumed its own rows would look like those of earlier jobs: it asks the ledger of every file.
     if job.job_type == "incremental" and not job.files_processed:
         new = NewFiles(scanning, root, now=datetime.now(UTC), excluded=excluded)
-        return Source(new, lambda: new.unchanged)
-    return Source(scan(root, excluded))
+        return JobSource(new, lambda: new.unchanged)
+    return JobSource(scan(root, excluded))
 
 
 @contextmanager

@@ -53,7 +53,7 @@ _IDLE_SECONDS, _IDLE_SHARE = 1.0, 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OrthancResponse:
     """A whole answer.
 
     Attributes:
@@ -72,7 +72,7 @@ class Answer:
             return None
 
 
-class KeptConnections:
+class ConnectionPool:
     """As many as threads ask at once.
 
     Args:
@@ -114,7 +114,7 @@ class KeptConnections:
         seconds: float | None = None,
         *,
         into: Callable[[bytes], object] | None = None,
-    ) -> Answer:
+    ) -> OrthancResponse:
         """Send a request and wait for its answer.
 
         Args:
@@ -229,7 +229,7 @@ def _in_time(blocks: Iterable[bytes], connection: HTTPConnection, until: float) 
         yield block
 
 
-def _read(response: TimedResponse, method: str, path: str, into: Callable[[bytes], object] | None) -> Answer:
+def _read(response: TimedResponse, method: str, path: str, into: Callable[[bytes], object] | None) -> OrthancResponse:
     """A whole answer, or `into` gets its content."""
     kept = bytearray()
     try:
@@ -243,7 +243,7 @@ def _read(response: TimedResponse, method: str, path: str, into: Callable[[bytes
                 raise UnusableAnswer(method, path, response.status)
     except LookupError:
         raise UnusableAnswer(method, path, response.status) from None
-    return Answer(response.status, bytes(kept), response.getheader("Location") or "")
+    return OrthancResponse(response.status, bytes(kept), response.getheader("Location") or "")
 
 
 def _usable_for(response: HTTPResponse) -> float:

@@ -10,7 +10,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fm_pipeline.dicom.ftp.connection import NoDataConnection, NotFtp, code_of
-from fm_pipeline.dicom.ftp.session import LOST, FileBusy, FtpServer, FtpSession, Habits, HeldBack, ListingNotUnderstood
+from fm_pipeline.dicom.ftp.session import (
+    CONNECTION_LOST_ERRORS,
+    FileBusy,
+    FtpServer,
+    FtpSession,
+    ListingNotUnderstood,
+    ServerHabits,
+    TransferHeldBack,
+)
 from fm_pipeline.errors import FtpError
 
 ATTEMPTS = 5  # without anything new in between
@@ -20,14 +28,14 @@ MOST_WITHOUT_REPLY = 20  # files one after the other that the server did not rep
 T = TypeVar("T")
 
 
-class FileLost(Exception):
+class ConnectionLostAtFile(Exception):
     """The connection was lost at this file or folder at every attempt, although the server lets us in each time.
 
     args[0] is what the last attempt died of.
     """
 
 
-class PatientSession:
+class RetryingFtpSession:
     """Call it with what is to be done in a session.
 
     Args:
@@ -39,7 +47,7 @@ class PatientSession:
         self._timeout = timeout_seconds
         self._pause = pause
         self._session: FtpSession | None = None
-        self._habits = Habits()
+        self._habits = ServerHabits()
         self._progress = 0
         self._lost = self._without_reply = 0
 
@@ -55,11 +63,11 @@ class PatientSession:
             FtpError: the server does not answer, or loses the connection again and again.
             FileBusy: it cannot give now what the action asks for, or does not reply to it, as vsftpd does while
                 somebody uploads the file.
-            FileLost: the connection is lost at this again and again, and only at this.
+            ConnectionLostAtFile: the connection is lost at this again and again, and only at this.
             ftplib.error_perm, ListingNotUnderstood: from the action; the session stays usable.
         """
         failures = 0
-        held: HeldBack | None = None
+        held: TransferHeldBack | None = None
         while True:
             before, inside = self._progress, False
             try:
@@ -70,9 +78,9 @@ class PatientSession:
                 return action(session)
             except (ftplib.error_perm, FileBusy, ListingNotUnderstood):
                 raise
-            except LOST as error:
+            except CONNECTION_LOST_ERRORS as error:
                 self._abandon()
-                if isinstance(error, HeldBack):
+                if isinstance(error, TransferHeldBack):
                     held = error  # the file is, if the server lets us in again
                     continue
                 failures = 1 if self._progress > before else failures + 1
@@ -80,7 +88,7 @@ class PatientSession:
                     self._lost += 1
                     if not inside or self._lost >= MOST_LOST:
                         raise self.given_up(error) from None
-                    raise FileLost(error) from None
+                    raise ConnectionLostAtFile(error) from None
                 self._pause(PAUSE_SECONDS * 2 ** (failures - 1))
             except BaseException:
                 self._abandon()
@@ -108,7 +116,7 @@ class PatientSession:
 
     def given_up(self, error: BaseException, attempts: int = ATTEMPTS) -> FtpError:
         """The sentence for what the connection died of."""
-        if isinstance(error, FileLost):
+        if isinstance(error, ConnectionLostAtFile):
             error = error.args[0]
         return FtpError(
             f"The FTP server {self._server.host} does not answer, or loses the connection: {attempts} attempts"

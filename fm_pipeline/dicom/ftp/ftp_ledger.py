@@ -13,7 +13,7 @@ from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import RequestError
 
 
-class Known(NamedTuple):
+class PulledFile(NamedTuple):
     """What the ledger says of a file: as which size and time it was, or is being, pulled."""
 
     size: int
@@ -33,7 +33,7 @@ class FtpLedger:
         self._connection = connection
         self._server = server
 
-    def known(self, paths: Sequence[bytes]) -> dict[bytes, Known]:
+    def known(self, paths: Sequence[bytes]) -> dict[bytes, PulledFile]:
         """Those of the paths that the ledger has."""
         with self._connection.cursor() as cursor:
             cursor.execute(
@@ -41,11 +41,11 @@ class FtpLedger:
                 " WHERE server = %s AND remote_path = ANY(%s::bytea[])",
                 (self._server, list(paths)),
             )
-            found = {bytes(path): Known(*rest) for path, *rest in cursor.fetchall()}
+            found = {bytes(path): PulledFile(*rest) for path, *rest in cursor.fetchall()}
         self._connection.commit()
         return found
 
-    def write(self, path: bytes, now: Known) -> None:
+    def write(self, path: bytes, now: PulledFile) -> None:
         """What became of a file, or is about to."""
         with self._connection.cursor() as cursor:
             cursor.execute(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 
 
-class Memory:
+class ChunkBuffer:
     """Of one thread. Its pages are taken from the system when they are first written to.
 
     Args:
@@ -32,7 +32,7 @@ class Memory:
         self._used = 0
 
 
-class Held:
+class BufferFile:
     """A file's content in memory, to be read like the file."""
 
     def __init__(self, content: memoryview) -> None:

@@ -26,23 +26,29 @@ from fm_pipeline.dicom.files.open import unreadable_reason
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.paths import path_hash
 from fm_pipeline.dicom.scan.excluded_folders import KNOWN, REASON, ExcludedFolders
-from fm_pipeline.dicom.scan.list import Entry, entry_path, list_directory, stream_directory
+from fm_pipeline.dicom.scan.list import DirectoryEntry, entry_path, list_directory, stream_directory
 from fm_pipeline.dicom.scan.walk import met
-from fm_pipeline.dicom.watch import memory
-from fm_pipeline.dicom.watch.memory import Remembered, RememberedRoot
+from fm_pipeline.dicom.watch import watched_directories
+from fm_pipeline.dicom.watch.history_lookup import (
+    MOST_ASKED_AT_ONCE,
+    HistoryState,
+    is_in,
+    look_up_history,
+    reserved_by_jobs,
+)
 from fm_pipeline.dicom.watch.rules import (
     COARSEST_TIME_STAMP,
     LISTED_AGAIN_AFTER,
     LISTED_AGAIN_WHERE_UNMOVED,
     OLDEST_CACHE,
+    FutureTimes,
     Quiet,
     Root,
-    Seen,
     clock_behind,
     quiet,
     root_alarm,
 )
-from fm_pipeline.dicom.watch.seen_before import MOST_ASKED_AT_ONCE, Before, ask_history, is_in, spoken_for
+from fm_pipeline.dicom.watch.watched_directories import WatchedDirectory, WatchedRoot
 
 TIME_BUDGET_SECONDS = 20.0  # Dagster ends a tick after 60
 _SHARE_FOR_LISTING_AGAIN = 4  # one part of so many of the time budget
@@ -51,7 +57,7 @@ _REMEMBER_THE_FUTURE = timedelta(days=7)
 
 
 @dataclass(slots=True)
-class Tick:
+class PollResult:
     """What a tick found.
 
     Attributes:
@@ -84,7 +90,7 @@ class Tick:
     clock_behind_seconds: float = 0.0
 
 
-def tick(
+def poll(
     connection: Connection,
     root: str,
     *,
@@ -94,7 +100,7 @@ def tick(
     max_files: int = MOST_FILES,
     excluded: ExcludedFolders = KNOWN,
     clock: Callable[[], float] = time.monotonic,
-) -> Tick:
+) -> PollResult:
     """Look at the watched directory, remember it, and commit. What does not fit into the budget comes next time.
 
     Args:
@@ -118,20 +124,20 @@ def tick(
     return result
 
 
-def look_at_root(root: str) -> Root:
+def inspect_root(root: str) -> Root:
     """The watched directory as a whole, now."""
     try:
         with os.scandir(root) as entries:
             empty = next(entries, None) is None
-        return Root(readable=True, empty=empty, mount_point=memory.mount_point_of(root))
+        return Root(readable=True, empty=empty, mount_point=watched_directories.mount_point_of(root))
     except OSError:
         return Root(readable=False, empty=True, mount_point="")
 
 
-def paused(root: str, remembered: RememberedRoot | None) -> str | None:
+def paused(root: str, remembered: WatchedRoot | None) -> str | None:
     """Why nothing may be concluded from the directory now, if there is a reason."""
     before = Root(readable=True, empty=False, mount_point=remembered.mount_point) if remembered else None
-    return root_alarm(look_at_root(root), before)
+    return root_alarm(inspect_root(root), before)
 
 
 def _tick(
@@ -143,14 +149,14 @@ def _tick(
     max_files: int,
     excluded: ExcludedFolders,
     clock: Callable[[], float],
-) -> Tick:
-    remembered = memory.find_root(cursor, root)
+) -> PollResult:
+    remembered = watched_directories.find_root(cursor, root)
     if reason := paused(root, remembered):
-        return Tick(paused=reason, alarms=[Unreadable(root, is_directory=True, reason=reason)])
+        return PollResult(paused=reason, alarms=[Unreadable(root, is_directory=True, reason=reason)])
     if remembered is None:
-        if look_at_root(root).empty:
-            return Tick(complete=True)
-        remembered = memory.remember_root(cursor, root, memory.mount_point_of(root))
+        if inspect_root(root).empty:
+            return PollResult(complete=True)
+        remembered = watched_directories.remember_root(cursor, root, watched_directories.mount_point_of(root))
     work = _Work(cursor, remembered, root, now, quiet_seconds, max_files, excluded, clock)
     begun = clock()
     work.list_unsettled(begun + (deadline - begun) / 2)
@@ -159,10 +165,10 @@ def _tick(
     nothing_left = work.list_unsettled(deadline)
     # Unmounted meanwhile: then whatever was concluded is worth nothing.
     if reason := paused(root, remembered):
-        return Tick(paused=reason, alarms=[Unreadable(root, is_directory=True, reason=reason)])
+        return PollResult(paused=reason, alarms=[Unreadable(root, is_directory=True, reason=reason)])
     work.end(whole_round)
     result = work.result
-    result.oldest_listing = memory.oldest_listing(cursor, remembered.id)
+    result.oldest_listing = watched_directories.oldest_listing(cursor, remembered.id)
     result.unmoved_since, result.clock_behind_seconds = remembered.unmoved_since, remembered.clock_behind_seconds
     result.complete = whole_round and nothing_left and not result.more and not result.alarms
     return result
@@ -170,9 +176,9 @@ def _tick(
 
 def _note_alarm(connection: Connection, root: str, reason: str, now: datetime) -> None:
     with connection.cursor() as cursor:
-        if remembered := memory.find_root(cursor, root):
+        if remembered := watched_directories.find_root(cursor, root):
             remembered.alarm = reason
-            memory.end_of_tick(cursor, remembered, now, round_completed=False)
+            watched_directories.end_of_tick(cursor, remembered, now, round_completed=False)
 
 
 class _Work:
@@ -181,7 +187,7 @@ class _Work:
     def __init__(
         self,
         cursor: Cursor,
-        root: RememberedRoot,
+        root: WatchedRoot,
         path: str,
         now: datetime,
         quiet_seconds: float,
@@ -189,14 +195,14 @@ class _Work:
         excluded: ExcludedFolders,
         clock: Callable[[], float],
     ) -> None:
-        self.result = Tick()
+        self.result = PollResult()
         self._cursor, self._root = cursor, root
         self._path, self._real_root, self._excluded = path, os.path.realpath(path), excluded
         self._now, self._quiet_seconds, self._max_files, self._clock = now, quiet_seconds, max_files, clock
-        self._spoken_for = spoken_for(cursor)
-        self._future = memory.files_in_the_future(cursor, root.id)
+        self._reserved = reserved_by_jobs(cursor)
+        self._future = watched_directories.future_files(cursor, root.id)
         self._unmoved_by = False  # whether the directory that was listed last has a new file that came long ago
-        self._kept: list[Remembered] = []
+        self._kept: list[WatchedDirectory] = []
         self._gone: list[str] = []
         self._found: list[str] = []
 
@@ -204,7 +210,7 @@ class _Work:
         """List what is to be listed, once in a tick; whether nothing of it is left."""
         while not self._must_end(deadline):
             self._write()
-            batch = memory.to_be_listed(self._cursor, self._root.id, self._now)
+            batch = watched_directories.unsettled(self._cursor, self._root.id, self._now)
             if not batch:
                 return True
             for directory in batch:
@@ -212,12 +218,12 @@ class _Work:
                     break
                 self._list(directory)
         self._write()
-        return not memory.to_be_listed(self._cursor, self._root.id, self._now)
+        return not watched_directories.unsettled(self._cursor, self._root.id, self._now)
 
     def list_again(self, deadline: float) -> None:
         """List settled directories that were not listed for a while, whatever their mtime says."""
         after = LISTED_AGAIN_WHERE_UNMOVED if self._root.unmoved_since else LISTED_AGAIN_AFTER
-        while batch := memory.settled_and_listed_before(self._cursor, self._root.id, self._now - after):
+        while batch := watched_directories.settled_not_listed_since(self._cursor, self._root.id, self._now - after):
             for directory in batch:
                 if self._must_end(deadline):
                     self._write()
@@ -228,7 +234,7 @@ class _Work:
     def ask_settled(self, deadline: float) -> bool:
         """Ask settled directories for their mtime, going on where the last tick ended; whether it was all of them."""
         from_the_beginning = self._root.round_position is None
-        while batch := memory.settled_after(self._cursor, self._root.id, self._root.round_position):
+        while batch := watched_directories.settled_after(self._cursor, self._root.id, self._root.round_position):
             for directory in batch:
                 if self._must_end(deadline):
                     self._write()
@@ -244,19 +250,19 @@ class _Work:
         self._root.alarm = None
         oldest = self._now - _REMEMBER_THE_FUTURE
         future = {key: seen for key, seen in self._future.items() if seen.since > oldest}
-        memory.keep_files_in_the_future(self._cursor, self._root.id, future)
-        memory.end_of_tick(self._cursor, self._root, self._now, round_completed=round_completed)
+        watched_directories.save_future_files(self._cursor, self._root.id, future)
+        watched_directories.end_of_tick(self._cursor, self._root, self._now, round_completed=round_completed)
 
     def _must_end(self, deadline: float) -> bool:
         return self.result.more or self._clock() > deadline
 
     def _write(self) -> None:
-        memory.keep(self._cursor, self._root.id, self._kept, self._now)
-        memory.forget(self._cursor, self._root.id, self._gone)
-        memory.remember_directories(self._cursor, self._root.id, self._found)
+        watched_directories.keep(self._cursor, self._root.id, self._kept, self._now)
+        watched_directories.forget(self._cursor, self._root.id, self._gone)
+        watched_directories.remember_directories(self._cursor, self._root.id, self._found)
         self._kept, self._found, self._gone = [], [], []
 
-    def _ask(self, directory: Remembered) -> None:
+    def _ask(self, directory: WatchedDirectory) -> None:
         self.result.directories_asked += 1
         try:
             if self._is_excluded(directory.path):
@@ -272,7 +278,7 @@ class _Work:
         except OSError as error:
             self._not_read(directory, error)
 
-    def _list(self, directory: Remembered) -> None:
+    def _list(self, directory: WatchedDirectory) -> None:
         """List a directory, take its new files, and see whether everything in it is dealt with."""
         if self._is_excluded(directory.path) or self._is_behind_a_link(directory.path):
             self._gone.append(directory.path)
@@ -315,22 +321,22 @@ class _Work:
         below = directory.removeprefix(self._path.rstrip(os.sep))
         return directory != self._path and os.path.realpath(directory) != self._real_root.rstrip(os.sep) + below
 
-    def _take(self, directory: str, entries: Iterable[Entry]) -> tuple[bool, bool]:
+    def _take(self, directory: str, entries: Iterable[DirectoryEntry]) -> tuple[bool, bool]:
         """Whether nothing in the directory waits for a next tick, and whether history knows all of it for good."""
         settled = complete = True
         rest = iter(entries)
         while piece := list(islice(rest, MOST_ASKED_AT_ONCE)):
             found = [met(entry_path(directory, name), facts, self._real_root) for name, facts in piece]
             self.result.files_seen += len(found)
-            for each, known in zip(found, ask_history(self._cursor, found), strict=True):
-                complete = complete and known is Before.DONE
+            for each, known in zip(found, look_up_history(self._cursor, found), strict=True):
+                complete = complete and known is HistoryState.DONE
                 if isinstance(each, SetAside) and each.reason == REASON:
                     self.result.excluded += 1
                 # What is set aside, and what failed before, is for the nightly scan: no tick can change it.
-                if known in {Before.NEW, Before.CHANGED} and isinstance(each, FoundFile):
+                if known in {HistoryState.NEW, HistoryState.CHANGED} and isinstance(each, FoundFile):
                     settled = False
                     self._take_file(each)
-                    self._unmoved_by |= known is Before.NEW and self._came_long_ago(each)
+                    self._unmoved_by |= known is HistoryState.NEW and self._came_long_ago(each)
             if self.result.more:
                 return False, False
         return settled, complete
@@ -341,9 +347,9 @@ class _Work:
         return quiet(times, "", None, self._now, OLDEST_CACHE.total_seconds()) is Quiet.YES
 
     def _take_file(self, file: FoundFile) -> None:
-        if is_in(self._spoken_for.on_their_way, file.path):
+        if is_in(self._reserved.in_active_jobs, file.path):
             return
-        if is_in(self._spoken_for.cancelled, file.path):
+        if is_in(self._reserved.cancelled, file.path):
             self.result.cancelled += 1
             return
         key = path_hash(file.path)
@@ -359,17 +365,17 @@ class _Work:
         else:
             self.result.more = True
 
-    def _since(self, seen: Seen | None, facts: str) -> Seen:
-        return seen if seen is not None and seen.facts == facts else Seen(facts, self._now)
+    def _since(self, seen: FutureTimes | None, facts: str) -> FutureTimes:
+        return seen if seen is not None and seen.facts == facts else FutureTimes(facts, self._now)
 
-    def _not_read(self, directory: Remembered, error: OSError) -> None:
+    def _not_read(self, directory: WatchedDirectory, error: OSError) -> None:
         """Gone is gone: its files stay in history. Anything else is an alarm, and asked again with each tick."""
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             self._gone.append(directory.path)
         else:
             self._alarm(directory, unreadable_reason(error))
 
-    def _alarm(self, directory: Remembered, reason: str) -> None:
+    def _alarm(self, directory: WatchedDirectory, reason: str) -> None:
         self.result.alarms.append(Unreadable(directory.path, is_directory=True, reason=reason))
         directory.settled_ns = None
         self._kept.append(directory)

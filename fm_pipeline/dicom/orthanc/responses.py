@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fm_pipeline.dicom.orthanc import errors as oe
-from fm_pipeline.dicom.orthanc.connections import Answer
+from fm_pipeline.dicom.orthanc.connection_pool import OrthancResponse
 
 NOT_IMPLEMENTED, OUT_OF_RANGE, NO_MEMORY, BAD_TYPE, CANNOT_WRITE, BAD_FORMAT = 2, 3, 4, 5, 14, 15
 UNKNOWN_RESOURCE, FULL_STORAGE, INEXISTENT_TAG, IMAGE_FORMAT, IMAGE_SIZE = 17, 19, 21, 23, 24
@@ -36,7 +36,7 @@ _GATEWAY_TIMED_OUT = {408, 504, 524}
 _TOO_LARGE = re.compile(r"size \d+ bytes in a storage area limited to \d+")  # in Details of 1.10.1
 
 
-def orthanc_status(answer: Answer) -> int | None:
+def orthanc_status(answer: OrthancResponse) -> int | None:
     """Orthanc's own number of an error; None if the answer has none."""
     content = answer.json()
     code = content.get("OrthancStatus") if isinstance(content, dict) else None
@@ -50,7 +50,7 @@ def is_system(content: Any) -> bool:
 
 
 def fault_of_any(  # noqa: PLR0911  # one for each kind
-    answer: Answer, method: str, path: str, *, with_login: bool, is_orthanc: Callable[[], bool]
+    answer: OrthancResponse, method: str, path: str, *, with_login: bool, is_orthanc: Callable[[], bool]
 ) -> oe.OrthancError | None:
     """What an answer that is not 200 means, whatever was asked; None if it depends on that.
 
@@ -80,7 +80,7 @@ def fault_of_any(  # noqa: PLR0911  # one for each kind
 
 
 def fault_of_question(
-    answer: Answer, method: str, path: str, *, with_login: bool, is_orthanc: Callable[[], bool]
+    answer: OrthancResponse, method: str, path: str, *, with_login: bool, is_orthanc: Callable[[], bool]
 ) -> oe.OrthancError:
     """What an answer that is not 200 means for a question that changes nothing."""
     general = fault_of_any(answer, method, path, with_login=with_login, is_orthanc=is_orthanc)
@@ -92,12 +92,12 @@ def fault_of_question(
 
 
 def fault_of_upload(  # noqa: PLR0911  # one for each kind
-    answer: Answer,
+    answer: OrthancResponse,
     size: int,
     *,
     with_login: bool,
     is_orthanc: Callable[[], bool],
-    limits: Callable[[], Limits],
+    limits: Callable[[], OrthancLimits],
 ) -> oe.OrthancError:
     """What an answer that is not 200 means for a file that was sent.
 
@@ -132,7 +132,7 @@ def fault_of_upload(  # noqa: PLR0911  # one for each kind
     return oe.RightMissing("POST", "/instances", status) if status == 404 else oe.FileNotTaken("proxy_refused", status)
 
 
-class Limits:
+class OrthancLimits:
     """What `/system` and `/statistics` say of what Orthanc takes. What a version does not tell is 0, or False.
 
     Attributes:
@@ -150,7 +150,7 @@ class Limits:
         self.held_patients = _whole(statistics.get("CountPatients"))
 
 
-def _full(answer: Answer, size: int, limits: Limits) -> oe.OrthancError:
+def _full(answer: OrthancResponse, size: int, limits: OrthancLimits) -> oe.OrthancError:
     content = answer.json()
     details = content.get("Details") if isinstance(content, dict) else None
     limit = limits.megabytes << 20
@@ -163,7 +163,7 @@ def _full(answer: Answer, size: int, limits: Limits) -> oe.OrthancError:
     return oe.StorageFull()
 
 
-def _own_error(answer: Answer) -> oe.OrthancUnreachable:
+def _own_error(answer: OrthancResponse) -> oe.OrthancUnreachable:
     code = orthanc_status(answer)
     said = f"HTTP {answer.status}, status {code}" if code is not None else f"HTTP {answer.status}"
     return oe.OrthancUnreachable(f"Orthanc could not do it ({said}).", code=code)

@@ -27,7 +27,7 @@ path_argument = click.argument("path", required=False)
 
 
 @dataclass(frozen=True)
-class Call:
+class CommandContext:
     """One call of a command.
 
     Attributes:
@@ -50,12 +50,12 @@ class Call:
         """Of the clinic."""
         return ZoneInfo(self.settings.clinic_time_zone)
 
-    def answer(self, data: Mapping[str, Any], message: str = "") -> None:
+    def print_json(self, data: Mapping[str, Any], message: str = "") -> None:
         """Print `{"success": true, "data": …}` as the hospital's system answers."""
         said = {"message": message} if message else {}
         click.echo(json.dumps({"success": True, **said, "data": data}, indent=2))
 
-    def stream(self, before: Mapping[str, Any], name: str, items: Iterable[Any], after: Callable[[], Any]) -> None:
+    def stream_json(self, before: Mapping[str, Any], name: str, items: Iterable[Any], after: Callable[[], Any]) -> None:
         """The same with a list that is too long to be held: what is known in the end stands behind it."""
         compact = partial(json.dumps, separators=(", ", ": "))
         head = compact({"success": True, "data": {**before, name: []}})
@@ -65,19 +65,19 @@ class Call:
             write((",\n" if number else "\n") + compact(item))
         write("\n], " + compact(after())[1:] + "}\n")
 
-    def say(self, sentence: str, style: str = "") -> None:
+    def print(self, sentence: str, style: str = "") -> None:
         """One sentence for people."""
         self.console.print(Text(sentence, style=style), soft_wrap=True)
 
 
 @contextmanager
-def called(as_json: bool) -> Iterator[Call]:
+def command_context(as_json: bool) -> Iterator[CommandContext]:
     """Settings, our schema, the log; with `--json` an error is an answer too, and the exit code 1."""
     try:
         settings = load_settings()
         migrate(settings.nexus_database_url.get_secret_value())
         with import_log(settings):
-            yield Call(settings, operating_system_user(), as_json, Console())
+            yield CommandContext(settings, operating_system_user(), as_json, Console())
     except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
         raise
     except Exception as fault:

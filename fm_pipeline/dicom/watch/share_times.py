@@ -9,7 +9,7 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.dicom.formats import duration_formatted, time_formatted
 from fm_pipeline.dicom.reasons import sentence
-from fm_pipeline.dicom.watch import memory
+from fm_pipeline.dicom.watch import watched_directories
 from fm_pipeline.dicom.watch.rules import MUCH_BEHIND_SECONDS
 
 
@@ -47,15 +47,15 @@ class ShareTimes:
         return said
 
 
-def about_watching(connection: Connection, root: str, *, now: datetime, zone: tzinfo) -> list[str]:
+def describe_watching(connection: Connection, root: str, *, now: datetime, zone: tzinfo) -> list[str]:
     """What the sensor has seen of a directory so far; nothing if it never looked.
 
     Args:
         root: as it is configured.
     """
     with connection.cursor() as cursor:
-        found = memory.find_root(cursor, root, lock=False)
-        oldest = memory.oldest_listing(cursor, found.id) if found else None
+        found = watched_directories.find_root(cursor, root, lock=False)
+        oldest = watched_directories.oldest_listing(cursor, found.id) if found else None
     if found is None or found.ticked_at is None:
         return []
     said = [f"The sensor looked at the watched directory at {time_formatted(found.ticked_at, zone)}."]
