@@ -62,7 +62,7 @@ class OrthancService(Service):
         }
 
     def command(self) -> Sequence[str]:
-        return [_program() or "OrthancService", str(self._configuration_file)]
+        return [_program() or "Orthanc", str(self._configuration_file)]
 
     def ready(self) -> bool:
         try:
@@ -101,4 +101,4 @@ def _program() -> str | None:
     if named := _named():
         path = Path(named).expanduser().absolute()
         return str(path) if path.is_file() and os.access(path, os.X_OK) else None
-    return shutil.which("OrthancService", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
+    return shutil.which("Orthanc", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))

@@ -69,7 +69,7 @@ def test_another_orthanc_can_be_named_also_by_a_script_that_starts_it(
         process = usual.process
         assert process is not None
         program = process.exe()
-        script = tmp_path / "OrthancService"
+        script = tmp_path / "Orthanc"
         script.write_text(f'#!/bin/sh\nexec "{usual.service.command()[0]}" --verbose "$@"\n', "utf-8")
     script.chmod(0o700)
     monkeypatch.setenv(ORTHANC, str(script))
