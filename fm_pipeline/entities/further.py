@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
 
@@ -66,6 +66,8 @@ class NexusMapping(BaseModel):
     model: StrictStr | None = None
     columns: Annotated[dict[StrictStr, Annotated[ColumnMapping, BeforeValidator(_as_mapping)]], Field(min_length=1)]
     defaults: dict[StrictStr, Any] = Field(default_factory=dict)
+    same_by: list[StrictStr] | None = None
+    unlinked: Literal["delete", "keep"] = "delete"
 
 
 class Mapped(Protocol):
@@ -115,6 +117,8 @@ def _entity(name: str, mapping: Mapped, nexus: NexusMapping) -> Entity:
         id_column="" if by_content else nexus.id or "",
         by_content=by_content,
         made=True,
+        same_by=tuple(nexus.same_by or ()),
+        keeps_unlinked=nexus.unlinked == "keep",
     )
 
 
@@ -150,7 +154,7 @@ def faults(entities: Mapping[str, Mapped]) -> Iterator[Fault]:
 
 def _wrong_table(name: str, nexus: NexusMapping, tables: dict[str, str], plurals: dict[str, str]) -> Iterator[Fault]:
     if name in ENTITIES:
-        for key in ("table", "id", "plural", "model", "defaults"):
+        for key in ("table", "id", "plural", "model", "defaults", "same_by"):
             if getattr(nexus, key):
                 yield f"{name} comes with the pipeline; only columns can be added", [name, "nexus", key]
         if not ENTITIES[name].table:
@@ -165,6 +169,8 @@ def _wrong_table(name: str, nexus: NexusMapping, tables: dict[str, str], plurals
         yield f"{name} needs an id: the column with the FileMaker id, or content", [name, "nexus"]
     elif nexus.id in nexus.columns:
         yield f"{nexus.id} is the id, which is read by itself", [name, "nexus", "columns", nexus.id]
+    if nexus.same_by and (nexus.id != CONTENT or set(nexus.same_by) - nexus.columns.keys()):
+        yield "same_by names columns that are fed, of an entity with `id: content`", [name, "nexus", "same_by"]
     plural = nexus.plural or nexus.table
     if not _NAME.fullmatch(plural) or plural in _TAKEN:
         yield f"{plural} cannot be the plural of {name}: give another one (small letters, digits, _)", [name, "nexus"]

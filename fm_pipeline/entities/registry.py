@@ -99,6 +99,8 @@ class Entity:
         made: its staged table is made when it is staged, by the catalogue; those of the others by a migration.
         if_there: left out where Nexus has no such table or FileMaker no such layout.
         slow: takes longest to be staged, so it is begun first.
+        same_by: of an entity by content, the columns that tell its rows apart; none given: all that are fed.
+        keeps_unlinked: rows of Nexus that nothing links to FileMaker stay.
     """
 
     name: str
@@ -117,6 +119,8 @@ class Entity:
     made: bool = False
     if_there: bool = False
     slow: bool = False
+    same_by: tuple[str, ...] = ()
+    keeps_unlinked: bool = False
 
     @property
     def staged_table(self) -> str:
@@ -160,6 +164,11 @@ class Entity:
     def looked_up(self) -> tuple[str, ...]:
         """Names that its columns are looked up by: clinic, clinician, appointment_type, funding."""
         return tuple(dict.fromkeys(column.names for column in self.columns.values() if column.kind == "lookup"))
+
+    def telling_columns(self, fed: frozenset[str]) -> list[str]:
+        """The columns by which a row of Nexus is recognised as a record's."""
+        columns = self.fed_columns(fed)
+        return [name for name in columns if name in self.same_by] or columns
 
     def fed_columns(self, fed: frozenset[str]) -> list[str]:
         """The Nexus columns that an extraction with these canonical fields feeds."""
@@ -310,6 +319,56 @@ _SHIPPED = (
         optional=True,
         phase=Phase.IMAGES,
         files="images_image",
+    ),
+    # The layouts of profile `wep`. Their tables have no column for a FileMaker id.
+    Entity(
+        "company",
+        "companies",
+        _names("filemaker_id name abn email"),
+        _groups("filemaker_id name"),
+        optional=True,
+        table="companies",
+        phase=Phase.PATIENTS,
+        columns={"name": Column(("name",), "line", "value_missing")} | _same("line", "abn", "email"),
+        model="company",
+        by_content=True,
+        same_by=("name",),
+        made=True,
+        if_there=True,
+        keeps_unlinked=True,
+    ),
+    Entity(
+        "referrer",
+        "referrers",
+        _names("filemaker_id name practice provider_number phone email company"),
+        _groups("filemaker_id name"),
+        optional=True,
+        table="referrers",
+        phase=Phase.PATIENTS,
+        columns={"name": Column(("name",), "line", "value_missing")}
+        | _same("line", "practice", "provider_number", "phone", "email")
+        | {"company_id": Column(("company",), "reference:company")},
+        model="referrer",
+        by_content=True,
+        same_by=("name", "provider_number"),
+        made=True,
+        if_there=True,
+        keeps_unlinked=True,
+    ),
+    Entity(
+        "patient_referrer",
+        "patient_referrers",
+        _names("filemaker_id patient referrer created_at"),
+        _groups("filemaker_id patient referrer"),
+        optional=True,
+        table="patient_referrers",
+        phase=Phase.NOTES,
+        columns=_PATIENT | {"referrer_id": Column(("referrer",), "parent:referrer")} | _same("timestamp", "created_at"),
+        model="patientreferrer",
+        by_content=True,
+        same_by=("patient_id", "referrer_id"),
+        made=True,
+        if_there=True,
     ),
 )
 

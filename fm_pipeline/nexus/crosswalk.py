@@ -207,7 +207,7 @@ def learn_retired_ids(cursor: Cursor, catalogue: Catalogue, patient_type: int) -
 
 
 def adopt_equal_rows(cursor: Cursor, rows: sql.Identifier, entity: str, table: Table, fed_columns: list[str]) -> int:
-    """Give rows without a crosswalk entry the id of a Nexus row that is equal in every fed column.
+    """Give rows without a crosswalk entry the id of a Nexus row that is equal in every column that tells rows apart.
 
     Notes and messages carry no FileMaker id in Nexus. Of several equal rows each is taken once, in order of record
     ids and Nexus ids.

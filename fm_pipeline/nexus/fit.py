@@ -85,7 +85,11 @@ def fit(cursor: Cursor, catalogue: Catalogue, registry: Registry) -> Fitted:
             there = replace(entity, columns={n: c for n, c in entity.columns.items() if n not in missing})
         absent = [p for p in there.parents if p.entity not in fitted]
         faults += [f"{entity.name}: {p.column} points to {p.entity}, which is left out" for p in absent]
-        faults += [] if absent else _faults(cursor, catalogue, there, registry)
+        wrong = [] if absent else list(_faults(cursor, catalogue, there, registry))
+        if wrong and entity.if_there:
+            words += [f"{fault}; {entity.name} is left out." for fault in wrong]
+            continue
+        faults += wrong
         fitted[entity.name] = there
     if faults:
         raise CatalogueStop(

@@ -36,6 +36,7 @@ class Load:
     defaults: Mapping[str, object] = field(default_factory=dict)
     model: str = ""
     id_column: str = ""
+    keeps_unlinked: bool = False
 
     @classmethod
     def of(cls, entity: Entity) -> Load:
@@ -50,6 +51,7 @@ class Load:
             entity.defaults,
             entity.model,
             entity.id_column,
+            entity.keeps_unlinked,
         )
 
 

@@ -38,6 +38,13 @@ def read_left_out(cursor: Cursor) -> list[str]:
     return [row[0] for row in cursor.fetchall()]
 
 
+def without_left_out(cursor: Cursor, registry: Registry) -> Registry:
+    """The entities of a profile but those that the last extraction left out as a whole."""
+    cursor.execute("SELECT entity FROM fm_pipeline.staged_entities WHERE definition IS NULL")
+    absent = {row[0] for row in cursor.fetchall()}
+    return {name: entity for name, entity in registry.items() if name not in absent}
+
+
 def remember(cursor: Cursor, entity: Entity, left_out: Sequence[str] = ()) -> None:
     """Write down how an entity is staged, unless that is how it is shipped; in the transaction that stages it."""
     if entity == ENTITIES.get(entity.name) and not entity.made and not left_out:

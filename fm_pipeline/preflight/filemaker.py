@@ -33,10 +33,12 @@ class Source:
     Attributes:
         counts: how many records FileMaker says that there are.
         fed: the canonical fields that the layout can feed.
+        left_out: entities that the file does not have and need not have.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     fed: dict[str, frozenset[str]] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
 
 
 def check_filemaker(client: DataApiClient, profile: Profile, judge: Judge, source: Source) -> Iterator[Finding]:
@@ -56,10 +58,12 @@ def check_filemaker(client: DataApiClient, profile: Profile, judge: Judge, sourc
     yield judge.good("account", f"logged in; {counted(len(layouts), 'layout')} can be seen")
     fields_of = cache(client.layout_fields)
     for entity in profile.entities:
-        if profile.registry[entity].if_there and (left_out := missing_layout(profile, entity, layouts)):
-            yield from (judge.broken("entity_left_out", entity, words.rstrip(".")) for words in left_out)
-            continue
         try:
+            optional = profile.registry[entity].if_there
+            if optional and (left_out := missing_layout(profile, entity, layouts, fields_of)):
+                source.left_out.add(entity)
+                yield from (judge.broken("entity_left_out", entity, words.rstrip(".")) for words in left_out)
+                continue
             resolution = resolve(profile, entity, layouts, fields_of)
             page = _first_page(client, resolution.layout)
         except MappingError as error:

@@ -36,11 +36,13 @@ def check_nexus(
     *,
     profile: Profile,
     fed: Mapping[str, frozenset[str]],
+    absent: Collection[str] = (),
 ) -> Iterator[Finding]:
     """Look at the database.
 
     Args:
         profile: of the mapping.
+        absent: entities that FileMaker does not have and that are left out.
         fed: canonical fields by entity, as far as FileMaker could be asked.
     """
     with connection.cursor() as cursor:
@@ -48,10 +50,11 @@ def check_nexus(
         yield from _own_schema(cursor, judge)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         try:
-            fitted = fit(cursor, catalogue, profile.registry)
+            there = {name: entity for name, entity in profile.registry.items() if name not in absent}
+            fitted = fit(cursor, catalogue, there)
             policy = make_policy(
                 catalogue,
-                {*profile.entities, *REQUIRED_ENTITIES},
+                {*profile.entities, *REQUIRED_ENTITIES} & {*fitted.registry},
                 letters=settings.nexus_letters,
                 reminders=settings.nexus_reminders,
                 registry=fitted.registry,

@@ -90,7 +90,7 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
     nexus = Judge(rules, "Nexus")
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
-            yield from check_nexus(connection, settings, nexus, profile=profile, fed=source.fed)
+            yield from check_nexus(connection, settings, nexus, profile=profile, fed=source.fed, absent=source.left_out)
             yield from _sizes(connection, settings, Judge(rules, "source"), source, profile)
     except DatabaseError as error:
         yield nexus.failed("nexus_unreachable", "database", error)

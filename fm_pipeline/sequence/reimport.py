@@ -33,7 +33,7 @@ from fm_pipeline.nexus.catalogue.not_valid_constraints import (
 )
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import Policy, make_policy
-from fm_pipeline.nexus.reimport.difference import Difference, plan_difference
+from fm_pipeline.nexus.reimport.difference import Difference, plan_difference, unlinked_rows
 from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
 from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
@@ -243,7 +243,7 @@ def _locked(settings: Settings) -> Iterator[_LockedTransaction]:
             differences = [
                 replace(
                     plan_difference(load, catalogue, fed[load.entity], settings.nexus_only_columns),
-                    kept=files.kept if load.entity == "patient" else (),
+                    kept=files.kept if load.entity == "patient" else unlinked_rows(cursor, catalogue, load),
                 )
                 for load in policy.loads
             ]

@@ -24,7 +24,7 @@ from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import adopt_equal_rows
 from fm_pipeline.nexus.fit import fit
-from fm_pipeline.nexus.staged_registry import remember
+from fm_pipeline.nexus.staged_registry import remember, without_left_out
 from fm_pipeline.staging.lookups import maximum_lengths, read_context
 from fm_pipeline.staging.origin import Extraction, built_from, extracted_again, read_extractions, stale_builds
 from fm_pipeline.staging.record import Record
@@ -107,9 +107,15 @@ def _build(
         # Every cursor is read to its end; plans for the first tenth of the rows were measured 20 times slower.
         cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
         extractions = read_extractions(cursor)
-        _refuse_missing_sources(cursor, name, extractions, registry)
         catalogue = read_catalogue(cursor, nexus_schema)
-        fitted = fit(cursor, catalogue, registry)
+        fitted = fit(cursor, catalogue, without_left_out(cursor, registry))
+        if name not in fitted.registry:
+            raise StagingStop(
+                f"{name} cannot be staged. {' '.join(fitted.left_out.get(name, ()))}".strip(),
+                meaning="There is nothing that it could be loaded into. Nothing was changed.",
+                remedy=f"Extract {name} again, which leaves it out.",
+            )
+        _refuse_missing_sources(cursor, name, extractions, fitted.registry)
         registry, entity = fitted.registry, fitted.registry[name]
         remember(cursor, entity, fitted.left_out.get(name, ()))
         make_staged_table(cursor, catalogue, entity)
@@ -233,7 +239,7 @@ def _with_ids(entity: Entity, record: Record, row: Row) -> Row:
 
 def _adopt_and_stage(cursor: Cursor, entity: Entity, rows: sql.Identifier, table: Table, fed: frozenset[str]) -> None:
     """Stage rows that were put aside; one that Nexus has already, known by its content alone, keeps its id."""
-    adopt_equal_rows(cursor, rows, entity.name, table, entity.fed_columns(fed))
+    adopt_equal_rows(cursor, rows, entity.name, table, entity.telling_columns(fed))
     names = [sql.Identifier(name) for name in entity.staged_columns if name != "nexus_id"]
     cursor.execute(
         sql.SQL(

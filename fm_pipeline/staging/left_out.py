@@ -6,12 +6,15 @@ own profile adds is never left out: what is missing of it stops.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.entities.profile import Profile
+from fm_pipeline.entities.resolution import resolve
+from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.model import Field
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.fit import fit
 from fm_pipeline.nexus.staged_registry import remember_left_out
@@ -31,14 +34,18 @@ def leave_out(
         CatalogueStop: what the profile adds does not fit Nexus.
         FileMakerError: FileMaker does not list its layouts.
     """
+    layouts, absent = client.layouts(), dict[str, list[str]]()
+    for name in profile.entities:
+        if profile.registry[name].if_there:
+            absent[name] = missing_layout(profile, name, layouts, client.layout_fields)
+    there = {name: each for name, each in profile.registry.items() if not absent.get(name)}
     with connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
-        fitted = fit(cursor, catalogue, profile.registry)
+        fitted = fit(cursor, catalogue, there)
     connection.commit()
     if not profile.registry[entity].if_there:
         return ()
-    sentences = [] if entity in fitted.registry else fitted.left_out[entity]
-    sentences = sentences or missing_layout(profile, entity, client.layouts())
+    sentences = absent[entity] or ([] if entity in fitted.registry else fitted.left_out[entity])
     if sentences:
         forget(connection, entity)
         with connection.cursor() as cursor:
@@ -47,9 +54,12 @@ def leave_out(
     return sentences
 
 
-def missing_layout(profile: Profile, entity: str, layouts: Sequence[str]) -> list[str]:
-    """Why an entity is left out whose layout FileMaker does not have."""
-    names, there = profile.entities[entity].layout, {layout.casefold() for layout in layouts}
-    if any(name.casefold() in there for name in names):
-        return []
-    return [f"{entity} is left out: FileMaker has no layout {' or '.join(names)}."]
+def missing_layout(
+    profile: Profile, entity: str, layouts: Sequence[str], fields_of: Callable[[str], Sequence[Field]]
+) -> list[str]:
+    """Why an entity is left out whose layout, or a field that it needs, FileMaker does not have."""
+    try:
+        resolve(profile, entity, layouts, fields_of)
+    except MappingError as error:
+        return [f"{entity} is left out. {error.what}"]
+    return []

@@ -20,7 +20,7 @@ from fm_pipeline.nexus.fit import fit
 from fm_pipeline.nexus.reimport.difference import count
 from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.report import SourceOutcomes
-from fm_pipeline.nexus.staged_registry import drop_staged, read_registry
+from fm_pipeline.nexus.staged_registry import drop_staged, read_registry, without_left_out
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.build import build
 from fm_pipeline.staging.check import Broken, as_source_ends, check_staging
@@ -37,7 +37,9 @@ def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict
     with limit_lock_waits(connection, settings.nexus_lock_timeout_seconds), connection.cursor() as cursor:
         forget_others(connection, profile)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
-        new = fill_crosswalk(connection, catalogue, fit(cursor, catalogue, profile.registry).registry)
+        new = fill_crosswalk(
+            connection, catalogue, fit(cursor, catalogue, without_left_out(cursor, profile.registry)).registry
+        )
         cursor.execute("SELECT count(*) FROM fm_pipeline.crosswalk")
         return new, count(cursor)
 

@@ -14,6 +14,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 
 from fm_pipeline.definitions import build_defs, defs
 from fm_pipeline.settings import Settings
+from fm_pipeline_tests.support.further_tables import with_example, write_profile
 
 REPOSITORY = dg.Definitions.get_repository_def(defs)
 SNAPSHOT = Path(__file__).with_name("definitions_snapshot.txt")
@@ -113,3 +114,41 @@ def test_no_setting_is_read_for_what_the_web_server_receives() -> None:
 
     location = build_defs(read_settings=never, read_time_zone=lambda: "UTC")
     assert '"nightly_plan"' in dg.serialize_value(RepositorySnap.from_def(location.get_repository_def()))
+
+
+def test_a_table_of_the_clinics_own_profile_is_in_the_graph_and_a_profile_that_is_wrong_hides_nothing(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import fm_pipeline.definitions as d; g = d.defs.resolve_asset_graph();"
+        "print(*sorted(k.to_user_string() for k in g.get_all_asset_keys()), sep='\\n');"
+        "print(*sorted(f'{k.asset_key.to_user_string()} {k.name}' for k in g.asset_check_keys), sep='\\n');"
+        "print('before', *sorted(k.to_user_string() for k in g.get(d.dg.AssetKey('staged_patients')).parent_keys))"
+    )
+
+    def shown(profile: Path) -> set[str]:
+        environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DAGSTER_DISABLE_TELEMETRY": "1"}
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", code],
+            env=environment | {"FILEMAKER_PROFILE": str(profile)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        return set(done.stdout.splitlines())
+
+    with_tables = shown(write_profile(tmp_path, with_example()))
+    assert {
+        "filemaker_referrals",
+        "staged_referrals",
+        "staged_referrals rules",
+        "patients referral_doctors_content",
+        "patients referral_doctors_filemaker_id_once",
+        "notes_and_messages referrals_count",
+    } <= with_tables
+    (before,) = (line.split() for line in with_tables if line.startswith("before "))
+    assert "staged_referral_doctors" in before
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("patient: 1")
+    assert "staged_patients" in shown(wrong)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fm_pipeline.errors import CatalogueStop, PlanStop
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.restore import restore
-from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
+from fm_pipeline.sequence.reimport import reimport
+from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
 from fm_pipeline_tests.support.further_tables import (
     DOCTORS,
     add_to_filemaker,
@@ -89,3 +91,49 @@ def test_a_table_of_a_profile_is_staged_planned_loaded_validated_backed_up_and_r
     dry = restore(further.settings, oldest.folder, confirm="", dry_run=True)
     restore(further.settings, oldest.folder, confirm=dry.confirmation)
     assert further.digests() == before
+
+
+def test_a_row_that_filemaker_no_longer_has_goes_with_what_belongs_to_it_and_references_to_it_are_emptied(
+    further: MigrationBench,
+) -> None:
+    further.extract_and_stage().reimport()
+    ((record_id,),) = further.execute(
+        "SELECT record_id FROM fm_pipeline.source_records WHERE entity = 'doctor' AND filemaker_key = %s", DOCTORS[1]
+    )
+    further.store.delete(DATABASE, "Doctors", record_id)
+    report = further.extract_and_stage().reimport(LATER)
+    assert (report.tables["referral_doctors"].deleted, report.tables["referrals"].deleted) == (1, 1)
+    assert ends(further, "referral")[1] == "parent_unknown"
+    assert further.execute("SELECT count(DISTINCT usual_doctor_id) FROM patients") == [(1,)]
+    assert further.execute(
+        "SELECT count(*) > 5 FROM fm_pipeline.staged_findings WHERE entity = 'patient' AND rule = 'reference_unknown'"
+    ) == [(True,)]
+
+
+def test_a_row_that_others_must_point_to_stops_when_it_would_go(further: MigrationBench) -> None:
+    further.execute("ALTER TABLE practice_visits ALTER practice_id SET NOT NULL")
+    with pytest.raises(CatalogueStop, match=r"practice_visits.practice_id .* point to rows of referral_practices"):
+        further.extract_and_stage().plan()
+
+
+def test_a_profile_without_the_table_leaves_its_rows_and_forgets_what_was_staged(
+    further: MigrationBench, tmp_path: Path
+) -> None:
+    further.extract_and_stage().reimport()
+    rows = further.execute("SELECT id FROM referrals ORDER BY id")
+    bench = further.with_settings(filemaker_profile="nexus").extract_and_stage()
+    assert bench.execute("SELECT to_regclass('fm_pipeline.staged_referrals')::text") == [(None,)]
+    report = bench.reimport(LATER)
+    assert "referrals" not in report.tables
+    assert bench.execute("SELECT id FROM referrals ORDER BY id") == rows
+
+
+def test_a_plan_is_void_when_what_the_profile_adds_was_changed(further: MigrationBench, tmp_path: Path) -> None:
+    plan = further.extract_and_stage().plan()
+    changed = with_example(
+        patient={"layout": ["API_Patients_And_Doctors"]}, practice={"nexus": {"defaults": {"is_active": False}}}
+    )
+    write_profile(tmp_path, changed)
+    further.extract_and_stage()
+    with pytest.raises(PlanStop, match=r"FileMaker's data changed \(entities\)"):
+        reimport(further.settings, now=RUN_TIME, permission=further.permission(plan))

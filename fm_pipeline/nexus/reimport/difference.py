@@ -254,6 +254,20 @@ def _staged_value(column: Column) -> sql.Composable:
     return sql.SQL("({} || {} || s.filemaker_metadata)").format(imported_at, kept)
 
 
+def unlinked_rows(cursor: Cursor, catalogue: Catalogue, load: Load) -> list[str]:
+    """Ids of the rows that nothing links to FileMaker, of a table where these stay; else none."""
+    if not load.keeps_unlinked:
+        return []
+    cursor.execute(
+        sql.SQL(
+            "SELECT t.id::text FROM {} t WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c"
+            " WHERE c.entity = %s AND c.nexus_id = t.id) ORDER BY 1"
+        ).format(catalogue.table(load.table).identifier),
+        (load.entity,),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
 def gone(table: Table) -> sql.Identifier:
     """Name of the temporary table with the ids that a table loses."""
     return sql.Identifier(f"gone_{table.name}")

@@ -78,6 +78,9 @@ def change_one_percent(clinic: Clinic, seed: int, nexus_only_columns: NexusOnlyC
         ),
         documents=[moved(record) for record in was.documents],
         images=[moved(record) for record in was.images],
+        companies=was.companies,
+        referrers=was.referrers,
+        patient_referrers=[moved(link) for link in was.patient_referrers],
         before=state,
         kept_out=was.kept_out,
     )

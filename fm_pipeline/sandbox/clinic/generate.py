@@ -22,6 +22,7 @@ from fm_pipeline.sandbox.clinic.nexus.system import Lookups, add_system, make_lo
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.clinic.notes import make_message, make_messages, make_note, make_notes
 from fm_pipeline.sandbox.clinic.people import make_patients
+from fm_pipeline.sandbox.clinic.referrers import make_companies, make_patient_referrers, make_referrers
 from fm_pipeline.sandbox.clinic.sizes import defects_at, sizes_at
 
 Images = Literal["linked", "bulk"]
@@ -47,6 +48,9 @@ class Clinic:
             "sms_message": truth.messages,
             "document": truth.documents,
             "image": truth.images,
+            "company": truth.companies,
+            "referrer": truth.referrers,
+            "patient_referrer": truth.patient_referrers,
         }
         layouts = LAYOUTS if profile == "nexus" else wep_layouts(truth.before["clinics"])
         return [
@@ -124,7 +128,14 @@ def generate_clinic(
     if batches:
         earlier_files.add_batches(state, rng, batches, retired, sizes)
     earlier_links.add_links(state, rng, patients, gone, staying, sizes)
-    truth = Truth(patients, details, appointments, notes, messages, documents, image_records, state, kept_out)
+    rng = stream(seed, "referrers")
+    companies = make_companies(rng, pools, state)
+    referrers = make_referrers(rng, pools, companies, state)
+    links = make_patient_referrers(rng, patients, referrers)
+    files = documents, image_records
+    truth = Truth(
+        patients, details, appointments, notes, messages, *files, companies, referrers, links, state, kept_out
+    )
     return Clinic(truth, pools, lookups, bulk_dump)
 
 

@@ -128,6 +128,47 @@ class Message:
 
 
 @dataclass(slots=True)
+class Company:
+    """A company that is billed."""
+
+    key: str
+    filemaker_id: str
+    name: str
+    abn: str | None
+    email: str
+    nexus_id: uuid.UUID | None = None
+
+
+@dataclass(slots=True)
+class Referrer:
+    """A doctor who sends patients."""
+
+    key: str
+    filemaker_id: str
+    name: str
+    practice: str
+    provider_number: str
+    phone: str
+    email: str | None
+    company: Company | None
+    nexus_id: uuid.UUID | None = None
+
+
+@dataclass(slots=True)
+class PatientReferrer:
+    """Who sent a patient."""
+
+    key: str
+    filemaker_id: str
+    patient: Patient
+    patient_ref: str
+    referrer: Referrer
+    referrer_ref: str
+    created_at: dt.datetime
+    nexus_id: uuid.UUID | None = None
+
+
+@dataclass(slots=True)
 class FileRecord:
     """FileMaker's record of a document or image.
 

@@ -26,7 +26,7 @@ from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.staging.check import Broken, broken_rules
 from fm_pipeline.staging.summary import summary
 
-# Subjects of verdicts: the demo prints a line for each, behind "27 of 27".
+# Subjects of verdicts: the demo prints a line for each, behind "29 of 29".
 STOP = "rules stop what they must, with Nexus unchanged"
 TABLES = "tables of Nexus are as foretold, to the row and column"
 FILES = "kinds of files have their patient"

@@ -129,6 +129,28 @@ CREATE TABLE patients (
 CREATE INDEX patients_funding_type_id ON patients (funding_type_id);
 CREATE INDEX patients_clinic_id ON patients (clinic_id);
 
+CREATE TABLE referrers (
+    id uuid PRIMARY KEY,
+    name varchar(200) NOT NULL,
+    practice varchar(200),
+    provider_number varchar(20),
+    phone varchar(50) NOT NULL,
+    email varchar(254) NOT NULL,
+    company_id uuid REFERENCES companies (id) DEFERRABLE INITIALLY DEFERRED,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+CREATE INDEX referrers_company_id ON referrers (company_id);
+
+CREATE TABLE patient_referrers (
+    id uuid PRIMARY KEY,
+    patient_id uuid NOT NULL REFERENCES patients (id) DEFERRABLE INITIALLY DEFERRED,
+    referrer_id uuid NOT NULL REFERENCES referrers (id) DEFERRABLE INITIALLY DEFERRED,
+    created_at timestamptz NOT NULL
+);
+CREATE INDEX patient_referrers_patient_id ON patient_referrers (patient_id);
+CREATE INDEX patient_referrers_referrer_id ON patient_referrers (referrer_id);
+
 CREATE TABLE appointments (
     id uuid PRIMARY KEY,
     filemaker_event_id uuid UNIQUE,

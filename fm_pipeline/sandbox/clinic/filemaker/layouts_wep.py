@@ -12,7 +12,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fm_pipeline.sandbox.clinic.filemaker.layouts import LAYOUTS, FieldType, Layout, Raw
-from fm_pipeline.sandbox.clinic.model import Appointment, ContactDetail, FileRecord, Named, Note, Patient
+from fm_pipeline.sandbox.clinic.filemaker.texts import raw_timestamp
+from fm_pipeline.sandbox.clinic.model import (
+    Appointment,
+    Company,
+    ContactDetail,
+    FileRecord,
+    Named,
+    Note,
+    Patient,
+    PatientReferrer,
+    Referrer,
+)
 from fm_pipeline.sandbox.clinic.nexus.state import Table
 
 # The names of the fields that only change their name: wep -> nexus.
@@ -84,6 +95,42 @@ def wep_layouts(clinics: Table) -> dict[str, Layout]:
         "sms_message": _layout("sms_message", "API_Messages", _MESSAGE),
         "document": _layout("document", "API_Docs", _DOCUMENT),
         "image": _layout("image", "API_Images", _IMAGE, "id_Contact id_Key", _patient_in_one_of_two),
+        "company": Layout("API_Company", _texts("id name ABN email"), _company),
+        "referrer": Layout("API_Referrer", _texts("id name practice providerNumber ph email id_Company"), _referrer),
+        "patient_referrer": Layout(
+            "API_Contact_Referrer",
+            (*_texts("id id_Contact id_Referrer"), ("creationTimestamp", "timestamp")),
+            _patient_referrer,
+        ),
+    }
+
+
+def _texts(fields: str) -> tuple[tuple[str, FieldType], ...]:
+    return tuple((field, "text") for field in fields.split())
+
+
+def _company(record: Company) -> dict[str, Raw]:
+    return {"id": record.filemaker_id, "name": f"{record.name} ", "ABN": record.abn or "", "email": record.email}
+
+
+def _referrer(record: Referrer) -> dict[str, Raw]:
+    return {
+        "id": record.filemaker_id,
+        "name": record.name,
+        "practice": record.practice,
+        "providerNumber": record.provider_number,
+        "ph": record.phone,
+        "email": record.email or "",
+        "id_Company": record.company.key if record.company else "",
+    }
+
+
+def _patient_referrer(record: PatientReferrer) -> dict[str, Raw]:
+    return {
+        "id": record.filemaker_id,
+        "id_Contact": record.patient_ref,
+        "id_Referrer": record.referrer_ref,
+        "creationTimestamp": raw_timestamp(record.created_at),
     }
 
 

@@ -10,20 +10,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fm_pipeline.sandbox.clinic.model import Appointment, ContactDetail, FileRecord, KeptOut, Message, Note, Patient
+from fm_pipeline.sandbox.clinic.model import (
+    Appointment,
+    Company,
+    ContactDetail,
+    FileRecord,
+    KeptOut,
+    Message,
+    Note,
+    Patient,
+    PatientReferrer,
+    Referrer,
+)
 from fm_pipeline.sandbox.clinic.nexus.state import ANY, Row, State, Table, Values
 from fm_pipeline.sandbox.clinic.nexus.system import PATIENT_TYPE
 from fm_pipeline.sandbox.clinic.nexus.values import (
     Profile,
     appointment_values,
+    company_values,
     message_values,
     note_values,
+    patient_referrer_values,
     patient_values,
+    referrer_values,
     row_id,
 )
 
 NexusOnlyColumns = Literal["keep", "reset"]
 LOADED = {"patient": "patients", "appointment": "appointments", "note": "notes", "sms_message": "sms_messages"}
+KEPT = ("companies", "referrers")  # rows that only Nexus has stay
 CLEARED = ("letters_patientletter", "reminders")
 # The flags that the import sequence makes a STOP: they are flags only under the policy `quarantine`.
 STOPS = (
@@ -102,6 +117,9 @@ class Truth:
     messages: Sequence[Message]
     documents: Sequence[FileRecord]
     images: Sequence[FileRecord]
+    companies: Sequence[Company]
+    referrers: Sequence[Referrer]
+    patient_referrers: Sequence[PatientReferrer]
     before: State
     kept_out: Mapping[str, Sequence[KeptOut]] = field(default_factory=dict)  # by entity
 
@@ -119,9 +137,15 @@ def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep", profile:
         "notes": map(note_values, truth.notes),
         "sms_messages": map(message_values, truth.messages),
     }
+    if profile == "wep":
+        fed["companies"] = map(company_values, truth.companies)
+        fed["referrers"] = map(referrer_values, truth.referrers)
+        fed["patient_referrers"] = map(patient_referrer_values, truth.patient_referrers)
     changes: dict[str, TableCount] = {}
     for name, rows in fed.items():
         after[name] = _load(before[name], rows, nexus_only_columns)
+        if name in KEPT:
+            after[name].rows |= {key: row for key, row in before[name].rows.items() if key not in after[name].rows}
     for name in CLEARED:
         after[name] = Table(name, before[name].columns)
     after["documents_document"] = _relink_documents(before["documents_document"], truth.documents)
@@ -137,7 +161,7 @@ def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep", profile:
     flags = _flags(truth)
     return Expected(
         tables=after,
-        sources=_sources(truth),
+        sources=_sources(truth, profile),
         changes=changes,
         flags=flags,
         documents_relinked=changes["documents_document"].updated,
@@ -222,14 +246,17 @@ def _count(before: Table, after: Table) -> TableCount:
     )
 
 
-def _sources(truth: Truth) -> dict[str, SourceCount]:
-    loaded = {
+def _sources(truth: Truth, profile: Profile) -> dict[str, SourceCount]:
+    loaded: dict[str, Sequence[object]] = {
         "patient": truth.patients,
         "contact_detail": truth.details,
         "appointment": truth.appointments,
         "note": truth.notes,
         "sms_message": truth.messages,
     }
+    if profile == "wep":
+        more = {"referrer": truth.referrers, "patient_referrer": truth.patient_referrers}
+        loaded |= {"company": truth.companies, **more}
     sources = {}
     for entity, records in loaded.items():
         kept_out = dict(Counter(kept.rule for kept in truth.kept_out.get(entity, ())))

@@ -7,12 +7,22 @@ import uuid
 from collections.abc import Iterable
 from typing import Literal
 
-from fm_pipeline.sandbox.clinic.model import Appointment, ContactDetail, Message, Named, Note, Patient
+from fm_pipeline.sandbox.clinic.model import (
+    Appointment,
+    Company,
+    ContactDetail,
+    Message,
+    Named,
+    Note,
+    Patient,
+    PatientReferrer,
+    Referrer,
+)
 from fm_pipeline.sandbox.clinic.nexus.state import Values
 
-Entity = Literal["patient", "appointment", "note", "sms_message"]
+Entity = Literal["patient", "appointment", "note", "sms_message", "company", "referrer", "patient_referrer"]
 Profile = Literal["nexus", "wep"]
-Record = Patient | Appointment | Note | Message
+Record = Patient | Appointment | Note | Message | Company | Referrer | PatientReferrer
 
 _NAMESPACE = "https://fm-pipeline.example/"
 
@@ -121,4 +131,32 @@ def message_values(message: Message) -> Values:
         "status": message.status,
         "sent_at": utc(message.sent_at),
         "created_at": utc(message.created_at),
+    }
+
+
+def company_values(company: Company) -> Values:
+    """A company's columns."""
+    return {"id": row_id("company", company), "name": company.name, "abn": company.abn, "email": company.email}
+
+
+def referrer_values(referrer: Referrer) -> Values:
+    """A referrer's columns."""
+    return {
+        "id": row_id("referrer", referrer),
+        "name": referrer.name,
+        "practice": referrer.practice,
+        "provider_number": referrer.provider_number,
+        "phone": referrer.phone,
+        "email": referrer.email or "",
+        "company_id": row_id("company", referrer.company) if referrer.company else None,
+    }
+
+
+def patient_referrer_values(link: PatientReferrer) -> Values:
+    """The columns of a patient's referrer."""
+    return {
+        "id": row_id("patient_referrer", link),
+        "patient_id": row_id("patient", link.patient),
+        "referrer_id": row_id("referrer", link.referrer),
+        "created_at": utc(link.created_at),
     }
