@@ -5,9 +5,7 @@ Patients, appointments and files have functions of their own, and what a profile
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
 
 from fm_pipeline.db.table import Column
 from fm_pipeline.entities.registry import ENTITIES, Entity
@@ -17,6 +15,7 @@ from fm_pipeline.staging.transforms.appointments import transform_appointment
 from fm_pipeline.staging.transforms.file_links import transform_file_link
 from fm_pipeline.staging.transforms.patients import transform_patient
 from fm_pipeline.staging.values.choices import CHOICES, is_yes
+from fm_pipeline.staging.values.numbers import read_number
 
 # A value as COPY takes it, by the column of the staged table.
 Row = dict[str, object]
@@ -28,9 +27,6 @@ _OWN_FUNCTIONS: Mapping[str, Callable[[Record], Row]] = {
     "document": transform_file_link,
     "image": transform_file_link,
 }
-_WHOLE_NUMBERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
-_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
-_NUMBER = re.compile(r"[+-]?(?:\d{1,300}(?:\.\d{0,300})?|\.\d{1,300})(?:[eE][+-]?\d{1,2})?", re.ASCII)
 
 
 def transform_of(entity: Entity, columns: Mapping[str, Column]) -> Callable[[Record], Row]:
@@ -107,39 +103,8 @@ def _boolean(source: Source, _column: Column | None) -> Read:
 
 def _number(source: Source, column: Column | None) -> Read:
     """A number that the column can hold; the text of it, so that no digit is lost on the way."""
-    field, kind = source.fields[0], column.type if column else "numeric"
-
-    def number(record: Record) -> str | None:
-        text = record.line(field)
-        if not text:
-            return None
-        if (value := read_number(text, kind)) is None:
-            record.notice("number_unreadable", field)
-        return value
-
-    return _needed(number, source, column)
-
-
-def read_number(text: str, kind: str) -> str | None:
-    """The number as PostgreSQL reads it, or None where the text is none or the type cannot hold it whole.
-
-    Args:
-        kind: the column's type, as `format_type` writes it.
-    """
-    text = text.replace(",", "") if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text, re.ASCII) else text
-    try:
-        value = Decimal(text) if _NUMBER.fullmatch(text) else None
-    except InvalidOperation:
-        value = None
-    if value is None:
-        return None
-    if limit := _WHOLE_NUMBERS.get(kind):
-        return str(int(value)) if value == value.to_integral_value() and -limit <= value < limit else None
-    if numeric := _NUMERIC.fullmatch(kind):
-        precision, scale = int(numeric[1]), int(numeric[2])
-        if abs(value) >= Decimal(10) ** (precision - scale) or value != round(value, scale):
-            return None
-    return format(value, "f")
+    kind = column.type if column else "numeric"
+    return _needed(lambda record: record.choice(source.fields[0], lambda text: read_number(text, kind)), source, column)
 
 
 def _look_up(source: Source, column: Column | None) -> Read:
