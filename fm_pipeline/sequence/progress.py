@@ -1,13 +1,13 @@
-"""Where a run is: its steps with records done, their number, errors, seconds and what is left; shown in three places.
+"""Progress of a run: its steps, each with records done, total, errors, seconds and time left.
 
     with run_progress(settings, run_id, log=context.log.info) as progress:
         extract(..., on_progress=partial(progress.update, "read patient"))
         make_backup(..., on_progress=progress.update)
         reimport(..., on_phase=progress.phases())
 
-The places (sinks) are the table `fm_pipeline.progress`, written through a connection of its own so that others can
-read it while the transaction runs; a log, in the form of the import sequence's "Import Progress Logging"; and the
-terminal. Counts and names of steps only. A sink that fails is left out for the rest, and never fails the run.
+It is shown by sinks: the table `fm_pipeline.progress`, written on a connection of its own so that others can read it
+during the transaction; a log; and the terminal. They get counts and names of steps only. A sink that fails is dropped
+and never fails the run.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Step:
     """One step of a run, as it was at `updated_at`.
 
     Attributes:
-        total: None as long as nobody knows it.
-        ended_at: None while it goes on, and for ever if it failed.
-        sentence: what it did, for the log; made of the counts if empty.
-        note: what it waits for at the moment, in whole sentences; then nobody can tell what is left.
+        total: None as long as it is not known.
+        ended_at: None while the step runs, and if it failed.
+        sentence: what the step did, for the log; derived from the counts if empty.
+        note: what the step is waiting for, in whole sentences; then there is no estimate of the time left.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Step:
 
     @property
     def eta_seconds(self) -> float | None:
-        """What is left at the speed so far; None when that cannot be told."""
+        """Estimated time left at the speed so far; None if it cannot be estimated."""
         if self.note or self.ended_at or self.failed or not self.total or not self.done:
             return None
         return self.seconds / self.done * max(self.total - self.done, 0)
@@ -84,22 +84,22 @@ class Sink(Protocol):
     """A place where progress is shown.
 
     Attributes:
-        interval: at least so much time between two showings of a step that goes on.
-        shows_start: whether the very first state of a step is shown at once.
+        interval: shortest time between two updates of a running step.
+        shows_start: whether the first state of a step is shown at once.
     """
 
     interval: ClassVar[timedelta]
     shows_start: ClassVar[bool]
 
     def show(self, step: Step) -> None:
-        """Show a step; its last state always comes."""
+        """Show the state of a step. The last state is always passed on."""
 
     def close(self) -> None:
-        """The run has ended."""
+        """End the display; the run has ended."""
 
 
 class Progress:
-    """The steps of one run (or of one asset of it), one after the other: a new one ends the one before.
+    """The steps of one run (or of one of its assets), one after the other. A new step ends the one before.
 
     Args:
         now: the clock.
@@ -120,7 +120,7 @@ class Progress:
             self._attempt(sink, sink.close)
 
     def update(self, name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
-        """A step has come so far. It ends when another begins, or with the block."""
+        """Report the state of a step. It ends when another step begins, or with the block."""
         now = self._now()
         if self._step is None or self._step.name != name:
             self._end()
@@ -130,17 +130,21 @@ class Progress:
         self._show()
 
     def end(self, sentence: str = "", *, errors: int = 0) -> None:
-        """The step has ended: with this sentence in the log, without its name or a full stop."""
+        """End the step.
+
+        Args:
+            sentence: what it did, for the log; without the step's name and without a full stop.
+        """
         if self._step:
             self._step = replace(self._step, sentence=sentence, errors=errors or self._step.errors)
         self._end()
 
     def phases(self, phases: Iterable[int] = tuple(Phase), *, prefix: str = "") -> Callable[[PhaseRecord], None]:
-        """What `reimport` and `make_plan` want as `on_phase`; the next phase is shown as soon as one has ended.
+        """Return the callback `on_phase` of `reimport` and `make_plan`. When a phase ends, the next one is shown.
 
         Args:
-            phases: those of the transaction; validation, which always runs, need not be among them.
-            prefix: for the names of the steps, for example "plan, ".
+            phases: of the transaction; validation always runs and may be left out.
+            prefix: of the names of the steps, for example "plan, ".
         """
         following = dict(pairwise(sorted({*map(int, phases), int(Phase.VALIDATION)})))
         self.update(f"{prefix}{PREPARATION_STEP}", 0)
@@ -191,7 +195,7 @@ class Progress:
 
 
 class TableSink:
-    """Rows of `fm_pipeline.progress`, each committed at once in a connection of its own.
+    """Writes rows of `fm_pipeline.progress`, each committed at once on a connection of its own.
 
     Args:
         database_url: the Nexus database, already migrated.
@@ -231,7 +235,7 @@ class TableSink:
 
 
 class LogSink:
-    """Lines as the import sequence has them: `[2025-11-14 10:00:25] Phase 2: ✅ Deleted 2,842 patients (5.0 s)`.
+    """Writes lines like `[2025-11-14 10:00:25] Phase 2: ✅ Deleted 2,842 patients (5.0 s)`.
 
     Args:
         write: takes one line.
@@ -249,7 +253,7 @@ class LogSink:
         self._write(f"[{step.updated_at.astimezone(self._zone):%Y-%m-%d %H:%M:%S}] {name}: {_words(step)}")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing; no resource is open."""
 
 
 def _words(step: Step) -> str:
@@ -266,10 +270,10 @@ def _words(step: Step) -> str:
 
 
 class TerminalSink:
-    """A bar for each step, with records, errors, seconds and what is left.
+    """Shows a bar for each step, with records, errors, seconds and time left.
 
     Args:
-        console: a terminal; for anything else take a `LogSink`.
+        console: a terminal; for other outputs use a `LogSink`.
     """
 
     interval: ClassVar = timedelta(seconds=0.1)
@@ -301,7 +305,7 @@ class TerminalSink:
             self._bars.stop_task(task)
 
     def _tell(self, step: Step) -> None:
-        """Above the bar, once when the waiting begins, and once when it is over."""
+        """Print a note above the bar when the step begins to wait, and when it goes on."""
         if step.note == self._note:
             return
         self._note = step.note
@@ -315,7 +319,7 @@ class TerminalSink:
 
 
 class _Left(TimeRemainingColumn):
-    """What is left, unless the step waits for something."""
+    """The time left, or "waits" while the step waits for something."""
 
     def render(self, task: Task) -> Text:
         return Text("waits", style="yellow") if task.fields["waits"] else super().render(task)
@@ -324,11 +328,11 @@ class _Left(TimeRemainingColumn):
 def run_progress(
     settings: Settings, run_id: str, *, log: Callable[[str], object] | None = None, console: Console | None = None
 ) -> Progress:
-    """Progress of a run, into the table and where else is asked for.
+    """Return the progress of a run, shown in the table and in the sinks that are given.
 
     Args:
         log: for example `context.log.info`.
-        console: bars when it is a terminal, else lines.
+        console: shows bars on a terminal, otherwise lines.
     """
     sinks: list[Sink] = [TableSink(settings.nexus_database_url.get_secret_value(), run_id)]
     zone = ZoneInfo(settings.clinic_time_zone)
@@ -340,7 +344,7 @@ def run_progress(
 
 
 def terminal_sink(console: Console, zone: tzinfo = UTC) -> Sink:
-    """Bars on a terminal; lines, with the zone's times, where the output goes to a file."""
+    """Return a sink for bars on a terminal; for lines, with times of the zone, if the output goes to a file."""
     if console.is_terminal:
         return TerminalSink(console)
     return LogSink(lambda line: console.print(Text(line), soft_wrap=True), zone)

@@ -1,7 +1,7 @@
-"""Plan and reimport: the same transaction, once rolled back and once committed.
+"""Plan and reimport: the same transaction, rolled back for a plan and committed for a reimport.
 
-Everything that can be prepared was staged before; the locks are held only for the time of the transaction. If anything
-is wrong, Nexus is what it was.
+Everything is staged beforehand, so that locks are held only during the transaction. If anything fails, Nexus is
+unchanged.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ _NOBODY = Permission("", "", "unknown")
 
 
 def _quiet(_: object) -> None:
-    """Nobody wants to know about the phases."""
+    """Do nothing; the default for callers that show no progress."""
 
 
 @dataclass(frozen=True)
 class ReimportPlan:
-    """What would happen, and the words that permit it."""
+    """A stored plan: what a reimport would do, and the confirmation that it needs."""
 
     id: str
     confirmation: str
@@ -74,7 +74,7 @@ def make_plan(
     phases: Collection[Phase] = ALL_PHASES,
     on_phase: OnPhase = _quiet,
 ) -> ReimportPlan:
-    """Do everything that the reimport would do, roll it back, and write down what it was.
+    """Do everything that the reimport would do, roll it back, and store the report.
 
     Args, Raises: as `reimport`. Nexus is never changed.
     """
@@ -97,27 +97,27 @@ def reimport(
     phases: Collection[Phase] = ALL_PHASES,
     on_phase: OnPhase = _quiet,
 ) -> ReimportReport:
-    """Bring Nexus to what is staged, in one transaction, as a plan has shown it.
+    """Load the staged rows into Nexus, in one transaction, as a plan has shown it.
 
     Args:
-        settings: target, lock time-out, what happens to columns and tables that only Nexus knows.
-        now: the time of the run, with a zone; `created_at`/`updated_at` of written rows.
-        permission: a plan and its confirmation; None is refused with the sentence that says what to do.
-        run_id: Dagster's run id, kept with the record of the reimport.
+        settings: target, lock time-out, what happens to columns and tables that only Nexus fills.
+        now: the time of the run, with a time zone; `created_at`/`updated_at` of written rows.
+        permission: a plan and its confirmation; None is refused with an error that says what to do.
+        run_id: Dagster's run id, stored with the record of the reimport.
         phases: a subset runs as one transaction too; validation always runs.
-        on_phase: called after each phase, inside the transaction; what it raises rolls everything back.
+        on_phase: called after each phase, inside the transaction; if it raises, everything is rolled back.
 
     Returns:
-        What was done; `committed` is true.
+        The report; `committed` is true.
 
     Raises:
         PlanStop: no plan, a stale one, a wrong confirmation, or no backup of exactly the rows that would change.
         StagingStop: the staged rows are incomplete, outdated, or break a rule whose action is `stop`.
         CatalogueStop: Nexus' schema does not allow it.
-        LockStop: another reimport, or somebody else who holds the tables.
-        ValidationStop: the result is not what it must be.
-        DatabaseError: PostgreSQL refused something, or was lost. In every case Nexus is unchanged, and the message
-            says so; if the connection was lost at COMMIT, the database is asked what became of it.
+        LockStop: another reimport runs, or another session holds the tables.
+        ValidationStop: the result did not pass validation.
+        DatabaseError: PostgreSQL refused something, or the connection was lost. Nexus is unchanged in every case, and
+            the message says so. If the connection was lost at COMMIT, the server is asked whether it was committed.
     """
     url = settings.nexus_database_url.get_secret_value()
     asked = permission or _NOBODY
@@ -145,20 +145,20 @@ def validate_plan_early(
     phases: Collection[Phase] = ALL_PHASES,
     staged: bool = False,
 ) -> None:
-    """Before anything is read, or backed up: may this plan be carried out, as far as can be told without locks?
+    """Check without locks whether a plan can be carried out, before anything is read or backed up.
 
-    Nobody should wait for an hour of reading and a backup to learn of a wrong word or of a row that was edited since
-    the plan, or stage under the feet of a reimport that will make the plan stale. The reimport asks again, and for
-    everything else too, under its locks.
+    A wrong confirmation, or a row that was edited since the plan, is then reported at once and not after an hour of
+    reading; and nothing is staged while a reimport runs that makes the plan stale. `reimport` checks everything again
+    under its locks.
 
     Args: as `reimport`.
-        staged: FileMaker's records have been read and staged, so that they too can be held against the plan.
+        staged: FileMaker's records have been read and staged, so compare them with the plan too.
 
     Raises:
         CatalogueStop: Nexus lacks a table that is needed.
         LockStop: another reimport or a restore is writing.
         PlanStop: no plan, an unknown one, one that has been carried out, one for other phases, a wrong confirmation,
-            or a stale one; it is on record in the audit trail.
+            or a stale one; the audit trail records it.
     """
     url = settings.nexus_database_url.get_secret_value()
     asked = permission or _NOBODY
@@ -166,20 +166,20 @@ def validate_plan_early(
         with connect(url) as connection, connection.cursor() as cursor:
             planned = permitted_plan(cursor, asked, phases)
             now = replace(planned, database=database_name(cursor), settings=deciding_settings(settings))
-            refuse_stale(planned, now)  # of another database or schema nothing else need be read
+            refuse_stale(planned, now)  # for another database or schema, nothing else needs to be read
             wait_for_reimport_lock(connection, MOMENT_SECONDS)
-            connection.rollback()  # given back at once
+            connection.rollback()  # releases the lock at once
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             refuse_stale(planned, look_again(cursor, planned, catalogue, settings, staged=staged))
     except (PlanStop, LockStop):
-        migrate(url)  # so that the refusal can be written down in a database that is new to the pipeline
+        migrate(url)  # so that the refusal can be recorded in a database that is new to the pipeline
         with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
             raise
 
 
 @dataclass(frozen=True)
 class _LockedTransaction:
-    """The open transaction, its locks held."""
+    """The open transaction with its locks."""
 
     connection: Connection
     gate: Connection
@@ -197,7 +197,7 @@ class _LockedTransaction:
     def run(
         self, report: ReimportReport, phases: Collection[Phase], on_phase: OnPhase, *, planned: bool = False
     ) -> None:
-        """All phases, without the end of the transaction."""
+        """Run all phases, without ending the transaction."""
         report.sources = self.sources
         report.accepted = [{"entity": each.entity, "rule": each.rule, "found": each.found} for each in self.accepted]
         report.restore, report.left_out = self.restore, self.left_out
@@ -220,9 +220,9 @@ class _LockedTransaction:
 
 @contextmanager
 def _locked(settings: Settings) -> Iterator[_LockedTransaction]:
-    """Prepare, lock, and read what the transaction starts from; rolled back at the end unless it was committed.
+    """Prepare, lock, and read the state that the transaction starts from; roll back at the end unless it committed.
 
-    Whatever can be read before the locks is read before them, in one snapshot; under them it is only confirmed.
+    What can be read before the locks is read in one snapshot before them. Under the locks it is only confirmed.
     """
     url = settings.nexus_database_url.get_secret_value()
     with connect(url) as gate, connect(url) as connection:
@@ -272,10 +272,10 @@ def _locked(settings: Settings) -> Iterator[_LockedTransaction]:
 
 @contextmanager
 def _unchanged(gate: Connection, differences: Sequence[Difference]) -> Iterator[None]:
-    """Whatever PostgreSQL refuses before the commit is said to have changed nothing."""
+    """Turn an error of PostgreSQL before the commit into one that says that Nexus is unchanged."""
     try:
         yield
-    except psycopg2.errors.LockNotAvailable:  # explained with the name of who holds the rows
+    except psycopg2.errors.LockNotAvailable:  # `explain_lock_timeouts` names the session that holds the rows
         raise
     except psycopg2.Error as fault:
         _refuse_old_rows(gate, differences, fault)
@@ -289,7 +289,7 @@ def _unchanged(gate: Connection, differences: Sequence[Difference]) -> Iterator[
 
 
 def _refuse_old_rows(gate: Connection, differences: Sequence[Difference], fault: psycopg2.Error) -> None:
-    """Stop with the rows of Nexus where it is they that break a constraint, in columns that FileMaker does not feed."""
+    """Stop if existing rows of Nexus break a constraint, in columns that FileMaker does not feed; names the rows."""
     for difference in differences:
         if difference.table.name != fault.diag.table_name or not isinstance(fault, psycopg2.IntegrityError):
             continue
@@ -309,7 +309,7 @@ def _refuse_old_rows(gate: Connection, differences: Sequence[Difference], fault:
 
 
 def _refuse_unrestorable_rows(cursor: Cursor, policy: Policy) -> None:
-    """The backup would refuse it too; but that is made after somebody has read and confirmed a plan."""
+    """Stop early if no restore could write rows again. The backup checks the same, but only after the confirmation."""
     rows = {table: table.identifier for table in policy.emptied}
     if refused := find_unrestorable_rows(cursor, rows, {}):
         raise CatalogueStop(refused.what, meaning=f"{refused.meaning} Nothing was changed.", remedy=refused.remedy)
@@ -327,7 +327,7 @@ def _refuse_changed_schema(before: Catalogue, now: Catalogue) -> None:
 def _record(
     cursor: Cursor, report: ReimportReport, phases: Collection[Phase], permission: Permission, backup_id: str
 ) -> None:
-    """Write the row that is there if and only if the transaction was committed."""
+    """Record the reimport in its own transaction, so that the row exists only if it was committed."""
     cursor.execute(
         "INSERT INTO fm_pipeline.reimports (id, run_id, phases, started_at, report, plan_id, backup_id, requested_by)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
@@ -345,7 +345,7 @@ def _record(
 
 
 def _uuid_or_none(text: str) -> str | None:
-    """For the audit trail: somebody may have typed anything."""
+    """Return a plan's id for the audit trail, or None if the typed text is no uuid."""
     try:
         return str(uuid.UUID(text.strip()))
     except ValueError:

@@ -1,6 +1,7 @@
-"""The report of a reimport as files: JSON, Markdown, and a CSV of what was not loaded. Private to their owner.
+"""Writes the report of a reimport as files: JSON, Markdown, and a CSV of records that were not loaded.
 
-They hold counts, rule ids, FileMaker and Nexus ids; no names and no other data of a patient.
+The files are private to their owner. They hold counts, rule ids, FileMaker and Nexus ids; no names and no other data of
+a patient.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ NOT_LOADED_COLUMNS = ("entity", "record_id", "filemaker_id", "outcome", "rule")
 def write_report(
     database_url: str, state_dir: Path, report: ReimportReport, *, warn: Callable[[str], None]
 ) -> Path | None:
-    """Write `report.json`, `report.md` and `not_loaded.csv` into a folder of the reimport's own.
+    """Write `report.json`, `report.md` and `not_loaded.csv` into a folder of their own.
 
-    Where files lost a patient who went, `files_of_gone_patients.csv` lists all of them.
+    If documents or batches lost a deleted patient, `files_of_gone_patients.csv` lists all of them.
 
     Args:
         database_url: the Nexus database, for the outcomes of the source rows.
         state_dir: this project's folder; the report goes to `reports/<time>-<id>`.
-        warn: told when the files cannot be written. The reimport is committed then and must not look like a failure;
-            its report is in `fm_pipeline.reimports` too.
+        warn: called if the files cannot be written. The reimport is already committed and must not look like a
+            failure; its report is also in `fm_pipeline.reimports`.
 
     Returns:
-        The folder, mode 0700; None if it is not whole.
+        The folder, mode 0700; None if it is incomplete.
     """
     folder = state_dir / "reports" / f"{report.started_at:%Y%m%dT%H%M%S}-{report.id[:8]}"
     try:
@@ -63,7 +64,7 @@ def write_report(
 
 
 def _write_files_of_gone_patients(path: Path, report: ReimportReport) -> None:
-    """Every document and image batch that lost a patient who went, if there is one."""
+    """Write every document and image batch that lost a deleted patient; no file if there is none."""
     rows = [
         (table, row_id, former, patient)
         for table, files in ((DOCUMENTS, report.documents), (BATCHES, report.batches))

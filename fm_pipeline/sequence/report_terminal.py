@@ -1,6 +1,6 @@
-"""The report of a reimport, or of a plan, on the terminal: narrow enough for 80 columns.
+"""The report of a reimport or a plan on the terminal, for 80 columns.
 
-Asset metadata and files have it as Markdown (`ReimportReport.as_markdown`), which wraps there.
+Asset metadata and files use Markdown instead (`ReimportReport.as_markdown`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fm_pipeline.pluralize import counted
 
 
 def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """What to print, one after the other.
+    """Yield what to print, in order.
 
     Args:
         report: `ReimportReport.as_dict()`.
@@ -50,7 +50,7 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     if report["references"]:
         yield ""
         yield _table(
-            ("references in rows that stay", "to", f"{would}led to new row", f"{would}emptied"),
+            ("references in rows that stay", "to", f"{would}re-pointed", f"{would}set to NULL"),
             [(f"{r['table']}.{r['column']}", r["to"], r["repointed"], r["set_to_null"]) for r in report["references"]],
         )
     for kind in ("clinic", "funding"):
@@ -83,7 +83,7 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    """One line if all hold, else those that do not; the files of the report have each of them."""
+    """Yield one line if all checks hold, otherwise those that failed; the report's files list each of them."""
     yield ""
     failed = [check for check in checks if not check["holds"]]
     for check in failed:
@@ -93,7 +93,7 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Names on the left, numbers with thousands separators on the right. If it gets too wide, names are folded."""
+    """Return a table: names on the left, numbers with thousands separators on the right; long names are folded."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for number, title in enumerate(head):
         table.add_column(title, justify="right" if number else "left", no_wrap=bool(number), overflow="fold")

@@ -1,11 +1,11 @@
-"""Updates of rows that exchange values which a constraint allows once.
+"""Updates rows that exchange unique values.
 
 PostgreSQL checks a unique index or an exclusion constraint for each row as it is written, unless the constraint is
 DEFERRABLE (PostgreSQL manual, "CREATE TABLE"; "Index Uniqueness Checks"). If two records exchange a number, or a chain
 of records passes one on, a single UPDATE fails although the rows before and after satisfy the constraint.
 
-So the single UPDATE is tried first. If a constraint refuses it, the rows whose values of such constraints change are
-written in two steps, in the first way that the table allows:
+The single UPDATE is tried first. If a constraint refuses it, the rows whose unique values change are written in two
+steps, by the first of these methods that the table allows:
 
 1. these columns become NULL, then all columns get their new values;
 2. the rows are deleted and inserted again by one statement, if nothing acts on a delete or insert;
@@ -61,8 +61,8 @@ SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %(schema)s AND c.relname = %(name)s
   AND coalesce(pg_partition_root(c.oid), c.oid) = %(table)s::regclass
 """
-# What acts on a row that is deleted and inserted again: a key that does more than check, a trigger, a rule; and what
-# would put the row into another table.
+# Whether a delete and insert of a row has side effects: a cascading key, a trigger, a rule; or could put the row into
+# another table.
 _ACTS = """
 SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE contype = 'f' AND confrelid = t.oid AND confdeltype <> 'a')
     OR EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid IN (SELECT t.oid UNION SELECT relid FROM pg_partition_tree(t.oid))
@@ -86,13 +86,13 @@ _UNUSED = {
 
 
 def update_changed(cursor: Cursor, difference: Difference, columns: Mapping[str, Column], now: datetime) -> int:
-    """Update the rows that differ, also if they exchange values among each other; returns how many.
+    """Update the rows that differ, also if they exchange unique values; return how many.
 
     Args:
         columns: of the table, in the catalogue.
 
     Raises:
-        CatalogueStop: they exchange values, and the table allows none of the ways.
+        CatalogueStop: they exchange values, and the table allows none of the methods.
         psycopg2.Error: the new rows themselves break a constraint, or something else is refused.
     """
     try:
@@ -126,7 +126,7 @@ class _Exchange:
         }
 
     def run(self, now: datetime, clash: psycopg2.Error) -> int:
-        """Write the rows in the first way that the table allows; returns how many."""
+        """Write the rows by the first method that the table allows; return how many."""
         writable = [name for name, column in self._columns.items() if not column.generated]
         table = self._difference.table.identifier.as_string(self._cursor)
         self._cursor.execute(_COLUMNS, {"table": table})
@@ -159,7 +159,7 @@ class _Exchange:
         self._cursor.execute(sql.SQL(statement).format(**self._names, **parts))
 
     def _ways(self, moving: Sequence[str]) -> Iterator[Callable[[], bool]]:
-        """In their order. Each returns whether it could be tried."""
+        """Yield the methods in their order. Each returns whether it could be tried."""
         parked = [self._parked(name) for name in moving]
         yield lambda: self._park([options.get("null") for options in parked])
         yield self._anew
@@ -168,7 +168,7 @@ class _Exchange:
             yield functools.partial(self._park, combination)
 
     def _parked(self, name: str) -> dict[str, sql.Composable]:
-        """What a column may become in between, in a row whose value of it changes."""
+        """Return the possible intermediate values of a column, for rows whose value of it changes."""
         column, old = self._columns[name], sql.SQL("t.{}").format(sql.Identifier(name))
         values: dict[str, sql.Composable] = {} if column.not_null else {"null": sql.SQL("NULL")}
         if unused := _unused(column.type):
@@ -181,7 +181,7 @@ class _Exchange:
         }
 
     def _park(self, settings: Iterable[sql.Composable | None]) -> bool:
-        """Give up the values first, then write all changed rows."""
+        """Set the intermediate values first, then write all changed rows."""
         given = [setting for setting in settings if setting is not None]
         if not given:
             return False
@@ -193,7 +193,7 @@ class _Exchange:
         return True
 
     def _anew(self) -> bool:
-        """Delete the rows and insert them again. By one statement, so that keys that are checked at once hold."""
+        """Delete the rows and insert them again, by one statement, so that immediate keys hold."""
         self._cursor.execute(_ACTS, (self._difference.table.identifier.as_string(self._cursor),))
         if self._cursor.fetchone() != (False,):
             return False
@@ -218,7 +218,7 @@ class _Exchange:
         )
 
     def _refuse_unless_real(self, writable: Sequence[str], clash: psycopg2.Error) -> None:
-        """Stop with the records, if the rows as they will be satisfy the constraints."""
+        """Stop and name the records, if the new rows satisfy the constraints by themselves."""
         columns = _comma([sql.Identifier(name) for name in writable])
         try:
             with _savepoint(self._cursor):
@@ -251,7 +251,7 @@ class _Exchange:
 
 
 def _unused(kind: str) -> str:
-    """An expression for a value of the type that no row has, as far as one is known."""
+    """Return an expression for a value of the type that no row has; empty if none is known."""
     expression = next((value for start, value in _UNUSED.items() if kind.startswith(start)), "")
     if length := re.fullmatch(r"character varying\((\d+)\)", kind):
         return f"left({expression}, {length[1]})"

@@ -1,8 +1,8 @@
-"""Documents and image batches whose patient goes: which they are, and what is decided about them.
+"""Documents and image batches whose patient a reimport deletes.
 
-No constraint guards their reference to the patient, so a deleted patient would leave them pointing at nobody. By
-default that stops a reimport. A clinic may decide otherwise by NEXUS_FILES_OF_GONE_PATIENTS: give them to one patient
-that it names (archive), or leave them without a patient (detach).
+No constraint guards their reference to the patient, so a deleted patient would leave dangling references. By default
+that stops a reimport. A clinic may decide otherwise by NEXUS_FILES_OF_GONE_PATIENTS: `archive` assigns them to one
+patient that it names, `detach` sets their patient to NULL.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ HOW_TO_LIST = "fm-pipeline files without-patient lists all of them."
 
 @dataclass(frozen=True)
 class FilesOfGonePatients:
-    """What is decided about them.
+    """The clinic's decision about these files.
 
     Attributes:
-        archive_patient: for `archive`: a Nexus id or a FileMaker id, as the setting has it.
+        archive_patient: for `archive`: a Nexus id or a FileMaker id, as in the setting.
     """
 
     decision: Decision = "stop"
@@ -42,18 +42,18 @@ class FilesOfGonePatients:
 
     @classmethod
     def of(cls, settings: Settings) -> FilesOfGonePatients:
-        """As the settings say."""
+        """Return the decision of the settings."""
         return cls(settings.nexus_files_of_gone_patients, (settings.nexus_archive_patient or "").strip().lower())
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Nexus ids of patients who stay although FileMaker does not have them."""
+        """Nexus ids of patients that are kept although FileMaker does not have them."""
         return (self.archive_patient,) if self.decision == "archive" else ()
 
     def with_archive_patient(self, cursor: Cursor, catalogue: Catalogue) -> FilesOfGonePatients:
-        """The same with the archive patient's Nexus id.
+        """Return the decision with the archive patient's Nexus id.
 
-        It may be a patient of FileMaker's, also one that the next reimport brings, or one that only Nexus has.
+        The patient may come from FileMaker, also with the next reimport, or exist in Nexus only.
 
         Raises:
             CatalogueStop: there is no such patient.
@@ -73,7 +73,7 @@ class FilesOfGonePatients:
         if len(found) != 1:
             raise CatalogueStop(
                 f"NEXUS_ARCHIVE_PATIENT names {'no patient' if not found else 'two patients'}.",
-                meaning="Files of patients who go could not be given to anybody. Nothing was changed.",
+                meaning="Files of deleted patients could not be assigned to anybody. Nothing was changed.",
                 remedy="Set it to the id of a patient in Nexus, or to a FileMaker id, in upper or lower case.",
             )
         return replace(self, archive_patient=found[0][0])
@@ -81,12 +81,12 @@ class FilesOfGonePatients:
 
 @dataclass(frozen=True)
 class FileWithoutPatient:
-    """A document or an image batch that the next reimport would leave without its patient.
+    """A document or an image batch whose patient the next reimport would delete.
 
     Attributes:
-        patient_id: Nexus id of the patient who goes.
-        filemaker_id: of that patient; empty if nobody knows one.
-        reason: `not_in_filemaker`, or the rule that keeps the patient's record out.
+        patient_id: Nexus id of that patient.
+        filemaker_id: of that patient; empty if it is not known.
+        reason: `not_in_filemaker`, or the rule by which the patient's record is not loaded.
     """
 
     table: str
@@ -96,11 +96,12 @@ class FileWithoutPatient:
     reason: str
 
     def as_dict(self) -> dict[str, str]:
-        """For JSON and CSV."""
+        """Return the fields for JSON and CSV."""
         return asdict(self)
 
 
-# A patient stays whose record is staged, or is kept out only by a rule that stops everything: that is settled first.
+# Patients whose record is staged are kept. So are those whose record breaks a rule with the action `stop`, because no
+# reimport runs until that is resolved.
 _LEFT = """
 WITH f AS MATERIALIZED (
     SELECT {columns} FROM {table} d JOIN {patients} p ON p.id = d.object_id
@@ -127,11 +128,11 @@ GROUP BY f.id, f.object_id HAVING count(DISTINCT s.nexus_id) <> 1 ORDER BY f.obj
 def find_files_without_patient(
     cursor: Cursor, catalogue: Catalogue, table: str, kept: Sequence[str] = ()
 ) -> list[FileWithoutPatient]:
-    """The rows of a table that the next reimport would leave without their patient, by what is staged now. Reads only.
+    """Find the rows of a table whose patient the next reimport would delete, by what is staged now. Reads only.
 
     Args:
         table: documents or image batches.
-        kept: Nexus ids of patients who stay although FileMaker does not have them.
+        kept: Nexus ids of patients that are kept although FileMaker does not have them.
     """
     columns, evidence = evidence_of(catalogue, table)
     cursor.execute(
@@ -153,7 +154,7 @@ def find_files_without_patient(
 
 
 def list_files_without_patient(cursor: Cursor, settings: Settings) -> list[FileWithoutPatient]:
-    """All documents and image batches that the next reimport would leave without their patient, by what is staged now.
+    """Return all documents and image batches whose patient the next reimport would delete, by what is staged now.
 
     Raises:
         CatalogueStop: NEXUS_ARCHIVE_PATIENT names no patient.
@@ -178,7 +179,7 @@ def list_files_without_patient(cursor: Cursor, settings: Settings) -> list[FileW
 
 
 def can_detach(catalogue: Catalogue, table: str) -> bool:
-    """Whether a row of the table may be without a patient."""
+    """Return whether a row of the table may have no patient."""
     return not catalogue.columns[catalogue.table(table)]["object_id"].not_null
 
 
@@ -191,13 +192,13 @@ def apply_decision(
     relinked: RelinkResult,
     now: datetime,
 ) -> RelinkResult:
-    """Carry out the decision; inside the transaction, after relinking. What it leaves, the validation refuses.
+    """Apply the decision; inside the transaction, after relinking. The validation refuses rows that it leaves.
 
     Args:
         files: with the archive patient's Nexus id.
 
     Returns:
-        What was relinked, with what was settled.
+        The result of relinking, with the archived or detached rows.
 
     Raises:
         CatalogueStop: a constraint forbids it.
@@ -221,7 +222,7 @@ def _settle(
     files: FilesOfGonePatients,
     now: datetime,
 ) -> Mapping[str, str]:
-    """Ids of the rows that were changed, each with that of the patient that it had."""
+    """Archive or detach the rows; return their ids, each with the id of its former patient."""
     columns = catalogue.columns[table]
     if files.decision == "detach":
         if not can_detach(catalogue, table.name):
@@ -254,9 +255,10 @@ def _settle(
         )
     except psycopg2.IntegrityError as error:
         raise CatalogueStop(
-            f"Rows of {table} whose patient goes cannot be settled by NEXUS_FILES_OF_GONE_PATIENTS={files.decision}:"
-            f" the constraint {error.diag.constraint_name} forbids it.",
-            meaning="They would point to nobody. Nothing was changed.",
-            remedy=f"Take the other way of NEXUS_FILES_OF_GONE_PATIENTS, or decide in Nexus about them. {HOW_TO_LIST}",
+            f"Rows of {table} whose patient would be deleted cannot be changed as"
+            f" NEXUS_FILES_OF_GONE_PATIENTS={files.decision} says: the constraint {error.diag.constraint_name}"
+            " forbids it.",
+            meaning="They would refer to no patient. Nothing was changed.",
+            remedy=f"Use the other value of NEXUS_FILES_OF_GONE_PATIENTS, or change these rows in Nexus. {HOW_TO_LIST}",
         ) from None
     return dict(cursor.fetchall())

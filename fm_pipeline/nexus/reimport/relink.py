@@ -1,13 +1,13 @@
-"""Phases 6 and 7: documents and image batches that point to no existing patient get theirs back.
+"""Phases 6 and 7: re-points documents and image batches that refer to no existing patient.
 
-Both carry a generic key to the patient (content type and object id), which no constraint guards. A row that points to
-an existing patient is never moved; if FileMaker disagrees with it, it is listed. For a row that points nowhere all
-evidence is collected, and it is relinked only if all of it names one patient:
+Both have a generic key to the patient (content type and object id), which no constraint guards. A row that refers to an
+existing patient is never moved; if FileMaker's record names another patient, the row is listed. For other rows all
+evidence is collected. A row is relinked only if all of it names one patient:
 
-1. crosswalk: the id that it carries was a patient's id before;
-2. metadata: the document's own `filemaker_patient_id`; of a batch, the ledger of the images that were linked;
+1. crosswalk: its object id was an earlier id of a patient;
+2. metadata: the document's own `filemaker_patient_id`; for a batch, the ledger of linked images;
 3. FileMaker's record of the document, or of the batch's images;
-4. earlier id: the id that it carries is one that other documents or images tell the patient of, by 2 or 3.
+4. earlier id: other documents or images with the same object id belong to that patient, by 2 or 3.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
 from fm_pipeline.nexus.reimport.difference import count
 
 REASONS = {
-    "no_evidence": "nothing tells which patient it belongs to",
+    "no_evidence": "there is no evidence which patient it belongs to",
     "patient_unknown": "it belongs to a patient that FileMaker does not have or that was not loaded",
     "evidence_conflict": "its evidence names different patients",
     "disagrees": "it points to an existing patient, but FileMaker's record names another",
@@ -36,15 +36,15 @@ REASONS = {
 
 @dataclass(frozen=True)
 class RelinkResult:
-    """What happened to the rows of one table.
+    """What was done with the rows of one table.
 
     Attributes:
-        already: rows that pointed to an existing patient and were left as they are.
-        by_evidence: rows relinked, by the first evidence that named the patient.
-        unresolved: Nexus ids of rows that still point nowhere, by reason.
-        disagreeing: Nexus ids of rows left as they are although FileMaker names another patient.
-        archived, detached: Nexus ids of rows whose patient goes, with the id of that patient, by what became of them.
-        archive_patient: who has the archived ones now.
+        already: number of rows that refer to an existing patient and were not changed.
+        by_evidence: number of relinked rows, by the first evidence that named the patient.
+        unresolved: Nexus ids of rows that still refer to no patient, by reason.
+        disagreeing: Nexus ids of unchanged rows for which FileMaker names another patient.
+        archived, detached: Nexus ids of rows whose patient is deleted, each with the id of that patient.
+        archive_patient: the patient that the archived rows refer to now.
     """
 
     total: int
@@ -58,17 +58,17 @@ class RelinkResult:
 
     @property
     def settled(self) -> int:
-        """How many rows lost a patient who goes, by the clinic's decision."""
+        """Number of rows whose patient is deleted and that were archived or detached."""
         return len(self.archived) + len(self.detached)
 
     @property
     def relinked(self) -> int:
-        """How many rows got their patient back."""
+        """Number of relinked rows."""
         return sum(self.by_evidence.values())
 
 
 def patient_content_type(cursor: Cursor, catalogue: Catalogue) -> int:
-    """Id of Django's content type patients.patient.
+    """Return the id of Django's content type patients.patient.
 
     Raises:
         CatalogueStop: Nexus does not have it.
@@ -82,19 +82,19 @@ def patient_content_type(cursor: Cursor, catalogue: Catalogue) -> int:
     if row is None:
         raise CatalogueStop(
             "Nexus has no content type patients.patient.",
-            meaning="Documents and images could not be told from those of other things. Nothing was changed.",
-            remedy="Run the application's migrations (manage.py migrate), which make it.",
+            meaning="Patients' documents and images could not be distinguished from others. Nothing was changed.",
+            remedy="Run the application's migrations (manage.py migrate), which create it.",
         )
     return int(row[0])
 
 
-# What the evidence is found by.
+# The columns from which the evidence is derived.
 _DOCUMENT_COLUMNS = """
 d.id, d.object_id, lower(btrim(d.filemaker_metadata ->> 'filemaker_patient_id')) AS patient_key
 """
 _BATCH_COLUMNS = "d.id, d.object_id"
 
-# One row a document or batch and evidence: who is its patient, by which evidence.
+# One row for each piece of evidence: document or batch, kind of evidence, patient.
 _DOCUMENT_EVIDENCE = """
 SELECT d.id, d.object_id, CASE WHEN r.origin = 'duplicate' THEN 'crosswalk' ELSE 'earlier_id' END AS evidence,
        CASE WHEN r.origin = 'duplicate' THEN 1 ELSE 4 END AS rank, r.filemaker_key AS key
@@ -127,10 +127,10 @@ FROM {rows} d JOIN {images} i ON i.batch_id = d.id JOIN fm_pipeline.image_copies
 
 
 def evidence_of(catalogue: Catalogue, table: str) -> tuple[sql.Composable, sql.Composable]:
-    """How the patient of documents or image batches is found out.
+    """Return the SQL that collects the evidence for documents or image batches.
 
     Returns:
-        The columns of a row (`d`) that the evidence is found by, and a query of one row for each row and evidence
+        The columns of a row (`d`) from which the evidence is derived, and a query of one row for each piece of evidence
         (`id`, `object_id`, `evidence`, `rank`, `key`), in which `{rows}` stands for a relation with these columns.
     """
     if table == DOCUMENTS:
@@ -146,12 +146,12 @@ def evidence_of(catalogue: Catalogue, table: str) -> tuple[sql.Composable, sql.C
 
 
 def relink_documents(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> RelinkResult:
-    """Phase 6; inside the transaction, after the patients are loaded."""
+    """Run phase 6; inside the transaction, after the patients are loaded."""
     return _relink(cursor, catalogue, catalogue.table(DOCUMENTS), patient_type, now)
 
 
 def relink_batches(cursor: Cursor, catalogue: Catalogue, patient_type: int, now: datetime) -> RelinkResult:
-    """Phase 7; images follow their batch."""
+    """Run phase 7; images belong to their batch's patient."""
     return _relink(cursor, catalogue, catalogue.table(BATCHES), patient_type, now)
 
 
@@ -164,7 +164,7 @@ def _relink(
 ) -> RelinkResult:
     columns, evidence = evidence_of(catalogue, table.name)
     patients = catalogue.table("patients").identifier
-    # Rows of other things (a company's documents) carry another content type and are none of our business.
+    # Rows with another content type (a company's documents) are left alone.
     cursor.execute(
         sql.SQL(
             "CREATE TEMP TABLE files ON COMMIT DROP AS SELECT {columns}, p.id IS NOT NULL AS linked FROM {table} d"
@@ -176,7 +176,7 @@ def _relink(
     total = cursor.rowcount
     cursor.execute("ANALYZE files")  # nothing else does it for a temporary table, and all that follows joins it
     evidence = sql.SQL(evidence.as_string(cursor))
-    # The few rows that point nowhere need all evidence; the many others only whether any of it contradicts.
+    # The few rows without a patient need all evidence; for the many others only contradictions are searched for.
     cursor.execute(
         sql.SQL(
             """
@@ -228,7 +228,7 @@ def _relink(
 
 
 def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str | None]:
-    """The rows of a table that this transaction has given another patient, or none: their ids, with the patient's."""
+    """Return ids of the rows whose patient this transaction has changed or removed, each with the new patient's id."""
     cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"pg_temp.{relinked_table(table).as_string(cursor)}",))
     if cursor.fetchone() != (True,):
         return {}
@@ -237,5 +237,5 @@ def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str | None]:
 
 
 def relinked_table(table: Table) -> sql.Identifier:
-    """Name of the temporary table of documents or batches that got another patient, or none: `id`, `patient`."""
+    """Return the name of the temporary table of rows whose patient was changed or removed: `id`, `patient`."""
     return sql.Identifier(f"relinked_{table.name}")

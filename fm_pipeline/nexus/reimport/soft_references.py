@@ -1,12 +1,12 @@
-"""Columns that hold ids of patients or appointments although no foreign key says so.
+"""Columns that hold ids of patients or appointments without a foreign key.
 
-Django makes such columns for `db_constraint=False`, and applications keep ids in varchar and text columns. They are
-found by their content: a value that is the id of a patient is a reference to it, since no two uuids are equal by
-chance. Integers are never looked at. Of a table that is larger than `SAMPLED_BYTES` a sample is read, and columns with
-a telling name are read whole.
+Django creates such columns for `db_constraint=False`, and applications keep ids in varchar and text columns. They are
+found by their content: a value that equals the id of a patient is a reference to it, since uuids do not collide.
+Integers are never searched. Tables larger than `SAMPLED_BYTES` are searched by a sample, and completely only in columns
+whose name suggests a reference.
 
-An id that a patient had before its row was merged into another one is replaced by the patient's present id. A value
-that points to a row that goes for good is kept, or emptied, or it stops the reimport: NEXUS_SOFT_REFERENCES decides.
+If a patient's row was merged into another one, its earlier id is replaced by the present one. A reference to a row that
+is deleted is kept, set to NULL, or stops the reimport: NEXUS_SOFT_REFERENCES decides.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind IN ('r', 'p') AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
   AND NOT row_security_active(c.oid)
 """
-# What values are held against: ids of rows that were merged into another row of the patient, and ids of rows that go.
-# Other ids of the past are learnt from files, within a reimport: the next one would be the first to use them here.
+# The ids that are searched for: of rows that were merged into another row of the patient, and of rows to be deleted.
+# Earlier ids that are learnt from files during a reimport would be used here only by the next one.
 _GOING = """
 CREATE TEMP TABLE going_ids ON COMMIT DROP AS
 SELECT r.nexus_id AS id, 'patients' AS kind, true AS replaced
@@ -80,7 +80,7 @@ def with_soft_references(
     fed: Mapping[str, Collection[str]],
     staying: Collection[str] = (),
 ) -> Policy:
-    """The policy with the references that no foreign key guards and that a reimport of what is staged has to look at.
+    """Return the policy with the soft references that a reimport of the staged rows has to handle.
 
     Args, Raises: as `find_soft_references` and `parse_trigger_tables`.
     """
@@ -92,12 +92,12 @@ def with_soft_references(
 def find_soft_references(
     cursor: Cursor, policy: Policy, fed: Mapping[str, Collection[str]], staying: Collection[str] = ()
 ) -> list[SoftReference]:
-    """The columns whose values are ids that patients had before, or ids of rows that go. Needs what is staged.
+    """Find the columns with earlier ids of patients, or ids of rows to be deleted, by what is staged.
 
     Args:
-        cursor: inside a transaction that may make a temporary table.
+        cursor: inside a transaction that may create a temporary table.
         fed: by table of the policy, the columns that the load sets anyway.
-        staying: ids of rows that stay although FileMaker does not have them.
+        staying: ids of rows that are kept although FileMaker does not have them.
     """
     cursor.execute(sql.SQL(_GOING).format(**_tables(policy)))
     cursor.execute("DELETE FROM going_ids WHERE id::text = ANY(%s)", (list(staying),))
@@ -122,7 +122,7 @@ def find_soft_references(
 
 
 def list_soft_references(cursor: Cursor, policy: Policy) -> dict[tuple[Table, str], list[str]]:
-    """The columns that hold ids of patients or appointments, or are named so; writes nothing.
+    """Return the columns that hold ids of patients or appointments, or whose name suggests it; reads only.
 
     Returns:
         By table and column, the names of the tables whose ids it holds.
@@ -138,7 +138,7 @@ def list_soft_references(cursor: Cursor, policy: Policy) -> dict[tuple[Table, st
 
 
 def list_json_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, str]]:
-    """The json, jsonb and array columns with ids of patients inside, by their first rows. They are never followed."""
+    """Return the json, jsonb and array columns whose first rows contain ids of patients. They are never changed."""
     patients = policy.catalogue.table("patients")
     found = []
     for table, columns in sorted(policy.catalogue.columns.items()):
@@ -165,13 +165,13 @@ def list_json_references(cursor: Cursor, policy: Policy) -> list[tuple[Table, st
 
 
 def repoint_soft_references(cursor: Cursor, policy: Policy) -> Iterator[RepointedReference]:
-    """Replace ids that patients had before; keep, empty or refuse those of rows that go.
+    """Replace earlier ids of patients; keep references to deleted rows, set them to NULL, or refuse them.
 
     Args:
         cursor: inside the transaction; `replaced_patients` and the `gone_*` tables are filled.
 
     Raises:
-        CatalogueStop: a value points to a row that goes, and NEXUS_SOFT_REFERENCES is `stop`.
+        CatalogueStop: a value refers to a row that is deleted, and NEXUS_SOFT_REFERENCES is `stop`.
     """
     for soft in policy.soft:
         column = policy.catalogue.columns[soft.table][soft.column]
@@ -202,7 +202,7 @@ def _tables(policy: Policy) -> dict[str, sql.Composable]:
 
 
 def _excluded_tables(policy: Policy) -> set[Table]:
-    """Tables whose rows go anyway, that record what was, or that a reimport must not change."""
+    """Return tables that are cleared, that record history, or that a reimport must not change."""
     protected = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, "django_content_type")
     return {*policy.cleared, *policy.histories, *policy.growing, *map(policy.catalogue.table, protected)}
 
@@ -210,7 +210,7 @@ def _excluded_tables(policy: Policy) -> set[Table]:
 def _searched(
     cursor: Cursor, policy: Policy, fed: Mapping[str, Collection[str]]
 ) -> Iterator[tuple[Table, list[Column]]]:
-    """The tables and columns that may hold such ids."""
+    """Yield the tables and columns that may hold such ids."""
     cursor.execute(_READABLE)
     readable = {Table(*name) for name in cursor.fetchall()}
     catalogue = policy.catalogue
@@ -244,11 +244,11 @@ def _search(
     size: int = 0,
     staged: bool = False,
 ) -> list[tuple[str, str, bool, int]]:
-    """Column, kind of id, whether it was replaced, and number of rows.
+    """Search columns for ids; return column, kind of id, whether it was replaced, and number of rows.
 
     Args:
-        size: if it is large, a sample is read.
-        staged: leave out rows that go.
+        size: of the table in bytes; if it is large, a sample is read.
+        staged: leave out rows that are deleted.
     """
     if not columns:
         return []
@@ -259,7 +259,7 @@ def _search(
         stays = sql.SQL("t.id IN (SELECT nexus_id FROM {})").format(sql.Identifier("fm_pipeline", load.staged))
     found = []
     with _patience(cursor, table):
-        # Most columns have no value of such a length, which one reading of the table tells for all of them.
+        # Most columns have no value of such a length. One scan of the table finds that out for all columns.
         lengths = [
             sql.SQL("count(*) > 0")  # one row in any case: a table may be empty
             if column.type == "uuid"
@@ -280,7 +280,7 @@ def _search(
 
 
 def _size(cursor: Cursor, table: Table) -> int:
-    """Bytes of a table's rows, with its partitions; 0 if somebody holds it."""
+    """Return the size of a table with its partitions, in bytes; 0 if another session has locked it."""
     with _patience(cursor, table):
         name = table.identifier.as_string(cursor)
         cursor.execute(
@@ -294,7 +294,7 @@ def _size(cursor: Cursor, table: Table) -> int:
 
 @contextmanager
 def _patience(cursor: Cursor, table: Table) -> Iterator[None]:
-    """A table that somebody holds (a migration, VACUUM FULL) is not waited for: it is told, and left out."""
+    """Skip a table that another session has locked (a migration, VACUUM FULL), with a warning."""
     cursor.execute("SAVEPOINT search")
     cursor.execute("SELECT set_config('lock_timeout', %s, true)", (_LOCK_PATIENCE,))
     try:
@@ -355,7 +355,7 @@ def _stays(policy: Policy, soft: SoftReference) -> sql.Composable:
 
 
 def _write(cursor: Cursor, statement: sql.Composable) -> int:
-    """Nothing guards the reference, so what a constraint of the table refuses may stay as it is; returns the rows."""
+    """Run an update and return its number of rows; 0 if a constraint refuses it, since the reference may then stay."""
     cursor.execute("SAVEPOINT mending")
     try:
         cursor.execute(statement)

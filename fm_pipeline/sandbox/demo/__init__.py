@@ -1,1 +1,1 @@
-"""The demonstration: a synthetic clinic, reimported by a Dagster run, compared with its oracle."""
+"""The demo: a synthetic clinic, reimported by a Dagster run and compared with the expected result."""

@@ -1,4 +1,4 @@
-"""Put the synthetic clinic into the stack, and hold Nexus against its oracle afterwards."""
+"""Fills the stack with the synthetic clinic, and compares Nexus with the expected result afterwards."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.staging.check import Broken, broken_rules
 from fm_pipeline.staging.summary import summary
 
-# Subjects of verdicts: the demo prints a line for each, behind "29 of 29".
+# Subjects of comparisons: the demo prints a line for each, after "29 of 29".
 STOP = "rules stop what they must, with Nexus unchanged"
-TABLES = "tables of Nexus are as foretold, to the row and column"
+TABLES = "tables of Nexus are as expected, to the row and column"
 FILES = "kinds of files have their patient"
 RECORDS = "kinds of FileMaker records are accounted for"
-CHANGES = "tables were changed as foretold: deleted, new, changed, equal"
+CHANGES = "tables were changed as expected: deleted, new, changed, equal"
 
 
 class ComparisonResult(NamedTuple):
-    """What must hold, and whether it does."""
+    """One statement about the result, and whether it holds."""
 
     subject: str
     name: str
@@ -44,7 +44,7 @@ class ComparisonResult(NamedTuple):
 
 
 def fill_stack(stack: Stack, clinic: Clinic, profile: Profile) -> None:
-    """Make the reference Nexus and fill both sides, FileMaker's in the layouts of a profile."""
+    """Create the reference Nexus and fill both systems, FileMaker in the layouts of a profile."""
     with _nexus(stack) as connection:
         create_nexus(connection)
         connection.commit()
@@ -54,21 +54,21 @@ def fill_stack(stack: Stack, clinic: Clinic, profile: Profile) -> None:
 
 
 def digests(stack: Stack) -> dict[str, Digest]:
-    """Of every table in Nexus."""
+    """Return the digest of every table in Nexus."""
     with _nexus(stack) as connection, connection.cursor() as cursor:
         return schema_digest(cursor, read_catalogue(cursor, "public"))
 
 
 def stopping_rules(stack: Stack) -> list[Broken]:
-    """What the staged records break, as it forbids to go on."""
+    """Return the broken rules of the staged records whose action is `stop`."""
     with _nexus(stack) as connection, connection.cursor() as cursor:
         return [each for each in broken_rules(cursor, ENTITIES) if each.action == "stop"]
 
 
 def compare_stops(expected: Expected, broken: Sequence[Broken], *, unchanged: bool) -> list[ComparisonResult]:
-    """Hold the list of what stops against the oracle: all of it, and nothing else."""
+    """Compare the rules that stop with the expected ones: all of them, and no others."""
     found = {(each.entity, each.rule): each.rows for each in broken}
-    verdicts = [
+    results = [
         ComparisonResult(
             STOP,
             f"{entity}: {rule}",
@@ -78,12 +78,12 @@ def compare_stops(expected: Expected, broken: Sequence[Broken], *, unchanged: bo
         for (entity, rule), rows in expected.stops.items()
     ]
     others = found.keys() - expected.stops.keys()
-    verdicts.append(ComparisonResult(STOP, "nothing else stops", not others, f"{len(others)} other rules"))
-    return [*verdicts, ComparisonResult(STOP, "Nexus unchanged", unchanged, "digests of every table")]
+    results.append(ComparisonResult(STOP, "nothing else stops", not others, f"{len(others)} other rules"))
+    return [*results, ComparisonResult(STOP, "Nexus unchanged", unchanged, "digests of every table")]
 
 
 def compare_with_expected(stack: Stack, expected: Expected, report: Mapping[str, Any]) -> list[ComparisonResult]:
-    """Hold Nexus and the report of the reimport against the oracle.
+    """Compare Nexus and the report of the reimport with the expected result.
 
     Args:
         report: `ReimportReport.as_dict()`.
@@ -96,11 +96,11 @@ def _nexus(stack: Stack) -> closing[Connection]:
 
 
 def _tables(stack: Stack, expected: Expected) -> Iterator[ComparisonResult]:
-    """Every table of Nexus, to the row and column."""
+    """Compare every table of Nexus, to the row and column."""
     with _nexus(stack) as connection:
         unlike = Counter(difference.table for difference in differences(connection, expected))
     for name, table in expected.tables.items():
-        found = f"{len(table.rows):,} rows" + (f", {unlike[name]:,} unlike the oracle" if unlike[name] else "")
+        found = f"{len(table.rows):,} rows" + (f", {unlike[name]:,} differ" if unlike[name] else "")
         yield ComparisonResult(TABLES, name, not unlike[name], found)
 
 
@@ -115,7 +115,7 @@ SELECT (SELECT count(*) FROM documents_document), (SELECT count(*) FROM document
 
 
 def _links(stack: Stack, expected: Expected) -> Iterator[ComparisonResult]:
-    """Every document and batch points to an existing patient, but those of which nothing tells whose they are."""
+    """Check that every document and batch refers to an existing patient, except those without evidence."""
     with _nexus(stack) as connection:
         cursor = connection.cursor()
         cursor.execute(_LINKED)
@@ -130,7 +130,7 @@ def _links(stack: Stack, expected: Expected) -> Iterator[ComparisonResult]:
 
 
 def _flags(stack: Stack, expected: Expected) -> Iterator[ComparisonResult]:
-    """What is loaded and was noticed all the same, by entity and rule."""
+    """Compare the loaded rows that a rule has flagged, by entity and rule."""
     with _nexus(stack) as connection:
         found = {(s.entity, rule): rows for s in summary(connection) for rule, rows in s.flagged.items()}
     unlike = sum(found.get(key) != expected.flags.get(key) for key in found.keys() | expected.flags.keys())
@@ -141,7 +141,7 @@ def _flags(stack: Stack, expected: Expected) -> Iterator[ComparisonResult]:
 
 
 def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[ComparisonResult]:
-    """The pipeline's own report says what the oracle says."""
+    """Compare the pipeline's own report with the expected counts."""
     for source in report["sources"]:
         foretold = expected.sources[source["entity"]]
         ends = (source["source"], source["loaded"], source["quarantined"], source["skipped"])

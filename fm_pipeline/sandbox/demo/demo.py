@@ -1,4 +1,4 @@
-"""The demonstration from end to end: servers, clinic, a Dagster run, the verdict."""
+"""The demo from end to end: servers, clinic, Dagster runs, comparison with the expected result."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ UI_PORT = 3000  # Dagster's own
 
 
 class Demo:
-    """One demonstration in a state folder of its own, which begins anew. Leaving the context stops its servers.
+    """One demo in a state folder of its own, which is emptied first. Leaving the block stops its servers.
 
     Args:
-        state_dir: emptied first, if an earlier demo has made it and nobody uses it.
+        state_dir: emptied first, if an earlier demo has created it and no process uses it.
         scale: of the clinic.
-        port: of the Dagster UI; None takes `UI_PORT`, or a free one if another program has that.
-        profile: in whose layouts FileMaker holds the clinic.
-        as_found: with everything that was wrong with the real clinic.
+        port: of the Dagster UI; None for `UI_PORT`, or a free one if that is taken.
+        profile: the mapping profile whose layouts FileMaker has.
+        as_found: whether the records have the defects of the real clinic.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Demo:
         return self
 
     def _begin_anew(self) -> None:
-        """Remove what the last demo has left, but for the files that say who uses the folder, and whose it is.
+        """Remove the files of the last demo, except those that identify the folder and its owner.
 
         Raises:
             PipelineError: servers still run there.
@@ -104,7 +104,7 @@ class Demo:
             servers = ", ".join(f"{row.name} (process {row.pid})" for row in running)
             raise PipelineError(
                 f"The state folder {self._state_dir} is in use: {servers}.",
-                meaning="A demo that begins there would remove the data of these servers. Nothing was removed.",
+                meaning="A new demo there would remove the data of these servers. Nothing was removed.",
                 remedy=f"Stop them: fm-pipeline stack down --state-dir {self._state_dir}, or name another folder with"
                 " --state-dir.",
             )
@@ -119,7 +119,7 @@ class Demo:
 
     @property
     def url(self) -> str:
-        """Of the Dagster UI."""
+        """URL of the Dagster UI."""
         return f"http://127.0.0.1:{self._webserver.port}"
 
     @property
@@ -127,9 +127,9 @@ class Demo:
         return self._stack.service(DagsterWebserver)
 
     def run(self, report_file: Path | None = None) -> bool:
-        """Fill the clinic, reimport it, print the report; returns whether all of it held.
+        """Fill the clinic, reimport it, print the report; return whether every comparison holds.
 
-        The clinic as it was found is tried twice: by the default rules, which stop, and by the policy quarantine.
+        The clinic "as found" is reimported twice: with the default rules, which stop, and with the policy quarantine.
         """
         with self._console.status("Generating the clinic and filling FileMaker and Nexus with it …"):
             clinic = generate_clinic(scale=self._scale, as_found=self._as_found, images="bulk")
@@ -142,8 +142,8 @@ class Demo:
         (self._state_dir / CLINIC_SETTINGS).write_text(json.dumps(own), "utf-8")
         with self._console.status("Starting Dagster …"):
             for name in [name for name in os.environ if name.lower() in Settings.model_fields]:
-                del os.environ[name]  # they may name the real systems
-            # Nor may a file that names them, or a proxy on the way to this machine's own servers.
+                del os.environ[name]  # it may name the real systems
+            # A settings file may name them too, and a proxy must not be used for servers of this machine.
             os.environ |= {ENV_FILE: os.devnull, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
             os.environ.update(self._stack.environment() | image_settings | imported_images.SETTINGS)
             os.environ |= self._hospital.environment()
@@ -151,22 +151,22 @@ class Demo:
             Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
         self._console.print(f"Dagster UI: {self.url}", highlight=False)
         self._hospital.appear(self._console)
-        verdicts = self._run_until_stopped(expected) if self._as_found else []
+        results = self._run_until_stopped(expected) if self._as_found else []
         run_id = self._reimport()
         if run_id is None:
             return False
         report = self._reimport_report(run_id)
-        with self._console.status("Comparing every row of Nexus with the oracle …"):
-            verdicts += compare_with_expected(self._stack, expected, report)
-        verdicts += self._link_images(images)
-        verdicts += self._import_images(clinic)
-        verdicts += self._hospital.judge(self._console)
-        print_results(self._console, verdicts)
-        held = all(verdict.holds for verdict in verdicts)
+        with self._console.status("Comparing every row of Nexus with the expected result …"):
+            results += compare_with_expected(self._stack, expected, report)
+        results += self._link_images(images)
+        results += self._import_images(clinic)
+        results += self._hospital.judge(self._console)
+        print_results(self._console, results)
+        held = all(result.holds for result in results)
         if report_file:
             content: dict[str, Any] = {"held": held, "scale": self._scale, "profile": self._profile}
             content |= {"as_found": self._as_found, "run_id": run_id, "reimport": report}
-            content["verdicts"] = [verdict._asdict() for verdict in verdicts]
+            content["verdicts"] = [result._asdict() for result in results]
             report_file.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         return held
 
@@ -178,11 +178,11 @@ class Demo:
 
     @property
     def _rules(self) -> Path:
-        """The clinic's own rules; empty at first."""
+        """File of the clinic's own rules; empty at first."""
         return self._state_dir / "rules.yaml"
 
     def _run_until_stopped(self, expected: Expected) -> list[ComparisonResult]:
-        """The first run, by the default rules: it must stop, list everything, and leave Nexus alone."""
+        """Run with the default rules: the run must stop, list every broken rule, and leave Nexus unchanged."""
         before = digests(self._stack)
         stopped = self._carry_out("plan_reimport") is None
         broken = stopping_rules(self._stack)
@@ -194,7 +194,7 @@ class Demo:
         ]
 
     def _reimport(self) -> str | None:
-        """A plan, read and confirmed, and its reimport; the run's id, or None if one of them failed."""
+        """Make a plan, confirm it and reimport; return the run's id, or None if one of the runs failed."""
         run_id = self._carry_out("plan_reimport")
         if run_id is None:
             return None
@@ -204,20 +204,20 @@ class Demo:
         return self._carry_out("full_reimport", {"ops": {"reimport_transaction": {"config": permission}}})
 
     def _link_images(self, images: DemoImages) -> list[ComparisonResult]:
-        """The bulk dump becomes images of patients; then an earlier reimport is played, and a new one repairs it."""
+        """Link the bulk dump's images; then simulate an earlier reimport, which a new one repairs."""
         if self._carry_out("link_images") is None:
             return [ComparisonResult(LINK, "the run ends well", False, "it failed")]
-        with self._console.status("Comparing every image with the oracle …"):
-            verdicts = images.compare_link()
+        with self._console.status("Comparing every image with the expected result …"):
+            results = images.compare_link()
         orphaned = images.orphan()
         self._console.print(f"The demo gives the patients of {orphaned:,} batches away, as an earlier reimport did.")
         run_id = self._reimport()
         if run_id is None:
-            return [*verdicts, ComparisonResult(REPAIR, "the reimport ends well", False, "it failed")]
-        return verdicts + images.compare_reimport(self._reimport_report(run_id), orphaned)
+            return [*results, ComparisonResult(REPAIR, "the reimport ends well", False, "it failed")]
+        return results + images.compare_reimport(self._reimport_report(run_id), orphaned)
 
     def _import_images(self, clinic: Clinic) -> list[ComparisonResult]:
-        """What is in no bulk dump comes out of FileMaker's containers."""
+        """Import the images that no bulk dump has from FileMaker's containers."""
         run_id = self._carry_out(imported_images.JOB)
         if run_id is None:
             return [ComparisonResult(imported_images.IMPORT, "the run ends well", False, "it failed")]
@@ -225,7 +225,7 @@ class Demo:
         return imported_images.compare_import(self._stack, clinic, found)
 
     def wait(self) -> None:
-        """Leave the UI until Ctrl-C."""
+        """Keep the UI running until Ctrl-C."""
         self._console.print(f"\nThe Dagster UI stays until Ctrl-C: {self.url}")
         self._console.print(f"The graph: {self.url}/asset-groups (Alt+E shows all assets)", soft_wrap=True)
         self._console.print(f"The report: {self.url}/assets/reimport_validation", soft_wrap=True)
@@ -234,7 +234,7 @@ class Demo:
             signal.pause()
 
     def _carry_out(self, job: str, config: Mapping[str, Any] | None = None) -> str | None:
-        """Run a job and show its log; its run id, or None if it failed."""
+        """Run a job and show its log; return its run id, or None if it failed."""
         if not self._stack.answers(DagsterWebserver):
             raise PipelineError(
                 f"What answers on port {self._webserver.port} is not the Dagster that the demo has started.",
@@ -254,7 +254,7 @@ class Demo:
         self._console.print(Text(line.text, style=STYLES[line.level]), soft_wrap=not self._console.is_terminal)
 
     def _reimport_report(self, run_id: str) -> dict[str, Any]:
-        """The report that a run wrote."""
+        """Return the report that a run wrote, and print it."""
         for folder in sorted((self._state_dir / "reports").iterdir(), reverse=True):
             content: dict[str, Any] = json.loads((folder / "report.json").read_text("utf-8"))
             if content["run_id"] == run_id:
@@ -265,7 +265,7 @@ class Demo:
 
 
 def _refuse_what_is_no_demo(folder: Path) -> None:
-    """Never empty a folder that is something else, such as the one in which the pipeline keeps its backups."""
+    """Refuse to empty a folder that no demo has created, such as the one with the pipeline's backups."""
     names = {path.name for path in folder.iterdir()} - {OWNER_FILE, LOCK_FILE}
     if names and DEMO_FILE not in names:
         raise PipelineError(

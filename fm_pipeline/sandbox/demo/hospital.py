@@ -1,4 +1,4 @@
-"""The hospital of the demo: a directory of DICOM files appears, the sensor sees it, Orthanc holds what it should."""
+"""The hospital of the demo: a directory of DICOM files that the sensor detects and imports into Orthanc."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from fm_pipeline.sandbox.stack.stack import HOSPITAL_FOLDER, Stack
 from fm_pipeline.sandbox.stack.waiting import wait_until
 from fm_pipeline.settings import load_settings
 
-HOSPITAL = "facts about the hospital's DICOM files are as foretold"
+HOSPITAL = "facts about the hospital's DICOM files are as expected"
 # The sensor's interval, the start of a run and the import together take some twenty seconds.
 LIMIT_SECONDS = 180.0
 HISTORY_LIMIT = 1_000  # rows of one page at the most; the hospital of the demo has some three hundred
-# A real hospital takes a minute or more; here nobody writes slowly.
+# A real hospital needs a minute or more; here no file is written slowly.
 QUIET_PERIOD_SECONDS = 2
 _DIRECTORY = "1.2.840.10008.1.3.10"
-# Its Patient ID is written with an unknown VR, so nobody may take its last blank for padding, and Orthanc does not.
+# Its Patient ID has an unknown VR, so its last blank is not padding, and Orthanc keeps it.
 _UNKNOWN_VR = frozenset({"badVR.dcm"})
 
 
 class Hospital:
-    """The directory, and what the sensor makes of it.
+    """The hospital's directory and its import.
 
     Args:
-        stack: with Orthanc in it, if the system has one.
+        stack: with Orthanc, if this machine has it.
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -48,15 +48,15 @@ class Hospital:
 
     @property
     def available(self) -> bool:
-        """Whether there is a PACS to import into."""
+        """Whether Orthanc is installed."""
         return OrthancService.available()
 
     def environment(self) -> dict[str, str]:
-        """Settings that must stand before Dagster starts."""
+        """Return the settings that Dagster needs when it starts."""
         return {"HOSPITAL_DATA_PATH": str(self.folder)}
 
     def appear(self, console: Console) -> None:
-        """Make the directory, and turn the sensor on. From now on nobody touches anything."""
+        """Create the directory and turn the sensor on. Everything else is up to the sensor."""
         if not self.available:
             console.print(
                 "Orthanc is not installed, so no DICOM files are imported (Debian: apt-get install orthanc).",
@@ -74,7 +74,7 @@ class Hospital:
         console.print(f"A hospital's directory of {self._files:,} files appears; the sensor watches it.")
 
     def judge(self, console: Console) -> list[ComparisonResult]:
-        """Wait until the sensor has had everything imported, and hold Orthanc against the oracle."""
+        """Wait until the sensor has imported everything, and compare Orthanc with the expected instances."""
         if not self.available:
             return []
         expected = expected_instances(self.folder)
@@ -97,7 +97,7 @@ class Hospital:
         found = f"{len(held):,} of {len(expected):,}" + (f", {unlike:,} unlike" if unlike else "")
         return [
             ComparisonResult(HOSPITAL, "Orthanc holds exactly the instances that it should", not unlike, found),
-            ComparisonResult(HOSPITAL, "every file has one end", on_disk == self._files, f"{on_disk:,}: {ends}"),
+            ComparisonResult(HOSPITAL, "every file has one outcome", on_disk == self._files, f"{on_disk:,}: {ends}"),
             ComparisonResult(
                 HOSPITAL,
                 "the sensor started it, and nobody else",
@@ -113,7 +113,7 @@ class Hospital:
         ]
 
     def invite(self, console: Console) -> None:
-        """How somebody tries it while the UI is open."""
+        """Print how to try it while the UI is open."""
         if self.available:
             orthanc = self._stack.service(OrthancService).settings()
             console.print(f"Orthanc: {orthanc['ORTHANC_URL']}/app/explorer.html", soft_wrap=True)
@@ -147,9 +147,9 @@ def _ended(job: Job) -> bool:
 
 
 def expected_instances(folder: Path) -> set[str]:
-    """The oracle: Orthanc's ids of what pydicom, which the importer does not use for this, reads in a directory.
+    """Return Orthanc's ids of the instances that pydicom reads in a directory; the importer does not use pydicom.
 
-    Of files with the same id Orthanc keeps the first; a file that is cut has its like among the others.
+    Orthanc keeps the first of several files with the same id. Truncated files are duplicates of other files.
     """
     expected = set()
     for path in folder.rglob("*"):

@@ -1,7 +1,6 @@
-"""The images of the demo: documents and the bulk dump in S3, one run that links them, and a reimport afterwards.
+"""The images of the demo: documents and the bulk dump in S3, a run that links them, and a reimport afterwards.
 
-Files are written straight into the S3 server's folder and read there again, so that nothing but the pipeline goes
-through its API.
+Files are written directly into the S3 server's folder and read there, so that only the pipeline uses its API.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class DemoImages:
         self._after_link: object = None
 
     def fill(self) -> dict[str, str]:
-        """Write documents, the bulk dump and FileMaker's export; returns the settings that point at the last."""
+        """Write documents, the bulk dump and FileMaker's export; return the settings for the export."""
         documents = self._clinic.truth.before["documents_document"]
         for values in map(documents.values, documents.rows.values()):
             _write(self._folder / values["s3_bucket"] / values["s3_key"], f"%PDF-1.4 {values['id']}\n".encode())
@@ -45,16 +44,16 @@ class DemoImages:
         return {"IMAGE_EXPORT_FILE": str(export)}
 
     def compare_link(self) -> list[ComparisonResult]:
-        """Hold Nexus and S3 against the oracle of the link; remembers both for `compare_reimport`."""
+        """Compare Nexus and S3 with the expected link; keep the state of both for `compare_reimport`."""
         self._after_link = self._images.state()
         return self._images.judge()
 
     def orphan(self) -> int:
-        """Play an earlier reimport; returns how many batches point at an id that no patient has."""
+        """Simulate an earlier reimport; return how many batches then refer to no patient."""
         return self._images.orphan()
 
     def compare_reimport(self, report: Mapping[str, Any], orphaned: int) -> list[ComparisonResult]:
-        """After another reimport: every image is again what it was after the link, and nothing else was changed.
+        """Check after another reimport that every image is as after the link, and that nothing else was changed.
 
         Args:
             report: of that reimport.

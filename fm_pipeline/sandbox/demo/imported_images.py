@@ -1,4 +1,4 @@
-"""The images of the demo that are in FileMaker's containers: one run that imports them, held against the oracle."""
+"""The images of the demo in FileMaker's containers: a run imports them, and the result is compared."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _IMPORTED = (
 
 
 def compare_import(stack: Stack, clinic: Clinic, metadata: Mapping[str, Any]) -> list[ComparisonResult]:
-    """Hold the run, Nexus, S3 and FileMaker against the oracle.
+    """Compare the run, Nexus, S3 and FileMaker with the expected import.
 
     Args:
         metadata: of the asset, by label.
@@ -59,7 +59,7 @@ def compare_import(stack: Stack, clinic: Clinic, metadata: Mapping[str, Any]) ->
 
 
 def _unmarked(stack: Stack) -> int:
-    """Image records of FileMaker whose mark is empty."""
+    """Count FileMaker's image records without a mark."""
     with closing(Store(stack.service(FileMakerService).state_file)) as store:
         table = store.table(DATABASE, _TABLE)
         with store.reading() as connection:

@@ -1,4 +1,4 @@
-"""Hold the linked images against the oracle: Nexus' rows, and what lies in the S3 server's folder, byte by byte."""
+"""Compares the linked images with the expected ones: Nexus' rows, and the files of the S3 server byte by byte."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FROM images_batch b LEFT JOIN images_image i ON i.batch_id = b.id GROUP BY b.id
 
 
 class ImageRow(NamedTuple):
-    """An image as Nexus has it; fields as in `_ROWS`."""
+    """An image in Nexus; fields as in `_ROWS`."""
 
     filemaker_id: str
     patient: str
@@ -54,7 +54,7 @@ class ImageRow(NamedTuple):
 
 
 class LinkedImages:
-    """What the link made of a clinic's bulk dump.
+    """The result of linking a clinic's bulk dump.
 
     Args:
         clinic: generated with `images="bulk"`.
@@ -73,14 +73,14 @@ class LinkedImages:
         self._database_url, self._folder = database_url, folder
 
     def judge(self) -> list[ComparisonResult]:
-        """Hold everything against the oracle."""
+        """Compare everything with the expected link."""
         rows = [ImageRow(*row) for row in self.query(_ROWS)]
         return [
             *self._ends(),
             *self._batches(),
-            _verdict("rows of images, to the column", self._unlike(rows), len(self.expected.images)),
-            _verdict("copies, byte by byte", self._wrong_copies(rows), len(rows)),
-            _verdict("thumbnails, upright", self._wrong_thumbnails(rows), len(rows)),
+            _result("rows of images, to the column", self._unlike(rows), len(self.expected.images)),
+            _result("copies, byte by byte", self._wrong_copies(rows), len(rows)),
+            _result("thumbnails, upright", self._wrong_thumbnails(rows), len(rows)),
             self._nothing_else(rows),
             self._dump_untouched(),
         ]
@@ -92,7 +92,7 @@ class LinkedImages:
             return schema_digest(cursor, read_catalogue(cursor, "public")), objects
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
-        """Rows of Nexus, as somebody else reads them; what the statement writes is committed."""
+        """Run a statement on a connection of its own, commit, and return its rows."""
         with closing(psycopg2.connect(self._database_url)) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             rows = cursor.fetchall()
@@ -100,10 +100,10 @@ class LinkedImages:
             return rows
 
     def orphan(self) -> int:
-        """Play an earlier reimport, which gave patients new ids: some batches point at ids that nobody has any more.
+        """Simulate an earlier reimport that gave patients new ids: some batches then refer to ids of no patient.
 
         Returns:
-            How many batches: those of about every eighth patient.
+            The number of such batches; those of about every eighth patient.
         """
         return len(
             self.query(
@@ -116,7 +116,7 @@ class LinkedImages:
         return (path for path in (self._folder / below).rglob("*") if path.is_file())
 
     def _ends(self) -> Iterator[ComparisonResult]:
-        """How every row of the export ended, by the pipeline's own table."""
+        """Compare the outcome of every row of the export, by the pipeline's own table."""
         ends = self.query("SELECT recid, outcome, reason FROM fm_pipeline.image_metadata")
         linked = sum(outcome == "linked" for _, outcome, _ in ends)
         yield ComparisonResult(
@@ -127,7 +127,7 @@ class LinkedImages:
         yield ComparisonResult(LINK, "skipped and failed, by reason", reasons == dict(self.expected.not_linked), found)
 
     def _batches(self) -> Iterator[ComparisonResult]:
-        """Each patient and day is one batch, with its name and its number of images in an order."""
+        """Check that each patient and day has one batch, with its name and its number of ordered images."""
         names = {day: f"{day.day} {_MONTHS[day.month - 1]} {day.year}" for _, day in self.expected.batches}
         wanted = Counter(
             (str(row_id("patient", images[0].patient)), f"{names[day]} (FileMaker Import)", *[len(images)] * 3)
@@ -138,7 +138,7 @@ class LinkedImages:
         yield ComparisonResult(LINK, "batches", wanted == found, f"{right:,} of {sum(wanted.values()):,}")
 
     def _unlike(self, rows: Iterable[ImageRow]) -> int:
-        """How many rows are not as foretold, missing ones included."""
+        """Return how many rows are not as expected, missing ones included."""
         wanted = {
             (
                 *(image.filemaker_id, str(row_id("patient", image.patient)), image.category, image.date),
@@ -150,7 +150,7 @@ class LinkedImages:
         return len(wanted ^ found)
 
     def _wrong_copies(self, rows: Iterable[ImageRow]) -> int:
-        """Copies whose key or bytes are not right."""
+        """Return the number of copies with a wrong key or wrong bytes."""
         recids = {image.filemaker_id: image.recid for image in self.expected.images}
         wrong = 0
         for row in rows:
@@ -177,17 +177,17 @@ class LinkedImages:
         return wrong
 
     def _nothing_else(self, rows: Iterable[ImageRow]) -> ComparisonResult:
-        """No object below `patients/` but those that rows name."""
+        """Check that `patients/` contains only objects that rows name."""
         named = {key for row in rows for key in (row.key, row.thumbnail_key)}
         there = {str(path.relative_to(self._folder)) for path in self._objects("patients")}
         return ComparisonResult(LINK, "no other object", there == named, f"{len(there):,} of {len(named):,}")
 
     def _dump_untouched(self) -> ComparisonResult:
-        """The bulk dump is what it was, key by key and byte by byte."""
+        """Check that the bulk dump is unchanged, key by key and byte by byte."""
         wanted = dict(self.dump.objects())
         found = {str(path.relative_to(self._folder)): path.read_bytes() for path in self._objects(PREFIX)}
         return ComparisonResult(LINK, "bulk dump untouched", wanted == found, f"{len(found):,} objects")
 
 
-def _verdict(name: str, wrong: int, total: int) -> ComparisonResult:
+def _result(name: str, wrong: int, total: int) -> ComparisonResult:
     return ComparisonResult(LINK, name, wrong == 0, f"{total - wrong:,} of {total:,}")

@@ -1,4 +1,4 @@
-"""What the oracle says, on the terminal."""
+"""Prints the results of the comparisons on the terminal."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fm_pipeline.sandbox.demo.clinic import ComparisonResult
 DONE, ERROR = "green", "bold red"
 
 
-def print_results(console: Console, verdicts: Sequence[ComparisonResult]) -> None:
-    """One line for each subject that holds as a whole; what does not hold in full."""
-    console.print(Text("\nHeld against the oracle, which knows what must come out:", style="bold"))
-    for subject in dict.fromkeys(verdict.subject for verdict in verdicts):
-        all_of_it = [verdict for verdict in verdicts if verdict.subject == subject]
-        failed = [verdict for verdict in all_of_it if not verdict.holds]
+def print_results(console: Console, results: Sequence[ComparisonResult]) -> None:
+    """Print one line for each subject, and the details of each comparison that failed."""
+    console.print(Text("\nCompared with the expected result:", style="bold"))
+    for subject in dict.fromkeys(result.subject for result in results):
+        all_of_it = [result for result in results if result.subject == subject]
+        failed = [result for result in all_of_it if not result.holds]
         line = f"{'❌' if failed else '✅'} {len(all_of_it) - len(failed)} of {len(all_of_it)} {subject}"
         console.print(Text(line, style=ERROR if failed else ""))
-        for verdict in failed:
-            console.print(Padding(Text(f"{verdict.name}: {verdict.found}", style=ERROR), (0, 0, 0, 3)))
-    failures = sum(not verdict.holds for verdict in verdicts)
-    outcome = f"{failures} of {len(verdicts)} did not hold." if failures else f"All {len(verdicts)} held."
+        for result in failed:
+            console.print(Padding(Text(f"{result.name}: {result.found}", style=ERROR), (0, 0, 0, 3)))
+    failures = sum(not result.holds for result in results)
+    outcome = f"{failures} of {len(results)} did not hold." if failures else f"All {len(results)} held."
     console.print(Text(outcome, style=ERROR if failures else DONE))

@@ -1,4 +1,4 @@
-"""Start a Dagster run as the UI does (over GraphQL, through the queue) and follow its log."""
+"""Starts a Dagster run as the UI does (over GraphQL, through the queue) and follows its log."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Line(NamedTuple):
 
 
 def launch(port: int, job: str, config: Mapping[str, Any] | None = None) -> str:
-    """Submit a job to the web server on this machine; returns the run's id.
+    """Submit a job to the web server on this machine; return the run's id.
 
     Args:
-        config: run config, as the launchpad of the UI takes it.
+        config: run config, as in the UI's launchpad.
     """
     client = DagsterGraphQLClient("127.0.0.1", port_number=port)
     return str(client.submit_job_execution(job, repository_location_name=LOCATION, run_config=dict(config or {})))
 
 
 def follow(home: Path, run_id: str, on_line: Callable[[Line], None], *, limit_seconds: float) -> bool:
-    """Report the run's log until it ends.
+    """Report the run's log until the run ends.
 
     Args:
         home: DAGSTER_HOME.
-        limit_seconds: after which it is given up.
+        limit_seconds: time limit of the run.
 
     Returns:
         Whether the run succeeded.
@@ -72,7 +72,7 @@ def follow(home: Path, run_id: str, on_line: Callable[[Line], None], *, limit_se
 
 
 def asset_metadata(home: Path, asset: str, run_id: str) -> dict[str, Any]:
-    """What a run said of an asset that it materialized, by label."""
+    """Return the metadata of an asset that a run has materialized, by label."""
     with dg.DagsterInstance.from_config(str(home)) as instance:
         records = instance.fetch_materializations(dg.AssetKey(asset), limit=10).records
     for record in records:
@@ -82,14 +82,14 @@ def asset_metadata(home: Path, asset: str, run_id: str) -> dict[str, Any]:
 
 
 class _Log:
-    """What people want to see of a run's log: our own messages, failures, and the end of a step that said nothing."""
+    """Selects the lines of a run's log to show: our own messages, failures, and the end of steps without a message."""
 
     def __init__(self) -> None:
         self._spoken: set[str | None] = set()
         self._failed = False
 
     def line(self, entry: dg.EventLogEntry) -> Line | None:
-        """The next entry as a line; None if it is not worth one."""
+        """Return the next entry as a line, or None if it is not shown."""
         if not entry.is_dagster_event:
             if entry.step_key == "preflight" and entry.user_message.startswith("✅"):
                 return None  # two dozen of them

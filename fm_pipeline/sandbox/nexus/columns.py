@@ -1,4 +1,4 @@
-"""The tables and columns of `schema.sql`, read from it, so that they are written down once."""
+"""The tables and columns of the reference Nexus, parsed from `schema.sql`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ _COLUMN = re.compile(r'^    "?([a-z]\w*)"? ([a-z]+)', re.MULTILINE)
 
 @cache
 def nexus_columns() -> dict[str, dict[str, str]]:
-    """The columns of each table with the first word of their type, tables in an order that they can be loaded in."""
+    """Return the columns of each table with the first word of their type; tables in an order for loading."""
     text = files("fm_pipeline.sandbox.nexus").joinpath("schema.sql").read_text(encoding="utf-8")
     return {table: dict(_COLUMN.findall(body)) for table, body in _TABLE.findall(text)}

@@ -1,4 +1,4 @@
-"""Makes the reference Nexus database: the tables of `schema.sql`, empty, in a schema of one's choice."""
+"""Creates the reference Nexus database: the empty tables of `schema.sql`, in any schema."""
 
 from __future__ import annotations
 

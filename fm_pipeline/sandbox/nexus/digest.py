@@ -1,4 +1,4 @@
-"""Digests of a whole Nexus database, by which the demo and the tests see that nothing changed."""
+"""Digests of a whole Nexus database, with which the demo and the tests check that nothing changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue
 
 
 def schema_digest(cursor: Cursor, catalogue: Catalogue) -> dict[str, Digest]:
-    """Digests of every table in the Nexus schema, by table name."""
+    """Return the digest of every table in the Nexus schema, by table name."""
     return {
         table.name: table_digest(cursor, table, columns)
         for table, columns in sorted(catalogue.columns.items())

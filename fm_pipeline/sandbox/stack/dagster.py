@@ -1,6 +1,6 @@
 """Dagster's web server and daemon as services, for the demo and for tests in a browser.
 
-They take the settings of the other services from our environment, so they are started after those.
+They read the settings of the other services from our environment, so they are started last.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import requests
 
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT, Service
 
-# Dagster has no place for a word of our own that its web server would tell, but for the folder of its artifacts.
+# The only setting whose value Dagster's web server returns and that may contain our nonce.
 _NONCE = """
 local_artifact_storage:
   module: dagster._core.storage.root
@@ -27,7 +27,7 @@ INSTANCE = PACKAGE_PARENT / "dagster.yaml"
 
 
 class _Dagster(Service):
-    """What both share: DAGSTER_HOME with the project's own dagster.yaml."""
+    """What both services share: DAGSTER_HOME with the project's own dagster.yaml."""
 
     @property
     def home(self) -> Path:
@@ -37,28 +37,28 @@ class _Dagster(Service):
     def prepare(self) -> None:
         super().prepare()
         self.home.mkdir(mode=0o700, exist_ok=True)
-        # Copies, so that the command line names this stack's own files: that is how its processes are recognised.
+        # Copies, so that the command line names this stack's own files, by which its processes are identified.
         (self.home / INSTANCE.name).write_text(self.instance() + _NONCE.format(folder=self._marked_folder), "utf-8")
         shutil.copyfile(WORKSPACE, self.home / WORKSPACE.name)
 
     def instance(self) -> str:
-        """The content of dagster.yaml."""
+        """Return the content of dagster.yaml."""
         return INSTANCE.read_text("utf-8")
 
     @property
     def _marked_folder(self) -> Path:
-        """Where Dagster keeps small files. The web server names it when it is asked for its instance."""
+        """Dagster's folder for small files. The web server returns its name as part of its instance."""
         return self.home / f"artifacts-{self.secrets.get('dagster_nonce')}"
 
     @property
     def working_folder(self) -> Path:
-        """Not a checkout: Dagster lets `.env` in its working folder win over the environment, and that may name the
-        real systems (`DagsterInstance.inject_env_vars`).
+        """DAGSTER_HOME and not a checkout: `.env` in Dagster's working folder overrides the environment, and may name
+        the real systems (`DagsterInstance.inject_env_vars`).
         """
         return self.home
 
     def process_environment(self) -> dict[str, str]:
-        # The programs of this environment, and this package, must be found by the children that Dagster starts.
+        # The processes that Dagster starts must find this environment's programs and this package.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         ours = {"DAGSTER_HOME": str(self.home), "PATH": path, "PYTHONPATH": str(PACKAGE_PARENT)}
         return {**super().process_environment(), **ours}
@@ -68,7 +68,7 @@ class _Dagster(Service):
 
 
 class DagsterWebserver(_Dagster):
-    """The UI."""
+    """Dagster's web server, the UI."""
 
     name = "dagster_webserver"
 
@@ -81,7 +81,7 @@ class DagsterWebserver(_Dagster):
     def ready(self) -> bool:
         try:
             with requests.Session() as session:
-                session.trust_env = False  # no proxy of the user comes between
+                session.trust_env = False  # ignore the user's proxy
                 query = {"query": "{ instance { info } }"}
                 answer = session.post(f"http://127.0.0.1:{self.port}/graphql", json=query, timeout=5)
                 return self._marked_folder.name in str(answer.json()["data"]["instance"]["info"])
@@ -90,7 +90,7 @@ class DagsterWebserver(_Dagster):
 
 
 class DagsterDaemon(_Dagster):
-    """Takes runs from the queue, and ticks schedules and sensors. Its port is not used."""
+    """Dagster's daemon, which starts queued runs and runs schedules and sensors. Its port is not used."""
 
     name = "dagster_daemon"
     serves = False

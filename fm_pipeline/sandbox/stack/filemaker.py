@@ -1,4 +1,4 @@
-"""The FileMaker stand-in as a service. What it answers stands in `fm_pipeline.sandbox.filemaker`."""
+"""The FileMaker stand-in as a service. Its answers are implemented in `fm_pipeline.sandbox.filemaker`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FileMakerService(Service):
 
     @property
     def state_file(self) -> Path:
-        """What the stand-in holds; a `Store` can be opened on it while it serves."""
+        """The stand-in's data. A `Store` can be opened on it while the server runs."""
         return self.folder / "filemaker.sqlite"
 
     def command(self) -> Sequence[str]:

@@ -1,8 +1,8 @@
-"""A PACS: Orthanc, from the system's package (Debian: `orthanc`), with storage, index and password of its own.
+"""Orthanc as a service: from the system's package (Debian: `orthanc`), with its own storage, index and password.
 
-`FM_PIPELINE_ORTHANC` names another executable, for example the one of a newer Debian (CONTRIBUTING.md).
+`FM_PIPELINE_ORTHANC` names another executable, for example that of a newer Debian (CONTRIBUTING.md).
 
-Orthanc 1.10 cannot bind to one address; with `RemoteAccessAllowed` off it refuses everybody but this machine.
+Orthanc 1.10 cannot bind to one address; with `RemoteAccessAllowed` off it accepts only connections from this machine.
 Source of the options: the comments in /etc/orthanc/orthanc.json.
 """
 
@@ -25,7 +25,7 @@ ORTHANC = "FM_PIPELINE_ORTHANC"  # an executable, or a script that ends in `exec
 
 
 class OrthancService(Service):
-    """The PACS that DICOM files are imported into. Not a wheel, so it may be missing on a machine."""
+    """The PACS that DICOM files are imported into. No wheel contains it, so it may be missing on a machine."""
 
     name = "orthanc"
 
@@ -48,9 +48,9 @@ class OrthancService(Service):
         write_json(self._configuration_file, self.configuration())
 
     def configuration(self) -> dict[str, Any]:
-        """The options that differ from Orthanc's defaults."""
+        """Return the options that differ from Orthanc's defaults."""
         return {
-            "Name": f"Sandbox {self.nonce}",  # what it answers when it is asked who it is
+            "Name": f"Sandbox {self.nonce}",  # `/system` returns it, which identifies this server
             "StorageDirectory": str(self.folder / "storage"),
             "IndexDirectory": str(self.folder / "index"),
             "HttpPort": self.port,
@@ -66,14 +66,14 @@ class OrthancService(Service):
 
     def ready(self) -> bool:
         try:
-            # A session that trusts no environment: a proxy or .netrc of the user must not come between.
+            # A session without the environment: the user's proxy and .netrc must not be used.
             with requests.Session() as session:
                 session.trust_env = False
                 settings = self.settings()
                 login = (USERNAME, settings["ORTHANC_PASSWORD"])
                 answer = session.get(f"{settings['ORTHANC_URL']}/system", auth=login, timeout=5)
                 return answer.ok and answer.json().get("Name") == self.configuration()["Name"]
-        except (requests.RequestException, ValueError, AttributeError):  # another program, which speaks of other things
+        except (requests.RequestException, ValueError, AttributeError):  # another program answers on the port
             return False
 
     def settings(self) -> dict[str, str]:
@@ -97,7 +97,7 @@ def _named() -> str:
 
 
 def _program() -> str | None:
-    """Debian puts it where only root looks."""
+    """Return the path of Orthanc. Debian installs it in /usr/sbin, which only root has in PATH."""
     if named := _named():
         path = Path(named).expanduser().absolute()
         return str(path) if path.is_file() and os.access(path, os.X_OK) else None

@@ -1,7 +1,6 @@
-"""Who uses a state folder: one process at a time, by a lock that ends with it however it ends.
+"""Ownership of a state folder: one process at a time, by a file lock that ends with the process.
 
-The lock is on a file in the folder, and the file holds the process id. The id alone would say nothing: it is given out
-again, after a restart of the machine at the latest.
+The locked file also contains the process id, for messages. The id alone would not be enough, because ids are reused.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.waiting import wait_until
 
 OWNER_FILE = "owner.lock"
-TAKE_LIMIT_SECONDS = 1.0  # somebody who only looks holds the lock for a moment
+TAKE_LIMIT_SECONDS = 1.0  # a process that only checks holds the lock for a moment
 
-_held: dict[Path, int] = {}  # by this process: how many times it has taken the folder
+_held: dict[Path, int] = {}  # by folder: how many times this process has taken it
 
 
 @contextmanager
 def owned(folder: Path, *, patient: bool = False) -> Iterator[None]:
-    """Use a folder that exists. The same process may take it more than once.
+    """Own an existing folder inside the block. The same process may take it more than once.
 
     Args:
-        patient: wait until nobody else uses it, however long that takes.
+        patient: wait until no other process uses it, however long that takes.
 
     Raises:
         PipelineError: another process uses it; names its id.
@@ -58,7 +57,7 @@ def owned(folder: Path, *, patient: bool = False) -> Iterator[None]:
 
 
 def refuse_if_in_use(folder: Path) -> None:
-    """Raises PipelineError if another process uses the folder; names its id."""
+    """Raise PipelineError if another process uses the folder; names its id."""
     try:
         handle = os.open(folder / OWNER_FILE, os.O_RDWR)
     except FileNotFoundError:

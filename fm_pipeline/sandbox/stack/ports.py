@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1: free, taken, and whose."""
+"""Ports of 127.0.0.1: which are free, and which process listens on one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fm_pipeline.errors import PipelineError
 
 
 def free_port(preferred: int = 0) -> int:
-    """The preferred port if nobody listens there, else any free one.
+    """Return the preferred port if it is free, else any free one.
 
     Raises:
         PipelineError: there is none.
@@ -23,17 +23,17 @@ def free_port(preferred: int = 0) -> int:
 
 
 def refuse_taken_port(port: int, name: str) -> None:
-    """Raises PipelineError if a program listens on the port that somebody has asked for; names its process."""
+    """Raise PipelineError if a program listens on a port that was requested; names its process."""
     if not _bound(port):
         raise PipelineError(
             f"Port {port} is taken by {_listener(port)}, so {name} was not started.",
-            meaning="That program was not asked for anything.",
-            remedy="Give another port, or end that program.",
+            meaning="No request was sent to that program.",
+            remedy="Choose another port, or end that program.",
         )
 
 
 def listens(process: psutil.Process, port: int) -> bool:
-    """Whether a process, or one that it has started, is who answers on the port."""
+    """Return whether a process, or one of its children, listens on the port."""
     try:
         return _has(process, port) or any(_has(child, port) for child in process.children(recursive=True))
     except psutil.Error:  # it has just ended
@@ -49,7 +49,7 @@ def _on(connection: Any, port: int) -> bool:
 
 
 def _bound(port: int) -> int:
-    """The port if it can be bound, 0 if not."""
+    """Return the port if it can be bound, else 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

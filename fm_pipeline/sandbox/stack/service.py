@@ -1,4 +1,4 @@
-"""What every service of the stack can do. A new one is a subclass and one more line in `stack.SERVICES`."""
+"""The base class of the stack's services. A new service is a subclass, and one more entry in `stack.SERVICES`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PACKAGE_PARENT = Path(fm_pipeline.__file__).parents[1]
 
 @dataclass(frozen=True)
 class Service(ABC):
-    """One server, its files under `state_dir`, listening on 127.0.0.1 at `port`."""
+    """One server that listens on 127.0.0.1 at `port` and keeps its files under `state_dir`."""
 
     name: ClassVar[str]
-    serves: ClassVar[bool] = True  # on its port; a daemon has one and does not use it
+    serves: ClassVar[bool] = True  # whether it listens on its port; a daemon does not
     stop_signal: ClassVar[int] = signal.SIGTERM
 
     state_dir: Path
@@ -44,49 +44,49 @@ class Service(ABC):
 
     @property
     def nonce(self) -> str:
-        """Known to this server alone. One that can be asked for it is recognised by it."""
+        """A random text that only this server knows. A server that returns it is identified by it."""
         return self.secrets.get(f"{self.name}_nonce")
 
     @classmethod
     def available(cls) -> bool:
-        """Whether this machine has the program; only of one that no wheel brings is it False."""
+        """Return whether this machine has the program; False only for programs that no wheel contains."""
         return True
 
     def prepare(self) -> None:
-        """Make what must be there before the start. Called again it changes nothing."""
+        """Create what must exist before the start; idempotent."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
 
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """Program and arguments, without secrets."""
+        """Return program and arguments, without secrets."""
 
     @property
     def working_folder(self) -> Path:
-        """Where the server runs; the place where `-m fm_pipeline...` finds the package."""
+        """The working directory of the server, where `-m fm_pipeline...` finds the package."""
         return PACKAGE_PARENT
 
     def process_environment(self) -> dict[str, str]:
-        """The environment of the process."""
+        """Return the environment of the process."""
         return dict(os.environ)
 
     def account(self) -> SystemAccount | None:
-        """The system user to run as, if not ours."""
+        """Return the system user to run as, or None for ours."""
         return None
 
     @abstractmethod
     def ready(self) -> bool:
-        """Whether this very server, not another on the same port, answers."""
+        """Return whether this server, and not another one on the same port, answers."""
 
     def set_up(self) -> None:
-        """Make what the server must hold (a database, a bucket). Called again it changes nothing."""
+        """Create what the server must contain (a database, a bucket); idempotent."""
         return
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
-        """The settings that point the pipeline at this service."""
+        """Return the settings with which the pipeline uses this service."""
 
     def record(self) -> ProcessRecord:
-        """The intent to start, written down before the start."""
+        """Return the record that is written before the start."""
         return ProcessRecord(port=self.port, command=list(self.command()), stop_signal=self.stop_signal)
 
     def start(self) -> psutil.Process:
@@ -102,9 +102,9 @@ class Service(ABC):
         )
 
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Return whether its process runs."""
         return find(self.record()) is not None
 
     def log_says(self, words: str) -> bool:
-        """Whether the server has printed these words since its start."""
+        """Return whether the server has printed these words since its start."""
         return self.log.exists() and words in self.log.read_text(encoding="utf-8", errors="replace")

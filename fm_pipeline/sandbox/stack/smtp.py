@@ -1,4 +1,4 @@
-"""The mail catcher as a service. The program itself stands in `smtp_catcher.py`."""
+"""The mail catcher as a service. The program itself is `smtp_catcher.py`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SmtpService(Service):
         return {
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": str(self.port),
-            "SMTP_SECURITY": "none",  # it speaks no TLS, and listens on this machine only
+            "SMTP_SECURITY": "none",  # it has no TLS, and listens on this machine only
             "SMTP_FROM": "fm-pipeline@clinic.example",
             "SMTP_TO": "administrators@clinic.example",
         }

@@ -1,4 +1,4 @@
-"""A mail server that delivers nothing: it writes each mail into a folder.
+"""A mail server that writes each mail into a folder and delivers none.
 
 python -m fm_pipeline.sandbox.stack.smtp_catcher --port PORT --folder FOLDER
 """
@@ -27,7 +27,7 @@ class _Catcher:
         handle, name = tempfile.mkstemp(dir=self.folder, prefix=".incoming-")
         with os.fdopen(handle, "wb") as file:
             file.write(content if isinstance(content, bytes) else content.encode())
-        Path(name).rename(self.folder / f"{time.time_ns()}.eml")  # whole, or not there
+        Path(name).rename(self.folder / f"{time.time_ns()}.eml")  # complete, or not there
         return "250 Message accepted for delivery"
 
 

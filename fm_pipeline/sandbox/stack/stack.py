@@ -1,7 +1,7 @@
-"""All services of the sandbox as one thing: `up`, `down`, `status`, and the settings that point at it.
+"""All services of the sandbox together: `up`, `down`, `status`, and the settings with which the pipeline uses them.
 
-What runs stands in `stack.json`, written before a process is started and again when its pid is known, so
-that the stack can be found and ended whatever was killed in between.
+`stack.json` records what runs. It is written before a process is started and again when its pid is known, so that every
+process can be found and ended, whatever was killed in between.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ SERVICES: tuple[type[Service], ...] = (PostgreSQLService, S3Service, FileMakerSe
 READY_LIMIT_SECONDS = 60.0
 LOCK_FILE = "stack.lock"
 LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
-HOSPITAL_FOLDER = "hospital"  # in the state folder; only the demo makes it
-# What a demo says of its clinic: the layouts that FileMaker has, the rules that the clinic has chosen.
+HOSPITAL_FOLDER = "hospital"  # in the state folder; only the demo creates it
+# Settings of the demo's clinic: the mapping profile of its layouts, and its rules.
 CLINIC_SETTINGS = "clinic.json"
 S = TypeVar("S", bound=Service)
 
-ATTEMPTS = 3  # a free port may be taken by somebody else before our server binds it, and the sessions of a
-# killed PostgreSQL may hold its files a moment longer
+ATTEMPTS = 3  # another program may take a free port before our server binds it, and the sessions of a killed
+# PostgreSQL may keep its files open a moment longer
 
 
 @dataclass(frozen=True)
 class Status:
-    """One service, as it is now."""
+    """The state of one service."""
 
     name: str
     port: int | None
@@ -72,14 +72,14 @@ class Status:
 class Stack:
     """The sandbox's servers under one state folder.
 
-    `up` leaves them in the background. As a context manager they end with the context, also when this process
+    `up` leaves them running in the background. Used as a context manager, they end with the block, also if this process
     is killed: a watchdog waits for the end of a pipe that only this process holds open. Until then no other process
     starts or stops anything in the folder.
 
     Args:
-        state_dir: everything lies here, mode 0700.
-        services: what to start, in this order. One whose program is not installed is left out, see `missing`.
-        temporary: the state folder goes with the context.
+        state_dir: the folder of all files, mode 0700.
+        services: what to start, in this order. A service whose program is not installed is left out, see `missing`.
+        temporary: remove the state folder at the end of the block.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class Stack:
         self._owned = ExitStack()
 
     def up(self, ports: Mapping[str, int] | None = None) -> None:
-        """Start what does not run yet, and wait until everything answers.
+        """Start the services that do not run yet, and wait until all of them answer.
 
         Args:
-            ports: by service name; otherwise the port of last time, or a free one.
+            ports: by service name; by default the last port, or a free one.
 
         Raises:
-            PipelineError: a service did not start, or runs already on another port; a port that was asked for is
-                taken; or another process uses the folder.
+            PipelineError: a service did not start, or already runs on another port; a requested port is taken; or
+                another process uses the folder.
         """
         make_private_folder(self.state_dir)
         refuse_if_in_use(self.state_dir)
@@ -116,7 +116,7 @@ class Stack:
                 raise
 
     def down(self) -> None:
-        """Stop everything that the state folder knows of. The data stay. Called again it changes nothing.
+        """Stop every recorded service; idempotent. The data stay.
 
         Raises:
             PipelineError: another process uses the folder.
@@ -127,13 +127,13 @@ class Stack:
                 self._stop(list(self._records()))
 
     def status(self) -> list[Status]:
-        """Every service of this stack, running or not."""
+        """Return the state of every service of this stack, running or not."""
         records = self._records()
         names = dict.fromkeys([kind.name for kind in self.service_types] + list(records))
         return [self._status(name, records.get(name)) for name in names]
 
     def environment(self) -> dict[str, str]:
-        """The settings that point the pipeline at this stack (names as in `.env.example`).
+        """Return the settings with which the pipeline uses this stack (names as in `.env.example`).
 
         Raises:
             PipelineError: a service has never been started, so it has no port.
@@ -147,7 +147,7 @@ class Stack:
         return settings | (json.loads(clinic.read_text("utf-8")) if clinic.is_file() else {})
 
     def service(self, kind: type[S]) -> S:
-        """The service of that kind, with the port that it has.
+        """Return the service of that class, with its port.
 
         Raises:
             PipelineError: it has never been started, so it has no port.
@@ -161,7 +161,7 @@ class Stack:
         return kind(self.state_dir, record.port, self.secrets)
 
     def answers(self, kind: type[Service]) -> bool:
-        """Whether the server that this stack has started, and no other, answers on its port."""
+        """Return whether the server that this stack has started, and no other, answers on its port."""
         record = self._records().get(kind.name)
         process = find(record) if record else None
         return process is not None and _is_who_answers(self.service(kind), process)
@@ -186,7 +186,7 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self.down()
         if self._watchdog is not None:
-            # It has nothing left to stop, and would wait as long as this process uses the folder.
+            # It has nothing left to stop, and would otherwise wait as long as this process uses the folder.
             self._watchdog.kill()
             self._watchdog.communicate()
             self._watchdog = None
@@ -195,7 +195,7 @@ class Stack:
             shutil.rmtree(self.state_dir, ignore_errors=True)
 
     def _ensure(self, kind: type[Service], wanted: int | None) -> bool:
-        """Have one service running and ready; True if this call started it."""
+        """Start one service if it does not run, and wait until it is ready; return whether this call started it."""
         known = self._records().get(kind.name)
         if known is not None and find(known) is not None:
             if wanted not in (None, known.port):
@@ -221,7 +221,7 @@ class Stack:
         return True
 
     def _wait(self, service: Service, *, last: bool = True) -> bool:
-        """Wait until the service answers; False if it ended and may be tried once more."""
+        """Wait until the service answers; return False if it ended and may be started once more."""
         record = self._records()[service.name]
         answers = False
 
@@ -239,7 +239,7 @@ class Stack:
             return False
         self._stop([service.name])
         raise PipelineError(
-            f"The service {service.name} did not get ready on port {service.port}.",
+            f"The service {service.name} did not become ready on port {service.port}.",
             meaning="It was stopped again.",
             remedy=f"Its log says why: {service.log}",
         )
@@ -270,7 +270,7 @@ class Stack:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One `up` or `down` at a time per folder; the lock goes with the process that holds it."""
+        """Allow one `up` or `down` at a time per folder; the lock ends with its process."""
         handle = os.open(self.state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if not wait_until(lambda: _lock(handle), LOCK_LIMIT_SECONDS):
@@ -285,12 +285,12 @@ class Stack:
 
 
 def temporary_stack(services: Sequence[type[Service]] = SERVICES) -> Stack:
-    """A stack in a new folder of its own, to be used as a context manager. For tests."""
+    """Return a stack in a new temporary folder, to be used as a context manager. For tests."""
     return Stack(Path(tempfile.mkdtemp(prefix="fm-pipeline-stack-")), services, temporary=True)
 
 
 def _is_who_answers(service: Service, process: psutil.Process) -> bool:
-    """Another server may have taken the port between our choice of it and the start of ours, and answer."""
+    """Return whether this process answers. Another server may have taken the port before ours bound it."""
     return service.ready() and (not service.serves or listens(process, service.port))
 
 

@@ -1,4 +1,4 @@
-"""The state folder: who may enter it, and files in it that are whole or absent."""
+"""The state folder: its permissions, and files that are written atomically."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fm_pipeline.errors import PipelineError
 
 STACK_FILE = "stack.json"
 SECRETS_FILE = "secrets.json"
-# Only a demo makes it. Without it a folder is never emptied: the sandbox and the pipeline itself use `.state`.
+# Only a demo creates it. A folder without it is never emptied, because the pipeline itself uses `.state` too.
 DEMO_FILE = "demo.json"
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create the folder with mode 0700, or see that an existing one is ours to close.
+    """Create the folder with mode 0700, or set this mode on an existing one.
 
     Raises:
-        PipelineError: it cannot be made; or it exists, is open to other users and holds things that are not a stack's.
+        PipelineError: it cannot be created; or it exists, is open to other users and contains files of others.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -32,7 +32,7 @@ def make_private_folder(folder: Path) -> None:
             meaning="Nothing was started.",
             remedy="Give another folder with --state-dir.",
         ) from None
-    # Passing through is not reading: 0710 (see postgresql.py) counts as closed.
+    # Mode 0710 (see postgresql.py) counts as private: others may traverse the folder, not read it.
     is_open = stat.S_IMODE(folder.stat().st_mode) & 0o066
     if is_open and any(folder.iterdir()) and not (folder / STACK_FILE).exists():
         raise PipelineError(
@@ -45,7 +45,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a file of mode 0600 that is old or new at any moment, never half."""
+    """Write a file of mode 0600 atomically."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp makes it 0600
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -59,10 +59,10 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a file, or None if it is not there.
+    """Return the content of a file, or None if it does not exist.
 
     Raises:
-        PipelineError: the file is there and is not JSON, or belongs to another user.
+        PipelineError: the file is not JSON, or belongs to another user.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -80,13 +80,13 @@ def read_json(path: Path) -> Any:
 
 
 class Secrets:
-    """Passwords made once for this sandbox and kept in a file of mode 0600."""
+    """Passwords that are generated once for this sandbox and stored in a file of mode 0600."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def get(self, name: str) -> str:
-        """The secret of that name; it is made and written down the first time."""
+        """Return the secret of that name; it is generated and stored the first time."""
         known: dict[str, str] = read_json(self.path) or {}
         if name not in known:
             known[name] = secrets.token_urlsafe(18).replace("-", "x").replace("_", "y")

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a limit."""
+"""Waits for a condition, with a time limit."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 
 def wait_until(condition: Callable[[], bool], limit_seconds: float, *, every_seconds: float = 0.02) -> bool:
-    """Ask `condition` until it holds or the limit has passed.
+    """Call `condition` until it returns True or the limit has passed.
 
     Args:
-        condition: asked at least once, also when the limit is 0.
-        limit_seconds: how long to go on asking.
-        every_seconds: pause between two questions.
+        condition: called at least once, also if the limit is 0.
+        limit_seconds: after this time it is not called again.
+        every_seconds: pause between two calls.
 
     Returns:
-        True if the condition held, False if the time ran out.
+        Whether the condition held in time.
     """
     end = time.monotonic() + limit_seconds
     while not condition():

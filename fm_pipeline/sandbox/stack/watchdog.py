@@ -1,9 +1,8 @@
-"""Stops a stack when the process that started it is gone, however it went.
+"""Stops a stack when the process that started it has ended, in whatever way.
 
     python -m fm_pipeline.sandbox.stack.watchdog STATE_DIR [--remove]
 
-Standard input is a pipe that only the starter holds open. Its end is the one sign that also SIGKILL gives, on
-Linux and on macOS.
+Standard input is a pipe that only that process holds open. It is closed also after SIGKILL, on Linux and on macOS.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from fm_pipeline.sandbox.stack.stack import Stack
 
 
 def main(arguments: list[str]) -> None:
-    """Wait for the end of standard input, then stop the stack; with `--remove` its folder goes too."""
+    """Wait for the end of standard input, then stop the stack; with `--remove`, remove its folder too."""
     state_dir = Path(arguments[0])
     sys.stdin.buffer.read()
     if state_dir.is_dir():

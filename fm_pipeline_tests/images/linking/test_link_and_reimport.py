@@ -58,8 +58,8 @@ def images(database_url: str, tmp_path: Path, stack: LazyStack) -> Iterator[Imag
         yield Images(clinic, bench, BucketBench(stack.s3), stack.s3.folder)
 
 
-def wrong(verdicts: list[ComparisonResult]) -> list[ComparisonResult]:
-    return [verdict for verdict in verdicts if not verdict.holds]
+def wrong(results: list[ComparisonResult]) -> list[ComparisonResult]:
+    return [result for result in results if not result.holds]
 
 
 def test_the_link_makes_what_the_oracle_says_and_a_reimport_after_it_repairs_what_an_earlier_one_orphaned(
