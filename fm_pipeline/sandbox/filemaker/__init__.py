@@ -1,1 +1,1 @@
-"""A server that answers like FileMaker Data API, so that clients made for the real one work against it."""
+"""A stand-in for FileMaker Server: it answers like the FileMaker Data API, so that clients of the real one work."""

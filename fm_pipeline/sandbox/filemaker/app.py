@@ -1,4 +1,4 @@
-"""The server as a Starlette application: URLs, verbs, tokens, and whatever faults are set."""
+"""The server as a Starlette application: URLs, verbs, tokens, and faults that a test has set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What a verb on a path does. `needs_token` is False only where FileMaker asks for none."""
+    """The handler of a verb on a path. `needs_token` is False only where FileMaker requires none."""
 
     kind: str
     handler: Callable[[ApiCall], Any]
@@ -65,7 +65,7 @@ _PATTERNS = [(pattern.split("/"), verbs) for pattern, verbs in ROUTES.items()]
 
 
 def resolve(raw_path: str, verb: str) -> tuple[str, Mapping[str, str], Endpoint]:
-    """Version, named parts and route of a URL. `%2F` inside a part is not a separator.
+    """Return version, named parts and endpoint of a URL. `%2F` inside a part is not a separator.
 
     Raises:
         ApiError: 1630 (no Data API URL), 1700 (no such resource), 1704 (wrong verb).
@@ -85,13 +85,13 @@ def resolve(raw_path: str, verb: str) -> tuple[str, Mapping[str, str], Endpoint]
 
 
 class DataApi:
-    """Answers one request after the other, each in a thread of its own."""
+    """Answers requests of the Data API, each in a thread of its own."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def __call__(self, request: Request) -> Response:
-        """Answer, or be disturbed."""
+        """Answer a request, with the faults that apply to it."""
         engine = self._engine
         try:
             raw_path = request.scope["raw_path"].decode("ascii")
@@ -148,7 +148,7 @@ class Streaming:
         self._engine = engine
 
     async def __call__(self, request: Request) -> Response:
-        """Answer, or be disturbed."""
+        """Answer a request, with the faults that apply to it."""
         engine, kind = self._engine, streaming.kind_of(request)
         engine.counters.begin(kind)
         status = "aborted"
@@ -164,7 +164,7 @@ class Streaming:
 
 
 def make_app(engine: Engine) -> Starlette:
-    """The application: the Data API, containers, and the control surface under `/_sandbox/`."""
+    """Return the application: the Data API, containers, and the control API under `/_sandbox/`."""
     return Starlette(
         routes=[
             *control.routes(engine),

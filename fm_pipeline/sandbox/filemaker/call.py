@@ -1,4 +1,4 @@
-"""One request on its way through the server, and the server that it goes through."""
+"""One request, and the parts of the server that it uses."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from fm_pipeline.sandbox.filemaker.sessions import Clock, Session, Sessions
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Where FileMaker Servers differ, or where nobody published what they do.
+    """Behaviour in which FileMaker Servers differ, or that is not documented.
 
     Args:
-        version: major version: 17 has no `dataInfo`, 19 brought `validateSession`, 20 `dateformats` for reading and
-            21 for writing; earlier ones answer 960.
+        version: major version: 17 has no `dataInfo`; 19 added `validateSession`, 20 `dateformats` for reading and 21
+            for writing; earlier ones answer 960.
         login_needs_body: an empty body at login is refused; real servers differ.
         finds_fields_off_layout: a find may name a field of the table that is not on the layout; otherwise 102.
         no_fmrest_code: 9 or 212, the answer to an account without the extended privilege.
-        authenticated_stream: the server preference of that name: 1 (since 19.3.2 the default) asks for the token before
-            it hands out the cookie of a container, 2 does not.
-        redirects_streams: otherwise the first request already gets the container's file, as from some servers.
+        authenticated_stream: the server preference of that name: 1 (the default since 19.3.2) requires the token for
+            the cookie of a container, 2 does not.
+        redirects_streams: if False, the first request already gets the container's file, as from some servers.
     """
 
     version: int = 21
@@ -40,7 +40,7 @@ class Behaviour:
 
 
 class Engine:
-    """Everything that a request may need."""
+    """The state of the server, shared by all requests."""
 
     def __init__(self, store: Store, behaviour: Behaviour | None = None) -> None:
         self.store = store
@@ -51,17 +51,17 @@ class Engine:
         self.sessions = Sessions(self.clock, self.faults)
 
     def striking(self, kind: str) -> list[RequestFault]:
-        """What goes wrong with a request of this kind."""
+        """Return the faults that apply to a request of this kind."""
         return self.faults.striking(kind, self.clock.now())
 
 
 @dataclass
 class ApiCall:
-    """A request after its URL was understood.
+    """A request after its URL was parsed.
 
     Args:
         path: the parts of the URL by name (`database`, `layout`, `record`, …).
-        query: the parameters behind the `?`.
+        query: the parameters after the `?`.
         headers: by lower-case name.
         base_url: as the client wrote it, for URLs of containers.
     """
@@ -87,7 +87,7 @@ class ApiCall:
         return self.session.account.no_access if self.session else {}
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that was sent. Raises ApiError 1705 (no JSON announced), 1710 or 960 (no JSON sent)."""
+        """Return the JSON object of the body. Raises ApiError 1705 (no JSON announced), 1710 or 960 (no JSON)."""
         if self._body is None:
             if self.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise ApiError(1705)
@@ -101,7 +101,7 @@ class ApiCall:
         return self._body
 
     def container_value(self, text: str) -> str:
-        """What a container shows: the URL of its file, good for this session; anything else as it is."""
+        """Return the value of a container: the URL of its file, valid in this session; other texts unchanged."""
         if self.session is None or not container_files.is_key(text):
             return text
         with self.engine.store.reading() as db:
@@ -109,7 +109,7 @@ class ApiCall:
         return self.session.container_url(self.base_url, text, file)
 
     def layout(self, name: str | None = None) -> LayoutDefinition:
-        """The layout that the URL (or `name`) names, without what faults took off it. Raises ApiError 105."""
+        """Return the layout that the URL (or `name`) names, without fields that faults remove. Raises ApiError 105."""
         faults = self.engine.faults
         found = self.engine.store.layout(self.database, name or self.path["layout"])
         if found is None or found.name in faults.missing_layouts:
@@ -118,7 +118,7 @@ class ApiCall:
         return replace(found, fields=[f for f in found.fields if f not in gone]) if gone else found
 
     def dateformat(self, given: object) -> int:
-        """The value of `dateformats`. Raises ApiError 960 for anything but 0, 1, 2."""
+        """Return the value of `dateformats`. Raises ApiError 960 for anything but 0, 1, 2."""
         if given is None:
             return 0
         if isinstance(given, bool) or str(given) not in ("0", "1", "2"):
@@ -127,14 +127,14 @@ class ApiCall:
 
 
 def check_names(names: Sequence[str], allowed: Sequence[str], prefixes: Sequence[str] = ()) -> None:
-    """Raises ApiError 960 that lists the parameters which are none."""
+    """Raise ApiError 960 if there are unknown parameters; lists them."""
     unknown = [n for n in names if n not in allowed and not n.startswith(tuple(prefixes))]
     if unknown:
         raise ApiError(960, f"Unknown parameter(s): {', '.join(unknown)}")
 
 
 def positive(given: object, default: int) -> int:
-    """A whole number from 1, as JSON number or as text. Raises ApiError 960."""
+    """Parse a positive integer, as JSON number or as text. Raises ApiError 960."""
     if given is None:
         return default
     if isinstance(given, bool) or not re.fullmatch(r"[0-9]{1,12}", str(given)) or int(str(given)) < 1:

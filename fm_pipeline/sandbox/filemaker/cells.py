@@ -1,4 +1,4 @@
-"""Cells of a record that is written: which fields, what text, and whether FileMaker would take it."""
+"""Cells of a record to be written: checks their fields and values as FileMaker does, and stores them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Cells = dict[tuple[str, int], str]
 def incoming(
     call: ApiCall, shown: Sequence[str], table: StoreTable, data: Mapping[str, Any], dateformats: object
 ) -> Cells:
-    """What to write, by field and repetition.
+    """Check and convert the given data to texts, by field and repetition.
 
     Args:
-        shown: the fields that the layout or portal has.
+        shown: the fields of the layout or portal.
 
     Raises:
-        ApiError: 102 (a field that is not shown), 201 (it may not be written so), 500, 501 (no date or time), 1708.
+        ApiError: 102 (a field that is not on it), 201 (the field cannot be written), 500, 501 (no date or time), 1708.
     """
     dateformat = call.dateformat(dateformats)
     locale = call.engine.store.locale(call.database)
@@ -48,13 +48,13 @@ def incoming(
 
 
 def stamps(call: ApiCall, table: StoreTable, moments: tuple[str, ...]) -> Cells:
-    """The fields that fill themselves."""
+    """Return the values of auto-enter fields."""
     now = call.engine.clock.now()
     return {(f.name, 1): values.canonical(f.type, now) for f in table.fields.values() if f.auto_enter in moments}
 
 
 def set_globals(call: ApiCall) -> dict[str, Any]:
-    """PATCH /globals. Raises ApiError 102 (no global field of that full name), 960 and those of `incoming`."""
+    """PATCH /globals. Raises ApiError 102 (no global field of that qualified name), 960 and those of `incoming`."""
     given = call.body()
     check_names(list(given), ("globalFields",))
     wanted = given.get("globalFields")
@@ -71,7 +71,7 @@ def set_globals(call: ApiCall) -> dict[str, Any]:
 
 
 def keep_globals(call: ApiCall, table: StoreTable, cells: Cells) -> Cells:
-    """Put values of global fields into the session, and give back the others."""
+    """Store values of global fields in the session, and return the others."""
     assert call.session  # noqa: S101  # no writing without one
     for (name, n), text in cells.items():
         if table.fields[name].is_global:
@@ -80,7 +80,7 @@ def keep_globals(call: ApiCall, table: StoreTable, cells: Cells) -> Cells:
 
 
 def write(db: sqlite3.Connection, table: StoreTable, number: int, cells: Cells) -> None:
-    """Put texts and what finds compare into a record."""
+    """Write texts and their sort keys into a record."""
     if not cells:
         return
     sets = ", ".join(f"{table.column(*cell)} = ?, {table.key(*cell)} = ?" for cell in cells)
@@ -92,7 +92,7 @@ def write(db: sqlite3.Connection, table: StoreTable, number: int, cells: Cells) 
 
 
 def current(call: ApiCall, db: sqlite3.Connection, table: StoreTable, number: int) -> int:
-    """The record's modification id. Raises ApiError 101 (no such record), 301 (somebody has it open)."""
+    """Return the record's modification id. Raises ApiError 101 (no such record), 301 (in use)."""
     row = db.execute(f"SELECT mod_id FROM {table.rows} WHERE record_id = ?", (number,)).fetchone()  # noqa: S608
     if row is None:
         raise ApiError(101)

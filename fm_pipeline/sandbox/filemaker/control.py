@@ -1,4 +1,4 @@
-"""The control surface under `/_sandbox/`: faults, clock, sessions, counters. No real server has it."""
+"""The control API under `/_sandbox/`: faults, clock, sessions, counters. No real server has it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fm_pipeline.sandbox.filemaker.call import Engine
 
 
 def routes(engine: Engine) -> list[Route]:
-    """The routes of the control surface.
+    """Return the routes of the control API.
 
-    - GET, PUT `/_sandbox/faults`: the object that `faults.Faults` describes; PUT `{}` heals everything.
+    - GET, PUT `/_sandbox/faults`: the object that `faults.Faults` describes; PUT `{}` removes all faults.
     - GET, POST `/_sandbox/clock`: `{"advance_seconds": n}` or `{"hold_at": "2026-03-01T09:00:00"}`; DELETE: real time.
     - GET, DELETE `/_sandbox/counters`.
-    - DELETE `/_sandbox/sessions`: every token dies.
+    - DELETE `/_sandbox/sessions`: ends every session.
     """
 
     async def faults(request: Request) -> JSONResponse:
@@ -72,7 +72,7 @@ def routes(engine: Engine) -> list[Route]:
 
 
 def between_pages(engine: Engine, database: str) -> None:
-    """Do what is to happen after this answer with records, counted from when the faults were set."""
+    """Run the actions of the fault `between_pages` that follow this answer, counted since the faults were set."""
     for step in engine.faults.between_pages:
         if step["after"] == engine.counters.pages:
             for action in step["do"]:
@@ -91,7 +91,7 @@ def _act(engine: Engine, database: str, action: Mapping[str, Any]) -> None:
 
 
 def _readable(faults: dict[str, Any]) -> dict[str, Any]:
-    """Without the moments at which disturbances began, which are not for setting."""
+    """Remove the times at which faults began, which cannot be set."""
     for one in faults["disturbances"]:
         del one["since"]
     return faults

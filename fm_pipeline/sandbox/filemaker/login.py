@@ -1,4 +1,4 @@
-"""Opening, keeping and closing a session.
+"""Opens, validates and closes sessions.
 
 Source: Claris FileMaker Data API Guide, "Log in to a database session", "Log out", "Error responses".
 """

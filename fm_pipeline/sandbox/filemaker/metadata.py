@@ -1,4 +1,4 @@
-"""What a client can ask about the server and a file: product, databases, layouts, fields."""
+"""Metadata of the server and of a file: product, databases, layouts, fields."""
 
 from __future__ import annotations
 

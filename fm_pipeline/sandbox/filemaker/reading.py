@@ -1,4 +1,4 @@
-"""Records going out: one, a range, a found set; sorted, paged, with portals."""
+"""Reads records: one, a range, or a found set; sorted, paged, with portals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EVERY_RECORD = Condition("1")
 
 
 def get_records(call: ApiCall) -> dict[str, Any]:
-    """GET …/records. Raises ApiError, for example 101 when `_offset` lies behind the last record."""
+    """GET …/records. Raises ApiError, for example 101 if `_offset` is beyond the last record."""
     allowed = ("_offset", "_limit", "_sort", *_COMMON, *_dateformats(call, 20))
     check_names(list(call.query), allowed, ("_offset.", "_limit."))
     given = {name.removeprefix("_"): value for name, value in call.query.items()}
@@ -61,7 +61,7 @@ def get_record(call: ApiCall) -> dict[str, Any]:
 
 
 def record_id(call: ApiCall) -> int:
-    """The record id of the URL. Raises ApiError 101 if it is no number."""
+    """Return the record id of the URL. Raises ApiError 101 if it is no number."""
     text = call.path["record"]
     if not re.fullmatch(r"\d{1,18}", text):
         raise ApiError(101)
@@ -111,7 +111,7 @@ def _view(call: ApiCall, given: Mapping[str, Any], asked: LayoutDefinition) -> V
 
 
 def _portal_windows(call: ApiCall, given: Mapping[str, Any], layout: LayoutDefinition) -> dict[str, PortalWindow]:
-    """Which portals, from which row, how many. v1 shows one row unless the layout was saved as a form."""
+    """Return the portals to show, each with first row and limit. v1 shows one row unless the layout is a form."""
     names = [portal.key for portal in layout.portals]
     wanted = given.get("portal", names)
     if not isinstance(wanted, list) or not all(isinstance(each, str) and each in names for each in wanted):
@@ -181,7 +181,7 @@ def _any_repetition(
 
 
 def _repetition(table: StoreTable, name: str) -> tuple[str, int | None]:
-    """Field and repetition of `name` or `name(2)`. Raises ApiError 102."""
+    """Parse `name` or `name(2)` into field and repetition. Raises ApiError 102."""
     if name in table.fields:
         return name, None
     found = re.fullmatch(r"(.+)\((\d+)\)", name)

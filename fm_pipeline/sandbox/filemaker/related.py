@@ -1,7 +1,7 @@
-"""Records of related tables that come in with a record: rows of portals, related fields, `deleteRelated`.
+"""Related records that are written with a record: portal rows, related fields, `deleteRelated`.
 
-Source: Claris FileMaker Data API Guide, "Create a record" and "Edit a record". Which code an unknown portal or record
-gets nobody documents; here they are 102 and 101.
+Source: Claris FileMaker Data API Guide, "Create a record" and "Edit a record". The codes for an unknown portal or
+record are not documented; here they are 102 and 101.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from fm_pipeline.sandbox.filemaker.data.schema import LayoutDefinition, Occurren
 from fm_pipeline.sandbox.filemaker.data.store import StoreTable
 from fm_pipeline.sandbox.filemaker.responses import ApiError
 
-# `TO::field`, `TO::field(2)`, and a record of it behind a point: `TO::field.0` is a new one
+# `TO::field`, `TO::field(2)`, and a record id after a dot: `TO::field.0` is a new record
 _RELATED = re.compile(r"(?P<occurrence>.+?)::(?P<field>.+?)(?:\.(?P<record>\d{1,18}))?")
 
 
 @dataclass(frozen=True)
 class _Row:
-    """What one related record is to hold. `record` is its id, 0 for a new one, None for the first there is."""
+    """The data of one related record. `record` is its id, 0 for a new record, None for the first existing one."""
 
     occurrence: Occurrence
     fields: Sequence[str]
@@ -35,17 +35,17 @@ class _Row:
 
 @dataclass(frozen=True)
 class Related:
-    """What a request says of related records, checked against the layout."""
+    """The related records of a request, checked against the layout."""
 
     rows: Sequence[_Row]
     deleted: Sequence[tuple[Occurrence, int]]
 
 
 def take_related(call: ApiCall, layout: LayoutDefinition, given: Mapping[str, Any]) -> tuple[Related, dict[str, Any]]:
-    """What is said of related records, and the `fieldData` without it.
+    """Split a request into its related records and the record's own `fieldData`.
 
     Raises:
-        ApiError: 102 (a portal or field that is not on the layout), 960 (not as the guide says).
+        ApiError: 102 (a portal or field that is not on the layout), 960 (not in the form of the guide).
     """
     data = given.get("fieldData", {})
     if not isinstance(data, dict):
@@ -118,10 +118,10 @@ def _occurrence(call: ApiCall, layout: LayoutDefinition, name: str) -> Occurrenc
 def put_related(
     call: ApiCall, db: sqlite3.Connection, table: StoreTable, number: int, related: Related, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write them within the transaction of the record that they belong to.
+    """Write the related records, inside the transaction of the record that they belong to.
 
     Returns:
-        `newPortalRecordInfo` of the records that were made, if there are any.
+        `newPortalRecordInfo` of the new records, if there are any.
 
     Raises:
         ApiError: as for a record itself; 101 for a record that is not related to this one.

@@ -1,4 +1,4 @@
-"""The envelope of every answer, and the refusals: FileMaker code, text, HTTP status.
+"""The envelope of every response, and error responses: FileMaker code, text, HTTP status.
 
 Source: Claris FileMaker Data API Guide, "Error responses"; statuses as public clients report them from real servers.
 """
@@ -44,12 +44,12 @@ _TEXTS = {
 
 
 class ApiError(Exception):
-    """An answer with a code other than 0.
+    """A response with a code other than 0.
 
     Args:
         code: FileMaker's error number.
-        message: its text, where it differs from the usual one.
-        status: the HTTP status, where it differs from the usual one.
+        message: its text, if it differs from the usual one.
+        status: the HTTP status, if it differs from the usual one.
     """
 
     def __init__(self, code: int, message: str | None = None, status: int | None = None) -> None:
@@ -61,12 +61,12 @@ class ApiError(Exception):
 
 
 def success_response(response: object, *, headers: dict[str, str] | None = None) -> Response:
-    """HTTP 200 with code 0."""
+    """Return HTTP 200 with code 0."""
     return _envelope(response, 0, "OK", 200, headers)
 
 
 def error_response(error: ApiError) -> Response:
-    """The answer for a refusal: an empty response and the code as text."""
+    """Return the response for an error: an empty `response` and the code as text."""
     return _envelope({}, error.code, error.message, error.status)
 
 

@@ -1,4 +1,4 @@
-"""Scripts: their list, running one, and running them around another request. Their ends are known beforehand."""
+"""Scripts: lists them, runs one, and runs them around another request. Their results are defined beforehand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARAMETERS = (
 
 
 def check(call: ApiCall, given: Mapping[str, Any]) -> dict[str, str]:
-    """The ends of the scripts that a request names, to be added to its answer. Raises ApiError 104."""
+    """Return the results of the scripts that a request names, to be added to its response. Raises ApiError 104."""
     ends: dict[str, str] = {}
     for suffix in (".prerequest", ".presort", ""):
         if name := given.get(f"script{suffix}"):
@@ -29,7 +29,7 @@ def check(call: ApiCall, given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def run(call: ApiCall) -> dict[str, str]:
-    """GET …/script/{name}. An error of the script is no error of the request. Raises ApiError 104, 105."""
+    """GET …/script/{name}. An error of the script is not an error of the request. Raises ApiError 104, 105."""
     check_names(list(call.query), ("script.param",))
     call.layout()
     return _end(_script(call, call.path["script"]), "")

@@ -1,4 +1,4 @@
-"""Running the application with uvicorn on a port of 127.0.0.1, with TLS if a certificate is given."""
+"""Runs the application with uvicorn on a port of 127.0.0.1, with TLS if a certificate is given."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fm_pipeline.sandbox.filemaker.call import Engine
 
 
 def listen(port: int = 0) -> socket.socket:
-    """A socket that listens on 127.0.0.1; port 0 takes a free one. Raises OSError if the port is taken."""
+    """Return a socket that listens on 127.0.0.1; port 0 for a free one. Raises OSError if the port is taken."""
     return socket.create_server(("127.0.0.1", port))
 
 
 class Server(uvicorn.Server):
-    """A server that says when it is ready.
+    """A uvicorn server that calls back when it is ready.
 
     Args:
-        engine: what answers.
+        engine: state of the stand-in.
         tls: certificate and private key, PEM files.
-        on_ready: called once connections are answered.
+        on_ready: called once the server accepts connections.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
+        """Start the server, then call `on_ready`."""
         await super().startup(sockets=sockets)
         if self._on_ready and self.started:
             self._on_ready()
 
 
 def url(listening: socket.socket, tls: bool) -> str:
-    """The base URL of a listening socket."""
+    """Return the base URL of a listening socket."""
     return f"{'https' if tls else 'http'}://127.0.0.1:{listening.getsockname()[1]}"

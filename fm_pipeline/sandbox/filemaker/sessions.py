@@ -1,4 +1,4 @@
-"""Who is logged in: tokens that die 15 minutes after their last call, and the clock that they go by."""
+"""Sessions: tokens that expire 15 minutes after their last call, and the server's clock."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LIFETIME = timedelta(minutes=15)
 
 
 class Clock:
-    """The server's time, which a test may set forward or hold still. FileMaker knows no time zone; this is UTC."""
+    """The server's time, which a test may set forward or stop. FileMaker has no time zone; this is UTC."""
 
     def __init__(self) -> None:
         self._ahead = timedelta()
         self._held: datetime | None = None
 
     def now(self) -> datetime:
-        """Date and time without zone."""
+        """Return date and time without a time zone."""
         if self._held:
             return self._held
         return datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None) + self._ahead
@@ -38,17 +38,17 @@ class Clock:
             self._held += by
 
     def hold(self, at: datetime) -> None:
-        """Stop the clock at a moment; `advance` still moves it."""
+        """Stop the clock at a time; `advance` still moves it."""
         self._held = at.replace(tzinfo=None)
 
     def release(self) -> None:
-        """Back to real time."""
+        """Return to real time."""
         self._held, self._ahead = None, timedelta()
 
 
 @dataclass
 class Session:
-    """One token: for one file and one account. Values of global fields, by table, field and repetition, die with it."""
+    """A session of one account in one file. It holds values of global fields by table, field and repetition."""
 
     token: str
     database: str
@@ -60,7 +60,7 @@ class Session:
     global_values: dict[tuple[str, str, int], str] = field(default_factory=dict)
 
     def container_url(self, base_url: str, key: str, file: StoredContainerFile) -> str:
-        """The URL of a container's file. The name is opaque, and another one in another session."""
+        """Return the URL of a container's file. Its name is opaque and differs in each session."""
         name = hashlib.sha256(f"{self.token}\n{key}".encode()).hexdigest()
         self.streams[name] = key
         kind = "EmbeddedRCFileProcessor" if file.stored == "embedded" else "RCFileProcessor"
@@ -68,7 +68,7 @@ class Session:
 
 
 class Sessions:
-    """The open sessions of the server. They are not kept: a server that starts again knows none of them."""
+    """The open sessions of the server. They are lost when the server restarts."""
 
     def __init__(self, clock: Clock, faults: Faults) -> None:
         self._clock = clock
@@ -85,7 +85,7 @@ class Sessions:
             return len(self._open)
 
     def open(self, database: str, account: FileMakerAccount) -> Session:
-        """A new session. Raises ApiError 812 or 956 when there are too many."""
+        """Open a session. Raises ApiError 812 or 956 if there are too many."""
         with self._lock:
             self._bury()
             limit = self._faults.session_limit
@@ -98,7 +98,7 @@ class Sessions:
             return session
 
     def use(self, token: str, database: str | None) -> Session:
-        """The session of a token, whose life begins anew. Raises ApiError 952."""
+        """Return the session of a token and reset its expiry. Raises ApiError 952."""
         with self._lock:
             self._bury()
             session = self._open.get(token)
@@ -113,7 +113,7 @@ class Sessions:
             return session
 
     def of_stream(self, name: str) -> Session | None:
-        """The living session that was given this URL. Downloads do not prolong it: nobody documents that they do."""
+        """Return the open session that this URL was issued to. It is not documented that downloads extend a session."""
         with self._lock:
             self._bury()
             return next((one for one in self._open.values() if name in one.streams), None)
@@ -133,7 +133,7 @@ class Sessions:
             self._open.clear()
 
     def check_lockout(self, database: str, name: str) -> None:
-        """Raises ApiError 214 once an account had too many wrong passwords."""
+        """Raise ApiError 214 if an account had too many wrong passwords."""
         limit = self._faults.lockout_after
         if limit is not None and self._wrong.get((database, name.casefold()), 0) >= limit:
             raise ApiError(214)

@@ -1,6 +1,6 @@
-"""Container fields over HTTP: the hand-shake of `/Streaming_SSL/`, and uploads.
+"""Container fields over HTTP: the handshake of `/Streaming_SSL/`, and uploads.
 
-Source: Claris FileMaker Data API Guide, "Format of data"; the hand-shake as public clients speak it with real servers:
+Source: Claris FileMaker Data API Guide, "Format of data"; the handshake as public clients do it with real servers:
 Bearer → 302 with a cookie → the same or an equivalent URL with the cookie → the bytes.
 """
 
@@ -22,12 +22,12 @@ from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 COOKIE = "X-FMS-Session-Key"
 _PATH = "/Streaming_SSL"
-_FOLLOWED = "redirected"  # a parameter of the Location, which is an equivalent URL and good with the cookie only
+_FOLLOWED = "redirected"  # a parameter of the Location, which is an equivalent URL and valid only with the cookie
 _UNAUTHORIZED = "<html><head><title>401</title></head><body><h1>Unauthorized</h1></body></html>"
 
 
 def kind_of(request: Request) -> str:
-    """`container` for a request that can get the file, `container_key` for one that only gets the cookie."""
+    """Return `container` for a request that can get the file, `container_key` for one that only gets the cookie."""
     return "container" if _key(request.headers) else "container_key"
 
 
@@ -65,7 +65,7 @@ def upload(call: ApiCall) -> dict[str, Any]:
 
 
 def _part(content_type: str, body: bytes) -> StoredContainerFile:
-    """The part called `upload` (RFC 7578)."""
+    """Return the part named `upload` (RFC 7578)."""
     boundary = _header("content-type", content_type).get_param("boundary")
     if boundary:
         for part in body.split(b"--" + str(boundary).encode())[1:-1]:
@@ -86,7 +86,7 @@ def _header(name: str, value: str) -> Message:
 
 
 def _key(headers: Mapping[str, str]) -> str:
-    """The cookie's value. Some clients send the whole text of Set-Cookie back, attributes and all."""
+    """Return the cookie's value. Some clients send back the whole text of Set-Cookie, with attributes."""
     for part in headers.get("cookie", "").split(";"):
         name, _, value = part.strip().partition("=")
         if name == COOKIE:

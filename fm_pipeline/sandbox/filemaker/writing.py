@@ -1,4 +1,4 @@
-"""Records coming in: create, edit, duplicate, delete."""
+"""Writes records: create, edit, duplicate, delete."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def edit(call: ApiCall) -> dict[str, Any]:
 def put_file(
     call: ApiCall, table: StoreTable, field: str, repetition: int, file: StoredContainerFile
 ) -> dict[str, Any]:
-    """Put a file into a container of the record that the URL names. Raises ApiError 101, 201, 301, 306."""
+    """Store a file in a container of the record that the URL names. Raises ApiError 101, 201, 301, 306."""
     check_names(list(call.query), ("modId",))
     number = record_id(call)
     if field in call.account_no_access.get(table.name, ()):

@@ -1,1 +1,1 @@
-"""What the stand-in holds: files, tables, layouts and values, how they are found and how they are shown."""
+"""The stand-in's data: files, tables, layouts and values; how they are stored, found and shown."""

@@ -1,4 +1,4 @@
-"""Files of container fields in the store's SQLite file. A cell holds the key of its file, so `""` stays empty."""
+"""Files of container fields in the store's SQLite file. A cell contains the key of its file; `""` is empty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TABLE = """
 CREATE TABLE IF NOT EXISTS container_file (
     id INTEGER PRIMARY KEY AUTOINCREMENT, definition TEXT NOT NULL, content BLOB NOT NULL);
 """
-_PREFIX = "\x00file:"  # nobody types a NUL into a container
+_PREFIX = "\x00file:"  # no text of a container begins with NUL
 
 
 def keep(db: sqlite3.Connection, file: StoredContainerFile) -> str:
@@ -24,12 +24,12 @@ def keep(db: sqlite3.Connection, file: StoredContainerFile) -> str:
 
 
 def is_key(text: str) -> bool:
-    """Whether a cell holds a file, and not nothing or a `?`."""
+    """Return whether a cell contains the key of a file, and not another text such as `?`."""
     return text.startswith(_PREFIX)
 
 
 def read(db: sqlite3.Connection, key: str, *, with_content: bool = False) -> StoredContainerFile:
-    """The file of a key; its bytes only if they are wanted. Raises KeyError."""
+    """Return the file of a key, with its bytes on request. Raises KeyError."""
     row = db.execute(
         f"SELECT definition{', content' if with_content else ''} FROM container_file WHERE id = ?",  # noqa: S608
         (int(key.removeprefix(_PREFIX)),),

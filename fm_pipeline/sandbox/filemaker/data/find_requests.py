@@ -1,4 +1,4 @@
-"""A `_find` query as one SQL condition: objects are ORed, their keys ANDed, `omit` takes away.
+"""Translates a `_find` query into one SQL condition: objects are ORed, their keys ANDed, `omit` excludes.
 
 Source: Claris FileMaker Data API Guide, "Perform a find request"; FileMaker Pro Help, "Finding text",
 "Finding numbers", "Finding dates and times".
@@ -26,7 +26,7 @@ _END_OF_DAY = "T23:59:59.9999999"
 
 @dataclass(frozen=True)
 class Condition:
-    """A piece of SQL with its parameters, and the key columns that it compares (worth an index)."""
+    """An SQL condition with its parameters; `compares` if it compares a key column, which then gets an index."""
 
     sql: str
     parameters: tuple[object, ...] = ()
@@ -35,7 +35,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class FindColumn:
-    """Where a find looks: the columns of text and key, under the alias of their table, and the table itself."""
+    """The columns that a find searches: text and key, with the alias and name of their table."""
 
     kind: FieldType
     rows: str
@@ -45,18 +45,18 @@ class FindColumn:
 
     @property
     def text(self) -> str:
-        """The text as it was given."""
+        """The text as it was entered."""
         return f"{self.alias}.{self.plain_text}"
 
     @property
     def key(self) -> str:
-        """What comparisons compare; NULL for empty and for unreadable text."""
+        """The sort key, for comparisons; NULL for empty and for unreadable text."""
         return f"{self.alias}.{self.plain_key}"
 
 
 @dataclass(frozen=True)
 class FindContext:
-    """How dates in a request are read."""
+    """How dates in a find request are parsed."""
 
     dateformat: int
     locale: values.Locale
@@ -64,10 +64,10 @@ class FindContext:
 
 
 def criterion(column: FindColumn, request: str, reading: FindContext) -> Condition:
-    """The condition for one field and what was asked of it.
+    """Return the condition for one field and its find text.
 
     Raises:
-        ApiError: 500 or 501, the request is not a date or time.
+        ApiError: 500 or 501, the text is not a date or time.
     """
     request = request.strip()
     if condition := _alone(column, request):
@@ -85,7 +85,7 @@ def criterion(column: FindColumn, request: str, reading: FindContext) -> Conditi
 
 
 def _alone(column: FindColumn, request: str) -> Condition | None:
-    """The condition for an operator that stands alone: empty, not empty, duplicate, unreadable."""
+    """Return the condition for an operator without operand: empty, not empty, duplicate, unreadable."""
     text, key = column.text, column.key
     if request in ("=", "=="):
         return Condition(f"{text} = ''")
@@ -122,7 +122,7 @@ def _text(column: FindColumn, request: str) -> Condition:
 
 
 def _span(kind: FieldType, request: str, reading: FindContext) -> tuple[object, object]:
-    """The first and last key that a text stands for: a month is thirty days of dates, a day many timestamps."""
+    """Return the first and last key of the range that a text means: a month is many dates, a day many timestamps."""
     request = request.strip()
     if kind in ("text", "container"):
         plain = find_text.literal(request)
@@ -167,14 +167,14 @@ def _days(request: str, reading: FindContext) -> tuple[str, str]:
 
 
 def whole_query(query: object, condition_for: Callable[[str, str], Condition]) -> Condition:
-    """The condition for a whole query.
+    """Return the condition for a whole query.
 
     Args:
-        query: the JSON value that came in.
-        condition_for: gives the condition for a field name and a request.
+        query: the JSON value of the request.
+        condition_for: returns the condition for a field name and its find text.
 
     Raises:
-        ApiError: 960 for a query of another form, 400 if nothing is asked, and whatever `condition_for` raises.
+        ApiError: 960 for a query of another form, 400 if it is empty, and what `condition_for` raises.
     """
     if not isinstance(query, list) or not all(isinstance(one, dict) for one in query):
         raise ApiError(960)
@@ -200,7 +200,7 @@ def whole_query(query: object, condition_for: Callable[[str, str], Condition]) -
 
 
 def as_text(wanted: object) -> str:
-    """A value of a query object as find text. Raises ApiError 1708 for null, 960 for anything that is no value."""
+    """Convert a value of a query object to find text. Raises ApiError 1708 for null, 960 for arrays and objects."""
     if wanted is None:
         raise ApiError(1708)
     if isinstance(wanted, bool):

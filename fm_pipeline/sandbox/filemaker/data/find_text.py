@@ -18,7 +18,7 @@ _WILDCARDS = {"*": r"\S*", "@": _WORD_CHARACTER, "#": r"\d"}
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the pattern is found in the text, in any letter case. SQLite calls it for each record."""
+    """Return whether the text matches the pattern, ignoring case. SQLite calls it for each record."""
     return _compiled(pattern).search(text) is not None
 
 
@@ -28,7 +28,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def literal(text: str) -> str | None:
-    """The plain text that a request stands for, or None if it holds a wildcard."""
+    """Return the plain text of a find request, or None if it contains a wildcard."""
     parts = list(_elements(text))
     if any(is_wildcard for _, is_wildcard, _ in parts):
         return None
@@ -36,14 +36,14 @@ def literal(text: str) -> str | None:
 
 
 def whole_field(text: str) -> str:
-    """The pattern for `==text`: the whole content of the field, wildcards allowed."""
+    """Return the pattern for `==text`: the whole content of the field, wildcards allowed."""
     wide = {"*": ".*", "@": ".", "#": r"\d"}
     body = "".join(wide[c] if is_wildcard else re.escape(c) for c, is_wildcard, _ in _elements(text))
     return rf"\A{body}\Z"
 
 
 def words(text: str, *, whole: bool) -> list[str]:
-    """One pattern for each word or quoted phrase of the request; all have to match.
+    """Return one pattern for each word or quoted phrase of the request; all have to match.
 
     Args:
         text: the request, without its operator.
@@ -68,7 +68,7 @@ def _word(token: list[tuple[str, bool]], *, whole: bool) -> str:
 
 
 def _elements(text: str) -> Iterator[tuple[str, bool, bool]]:
-    """Every character with: is it a wildcard, is it quoted. A backslash takes the next character as it is."""
+    """Yield every character, with whether it is a wildcard and whether it is quoted. A backslash escapes the next."""
     quoted = escaped = False
     for character in text:
         if escaped:

@@ -1,6 +1,6 @@
-"""What a FileMaker file is made of: accounts, fields, table occurrences, portals, layouts, scripts.
+"""The schema of a FileMaker file: accounts, fields, table occurrences, portals, layouts, scripts.
 
-Only the descriptions belong here; `store` keeps them, `layouts` shows them.
+Only definitions belong here; `store` stores them, `views` shows records by them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ AutoEnter = Literal["creation", "modification"]
 
 @dataclass(frozen=True)
 class FileMakerAccount:
-    """Somebody who may log in.
+    """An account that may log in.
 
     Args:
         name: the account name, without a colon.
-        password: kept by the store only as a salted hash.
-        privileges: extended privileges; `fmrest` opens the Data API.
+        password: stored only as a salted hash.
+        privileges: extended privileges; `fmrest` allows the Data API.
         no_access: by table, the fields that this account sees as `<No Access>`.
     """
 
@@ -35,8 +35,8 @@ class FieldDefinition:
     """One field of a table.
 
     Args:
-        auto_enter: fills it when a record is created, or whenever it is changed.
-        is_global: it has one value for all records, and each session its own.
+        auto_enter: fills the field when a record is created, or whenever it is changed.
+        is_global: the field has one value for all records, separate in each session.
     """
 
     name: str
@@ -48,14 +48,14 @@ class FieldDefinition:
 
 @dataclass(frozen=True)
 class StoredContainerFile:
-    """What a container field holds.
+    """A file in a container field.
 
     Args:
         content: the bytes.
-        name: its ending stands in the URL; a name without one gives a URL without one.
+        name: its extension is part of the URL.
         mime: sent as Content-Type.
-        stored: `external` ones have another RCType in their URL.
-        folder: the second folder of a server's databases is `Additional_1`.
+        stored: `external` files have another RCType in their URL.
+        folder: of the server's databases; the second one is `Additional_1`.
     """
 
     content: bytes = field(repr=False)
@@ -67,7 +67,7 @@ class StoredContainerFile:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """Another place in the relationship graph, reached from `table` where `match` (ours, theirs) is equal."""
+    """A table occurrence, related to `table` where the fields of `match` (ours, theirs) are equal."""
 
     name: str
     table: str
@@ -77,7 +77,7 @@ class Occurrence:
 
 @dataclass(frozen=True)
 class Portal:
-    """Related rows on a layout: the fields are named without the occurrence. `name` is the object name."""
+    """A portal of related rows; its fields are named without the occurrence. `name` is the object name."""
 
     occurrence: str
     fields: Sequence[str]
@@ -85,16 +85,16 @@ class Portal:
 
     @property
     def key(self) -> str:
-        """The key in `portalData`: the object name where there is one, else the occurrence."""
+        """The key in `portalData`: the object name if there is one, else the occurrence."""
         return self.name or self.occurrence
 
 
 @dataclass(frozen=True)
 class LayoutDefinition:
-    """What the Data API shows: some fields of one table (`TO::field` for a related one) and portals.
+    """A layout: fields of one table (`TO::field` for a related one) and portals.
 
     Args:
-        folder: the folder of the layout menu that holds it, if any.
+        folder: its folder in the layout menu, if any.
         view: the saved view; v1 shows only the first portal row unless it is `form`.
     """
 
@@ -108,7 +108,7 @@ class LayoutDefinition:
 
 @dataclass(frozen=True)
 class Script:
-    """A script whose end is known beforehand: its error number and its result (None: it returns nothing)."""
+    """A script with a predefined error number and result (None if it returns nothing)."""
 
     name: str
     error: int = 0

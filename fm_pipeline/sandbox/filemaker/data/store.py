@@ -1,8 +1,8 @@
-"""FileMaker files in one SQLite file, which survives a kill of the server.
+"""Stores FileMaker files in one SQLite file, which survives a kill of the server.
 
-Every table has one SQLite table: `record_id`, `mod_id`, and for each repetition of a field the text (`v…`) and
-the key that finds and sorts compare (`k…`). Indexes on keys are made when a find first needs them, as
-FileMaker does. Descriptions are read again for each request, so another process may change them.
+Every table has one SQLite table: `record_id`, `mod_id`, and for each repetition of a field the text (`v…`) and its sort
+key (`k…`) for finds and sorts. Indexes on keys are created when a find first needs them, as in FileMaker. Definitions
+are read for each request, so another process may change them.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ CREATE TABLE IF NOT EXISTS layout (
 CREATE TABLE IF NOT EXISTS script (
     id INTEGER PRIMARY KEY AUTOINCREMENT, file TEXT, name TEXT, definition TEXT NOT NULL, UNIQUE (file, name));
 """
-# A stand-in's passwords are as public as its data; the hash only keeps them out of a file that is passed around.
+# The stand-in's passwords are as public as its data; the hash only keeps them out of a file that may be shared.
 _HASH_ROUNDS = 1000
 
 
 @dataclass(frozen=True)
 class StoreTable:
-    """A table as the store knows it: where its rows are, and its fields by name."""
+    """A table in the store: the SQLite table of its rows, and its fields by name."""
 
     id: int
     name: str
@@ -57,19 +57,19 @@ class StoreTable:
 
     @property
     def rows(self) -> str:
-        """The SQLite table that holds the records."""
+        """Name of the SQLite table with the records."""
         return f"rows_{self.id}"
 
     def column(self, field: str, repetition: int = 1) -> str:
-        """The SQLite column with the text of a field."""
+        """Return the SQLite column with the text of a field."""
         return f"v{list(self.fields).index(field)}_{repetition}"
 
     def key(self, field: str, repetition: int = 1) -> str:
-        """The SQLite column that finds and sorts compare."""
+        """Return the SQLite column with the sort key of a field."""
         return f"k{list(self.fields).index(field)}_{repetition}"
 
     def cells(self) -> list[tuple[FieldDefinition, int]]:
-        """Every field with each of its repetitions, in the order of the columns."""
+        """Return every field with each of its repetitions, in the order of the columns."""
         return [(field, n) for field in self.fields.values() for n in range(1, field.repetitions + 1)]
 
 
@@ -77,7 +77,7 @@ class Store:
     """The files of one stand-in server.
 
     Args:
-        path: the SQLite file; it is made when it does not exist. Safe for several threads and processes.
+        path: the SQLite file; created if it does not exist. Safe for several threads and processes.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -97,7 +97,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """The connection inside one transaction; an exception rolls it back. Nested use joins the outer one."""
+        """Run the block in one transaction; an exception rolls it back. A nested block joins the outer one."""
         with self._lock:
             if self._db.in_transaction:
                 yield self._db
@@ -112,7 +112,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection for reading only."""
+        """Give the connection for reading only."""
         with self._lock:
             yield self._db
 
@@ -121,7 +121,7 @@ class Store:
     def create_database(
         self, name: str, accounts: Iterable[FileMakerAccount] = (), locale: values.Locale | None = None
     ) -> None:
-        """Make a file (named without `.fmp12`) with its accounts, or change the locale of one that exists."""
+        """Create a file (named without `.fmp12`) with its accounts, or change the locale of an existing one."""
         with self.transaction() as db:
             db.execute(
                 "INSERT INTO file VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET locale = excluded.locale",
@@ -131,7 +131,7 @@ class Store:
                 self.add_account(name, account)
 
     def add_account(self, db: str, account: FileMakerAccount) -> None:
-        """Add an account, or give it a new password and new rights; makes the file if it is missing."""
+        """Add an account, or change its password and privileges; create the file if it is missing."""
         salt = secrets.token_bytes(16)
         rights = {"privileges": list(account.privileges), "no_access": dict(account.no_access)}
         with self.transaction() as connection:
@@ -145,7 +145,7 @@ class Store:
             )
 
     def create_table(self, db: str, table: str, fields: Iterable[FieldDefinition]) -> None:
-        """Make an empty table. Raises sqlite3.IntegrityError if the file already has one of that name."""
+        """Create an empty table. Raises sqlite3.IntegrityError if the file already has one of that name."""
         fields = list(fields)
         with self.transaction() as connection:
             cursor = connection.execute(
@@ -157,7 +157,7 @@ class Store:
                 f", {made.column(field.name, n)} TEXT NOT NULL DEFAULT '', {made.key(field.name, n)}"
                 for field, n in made.cells()
             )
-            # AUTOINCREMENT: a record id is never given twice, also after a delete.
+            # AUTOINCREMENT: a record id is never reused, also after a delete.
             connection.execute(
                 f"CREATE TABLE {made.rows} "
                 f"(record_id INTEGER PRIMARY KEY AUTOINCREMENT, mod_id INTEGER NOT NULL DEFAULT 0{columns})"
@@ -182,7 +182,7 @@ class Store:
         folder: str | None = None,
         view: str = "form",
     ) -> None:
-        """Make a layout, or change one. The arguments are those of `schema.Layout`.
+        """Create or change a layout. The arguments are those of `schema.LayoutDefinition`.
 
         Raises:
             KeyError: there is no such table, field or occurrence.
@@ -211,7 +211,7 @@ class Store:
             raise KeyError(f"{table.name} has no field {plain}")
 
     def create_script(self, db: str, script: Script) -> None:
-        """Make a script, or change its end."""
+        """Create a script, or change its result."""
         self._keep(db, "script", script.name, asdict(script))
 
     def _keep(self, file: str, kind: str, name: str, definition: Mapping[str, object]) -> None:
@@ -280,13 +280,13 @@ class Store:
             )
 
     def _text(self, field: FieldDefinition, value: object) -> str:
-        """The text to keep; of a container's file the key."""
+        """Return the text to store; for a container's file its key."""
         if isinstance(value, StoredContainerFile):
             return container_files.keep(self._db, value)
         return values.canonical(field.type, value)
 
     def index(self, table: StoreTable, key: str) -> None:
-        """Make the index on a key column, if it is not there yet."""
+        """Create the index on a key column, if it does not exist yet."""
         name = f"{table.rows}_{key}"
         if name in self._indexed:
             return
@@ -297,18 +297,18 @@ class Store:
     # Asking for descriptions
 
     def databases(self) -> list[str]:
-        """The names of all files."""
+        """Return the names of all files."""
         with self.reading() as db:
             return [row["name"] for row in db.execute("SELECT name FROM file ORDER BY name")]
 
     def locale(self, db: str) -> values.Locale:
-        """How the file writes dates."""
+        """Return the date formats of the file."""
         with self.reading() as connection:
             row = connection.execute("SELECT locale FROM file WHERE name = ?", (db,)).fetchone()
         return values.Locale(**json.loads(row["locale"]))
 
     def account(self, db: str, name: str, password: str) -> FileMakerAccount | None:
-        """The account (without its password) if name and password fit, else None."""
+        """Return the account (without its password) if name and password match, else None."""
         with self.reading() as connection:
             row = connection.execute("SELECT * FROM account WHERE file = ? AND name = ?", (db, name)).fetchone()
         if row is None or not secrets.compare_digest(_hash(password, row["salt"]), row["hash"]):
@@ -316,7 +316,7 @@ class Store:
         return FileMakerAccount(row["name"], "", **json.loads(row["definition"]))
 
     def table(self, db: str, name: str) -> StoreTable:
-        """A table by name. Raises KeyError."""
+        """Return a table by name. Raises KeyError."""
         with self.reading() as connection:
             row = connection.execute("SELECT * FROM fm_table WHERE file = ? AND name = ?", (db, name)).fetchone()
         if row is None:
@@ -325,7 +325,7 @@ class Store:
         return StoreTable(row["id"], name, {field.name: field for field in fields})
 
     def occurrence(self, db: str, base: str, name: str) -> Occurrence:
-        """The relationship from table `base` that goes under the name. Raises KeyError."""
+        """Return the table occurrence of that name, related to table `base`. Raises KeyError."""
         with self.reading() as connection:
             row = connection.execute(
                 "SELECT definition FROM occurrence WHERE file = ? AND base = ? AND name = ?", (db, base, name)
@@ -336,7 +336,7 @@ class Store:
         return Occurrence(**{**definition, "match": tuple(definition["match"])})
 
     def table_behind(self, db: str, occurrence: str) -> StoreTable | None:
-        """The table of an occurrence, wherever in the graph it stands; a table is its own first one."""
+        """Return the table of an occurrence, or None. A table's own name is its first occurrence."""
         with self.reading() as connection:
             row = connection.execute(
                 "SELECT definition FROM occurrence WHERE file = ? AND name = ?", (db, occurrence)
@@ -347,13 +347,13 @@ class Store:
             return None
 
     def layouts(self, db: str) -> list[LayoutDefinition]:
-        """All layouts of a file, in the order they were made."""
+        """Return all layouts of a file, in the order of their creation."""
         with self.reading() as connection:
             rows = connection.execute("SELECT definition FROM layout WHERE file = ? ORDER BY id", (db,))
             return [_layout(row["definition"]) for row in rows]
 
     def layout(self, db: str, name: str) -> LayoutDefinition | None:
-        """A layout by name, or None."""
+        """Return a layout by name, or None."""
         with self.reading() as connection:
             row = connection.execute(
                 "SELECT definition FROM layout WHERE file = ? AND name = ? COLLATE NOCASE", (db, name)
@@ -361,14 +361,14 @@ class Store:
         return _layout(row["definition"]) if row else None
 
     def scripts(self, db: str) -> list[Script]:
-        """All scripts of a file, in the order they were made."""
+        """Return all scripts of a file, in the order of their creation."""
         with self.reading() as connection:
             rows = connection.execute("SELECT definition FROM script WHERE file = ? ORDER BY id", (db,))
             return [Script(**json.loads(row["definition"])) for row in rows]
 
 
 def cell_name(field: str, repetition: int) -> str:
-    """The name of one repetition of a field, as FileMaker writes it."""
+    """Return the name of one repetition of a field, as FileMaker writes it."""
     return f"{field}({repetition})"
 
 

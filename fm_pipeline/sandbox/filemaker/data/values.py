@@ -1,7 +1,7 @@
-"""How FileMaker keeps a value, how it writes it into JSON, and by what it compares.
+"""Values of fields: how FileMaker stores, compares and writes them to JSON.
 
-A value is kept as text: dates, times and timestamps in ISO form where they can be read, otherwise exactly as
-they were given, because real files hold `?`, `n/a` and worse in date fields.
+A value is stored as text: dates, times and timestamps in ISO form if they can be parsed, otherwise exactly as they were
+entered, because real files contain `?` or `n/a` in date fields.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _LINE_BREAK = re.compile(r"\r\n|\n")
 
 @dataclass(frozen=True)
 class Locale:
-    """How a file writes dates.
+    """The date formats of a file.
 
     Args:
         date: the file's own pattern for `strftime`, used with `dateformats=1`.
-        timestamp_separator: between date and time in ISO form; no capture of a real server shows which.
+        timestamp_separator: between date and time in ISO form; it is not known which one real servers use.
     """
 
     date: str = "%m/%d/%Y"
@@ -37,9 +37,9 @@ class Locale:
 
 
 def canonical(kind: FieldType, value: object, dateformat: int = US, locale: Locale | None = None) -> str:
-    """The text to keep for a value. Line breaks become CR; unreadable dates and times stay as given.
+    """Return the text to store for a value. Line breaks become CR; unreadable dates and times stay unchanged.
 
-    A day and month with a four-digit year are read in the order of `dateformat`; ISO form is always read.
+    Day and month before a four-digit year are parsed in the order of `dateformat`; ISO form is always accepted.
     """
     text = _LINE_BREAK.sub("\r", "" if value is None else _as_text(value))
     if kind in ("text", "number", "container") or not text:
@@ -58,7 +58,7 @@ def _as_text(value: object) -> str:
 
 
 def parse(kind: FieldType, text: str, dateformat: int, locale: Locale) -> str | None:
-    """ISO form of a date, time or timestamp, or None when FileMaker would not accept the text."""
+    """Return the ISO form of a date, time or timestamp, or None if FileMaker would not accept the text."""
     text = text.strip()
     if kind == "date":
         return _date(text, dateformat, locale)
@@ -67,7 +67,7 @@ def parse(kind: FieldType, text: str, dateformat: int, locale: Locale) -> str | 
     day, separator, clock = text.replace("T", " ", 1).partition(" ")
     iso_day = _date(day, dateformat, locale)
     iso_time = _time(clock) if separator else "00:00:00"
-    # A time may be longer than a day, a moment of a day may not.
+    # A time may exceed 24 hours, the time of a timestamp may not.
     return f"{iso_day}T{iso_time}" if iso_day and iso_time and iso_time < "24" else None
 
 
@@ -99,7 +99,7 @@ def _time(text: str) -> str | None:
 
 
 def render(kind: FieldType, text: str, dateformat: int, locale: Locale) -> str | int | float:
-    """The value as it stands in the JSON of an answer. Empty is `""` for every type."""
+    """Return the value for the JSON of a response. Empty is `""` for every type."""
     if not text or kind in ("text", "time", "container"):
         return text
     if kind == "number":
@@ -116,7 +116,7 @@ def render(kind: FieldType, text: str, dateformat: int, locale: Locale) -> str |
 
 
 def number(text: str) -> str | int | float:
-    """A JSON number when the text is nothing but a number, otherwise the text itself ("12 kg", "1,5")."""
+    """Return a JSON number if the whole text is a number, otherwise the text itself ("12 kg", "1,5")."""
     stripped = text.strip()
     if not _NUMBER.fullmatch(stripped):
         return text
@@ -128,7 +128,7 @@ def number(text: str) -> str | int | float:
 
 
 def sort_key(kind: FieldType, text: str) -> str | float | None:
-    """What finds and sorts compare: folded text, the numeric part, ISO text; None if empty or unreadable."""
+    """Return the key for finds and sorts: folded text, numeric part, ISO text; None if empty or unreadable."""
     if not text or kind == "container":
         return None
     if kind == "text":
@@ -144,7 +144,7 @@ def sort_key(kind: FieldType, text: str) -> str | float | None:
 
 
 def numeric_part(text: str) -> float | None:
-    """FileMaker ignores what is not a digit, a sign or a point: "12 kg" counts as 12, "1,5" as 15."""
+    """Return the number in a text. FileMaker ignores all but digits, sign and point: "12 kg" is 12, "1,5" is 15."""
     value = number(text)
     if not isinstance(value, str):
         return float(value)

@@ -1,4 +1,4 @@
-"""Rows of a layout as JSON objects: `fieldData`, `portalData`, `recordId`, `modId`, `portalDataInfo`."""
+"""Converts rows of a layout to JSON objects: `fieldData`, `portalData`, `recordId`, `modId`, `portalDataInfo`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Cell = tuple[str, str, Callable[[str], Any]]
 
 @dataclass(frozen=True)
 class ResponseContext:
-    """What holds for every row of an answer."""
+    """What is the same for every row of a response."""
 
     store: Store
     database: str
@@ -33,7 +33,7 @@ class ResponseContext:
 
 @dataclass(frozen=True)
 class PortalWindow:
-    """The part of a portal that is shown: first row, counted from 1, and how many."""
+    """The rows of a portal to show: first row, counted from 1, and number of rows."""
 
     offset: int
     limit: int
@@ -41,7 +41,7 @@ class PortalWindow:
 
 @dataclass(frozen=True)
 class _Related:
-    """Another table as seen from a row: where to look, and what to show."""
+    """A related table: how its rows are found, and which cells are shown."""
 
     occurrence: Occurrence
     table: StoreTable
@@ -51,12 +51,12 @@ class _Related:
 
 
 class View:
-    """A layout made ready to write rows.
+    """A layout that is prepared for writing rows.
 
     Args:
-        page: what holds for every row.
+        page: what is the same for every row.
         layout: whose fields and portals are shown.
-        windows: the portals to show, by key, and which part of them.
+        windows: the portals to show, by key, each with its rows.
     """
 
     def __init__(self, page: ResponseContext, layout: LayoutDefinition, windows: Mapping[str, PortalWindow]) -> None:
@@ -75,7 +75,7 @@ class View:
     def rows(
         self, db: sqlite3.Connection, condition: Condition, order: str, limit: int, offset: int
     ) -> list[dict[str, Any]]:
-        """The records that meet the condition, as JSON objects."""
+        """Return the records that meet the condition, as JSON objects."""
         keys = {related.ours for related in self._related}
         keys |= {relation.ours for _, _, relation in self._portals}
         columns = dict.fromkeys(["record_id", "mod_id", *(c for _, c, _ in self._cells), *keys])
@@ -169,7 +169,7 @@ class View:
 
 
 def related_key(store: Store, table: StoreTable, field: str) -> str:
-    """The key column of a match field, with its index."""
+    """Return the key column of a match field, and create its index."""
     key = table.key(field)
     store.index(table, key)
     return key

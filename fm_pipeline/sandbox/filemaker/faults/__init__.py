@@ -1,1 +1,1 @@
-"""What goes wrong on demand, and how it looks on the wire."""
+"""Faults that a test sets, and the responses that they produce."""

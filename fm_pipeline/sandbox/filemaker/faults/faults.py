@@ -1,4 +1,4 @@
-"""What goes wrong on demand, and what the server counts. Set over HTTP by `control`."""
+"""Faults of the server, which tests set over HTTP (`control`), and its counters."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ FaultKind = Literal[
 
 @dataclass
 class RequestFault:
-    """Something that happens to requests.
+    """A fault of single requests.
 
     Args:
         what: see `FaultKind`.
-        times: how many requests it strikes; None: every one.
-        after: how many requests of that kind it leaves alone first.
-        of: the kinds of request that it strikes (names in `routes`); empty: all.
-        seconds: for `slow`; it ends earlier if the client goes or other faults are set.
-        lasts: seconds on the server's clock from the first request that is struck, after which it heals; None: never.
+        times: number of requests that it applies to; None for all.
+        after: number of requests of that kind that it skips first.
+        of: the kinds of request that it applies to (names in `routes`); empty for all.
+        seconds: for `slow`; it ends earlier if the client disconnects or other faults are set.
+        lasts: seconds on the server's clock, from its first request, after which it ends; None for never.
         code: for `code`.
     """
 
@@ -51,7 +51,7 @@ class RequestFault:
             raise ValueError(f"what: {self.what!r} is none of {', '.join(get_args(FaultKind))}")
 
     def strikes(self, kind: str, now: datetime) -> bool:
-        """Whether this request is struck; counts it."""
+        """Return whether it applies to this request; counts the request."""
         if (self.of and kind not in self.of) or self.times == 0:
             return False
         if self.after > 0:
@@ -67,17 +67,17 @@ class RequestFault:
 
 @dataclass
 class Faults:
-    """All that can be wrong with the server. The defaults are a healthy one.
+    """All faults of the server; by default none.
 
     Args:
-        disturbances: what happens to single requests.
-        token_dies_after: each token is good for that many calls, then 952.
+        disturbances: faults of single requests.
+        token_dies_after: each token is valid for that many calls, then 952.
         session_limit: how many sessions may be open; one more gets `session_limit_code` (812 or 956).
         lockout_after: that many wrong passwords lock an account: 214, also with the right one.
-        missing_fields: by layout, fields that were taken off it.
-        missing_layouts: layouts that are gone: 105.
-        records_in_use: by table, record ids that somebody has open: 301 for writing.
-        between_pages: `[{"after": n, "do": [action, …]}]`, done when the n-th answer with records is made. An action
+        missing_fields: by layout, fields that are removed from it.
+        missing_layouts: layouts that do not exist: 105.
+        records_in_use: by table, ids of records that another user has open: 301 for writing.
+        between_pages: `[{"after": n, "do": [action, …]}]`, run when the n-th answer with records is made. An action
             is `{"insert": {"table", "row"}}`, `{"delete": {"table", "record_id"}}` or
             `{"edit": {"table", "record_id", "row"}}`.
     """
@@ -93,8 +93,7 @@ class Faults:
     between_pages: Sequence[Mapping[str, Any]] = ()
 
     def change(self, wanted: Mapping[str, Any]) -> None:
-        """Become what is wanted; whatever is not named is healthy. Raises TypeError or ValueError, and then
-        nothing is changed."""
+        """Replace all faults by these. Raises TypeError or ValueError, and then changes nothing."""
         fresh = Faults(**{k: v for k, v in wanted.items() if k != "disturbances"})
         fresh.disturbances = [RequestFault(**one) for one in wanted.get("disturbances", [])]
         for step in fresh.between_pages:
@@ -103,12 +102,12 @@ class Faults:
         vars(self).update(vars(fresh))
 
     def striking(self, kind: str, now: datetime) -> list[RequestFault]:
-        """The disturbances that strike a request of this kind."""
+        """Return the faults that apply to a request of this kind."""
         return [one for one in self.disturbances if one.strikes(kind, now)]
 
 
 class Counters:
-    """What clients did to the server."""
+    """Counts requests and answers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -116,7 +115,7 @@ class Counters:
         self.reset()
 
     def reset(self) -> None:
-        """Begin at zero."""
+        """Set all counts to zero."""
         with self._lock:
             self.requests: Counter[str] = Counter()
             self.answers: Counter[str] = Counter()
@@ -124,14 +123,14 @@ class Counters:
             self.most_under_way = self.under_way
 
     def begin(self, kind: str) -> None:
-        """A request came in."""
+        """Count a request."""
         with self._lock:
             self.requests[kind] += 1
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
 
     def end(self, code: str) -> None:
-        """It was answered, with a FileMaker code or an HTTP status."""
+        """Count its answer, by FileMaker code or HTTP status."""
         with self._lock:
             self.answers[code] += 1
             self.under_way -= 1

@@ -1,4 +1,4 @@
-"""How a fault looks on the wire: pages of the web server, late answers, cut and mutilated bodies."""
+"""The responses of faults: pages of the web server, delayed answers, truncated and corrupted bodies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PAGES = {
 
 
 async def replacement_response(request: Request, striking: Sequence[RequestFault], faults: Faults) -> Response | None:
-    """Wait where an answer is to be slow; then the web server's page, if it speaks for the engine."""
+    """Delay a slow answer; return the web server's page if it answers in place of the Data API engine."""
     for one in striking:
         if one.what == "slow":
             await _wait(request, one, faults)
@@ -36,7 +36,7 @@ async def replacement_response(request: Request, striking: Sequence[RequestFault
 
 
 async def _wait(request: Request, slow: RequestFault, faults: Faults) -> None:
-    """Wait, but no longer than the client does, and only as long as the fault is set."""
+    """Wait until the time is over, the client disconnects, or the fault is removed."""
     with anyio.move_on_after(slow.seconds):
         while any(one is slow for one in faults.disturbances):
             with anyio.move_on_after(_LOOK_AGAIN_SECONDS):
@@ -46,7 +46,7 @@ async def _wait(request: Request, slow: RequestFault, faults: Faults) -> None:
 
 
 def corrupt(response: Response, striking: Sequence[RequestFault]) -> Response:
-    """The answer as it arrives."""
+    """Return the response with the faults of its body applied."""
     body, kind = bytes(response.body), response.headers.get("content-type")
     for one in striking:
         if one.what == "cut":
@@ -59,7 +59,7 @@ def corrupt(response: Response, striking: Sequence[RequestFault]) -> Response:
 
 
 class _Cut(Response):
-    """Announces the whole body and sends half of it."""
+    """A response that declares its whole length and sends half of the body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the half; the server then closes the connection."""
