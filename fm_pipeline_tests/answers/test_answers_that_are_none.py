@@ -49,7 +49,7 @@ def said_by_filemaker(body: str | dict[str, Any], question: Callable[[DataApiCli
         ({}, lambda client: client.edit("a", 1, {})),
     ],
 )
-def test_an_answer_in_the_data_apis_envelope_that_lacks_what_was_asked_for_is_not_its_own(
+def test_an_answer_in_the_envelope_without_the_requested_data_is_not_the_data_apis(
     response: dict[str, Any], question: Callable[[DataApiClient], object]
 ) -> None:
     said_by_filemaker({"response": response, "messages": OK}, question)
@@ -97,7 +97,7 @@ LISTED = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Con
         ("list", "<html><body>Not S3</html>"),
     ],
 )
-def test_an_answer_that_does_not_say_what_s3_says_is_not_taken_for_a_success(question: str, body: str) -> None:
+def test_an_answer_that_s3_would_not_give_is_not_a_success(question: str, body: str) -> None:
     with scripted(lambda _: reply(200, body)) as server, pytest.raises(StorageError) as refused:
         clients.S3.questions[question](server.port)
     assert refused.value.remedy

@@ -47,7 +47,7 @@ def forms(text: str) -> dict[str, bytes]:
     return {name: content.lower() for name, content in found.items()}
 
 
-class Found(NamedTuple):
+class CanaryMatch(NamedTuple):
     """Where a text is, which one, and in which form it was first seen there."""
 
     path: str
@@ -55,7 +55,7 @@ class Found(NamedTuple):
     form: str
 
 
-def find(folder: Path, texts: Mapping[str, str], *, allowed: Collection[Path] = ()) -> list[Found]:
+def find(folder: Path, texts: Mapping[str, str], *, allowed: Collection[Path] = ()) -> list[CanaryMatch]:
     """Every file in which one of the texts is, or in whose name.
 
     Args:
@@ -80,7 +80,7 @@ def find(folder: Path, texts: Mapping[str, str], *, allowed: Collection[Path] = 
             for name, form, content in wanted:
                 if content in lower:
                     found.setdefault((str(path.relative_to(folder)), name), form)
-    return [Found(path, name, form) for (path, name), form in found.items()]
+    return [CanaryMatch(path, name, form) for (path, name), form in found.items()]
 
 
 def _views(path: Path) -> Iterator[bytes]:

@@ -41,7 +41,7 @@ def test_a_cancelled_run_stays_a_cancelled_one_when_its_end_cannot_be_written_do
 
 
 @pytest.mark.usefixtures("staged_once")
-def test_what_cannot_be_put_on_record_does_not_begin_and_the_message_says_why(bench: MigrationBench) -> None:
+def test_an_action_that_cannot_be_recorded_does_not_begin_and_the_error_says_why(bench: MigrationBench) -> None:
     permission = bench.permission(bench.plan())
     make_backup(bench.settings, now=RUN_TIME)
     bench.execute(NO_ROOM.replace("NEW.outcome <> 'started'\n    AND ", ""))

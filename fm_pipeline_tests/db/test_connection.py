@@ -78,7 +78,7 @@ def test_a_text_in_the_place_of_the_sqlstate_is_not_repeated() -> None:
     assert error.remedy
 
 
-def test_a_constraint_is_named_so_that_somebody_can_look_it_up(database_url: str) -> None:
+def test_an_error_names_the_constraint(database_url: str) -> None:
     with (
         pytest.raises(DatabaseError, match="constraint people_pkey"),
         connect(database_url) as connection,

@@ -22,7 +22,7 @@ def cursor(database_url: str) -> Iterator[Cursor]:
         yield made
 
 
-def test_every_type_and_every_awkward_text_arrives_unchanged(cursor: Cursor) -> None:
+def test_every_type_and_every_special_text_is_copied_unchanged(cursor: Cursor) -> None:
     cursor.execute('CREATE TABLE t (a text, "select" bigint, c bool, d timestamptz, e date, f uuid, g float, h json)')
     now = dt.datetime(2026, 4, 5, 2, 30, 0, 123456, tzinfo=dt.timezone(dt.timedelta(hours=10)))
     full = ("x", 2**60, True, now, now.date(), str(uuid.UUID(int=7)), 0.1, '{"n": "\\u0000\\\\"}')
@@ -52,7 +52,7 @@ def test_no_rows_are_no_rows(cursor: Cursor) -> None:
     assert copy_rows(cursor, "t", ["a"], []) == 0
 
 
-def test_what_the_rows_raise_comes_through(cursor: Cursor) -> None:
+def test_an_exception_of_the_rows_is_passed_on(cursor: Cursor) -> None:
     cursor.execute("CREATE TABLE t (a text)")
 
     def rows() -> Iterator[list[str]]:
@@ -81,13 +81,13 @@ def test_a_short_row_and_an_unknown_type_are_refused(cursor: Cursor) -> None:
         copy_rows(cursor, "t", ["a"], [({},)])
 
 
-def test_what_postgresql_refuses_is_its_own_error(cursor: Cursor) -> None:
+def test_a_refusal_of_postgresql_is_raised_as_its_own_error(cursor: Cursor) -> None:
     cursor.execute("CREATE TABLE t (a int)")
     with pytest.raises(psycopg2.DataError):
         copy_rows(cursor, "t", ["a"], [("not a number",)])
 
 
-def test_rows_are_streamed_and_never_held_as_a_whole(cursor: Cursor) -> None:
+def test_rows_are_streamed_and_never_all_in_memory(cursor: Cursor) -> None:
     cursor.execute("CREATE TABLE t (a text)")
     rows = ([str(number) * 200] for number in range(10_000))  # about 8 MB
     tracemalloc.start()

@@ -51,7 +51,7 @@ def test_a_statement_that_postgresql_refuses_is_not_repeated(database_url: str) 
 
 
 @pytest.mark.hard_case(43)
-def test_what_ends_it_is_done_before_it_is_closed_and_a_lost_connection_is_not_made_anew_for_it(
+def test_the_last_transaction_runs_before_closing_and_does_not_reconnect(
     database_url: str,
 ) -> None:
     ended: list[int] = []

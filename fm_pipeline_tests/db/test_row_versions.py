@@ -57,7 +57,7 @@ def horizon(connection: Connection) -> str:
     return since
 
 
-def test_a_table_that_nobody_wrote_has_no_later_version(user: Connection, database_url: str) -> None:
+def test_a_table_without_writes_has_no_later_version(user: Connection, database_url: str) -> None:
     with connect(database_url) as ours:
         since = horizon(ours)
         with user.cursor() as cursor:
@@ -127,7 +127,7 @@ def test_another_meaning_of_the_same_versions_is_another_shape(
         assert [before[table] != after[table] for table in TABLES] == [position == 0, position == 1]
 
 
-def test_another_partition_in_the_place_of_one_is_another_shape(user: Connection, database_url: str) -> None:
+def test_a_replaced_partition_changes_the_shape(user: Connection, database_url: str) -> None:
     with connect(database_url) as ours, ours.cursor() as cursor, user.cursor() as other:
         other.execute(
             "CREATE TABLE spare (number int, word text); INSERT INTO spare VALUES (1, 'x'), (2, 'y'), (3, 'z')"

@@ -198,7 +198,7 @@ def test_wrong_password_user_database_host_and_port_are_one_sentence_each(databa
         assert said in told(url).what, url
 
 
-def test_a_role_that_may_not_connect_and_one_that_may_not_write_are_told_apart(database_url: str) -> None:
+def test_a_role_that_may_not_connect_and_one_that_may_not_write_get_different_errors(database_url: str) -> None:
     _, address, database = parts(database_url)
     with role(database_url, "reader", "secret", "default_transaction_read_only = on"):
         several = f"postgresql://reader:secret@{address},{address}/{database}"
@@ -209,7 +209,7 @@ def test_a_role_that_may_not_connect_and_one_that_may_not_write_are_told_apart(d
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"220 mail.example ESMTP\r\n", b"", b"N"])
-def test_another_service_on_the_port_is_told_as_such(answer: bytes) -> None:
+def test_another_service_on_the_port_is_reported_as_such(answer: bytes) -> None:
     with answering(answer) as port:
         error = told(f"postgresql://u:secret@127.0.0.1:{port}/d?gssencmode=disable")
     assert "is no PostgreSQL server" in error.what
@@ -236,7 +236,7 @@ def test_another_service_on_the_port_is_told_as_such(answer: bytes) -> None:
         ("FATAL:  unsupported startup parameter in options: x", "08001"),  # PgBouncer
     ],
 )
-def test_what_servers_and_poolers_write_is_one_sentence_with_what_to_do(text: str, sqlstate: str) -> None:
+def test_messages_of_servers_and_poolers_become_one_sentence_with_a_remedy(text: str, sqlstate: str) -> None:
     error = connection_failure(
         psycopg2.OperationalError(f'connection to server at "h" (10.0.0.2), port 1 failed: {text}')
     )

@@ -106,7 +106,7 @@ def test_a_step_that_fails_is_not_shown_as_done(clock: Clock) -> None:
     assert lines == ["[2025-11-14 10:00:22] Stage note: ❌ Stopped at 10 of 30 (2.0 s)"]
 
 
-def test_what_is_left_is_told_only_when_it_can_be(clock: Clock) -> None:
+def test_the_time_left_is_shown_only_if_it_can_be_estimated(clock: Clock) -> None:
     step = Step("read note", BEGIN, BEGIN + timedelta(seconds=10), done=25, total=100)
     assert step.eta_seconds == pytest.approx(30)
     for unknown in ({"done": 0}, {"total": None}, {"total": 0}):
@@ -190,7 +190,7 @@ def test_a_lost_connection_of_the_table_is_no_loss_to_the_run(
     assert "TableSink" in caplog.text
 
 
-def test_a_table_that_somebody_locks_delays_the_run_by_a_moment_only(
+def test_a_locked_progress_table_delays_the_run_only_briefly(
     database: str, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connect(database) as other, other.cursor() as cursor:
@@ -219,7 +219,7 @@ def written() -> tuple[Console, Callable[[], str]]:
     return Console(file=file), file.getvalue
 
 
-def test_what_a_step_waits_for_is_told_instead_of_what_is_left_once_on_the_terminal_and_in_each_line_of_the_log(
+def test_a_waiting_step_shows_its_note_instead_of_the_time_left(
     clock: Clock,
 ) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
@@ -239,7 +239,7 @@ def test_what_a_step_waits_for_is_told_instead_of_what_is_left_once_on_the_termi
     ]
 
 
-def test_what_ends_while_it_waits_does_not_go_on(clock: Clock) -> None:
+def test_a_step_that_ends_while_it_waits_does_not_go_on(clock: Clock) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
 
     def fail() -> None:

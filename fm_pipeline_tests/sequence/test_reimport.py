@@ -46,7 +46,7 @@ class Forced(Exception):
 
 
 @pytest.mark.usefixtures("staged_once")
-def test_nexus_is_exactly_what_the_oracle_says(bench: MigrationBench) -> None:
+def test_nexus_is_exactly_as_expected(bench: MigrationBench) -> None:
     report = bench.reimport()
     expected = small_clinic().expected()
     assert bench.differences(expected) == []
@@ -108,7 +108,7 @@ def test_patients_are_counted_by_clinic_and_by_funding_before_and_after(
         assert f"| patients by {kind} | before | after |" in report.as_markdown()
 
 
-def test_clinics_of_one_name_are_counted_each_for_itself(bench: MigrationBench) -> None:
+def test_clinics_with_the_same_name_are_counted_separately(bench: MigrationBench) -> None:
     (first,), (second,) = bench.execute(
         "UPDATE clinics SET name = 'Newcastle' WHERE id IN (SELECT id FROM clinics ORDER BY id LIMIT 2)"
         " RETURNING id::text"
@@ -269,7 +269,7 @@ def test_the_report_holds_no_data_of_a_patient(bench: MigrationBench) -> None:
         assert len(first_name) < 5 or first_name not in text
 
 
-def test_what_a_server_or_database_sets_for_its_sessions_changes_nothing(bench: MigrationBench) -> None:
+def test_settings_of_a_server_or_database_for_its_sessions_change_nothing(bench: MigrationBench) -> None:
     name = bench.database_url.rsplit("/", 1)[1]
     for setting, value in UNFRIENDLY.items():
         bench.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")

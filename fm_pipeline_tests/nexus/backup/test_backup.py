@@ -215,7 +215,7 @@ def test_a_backup_that_was_killed_is_none_and_the_next_one_clears_up(nexus: Migr
 
 @pytest.mark.parametrize("key", ["", new_key()], ids=["plain", "encrypted"])
 @pytest.mark.hard_case(19)
-def test_a_full_disk_is_told_before_anything_happens_to_nexus(nexus: MigrationBench, key: str) -> None:
+def test_a_full_disk_is_reported_before_nexus_is_changed(nexus: MigrationBench, key: str) -> None:
     before = nexus.digests()
     refused = run_python(
         nexus,
@@ -231,7 +231,7 @@ def test_a_full_disk_is_told_before_anything_happens_to_nexus(nexus: MigrationBe
 
 
 @pytest.mark.hard_case(19)
-def test_a_folder_that_cannot_be_made_is_told(nexus: MigrationBench, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(nexus: MigrationBench, tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("in the way")
     with pytest.raises(BackupStop, match=r"could not be written: .*BACKUP_DIR"):
         backup(nexus.with_settings(state_dir=tmp_path / "a file"))

@@ -196,7 +196,7 @@ def strange_rows(bench: MigrationBench) -> list[list[tuple[object, ...]]]:
 
 
 @pytest.mark.hard_case(10)
-def test_tables_that_nobody_has_heard_of_come_back_too(nexus: MigrationBench) -> None:
+def test_tables_that_the_pipeline_does_not_know_are_restored_too(nexus: MigrationBench) -> None:
     """Other schemas, partitions, no primary key, generated columns, a foreign key that cascades, every odd type."""
     nexus.execute(STRANGE)
     before, digests = strange_rows(nexus), nexus.digests()
@@ -224,7 +224,7 @@ def test_a_cascading_key_takes_no_row_that_users_made_since(nexus: MigrationBenc
     assert nexus.execute(made_since) == [(None,)]
 
 
-def test_two_patients_that_exchanged_their_record_numbers_get_their_own_again(nexus: MigrationBench) -> None:
+def test_two_patients_that_exchanged_their_record_numbers_get_their_own_back(nexus: MigrationBench) -> None:
     nexus.execute("UPDATE patients SET mrn = 'number of ' || id")
     before = nexus.digests()
     folder = backup(nexus)

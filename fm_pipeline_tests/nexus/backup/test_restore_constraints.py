@@ -26,7 +26,7 @@ def _there_and_back(bench: MigrationBench) -> RestoreReport:
 
 @pytest.mark.hard_case(20)
 @pytest.mark.usefixtures("staged_once")
-def test_references_that_are_checked_at_once_come_back_after_what_they_refer_to(bench: MigrationBench) -> None:
+def test_immediate_references_are_restored_after_the_rows_that_they_refer_to(bench: MigrationBench) -> None:
     ((gone,), (other,)) = bench.execute(f"{GONE} ORDER BY id LIMIT 2")
     ((kept,),) = bench.execute(f"SELECT id FROM patients WHERE id NOT IN ({GONE}) ORDER BY id LIMIT 1")  # noqa: S608
     bench.execute(
@@ -50,7 +50,7 @@ def test_references_that_are_checked_at_once_come_back_after_what_they_refer_to(
 
 @pytest.mark.hard_case(20)
 @pytest.mark.usefixtures("staged_once")
-def test_a_column_that_nobody_may_update_is_no_hindrance(bench: MigrationBench) -> None:
+def test_a_column_that_cannot_be_updated_does_not_prevent_a_restore(bench: MigrationBench) -> None:
     bench.execute(
         "ALTER TABLE patients ADD number bigint GENERATED ALWAYS AS IDENTITY UNIQUE;"
         "ALTER TABLE letters_patientletter ADD number bigint GENERATED ALWAYS AS IDENTITY"

@@ -81,7 +81,7 @@ def test_an_account_that_was_renamed_since_is_still_the_same_account(nexus: Migr
     assert nexus.digests()["auth_user"] == accounts
 
 
-def test_content_types_that_exchanged_their_numbers_are_known_by_their_names(nexus: MigrationBench) -> None:
+def test_content_types_that_exchanged_their_numbers_are_matched_by_name(nexus: MigrationBench) -> None:
     meant = {table: nexus.execute(statement) for table, statement in MEANT.items()}
     folder = backup(nexus)
     ((one, other),) = nexus.execute(

@@ -33,7 +33,7 @@ def patient_type(nexus: MigrationBench) -> int:
     return int(number)
 
 
-def test_what_users_made_since_stays_and_loses_only_the_patient_that_goes(nexus: MigrationBench) -> None:
+def test_rows_that_users_created_since_stay_and_only_lose_a_deleted_patient(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     patient = a_new_patient(nexus)
     saved = a_copy(nexus, "documents_document", object_id=patient, filemaker_id=None)
@@ -100,7 +100,7 @@ def test_images_linked_since_are_set_aside_with_their_batch_and_can_be_brought_b
 
 
 @pytest.mark.usefixtures("staged_once")
-def test_rows_linked_since_are_led_to_the_row_that_the_same_filemaker_record_has_in_the_backup(
+def test_rows_linked_since_are_repointed_to_the_backups_row_of_the_same_filemaker_record(
     bench: MigrationBench,
 ) -> None:
     """A patient of the backup was deleted and imported again under another id, and an image was linked to that one."""
@@ -147,7 +147,7 @@ def test_a_row_made_since_that_has_a_number_of_a_row_of_the_backup_is_named_and_
     assert nexus.digests() == before
 
 
-def test_a_reference_that_a_check_forbids_to_empty_is_told_and_not_an_error(nexus: MigrationBench) -> None:
+def test_a_reference_that_a_check_does_not_let_be_null_is_reported_without_an_error(nexus: MigrationBench) -> None:
     nexus.execute(
         "UPDATE xero_contact_links SET company_id = NULL WHERE patient_id IS NOT NULL;"
         "DELETE FROM xero_contact_links WHERE patient_id IS NULL AND company_id IS NULL;"

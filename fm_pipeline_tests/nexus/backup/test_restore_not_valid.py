@@ -106,7 +106,7 @@ def test_a_restore_by_such_a_role_is_refused_and_the_owners_is_not(
     assert broken.digests() == before
 
 
-def test_a_row_that_cannot_lose_its_reference_for_such_a_constraint_is_told_so(bench: MigrationBench) -> None:
+def test_a_row_that_cannot_lose_its_reference_because_of_such_a_constraint_is_reported(bench: MigrationBench) -> None:
     """PostgreSQL refuses every change of a row that breaks a constraint, whatever is changed."""
     strict = "NOT NULL read_by" if knows_not_null(bench) else "CHECK (read_by IS NOT NULL)"
     bench.execute(

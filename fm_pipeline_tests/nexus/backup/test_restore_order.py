@@ -75,7 +75,7 @@ SHIFTED = (
 )
 
 
-def test_rows_that_exchanged_what_must_be_unique_get_their_own_again(nexus: MigrationBench) -> None:
+def test_rows_that_exchanged_unique_values_get_their_own_back(nexus: MigrationBench) -> None:
     """Unique and exclusion constraints, at once and later; indexes of expressions, of some rows, with equal nulls."""
     rules = RULES + ((NULLS_EQUAL,) if nexus.execute("SHOW server_version_num")[0][0] >= "150000" else ())
     tables = [f"cards_{number}" for number in range(len(rules))]
@@ -90,7 +90,7 @@ def test_rows_that_exchanged_what_must_be_unique_get_their_own_again(nexus: Migr
     assert nexus.digests() == before
 
 
-def test_a_trigger_that_keeps_rows_from_being_deleted_is_no_hindrance_to_an_exchange(nexus: MigrationBench) -> None:
+def test_rows_that_a_trigger_does_not_let_be_deleted_get_their_exchanged_values_back(nexus: MigrationBench) -> None:
     nexus.execute(CARDS.format("cards"))
     nexus.execute("ALTER TABLE cards ADD UNIQUE (number)")
     folder, before = backup(nexus), nexus.digests()
@@ -103,7 +103,9 @@ def test_a_trigger_that_keeps_rows_from_being_deleted_is_no_hindrance_to_an_exch
     assert nexus.digests() == before
 
 
-def test_rows_whose_numbers_nobody_may_update_come_back_with_what_cascades(nexus: MigrationBench) -> None:
+def test_rows_with_identities_that_cannot_be_updated_come_back_with_their_cascading_children(
+    nexus: MigrationBench,
+) -> None:
     nexus.execute(CARDS.format("cards"))
     nexus.execute(
         "ALTER TABLE cards ADD code bigint GENERATED ALWAYS AS IDENTITY UNIQUE, ADD UNIQUE (number);"
@@ -120,7 +122,7 @@ def test_rows_whose_numbers_nobody_may_update_come_back_with_what_cascades(nexus
 ACTIONS = ("CASCADE", "SET NULL", "RESTRICT", "NO ACTION")
 
 
-def test_rows_that_exchanged_a_number_keep_what_hangs_on_them(nexus: MigrationBench) -> None:
+def test_rows_that_exchanged_a_number_keep_their_dependent_rows(nexus: MigrationBench) -> None:
     """Their rows are not in the backup: nobody would bring them back if they were deleted or emptied on the way."""
     for number, action in enumerate(ACTIONS):
         nexus.execute(CARDS.format(f"cards_{number}"))
@@ -169,7 +171,7 @@ def test_tables_that_refer_to_each_other_in_a_circle_come_back_together(nexus: M
     assert nexus.digests() == before
 
 
-def test_a_row_that_goes_is_let_go_by_the_statement_that_deletes_it(nexus: MigrationBench) -> None:
+def test_references_to_a_deleted_row_end_in_the_statement_that_deletes_it(nexus: MigrationBench) -> None:
     """A key that restricts at once, a column under a CHECK, and a patient that the backup does not have."""
     nexus.execute(
         "CREATE TABLE owners (id serial PRIMARY KEY, patient_id uuid REFERENCES patients ON DELETE RESTRICT,"

@@ -17,7 +17,7 @@ def nexus(migrated_once: Origin, bench: MigrationBench) -> MigrationBench:
 
 
 @pytest.mark.hard_case(17)
-def test_a_schema_that_changed_is_told_when_the_rows_still_fit(nexus: MigrationBench) -> None:
+def test_a_changed_schema_is_noted_when_the_rows_still_fit(nexus: MigrationBench) -> None:
     folder = backup(nexus)
     before = nexus.execute("SELECT id, first_name FROM patients ORDER BY id")
     nexus.execute(

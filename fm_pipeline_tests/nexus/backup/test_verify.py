@@ -50,7 +50,7 @@ def test_a_backup_whose_rows_a_constraint_would_refuse_does_not_count(nexus: Mig
     assert nexus.digests() == before
 
 
-def test_what_no_copy_has_is_named(nexus: MigrationBench) -> None:
+def test_parts_that_no_copy_has_are_named(nexus: MigrationBench) -> None:
     nexus.execute(
         "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;"
         "CREATE TRIGGER noted BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION noted();"

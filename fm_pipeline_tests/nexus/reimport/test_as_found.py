@@ -50,7 +50,7 @@ def test_the_first_run_stops_with_everything_that_is_wrong_and_nothing_else(
     assert as_found.digests() == before
 
 
-def test_under_the_policy_quarantine_nexus_is_what_the_oracle_says(
+def test_under_the_policy_quarantine_nexus_is_as_expected(
     as_found: MigrationBench, found: Clinic, profile: Profile
 ) -> None:
     expected = found.expected(profile=profile)

@@ -41,7 +41,7 @@ def test_text_columns_with_a_collation_of_their_own_are_reimported_and_restored(
     _reimport_and_back(bench)
 
 
-def test_a_change_of_letter_case_arrives_where_the_column_ignores_letter_case(bench: MigrationBench) -> None:
+def test_a_change_of_letter_case_is_loaded_into_a_case_insensitive_column(bench: MigrationBench) -> None:
     try:
         bench.execute("CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     except psycopg2.errors.FeatureNotSupported:

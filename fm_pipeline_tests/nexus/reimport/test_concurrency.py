@@ -101,7 +101,7 @@ def test_a_document_saved_just_before_the_locks_is_in_the_snapshot(bench: Migrat
 
 @pytest.mark.hard_case(17)
 @pytest.mark.usefixtures("staged_once")
-def test_what_a_user_saves_between_the_preparation_and_the_locks_makes_the_plan_stale(bench: MigrationBench) -> None:
+def test_a_save_between_the_preparation_and_the_locks_makes_the_plan_stale(bench: MigrationBench) -> None:
     permission = bench.permission(bench.plan())
     make_backup(bench.settings, now=RUN_TIME)
     with bench.connection() as user, user.cursor() as cursor:
@@ -117,7 +117,7 @@ def test_what_a_user_saves_between_the_preparation_and_the_locks_makes_the_plan_
 
 
 @pytest.mark.usefixtures("staged_once")
-def test_what_is_staged_again_while_a_reimport_waits_for_the_locks_stops_it(bench: MigrationBench) -> None:
+def test_staging_again_while_a_reimport_waits_for_its_locks_stops_it(bench: MigrationBench) -> None:
     with bench.connection() as user, user.cursor() as cursor:
         cursor.execute("UPDATE notes SET content = content")
         planning = InThread(bench.plan)
@@ -128,7 +128,7 @@ def test_what_is_staged_again_while_a_reimport_waits_for_the_locks_stops_it(benc
             planning.outcome()
 
 
-def test_somebody_elses_long_transaction_costs_a_second_look_and_nothing_else(bench: MigrationBench) -> None:
+def test_a_long_transaction_of_another_session_only_costs_a_second_hash(bench: MigrationBench) -> None:
     # Everything that was written since it began looks as if it might have been written just now.
     with bench.connection() as user, user.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()")
@@ -138,7 +138,7 @@ def test_somebody_elses_long_transaction_costs_a_second_look_and_nothing_else(be
 
 @pytest.mark.hard_case(12)
 @pytest.mark.usefixtures("staged_once")
-def test_a_session_that_holds_a_row_is_named_and_nothing_changes(bench: MigrationBench) -> None:
+def test_a_session_that_has_locked_a_row_is_named_and_nothing_changes(bench: MigrationBench) -> None:
     bench = bench.with_settings(nexus_lock_timeout_seconds=0.5)
     before = bench.digests()
     with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
@@ -279,7 +279,7 @@ def test_a_confirmation_that_names_something_else_is_refused(bench: MigrationBen
 
 
 @pytest.mark.usefixtures("staged_once")
-def test_without_a_plan_the_refusal_says_what_to_do_and_is_on_record(bench: MigrationBench) -> None:
+def test_a_reimport_without_a_plan_is_refused_with_a_remedy_and_recorded(bench: MigrationBench) -> None:
     _refused(bench, None, "needs a plan and a confirmation.*plan_reimport")
     audit = bench.execute("SELECT actor, action, outcome FROM fm_pipeline.audit ORDER BY id")
     assert audit[-2:] == [("unknown", "reimport", "started"), ("unknown", "reimport", "refused")]

@@ -107,7 +107,9 @@ UNIQUE = {
 
 
 @pytest.mark.parametrize("case", UNIQUE)
-def test_records_that_exchange_a_value_are_written_whatever_allows_it_once(imported: MigrationBench, case: str) -> None:
+def test_records_that_exchange_a_unique_value_are_written_under_every_kind_of_constraint(
+    imported: MigrationBench, case: str
+) -> None:
     with loading(imported, "patient", setup=NUMBERS + STAGED_NUMBERS + UNIQUE[case]) as patients:
         patients.rotate("health_number")
         patients.cursor.execute("SAVEPOINT before")
@@ -164,7 +166,7 @@ def test_a_trigger_that_records_deletes_is_not_given_any(imported: MigrationBenc
         assert patients.update() == len(patients.ids)
 
 
-def test_values_that_change_places_where_no_step_is_allowed_stop_with_the_records(imported: MigrationBench) -> None:
+def test_an_exchange_without_an_allowed_step_stops_and_names_the_records(imported: MigrationBench) -> None:
     form = "; ALTER TABLE patients ADD CONSTRAINT form CHECK (health_number ~ '^[0-9a-f-]{30}$')"
     setup = NUMBERS + STAGED_NUMBERS + UNIQUE["keys that cascade"] + form
     with loading(imported, "patient", setup=setup) as patients:
@@ -189,9 +191,7 @@ def test_two_records_with_the_same_value_are_still_refused_as_such(imported: Mig
             patients.update()
 
 
-def test_a_reimport_carries_values_that_change_hands_and_a_restore_brings_the_old_ones_back(
-    bench: MigrationBench, gone: str
-) -> None:
+def test_exchanged_values_are_loaded_by_a_reimport_and_reverted_by_a_restore(bench: MigrationBench, gone: str) -> None:
     """Two records exchange a number, one takes that of a patient who goes, a new one that of a record that changes."""
     chosen = bench.execute(
         "SELECT s.record_id, s.nexus_id, r.fields FROM fm_pipeline.staged_patients s JOIN fm_pipeline.source_records r"

@@ -132,7 +132,7 @@ def test_the_archive_patient_may_be_one_of_filemaker_s(staged: Staged) -> None:
     assert {each["level"] for each in findings if each["rule"] == "file_patient_gone"} == {"warning"}
 
 
-def test_an_archive_patient_whom_nobody_knows_stops_with_the_setting_s_name(staged: Staged) -> None:
+def test_an_unknown_archive_patient_stops_and_names_the_setting(staged: Staged) -> None:
     clinic = staged[0].with_settings(nexus_files_of_gone_patients="archive", nexus_archive_patient=str(uuid.uuid4()))
     with pytest.raises(StagingStop, match="NEXUS_ARCHIVE_PATIENT names no patient"):
         clinic.plan()
@@ -166,7 +166,7 @@ def test_a_constraint_that_forbids_it_stops_with_its_name(staged: Staged) -> Non
         clinic.execute("ALTER TABLE documents_document DROP CONSTRAINT not_there")
 
 
-def test_archive_gives_all_of_them_to_a_patient_of_nexus_who_stays_and_nobody_else_loses_anything(
+def test_archive_assigns_all_of_them_to_one_kept_patient_and_changes_nothing_else(
     bench: MigrationBench,
 ) -> None:
     left, archive = leave_files(bench), add_patient(bench, {})

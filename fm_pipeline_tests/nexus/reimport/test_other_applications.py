@@ -48,7 +48,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.hard_case(10)
-def test_what_no_rule_covers_stops_with_its_name(staged: MigrationBench, case: str) -> None:
+def test_a_dependant_that_no_rule_covers_stops_and_is_named(staged: MigrationBench, case: str) -> None:
     made, match, undo = REFUSED[case]
     staged.execute(made.replace("GONE", GONE))
     before = staged.digests()
@@ -60,7 +60,7 @@ def test_what_no_rule_covers_stops_with_its_name(staged: MigrationBench, case: s
         staged.execute(undo)
 
 
-def test_rows_that_nobody_counts_are_no_rows_that_were_not_written(staged: MigrationBench) -> None:
+def test_a_reimport_stops_when_postgresql_counts_no_rows(staged: MigrationBench) -> None:
     name = staged.database_url.rsplit("/", 1)[1]
     staged.execute(f"ALTER DATABASE {name} SET track_counts = off")
     try:
@@ -72,7 +72,7 @@ def test_rows_that_nobody_counts_are_no_rows_that_were_not_written(staged: Migra
 
 @pytest.mark.hard_case(10)
 @pytest.mark.usefixtures("staged_once")
-def test_what_other_applications_have_is_followed_and_comes_back(bench: MigrationBench) -> None:
+def test_references_of_other_applications_are_followed_and_restored(bench: MigrationBench) -> None:
     """django-auditlog's number beside the text id, a table of a tenant with a name of ours, rows known by their id."""
     bench = bench.with_settings(nexus_only_columns="reset")
     tables_of_others = """

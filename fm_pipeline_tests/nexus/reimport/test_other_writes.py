@@ -119,7 +119,7 @@ def test_a_trigger_that_loses_no_row_is_no_hindrance(third_tables: MigrationBenc
         ("LOCK TABLE truncated; UPDATE truncated SET line = line", r"truncated \(2\)"),
     ],
 )
-def test_a_table_that_a_trigger_holds_is_named_and_nobody_waits_for_ever(
+def test_a_table_locked_by_a_trigger_is_named_and_nothing_waits_forever(
     third_tables: MigrationBench, body: str, match: str
 ) -> None:
     """Another connection compares the rows, and cannot read what the transaction has locked exclusively."""
@@ -183,7 +183,7 @@ def test_a_table_of_the_setting_may_get_new_rows_from_triggers(bench: MigrationB
         ("TRUNCATE history.events", r"history.events \(emptied by TRUNCATE"),
     ],
 )
-def test_a_table_of_the_setting_may_lose_and_change_nothing(staged: MigrationBench, more: str, match: str) -> None:
+def test_a_trigger_table_may_only_gain_rows(staged: MigrationBench, more: str, match: str) -> None:
     staged.execute(AUDIT.format(insert=f"{RECORD}; {more}"))
     try:
         with pytest.raises(ValidationStop, match=match):
@@ -198,7 +198,7 @@ def test_a_table_of_the_setting_that_is_not_there_is_named(staged: MigrationBenc
 
 
 @pytest.mark.usefixtures("staged_once")
-def test_a_table_of_the_setting_that_points_to_patients_is_mended_and_grows(bench: MigrationBench) -> None:
+def test_a_trigger_table_that_refers_to_patients_is_repointed_and_may_grow(bench: MigrationBench) -> None:
     """Its rows that were there stay as they were, but for the reference to a patient who goes."""
     bench.execute(
         "CREATE FUNCTION record() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"

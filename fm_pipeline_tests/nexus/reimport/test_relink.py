@@ -76,7 +76,7 @@ def test_each_kind_of_evidence_is_counted_by_the_first_that_names_the_patient(cl
     assert owners[by_others[0]] == by_metadata[1]
 
 
-def test_what_cannot_be_relinked_is_listed_by_reason_and_left_as_it_is(clinic: MigrationBench) -> None:
+def test_files_that_cannot_be_relinked_are_listed_by_reason_and_unchanged(clinic: MigrationBench) -> None:
     silent, stranger, torn = documents(clinic, 3)
     other = documents(clinic, 4)[3]
     without_record(clinic, silent[0], stranger[0])
@@ -123,7 +123,7 @@ def orphan_batch(clinic: MigrationBench) -> tuple[str, str]:
         "ADD harmless integer",
     ],
 )
-def test_files_whose_filemaker_id_is_no_uuid_in_this_release_are_relinked_by_what_else_there_is(
+def test_files_without_a_uuid_in_filemaker_id_are_relinked_by_other_evidence(
     clinic: MigrationBench, change: str
 ) -> None:
     batch, patient = orphan_batch(clinic)

@@ -20,7 +20,7 @@ def on_terminal(report: ReimportReport) -> str:
     return shown.get()
 
 
-def test_what_other_tables_lose_is_the_first_line_wherever_a_report_is_read() -> None:
+def test_losses_of_other_tables_are_the_first_line_of_every_report() -> None:
     report = ReimportReport("an-id", None, RUN_TIME)
     reference = {"table": "invoices", "column": "appointment_id", "to": "appointments", "repointed": 0}
     report.tables["patients"] = TableChange("patients", before=9, deleted=2)
@@ -69,7 +69,7 @@ def test_nothing_lost_is_said_too() -> None:
     assert report.losses == ["No row would be deleted, and none would lose a value."]
 
 
-def test_a_report_shows_which_rows_of_other_tables_lose_their_patient_or_are_led_to_another_row() -> None:
+def test_a_report_shows_which_references_of_other_tables_are_set_to_null_or_repointed() -> None:
     report = ReimportReport("an-id", None, RUN_TIME)
     reference = {"table": "xero_contact_links", "column": "patient_id", "to": "patients"}
     report.references.append({**reference, "repointed": 3, "set_to_null": 2})

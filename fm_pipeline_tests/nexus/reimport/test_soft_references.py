@@ -90,7 +90,7 @@ def merged(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFa
         yield Merged(report, list(target), before, after, (digests, bench.digests()))
 
 
-def test_an_id_is_led_to_the_row_that_stays_and_keeps_its_spelling(merged: Merged) -> None:
+def test_an_id_of_a_merged_row_becomes_that_of_the_remaining_row_in_the_same_spelling(merged: Merged) -> None:
     as_before, led = merged.after["sent_emails"]
     assert as_before == merged.before["sent_emails"][0]
     assert led == as_before, "in each spelling the id of the row that stays"
@@ -104,7 +104,7 @@ def test_a_restore_brings_the_earlier_id_back(merged: Merged) -> None:
     assert after == before
 
 
-def test_a_constraint_that_forbids_the_change_leaves_the_value_and_stops_nothing(merged: Merged) -> None:
+def test_a_value_that_a_constraint_protects_is_kept_and_stops_nothing(merged: Merged) -> None:
     about = list(COLUMNS).index("about")
     assert [row[about] for row in merged.after["mails_once"]] == [row[about] for row in merged.before["mails_once"]]
     assert _references(merged.report, "mails_once")["about"]["kept"] == 1
@@ -121,7 +121,7 @@ def test_a_table_whose_values_stay_right_is_neither_locked_nor_backed_up(merged:
     assert "mails_of_others" not in merged.target
 
 
-def test_an_id_whose_row_goes_for_good_is_kept_emptied_or_refused_as_the_setting_says(
+def test_an_id_of_a_deleted_row_is_kept_or_set_to_null_or_refused_by_the_setting(
     bench: MigrationBench, gone: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     _mails(bench, gone)

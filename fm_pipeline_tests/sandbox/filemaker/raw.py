@@ -12,7 +12,7 @@ PASSWORD = "right"  # of every account in these tests
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawResponse:
     """Status, FileMaker's code (text) and message, the `response` object, the HTTP headers."""
 
     status: int
@@ -47,7 +47,7 @@ class Raw:
     token: str = ""
     session: requests.Session = field(default_factory=requests.Session)
 
-    def request(self, verb: str, path: str, **options: Any) -> Answer:
+    def request(self, verb: str, path: str, **options: Any) -> RawResponse:
         """A request below `/fmi/data/{version}/`, with the token if there is one."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         headers |= options.pop("headers", {})
@@ -55,9 +55,9 @@ class Raw:
         got = self.session.request(verb, url, headers=headers, timeout=60, **options)
         body = got.json()
         first = body["messages"][0]
-        return Answer(got.status_code, first["code"], first["message"], body["response"], got.headers)
+        return RawResponse(got.status_code, first["code"], first["message"], body["response"], got.headers)
 
-    def login(self, name: str = "admin", password: str = PASSWORD, **options: Any) -> Answer:
+    def login(self, name: str = "admin", password: str = PASSWORD, **options: Any) -> RawResponse:
         """Log in, and keep the token."""
         self.token = ""
         options = {"auth": (name, password), "json": {}, **options}
@@ -69,23 +69,23 @@ class Raw:
         """The path of a layout, or of something below it."""
         return f"databases/{self.database}/layouts/{quote(layout, safe='')}{rest}"
 
-    def records(self, layout: str, **parameters: Any) -> Answer:
+    def records(self, layout: str, **parameters: Any) -> RawResponse:
         """GET records. Dots in parameter names are written as two underscores inside: `_limit__Notes`."""
         given = {name[0] + name[1:].replace("__", "."): value for name, value in parameters.items()}
         return self.request("GET", self.on(layout, "/records"), params=given)
 
-    def find(self, layout: str, *query: dict[str, Any], **more: Any) -> Answer:
+    def find(self, layout: str, *query: dict[str, Any], **more: Any) -> RawResponse:
         """POST _find."""
         return self.request("POST", self.on(layout, "/_find"), json={"query": list(query), **more})
 
-    def record(self, layout: str, number: int, **parameters: Any) -> Answer:
+    def record(self, layout: str, number: int, **parameters: Any) -> RawResponse:
         """GET one record."""
         return self.request("GET", self.on(layout, f"/records/{number}"), params=parameters)
 
-    def create(self, layout: str, data: dict[str, Any], **more: Any) -> Answer:
+    def create(self, layout: str, data: dict[str, Any], **more: Any) -> RawResponse:
         """POST a new record."""
         return self.request("POST", self.on(layout, "/records"), json={"fieldData": data, **more})
 
-    def edit(self, layout: str, number: int, data: dict[str, Any], **more: Any) -> Answer:
+    def edit(self, layout: str, number: int, data: dict[str, Any], **more: Any) -> RawResponse:
         """PATCH a record."""
         return self.request("PATCH", self.on(layout, f"/records/{number}"), json={"fieldData": data, **more})

@@ -171,7 +171,7 @@ def test_an_upload_without_the_part_called_upload_is_refused_with_that_message(c
 @pytest.mark.parametrize(
     ("rest", "code"), [("1/containers/name/1", "102"), ("1/containers/photo/2", "102"), ("99/containers/photo", "101")]
 )
-def test_an_upload_to_what_is_not_there_is_refused(client: Raw, rest: str, code: str) -> None:
+def test_an_upload_to_a_missing_field_or_record_is_refused(client: Raw, rest: str, code: str) -> None:
     assert upload(client, rest)[0] == (500, code)
 
 

@@ -52,7 +52,7 @@ def test_rows_of_a_portal_are_made_edited_and_deleted_with_their_record(client: 
         ([], "960"),
     ],
 )
-def test_what_is_wrong_with_one_related_record_leaves_all_as_it_was(client: Raw, portal: Any, code: str) -> None:
+def test_an_error_in_one_related_record_changes_nothing(client: Raw, portal: Any, code: str) -> None:
     assert client.edit(LAYOUT, 2, {"id": "changed"}, portalData=portal).code == code
     assert client.record(LAYOUT, 2).column("id") == ["P2"]
     stale = {"Notes": [{"pat_NOTES::text": "new"}, {"recordId": "1", "modId": "7", "pat_NOTES::text": ""}]}

@@ -25,7 +25,7 @@ def test_dates_are_written_as_dateformats_says(client: Raw) -> None:
     assert client.records("API_Patients", _offset=5).column("born") == ["04/05/2020", "04/05/2020"]
 
 
-def test_what_is_no_date_cannot_be_written_into_a_date_field(client: Raw) -> None:
+def test_a_text_that_is_no_date_cannot_be_written_into_a_date_field(client: Raw) -> None:
     assert client.create("API_Patients", {"born": "soon"}).end == (500, "500")
     assert client.edit("API_Patients", 1, {"wait": "soon"}).end == (500, "501")
 

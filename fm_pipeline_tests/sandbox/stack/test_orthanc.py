@@ -18,7 +18,7 @@ from fm_pipeline_tests.support.orthanc import emptied, need_orthanc, own_orthanc
 from fm_pipeline_tests.support.services import LazyStack
 
 
-def test_orthanc_wants_the_sandboxes_password_and_answers_nobody_but_this_machine(stack: LazyStack) -> None:
+def test_orthanc_requires_its_password_and_answers_only_this_machine(stack: LazyStack) -> None:
     settings = emptied(stack.orthanc).settings()
     login = (settings["ORTHANC_USERNAME"], settings["ORTHANC_PASSWORD"])
     statistics = f"{settings['ORTHANC_URL']}/statistics"
@@ -52,7 +52,7 @@ def test_a_killed_orthanc_comes_back_on_the_same_port() -> None:
         assert orthanc.service.ready()
 
 
-def test_a_machine_without_orthanc_gets_the_other_servers_and_is_told(
+def test_a_machine_without_orthanc_gets_the_other_servers_and_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(OrthancService, "available", classmethod(lambda _: False))
@@ -81,7 +81,7 @@ def test_another_orthanc_can_be_named_also_by_a_script_that_starts_it(
         assert named.process is None
 
 
-def test_a_named_orthanc_that_cannot_be_executed_is_told_and_no_other_is_taken(
+def test_a_named_orthanc_that_cannot_be_executed_is_reported_and_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ORTHANC, str(tmp_path))

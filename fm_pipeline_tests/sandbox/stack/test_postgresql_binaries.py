@@ -39,7 +39,7 @@ def test_the_environment_names_a_version_of_the_wheel_or_a_folder(data: Path, mo
     assert binaries(data) == in_the_wheel
 
 
-def test_a_folder_without_a_server_is_refused_with_what_to_set(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_a_server_is_refused_with_a_remedy(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(POSTGRESQL, str(data))
     with pytest.raises(PipelineError, match="There is no PostgreSQL in"):
         binaries(data)

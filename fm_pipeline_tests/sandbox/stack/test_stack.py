@@ -210,7 +210,7 @@ def test_a_running_stack_is_not_moved_to_another_port(folder: Path) -> None:
     assert Stack(folder, QUICK).status()[0].alive
 
 
-def test_a_service_that_cannot_start_says_where_its_log_is_and_takes_the_others_with_it(folder: Path) -> None:
+def test_a_service_that_cannot_start_names_its_log_and_stops_the_others(folder: Path) -> None:
     class Broken(S3Service):
         name = "broken"
 
@@ -438,7 +438,7 @@ def test_a_stack_ends_though_its_process_goes_on_using_the_folder(folder: Path) 
         assert processes_of(folder) == []
 
 
-def test_an_owner_file_of_before_a_restart_of_the_machine_keeps_nobody_out(folder: Path) -> None:
+def test_an_owner_file_from_before_a_restart_of_the_machine_locks_nobody_out(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     (folder / OWNER_FILE).write_text(f"{os.getppid()}\n")  # a living process that has nothing to do with it
     with Stack(folder, QUICK) as stack:

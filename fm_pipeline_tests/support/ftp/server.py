@@ -23,6 +23,7 @@ with warnings.catch_warnings():
 
 USER, PASSWORD = "pipeline", "a password of the test bench"
 READ_ONLY = "elr"  # change folder, list, read
+CLOSE = "close"  # in place of a reply: close the control connection
 
 
 @dataclass
@@ -108,6 +109,50 @@ def _ends_in(path: str, ends: tuple[str, ...]) -> bool:
 def _handler(faults: Faults, commands: Counter[str], certificate: Path | None) -> Any:
     base: Any = TLS_FTPHandler if certificate else FTPHandler
 
+    class Handler(base):  # type: ignore[misc]
+        abstracted_fs = _filesystem(faults)
+        dtp_handler = _data_channel(faults, base.dtp_handler)
+        auth_failed_timeout = 0
+        use_sendfile = False  # so that every block passes the channel's send()
+
+        def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+            commands[cmd] += 1
+            reply = _faulty_reply(faults, cmd, arg)
+            if reply == CLOSE:
+                self.close()
+            elif reply:
+                self.respond(reply)
+            else:
+                super().pre_process_command(line, cmd, arg)
+
+        def ftp_REST(self, line: str) -> None:
+            if "REST" in faults.without:
+                self.respond("502 REST not implemented.")
+            else:
+                super().ftp_REST(line)
+
+    if certificate:
+        Handler.certfile = str(certificate)
+        Handler.tls_control_required = Handler.tls_data_required = True
+    return Handler
+
+
+def _faulty_reply(faults: Faults, command: str, argument: str) -> str:
+    """Return the reply of a fault, `CLOSE` to close the connection, or an empty text for the normal reply."""
+    dash = (command, argument) == ("LIST", "-a")
+    reads = command == "RETR"
+    replies = (
+        (CLOSE, (dash and faults.dash_ends) or (reads and _ends_in(argument, faults.cuts_at))),
+        (f'500 Command "{command}" not understood.', command in faults.without),
+        ("550 Permission denied.", command == "CWD" and _ends_in(argument, faults.forbidden)),
+        ("550 Permission denied.", reads and _ends_in(argument, faults.refused)),
+        ("450 File busy.", command in {"RETR", "CWD"} and _ends_in(argument, faults.busy)),
+        ("550 -a: no such file.", dash and faults.dash_is_a_name),
+    )
+    return next((reply for reply, applies in replies if applies), "")
+
+
+def _filesystem(faults: Faults) -> type[AbstractedFS]:
     class Filesystem(AbstractedFS):  # type: ignore[misc]
         def format_mlsx(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
             yield from map(faults.mlsd, super().format_mlsx(*args, **kwargs))
@@ -122,7 +167,11 @@ def _handler(faults: Faults, commands: Counter[str], certificate: Path | None) -
                 path = os.path.join(basedir, name)
                 yield faults.listed(os.fsencode(name), os.path.isdir(path), os.path.getsize(path)) + b"\r\n"
 
-    class Channel(base.dtp_handler):  # type: ignore[misc]
+    return Filesystem
+
+
+def _data_channel(faults: Faults, base: Any) -> Any:
+    class Channel(base):  # type: ignore[misc]
         def send(self, data: bytes) -> int:
             if faults.cut_after and self.tot_bytes_sent >= faults.cut_after[0] and self.file_obj is not None:
                 faults.cut_after.pop(0)
@@ -140,36 +189,4 @@ def _handler(faults: Faults, commands: Counter[str], certificate: Path | None) -
             self._ssl_closing = False
             DTPHandler.close(self)
 
-    class Handler(base):  # type: ignore[misc]
-        def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
-            commands[cmd] += 1
-            dash = (cmd, arg) == ("LIST", "-a")
-            if (dash and faults.dash_ends) or (cmd == "RETR" and _ends_in(arg, faults.cuts_at)):
-                self.close()
-            elif cmd in faults.without:
-                self.respond(f'500 Command "{cmd}" not understood.')
-            elif (cmd == "CWD" and _ends_in(arg, faults.forbidden)) or (
-                cmd == "RETR" and _ends_in(arg, faults.refused)
-            ):
-                self.respond("550 Permission denied.")
-            elif cmd in {"RETR", "CWD"} and _ends_in(arg, faults.busy):
-                self.respond("450 File busy.")
-            elif dash and faults.dash_is_a_name:
-                self.respond("550 -a: no such file.")
-            else:
-                super().pre_process_command(line, cmd, arg)
-
-        def ftp_REST(self, line: str) -> None:
-            if "REST" in faults.without:
-                self.respond("502 REST not implemented.")
-            else:
-                super().ftp_REST(line)
-
-    Handler.abstracted_fs = Filesystem
-    Handler.dtp_handler = Channel
-    Handler.auth_failed_timeout = 0
-    Handler.use_sendfile = False  # so that every block passes Channel.send
-    if certificate:
-        Handler.certfile = str(certificate)
-        Handler.tls_control_required = Handler.tls_data_required = True
-    return Handler
+    return Channel

@@ -98,7 +98,7 @@ def test_dates_of_a_query_follow_dateformats(client: Raw) -> None:
     assert found(client, {"born": "1815-12"}, dateformats="2") == ["P1"]
 
 
-def test_what_is_no_date_cannot_be_looked_for_in_a_date_field(client: Raw) -> None:
+def test_a_text_that_is_no_date_cannot_be_searched_in_a_date_field(client: Raw) -> None:
     assert client.find("API_Patients", {"born": "yesterday"}).end == (500, "500")
     assert client.find("API_Patients", {"wait": "soon"}).end == (500, "501")
 
