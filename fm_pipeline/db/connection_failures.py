@@ -131,8 +131,8 @@ CONNECTION_FAILURES = (
         r"Connection refused",
         "08001",
         "No server listens on the host and port of NEXUS_DATABASE_URL.",
-        "Correct host and port, or start the server. A server for its own machine only has to be told"
-        " (listen_addresses).",
+        "Correct host and port, or start the server. A server that accepts only its own machine needs another"
+        " listen_addresses.",
     ),
     ConnectionFailure(
         r"timeout expired|timed out|No route to host|[Nn]etwork is unreachable",

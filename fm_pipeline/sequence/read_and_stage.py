@@ -37,7 +37,7 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
     url = settings.nexus_database_url.get_secret_value()
     need_filemaker(settings)
     profile = load_profile(settings.filemaker_profile)
-    load_rules(settings.rules_file, profile.registry)  # a wrong one is told before FileMaker is read, not after
+    load_rules(settings.rules_file, profile.registry)  # fails before FileMaker is read, not after
     migrate(url)
     with open_client(settings) as client, connect(url) as connection:
         for entity in profile.registry:

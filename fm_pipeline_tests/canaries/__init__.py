@@ -1,1 +1,1 @@
-"""Proof that no value of a record is in any file that a run leaves, whatever becomes of the run (decision D7)."""
+"""Proof that no value of a record is in any file that a run leaves, whatever becomes of the run."""

@@ -169,7 +169,7 @@ def test_a_url_that_was_not_encoded_is_read_as_it_was_meant_or_refused(password:
 # -- What a server, or what is in its place, says
 
 
-def told(url: str) -> DatabaseError:
+def connection_error(url: str) -> DatabaseError:
     """Why there is no connection: the same for a session and for the migrations."""
     with pytest.raises(DatabaseError) as caught, connect(url):
         pass
@@ -195,23 +195,26 @@ def test_wrong_password_user_database_host_and_port_are_one_sentence_each(databa
         f"postgresql://{user}@{address}/{database}?options=-csecret%3D1": "does not take the options",
         "postgresql://?service=secret": "is not defined on this machine",
     }.items():
-        assert said in told(url).what, url
+        assert said in connection_error(url).what, url
 
 
 def test_a_role_that_may_not_connect_and_one_that_may_not_write_get_different_errors(database_url: str) -> None:
     _, address, database = parts(database_url)
     with role(database_url, "reader", "secret", "default_transaction_read_only = on"):
         several = f"postgresql://reader:secret@{address},{address}/{database}"
-        assert told(several).what == "No host of NEXUS_DATABASE_URL is a server that takes writes. (SQLSTATE 08001)"
+        assert (
+            connection_error(several).what
+            == "No host of NEXUS_DATABASE_URL is a server that takes writes. (SQLSTATE 08001)"
+        )
         with closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:
             cursor.execute(f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
-        assert told(f"postgresql://reader:secret@{address}/{database}").sqlstate == "42501"
+        assert connection_error(f"postgresql://reader:secret@{address}/{database}").sqlstate == "42501"
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"220 mail.example ESMTP\r\n", b"", b"N"])
 def test_another_service_on_the_port_is_reported_as_such(answer: bytes) -> None:
     with answering(answer) as port:
-        error = told(f"postgresql://u:secret@127.0.0.1:{port}/d?gssencmode=disable")
+        error = connection_error(f"postgresql://u:secret@127.0.0.1:{port}/d?gssencmode=disable")
     assert "is no PostgreSQL server" in error.what
 
 

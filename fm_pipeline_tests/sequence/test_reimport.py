@@ -1,4 +1,4 @@
-"""The one transaction, from end to end, against the oracle."""
+"""The one transaction, from end to end, compared with the expected result."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_nexus_is_exactly_as_expected(bench: MigrationBench) -> None:
     assert bench.differences(expected) == []
     assert report.committed
     for name, change in report.tables.items():
-        foretold = expected.changes[name]
+        expected_change = expected.changes[name]
         assert (change.before, change.deleted, change.inserted, change.updated, change.unchanged, change.after) == (
-            foretold.before,
-            foretold.deleted,
-            foretold.inserted,
-            foretold.updated,
-            foretold.unchanged,
-            foretold.after,
+            expected_change.before,
+            expected_change.deleted,
+            expected_change.inserted,
+            expected_change.updated,
+            expected_change.unchanged,
+            expected_change.after,
         )
     assert report.documents is not None
     assert report.documents.relinked == expected.documents_relinked

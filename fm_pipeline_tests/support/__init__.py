@@ -1,1 +1,1 @@
-"""What tests share: servers, databases, waiting. No tests in here."""
+"""Servers, databases and helpers that tests share. It contains no tests."""

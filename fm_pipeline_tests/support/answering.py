@@ -1,4 +1,4 @@
-"""A port on which somebody else answers, whatever is asked."""
+"""A port on which another program answers every request with the same bytes."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ Files = Iterable[tuple[str, bytes]]
 
 
 def zipped(files: Files, method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A ZIP; a name may come twice."""
+    """Return a ZIP archive; a name may occur twice."""
     content = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(content, "w") as archive:
         warnings.simplefilter("ignore", UserWarning)
@@ -23,7 +23,7 @@ def zipped(files: Files, method: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 
 def tarred(files: Files, format_: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar."""
+    """Return a tar archive."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=format_, encoding="utf-8", errors="surrogateescape") as archive:
         for name, data in files:
@@ -34,5 +34,5 @@ def tarred(files: Files, format_: int = tarfile.PAX_FORMAT) -> bytes:
 
 
 def gzipped(data: bytes) -> bytes:
-    """A gzip file, the same each time."""
+    """Return a gzip file, the same bytes each time."""
     return gzip.compress(data, mtime=0)

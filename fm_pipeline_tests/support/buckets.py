@@ -1,4 +1,4 @@
-"""A bucket of its own for a test, on the sandbox's S3 server."""
+"""A bucket for one test, on the sandbox's S3 server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 
 
 class BucketBench:
-    """A new bucket, the settings that point at it, and somebody else's client, who may do everything."""
+    """A new bucket, the settings for it, and a client of another user with all permissions."""
 
     def __init__(self, server: S3Service) -> None:
         self.name = f"test-{next(_numbers)}"
@@ -32,32 +32,32 @@ class BucketBench:
         self.client.create_bucket(Bucket=self.name)
 
     def settings(self, settings: Settings) -> Settings:
-        """The same settings with this bucket."""
+        """Return the same settings with this bucket."""
         return load_settings(_env_file=None, **(settings.model_dump(exclude_unset=True) | self.given))
 
     def bucket(self, settings: Settings | None = None) -> Bucket:
-        """As the pipeline sees it."""
+        """Open the bucket as the pipeline does."""
         return open_bucket(self.settings(settings or bare_settings()))
 
     def put(self, key: str, body: bytes) -> None:
-        """Somebody else writes an object."""
+        """Write an object, as another user."""
         self.client.put_object(Bucket=self.name, Key=key, Body=body)
 
     def put_bulk(self, name: str, body: bytes) -> None:
-        """An object of the bulk dump."""
+        """Write an object of the bulk dump."""
         self.put(BULK_PREFIX + name, body)
 
     def delete(self, key: str) -> None:
-        """Somebody else deletes an object."""
+        """Delete an object, as another user."""
         self.client.delete_object(Bucket=self.name, Key=key)
 
     def objects(self, prefix: str = "") -> dict[str, tuple[int, str]]:
-        """Keys with size and ETag, as somebody else lists them."""
+        """List keys with size and ETag, as another user."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return {item["Key"]: (item["Size"], item["ETag"]) for page in pages for item in page.get("Contents", [])}
 
 
 def bare_settings(**more: Any) -> Settings:
-    """Settings of a pipeline that only talks to S3."""
+    """Return settings of a pipeline that only uses S3."""
     needed = {"nexus_database_url": "postgresql://nowhere/nexus"}
     return load_settings(_env_file=None, **(needed | more))

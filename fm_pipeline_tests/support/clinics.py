@@ -1,4 +1,4 @@
-"""A small clinic for tests: a Nexus database of its own, a FileMaker stand-in, and the whole way in between.
+"""A small clinic for tests: a Nexus database, a FileMaker stand-in, and every step from one to the other.
 
 `MigrationBench.extract_and_stage()` and `.reimport()` call the domain code that the Dagster assets call.
 """
@@ -52,7 +52,7 @@ def small_clinic(scale: float = SCALE) -> Clinic:
 
 @dataclass(frozen=True)
 class MigrationBench:
-    """Both systems, filled, and the settings that point at them."""
+    """Both systems, filled, and the settings with which the pipeline uses them."""
 
     settings: Settings
     stand_in: StandIn
@@ -60,11 +60,11 @@ class MigrationBench:
 
     @property
     def database_url(self) -> str:
-        """Of the Nexus database."""
+        """URL of the Nexus database."""
         return self.settings.nexus_database_url.get_secret_value()
 
     def environment(self) -> dict[str, str]:
-        """The settings as a process finds them."""
+        """Return the settings as environment variables."""
         given = self.settings.model_dump(exclude_unset=True)
         return {
             name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
@@ -72,11 +72,11 @@ class MigrationBench:
         }
 
     def with_settings(self, **changes: Any) -> MigrationBench:
-        """The same bench with other settings."""
+        """Return the same bench with other settings."""
         return replace(self, settings=self.settings.model_copy(update=changes))
 
     def refill_filemaker(self, clinic: Clinic) -> None:
-        """Replace FileMaker's records by another clinic's, as somebody with FileMaker Pro would: new record ids."""
+        """Replace FileMaker's records by those of another clinic, with new record ids."""
         for table in clinic.filemaker_tables():
             name = table.layout.removeprefix("API_")
             for (record_id,) in self.execute(
@@ -88,20 +88,20 @@ class MigrationBench:
             self.store.insert(DATABASE, name, table.records())
 
     def extract_and_stage(self) -> MigrationBench:
-        """Phase 0."""
+        """Extract and stage FileMaker's records (phase 0)."""
         read_and_stage(self.settings)
         return self
 
     def plan(self, now: dt.datetime = RUN_TIME, **options: Any) -> ReimportPlan:
-        """The transaction, rolled back."""
+        """Make a plan."""
         return make_plan(self.settings, now=now, actor="bench", **options)
 
     def permission(self, plan: ReimportPlan) -> Permission:
-        """What somebody types who has read the plan."""
+        """Return the permission by a plan, with its confirmation."""
         return Permission(plan.id, plan.confirmation, "bench")
 
     def reimport(self, now: dt.datetime = RUN_TIME, **options: Any) -> ReimportReport:
-        """The whole way from staged rows: plan, backup, transaction."""
+        """Run plan, backup and reimport of the staged rows."""
         from fm_pipeline.nexus.backup.backup import make_backup  # noqa: PLC0415
 
         phases = {"phases": options["phases"]} if "phases" in options else {}
@@ -110,17 +110,17 @@ class MigrationBench:
         return reimport(self.settings, now=now, permission=permission, **options)
 
     def differences(self, expected: Expected) -> list[Difference]:
-        """What of Nexus is not as the oracle says."""
+        """Return the rows of Nexus that differ from the expected result."""
         with self.connection() as connection:
             return differences(connection, expected)
 
     def digests(self) -> dict[str, Digest]:
-        """Of every table in Nexus' schema."""
+        """Return the digest of every table in Nexus' schema."""
         with self.connection() as connection, connection.cursor() as cursor:
             return schema_digest(cursor, read_catalogue(cursor, self.settings.nexus_schema))
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """One statement as somebody else, committed; its rows if it has any."""
+        """Run a statement as another user and commit; return its rows if it has any."""
         with self.connection() as connection, connection.cursor() as cursor:
             cursor.execute(statement, values or None)
             rows = cursor.fetchall() if cursor.description else []
@@ -129,7 +129,7 @@ class MigrationBench:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection of somebody else: not the pipeline's."""
+        """Open a connection that is not the pipeline's."""
         with closing(psycopg2.connect(self.database_url)) as connection:
             yield connection
 

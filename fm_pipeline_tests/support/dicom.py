@@ -1,4 +1,4 @@
-"""Settings of a hospital whose DICOM files are imported; FileMaker has no part in it."""
+"""Settings for DICOM imports, without FileMaker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fm_pipeline.settings import Settings, load_settings
 
 
 def dicom_settings(database_url: str, folder: Path, **more: Any) -> Settings:
-    """Settings with a database, the directory `hospital` in a folder of the test, and an address where nobody is."""
+    """Return settings with a database and the directory `hospital` in a folder of the test."""
     given: dict[str, Any] = {
         "nexus_database_url": database_url,
         "state_dir": folder / "state",
@@ -21,7 +21,7 @@ def dicom_settings(database_url: str, folder: Path, **more: Any) -> Settings:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The settings as a command finds them."""
+    """Return the settings as environment variables."""
     given = settings.model_dump(exclude_unset=True)
     return {
         name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)

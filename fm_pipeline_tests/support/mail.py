@@ -1,4 +1,4 @@
-"""Mail servers for tests: the stack's catcher, one that speaks TLS, and some that misbehave."""
+"""Mail servers for tests: helpers for the stack's catcher, a server with TLS, and servers that misbehave."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fm_pipeline_tests.support.waiting import wait_until
 
 
 def mail_settings(state_dir: Path, port: int, **more: Any) -> Settings:
-    """Settings that point at a mail server on this machine; the database is one that nobody answers for."""
+    """Return settings with a mail server on this machine, and a database that does not exist."""
     values: dict[str, Any] = {
         "nexus_database_url": "postgresql://nobody:nothing@127.0.0.1:1/nowhere",
         "smtp_host": "127.0.0.1",
@@ -38,7 +38,7 @@ def mail_settings(state_dir: Path, port: int, **more: Any) -> Settings:
 
 
 def mails_of(catcher: SmtpService, run_id: str) -> list[EmailMessage]:
-    """What was caught of one run, in the order of arrival."""
+    """Return the caught mails of one run, in the order of arrival."""
     mails = (
         email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         for path in sorted(catcher.folder.glob("*.eml"))
@@ -47,20 +47,20 @@ def mails_of(catcher: SmtpService, run_id: str) -> list[EmailMessage]:
 
 
 def text_of(mail: EmailMessage) -> str:
-    """All that a reader sees."""
+    """Return subject and text of a mail."""
     body = mail.get_body()
     assert isinstance(body, EmailMessage)
     return f"{mail['Subject']}\n{body.get_content()}".replace("\r\n", "\n")
 
 
 def make_due(state_dir: Path) -> None:
-    """Let the pause before the next attempt be over."""
+    """Make all mails due for their next attempt."""
     with closing(sqlite3.connect(state_dir / "mails.sqlite")) as connection, connection:
         connection.execute("UPDATE mails SET next_attempt_at = 0")
 
 
 class Recorder:
-    """A handler that keeps what it was given, or answers something else."""
+    """A handler that stores mails and logins, with configurable replies."""
 
     def __init__(self, *, rcpt: str = "250 OK", data: str = "250 OK") -> None:
         self.rcpt, self.data = rcpt, data
@@ -82,9 +82,9 @@ class Recorder:
 
 
 class _CountingController(Controller):
-    """Knows when its last client has gone, so that it can be stopped without leaving a socket open.
+    """A controller that knows when its last client has disconnected, so that it can be stopped without open sockets.
 
-    It listens from the beginning: a port that was looked up to be bound later may be somebody else's by then.
+    It gets a listening socket, because another program could take a free port before it is bound.
     """
 
     def __init__(self, listening: socket.socket, *args: Any, **options: Any) -> None:
@@ -112,10 +112,10 @@ class _CountingController(Controller):
 
 @contextmanager
 def mail_server(recorder: Recorder, *, tls: ssl.SSLContext | None = None, first_byte: bool = False) -> Iterator[int]:
-    """A server with this handler; gives its port.
+    """Run a server with this handler; yield its port.
 
     Args:
-        tls: offers STARTTLS and a login inside it; with `first_byte` TLS from the first byte.
+        tls: offer STARTTLS and a login inside it; with `first_byte`, TLS from the first byte.
     """
     options: dict[str, Any] = {"authenticator": recorder.authenticate}
     if first_byte:
@@ -135,7 +135,7 @@ def mail_server(recorder: Recorder, *, tls: ssl.SSLContext | None = None, first_
 
 @contextmanager
 def misbehaving_server(conversation: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
-    """A server whose every connection is this function, until the block ends and the event is set; gives its port."""
+    """Run a server that calls this function for every connection; yield its port. The event is set at the end."""
     ended = threading.Event()
 
     def accept() -> None:
@@ -162,18 +162,18 @@ def misbehaving_server(conversation: Callable[[socket.socket, threading.Event], 
 
 
 def silent(client: socket.socket, ended: threading.Event) -> None:
-    """Accepts and says nothing."""
+    """Accept a connection and send nothing."""
     ended.wait()
 
 
 def dripping(client: socket.socket, ended: threading.Event) -> None:
-    """Says a byte of its greeting now and then, so that no socket time-out ever ends it."""
+    """Send a byte of the greeting now and then, so that no socket time-out occurs."""
     while not ended.wait(0.02):
         client.sendall(b"2")
 
 
 def takes_the_text_and_is_silent(client: socket.socket, ended: threading.Event) -> None:
-    """Accepts the mail and does not say so."""
+    """Accept the mail and do not confirm it."""
     lines = client.makefile("rb")
     client.sendall(b"220 ready\r\n")
     for line in lines:

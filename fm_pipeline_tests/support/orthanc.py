@@ -1,4 +1,4 @@
-"""An Orthanc of a test's own: with options of its own, to be restarted and killed; or the shared one, emptied."""
+"""Orthanc for tests: a server with its own options that a test may restart and kill, or the shared one, emptied."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fm_pipeline.sandbox.stack.stack import Stack, temporary_stack
 
 
 class DisposableOrthanc(OrthancService):
-    """The same server; ended without the three seconds that it takes to say goodbye, and without waiting for disks."""
+    """The same server, faster: it is killed, because it takes three seconds to stop, and does not sync its files."""
 
     stop_signal: ClassVar[int] = signal.SIGKILL
 
@@ -26,7 +26,7 @@ class DisposableOrthanc(OrthancService):
 
 
 class OwnOrthanc:
-    """A server that one test plays with. Its URL and password stay through restarts."""
+    """A server of one test, which may stop and restart it. URL and password stay the same."""
 
     def __init__(self, stack: Stack, kind: type[OrthancService]) -> None:
         self._stack, self._kind = stack, kind
@@ -38,37 +38,37 @@ class OwnOrthanc:
 
     @property
     def service(self) -> OrthancService:
-        """The service as the stack knows it."""
+        """The service of the stack."""
         return self._stack.service(self._kind)
 
     @property
     def process(self) -> psutil.Process | None:
-        """Its process; None when it does not run."""
+        """Its process; None if it does not run."""
         return find(self.service.record())
 
     def settings(self) -> dict[str, str]:
-        """URL, user and password."""
+        """Return URL, user and password."""
         return self.service.settings()
 
     def stop(self) -> None:
-        """As an administrator stops it."""
+        """Stop it in an orderly way."""
         self._stack.down()
 
     def kill(self) -> None:
-        """SIGKILL, as after a crash."""
+        """Kill it with SIGKILL, as in a crash."""
         process = self.process
         assert process is not None
         process.kill()
         process.wait(60)
 
     def start(self) -> None:
-        """Have it running, on the same port."""
+        """Start it on the same port, if it does not run."""
         self._stack.up()
 
 
 @contextmanager
 def own_orthanc(**options: Any) -> Iterator[OwnOrthanc]:
-    """A fresh Orthanc; skips the test where it is not installed.
+    """Run a new Orthanc; skip the test if it is not installed.
 
     Args:
         options: Orthanc's own, for example `MaximumStorageSize=1`.
@@ -86,13 +86,13 @@ def own_orthanc(**options: Any) -> Iterator[OwnOrthanc]:
 
 
 def need_orthanc() -> None:
-    """Skip the test where Orthanc is not installed."""
+    """Skip the test if Orthanc is not installed."""
     if not OrthancService.available():
         pytest.skip("Orthanc is not installed (Debian: apt-get install orthanc)")
 
 
 def emptied(orthanc: OrthancService) -> OrthancService:
-    """The same server, holding nothing."""
+    """Delete all instances of a server and return it."""
     settings = orthanc.settings()
     with requests.Session() as session:
         session.trust_env = False

@@ -1,4 +1,4 @@
-"""Stands before a real Orthanc and does to chosen uploads what networks, proxies and full disks do: no mocks."""
+"""A proxy in front of a real Orthanc that applies faults of networks, proxies and full disks to chosen uploads."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from fm_pipeline.sandbox.dicom.instances import as_file, image
 
 
 class Fault:
-    """What happens to an upload: `answer` it instead of Orthanc, `forget` Orthanc's answer, or `hang`."""
+    """A fault of an upload: `answer` it instead of Orthanc, `forget` Orthanc's answer, or `hang`."""
 
     def __init__(self, kind: str, status: int = 0, orthanc_status: int | None = None) -> None:
         self.kind, self.status, self.orthanc_status = kind, status, orthanc_status
 
 
 def answer(status: int, orthanc_status: int | None = None) -> Fault:
-    """The upload is answered with this; Orthanc never sees it. Without an `OrthancStatus` the body is empty."""
+    """Return the fault that answers the upload without Orthanc. Without an `OrthancStatus` the body is empty."""
     return Fault("answer", status, orthanc_status)
 
 
 def busy_from(upload: int) -> Callable[[int], Fault | None]:
-    """Orthanc takes no more from this upload on: an import stands still there, and goes on when that is healed.
+    """Return the faults by which Orthanc accepts nothing from this upload on, until they are removed.
 
-    So somebody who cancels it comes before its end, however fast the machine is.
+    An import waits there, so that a test can cancel it before its end, however fast the machine is.
     """
     return lambda number: answer(503) if number >= upload else None
 
 
 FORGET = Fault("forget")  # Orthanc stores the file, and the connection is closed before its answer arrives
-HANG = Fault("hang")  # nobody answers as long as the proxy lives
+HANG = Fault("hang")  # there is no answer as long as the proxy runs
 
 
 class OrthancProxy:
     """A server; `url` is its address.
 
     Args:
-        orthanc_url: of the Orthanc behind; asked for each request where it may change, as after a restart.
+        orthanc_url: of the Orthanc behind; called for each request, because a restart may change it.
 
     Attributes:
-        uploads: how many uploads have come.
-        ends_orthanc: asked for the content of each upload; if it says yes it has ended the Orthanc behind, and the
-            upload gets no answer.
+        uploads: number of uploads so far.
+        ends_orthanc: called with the content of each upload; if it returns True it has ended the Orthanc behind, and
+            the upload gets no answer.
         tells_the_end: such an upload is answered 502, as most proxies do.
-        most_bytes: larger bodies are answered 413, as nginx does above client_max_body_size; None: no limit.
-        fault: asked for each upload, with its number from 1 on; None lets it through.
+        most_bytes: larger bodies are answered 413, as nginx does above client_max_body_size; None for no limit.
+        fault: called for each upload with its number, counted from 1; None forwards it.
     """
 
     def __init__(self, orthanc_url: Callable[[], str]) -> None:
@@ -80,7 +80,7 @@ class OrthancProxy:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
-        """One request."""
+        """Handle one request."""
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         fault = None
         if request.command == "POST" and request.path == "/instances":
@@ -127,7 +127,7 @@ class OrthancProxy:
         self._server.serve_forever(poll_interval=0.05)
 
     def end(self) -> None:
-        """Stop, and let go what hangs."""
+        """Stop the proxy and end hanging requests."""
         self._ended.set()
         self._server.shutdown()
         self._server.server_close()
@@ -144,7 +144,7 @@ MARK = "This file ends the server when it passes a proxy of the tests"
 
 
 def marked_file() -> bytes:
-    """A valid image like any other but for a mark in it."""
+    """Return a valid image that contains the mark."""
     dataset = image("marked")
     dataset.ImageComments = MARK
     return as_file(dataset)
@@ -152,7 +152,7 @@ def marked_file() -> bytes:
 
 @contextmanager
 def orthanc_proxy(orthanc_url: str | Callable[[], str]) -> Iterator[OrthancProxy]:
-    """A proxy as long as the block lasts."""
+    """Run a proxy inside the block."""
     proxy = OrthancProxy((lambda: orthanc_url) if isinstance(orthanc_url, str) else orthanc_url)
     thread = threading.Thread(target=proxy.run)
     thread.start()

@@ -1,4 +1,4 @@
-"""Pictures for tests: real JPEGs and PNGs, and what only claims to be one."""
+"""Pictures for tests: real JPEGs and PNGs, and other content in their place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (64, 48), kind: Literal["JPEG", "PNG"] = "JPEG") -> bytes:
-    """A picture that differs from those of other seeds.
+    """Return a picture that differs from those of other seeds.
 
     Args:
         size: width and height in pixels.

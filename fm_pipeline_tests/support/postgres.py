@@ -1,4 +1,4 @@
-"""An empty database for a test, on a server that lives as long as the test process."""
+"""An empty database for a test, on a server that runs as long as the test process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 
 
 class DisposablePostgreSQL(PostgreSQLService):
-    """The same server; its data survive a killed server, not a power cut. Nobody but a test takes locks in it."""
+    """The same server, faster: its data survive a killed server, not a power failure; autovacuum takes no locks."""
 
     options: ClassVar[dict[str, str]] = {
         "fsync": "off",
@@ -30,10 +30,10 @@ class DisposablePostgreSQL(PostgreSQLService):
 
 @contextmanager
 def empty_database(server: PostgreSQLService, template: str = "template0") -> Iterator[str]:
-    """Make a database, give its URL, and drop it afterwards with all connections to it.
+    """Create a database, yield its URL, and drop it afterwards with all connections to it.
 
     Args:
-        template: the database that it is a copy of.
+        template: the database to copy.
     """
     name = f"test_{next(_numbers)}"
     create_database(server, name, template)
@@ -44,10 +44,10 @@ def empty_database(server: PostgreSQLService, template: str = "template0") -> It
 
 
 def create_database(server: PostgreSQLService, name: str, template: str = "template0") -> None:
-    """A copy of a database that nobody is connected to."""
+    """Copy a database that has no connections."""
     plain = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
     try:
-        _execute(server, plain + sql.SQL(" strategy file_copy"))  # faster than by the log, and the only way before 15
+        _execute(server, plain + sql.SQL(" strategy file_copy"))  # faster than wal_log; the only strategy before 15
     except psycopg2.errors.SyntaxError:
         _execute(server, plain)
 

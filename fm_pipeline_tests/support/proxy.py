@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL that loses the connection exactly at COMMIT. A fault, not a mock."""
+"""A TCP proxy in front of PostgreSQL that closes the connection exactly at COMMIT."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"  # the simple query message that psycopg
 
 @contextlib.contextmanager
 def cutting_proxy(host: str, port: int, moment: Moment, *, arm: threading.Event) -> Iterator[int]:
-    """Listen on a free port and pass everything on; when armed, cut the connection that sends COMMIT.
+    """Listen on a free port and forward everything; when armed, close the connection that sends COMMIT.
 
     Args:
-        moment: `before` the server receives it, or `after` the server has answered, so that the client never knows.
+        moment: `before` the server receives it, or `after` the server has answered, without the client getting it.
 
     Yields:
-        The port. After the cut the proxy goes on for new connections.
+        The port. New connections are forwarded as before.
     """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=_serve, args=(listening, (host, port), moment, arm), daemon=True).start()
@@ -48,7 +48,7 @@ def _upstream(
                 arm.clear()
                 if moment == "before":
                     break
-                cut.set()  # the answer is swallowed, see _downstream
+                cut.set()  # the answer is discarded, see _downstream
             server.sendall(data)
     _close(client, server)
 

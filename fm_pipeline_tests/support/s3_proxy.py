@@ -1,6 +1,6 @@
-"""Stands before a real S3 server and does to chosen requests what clouds and networks do. Faults, not a mock.
+"""A proxy in front of a real S3 server that applies faults of clouds and networks to chosen requests.
 
-Signatures stay right: path, Host and every header go on as they came.
+Signatures stay valid, because path, Host and every header are forwarded unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ANSWERS = {
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks for; `copies` tells a copy from a put."""
+    """A request of a client; `copies` is True for a copy, False for a put."""
 
     method: str
     path: str
@@ -40,7 +40,7 @@ class Request:
 
 
 class _Server(ThreadingHTTPServer):
-    """Knows who has come, and who has been answered to the end."""
+    """A server that records which clients have connected, and which were answered completely."""
 
     daemon_threads = True
 
@@ -58,14 +58,14 @@ class _Server(ThreadingHTTPServer):
         self.went.add(client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that was killed is no news."""
+        """Ignore errors of clients that were killed."""
 
 
 class S3Proxy:
     """A server; `url` is its address.
 
     Attributes:
-        fault: asked for each request; None lets it through.
+        fault: called for each request; None forwards it.
         seen: every request.
     """
 
@@ -146,8 +146,8 @@ class S3Proxy:
         self._server.serve_forever(poll_interval=0.05)
 
     def finish(self) -> None:
-        """Do to its end what clients have asked for that are gone now, killed perhaps."""
-        with socket.create_connection(("127.0.0.1", self._server.server_port)) as last:  # behind all who wait
+        """Complete the requests of clients that have disconnected or were killed."""
+        with socket.create_connection(("127.0.0.1", self._server.server_port)) as last:  # after all that wait
             own = last.getsockname()
         wait_until(lambda: own in self._server.came <= self._server.went)
 
@@ -159,7 +159,7 @@ class S3Proxy:
 
 @contextmanager
 def s3_proxy(s3_url: str) -> Iterator[S3Proxy]:
-    """A proxy for a test."""
+    """Run a proxy inside the block."""
     proxy = S3Proxy(s3_url)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()

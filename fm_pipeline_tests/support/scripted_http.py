@@ -1,4 +1,4 @@
-"""A web server that answers exactly what a test says, byte by byte: in place of a server of another kind or version."""
+"""A web server that sends exactly the bytes of a test, in place of a server of another kind or version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATISTICS = {"CountInstances": 0, "CountPatients": 0, "TotalDiskSize": "0"}
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked."""
+    """A received request."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class Scripted:
 
     Attributes:
         port: on 127.0.0.1.
-        requests: what was asked, in order.
+        requests: the received requests, in order.
     """
 
     port: int
@@ -43,7 +43,7 @@ class Scripted:
 
 
 def reply(status: int, body: bytes | str | dict[str, Any] | list[Any] = b"", **headers: str) -> bytes:
-    """A whole answer, after which the connection is closed. A dict or a list is sent as JSON."""
+    """Return a complete response that closes the connection. A dict or a list is sent as JSON."""
     content = json.dumps(body) if isinstance(body, dict | list) else body
     data = content.encode() if isinstance(content, str) else content
     lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(data)}", "Connection: close"]
@@ -54,7 +54,7 @@ def reply(status: int, body: bytes | str | dict[str, Any] | list[Any] = b"", **h
 def like_orthanc(
     upload: bytes | None = None, /, system: dict[str, Any] = SYSTEM, statistics: dict[str, Any] = STATISTICS
 ) -> Answering:
-    """Answers of an Orthanc that holds nothing, but for the one to an upload: by default that it was no DICOM file."""
+    """Return the answers of an empty Orthanc. `upload` answers an upload; by default it is refused as no DICOM file."""
     refused = reply(400, {"HttpStatus": 400, "OrthancStatus": 15})
 
     def answering(request: Request) -> bytes | None:
@@ -73,10 +73,10 @@ def like_orthanc(
 
 @contextmanager
 def scripted(answering: Answering, tls: tuple[Path, Path] | None = None) -> Iterator[Scripted]:
-    """A server as long as the block lasts.
+    """Run a server inside the block.
 
     Args:
-        tls: certificate and key of a server that speaks https.
+        tls: certificate and key, for https.
     """
     context = None
     if tls:
@@ -111,7 +111,7 @@ def scripted(answering: Answering, tls: tuple[Path, Path] | None = None) -> Iter
 
 
 def _request(connection: socket.socket) -> Request | None:
-    """What comes, whole; None if it is no request."""
+    """Read a complete request; return None if it is none."""
     received = b""
     while b"\r\n\r\n" not in received:
         if not (block := connection.recv(1 << 16)):

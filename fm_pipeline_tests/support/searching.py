@@ -1,4 +1,4 @@
-"""Long searches by Hypothesis, in parts that have a seed each: one can go on where an earlier call was ended."""
+"""Long searches by Hypothesis, in parts with a seed each, so that a later call can continue an interrupted one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def search_options(prog: str, description: str, *, count: int) -> argparse.ArgumentParser:
-    """`--count`, `--seed` and `--done`.
+    """Return a parser with the options `--count`, `--seed` and `--done`.
 
     Args:
-        count: examples, if nobody says how many.
+        count: default number of examples.
     """
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--count", type=int, default=count, help="how many examples")
@@ -34,11 +34,11 @@ def search(
     part: int,
     seen: Callable[[], str],
 ) -> None:
-    """Try the examples out; the first one that fails is made smaller and raised.
+    """Run `try_out` on the examples; the first failure is shrunk and raised.
 
     Args:
-        part: examples with one seed.
-        seen: what to say after each part, beside the number.
+        part: number of examples with one seed.
+        seen: returns the text to print after each part.
     """
     part = min(part, options.count)
     for first in range(options.done // part * part, options.count, part):

@@ -1,4 +1,4 @@
-"""The sandbox's servers for tests: each starts when the first test of a process asks for it."""
+"""The sandbox's servers for tests: each starts when the first test of a process needs it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ S = TypeVar("S", bound=Service)
 
 
 class LazyStack:
-    """A running stack that gains a service when it is first asked for."""
+    """A running stack that starts a service when it is first used."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
     @property
     def postgresql(self) -> DisposablePostgreSQL:
-        """PostgreSQL; for a database of a test's own take the fixture `database_url`."""
+        """PostgreSQL; the fixture `database_url` gives a database for one test."""
         return self._have(DisposablePostgreSQL)
 
     @property
@@ -44,12 +44,12 @@ class LazyStack:
 
     @property
     def orthanc(self) -> OrthancService:
-        """Orthanc, with what earlier tests left in it; skips the test where it is not installed."""
+        """Orthanc, with the instances of earlier tests; skips the test if it is not installed."""
         need_orthanc()
         return self._have(DisposableOrthanc)
 
     def environment(self) -> dict[str, str]:
-        """The settings of all services, which starts those that do not run yet."""
+        """Start the services that do not run yet, and return the settings of all."""
         for kind in (DisposablePostgreSQL, S3Service, FileMakerService, SmtpService):
             self._have(kind)
         return self._stack.environment()

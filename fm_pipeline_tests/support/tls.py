@@ -1,4 +1,4 @@
-"""A certificate of one's own, for servers of the tests that speak https."""
+"""A self-signed certificate, for test servers with https."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1, which is its own authority, and its key."""
+    """Create a self-signed certificate for 127.0.0.1; return its file and that of its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is needed to make a certificate")

@@ -1,4 +1,4 @@
-"""Waiting in a test: for a condition, with a limit, never for a time."""
+"""Waits for a condition in a test, with a limit; tests never wait for a fixed time."""
 
 from __future__ import annotations
 

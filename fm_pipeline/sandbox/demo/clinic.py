@@ -143,19 +143,19 @@ def _flags(stack: Stack, expected: Expected) -> Iterator[ComparisonResult]:
 def _counts(expected: Expected, report: Mapping[str, Any]) -> Iterator[ComparisonResult]:
     """Compare the pipeline's own report with the expected counts."""
     for source in report["sources"]:
-        foretold = expected.sources[source["entity"]]
+        expected_source = expected.sources[source["entity"]]
         ends = (source["source"], source["loaded"], source["quarantined"], source["skipped"])
-        right = (foretold.rows, foretold.loaded, foretold.quarantined, foretold.skipped)
+        right = (expected_source.rows, expected_source.loaded, expected_source.quarantined, expected_source.skipped)
         yield ComparisonResult(
             RECORDS,
             source["entity"],
-            ends == right and ends[0] == sum(ends[1:]) and source["by_rule"] == foretold.by_rule,
+            ends == right and ends[0] == sum(ends[1:]) and source["by_rule"] == expected_source.by_rule,
             "{:,} = {:,} loaded + {:,} quarantined + {:,} skipped".format(*ends),
         )
     for change in report["tables"]:
-        foretold_change = expected.changes[change["table"]]
+        expected_change = expected.changes[change["table"]]
         names = ("before", "deleted", "inserted", "updated", "unchanged", "after")
-        holds = all(change[name] == getattr(foretold_change, name) for name in names)
+        holds = all(change[name] == getattr(expected_change, name) for name in names)
         found = ", ".join(f"{change[name]:,} {name}" for name in names)
         yield ComparisonResult(CHANGES, change["table"], holds, found)
     for key, number in (("documents", expected.documents_relinked), ("image_batches", expected.batches_repaired)):

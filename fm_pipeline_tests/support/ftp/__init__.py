@@ -1,1 +1,1 @@
-"""FTP servers for tests: pyftpdlib, scripted ones, and those of Debian."""
+"""FTP servers for tests: pyftpdlib, a scripted one, and those of Debian."""

@@ -1,4 +1,4 @@
-"""Pulling from a server of the tests into a folder, and what is there afterwards."""
+"""Pulls from a test server into a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Something that answers on an FTP server's port, and answers what a test wants."""
+"""An FTP server that sends the replies of a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 GREETING = "greeting"
-DONE = " done"  # behind a command that transfers data: the reply after the data
+DONE = " done"  # suffix of a command that transfers data: its reply after the data
 _LISTING = b"type=file;size=3;modify=20251122103000; scan.dcm\r\n"
 _RIGHT: dict[str, bytes] = {
     GREETING: b"220 ready\r\n",
@@ -42,11 +42,11 @@ class ScriptedFtp:
     """The running server.
 
     Attributes:
-        answers: replies by command, where they are not the right ones; `PASV` may lead nowhere.
-        data: what a command transfers, where it is not the right thing; None: nothing, and no end.
+        answers: replies by command that replace the normal ones.
+        data: content of transfers by command that replaces the normal one; None for no data and no end.
         ends: how data connections end.
         username: any.
-        commands: how many control connections came, and what they asked.
+        commands: the received commands; GREETING for each control connection.
     """
 
     port: int

@@ -1,4 +1,4 @@
-"""A real FTP server (pyftpdlib) for one test, with the faults that servers and lines have."""
+"""A real FTP server (pyftpdlib) for one test, with faults of servers and networks."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ CLOSE = "close"  # in place of a reply: close the control connection
 
 @dataclass
 class Faults:
-    """What the server does wrong from now on.
+    """Faults of the server. Paths are given by their end.
 
     Attributes:
-        cut_after: bytes of a file after which both connections are lost, once for each number in it.
-        without: commands that it says it does not know.
-        busy: files and folders, by the end of their path, that are not to be had now (450).
-        refused: files, by the end of their path, that may not be read.
-        cuts_at: files, by the end of their path, at which the control connection is lost.
-        forbidden: folders, by the end of their path, that may not be entered.
-        lines: appended to every listing by MLSD, as the server says them.
-        mlsd: makes another line of each line of MLSD.
-        listed: makes the line of LIST of a name: whether it is a folder, and its size; None: as UNIX does.
-        head: before the lines of LIST.
-        dash_ends: `LIST -a` ends the connection.
-        dash_is_a_name: LIST takes `-a` for the name of a file.
+        cut_after: bytes of a file after which both connections are closed, once for each number in it.
+        without: commands that are not understood.
+        busy: files and folders that are not available (450).
+        refused: files that may not be read.
+        cuts_at: files at which the control connection is closed.
+        forbidden: folders that may not be entered.
+        lines: lines that are appended to every listing by MLSD.
+        mlsd: changes each line of MLSD.
+        listed: makes the line of LIST from a name, whether it is a folder, and its size; None for the UNIX form.
+        head: lines before those of LIST.
+        dash_ends: `LIST -a` closes the connection.
+        dash_is_a_name: LIST treats `-a` as the name of a file.
         without_goodbye: data connections of TLS end without close_notify.
     """
 

@@ -1,7 +1,7 @@
-"""FTP servers that hospitals run: vsftpd, proftpd and pure-ftpd of Debian, unpacked by `scripts/unpack-ftp-servers`.
+"""FTP servers of hospitals: vsftpd, proftpd and pure-ftpd of Debian, unpacked by `scripts/unpack-ftp-servers`.
 
-Each serves one folder on 127.0.0.1 to one virtual account, reading and writing, and ends with the test. They change to
-an account without rights of their own, so they are started by root only.
+Each serves one folder on 127.0.0.1 to one virtual account, for reading and writing, and ends with the test. They switch
+to an unprivileged account, so only root can start them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RealServer:
 
 
 def unpacked_servers() -> Path:
-    """The folder of the servers; skips the test where they cannot be had or started."""
+    """Return the folder of the servers; skip the test if they cannot be fetched or started."""
     if os.getuid() != 0:
         pytest.skip("vsftpd, proftpd and pure-ftpd are started by root only")
     named = os.environ.get(NAMED_BY)
@@ -95,7 +95,7 @@ def real_server(kind: str, *, certificate: Path | None = None, options: Sequence
                 assert process.poll() is None, (home / "log").read_text()
                 yield RealServer(kind, port, root, "anonymous" if kind == "vsftpd" else USER)
             finally:
-                # A session may wait for ever, for example for somebody who writes into a FIFO.
+                # A session may wait forever, for example for a writer of a FIFO.
                 sessions = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
                 process.terminate()
                 for session in sessions:
@@ -120,7 +120,7 @@ def _listens(port: int) -> bool:
 
 
 def _accounts(servers: Path, home: Path, account: pwd.struct_passwd) -> Path:
-    """A file like /etc/passwd with the one virtual account."""
+    """Create a file like /etc/passwd with the virtual account."""
     users = home / "users"
     subprocess.run(  # noqa: S603
         [
@@ -190,7 +190,7 @@ def _pure_ftpd(
     options: Sequence[str],
 ) -> list[str]:
     users = _accounts(servers, home, account)
-    # Its file has more fields, and its own hashes are so dear that a login takes seconds.
+    # Its file has more fields, and its own hashes are so expensive that a login takes seconds.
     name, password, uid, gid, _, folder, _ = users.read_text().strip().split(":")
     users.write_text(":".join([name, password, uid, gid, "", f"{folder}/./", *[""] * 12]) + "\n")
     tool = servers / "usr/bin/pure-pw"
