@@ -1,4 +1,4 @@
-"""What the pipeline asks of each server, with little patience; every question ends in an answer or a named error."""
+"""The pipeline's requests to each server, with short time-outs; each must end in an answer or a named error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket, StoredObject, make_client
 
 TIME_OUT = 0.2  # seconds, of one answer
-PATIENCE = 60.0  # seconds, of a question with all its repeats on a machine that does much else; who hangs is met later
+PATIENCE = 60.0  # seconds for a question with all its retries on a busy machine; a hang takes longer
 Question = Callable[[], object]
 ID = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"
 
@@ -38,8 +38,8 @@ class Asking:
     Attributes:
         questions: by name, of a port.
         ends: errors in which they may end.
-        patience_seconds: in which they must end.
-        never_said: what neither an answer nor an error may hold.
+        patience_seconds: time in which they must end.
+        never_said: texts that neither an answer nor an error may contain.
     """
 
     questions: Mapping[str, Callable[[int], object]]
@@ -49,7 +49,7 @@ class Asking:
 
 
 def settings(**given: Any) -> Settings:
-    """Settings of nothing but what is given."""
+    """Return settings with only the given values."""
     return Settings(_env_file=None, nexus_database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none"), **given)  # type: ignore[call-arg]
 
 
@@ -124,7 +124,7 @@ FILEMAKER = Asking(
 
 @lru_cache
 def _bucket(port: int) -> Bucket:
-    """One client for all questions to a port: making one takes longer than asking."""
+    """Return one client for all questions to a port; creating one takes longer than a question."""
     given = settings(
         s3_endpoint_url=f"http://127.0.0.1:{port}",
         aws_access_key_id="key",
@@ -191,7 +191,7 @@ SMTP = Asking(
 
 @contextmanager
 def within(patience_seconds: float) -> Iterator[None]:
-    """The block ends within this time.
+    """Check that the block ends within this time.
 
     Raises:
         AssertionError: it did not.

@@ -1,4 +1,4 @@
-"""Each kind of server with its questions and its random answers; what is asked must end well."""
+"""Each kind of server with its questions and its random answers; every question must end in a known way."""
 
 from __future__ import annotations
 

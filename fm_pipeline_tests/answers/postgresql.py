@@ -1,4 +1,4 @@
-"""What a PostgreSQL server, or whatever listens in its place, may answer, message by message.
+"""Random answers of a PostgreSQL server, or of another program in its place, message by message.
 
 Source: PostgreSQL manual, "Frontend/Backend Protocol": "Message Formats" and "Error and Notice Message Fields".
 """
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fm_pipeline_tests.answers.strategies import Said
 
-PASSWORD = "pass-word-7f3a"  # of the URL; a server that asks for it in the clear may repeat it
-CANARY = "Zebedee Quagmire 0400 555 019"  # a value of a record, as texts of errors quote them
+PASSWORD = "pass-word-7f3a"  # of the URL; a server that receives it in clear text may repeat it
+CANARY = "Zebedee Quagmire 0400 555 019"  # a value of a record, which texts of errors may quote
 SQLSTATES = st.one_of(
     st.sampled_from(
         [
@@ -74,7 +74,7 @@ _TEXTS = st.one_of(
 
 
 def message(kind: bytes, body: bytes, *, longer: int = 0) -> bytes:
-    """One message of the server; its length is wrong by `longer`."""
+    """Return one message of the server, whose length field is wrong by `longer`."""
     return kind + struct.pack("!I", (len(body) + 4 + longer) & 0xFFFFFFFF) + body
 
 
@@ -85,7 +85,7 @@ READY = message(b"Z", b"I")
 
 
 def parameter(name: bytes, value: bytes) -> bytes:
-    """ParameterStatus."""
+    """Return a ParameterStatus message."""
     return message(b"S", name + b"\0" + value + b"\0")
 
 
@@ -103,7 +103,7 @@ WELCOME = [AUTHENTICATED, *(parameter(name, value) for name, value in PARAMETERS
 
 @st.composite
 def errors(draw: st.DrawFn, kind: bytes = b"E") -> bytes:
-    """An ErrorResponse (`E`) or NoticeResponse (`N`) of any SQLSTATE; any field may be missing or not in UTF-8."""
+    """Return an ErrorResponse (`E`) or NoticeResponse (`N`) of any SQLSTATE; fields may be missing or not UTF-8."""
     fields = {b"S": "ERROR", b"V": "ERROR", b"C": draw(SQLSTATES), b"M": draw(_TEXTS)}
     for code in draw(st.sets(st.sampled_from([b"D", b"H", b"P", b"q", b"W", b"F", b"R", b"?"]), max_size=3)):
         fields[code] = draw(_TEXTS)
@@ -120,7 +120,7 @@ def errors(draw: st.DrawFn, kind: bytes = b"E") -> bytes:
 
 @st.composite
 def _requests_of_a_login(draw: st.DrawFn) -> bytes:
-    """Authentication…: those of the manual, and of kinds that nobody knows."""
+    """Return an Authentication… message: of the manual, or of an unknown kind."""
     code = draw(st.sampled_from([0, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]) | st.integers(0, 2**32 - 1))
     content = draw(
         st.sampled_from(
@@ -145,7 +145,7 @@ _KINDS = [bytes([code]) for code in b"RSKZNECDTIAGHWv123snt\0\xff"]  # those of 
 
 @st.composite
 def _messages(draw: st.DrawFn) -> bytes:
-    """One message, right or wrong."""
+    """Return one message, valid or not."""
     one: bytes = draw(
         st.one_of(
             errors(),
@@ -176,12 +176,12 @@ _NO_POSTGRESQL = st.one_of(
     st.sampled_from(
         [
             b"",
-            b"S",  # TLS, of which nothing follows
+            b"S",  # TLS is accepted, but nothing follows
             b"G",
             b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
             b"220 mail.example ESMTP\r\n",
             b"SSH-2.0-OpenSSH_9.2\r\n",
-            b"EFATAL:  unsupported frontend protocol\n\0",  # as servers before 7.4 told it
+            b"EFATAL:  unsupported frontend protocol\n\0",  # the form of servers before 7.4
             b"E" + b"x" * 40_000,
         ]
     ),
@@ -190,7 +190,7 @@ _NO_POSTGRESQL = st.one_of(
 
 @st.composite
 def _greetings(draw: st.DrawFn) -> bytes:
-    """All that follows a login, mostly with something wrong in it."""
+    """Return the messages after a login, mostly with an error in them."""
     parts = list(WELCOME)
     for _ in range(draw(st.integers(0, 2))):
         place = draw(st.integers(0, len(parts)))
@@ -201,7 +201,7 @@ def _greetings(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Said]:
-    """What a server says on each connection, one answer to each thing that the client sends; then it closes."""
+    """Return a server's answers on each connection, one to each packet of the client; then it closes."""
     answers = [b"N"] if draw(st.integers(0, 9)) else []  # no TLS
     answers += draw(st.sampled_from([[], [], [PASSWORD_ASKED]]) | st.lists(_requests_of_a_login(), max_size=2))
     answers += [draw(st.just(b"".join(WELCOME)) | _greetings() | _NO_POSTGRESQL | _messages())]
@@ -221,12 +221,12 @@ def conversations(draw: st.DrawFn) -> list[Said]:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens between a client and a real server.
+    """A fault between a client and a real server.
 
     Attributes:
-        kind: the connection is closed; or an answer, all messages up to ReadyForQuery, is replaced.
-        after: so many messages, or answers, pass, from all connections together; then it happens once.
-        instead: of the answer: an ErrorResponse, or something else, after which the connection is closed.
+        kind: close the connection, or replace an answer (all messages up to ReadyForQuery).
+        after: number of messages or answers, of all connections together, before the fault occurs once.
+        instead: replaces the answer: an ErrorResponse, or something else, after which the connection is closed.
     """
 
     kind: Literal["close", "error", "other"]

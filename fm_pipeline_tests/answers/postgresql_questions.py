@@ -1,4 +1,4 @@
-"""What the pipeline asks of PostgreSQL: the check, the status, a plan, and whether a migration is missing."""
+"""The pipeline's requests to PostgreSQL: the check, the status, a plan, and the migrations."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def asking(url: str = NOBODY) -> Asking:
 
 @contextmanager
 def nexus_database(server: DisposablePostgreSQL) -> Iterator[str]:
-    """A Nexus database without rows, migrated; its URL, with `{port}` in place of the port."""
+    """Create a migrated Nexus database without rows; yield its URL with `{port}` in place of the port."""
     with empty_database(server) as url:
         connection = psycopg2.connect(url)
         create_nexus(connection)

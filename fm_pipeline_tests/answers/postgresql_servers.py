@@ -1,4 +1,4 @@
-"""A server in place of PostgreSQL, and a proxy in front of a real one that disturbs one answer."""
+"""A server in place of PostgreSQL, and a proxy in front of a real one with a fault in one answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fm_pipeline_tests.answers.postgresql import Fault
 from fm_pipeline_tests.answers.server import AnsweringServer
 
 _CLIENTS_TURN = b"RZEGW"  # messages after which a server may wait
-_SILENCE_SECONDS = 0.05  # a client that is waiting for the rest of a message says nothing more
+_SILENCE_SECONDS = 0.05  # a client that waits for the rest of a message sends nothing
 
 
 class InPlaceOfPostgreSQL(AnsweringServer):
-    """Says the same answers on each connection, one to each thing that the client sends, and then closes it."""
+    """Sends the same answers on each connection, one to each packet of the client, and then closes it."""
 
     def _talk(self, connection: socket.socket, over: threading.Event) -> None:
         with suppress(OSError), connection:
@@ -31,10 +31,10 @@ class InPlaceOfPostgreSQL(AnsweringServer):
 
 
 class DisturbingProxy:
-    """On 127.0.0.1 at `port`, in front of a real server, spoken to without TLS.
+    """A proxy on 127.0.0.1 at `port` in front of a real server, without TLS.
 
     Args:
-        server: where the real one listens.
+        server: host and port of the real server.
     """
 
     def __init__(self, server: tuple[str, int]) -> None:
@@ -47,12 +47,12 @@ class DisturbingProxy:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def will_do(self, fault: Fault) -> None:
-        """From now on."""
+        """Set the next fault."""
         with self._lock:
             self._fault, self._passed = fault, 0
 
     def end(self) -> None:
-        """Stop."""
+        """Stop listening."""
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
@@ -75,7 +75,7 @@ class DisturbingProxy:
 
     def _to_client(self, server: socket.socket, client: socket.socket) -> None:
         replaced: Fault | None = None
-        kept = b""  # until it is the client's turn: a packet for each message of a few bytes would take its time
+        kept = b""  # until it is the client's turn: one packet for each small message would be slow
         with suppress(OSError), server.makefile("rb") as messages:
             while head := messages.read(5):
                 whole = head + messages.read(struct.unpack("!I", head[1:])[0] - 4)
@@ -90,7 +90,7 @@ class DisturbingProxy:
                     if head[:1] in _CLIENTS_TURN:
                         client.sendall(kept)
                         kept = b""
-                elif replaced.kind == "other" or head[:1] == b"R":  # of a login nothing follows
+                elif replaced.kind == "other" or head[:1] == b"R":  # nothing follows a failed login
                     client.sendall(replaced.instead)
                     break
                 elif ends:
@@ -99,7 +99,7 @@ class DisturbingProxy:
         _end(client, server)
 
     def _due(self, *, ends: bool) -> Fault | None:
-        """The fault, if it is to happen at this message; it happens once."""
+        """Return the fault if it is due at this message; it occurs once."""
         with self._lock:
             fault = self._fault
             if fault is None:

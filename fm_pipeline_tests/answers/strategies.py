@@ -1,4 +1,4 @@
-"""What a server may answer: right, wrong, cut, endless, slow; each kind often enough to be met."""
+"""Random answers of a server: valid, wrong, truncated, endless, slow; each kind often enough to occur."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Said:
 
 
 def changed(value: Any) -> st.SearchStrategy[Any]:
-    """The same JSON with one place of it, or none, replaced, taken away or nested."""
+    """Return the same JSON with at most one value replaced, removed or nested."""
     replaced = _JSON | st.just([value])
     if isinstance(value, dict) and value:
         one_key = st.sampled_from(sorted(value)).flatmap(
@@ -86,7 +86,7 @@ def _as_bytes(content: Any) -> bytes:
 
 @st.composite
 def http_answers(draw: st.DrawFn, contents: st.SearchStrategy[bytes]) -> Said:
-    """An answer over HTTP, mostly one that can be read."""
+    """Return an answer over HTTP, mostly one that can be parsed."""
     body = draw(contents)
     extra = draw(
         st.lists(
@@ -143,7 +143,7 @@ def _in_time(draw: st.DrawFn, whole: bytes) -> Said:
 
 @st.composite
 def smtp_lines(draw: st.DrawFn) -> Said:
-    """What a mail server says to one command."""
+    """Return a mail server's reply to one command."""
     line = draw(
         st.one_of(
             st.sampled_from([220, 235, 250, 250, 250, 334, 354, 354, 421, 450, 451, 500, 535, 550, 554, 221, 999]).map(

@@ -1,4 +1,4 @@
-"""Whatever a server answers, what was asked ends in time, in an answer or in an error that we have named."""
+"""Whatever a server answers, every question ends in time, in an answer or in a named error."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Proof that no value of a record is in any file that a run leaves, whatever becomes of the run."""
+"""Tests that no file that a run leaves contains a value of a record, whether the run succeeds or fails."""

@@ -1,4 +1,4 @@
-"""Where the canaries are: both systems, a Dagster instance on the disk, and everything that runs print."""
+"""The scene of the canaries: both systems, a Dagster instance on the disk, and the output of all runs."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ PATIENCE_SECONDS = 60
 
 @dataclass
 class Scene:
-    """A bench whose runs leave everything under one folder.
+    """A bench whose runs write everything below one folder.
 
     Attributes:
-        folder: what is searched in the end.
+        folder: the folder that is searched in the end.
         instance: Dagster's, in `folder`.
         server: the PostgreSQL of the bench, for its log.
     """
@@ -55,15 +55,15 @@ class Scene:
 
     @property
     def outputs(self) -> Path:
-        """What commands have printed, and the server's log."""
+        """The output of commands, and the server's log."""
         return self.folder / "outputs"
 
     def graph(self, **settings: Any) -> Graph:
-        """The code location."""
+        """Return the code location with these settings."""
         return Graph(self.bench.with_settings(**settings), self.instance)
 
     def failure(self, result: Any) -> str:
-        """What the failed steps and checks of a run say."""
+        """Return the messages of the failed steps and checks of a run."""
         words = []
         for event in result.all_events:
             if event.is_step_failure:
@@ -74,18 +74,18 @@ class Scene:
         return "\n".join(words)
 
     def command(self, *words: str, **settings: Any) -> tuple[int, str]:
-        """Run a command; its exit code and all that it printed, which is kept."""
+        """Run a command and keep its output; return its exit code and output."""
         environment = environment_of(self.bench.with_settings(**settings).settings)
         result = CliRunner().invoke(main, words, env=environment)
         self.keep(" ".join(words[:1]), result.output + repr(result.exception or ""))
         return result.exit_code, result.output
 
     def keep(self, name: str, text: str) -> None:
-        """Put a text where it is searched."""
+        """Write a text into the folder that is searched."""
         (self.outputs / f"{next(self._numbers):02}-{name}.txt").write_text(text, encoding="utf-8")
 
     def set_database(self, **settings: str | None) -> None:
-        """Settings of the server for new sessions in this database; None is the default again."""
+        """Set settings for new sessions in this database; None resets one."""
         with self.bench.connection() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT current_database()")
             ((name,),) = cursor.fetchall()
@@ -96,7 +96,7 @@ class Scene:
             connection.commit()
 
     def new_log(self) -> str:
-        """What the server has logged since this was last asked."""
+        """Return what the server has logged since the last call."""
         with self.server.log.open("rb") as file:
             file.seek(self._log_seen)
             content = file.read()
@@ -104,7 +104,7 @@ class Scene:
         return content.decode("utf-8", errors="replace")
 
     def kill_a_reimport(self, plan_id: str, confirm: str) -> None:
-        """SIGKILL of a command that reads from FileMaker."""
+        """Start a reimport and kill it while it reads from FileMaker."""
         stand_in = self.bench.stand_in
         stand_in.disturb("slow", seconds=10 * PATIENCE_SECONDS, after=3, of=["records"])
         stand_in.reset_counters()
@@ -128,7 +128,7 @@ class Scene:
 
 @contextmanager
 def scene(bench: MigrationBench, folder: Path, server: PostgreSQLService) -> Iterator[Scene]:
-    """Open the instance; Dagster's own settings are the project's."""
+    """Open a Dagster instance with the project's dagster.yaml."""
     home = folder / "dagster_home"
     home.mkdir()
     shutil.copyfile(PACKAGE_PARENT / "dagster.yaml", home / "dagster.yaml")
@@ -138,7 +138,7 @@ def scene(bench: MigrationBench, folder: Path, server: PostgreSQLService) -> Ite
 
 @contextmanager
 def indiscreet_filemaker(status: int, content_type: str, body: str) -> Iterator[str]:
-    """A server that answers everything with this; gives its URL."""
+    """Run a server that answers every request with this; yield its URL."""
 
     class Answering(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -154,7 +154,7 @@ def indiscreet_filemaker(status: int, content_type: str, body: str) -> Iterator[
         do_GET = do_POST = do_DELETE = answer
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: it is not our log."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
         server.daemon_threads = True
@@ -165,7 +165,7 @@ def indiscreet_filemaker(status: int, content_type: str, body: str) -> Iterator[
 
 @contextmanager
 def user_with_a_lock(bench: MigrationBench, statement: str, *values: object) -> Iterator[None]:
-    """A user of Nexus who has written and does not commit."""
+    """Run a statement as a user of Nexus, and do not commit inside the block."""
     with closing(psycopg2.connect(bench.database_url, application_name="Nexus web")) as user, user.cursor() as cursor:
         cursor.execute(statement, values)
         yield

@@ -48,7 +48,7 @@ def forms(text: str) -> dict[str, bytes]:
 
 
 class CanaryMatch(NamedTuple):
-    """Where a text is, which one, and in which form it was first seen there."""
+    """A text that was found: its file, its name, and the form in which it was first found."""
 
     path: str
     name: str

@@ -229,7 +229,7 @@ def _search_everything(place: Scene, printed: str) -> None:
 
 
 def _what_is_searched_is_there(place: Scene) -> None:
-    """The sweep had something to look at, and would have found it."""
+    """Check that the search covered all kinds of files, and that it finds canaries."""
     folder, bench = place.folder, place.bench
     kept = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert {".age", ".csv", ".db", ".eml", ".err", ".json", ".md", ".out", ".sqlite", ".txt"} <= kept

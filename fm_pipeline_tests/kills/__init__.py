@@ -1,1 +1,1 @@
-"""Proof that a reimport that is killed at any moment leaves Nexus old or new, never between, and nothing in the way."""
+"""Tests that a reimport killed at any moment leaves Nexus old or new, never between, and the next run possible."""

@@ -1,4 +1,4 @@
-"""`python -m fm_pipeline_tests.kills --count 100 --seed 1`: exit code 0 if all of it held."""
+"""`python -m fm_pipeline_tests.kills --count 100 --seed 1`: exit code 0 if every check held."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fm_pipeline_tests.kills.runs import measure
 
 
 def main() -> int:
-    """Kill reimports and tell what came of it."""
+    """Kill reimports and print the outcomes."""
     parser = argparse.ArgumentParser(prog="kills", description="Kill reimports at every moment; Nexus is old or new.")
     parser.add_argument("--count", type=int, default=100, help="how many rounds")
     parser.add_argument("--seed", type=int, default=1, help="decides the order and the random moments")

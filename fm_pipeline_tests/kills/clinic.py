@@ -1,7 +1,7 @@
-"""A clinic that can be put back to one state again and again, gates inside its database, and what must hold of it.
+"""A clinic that can be reset to one state, with gates inside its database, and the checks after a kill.
 
-A gate is a trigger that waits while somebody holds it closed. With it a run stands still in the middle of a statement,
-without any code of ours in the run: what is killed are the command and the Dagster job as they are.
+A gate is a trigger that waits while it is closed. It makes a run wait in the middle of a statement, without any test
+code in the run: the unchanged command and Dagster job are killed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migratio
 from fm_pipeline_tests.support.postgres import create_database
 
 NAME, PRISTINE = "clinic", "pristine"
-US = "kills"  # our own application name, so that every other session is the run's
+US = "kills"  # our own application name; every other session belongs to the run
 GATES = 4711
 SESSIONS_END_SECONDS = 60
 # A killed run may have renamed its backup and not yet recorded it; that one folder stays.
@@ -39,7 +39,7 @@ UNRECORDED_BACKUPS = 1
 
 
 class Gate(IntEnum):
-    """Where a run can be made to stand still."""
+    """The places where a run can be made to wait."""
 
     STAGING_PATIENTS = 1
     STAGING_NOTES = 2
@@ -85,7 +85,7 @@ CREATE CONSTRAINT TRIGGER kills_8 AFTER UPDATE ON patients DEFERRABLE INITIALLY 
 
 
 class Broken(Exception):
-    """Something that must hold did not."""
+    """A check that must hold has failed."""
 
 
 class _Observer:
@@ -106,7 +106,7 @@ class KillClinic:
     """The clinic, its state before a reimport and after one.
 
     Attributes:
-        bench: our own way to both systems; sessions of it are called `US`.
+        bench: our own access to both systems; its sessions are named `US`.
         folder: for the files of the runs.
         permission: of a plan that was made in the state `before`.
         before: digests of every table of Nexus.
@@ -134,16 +134,16 @@ class KillClinic:
         return self.bench.settings.state_dir / "backups"
 
     def learn_after(self) -> None:
-        """Take what is now in Nexus as the state after a reimport, if the oracle agrees; then go back."""
+        """Take the current state as the state after a reimport, if it is as expected; then reset."""
         if differences := self.bench.differences(small_clinic().expected()):
-            raise Broken(f"the undisturbed reimport is not what the oracle says: {len(differences)} differences")
+            raise Broken(f"the undisturbed reimport is not as expected: {len(differences)} differences")
         self.after = self._without_times()
         self.reset()
         if self.after == self._without_times():
-            raise Broken("before and after are the same, so nothing can be told from them")
+            raise Broken("before and after are the same, so they cannot be distinguished")
 
     def reset(self) -> None:
-        """Bring back the state before, and forget all files of the runs."""
+        """Restore the state before, and remove all files of the runs."""
         with self._maintenance() as execute:
             execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(NAME)))
         create_database(self.postgresql, NAME, PRISTINE)
@@ -151,14 +151,14 @@ class KillClinic:
         shutil.rmtree(self.bench.settings.state_dir, ignore_errors=True)
 
     def keep_as_pristine(self) -> None:
-        """What is in the database now is what `reset` brings back."""
+        """Keep the current database as the one that `reset` restores."""
         create_database(self.postgresql, PRISTINE, NAME)
 
     def state(self) -> str:
-        """`before` or `after`, by digest of every table, and as the pipeline's own record says.
+        """Return `before` or `after`, by the digests of all tables.
 
         Raises:
-            Broken: neither, or the record says otherwise.
+            Broken: it is neither, or the pipeline's own record contradicts it.
         """
         digests = self.bench.digests()
         if digests == self.before:
@@ -174,7 +174,7 @@ class KillClinic:
         return state
 
     def ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
-        """What the database says, over a connection that stays open: this is asked a hundred times a second."""
+        """Run a query on a connection that stays open, because this happens a hundred times a second."""
         try:
             return self._observer.ask(question, values)
         except (psycopg2.OperationalError, psycopg2.InterfaceError):  # the database was reset, or killed
@@ -182,11 +182,11 @@ class KillClinic:
             return self._observer.ask(question, values)
 
     def close(self) -> None:
-        """Let go of that connection."""
+        """Close that connection."""
         self._observer.connection.close()
 
     def sessions(self) -> list[int]:
-        """Process ids of the run's sessions in the server."""
+        """Return the process ids of the run's sessions in the server."""
         rows = self.ask(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name <> %s"
             " AND backend_type = 'client backend'",
@@ -195,7 +195,7 @@ class KillClinic:
         return [row[0] for row in rows]
 
     def waits_at(self, gate: Gate) -> bool:
-        """Whether a session stands still there."""
+        """Return whether a session waits at the gate."""
         return bool(
             self.ask(
                 "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND classid = %s AND objid = %s",
@@ -205,7 +205,7 @@ class KillClinic:
         )
 
     def reached(self) -> str:
-        """How far a killed run had come, by what it left."""
+        """Return how far a killed run had come, by what it left."""
         steps = {
             "after the commit": "SELECT 1 FROM fm_pipeline.reimports",
             "in the transaction": "SELECT 1 FROM fm_pipeline.audit WHERE action = 'reimport'",
@@ -217,12 +217,12 @@ class KillClinic:
         return "reading and staging"
 
     def check_sessions_are_gone(self) -> None:
-        """The server has noticed that the run is dead, also in the middle of a statement."""
+        """Check that the server has ended the sessions of the dead run, also in the middle of a statement."""
         if not wait_until(lambda: not self.sessions(), SESSIONS_END_SECONDS):
             raise Broken(f"sessions of the dead run still there after {SESSIONS_END_SECONDS} s: its locks are held")
 
     def check_nothing_is_left(self) -> None:
-        """No lock, no scratch schema or table, no prepared transaction, no temporary file of the server."""
+        """Check that no lock, schema, temporary table, prepared transaction or temporary file is left."""
         left = {
             "advisory lock": "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
             " WHERE locktype = 'advisory' AND d.datname = current_database()",
@@ -237,7 +237,7 @@ class KillClinic:
             raise Broken(f"left behind in the server: {', '.join(found)}")
 
     def check_backups(self) -> None:
-        """After the next run: no half backup, and every recorded one is where its row says."""
+        """Check after the next run that there is no partial backup, and that every recorded one exists."""
         names = {path.name for path in self.backups.iterdir()}
         recorded = {Path(row[0]).name for row in self.bench.execute("SELECT folder FROM fm_pipeline.backups")}
         if half := [name for name in names if name.endswith(PARTIAL)]:
@@ -248,17 +248,17 @@ class KillClinic:
             raise Broken(f"{len(names - recorded)} backups that no row knows of")
 
     def reimport_again(self) -> None:
-        """What somebody does in the morning: the same plan once more, in this process."""
+        """Carry out the same plan once more, in this process."""
         self.bench.extract_and_stage()
         now = dt.datetime.now(dt.UTC)
         make_backup(self.bench.settings, now=now)
         reimport(self.bench.settings, now=now, permission=self.permission)
 
     def check_the_next_run(self, state: str, again: str = "") -> None:
-        """The same plan is carried out if nothing was committed; if it was, it is refused and nothing is left to do.
+        """Check that the next run carries out the plan if nothing was committed, and otherwise refuses it.
 
         Args:
-            again: output of the next run, if it was made already and is not ours to make.
+            again: output of the next run, if it has already run.
         """
         if state == "before":
             if not again:
@@ -277,13 +277,13 @@ class KillClinic:
             raise Broken("the next run did not bring Nexus to the new state")
 
     def kill_session(self, pid: int) -> None:
-        """SIGKILL of one process of the server; it then ends all sessions and recovers."""
+        """Kill one process of the server; the server then ends all sessions and recovers."""
         process = psutil.Process(pid)
         process.kill()
         psutil.wait_procs([process], timeout=SESSIONS_END_SECONDS)
 
     def kill_server(self) -> None:
-        """SIGKILL of the postmaster and of all its children."""
+        """Kill the postmaster and all its children."""
         (status,) = [status for status in self.stack.status() if status.name == PostgreSQLService.name]
         postmaster = psutil.Process(status.pid)
         processes = [postmaster, *postmaster.children(recursive=True)]
@@ -295,12 +295,12 @@ class KillClinic:
         psutil.wait_procs(processes, timeout=SESSIONS_END_SECONDS)
 
     def start_server(self) -> None:
-        """Start it again on the same data, and wait until it answers."""
+        """Start the server again on the same data, and wait until it answers."""
         self.stack.up()
         self.wait_for_server()
 
     def wait_for_server(self) -> None:
-        """Until it takes connections; after a killed session it recovers first."""
+        """Wait until the server accepts connections; after a killed session it recovers first."""
         if not wait_until(self.postgresql.ready, SESSIONS_END_SECONDS * 4):
             raise Broken("PostgreSQL did not come back")
 
@@ -326,7 +326,7 @@ class KillClinic:
 
 @contextmanager
 def kill_clinic(folder: Path) -> Iterator[KillClinic]:
-    """A small clinic on a server of its own, whose data are safe on the disk (fsync), planned and ready."""
+    """Run a small clinic on a server of its own with fsync, staged and planned."""
     with temporary_stack([PostgreSQLService]) as stack:
         server = stack.service(PostgreSQLService)
         with closing(psycopg2.connect(server.url("postgres"))) as connection:

@@ -1,4 +1,4 @@
-"""When to strike: moments that are certain to come, in every step of a reimport, and random ones."""
+"""When to kill: defined moments in every step of a reimport, and random ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ COMMIT_SECONDS = 0.006
 
 @dataclass
 class Ambush:
-    """What is in place before a run starts.
+    """The preparation for a moment, made before a run starts.
 
     Attributes:
         wait: returns when the moment has come.
-        port: over which the run must reach PostgreSQL, if not its own.
+        port: of PostgreSQL for the run, if not its own.
     """
 
     wait: Callable[[Run], None]
@@ -42,10 +42,10 @@ class Moment:
     """A moment of a reimport.
 
     Attributes:
-        name: as the summary shows it.
-        lay: prepares for it; what it puts in the way is gone at the end of its block.
-        states: what Nexus may be afterwards.
-        only_run: only the run can be killed there; the database must go on.
+        name: as shown in the summary.
+        lay: prepares for it, and cleans up at the end of its block.
+        states: the possible states of Nexus afterwards.
+        only_run: only the run can be killed there; the database must keep running.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Moment:
 
 @contextmanager
 def _closed(clinic: KillClinic, gate: Gate) -> Iterator[Callable[[], None]]:
-    """Hold a gate closed; gives what opens it before the end of the block."""
+    """Keep a gate closed; yield the function that opens it before the end of the block."""
     with closing(psycopg2.connect(clinic.bench.database_url)) as holder:
         holder.autocommit = True
         with holder.cursor() as cursor:
@@ -75,7 +75,7 @@ def _at(gate: Gate) -> Lay:
 
 @contextmanager
 def _extraction(clinic: KillClinic, rng: random.Random, _way: Way) -> Iterator[Ambush]:
-    """While FileMaker takes its time with some page."""
+    """Wait while FileMaker answers slowly to some page."""
     page = rng.randrange(LAST_PAGE)
     stand_in = clinic.bench.stand_in
     stand_in.reset_counters()
@@ -109,13 +109,13 @@ def _backup_write(clinic: KillClinic, _rng: random.Random, _way: Way) -> Iterato
 
 @contextmanager
 def _report(clinic: KillClinic, _rng: random.Random, _way: Way) -> Iterator[Ambush]:
-    """While the report is written, after the commit."""
+    """Wait until the report is being written, after the commit."""
     reports = clinic.bench.settings.state_dir / "reports"
     yield Ambush(lambda run: run.wait_until("the report", lambda: any(reports.glob("*")), every_seconds=0.0005))
 
 
 def _commit_lost(moment: str) -> Lay:
-    """Right before the server receives COMMIT, or after it has carried it out and nobody has heard of it."""
+    """Close the connection right before the server receives COMMIT, or after it has committed, before its answer."""
 
     @contextmanager
     def lay(clinic: KillClinic, _rng: random.Random, _way: Way) -> Iterator[Ambush]:
@@ -141,7 +141,7 @@ def _commit_lost(moment: str) -> Lay:
 
 @contextmanager
 def _commit_race(clinic: KillClinic, rng: random.Random, _way: Way) -> Iterator[Ambush]:
-    """Some thousandth of a second around COMMIT; nobody knows on which side."""
+    """Wait until some milliseconds around COMMIT; it is not known on which side."""
     with _closed(clinic, Gate.RECORD) as open_gate:
 
         def wait(run: Run) -> None:
@@ -153,20 +153,20 @@ def _commit_race(clinic: KillClinic, rng: random.Random, _way: Way) -> Iterator[
 
 
 class Durations:
-    """How long an undisturbed run takes, by way; measured when first needed."""
+    """The duration of an undisturbed run, by way; measured when first needed."""
 
     def __init__(self) -> None:
         self._known: dict[Way, float] = {}
 
     def of(self, clinic: KillClinic, way: Way) -> float:
-        """Seconds. Measures at the state before, and leaves the state after."""
+        """Return the duration in seconds. A measurement begins at the state before, and leaves the state after."""
         if way not in self._known:
             self._known[way] = measure(clinic, way)
         return self._known[way]
 
 
 def random_moment(durations: Durations) -> Moment:
-    """Any moment of a run, each as likely."""
+    """Return a random moment of a run; all are equally likely."""
 
     @contextmanager
     def lay(clinic: KillClinic, rng: random.Random, way: Way) -> Iterator[Ambush]:
@@ -182,7 +182,7 @@ def random_moment(durations: Durations) -> Moment:
 
 
 class Missed(Exception):
-    """The moment was over before it could be used; the round is made again."""
+    """The moment was over before it could be used; the round is repeated."""
 
 
 EITHER = frozenset({"before", "after"})

@@ -1,4 +1,4 @@
-"""Rounds: start a reimport, strike, look whether everything that must hold does, and let the next run follow."""
+"""Rounds: start a reimport, kill it, check what must hold, and run the next one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fm_pipeline_tests.kills.runs import WAYS, Run, Way, check_temporary_files, 
 
 Blow = Literal["run", "session", "server"]
 BLOWS: tuple[Blow, ...] = ("run", "session", "server")
-TRIES = 20  # a moment that is looked for, and not made, is over sooner than a busy machine looks
+TRIES = 20  # a moment that is observed without a gate may be over before a busy machine observes it
 
 
 @dataclass(frozen=True)
 class Round:
-    """What is killed (the run, one of its sessions in PostgreSQL, all of PostgreSQL), when, of which kind of run."""
+    """The kind of run, what is killed (the run, one of its sessions, or all of PostgreSQL), and when."""
 
     way: Way
     blow: Blow
@@ -35,13 +35,13 @@ class Round:
 
 @dataclass
 class Ledger:
-    """What came of the rounds."""
+    """The outcomes of the rounds."""
 
     outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """A table: where and what was killed, how often Nexus was old and new afterwards."""
+        """Yield a table: what was killed, where, and how often Nexus was old and new afterwards."""
         places = sorted({(place, blow) for place, blow, _ in self.outcomes})
         yield f"{'killed':<10}{'where':<38}{'before':>8}{'after':>8}"
         for place, blow in places:
@@ -53,7 +53,7 @@ class Ledger:
 
 
 def schedule(count: int, rng: random.Random) -> list[Round]:
-    """The rounds: first one of each sort, then every moment that there is, then random moments."""
+    """Return the rounds: first one of each kind, then every moment, then random moments."""
     durations = Durations()
     anywhere = random_moment(durations)
     chosen: list[Round] = [
@@ -76,7 +76,7 @@ def schedule(count: int, rng: random.Random) -> list[Round]:
     ]
     others = [each for each in certain if each not in chosen]
     rng.shuffle(others)
-    # Every moment with every blow once, whichever way; more of the same only where the count is large.
+    # Every moment with every blow once, in either way; repetitions only if the count is large.
     seen = {(each.blow, each.moment.name) for each in chosen}
     for each in others:
         if (each.blow, each.moment.name) not in seen:
@@ -89,7 +89,7 @@ def schedule(count: int, rng: random.Random) -> list[Round]:
 
 
 def carry_out(clinic: KillClinic, rounds: list[Round], rng: random.Random, say: Callable[[str], None]) -> Ledger:
-    """All rounds, also after one that was broken."""
+    """Carry out all rounds, also after a failed one."""
     ledger = Ledger()
     for number, each in enumerate(rounds, start=1):
         started = time.monotonic()
@@ -116,13 +116,13 @@ def _until_it_hits(clinic: KillClinic, each: Round, rng: random.Random) -> tuple
 
 
 def strike_once(clinic: KillClinic, each: Round, rng: random.Random) -> tuple[str, str]:
-    """One round.
+    """Carry out one round.
 
     Returns:
-        Where the run was, and what Nexus was right after: `before` or `after`.
+        Where the run was, and the state of Nexus right after: `before` or `after`.
 
     Raises:
-        Broken: Nexus was neither, or something was left in the way of the next run.
+        Broken: Nexus was neither, or something was left that hinders the next run.
         Missed: the moment was over too soon.
     """
     clinic.reset()
@@ -133,10 +133,10 @@ def strike_once(clinic: KillClinic, each: Round, rng: random.Random) -> tuple[st
         with running(clinic, each.way, port=ambush.port) as run:
             ambush.wait(run)
             printed = _strike(clinic, each.blow, run, rng)
-        clinic.check_sessions_are_gone()  # while the gate is still closed: it must not need us for that
+        clinic.check_sessions_are_gone()  # while the gate is still closed, so that this does not depend on it
     state = clinic.state()
     exit_code = run.process.returncode
-    # Between two statements a run may not even notice that its server was away.
+    # Between two statements a run may not notice that its server was away.
     survived = each.blow != "run" and exit_code == 0 and state == "after"
     if state not in each.moment.states and not survived:
         raise Broken(f"Nexus is {state}")
@@ -160,25 +160,25 @@ def strike_once(clinic: KillClinic, each: Round, rng: random.Random) -> tuple[st
 
 
 def _strike(clinic: KillClinic, blow: Blow, run: Run, rng: random.Random) -> str:
-    """Kill; returns what the run has printed until its end."""
+    """Kill, and return what the run has printed until its end."""
     if blow == "run":
         run.kill()
     elif blow == "session":
         if sessions := clinic.sessions():
             try:
                 clinic.kill_session(rng.choice(sessions))
-            except psutil.NoSuchProcess:  # its work had just ended, as that of staging's sessions does often
+            except psutil.NoSuchProcess:  # the session had just ended, as those of staging often do
                 raise Missed from None
         clinic.wait_for_server()
     else:
         clinic.kill_server()
         clinic.start_server()
-    run.go_on()  # the moment may have stopped it, so as not to be over
+    run.go_on()  # the moment may have paused it
     return run.end()
 
 
 def _check_words(exit_code: int, printed: str, state: str) -> None:
-    """A run that survives the death of its database tells the truth about Nexus."""
+    """Check that a run whose database was killed reports the state of Nexus correctly."""
     said = " ".join(printed.split())
     if exit_code == 0 and state != "after":
         raise Broken("the run says that it succeeded, and Nexus is unchanged")

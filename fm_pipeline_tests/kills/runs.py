@@ -1,4 +1,4 @@
-"""A reimport in a process of its own: the command, or the Dagster job. Nothing in it knows that it will be killed."""
+"""A reimport in a process of its own: the command, or the Dagster job, without any code for tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fm_pipeline.settings import Settings
 from fm_pipeline_tests.kills.clinic import NAME, Broken, KillClinic
 
 Way = Literal["command", "dagster"]
-# A run that lost its server at COMMIT asks for two minutes what became of it.
+# A run that lost its server at COMMIT waits two minutes for the state of its transaction.
 RUN_LIMIT_SECONDS = 180
 WAYS: tuple[Way, ...] = ("command", "dagster")
 
@@ -47,22 +47,22 @@ class Run:
         return self.process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL, without notice."""
+        """Kill it with SIGKILL."""
         if self.running:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(RUN_LIMIT_SECONDS)
 
     def pause(self) -> None:
-        """Let it stand still where it is."""
+        """Pause it with SIGSTOP."""
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """After `pause`."""
+        """Resume it after `pause`."""
         if self.running:
             os.killpg(self.process.pid, signal.SIGCONT)
 
     def end(self) -> str:
-        """Wait for its own end; what it has printed."""
+        """Wait until it ends by itself; return what it has printed."""
         try:
             self.process.wait(RUN_LIMIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -70,7 +70,7 @@ class Run:
         return self.output.read_text(encoding="utf-8", errors="replace")
 
     def wait_until(self, what: str, condition: object, every_seconds: float = 0.01) -> None:
-        """Until a condition holds while the run still runs.
+        """Wait until a condition holds while the run still runs.
 
         Raises:
             Broken: the run ended before.
@@ -90,10 +90,10 @@ class Run:
 
 @contextmanager
 def running(clinic: KillClinic, way: Way, *, port: int | None = None) -> Iterator[Run]:
-    """Start a reimport by the plan; at the end of the block it is dead.
+    """Start a reimport by the plan; it is killed at the end of the block.
 
     Args:
-        port: of PostgreSQL, when the run shall reach it over another one.
+        port: of PostgreSQL, if the run must use another one.
     """
     folder = clinic.folder / "run"
     temporary = folder / "tmp"
@@ -118,14 +118,14 @@ def running(clinic: KillClinic, way: Way, *, port: int | None = None) -> Iterato
 
 
 def check_temporary_files(clinic: KillClinic) -> None:
-    """A killed run leaves nothing in TMPDIR."""
+    """Check that a killed run leaves nothing in TMPDIR."""
     left = [path.name for path in (clinic.folder / "run" / "tmp").iterdir()]
     if left:
         raise Broken(f"left in TMPDIR: {', '.join(left)}")
 
 
 def measure(clinic: KillClinic, way: Way) -> float:
-    """Seconds of an undisturbed run, from its first session in the database to its end."""
+    """Measure the seconds of an undisturbed run, from its first session in the database to its end."""
     clinic.reset()
     with running(clinic, way) as run:
         run.wait_until("a session in the database", clinic.sessions)
@@ -155,7 +155,7 @@ def _job(clinic: KillClinic, folder: Path) -> list[str]:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Settings as the variables that they are read from, passwords included."""
+    """Return settings as environment variables, passwords included."""
     values = {name: value for name, value in settings.model_dump().items() if value is not None}
     return {n.upper(): v.get_secret_value() if isinstance(v, SecretStr) else str(v) for n, v in values.items()}
 

@@ -1,4 +1,4 @@
-"""Hard case 14, ten rounds of it; `scripts/kills` makes a hundred."""
+"""Ten rounds of hard case 14; `scripts/kills` makes a hundred."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_reimport_killed_at_any_moment_leaves_nexus_old_or_new_and_the_next_ru
 
 
 def _what_must_not_pass_does_not(clinic: KillClinic) -> None:
-    """A test that cannot fail is none."""
+    """Check that the checks themselves fail when they must."""
     assert clinic.state() == "before"
     clinic.check_nothing_is_left()
     clinic.bench.execute("UPDATE notes SET content = content || '.' WHERE id = (SELECT min(id::text)::uuid FROM notes)")
