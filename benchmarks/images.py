@@ -28,12 +28,12 @@ from results import Row, report
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.images.exports.metadata import Metadata
+from fm_pipeline.images.exports.metadata_table import MetadataRow
 from fm_pipeline.images.exports.reader import read_export, write_csv
-from fm_pipeline.images.linking.copies import Copier
-from fm_pipeline.images.linking.ledger import plan_copies
-from fm_pipeline.images.linking.matching import Planned
-from fm_pipeline.images.nexus.patients import Found
+from fm_pipeline.images.linking.copier import Copier
+from fm_pipeline.images.linking.copy_ledger import record_planned
+from fm_pipeline.images.linking.matching import PlannedImage
+from fm_pipeline.images.nexus.patient_index import PatientMatch
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.stack import temporary_stack
@@ -111,19 +111,19 @@ class Copies(Measured):
             copier = Copier(self._bucket, connection, self._settings.s3_concurrency, lambda: datetime.now(UTC))
             with closing(connection.cursor()) as cursor:
                 cursor.execute("DELETE FROM fm_pipeline.image_copies")
-                plan_copies(cursor, (each.ledger_row() for each in planned), datetime.now(UTC))
+                record_planned(cursor, (each.ledger_row() for each in planned), datetime.now(UTC))
             connection.commit()
             with self._timed(self.ours):
                 answered, failed = copier.copy(planned)
         if failed or len(answered) != self._images:
             sys.exit("Not every copy of ours was made: there is nothing to compare.")
 
-    def _planned(self, position: int, number: int) -> Planned:
+    def _planned(self, position: int, number: int) -> PlannedImage:
         patient = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{position % PATIENTS}"))
         source = self._objects[position]
-        record = Metadata(position + 1, position + 1, None, patient, "10/18/2016", DAY, "Left Dorsal", "")
+        record = MetadataRow(position + 1, position + 1, None, patient, "10/18/2016", DAY, "Left Dorsal", "")
         key = f"patients/{patient}/images/{number}/{source.key.removeprefix(BULK_PREFIX)}"
-        return Planned(record, Found(patient, patient, "nexus_id"), DAY, patient, source, key)
+        return PlannedImage(record, PatientMatch(patient, patient, "nexus_id"), DAY, patient, source, key)
 
     def _take_s5cmd(self, number: int) -> None:
         settings = self._settings

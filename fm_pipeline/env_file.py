@@ -26,7 +26,7 @@ from fm_pipeline.errors import SettingsError
 _ALIKE = 0.8
 
 
-def look_at_env_file(file: Path, names: Collection[str]) -> None:
+def validate_env_file(file: Path, names: Collection[str]) -> None:
     """Refuse a file of which something would be passed over.
 
     Args:

@@ -27,7 +27,7 @@ class TimedResponse(HTTPResponse):
         self._timed = _Timed(sock, until, idle)
         super().__init__(cast("socket.socket", self._timed), *given, **more)
 
-    def have_longer(self, seconds: float) -> None:
+    def extend_deadline(self, seconds: float) -> None:
         """Put off the end."""
         self._timed.until += seconds
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fm_pipeline.env_file import look_at_env_file
+from fm_pipeline.env_file import validate_env_file
 from fm_pipeline.errors import SettingsError
 
 ENV_FILE = "FM_PIPELINE_ENV_FILE"
@@ -39,7 +39,7 @@ _ONLY_OPENED = (
 )
 
 
-def _on_the_map(value: str) -> str:
+def _is_known_time_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # a name like ../x, a folder of zones
@@ -47,7 +47,7 @@ def _on_the_map(value: str) -> str:
     return value
 
 
-TimeZone = Annotated[str, AfterValidator(_on_the_map)]
+TimeZone = Annotated[str, AfterValidator(_is_known_time_zone)]
 TIME_ZONE = "Australia/Sydney"
 
 
@@ -181,7 +181,7 @@ class Settings(BaseSettings):
 
     @field_validator("filemaker_url", "orthanc_url", "s3_endpoint_url", "dagster_ui_url")
     @classmethod
-    def _without_trailing_slash(cls, value: str | None) -> str | None:
+    def _is_web_address(cls, value: str | None) -> str | None:
         if value is None:
             return None
         if not value.startswith(("http://", "https://")):
@@ -197,14 +197,14 @@ class Settings(BaseSettings):
 
     @field_validator("state_dir", mode="before")
     @classmethod
-    def _a_folder_has_a_name(cls, value: object) -> object:
+    def _is_not_empty(cls, value: object) -> object:
         if value == "":  # the working directory, to pathlib
             raise ValueError("must name a folder")
         return value
 
     @field_validator("dicom_excluded_folders")
     @classmethod
-    def _names_of_folders(cls, value: str | None) -> str | None:
+    def _are_folder_names(cls, value: str | None) -> str | None:
         for name in folder_names(value):
             if os.sep in name:
                 raise ValueError("must be names of folders, not paths")
@@ -214,7 +214,7 @@ class Settings(BaseSettings):
 
     @field_validator("s3_bulk_prefix")
     @classmethod
-    def _away_from_the_patients(cls, value: str) -> str:
+    def _is_outside_patients(cls, value: str) -> str:
         folder = value.strip("/") + "/"
         if folder == "/" or folder.startswith("patients/"):
             raise ValueError("must be a folder of its own, not patients/ or the whole bucket")
@@ -247,17 +247,17 @@ class Settings(BaseSettings):
         mode="before",
     )
     @classmethod
-    def _empty_is_none(cls, value: object) -> object:
+    def _treat_empty_as_unset(cls, value: object) -> object:
         return value or None
 
     @model_validator(mode="after")
-    def _archive_has_a_patient(self) -> Self:
+    def _require_archive_patient(self) -> Self:
         if self.nexus_files_of_gone_patients == "archive" and not self.nexus_archive_patient:
             raise ValueError("NEXUS_FILES_OF_GONE_PATIENTS is archive, so NEXUS_ARCHIVE_PATIENT must name the patient")
         return self
 
     @model_validator(mode="after")
-    def _mail_is_whole(self) -> Self:
+    def _require_mail_addresses(self) -> Self:
         if self.smtp_host and not (self.smtp_from and self.smtp_to):
             raise ValueError("SMTP_HOST is set, so SMTP_FROM and SMTP_TO must be too")
         if self.smtp_username and self.smtp_security == "none":
@@ -305,12 +305,14 @@ def _load(kind: type[Kind], overrides: dict[str, object]) -> Kind:
                 remedy="Correct the name; a relative one is looked for in the current folder.",
             )
     if file := overrides.get("_env_file", ".env"):
-        look_at_env_file(Path(str(file)), [each.upper() for each in Settings.model_fields])
+        validate_env_file(Path(str(file)), [each.upper() for each in Settings.model_fields])
     try:
         return kind(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
     except ValidationError as error:
         faults = "; ".join(
-            f"{str(fault['loc'][0]).upper()}: {_plain(fault['msg'])}" if fault["loc"] else _plain(fault["msg"])
+            f"{str(fault['loc'][0]).upper()}: {_plain_message(fault['msg'])}"
+            if fault["loc"]
+            else _plain_message(fault["msg"])
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(
@@ -319,6 +321,6 @@ def _load(kind: type[Kind], overrides: dict[str, object]) -> Kind:
         ) from None
 
 
-def _plain(message: str) -> str:
+def _plain_message(message: str) -> str:
     """Pydantic's sentence without its word for our own."""
     return "is missing" if message == "Field required" else message.removeprefix("Value error, ")

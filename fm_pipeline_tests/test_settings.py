@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fm_pipeline.env_file import env_line, look_at_env_file
+from fm_pipeline.env_file import env_line, validate_env_file
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.settings import ENV_FILE, load_clinic_time_zone, load_settings
@@ -199,7 +199,7 @@ def test_what_is_taken_is_what_a_shell_reads_or_what_is_written(env_folder: Path
     file = env_folder / "random.env"
     file.write_text(f"SMTP_PASSWORD={written}\nNEXUS_SCHEMA=trial\n", "utf-8")
     try:
-        look_at_env_file(file, ["SMTP_PASSWORD", "NEXUS_SCHEMA"])
+        validate_env_file(file, ["SMTP_PASSWORD", "NEXUS_SCHEMA"])
     except SettingsError:
         return
     values = dotenv_values(file)

@@ -5,6 +5,6 @@ from __future__ import annotations
 import signal
 
 
-def heed_ctrl_c() -> None:
+def restore_sigint() -> None:
     """SIGINT raises KeyboardInterrupt, also where a shell started us with SIGINT ignored, as a background job."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

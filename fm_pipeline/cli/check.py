@@ -15,7 +15,7 @@ from rich.text import Text
 from fm_pipeline.entities.rules import Rules, load_rules
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, stops
-from fm_pipeline.preflight.run import NOT_LOOKED_AT, preflight
+from fm_pipeline.preflight.preflight import NOT_CHECKED, preflight
 from fm_pipeline.sequence.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
 
@@ -81,7 +81,7 @@ def _verdict(findings: Sequence[Finding], *, full: bool) -> Text:
     worth = f"; worth a look: {counted(warnings, 'finding')}" if warnings else ""
     if not full:
         return Text(
-            f"Nothing that was looked at stops a reimport{worth}. {NOT_LOOKED_AT}",
+            f"Nothing that was looked at stops a reimport{worth}. {NOT_CHECKED}",
             style=STYLES["warning" if warnings else "good"],
         )
     return Text(f"Nothing stops a reimport{worth}.", style=STYLES["warning" if warnings else "good"])

@@ -9,7 +9,7 @@ from typing import Literal
 
 import click
 
-from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.cli._interrupts import restore_sigint
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.ports import free_port
 
@@ -68,7 +68,7 @@ def command(
 
     # A polite kill takes the same way out as Ctrl-C: what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    heed_ctrl_c()
+    restore_sigint()
     profile = profile or ("wep" if as_found else "nexus")
     port = port or (free_port() if once else None)
     with Demo(state_dir, scale=scale, port=port, profile=profile, as_found=as_found) as demo:

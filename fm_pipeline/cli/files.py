@@ -17,7 +17,7 @@ from fm_pipeline.nexus.reimport.gone_patients import NOT_IN_FILEMAKER, list_file
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings
-from fm_pipeline.status.stored_files import NO_RIGHT, SAMPLE, FileCheck, check_files
+from fm_pipeline.status.stored_files import NO_READ_PERMISSION, SAMPLE, FileCheck, check_files
 
 SHOWN = 10  # ids of a kind; --json has all of them
 
@@ -49,7 +49,7 @@ def check(everything: bool, sample: int | None, as_json: bool) -> None:
         click.echo(json.dumps([found.as_dict() for found in checks], indent=2))
     else:
         _print(console, checks)
-    sys.exit(0 if all(found.holds for found in checks) else 1)
+    sys.exit(0 if all(found.passed for found in checks) else 1)
 
 
 @command.command(name="without-patient")
@@ -84,7 +84,7 @@ def _print(console: Console, checks: list[FileCheck]) -> None:
     for column in table.columns[2:]:
         column.justify = "right"
     for found in checks:
-        mark = Text("✓", style="green") if found.holds else Text("✗", style="bold red")
+        mark = Text("✓", style="green") if found.passed else Text("✗", style="bold red")
         numbers = [found.rows, found.looked_at, len(found.missing), len(found.without_key), _unread(found)]
         numbers += [found.opened, len(found.unreadable) + len(found.differing)]
         table.add_row(mark, found.kind, *(f"{number:,}" for number in numbers))
@@ -100,7 +100,7 @@ def _print(console: Console, checks: list[FileCheck]) -> None:
                 more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
                 console.print(f"Files of these {found.kind} {sentence}: {', '.join(ids[:SHOWN])}{more}", soft_wrap=True)
         if found.not_opened:
-            console.print(f"No {found.kind} could be opened ({found.not_opened}): {NO_RIGHT}", soft_wrap=True)
+            console.print(f"No {found.kind} could be opened ({found.not_opened}): {NO_READ_PERMISSION}", soft_wrap=True)
         for code, files in found.not_looked_at.items():
             console.print(f"{files:,} {found.kind} could not be looked at ({code}).", soft_wrap=True)
     for remedy in dict.fromkeys(remedy for found in checks for remedy in found.remedies.values()):

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import load_settings
-from fm_pipeline.status.patient import Exists, Holdings, read_holdings
+from fm_pipeline.status.patient import Existence, PatientData, read_patient_data
 
 SHOWN = 5  # ids of a table; --json has all of them
 
@@ -25,7 +25,7 @@ def command(patient_id: str, as_json: bool) -> None:
 
     Counts and ids only, no name. The id may be FileMaker's or Nexus', also one that an earlier reimport gave.
     """
-    holdings = read_holdings(load_settings(), patient_id)
+    holdings = read_patient_data(load_settings(), patient_id)
     if as_json:
         click.echo(json.dumps(holdings.as_dict(), indent=2))
         return
@@ -41,7 +41,7 @@ def command(patient_id: str, as_json: bool) -> None:
         console.print("", _batches(holdings), sep="\n")
 
 
-def _rows(holdings: Holdings) -> Table:
+def _rows(holdings: PatientData) -> Table:
     table = _table("rows of", "", "ids")
     for name, ids in sorted(holdings.rows.items()):
         table.add_row(name, f"{len(ids):,}", _some(ids))
@@ -51,14 +51,14 @@ def _rows(holdings: Holdings) -> Table:
     return table
 
 
-def _documents(holdings: Holdings) -> Table:
+def _documents(holdings: PatientData) -> Table:
     table = _table("document", "object exists")
     for document in holdings.documents:
         table.add_row(document.id, _mark(document.exists))
     return table
 
 
-def _batches(holdings: Holdings) -> Table:
+def _batches(holdings: PatientData) -> Table:
     table = _table("batch, and its images", "object exists", "thumbnail exists")
     for batch in holdings.batches:
         found = len(batch.images)
@@ -78,7 +78,7 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else "")
 
 
-def _mark(exists: Exists) -> Text:
+def _mark(exists: Existence) -> Text:
     if exists is True:
         return Text("yes", style="green")
     if exists is False:

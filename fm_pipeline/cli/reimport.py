@@ -11,11 +11,11 @@ import click
 from rich.console import Console
 
 from fm_pipeline.db.audit import operating_system_user
-from fm_pipeline.filemaker.connect import need_filemaker
+from fm_pipeline.filemaker.connect import require_filemaker
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.reimport.plan import Permission
-from fm_pipeline.notifications.message import BECAME
-from fm_pipeline.notifications.notify import mailed, outcome
+from fm_pipeline.notifications.message import COMMIT_SENTENCES
+from fm_pipeline.notifications.run_emails import read_commit_status, run_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.read_and_stage import read_and_stage
@@ -35,7 +35,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     If anything is not as the plan has seen it, or anything fails, Nexus stays as it is.
     """
     settings = load_settings()
-    need_filemaker(settings)
+    require_filemaker(settings)
     console = Console()
 
     def warn(sentence: str) -> None:
@@ -46,8 +46,8 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     permission = Permission(plan_id, confirm, requested_by or operating_system_user())
     validate_plan_early(settings, permission, run_id=run_id)  # not after FileMaker was read for an hour
     with (
-        _told_when_interrupted(settings, run_id, warn),
-        mailed(settings, run_id, warn=warn, plan_id=plan_id),
+        _report_interruption(settings, run_id, warn),
+        run_emails(settings, run_id, warn=warn, plan_id=plan_id),
         run_progress(settings, run_id, console=console) as progress,
     ):
         read_and_stage(settings, run_id=run_id, on_step=progress.update)
@@ -72,10 +72,10 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
 
 
 @contextmanager
-def _told_when_interrupted(settings: Settings, run_id: str, warn: Callable[[str], None]) -> Iterator[None]:
+def _report_interruption(settings: Settings, run_id: str, warn: Callable[[str], None]) -> Iterator[None]:
     """After Ctrl-C: whether Nexus was changed, as the database says."""
     try:
         yield
     except KeyboardInterrupt:
-        warn(f"The reimport was interrupted. {BECAME[outcome(settings, run_id).committed]}")
+        warn(f"The reimport was interrupted. {COMMIT_SENTENCES[read_commit_status(settings, run_id).committed]}")
         raise

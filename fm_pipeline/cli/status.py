@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.cli._interrupts import restore_sigint
 from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline.status.overview import Overview, read_overview
 
@@ -42,7 +42,7 @@ def command(watch: bool, as_json: bool) -> None:
         click.echo(json.dumps(read_overview(url), indent=2, default=datetime.isoformat))
         return
     console = Console()
-    heed_ctrl_c()
+    restore_sigint()
     with suppress(KeyboardInterrupt):
         console.print(_shown(read_overview(url), settings))
         while watch:

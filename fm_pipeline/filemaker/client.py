@@ -26,7 +26,7 @@ from fm_pipeline.filemaker.errors import (
     error_for,
 )
 from fm_pipeline.filemaker.model import Field, Page, Record, Value
-from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, Fetched, Transport
+from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, FetchedResponse, Transport
 
 Query = Sequence[Mapping[str, str]]
 """Requests of a find: fields of one are ANDed, requests are ORed."""
@@ -108,21 +108,21 @@ class DataApiClient:
         with self._lock:
             answer = self._transport.send(call)
         if answer.code:
-            raise error_for(answer.code, call.doing)
-        with _understood(call.doing):
+            raise error_for(answer.code, call.action)
+        with _raise_if_malformed(call.action):
             return {str(key): str(value) for key, value in answer.response.get("productInfo", {}).items()}
 
     def layouts(self) -> list[str]:
         """Names of all layouts, those in folders too, in the server's order."""
         answer = self._send("GET", "layouts", "list its layouts")
-        with _understood("list its layouts"):
+        with _raise_if_malformed("list its layouts"):
             return list(_layout_names(answer.response.get("layouts", [])))
 
     def layout_fields(self, layout: str) -> list[Field]:
         """The fields that stand on a layout, without those in portals."""
-        doing = f"describe the layout {layout}"
-        answer = self._send("GET", _layout_path(layout), doing)
-        with _understood(doing):
+        action = f"describe the layout {layout}"
+        answer = self._send("GET", _layout_path(layout), action)
+        with _raise_if_malformed(action):
             return [_field(described) for described in answer.response.get("fieldMetaData", [])]
 
     # -- reading
@@ -157,7 +157,7 @@ class DataApiClient:
             )
         except RecordMissing:
             return None
-        with _understood(f"read a record on the layout {layout}"):
+        with _raise_if_malformed(f"read a record on the layout {layout}"):
             return _records(answer)[0]
 
     def find(
@@ -208,22 +208,22 @@ class DataApiClient:
         body: dict[str, Any] = {"fieldData": dict(fields)}
         if mod_id is not None:
             body["modId"] = str(mod_id)
-        path, doing = f"{_layout_path(layout)}/records/{record_id}", f"edit a record on the layout {layout}"
+        path, action = f"{_layout_path(layout)}/records/{record_id}", f"edit a record on the layout {layout}"
         # With a modification id, a repeat after an unseen success would meet its own edit as a stranger's.
-        answer = self._send("PATCH", path, doing, body=body, repeatable=mod_id is None)
-        with _understood(doing):
+        answer = self._send("PATCH", path, action, body=body, repeatable=mod_id is None)
+        with _raise_if_malformed(action):
             return int(answer.response["modId"])
 
     # -- files of containers
 
-    def fetch(self, url: str, doing: str, *, cookie: str, limit: int, longest: float) -> Fetched:
+    def fetch(self, url: str, action: str, *, cookie: str, limit: int, longest: float) -> FetchedResponse:
         """One GET of a container's URL with the session's token, for `containers.Containers`.
 
         The arguments and errors are those of `Transport.fetch`. Whether it prolongs the session nobody documents.
         """
         with self._lock:
             token = self._log_in()
-            return self._transport.fetch(url, doing, token=token, cookie=cookie, limit=limit, longest=longest)
+            return self._transport.fetch(url, action, token=token, cookie=cookie, limit=limit, longest=longest)
 
     # -- session and calls
 
@@ -231,7 +231,7 @@ class DataApiClient:
         self,
         method: str,
         path: str,
-        doing: str,
+        action: str,
         *,
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
@@ -240,8 +240,8 @@ class DataApiClient:
 
         def send(dates: dict[str, str | int]) -> Answer:
             if body is None:
-                return self._send(method, path, doing, params={**(params or {}), **dates})
-            return self._send(method, path, doing, body={**body, **dates})
+                return self._send(method, path, action, params={**(params or {}), **dates})
+            return self._send(method, path, action, body={**body, **dates})
 
         if self.date_format == "us":
             return send({})
@@ -260,14 +260,14 @@ class DataApiClient:
         self,
         method: str,
         path: str,
-        doing: str,
+        action: str,
         *,
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool = True,
     ) -> Answer:
         """Send a call below the database, logged in; log in anew once when the session has ended."""
-        call = Call(method, f"{self._database_path()}/{path}", doing, params, body)
+        call = Call(method, f"{self._database_path()}/{path}", action, params, body)
         attempts = ATTEMPTS if repeatable else 1
         with self._lock:
             answer = self._transport.send(call, token=self._log_in(), attempts=attempts)
@@ -276,7 +276,7 @@ class DataApiClient:
                 self._token = None
                 answer = self._transport.send(call, token=self._log_in(), attempts=attempts)
         if answer.code:
-            raise error_for(answer.code, doing)
+            raise error_for(answer.code, action)
         return answer
 
     def _log_in(self) -> str:
@@ -286,9 +286,9 @@ class DataApiClient:
             answer = self._transport.send(call, account=self._credentials)
             token = answer.response.get("token") or answer.token  # FileMaker Cloud has the header only
             if answer.code:
-                raise error_for(answer.code, call.doing)
+                raise error_for(answer.code, call.action)
             if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-                raise NotTheDataApi(f"The answer has no token of a session when asked to {call.doing}.")
+                raise NotTheDataApi(f"The answer has no token of a session when asked to {call.action}.")
             self._token = token
         return self._token
 
@@ -297,7 +297,7 @@ class DataApiClient:
 
 
 @contextmanager
-def _understood(doing: str) -> Iterator[None]:
+def _raise_if_malformed(action: str) -> Iterator[None]:
     """What is read in the block is as the Data API has it.
 
     Raises:
@@ -306,7 +306,7 @@ def _understood(doing: str) -> Iterator[None]:
     try:
         yield
     except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
-        raise NotTheDataApi(f"The answer is not the Data API's when asked to {doing}.") from None
+        raise NotTheDataApi(f"The answer is not the Data API's when asked to {action}.") from None
 
 
 def _layout_path(layout: str) -> str:
@@ -336,7 +336,7 @@ def _field(described: Mapping[str, Any]) -> Field:
 
 
 def _page(answer: Answer, layout: str) -> Page:
-    with _understood(f"read the layout {layout}"):
+    with _raise_if_malformed(f"read the layout {layout}"):
         try:
             found = int(answer.response["dataInfo"]["foundCount"])
         except KeyError:

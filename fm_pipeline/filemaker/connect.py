@@ -20,7 +20,7 @@ class FileMakerAccount(NamedTuple):
     password: SecretStr
 
 
-def need_filemaker(settings: Settings) -> FileMakerAccount:
+def require_filemaker(settings: Settings) -> FileMakerAccount:
     """What the settings say of FileMaker, before anything is begun that needs it.
 
     Raises:
@@ -43,7 +43,7 @@ def open_client(settings: Settings) -> DataApiClient:
     Raises:
         SettingsError: they name none.
     """
-    account = need_filemaker(settings)
+    account = require_filemaker(settings)
     return DataApiClient(
         account.url,
         account.database,

@@ -16,24 +16,24 @@ from fm_pipeline.filemaker.errors import (
     ContainerExpired,
     ContainerNotAFile,
     ContainerRefused,
+    DataApiError,
     DownloadsStopped,
-    Explained,
     RecordMissing,
 )
-from fm_pipeline.filemaker.transport import Fetched, origin
+from fm_pipeline.filemaker.transport import FetchedResponse, origin
 
 if TYPE_CHECKING:
     from fm_pipeline.filemaker.client import DataApiClient
 
 COOKIE: Final = "X-FMS-Session-Key"
-LIMIT: Final = 200 * 1024 * 1024  # bytes; a photograph has 3 MB, a scanned TIFF 100
-LONGEST: Final = 600.0  # seconds of one download; a session lives 15 minutes without a call
-_HOPS = 3  # answers until the file: the redirect, the file, and one more for a proxy between
+MAX_BYTES: Final = 200 * 1024 * 1024  # bytes; a photograph has 3 MB, a scanned TIFF 100
+MAX_SECONDS: Final = 600.0  # seconds of one download; a session lives 15 minutes without a call
+_MAX_RESPONSES = 3  # answers until the file: the redirect, the file, and one more for a proxy between
 _REDIRECTS = {301, 302, 303, 307, 308}
-_GONE = {401, 404, 410}
-_STOPPED = {502, 503, 504}
-_PAGES = ("text/html", "application/json", "application/xhtml+xml")
-_BEGINNINGS = (b"<!doctype html", b"<html", b'{"messages"', b'{"response"')
+_EXPIRED = {401, 404, 410}
+_OVERLOADED = {502, 503, 504}
+_PAGE_TYPES = ("text/html", "application/json", "application/xhtml+xml")
+_PAGE_STARTS = (b"<!doctype html", b"<html", b'{"messages"', b'{"response"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def is_url(value: object) -> bool:
     return isinstance(value, str) and value.startswith(("https://", "http://"))
 
 
-class Containers:
+class ContainerDownloads:
     """Downloads through the session of a client, one at a time. Keeps the session's cookies.
 
     Args:
@@ -58,7 +58,7 @@ class Containers:
         longest: seconds that a download may take.
     """
 
-    def __init__(self, client: DataApiClient, *, limit: int = LIMIT, longest: float = LONGEST) -> None:
+    def __init__(self, client: DataApiClient, *, limit: int = MAX_BYTES, longest: float = MAX_SECONDS) -> None:
         self._client = client
         self._limit = limit
         self._longest = longest
@@ -80,9 +80,9 @@ class Containers:
             ServerTimeout: it came too slowly.
             RecordMissing: the record was deleted meanwhile.
         """
-        doing = f"send the container {name} of a record on the layout {layout}"
+        action = f"send the container {name} of a record on the layout {layout}"
         try:
-            return self._shake_hands(url, doing)
+            return self._follow_redirects(url, action)
         except ContainerExpired:
             self._cookies.clear()
             record = self._client.record(layout, record_id)
@@ -90,36 +90,36 @@ class Containers:
                 raise RecordMissing(f"The record {record_id} of the layout {layout} is gone.", code=101) from None
             fresh = record.fields.get(name)
             if not is_url(fresh):
-                raise ContainerRefused(f"The container has no file any more when asked to {doing}.") from None
-            return self._shake_hands(str(fresh), doing)
+                raise ContainerRefused(f"The container has no file any more when asked to {action}.") from None
+            return self._follow_redirects(str(fresh), action)
 
-    def _shake_hands(self, url: str, doing: str) -> ContainerFile:
+    def _follow_redirects(self, url: str, action: str) -> ContainerFile:
         place = url
-        for _ in range(_HOPS):
+        for _ in range(_MAX_RESPONSES):
             cookie = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
-            got = self._client.fetch(place, doing, cookie=cookie, limit=self._limit, longest=self._longest)
+            got = self._client.fetch(place, action, cookie=cookie, limit=self._limit, longest=self._longest)
             if got.status == 200:
-                return _file(got, doing)
+                return _file(got, action)
             if got.status not in _REDIRECTS:
-                raise _refusal(got.status, doing)
+                raise _download_error(got.status, action)
             self._cookies |= got.cookies  # also those of a proxy that leads to the node where the session is
             if COOKIE not in self._cookies:  # without it the next one can only be a 401
-                raise ContainerExpired(f"The redirect came without a cookie when asked to {doing}.")
+                raise ContainerExpired(f"The redirect came without a cookie when asked to {action}.")
             # Behind a proxy the server may name itself otherwise; the original URL is as good with the cookie.
             there = urljoin(place, got.headers.get("Location", ""))
             place = there if origin(there) == origin(url) else url
-        raise ContainerExpired(f"One redirect led to the next when asked to {doing}.")
+        raise ContainerExpired(f"One redirect led to the next when asked to {action}.")
 
 
-def _file(got: Fetched, doing: str) -> ContainerFile:
+def _file(got: FetchedResponse, action: str) -> ContainerFile:
     kind = got.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in _PAGES or got.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_BEGINNINGS):
-        raise ContainerNotAFile(f"There came a page or JSON and no file when asked to {doing}.")
+    if kind in _PAGE_TYPES or got.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGE_STARTS):
+        raise ContainerNotAFile(f"There came a page or JSON and no file when asked to {action}.")
     return ContainerFile(got.body, kind)
 
 
-def _refusal(status: int, doing: str) -> Explained:
-    what = f"FileMaker Server answered HTTP {status} when asked to {doing}."
-    if status in _GONE:
+def _download_error(status: int, action: str) -> DataApiError:
+    what = f"FileMaker Server answered HTTP {status} when asked to {action}."
+    if status in _EXPIRED:
         return ContainerExpired(what)
-    return DownloadsStopped(what) if status in _STOPPED else ContainerRefused(what)
+    return DownloadsStopped(what) if status in _OVERLOADED else ContainerRefused(what)

@@ -23,7 +23,7 @@ from typing import ClassVar
 from fm_pipeline.errors import FileMakerError
 
 
-class Explained(FileMakerError):
+class DataApiError(FileMakerError):
     """Base of the leaves.
 
     Args:
@@ -39,21 +39,21 @@ class Explained(FileMakerError):
         super().__init__(what, meaning=self.consequence, remedy=self.next_step)
 
 
-class WrongPassword(Explained):
+class WrongPassword(DataApiError):
     """The account name or the password is wrong."""
 
     consequence = "The password was sent once and is not tried again, because FileMaker locks accounts."
     next_step = "Correct FILEMAKER_USERNAME and FILEMAKER_PASSWORD, then start again."
 
 
-class AccountLocked(Explained):
+class AccountLocked(DataApiError):
     """Too many logins with a wrong password."""
 
     consequence = "FileMaker refuses the account for some minutes, whatever the password."
     next_step = "Wait 15 minutes, correct FILEMAKER_PASSWORD, then start again; look for other programs that use it."
 
 
-class PrivilegeMissing(Explained):
+class PrivilegeMissing(DataApiError):
     """The account may not do this."""
 
     consequence = "Nothing was read or written by this call."
@@ -63,7 +63,7 @@ class PrivilegeMissing(Explained):
     )
 
 
-class TokenInvalid(Explained):
+class TokenInvalid(DataApiError):
     """The session was refused right after a new login."""
 
     consequence = "Something on the server closes the sessions at once."
@@ -73,62 +73,62 @@ class TokenInvalid(Explained):
     )
 
 
-class DatabaseNotOpen(Explained):
+class DatabaseNotOpen(DataApiError):
     """The file is unknown or not open."""
 
     next_step = "Check FILEMAKER_DATABASE (without .fmp12) and open the file in the Admin Console."
 
 
-class LayoutMissing(Explained):
+class LayoutMissing(DataApiError):
     """The layout does not exist, or not for this account."""
 
     next_step = "Create the layout in FileMaker, or correct its name in the mapping profile."
 
 
-class FieldMissing(Explained):
+class FieldMissing(DataApiError):
     """A field is not on the layout."""
 
     consequence = "Without it the rows would be incomplete, so none was taken."
     next_step = "Place the field on the layout in FileMaker, or correct its name in the mapping profile."
 
 
-class RecordMissing(Explained):
+class RecordMissing(DataApiError):
     """The record does not exist any more."""
 
     next_step = "It was deleted in FileMaker; read the layout again."
 
 
-class NoRecordsMatch(Explained):
+class NoRecordsMatch(DataApiError):
     """A find matched nothing."""
 
 
-class RecordInUse(Explained):
+class RecordInUse(DataApiError):
     """Somebody has the record open."""
 
     next_step = "Ask who edits the record in FileMaker to leave it, then try again."
 
 
-class RecordChanged(Explained):
+class RecordChanged(DataApiError):
     """The record was edited since it was read."""
 
     consequence = "It was left as it is."
     next_step = "Read the record again and decide anew."
 
 
-class ValueRefused(Explained):
+class ValueRefused(DataApiError):
     """A validation rule of the field refuses the value."""
 
     consequence = "The record was left as it is."
     next_step = "Look at the validation rules of the fields in FileMaker."
 
 
-class RequestRefused(Explained):
+class RequestRefused(DataApiError):
     """The server does not accept the request as it is."""
 
     next_step = "The server may be older than FileMaker Server 18, which is the first that is supported."
 
 
-class AnswerTooLarge(Explained):
+class AnswerTooLarge(DataApiError):
     """The answer is larger than the server may send, or the yearly amount is used up."""
 
     next_step = (
@@ -137,20 +137,20 @@ class AnswerTooLarge(Explained):
     )
 
 
-class DataApiOff(Explained):
+class DataApiOff(DataApiError):
     """The Data API is switched off."""
 
     next_step = "Switch the Data API on in the Admin Console, under Connectors, then start again."
 
 
-class NotTheDataApi(Explained):
+class NotTheDataApi(DataApiError):
     """Something answered, but it was not the Data API."""
 
     consequence = "Either another web server answers at this address, or the Data API is switched off."
     next_step = "Check FILEMAKER_URL, and that the Data API is switched on in the Admin Console, under Connectors."
 
 
-class CertificateRefused(Explained):
+class CertificateRefused(DataApiError):
     """The server's certificate is not signed by an authority that we trust."""
 
     consequence = "No password was sent. Verification cannot be switched off."
@@ -160,7 +160,7 @@ class CertificateRefused(Explained):
     )
 
 
-class ServerUnavailable(Explained):
+class ServerUnavailable(DataApiError):
     """The server, or its web engine, does not answer."""
 
     consequence = "A read was repeated with growing pauses, in vain. A write is not repeated; it may have been done."
@@ -170,7 +170,7 @@ class ServerUnavailable(Explained):
     )
 
 
-class ServerTimeout(Explained):
+class ServerTimeout(DataApiError):
     """The answer did not come in time."""
 
     next_step = (
@@ -179,40 +179,40 @@ class ServerTimeout(Explained):
     )
 
 
-class ServerBusy(Explained):
+class ServerBusy(DataApiError):
     """No session or capacity is left."""
 
     next_step = "Disconnect idle Data API clients in the Admin Console, or wait 15 minutes, then start again."
 
 
-class ServerTooOld(Explained):
+class ServerTooOld(DataApiError):
     """The server does not count the records that it sends (FileMaker Server 17)."""
 
     consequence = "It cannot be proved that a layout was read completely."
     next_step = "Use FileMaker Server 18 or later."
 
 
-class UnknownCode(Explained):
+class UnknownCode(DataApiError):
     """A code without an explanation of ours."""
 
     next_step = "Look the code up in Claris's list of FileMaker error codes."
 
 
-class ChangedWhileReading(Explained):
+class ChangedWhileReading(DataApiError):
     """Records came or went while a layout was read, each time that it was tried."""
 
     consequence = "It cannot be proved that every record was read once, so none was taken."
     next_step = "The file is being edited: start again when it is quiet, for example in the evening."
 
 
-class ContainerElsewhere(Explained):
+class ContainerElsewhere(DataApiError):
     """A container's URL, or the redirect from it, names another server."""
 
     consequence = "Nothing was sent there: the session's token is for FileMaker Server alone."
     next_step = "Set FILEMAKER_URL to the name and port that FileMaker Server itself uses in the URLs of containers."
 
 
-class ContainerExpired(Explained):
+class ContainerExpired(DataApiError):
     """FileMaker Server does not know the container's URL (any more), also not a new one."""
 
     consequence = "The file was not taken."
@@ -221,21 +221,21 @@ class ContainerExpired(Explained):
     )
 
 
-class ContainerRefused(Explained):
+class ContainerRefused(DataApiError):
     """FileMaker Server refused to send the file of a container."""
 
     consequence = "The file was not taken."
     next_step = "Open the record in FileMaker and look whether the container shows its picture."
 
 
-class ContainerNotAFile(Explained):
+class ContainerNotAFile(DataApiError):
     """In place of a file there came a web page or JSON."""
 
     consequence = "It was not taken for the file."
     next_step = "Open the record in FileMaker and look whether the container shows its picture."
 
 
-class ContainerTooLarge(Explained):
+class ContainerTooLarge(DataApiError):
     """The file is larger than anything that is expected."""
 
     consequence = "It was not read to its end."
@@ -253,7 +253,7 @@ class DownloadsStopped(ServerUnavailable):
 
 
 # FileMaker's code -> what it means here. 101 and 401 often just say "no rows"; the client decides.
-BY_CODE: dict[int, type[Explained]] = {
+BY_CODE: dict[int, type[DataApiError]] = {
     9: PrivilegeMissing,
     10: WrongPassword,
     100: DatabaseNotOpen,
@@ -288,11 +288,11 @@ BY_CODE: dict[int, type[Explained]] = {
 }
 
 
-def error_for(code: int, doing: str) -> Explained:
+def error_for(code: int, action: str) -> DataApiError:
     """The error of a FileMaker code.
 
     Args:
         code: from `messages[0].code`.
         doing: what was asked for, for example "read the layout API_Notes"; names only, never a value.
     """
-    return BY_CODE.get(code, UnknownCode)(f"FileMaker answered code {code} when asked to {doing}.", code=code)
+    return BY_CODE.get(code, UnknownCode)(f"FileMaker answered code {code} when asked to {action}.", code=code)

@@ -57,13 +57,13 @@ def read_completely(
     """
     for _ in range(attempts - 1):
         try:
-            return consume(one_pass(fetch, page_size=page_size, on_progress=on_progress))
+            return consume(read_once(fetch, page_size=page_size, on_progress=on_progress))
         except ChangedWhileReading:
             continue
-    return consume(one_pass(fetch, page_size=page_size, on_progress=on_progress))
+    return consume(read_once(fetch, page_size=page_size, on_progress=on_progress))
 
 
-def one_pass(fetch: FetchPage, *, page_size: int, on_progress: Progress | None = None) -> Iterator[Record]:
+def read_once(fetch: FetchPage, *, page_size: int, on_progress: Progress | None = None) -> Iterator[Record]:
     """Yield every record once, page by page; raise at the end if it cannot be proved that these were all.
 
     Raises:

@@ -60,12 +60,12 @@ NOT_ANSWERING = {500, 502, 503, 504}  # with a body that is not the Data API's: 
 class Call:
     """A call: verb, percent-encoded path below the version, query and JSON body.
 
-    `doing` says what it is for, as in "read the layout API_Notes"; names only, because errors and logs show it.
+    `action` says what it is for, as in "read the layout API_Notes"; names only, because errors and logs show it.
     """
 
     method: str
     path: str
-    doing: str
+    action: str
     params: Mapping[str, str | int] | None = None
     body: Mapping[str, Any] | None = field(default=None, repr=False)
 
@@ -80,7 +80,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedResponse:
     """A file, a redirect or a page: HTTP status, headers (any letter case), cookies (name, value), the whole body."""
 
     status: int
@@ -110,9 +110,9 @@ class Transport:
         timeout: float,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._base = f"{_checked(base_url)}/fmi/data/vLatest"
+        self._base = f"{_safe_base_url(base_url)}/fmi/data/vLatest"
         if ca_bundle is not None:
-            _refuse_no_bundle(ca_bundle)
+            _require_ca_bundle(ca_bundle)
         self._timeout = timeout
         self._sleep = sleep
         self._session = requests.Session()
@@ -155,17 +155,17 @@ class Transport:
             for pause in islice(exponential_pauses(FIRST_PAUSE, LONGEST_PAUSE), attempts - 1)
         )
         return retry(
-            lambda: self._once(call, headers),
+            lambda: self._send_once(call, headers),
             is_transient=lambda error: isinstance(error, ServerUnavailable),
             pauses=pauses,
             before_retry=lambda _, attempt, pause: _log.warning(
                 "FileMaker Server did not answer when asked to %s; try %d of %d in %.1f s.",
-                *(call.doing, attempt, attempts, pause),
+                *(call.action, attempt, attempts, pause),
             ),
             sleep=self._sleep,
         )
 
-    def fetch(self, url: str, doing: str, *, token: str, cookie: str, limit: int, longest: float) -> Fetched:
+    def fetch(self, url: str, action: str, *, token: str, cookie: str, limit: int, longest: float) -> FetchedResponse:
         """GET something that is not the Data API's from this very server; no redirect is followed, nothing repeated.
 
         Args:
@@ -181,18 +181,18 @@ class Transport:
             ServerUnavailable, ServerTimeout, CertificateRefused: as for `send`.
         """
         if origin(url) != origin(self._base):
-            raise ContainerElsewhere(f"The URL that FileMaker gave is not of FileMaker Server when asked to {doing}.")
+            raise ContainerElsewhere(f"The URL that FileMaker gave is not of FileMaker Server when asked to {action}.")
         headers = {**_authorization(token, None), "Accept-Encoding": "identity"}
         headers |= {"Cookie": cookie} if cookie else {}
-        with self._broken_connections(doing):
+        with self._connection_errors(action):
             response = self._session.get(
                 url, headers=headers, timeout=(CONNECT_TIMEOUT, self._timeout), allow_redirects=False, stream=True
             )
             with response:
-                body = self._body(response, doing, limit, longest)
-                return Fetched(response.status_code, response.headers, _cookies(response), body)
+                body = self._body(response, action, limit, longest)
+                return FetchedResponse(response.status_code, response.headers, _cookies(response), body)
 
-    def _body(self, response: requests.Response, doing: str, limit: int, longest: float) -> bytes:
+    def _body(self, response: requests.Response, action: str, limit: int, longest: float) -> bytes:
         """The body, which urllib3 holds against Content-Length."""
         ends_at = time.monotonic() + longest
         # By hand: urllib3 takes a compressed file that is cut for a whole one.
@@ -202,15 +202,15 @@ class Transport:
         for piece in response.raw.stream(PIECE, decode_content=False):
             body += inflate.decompress(piece, limit + 1 - len(body)) if inflate else piece
             if len(body) > limit:
-                raise ContainerTooLarge(f"The file has more than {limit:,} bytes when asked to {doing}.")
+                raise ContainerTooLarge(f"The file has more than {limit:,} bytes when asked to {action}.")
             if time.monotonic() > ends_at:
-                raise ServerTimeout(f"The file did not come within {longest:g} seconds when asked to {doing}.")
+                raise ServerTimeout(f"The file did not come within {longest:g} seconds when asked to {action}.")
         if inflate and body and not inflate.eof:
             raise zlib.error
         return bytes(body)
 
-    def _once(self, call: Call, headers: dict[str, str]) -> Answer:
-        with self._broken_connections(call.doing):
+    def _send_once(self, call: Call, headers: dict[str, str]) -> Answer:
+        with self._connection_errors(call.action):
             response = self._session.request(
                 call.method,
                 f"{self._base}/{call.path}",
@@ -223,13 +223,13 @@ class Transport:
             )
             with response:
                 try:
-                    content = self._body(response, call.doing, LONGEST_ANSWER, LONGEST_SECONDS)
+                    content = self._body(response, call.action, LONGEST_ANSWER, LONGEST_SECONDS)
                 except ContainerTooLarge:
-                    raise AnswerTooLarge(f"FileMaker Server sent too much when asked to {call.doing}.") from None
-        return _read(response, content, call.doing)
+                    raise AnswerTooLarge(f"FileMaker Server sent too much when asked to {call.action}.") from None
+        return _parse_answer(response, content, call.action)
 
     @contextmanager
-    def _broken_connections(self, doing: str) -> Iterator[None]:
+    def _connection_errors(self, action: str) -> Iterator[None]:
         """Errors of requests as ours, without the URL in them."""
         try:
             yield
@@ -238,18 +238,20 @@ class Transport:
                 "The certificate of FileMaker Server is not trusted, or it is for another name."
             ) from None
         except (requests.exceptions.ReadTimeout, ReadTimeoutError):
-            raise self._too_slow(doing) from None
+            raise self._too_slow(action) from None
         except (requests.exceptions.RequestException, HTTPError, zlib.error) as error:
             if error.args and isinstance(error.args[0], ReadTimeoutError):  # within the body
-                raise self._too_slow(doing) from None
+                raise self._too_slow(action) from None
             raise ServerUnavailable(
-                f"There was no connection to FileMaker Server, or it broke, when asked to {doing}."
+                f"There was no connection to FileMaker Server, or it broke, when asked to {action}."
             ) from None
         except ValueError:  # requests reads where a redirect leads, also when it does not follow it
-            raise NotTheDataApi(f"The answer leads to what is no address when asked to {doing}.") from None
+            raise NotTheDataApi(f"The answer leads to what is no address when asked to {action}.") from None
 
-    def _too_slow(self, doing: str) -> ServerTimeout:
-        return ServerTimeout(f"FileMaker Server did not answer within {self._timeout:g} seconds when asked to {doing}.")
+    def _too_slow(self, action: str) -> ServerTimeout:
+        return ServerTimeout(
+            f"FileMaker Server did not answer within {self._timeout:g} seconds when asked to {action}."
+        )
 
 
 class _TimedConnection(HTTPConnection):
@@ -261,7 +263,7 @@ class _TimedConnection(HTTPConnection):
         self.response_class = partial(TimedResponse, until=until, idle=idle)  # type: ignore[assignment]
         response = super().getresponse()
         original = cast("TimedResponse", response._original_response)  # urllib3 hands it on nowhere else
-        original.have_longer(LONGEST_SECONDS)
+        original.extend_deadline(LONGEST_SECONDS)
         return response
 
 
@@ -297,31 +299,31 @@ def _authorization(token: str | None, account: tuple[str, str] | None) -> dict[s
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _read(response: requests.Response, content: bytes, doing: str) -> Answer:
+def _parse_answer(response: requests.Response, content: bytes, action: str) -> Answer:
     """Tell the Data API's envelope from anything else."""
     status = response.status_code
     try:
-        body = json.loads(content, parse_float=_finite, parse_constant=str)  # NaN is no JSON, and no number
+        body = json.loads(content, parse_float=_parse_float, parse_constant=str)  # NaN is no JSON, and no number
     except RecursionError:
-        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {doing}.") from None
+        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {action}.") from None
     except ValueError:
         # Half an answer is a broken connection. A page with one of these is the web server in front of it.
         if status in NOT_ANSWERING or (status == 200 and content.lstrip().startswith(b"{")):
             raise ServerUnavailable(
-                f"The web server answered {status} in place of the Data API when asked to {doing}."
+                f"The web server answered {status} in place of the Data API when asked to {action}."
             ) from None
-        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {doing}.") from None
+        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {action}.") from None
     try:
         code = int(body["messages"][0]["code"])
         payload = dict(body.get("response") or {})
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {doing}.") from None
+        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {action}.") from None
     if code == 0 and status >= 400:
-        raise NotTheDataApi(f"The answer says both HTTP {status} and OK when asked to {doing}.")
+        raise NotTheDataApi(f"The answer says both HTTP {status} and OK when asked to {action}.")
     return Answer(code, payload, response.headers.get("X-FM-Data-Access-Token"))
 
 
-def _finite(digits: str) -> float | str:
+def _parse_float(digits: str) -> float | str:
     """A number too large for binary64 stays text, because json has no infinity."""
     number = float(digits)
     return number if math.isfinite(number) else digits
@@ -339,7 +341,7 @@ def origin(url: str) -> tuple[str, str, int | None] | None:
     return parts.scheme, parts.hostname, port
 
 
-def _refuse_no_bundle(file: Path) -> None:
+def _require_ca_bundle(file: Path) -> None:
     """requests would look at it with the first call, and tell a file of something else as a broken connection."""
     try:
         ssl.create_default_context(cafile=str(file))
@@ -350,7 +352,7 @@ def _refuse_no_bundle(file: Path) -> None:
         ) from None
 
 
-def _checked(base_url: str) -> str:
+def _safe_base_url(base_url: str) -> str:
     parts = urlsplit(base_url.rstrip("/"))
     host = parts.hostname or ""
     if parts.scheme == "https" and host and not parts.username and not parts.query:

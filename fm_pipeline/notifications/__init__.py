@@ -1,6 +1,6 @@
-"""Mail before and after a reimport, and alarms.
+"""Emails before and after a reimport, and alerts.
 
-What a mail says is in `message.py`; that it is sent once, in `outbox.py`; how it is handed over, in `smtp.py`.
-Commands and assets call `notify.py`. What does not belong here: Dagster. The sensor that looks after runs is
+`message.py` writes the text, `outbox.py` sends each email once, `smtp.py` talks to the mail server. Commands and assets
+call `run_emails.py`. What does not belong here: Dagster. The sensor that watches runs is
 `fm_pipeline.defs.sensors.mail`.
 """

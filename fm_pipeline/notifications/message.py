@@ -13,7 +13,7 @@ from fm_pipeline.nexus.reimport.losses import losses
 from fm_pipeline.pluralize import counted
 
 
-class Event(StrEnum):
+class EventType(StrEnum):
     """What became of a run."""
 
     STARTED = "started"
@@ -23,7 +23,7 @@ class Event(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommitStatus:
     """What the Nexus database itself says of a run.
 
     Attributes:
@@ -36,7 +36,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class News:
+class RunEvent:
     """An event of a run.
 
     Attributes:
@@ -47,9 +47,9 @@ class News:
     """
 
     run_id: str
-    event: Event
+    event: EventType
     at: datetime
-    outcome: Outcome = Outcome(None)
+    outcome: CommitStatus = CommitStatus(None)
     sentences: tuple[str, ...] = ()
     link: str | None = None
 
@@ -58,10 +58,10 @@ def safe_sentences(error: BaseException) -> tuple[str, ...]:
     """Our own errors in their sentences; of any other only the class, since its text may quote a record."""
     if isinstance(error, PipelineError):
         return tuple(part for part in (error.what, error.meaning, error.remedy) if part)
-    return no_text_of(type(error).__name__)
+    return class_name_only(type(error).__name__)
 
 
-def no_text_of(class_name: str) -> tuple[str, ...]:
+def class_name_only(class_name: str) -> tuple[str, ...]:
     """What is said of a foreign error."""
     return (f"Error: {class_name}. What it says may hold patient data, so it is not in this mail.",)
 
@@ -71,42 +71,42 @@ def short_id(run_id: str) -> str:
     return run_id.removeprefix("command-")[:8]
 
 
-def subject(news: News) -> str:
+def subject(run_event: RunEvent) -> str:
     """One line: the event, what it means for Nexus, the run."""
-    if news.event is Event.STARTED:
-        return f"Reimport started (run {short_id(news.run_id)})"
+    if run_event.event is EventType.STARTED:
+        return f"Reimport started (run {short_id(run_event.run_id)})"
     meaning = {True: "Nexus has the new data", False: "Nexus is unchanged", None: "see below for Nexus"}
-    return f"Reimport {news.event}: {meaning[news.outcome.committed]} (run {short_id(news.run_id)})"
+    return f"Reimport {run_event.event}: {meaning[run_event.outcome.committed]} (run {short_id(run_event.run_id)})"
 
 
-def body(news: News) -> str:
+def body(run_event: RunEvent) -> str:
     """The text of the mail."""
-    return "\n".join(_lines(news)) + "\n"
+    return "\n".join(_lines(run_event)) + "\n"
 
 
-def _lines(news: News) -> Iterator[str]:
-    if news.event is Event.STARTED:
+def _lines(run_event: RunEvent) -> Iterator[str]:
+    if run_event.event is EventType.STARTED:
         yield "A reimport from FileMaker into Nexus has started. While its transaction runs, Nexus can be read, and"
         yield "saving a patient waits. A mail follows when it has ended."
-        if news.outcome.report:
-            yield from ("", "Its plan says:", *(f"  {sentence}" for sentence in losses(news.outcome.report)))
+        if run_event.outcome.report:
+            yield from ("", "Its plan says:", *(f"  {sentence}" for sentence in losses(run_event.outcome.report)))
     else:
-        yield f"The reimport from FileMaker into Nexus {_ENDS[news.event]}"
-        yield BECAME[news.outcome.committed]
-        if news.outcome.report:
-            yield from ("", *losses(news.outcome.report))
-    if news.sentences:
-        yield from ("", *news.sentences)
-    if news.outcome.report and news.event is not Event.STARTED:
-        yield from ("", *_counts(news.outcome.report))
-    yield from ("", f"Run:  {news.run_id}", f"Time: {news.at:%Y-%m-%d %H:%M:%S %Z}")
-    if news.link:
-        yield f"Log:  {news.link}"
+        yield f"The reimport from FileMaker into Nexus {_ENDS[run_event.event]}"
+        yield COMMIT_SENTENCES[run_event.outcome.committed]
+        if run_event.outcome.report:
+            yield from ("", *losses(run_event.outcome.report))
+    if run_event.sentences:
+        yield from ("", *run_event.sentences)
+    if run_event.outcome.report and run_event.event is not EventType.STARTED:
+        yield from ("", *_counts(run_event.outcome.report))
+    yield from ("", f"Run:  {run_event.run_id}", f"Time: {run_event.at:%Y-%m-%d %H:%M:%S %Z}")
+    if run_event.link:
+        yield f"Log:  {run_event.link}"
 
 
-_ENDS = {Event.SUCCEEDED: "is complete.", Event.FAILED: "has failed.", Event.CANCELLED: "was cancelled."}
+_ENDS = {EventType.SUCCEEDED: "is complete.", EventType.FAILED: "has failed.", EventType.CANCELLED: "was cancelled."}
 # What became of Nexus, by whether the transaction was committed.
-BECAME = {
+COMMIT_SENTENCES = {
     True: "Its transaction was committed: Nexus has the new data.",
     False: "Its transaction was not committed: Nexus is as it was before.",
     None: "The database did not answer when it was asked what became of the transaction. Nexus is either as it was"

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fm_pipeline.folders import make_private_folder
-from fm_pipeline.notifications.message import Event, News, body, subject
-from fm_pipeline.notifications.smtp import Letter
+from fm_pipeline.notifications.message import EventType, RunEvent, body, subject
+from fm_pipeline.notifications.smtp import Email
 
 # 30 s, 1, 2, 4 … minutes, then every hour: a mail server may be away for half a night.
 ATTEMPTS = 12
@@ -27,7 +27,12 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 CLAIM_HOLDS = timedelta(minutes=5)
 
 # A run that was told to have failed is not told to have been cancelled as well.
-_KINDS = {Event.STARTED: "start", Event.SUCCEEDED: "success", Event.FAILED: "no success", Event.CANCELLED: "no success"}
+_KINDS = {
+    EventType.STARTED: "start",
+    EventType.SUCCEEDED: "success",
+    EventType.FAILED: "no success",
+    EventType.CANCELLED: "no success",
+}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS mails (
     run_id          text NOT NULL,
@@ -42,7 +47,7 @@ CREATE TABLE IF NOT EXISTS mails (
 """
 
 
-def _keep(connection: sqlite3.Connection, run_id: str, kind: str, subject: str, body: str) -> bool:
+def _insert(connection: sqlite3.Connection, run_id: str, kind: str, subject: str, body: str) -> bool:
     cursor = connection.execute(
         "INSERT OR IGNORE INTO mails (run_id, kind, subject, body, next_attempt_at) VALUES (?, ?, ?, ?, 0)",
         (run_id, kind, subject, body),
@@ -62,7 +67,7 @@ class Claim:
     run_id: str
     kind: str
     attempt: int
-    letter: Letter
+    email: Email
 
 
 class Outbox:
@@ -75,26 +80,26 @@ class Outbox:
     def __init__(self, state_dir: Path) -> None:
         self._file = state_dir / "mails.sqlite"
 
-    def put(self, news: News) -> bool:
+    def enqueue_run_event(self, run_event: RunEvent) -> bool:
         """Keep a mail for sending; False if this was said already. News of the end supersede those of the start."""
         with self._open() as connection:
-            if news.event is not Event.STARTED:
+            if run_event.event is not EventType.STARTED:
                 connection.execute(
                     "UPDATE mails SET state = 'given up' WHERE run_id = ? AND kind = ? AND state = 'waiting'",
-                    (news.run_id, _KINDS[Event.STARTED]),
+                    (run_event.run_id, _KINDS[EventType.STARTED]),
                 )
-            return _keep(connection, news.run_id, _KINDS[news.event], subject(news), body(news))
+            return _insert(connection, run_event.run_id, _KINDS[run_event.event], subject(run_event), body(run_event))
 
-    def keep(self, run_id: str, kind: str, subject: str, body: str) -> bool:
+    def enqueue(self, run_id: str, kind: str, subject: str, body: str) -> bool:
         """Keep a mail that is not of a run for sending; False if this was said already.
 
         Args:
             run_id: what it is about; letters, digits, dots and hyphens.
         """
         with self._open() as connection:
-            return _keep(connection, run_id, kind, subject, body)
+            return _insert(connection, run_id, kind, subject, body)
 
-    def knows(self, run_id: str, event: Event) -> bool:
+    def contains(self, run_id: str, event: EventType) -> bool:
         """Whether this was said already, or is waiting to be."""
         with self._open() as connection:
             found = connection.execute("SELECT 1 FROM mails WHERE run_id = ? AND kind = ?", (run_id, _KINDS[event]))
@@ -116,36 +121,36 @@ class Outbox:
         if row is None:
             return None
         name = f"{row[0]}.{row[1].replace(' ', '-')}"
-        return Claim(row[0], row[1], row[2], Letter(name, row[3], row[4]))
+        return Claim(row[0], row[1], row[2], Email(name, row[3], row[4]))
 
-    def hand_over(self, claim: Claim) -> bool:
+    def mark_handed_over(self, claim: Claim) -> bool:
         """Note that the text now goes to the server; False if the claim has ended meanwhile."""
-        return self._end(claim, "claimed", "handed over")
+        return self._set_state(claim, "claimed", "handed over")
 
-    def confirm(self, claim: Claim) -> None:
+    def mark_sent(self, claim: Claim) -> None:
         """The server has taken it."""
-        self._end(claim, "handed over", "sent")
+        self._set_state(claim, "handed over", "sent")
 
-    def put_back(self, claim: Claim, now: datetime, *, for_ever: bool = False) -> datetime | None:
+    def release(self, claim: Claim, now: datetime, *, for_ever: bool = False) -> datetime | None:
         """It was not sent: when it is due again; None if it is given up, as it is after `ATTEMPTS`.
 
         Also right after a hand-over, when the server has refused the text itself.
         """
         if for_ever or claim.attempt >= ATTEMPTS:
-            self._end(claim, None, "given up")
+            self._set_state(claim, None, "given up")
             return None
         due = now + pause_after(claim.attempt)
-        self._end(claim, None, "waiting", due.timestamp())
+        self._set_state(claim, None, "waiting", due.timestamp())
         return due
 
-    def unsent(self) -> int:
+    def count_unsent(self) -> int:
         """Mails that wait for an attempt."""
         with self._open() as connection:
             return int(
                 connection.execute("SELECT count(*) FROM mails WHERE state IN ('waiting', 'claimed')").fetchone()[0]
             )
 
-    def _end(self, claim: Claim, before: str | None, after: str, next_attempt_at: float = 0) -> bool:
+    def _set_state(self, claim: Claim, before: str | None, after: str, next_attempt_at: float = 0) -> bool:
         with self._open() as connection:
             cursor = connection.execute(
                 "UPDATE mails SET state = ?, next_attempt_at = ?"

@@ -25,7 +25,7 @@ LIMIT_SECONDS = 20.0
 _LONGER_SECONDS = 20.0  # the thread than its caller, however short the limit is
 
 
-class NotSent(Exception):
+class EmailNotSent(Exception):
     """The mail server has certainly not taken the mail.
 
     Args:
@@ -38,12 +38,12 @@ class NotSent(Exception):
         self.permanent = permanent
 
 
-class NotConfirmed(Exception):
+class EmailUnconfirmed(Exception):
     """The mail was handed over, and no answer came: it may have been delivered, so it must not be repeated."""
 
 
 @dataclass(frozen=True)
-class Letter:
+class Email:
     """A mail as it is kept until it is sent. The id is the same at every attempt."""
 
     message_id: str
@@ -64,7 +64,7 @@ class Letter:
 
 
 def deliver(
-    settings: Settings, letter: Letter, hand_over: Callable[[], bool], *, limit_seconds: float = LIMIT_SECONDS
+    settings: Settings, email: Email, hand_over: Callable[[], bool], *, limit_seconds: float = LIMIT_SECONDS
 ) -> int:
     """Send a mail.
 
@@ -81,7 +81,7 @@ def deliver(
         NotConfirmed: nobody can know whether it was.
     """
     attempt = _Attempt(hand_over)
-    work = partial(attempt.run, settings, letter, limit_seconds)
+    work = partial(attempt.run, settings, email, limit_seconds)
     threading.Thread(target=work, name="mail delivery", daemon=True).start()
     return attempt.wait(limit_seconds)
 
@@ -93,7 +93,7 @@ class _Attempt:
         self._ask, self._lock, self._ended = hand_over, threading.Lock(), threading.Event()
         self._abandoned, self._handed_over = False, False
         self._refused = 0
-        self._error: NotSent | NotConfirmed | None = None
+        self._error: EmailNotSent | EmailUnconfirmed | None = None
         self.client: smtplib.SMTP | None = None
 
     def wait(self, limit_seconds: float) -> int:
@@ -104,16 +104,16 @@ class _Attempt:
             if self._abandoned:
                 self._hang_up()
                 if self._handed_over:
-                    raise NotConfirmed
-                raise NotSent(f"no answer within {limit_seconds:g} seconds")
+                    raise EmailUnconfirmed
+                raise EmailNotSent(f"no answer within {limit_seconds:g} seconds")
         if self._error:
             raise self._error
         return self._refused
 
-    def run(self, settings: Settings, letter: Letter, limit_seconds: float) -> None:
+    def run(self, settings: Settings, email: Email, limit_seconds: float) -> None:
         """In the thread: the whole conversation."""
         refused = 0
-        error: NotSent | NotConfirmed | None = None
+        error: EmailNotSent | EmailUnconfirmed | None = None
         try:
             # Longer than the caller waits, who then hangs up: one limit, one sentence about it.
             self.client = _open(self, settings, limit_seconds + _LONGER_SECONDS)
@@ -122,7 +122,7 @@ class _Attempt:
             if settings.smtp_username:
                 password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
                 self.client.login(settings.smtp_username, password)
-            refused = len(self.client.send_message(letter.message(settings)))
+            refused = len(self.client.send_message(email.message(settings)))
         except Exception as fault:  # noqa: BLE001  # whatever it is, it must not become the run's own failure
             error = _explained(fault, handed_over=self._handed_over)
         with self._lock:
@@ -141,7 +141,7 @@ class _Attempt:
         """
         with self._lock:
             if self._abandoned or not self._ask():
-                raise NotSent("it is no longer to be sent")
+                raise EmailNotSent("it is no longer to be sent")
             self._handed_over = True
 
     def _hang_up(self) -> None:
@@ -152,7 +152,7 @@ class _Attempt:
                 sock.shutdown(socket.SHUT_RDWR)
 
 
-class _Plain(smtplib.SMTP):
+class _Smtp(smtplib.SMTP):
     """Known to its attempt before it connects; asks it before it sends the text."""
 
     def __init__(self, attempt: _Attempt, *args: Any, **options: Any) -> None:
@@ -165,29 +165,29 @@ class _Plain(smtplib.SMTP):
         return super().data(msg)
 
 
-class _Tls(_Plain, smtplib.SMTP_SSL):
+class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
     """The same in TLS from the first byte."""
 
 
 def _open(attempt: _Attempt, settings: Settings, timeout: float) -> smtplib.SMTP:
     address = (settings.smtp_host or "", settings.smtp_port)
     if settings.smtp_security == "tls":
-        return _Tls(attempt, *address, timeout=timeout, context=ssl.create_default_context())
-    return _Plain(attempt, *address, timeout=timeout)
+        return _SmtpOverTls(attempt, *address, timeout=timeout, context=ssl.create_default_context())
+    return _Smtp(attempt, *address, timeout=timeout)
 
 
-def _explained(error: Exception, *, handed_over: bool) -> NotSent | NotConfirmed:
+def _explained(error: Exception, *, handed_over: bool) -> EmailNotSent | EmailUnconfirmed:
     """What is known of the mail after an error. The server's text is left out: it may quote the mail."""
-    if isinstance(error, NotSent):
+    if isinstance(error, EmailNotSent):
         return error
     name = type(error).__name__
     if isinstance(error, smtplib.SMTPResponseException):
-        return NotSent(f"{name}, reply {error.smtp_code}", permanent=error.smtp_code >= 500)
+        return EmailNotSent(f"{name}, reply {error.smtp_code}", permanent=error.smtp_code >= 500)
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         codes = sorted({code for code, _ in error.recipients.values()})
-        return NotSent(f"{name}, reply {', '.join(map(str, codes))}", permanent=min(codes) >= 500)
+        return EmailNotSent(f"{name}, reply {', '.join(map(str, codes))}", permanent=min(codes) >= 500)
     if handed_over:
-        return NotConfirmed()
+        return EmailUnconfirmed()
     if isinstance(error, smtplib.SMTPNotSupportedError):
-        return NotSent("the mail server does not offer what SMTP_SECURITY or SMTP_USERNAME ask for")
-    return NotSent(name)
+        return EmailNotSent("the mail server does not offer what SMTP_SECURITY or SMTP_USERNAME ask for")
+    return EmailNotSent(name)

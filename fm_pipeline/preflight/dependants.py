@@ -11,7 +11,7 @@ from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.policy import Policy
 from fm_pipeline.nexus.reimport.soft_references import list_json_references, list_soft_references
-from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.preflight.finding import Finding, FindingBuilder
 
 # Rows that one core compares in a second when it reads a whole table: enough to tell seconds from hours.
 ROWS_A_SECOND = 5_000_000
@@ -33,7 +33,9 @@ WHERE c.oid = ANY(%s::regclass[]) AND row_security_active(c.oid) ORDER BY 1
 """
 
 
-def check_dependants(cursor: Cursor, policy: Policy, tables: Sequence[Table], judge: Judge) -> Iterator[Finding]:
+def check_dependants(
+    cursor: Cursor, policy: Policy, tables: Sequence[Table], build: FindingBuilder
+) -> Iterator[Finding]:
     """Look at everything that hangs on the tables.
 
     Args:
@@ -41,15 +43,15 @@ def check_dependants(cursor: Cursor, policy: Policy, tables: Sequence[Table], ju
     """
     names = [table.identifier.as_string(cursor) for table in tables]
     others = [str(table) for table in tables if table not in policy.emptied]
-    yield judge.good("dependants", f"{', '.join(others)} point to rows that may go, or are relinked")
-    yield from _keys_without_index(cursor, policy, judge)
-    yield from _triggers(cursor, names, judge)
-    yield from _row_security(cursor, names, judge)
-    yield from _generic_references(policy, judge)
-    yield from _soft_references(cursor, policy, judge)
+    yield build.ok("dependants", f"{', '.join(others)} point to rows that may go, or are relinked")
+    yield from _keys_without_index(cursor, policy, build)
+    yield from _triggers(cursor, names, build)
+    yield from _row_security(cursor, names, build)
+    yield from _generic_references(policy, build)
+    yield from _soft_references(cursor, policy, build)
 
 
-def _keys_without_index(cursor: Cursor, policy: Policy, judge: Judge) -> Iterator[Finding]:
+def _keys_without_index(cursor: Cursor, policy: Policy, build: FindingBuilder) -> Iterator[Finding]:
     slow = 0
     keys = [key for table in policy.emptied for key in policy.catalogue.foreign_keys_to(table)]
     for key in keys:
@@ -57,47 +59,47 @@ def _keys_without_index(cursor: Cursor, policy: Policy, judge: Judge) -> Iterato
         if row := cursor.fetchone():
             slow += 1
             seconds = row[1] * 1000 / ROWS_A_SECOND
-            yield judge.broken(
+            yield build.violation(
                 "nexus_key_without_index",
                 f"{key.table}.{key.columns[0]}",
                 f"refers to {key.references}; about {row[1]:,} rows are read for each row that goes, which is about"
                 f" {seconds:,.1f} s for every 1,000",
             )
     if not slow:
-        yield judge.good("foreign keys", f"all {len(keys)} that refer to rows which may go have an index")
+        yield build.ok("foreign keys", f"all {len(keys)} that refer to rows which may go have an index")
 
 
-def _triggers(cursor: Cursor, names: Sequence[str], judge: Judge) -> Iterator[Finding]:
+def _triggers(cursor: Cursor, names: Sequence[str], build: FindingBuilder) -> Iterator[Finding]:
     cursor.execute(_TRIGGERS, (list(names),))
     rows = cursor.fetchall()
     for trigger, table in rows:
-        yield judge.broken("nexus_trigger", f"table {table}", f"trigger {trigger}")
+        yield build.violation("nexus_trigger", f"table {table}", f"trigger {trigger}")
     if not rows:
-        yield judge.good("triggers", f"none on the {len(names)} tables that a reimport may write")
+        yield build.ok("triggers", f"none on the {len(names)} tables that a reimport may write")
 
 
-def _row_security(cursor: Cursor, names: Sequence[str], judge: Judge) -> Iterator[Finding]:
+def _row_security(cursor: Cursor, names: Sequence[str], build: FindingBuilder) -> Iterator[Finding]:
     cursor.execute(_ROW_SECURITY, (list(names),))
     rows = cursor.fetchall()
     for (table,) in rows:
-        yield judge.broken("nexus_row_security", f"table {table}", "row security holds for this role")
+        yield build.violation("nexus_row_security", f"table {table}", "row security holds for this role")
     if not rows:
-        yield judge.good("row security", "hides nothing from this role")
+        yield build.ok("row security", "hides nothing from this role")
 
 
-def _generic_references(policy: Policy, judge: Judge) -> Iterator[Finding]:
+def _generic_references(policy: Policy, build: FindingBuilder) -> Iterator[Finding]:
     generic = ", ".join(dict.fromkeys(str(key.table) for key in policy.followed_keys))
-    yield judge.good("generic references", f"followed in {generic}" if generic else "none")
+    yield build.ok("generic references", f"followed in {generic}" if generic else "none")
 
 
-def _soft_references(cursor: Cursor, policy: Policy, judge: Judge) -> Iterator[Finding]:
+def _soft_references(cursor: Cursor, policy: Policy, build: FindingBuilder) -> Iterator[Finding]:
     """Columns with ids that no foreign key guards. Of those inside JSON only the names are told."""
     for (table, column), targets in list_soft_references(cursor, policy).items():
         holds = f"holds ids of {' and '.join(targets)}" if targets else "is named as a reference, and holds none"
         lacks = ""
         if missing_privileges(cursor, {table: {"UPDATE"}}):
             lacks = f"; the role lacks UPDATE on {table}, which a reimport needs once patients' rows were merged"
-        yield judge.broken("nexus_soft_reference", f"{table}.{column}", f"{holds}; no foreign key guards it{lacks}")
+        yield build.violation("nexus_soft_reference", f"{table}.{column}", f"{holds}; no foreign key guards it{lacks}")
     if json := list_json_references(cursor, policy):
         names = ", ".join(f"{table}.{column}" for table, column in json)
-        yield judge.good("ids inside JSON and arrays", f"never followed: {names} hold ids of patients")
+        yield build.ok("ids inside JSON and arrays", f"never followed: {names} hold ids of patients")

@@ -13,37 +13,39 @@ from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, rea
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.errors import DatabaseError, RequestError, SettingsError
 from fm_pipeline.pluralize import counted
-from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.preflight.orthanc import check_disk, check_orthanc
 from fm_pipeline.settings import Settings
 
 
-def check_dicom(settings: Settings, judge: Judge) -> Iterator[Finding]:
+def check_dicom(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
     """Look at each that is set."""
     if settings.orthanc_url:
-        yield from _orthanc(settings, judge)
+        yield from _orthanc(settings, build)
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
             configuration = read_configuration_if_migrated(connection, settings)
     except DatabaseError:  # said already, or nobody has given the role our own table
         return
     except RequestError as error:
-        yield judge.failed("dicom_path_unusable", "configuration", error)
+        yield build.from_error("dicom_path_unusable", "configuration", error)
         return
     if settings.orthanc_url and configuration.orthanc_storage_path:
-        yield from check_disk(configuration.orthanc_storage_path, judge)
+        yield from check_disk(configuration.orthanc_storage_path, build)
     if configuration.hospital_data_path:
-        yield from _directory(configuration.hospital_data_path, settings, configuration, judge)
+        yield from _directory(configuration.hospital_data_path, settings, configuration, build)
 
 
-def _orthanc(settings: Settings, judge: Judge) -> Iterator[Finding]:
+def _orthanc(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
     try:
-        yield from check_orthanc(settings, judge)
+        yield from check_orthanc(settings, build)
     except SettingsError as error:
-        yield judge.failed("orthanc_unreachable", "Orthanc", error)
+        yield build.from_error("orthanc_unreachable", "Orthanc", error)
 
 
-def _directory(path: str, settings: Settings, configuration: SyncConfiguration, judge: Judge) -> Iterator[Finding]:
+def _directory(
+    path: str, settings: Settings, configuration: SyncConfiguration, build: FindingBuilder
+) -> Iterator[Finding]:
     watched = (
         f"looked at every {counted(configuration.monitoring_interval, 'second')}"
         if configuration.monitoring_enabled
@@ -53,16 +55,16 @@ def _directory(path: str, settings: Settings, configuration: SyncConfiguration, 
         with os.scandir(allowed_path(settings, path)) as entries:
             empty = next(entries, None) is None
     except RequestError as error:
-        yield judge.failed("dicom_path_unusable", "directory", error)
+        yield build.from_error("dicom_path_unusable", "directory", error)
     except OSError as error:
         found = error.strerror or type(error).__name__  # without the path
-        yield judge.broken("dicom_path_unusable", "directory", f"cannot be listed ({found}); {watched}")
+        yield build.violation("dicom_path_unusable", "directory", f"cannot be listed ({found}); {watched}")
     else:
         if empty:
-            yield judge.broken("dicom_path_empty", "directory", f"has nothing in it; {watched}")
+            yield build.violation("dicom_path_empty", "directory", f"has nothing in it; {watched}")
         else:
             excluded = excluded_folders(settings).excluded_part(path)
             named = "; by its name it holds deleted files or snapshots" if excluded else ""
-            yield judge.good("directory", f"can be listed, and lies in an allowed root{named}; {watched}")
+            yield build.ok("directory", f"can be listed, and lies in an allowed root{named}; {watched}")
     if configuration.monitoring_enabled and not settings.orthanc_url:
-        yield judge.broken("orthanc_unreachable", "Orthanc", "the directory is watched, and ORTHANC_URL is not set")
+        yield build.violation("orthanc_unreachable", "Orthanc", "the directory is watched, and ORTHANC_URL is not set")

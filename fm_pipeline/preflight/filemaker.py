@@ -17,7 +17,7 @@ from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing, RecordMissing
 from fm_pipeline.filemaker.model import Page
 from fm_pipeline.pluralize import counted
-from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.staging.left_out import missing_layout
 from fm_pipeline.staging.transforms.file_links import EXPORT_DATE
 from fm_pipeline.staging.values.text import NO_ACCESS
@@ -27,7 +27,7 @@ OF_ONE_LAYOUT = (PrivilegeMissing, LayoutMissing, FieldMissing)  # the others co
 
 
 @dataclass
-class Source:
+class SourceInventory:
     """What was learnt of the file, by entity.
 
     Attributes:
@@ -41,7 +41,9 @@ class Source:
     left_out: set[str] = field(default_factory=set)
 
 
-def check_filemaker(client: DataApiClient, profile: Profile, judge: Judge, source: Source) -> Iterator[Finding]:
+def check_filemaker(
+    client: DataApiClient, profile: Profile, build: FindingBuilder, source: SourceInventory
+) -> Iterator[Finding]:
     """Look at the server, the account and every layout.
 
     Args:
@@ -50,42 +52,42 @@ def check_filemaker(client: DataApiClient, profile: Profile, judge: Judge, sourc
     """
     try:
         version = client.product_info().get("version", "")
-        yield _version(version, judge)
+        yield _version(version, build)
         layouts = client.layouts()
     except FileMakerError as error:
-        yield judge.failed("filemaker_unreachable", "server and account", error)
+        yield build.from_error("filemaker_unreachable", "server and account", error)
         return
-    yield judge.good("account", f"logged in; {counted(len(layouts), 'layout')} can be seen")
+    yield build.ok("account", f"logged in; {counted(len(layouts), 'layout')} can be seen")
     fields_of = cache(client.layout_fields)
     for entity in profile.entities:
         try:
             optional = profile.registry[entity].if_there
             if optional and (left_out := missing_layout(profile, entity, layouts, fields_of)):
                 source.left_out.add(entity)
-                yield from (judge.broken("entity_left_out", entity, words.rstrip(".")) for words in left_out)
+                yield from (build.violation("entity_left_out", entity, words.rstrip(".")) for words in left_out)
                 continue
             resolution = resolve(profile, entity, layouts, fields_of)
             page = _first_page(client, resolution.layout)
         except MappingError as error:
-            yield judge.failed("filemaker_layout_unfit", entity, error)
+            yield build.from_error("filemaker_layout_unfit", entity, error)
         except FileMakerError as error:
             unfit = isinstance(error, OF_ONE_LAYOUT)
-            yield judge.failed("filemaker_layout_unfit" if unfit else "filemaker_unreachable", entity, error)
+            yield build.from_error("filemaker_layout_unfit" if unfit else "filemaker_unreachable", entity, error)
             if not unfit:
                 return
         else:
             source.counts[entity] = page.found_count
             source.fed[entity] = frozenset(resolution.feeds)
             yield from _layout(
-                judge, profile, resolution, page, {field.name.casefold() for field in fields_of(resolution.layout)}
+                build, profile, resolution, page, {field.name.casefold() for field in fields_of(resolution.layout)}
             )
 
 
-def _version(version: str, judge: Judge) -> Finding:
+def _version(version: str, build: FindingBuilder) -> Finding:
     found = re.match(r"\d+", version)
     if found and int(found[0]) < OLDEST:
-        return judge.broken("filemaker_too_old", "version", f"FileMaker Server {version}")
-    return judge.good("version", f"FileMaker Server {version}" if found else "FileMaker Server of unknown version")
+        return build.violation("filemaker_too_old", "version", f"FileMaker Server {version}")
+    return build.ok("version", f"FileMaker Server {version}" if found else "FileMaker Server of unknown version")
 
 
 def _first_page(client: DataApiClient, layout: str) -> Page:
@@ -96,7 +98,7 @@ def _first_page(client: DataApiClient, layout: str) -> Page:
 
 
 def _layout(
-    judge: Judge, profile: Profile, resolution: Resolution, page: Page, on_layout: set[str]
+    build: FindingBuilder, profile: Profile, resolution: Resolution, page: Page, on_layout: set[str]
 ) -> Iterator[Finding]:
     mapped = list(
         dict.fromkeys(name for names in profile.entities[resolution.entity].fields.values() for name in names)
@@ -109,8 +111,8 @@ def _layout(
     subject = f"layout {resolution.layout}"
     if missing:
         unfed = f"; nothing feeds {', '.join(resolution.unfed)}" if resolution.unfed else ""
-        yield judge.broken("filemaker_field_missing", subject, f"without {', '.join(missing)}{unfed}")
+        yield build.violation("filemaker_field_missing", subject, f"without {', '.join(missing)}{unfed}")
     if hidden:
-        yield judge.broken("filemaker_field_hidden", subject, f"{NO_ACCESS} in {', '.join(hidden)}")
+        yield build.violation("filemaker_field_hidden", subject, f"{NO_ACCESS} in {', '.join(hidden)}")
     if not missing and not hidden:
-        yield judge.good(subject, f"all {counted(len(mapped), 'mapped field')}; {counted(page.found_count, 'record')}")
+        yield build.ok(subject, f"all {counted(len(mapped), 'mapped field')}; {counted(page.found_count, 'record')}")

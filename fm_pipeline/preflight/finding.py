@@ -36,7 +36,7 @@ class Finding:
         return asdict(self)
 
 
-class Judge:
+class FindingBuilder:
     """Makes findings of one area; what a broken rule means is the clinic's own choice.
 
     Args:
@@ -46,11 +46,11 @@ class Judge:
     def __init__(self, rules: Rules, area: Area) -> None:
         self.rules, self._area = rules, area
 
-    def good(self, subject: str, found: str) -> Finding:
+    def ok(self, subject: str, found: str) -> Finding:
         """All is well."""
         return Finding(self._area, subject, "good", found)
 
-    def broken(self, rule_id: str, subject: str, found: str, remedy: str = "") -> Finding:
+    def violation(self, rule_id: str, subject: str, found: str, remedy: str = "") -> Finding:
         """A rule is broken.
 
         Args:
@@ -60,14 +60,14 @@ class Judge:
         level: Level = "stop" if rule.action == "stop" else "warning"
         return Finding(self._area, subject, level, found, rule_id, remedy or rule.remedy)
 
-    def by(self, rule: Rule, subject: str, found: str) -> Finding:
+    def violation_of(self, rule: Rule, subject: str, found: str) -> Finding:
         """A rule is broken, as it is for this subject."""
         level: Level = "stop" if rule.action == "stop" else "warning"
         return Finding(self._area, subject, level, found, rule.id, rule.remedy)
 
-    def failed(self, rule_id: str, subject: str, error: PipelineError) -> Finding:
+    def from_error(self, rule_id: str, subject: str, error: PipelineError) -> Finding:
         """One of our own errors, which knows what to do."""
-        return self.broken(rule_id, subject, error.what, error.remedy)
+        return self.violation(rule_id, subject, error.what, error.remedy)
 
 
 def stops(findings: Iterable[Finding]) -> list[Finding]:

@@ -15,13 +15,13 @@ from fm_pipeline.entities.resolution import resolve
 from fm_pipeline.errors import CatalogueStop, DatabaseError, FileMakerError, MappingError, StorageError
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import PrivilegeMissing
-from fm_pipeline.images.containers.source import find_layout, refuse_a_hidden_mark
+from fm_pipeline.images.containers.source import find_layout, require_visible_mark
 from fm_pipeline.images.nexus.rows import check_columns
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.grants import IMAGE_LINK
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.pluralize import counted
-from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.preflight.nexus import lacking_grants
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import WRITABLE, Bucket
@@ -31,7 +31,7 @@ from fm_pipeline.storage.errors import storage_errors
 NO_RULES = {"NoSuchLifecycleConfiguration", "NotImplemented", "MethodNotAllowed", "501", "405"}
 
 
-def check_image_tables(settings: Settings, judge: Judge) -> Iterator[Finding]:
+def check_image_tables(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
     """The tables that batches and images are written to. Nothing is said of a database that does not answer."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
@@ -39,48 +39,48 @@ def check_image_tables(settings: Settings, judge: Judge) -> Iterator[Finding]:
             try:
                 check_columns(catalogue)
             except CatalogueStop as error:
-                yield judge.failed("image_structure_unknown", "tables", error)
+                yield build.from_error("image_structure_unknown", "tables", error)
                 return
             tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
             missing = missing_privileges(cursor, dict.fromkeys(tables, IMAGE_LINK))
     except DatabaseError:  # said already
         return
     if missing:
-        yield from lacking_grants("image_grant_missing", judge, missing)
+        yield from lacking_grants("image_grant_missing", build, missing)
     else:
-        yield judge.good("tables", f"{BATCHES} and {IMAGES} can be written; every column is known")
+        yield build.ok("tables", f"{BATCHES} and {IMAGES} can be written; every column is known")
 
 
-def check_bucket(bucket: Bucket, judge: Judge) -> Iterator[Finding]:
+def check_bucket(bucket: Bucket, build: FindingBuilder) -> Iterator[Finding]:
     """The bulk dump, and what the bucket does by itself.
 
     Args:
         bucket: one that can be listed.
     """
-    yield _bulk_dump(bucket, judge)
-    yield from _lifecycle(bucket, judge)
-    yield judge.good("versioning", _versioning(bucket))
+    yield _bulk_dump(bucket, build)
+    yield from _lifecycle(bucket, build)
+    yield build.ok("versioning", _versioning(bucket))
 
 
-def _bulk_dump(bucket: Bucket, judge: Judge) -> Finding:
+def _bulk_dump(bucket: Bucket, build: FindingBuilder) -> Finding:
     try:
         first = next((found for found in bucket.list(bucket.bulk_prefix) if found.size), None)
         if first is None:
-            return judge.broken("image_dump_empty", "bulk dump", "nothing lies below S3_BULK_PREFIX")
+            return build.violation("image_dump_empty", "bulk dump", "nothing lies below S3_BULK_PREFIX")
         bucket.read(first.key, 0, 0)  # to ask for its size only needs neither the right to decrypt nor a thawed file
     except StorageError as error:
-        return judge.failed("image_dump_unreadable", "bulk dump", error)
-    return judge.good("bulk dump", "is there, and can be read")
+        return build.from_error("image_dump_unreadable", "bulk dump", error)
+    return build.ok("bulk dump", "is there, and can be read")
 
 
-def _lifecycle(bucket: Bucket, judge: Judge) -> Iterator[Finding]:
+def _lifecycle(bucket: Bucket, build: FindingBuilder) -> Iterator[Finding]:
     try:
         with storage_errors("show its lifecycle rules"):
             rules = bucket.client.get_bucket_lifecycle_configuration(Bucket=bucket.name).get("Rules", [])
     except StorageError as error:
         if error.code not in NO_RULES:
             right = ": the role lacks s3:GetLifecycleConfiguration" if error.code == "AccessDenied" else ""
-            yield judge.good("lifecycle", f"not known ({error.code}){right}")
+            yield build.ok("lifecycle", f"not known ({error.code}){right}")
             return
         rules = []
     deleting = [
@@ -90,9 +90,9 @@ def _lifecycle(bucket: Bucket, judge: Judge) -> Iterator[Finding]:
         for prefix in _reaches(rule, (bucket.bulk_prefix, WRITABLE))
     ]
     for found in deleting:
-        yield judge.broken("image_files_expire", "lifecycle", found)
+        yield build.violation("image_files_expire", "lifecycle", found)
     if not deleting:
-        yield judge.good("lifecycle", "no rule deletes files of the bulk dump or of patients")
+        yield build.ok("lifecycle", "no rule deletes files of the bulk dump or of patients")
 
 
 def _expires(rule: Mapping[str, Any]) -> str:
@@ -126,7 +126,7 @@ def _versioning(bucket: Bucket) -> str:
     return "suspended" if state else "off: what another program overwrites or deletes is gone"
 
 
-def check_containers(client: DataApiClient, profile: Profile, judge: Judge) -> list[Finding]:
+def check_containers(client: DataApiClient, profile: Profile, build: FindingBuilder) -> list[Finding]:
     """The mark and the containers on the layout of images, if the profile maps them.
 
     A layout with neither is that of a clinic whose images come from the bulk dump: no finding.
@@ -138,14 +138,14 @@ def check_containers(client: DataApiClient, profile: Profile, judge: Judge) -> l
         name = resolve(profile, "image", client.layouts(), client.layout_fields).layout
         there = {field.name.casefold() for field in client.layout_fields(name)}
         if there.isdisjoint(field.casefold() for field in (wanted.mark, *wanted.best_first)):
-            return [judge.good("containers", f"none on the layout {name}, so none is taken out of FileMaker")]
+            return [build.ok("containers", f"none on the layout {name}, so none is taken out of FileMaker")]
         layout = find_layout(client, profile)
-        refuse_a_hidden_mark(client, layout)
+        require_visible_mark(client, layout)
     except (MappingError, PrivilegeMissing) as error:
-        return [judge.failed("image_layout_unfit", "containers", error)]
+        return [build.from_error("image_layout_unfit", "containers", error)]
     except FileMakerError:  # said already
         return []
     found = f"layout {layout.name}: {len(layout.containers)} of {len(wanted.best_first)} containers"
     if layout.missing:
         found += f" (without {', '.join(layout.missing)})"
-    return [judge.good("containers", f"{found}, and the mark {layout.mark.name} ({layout.mark.result})")]
+    return [build.ok("containers", f"{found}, and the mark {layout.mark.name} ({layout.mark.result})")]

@@ -22,7 +22,7 @@ from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, Policy, make_policy
 from fm_pipeline.nexus.reimport.difference import plan_difference
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.preflight import dependants
-from fm_pipeline.preflight.finding import Finding, Judge
+from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.settings import Settings
 
 # client_connection_check_interval, by which a killed run's locks go at once, is new in 14; 18 is the newest tried.
@@ -32,7 +32,7 @@ VERSIONS = range(14, 19)
 def check_nexus(
     connection: Connection,
     settings: Settings,
-    judge: Judge,
+    build: FindingBuilder,
     *,
     profile: Profile,
     fed: Mapping[str, frozenset[str]],
@@ -46,8 +46,8 @@ def check_nexus(
         fed: canonical fields by entity, as far as FileMaker could be asked.
     """
     with connection.cursor() as cursor:
-        yield _version(connection, cursor, judge)
-        yield from _own_schema(cursor, judge)
+        yield _version(connection, cursor, build)
+        yield from _own_schema(cursor, build)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         try:
             there = {name: entity for name, entity in profile.registry.items() if name not in absent}
@@ -62,18 +62,18 @@ def check_nexus(
             parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
             updates = _updates(catalogue, policy, settings, fed, fitted.registry)
         except CatalogueStop as error:
-            yield judge.failed("nexus_structure_unknown", f"schema {settings.nexus_schema}", error)
+            yield build.from_error("nexus_structure_unknown", f"schema {settings.nexus_schema}", error)
             return
-        yield judge.good(
+        yield build.ok(
             f"schema {settings.nexus_schema}",
             f"{len(catalogue.columns):,} tables; every column that must be given is known",
         )
         for sentences in fitted.left_out.values():
-            yield from (judge.broken("entity_left_out", "left out", words.rstrip(".")) for words in sentences)
+            yield from (build.violation("entity_left_out", "left out", words.rstrip(".")) for words in sentences)
         missing, tables = _privileges(cursor, policy, updates)
-        yield from _grants(judge, missing)
+        yield from _grants(build, missing)
         if tables:
-            yield from dependants.check_dependants(cursor, policy, tables, judge)
+            yield from dependants.check_dependants(cursor, policy, tables, build)
 
 
 def can_read(cursor: Cursor, tables: Collection[Table]) -> bool:
@@ -81,17 +81,17 @@ def can_read(cursor: Cursor, tables: Collection[Table]) -> bool:
     return not missing_privileges(cursor, {table: {"SELECT"} for table in tables})
 
 
-def _version(connection: Connection, cursor: Cursor, judge: Judge) -> Finding:
+def _version(connection: Connection, cursor: Cursor, build: FindingBuilder) -> Finding:
     cursor.execute("SELECT current_user, current_database()")
     user, database = cursor.fetchone() or ("", "")
     major, minor = divmod(connection.server_version, 10_000)
     found = f"PostgreSQL {major}.{minor}, database {database}, role {user}"
     if major not in VERSIONS:
-        return judge.broken("nexus_version_unknown", "version", found)
-    return judge.good("version", found)
+        return build.violation("nexus_version_unknown", "version", found)
+    return build.ok("version", found)
 
 
-def _own_schema(cursor: Cursor, judge: Judge) -> Iterator[Finding]:
+def _own_schema(cursor: Cursor, build: FindingBuilder) -> Iterator[Finding]:
     """Our tables need a schema, and a reimport needs temporary tables."""
     cursor.execute(
         "SELECT to_regnamespace('fm_pipeline') IS NOT NULL, has_database_privilege(current_database(), 'CREATE'),"
@@ -106,9 +106,9 @@ def _own_schema(cursor: Cursor, judge: Judge) -> Iterator[Finding]:
     lacking = [] if may_create else ["CREATE on schema fm_pipeline" if exists else "CREATE on the database"]
     lacking += [] if temporary else ["TEMPORARY on the database"]
     if lacking:
-        yield judge.broken("nexus_grant_missing", "schema fm_pipeline", f"the role lacks {' and '.join(lacking)}")
+        yield build.violation("nexus_grant_missing", "schema fm_pipeline", f"the role lacks {' and '.join(lacking)}")
     else:
-        yield judge.good("schema fm_pipeline", "is there" if exists else "will be made")
+        yield build.ok("schema fm_pipeline", "is there" if exists else "will be made")
 
 
 def _updates(
@@ -137,17 +137,17 @@ def _privileges(cursor: Cursor, policy: Policy, updates: Mapping[str, Collection
     return missing_privileges(cursor, needs), tables
 
 
-def _grants(judge: Judge, missing: Needs) -> Iterator[Finding]:
+def _grants(build: FindingBuilder, missing: Needs) -> Iterator[Finding]:
     if not missing:
-        yield judge.good("privileges", "every table that a reimport reads or writes, and what its backup holds")
-    yield from lacking_grants("nexus_grant_missing", judge, missing)
+        yield build.ok("privileges", "every table that a reimport reads or writes, and what its backup holds")
+    yield from lacking_grants("nexus_grant_missing", build, missing)
 
 
-def lacking_grants(rule: str, judge: Judge, missing: Needs) -> Iterator[Finding]:
+def lacking_grants(rule: str, build: FindingBuilder, missing: Needs) -> Iterator[Finding]:
     """A finding for each table, with the statement that gives what the role lacks."""
     for table, privileges in sorted(missing.items()):
         words = ", ".join(sorted(privileges))
-        yield judge.broken(
+        yield build.violation(
             rule,
             f"table {table}",
             f"the role lacks {words}",

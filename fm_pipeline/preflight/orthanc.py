@@ -13,8 +13,8 @@ from fm_pipeline.dicom.orthanc.errors import FileNotTaken, OrthancError
 from fm_pipeline.dicom.orthanc.responses import OrthancLimits
 from fm_pipeline.dicom.reasons import NOT_TAKEN_REMEDIES, sentence
 from fm_pipeline.pluralize import counted
-from fm_pipeline.preflight.finding import Finding, Judge
-from fm_pipeline.preflight.services import with_little_patience
+from fm_pipeline.preflight.finding import Finding, FindingBuilder
+from fm_pipeline.preflight.services import with_short_timeouts
 from fm_pipeline.settings import Settings
 
 SAFE = (1, 12, 11)  # the first without CVE-2026-5437 to 5445
@@ -23,26 +23,26 @@ NEARLY = 0.9  # of a limit
 LITTLE_ROOM = 0.1  # of a disk
 
 
-def check_orthanc(settings: Settings, judge: Judge) -> Iterator[Finding]:
+def check_orthanc(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
     """Look at it.
 
     Raises:
         SettingsError: ORTHANC_URL or ORTHANC_CA_BUNDLE is none.
     """
-    with Orthanc.from_settings(with_little_patience(settings)) as orthanc:
+    with Orthanc.from_settings(with_short_timeouts(settings)) as orthanc:
         try:
             system = orthanc.system()
         except OrthancError as error:
-            yield judge.failed("orthanc_unreachable", "Orthanc", error)
+            yield build.from_error("orthanc_unreachable", "Orthanc", error)
             return
         yield from _version(
-            system, judge, "lets the account in" if settings.orthanc_username else "asks for no password"
+            system, build, "lets the account in" if settings.orthanc_username else "asks for no password"
         )
-        yield _rights(orthanc, judge)
-        yield from _store(orthanc, judge)
+        yield _rights(orthanc, build)
+        yield from _store(orthanc, build)
 
 
-def check_disk(folder: str, judge: Judge) -> Iterator[Finding]:
+def check_disk(folder: str, build: FindingBuilder) -> Iterator[Finding]:
     """Look at the room on Orthanc's disk, where this machine can see it; the folder is not named."""
     try:
         disk = shutil.disk_usage(folder)
@@ -50,24 +50,24 @@ def check_disk(folder: str, judge: Judge) -> Iterator[Finding]:
         return
     room = f"{size_formatted(disk.free)} of {size_formatted(disk.total)} are free"
     if disk.free < LITTLE_ROOM * disk.total:
-        yield judge.broken("orthanc_nearly_full", "Orthanc's disk", room, "Free disk space on Orthanc's server.")
+        yield build.violation("orthanc_nearly_full", "Orthanc's disk", room, "Free disk space on Orthanc's server.")
     else:
-        yield judge.good("Orthanc's disk", room)
+        yield build.ok("Orthanc's disk", room)
 
 
-def _version(system: Mapping[str, Any], judge: Judge, login: str) -> Iterator[Finding]:
+def _version(system: Mapping[str, Any], build: FindingBuilder, login: str) -> Iterator[Finding]:
     version = str(system.get("Version", ""))
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     if len(numbers) == 3 and numbers < SAFE:
-        yield judge.broken("orthanc_too_old", "Orthanc", f"{version}; {login}")
+        yield build.violation("orthanc_too_old", "Orthanc", f"{version}; {login}")
     else:
-        yield judge.good("Orthanc", f"{version or 'of unknown version'}; {login}")
+        yield build.ok("Orthanc", f"{version or 'of unknown version'}; {login}")
     mode = system.get("OverwriteInstancesMode", "")  # newer ones tell it beside the Boolean
     if system.get("OverwriteInstances") is True or mode in {"Always", "IfChanged"}:
-        yield judge.broken("orthanc_overwrites", "OverwriteInstances", f"on ({mode})" if mode else "on")
+        yield build.violation("orthanc_overwrites", "OverwriteInstances", f"on ({mode})" if mode else "on")
 
 
-def _rights(orthanc: Orthanc, judge: Judge) -> Finding:
+def _rights(orthanc: Orthanc, build: FindingBuilder) -> Finding:
     """Whether an import could do all that it has to."""
     subject = "rights in Orthanc"
     try:
@@ -76,25 +76,25 @@ def _rights(orthanc: Orthanc, judge: Judge) -> Finding:
         orthanc.try_upload(TRIED_BYTES)
     except FileNotTaken as error:
         found = f"tried with {size_formatted(TRIED_BYTES)} of text. {sentence(error.reason)}"
-        return judge.broken("orthanc_right_missing", subject, found, NOT_TAKEN_REMEDIES[error.reason])
+        return build.violation("orthanc_right_missing", subject, found, NOT_TAKEN_REMEDIES[error.reason])
     except OrthancError as error:
-        return judge.failed("orthanc_right_missing", subject, error)
-    return judge.good(subject, f"files are taken, up to {size_formatted(TRIED_BYTES)} at least; nothing was stored")
+        return build.from_error("orthanc_right_missing", subject, error)
+    return build.ok(subject, f"files are taken, up to {size_formatted(TRIED_BYTES)} at least; nothing was stored")
 
 
-def _store(orthanc: Orthanc, judge: Judge) -> Iterator[Finding]:
+def _store(orthanc: Orthanc, build: FindingBuilder) -> Iterator[Finding]:
     subject = "Orthanc's store"
     try:
         limits = orthanc.limits()
     except OrthancError as error:
-        yield judge.failed("orthanc_right_missing", subject, error)
+        yield build.from_error("orthanc_right_missing", subject, error)
         return
     holds = f"{size_formatted(limits.held_bytes)} of {counted(limits.held_patients, 'patient')}"
     if near := _near(limits):
         beyond = "refuses what is new" if limits.rejects else "deletes its oldest patients for what is new"
-        yield judge.broken("orthanc_nearly_full", subject, f"{holds}; {' and '.join(near)}; beyond, it {beyond}")
+        yield build.violation("orthanc_nearly_full", subject, f"{holds}; {' and '.join(near)}; beyond, it {beyond}")
     else:
-        yield judge.good(subject, holds)
+        yield build.ok(subject, holds)
 
 
 def _near(limits: OrthancLimits) -> list[str]:

@@ -16,7 +16,7 @@ from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.connect import need_filemaker, open_client
+from fm_pipeline.filemaker.connect import open_client, require_filemaker
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import ExtractionResult, extract
 from fm_pipeline.staging.left_out import leave_out
@@ -35,7 +35,7 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
         PipelineError: of any kind; staging then holds what was whole before.
     """
     url = settings.nexus_database_url.get_secret_value()
-    need_filemaker(settings)
+    require_filemaker(settings)
     profile = load_profile(settings.filemaker_profile)
     load_rules(settings.rules_file, profile.registry)  # fails before FileMaker is read, not after
     migrate(url)

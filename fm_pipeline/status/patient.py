@@ -16,37 +16,37 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.images.nexus.patients import AMBIGUOUS, Found, read_patients
+from fm_pipeline.images.nexus.patient_index import AMBIGUOUS, PatientMatch, read_patient_index
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
 from fm_pipeline.nexus.reimport.relink import patient_content_type
 from fm_pipeline.settings import Settings
-from fm_pipeline.status.stored_files import Answers, StoredFile, by_asking, by_listing, read_files
+from fm_pipeline.status.stored_files import LookupResult, StoredFile, look_up_by_listing, look_up_each, read_files
 
 MANY_FILES = 1000  # from here on a listing, which costs a request for each thousand objects, is cheaper
-Exists = bool | str | None  # S3's code where it could not be looked at; None: the row names no file
+Existence = bool | str | None  # S3's code where it could not be looked at; None: the row names no file
 
 
 @dataclass(frozen=True)
-class HeldImage:
+class FileExistence:
     """An image or a document by its Nexus id, and whether its files exist."""
 
     id: str
-    exists: Exists
-    thumbnail_exists: Exists = None
+    exists: Existence
+    thumbnail_exists: Existence = None
 
 
 @dataclass(frozen=True)
-class HeldBatch:
+class BatchExistence:
     """A batch; `image_count` is what its row says."""
 
     id: str
     image_count: int | None
-    images: Sequence[HeldImage]
+    images: Sequence[FileExistence]
 
 
 @dataclass(frozen=True)
-class Holdings:
+class PatientData:
     """What a patient has.
 
     Attributes:
@@ -59,15 +59,15 @@ class Holdings:
     filemaker_id: str
     found_by: str
     rows: dict[str, list[str]]
-    documents: Sequence[HeldImage] = ()
-    batches: Sequence[HeldBatch] = field(default_factory=list)
+    documents: Sequence[FileExistence] = ()
+    batches: Sequence[BatchExistence] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
-def read_holdings(settings: Settings, reference: str) -> Holdings:
+def read_patient_data(settings: Settings, reference: str) -> PatientData:
     """Look a patient up and count what it has; ask S3 for each of its files.
 
     Args:
@@ -77,10 +77,10 @@ def read_holdings(settings: Settings, reference: str) -> Holdings:
         PipelineError: there is no such patient, the id names two, or the pipeline never worked in this database.
     """
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-        _need_our_tables(cursor)
+        _require_own_tables(cursor)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
-        found = read_patients(cursor, catalogue).resolve(reference)
-        if not isinstance(found, Found):
+        found = read_patient_index(cursor, catalogue).resolve(reference)
+        if not isinstance(found, PatientMatch):
             raise PipelineError(
                 "The id names two patients." if found == AMBIGUOUS else "Nexus has no patient of this id.",
                 remedy="Give FileMaker's id or the id in Nexus, in upper or lower case; names are not looked for.",
@@ -100,20 +100,20 @@ def read_holdings(settings: Settings, reference: str) -> Holdings:
         ids = [*documents, *(image_id for images in of_batch.values() for image_id in images)]
         files = list(read_files(cursor, catalogue, settings.s3_bucket or "", rows=ids))
         counts = _counts(cursor, catalogue, batches)
-    look = by_asking if len(files) <= MANY_FILES else by_listing
+    look = look_up_each if len(files) <= MANY_FILES else look_up_by_listing
     exists = _Existence(files, look(settings, [file for file in files if file.key]))
-    return Holdings(
+    return PatientData(
         found.nexus_id,
         found.key,
-        found.way,
+        found.matched_by,
         rows,
-        [HeldImage(own_id, exists.of("documents", own_id)) for own_id in documents],
+        [FileExistence(own_id, exists.of("documents", own_id)) for own_id in documents],
         [
-            HeldBatch(
+            BatchExistence(
                 batch,
                 counts.get(batch),
                 [
-                    HeldImage(own_id, exists.of("images", own_id), exists.of("thumbnails", own_id))
+                    FileExistence(own_id, exists.of("images", own_id), exists.of("thumbnails", own_id))
                     for own_id in of_batch[batch]
                 ],
             )
@@ -122,7 +122,7 @@ def read_holdings(settings: Settings, reference: str) -> Holdings:
     )
 
 
-def _need_our_tables(cursor: Cursor) -> None:
+def _require_own_tables(cursor: Cursor) -> None:
     cursor.execute("SELECT to_regclass('fm_pipeline.retired_patient_ids') IS NOT NULL")
     row = cursor.fetchone()
     if not (row and row[0]):
@@ -136,12 +136,12 @@ def _need_our_tables(cursor: Cursor) -> None:
 class _Existence:
     """The answers by kind and row."""
 
-    def __init__(self, files: Sequence[StoredFile], answers: Answers) -> None:
-        self._found: dict[tuple[str, str], Exists] = {
+    def __init__(self, files: Sequence[StoredFile], answers: LookupResult) -> None:
+        self._found: dict[tuple[str, str], Existence] = {
             (file.kind, file.row_id): answers.exists.get(file, answers.unknown.get(file)) for file in files
         }
 
-    def of(self, kind: str, row_id: str) -> Exists:
+    def of(self, kind: str, row_id: str) -> Existence:
         return self._found.get((kind, row_id))
 
 

@@ -34,7 +34,7 @@ OPENED = 25  # files of each kind
 OPENED_BYTES = 65_536  # of each of them at most
 TRIES = 2  # of opening a file: a stream that is cut once says nothing of the object
 SAMPLE = 200  # files: a bucket of which a hundredth is gone is noticed seven times in eight
-NO_RIGHT = "the account has no right to read them (s3:GetObject), so that only their names were looked for."
+NO_READ_PERMISSION = "the account has no right to read them (s3:GetObject), so that only their names were looked for."
 ROWS_A_FETCH = 2000
 KEYS_A_REPORT = 1000  # of a listing; as many as S3 gives on a page
 
@@ -84,7 +84,7 @@ class FileCheck:
     remedies: dict[str, str] = field(default_factory=dict)
 
     @property
-    def holds(self) -> bool:
+    def passed(self) -> bool:
         """Every file that was to be looked at exists, and those that were opened are as their rows say."""
         return not (self.missing or self.without_key or self.not_looked_at or self.unreadable or self.differing)
 
@@ -104,7 +104,7 @@ class FileCheck:
         }
 
 
-class Answers:
+class LookupResult:
     """Which files exist, and of which nobody can tell (S3's code); the buckets that can be read, by name.
 
     `remedies` says what to do about each of the codes.
@@ -116,7 +116,7 @@ class Answers:
         self.unknown: dict[StoredFile, str] = {}
         self.remedies: dict[str, str] = {}
 
-    def nobody_knows(self, files: Iterable[StoredFile], error: StorageError) -> None:
+    def mark_unknown(self, files: Iterable[StoredFile], error: StorageError) -> None:
         """S3 did not tell of these files."""
         self.remedies[error.code] = error.remedy
         self.unknown |= dict.fromkeys(files, error.code)
@@ -140,7 +140,7 @@ def check_files(
     Raises:
         SettingsError: S3 is not set up.
     """
-    lots = {kind: _Lot(sample, chance or random.Random()) for kind in kinds}  # noqa: S311  # a sample, no secret
+    lots = {kind: _Sample(sample, chance or random.Random()) for kind in kinds}  # noqa: S311  # a sample, no secret
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         for file in read_files(cursor, catalogue, settings.s3_bucket or ""):
@@ -148,13 +148,13 @@ def check_files(
                 lots[file.kind].put(file)
     wanted = [file for lot in lots.values() for file in lot.drawn()]
     on_progress("files", 0, len(wanted))  # a server that is away is waited for
-    look = by_listing if sample is None else by_asking
+    look = look_up_by_listing if sample is None else look_up_each
     answers = look(settings, wanted, lambda done: on_progress("files", done, len(wanted)))
     chance = chance or random.Random()  # noqa: S311  # a sample, no secret
     return [_summary(kind, lot, answers, _open_some(settings, lot, answers, chance)) for kind, lot in lots.items()]
 
 
-class _Lot:
+class _Sample:
     """Files of one kind: how many there are, and those that are drawn, without holding the others.
 
     Each file that comes has the same chance (Vitter's algorithm R). Without a number all are drawn.
@@ -223,11 +223,11 @@ def read_files(
                     yield StoredFile(kind, row_id, of_row, key, bytes_of_row)
 
 
-def by_listing(
+def look_up_by_listing(
     settings: Settings, files: Sequence[StoredFile], on_progress: Callable[[int], None] = lambda _done: None
-) -> Answers:
+) -> LookupResult:
     """Look for many files: a request for each thousand objects of the top folders that they lie in."""
-    answers = _look_at_buckets(settings, files)
+    answers = _check_buckets(settings, files)
     by_place: dict[tuple[str, str], dict[str, list[StoredFile]]] = defaultdict(lambda: defaultdict(list))
     for file in files:
         if file not in answers.unknown:
@@ -241,63 +241,65 @@ def by_listing(
                 if number % KEYS_A_REPORT == 0:
                     on_progress(len(answers.exists) + len(answers.unknown))
         except StorageError as error:
-            answers.nobody_knows((file for same in wanted.values() for file in same), error)
+            answers.mark_unknown((file for same in wanted.values() for file in same), error)
         else:
             answers.exists |= {file: False for same in wanted.values() for file in same}
         on_progress(len(answers.exists) + len(answers.unknown))
     return answers
 
 
-def by_asking(
+def look_up_each(
     settings: Settings, files: Sequence[StoredFile], on_progress: Callable[[int], None] = lambda _done: None
-) -> Answers:
+) -> LookupResult:
     """Look for a few files: one request each, several at a time."""
-    answers = _look_at_buckets(settings, files)
+    answers = _check_buckets(settings, files)
 
     def look(file: StoredFile) -> tuple[StoredFile, bool | StorageError]:
         try:
-            return file, answers.buckets[file.bucket].has(file.key)
+            return file, answers.buckets[file.bucket].exists(file.key)
         except StorageError as error:
             return file, error
 
     with ThreadPoolExecutor(settings.s3_concurrency) as pool:
         for file, found in pool.map(look, [file for file in files if file not in answers.unknown]):
             if isinstance(found, StorageError):
-                answers.nobody_knows([file], found)
+                answers.mark_unknown([file], found)
             else:
                 answers.exists[file] = found
             on_progress(len(answers.exists) + len(answers.unknown))
     return answers
 
 
-def _look_at_buckets(settings: Settings, files: Sequence[StoredFile]) -> Answers:
+def _check_buckets(settings: Settings, files: Sequence[StoredFile]) -> LookupResult:
     """The buckets that the files name; files of one that cannot be read are unknown from here on.
 
     So one question tells for each bucket what would else be a failure of each file.
     """
-    answers = Answers()
+    answers = LookupResult()
     client = make_client(settings)
     for name in {file.bucket for file in files}:
         bucket = Bucket(client, name, settings.s3_bulk_prefix)
         try:
             if not name:
                 raise StorageError("No bucket is named.", code=NO_BUCKET, remedy="Set S3_BUCKET.")
-            bucket.look()
+            bucket.check_access()
         except StorageError as error:
-            answers.nobody_knows([file for file in files if file.bucket == name], error)
+            answers.mark_unknown([file for file in files if file.bucket == name], error)
         else:
             answers.buckets[name] = bucket
     return answers
 
 
-def _open_some(settings: Settings, lot: _Lot, answers: Answers, chance: random.Random) -> dict[StoredFile, int | str]:
+def _open_some(
+    settings: Settings, lot: _Sample, answers: LookupResult, chance: random.Random
+) -> dict[StoredFile, int | str]:
     """Open some of the files that are there: their sizes, or S3's code where one cannot be opened."""
     there = [file for file in lot.drawn() if answers.exists.get(file)]
 
     def opened(file: StoredFile) -> int | str:
         try:
             return retry(
-                lambda: answers.buckets[file.bucket].open_object(file.key, OPENED_BYTES),
+                lambda: answers.buckets[file.bucket].read_beginning(file.key, OPENED_BYTES),
                 is_transient=lambda error: isinstance(error, StorageError) and error.code != "AccessDenied",
                 pauses=[0] * (TRIES - 1),
             )
@@ -309,7 +311,7 @@ def _open_some(settings: Settings, lot: _Lot, answers: Answers, chance: random.R
         return dict(zip(chosen, pool.map(opened, chosen), strict=True))
 
 
-def _summary(kind: Kind, lot: _Lot, answers: Answers, opened: dict[StoredFile, int | str]) -> FileCheck:
+def _summary(kind: Kind, lot: _Sample, answers: LookupResult, opened: dict[StoredFile, int | str]) -> FileCheck:
     files = lot.drawn()
     refused = {file: found for file, found in opened.items() if isinstance(found, str)}
     denied = next(iter(refused.values())) if set(refused.values()) == {"AccessDenied"} else ""

@@ -19,7 +19,7 @@ from io import SEEK_END
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fm_pipeline.errors import SettingsError, StorageError
-from fm_pipeline.storage.errors import not_understood, refused, storage_errors
+from fm_pipeline.storage.errors import not_s3, refused_by_s3, storage_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,14 +35,14 @@ CONNECT_SECONDS = 10
 CHUNK = 1 << 20
 _REDIRECTS = {301, 302, 303, 307, 308}
 # A page of a listing has one of them. botocore takes any other XML for a page that names no object.
-_OF_A_PAGE = ("Name", "KeyCount", "IsTruncated", "Contents")
-_READS = frozenset(
+_LISTING_ELEMENTS = ("Name", "KeyCount", "IsTruncated", "Contents")
+_READ_OPERATIONS = frozenset(
     {
         *("ListObjectsV2", "ListObjectVersions", "ListBuckets", "HeadBucket", "HeadObject", "GetObject"),
         *("GetBucketLocation", "GetBucketVersioning", "GetBucketLifecycleConfiguration"),
     }
 )
-_WRITES = frozenset({"PutObject", "CopyObject"})
+_WRITE_OPERATIONS = frozenset({"PutObject", "CopyObject"})
 
 
 class StoredObject(NamedTuple):
@@ -122,10 +122,10 @@ def guarded(client: S3Client, bulk_prefix: str) -> S3Client:
     protected = (BULK_PREFIX, bulk_prefix)
 
     def guard(params: Mapping[str, Any], model: Any, **_: object) -> None:
-        if model.name in _READS:
+        if model.name in _READ_OPERATIONS:
             return
         key = str(params.get("Key", ""))
-        if model.name not in _WRITES or not is_writable(key) or key.startswith(protected):
+        if model.name not in _WRITE_OPERATIONS or not is_writable(key) or key.startswith(protected):
             raise StorageError(
                 f"The pipeline was about to send {model.name} for a place in S3 where it never writes.",
                 meaning="Nothing was sent. It writes new objects below patients/ and deletes none.",
@@ -153,9 +153,9 @@ def open_bucket(settings: Settings, client: S3Client | None = None) -> Bucket:
     return Bucket(client or make_client(settings), settings.s3_bucket, settings.s3_bulk_prefix)
 
 
-def _refuse_other_xml(page: Mapping[str, Any], doing: str) -> None:
-    if not any(name in page for name in _OF_A_PAGE):
-        raise not_understood(doing)
+def _require_listing(page: Mapping[str, Any], action: str) -> None:
+    if not any(name in page for name in _LISTING_ELEMENTS):
+        raise not_s3(action)
 
 
 @dataclass(frozen=True)
@@ -180,10 +180,10 @@ class Bucket:
         seen: set[str] = set()
         with storage_errors("list the bucket"):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
-                _refuse_other_xml(page, "list the bucket")
+                _require_listing(page, "list the bucket")
                 for item in page.get("Contents", []):
                     if not {"Key", "Size", "LastModified"} <= item.keys():
-                        raise not_understood("list the bucket")
+                        raise not_s3("list the bucket")
                     key, etag = item["Key"], item.get("ETag", "").strip('"')
                     if key in seen or not etag:
                         raise StorageError(
@@ -200,22 +200,22 @@ class Bucket:
         """The object of exactly this key, by a listing."""
         return next((found for found in self.list(key) if found.key == key), None)
 
-    def look(self) -> None:
+    def check_access(self) -> None:
         """Ask whether the bucket is there and may be read by us, before anything is begun that needs it.
 
         Raises:
             StorageError: it does not exist, may not be read, or S3 does not answer; with what to do.
         """
-        doing = "look at the bucket"
+        action = "look at the bucket"
         try:
-            with storage_errors(doing):
+            with storage_errors(action):
                 self.client.head_bucket(Bucket=self.name)
         except StorageError as error:
             # An answer to HEAD has no body, so no code of S3's either.
             code = {"404": "NoSuchBucket", "403": "AccessDenied", "301": "PermanentRedirect"}.get(error.code)
-            raise refused(doing, code) if code else error from None
+            raise refused_by_s3(action, code) if code else error from None
 
-    def has(self, key: str) -> bool:
+    def exists(self, key: str) -> bool:
         """Whether there is an object of exactly this key. One request; where many are looked for, list.
 
         It is a listing too, of which this key would be the first: so it needs the right to list and none to read, and
@@ -226,7 +226,7 @@ class Bucket:
         """
         with storage_errors("look for an object"):
             page = self.client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
-            _refuse_other_xml(page, "look for an object")
+            _require_listing(page, "look for an object")
         there = any(found.get("Key") == key for found in page.get("Contents", []))
         # Directory buckets and some other servers list in an order of their own.
         return there or (bool(page.get("IsTruncated")) and self.find(key) is not None)
@@ -247,7 +247,7 @@ class Bucket:
                         raise
         raise AssertionError("unreachable")
 
-    def open_object(self, key: str, length: int) -> int:
+    def read_beginning(self, key: str, length: int) -> int:
         """Get the first bytes of an object, once; they are thrown away.
 
         Args:
@@ -259,9 +259,9 @@ class Bucket:
         Raises:
             StorageError: S3 refused, or sent fewer bytes than the object has.
         """
-        doing = "open an object"
+        action = "open an object"
         try:
-            with storage_errors(doing):
+            with storage_errors(action):
                 answer = self.client.get_object(Bucket=self.name, Key=key, Range=f"bytes=0-{length - 1}")
                 with closing(answer["Body"]) as body:
                     first = body.read(length)
@@ -272,7 +272,7 @@ class Bucket:
         whole = str(answer.get("ContentRange", "")).rpartition("/")[2]
         size = int(whole) if whole.isdigit() else int(answer["ContentLength"])  # a server that knows no ranges
         if len(first) < min(size, length):
-            raise refused(doing, "IncompleteBody")
+            raise refused_by_s3(action, "IncompleteBody")
         return size
 
     def digest(self, key: str) -> str:
@@ -316,20 +316,20 @@ class Bucket:
             body.seek(0)
         with storage_errors("write an object"):
             try:
-                answer = self._new(
+                answer = self._write_new(
                     self.client.put_object,
                     Key=key,
                     Body=body,
                     ContentType=content_type,
                     ContentMD5=base64.b64encode(md5).decode(),
                 )
-                return _etag(answer, "write an object")
+                return _etag_of(answer, "write an object")
             except self.client.exceptions.ClientError as error:
                 if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
                     raise
         # Perhaps our own first try, whose answer was lost.
         found = self.find(key)
-        if found and found.size == size and (found.etag == md5.hex() or self._holds(found.key, body)):
+        if found and found.size == size and (found.etag == md5.hex() or self._has_content(found.key, body)):
             return found.etag
         raise ObjectExists(
             "An object with other bytes has the key that a new object was to get.",
@@ -337,7 +337,7 @@ class Bucket:
             remedy="Compare the two; fm-pipeline images link lists such images as target_differs.",
         )
 
-    def _holds(self, key: str, body: bytes | BinaryIO) -> bool:
+    def _has_content(self, key: str, body: bytes | BinaryIO) -> bool:
         """Whether an object has these bytes, where its ETag is no MD5 (KMS, several parts)."""
         if isinstance(body, bytes):
             return self.digest(key) == hashlib.sha256(body).hexdigest()
@@ -359,7 +359,7 @@ class Bucket:
         kind: dict[str, Any] = {"MetadataDirective": "REPLACE", "ContentType": content_type} if content_type else {}
         with storage_errors("copy an object"):
             try:
-                answer = self._new(
+                answer = self._write_new(
                     self.client.copy_object,
                     Key=key,
                     CopySource={"Bucket": self.name, "Key": source.key},
@@ -374,9 +374,9 @@ class Bucket:
                     meaning="Nothing was overwritten.",
                     remedy="Run the link again: it lists both sides anew.",
                 ) from None
-        return _etag(answer.get("CopyObjectResult", {}), "copy an object")
+        return _etag_of(answer.get("CopyObjectResult", {}), "copy an object")
 
-    def _new(self, call: Callable[..., Any], **arguments: Any) -> Any:
+    def _write_new(self, call: Callable[..., Any], **arguments: Any) -> Any:
         """Write under the condition that the key is free; without it where the server does not know conditions."""
         try:
             return call(Bucket=self.name, IfNoneMatch="*", **arguments)
@@ -389,9 +389,9 @@ class Bucket:
         return call(Bucket=self.name, **arguments)
 
 
-def _etag(answer: Mapping[str, Any], doing: str) -> str:
+def _etag_of(answer: Mapping[str, Any], action: str) -> str:
     """Of an answer to a write. One without it does not say that anything was written."""
     etag = answer.get("ETag")
     if not isinstance(etag, str) or not etag:
-        raise not_understood(doing)
+        raise not_s3(action)
     return etag.strip('"')

@@ -10,7 +10,7 @@ from fm_pipeline.errors import StorageError
 
 
 @contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
+def storage_errors(action: str) -> Iterator[None]:
     """Turn what boto3 raises into a StorageError: the code of S3, never a key or a body."""
     from botocore.exceptions import (  # noqa: PLC0415  # slow to import
         BotoCoreError,
@@ -24,18 +24,18 @@ def storage_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise refused(doing, str(error.response.get("Error", {}).get("Code", "unknown"))) from None
+        raise refused_by_s3(action, str(error.response.get("Error", {}).get("Code", "unknown"))) from None
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise StorageError(
-            f"S3 was not asked to {doing}: there is no access key ({type(error).__name__}).",
+            f"S3 was not asked to {action}: there is no access key ({type(error).__name__}).",
             code=type(error).__name__,
             remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role.",
         ) from None
     except (ResponseParserError, ValueError):  # a time or a number that is none
-        raise not_understood(doing) from None
+        raise not_s3(action) from None
     except (BotoCoreError, HTTPError, HTTPException) as error:  # the latter two while a body is read
         raise StorageError(
-            f"S3 did not answer when asked to {doing} ({type(error).__name__}).",
+            f"S3 did not answer when asked to {action} ({type(error).__name__}).",
             code=type(error).__name__,
             meaning="What was done before stays; a repeat goes on from there.",
             remedy="Check S3_ENDPOINT_URL (for AWS: AWS_REGION), that the server runs, and the network; then start"
@@ -43,20 +43,20 @@ def storage_errors(doing: str) -> Iterator[None]:
         ) from None
 
 
-def not_understood(doing: str) -> StorageError:
+def not_s3(action: str) -> StorageError:
     """The error for an answer that is not one of S3's."""
     return StorageError(
-        f"What answered when S3 was asked to {doing} is not S3.",
+        f"What answered when S3 was asked to {action} is not S3.",
         code="NotUnderstood",
         meaning="What was done before stays; a repeat goes on from there.",
         remedy="Check S3_ENDPOINT_URL, and whether a proxy before it answers in its place; then start again.",
     )
 
 
-def refused(doing: str, code: str) -> StorageError:
+def refused_by_s3(action: str, code: str) -> StorageError:
     """The error for a code of S3's."""
     return StorageError(
-        f"S3 refused to {doing} ({code}).",
+        f"S3 refused to {action} ({code}).",
         code=code,
         meaning=_MEANINGS.get(code, ""),
         remedy=_REMEDIES.get(code, "Check the S3 settings and the role's policy; SECURITY.md has one."),

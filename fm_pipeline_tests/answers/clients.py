@@ -17,10 +17,10 @@ from fm_pipeline.dicom.orthanc.delivery import Delivery, Halted, KillsOrthanc, U
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import FileMakerError, PipelineError, StorageError
 from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import Containers
+from fm_pipeline.filemaker.containers import ContainerDownloads
 from fm_pipeline.filemaker.paging import read_completely
-from fm_pipeline.notifications.smtp import Letter, NotConfirmed, NotSent, deliver
-from fm_pipeline.preflight.finding import Judge
+from fm_pipeline.notifications.smtp import Email, EmailNotSent, EmailUnconfirmed, deliver
+from fm_pipeline.preflight.finding import FindingBuilder
 from fm_pipeline.preflight.orthanc import check_orthanc
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket, StoredObject, make_client
@@ -68,7 +68,7 @@ def _delivered(orthanc: Orthanc) -> object:
 
 def _checked(port: int) -> object:
     given = settings(orthanc_url=f"http://127.0.0.1:{port}", orthanc_timeout_seconds=TIME_OUT)
-    return list(check_orthanc(given, Judge(load_rules(), "DICOM")))
+    return list(check_orthanc(given, FindingBuilder(load_rules(), "DICOM")))
 
 
 ORTHANC = Asking(
@@ -112,7 +112,7 @@ FILEMAKER = Asking(
         "find": _filemaker(lambda client: client.find("Notes", [{"id": "==1"}])),
         "edit": _filemaker(lambda client: client.edit("Notes", 1, {"id": "1"})),
         "file": lambda port: _filemaker(
-            lambda client: Containers(client, longest=TIME_OUT).download(
+            lambda client: ContainerDownloads(client, longest=TIME_OUT).download(
                 "Notes", 1, "image", f"http://127.0.0.1:{port}/Streaming_SSL/MainDB/1.jpg"
             )
         )(port),
@@ -151,10 +151,10 @@ def _copied(bucket: Bucket) -> object:
 
 S3 = Asking(
     {
-        "look": _s3(Bucket.look),
+        "look": _s3(Bucket.check_access),
         "list": _s3(lambda bucket: list(bucket.list("patients/"))),
         "find": _s3(lambda bucket: bucket.find("patients/1.jpg")),
-        "has": _s3(lambda bucket: bucket.has("patients/1.jpg")),
+        "has": _s3(lambda bucket: bucket.exists("patients/1.jpg")),
         "read": _s3(lambda bucket: bucket.read("patients/1.jpg")),
         "read a part": _s3(lambda bucket: bucket.read("patients/1.jpg", 1, 3)),
         "digest": _s3(lambda bucket: bucket.digest("patients/1.jpg")),
@@ -177,14 +177,14 @@ def _mail(security: str, username: str | None) -> Callable[[int], object]:
             smtp_username=username,
             smtp_password=SecretStr("word") if username else None,
         )
-        return deliver(given, Letter("1", "subject", "text\n.\n..\n"), lambda: True, limit_seconds=2 * TIME_OUT)
+        return deliver(given, Email("1", "subject", "text\n.\n..\n"), lambda: True, limit_seconds=2 * TIME_OUT)
 
     return ask
 
 
 SMTP = Asking(
     {"plain": _mail("none", None), "starttls": _mail("starttls", "user"), "tls": _mail("tls", None)},
-    (NotSent, NotConfirmed),
+    (EmailNotSent, EmailUnconfirmed),
     PATIENCE,
 )
 

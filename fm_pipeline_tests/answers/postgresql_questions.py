@@ -14,7 +14,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import usable_plan
-from fm_pipeline.preflight.run import preflight
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.settings import Settings
 from fm_pipeline.status.overview import read_overview

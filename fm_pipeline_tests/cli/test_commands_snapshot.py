@@ -17,11 +17,10 @@ from fm_pipeline.dicom import reasons
 from fm_pipeline.dicom.history.jobs import JOB_STATUSES, JOB_TYPES
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.entities import rules
-from fm_pipeline.images.containers import ledger as container_ledger
+from fm_pipeline.images.containers import import_ledger as container_ledger
 from fm_pipeline.images.containers import reasons as container_reasons
 from fm_pipeline.images.containers import reconcile, report
-from fm_pipeline.images.linking import ledger as copy_ledger
-from fm_pipeline.images.linking import matching
+from fm_pipeline.images.linking import copy_ledger, matching
 from fm_pipeline.settings import Settings
 
 SNAPSHOT = Path(__file__).with_name("commands_snapshot.txt")
@@ -62,13 +61,13 @@ def _names() -> str:
         "dicom outcome": [outcome.value for outcome in Outcome],
         "audit action": get_args(audit.AuditAction),
         "audit outcome": get_args(audit.AuditOutcome),
-        "image copy state": get_args(copy_ledger.State),
-        "container image state": get_args(container_ledger.State),
-        "container image outcome": get_args(report.Kind),
-        "container image disagreement": get_args(reconcile.Kind),
+        "image copy state": get_args(copy_ledger.CopyState),
+        "container image state": get_args(container_ledger.ImportState),
+        "container image outcome": get_args(report.OutcomeKind),
+        "container image disagreement": get_args(reconcile.DisagreementKind),
         "rule action": get_args(rules.Action),
-        "image link skip": matching.SKIPS,
-        "image link error": matching.ERRORS,
+        "image link skip": matching.SKIP_REASONS,
+        "image link error": matching.ERROR_REASONS,
         "container image skip": container_reasons.SKIPPED,
         "container image failure": container_reasons.FAILED,
         "dicom waiting": reasons.WAITING,

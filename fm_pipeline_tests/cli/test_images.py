@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
+from fm_pipeline.images.linking import copier
 from fm_pipeline_tests.images.scene import Row, Scene, jpeg
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import MigrationBench
@@ -95,15 +96,14 @@ def test_link_shows_the_summary_of_the_seed_dry_and_for_real(scene: Scene) -> No
 
 
 def test_link_exits_with_one_when_somebody_changed_the_bulk_dump(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fm_pipeline.images.linking import copies  # noqa: PLC0415
 
-    real = copies.list_targets
+    real = copier.list_targets
 
     def meanwhile(*arguments: object) -> object:
         scene.s3.put_bulk("5.jpg", jpeg(5))
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(copies, "list_targets", meanwhile)
+    monkeypatch.setattr(copier, "list_targets", meanwhile)
     done = run("link", str(scene.export_file), env=scene.bench.environment())
     assert done.exit_code == 1
     assert "somebody else changed meanwhile: 1" in done.output

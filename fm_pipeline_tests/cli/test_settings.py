@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.preflight.run import preflight
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline_tests.support.clinics import MigrationBench
 

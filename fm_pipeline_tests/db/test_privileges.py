@@ -22,7 +22,7 @@ from fm_pipeline.nexus.backup.backup import list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import restore
 from fm_pipeline.preflight.finding import stops
-from fm_pipeline.preflight.run import preflight
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline_tests.nexus.backup.restoring import give_back
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
 

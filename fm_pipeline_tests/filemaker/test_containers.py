@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import ContainerFile, Containers, is_url
+from fm_pipeline.filemaker.containers import ContainerDownloads, ContainerFile, is_url
 from fm_pipeline.filemaker.errors import (
     ContainerElsewhere,
     ContainerExpired,
@@ -64,12 +64,12 @@ def server_that(folder: Path, **behaves: Any) -> Iterator[Clinic]:
 def download(client: DataApiClient, record_id: int = 1, name: str = "image_Full", **how: Any) -> ContainerFile:
     record = client.record("API_Images", record_id)
     assert record
-    return Containers(client, **how).download("API_Images", record_id, name, str(record.fields[name]))
+    return ContainerDownloads(client, **how).download("API_Images", record_id, name, str(record.fields[name]))
 
 
 def test_a_file_comes_with_its_type_and_the_next_one_needs_one_request_only(images: Clinic) -> None:
     with images.client() as client:
-        containers = Containers(client)
+        containers = ContainerDownloads(client)
         record = client.record("API_Images", 1)
         assert record
         for _ in range(2):
@@ -89,7 +89,7 @@ def test_a_url_that_died_with_its_session_is_replaced_by_reading_the_record_agai
     with images.client() as client:
         record = client.record("API_Images", 1)
         assert record
-        containers, url = Containers(client), str(record.fields["image_Full"])
+        containers, url = ContainerDownloads(client), str(record.fields["image_Full"])
         containers.download("API_Images", 1, "image_Full", url)
         images.server.advance(minutes=16)
         assert containers.download("API_Images", 1, "image_Full", url).content == JPEG
@@ -156,10 +156,10 @@ def test_a_record_or_file_that_went_meanwhile(images: Clinic) -> None:
         dead = f"{images.server.base_url}/Streaming_SSL/MainDB/{'a' * 64}.jpg?RCType=EmbeddedRCFileProcessor"
         images.store.edit(images.database, "API_Images", 2, {"image_Full": ""})
         with pytest.raises(ContainerRefused):
-            Containers(client).download("API_Images", 2, "image_Full", dead)
+            ContainerDownloads(client).download("API_Images", 2, "image_Full", dead)
         images.store.delete(images.database, "API_Images", 2)
         with pytest.raises(RecordMissing):
-            Containers(client).download("API_Images", 2, "image_Full", dead)
+            ContainerDownloads(client).download("API_Images", 2, "image_Full", dead)
 
 
 def test_a_url_of_another_server_gets_neither_token_nor_cookie(images: Clinic) -> None:
@@ -174,7 +174,7 @@ def test_a_url_of_another_server_gets_neither_token_nor_cookie(images: Clinic) -
             "http://[broken/a.jpg",
         ):
             with pytest.raises(ContainerElsewhere):
-                Containers(client).download("API_Images", 1, "image_Full", stranger)
+                ContainerDownloads(client).download("API_Images", 1, "image_Full", stranger)
     assert images.answered("container_key") == 0
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import Containers
+from fm_pipeline.filemaker.containers import ContainerDownloads
 from fm_pipeline.filemaker.errors import (
     CertificateRefused,
     ContainerExpired,
@@ -51,7 +51,7 @@ def test_a_container_comes_over_https_from_a_server_whose_authority_is_named_and
             assert record
             url = str(record.fields["image_Full"])
             assert url.startswith("https://")
-            assert Containers(client).download("API_Images", 1, "image_Full", url).content == picture(1)
+            assert ContainerDownloads(client).download("API_Images", 1, "image_Full", url).content == picture(1)
         before = clinic.answered("login")
         with pytest.raises(CertificateRefused), DataApiClient(*address) as client:
             client.record("API_Images", 1)
@@ -78,7 +78,7 @@ class Server:
     def download(self, *answers: Answer) -> bytes:
         self.answers[:], self.seen[:] = answers, []
         with DataApiClient(self.base_url, "db", USER, PASSWORD, ca_bundle=self.ca_bundle, timeout=60) as client:
-            return Containers(client).download("API_Images", 1, "photo", self.base_url + URL).content
+            return ContainerDownloads(client).download("API_Images", 1, "photo", self.base_url + URL).content
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -12,11 +12,11 @@ from typing import Any
 from PIL import Image
 
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.images.exports.metadata import DateOrder
+from fm_pipeline.images.exports.metadata_table import DateOrder
 from fm_pipeline.images.exports.reader import read_export
-from fm_pipeline.images.linking.link import Options
+from fm_pipeline.images.linking.link_images import link_images
 from fm_pipeline.images.linking.report import LinkReport
-from fm_pipeline.images.linking.run import link_images
+from fm_pipeline.images.linking.steps import LinkOptions
 from fm_pipeline.storage.bucket import Bucket
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
@@ -100,7 +100,7 @@ class Scene:
             settings,
             bucket or self.s3.bucket(settings),
             read_export(export or self.export_file),
-            Options(**options),
+            LinkOptions(**options),
             actor="bench",
             now=lambda: now,
             dates=dates,

@@ -11,7 +11,7 @@ import pytest
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.restore import restore
 from fm_pipeline.preflight.finding import stops
-from fm_pipeline.preflight.run import preflight
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sandbox.stack.postgresql_binaries import POSTGRESQL
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import MigrationBench, migration_bench, small_clinic

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from fm_pipeline.notifications.message import Event, News
+from fm_pipeline.notifications.message import EventType, RunEvent
 from fm_pipeline.notifications.outbox import ATTEMPTS, CLAIM_HOLDS, LONGEST_PAUSE, Claim, Outbox, pause_after
 
 NOW = datetime(2025, 11, 20, 2, 30, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
 
 
-def news(event: Event, run_id: str = "run") -> News:
-    return News(run_id, event, NOW)
+def run_event(event: EventType, run_id: str = "run") -> RunEvent:
+    return RunEvent(run_id, event, NOW)
 
 
 @pytest.fixture
@@ -35,52 +35,52 @@ def claimed(outbox: Outbox, now: datetime = NOW) -> Claim:
 
 
 def test_the_same_event_is_kept_once_also_in_another_process(outbox: Outbox, tmp_path: Path) -> None:
-    assert outbox.put(news(Event.STARTED))
-    assert not Outbox(tmp_path / "state").put(news(Event.STARTED))
+    assert outbox.enqueue_run_event(run_event(EventType.STARTED))
+    assert not Outbox(tmp_path / "state").enqueue_run_event(run_event(EventType.STARTED))
 
 
 def test_a_failure_that_was_told_is_not_told_as_a_cancellation_too(outbox: Outbox) -> None:
-    assert outbox.put(news(Event.FAILED))
-    assert outbox.knows("run", Event.CANCELLED)
-    assert not outbox.put(news(Event.CANCELLED))
-    assert outbox.put(news(Event.SUCCEEDED))
+    assert outbox.enqueue_run_event(run_event(EventType.FAILED))
+    assert outbox.contains("run", EventType.CANCELLED)
+    assert not outbox.enqueue_run_event(run_event(EventType.CANCELLED))
+    assert outbox.enqueue_run_event(run_event(EventType.SUCCEEDED))
 
 
 def test_of_many_that_want_to_send_a_mail_one_may(outbox: Outbox) -> None:
-    outbox.put(news(Event.STARTED))
+    outbox.enqueue_run_event(run_event(EventType.STARTED))
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda _: outbox.claim(NOW), range(16)))
     assert sum(claim is not None for claim in claims) == 1
 
 
 def test_a_sender_that_was_killed_before_the_hand_over_loses_no_mail(outbox: Outbox) -> None:
-    outbox.put(news(Event.STARTED))
+    outbox.enqueue_run_event(run_event(EventType.STARTED))
     killed = claimed(outbox)
     assert outbox.claim(NOW) is None
     again = claimed(outbox, NOW + CLAIM_HOLDS)
-    assert not outbox.hand_over(killed), "the claim of a sender that only seemed to be killed has ended"
-    assert outbox.hand_over(again)
+    assert not outbox.mark_handed_over(killed), "the claim of a sender that only seemed to be killed has ended"
+    assert outbox.mark_handed_over(again)
 
 
 def test_a_sender_that_was_killed_after_the_hand_over_sends_nothing_twice(outbox: Outbox) -> None:
-    outbox.put(news(Event.STARTED))
-    assert outbox.hand_over(claimed(outbox))
+    outbox.enqueue_run_event(run_event(EventType.STARTED))
+    assert outbox.mark_handed_over(claimed(outbox))
     assert outbox.claim(LATER) is None
-    assert not outbox.put(news(Event.STARTED))
+    assert not outbox.enqueue_run_event(run_event(EventType.STARTED))
 
 
 def test_a_mail_that_was_not_taken_is_due_again_after_a_pause_and_given_up_at_last(outbox: Outbox) -> None:
-    outbox.put(news(Event.FAILED))
+    outbox.enqueue_run_event(run_event(EventType.FAILED))
     due: datetime | None = NOW
     for attempt in range(1, ATTEMPTS + 1):
         assert due is not None
         claim = claimed(outbox, due)
         assert claim.attempt == attempt
-        due = outbox.put_back(claim, due)
+        due = outbox.release(claim, due)
         assert due is None or outbox.claim(due - timedelta(seconds=1)) is None
     assert due is None
     assert outbox.claim(LATER) is None
-    assert outbox.unsent() == 0
+    assert outbox.count_unsent() == 0
 
 
 def test_the_pauses_grow_to_an_hour_and_cover_half_a_night() -> None:
@@ -91,27 +91,27 @@ def test_the_pauses_grow_to_an_hour_and_cover_half_a_night() -> None:
 
 
 def test_a_text_that_the_server_refused_after_the_hand_over_is_due_again(outbox: Outbox) -> None:
-    outbox.put(news(Event.FAILED))
+    outbox.enqueue_run_event(run_event(EventType.FAILED))
     claim = claimed(outbox)
-    outbox.hand_over(claim)
-    assert outbox.put_back(claim, NOW)
+    outbox.mark_handed_over(claim)
+    assert outbox.release(claim, NOW)
     assert outbox.claim(LATER)
 
 
 def test_news_of_the_end_supersede_news_of_the_start_that_nobody_took(outbox: Outbox) -> None:
-    outbox.put(news(Event.STARTED))
-    outbox.put(news(Event.SUCCEEDED))
+    outbox.enqueue_run_event(run_event(EventType.STARTED))
+    outbox.enqueue_run_event(run_event(EventType.SUCCEEDED))
     end = claimed(outbox)
     assert end.kind == "success"
-    outbox.hand_over(end)
-    outbox.confirm(end)
+    outbox.mark_handed_over(end)
+    outbox.mark_sent(end)
     assert outbox.claim(LATER) is None
 
 
 def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        Outbox(tmp_path / "above" / "state").put(news(Event.STARTED))
+        Outbox(tmp_path / "above" / "state").enqueue_run_event(run_event(EventType.STARTED))
     finally:
         os.umask(before)
     (tmp_path / "above" / "state").rename(tmp_path / "state")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fm_pipeline.notifications.smtp import Letter, NotConfirmed, NotSent, _Attempt, deliver
+from fm_pipeline.notifications.smtp import Email, EmailNotSent, EmailUnconfirmed, _Attempt, deliver
 from fm_pipeline_tests.support.mail import (
     Recorder,
     dripping,
@@ -21,7 +21,7 @@ from fm_pipeline_tests.support.mail import (
 )
 from fm_pipeline_tests.support.waiting import wait_until
 
-LETTER = Letter("run.start", "Subject", "Text.\n")
+LETTER = Email("run.start", "Subject", "Text.\n")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
         settings = mail_settings(
             tmp_path, port, smtp_security=security, smtp_username="pipeline", smtp_password="right"
         )
-        with pytest.raises(NotSent, match="CertVerification"):
+        with pytest.raises(EmailNotSent, match="CertVerification"):
             deliver(settings, LETTER, yes)
     assert not recorder.logins
     assert not recorder.mails
@@ -78,7 +78,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
 
 def test_no_mail_goes_to_a_server_without_the_encryption_that_was_asked_for(tmp_path: Path) -> None:
     recorder = Recorder()
-    with mail_server(recorder) as port, pytest.raises(NotSent, match="SMTP_SECURITY"):
+    with mail_server(recorder) as port, pytest.raises(EmailNotSent, match="SMTP_SECURITY"):
         deliver(mail_settings(tmp_path, port, smtp_security="starttls"), LETTER, yes)
     assert not recorder.mails
 
@@ -90,7 +90,7 @@ def test_after_a_wrong_password_the_mail_is_not_tried_again(tmp_path: Path, cert
         settings = mail_settings(
             tmp_path, port, smtp_security="starttls", smtp_username="pipeline", smtp_password="wrong"
         )
-        with pytest.raises(NotSent, match="535") as caught:
+        with pytest.raises(EmailNotSent, match="535") as caught:
             deliver(settings, LETTER, yes)
     assert caught.value.permanent
     assert "wrong" not in str(caught.value)
@@ -106,13 +106,13 @@ def test_after_a_wrong_password_the_mail_is_not_tried_again(tmp_path: Path, cert
     ],
 )
 def test_a_refusal_for_ever_is_told_from_one_for_now(tmp_path: Path, recorder: Recorder, permanent: bool) -> None:
-    with mail_server(recorder) as port, pytest.raises(NotSent) as caught:
+    with mail_server(recorder) as port, pytest.raises(EmailNotSent) as caught:
         deliver(mail_settings(tmp_path, port), LETTER, yes)
     assert caught.value.permanent is permanent
 
 
 def test_a_server_that_does_not_run_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(NotSent, match="ConnectionRefusedError"):
+    with pytest.raises(EmailNotSent, match="ConnectionRefusedError"):
         deliver(mail_settings(tmp_path, 1), LETTER, yes)
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_hangs_or_drips_is_left_after_the_limit_and_its_thread_end
     tmp_path: Path, conversation: type
 ) -> None:
     with misbehaving_server(conversation) as port:
-        with pytest.raises(NotSent, match="no answer"):
+        with pytest.raises(EmailNotSent, match="no answer"):
             deliver(mail_settings(tmp_path, port), LETTER, yes, limit_seconds=0.2)
         wait_until(lambda: all(thread.name != "mail delivery" for thread in threading.enumerate()))
 
@@ -136,12 +136,12 @@ def test_a_mail_whose_text_was_taken_without_a_word_may_have_been_delivered(
         return wait(attempt, 0.2)
 
     monkeypatch.setattr(_Attempt, "wait", wait_from_the_hand_over_on)
-    with misbehaving_server(takes_the_text_and_is_silent) as port, pytest.raises(NotConfirmed):
+    with misbehaving_server(takes_the_text_and_is_silent) as port, pytest.raises(EmailUnconfirmed):
         deliver(mail_settings(tmp_path, port), LETTER, yes, limit_seconds=60)
 
 
 def test_nothing_is_sent_when_the_claim_has_ended_meanwhile(tmp_path: Path) -> None:
     recorder = Recorder()
-    with mail_server(recorder) as port, pytest.raises(NotSent):
+    with mail_server(recorder) as port, pytest.raises(EmailNotSent):
         deliver(mail_settings(tmp_path, port), LETTER, lambda: False)
     assert not recorder.mails

@@ -21,9 +21,9 @@ from fm_pipeline.cli.main import main
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.preflight.dicom import check_dicom
-from fm_pipeline.preflight.finding import Finding, Judge, stops
+from fm_pipeline.preflight.finding import Finding, FindingBuilder, stops
 from fm_pipeline.preflight.images import check_bucket
-from fm_pipeline.preflight.run import preflight
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount
 from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, guarded
 from fm_pipeline_tests.support.buckets import BucketBench
@@ -150,7 +150,7 @@ def amazon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Bucket]]:
 
 
 def of_the_bucket(bucket: Bucket) -> list[Finding]:
-    return list(check_bucket(bucket, Judge(load_rules(), "images")))
+    return list(check_bucket(bucket, FindingBuilder(load_rules(), "images")))
 
 
 EXPIRES: dict[str, Any] = {"Expiration": {"Days": 30}}
@@ -290,7 +290,7 @@ def test_an_orthanc_with_known_weaknesses_and_one_that_overwrites_are_told(bench
     ]
     for system, rules in answers:
         with system_says(**system) as url:
-            findings = check_dicom(bench.with_settings(orthanc_url=url).settings, Judge(load_rules(), "DICOM"))
+            findings = check_dicom(bench.with_settings(orthanc_url=url).settings, FindingBuilder(load_rules(), "DICOM"))
             assert [each.rule for each in findings if each.level != "good"] == rules, system
 
 

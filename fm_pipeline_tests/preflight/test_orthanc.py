@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.entities.rules import load_rules
-from fm_pipeline.preflight.finding import Judge
+from fm_pipeline.preflight.finding import FindingBuilder
 from fm_pipeline.preflight.orthanc import check_disk, check_orthanc
 from fm_pipeline_tests.answers.clients import settings
 from fm_pipeline_tests.support.scripted_http import SYSTEM, Answering, Request, like_orthanc, reply, scripted
@@ -17,7 +17,7 @@ def said_of(answering: Answering) -> dict[str, str]:
     """What is wrong with such an Orthanc, by rule."""
     with scripted(answering) as server:
         given = settings(orthanc_url=f"http://127.0.0.1:{server.port}")
-        findings = list(check_orthanc(given, Judge(load_rules(), "DICOM")))
+        findings = list(check_orthanc(given, FindingBuilder(load_rules(), "DICOM")))
     assert all(each.remedy for each in findings if each.rule)
     return {each.rule: f"{each.subject}: {each.found} {each.remedy}" for each in findings if each.rule}
 
@@ -98,7 +98,7 @@ def test_an_orthanc_near_one_of_its_limits_is_told_and_what_it_does_beyond() -> 
 def test_the_disk_of_orthanc_is_looked_at_where_this_machine_sees_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = Judge(load_rules(), "DICOM")
+    judge = FindingBuilder(load_rules(), "DICOM")
     assert list(check_disk(str(tmp_path / "on another machine"), judge)) == []
     (disk,) = check_disk(str(tmp_path), judge)
     assert disk.found.endswith(" are free")

@@ -21,7 +21,7 @@ from fm_pipeline.defs.resources import pipeline_resources
 from fm_pipeline.nexus.backup.files import new_key
 from fm_pipeline.preflight.finding import Finding, stops
 from fm_pipeline.preflight.nexus import VERSIONS
-from fm_pipeline.preflight.run import preflight
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
 from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount
 from fm_pipeline_tests.support.clinics import DATABASE, PASSWORD, USER, MigrationBench, migration_bench, small_clinic

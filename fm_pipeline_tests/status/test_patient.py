@@ -12,7 +12,7 @@ from fm_pipeline.cli.main import main
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
-from fm_pipeline.status.patient import Holdings, read_holdings
+from fm_pipeline.status.patient import PatientData, read_patient_data
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
 from fm_pipeline_tests.support.services import LazyStack
@@ -51,9 +51,9 @@ def test_every_id_of_a_patient_finds_the_same_in_any_letters(clinic: MigrationBe
     ((nexus_id, key),) = clinic.execute(_PATIENT)
     earlier = str(uuid.uuid4())
     clinic.execute("INSERT INTO fm_pipeline.retired_patient_ids VALUES (%s, %s, 'document')", earlier, key)
-    found: dict[str, Holdings] = {}
+    found: dict[str, PatientData] = {}
     for reference in (nexus_id, nexus_id.upper(), key, key.upper(), f" {key} ", earlier, earlier.upper()):
-        found[reference] = read_holdings(clinic.settings, reference)
+        found[reference] = read_patient_data(clinic.settings, reference)
     assert {each.nexus_id for each in found.values()} == {nexus_id}
     assert {each.filemaker_id for each in found.values()} == {key}
     assert found[earlier].found_by == "earlier_id"
@@ -63,7 +63,7 @@ def test_it_counts_what_the_database_has_also_in_tables_that_nobody_named(clinic
     clinic.execute("CREATE TABLE gait_report (id uuid PRIMARY KEY, whose uuid REFERENCES patients (id))")
     ((nexus_id, _),) = clinic.execute(_PATIENT)
     clinic.execute("INSERT INTO gait_report VALUES (%s, %s)", str(uuid.uuid4()), nexus_id)
-    held = read_holdings(clinic.settings, nexus_id)
+    held = read_patient_data(clinic.settings, nexus_id)
     for table in ("appointments", "notes", "sms_messages"):
         wanted = count(clinic, f"SELECT count(*) FROM {table} WHERE patient_id = %s", nexus_id)  # noqa: S608
         assert len(held.rows[table]) == wanted
@@ -77,7 +77,7 @@ def test_it_counts_what_the_database_has_also_in_tables_that_nobody_named(clinic
 
 def test_each_file_is_looked_for(clinic: MigrationBench, s3: BucketBench) -> None:
     ((nexus_id, _),) = clinic.execute(_PATIENT)
-    held = read_holdings(clinic.settings, nexus_id)
+    held = read_patient_data(clinic.settings, nexus_id)
     first, second = next(batch for batch in held.batches if len(batch.images) > 1).images[:2]
     assert (first.exists, first.thumbnail_exists) == (False, False)
     there = clinic.execute("SELECT s3_key FROM images_image WHERE id = %s", first.id)
@@ -86,7 +86,7 @@ def test_each_file_is_looked_for(clinic: MigrationBench, s3: BucketBench) -> Non
     for (key,) in there:
         s3.put(key, b"file")
     clinic.execute("UPDATE images_image SET s3_thumbnail_key = '' WHERE id = %s", first.id)
-    held = read_holdings(clinic.settings, nexus_id)
+    held = read_patient_data(clinic.settings, nexus_id)
     images = {image.id: image for batch in held.batches for image in batch.images}
     assert (images[first.id].exists, images[first.id].thumbnail_exists) == (True, None)
     assert (images[second.id].exists, images[second.id].thumbnail_exists) == (False, True)
@@ -100,11 +100,11 @@ def test_many_files_of_a_patient_are_listed_and_not_asked_for_one_by_one(
     ((nexus_id, _),) = clinic.execute(_PATIENT)
     for (key,) in clinic.execute("SELECT s3_key FROM images_image ORDER BY id"):
         s3.put(key, b"file")
-    by_one = read_holdings(clinic.settings, nexus_id)
+    by_one = read_patient_data(clinic.settings, nexus_id)
     asked: list[str] = []
     monkeypatch.setattr("fm_pipeline.status.patient.MANY_FILES", 1)
-    monkeypatch.setattr("fm_pipeline.storage.bucket.Bucket.has", lambda _, key: asked.append(key))
-    assert read_holdings(clinic.settings, nexus_id) == by_one
+    monkeypatch.setattr("fm_pipeline.storage.bucket.Bucket.exists", lambda _, key: asked.append(key))
+    assert read_patient_data(clinic.settings, nexus_id) == by_one
     assert not asked
     assert {image.exists for batch in by_one.batches for image in batch.images} == {True}
 
@@ -121,7 +121,7 @@ def test_a_row_that_names_the_patient_twice_is_counted_once_and_each_image_is_wi
     for own_id in own_ids:
         clinic.execute("INSERT INTO gait_report VALUES (%s, %s, %s)", own_id, nexus_id, nexus_id)
     clinic.execute("UPDATE images_batch SET object_id = %s", nexus_id)
-    held = read_holdings(clinic.settings, nexus_id)
+    held = read_patient_data(clinic.settings, nexus_id)
     assert held.rows["gait_report"] == own_ids
     images = {(batch.id, image.id) for batch in held.batches for image in batch.images}
     assert images == set(clinic.execute("SELECT batch_id::text, id::text FROM images_image"))
@@ -130,13 +130,13 @@ def test_a_row_that_names_the_patient_twice_is_counted_once_and_each_image_is_wi
 def test_an_id_that_nobody_has_is_a_clear_error_and_so_is_a_name(clinic: MigrationBench) -> None:
     for reference in (str(uuid.uuid4()), CANARY, "", "%"):
         with pytest.raises(PipelineError, match="no patient of this id") as caught:
-            read_holdings(clinic.settings, reference)
+            read_patient_data(clinic.settings, reference)
         assert CANARY not in str(caught.value)
 
 
 def test_a_database_that_the_pipeline_never_saw_is_a_clear_error_and_stays_as_it_is(bench: MigrationBench) -> None:
     with pytest.raises(PipelineError, match="no tables in this database yet"):
-        read_holdings(bench.settings, str(uuid.uuid4()))
+        read_patient_data(bench.settings, str(uuid.uuid4()))
     assert bench.execute("SELECT to_regnamespace('fm_pipeline')") == [(None,)]
 
 

@@ -57,7 +57,7 @@ def by_kind(bench: MigrationBench, sample: int | None) -> dict[str, FileCheck]:
 @pytest.mark.parametrize("sample", [None, 12])
 def test_all_files_that_are_there_are_found_in_every_bucket(clinic: MigrationBench, sample: int | None) -> None:
     checks = by_kind(clinic, sample)
-    assert all(check.holds for check in checks.values())
+    assert all(check.passed for check in checks.values())
     assert {kind: check.looked_at for kind, check in checks.items()} == {
         "documents": sample or 40,
         "images": sample or 30,
@@ -82,7 +82,7 @@ def test_missing_files_are_reported_by_row_whether_listed_or_asked_for(
             (other if bucket else s3).client.delete_object(Bucket=bucket or s3.name, Key=key)
     checks = by_kind(clinic, sample)
     assert {kind: check.missing for kind, check in checks.items()} == gone
-    assert not any(check.holds for check in checks.values())
+    assert not any(check.passed for check in checks.values())
 
 
 def test_a_key_in_other_letters_or_a_folder_of_that_name_is_not_the_file(
@@ -105,7 +105,7 @@ def test_what_cannot_be_looked_at_is_not_called_missing(clinic: MigrationBench) 
         documents = by_kind(clinic, sample)["documents"]
         assert (documents.missing, documents.looked_at) == ([], 37)
         assert documents.not_looked_at == {"NoSuchBucket": 3}
-        assert not documents.holds
+        assert not documents.passed
 
 
 def test_a_row_without_a_key_is_reported_and_an_image_without_a_thumbnail_is_not(clinic: MigrationBench) -> None:
@@ -117,7 +117,7 @@ def test_a_row_without_a_key_is_reported_and_an_image_without_a_thumbnail_is_not
     clinic.execute("UPDATE documents_document SET s3_key = '' WHERE id = %s", document)
     checks = by_kind(clinic, None)
     assert checks["documents"].without_key == [document]
-    assert checks["thumbnails"].holds
+    assert checks["thumbnails"].passed
     assert checks["thumbnails"].rows == 29
 
 
@@ -134,8 +134,8 @@ def test_a_file_that_is_cut_or_empty_is_reported_by_row(
     clinic.execute("UPDATE images_image SET file_size = 0 WHERE id = %s", empty)
     images = by_kind(clinic, sample)["images"]
     assert (images.missing, list(images.differing), images.opened) == ([], sorted([cut, empty]), 10)
-    assert not images.holds
-    assert by_kind(clinic, sample)["thumbnails"].holds, "its row names no size"
+    assert not images.passed
+    assert by_kind(clinic, sample)["thumbnails"].passed, "its row names no size"
 
 
 def test_not_more_than_some_files_are_opened_and_of_a_long_one_only_the_beginning(
@@ -144,7 +144,7 @@ def test_not_more_than_some_files_are_opened_and_of_a_long_one_only_the_beginnin
     monkeypatch.setattr("fm_pipeline.status.stored_files.OPENED_BYTES", 3)
     checks = by_kind(clinic, None)
     assert {kind: check.opened for kind, check in checks.items()} == dict.fromkeys(checks, 25)
-    assert all(check.holds for check in checks.values())
+    assert all(check.passed for check in checks.values())
 
 
 def test_files_that_cannot_be_opened_are_faults_by_row_and_a_stream_that_is_cut_once_is_none(
@@ -165,14 +165,14 @@ def test_files_that_cannot_be_opened_are_faults_by_row_and_a_stream_that_is_cut_
     assert images.unreadable.keys() == {rows[0][0], rows[1][0], rows[2][0]}
     assert images.unreadable[rows[0][0]] == "InvalidObjectState"
     assert images.unreadable[rows[1][0]] == "AccessDenied"
-    assert (images.opened, images.missing, images.holds) == (7, [], False)
+    assert (images.opened, images.missing, images.passed) == (7, [], False)
 
 
 def test_an_account_that_may_only_list_is_told_and_its_files_are_no_faults(clinic: MigrationBench) -> None:
     with s3_proxy(str(clinic.settings.s3_endpoint_url)) as proxy:
         proxy.fault = lambda request: "denied" if request.path.count("/") > 1 else None
         (images,) = check_files(clinic.with_settings(s3_endpoint_url=proxy.url).settings, sample=4, kinds=["images"])
-    assert (images.holds, images.not_opened, images.unreadable, images.opened) == (True, "AccessDenied", {}, 0)
+    assert (images.passed, images.not_opened, images.unreadable, images.opened) == (True, "AccessDenied", {}, 0)
 
 
 def test_a_listing_tells_how_far_it_is_also_when_all_files_lie_in_one_folder(

@@ -203,8 +203,8 @@ def test_a_listing_in_another_order_is_as_good_and_one_with_a_key_twice_or_witho
     server, bucket = listing
     server.pages = [["p/2.jpg.bak", "p/9.jpg"], ["p/2.jpg", "p/10.jpg"]]
     assert [found.key for found in bucket.list("p/")] == ["p/2.jpg.bak", "p/9.jpg", "p/2.jpg", "p/10.jpg"]
-    assert bucket.has("p/2.jpg")
-    assert not bucket.has("p/3.jpg")
+    assert bucket.exists("p/2.jpg")
+    assert not bucket.exists("p/3.jpg")
     server.pages = [["p/2.jpg", "p/9.jpg"], ["p/3.jpg", "p/2.jpg"]]
     with pytest.raises(StorageError, match="same key of a listing twice"):
         list(bucket.list("p/"))

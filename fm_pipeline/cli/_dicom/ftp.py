@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from fm_pipeline.cli._dicom._context import as_json_option, cells, command_context, table
-from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.cli._interrupts import restore_sigint
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.ftp.configured_pull import pull
 from fm_pipeline.dicom.ftp.pull import PullReport
@@ -28,7 +28,7 @@ def command(as_json: bool) -> None:
     is 1 if something on the server should be here and is not.
     """
     with command_context(as_json) as context:
-        heed_ctrl_c()
+        restore_sigint()
         bars = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)
         )

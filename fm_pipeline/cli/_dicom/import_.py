@@ -11,7 +11,7 @@ import click
 
 from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, command_context, path_argument
 from fm_pipeline.cli._dicom.status import show_job
-from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.cli._interrupts import restore_sigint
 from fm_pipeline.dicom.api.requests import carry_out, prepare_import
 from fm_pipeline.dicom.api.response_data import FAILURES, job_data
 from fm_pipeline.dicom.history.history import list_history
@@ -75,7 +75,7 @@ def command(
 
 
 def _carry_out(context: CommandContext, job_id: int, options: ImportOptions) -> Job:
-    heed_ctrl_c()
+    restore_sigint()
     run_id = f"dicom-{job_id}-{uuid.uuid4()}"
     if not context.as_json:
         context.print(f"Import job {job_id}. Ctrl-C cancels it; it can be gone on with.")

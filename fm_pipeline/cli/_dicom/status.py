@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, cells, command_context, table
-from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.cli._interrupts import restore_sigint
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.response_data import job_data
 from fm_pipeline.dicom.configuration.configuration import read_configuration
@@ -41,7 +41,7 @@ def command(job_id: int | None, watch: bool, as_json: bool) -> None:
         show_job(context, job)
         if job_id is None:
             _show_watching(context)
-        heed_ctrl_c()
+        restore_sigint()
         with suppress(KeyboardInterrupt):
             while watch and job.status in ACTIVE:
                 time.sleep(EVERY_SECONDS)

@@ -11,12 +11,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.cli._interrupts import restore_sigint
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.filemaker.connect import need_filemaker
+from fm_pipeline.filemaker.connect import require_filemaker
+from fm_pipeline.images.containers.import_images import BATCH_SIZE, Callbacks, import_images
 from fm_pipeline.images.containers.reasons import IN_USE, sentence
-from fm_pipeline.images.containers.report import WaterfallReport
-from fm_pipeline.images.containers.run import BATCH_SIZE, Callbacks, import_images
+from fm_pipeline.images.containers.report import ImportReport
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import load_settings
@@ -37,9 +37,9 @@ def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
 
     Can be stopped at any moment, and goes on where it stopped.
     """
-    heed_ctrl_c()
+    restore_sigint()
     settings = load_settings()
-    need_filemaker(settings)
+    require_filemaker(settings)
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
     run_id = f"command-{uuid.uuid4()}"
@@ -47,7 +47,7 @@ def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
     with run_progress(settings, run_id, console=console) as progress:
         callbacks = Callbacks(
             progress=lambda done, total: progress.update(step, done, total),
-            say=lambda sentence: console.print(Text(sentence, style="yellow"), soft_wrap=True),
+            on_message=lambda sentence: console.print(Text(sentence, style="yellow"), soft_wrap=True),
         )
         report = import_images(
             settings, limit=limit, batch_size=batch_size, dry_run=dry_run, run_id=run_id, callbacks=callbacks
@@ -58,11 +58,13 @@ def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
         raise report.stopped
 
 
-def report_lines(report: WaterfallReport) -> Iterator[RenderableType]:
+def report_lines(report: ImportReport) -> Iterator[RenderableType]:
     """What to print, one after the other."""
     would = "would be " if report.dry_run else ""
     yield ""
-    yield Text(f"{counted(report.listed, 'record')} of FileMaker had no mark; {len(report.ends):,} of them had a turn.")
+    yield Text(
+        f"{counted(report.listed, 'record')} of FileMaker had no mark; {len(report.outcomes):,} of them had a turn."
+    )
     yield _table(
         ("end", "images"),
         [
@@ -90,7 +92,7 @@ def report_lines(report: WaterfallReport) -> Iterator[RenderableType]:
         yield Text(f"{counted(report.left, 'record')} left for later runs.")
 
 
-def _containers(report: WaterfallReport) -> Table:
+def _containers(report: ImportReport) -> Table:
     """How many came from which container: in this run, and in all of them if there were others."""
     earlier = sum(report.all_runs.values()) > report.count("imported")
     table = _table(("container", "images", "%", *(("all runs", "%") if earlier else ())), [])

@@ -14,8 +14,8 @@ from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.images.exports.encoding import Encoding
 from fm_pipeline.images.exports.reader import read_export
-from fm_pipeline.images.linking.link import Options
-from fm_pipeline.images.linking.run import link_images
+from fm_pipeline.images.linking.link_images import link_images
+from fm_pipeline.images.linking.steps import LinkOptions
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import load_settings
 from fm_pipeline.storage.bucket import open_bucket
@@ -65,7 +65,7 @@ def command(
             settings,
             bucket,
             read,
-            Options(dry_run, limit, restore_removed),
+            LinkOptions(dry_run, limit, restore_removed),
             actor=operating_system_user(),
             now=lambda: datetime.now(UTC),
             run_id=run_id,

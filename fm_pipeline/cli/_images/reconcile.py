@@ -11,10 +11,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.cli._interrupts import heed_ctrl_c
+from fm_pipeline.cli._interrupts import restore_sigint
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.filemaker.connect import need_filemaker
-from fm_pipeline.images.containers.reconcile import ELSEWHERE, KINDS, REPAIRS, Reconciliation, reconcile
+from fm_pipeline.filemaker.connect import require_filemaker
+from fm_pipeline.images.containers.reconcile import DISAGREEMENTS, REPAIRED_BY, REPAIRS, Reconciliation, reconcile
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import load_settings
@@ -36,9 +36,9 @@ def command(repair: tuple[str, ...], limit: int | None, all_ids: bool) -> None:
 
     Repairs only what --repair names.
     """
-    heed_ctrl_c()
+    restore_sigint()
     settings = load_settings()
-    need_filemaker(settings)
+    require_filemaker(settings)
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
     with run_progress(settings, f"command-{uuid.uuid4()}", console=console) as progress:
@@ -47,7 +47,7 @@ def command(repair: tuple[str, ...], limit: int | None, all_ids: bool) -> None:
             repair=[kind for kind in REPAIRS if kind in repair],
             limit=limit,
             on_progress=progress.update,
-            say=lambda sentence: console.print(Text(sentence, style="yellow"), soft_wrap=True),
+            on_message=lambda sentence: console.print(Text(sentence, style="yellow"), soft_wrap=True),
         )
     for line in _lines(found, repaired=bool(repair), all_ids=all_ids):
         console.print(line, soft_wrap=not isinstance(line, Table))
@@ -64,19 +64,19 @@ def _lines(found: Reconciliation, *, repaired: bool, all_ids: bool) -> Iterator[
     table = Table(box=box.SIMPLE)
     for name in ("kind", "images", *(["repaired"] if repaired else [])):
         table.add_column(name, justify="left" if name == "kind" else "right")
-    for kind in KINDS:
+    for kind in DISAGREEMENTS:
         if kind in found.found:
             done = [f"{len(found.repaired.get(kind, [])):,}"] if repaired else []
             table.add_row(kind, f"{len(found.found[kind]):,}", *done)
     yield table
-    for kind, meaning in KINDS.items():
+    for kind, meaning in DISAGREEMENTS.items():
         if kind in found.found:
             ids = found.found[kind]
             shown = ids if all_ids else ids[:SHOWN]
             more = f" and {len(ids) - len(shown):,} more" if len(shown) < len(ids) else ""
             yield Text(kind, style="bold")
             yield Text(f"  {meaning}")
-            yield Text(f"  Repair: {REPAIRS.get(kind) or ELSEWHERE}.")
+            yield Text(f"  Repair: {REPAIRS.get(kind) or REPAIRED_BY}.")
             yield Text(f"  Record ids: {', '.join(map(str, shown))}{more}")
     for record_id, why in found.not_repaired.items():
         yield Text(f"Record {record_id} was not repaired: {why}", style="yellow")

@@ -7,7 +7,7 @@ import dagster as dg
 
 from fm_pipeline.defs.assets.shared import cancelled_reimport, explained
 from fm_pipeline.defs.resources import NexusTarget
-from fm_pipeline.status.stored_files import NO_RIGHT, SAMPLE, FileCheck, Kind, check_files
+from fm_pipeline.status.stored_files import NO_READ_PERMISSION, SAMPLE, FileCheck, Kind, check_files
 
 IDS = 50  # of rows in the metadata; the command fm-pipeline files check has all of them
 
@@ -38,7 +38,7 @@ def _check(asset: str, name: str, kinds: Sequence[Kind]) -> dg.AssetChecksDefini
         faulty = {str(check.kind): [*check.unreadable, *check.differing][:IDS] for check in found}
         missing = {str(check.kind): list(check.missing[:IDS]) for check in found if check.missing}
         return _result(
-            all(check.holds for check in found),
+            all(check.passed for check in found),
             "; ".join(_sentence(check) for check in found),
             looked_at=sum(check.looked_at for check in found),
             missing=sum(len(check.missing) for check in found),
@@ -61,7 +61,7 @@ def _sentence(check: FileCheck) -> str:
     faults += [(files, f"that could not be looked at ({code})") for code, files in check.not_looked_at.items()]
     words = ", ".join(f"{count:,} {what}" for count, what in faults if count)
     remedies = "".join(f". {remedy}" for remedy in check.remedies.values()).removesuffix(".")
-    opened = f"none opened: {NO_RIGHT.rstrip('.')}" if check.not_opened else f"{check.opened:,} opened"
+    opened = f"none opened: {NO_READ_PERMISSION.rstrip('.')}" if check.not_opened else f"{check.opened:,} opened"
     return f"{check.kind}: {check.looked_at:,} of {check.rows:,} looked at, {opened}, {words or 'all there'}{remedies}"
 
 

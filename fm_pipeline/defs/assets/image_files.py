@@ -9,8 +9,8 @@ from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.plots import bar_chart, containers_used
 from fm_pipeline.defs.assets.shared import IMAGE_FILES, OWNERS, POOL, explained, row_count
 from fm_pipeline.defs.resources import NexusTarget
-from fm_pipeline.images.containers.report import KINDS, WaterfallReport
-from fm_pipeline.images.containers.run import BATCH_SIZE, Callbacks, import_images
+from fm_pipeline.images.containers.import_images import BATCH_SIZE, Callbacks, import_images
+from fm_pipeline.images.containers.report import OUTCOME_KINDS, ImportReport
 from fm_pipeline.sequence.progress import run_progress
 
 SYSTEM = System(
@@ -52,7 +52,8 @@ def filemaker_image_files(
         settings = nexus.prepare().settings
         with run_progress(settings, context.run.run_id, log=context.log.info) as progress:
             callbacks = Callbacks(
-                progress=lambda done, total: progress.update("import images", done, total), say=context.log.warning
+                progress=lambda done, total: progress.update("import images", done, total),
+                on_message=context.log.warning,
             )
             report = import_images(
                 settings,
@@ -69,13 +70,13 @@ def filemaker_image_files(
     return dg.MaterializeResult(metadata=_metadata(report))
 
 
-def _sentence(report: WaterfallReport) -> str:
+def _sentence(report: ImportReport) -> str:
     """For the log."""
-    ends = ", ".join(f"{report.count(kind):,} {kind.replace('_', ' ')}" for kind in KINDS if report.count(kind))
+    ends = ", ".join(f"{report.count(kind):,} {kind.replace('_', ' ')}" for kind in OUTCOME_KINDS if report.count(kind))
     return f"{ends or 'none had its turn'}; {report.left:,} left"
 
 
-def _metadata(report: WaterfallReport) -> dict[str, Any]:
+def _metadata(report: ImportReport) -> dict[str, Any]:
     containers = {name: images for name, images, _ in report.by_container()}
     all_runs = {name: images for name, images, _ in report.by_container_in_all_runs()}
     reasons = [*report.reasons("skipped").items(), *report.reasons("failed").items()]

@@ -17,12 +17,12 @@ from fm_pipeline.defs.resources import NexusTarget, PatientFiles
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.images.exports.encoding import ENCODINGS, Encoding
-from fm_pipeline.images.exports.metadata import count_export, read_rejects, store_export
+from fm_pipeline.images.exports.metadata_table import count_export, read_rejects, store_export
 from fm_pipeline.images.exports.reader import read_export, write_csv
 from fm_pipeline.images.linking.inventory import take_inventory
-from fm_pipeline.images.linking.link import CopyReport, Options, copy_images, missing_objects, write_rows
-from fm_pipeline.images.linking.lists import write_lists
-from fm_pipeline.images.linking.report import RULE, LinkReport, read_report, report_of
+from fm_pipeline.images.linking.report import RULE, LinkReport, make_report, read_report
+from fm_pipeline.images.linking.review_lists import write_lists
+from fm_pipeline.images.linking.steps import CopyReport, LinkOptions, copy_images, missing_objects, write_rows
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings
@@ -184,7 +184,7 @@ def patient_image_copies(
         copied = copy_images(
             settings,
             s3.bucket(),
-            Options(config.dry_run, config.limit, config.restore_removed),
+            LinkOptions(config.dry_run, config.limit, config.restore_removed),
             now=lambda: datetime.now(UTC),
             on_progress=lambda step, done, total, errors: progress.update(step, done, total, errors=errors),
         )
@@ -192,9 +192,12 @@ def patient_image_copies(
         found, not_used, files = count_export(cursor)
         lists = settings.state_dir / "images"
         write_lists(lists, read_rejects(cursor), copied)
-    report = report_of(found, not_used, copied, None, files)
+    report = make_report(found, not_used, copied, None, files)
     metadata = row_count(
-        copied.verified, **_metadata(report), copies_there_before=copied.there, lists=dg.MetadataValue.path(str(lists))
+        copied.verified,
+        **_metadata(report),
+        copies_there_before=copied.existing,
+        lists=dg.MetadataValue.path(str(lists)),
     )
     if config.dry_run:
         context.log.info("\n".join(report.lines()))

@@ -10,7 +10,7 @@ from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.errors import Stop
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, stops
-from fm_pipeline.preflight.run import preflight as run_preflight
+from fm_pipeline.preflight.preflight import preflight as run_preflight
 
 AREAS = {
     "FileMaker": "FileMaker answers, lets the account in, and has every layout and field that the profile needs.",

@@ -28,7 +28,7 @@ from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.relink import REASONS, RelinkResult
 from fm_pipeline.nexus.reimport.report import ReimportReport
-from fm_pipeline.notifications.notify import mailed
+from fm_pipeline.notifications.run_emails import run_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.reimport import reimport, validate_plan_early
@@ -243,7 +243,7 @@ def reimport_transaction(
         settings = nexus.prepare().settings
     with (
         explained(lambda: cancelled_reimport(settings, context.run.run_id)),
-        mailed(settings, context.run.run_id, warn=context.log.warning, in_dagster=True, plan_id=config.plan_id),
+        run_emails(settings, context.run.run_id, warn=context.log.warning, in_dagster=True, plan_id=config.plan_id),
         run_progress(settings, context.run.run_id, log=context.log.info) as progress,
     ):
         report = reimport(

@@ -11,8 +11,8 @@ import dagster as dg
 from fm_pipeline.defs.registry import entities
 from fm_pipeline.entities.registry import staged
 from fm_pipeline.errors import PipelineError, unforeseen
-from fm_pipeline.notifications.message import BECAME
-from fm_pipeline.notifications.notify import outcome
+from fm_pipeline.notifications.message import COMMIT_SENTENCES
+from fm_pipeline.notifications.run_emails import read_commit_status
 from fm_pipeline.settings import Settings
 
 OWNERS = ["team:clinic-data"]
@@ -55,7 +55,7 @@ def explained(cancelled: Callable[[], str] = lambda: UNCHANGED) -> Iterator[None
 
 def cancelled_reimport(settings: Settings, run_id: str) -> str:
     """What is said of a cancelled run whose transaction may have been committed: the database is asked."""
-    return f"The run was cancelled. {BECAME[outcome(settings, run_id).committed]}"
+    return f"The run was cancelled. {COMMIT_SENTENCES[read_commit_status(settings, run_id).committed]}"
 
 
 def row_count(rows: int, **more: Any) -> dict[str, Any]:

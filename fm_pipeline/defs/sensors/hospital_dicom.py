@@ -19,7 +19,7 @@ from fm_pipeline.dicom.log import import_log
 from fm_pipeline.dicom.sensor.decision import SensorCursor
 from fm_pipeline.dicom.sensor.tick import sense
 from fm_pipeline.errors import redacted
-from fm_pipeline.notifications.alarms import tell_alarm
+from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.settings import Settings, load_settings
 
 # The shortest interval that can be configured; each tick asks whether the configured one has passed.
@@ -61,7 +61,7 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings)
             )
             for alarm in sensed.alarms:
                 page = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
-                tell_alarm(settings, alarm.key, alarm.subject, alarm.sentences, now=datetime.now(UTC), link=page)
+                enqueue_alert(settings, alarm.key, alarm.subject, alarm.sentences, now=datetime.now(UTC), link=page)
             if sensed.error:
                 raise sensed.error
         context.update_cursor(sensed.watermark.write())

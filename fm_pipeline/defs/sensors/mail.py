@@ -24,9 +24,9 @@ import dagster as dg
 from fm_pipeline.defs.assets.reimport import PHASES, given_permission
 from fm_pipeline.defs.jobs import full_reimport
 from fm_pipeline.errors import redacted
-from fm_pipeline.notifications.message import Event, no_text_of
-from fm_pipeline.notifications.notify import say, send_due
+from fm_pipeline.notifications.message import EventType, class_name_only
 from fm_pipeline.notifications.outbox import Outbox
+from fm_pipeline.notifications.run_emails import enqueue_run_email, send_due_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings, load_settings
 
@@ -40,10 +40,10 @@ OVERLAP = timedelta(minutes=1)
 RUNS_A_TICK = 500
 
 _EVENTS = {
-    dg.DagsterRunStatus.STARTED: Event.STARTED,
-    dg.DagsterRunStatus.SUCCESS: Event.SUCCEEDED,
-    dg.DagsterRunStatus.FAILURE: Event.FAILED,
-    dg.DagsterRunStatus.CANCELED: Event.CANCELLED,
+    dg.DagsterRunStatus.STARTED: EventType.STARTED,
+    dg.DagsterRunStatus.SUCCESS: EventType.SUCCEEDED,
+    dg.DagsterRunStatus.FAILURE: EventType.FAILED,
+    dg.DagsterRunStatus.CANCELED: EventType.CANCELLED,
 }
 _REIMPORT = {dg.AssetKey(phase.key) for phase in PHASES}
 # The labels under which assets.shared.explained puts the sentences of our own errors; no other text is quoted.
@@ -92,9 +92,9 @@ def reimport_mails(read_settings: Callable[[], Settings] = load_settings) -> dg.
         with redacted():
             watermark = Watermark.read(context.cursor, datetime.now(UTC))
             watermark = _say_news(context.instance, settings, watermark)
-            sent = send_due(settings, warn=context.log.warning, patience_seconds=PATIENCE_SECONDS)
+            sent = send_due_emails(settings, warn=context.log.warning, patience_seconds=PATIENCE_SECONDS)
         context.update_cursor(watermark.write())
-        return dg.SkipReason(f"{counted(sent, 'mail')} sent, {Outbox(settings.state_dir).unsent()} waiting.")
+        return dg.SkipReason(f"{counted(sent, 'mail')} sent, {Outbox(settings.state_dir).count_unsent()} waiting.")
 
     return sensor
 
@@ -122,9 +122,9 @@ def _say_news(instance: dg.DagsterInstance, settings: Settings, watermark: Water
         run = record.dagster_run
         if is_reimport(run):
             event = _EVENTS[run.status]
-            why = _why(instance, run.run_id) if event is Event.FAILED else ()
+            why = _why(instance, run.run_id) if event is EventType.FAILED else ()
             plan_id = str(given_permission(run.run_config).get("plan_id", ""))
-            say(settings, run.run_id, event, sentences=why, in_dagster=True, plan_id=plan_id)
+            enqueue_run_email(settings, run.run_id, event, sentences=why, in_dagster=True, plan_id=plan_id)
     if not records:
         return watermark
     last = records[-1].update_timestamp
@@ -144,4 +144,4 @@ def _why(instance: dg.DagsterInstance, run_id: str) -> tuple[str, ...]:
     error = data.error
     while error and error.cause:
         error = error.cause
-    return no_text_of(error.cls_name if error and error.cls_name else "unknown")
+    return class_name_only(error.cls_name if error and error.cls_name else "unknown")

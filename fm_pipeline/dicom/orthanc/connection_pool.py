@@ -236,7 +236,7 @@ def _read(response: TimedResponse, method: str, path: str, into: Callable[[bytes
         for block in decoded(response):
             if into is not None and response.status == 200:
                 into(block)
-                response.have_longer(len(block) / SLOWEST_BYTES_PER_SECOND)
+                response.extend_deadline(len(block) / SLOWEST_BYTES_PER_SECOND)
                 continue
             kept += block
             if len(kept) > _LONGEST_ANSWER:

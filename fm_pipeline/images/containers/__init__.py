@@ -1,4 +1,5 @@
-"""Images out of FileMaker's containers, the best of several sizes first, into S3 and Nexus.
+"""Import images from FileMaker's container fields, the best of several sizes first, into S3 and Nexus.
 
-`run.py` does one batch after the other; `ledger.py` keeps how far each record has come; `reconcile.py` repairs.
+`import_images.py` runs the import; `waterfall.py` picks the container of a record; `import_ledger.py` stores the state
+of each record; `reconcile.py` finds and repairs disagreements between FileMaker, Nexus and S3.
 """

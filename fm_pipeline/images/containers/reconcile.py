@@ -19,31 +19,31 @@ from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.errors import FileMakerError, PipelineError, unforeseen
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.connect import open_client
-from fm_pipeline.filemaker.containers import Containers
+from fm_pipeline.filemaker.containers import ContainerDownloads
 from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
-from fm_pipeline.images.containers.best import best_container
-from fm_pipeline.images.containers.ledger import Ledger
-from fm_pipeline.images.containers.mark import Marker
-from fm_pipeline.images.containers.nexus import NexusView
-from fm_pipeline.images.containers.patience import Patience
-from fm_pipeline.images.containers.source import ImageLayout, SourceImage, find_layout, read_all, read_image
+from fm_pipeline.images.containers.backoff import Backoff
+from fm_pipeline.images.containers.import_ledger import ImportLedger
+from fm_pipeline.images.containers.marker import Marker
+from fm_pipeline.images.containers.nexus_view import NexusView
+from fm_pipeline.images.containers.source import ImageLayout, SourceImage, find_layout, read_all_images, read_image
+from fm_pipeline.images.containers.waterfall import best_container
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.values.keys import is_uuid
 from fm_pipeline.storage.bucket import WRITABLE, Bucket, open_bucket
 
-Kind = Literal["mark_without_file", "mark_without_row", "file_without_mark", "row_without_file"]
-KINDS: Final[dict[Kind, str]] = {
+DisagreementKind = Literal["mark_without_file", "mark_without_row", "file_without_mark", "row_without_file"]
+DISAGREEMENTS: Final[dict[DisagreementKind, str]] = {
     "mark_without_file": "FileMaker has the mark, and there is no file: the image would never be taken.",
     "mark_without_row": "FileMaker has the mark, the bulk dump has the file, and Nexus has no row.",
     "file_without_mark": "Nexus has the image with its file, and FileMaker has no mark.",
     "row_without_file": "Nexus has the image, and S3 has no file under its key.",
 }
-REPAIRS: Final[dict[Kind, str]] = {
+REPAIRS: Final[dict[DisagreementKind, str]] = {
     "mark_without_file": "the mark is taken away, so that the next import takes the image",
     "file_without_mark": "the mark is set",
     "row_without_file": "the best container is put under the key of the row",
 }
-ELSEWHERE: Final = "fm-pipeline images link"  # what repairs mark_without_row
+REPAIRED_BY: Final = "fm-pipeline images link"  # what repairs mark_without_row
 
 
 @dataclass
@@ -59,8 +59,8 @@ class Reconciliation:
     """
 
     records: int = 0
-    found: dict[Kind, list[int]] = field(default_factory=dict)
-    repaired: dict[Kind, list[int]] = field(default_factory=dict)
+    found: dict[DisagreementKind, list[int]] = field(default_factory=dict)
+    repaired: dict[DisagreementKind, list[int]] = field(default_factory=dict)
     not_repaired: dict[int, str] = field(default_factory=dict)
     stopped: PipelineError | None = None
 
@@ -68,10 +68,10 @@ class Reconciliation:
 def reconcile(
     settings: Settings,
     *,
-    repair: Collection[Kind] = (),
+    repair: Collection[DisagreementKind] = (),
     limit: int | None = None,
     on_progress: Callable[[str, int, int | None], None] = lambda *_: None,
-    say: Callable[[str], object] = lambda _: None,
+    on_message: Callable[[str], object] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Reconciliation:
@@ -87,14 +87,14 @@ def reconcile(
     url = settings.nexus_database_url.get_secret_value()
     bucket = open_bucket(settings)
     profile = load_profile(settings.filemaker_profile)
-    bucket.look()  # not after all of FileMaker was read
+    bucket.check_access()  # not after all of FileMaker was read
     migrate(url)
     with ExitStack() as stack:
         client = stack.enter_context(open_client(settings))
-        Ledger(stack.enter_context(connect(url))).only_one()
+        ImportLedger(stack.enter_context(connect(url))).acquire_lock()
         layout = find_layout(client, profile)
         view = NexusView(stack.enter_context(connect(url)), settings)
-        images = read_all(
+        images = read_all_images(
             client,
             layout,
             page_size=settings.filemaker_page_size,
@@ -104,15 +104,20 @@ def reconcile(
             found.key: found.size for prefix in (WRITABLE, settings.s3_bulk_prefix) for found in bucket.list(prefix)
         }
         found = compare(images, view, bucket, files)
-        todo = [(kind, number) for kind in KINDS if kind in repair for number in found.found.get(kind, [])][:limit]
+        todo = [(kind, number) for kind in DISAGREEMENTS if kind in repair for number in found.found.get(kind, [])][
+            :limit
+        ]
         zone = ZoneInfo(settings.clinic_time_zone)
-        worker = _Repair(client, layout, bucket, view, now=lambda: now().astimezone(zone))
-        patience = Patience(
-            settings.filemaker_image_pause_seconds, settings.filemaker_image_failures, sleep=sleep, say=say
+        worker = _RepairWorker(client, layout, bucket, view, now=lambda: now().astimezone(zone))
+        backoff = Backoff(
+            settings.filemaker_image_pause_seconds,
+            settings.filemaker_image_failures,
+            sleep=sleep,
+            on_message=on_message,
         )
         try:
             for done, (kind, number) in enumerate(todo, 1):
-                _one(worker, kind, number, found, patience)
+                _repair_one(worker, kind, number, found, backoff)
                 on_progress("repair", done, len(todo))
         except PipelineError as error:
             found.stopped = error
@@ -135,7 +140,9 @@ def compare(images: Sequence[SourceImage], view: NexusView, bucket: Bucket, file
     return result
 
 
-def _kind(image: SourceImage, view: NexusView, bucket: Bucket, files: dict[str, int], dumped: set[str]) -> Kind | None:
+def _kind(
+    image: SourceImage, view: NexusView, bucket: Bucket, files: dict[str, int], dumped: set[str]
+) -> DisagreementKind | None:
     image_id = _image_id(image, view)
     row = view.row(image_id) if image_id else None
     if row:
@@ -156,11 +163,11 @@ def _image_id(image: SourceImage, view: NexusView) -> str | None:
     patient = view.patient_of(image)
     owner = None if isinstance(patient, str) else patient.nexus_id
     known = view.known.find(image.recid, image.key if is_uuid(image.key) else None, owner, image.taken)
-    return known.id if known and not view.known.is_another(known, image.key) else None
+    return known.id if known and not view.known.has_another_uuid(known, image.key) else None
 
 
 @dataclass
-class _Repair:
+class _RepairWorker:
     client: DataApiClient
     layout: ImageLayout
     bucket: Bucket
@@ -168,9 +175,9 @@ class _Repair:
     now: Callable[[], datetime]
 
     def __post_init__(self) -> None:
-        self._containers = Containers(self.client)
+        self._containers = ContainerDownloads(self.client)
 
-    def do(self, kind: Kind, record_id: int) -> str | None:
+    def do(self, kind: DisagreementKind, record_id: int) -> str | None:
         """Repair one record, looked at anew. Returns why not, or None."""
         record = self.client.record(self.layout.name, record_id)
         if record is None:
@@ -214,19 +221,21 @@ class _Repair:
         return None
 
 
-def _one(worker: _Repair, kind: Kind, record_id: int, result: Reconciliation, patience: Patience) -> None:
+def _repair_one(
+    worker: _RepairWorker, kind: DisagreementKind, record_id: int, result: Reconciliation, backoff: Backoff
+) -> None:
     try:
         refused = worker.do(kind, record_id)
     except FileMakerError as error:
         result.not_repaired[record_id] = error.what
-        patience.failure(error)
+        backoff.record_failure(error)
         return
     except Exception as error:  # noqa: BLE001  # a library may raise anything; it concerns this record alone
         known = error if isinstance(error, PipelineError) else unforeseen(error)
         result.not_repaired[record_id] = known.what
-        patience.failure()
+        backoff.record_failure()
         return
-    patience.success()
+    backoff.record_success()
     if refused:
         result.not_repaired[record_id] = refused
     else:

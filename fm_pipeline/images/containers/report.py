@@ -9,12 +9,12 @@ from typing import Literal
 
 from fm_pipeline.errors import PipelineError
 
-Kind = Literal["imported", "already_linked", "skipped", "failed", "in_use"]
-KINDS: tuple[Kind, ...] = ("imported", "already_linked", "skipped", "failed", "in_use")
+OutcomeKind = Literal["imported", "already_linked", "skipped", "failed", "in_use"]
+OUTCOME_KINDS: tuple[OutcomeKind, ...] = ("imported", "already_linked", "skipped", "failed", "in_use")
 
 
 @dataclass(frozen=True)
-class End:
+class RecordOutcome:
     """How a record's turn ended.
 
     Attributes:
@@ -23,14 +23,14 @@ class End:
         passed_over: better containers that could not be read, and why.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     container: str = ""
     reason: str = ""
     passed_over: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
-class WaterfallReport:
+class ImportReport:
     """A run.
 
     Attributes:
@@ -47,23 +47,23 @@ class WaterfallReport:
     listed: int = 0
     containers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    ends: dict[int, End] = field(default_factory=dict)
+    outcomes: dict[int, RecordOutcome] = field(default_factory=dict)
     left: int = 0
     all_runs: dict[str, int] = field(default_factory=dict)
     stopped: PipelineError | None = None
     dry_run: bool = False
 
-    def count(self, kind: Kind) -> int:
+    def count(self, kind: OutcomeKind) -> int:
         """Records that ended so."""
-        return sum(end.kind == kind for end in self.ends.values())
+        return sum(end.kind == kind for end in self.outcomes.values())
 
-    def reasons(self, kind: Kind) -> dict[str, int]:
+    def reasons(self, kind: OutcomeKind) -> dict[str, int]:
         """How many by reason, most first."""
-        return dict(Counter(end.reason for end in self.ends.values() if end.kind == kind).most_common())
+        return dict(Counter(end.reason for end in self.outcomes.values() if end.kind == kind).most_common())
 
     def by_container(self) -> list[tuple[str, int, float]]:
         """How many images came from which container, best first, with the percentage of those imported."""
-        return self._shares(Counter(end.container for end in self.ends.values() if end.kind == "imported"))
+        return self._shares(Counter(end.container for end in self.outcomes.values() if end.kind == "imported"))
 
     def by_container_in_all_runs(self) -> list[tuple[str, int, float]]:
         """The same over all runs so far."""
@@ -77,5 +77,5 @@ class WaterfallReport:
 
     def passed_over(self) -> dict[str, int]:
         """Better containers that could not be read: how many, by container and reason."""
-        found = Counter(f"{name}: {why}" for end in self.ends.values() for name, why in end.passed_over.items())
+        found = Counter(f"{name}: {why}" for end in self.outcomes.values() for name, why in end.passed_over.items())
         return dict(found.most_common())

@@ -47,7 +47,7 @@ class ImageLayout:
     recid: tuple[Field, ...]
 
 
-class Cell(NamedTuple):
+class ContainerValue(NamedTuple):
     """A container of a record: its field, the name under which the value came (`image(2)`), the value."""
 
     field: str
@@ -73,14 +73,14 @@ class SourceImage:
     key: str
     recid: int
     patients: tuple[str, ...]
-    dated: bool
+    has_date: bool
     taken: date | None
     category: str
     marked: bool
-    containers: tuple[Cell, ...]
+    containers: tuple[ContainerValue, ...]
 
 
-class Listed(NamedTuple):
+class UnmarkedRecord(NamedTuple):
     """A record that is to be taken."""
 
     record_id: int
@@ -150,7 +150,7 @@ def _mark(field: Field | None, layout: str, name: str) -> Field:
 
 def list_unmarked(
     client: DataApiClient, layout: ImageLayout, *, page_size: int, on_progress: Progress | None = None
-) -> list[Listed]:
+) -> list[UnmarkedRecord]:
     """Every record whose mark is empty, proved complete by FileMaker's count; read anew until it is.
 
     Raises:
@@ -161,14 +161,14 @@ def list_unmarked(
     def fetch(offset: int, limit: int) -> Page:
         return client.find(layout.name, [{layout.mark.name: "="}], offset=offset, limit=limit)
 
-    def listed(records: Iterator[Record]) -> list[Listed]:
-        return [Listed(record.record_id, _first(record, layout.key)) for record in records]
+    def listed(records: Iterator[Record]) -> list[UnmarkedRecord]:
+        return [UnmarkedRecord(record.record_id, _first(record, layout.key)) for record in records]
 
-    refuse_a_hidden_mark(client, layout)
+    require_visible_mark(client, layout)
     return read_completely(fetch, listed, page_size=page_size, on_progress=on_progress)
 
 
-def refuse_a_hidden_mark(client: DataApiClient, layout: ImageLayout) -> None:
+def require_visible_mark(client: DataApiClient, layout: ImageLayout) -> None:
     """See whether the account may see the mark, by the first record.
 
     Raises:
@@ -182,7 +182,7 @@ def refuse_a_hidden_mark(client: DataApiClient, layout: ImageLayout) -> None:
         raise PrivilegeMissing(f"The account may not see the field {layout.mark.name} of the layout {layout.name}.")
 
 
-def read_all(
+def read_all_images(
     client: DataApiClient, layout: ImageLayout, *, page_size: int, on_progress: Progress | None = None
 ) -> list[SourceImage]:
     """Every record of the layout, marked or not. The URLs in it are of no use after a while."""
@@ -204,12 +204,12 @@ def read_image(layout: ImageLayout, record: Record) -> SourceImage:
         key=_first(record, layout.key),
         recid=int(recid) if recid.isdecimal() and len(recid) < 18 else record.record_id,
         patients=tuple(dict.fromkeys(key for text in _texts(record, layout.patient) if (key := as_key(text)))),
-        dated=bool(date_text),
+        has_date=bool(date_text),
         taken=read_date(date_text)[0],
         category=next((plain_text(value)[0] for _, value in _cells(record, layout.category) if value != ""), ""),
         marked=any(text for text in _texts(record, (layout.mark,))),
         containers=tuple(
-            Cell(field.name, name, value)
+            ContainerValue(field.name, name, value)
             for field in layout.containers
             for name, value in _cells(record, (field,))
             if value != ""

@@ -59,7 +59,7 @@ _UNLIKELY = re.compile(rf"[^\x00-\x7f{_LIKELY}]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
-class _Reading(NamedTuple):
+class _DecodedAs(NamedTuple):
     """What an encoding makes of the bytes: how many characters beyond ASCII there are, and how many are odd."""
 
     odd: int
@@ -99,7 +99,7 @@ def _without_mark(data: bytes) -> Encoding:
 
 
 def _of_western_europe(data: bytes) -> Encoding:
-    readings = [each for encoding in ("windows-1252", "macroman") if (each := _reading(data, encoding))]
+    readings = [each for encoding in ("windows-1252", "macroman") if (each := _decode_as(data, encoding))]
     best = min(readings, key=lambda each: each.odd)
     if best.odd > _ODD * best.characters:
         raise ImageStop(
@@ -112,13 +112,13 @@ def _of_western_europe(data: bytes) -> Encoding:
     return best.encoding
 
 
-def _reading(data: bytes, encoding: Encoding) -> _Reading | None:
+def _decode_as(data: bytes, encoding: Encoding) -> _DecodedAs | None:
     try:
         text = data.decode(_CODECS[encoding])
     except UnicodeDecodeError:  # five bytes are no characters of Windows-1252, and é, è and ê among them in MacRoman
         return None
     odd = len(_UNLIKELY.findall(text)) + sum(map(len, _OUT_OF_PLACE.findall(text)))
-    return _Reading(odd, len(_BEYOND_ASCII.findall(text)), encoding)
+    return _DecodedAs(odd, len(_BEYOND_ASCII.findall(text)), encoding)
 
 
 def _decoded(data: bytes, encoding: Encoding) -> str:

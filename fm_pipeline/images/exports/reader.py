@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from fm_pipeline.errors import ImageStop
 from fm_pipeline.images.exports.columns import find_columns
 from fm_pipeline.images.exports.encoding import Encoding, decode
-from fm_pipeline.images.exports.text import Columns, in_field, quoted_records, row_columns, tab_columns
+from fm_pipeline.images.exports.text import RecordColumns, in_field, quoted_records, row_columns, tab_columns
 from fm_pipeline.images.exports.workbook import workbook_rows
 from fm_pipeline.images.exports.xml import xml_rows
 from fm_pipeline.staging.values.text import GROUP_SEPARATOR
@@ -162,7 +162,7 @@ def read_export(
     return found
 
 
-def _refuse_cut(read: Columns) -> None:
+def _refuse_cut(read: RecordColumns) -> None:
     """An empty file is never taken for one without images, nor a file that was cut for a whole one."""
     if not read.columns:
         raise ImageStop(
@@ -216,7 +216,7 @@ def _format(path: Path, data: bytes) -> Format:
 class _Reader:
     """Judges the records of a file, column by column; only what is out of the ordinary is looked at one by one."""
 
-    def __init__(self, read: Columns, at: Mapping[str, int], header: bool) -> None:
+    def __init__(self, read: RecordColumns, at: Mapping[str, int], header: bool) -> None:
         first = 1 if header else 0
         self._all = [column[first:] for column in read.columns] if header else read.columns
         self._numbers = read.numbers[first:]

@@ -19,7 +19,7 @@ _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _FIELD_LIMIT = 1 << 24  # characters; csv's own limit of 131,072 is less than a long note
 
 
-class Columns(NamedTuple):
+class RecordColumns(NamedTuple):
     """Records column by column, which Python handles several times as fast as one by one.
 
     Attributes:
@@ -35,7 +35,7 @@ class Columns(NamedTuple):
     last: int
 
 
-def tab_columns(text: str) -> Columns:
+def tab_columns(text: str) -> RecordColumns:
     """A tab-separated file; its records end with CR, LF or CRLF, also mixed, and the last end may be missing.
 
     Where one kind of line end alone gives records of one width and all kinds together do not, the other kind stands
@@ -50,17 +50,17 @@ def tab_columns(text: str) -> Columns:
         if len(others) > 1 and (uneven := len(others) - their_widths.count(their_widths[0])) < fewest:
             lines, widths, fewest = others, their_widths, uneven
     if not lines:
-        return Columns([], [], [], 0)
+        return RecordColumns([], [], [], 0)
     width, numbers, uneven_numbers = widths[0], list(range(1, len(lines) + 1)), []
     if fewest:
         uneven_numbers = [n for n, tabs in zip(numbers, widths, strict=True) if tabs != width]
         lines = [line for line, tabs in zip(lines, widths, strict=True) if tabs == width]
         numbers = [n for n, tabs in zip(numbers, widths, strict=True) if tabs == width]
     cells = "\t".join(lines).split("\t")
-    return Columns(numbers, [cells[n :: width + 1] for n in range(width + 1)], uneven_numbers, widths[-1] + 1)
+    return RecordColumns(numbers, [cells[n :: width + 1] for n in range(width + 1)], uneven_numbers, widths[-1] + 1)
 
 
-def _even_columns(text: str) -> Columns | None:
+def _even_columns(text: str) -> RecordColumns | None:
     """The usual file, whose records all have the same number of fields, without a Python step for each record."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
     rows, width = text.count("\n") + 1, text.split("\n", 1)[0].count("\t") + 1
@@ -70,7 +70,7 @@ def _even_columns(text: str) -> Columns | None:
         return None
     # All line ends stand in cells of the first column, at most one in each: so each record has its width.
     columns = [first.split("\n"), *(cells[n::width] for n in range(1, width))]
-    return Columns(range(1, rows + 1), columns, (), width)
+    return RecordColumns(range(1, rows + 1), columns, (), width)
 
 
 def _lines(lines: list[str]) -> tuple[list[str], list[int]]:
@@ -79,16 +79,16 @@ def _lines(lines: list[str]) -> tuple[list[str], list[int]]:
     return lines, [line.count("\t") for line in lines]
 
 
-def row_columns(rows: Iterable[Sequence[str]]) -> Columns:
+def row_columns(rows: Iterable[Sequence[str]]) -> RecordColumns:
     """The same of records that are cut already."""
     records = list(rows)
     if not records:
-        return Columns([], [], [], 0)
+        return RecordColumns([], [], [], 0)
     width = len(records[0])
     even = [(number, row) for number, row in enumerate(records, start=1) if len(row) == width]
     uneven = [number for number, row in enumerate(records, start=1) if len(row) != width]
     columns = list(zip(*(row for _, row in even), strict=True))
-    return Columns([number for number, _ in even], columns, uneven, len(records[-1]))
+    return RecordColumns([number for number, _ in even], columns, uneven, len(records[-1]))
 
 
 def quoted_records(text: str) -> Iterator[list[str]]:

@@ -1,4 +1,5 @@
-"""The link: files of the bulk dump become images of patients. `link.py` is the whole of it.
+"""Link the files of the bulk dump to their patients. `link_images.py` runs all of it.
 
-`matching.py` decides which file is which image; `copies.py` copies and verifies in S3; only then are rows written.
+`matching.py` plans which file becomes which image. `copier.py` copies and verifies in S3. `steps.py` has the two steps
+that Dagster and the command share: copy, then write rows to Nexus.
 """

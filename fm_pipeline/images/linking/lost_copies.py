@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fm_pipeline.errors import PipelineError, StorageError
-from fm_pipeline.images.linking.copies import reason_of
-from fm_pipeline.images.linking.ledger import Copy
+from fm_pipeline.images.linking.copier import failure_reason
+from fm_pipeline.images.linking.copy_ledger import CopyRecord
 from fm_pipeline.images.linking.matching import thumbnail_key_of
-from fm_pipeline.images.linking.parallel import Patience, in_parallel
-from fm_pipeline.images.nexus.known import KnownImages
+from fm_pipeline.images.linking.parallel import CircuitBreaker, in_parallel
+from fm_pipeline.images.nexus.image_index import ImageIndex
 from fm_pipeline.images.pictures import inspect as pictures
 from fm_pipeline.images.pictures.thumbnails import THUMBNAIL_MIME_TYPE
 from fm_pipeline.storage.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
 
-GONE_WITH_SOURCE = "copy_gone"
+SOURCE_GONE = "copy_gone"
 
 
 @dataclass
@@ -35,8 +35,8 @@ class LostCopies:
 
 
 def find_lost(
-    bucket: Bucket, linked: Mapping[int, str], ledger: Mapping[int, Copy], known: KnownImages
-) -> list[tuple[Copy, bool]]:
+    bucket: Bucket, linked: Mapping[int, str], ledger: Mapping[int, CopyRecord], known: ImageIndex
+) -> list[tuple[CopyRecord, bool]]:
     """Linked images whose file is not in a fresh listing, by record id.
 
     Args:
@@ -61,9 +61,9 @@ def find_lost(
     ]
 
 
-def make_again(
+def restore_copies(
     bucket: Bucket,
-    lost: Sequence[tuple[Copy, bool]],
+    lost: Sequence[tuple[CopyRecord, bool]],
     inventory: Iterable[StoredObject],
     *,
     workers: int,
@@ -85,21 +85,21 @@ def make_again(
         if source and (source.size, source.etag) == (row.source_size, row.source_etag):
             todo.append((row, picture_gone, source))
         else:
-            result.failed[row.recid] = GONE_WITH_SOURCE
+            result.failed[row.recid] = SOURCE_GONE
     if dry_run:
         result.made_again = [row.recid for row, *_ in todo]
         return result
 
-    def work(each: tuple[Copy, bool, StoredObject]) -> str | None:
-        return _one(bucket, *each)
+    def work(each: tuple[CopyRecord, bool, StoredObject]) -> str | None:
+        return _restore_copy(bucket, *each)
 
-    patience = Patience()
+    breaker = CircuitBreaker()
     for done, ((row, *_), reason) in enumerate(in_parallel(work, todo, workers), start=1):
         if isinstance(reason, PipelineError):
-            result.failed[row.recid] = reason_of(reason, "source_changed", "copy_failed")
-            patience.note(reason)
+            result.failed[row.recid] = failure_reason(reason, "source_changed", "copy_failed")
+            breaker.record(reason)
         else:
-            patience.note(None)
+            breaker.record(None)
             if reason:
                 result.failed[row.recid] = reason
             else:
@@ -109,10 +109,10 @@ def make_again(
     return result
 
 
-def _one(bucket: Bucket, row: Copy, picture_gone: bool, source: StoredObject) -> str | None:
+def _restore_copy(bucket: Bucket, row: CopyRecord, picture_gone: bool, source: StoredObject) -> str | None:
     """Make one again; the reason if it cannot be."""
     looked = pictures.inspect_with_thumbnail(bucket.read(source.key))
-    if isinstance(looked, pictures.Rejected):
+    if isinstance(looked, pictures.RejectedPicture):
         return f"picture_{looked.reason}"
     picture, thumbnail = looked
     thumbnail_key = thumbnail_key_of(row.target_key)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import PurePosixPath
 
-from fm_pipeline.images.exports.metadata import Metadata
+from fm_pipeline.images.exports.metadata_table import MetadataRow
+from fm_pipeline.images.linking.copy_ledger import CopyRecord
 from fm_pipeline.images.linking.inventory import recid_of
-from fm_pipeline.images.linking.ledger import Copy
-from fm_pipeline.images.nexus.known import RECID_REUSED, KnownImages
-from fm_pipeline.images.nexus.patients import Found, Patients
+from fm_pipeline.images.nexus.image_index import RECID_REUSED, ImageIndex
+from fm_pipeline.images.nexus.patient_index import PatientIndex, PatientMatch
 from fm_pipeline.storage.bucket import COPY_LIMIT, StoredObject
 
-SKIPS = {
+SKIP_REASONS = {
     "no_date": "FileMaker has no date for it",
     "date_unreadable": "its date is none",
     "no_patient": "FileMaker has no patient for it",
@@ -27,7 +27,7 @@ SKIPS = {
     "value_too_long": "a text is longer than its column in Nexus",
     "removed_in_nexus": "it was linked before and somebody removed it in Nexus",
 }
-ERRORS = {
+ERROR_REASONS = {
     "linked_to_another_patient": "Nexus shows it with another patient than FileMaker names now",
     RECID_REUSED: "its record id was another image's before FileMaker's file was cloned",
     "batch_of_another_patient": "its batch belongs to another patient",
@@ -42,11 +42,11 @@ ERRORS = {
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedImage:
     """An image that can be linked."""
 
-    record: Metadata
-    patient: Found
+    record: MetadataRow
+    patient: PatientMatch
     taken: date
     batch_id: str
     source: StoredObject
@@ -62,15 +62,15 @@ class Planned:
         """See `thumbnail_key_of`."""
         return thumbnail_key_of(self.target_key)
 
-    def ledger_row(self) -> Copy:
+    def ledger_row(self) -> CopyRecord:
         """As it begins."""
         source = self.source
         ids = (self.recid, self.patient.key, self.batch_id)
-        return Copy(*ids, source.key, source.size, source.etag, self.target_key, None, "planned", None)
+        return CopyRecord(*ids, source.key, source.size, source.etag, self.target_key, None, "planned", None)
 
 
 @dataclass
-class Plan:
+class LinkPlan:
     """Every record has one end here. `total` = planned + already + skipped + errors + left.
 
     Attributes:
@@ -81,13 +81,13 @@ class Plan:
         same_bytes: record ids of planned images whose files are equal, by group.
     """
 
-    planned: list[Planned] = field(default_factory=list)
+    planned: list[PlannedImage] = field(default_factory=list)
     already: dict[int, str] = field(default_factory=dict)
     skipped: dict[int, str] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
     without_record: list[str] = field(default_factory=list)
-    same_bytes: list[list[Planned]] = field(default_factory=list)
+    same_bytes: list[list[PlannedImage]] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -106,18 +106,18 @@ def target_key(patient_id: str, batch_id: str, recid: int, source_key: str) -> s
     return f"patients/{patient_id}/images/{batch_id}/{recid}{suffix}"
 
 
-def make_plan(
-    records: Iterable[Metadata],
+def plan_link(
+    records: Iterable[MetadataRow],
     inventory: Sequence[StoredObject],
     prefix: str,
-    patients: Patients,
-    known: KnownImages,
-    ledger: Mapping[int, Copy],
+    patients: PatientIndex,
+    known: ImageIndex,
+    ledger: Mapping[int, CopyRecord],
     *,
     limits: Mapping[str, int | None] | None = None,
     limit: int | None = None,
     restore_removed: bool = False,
-) -> Plan:
+) -> LinkPlan:
     """Hold records, files, patients and what Nexus has against each other.
 
     Args:
@@ -130,14 +130,14 @@ def make_plan(
         recid = recid_of(found.key, prefix)
         if recid is not None:
             files[recid].append(found)
-    plan, seen = Plan(), set()
+    plan, seen = LinkPlan(), set()
     for record in records:
         seen.add(record.recid)
         patient = patients.resolve(record.patient_ref)
         source = _one_file(files.get(record.recid, ()))
-        at = patient.nexus_id if isinstance(patient, Found) else None
+        at = patient.nexus_id if isinstance(patient, PatientMatch) else None
         image = known.find(record.recid, record.filemaker_id, at, record.taken)
-        if image and known.is_another(image, record.filemaker_id):
+        if image and known.has_another_uuid(image, record.filemaker_id):
             plan.errors[record.recid] = RECID_REUSED
         elif image:
             other = at is not None and image.patient_id in known.patients and image.patient_id != at
@@ -145,19 +145,19 @@ def make_plan(
                 plan.errors[record.recid] = "linked_to_another_patient"
             else:
                 plan.already[record.recid] = image.id
-        elif reason := _reason(record, patient, source, limits or {}):
+        elif reason := _skip_reason(record, patient, source, limits or {}):
             plan.skipped[record.recid] = reason
         elif (before := ledger.get(record.recid)) and before.state == "linked" and not restore_removed:
             plan.skipped[record.recid] = "removed_in_nexus"
         else:
-            assert isinstance(patient, Found)  # noqa: S101  # else there was a reason
+            assert isinstance(patient, PatientMatch)  # noqa: S101  # else there was a reason
             assert isinstance(source, StoredObject)  # noqa: S101
             assert record.taken  # noqa: S101
             batch = known.batch_for(patient.nexus_id, patient.key, record.taken)
             key = target_key(patient.nexus_id, batch, record.recid, source.key)
             if before and before.batch_id == batch:  # where the copy lies, also under an earlier id of the patient
                 key = before.target_key
-            plan.planned.append(Planned(record, patient, record.taken, batch, source, key))
+            plan.planned.append(PlannedImage(record, patient, record.taken, batch, source, key))
     if limit is not None and len(plan.planned) > limit:
         # Those that failed before come last: else they would take up every limited run.
         failed = {recid for recid, copy in ledger.items() if copy.state == "failed"}
@@ -178,8 +178,8 @@ def _one_file(files: Sequence[StoredObject]) -> StoredObject | str:
     return min(files, key=lambda found: found.key)
 
 
-def _reason(
-    record: Metadata, patient: Found | str, source: StoredObject | str, limits: Mapping[str, int | None]
+def _skip_reason(
+    record: MetadataRow, patient: PatientMatch | str, source: StoredObject | str, limits: Mapping[str, int | None]
 ) -> str | None:
     """Why an image cannot be linked; the first reason of several."""
     if record.taken is None:
@@ -197,9 +197,9 @@ def _reason(
     return None
 
 
-def _same_bytes(planned: Sequence[Planned]) -> list[list[Planned]]:
+def _same_bytes(planned: Sequence[PlannedImage]) -> list[list[PlannedImage]]:
     counts = Counter((each.source.size, each.source.etag) for each in planned)
-    groups: dict[tuple[int, str], list[Planned]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[PlannedImage]] = defaultdict(list)
     for each in planned:
         if counts[each.source.size, each.source.etag] > 1:
             groups[each.source.size, each.source.etag].append(each)

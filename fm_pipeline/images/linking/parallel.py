@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # What the next request would meet too: there is no sense in asking for thousands of objects.
-HOPELESS = frozenset(
+PERMANENT_CODES = frozenset(
     {
         *("InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "ExpiredToken", "AllAccessDisabled"),
         *("RequestTimeTooSkewed", "PermanentRedirect", "AuthorizationHeaderMalformed"),
@@ -53,7 +53,7 @@ def in_parallel(
                     results.put((item, work(item)))  # type: ignore[arg-type]  # it is no end
                 except PipelineError as error:
                     results.put((item, error))  # type: ignore[arg-type]
-                except Exception as error:  # noqa: BLE001  # it concerns this item; `Patience` ends what concerns all
+                except Exception as error:  # noqa: BLE001  # it concerns this item; `CircuitBreaker` ends what concerns all
                     results.put((item, unforeseen(error)))  # type: ignore[arg-type]
         except BaseException as error:  # noqa: BLE001  # raised where the results are read
             results.put(error)
@@ -84,13 +84,13 @@ def in_parallel(
 _END = object()
 
 
-class Patience:
+class CircuitBreaker:
     """Decides when failures are no longer single ones."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
 
-    def note(self, error: PipelineError | None) -> None:
+    def record(self, error: PipelineError | None) -> None:
         """One more result.
 
         Raises:
@@ -99,6 +99,6 @@ class Patience:
         if isinstance(error, StorageError) and error.code == ARCHIVED:
             return  # it says something of this object, and nothing of the server
         self._in_a_row = self._in_a_row + 1 if error else 0
-        hopeless = isinstance(error, StorageError) and error.code in HOPELESS
+        hopeless = isinstance(error, StorageError) and error.code in PERMANENT_CODES
         if error and (hopeless or self._in_a_row >= FAILURES_IN_A_ROW):
             raise error

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.images.exports import reader as export_file
-from fm_pipeline.images.exports.metadata import count_export
+from fm_pipeline.images.exports.metadata_table import count_export
 from fm_pipeline.images.linking import matching
-from fm_pipeline.images.linking.link import CopyReport, RowsReport
+from fm_pipeline.images.linking.steps import CopyReport, RowsReport
 from fm_pipeline.images.pictures import inspect as pictures
 
 RULE = "=" * 70
-SENTENCES: Mapping[str, str] = {
-    **matching.SKIPS,
-    **matching.ERRORS,
+REASON_SENTENCES: Mapping[str, str] = {
+    **matching.SKIP_REASONS,
+    **matching.ERROR_REASONS,
     **export_file.REASONS,
     **{f"picture_{reason}": sentence for reason, sentence in pictures.REASONS.items()},
     "picture_too_large": "The file is too large to be looked into.",
@@ -100,10 +100,10 @@ class LinkReport:
     @staticmethod
     def _reasons(counts: Mapping[str, int]) -> Iterator[str]:
         for reason, number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-            yield f"   {number:>6,}  {reason}: {SENTENCES.get(reason, 'see docs/images.md')}"
+            yield f"   {number:>6,}  {reason}: {REASON_SENTENCES.get(reason, 'see docs/images.md')}"
 
 
-def report_of(
+def make_report(
     found: int, not_used: Mapping[str, int], copied: CopyReport, rows: RowsReport | None, files: int
 ) -> LinkReport:
     """The report of one run.
@@ -139,7 +139,7 @@ def report_of(
         equal_files=len(groups),
         equal_files_of_several=sum(len({each.patient.key for each in group}) > 1 for group in groups),
         repaired=rows.repaired.repaired if rows else 0,
-        copies_there=copied.there,
+        copies_there=copied.existing,
         made_again=len(lost.made_again),
         bulk_changed=len(changes.added | changes.removed | changes.changed),
         dry_run=rows is None,

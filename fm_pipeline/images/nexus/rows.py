@@ -24,7 +24,7 @@ class NewImage:
 
     Attributes:
         patient: FileMaker's id of the patient (any letter case), or the Nexus id.
-        batch_id: as `batch_id` or `KnownImages.batch_for` gives it.
+        batch_id: as `batch_id` or `ImageIndex.batch_for` gives it.
         taken: the exact date that the batch is for.
         recid: FileMaker's record id of the image.
         filemaker_id: FileMaker's uuid of the image, lower case, where it is known.

@@ -23,11 +23,11 @@ from psycopg2.extras import execute_values
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
 from fm_pipeline.db.table import Table
-from fm_pipeline.images.nexus.knowledge import Knowledge, read_knowledge
-from fm_pipeline.images.nexus.known import BY_RECID, RECID_REUSED
-from fm_pipeline.images.nexus.patients import Found
-from fm_pipeline.images.nexus.repair import Repaired, repair_batches
+from fm_pipeline.images.nexus.image_index import RECID_ENTITY, RECID_REUSED
+from fm_pipeline.images.nexus.patient_index import PatientMatch
+from fm_pipeline.images.nexus.repair_batches import BatchRepair, repair_batches
 from fm_pipeline.images.nexus.rows import NewImage, batch_values, check_columns, image_values
+from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.nexus.reimport.checks import raise_if_failed
@@ -35,12 +35,12 @@ from fm_pipeline.nexus.reimport.other_writes import check_nothing_else_written, 
 from fm_pipeline.nexus.reimport.relink import patient_content_type
 from fm_pipeline.settings import Settings
 
-BATCH_OF_ANOTHER = "batch_of_another_patient"
-PAGE = 500  # rows a statement
+BATCH_OF_ANOTHER_PATIENT = "batch_of_another_patient"
+PAGE_SIZE = 500  # rows a statement
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """What became of images that were handed over.
 
     Attributes:
@@ -57,7 +57,7 @@ class Written:
 
 
 @contextmanager
-def writing_images(settings: Settings, before: Knowledge | None = None) -> Iterator[ImageWriter]:
+def writing_images(settings: Settings, before: NexusSnapshot | None = None) -> Iterator[ImageWriter]:
     """One transaction with the locks that it needs; committed at the end of the block, rolled back by an error.
 
     Args:
@@ -78,7 +78,7 @@ def writing_images(settings: Settings, before: Knowledge | None = None) -> Itera
             check_columns(catalogue)
             tables = [catalogue.table(BATCHES), catalogue.table(IMAGES)]
             growing = parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
-            before = before or read_knowledge(cursor, catalogue, settings.s3_bulk_prefix)
+            before = before or read_snapshot(cursor, catalogue, settings.s3_bulk_prefix)
             connection.commit()
             with explain_lock_timeouts(connection, gate, [catalogue.table("patients"), *tables], timeout):
                 lock_tables(cursor, tables, timeout)
@@ -96,30 +96,30 @@ class ImageWriter:
     cursor: Cursor
     catalogue: Catalogue
     settings: Settings
-    _before: Knowledge
+    _snapshot: NexusSnapshot
 
-    def knowledge(self) -> Knowledge:
+    def snapshot(self) -> NexusSnapshot:
         """Patients and images as they are at this moment, with what this transaction has written."""
-        self._before = self._before.confirmed(self.cursor, self.catalogue, self.settings.s3_bulk_prefix)
-        return self._before
+        self._snapshot = self._snapshot.refreshed(self.cursor, self.catalogue, self.settings.s3_bulk_prefix)
+        return self._snapshot
 
-    def repair_batches(self) -> Repaired:
+    def repair_batches(self) -> BatchRepair:
         """Batches that point to no patient (any more) get theirs back, as in phase 7 of a reimport."""
-        now = self.knowledge()
+        now = self.snapshot()
         return repair_batches(self.cursor, self.catalogue, now.patients, now.known)
 
-    def write(self, images: Sequence[NewImage], now: datetime) -> Written:
+    def write(self, images: Sequence[NewImage], now: datetime) -> WriteResult:
         """Insert what Nexus does not have. Everything that was planned before the locks is looked at again.
 
         Args:
             images: in the order that they get within their batch, behind those that it has.
         """
-        now_there = self.knowledge()
-        patients, known = now_there.patients, now_there.known
+        snapshot = self.snapshot()
+        patients, known = snapshot.patients, snapshot.known
         ids: dict[int, str] = {}
         refused: dict[int, str] = {}
         new: list[int] = []
-        owners: dict[str, Found] = {}
+        owners: dict[str, PatientMatch] = {}
         taken: set[str] = set()
         shown: set[str] = set()
         for position, image in enumerate(images):
@@ -128,14 +128,14 @@ class ImageWriter:
                 refused[position] = patient
                 continue
             found = known.find(image.recid, image.filemaker_id, patient.nexus_id, image.taken)
-            if found and known.is_another(found, image.filemaker_id):
+            if found and known.has_another_uuid(found, image.filemaker_id):
                 refused[position] = RECID_REUSED
             elif found or image.id in taken:
                 ids[position] = found.id if found else image.id
             elif patient.nexus_id != known.batches.get(
                 image.batch_id, owners.setdefault(image.batch_id, patient).nexus_id
             ):
-                refused[position] = BATCH_OF_ANOTHER
+                refused[position] = BATCH_OF_ANOTHER_PATIENT
             else:
                 taken.add(image.id)
                 ids[position] = image.id
@@ -145,7 +145,7 @@ class ImageWriter:
         created = self._insert_batches([images[n] for n in new], owners, set(known.batches), now)
         self._insert_images([images[n] for n in new], now)
         self._remember([(images[n], ids[n]) for n in ids])
-        return Written(ids, new, refused, created)
+        return WriteResult(ids, new, refused, created)
 
     def _hold(self, patients: set[str]) -> None:
         """No patient may go while images are tied to it: no constraint would notice."""
@@ -157,7 +157,7 @@ class ImageWriter:
         )
 
     def _insert_batches(
-        self, images: Sequence[NewImage], owners: Mapping[str, Found], existing: set[str], now: datetime
+        self, images: Sequence[NewImage], owners: Mapping[str, PatientMatch], existing: set[str], now: datetime
     ) -> list[str]:
         patient_type = patient_content_type(self.cursor, self.catalogue)
         new = {image.batch_id: image.taken for image in images if image.batch_id not in existing}
@@ -201,11 +201,11 @@ class ImageWriter:
         statement = sql.SQL("INSERT INTO {} ({}) VALUES %s").format(
             table.identifier, sql.SQL(", ").join(map(sql.Identifier, names))
         )
-        execute_values(self.cursor, statement, [[row[name] for name in names] for row in rows], page_size=PAGE)
+        execute_values(self.cursor, statement, [[row[name] for name in names] for row in rows], page_size=PAGE_SIZE)
 
     def _remember(self, images: Sequence[tuple[NewImage, str]]) -> None:
         """The crosswalk: record id and uuid -> Nexus id."""
-        rows = [(BY_RECID, str(image.recid), own_id) for image, own_id in images if image.recid is not None]
+        rows = [(RECID_ENTITY, str(image.recid), own_id) for image, own_id in images if image.recid is not None]
         rows += [("image", image.filemaker_id, own_id) for image, own_id in images if image.filemaker_id]
         if rows:
             execute_values(
@@ -213,5 +213,5 @@ class ImageWriter:
                 "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"
                 " SELECT entity, key, id::uuid, 'link' FROM (VALUES %s) v (entity, key, id) ON CONFLICT DO NOTHING",
                 rows,
-                page_size=PAGE,
+                page_size=PAGE_SIZE,
             )

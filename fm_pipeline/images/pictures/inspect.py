@@ -81,7 +81,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedPicture:
     """No picture, or not a whole one. `reason` is a key of `REASONS`."""
 
     reason: str
@@ -98,7 +98,7 @@ class _Decoded(NamedTuple):
     orientation: int
 
 
-def inspect(data: bytes) -> Picture | Rejected:
+def inspect(data: bytes) -> Picture | RejectedPicture:
     """Decode a file's every pixel.
 
     Args:
@@ -108,10 +108,10 @@ def inspect(data: bytes) -> Picture | Rejected:
         What it is, or why it is none. No bytes make it raise.
     """
     looked = inspect_with_thumbnail(data)
-    return looked if isinstance(looked, Rejected) else looked[0]
+    return looked if isinstance(looked, RejectedPicture) else looked[0]
 
 
-def inspect_with_thumbnail(data: bytes) -> tuple[Picture, bytes] | Rejected:
+def inspect_with_thumbnail(data: bytes) -> tuple[Picture, bytes] | RejectedPicture:
     """Decode a file's every pixel, and make its preview from them.
 
     Returns:
@@ -120,13 +120,13 @@ def inspect_with_thumbnail(data: bytes) -> tuple[Picture, bytes] | Rejected:
     """
     try:
         decoded = _decoded(data)
-        if isinstance(decoded, Rejected):
+        if isinstance(decoded, RejectedPicture):
             return decoded
         return decoded.picture, thumbnail_of(decoded.image, decoded.orientation)
     except MemoryError:
-        return Rejected("no_memory")
+        return RejectedPicture("no_memory")
     except Exception:  # noqa: BLE001  # whatever a library raises, it concerns this file alone
-        return Rejected("no_thumbnail")
+        return RejectedPicture("no_thumbnail")
 
 
 def _too_many(pixels: int, kind: str, size: int) -> bool:
@@ -151,27 +151,27 @@ def _opened(data: bytes, kind: str) -> Image.Image:
     return Image.OPEN[kind][0](BytesIO(data), "")
 
 
-def _decoded(data: bytes) -> _Decoded | Rejected:
+def _decoded(data: bytes) -> _Decoded | RejectedPicture:
     """The picture and its pixels. Metadata that a library refuses does not count against a picture."""
     kind = kind_of(data)
     if kind in REASONS:
-        return Rejected(kind)
+        return RejectedPicture(kind)
     if kind == "HEIF":
         _know_heif()
     if kind == "TIFF":
         _know_deep_greys()
     frame = main_frame(data) if kind == "TIFF" else 0
     if frame is None:
-        return Rejected("raw_photo")
+        return RejectedPicture("raw_photo")
     decoded = _decode(data, data, kind, frame)
-    if decoded == Rejected("broken") and (bare := without_metadata(data, kind)):
+    if decoded == RejectedPicture("broken") and (bare := without_metadata(data, kind)):
         decoded = _decode(bare, data, kind, frame)
     if isinstance(decoded, _Decoded) and is_incomplete(data, kind, decoded.picture.width * decoded.picture.height):
-        return Rejected("broken")
+        return RejectedPicture("broken")
     return decoded
 
 
-def _decode(data: bytes, whole: bytes, kind: str, frame: int) -> _Decoded | Rejected:
+def _decode(data: bytes, whole: bytes, kind: str, frame: int) -> _Decoded | RejectedPicture:
     """Open and load.
 
     Args:
@@ -185,7 +185,7 @@ def _decode(data: bytes, whole: bytes, kind: str, frame: int) -> _Decoded | Reje
             image.seek(frame)
         width, height = image.size
         if _too_many(width * height, kind, len(data)):
-            return Rejected("too_many_pixels")
+            return RejectedPicture("too_many_pixels")
         image.draft(None, (_DRAFT, _DRAFT))  # a no-op but for JPEG; every byte is still read, so a cut is still found
         # Also a JPEG at a fraction: of a progressive one all coefficients are kept, 3 to 6 bytes a pixel.
         with _large() if width * height > _USUAL else nullcontext():
@@ -193,11 +193,11 @@ def _decode(data: bytes, whole: bytes, kind: str, frame: int) -> _Decoded | Reje
             small = _smaller(image)
         lies = orientation(image, whole, kind)  # not before: to read the EXIF of a PNG, Pillow loads it
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return Rejected("too_many_pixels")
+        return RejectedPicture("too_many_pixels")
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  # decoders raise nearly anything on bytes that are not what they expect
-        return Rejected("broken")
+        return RejectedPicture("broken")
     if lies in ON_ITS_SIDE:
         width, height = height, width
     mime_type, suffix = TYPES[image.format or kind]

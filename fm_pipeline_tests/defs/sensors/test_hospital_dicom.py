@@ -327,9 +327,9 @@ def test_an_alarm_of_the_directory_is_one_mail_each_time_that_it_begins(bench: B
             assert bench.failed_tick().startswith("Alarm: ")
         claim = outbox.claim(datetime.now(UTC))
         assert claim
-        assert claim.letter.subject == "DICOM import: the watched directory cannot be read"
-        assert "http://dagster.example/locations/fm_pipeline/sensors/hospital_dicom_sensor" in claim.letter.body
-        assert str(tmp_path) not in claim.letter.body
+        assert claim.email.subject == "DICOM import: the watched directory cannot be read"
+        assert "http://dagster.example/locations/fm_pipeline/sensors/hospital_dicom_sensor" in claim.email.body
+        assert str(tmp_path) not in claim.email.body
         assert outbox.claim(datetime.now(UTC)) is None
         (tmp_path / "away").rename(bench.hospital)
         assert "Nothing new" in str(bench.tick())
@@ -349,8 +349,8 @@ def test_a_job_of_the_sensor_that_stops_is_one_mail_however_often_it_is_tried_ag
         assert "is tried again at" in str(bench.tick())
     claim = outbox.claim(datetime.now(UTC))
     assert claim
-    assert claim.letter.subject == f"DICOM import {job_of(request)} has stopped (orthanc_storage_full)"
-    assert "Orthanc is full." in claim.letter.body
+    assert claim.email.subject == f"DICOM import {job_of(request)} has stopped (orthanc_storage_full)"
+    assert "Orthanc is full." in claim.email.body
     assert outbox.claim(datetime.now(UTC)) is None
 
 
@@ -370,10 +370,10 @@ def test_another_reason_is_another_mail_also_when_the_job_is_started_again_or_gi
         bench.execute(fail, reason, run_id, datetime.now(UTC) - FIRST_PAUSE, job_of(request))
         told.append((job_of(requested(bench.tick())) == job_of(request), outbox.claim(datetime.now(UTC))))
     assert [is_the_same for is_the_same, _ in told] == [True, False]
-    subjects = [claim.letter.subject for _, claim in told if claim]
+    subjects = [claim.email.subject for _, claim in told if claim]
     name = f"DICOM import {job_of(request)} has stopped"
     assert subjects == [f"{name} (orthanc_storage_full)", f"{name} (orthanc_login)"]
-    assert all(f"Page: http://dagster.example/runs/{run_id}" in claim.letter.body for _, claim in told if claim)
+    assert all(f"Page: http://dagster.example/runs/{run_id}" in claim.email.body for _, claim in told if claim)
 
 
 @pytest.mark.hard_case(41)

@@ -12,7 +12,7 @@ import pytest
 from fm_pipeline.defs.assets.shared import explained
 from fm_pipeline.defs.sensors.mail import Watermark, reimport_mails
 from fm_pipeline.errors import PlanStop, SettingsError
-from fm_pipeline.notifications.notify import mailed
+from fm_pipeline.notifications.run_emails import run_emails
 from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.mail import mail_settings, mails_of, make_due, text_of
@@ -136,7 +136,7 @@ def test_what_a_run_has_said_itself_the_sensor_does_not_repeat(
 ) -> None:
     run = bench.begin()
     bench.tick()
-    with pytest.raises(PlanStop), mailed(bench.settings, run.run_id, warn=pytest.fail, in_dagster=True):
+    with pytest.raises(PlanStop), run_emails(bench.settings, run.run_id, warn=pytest.fail, in_dagster=True):
         raise PlanStop("There is no plan.")
     bench.instance.report_run_failed(run)
     bench.tick()

@@ -18,7 +18,7 @@ from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.dicom.importer.run_job import ImportFailed
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.entities.rules import load_rules
-from fm_pipeline.preflight.finding import Judge
+from fm_pipeline.preflight.finding import FindingBuilder
 from fm_pipeline.preflight.orthanc import check_orthanc
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
@@ -51,7 +51,7 @@ def ended(importing: ImportBench, **options: Any) -> Job:
 
 def checked(importing: ImportBench) -> dict[str, str]:
     """What the check finds wrong, by rule."""
-    findings = check_orthanc(importing.settings, Judge(load_rules(), "DICOM"))
+    findings = check_orthanc(importing.settings, FindingBuilder(load_rules(), "DICOM"))
     return {each.rule: each.found for each in findings if each.rule and each.rule != "orthanc_too_old"}
 
 

@@ -16,8 +16,8 @@ import psycopg2
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.connect import open_client
 from fm_pipeline.filemaker.paging import read_completely
-from fm_pipeline.images.containers.report import WaterfallReport
-from fm_pipeline.images.containers.run import Callbacks, import_images
+from fm_pipeline.images.containers.import_images import Callbacks, import_images
+from fm_pipeline.images.containers.report import ImportReport
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount, StoredContainerFile
 from fm_pipeline.sandbox.filemaker.data.store import Store
@@ -81,7 +81,7 @@ class ImageClinic:
         self.store.insert(DATABASE, TABLE, [row])
         return own_id
 
-    def run(self, *, batch_size: int = 3, **options: Any) -> WaterfallReport:
+    def run(self, *, batch_size: int = 3, **options: Any) -> ImportReport:
         """One run, which does not really sleep."""
         callbacks = options.pop("callbacks", None) or self.callbacks()
         return import_images(self.settings, batch_size=batch_size, callbacks=callbacks, **options)

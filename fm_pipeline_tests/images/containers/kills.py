@@ -44,7 +44,7 @@ class Ledger:
     found: Counter[str] = field(default_factory=Counter)
 
 
-def kill_rounds(clinic: ImageClinic, count: int, rng: random.Random, say: Callable[[str], object]) -> Ledger:
+def kill_rounds(clinic: ImageClinic, count: int, rng: random.Random, on_message: Callable[[str], object]) -> Ledger:
     """Kill, look, and at the end finish.
 
     Raises:
@@ -65,7 +65,7 @@ def kill_rounds(clinic: ImageClinic, count: int, rng: random.Random, say: Callab
         states = Counter(state for state, _ in clinic.states().values())
         for state in ("listed", "uploaded", "linked"):
             ledger.found[state] += states[state]
-        say(
+        on_message(
             f"{number:3}  at request {moment:2} + {afterwards * 1000:2.0f} ms: "
             + ", ".join(map(_words, states.items()))
         )
@@ -143,7 +143,7 @@ def main() -> int:
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)  # noqa: S311  # moments, not secrets
 
-    def say(line: str) -> None:
+    def on_message(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
@@ -153,8 +153,8 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="kills-") as folder,
         image_clinic(url, Path(folder), BucketBench(stack.service(S3Service))) as clinic,
     ):
-        ledger = kill_rounds(clinic, arguments.count, rng, say)
-    say(
+        ledger = kill_rounds(clinic, arguments.count, rng, on_message)
+    on_message(
         f"{ledger.killed} killed, {ledger.ended_before} ended before; nothing twice, nothing lost, no mark without its"
         f" file. Found half done: {', '.join(f'{number} {state}' for state, number in ledger.found.items())}."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fm_pipeline.images.containers.run import Callbacks, import_images
+from fm_pipeline.images.containers.import_images import Callbacks, import_images
 from fm_pipeline.sandbox.clinic.filemaker.containers import expected_import
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
 from fm_pipeline_tests.support.buckets import BucketBench

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.images.containers.reconcile import Kind, reconcile
+from fm_pipeline.images.containers.reconcile import DisagreementKind, reconcile
 from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, TABLE, ImageClinic
 from fm_pipeline_tests.support.pictures import picture
@@ -34,7 +34,7 @@ def torn(clinic: ImageClinic) -> ImageClinic:
     return clinic
 
 
-EXPECTED: dict[Kind, list[int]] = {
+EXPECTED: dict[DisagreementKind, list[int]] = {
     "mark_without_file": [4],
     "mark_without_row": [5],
     "file_without_mark": [2],

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fm_pipeline.filemaker.errors import PrivilegeMissing
-from fm_pipeline.images.containers import best
-from fm_pipeline.images.containers.patience import TooManyFailures
+from fm_pipeline.images.containers import waterfall
+from fm_pipeline.images.containers.backoff import TooManyFailures
 from fm_pipeline.images.pictures import inspect as pictures
 from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount, StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, PASSWORD, TABLE, USER, ImageClinic
@@ -35,7 +35,9 @@ def test_a_broken_better_container_is_passed_over_and_counted(clinic: ImageClini
         clinic.add(number, image_Full=content, image_large=picture(20 + number), image_small=picture(3))
     report = clinic.run()
     assert report.by_container()[2] == ("image_large", len(BROKEN), 100.0)
-    reasons = dict(zip(BROKEN, (dict(report.ends[number].passed_over) for number in sorted(report.ends)), strict=True))
+    reasons = dict(
+        zip(BROKEN, (dict(report.outcomes[number].passed_over) for number in sorted(report.outcomes)), strict=True)
+    )
     assert reasons == {what: {"image_Full": reason} for what, (_, reason) in BROKEN.items()}
     assert clinic.marked() == set(range(1, len(BROKEN) + 1))
     sizes = sorted(size for size, _ in clinic.files().values())
@@ -60,10 +62,10 @@ def test_an_error_that_nobody_foresaw_fails_one_record_and_stops_no_other(
         if data != picture(7):
             return looked(data)
         if fault is MemoryError:
-            return pictures.Rejected("no_memory")
+            return pictures.RejectedPicture("no_memory")
         raise KeyError("CANARY")
 
-    monkeypatch.setattr(best, "inspect_with_thumbnail", inspect)
+    monkeypatch.setattr(waterfall, "inspect_with_thumbnail", inspect)
     clinic.add(1, image_Full=picture(7), image_small=picture(8))
     clinic.add(2)
     report = clinic.run()
@@ -309,7 +311,7 @@ def test_a_record_that_is_open_for_a_moment_is_marked_at_the_end_of_the_same_run
     [({"Type": "Right"}, {1}), ({"patient_id": "other"}, set())],
 )
 def test_an_edit_between_reading_and_marking_is_looked_at(
-    clinic: ImageClinic, edited: dict[str, str], ends: set[int]
+    clinic: ImageClinic, edited: dict[str, str], outcomes: set[int]
 ) -> None:
     clinic.add(1, patient_id=clinic.patients[0][1])
     if "patient_id" in edited:
@@ -320,8 +322,8 @@ def test_an_edit_between_reading_and_marking_is_looked_at(
             clinic.store.edit(DATABASE, TABLE, 1, edited)
 
     report = clinic.run(callbacks=clinic.callbacks(step=edit))
-    assert clinic.marked() == ends
-    assert report.reasons("failed") == ({} if ends else {"changed_after_link": 1})
+    assert clinic.marked() == outcomes
+    assert report.reasons("failed") == ({} if outcomes else {"changed_after_link": 1})
 
 
 @pytest.mark.parametrize("when", ["uploaded", "linked", "in another run after the upload", "while it was open"])

@@ -11,9 +11,9 @@ import pytest
 
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.images.exports.reader import read_export
-from fm_pipeline.images.linking.link import Options
+from fm_pipeline.images.linking.link_images import link_images
 from fm_pipeline.images.linking.report import LinkReport
-from fm_pipeline.images.linking.run import link_images
+from fm_pipeline.images.linking.steps import LinkOptions
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 from fm_pipeline.sandbox.demo.clinic import ComparisonResult
 from fm_pipeline.sandbox.demo.linked_images import LinkedImages
@@ -42,7 +42,7 @@ class Images:
         settings = self.bench.settings
         migrate(self.bench.database_url)
         bucket, export = self.s3.bucket(settings), read_export(self.export)
-        return link_images(settings, bucket, export, Options(), actor="bench", now=lambda: LATER)
+        return link_images(settings, bucket, export, LinkOptions(), actor="bench", now=lambda: LATER)
 
     def ends(self) -> dict[str, int]:
         """How many records of the export ended how: by outcome, those that are not linked by reason."""

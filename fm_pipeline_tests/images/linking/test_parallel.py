@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from fm_pipeline.errors import UnforeseenError
-from fm_pipeline.images.linking.parallel import Patience, in_parallel
+from fm_pipeline.images.linking.parallel import CircuitBreaker, in_parallel
 from fm_pipeline_tests.support.waiting import wait_until
 
 WORKERS = 2
@@ -39,7 +39,7 @@ def test_an_error_that_nobody_foresaw_is_the_result_of_its_item_alone() -> None:
 
 
 def test_an_error_that_every_item_meets_ends_the_work() -> None:
-    patience = Patience()
+    breaker = CircuitBreaker()
 
     def work(_: int) -> int:
         raise ZeroDivisionError
@@ -48,7 +48,7 @@ def test_an_error_that_every_item_meets_ends_the_work() -> None:
     with closing(in_parallel(work, range(100), WORKERS)) as results, pytest.raises(UnforeseenError):  # noqa: PT012
         for _, result in results:
             assert isinstance(result, UnforeseenError)
-            patience.note(result)
+            breaker.record(result)
 
 
 @pytest.mark.hard_case(29)

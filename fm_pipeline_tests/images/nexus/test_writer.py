@@ -11,10 +11,10 @@ import psycopg2
 import pytest
 
 from fm_pipeline.errors import CatalogueStop, LockStop, ValidationStop
-from fm_pipeline.images.nexus.known import read_known
-from fm_pipeline.images.nexus.patients import read_patients
+from fm_pipeline.images.nexus.image_index import read_image_index
+from fm_pipeline.images.nexus.patient_index import read_patient_index
 from fm_pipeline.images.nexus.rows import NewImage, batch_id, batch_name
-from fm_pipeline.images.nexus.writer import BATCH_OF_ANOTHER, Written, writing_images
+from fm_pipeline.images.nexus.writer import BATCH_OF_ANOTHER_PATIENT, WriteResult, writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
@@ -53,7 +53,7 @@ def an_image(recid: int = 2, **changes: Any) -> NewImage:
     return NewImage(**(values | changes))
 
 
-def write(bench: MigrationBench, *images: NewImage) -> Written:
+def write(bench: MigrationBench, *images: NewImage) -> WriteResult:
     """In a transaction of its own."""
     with writing_images(bench.settings) as writer:
         return writer.write(images, RUN_TIME)
@@ -126,10 +126,10 @@ def test_a_batch_of_an_earlier_link_is_gone_on_with(clinic: MigrationBench) -> N
     ((theirs,),) = clinic.execute("SELECT id::text FROM images_batch")
     with clinic.connection() as connection, connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, "public")
-        known = read_known(cursor, catalogue, "bulk/")
-        found = read_patients(cursor, catalogue).resolve(KEY)
+        known = read_image_index(cursor, catalogue, "bulk/")
+        found = read_patient_index(cursor, catalogue).resolve(KEY)
     assert not isinstance(found, str)
-    assert found.way == "notes"
+    assert found.matched_by == "notes"
     assert known.batch_for(found.nexus_id, found.key, DAY) == theirs
     image = known.find(2, None, found.nexus_id, DAY)  # by its file's name alone
     assert image is not None
@@ -146,7 +146,7 @@ def test_nothing_is_put_into_the_batch_of_another_patient(clinic: MigrationBench
         clinic, an_image(2), an_image(3, patient=other, batch_id=batch_id(KEY, DAY)), an_image(4, patient="x")
     )
     assert written.inserted == [0]
-    assert written.refused == {1: BATCH_OF_ANOTHER, 2: "patient_unknown"}
+    assert written.refused == {1: BATCH_OF_ANOTHER_PATIENT, 2: "patient_unknown"}
 
 
 def test_no_patient_of_a_new_image_can_go_meanwhile_whoever_else_was_refused_for_its_batch(
@@ -162,7 +162,7 @@ def test_no_patient_of_a_new_image_can_go_meanwhile_whoever_else_was_refused_for
             pytest.raises(psycopg2.errors.LockNotAvailable),
         ):
             cursor.execute("SELECT 1 FROM patients WHERE id = %s FOR UPDATE NOWAIT", (owner,))
-    assert (written.refused, written.inserted) == ({0: BATCH_OF_ANOTHER}, [1])
+    assert (written.refused, written.inserted) == ({0: BATCH_OF_ANOTHER_PATIENT}, [1])
 
 
 def test_patients_are_found_by_every_id_that_they_have_or_had(clinic: MigrationBench) -> None:
@@ -171,14 +171,14 @@ def test_patients_are_found_by_every_id_that_they_have_or_had(clinic: MigrationB
     earlier = str(uuid.uuid4())
     clinic.execute("INSERT INTO fm_pipeline.retired_patient_ids VALUES (%s, %s, 'image')", earlier, KEY)
     with clinic.connection() as connection, connection.cursor() as cursor:
-        patients = read_patients(cursor, read_catalogue(cursor, "public"))
+        patients = read_patient_index(cursor, read_catalogue(cursor, "public"))
     for reference in (KEY, KEY.upper(), f" {KEY} ", theirs, theirs.upper(), earlier):
         found = patients.resolve(reference)
         assert not isinstance(found, str)
         assert (found.nexus_id, found.key) == (theirs, KEY)
     alone = patients.resolve(unlisted)
     assert not isinstance(alone, str)
-    assert (alone.nexus_id, alone.key, alone.way) == (unlisted, unlisted, "nexus_id")
+    assert (alone.nexus_id, alone.key, alone.matched_by) == (unlisted, unlisted, "nexus_id")
     assert patients.resolve("") == "no_patient"
     assert patients.resolve(str(uuid.uuid4())) == "patient_unknown"
 

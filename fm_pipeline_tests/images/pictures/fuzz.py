@@ -12,7 +12,7 @@ from random import Random
 
 import click
 
-from fm_pipeline.images.pictures.inspect import Rejected, inspect_with_thumbnail
+from fm_pipeline.images.pictures.inspect import RejectedPicture, inspect_with_thumbnail
 from fm_pipeline_tests.images.pictures.samples import ANY, SMALL
 
 
@@ -27,8 +27,8 @@ def main(count: int, seed: int) -> None:
         for each in seeds:
             kind = kinds[each % len(kinds)]
             looked = inspect_with_thumbnail(ANY[kind](Random(each)))  # noqa: S311  # any numbers do
-            if isinstance(looked, Rejected) or {looked[0].width, looked[0].height} != set(SMALL):
-                said = looked.reason if isinstance(looked, Rejected) else "another size"
+            if isinstance(looked, RejectedPicture) or {looked[0].width, looked[0].height} != set(SMALL):
+                said = looked.reason if isinstance(looked, RejectedPicture) else "another size"
                 wrong[f"{kind}: {said}"] += 1
                 click.echo(f"seed {each}, {kind}: {said}")
     click.echo(f"{count - wrong.total():,} of {count:,} pictures are what they are without their metadata.")

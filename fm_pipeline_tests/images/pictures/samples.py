@@ -12,7 +12,7 @@ from typing import Any
 import pillow_heif
 from PIL import Image, ImageCms
 
-from fm_pipeline.images.pictures.inspect import Rejected, inspect_with_thumbnail
+from fm_pipeline.images.pictures.inspect import RejectedPicture, inspect_with_thumbnail
 from fm_pipeline.sandbox.clinic.pictures import upright
 
 SMALL = (64, 48)
@@ -43,7 +43,7 @@ def opened(data: bytes) -> Image.Image:
 def thumbnail(data: bytes) -> bytes:
     """The preview of a file that is a whole picture."""
     inspected = inspect_with_thumbnail(data)
-    assert not isinstance(inspected, Rejected), inspected.reason
+    assert not isinstance(inspected, RejectedPicture), inspected.reason
     return inspected[1]
 
 

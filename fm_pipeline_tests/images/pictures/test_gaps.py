@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from PIL import Image
 
-from fm_pipeline.images.pictures.inspect import Picture, Rejected, inspect
+from fm_pipeline.images.pictures.inspect import Picture, RejectedPicture, inspect
 from fm_pipeline_tests.images.pictures.samples import heic, saved, webp_chunk, webp_with
 
 SIZE = (800, 600)
@@ -38,14 +38,14 @@ def test_a_picture_whose_rest_was_never_written_is_broken(kind: str, filler: byt
     assert isinstance(inspect(data), Picture)
     for share in (10, 50, 99):
         kept = len(data) * share // 100
-        assert inspect(data[:kept] + filler * (len(data) - kept)) == Rejected("broken")
+        assert inspect(data[:kept] + filler * (len(data) - kept)) == RejectedPicture("broken")
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "WEBP without loss", "HEIC", "AVIF", "PNG"])
 def test_a_block_that_is_missing_in_the_middle_is_found(kind: str) -> None:
     data = whole(kind)
     middle = len(data) // 2
-    assert inspect(data[:middle] + bytes(4_096) + data[middle + 4_096 :]) == Rejected("broken")
+    assert inspect(data[:middle] + bytes(4_096) + data[middle + 4_096 :]) == RejectedPicture("broken")
 
 
 @pytest.mark.parametrize("colour", ["white", "black"])

@@ -13,7 +13,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from fm_pipeline.images.pictures import inspect as pictures
-from fm_pipeline.images.pictures.inspect import REASONS, Picture, Rejected, inspect, inspect_with_thumbnail
+from fm_pipeline.images.pictures.inspect import REASONS, Picture, RejectedPicture, inspect, inspect_with_thumbnail
 from fm_pipeline.sandbox.clinic.pictures import CORNERS, exif, jpeg, orientation_of, stored, upright
 from fm_pipeline_tests.images.pictures.samples import grey_tiff, heic, opened, png_chunk, saved, thumbnail
 
@@ -91,7 +91,7 @@ def test_every_orientation_is_shown_upright_corner_by_corner(kind: str, orientat
         data = saved(on_disk, kind, exif=exif(orientation))
     assert on_disk.size == (SIZE if orientation < 5 else SIZE[::-1])
     looked = inspect_with_thumbnail(data)
-    assert not isinstance(looked, Rejected)
+    assert not isinstance(looked, RejectedPicture)
     picture, preview = looked
     assert (picture.width, picture.height) == SIZE
     shown = opened(preview)
@@ -157,8 +157,8 @@ def half(data: bytes) -> bytes:
 def test_what_is_no_whole_picture_is_rejected_with_its_reason(name: str) -> None:
     make, reason = REJECTED[name]
     data = make()
-    assert inspect(data) == Rejected(reason)
-    assert inspect_with_thumbnail(data) == Rejected(reason)
+    assert inspect(data) == RejectedPicture(reason)
+    assert inspect_with_thumbnail(data) == RejectedPicture(reason)
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("JPEG", "L"), ("PNG", "1"), ("TIFF", "I;16")])
@@ -169,10 +169,10 @@ def test_a_scan_of_a_hundred_megapixels_is_a_picture_and_half_of_it_is_none(
     data = saved(large(mode), kind)
     monkeypatch.undo()
     looked = inspect_with_thumbnail(data)
-    assert not isinstance(looked, Rejected)
+    assert not isinstance(looked, RejectedPicture)
     assert (looked[0].width, looked[0].height) == (9_600, 9_600)
     assert opened(looked[1]).size == (300, 300)
-    assert inspect(data[: len(data) * 3 // 4]) == Rejected("broken")
+    assert inspect(data[: len(data) * 3 // 4]) == RejectedPicture("broken")
 
 
 @cache
@@ -189,14 +189,14 @@ def test_a_jpeg_cut_anywhere_is_found(progressive: bool) -> None:
     data = saved(Image.effect_noise((2_000, 1_500), 40).convert("RGB"), "JPEG", progressive=progressive)
     assert isinstance(inspect(data), Picture)
     for share in (1, 5, 20, 50, 80, 95, 99):
-        assert inspect(data[: len(data) * share // 100]) == Rejected("broken")
-    assert inspect(data[:-1]) == Rejected("broken")
+        assert inspect(data[: len(data) * share // 100]) == RejectedPicture("broken")
+    assert inspect(data[:-1]) == RejectedPicture("broken")
 
 
 def test_every_reason_has_a_sentence_and_is_met() -> None:
     elsewhere = {"raw_photo", "no_thumbnail", "no_memory", "too_many_pixels"}
     assert {reason for _, reason in REJECTED.values()} | elsewhere == REASONS.keys()
-    assert all(Rejected(reason).sentence.endswith(".") for reason in REASONS)
+    assert all(RejectedPicture(reason).sentence.endswith(".") for reason in REASONS)
 
 
 def test_the_limits_of_the_library_stay() -> None:
@@ -232,7 +232,7 @@ def test_a_picture_beyond_the_limit_of_pixels_is_not_decoded(name: str, monkeypa
         raise AssertionError("decoded")
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", decode)
-    assert inspect(data) == Rejected("too_many_pixels")
+    assert inspect(data) == RejectedPicture("too_many_pixels")
 
 
 @pytest.mark.usefixtures("small_limits")
@@ -343,7 +343,7 @@ def test_a_picture_that_memory_does_not_suffice_for_is_listed(monkeypatch: pytes
 
     data = jpeg(1)
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", none_left)
-    assert inspect_with_thumbnail(data) == Rejected("no_memory")
+    assert inspect_with_thumbnail(data) == RejectedPicture("no_memory")
 
 
 def test_a_picture_that_no_thumbnail_can_be_made_of_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +353,7 @@ def test_a_picture_that_no_thumbnail_can_be_made_of_is_listed(monkeypatch: pytes
     data = jpeg(1)
     monkeypatch.setattr(JpegImagePlugin, "_save", refuse)
     monkeypatch.setitem(Image.SAVE, "JPEG", refuse)
-    assert inspect_with_thumbnail(data) == Rejected("no_thumbnail")
+    assert inspect_with_thumbnail(data) == RejectedPicture("no_thumbnail")
 
 
 def test_a_colour_profile_is_applied_and_a_broken_one_ignored() -> None:
@@ -393,7 +393,7 @@ def test_no_bytes_make_it_raise() -> None:
         for _ in range(4):
             data[chance.randrange(min(len(data), 700))] = chance.choice((0, 255, chance.randrange(256)))
         found.add(type(inspect_with_thumbnail(bytes(data))))
-    assert found == {tuple, Rejected}
+    assert found == {tuple, RejectedPicture}
 
 
 # --- the sandbox's photographs ----------------------------------------------------------------------------------------

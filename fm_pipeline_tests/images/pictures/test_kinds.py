@@ -7,7 +7,7 @@ import struct
 import pytest
 from PIL import Image
 
-from fm_pipeline.images.pictures.inspect import Picture, Rejected, inspect
+from fm_pipeline.images.pictures.inspect import Picture, RejectedPicture, inspect
 from fm_pipeline.sandbox.clinic.pictures import upright
 from fm_pipeline_tests.images.pictures.samples import heic, opened, saved, thumbnail, tiff_with
 from fm_pipeline_tests.images.pictures.test_inspect import corners, like
@@ -38,7 +38,7 @@ def raw_photo(*, dng: bool) -> bytes:
     ids=["DNG", "NEF", "sensor data", "DNG without preview", "CR2", "RW2", "ORF", "RAF", "CR3", "CRW"],
 )
 def test_a_raw_photograph_is_listed_and_not_taken_for_its_preview(data: bytes) -> None:
-    assert inspect(data) == Rejected("raw_photo")
+    assert inspect(data) == RejectedPicture("raw_photo")
 
 
 def test_of_a_tiff_that_begins_with_a_preview_the_picture_behind_it_counts() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fm_pipeline.images.pictures.inspect import Picture, Rejected, inspect, inspect_with_thumbnail
+from fm_pipeline.images.pictures.inspect import Picture, RejectedPicture, inspect, inspect_with_thumbnail
 from fm_pipeline.sandbox.clinic.pictures import stored, upright
 from fm_pipeline_tests.images.pictures.samples import (
     ANY,
@@ -54,7 +54,7 @@ def test_a_picture_with_a_malformed_tag_is_whole_and_upright(kind: str, name: st
         "WEBP": lambda: webp_with(webp_chunk(b"EXIF", block), image=on_disk),
     }[kind]()
     looked = inspect_with_thumbnail(data)
-    assert not isinstance(looked, Rejected)
+    assert not isinstance(looked, RejectedPicture)
     assert (looked[0].width, looked[0].height) == SMALL
     assert like(corners(opened(looked[1])), by=40)
 
@@ -79,6 +79,6 @@ def test_a_picture_whose_transparency_the_library_cannot_apply_has_a_thumbnail()
 @settings(max_examples=40, deadline=None)
 def test_a_whole_picture_with_any_metadata_is_a_picture(kind: str, chance: Random) -> None:
     looked = inspect_with_thumbnail(ANY[kind](chance))
-    assert not isinstance(looked, Rejected)
+    assert not isinstance(looked, RejectedPicture)
     assert {looked[0].width, looked[0].height} == set(SMALL)
     assert set(opened(looked[1]).size) == set(SMALL)

@@ -12,7 +12,7 @@ from fm_pipeline.db.digest import Digest
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.reimport.report import ReimportReport
-from fm_pipeline.preflight.run import preflight
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline_tests.nexus.backup.restoring import give_back
 from fm_pipeline_tests.support.clinics import MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database

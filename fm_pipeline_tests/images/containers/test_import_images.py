@@ -12,7 +12,7 @@ import pytest
 from fm_pipeline.errors import LockStop, MappingError
 from fm_pipeline.filemaker.connect import open_client
 from fm_pipeline.filemaker.errors import PrivilegeMissing
-from fm_pipeline.images.containers.run import Callbacks
+from fm_pipeline.images.containers.import_images import Callbacks
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount, StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, FIELDS, LAYOUT, PASSWORD, TABLE, USER, ImageClinic
 from fm_pipeline_tests.support.pictures import picture
@@ -62,7 +62,7 @@ def test_a_second_run_does_nothing(clinic: ImageClinic) -> None:
     before = clinic.bucket.objects(), clinic.images(), clinic.marks()
     clinic.stand_in.reset_counters()
     report = clinic.run()
-    assert (report.listed, report.ends) == (0, {})
+    assert (report.listed, report.outcomes) == (0, {})
     assert (clinic.bucket.objects(), clinic.images(), clinic.marks()) == before
     assert "container" not in clinic.stand_in.counters()["requests"]
 
@@ -119,9 +119,9 @@ def test_limit_takes_so_many_and_the_next_run_begins_with_those_never_tried(clin
     for number in range(2, 6):
         clinic.add(number)
     first = clinic.run(limit=2)
-    assert (first.listed, set(first.ends), first.left) == (5, {1, 2}, 4)
-    assert set(clinic.run(limit=2).ends) == {3, 4}
-    assert set(clinic.run(limit=2).ends) == {5, 1}
+    assert (first.listed, set(first.outcomes), first.left) == (5, {1, 2}, 4)
+    assert set(clinic.run(limit=2).outcomes) == {3, 4}
+    assert set(clinic.run(limit=2).outcomes) == {5, 1}
 
 
 def test_a_dry_run_decides_and_does_nothing(clinic: ImageClinic) -> None:

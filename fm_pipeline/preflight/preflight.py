@@ -15,11 +15,11 @@ from fm_pipeline.filemaker.connect import open_client
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
 from fm_pipeline.preflight.dicom import check_dicom
-from fm_pipeline.preflight.filemaker import Source, check_filemaker
-from fm_pipeline.preflight.finding import Finding, Judge, stops
+from fm_pipeline.preflight.filemaker import SourceInventory, check_filemaker
+from fm_pipeline.preflight.finding import Finding, FindingBuilder, stops
 from fm_pipeline.preflight.images import check_bucket, check_containers, check_image_tables
 from fm_pipeline.preflight.nexus import can_read, check_nexus
-from fm_pipeline.preflight.services import check_services, with_little_patience
+from fm_pipeline.preflight.services import check_services, with_short_timeouts
 from fm_pipeline.sequence.read_and_stage import read_and_stage
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.check import broken_rules
@@ -29,8 +29,8 @@ from fm_pipeline.staging.summary import summaries
 from fm_pipeline.storage.bucket import open_bucket
 
 # Where something that stops makes reading useless; without a mail server it can be read all the same.
-READ_FROM = ("FileMaker", "Nexus", "source")
-NOT_LOOKED_AT = (
+READING_AREAS = ("FileMaker", "Nexus", "source")
+NOT_CHECKED = (
     "Not looked at: FileMaker's records, and whose documents and images would lose their patient. fm-pipeline check"
     " --full reads the records and holds each against the rules."
 )
@@ -67,46 +67,50 @@ def preflight(
             on_finding(finding)
 
     say(_systems(settings, rules, files))
-    if full and any(finding.area in READ_FROM for finding in stops(findings)):
+    if full and any(finding.area in READING_AREAS for finding in stops(findings)):
         say([Finding("records", "all", "warning", "not read: what stops above has to be settled first")])
     elif full:
-        say(_records(settings, Judge(rules, "records"), on_step))
+        say(_records(settings, FindingBuilder(rules, "records"), on_step))
     return findings
 
 
 def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]:
     """Everything but the records."""
-    profile, source, images = load_profile(settings.filemaker_profile), Source(), Judge(rules, "images")
+    profile, source, images = (
+        load_profile(settings.filemaker_profile),
+        SourceInventory(),
+        FindingBuilder(rules, "images"),
+    )
     layout: list[Finding] = []
     try:
         client = open_client(settings)
     except SettingsError as error:
-        yield Judge(rules, "FileMaker").failed("filemaker_unreachable", "settings", error)
+        yield FindingBuilder(rules, "FileMaker").from_error("filemaker_unreachable", "settings", error)
     else:
         with client:
-            yield from check_filemaker(client, profile, Judge(rules, "FileMaker"), source)
+            yield from check_filemaker(client, profile, FindingBuilder(rules, "FileMaker"), source)
             if files and settings.s3_bucket and "image" in source.counts:  # in the same session, said further below
                 layout = check_containers(client, profile, images)
-    nexus = Judge(rules, "Nexus")
+    nexus = FindingBuilder(rules, "Nexus")
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
             yield from check_nexus(connection, settings, nexus, profile=profile, fed=source.fed, absent=source.left_out)
-            yield from _sizes(connection, settings, Judge(rules, "source"), source, profile)
+            yield from _sizes(connection, settings, FindingBuilder(rules, "source"), source, profile)
     except DatabaseError as error:
-        yield nexus.failed("nexus_unreachable", "database", error)
-    services = list(check_services(settings, Judge(rules, "services")))
+        yield nexus.from_error("nexus_unreachable", "database", error)
+    services = list(check_services(settings, FindingBuilder(rules, "services")))
     yield from services
     if files and settings.s3_bucket:
         yield from check_image_tables(settings, images)
         if not any(finding.rule == "s3_unreachable" for finding in services):
-            yield from check_bucket(open_bucket(with_little_patience(settings)), images)
+            yield from check_bucket(open_bucket(with_short_timeouts(settings)), images)
         yield from layout
     if files:
-        yield from check_dicom(settings, Judge(rules, "DICOM"))
+        yield from check_dicom(settings, FindingBuilder(rules, "DICOM"))
 
 
 def _sizes(
-    connection: Connection, settings: Settings, judge: Judge, source: Source, profile: Profile
+    connection: Connection, settings: Settings, build: FindingBuilder, source: SourceInventory, profile: Profile
 ) -> Iterator[Finding]:
     """Hard case 1: what FileMaker has is held against what it would replace."""
     with connection.cursor() as cursor:
@@ -117,30 +121,30 @@ def _sizes(
             return
         before = read_before(cursor, catalogue, "source", profile.registry)
     for entity, rows in source.counts.items():
-        if broken := before.broken(judge.rules, entity, rows):
-            yield judge.by(broken[0], entity, broken[1])
+        if broken := before.broken(build.rules, entity, rows):
+            yield build.violation_of(broken[0], entity, broken[1])
         else:
-            yield judge.good(entity, before.compared(entity, rows))
+            yield build.ok(entity, before.compared(entity, rows))
 
 
-def _records(settings: Settings, judge: Judge, on_step: OnStep) -> Iterator[Finding]:
+def _records(settings: Settings, build: FindingBuilder, on_step: OnStep) -> Iterator[Finding]:
     """Read and stage everything, and say what the records break."""
     try:
         read_and_stage(settings, on_step=on_step)
     except FileMakerError as error:
-        yield judge.failed("filemaker_unreachable", "reading", error)
+        yield build.from_error("filemaker_unreachable", "reading", error)
         return
     except MappingError as error:
-        yield judge.failed("filemaker_layout_unfit", "reading", error)
+        yield build.from_error("filemaker_layout_unfit", "reading", error)
         return
     except StagingStop as error:
-        yield judge.failed("source_changed", "staging", error)
+        yield build.from_error("source_changed", "staging", error)
         return
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         ends = summaries(cursor)
         entities = [each.entity for each in ends]
         files = FilesOfGonePatients.of(settings)
-        broken = broken_rules(cursor, entities, rules=judge.rules, nexus_schema=settings.nexus_schema, files=files)
+        broken = broken_rules(cursor, entities, rules=build.rules, nexus_schema=settings.nexus_schema, files=files)
     for each in broken:
         records = f"; records {each.records}" if each.record_ids else ""
         yield Finding(
@@ -156,10 +160,10 @@ def _records(settings: Settings, judge: Judge, on_step: OnStep) -> Iterator[Find
     for entity in sorted(ends, key=lambda each: order.index(each.entity)):
         for rule, rows in (*entity.by_rule.items(), *entity.flagged.items()):
             if (entity.entity, rule) not in stopping:
-                yield judge.broken(
-                    rule, entity.entity, f"{judge.rules[rule].means} {rows:,} of {entity.source_rows:,} rows"
+                yield build.violation(
+                    rule, entity.entity, f"{build.rules[rule].means} {rows:,} of {entity.source_rows:,} rows"
                 )
-        yield judge.good(
+        yield build.ok(
             entity.entity,
             f"{entity.source_rows:,} rows = {entity.ready:,} ready + {entity.quarantined:,} quarantined"
             f" + {entity.skipped:,} skipped",

@@ -18,10 +18,10 @@ NO_REFERENCE = "no_patient"
 UNKNOWN = "patient_unknown"
 AMBIGUOUS = "patient_ambiguous"
 
-Way = Literal["crosswalk", "metadata", "notes", "nexus_id", "earlier_id"]
+MatchedBy = Literal["crosswalk", "metadata", "notes", "nexus_id", "earlier_id"]
 
 
-class Found(NamedTuple):
+class PatientMatch(NamedTuple):
     """A patient of Nexus.
 
     Attributes:
@@ -32,18 +32,18 @@ class Found(NamedTuple):
 
     nexus_id: str
     key: str
-    way: Way
+    matched_by: MatchedBy
 
 
 @dataclass(frozen=True)
-class Patients:
+class PatientIndex:
     """All patients of Nexus, by everything that may name them. Ids in lower case."""
 
-    by_key: Mapping[str, tuple[str, Way]]
+    by_key: Mapping[str, tuple[str, MatchedBy]]
     key_of: Mapping[str, str]  # Nexus id -> FileMaker id, or the Nexus id itself
     earlier: Mapping[str, str]  # Nexus id of an earlier reimport -> FileMaker id
 
-    def resolve(self, reference: object) -> Found | str:
+    def resolve(self, reference: object) -> PatientMatch | str:
         """The patient, or the reason why there is none: NO_REFERENCE, UNKNOWN or AMBIGUOUS.
 
         In this order: the crosswalk, FileMaker's id in the metadata and in the notes, a Nexus id, the Nexus id of an
@@ -52,24 +52,24 @@ class Patients:
         wanted = as_key(reference)
         if not wanted:
             return NO_REFERENCE
-        found: list[Found] = []
+        found: list[PatientMatch] = []
         if known := self.by_key.get(wanted):
-            found.append(Found(known[0], self.key_of[known[0]], known[1]))
+            found.append(PatientMatch(known[0], self.key_of[known[0]], known[1]))
         if wanted in self.key_of:
-            found.append(Found(wanted, self.key_of[wanted], "nexus_id"))
+            found.append(PatientMatch(wanted, self.key_of[wanted], "nexus_id"))
         if (key := self.earlier.get(wanted)) and (known := self.by_key.get(key)):
-            found.append(Found(known[0], self.key_of[known[0]], "earlier_id"))
+            found.append(PatientMatch(known[0], self.key_of[known[0]], "earlier_id"))
         if not found:
             return UNKNOWN
         return found[0] if len({each.nexus_id for each in found}) == 1 else AMBIGUOUS
 
 
-def read_patients(cursor: Cursor, catalogue: Catalogue) -> Patients:
+def read_patient_index(cursor: Cursor, catalogue: Catalogue) -> PatientIndex:
     """Read them; the crosswalk wins where its patient still exists, else of two the older one, as in a reimport."""
     patients = catalogue.table("patients").identifier
     cursor.execute(sql.SQL("SELECT id::text FROM {}").format(patients))
     key_of = {row[0]: row[0] for row in cursor.fetchall()}
-    by_key: dict[str, tuple[str, Way]] = {}
+    by_key: dict[str, tuple[str, MatchedBy]] = {}
     earlier: dict[str, str] = {}
     cursor.execute("SELECT filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk WHERE entity = 'patient'")
     for key, nexus_id in cursor.fetchall():
@@ -88,4 +88,4 @@ def read_patients(cursor: Cursor, catalogue: Catalogue) -> Patients:
         if key_of[nexus_id] == nexus_id:
             key_of[nexus_id] = key
     cursor.execute("SELECT nexus_id::text, filemaker_key FROM fm_pipeline.retired_patient_ids")
-    return Patients(by_key, key_of, earlier | dict(cursor.fetchall()))
+    return PatientIndex(by_key, key_of, earlier | dict(cursor.fetchall()))

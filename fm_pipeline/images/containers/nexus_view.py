@@ -9,17 +9,17 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.images.containers.source import SourceImage
-from fm_pipeline.images.nexus.knowledge import Knowledge, read_knowledge
-from fm_pipeline.images.nexus.known import KnownImages
-from fm_pipeline.images.nexus.patients import NO_REFERENCE, Found, Patients
+from fm_pipeline.images.nexus.image_index import ImageIndex
+from fm_pipeline.images.nexus.patient_index import NO_REFERENCE, PatientIndex, PatientMatch
 from fm_pipeline.images.nexus.rows import check_columns, text_limit
+from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import IMAGES
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.values.keys import is_uuid
 
 
-class Row(NamedTuple):
+class ImageRow(NamedTuple):
     """An image of Nexus: the key of its file, the size it should have, and what its batch points to."""
 
     s3_key: str
@@ -28,15 +28,15 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Take:
+class ImageToImport:
     """The image is new."""
 
-    patient: Found
+    patient: PatientMatch
     batch_id: str
 
 
 @dataclass(frozen=True)
-class Have:
+class ImageInNexus:
     """Nexus has the image."""
 
     image_id: str
@@ -49,10 +49,10 @@ class NexusView:
         connection: for reading only.
     """
 
-    patients: Patients
-    known: KnownImages
+    patients: PatientIndex
+    known: ImageIndex
     catalogue: Catalogue
-    knowledge: Knowledge | None = None
+    snapshot: NexusSnapshot | None = None
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self._connection = connection
@@ -68,21 +68,21 @@ class NexusView:
         with self._connection.cursor() as cursor:
             self.catalogue = read_catalogue(cursor, self._settings.nexus_schema)
             check_columns(self.catalogue)
-            prefix, before = self._settings.s3_bulk_prefix, self.knowledge
+            prefix, before = self._settings.s3_bulk_prefix, self.snapshot
             now = (
-                before.confirmed(cursor, self.catalogue, prefix)
+                before.refreshed(cursor, self.catalogue, prefix)
                 if before
-                else read_knowledge(cursor, self.catalogue, prefix)
+                else read_snapshot(cursor, self.catalogue, prefix)
             )
         self._connection.rollback()
         if now is before:
             return
-        self.knowledge, self.patients, self.known = now, now.patients, now.known
+        self.snapshot, self.patients, self.known = now, now.patients, now.known
         self._recids: dict[str, set[int]] = {}
         for recid, image_id in self.known.by_recid.items():
             self._recids.setdefault(image_id, set()).add(recid)
 
-    def row(self, image_id: str) -> Row | None:
+    def row(self, image_id: str) -> ImageRow | None:
         """An image as it is at this moment."""
         table = self.catalogue.table(IMAGES)
         size = sql.Identifier("file_size") if "file_size" in self.catalogue.columns[table] else sql.NULL
@@ -96,9 +96,9 @@ class NexusView:
         if found is None:
             return None
         known = self.known.images.get(image_id)
-        return Row(found[0], found[1], known.patient_id if known else self.known.batches.get(found[2]))
+        return ImageRow(found[0], found[1], known.patient_id if known else self.known.batches.get(found[2]))
 
-    def decide(self, image: SourceImage) -> Take | Have | str:
+    def decide(self, image: SourceImage) -> ImageToImport | ImageInNexus | str:
         """What is to be done with a record that has no mark: take it, only mark it, or the reason to skip it."""
         patient = self.patient_of(image)
         if isinstance(patient, str):
@@ -108,24 +108,24 @@ class NexusView:
         if known:
             if image.recid not in self._recids.get(known.id, {image.recid}):
                 return "id_twice"  # the image came from another record with this id
-            if self.known.is_another(known, filemaker_id):
+            if self.known.has_another_uuid(known, filemaker_id):
                 return "id_twice"  # the image's record id is another record's now, as in a clone of FileMaker's file
             if known.patient_id == patient.nexus_id:
-                return Have(known.id)
+                return ImageInNexus(known.id)
             return "linked_to_another_patient" if known.patient_id in self.known.patients else "batch_orphaned"
         return self._new(image, patient)
 
-    def _new(self, image: SourceImage, patient: Found) -> Take | str:
+    def _new(self, image: SourceImage, patient: PatientMatch) -> ImageToImport | str:
         if image.taken is None:
-            return "date_unreadable" if image.dated else "no_date"
+            return "date_unreadable" if image.has_date else "no_date"
         if not image.containers:
             return "all_containers_empty"
         limit = text_limit(self.catalogue, self.catalogue.table(IMAGES), "category")
         if limit is not None and len(image.category) > limit:
             return "category_too_long"
-        return Take(patient, self.known.batch_for(patient.nexus_id, patient.key, image.taken))
+        return ImageToImport(patient, self.known.batch_for(patient.nexus_id, patient.key, image.taken))
 
-    def patient_of(self, image: SourceImage) -> Found | str:
+    def patient_of(self, image: SourceImage) -> PatientMatch | str:
         """The patient whom the record names, or the reason why there is none.
 
         The first field that is not empty counts (docs/mapping.md); the others may not name somebody else.

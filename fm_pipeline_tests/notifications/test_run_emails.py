@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.errors import ValidationStop
-from fm_pipeline.notifications.message import Event
-from fm_pipeline.notifications.notify import mailed, say, send_due
+from fm_pipeline.notifications.message import EventType
 from fm_pipeline.notifications.outbox import Outbox
+from fm_pipeline.notifications.run_emails import enqueue_run_email, run_emails, send_due_emails
 from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.clinics import MigrationBench
@@ -55,7 +55,7 @@ def test_a_reimport_is_told_before_and_after_with_counts_and_without_a_name(
     mail = {name: value for name, value in mail_settings(Path(), catcher.port) if name.startswith("smtp_")}
     bench = bench.with_settings(**mail, dagster_ui_url="http://dagster.example/")
     plan = bench.plan()
-    with mailed(bench.settings, run_id, warn=never, in_dagster=True, plan_id=plan.id):
+    with run_emails(bench.settings, run_id, warn=never, in_dagster=True, plan_id=plan.id):
         assert len(texts()) == 1, "before is before"
         report = bench.reimport(run_id=run_id)
     before, after = texts()
@@ -78,7 +78,7 @@ def test_a_reimport_is_told_before_and_after_with_counts_and_without_a_name(
 def test_our_own_errors_are_told_in_their_sentences(
     settings: Settings, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
-    with pytest.raises(ValidationStop), mailed(settings, run_id, warn=never):
+    with pytest.raises(ValidationStop), run_emails(settings, run_id, warn=never):
         raise ValidationStop("A check failed.", meaning="Nothing was changed.", remedy="Look at it.")
     text = texts()[-1]
     assert "A check failed.\nNothing was changed.\nLook at it." in text
@@ -89,7 +89,7 @@ def test_our_own_errors_are_told_in_their_sentences(
 def test_of_a_foreign_error_only_the_class_is_told(
     settings: Settings, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
-    with pytest.raises(ValueError, match=CANARY), mailed(settings, run_id, warn=never):
+    with pytest.raises(ValueError, match=CANARY), run_emails(settings, run_id, warn=never):
         raise ValueError(CANARY)
     text = texts()[-1]
     assert "ValueError" in text
@@ -97,7 +97,7 @@ def test_of_a_foreign_error_only_the_class_is_told(
 
 
 def test_a_cancelled_run_is_told(settings: Settings, run_id: str, texts: Callable[[], list[str]]) -> None:
-    with pytest.raises(KeyboardInterrupt), mailed(settings, run_id, warn=never):
+    with pytest.raises(KeyboardInterrupt), run_emails(settings, run_id, warn=never):
         raise KeyboardInterrupt
     assert "cancelled" in texts()[-1]
 
@@ -105,7 +105,7 @@ def test_a_cancelled_run_is_told(settings: Settings, run_id: str, texts: Callabl
 def test_a_database_that_does_not_answer_is_said_and_not_guessed(
     settings: Settings, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
-    with mailed(settings, run_id, warn=never):
+    with run_emails(settings, run_id, warn=never):
         pass
     assert "never between" in texts()[-1]
 
@@ -114,16 +114,16 @@ def test_nothing_is_told_twice_also_after_a_restart(
     settings: Settings, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
     for _ in range(2):
-        with mailed(settings, run_id, warn=never):
+        with run_emails(settings, run_id, warn=never):
             pass
-        say(settings, run_id, Event.SUCCEEDED, in_dagster=True)
-        send_due(settings, warn=never, patience_seconds=5)
+        enqueue_run_email(settings, run_id, EventType.SUCCEEDED, in_dagster=True)
+        send_due_emails(settings, warn=never, patience_seconds=5)
     assert len(texts()) == 2
 
 
 def test_without_a_mail_server_in_the_settings_nothing_is_kept(tmp_path: Path, run_id: str) -> None:
     settings = mail_settings(tmp_path / "state", 1, smtp_host=None)
-    with mailed(settings, run_id, warn=never):
+    with run_emails(settings, run_id, warn=never):
         pass
     assert not (tmp_path / "state").exists()
 
@@ -133,14 +133,14 @@ def test_a_mail_server_that_is_down_changes_no_result_and_gets_the_mail_later(
 ) -> None:
     warnings: list[str] = []
     down = mail_settings(tmp_path, 1)
-    with mailed(down, run_id, warn=warnings.append):
+    with run_emails(down, run_id, warn=warnings.append):
         pass
     assert len(warnings) == 2
     assert "ConnectionRefusedError; the sensor tries again" in warnings[0]
     up = mail_settings(tmp_path, catcher.port)
-    assert send_due(up, warn=never) == 0, "not due yet"
+    assert send_due_emails(up, warn=never) == 0, "not due yet"
     make_due(tmp_path)
-    assert send_due(up, warn=never) == 1
+    assert send_due_emails(up, warn=never) == 1
     assert ["succeeded" in text for text in texts()] == [True], "news of the start are stale by then"
 
 
@@ -148,16 +148,16 @@ def test_a_refused_mail_is_given_up_and_the_run_goes_on(tmp_path: Path, run_id: 
     warnings: list[str] = []
     with mail_server(Recorder(rcpt="550 No such user")) as port:
         settings = mail_settings(tmp_path, port)
-        with mailed(settings, run_id, warn=warnings.append):
+        with run_emails(settings, run_id, warn=warnings.append):
             pass
     assert "550; it is given up" in warnings[0]
-    assert Outbox(tmp_path).unsent() == 0
+    assert Outbox(tmp_path).count_unsent() == 0
 
 
 def test_an_outbox_that_cannot_be_written_changes_no_result(tmp_path: Path, run_id: str) -> None:
     (tmp_path / "state").write_text("a file where a folder should be")
     warnings: list[str] = []
-    with mailed(mail_settings(tmp_path / "state", 1), run_id, warn=warnings.append):
+    with run_emails(mail_settings(tmp_path / "state", 1), run_id, warn=warnings.append):
         pass
     assert warnings == [
         "The mail that the reimport has started could not be sent (NotADirectoryError).",

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.connection import connect
-from fm_pipeline.images.exports.metadata import DateOrder, store_export
+from fm_pipeline.images.exports.metadata_table import DateOrder, store_export
 from fm_pipeline.images.exports.reader import Export
-from fm_pipeline.images.linking.copies import OnProgress
+from fm_pipeline.images.linking.copier import OnProgress
 from fm_pipeline.images.linking.inventory import take_inventory
-from fm_pipeline.images.linking.link import Options, copy_images, write_rows
-from fm_pipeline.images.linking.lists import write_lists
-from fm_pipeline.images.linking.report import LinkReport, report_of
+from fm_pipeline.images.linking.report import LinkReport, make_report
+from fm_pipeline.images.linking.review_lists import write_lists
+from fm_pipeline.images.linking.steps import LinkOptions, copy_images, write_rows
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket
 
@@ -22,7 +22,7 @@ def link_images(
     settings: Settings,
     bucket: Bucket,
     export: Export,
-    options: Options,
+    options: LinkOptions,
     *,
     actor: str,
     now: Callable[[], datetime],
@@ -57,4 +57,4 @@ def link_images(
             rows = write_rows(settings, now=now())
     write_lists(settings.state_dir / "images", export.rejects, copied, rows)
     not_used = export.rejects_by_reason | ({"repeated": export.repeated} if export.repeated else {})
-    return report_of(export.found, not_used, copied, rows, inventory.objects)
+    return make_report(export.found, not_used, copied, rows, inventory.objects)

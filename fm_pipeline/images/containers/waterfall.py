@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import Containers, is_url
+from fm_pipeline.filemaker.containers import ContainerDownloads, is_url
 from fm_pipeline.filemaker.errors import (
     ContainerExpired,
     ContainerNotAFile,
@@ -22,13 +22,15 @@ from fm_pipeline.filemaker.errors import (
     ServerUnavailable,
 )
 from fm_pipeline.images.containers.source import ImageLayout, SourceImage, read_image
-from fm_pipeline.images.pictures.inspect import Picture, Rejected, inspect_with_thumbnail
+from fm_pipeline.images.pictures.inspect import Picture, RejectedPicture, inspect_with_thumbnail
 
-PATIENCE = 3  # times that a record is tried before a container that does not come whole is passed over
+ATTEMPTS_BEFORE_NEXT_CONTAINER = (
+    3  # times that a record is tried before a container that does not come whole is passed over
+)
 
 
 @dataclass(frozen=True)
-class Best:
+class BestContainer:
     """The picture that was taken.
 
     Attributes:
@@ -43,7 +45,7 @@ class Best:
     passed_over: dict[str, str]
 
 
-class NoneReadable(PipelineError):
+class NoReadableContainer(PipelineError):
     """The record has containers, and none of them holds a picture.
 
     Args:
@@ -55,17 +57,17 @@ class NoneReadable(PipelineError):
         super().__init__("No container of the record holds a picture that can be read.")
 
 
-class NotEnoughMemory(PipelineError):
+class OutOfMemory(PipelineError):
     """A picture could not be decoded for lack of memory; a smaller one must not take its place."""
 
 
-class SeveralPictures(PipelineError):
+class RepeatedContainer(PipelineError):
     """A container has pictures in several repetitions, and a record stands for one."""
 
 
 def best_container(
-    client: DataApiClient, containers: Containers, layout: ImageLayout, image: SourceImage, *, tried: int
-) -> Best:
+    client: DataApiClient, containers: ContainerDownloads, layout: ImageLayout, image: SourceImage, *, tried: int
+) -> BestContainer:
     """Download the best picture of a record.
 
     Args:
@@ -77,7 +79,7 @@ def best_container(
     """
     names = [cell.field for cell in image.containers]
     if len(set(names)) < len(names):
-        raise SeveralPictures("A container of the record has pictures in several repetitions.")
+        raise RepeatedContainer("A container of the record has pictures in several repetitions.")
     passed_over: dict[str, str] = {}
     for cell in image.containers:
         if not is_url(cell.value):
@@ -86,19 +88,19 @@ def best_container(
         try:
             got = _download(client, containers, layout, image.record_id, cell.name, str(cell.value))
         except (ContainerExpired, ServerTimeout, ServerUnavailable) as error:
-            if isinstance(error, DownloadsStopped) or tried < PATIENCE:
+            if isinstance(error, DownloadsStopped) or tried < ATTEMPTS_BEFORE_NEXT_CONTAINER:
                 raise
             got = "does_not_come"
         if isinstance(got, str):
             passed_over[cell.field] = got
         else:
             content, picture, thumbnail = got
-            return Best(cell.field, content, picture, thumbnail, passed_over)
-    raise NoneReadable(passed_over)
+            return BestContainer(cell.field, content, picture, thumbnail, passed_over)
+    raise NoReadableContainer(passed_over)
 
 
 def _download(
-    client: DataApiClient, containers: Containers, layout: ImageLayout, record_id: int, name: str, url: str
+    client: DataApiClient, containers: ContainerDownloads, layout: ImageLayout, record_id: int, name: str, url: str
 ) -> tuple[bytes, Picture, bytes] | str:
     """The picture, or why the container holds none: found twice, the second time by a fresh URL."""
     reason = _once(containers, layout, record_id, name, url)
@@ -112,7 +114,7 @@ def _download(
 
 
 def _once(
-    containers: Containers, layout: ImageLayout, record_id: int, name: str, url: str
+    containers: ContainerDownloads, layout: ImageLayout, record_id: int, name: str, url: str
 ) -> tuple[bytes, Picture, bytes] | str:
     try:
         file = containers.download(layout.name, record_id, name, url)
@@ -123,6 +125,6 @@ def _once(
     except ContainerTooLarge:
         return "too_large"
     looked = inspect_with_thumbnail(file.content)
-    if looked == Rejected("no_memory"):
-        raise NotEnoughMemory("There was not enough memory to decode a picture.")
-    return looked.reason if isinstance(looked, Rejected) else (file.content, *looked)
+    if looked == RejectedPicture("no_memory"):
+        raise OutOfMemory("There was not enough memory to decode a picture.")
+    return looked.reason if isinstance(looked, RejectedPicture) else (file.content, *looked)

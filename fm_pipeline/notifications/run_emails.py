@@ -1,13 +1,14 @@
-"""Tell people of a run: the one line for commands and assets, and what the sensor uses.
+"""Emails about a reimport: the context manager that commands and assets use, and what the sensor uses.
 
-Mail is sent from two sides, into one outbox that knows what was said:
+Two senders share one outbox, which sends each email once:
 
-- The process that carries out the transaction says what it is about to do and what came of it (`mailed`). This works
-  for a job, for "Materialize" and for a command, and without Dagster's daemon; and "before" is before.
-- The sensor `fm_pipeline.defs.sensors.mail` looks after everything that a process cannot say of itself: a run that
-  failed or was cancelled earlier, one that was killed with its machine; and it repeats what a mail server did not take.
+- The process that runs the transaction sends an email before and after it (`run_emails`). This works for a Dagster job,
+  for "Materialize" and for a command, and it does not need Dagster's daemon.
+- The sensor `fm_pipeline.defs.sensors.mail` reports runs that could not report themselves: they failed or were
+  cancelled earlier, or were killed with their machine. It also retries emails that the mail server did not accept.
 
-A mail server that is away, slow or refuses changes no result: it is a warning, after `smtp.LIMIT_SECONDS` at most.
+A mail server that is down, slow or refuses an email does not change the result of the reimport. It causes a warning,
+after `smtp.LIMIT_SECONDS` at most.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from zoneinfo import ZoneInfo
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.notifications.message import Event, News, Outcome, safe_sentences
+from fm_pipeline.notifications.message import CommitStatus, EventType, RunEvent, safe_sentences
 from fm_pipeline.notifications.outbox import Claim, Outbox
-from fm_pipeline.notifications.smtp import NotConfirmed, NotSent, deliver
+from fm_pipeline.notifications.smtp import EmailNotSent, EmailUnconfirmed, deliver
 from fm_pipeline.settings import Settings
 
 Warn = Callable[[str], None]
 
 
 @contextmanager
-def mailed(
+def run_emails(
     settings: Settings, run_id: str, *, warn: Warn, in_dagster: bool = False, plan_id: str = ""
 ) -> Iterator[None]:
     """Mail before and after what the block does, also when it fails or is cancelled. Without SMTP_HOST nothing is sent.
@@ -41,32 +42,32 @@ def mailed(
         plan_id: the plan that is carried out; the first mail says what would be lost by it.
     """
 
-    def tell(event: Event, error: BaseException | None = None) -> None:
+    def tell(event: EventType, error: BaseException | None = None) -> None:
         if not settings.smtp_host:
             return
         try:
             why = safe_sentences(error) if error else ()
-            say(settings, run_id, event, sentences=why, in_dagster=in_dagster, plan_id=plan_id)
-            send_due(settings, warn=warn, run_id=run_id)
+            enqueue_run_email(settings, run_id, event, sentences=why, in_dagster=in_dagster, plan_id=plan_id)
+            send_due_emails(settings, warn=warn, run_id=run_id)
         except Exception as fault:  # noqa: BLE001  # a full disk, a wrong time zone: none of it may end the reimport
             warn(f"The mail that the reimport has {event} could not be sent ({type(fault).__name__}).")
 
-    tell(Event.STARTED)
+    tell(EventType.STARTED)
     try:
         yield
     except Exception as error:
-        tell(Event.FAILED, error)
+        tell(EventType.FAILED, error)
         raise
     except BaseException:
-        tell(Event.CANCELLED)
+        tell(EventType.CANCELLED)
         raise
-    tell(Event.SUCCEEDED)
+    tell(EventType.SUCCEEDED)
 
 
-def say(
+def enqueue_run_email(
     settings: Settings,
     run_id: str,
-    event: Event,
+    event: EventType,
     *,
     sentences: tuple[str, ...] = (),
     in_dagster: bool,
@@ -75,55 +76,57 @@ def say(
     """Put a mail into the outbox, unless this was said already.
 
     Args:
-        plan_id: as for `mailed`.
+        plan_id: as for `run_emails`.
 
     Raises:
         OSError, sqlite3.Error: STATE_DIR cannot be written.
     """
     outbox = Outbox(settings.state_dir)
-    if outbox.knows(run_id, event):
+    if outbox.contains(run_id, event):
         return
     ui = settings.dagster_ui_url
-    news = News(
+    run_event = RunEvent(
         run_id,
         event,
         datetime.now(ZoneInfo(settings.clinic_time_zone)),
-        outcome=_planned(settings, plan_id) if event is Event.STARTED else outcome(settings, run_id),
+        outcome=_planned_changes(settings, plan_id)
+        if event is EventType.STARTED
+        else read_commit_status(settings, run_id),
         sentences=sentences,
         link=f"{ui.rstrip('/')}/runs/{run_id}" if ui and in_dagster else None,
     )
-    outbox.put(news)
+    outbox.enqueue_run_event(run_event)
 
 
-def outcome(settings: Settings, run_id: str) -> Outcome:
+def read_commit_status(settings: Settings, run_id: str) -> CommitStatus:
     """Ask the Nexus database what became of a run; it knows when nobody else does."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL")
             if cursor.fetchone() != (True,):
-                return Outcome(committed=False)
+                return CommitStatus(committed=False)
             cursor.execute("SELECT report FROM fm_pipeline.reimports WHERE run_id = %s", (run_id,))
             row = cursor.fetchone()
     except PipelineError:
-        return Outcome(committed=None)
-    return Outcome(committed=row is not None, report=row[0] if row else None)
+        return CommitStatus(committed=None)
+    return CommitStatus(committed=row is not None, report=row[0] if row else None)
 
 
-def _planned(settings: Settings, plan_id: str) -> Outcome:
+def _planned_changes(settings: Settings, plan_id: str) -> CommitStatus:
     """What the plan has said; nothing where there is no such plan, or the database does not answer."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('fm_pipeline.plans') IS NOT NULL")
             if not plan_id or cursor.fetchone() != (True,):
-                return Outcome(committed=None)
+                return CommitStatus(committed=None)
             cursor.execute("SELECT report FROM fm_pipeline.plans WHERE id::text = %s", (plan_id.strip().lower(),))
             row = cursor.fetchone()
     except PipelineError:
-        return Outcome(committed=None)
-    return Outcome(committed=None, report=row[0] if row else None)
+        return CommitStatus(committed=None)
+    return CommitStatus(committed=None, report=row[0] if row else None)
 
 
-def send_due(settings: Settings, *, warn: Warn, run_id: str | None = None, patience_seconds: float = 0) -> int:
+def send_due_emails(settings: Settings, *, warn: Warn, run_id: str | None = None, patience_seconds: float = 0) -> int:
     """Send mails that are due; returns how many were sent.
 
     Args:
@@ -146,18 +149,18 @@ def send_due(settings: Settings, *, warn: Warn, run_id: str | None = None, patie
 
 
 def _attempt(settings: Settings, outbox: Outbox, claim: Claim, warn: Warn) -> bool:
-    mail = f"The mail {claim.letter.subject!r}"
+    mail = f"The mail {claim.email.subject!r}"
     try:
-        refused = deliver(settings, claim.letter, lambda: outbox.hand_over(claim))
-    except NotConfirmed:
+        refused = deliver(settings, claim.email, lambda: outbox.mark_handed_over(claim))
+    except EmailUnconfirmed:
         warn(f"{mail} was handed over, and the mail server did not confirm it in time; it is not repeated.")
         return False
-    except NotSent as error:
-        again = outbox.put_back(claim, datetime.now(UTC), for_ever=error.permanent)
+    except EmailNotSent as error:
+        again = outbox.release(claim, datetime.now(UTC), for_ever=error.permanent)
         when = f"the sensor tries again after {again:%H:%M:%S} UTC" if again else "it is given up"
         warn(f"{mail} was not sent at attempt {claim.attempt}: {error}; {when}.")
         return False
-    outbox.confirm(claim)
+    outbox.mark_sent(claim)
     if refused:
         warn(f"{mail} was sent, but the mail server refused {refused} of its receivers.")
     return True

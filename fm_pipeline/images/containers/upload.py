@@ -6,9 +6,9 @@ import hashlib
 from typing import NamedTuple
 
 from fm_pipeline.errors import StorageError
-from fm_pipeline.images.containers.best import Best
-from fm_pipeline.images.containers.nexus import Take
+from fm_pipeline.images.containers.nexus_view import ImageToImport
 from fm_pipeline.images.containers.source import SourceImage
+from fm_pipeline.images.containers.waterfall import BestContainer
 from fm_pipeline.images.linking.matching import thumbnail_key_of
 from fm_pipeline.images.nexus.rows import NewImage
 from fm_pipeline.images.pictures.thumbnails import THUMBNAIL_MIME_TYPE
@@ -16,19 +16,19 @@ from fm_pipeline.staging.values.keys import is_uuid
 from fm_pipeline.storage.bucket import Bucket, ObjectExists
 
 
-class Stored(NamedTuple):
+class UploadedImage(NamedTuple):
     """What goes into Nexus, and the ETag under which the file was found after it was written."""
 
     image: NewImage
     etag: str
 
 
-def folder(take: Take) -> str:
+def batch_folder(take: ImageToImport) -> str:
     """Where the pictures of a batch lie. No names of people in it."""
     return f"patients/images/{take.patient.nexus_id}/{take.batch_id}/"
 
 
-def store(bucket: Bucket, take: Take, image: SourceImage, best: Best) -> Stored:
+def upload_image(bucket: Bucket, take: ImageToImport, image: SourceImage, best: BestContainer) -> UploadedImage:
     """Put the picture and its thumbnail into the folder of its batch.
 
     Raises:
@@ -38,12 +38,12 @@ def store(bucket: Bucket, take: Take, image: SourceImage, best: Best) -> Stored:
     if image.taken is None:
         raise ValueError("an image without a date has no batch")
     filemaker_id = image.key if is_uuid(image.key) else None
-    stem = folder(take) + (filemaker_id or str(image.recid))
+    stem = batch_folder(take) + (filemaker_id or str(image.recid))
     key = stem + best.picture.suffix
     thumbnail_key = thumbnail_key_of(key)
-    etag = _put(bucket, key, best.content, best.picture.mime_type)
+    etag = _put_picture(bucket, key, best.content, best.picture.mime_type)
     thumbnail_size = _put_thumbnail(bucket, thumbnail_key, best.thumbnail)
-    return Stored(
+    return UploadedImage(
         NewImage(
             patient=take.patient.key,
             batch_id=take.batch_id,
@@ -64,18 +64,18 @@ def store(bucket: Bucket, take: Take, image: SourceImage, best: Best) -> Stored:
     )
 
 
-def is_there(bucket: Bucket, key: str, size: int | None) -> bool:
+def object_exists(bucket: Bucket, key: str, size: int | None) -> bool:
     """Whether S3 shows a file under the key, of that size where it is known. An empty file is none."""
     found = bucket.find(key)
     return found is not None and found.size == (size or found.size) and found.size > 0
 
 
-def is_same(bucket: Bucket, key: str, content: bytes) -> bool:
+def object_has_content(bucket: Bucket, key: str, content: bytes) -> bool:
     """Whether S3 has exactly this content under the key."""
-    return is_there(bucket, key, len(content)) and bucket.digest(key) == hashlib.sha256(content).hexdigest()
+    return object_exists(bucket, key, len(content)) and bucket.digest(key) == hashlib.sha256(content).hexdigest()
 
 
-def _put(bucket: Bucket, key: str, content: bytes, mime_type: str) -> str:
+def _put_picture(bucket: Bucket, key: str, content: bytes, mime_type: str) -> str:
     """Servers that ignore conditions would overwrite, so the place is looked at first."""
     found = bucket.find(key)
     if found is None:
@@ -88,7 +88,7 @@ def _put(bucket: Bucket, key: str, content: bytes, mime_type: str) -> str:
                 meaning="The image was not linked.",
                 remedy="Start again; if it stays so, look at the S3 server.",
             )
-    elif not is_same(bucket, key, content):
+    elif not object_has_content(bucket, key, content):
         raise ObjectExists("The key of an image is taken by an object with other bytes.")
     return found.etag
 

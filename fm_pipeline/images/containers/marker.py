@@ -9,17 +9,17 @@ from typing import Literal
 
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
-from fm_pipeline.images.containers.nexus import NexusView, Row
+from fm_pipeline.images.containers.nexus_view import ImageRow, NexusView
 from fm_pipeline.images.containers.source import ImageLayout, SourceImage, read_image
-from fm_pipeline.images.containers.store import is_there
+from fm_pipeline.images.containers.upload import object_exists
 from fm_pipeline.storage.bucket import Bucket
 
-TRIES = 3  # of a record that is edited all the time
-Marked = Literal["marked", "in_use", "row_without_file", "changed_after_link", "picture_changed", "gone"]
+ATTEMPTS = 3  # of a record that is edited all the time
+MarkResult = Literal["marked", "in_use", "row_without_file", "changed_after_link", "picture_changed", "gone"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class RecordAsRead:
     """What a record was when its picture was read.
 
     Attributes:
@@ -28,7 +28,7 @@ class Seen:
     """
 
     mod_id: int
-    is_still: Callable[[SourceImage, str], bool]
+    still_shows: Callable[[SourceImage, str], bool]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Marker:
     bucket: Bucket
     view: NexusView
 
-    def mark(self, image: SourceImage, image_id: str, now: datetime, seen: Seen | None = None) -> Marked:
+    def mark(self, image: SourceImage, image_id: str, now: datetime, seen: RecordAsRead | None = None) -> MarkResult:
         """Write the mark with the modification id that was seen, so that nobody's edit is overlooked.
 
         Args:
@@ -53,9 +53,9 @@ class Marker:
             FileMakerError: refused or not answered; perhaps it was written, the next run looks.
         """
         row = self.view.row(image_id)
-        if row is None or not is_there(self.bucket, row.s3_key, row.size):
+        if row is None or not object_exists(self.bucket, row.s3_key, row.size):
             return "row_without_file"
-        for _ in range(TRIES):
+        for _ in range(ATTEMPTS):
             if changed := self._changed(image, row, seen):
                 return changed
             try:
@@ -77,12 +77,12 @@ class Marker:
         self.client.edit(self.layout.name, image.record_id, {self.layout.mark.name: text}, image.mod_id)
 
     def _changed(
-        self, image: SourceImage, row: Row, seen: Seen | None
+        self, image: SourceImage, row: ImageRow, seen: RecordAsRead | None
     ) -> Literal["changed_after_link", "picture_changed"] | None:
         """What FileMaker says of the image that Nexus does not show."""
         patient = self.view.patient_of(image)
         if isinstance(patient, str) or patient.nexus_id != row.patient_id:
             return "changed_after_link"
-        if seen and image.mod_id != seen.mod_id and not seen.is_still(image, row.s3_key):
+        if seen and image.mod_id != seen.mod_id and not seen.still_shows(image, row.s3_key):
             return "picture_changed"
         return None

@@ -12,11 +12,11 @@ from typing import Literal, NamedTuple
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-State = Literal["planned", "copied", "verified", "linked", "failed"]
-PAGE = 500  # rows a statement
+CopyState = Literal["planned", "copied", "verified", "linked", "failed"]
+PAGE_SIZE = 500  # rows a statement
 
 
-class Copy(NamedTuple):
+class CopyRecord(NamedTuple):
     """A row of the ledger."""
 
     recid: int
@@ -27,11 +27,11 @@ class Copy(NamedTuple):
     source_etag: str
     target_key: str
     target_etag: str | None
-    state: State
+    state: CopyState
     image_id: str | None
 
 
-class FileFacts(NamedTuple):
+class InspectedFile(NamedTuple):
     """What was found in a file; `reason` says why it is no picture that can be shown."""
 
     etag: str
@@ -42,16 +42,16 @@ class FileFacts(NamedTuple):
     height: int | None = None
 
 
-def read_ledger(cursor: Cursor) -> dict[int, Copy]:
+def read_ledger(cursor: Cursor) -> dict[int, CopyRecord]:
     """All rows by record id."""
     cursor.execute(
         "SELECT recid, patient_key, batch_id::text, source_key, source_size, source_etag, target_key, target_etag,"
         " state, image_id::text FROM fm_pipeline.image_copies"
     )
-    return {row[0]: Copy(*row) for row in cursor.fetchall()}
+    return {row[0]: CopyRecord(*row) for row in cursor.fetchall()}
 
 
-def plan_copies(cursor: Cursor, rows: Iterable[Copy], now: datetime) -> None:
+def record_planned(cursor: Cursor, rows: Iterable[CopyRecord], now: datetime) -> None:
     """Enter copies that are going to be made. A row that is there already begins anew, unless nothing changed."""
     execute_values(
         cursor,
@@ -69,16 +69,16 @@ def plan_copies(cursor: Cursor, rows: Iterable[Copy], now: datetime) -> None:
               excluded.source_key, excluded.source_size, excluded.source_etag, excluded.target_key)
         """,
         [(*row[:7], None, "planned", None, now) for row in rows],
-        page_size=PAGE,
+        page_size=PAGE_SIZE,
     )
 
 
-def note_copied(cursor: Cursor, copied: Sequence[tuple[int, str]], now: datetime) -> None:
+def record_copied(cursor: Cursor, copied: Sequence[tuple[int, str]], now: datetime) -> None:
     """Copies that S3 has answered: (record id, ETag)."""
     _update(cursor, "target_etag = v.value, state = 'copied', copied_at = %(now)s", copied, now)
 
 
-def note_verified(cursor: Cursor, verified: Sequence[tuple[int, str, int | None]], now: datetime) -> None:
+def record_verified(cursor: Cursor, verified: Sequence[tuple[int, str, int | None]], now: datetime) -> None:
     """Copies that were seen in a listing: (record id, ETag, size of the thumbnail beside it)."""
     if verified:
         cursor.execute(
@@ -89,12 +89,12 @@ def note_verified(cursor: Cursor, verified: Sequence[tuple[int, str, int | None]
         )
 
 
-def note_failed(cursor: Cursor, failed: Sequence[tuple[int, str]], now: datetime) -> None:
+def record_failed(cursor: Cursor, failed: Sequence[tuple[int, str]], now: datetime) -> None:
     """Copies that failed: (record id, reason)."""
     _update(cursor, "state = 'failed', reason = v.value", failed, now)
 
 
-def note_linked(cursor: Cursor, linked: Sequence[tuple[int, str]], now: datetime) -> None:
+def record_linked(cursor: Cursor, linked: Sequence[tuple[int, str]], now: datetime) -> None:
     """Images that are in Nexus: (record id, Nexus id). Part of the transaction that writes them."""
     _update(cursor, "state = 'linked', image_id = v.value::uuid, linked_at = %(now)s", linked, now)
 
@@ -110,13 +110,13 @@ def _update(cursor: Cursor, changes: str, rows: Sequence[tuple[int, str]], now: 
         )
 
 
-def read_files(cursor: Cursor) -> dict[tuple[str, int], FileFacts]:
+def read_inspected(cursor: Cursor) -> dict[tuple[str, int], InspectedFile]:
     """What is known of files, by ETag and size."""
     cursor.execute("SELECT etag, size, reason, mime_type, width, height FROM fm_pipeline.image_files")
-    return {(row[0], row[1]): FileFacts(*row) for row in cursor.fetchall()}
+    return {(row[0], row[1]): InspectedFile(*row) for row in cursor.fetchall()}
 
 
-def note_files(cursor: Cursor, facts: Iterable[FileFacts], now: datetime) -> None:
+def record_inspected(cursor: Cursor, facts: Iterable[InspectedFile], now: datetime) -> None:
     """Remember what was found in files, so that none is read twice for it."""
     execute_values(
         cursor,
@@ -125,5 +125,5 @@ def note_files(cursor: Cursor, facts: Iterable[FileFacts], now: datetime) -> Non
         " width = excluded.width, height = excluded.height, inspected_at = excluded.inspected_at"
         " WHERE image_files.reason IS NOT NULL",
         [(*each, now) for each in {(each.etag, each.size): each for each in facts}.values()],
-        page_size=PAGE,
+        page_size=PAGE_SIZE,
     )

@@ -13,16 +13,16 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.row_versions import Versions, read_horizon, read_shapes, read_versions
 from fm_pipeline.db.table import Table
-from fm_pipeline.images.nexus.known import KnownImages, read_known
-from fm_pipeline.images.nexus.patients import Patients, read_patients
+from fm_pipeline.images.nexus.image_index import ImageIndex, read_image_index
+from fm_pipeline.images.nexus.patient_index import PatientIndex, read_patient_index
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
 
-_OURS = ("crosswalk", "retired_patient_ids", "staged_file_links")
+_OWN_TABLES = ("crosswalk", "retired_patient_ids", "staged_file_links")
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class NexusSnapshot:
     """What was read, and by what it can be told later that all of it holds.
 
     Attributes:
@@ -31,13 +31,13 @@ class Knowledge:
         shapes: see `read_shapes`.
     """
 
-    patients: Patients
-    known: KnownImages
+    patients: PatientIndex
+    known: ImageIndex
     horizon: str
     versions: Mapping[Table, Versions]
     shapes: Mapping[Table, str]
 
-    def confirmed(self, cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> Knowledge:
+    def refreshed(self, cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> NexusSnapshot:
         """This very object if nobody has written to one of the tables, else all of it read anew.
 
         Writers that the caller's locks do not keep out may begin at once again, as after any reading.
@@ -45,10 +45,10 @@ class Knowledge:
         tables = _tables(catalogue)
         if read_versions(cursor, tables, self.horizon) == self.versions and read_shapes(cursor, tables) == self.shapes:
             return self
-        return read_knowledge(cursor, catalogue, bulk_prefix)
+        return read_snapshot(cursor, catalogue, bulk_prefix)
 
 
-def read_knowledge(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> Knowledge:
+def read_snapshot(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> NexusSnapshot:
     """Read patients and images.
 
     The horizon comes first and the rows are counted before they are read: so a statement of READ COMMITTED may see
@@ -58,11 +58,11 @@ def read_knowledge(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> Kn
     horizon = read_horizon(cursor)
     versions = {table: Versions(rows, 0) for table, (rows, _) in read_versions(cursor, tables, horizon).items()}
     shapes = read_shapes(cursor, tables)
-    patients, known = read_patients(cursor, catalogue), read_known(cursor, catalogue, bulk_prefix)
-    return Knowledge(patients, known, horizon, versions, shapes)
+    patients, known = read_patient_index(cursor, catalogue), read_image_index(cursor, catalogue, bulk_prefix)
+    return NexusSnapshot(patients, known, horizon, versions, shapes)
 
 
 def _tables(catalogue: Catalogue) -> Sequence[Table]:
-    """Every table that `read_patients` and `read_known` read."""
+    """Every table that `read_patient_index` and `read_image_index` read."""
     nexus = [catalogue.table(name) for name in ("patients", BATCHES, IMAGES)]
-    return [*nexus, *(Table("fm_pipeline", name) for name in _OURS)]
+    return [*nexus, *(Table("fm_pipeline", name) for name in _OWN_TABLES)]

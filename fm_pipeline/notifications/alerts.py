@@ -19,7 +19,7 @@ KIND = "alarm"
 _log = logging.getLogger(__name__)
 
 
-def tell_alarm(
+def enqueue_alert(
     settings: Settings, key: str, subject: str, sentences: Sequence[str], *, now: datetime, link: str | None = None
 ) -> None:
     """Put an alarm into the outbox, unless it was said already. Without SMTP_HOST nothing is.
@@ -37,6 +37,6 @@ def tell_alarm(
     if ui and link:
         lines.append(f"Page: {ui.rstrip('/')}/{link}")
     try:
-        Outbox(settings.state_dir).keep(key, KIND, subject, "\n".join(lines) + "\n")
+        Outbox(settings.state_dir).enqueue(key, KIND, subject, "\n".join(lines) + "\n")
     except (OSError, sqlite3.Error) as error:  # the alarm is in the log and in the audit trail as well
         _log.warning("The mail of an alarm could not be written (%s).", type(error).__name__)

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from fm_pipeline.images.nexus.knowledge import Knowledge, read_knowledge
+from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.images.nexus.writer import writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.sandbox.stack.waiting import wait_until
@@ -50,25 +50,25 @@ def carry_out(clinic: MigrationBench, write: str) -> None:
     clinic.execute(WRITES[write].replace(":new", NEW).replace(":other", OTHER))
 
 
-def read(clinic: MigrationBench) -> Knowledge:
+def read(clinic: MigrationBench) -> NexusSnapshot:
     """All of it."""
     with clinic.connection() as connection, connection.cursor() as cursor:
-        return read_knowledge(cursor, read_catalogue(cursor, "public"), PREFIX)
+        return read_snapshot(cursor, read_catalogue(cursor, "public"), PREFIX)
 
 
-def confirmed(clinic: MigrationBench, before: Knowledge) -> Knowledge:
+def refreshed(clinic: MigrationBench, before: NexusSnapshot) -> NexusSnapshot:
     """In another session."""
     with clinic.connection() as connection, connection.cursor() as cursor:
-        return before.confirmed(cursor, read_catalogue(cursor, "public"), PREFIX)
+        return before.refreshed(cursor, read_catalogue(cursor, "public"), PREFIX)
 
 
-def certain(clinic: MigrationBench) -> Knowledge:
+def certain(clinic: MigrationBench) -> NexusSnapshot:
     """As soon as nobody on the server is at work any more who began before the clinic was filled."""
-    found: list[Knowledge] = []
+    found: list[NexusSnapshot] = []
 
     def holds() -> bool:
         found[:] = [read(clinic)]
-        return confirmed(clinic, found[0]) is found[0]
+        return refreshed(clinic, found[0]) is found[0]
 
     assert wait_until(holds, 60)
     return found[0]
@@ -78,7 +78,7 @@ def certain(clinic: MigrationBench) -> Knowledge:
 def test_whatever_is_written_is_seen(clinic: MigrationBench, write: str) -> None:
     before = certain(clinic)
     carry_out(clinic, write)
-    now, anew = confirmed(clinic, before), read(clinic)
+    now, anew = refreshed(clinic, before), read(clinic)
     assert now is not before
     assert (now.patients, now.known) == (anew.patients, anew.known)
     assert (now.patients, now.known) != (before.patients, before.known)
@@ -87,9 +87,9 @@ def test_whatever_is_written_is_seen(clinic: MigrationBench, write: str) -> None
 def test_under_the_locks_nothing_is_read_again_that_nobody_wrote(clinic: MigrationBench) -> None:
     before = certain(clinic)
     with writing_images(clinic.settings, before) as writer:
-        assert writer.knowledge() is before
+        assert writer.snapshot() is before
         writer.cursor.execute("UPDATE images_image SET s3_key = 'patients/x/77.jpg'")
-        with_own = writer.knowledge()
+        with_own = writer.snapshot()
         assert with_own is not before
         assert 77 in with_own.known.by_hint
 
@@ -98,7 +98,7 @@ def test_a_write_between_the_reading_and_the_locks_is_seen_under_them(clinic: Mi
     before = certain(clinic)
     carry_out(clinic, "a batch is another's")
     with writing_images(clinic.settings, before) as writer:
-        assert NEW in set(writer.knowledge().known.batches.values())
+        assert NEW in set(writer.snapshot().known.batches.values())
 
 
 def test_a_writer_who_has_not_ended_when_it_is_read_is_seen_afterwards(clinic: MigrationBench) -> None:
@@ -107,4 +107,4 @@ def test_a_writer_who_has_not_ended_when_it_is_read_is_seen_afterwards(clinic: M
         before = read(clinic)
         assert 77 not in before.known.by_hint
         other.commit()
-    assert 77 in confirmed(clinic, before).known.by_hint
+    assert 77 in refreshed(clinic, before).known.by_hint

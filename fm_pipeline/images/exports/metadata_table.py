@@ -23,7 +23,7 @@ _TABLE = "fm_pipeline.image_metadata"
 _COLUMNS = ("recid", "line", "filemaker_id", "patient_ref", "date_text", "taken", "category", "note")
 
 
-class Metadata(NamedTuple):
+class MetadataRow(NamedTuple):
     """A row of the table; `taken` is None where `date_text` is empty or cannot be read."""
 
     recid: int
@@ -65,8 +65,8 @@ def store_export(
     connection.commit()
 
 
-def _row(record: ImageRecord, dates: DateOrder) -> Metadata:
-    return Metadata(
+def _row(record: ImageRecord, dates: DateOrder) -> MetadataRow:
+    return MetadataRow(
         record.recid,
         record.line,
         record.filemaker_id if is_uuid(record.filemaker_id) else None,
@@ -141,10 +141,10 @@ def read_rejects(cursor: Cursor) -> list[Reject]:
     return [Reject(*row) for row in cursor.fetchall()]
 
 
-def read_metadata(cursor: Cursor) -> Iterator[Metadata]:
+def read_metadata(cursor: Cursor) -> Iterator[MetadataRow]:
     """The rows in the order of their record ids, in which everything is done."""
     cursor.execute(
         "SELECT recid, line, filemaker_id::text, patient_ref, date_text, taken, category, note"
         " FROM fm_pipeline.image_metadata ORDER BY recid"
     )
-    return map(Metadata._make, cursor.fetchall())
+    return map(MetadataRow._make, cursor.fetchall())

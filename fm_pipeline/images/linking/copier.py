@@ -16,10 +16,10 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.errors import PipelineError, StorageError, UnforeseenError
-from fm_pipeline.images.linking import ledger
-from fm_pipeline.images.linking.ledger import FileFacts
-from fm_pipeline.images.linking.matching import Planned
-from fm_pipeline.images.linking.parallel import ARCHIVED, Patience, in_parallel
+from fm_pipeline.images.linking import copy_ledger
+from fm_pipeline.images.linking.copy_ledger import InspectedFile
+from fm_pipeline.images.linking.matching import PlannedImage
+from fm_pipeline.images.linking.parallel import ARCHIVED, CircuitBreaker, in_parallel
 from fm_pipeline.images.pictures import inspect as pictures
 from fm_pipeline.images.pictures import thumbnails
 from fm_pipeline.storage.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
@@ -50,7 +50,7 @@ class Copier:
     now: Callable[[], datetime]
     on_progress: OnProgress = lambda *_: None
 
-    def run(self, planned: Sequence[Planned], targets: Mapping[str, StoredObject]) -> dict[int, str]:
+    def run(self, planned: Sequence[PlannedImage], targets: Mapping[str, StoredObject]) -> dict[int, str]:
         """Check, copy, verify.
 
         Args:
@@ -62,19 +62,21 @@ class Copier:
         Raises:
             StorageError: S3 refuses everything; what was done before is in the ledger.
         """
-        self._in_ledger(lambda cursor: ledger.plan_copies(cursor, (each.ledger_row() for each in planned), self.now()))
+        self._in_ledger(
+            lambda cursor: copy_ledger.record_planned(cursor, (each.ledger_row() for each in planned), self.now())
+        )
         failed = different_targets(self.bucket, planned, targets)
         failed |= self._check([each for each in planned if each.recid not in failed], targets)
         waiting = [each for each in planned if each.recid not in failed and each.target_key not in targets]
         answered, failures = self.copy(waiting)
         failed |= failures
         failed |= self._verify([each for each in planned if each.recid not in failed], answered)
-        self._in_ledger(lambda cursor: ledger.note_failed(cursor, list(failed.items()), self.now()))
+        self._in_ledger(lambda cursor: copy_ledger.record_failed(cursor, list(failed.items()), self.now()))
         return failed
 
-    def _check(self, planned: Sequence[Planned], targets: Mapping[str, StoredObject]) -> dict[int, str]:
+    def _check(self, planned: Sequence[PlannedImage], targets: Mapping[str, StoredObject]) -> dict[int, str]:
         """Look into each file that was not looked into yet, and put its thumbnail beside the copy."""
-        known = self._read(ledger.read_files)
+        known = self._read(copy_ledger.read_inspected)
         failed: dict[int, str] = {}
         unseen = []
         for each in planned:
@@ -84,60 +86,60 @@ class Copier:
             elif facts is None or facts.reason or each.thumbnail_key not in targets:
                 unseen.append(each)
 
-        def look(each: Planned) -> FileFacts:
+        def look(each: PlannedImage) -> InspectedFile:
             return self._look(each, targets)
 
-        def keep(results: Sequence[tuple[Planned, FileFacts]]) -> None:
+        def keep(results: Sequence[tuple[PlannedImage, InspectedFile]]) -> None:
             facts = {(found.etag, found.size): found for _, found in results}
-            self._in_ledger(lambda cursor: ledger.note_files(cursor, facts.values(), self.now()))
+            self._in_ledger(lambda cursor: copy_ledger.record_inspected(cursor, facts.values(), self.now()))
 
         for each, result in self._each("check pictures", look, unseen, keep):
             if isinstance(result, PipelineError):
-                failed[each.recid] = reason_of(result, "source_changed", "read_failed")
+                failed[each.recid] = failure_reason(result, "source_changed", "read_failed")
             elif result.reason:
                 failed[each.recid] = result.reason
         return failed
 
-    def _look(self, each: Planned, targets: Mapping[str, StoredObject]) -> FileFacts:
+    def _look(self, each: PlannedImage, targets: Mapping[str, StoredObject]) -> InspectedFile:
         source = each.source
         if source.size > PICTURE_LIMIT:
-            return FileFacts(source.etag, source.size, "picture_too_large")
+            return InspectedFile(source.etag, source.size, "picture_too_large")
         data = self.bucket.read(source.key)
         if len(data) != source.size:
             raise StorageError("A file of the bulk dump changed while the link ran.", code="NoSuchKey")
         looked = pictures.inspect_with_thumbnail(data)
-        if isinstance(looked, pictures.Rejected):
-            return FileFacts(source.etag, source.size, f"picture_{looked.reason}")
+        if isinstance(looked, pictures.RejectedPicture):
+            return InspectedFile(source.etag, source.size, f"picture_{looked.reason}")
         picture, thumbnail = looked
         if each.thumbnail_key not in targets:
             self.bucket.put(each.thumbnail_key, thumbnail, thumbnails.THUMBNAIL_MIME_TYPE)
-        return FileFacts(source.etag, source.size, None, picture.mime_type, picture.width, picture.height)
+        return InspectedFile(source.etag, source.size, None, picture.mime_type, picture.width, picture.height)
 
-    def copy(self, planned: Sequence[Planned]) -> tuple[dict[int, str], dict[int, str]]:
+    def copy(self, planned: Sequence[PlannedImage]) -> tuple[dict[int, str], dict[int, str]]:
         """Copy; ETags and reasons by record id. A refused condition is decided by the listing that follows."""
-        types = {key: facts.mime_type for key, facts in self._read(ledger.read_files).items()}
+        types = {key: facts.mime_type for key, facts in self._read(copy_ledger.read_inspected).items()}
         answered: dict[int, str] = {}
         failed: dict[int, str] = {}
 
-        def copy(each: Planned) -> str | None:
+        def copy(each: PlannedImage) -> str | None:
             try:
                 kind = types.get((each.source.etag, each.source.size))
                 return self.bucket.copy(each.source, each.target_key, kind)
             except ObjectExists:
                 return None
 
-        def keep(results: Sequence[tuple[Planned, str | None]]) -> None:
+        def keep(results: Sequence[tuple[PlannedImage, str | None]]) -> None:
             rows = [(each.recid, etag) for each, etag in results if etag]
-            self._in_ledger(lambda cursor: ledger.note_copied(cursor, rows, self.now()))
+            self._in_ledger(lambda cursor: copy_ledger.record_copied(cursor, rows, self.now()))
 
         for each, result in self._each("copy images", copy, planned, keep):
             if isinstance(result, PipelineError):
-                failed[each.recid] = reason_of(result, "source_changed", "copy_failed")
+                failed[each.recid] = failure_reason(result, "source_changed", "copy_failed")
             elif result:
                 answered[each.recid] = result
         return answered, failed
 
-    def _verify(self, planned: Sequence[Planned], answered: Mapping[int, str]) -> dict[int, str]:
+    def _verify(self, planned: Sequence[PlannedImage], answered: Mapping[int, str]) -> dict[int, str]:
         """Hold the copies against a listing of where they are."""
         self.on_progress("verify copies", 0, len(planned), 0)
         targets = list_targets(self.bucket, planned)
@@ -154,20 +156,20 @@ class Copier:
                 verified.append((each.recid, target.etag, thumbnail.size))
             else:
                 failed[each.recid] = "target_differs"
-        self._in_ledger(lambda cursor: ledger.note_verified(cursor, verified, self.now()))
+        self._in_ledger(lambda cursor: copy_ledger.record_verified(cursor, verified, self.now()))
         self.on_progress("verify copies", len(verified), len(planned), len(failed))
         return failed
 
     def _each(
         self,
         step: str,
-        work: Callable[[Planned], Result],
-        planned: Sequence[Planned],
-        keep: Callable[[Sequence[tuple[Planned, Result]]], None],
-    ) -> Iterator[tuple[Planned, Result | PipelineError]]:
+        work: Callable[[PlannedImage], Result],
+        planned: Sequence[PlannedImage],
+        keep: Callable[[Sequence[tuple[PlannedImage, Result]]], None],
+    ) -> Iterator[tuple[PlannedImage, Result | PipelineError]]:
         """Results of `work` as they come, handed to `keep` in portions."""
-        patience, errors, last = Patience(), 0, time.monotonic()
-        portion: list[tuple[Planned, Result]] = []
+        breaker, errors, last = CircuitBreaker(), 0, time.monotonic()
+        portion: list[tuple[PlannedImage, Result]] = []
         if planned:
             self.on_progress(step, 0, len(planned), 0)
         results = in_parallel(work, planned, self.concurrency, lambda each, result: portion.append((each, result)))
@@ -175,9 +177,9 @@ class Copier:
             for done, (each, result) in enumerate(results, start=1):
                 if isinstance(result, PipelineError):
                     errors += 1
-                    patience.note(result)
+                    breaker.record(result)
                 else:
-                    patience.note(None)
+                    breaker.record(None)
                     portion.append((each, result))
                 if len(portion) >= FLUSH_ROWS or time.monotonic() - last > FLUSH_SECONDS:
                     keep(portion)
@@ -202,7 +204,7 @@ class Copier:
 
 
 def different_targets(
-    bucket: Bucket, planned: Iterable[Planned], targets: Mapping[str, StoredObject]
+    bucket: Bucket, planned: Iterable[PlannedImage], targets: Mapping[str, StoredObject]
 ) -> dict[int, str]:
     """Images whose place is taken by other bytes; nothing is ever overwritten."""
     return {
@@ -212,7 +214,7 @@ def different_targets(
     }
 
 
-def list_targets(bucket: Bucket, planned: Iterable[Planned]) -> dict[str, StoredObject]:
+def list_targets(bucket: Bucket, planned: Iterable[PlannedImage]) -> dict[str, StoredObject]:
     """What lies where the copies go, by key: a listing for each of few patients, or one of all."""
     wanted = {key for each in planned for key in (each.target_key, each.thumbnail_key)}
     folders = sorted({f"{WRITABLE}{key.split('/')[1]}/" for key in wanted})
@@ -220,7 +222,7 @@ def list_targets(bucket: Bucket, planned: Iterable[Planned]) -> dict[str, Stored
     return {found.key: found for prefix in prefixes for found in bucket.list(prefix) if found.key in wanted}
 
 
-def reason_of(error: PipelineError, gone: str, otherwise: str) -> str:
+def failure_reason(error: PipelineError, gone: str, otherwise: str) -> str:
     """The reason of an image whose file or copy met an error.
 
     Args:

@@ -11,19 +11,19 @@ from fm_pipeline.filemaker import errors as fm
 LONGEST_PAUSE: Final = 900.0  # seconds
 
 # What the next record would meet as well: the run ends at once.
-_FINAL = (
+_PERMANENT = (
     *(fm.WrongPassword, fm.AccountLocked, fm.PrivilegeMissing, fm.TokenInvalid, fm.DatabaseNotOpen),
     *(fm.LayoutMissing, fm.FieldMissing, fm.DataApiOff, fm.CertificateRefused, fm.ContainerElsewhere),
     *(fm.RequestRefused, fm.ServerTooOld, DatabaseError, SettingsError, MappingError, Stop),
 )
-_TIRED = (fm.ServerUnavailable, fm.ServerTimeout, fm.ServerBusy, fm.NotTheDataApi, fm.ContainerExpired)
+_OVERLOADED = (fm.ServerUnavailable, fm.ServerTimeout, fm.ServerBusy, fm.NotTheDataApi, fm.ContainerExpired)
 
 
 class TooManyFailures(FileMakerError):
     """So many records in a row failed that something is wrong with more than the records."""
 
 
-class Patience:
+class Backoff:
     """Counts failures in a row.
 
     Args:
@@ -34,19 +34,19 @@ class Patience:
     """
 
     def __init__(
-        self, first_pause: float, failures: int, *, sleep: Callable[[float], None], say: Callable[[str], object]
+        self, first_pause: float, failures: int, *, sleep: Callable[[float], None], on_message: Callable[[str], object]
     ) -> None:
         self._first_pause = first_pause
         self._most = failures
         self._sleep = sleep
-        self._say = say
+        self._on_message = on_message
         self._in_a_row = 0
 
-    def success(self) -> None:
+    def record_success(self) -> None:
         """A record came through."""
         self._in_a_row = 0
 
-    def failure(self, error: PipelineError | None = None) -> None:
+    def record_failure(self, error: PipelineError | None = None) -> None:
         """A record failed. Pauses if the server is tired.
 
         Args:
@@ -56,7 +56,7 @@ class Patience:
             TooManyFailures: the last of too many.
             PipelineError: the error itself, if every further record would meet it too.
         """
-        if isinstance(error, _FINAL):
+        if isinstance(error, _PERMANENT):
             raise error
         self._in_a_row += 1
         if self._in_a_row >= self._most:
@@ -66,7 +66,7 @@ class Patience:
                 remedy=(error.remedy if error else "")
                 or "Look at the reasons in the report, then start again: it goes on where it stopped.",
             )
-        if isinstance(error, _TIRED):
+        if isinstance(error, _OVERLOADED):
             pause = min(LONGEST_PAUSE, self._first_pause * 2 ** (self._in_a_row - 1))
-            self._say(f"FileMaker Server does not send files; the next try is in {pause:g} seconds.")
+            self._on_message(f"FileMaker Server does not send files; the next try is in {pause:g} seconds.")
             self._sleep(pause)

@@ -16,16 +16,16 @@ from psycopg2.extras import execute_values
 
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import LockStop
-from fm_pipeline.images.containers.source import Listed
+from fm_pipeline.images.containers.source import UnmarkedRecord
 from fm_pipeline.images.nexus.rows import NewImage
 
-State = Literal["listed", "uploaded", "linked", "marked", "skipped", "failed", "gone"]
+ImportState = Literal["listed", "uploaded", "linked", "marked", "skipped", "failed", "gone"]
 _COLUMNS = "record_id, filemaker_key, state, container, passed_over, image, etag, image_id::text, attempts, mod_id"
 _PAGE = 1000
 
 
 @dataclass(frozen=True)
-class Item:
+class ImportItem:
     """A record as the ledger knows it. `image` and `etag` are there once its file is in S3.
 
     Attributes:
@@ -34,7 +34,7 @@ class Item:
 
     record_id: int
     key: str
-    state: State
+    state: ImportState
     container: str | None
     passed_over: Mapping[str, str]
     image: NewImage | None
@@ -44,7 +44,7 @@ class Item:
     mod_id: int | None
 
 
-class Ledger:
+class ImportLedger:
     """The ledger over a connection of its own, which is outside a transaction between two calls.
 
     Args:
@@ -54,13 +54,13 @@ class Ledger:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def only_one(self) -> None:
+    def acquire_lock(self) -> None:
         """Let no second run work, until the connection ends.
 
         Raises:
             LockStop: another one works.
         """
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             if not try_lock(cursor, AdvisoryLock("waterfall"), until="session"):
                 raise LockStop(
                     "Another run is importing images from FileMaker at this moment.",
@@ -68,13 +68,13 @@ class Ledger:
                     remedy="Wait until it has ended, then start again.",
                 )
 
-    def take_list(self, listed: Sequence[Listed], layout: str, *, run_id: str | None, now: datetime) -> None:
+    def replace_list(self, listed: Sequence[UnmarkedRecord], layout: str, *, run_id: str | None, now: datetime) -> None:
         """Keep a complete list. Records that are on it no more were marked by others, or deleted.
 
         Those whose file is linked already stay: perhaps it was our own mark, whose answer was lost.
         """
         own_id = str(uuid.uuid4())
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "INSERT INTO fm_pipeline.waterfall_lists VALUES (%s, %s, %s, %s, %s)",
                 (own_id, run_id, now, layout, len(listed)),
@@ -100,7 +100,7 @@ class Ledger:
 
     def queue(self, limit: int | None) -> list[int]:
         """Record ids in their turn: what only lacks its mark, what was never tried, then the longest untried."""
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "SELECT record_id FROM fm_pipeline.waterfall_images WHERE state NOT IN ('marked', 'gone')"
                 " ORDER BY state <> 'linked', state <> 'uploaded', tried_at NULLS FIRST, record_id LIMIT %s",
@@ -108,21 +108,21 @@ class Ledger:
             )
             return [row[0] for row in cursor.fetchall()]
 
-    def items(self, record_ids: Sequence[int]) -> list[Item]:
+    def items(self, record_ids: Sequence[int]) -> list[ImportItem]:
         """Rows, in the order asked for."""
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 f"SELECT {_COLUMNS} FROM fm_pipeline.waterfall_images"  # noqa: S608  # our own words
                 " WHERE record_id = ANY(%s) ORDER BY array_position(%s::bigint[], record_id)",
                 (list(record_ids), list(record_ids)),
             )
-            return [_item(row) for row in cursor.fetchall()]
+            return [_item_of(row) for row in cursor.fetchall()]
 
-    def others(self, key: str, record_id: int) -> list[int]:
+    def records_with_same_id(self, key: str, record_id: int) -> list[int]:
         """Other records that carried this FileMaker id when they were listed last."""
         if not key:
             return []
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "SELECT record_id FROM fm_pipeline.waterfall_images WHERE filemaker_key = %s AND record_id <> %s"
                 " ORDER BY record_id",
@@ -132,30 +132,30 @@ class Ledger:
 
     def owner_of(self, image_id: str) -> int | None:
         """The record that an image of Nexus came from, as far as the ledger knows."""
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute("SELECT record_id FROM fm_pipeline.waterfall_images WHERE image_id = %s", (image_id,))
             row = cursor.fetchone()
             return row[0] if row else None
 
-    def tried(self, record_id: int, now: datetime) -> None:
+    def record_attempt(self, record_id: int, now: datetime) -> None:
         """A record's turn begins."""
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET attempts = attempts + 1, tried_at = %s, reason = NULL"
                 " WHERE record_id = %s",
                 (now, record_id),
             )
 
-    def uploaded(self, item: Item, now: datetime) -> None:
+    def record_upload(self, item: ImportItem, now: datetime) -> None:
         """The file is in S3 and was found there; the item says all about it."""
         if item.image is None:
             raise ValueError("an uploaded file is that of an image")
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET state = 'uploaded', image = %s, etag = %s, container = %s,"
                 " passed_over = %s, mod_id = %s, uploaded_at = %s, image_id = NULL WHERE record_id = %s",
                 (
-                    _text(item.image),
+                    _image_as_json(item.image),
                     item.etag,
                     item.container,
                     json.dumps(dict(item.passed_over)),
@@ -165,55 +165,57 @@ class Ledger:
                 ),
             )
 
-    def found_linked(self, record_id: int, image_id: str, now: datetime) -> None:
+    def record_already_linked(self, record_id: int, image_id: str, now: datetime) -> None:
         """Nexus has the image already, with its file. A record that had it under another number has gone."""
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET state = 'gone', reason = 'gone', image_id = NULL"
                 " WHERE image_id = %s AND record_id <> %s",
                 (image_id, record_id),
             )
-            linked(cursor, [(record_id, image_id)], now)
+            record_linked(cursor, [(record_id, image_id)], now)
 
-    def marked(self, record_id: int, now: datetime) -> None:
+    def record_marked(self, record_id: int, now: datetime) -> None:
         """FileMaker has the mark."""
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET state = 'marked', marked_at = %s, reason = NULL"
                 " WHERE record_id = %s",
                 (now, record_id),
             )
 
-    def end(self, record_id: int, state: State, reason: str, passed_over: Mapping[str, str] | None = None) -> None:
+    def record_outcome(
+        self, record_id: int, state: ImportState, reason: str, passed_over: Mapping[str, str] | None = None
+    ) -> None:
         """A record's turn ends without a mark."""
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET state = %s, reason = %s,"
                 " passed_over = coalesce(%s, passed_over) WHERE record_id = %s",
                 (state, reason, json.dumps(dict(passed_over)) if passed_over else None, record_id),
             )
 
-    def by_container(self) -> dict[str, int]:
+    def count_by_container(self) -> dict[str, int]:
         """How many images came from which container, over all runs."""
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "SELECT container, count(*) FROM fm_pipeline.waterfall_images"
                 " WHERE state = 'marked' AND container IS NOT NULL GROUP BY 1"
             )
             return dict(cursor.fetchall())
 
-    def left(self) -> int:
+    def count_left(self) -> int:
         """Records that are still to be taken."""
-        with self._begin() as cursor:
+        with self._transaction() as cursor:
             cursor.execute("SELECT count(*) FROM fm_pipeline.waterfall_images WHERE state NOT IN ('marked', 'gone')")
             row = cursor.fetchone()
             return row[0] if row else 0
 
-    def _begin(self) -> AbstractContextManager[Cursor]:
+    def _transaction(self) -> AbstractContextManager[Cursor]:
         return _Transaction(self._connection)
 
 
-def linked(cursor: Cursor, rows: Iterable[tuple[int, str]], now: datetime) -> None:
+def record_linked(cursor: Cursor, rows: Iterable[tuple[int, str]], now: datetime) -> None:
     """Say which images of Nexus records became, in the transaction that wrote them.
 
     Args:
@@ -245,11 +247,11 @@ class _Transaction:
             self._connection.rollback()
 
 
-def _text(image: NewImage) -> str:
+def _image_as_json(image: NewImage) -> str:
     return json.dumps(asdict(image) | {"taken": image.taken.isoformat()})
 
 
-def _item(row: Sequence[Any]) -> Item:
+def _item_of(row: Sequence[Any]) -> ImportItem:
     record_id, key, state, container, passed_over, image, *rest = row
     known = NewImage(**{**image, "taken": date.fromisoformat(image["taken"])}) if image else None
-    return Item(record_id, key, state, container, passed_over, known, *rest)
+    return ImportItem(record_id, key, state, container, passed_over, known, *rest)

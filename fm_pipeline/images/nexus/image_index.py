@@ -19,12 +19,12 @@ from fm_pipeline.nexus.policy import BATCHES, IMAGES
 from fm_pipeline.staging.values.keys import is_uuid
 
 RECID_REUSED = "recid_reused"
-BY_RECID = "image_recid"  # entity of the crosswalk: FileMaker's record id of an image -> Nexus id
+RECID_ENTITY = "image_recid"  # entity of the crosswalk: FileMaker's record id of an image -> Nexus id
 # A file called by a record id, in the bulk dump or in a patient's folder: how earlier links left it.
 _CALLED_BY_RECID = re.compile(r"(?:^|/)([1-9][0-9]{0,17})\.[A-Za-z0-9]{1,5}$")
 
 
-class KnownImage(NamedTuple):
+class NexusImage(NamedTuple):
     """An image of Nexus; `patient_id` is what its batch points to, also if no such patient exists."""
 
     id: str
@@ -35,10 +35,10 @@ class KnownImage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class KnownImages:
+class ImageIndex:
     """What Nexus has. Ids in lower case."""
 
-    images: Mapping[str, KnownImage]
+    images: Mapping[str, NexusImage]
     by_uuid: Mapping[str, str]
     by_recid: Mapping[int, str]
     by_hint: Mapping[int, str]  # only a file's name, or FileMaker's records by their ids, say so
@@ -48,29 +48,31 @@ class KnownImages:
 
     def find(
         self, recid: int | None, filemaker_id: str | None, patient_id: str | None = None, taken: date | None = None
-    ) -> KnownImage | None:
+    ) -> NexusImage | None:
         """The image, or None.
 
         FileMaker numbers its records anew when its file is cloned, so a uuid counts more than a record id. If nothing
-        but the record id leads to an image, ask `is_another` too. A hint is believed only if the batch belongs to
+        but the record id leads to an image, ask `has_another_uuid` too. A hint is believed only if the batch belongs to
         this patient or to nobody (any more), and neither date nor uuid contradict.
         """
         numbered = self.by_recid.get(recid) if recid is not None else None
-        if numbered and numbered in self.images and self.is_another(self.images[numbered], filemaker_id):
+        if numbered and numbered in self.images and self.has_another_uuid(self.images[numbered], filemaker_id):
             numbered = (self.by_uuid.get(filemaker_id) if filemaker_id else None) or numbered
         found = (
-            numbered or (self.by_uuid.get(filemaker_id) if filemaker_id else None) or (self._own(recid, filemaker_id))
+            numbered
+            or (self.by_uuid.get(filemaker_id) if filemaker_id else None)
+            or (self._by_own_id(recid, filemaker_id))
         )
         if found:
             return self.images.get(found)
         image = self.images.get(self.by_hint.get(recid, "")) if recid is not None else None
         if image and image.patient_id in self.patients and image.patient_id != patient_id:
             return None
-        if image and self.is_another(image, filemaker_id):
+        if image and self.has_another_uuid(image, filemaker_id):
             return None
         return image if image and (image.taken is None or taken in {None, image.taken}) else None
 
-    def is_another(self, image: KnownImage, filemaker_id: str | None) -> bool:
+    def has_another_uuid(self, image: NexusImage, filemaker_id: str | None) -> bool:
         """Whether an image carries a uuid, and not the one given: it had the record id before."""
         own = self._uuids.get(image.id, set())
         return bool(own) and filemaker_id is not None and is_uuid(filemaker_id) and filemaker_id not in own
@@ -83,7 +85,7 @@ class KnownImages:
                 uuids.setdefault(own_id, set()).add(key)
         return uuids
 
-    def _own(self, recid: int | None, filemaker_id: str | None) -> str | None:
+    def _by_own_id(self, recid: int | None, filemaker_id: str | None) -> str | None:
         own = image_id(recid, filemaker_id)
         return own if own in self.images else None
 
@@ -93,7 +95,7 @@ class KnownImages:
         return own if own in self.batches else self.by_name.get((patient_id, batch_name(day)), own)
 
 
-def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownImages:
+def read_image_index(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> ImageIndex:
     """Read what Nexus and the crosswalk know."""
     images, batches = catalogue.table(IMAGES), catalogue.table(BATCHES)
     columns = catalogue.columns[images]
@@ -115,12 +117,12 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
             key=sql.Identifier("i", "filemaker_id") if "filemaker_id" in columns else sql.NULL,
         )
     )
-    found: dict[str, KnownImage] = {}
+    found: dict[str, NexusImage] = {}
     by_uuid: dict[str, str] = {}
     by_recid: dict[int, str] = {}
     by_hint: dict[int, str] = {}
     for own_id, batch, owner, day, key, s3_key in cursor.fetchall():
-        found[own_id] = KnownImage(own_id, batch, owner, day, s3_key)
+        found[own_id] = NexusImage(own_id, batch, owner, day, s3_key)
         if key and number:
             by_recid[int(key)] = own_id
         elif key:
@@ -129,11 +131,11 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
             by_hint[int(match[1])] = own_id
     cursor.execute(
         "SELECT entity, filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk WHERE entity IN ('image', %s)",
-        (BY_RECID,),
+        (RECID_ENTITY,),
     )
     for entity, key, own_id in cursor.fetchall():
         if own_id in found:
-            if entity == BY_RECID:
+            if entity == RECID_ENTITY:
                 by_recid[int(key)] = own_id
             else:
                 by_uuid.setdefault(key, own_id)
@@ -149,7 +151,7 @@ def read_known(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> KnownI
     )
     rows = cursor.fetchall()
     cursor.execute(sql.SQL("SELECT id::text FROM {}").format(catalogue.table("patients").identifier))
-    return KnownImages(
+    return ImageIndex(
         found,
         by_uuid,
         by_recid,

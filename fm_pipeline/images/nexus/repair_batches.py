@@ -15,9 +15,9 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from fm_pipeline.images.exports.metadata import read_metadata
-from fm_pipeline.images.nexus.known import KnownImages
-from fm_pipeline.images.nexus.patients import Found, Patients
+from fm_pipeline.images.exports.metadata_table import read_metadata
+from fm_pipeline.images.nexus.image_index import ImageIndex
+from fm_pipeline.images.nexus.patient_index import PatientIndex, PatientMatch
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
@@ -25,18 +25,18 @@ from fm_pipeline.nexus.reimport.relink import patient_content_type
 
 
 @dataclass(frozen=True)
-class Repaired:
+class BatchRepair:
     """Batches: those that got their patient back, and those that still point nowhere, by reason as in `relink`."""
 
     repaired: int = 0
     unresolved: Mapping[str, int] = field(default_factory=dict)
 
 
-def repair_batches(cursor: Cursor, catalogue: Catalogue, patients: Patients, known: KnownImages) -> Repaired:
+def repair_batches(cursor: Cursor, catalogue: Catalogue, patients: PatientIndex, known: ImageIndex) -> BatchRepair:
     """Part of the caller's transaction."""
     table = catalogue.table(BATCHES)
     if "object_id" not in catalogue.columns[table]:  # a foreign key guards it there
-        return Repaired()
+        return BatchRepair()
     patient_type = patient_content_type(cursor, catalogue)
     cursor.execute(
         sql.SQL(
@@ -47,19 +47,19 @@ def repair_batches(cursor: Cursor, catalogue: Catalogue, patients: Patients, kno
     )
     orphans: dict[str, str] = dict(cursor.fetchall())
     if not orphans:
-        return Repaired()
+        return BatchRepair()
     named: dict[str, set[str]] = defaultdict(set)
     for batch, reference in [*orphans.items(), *_evidence(cursor, catalogue, list(orphans))]:
         named[batch].add(reference)
     for record in read_metadata(cursor):
         image = known.find(record.recid, record.filemaker_id, None, record.taken)
-        if image and image.batch_id in orphans and not known.is_another(image, record.filemaker_id):
+        if image and image.batch_id in orphans and not known.has_another_uuid(image, record.filemaker_id):
             named[image.batch_id].add(record.patient_ref)
     moves: list[tuple[str, str]] = []
     unresolved: dict[str, int] = defaultdict(int)
     for batch, references in named.items():
         answers = {reference: patients.resolve(reference) for reference in references}
-        found = {answer.nexus_id for answer in answers.values() if isinstance(answer, Found)}
+        found = {answer.nexus_id for answer in answers.values() if isinstance(answer, PatientMatch)}
         if len(found) == 1:
             moves.append((batch, found.pop()))
         elif found:
@@ -75,7 +75,7 @@ def repair_batches(cursor: Cursor, catalogue: Catalogue, patients: Patients, kno
             moves,
             page_size=1000,
         )
-    return Repaired(len(moves), dict(unresolved))
+    return BatchRepair(len(moves), dict(unresolved))
 
 
 def _evidence(cursor: Cursor, catalogue: Catalogue, batches: list[str]) -> list[tuple[str, str]]:

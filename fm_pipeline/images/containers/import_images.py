@@ -22,22 +22,24 @@ from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.errors import PipelineError, StorageError, UnforeseenError, unforeseen
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.connect import open_client
-from fm_pipeline.filemaker.containers import Containers
-from fm_pipeline.images.containers import ledger as ledgers
-from fm_pipeline.images.containers.best import NoneReadable, NotEnoughMemory, SeveralPictures, best_container
-from fm_pipeline.images.containers.ledger import Item, Ledger
-from fm_pipeline.images.containers.mark import Marker, Seen
-from fm_pipeline.images.containers.nexus import Have, NexusView, Take
-from fm_pipeline.images.containers.patience import Patience
+from fm_pipeline.filemaker.containers import ContainerDownloads
+from fm_pipeline.images.containers import import_ledger
+from fm_pipeline.images.containers.backoff import Backoff
+from fm_pipeline.images.containers.import_ledger import ImportItem, ImportLedger
+from fm_pipeline.images.containers.marker import Marker, RecordAsRead
+from fm_pipeline.images.containers.nexus_view import ImageInNexus, ImageToImport, NexusView
 from fm_pipeline.images.containers.reasons import FAILED
-from fm_pipeline.images.containers.report import End, WaterfallReport
+from fm_pipeline.images.containers.report import ImportReport, RecordOutcome
 from fm_pipeline.images.containers.source import ImageLayout, SourceImage, find_layout, list_unmarked, read_image
-from fm_pipeline.images.containers.store import is_same, store
+from fm_pipeline.images.containers.upload import object_has_content, upload_image
+from fm_pipeline.images.containers.waterfall import NoReadableContainer, OutOfMemory, RepeatedContainer, best_container
 from fm_pipeline.images.nexus.writer import writing_images
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket, ObjectExists, open_bucket
 
 _log = logging.getLogger(__name__)
+
+ItemWithImage = tuple[ImportItem, SourceImage]
 
 BATCH_SIZE = 20  # images a transaction of Nexus; also what is lost at most when a run is killed: their downloads
 
@@ -54,7 +56,7 @@ class Callbacks:
     """
 
     progress: Callable[[int, int], None] = lambda *_: None
-    say: Callable[[str], object] = lambda _: None
+    on_message: Callable[[str], object] = lambda _: None
     step: Callable[[str], None] = lambda _: None
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -68,7 +70,7 @@ def import_images(
     dry_run: bool = False,
     run_id: str | None = None,
     callbacks: Callbacks | None = None,
-) -> WaterfallReport:
+) -> ImportReport:
     """Take over images whose mark is empty.
 
     Args:
@@ -87,52 +89,52 @@ def import_images(
     url = settings.nexus_database_url.get_secret_value()
     bucket = open_bucket(settings)
     profile = load_profile(settings.filemaker_profile)
-    bucket.look()  # not after the first downloads
+    bucket.check_access()  # not after the first downloads
     migrate(url)
     with ExitStack() as stack:
         client = stack.enter_context(open_client(settings))
-        ledger = Ledger(stack.enter_context(connect(url)))
-        ledger.only_one()
+        ledger = ImportLedger(stack.enter_context(connect(url)))
+        ledger.acquire_lock()
         layout = find_layout(client, profile)
         view = NexusView(stack.enter_context(connect(url)), settings)
         listed = list_unmarked(client, layout, page_size=settings.filemaker_page_size)
         callbacks.step("list")
-        report = WaterfallReport(
+        report = ImportReport(
             len(listed), tuple(each.name for each in layout.containers), layout.missing, dry_run=dry_run
         )
-        run = _Run(settings, client, layout, bucket, view, ledger, report, callbacks, batch_size)
+        run = _ImportRun(settings, client, layout, bucket, view, ledger, report, callbacks, batch_size)
         if dry_run:
-            run.look([each.record_id for each in listed][:limit])
+            run.preview([each.record_id for each in listed][:limit])
             report.left = len(listed)
             return report
-        ledger.take_list(listed, layout.name, run_id=run_id, now=callbacks.now())
+        ledger.replace_list(listed, layout.name, run_id=run_id, now=callbacks.now())
         with run.until_stopped():
             run.work(ledger.queue(limit))
-        report.left, report.all_runs = ledger.left(), ledger.by_container()
+        report.left, report.all_runs = ledger.count_left(), ledger.count_by_container()
     return report
 
 
 @dataclass
-class _Run:
+class _ImportRun:
     settings: Settings
     client: DataApiClient
     layout: ImageLayout
     bucket: Bucket
     view: NexusView
-    ledger: Ledger
-    report: WaterfallReport
+    ledger: ImportLedger
+    report: ImportReport
     callbacks: Callbacks
     batch_size: int
     _again: list[int] = field(default_factory=list)  # worth another try at the end of the run
 
     def __post_init__(self) -> None:
-        self._containers = Containers(self.client)
+        self._containers = ContainerDownloads(self.client)
         self._zone = ZoneInfo(self.settings.clinic_time_zone)
-        self._patience = Patience(
+        self._backoff = Backoff(
             self.settings.filemaker_image_pause_seconds,
             self.settings.filemaker_image_failures,
             sleep=self.callbacks.sleep,
-            say=self.callbacks.say,
+            on_message=self.callbacks.on_message,
         )
 
     @contextmanager
@@ -145,19 +147,19 @@ class _Run:
 
     # -- the dry run
 
-    def look(self, record_ids: Sequence[int]) -> None:
+    def preview(self, record_ids: Sequence[int]) -> None:
         """Decide about records without doing anything."""
         for done, record_id in enumerate(record_ids, 1):
             record = self.client.record(self.layout.name, record_id)
             image = read_image(self.layout, record) if record else None
             decided = self.view.decide(image) if image else "gone"
-            if isinstance(decided, Take) and image:
-                end = End("imported", container=image.containers[0].field)
-            elif isinstance(decided, Have):
-                end = End("already_linked")
+            if isinstance(decided, ImageToImport) and image:
+                end = RecordOutcome("imported", container=image.containers[0].field)
+            elif isinstance(decided, ImageInNexus):
+                end = RecordOutcome("already_linked")
             else:
-                end = End("skipped", reason=str(decided))
-            self.report.ends[record_id] = end
+                end = RecordOutcome("skipped", reason=str(decided))
+            self.report.outcomes[record_id] = end
             self.callbacks.progress(done, len(record_ids))
 
     # -- the run
@@ -177,11 +179,11 @@ class _Run:
 
     def _batch(self, record_ids: Sequence[int]) -> None:
         self.view.refresh()
-        fetched: list[tuple[Item, SourceImage]] = []
-        unmarked: list[tuple[Item, SourceImage]] = []
+        fetched: list[ItemWithImage] = []
+        unmarked: list[ItemWithImage] = []
         try:
             for item in self.ledger.items(record_ids):
-                self.ledger.tried(item.record_id, self.callbacks.now())
+                self.ledger.record_attempt(item.record_id, self.callbacks.now())
                 self._fetch(item, fetched, unmarked)
         except PipelineError:  # the run ends here, and what is in S3 is worth its row
             self._link(fetched)
@@ -190,29 +192,35 @@ class _Run:
             self._mark(item, image)
 
     def _fetch(
-        self, item: Item, fetched: list[tuple[Item, SourceImage]], unmarked: list[tuple[Item, SourceImage]]
+        self,
+        item: ImportItem,
+        fetched: list[ItemWithImage],
+        unmarked: list[ItemWithImage],
     ) -> None:
         """One record's turn: whatever goes wrong with it ends this record alone."""
         try:
             self._bring(item, fetched, unmarked)
-        except NoneReadable as error:
-            self._end(item, End("failed", reason="not_readable", passed_over=error.passed_over))
-            self._patience.failure()
-        except SeveralPictures:
-            self._end(item, End("skipped", reason="several_pictures"))
+        except NoReadableContainer as error:
+            self._finish(item, RecordOutcome("failed", reason="not_readable", passed_over=error.passed_over))
+            self._backoff.record_failure()
+        except RepeatedContainer:
+            self._finish(item, RecordOutcome("skipped", reason="several_pictures"))
         except ObjectExists:
-            self._end(item, End("failed", reason="target_differs"))
+            self._finish(item, RecordOutcome("failed", reason="target_differs"))
         except Exception as fault:  # noqa: BLE001  # a library may raise anything
-            ours = _known(item.record_id, fault)
-            self._end(item, End("failed", reason=_failure(ours)))
-            self._patience.failure(ours)
+            ours = _as_pipeline_error(item.record_id, fault)
+            self._finish(item, RecordOutcome("failed", reason=_failure_reason(ours)))
+            self._backoff.record_failure(ours)
             if not isinstance(ours, UnforeseenError):
                 self._again.append(item.record_id)
         else:
-            self._patience.success()
+            self._backoff.record_success()
 
     def _bring(
-        self, item: Item, fetched: list[tuple[Item, SourceImage]], unmarked: list[tuple[Item, SourceImage]]
+        self,
+        item: ImportItem,
+        fetched: list[ItemWithImage],
+        unmarked: list[ItemWithImage],
     ) -> None:
         """Read the record, decide, and bring its file to S3 if Nexus does not have it."""
         record = self.client.record(self.layout.name, item.record_id)
@@ -220,30 +228,30 @@ class _Run:
         if image is None or image.marked:
             self._gone(item, marked=image is not None)
             return
-        if any(self._carries(other, item.key) for other in self.ledger.others(item.key, item.record_id)):
-            self._end(item, End("skipped", reason="id_twice"))
+        if any(self._carries(other, item.key) for other in self.ledger.records_with_same_id(item.key, item.record_id)):
+            self._finish(item, RecordOutcome("skipped", reason="id_twice"))
             return
         decided = self.view.decide(image)
-        if isinstance(decided, Have):
+        if isinstance(decided, ImageInNexus):
             if self._belongs(item, decided):
                 unmarked.append((replace(item, image_id=decided.image_id), image))
-        elif isinstance(decided, Take):
+        elif isinstance(decided, ImageToImport):
             fetched.append((self._store(item, image, decided), image))
         else:
-            self._end(item, End("skipped", reason=decided))
+            self._finish(item, RecordOutcome("skipped", reason=decided))
 
     def _carries(self, record_id: int, key: str) -> bool:
         """Whether a record (still) has this id; in a clone of FileMaker's file records have other numbers."""
         record = self.client.record(self.layout.name, record_id)
         return record is not None and read_image(self.layout, record).key == key
 
-    def _store(self, item: Item, image: SourceImage, take: Take) -> Item:
+    def _store(self, item: ImportItem, image: SourceImage, take: ImageToImport) -> ImportItem:
         """The file in S3, from an earlier run or now."""
         if item.state == "uploaded" and item.image and self._is_as_stored(item, image, take):
             return item
         best = best_container(self.client, self._containers, self.layout, image, tried=item.attempts)
         self.callbacks.step("download")
-        stored = store(self.bucket, take, image, best)
+        stored = upload_image(self.bucket, take, image, best)
         self.callbacks.step("upload")
         item = replace(
             item,
@@ -253,11 +261,11 @@ class _Run:
             passed_over=best.passed_over,
             mod_id=image.mod_id,
         )
-        self.ledger.uploaded(item, self.callbacks.now())
+        self.ledger.record_upload(item, self.callbacks.now())
         self.callbacks.step("ledger")
         return item
 
-    def _is_as_stored(self, item: Item, image: SourceImage, take: Take) -> bool:
+    def _is_as_stored(self, item: ImportItem, image: SourceImage, take: ImageToImport) -> bool:
         """Whether what an earlier run brought to S3 is still there, and still what the record is about."""
         was = item.image
         if was is None or (was.batch_id, was.taken, was.category) != (take.batch_id, image.taken, image.category):
@@ -267,26 +275,26 @@ class _Run:
         found = self.bucket.find(was.s3_key)
         return found is not None and (found.size, found.etag) == (was.size, item.etag)
 
-    def _belongs(self, item: Item, have: Have) -> bool:
+    def _belongs(self, item: ImportItem, have: ImageInNexus) -> bool:
         """Whether an image that Nexus has is this record's and no other's."""
         owner = self.ledger.owner_of(have.image_id)
         if owner is not None and owner != item.record_id and (not item.key or self._carries(owner, item.key)):
-            self._end(item, End("skipped", reason="id_twice"))
+            self._finish(item, RecordOutcome("skipped", reason="id_twice"))
             return False
-        self.ledger.found_linked(item.record_id, have.image_id, self.callbacks.now())
+        self.ledger.record_already_linked(item.record_id, have.image_id, self.callbacks.now())
         return True
 
-    def _link(self, fetched: Sequence[tuple[Item, SourceImage]]) -> list[tuple[Item, SourceImage]]:
+    def _link(self, fetched: Sequence[ItemWithImage]) -> list[ItemWithImage]:
         """Rows in Nexus and the ledger's word for it, in one transaction."""
         if not fetched:
             return []
         now = self.callbacks.now()
-        with writing_images(self.settings, self.view.knowledge) as writer:
+        with writing_images(self.settings, self.view.snapshot) as writer:
             written = writer.write([item.image for item, _ in fetched if item.image], now)
             own: dict[str, int] = {}
             for position, image_id in written.image_ids.items():
                 own.setdefault(image_id, position)  # of two records that name one image none but the first is it
-            ledgers.linked(
+            import_ledger.record_linked(
                 writer.cursor,
                 [(fetched[position][0].record_id, image_id) for image_id, position in own.items()],
                 now,
@@ -294,76 +302,77 @@ class _Run:
             self.callbacks.step("link")
         self.callbacks.step("commit")
         self.view.refresh()
-        linked = []
+        record_linked = []
         for position, (item, image) in enumerate(fetched):
             made = written.image_ids.get(position)
             if made is not None and own[made] == position:
-                linked.append((replace(item, image_id=made), image))
+                record_linked.append((replace(item, image_id=made), image))
             else:
-                self._end(item, End("skipped", reason=written.refused.get(position, "id_twice")))
-        return linked
+                self._finish(item, RecordOutcome("skipped", reason=written.refused.get(position, "id_twice")))
+        return record_linked
 
-    def _mark(self, item: Item, image: SourceImage) -> None:
+    def _mark(self, item: ImportItem, image: SourceImage) -> None:
         if item.image_id is None:
             raise ValueError("only a linked image is marked")
         now = self.callbacks.now()
         marker = Marker(self.client, self.layout, self.bucket, self.view)
-        seen = None if item.mod_id is None else Seen(item.mod_id, partial(self._is_still, item))
+        seen = None if item.mod_id is None else RecordAsRead(item.mod_id, partial(self._still_shows, item))
         try:
             done = marker.mark(image, item.image_id, now.astimezone(self._zone), seen)
         except Exception as fault:  # noqa: BLE001  # a library may raise anything
-            self._end(item, End("failed", reason="not_marked"), state="linked")
-            self._patience.failure(_known(item.record_id, fault))
+            self._finish(item, RecordOutcome("failed", reason="not_marked"), state="linked")
+            self._backoff.record_failure(_as_pipeline_error(item.record_id, fault))
             self._again.append(item.record_id)
             return
         self.callbacks.step("mark")
         if done == "marked":
             self._done(item)
         elif done == "in_use":
-            self._end(item, End("in_use"), state="linked")
+            self._finish(item, RecordOutcome("in_use"), state="linked")
             self._again.append(item.record_id)
         elif done == "gone":
             self._gone(item, marked=False)
         else:
-            self._end(item, End("failed", reason=done), state="linked")
+            self._finish(item, RecordOutcome("failed", reason=done), state="linked")
 
-    def _is_still(self, item: Item, image: SourceImage, s3_key: str) -> bool:
+    def _still_shows(self, item: ImportItem, image: SourceImage, s3_key: str) -> bool:
         """Whether the container that the file came from holds what is in S3. It is downloaded for that."""
         same = tuple(cell for cell in image.containers if item.container in {None, cell.field})
         try:
             best = best_container(
                 self.client, self._containers, self.layout, replace(image, containers=same), tried=item.attempts
             )
-        except (NoneReadable, SeveralPictures):
+        except (NoReadableContainer, RepeatedContainer):
             return False
-        return is_same(self.bucket, s3_key, best.content)
+        return object_has_content(self.bucket, s3_key, best.content)
 
     # -- ends
 
-    def _gone(self, item: Item, *, marked: bool) -> None:
+    def _gone(self, item: ImportItem, *, marked: bool) -> None:
         """The record was deleted or has a mark: perhaps our own, whose answer was lost."""
         if marked and item.state == "linked":
             self._done(item)
             return
-        self.ledger.end(item.record_id, "gone", "gone")
-        self.report.ends[item.record_id] = End("skipped", reason="gone")
+        self.ledger.record_outcome(item.record_id, "gone", "gone")
+        self.report.outcomes[item.record_id] = RecordOutcome("skipped", reason="gone")
 
-    def _done(self, item: Item) -> None:
-        self.ledger.marked(item.record_id, self.callbacks.now())
+    def _done(self, item: ImportItem) -> None:
+        self.ledger.record_marked(item.record_id, self.callbacks.now())
         self.callbacks.step("done")
-        kind = (
-            End("imported", item.container, passed_over=item.passed_over) if item.container else End("already_linked")
-        )
-        self.report.ends[item.record_id] = kind
+        if item.container:
+            outcome = RecordOutcome("imported", item.container, passed_over=item.passed_over)
+        else:
+            outcome = RecordOutcome("already_linked")
+        self.report.outcomes[item.record_id] = outcome
 
-    def _end(self, item: Item, end: End, *, state: ledgers.State | None = None) -> None:
+    def _finish(self, item: ImportItem, end: RecordOutcome, *, state: import_ledger.ImportState | None = None) -> None:
         if state is None:
             state = "failed" if end.reason in FAILED else "skipped"
-        self.ledger.end(item.record_id, state, end.reason or end.kind, end.passed_over)
-        self.report.ends[item.record_id] = end
+        self.ledger.record_outcome(item.record_id, state, end.reason or end.kind, end.passed_over)
+        self.report.outcomes[item.record_id] = end
 
 
-def _known(record_id: int, fault: Exception) -> PipelineError:
+def _as_pipeline_error(record_id: int, fault: Exception) -> PipelineError:
     """The error as one of ours; one that nobody foresaw is logged by its class and place."""
     if isinstance(fault, PipelineError):
         return fault
@@ -372,7 +381,7 @@ def _known(record_id: int, fault: Exception) -> PipelineError:
     return error
 
 
-def _failure(error: PipelineError) -> str:
+def _failure_reason(error: PipelineError) -> str:
     """The reason of a failed record."""
-    kinds = {NotEnoughMemory: "no_memory", UnforeseenError: "unexpected_error", StorageError: "not_stored"}
+    kinds = {OutOfMemory: "no_memory", UnforeseenError: "unexpected_error", StorageError: "not_stored"}
     return next((reason for kind, reason in kinds.items() if isinstance(error, kind)), "does_not_come")

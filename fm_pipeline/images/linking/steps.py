@@ -18,15 +18,15 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import ImageStop, LockStop
-from fm_pipeline.images.exports.metadata import read_metadata
-from fm_pipeline.images.linking import ledger
-from fm_pipeline.images.linking.copies import Copier, OnProgress, different_targets, list_targets
+from fm_pipeline.images.exports.metadata_table import read_metadata
+from fm_pipeline.images.linking import copy_ledger
+from fm_pipeline.images.linking.copier import Copier, OnProgress, different_targets, list_targets
 from fm_pipeline.images.linking.inventory import Changes, changes_since, read_inventory
-from fm_pipeline.images.linking.lost_copies import LostCopies, find_lost, make_again
-from fm_pipeline.images.linking.matching import Plan, Planned, make_plan, thumbnail_key_of
-from fm_pipeline.images.nexus.known import read_known
-from fm_pipeline.images.nexus.patients import Found, read_patients
-from fm_pipeline.images.nexus.repair import Repaired
+from fm_pipeline.images.linking.lost_copies import LostCopies, find_lost, restore_copies
+from fm_pipeline.images.linking.matching import LinkPlan, PlannedImage, plan_link, thumbnail_key_of
+from fm_pipeline.images.nexus.image_index import read_image_index
+from fm_pipeline.images.nexus.patient_index import PatientMatch, read_patient_index
+from fm_pipeline.images.nexus.repair_batches import BatchRepair
 from fm_pipeline.images.nexus.rows import NewImage, check_columns, text_limit
 from fm_pipeline.images.nexus.writer import ImageWriter, writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
@@ -36,7 +36,7 @@ from fm_pipeline.storage.bucket import Bucket
 
 
 @dataclass(frozen=True)
-class Options:
+class LinkOptions:
     """What somebody asks for."""
 
     dry_run: bool = False
@@ -50,15 +50,15 @@ class CopyReport:
 
     Attributes:
         failed: reasons by record id, of planned images that are not verified.
-        there: how many planned copies were there before.
+        existing: how many planned copies existed before.
         batches_new: batches that the planned images need and Nexus does not have.
         bulk_changes: how the bulk dump differs from the inventory at the end.
         lost: copies of images linked before that were deleted from S3, and whether they are there again.
     """
 
-    plan: Plan
+    plan: LinkPlan
     failed: Mapping[int, str]
-    there: int
+    existing: int
     batches_new: int
     bulk_changes: Changes
     lost: LostCopies = field(default_factory=LostCopies)
@@ -69,7 +69,7 @@ class CopyReport:
         return len(self.plan.planned) - len(self.failed)
 
     @property
-    def same_bytes(self) -> list[list[Planned]]:
+    def same_bytes(self) -> list[list[PlannedImage]]:
         """Groups of images with equal files, of those that did not fail."""
         groups = [[each for each in group if each.recid not in self.failed] for group in self.plan.same_bytes]
         return [group for group in groups if len(group) > 1]
@@ -82,13 +82,13 @@ class RowsReport:
     linked: Sequence[int] = ()
     refused: Mapping[int, str] = field(default_factory=dict)
     batches_created: int = 0
-    repaired: Repaired = field(default_factory=Repaired)
+    repaired: BatchRepair = field(default_factory=BatchRepair)
 
 
 def copy_images(
     settings: Settings,
     bucket: Bucket,
-    options: Options,
+    options: LinkOptions,
     *,
     now: Callable[[], datetime],
     on_progress: OnProgress = lambda *_: None,
@@ -101,13 +101,13 @@ def copy_images(
         ImageStop: no export was read, or this bulk dump was not listed.
         StorageError: S3 refuses everything; what was done is in the ledger, and the next run goes on from there.
     """
-    with _alone(settings), connect(settings.nexus_database_url.get_secret_value()) as connection:
+    with _hold_link_lock(settings), connect(settings.nexus_database_url.get_secret_value()) as connection:
         with connection.cursor() as cursor:
-            _need_export_and_listing(cursor, bucket)
+            _require_export_and_inventory(cursor, bucket)
             inventory = read_inventory(cursor)
             plan, batches_new, missing = _plan(cursor, settings, bucket, options)
         connection.commit()
-        lost = make_again(
+        lost = restore_copies(
             bucket,
             missing[: options.limit],
             inventory,
@@ -116,7 +116,7 @@ def copy_images(
             on_progress=on_progress,
         )
         targets = list_targets(bucket, plan.planned)
-        there = sum(each.target_key in targets for each in plan.planned)
+        existing = sum(each.target_key in targets for each in plan.planned)
         failed: Mapping[int, str] = {}
         if options.dry_run:
             failed = different_targets(bucket, plan.planned, targets)
@@ -125,11 +125,11 @@ def copy_images(
                 failed = Copier(bucket, connection, settings.s3_concurrency, now, on_progress).run(
                     plan.planned, targets
                 )
-            _note_ends(connection, plan, failed, lost)
-        return CopyReport(plan, failed, there, batches_new, changes_since(inventory, bucket), lost)
+            _record_outcomes(connection, plan, failed, lost)
+        return CopyReport(plan, failed, existing, batches_new, changes_since(inventory, bucket), lost)
 
 
-def _need_export_and_listing(cursor: Cursor, bucket: Bucket) -> None:
+def _require_export_and_inventory(cursor: Cursor, bucket: Bucket) -> None:
     """Without them no image would be found, and that would look like a link that had nothing to do."""
     cursor.execute(
         "SELECT EXISTS (SELECT FROM fm_pipeline.image_exports), (SELECT (bucket, prefix) = (%s, %s)"
@@ -152,19 +152,19 @@ def _need_export_and_listing(cursor: Cursor, bucket: Bucket) -> None:
 
 
 def _plan(
-    cursor: Cursor, settings: Settings, bucket: Bucket, options: Options
-) -> tuple[Plan, int, list[tuple[ledger.Copy, bool]]]:
+    cursor: Cursor, settings: Settings, bucket: Bucket, options: LinkOptions
+) -> tuple[LinkPlan, int, list[tuple[copy_ledger.CopyRecord, bool]]]:
     """The plan, how many batches it needs, and copies of linked images that are gone."""
     catalogue = read_catalogue(cursor, settings.nexus_schema)
     check_columns(catalogue)
     images = catalogue.table(IMAGES)
-    known = read_known(cursor, catalogue, bucket.bulk_prefix)
-    copies = ledger.read_ledger(cursor)
-    plan = make_plan(
+    known = read_image_index(cursor, catalogue, bucket.bulk_prefix)
+    copies = copy_ledger.read_ledger(cursor)
+    plan = plan_link(
         read_metadata(cursor),
         read_inventory(cursor),
         bucket.bulk_prefix,
-        read_patients(cursor, catalogue),
+        read_patient_index(cursor, catalogue),
         known,
         copies,
         limits={column: text_limit(catalogue, images, column) for column in ("category", "caption")},
@@ -175,7 +175,7 @@ def _plan(
     return plan, batches, find_lost(bucket, plan.already, copies, known)
 
 
-def _note_ends(connection: Connection, plan: Plan, failed: Mapping[int, str], lost: LostCopies) -> None:
+def _record_outcomes(connection: Connection, plan: LinkPlan, failed: Mapping[int, str], lost: LostCopies) -> None:
     """What became of each record, in the table. Those with a verified copy have no end yet."""
     already = plan.already.keys() - lost.failed.keys()
     ends: list[tuple[int, str | None, str | None]] = [(recid, "already_linked", None) for recid in already]
@@ -185,11 +185,11 @@ def _note_ends(connection: Connection, plan: Plan, failed: Mapping[int, str], lo
     ends += [(recid, "left", "limit") for recid in plan.left]
     ends += [(each.recid, None, None) for each in plan.planned if each.recid not in failed]
     with connection.cursor() as cursor:
-        _update_ends(cursor, ends)
+        _update_outcomes(cursor, ends)
     connection.commit()
 
 
-def _update_ends(cursor: Cursor, ends: Sequence[tuple[int, str | None, str | None]]) -> None:
+def _update_outcomes(cursor: Cursor, ends: Sequence[tuple[int, str | None, str | None]]) -> None:
     # One statement: in portions each of them would read the whole table.
     if ends:
         cursor.execute(
@@ -221,10 +221,10 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
         written = writer.write(images, now)
         recids = [image.recid or 0 for image in images]
         ids = [(recids[position], own_id) for position, own_id in written.image_ids.items()]
-        ledger.note_linked(writer.cursor, ids, now)
+        copy_ledger.record_linked(writer.cursor, ids, now)
         refused = {recids[position]: reason for position, reason in written.refused.items()}
         new = set(written.inserted)
-        _update_ends(
+        _update_outcomes(
             writer.cursor,
             [(recids[n], "linked" if n in new else "already_linked", None) for n in written.image_ids]
             + [(recid, "skipped", reason) for recid, reason in refused.items()],
@@ -234,8 +234,8 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
 
 def _verified_images(writer: ImageWriter) -> list[NewImage]:
     """Images whose copy is verified, and is still where the export says that it belongs."""
-    now_there = writer.knowledge()
-    patients, known = now_there.patients, now_there.known
+    snapshot = writer.snapshot()
+    patients, known = snapshot.patients, snapshot.known
     writer.cursor.execute(_VERIFIED)
     images = []
     for (
@@ -243,7 +243,7 @@ def _verified_images(writer: ImageWriter) -> list[NewImage]:
         thumbnail_size, mime_type, width, height,
     ) in writer.cursor.fetchall():  # fmt: skip
         patient = patients.resolve(reference)
-        if isinstance(patient, Found) and (
+        if isinstance(patient, PatientMatch) and (
             patient.key != patient_key or known.batch_for(patient.nexus_id, patient.key, taken) != batch
         ):
             continue  # the export was replaced since: the next run plans it anew
@@ -272,13 +272,13 @@ def _verified_images(writer: ImageWriter) -> list[NewImage]:
 def missing_objects(settings: Settings, bucket: Bucket) -> list[int]:
     """Record ids of linked images whose copy is not in a fresh listing with its size."""
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-        linked = [row for row in ledger.read_ledger(cursor).values() if row.state == "linked"]
+        linked = [row for row in copy_ledger.read_ledger(cursor).values() if row.state == "linked"]
     there = {found.key: found.size for found in bucket.list("patients/")} if linked else {}
     return sorted(row.recid for row in linked if there.get(row.target_key) != row.source_size)
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def _hold_link_lock(settings: Settings) -> Iterator[None]:
     """One link at a time; the lock goes with its connection."""
     with connect(settings.nexus_database_url.get_secret_value()) as gate, gate.cursor() as cursor:
         if not try_lock(cursor, AdvisoryLock("images")):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fm_pipeline.folders import make_private_folder
 from fm_pipeline.images.exports.reader import Reject
-from fm_pipeline.images.linking.link import CopyReport, RowsReport
+from fm_pipeline.images.linking.steps import CopyReport, RowsReport
 
 NOT_LINKED, WITHOUT_RECORD, SAME_BYTES = "not_linked.csv", "files_without_record.csv", "same_bytes.csv"
 
