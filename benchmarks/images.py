@@ -154,7 +154,7 @@ class Copies(Measured):
 
 
 class Conversion(Measured):
-    """The export of the seed's size, read and written as CSV; pandas only reads it."""
+    """An export of the clinic's size, read and written as CSV; pandas only reads it."""
 
     def __init__(self, folder: Path, records: int) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ class Conversion(Measured):
     def row(self) -> Row:
         """In milliseconds."""
         ours, theirs = (1000 * median(seconds) for seconds in (self.ours, self.theirs))
-        return Row(f".tab of {self._records:,} to CSV, against pandas.read_csv (ms)", ours, theirs, 2, "at_most")
+        return Row(f".tab of {self._records:,} to CSV, against pandas.read_csv (ms)", ours, theirs, 3, "at_most")
 
 
 def _fill(settings: Settings, images: int, size: int) -> None:

@@ -7,16 +7,19 @@ import uuid
 from collections.abc import Iterator
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.copy import copy_rows
 from fm_pipeline.errors import ImageStop
-from fm_pipeline.images.exports.reader import Export, ImageRecord, Reject
+from fm_pipeline.images.exports.reader import Export, Reject
 from fm_pipeline.staging.values.dates import read_date
 from fm_pipeline.staging.values.keys import is_uuid
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DateOrder = Literal["mdy", "dmy"]
 _TABLE = "fm_pipeline.image_metadata"
@@ -48,11 +51,11 @@ def store_export(
         ImageStop: the dates contradict `dates`; see `check_date_order`.
     """
     check_date_order(export, dates)
-    rows = [_row(record, dates) for record in export]
+    rows = _table_rows(export.records, dates)
     with connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {_TABLE} IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute(f"DELETE FROM {_TABLE}; DELETE FROM fm_pipeline.image_rejects")  # noqa: S608  # our own name
-        copy_rows(cursor, _TABLE, _COLUMNS, rows)
+        copy_rows(cursor, _TABLE, _COLUMNS, rows.itertuples(index=False, name=None))
         copy_rows(cursor, "fm_pipeline.image_rejects", ("line", "reason"), export.rejects)
         cursor.execute(
             "INSERT INTO fm_pipeline.image_exports (id, run_id, read_at, sha256, format, encoding, records, accepted,"
@@ -65,17 +68,16 @@ def store_export(
     connection.commit()
 
 
-def _row(record: ImageRecord, dates: DateOrder) -> MetadataRow:
-    return MetadataRow(
-        record.recid,
-        record.line,
-        record.filemaker_id if is_uuid(record.filemaker_id) else None,
-        record.patient,
-        record.date,
-        _day(record.date, dates),
-        record.category,
-        record.note,
-    )
+def _table_rows(records: pd.DataFrame, dates: DateOrder) -> pd.DataFrame:
+    """The records with the columns of the table, in its order; what is not known is None."""
+    import pandas as pd  # noqa: PLC0415  # slow to import
+
+    days = {text: _day(text, dates) for text in records["date"].unique()}
+    ids = [own_id if is_uuid(own_id) else None for own_id in records["filemaker_id"]]
+    table = records.rename(columns={"patient": "patient_ref", "date": "date_text"})
+    # Objects: pandas would turn None into NaN or NaT, and dates into timestamps.
+    taken = pd.Series([days[text] for text in records["date"]], table.index, "object")
+    return table.assign(filemaker_id=pd.Series(ids, table.index, "object"), taken=taken)[list(_COLUMNS)]
 
 
 # What FileMaker files of other countries write. Nobody writes a year in the middle, or points with the month first.
@@ -109,7 +111,7 @@ def check_date_order(export: Export, dates: DateOrder) -> None:
             remedy="Leave out --dates dmy (in Dagster: the configuration of image_metadata_csv).",
         )
     first = second = 0
-    for text in set(export.columns[3]):
+    for text in export.records["date"].unique():
         parts = text.split("/")
         if len(parts) == 3 and parts[0].isdecimal() and parts[1].isdecimal():
             first += int(parts[0]) > 12

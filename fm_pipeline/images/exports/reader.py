@@ -1,4 +1,4 @@
-"""FileMaker's export of its image records, in any of the forms it comes in, as one list; and the CSV made of it."""
+"""Read FileMaker's export of its image records, in any of its file formats, and write it as CSV."""
 
 from __future__ import annotations
 
@@ -8,26 +8,23 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fm_pipeline.errors import ImageStop
 from fm_pipeline.images.exports.columns import find_columns
 from fm_pipeline.images.exports.encoding import Encoding, decode
-from fm_pipeline.images.exports.text import RecordColumns, in_field, quoted_records, row_columns, tab_columns
+from fm_pipeline.images.exports.text import RecordColumns, quoted_records, row_columns, tab_columns
 from fm_pipeline.images.exports.workbook import workbook_rows
 from fm_pipeline.images.exports.xml import xml_rows
-from fm_pipeline.staging.values.text import GROUP_SEPARATOR
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Format = Literal["tab", "csv", "mer", "xlsx", "xml"]
 HEADER = ("recid", "id_Contact", "date", "Type", "Note")
-LONGEST_NUMBER = 18  # digits that fit PostgreSQL's bigint
 _SPECIALS = ',"\r\n'  # what makes a field of a CSV need quotes
 _SPECIAL = re.compile(f"[{_SPECIALS}]")
-_RECID_NAME = re.compile(r"([1-9][0-9]{0,6})\.[A-Za-z0-9]{1,8}", re.ASCII)  # longer ones are dates or of telephones
-_CONTROLS = "\0\v\r\n\x1d"
-_CONTROL = re.compile(f"[{_CONTROLS}]")
 REASONS = {
     "field_count": "the record has more or fewer fields than the others",
     "empty_record": "every field is empty",
@@ -70,8 +67,8 @@ class Export:
     """A file that was read. `found` = records + rejects + repeated.
 
     Attributes:
-        columns: of the records, in the order of ImageRecord's fields.
-        repeated: records that were there before, equal in everything; each is in the columns once.
+        records: a frame with the columns of `records.SCHEMA`, which are the fields of ImageRecord.
+        repeated: records that occur again with equal data; each is in the frame once.
         additional: lines that hold only further related rows of the record before them.
         findings: counts of what was noticed and kept, by id.
         month_first: the file knows its dates as such, so they are month first here, whatever its country writes.
@@ -80,7 +77,7 @@ class Export:
     format: Format
     encoding: str
     sha256: str
-    columns: Sequence[Sequence[Any]]
+    records: pd.DataFrame
     rejects: Sequence[Reject]
     repeated: int
     additional: int
@@ -89,11 +86,11 @@ class Export:
 
     def __len__(self) -> int:
         """How many records can be used."""
-        return len(self.columns[0])
+        return len(self.records)
 
     def __iter__(self) -> Iterator[ImageRecord]:
         """Those records."""
-        return map(ImageRecord._make, zip(*self.columns, strict=True))
+        return map(ImageRecord._make, self.records.itertuples(index=False, name=None))
 
     @property
     def found(self) -> int:
@@ -151,8 +148,20 @@ def read_export(
     at, header = find_columns([column[0] for column in read.columns], columns)
     if ignore_file_names:
         at = {meaning: position for meaning, position in at.items() if meaning != "file_name"}
-    reader = _Reader(read, at, header)
-    found = Export(kind, shown, hashlib.sha256(data).hexdigest(), *reader.read(), month_first)
+    from fm_pipeline.images.exports.records import check_records  # noqa: PLC0415  # pandas is slow to import
+
+    checked = check_records(read, at, header=header)
+    found = Export(
+        kind,
+        shown,
+        hashlib.sha256(data).hexdigest(),
+        checked.records,
+        sorted(Reject(*reject) for reject in checked.rejects.items()),
+        checked.repeated,
+        checked.additional,
+        {"repetition_in_field": checked.repetitions} if checked.repetitions else {},
+        month_first,
+    )
     if not len(found):
         raise ImageStop(
             f"None of the {found.found:,} records of the export can be used.",
@@ -213,134 +222,6 @@ def _format(path: Path, data: bytes) -> Format:
     return suffixes.get(path.suffix.lower(), "tab")
 
 
-class _Reader:
-    """Judges the records of a file, column by column; only what is out of the ordinary is looked at one by one."""
-
-    def __init__(self, read: RecordColumns, at: Mapping[str, int], header: bool) -> None:
-        first = 1 if header else 0
-        self._all = [column[first:] for column in read.columns] if header else read.columns
-        self._numbers = read.numbers[first:]
-        empty = [""] * len(self._numbers)
-        patient = self._all[at["patient"]]
-        if "patient_key" in at and not any(map(str.strip, patient)):  # of two that look alike, the one that is filled
-            patient = self._all[at["patient_key"]]
-        self._keys = list(map(str.strip, self._all[at["recid"]]))
-        self._patients = list(map(str.strip, patient))
-        self._dates = list(map(str.strip, self._all[at["date"]]))
-        self._types = list(self._all[at["type"]]) if "type" in at else empty
-        self._notes = list(self._all[at["note"]]) if "note" in at else empty
-        self._ids = list(map(str.lower, map(str.strip, self._all[at["id"]]))) if "id" in at else empty
-        self._names = list(map(str.strip, self._all[at["file_name"]])) if "file_name" in at else empty
-        self._texts = (self._keys, self._patients, self._dates, self._types, self._notes, self._ids)
-        self._rejects = dict.fromkeys(read.uneven, "field_count")
-        self._left_out: set[int] = set()  # positions that are no record, or none of its own
-        self._additional = self._repeated = self._repetitions = 0
-        self._zeros = False
-
-    def read(self) -> tuple[list[Sequence[Any]], list[Reject], int, int, dict[str, int]]:
-        """Columns of ImageRecord, rejects, repeated, additional, findings."""
-        whole = "".join(self._keys)
-        usual = whole.isascii() and whole.isdigit() and all(self._keys) and max(map(len, self._keys)) <= LONGEST_NUMBER
-        self._zeros = "\n0" in "\n".join(["", *self._keys])
-        if self._zeros or not usual:
-            for position, key in enumerate(self._keys):
-                if not (key.isascii() and key.isdigit() and len(key) <= LONGEST_NUMBER and key.strip("0")):
-                    self._judge_key(position, key)
-        for texts in self._texts:
-            whole = "".join(texts)
-            if any(control in whole for control in _CONTROLS):
-                for position, text in enumerate(texts):
-                    if _CONTROL.search(text):
-                        self._judge_controls(position, texts)
-        self._judge_repeated()
-        self._judge_file_names()
-        columns: list[Sequence[Any]] = [self._numbers, *self._texts]
-        if self._left_out or self._rejects:
-            keep = [
-                number not in self._rejects and position not in self._left_out
-                for position, number in enumerate(self._numbers)
-            ]
-            columns = [list(compress(column, keep)) for column in columns]
-        columns[1] = list(map(int, columns[1]))
-        rejects = sorted(Reject(*reject) for reject in self._rejects.items())
-        findings = {"repetition_in_field": self._repetitions} if self._repetitions else {}
-        return columns, rejects, self._repeated, self._additional, findings
-
-    def _judge_key(self, position: int, key: str) -> None:
-        """A record id that is none: a line with further related rows, an empty record, or a reject."""
-        if key:
-            self._reject(position, "recid_invalid")
-        elif any(texts[position].strip() for texts in self._texts):
-            self._reject(position, "recid_missing")
-        elif position and any(column[position] for column in self._all):
-            self._left_out.add(position)
-            self._additional += 1
-        else:
-            self._reject(position, "empty_record")
-
-    def _judge_controls(self, position: int, texts: list[str]) -> None:
-        """A field with control characters that FileMaker gives a meaning, or that PostgreSQL cannot keep."""
-        text = texts[position]
-        if "\0" in text:
-            self._reject(position, "nul_character")
-        elif texts is self._types or texts is self._notes:
-            self._repetitions += GROUP_SEPARATOR in text
-            texts[position] = in_field(text)
-        elif GROUP_SEPARATOR in text:
-            self._reject(position, "repetition_in_key")
-
-    def _judge_repeated(self) -> None:
-        """A record id that stands there twice: with equal data once is enough, with different data none is used."""
-        if len(set(self._keys)) == len(self._keys) and not self._zeros:
-            return
-        places: dict[str, list[int]] = {}
-        for position, key in enumerate(self._keys):
-            if position not in self._left_out and self._numbers[position] not in self._rejects:
-                places.setdefault(key.lstrip("0"), []).append(position)
-        for positions in places.values():
-            if len(positions) > 1:
-                if len({self._content(position) for position in positions}) == 1:
-                    self._left_out.update(positions[1:])
-                    self._repeated += len(positions) - 1
-                else:
-                    for position in positions:
-                        self._reject(position, "recid_contradicts")
-
-    def _judge_file_names(self) -> None:
-        """A record that names the file of another record id: the bulk dump was made from another copy of the file.
-
-        A name that stands at several records is a camera's, and no name of the bulk dump.
-        """
-        named: dict[str, list[int]] = {}
-        same = 0
-        for position, (key, name) in enumerate(zip(self._keys, self._names, strict=True)):
-            if position in self._left_out or self._numbers[position] in self._rejects:
-                continue
-            if name.startswith(f"{key}."):
-                same += 1
-            elif (found := _RECID_NAME.fullmatch(name)) and found[1] != key.lstrip("0"):
-                named.setdefault(name.lower(), []).append(position)
-        others = [positions[0] for positions in named.values() if len(positions) == 1]
-        if len(others) > same:
-            raise ImageStop(
-                f"{len(others):,} of {len(others) + same:,} records name the file of another record id.",
-                meaning="Most likely the export is of a clone of the FileMaker file that the bulk dump was made from,"
-                " whose records have other numbers: images would go to wrong patients. Nothing was read.",
-                remedy="Export from the file that the bulk dump was made from. If fileName holds names of cameras and"
-                " not those of the bulk dump, add --ignore-file-names (in Dagster: ignore_file_names, the configuration"
-                " of image_metadata_csv).",
-            )
-        for position in others:
-            self._reject(position, "file_name_differs")
-
-    def _content(self, position: int) -> tuple[str, ...]:
-        """What makes two records the same; ids that differ by case only are the same."""
-        return (self._patients[position].lower(), *(texts[position] for texts in self._texts[2:]))
-
-    def _reject(self, position: int, reason: str) -> None:
-        self._rejects.setdefault(self._numbers[position], reason)
-
-
 def write_csv(path: Path, export: Export) -> None:
     """Write `recid,id_Contact,date,Type,Note`: UTF-8 without a mark, LF, quotes only where they are needed.
 
@@ -349,9 +230,9 @@ def write_csv(path: Path, export: Export) -> None:
     Raises:
         ImageStop: it cannot be written.
     """
-    recids, *texts = export.columns[1:6]
-    # Python's csv module takes three times as long; a field needs quotes in few exports.
-    rows = zip(map(str, recids), *map(_quoted, texts), strict=True)
+    # DataFrame.to_csv takes three times as long; a field needs quotes in few exports.
+    texts = [_quoted(export.records[name].tolist()) for name in ("patient", "date", "category", "note")]
+    rows = zip(map(str, export.records["recid"].tolist()), *texts, strict=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
         # Path.open takes no opener.

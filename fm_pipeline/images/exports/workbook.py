@@ -1,7 +1,8 @@
-"""An export as an Excel workbook: its first sheet's cells as text."""
+"""Read an export that is an Excel workbook: the cells of its first sheet as text."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from datetime import date, datetime
 from io import BytesIO
@@ -10,47 +11,42 @@ from fm_pipeline.errors import ImageStop
 
 
 def workbook_rows(data: bytes) -> tuple[list[list[str]], bool]:
-    """The first sheet's rows as text: dates as FileMaker writes them, numbers without `.0`.
+    """Return the rows of the first sheet as text: dates as FileMaker writes them, numbers without `.0`.
 
     Returns:
-        The rows, and whether there are dates among them that the workbook knows as such: they are month first here.
+        The rows, and whether cells are dates. Those dates are written month first, so their order is known.
 
     Raises:
-        ImageStop: it is none, or broken.
+        ImageStop: the bytes are not a workbook, or it is broken.
     """
-    import openpyxl  # noqa: PLC0415  # slow to import
+    import pandas as pd  # noqa: PLC0415  # slow to import
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of styles and extensions, which are none of our business
-            book = openpyxl.load_workbook(BytesIO(data), read_only=True, data_only=True)  # by its bytes, not its name
-        try:
-            sheet = book.worksheets[0]
-            sheet.reset_dimensions()  # what a file claims of its size is often wrong
-            cells = list(sheet.iter_rows(values_only=True))
-            rows = [[cell(value) for value in row] for row in cells]
-        finally:
-            book.close()
+            warnings.simplefilter("ignore")  # of openpyxl, about styles and extensions
+            # Objects: pandas must guess neither types nor missing values.
+            sheet = pd.read_excel(BytesIO(data), header=None, dtype=object, na_filter=False, engine="openpyxl")
+        cells = [tuple(row) for row in sheet.itertuples(index=False, name=None)]
+        rows = [[cell(value) for value in row] for row in cells]
     except Exception as error:  # noqa: BLE001  # a ZIP of XML can be broken in many ways
         raise ImageStop(
             f"The workbook cannot be read ({type(error).__name__}).",
             meaning="Nothing was read from it.",
             remedy="Export it again, or as tab-separated text.",
         ) from None
-    rows = [row for row in rows if any(row)]
-    width = max(map(len, rows), default=0)
     dated = any(isinstance(value, date) for row in cells for value in row)
-    return [row + [""] * (width - len(row)) for row in rows], dated  # empty cells at the end are not stored
+    return [row for row in rows if any(row)], dated
 
 
 def cell(value: object) -> str:
-    """One cell's text."""
+    """Return the text of one cell."""
     from openpyxl.utils.escape import unescape  # noqa: PLC0415  # slow to import; CR is `_x000D_` in a workbook
 
     if value is None:
         return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+    if isinstance(value, float):
+        # pandas reads every error of a formula as NaN. It must not become an empty field or the text "nan".
+        return "#N/A" if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
     if isinstance(value, datetime | date):
         return f"{value:%m/%d/%Y}"
     return unescape(value) if isinstance(value, str) else str(value)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from fm_pipeline.errors import ImageStop
 from fm_pipeline.images.exports.columns import POSITIONS, meaning_of
 from fm_pipeline.images.exports.reader import Export, read_export, write_csv
+from fm_pipeline.images.exports.records import SCHEMA
 from fm_pipeline.images.exports.text import tab_columns
 from fm_pipeline.images.exports.workbook import cell
 
@@ -240,6 +241,21 @@ def test_a_workbook_has_dates_of_excel_and_numbers_with_a_point(read: Callable[.
     assert as_csv(export, tmp_path) == SEED
     with pytest.raises(ImageStop, match="workbook cannot be read"):
         read(b"PK\x03\x04 and no more", "x.xlsx")
+
+
+def test_no_text_is_taken_for_a_number_a_date_or_a_missing_value(read: Callable[..., Export], tmp_path: Path) -> None:
+    texts = ["007", "1e3", "NA", "null", "True", "2020-01-02", "nan", "#N/A"]
+    rows = [["01/02/2020", "", "", "0012", "", "1", str(number), text] for number, text in enumerate(texts, start=2)]
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in [list(POSITIONS), *rows]:
+        sheet.append(row)
+    book.save(tmp_path / "x.xlsx")
+    for export in (read(tab(rows)), read_export(tmp_path / "x.xlsx")):
+        assert dict(export.records.dtypes) == SCHEMA
+        assert [record.category for record in export] == texts
+        assert {(record.patient, record.date) for record in export} == {("0012", "01/02/2020")}
 
 
 def test_the_csv_is_for_its_owner_only(read: Callable[..., Export], tmp_path: Path) -> None:
