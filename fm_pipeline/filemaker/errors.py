@@ -293,6 +293,6 @@ def error_for(code: int, action: str) -> DataApiError:
 
     Args:
         code: from `messages[0].code`.
-        doing: what was asked for, for example "read the layout API_Notes"; names only, never a value.
+        action: what was asked for, for example "read the layout API_Notes"; names only, never a value.
     """
     return BY_CODE.get(code, UnknownCode)(f"FileMaker answered code {code} when asked to {action}.", code=code)

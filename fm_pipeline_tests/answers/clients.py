@@ -151,10 +151,10 @@ def _copied(bucket: Bucket) -> object:
 
 S3 = Asking(
     {
-        "look": _s3(Bucket.check_access),
+        "access": _s3(Bucket.check_access),
         "list": _s3(lambda bucket: list(bucket.list("patients/"))),
         "find": _s3(lambda bucket: bucket.find("patients/1.jpg")),
-        "has": _s3(lambda bucket: bucket.exists("patients/1.jpg")),
+        "exists": _s3(lambda bucket: bucket.exists("patients/1.jpg")),
         "read": _s3(lambda bucket: bucket.read("patients/1.jpg")),
         "read a part": _s3(lambda bucket: bucket.read("patients/1.jpg", 1, 3)),
         "digest": _s3(lambda bucket: bucket.digest("patients/1.jpg")),

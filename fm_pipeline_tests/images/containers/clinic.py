@@ -88,7 +88,7 @@ class ImageClinic:
 
     def callbacks(self, **more: Any) -> Callbacks:
         """Those of `run`, with others in place of some."""
-        return Callbacks(**{"sleep": self.paused.append, "say": self.said.append, **more})
+        return Callbacks(**{"sleep": self.paused.append, "on_message": self.said.append, **more})
 
     def marks(self) -> dict[int, str]:
         """Record id -> the mark."""
