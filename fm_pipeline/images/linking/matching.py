@@ -118,12 +118,12 @@ def plan_link(
     limit: int | None = None,
     restore_removed: bool = False,
 ) -> LinkPlan:
-    """Hold records, files, patients and what Nexus has against each other.
+    """Decide for each record of the export whether its image can be linked, and how.
 
     Args:
         limits: how many characters `category` and `caption` take in Nexus.
         limit: at most so many images are planned, in the order of their record ids.
-        restore_removed: link again what somebody removed in Nexus.
+        restore_removed: link again images that somebody removed in Nexus.
     """
     files: dict[int, list[StoredObject]] = defaultdict(list)
     for found in inventory:
@@ -134,39 +134,61 @@ def plan_link(
     for record in records:
         seen.add(record.recid)
         patient = patients.resolve(record.patient_ref)
+        if _plan_existing(plan, record, patient, known):
+            continue
         source = _one_file(files.get(record.recid, ()))
-        at = patient.nexus_id if isinstance(patient, PatientMatch) else None
-        image = known.find(record.recid, record.filemaker_id, at, record.taken)
-        if image and known.has_another_uuid(image, record.filemaker_id):
-            plan.errors[record.recid] = RECID_REUSED
-        elif image:
-            other = at is not None and image.patient_id in known.patients and image.patient_id != at
-            if other:
-                plan.errors[record.recid] = "linked_to_another_patient"
-            else:
-                plan.already[record.recid] = image.id
-        elif reason := _skip_reason(record, patient, source, limits or {}):
+        before = ledger.get(record.recid)
+        if reason := _skip_reason(record, patient, source, limits or {}):
             plan.skipped[record.recid] = reason
-        elif (before := ledger.get(record.recid)) and before.state == "linked" and not restore_removed:
+        elif before and before.state == "linked" and not restore_removed:
             plan.skipped[record.recid] = "removed_in_nexus"
         else:
-            assert isinstance(patient, PatientMatch)  # noqa: S101  # else there was a reason
-            assert isinstance(source, StoredObject)  # noqa: S101
-            assert record.taken  # noqa: S101
-            batch = known.batch_for(patient.nexus_id, patient.key, record.taken)
-            key = target_key(patient.nexus_id, batch, record.recid, source.key)
-            if before and before.batch_id == batch:  # where the copy lies, also under an earlier id of the patient
-                key = before.target_key
-            plan.planned.append(PlannedImage(record, patient, record.taken, batch, source, key))
+            plan.planned.append(_planned_image(record, patient, source, known, before))
     if limit is not None and len(plan.planned) > limit:
-        # Those that failed before come last: else they would take up every limited run.
-        failed = {recid for recid, copy in ledger.items() if copy.state == "failed"}
-        first = sorted(plan.planned, key=lambda each: (each.recid in failed, each.recid))
-        plan.planned = sorted(first[:limit], key=lambda each: each.recid)
-        plan.left = [each.recid for each in first[limit:]]
+        _apply_limit(plan, limit, {recid for recid, copy in ledger.items() if copy.state == "failed"})
     plan.without_record = [found.key for found in inventory if recid_of(found.key, prefix) not in seen]
     plan.same_bytes = _same_bytes(plan.planned)
     return plan
+
+
+def _plan_existing(plan: LinkPlan, record: MetadataRow, patient: PatientMatch | str, known: ImageIndex) -> bool:
+    """Enter an image that Nexus already has; return whether it has it."""
+    patient_id = patient.nexus_id if isinstance(patient, PatientMatch) else None
+    image = known.find(record.recid, record.filemaker_id, patient_id, record.taken)
+    if image is None:
+        return False
+    if known.has_another_uuid(image, record.filemaker_id):
+        plan.errors[record.recid] = RECID_REUSED
+    elif patient_id is not None and image.patient_id in known.patients and image.patient_id != patient_id:
+        plan.errors[record.recid] = "linked_to_another_patient"
+    else:
+        plan.already[record.recid] = image.id
+    return True
+
+
+def _planned_image(
+    record: MetadataRow,
+    patient: PatientMatch | str,
+    source: StoredObject | str,
+    known: ImageIndex,
+    before: CopyRecord | None,
+) -> PlannedImage:
+    """Plan the copy of an image for which there is no reason to skip it."""
+    assert isinstance(patient, PatientMatch)  # noqa: S101  # else there was a reason
+    assert isinstance(source, StoredObject)  # noqa: S101
+    assert record.taken  # noqa: S101
+    batch = known.batch_for(patient.nexus_id, patient.key, record.taken)
+    key = target_key(patient.nexus_id, batch, record.recid, source.key)
+    if before and before.batch_id == batch:  # the copy may lie under an earlier id of the patient
+        key = before.target_key
+    return PlannedImage(record, patient, record.taken, batch, source, key)
+
+
+def _apply_limit(plan: LinkPlan, limit: int, failed: set[int]) -> None:
+    """Leave the images beyond the limit to later runs. Earlier failures come last, or they would fill every run."""
+    first = sorted(plan.planned, key=lambda each: (each.recid in failed, each.recid))
+    plan.planned = sorted(first[:limit], key=lambda each: each.recid)
+    plan.left = [each.recid for each in first[limit:]]
 
 
 def _one_file(files: Sequence[StoredObject]) -> StoredObject | str:

@@ -1,4 +1,4 @@
-"""The images that Nexus has already, recognised by everything that may name them, so that none is ever there twice."""
+"""An index of the images in Nexus by every id that may name them, so that no image is created twice."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NexusImage(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """What Nexus has. Ids in lower case."""
+    """The images, batches and patients of Nexus. Ids are in lower case."""
 
     images: Mapping[str, NexusImage]
     by_uuid: Mapping[str, str]
@@ -51,9 +51,9 @@ class ImageIndex:
     ) -> NexusImage | None:
         """The image, or None.
 
-        FileMaker numbers its records anew when its file is cloned, so a uuid counts more than a record id. If nothing
-        but the record id leads to an image, ask `has_another_uuid` too. A hint is believed only if the batch belongs to
-        this patient or to nobody (any more), and neither date nor uuid contradict.
+        A clone of FileMaker's file may number its records anew, so a uuid takes precedence over a record id. If only
+        the record id identifies an image, call `has_another_uuid` too. A hint counts only if the batch belongs to this
+        patient or to no existing patient, and neither date nor uuid contradict it.
         """
         numbered = self.by_recid.get(recid) if recid is not None else None
         if numbered and numbered in self.images and self.has_another_uuid(self.images[numbered], filemaker_id):
@@ -73,7 +73,7 @@ class ImageIndex:
         return image if image and (image.taken is None or taken in {None, image.taken}) else None
 
     def has_another_uuid(self, image: NexusImage, filemaker_id: str | None) -> bool:
-        """Whether an image carries a uuid, and not the one given: it had the record id before."""
+        """Whether an image has a uuid, but not the given one: then its record id was reused."""
         own = self._uuids.get(image.id, set())
         return bool(own) and filemaker_id is not None and is_uuid(filemaker_id) and filemaker_id not in own
 
@@ -90,73 +90,102 @@ class ImageIndex:
         return own if own in self.images else None
 
     def batch_for(self, patient_id: str, patient_key: str, day: date) -> str:
-        """The id of the batch that an image of this patient and day belongs to, existing or new."""
+        """Return the id of the batch for a patient and day, existing or new."""
         own = batch_id(patient_key, day)
         return own if own in self.batches else self.by_name.get((patient_id, batch_name(day)), own)
 
 
 def read_image_index(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> ImageIndex:
-    """Read what Nexus and the crosswalk know."""
-    images, batches = catalogue.table(IMAGES), catalogue.table(BATCHES)
-    columns = catalogue.columns[images]
-    number = file_id_type(catalogue, IMAGES) == "other"
-    batch_columns = catalogue.columns[batches]
-    patient = "object_id" if "object_id" in batch_columns else "patient_id"
-    name = "name" if "name" in batch_columns else "batch_name"
-    made = next(each for each in ("uploaded_at", "created_at", "id") if each in batch_columns)
-    taken = next((each for each in ("date_taken", "filemaker_date") if each in columns), None)
-    cursor.execute(
-        sql.SQL(
-            "SELECT i.id::text, i.batch_id::text, b.{patient}::text, {taken}, {key}::text, i.s3_key"
-            " FROM {images} i LEFT JOIN {batches} b ON b.id = i.batch_id"
-        ).format(
-            images=images.identifier,
-            batches=batches.identifier,
-            patient=sql.Identifier(patient),
-            taken=sql.Identifier("i", taken) if taken else sql.SQL("NULL::date"),
-            key=sql.Identifier("i", "filemaker_id") if "filemaker_id" in columns else sql.NULL,
-        )
-    )
-    found: dict[str, NexusImage] = {}
-    by_uuid: dict[str, str] = {}
-    by_recid: dict[int, str] = {}
-    by_hint: dict[int, str] = {}
-    for own_id, batch, owner, day, key, s3_key in cursor.fetchall():
-        found[own_id] = NexusImage(own_id, batch, owner, day, s3_key)
-        if key and number:
-            by_recid[int(key)] = own_id
-        elif key:
-            by_uuid[key] = own_id
-        if s3_key.startswith((bulk_prefix, "patients/")) and (match := _CALLED_BY_RECID.search(s3_key)):
-            by_hint[int(match[1])] = own_id
-    cursor.execute(
-        "SELECT entity, filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk WHERE entity IN ('image', %s)",
-        (RECID_ENTITY,),
-    )
-    for entity, key, own_id in cursor.fetchall():
-        if own_id in found:
-            if entity == RECID_ENTITY:
-                by_recid[int(key)] = own_id
-            else:
-                by_uuid.setdefault(key, own_id)
-    # What staging has read of FileMaker's image records: a hint, like a file's name.
-    cursor.execute("SELECT record_id, filemaker_id::text FROM fm_pipeline.staged_file_links WHERE entity = 'image'")
-    for recid, key in cursor.fetchall():
-        if key in by_uuid:
-            by_hint.setdefault(recid, by_uuid[key])
-    cursor.execute(
-        sql.SQL("SELECT id::text, {}::text, {} FROM {} ORDER BY {} DESC, id DESC").format(
-            sql.Identifier(patient), sql.Identifier(name), batches.identifier, sql.Identifier(made)
-        )
-    )
-    rows = cursor.fetchall()
+    """Read the images and batches of Nexus, and everything that names them."""
+    index = _Builder(cursor, catalogue)
+    index.read_images(bulk_prefix)
+    index.read_crosswalk()
+    index.read_staged_links()
+    batches = index.read_batches()
     cursor.execute(sql.SQL("SELECT id::text FROM {}").format(catalogue.table("patients").identifier))
     return ImageIndex(
-        found,
-        by_uuid,
-        by_recid,
-        by_hint,
-        {own_id: owner for own_id, owner, _ in rows},
-        {(owner, title): own_id for own_id, owner, title in rows},
+        index.images,
+        index.by_uuid,
+        index.by_recid,
+        index.by_hint,
+        {own_id: owner for own_id, owner, _ in batches},
+        {(owner, title): own_id for own_id, owner, title in batches},
         frozenset(row[0] for row in cursor.fetchall()),
     )
+
+
+class _Builder:
+    """Collects the parts of an index from one table after the other."""
+
+    def __init__(self, cursor: Cursor, catalogue: Catalogue) -> None:
+        self._cursor, self._catalogue = cursor, catalogue
+        self._batch_columns = catalogue.columns[catalogue.table(BATCHES)]
+        self._patient = sql.Identifier("object_id" if "object_id" in self._batch_columns else "patient_id")
+        self.images: dict[str, NexusImage] = {}
+        self.by_uuid: dict[str, str] = {}
+        self.by_recid: dict[int, str] = {}
+        self.by_hint: dict[int, str] = {}
+
+    def read_images(self, bulk_prefix: str) -> None:
+        """Read the rows of images: their ids, and the record ids that their files are called by."""
+        table = self._catalogue.table(IMAGES)
+        columns = self._catalogue.columns[table]
+        holds_recid = file_id_type(self._catalogue, IMAGES) == "other"
+        taken = next((each for each in ("date_taken", "filemaker_date") if each in columns), None)
+        self._cursor.execute(
+            sql.SQL(
+                "SELECT i.id::text, i.batch_id::text, b.{patient}::text, {taken}, {key}::text, i.s3_key"
+                " FROM {images} i LEFT JOIN {batches} b ON b.id = i.batch_id"
+            ).format(
+                images=table.identifier,
+                batches=self._catalogue.table(BATCHES).identifier,
+                patient=self._patient,
+                taken=sql.Identifier("i", taken) if taken else sql.SQL("NULL::date"),
+                key=sql.Identifier("i", "filemaker_id") if "filemaker_id" in columns else sql.NULL,
+            )
+        )
+        for own_id, batch, owner, day, key, s3_key in self._cursor.fetchall():
+            self.images[own_id] = NexusImage(own_id, batch, owner, day, s3_key)
+            if key and holds_recid:
+                self.by_recid[int(key)] = own_id
+            elif key:
+                self.by_uuid[key] = own_id
+            if s3_key.startswith((bulk_prefix, "patients/")) and (match := _CALLED_BY_RECID.search(s3_key)):
+                self.by_hint[int(match[1])] = own_id
+
+    def read_crosswalk(self) -> None:
+        """Read the ids that earlier runs have stored."""
+        self._cursor.execute(
+            "SELECT entity, filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk WHERE entity IN ('image', %s)",
+            (RECID_ENTITY,),
+        )
+        for entity, key, own_id in self._cursor.fetchall():
+            if own_id not in self.images:
+                continue
+            if entity == RECID_ENTITY:
+                self.by_recid[int(key)] = own_id
+            else:
+                self.by_uuid.setdefault(key, own_id)
+
+    def read_staged_links(self) -> None:
+        """Read FileMaker's staged image records. Their record ids are a hint, like the name of a file."""
+        self._cursor.execute(
+            "SELECT record_id, filemaker_id::text FROM fm_pipeline.staged_file_links WHERE entity = 'image'"
+        )
+        for recid, key in self._cursor.fetchall():
+            if key in self.by_uuid:
+                self.by_hint.setdefault(recid, self.by_uuid[key])
+
+    def read_batches(self) -> list[tuple[str, str | None, str]]:
+        """Return id, patient and name of every batch, the newest first."""
+        name = "name" if "name" in self._batch_columns else "batch_name"
+        created = next(each for each in ("uploaded_at", "created_at", "id") if each in self._batch_columns)
+        self._cursor.execute(
+            sql.SQL("SELECT id::text, {}::text, {} FROM {} ORDER BY {} DESC, id DESC").format(
+                self._patient,
+                sql.Identifier(name),
+                self._catalogue.table(BATCHES).identifier,
+                sql.Identifier(created),
+            )
+        )
+        return self._cursor.fetchall()
