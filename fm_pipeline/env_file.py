@@ -1,10 +1,10 @@
-"""The `.env` is looked at before settings are read from it: what would be passed over or changed in silence is refused.
+"""Validate the `.env` before settings are read from it: refuse lines that would be ignored or changed silently.
 
-A line that cannot be read, or a name with a typing error, would leave a setting at its default, and the default of
-`NEXUS_LETTERS` deletes. A password of which the reader replaces a part locks an account after some tries.
+A line that cannot be parsed, or a misspelled name, would leave a setting at its default, and the default of
+`NEXUS_LETTERS` deletes. A password of which the parser replaces a part locks an account after some attempts.
 
-Dagster reads the same file with the same library, python-dotenv, before our code is called. So a value cannot be read
-in another way here; it can only be refused. Source: python-dotenv, `parser.py` and `variables.py`.
+Dagster reads the same file with the same library, python-dotenv, before this code runs. So a value cannot be parsed
+differently here; it can only be refused. Source: python-dotenv, `parser.py` and `variables.py`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from dotenv.variables import Variable, parse_variables
 
 from fm_pipeline.errors import SettingsError
 
-# Above what names of other programs have in common with ours (AWS_DEFAULT_REGION and AWS_REGION: 0.71), and below one
-# or two wrong letters, or a word cut short (SMTP_PASS for SMTP_PASSWORD: 0.82).
+# Above the similarity of other programs' names (AWS_DEFAULT_REGION and AWS_REGION: 0.71), and below that of one or two
+# wrong letters or a shortened word (SMTP_PASS for SMTP_PASSWORD: 0.82).
 _ALIKE = 0.8
 
 
 def validate_env_file(file: Path, names: Collection[str]) -> None:
-    """Refuse a file of which something would be passed over.
+    """Refuse a file with lines that would be ignored or changed silently.
 
     Args:
-        file: as it was named; it need not exist.
-        names: of all settings, in capital letters.
+        file: it need not exist.
+        names: of all settings, in upper case.
 
     Raises:
         SettingsError: names the file, without its folder, and lines or names; never a value.
@@ -72,7 +72,7 @@ def validate_env_file(file: Path, names: Collection[str]) -> None:
 
 
 def env_line(name: str, value: str) -> str:
-    """A line of a `.env` that python-dotenv, Dagster and a shell read alike.
+    """Return a line of a `.env` that python-dotenv, Dagster and a shell parse alike.
 
     Raises:
         SettingsError: there is no such line for this value; names the setting.
@@ -98,21 +98,21 @@ _SHORTENED = {"'": {"\\\\", "\\'"}, '"': {"\\'"}}
 
 
 def _line(binding: Binding) -> int:
-    """Where its name stands; a binding begins with the empty lines before it."""
+    """Return the line of its name; a binding starts with the empty lines before it."""
     text = binding.original.string
     before = text[: len(text) - len(text.lstrip())]
     return binding.original.line + len(_LINE_END.findall(before))
 
 
 def _is_no_assignment(binding: Binding) -> bool:
-    """A word alone: most likely the second half of a value. (`export NAME` alone says nothing, and may stand.)"""
+    """Whether it is a single word, most likely the second half of a value. (`export NAME` has no effect.)"""
     return (
         binding.key is not None and binding.value is None and not binding.original.string.lstrip().startswith("export")
     )
 
 
 def _changed_in_silence(bindings: Sequence[Binding]) -> Iterator[str]:
-    """What python-dotenv would read in another way than it is written, by line and name."""
+    """Yield the values that python-dotenv would change, by line and name."""
     lines: dict[str, list[int]] = defaultdict(list)
     for binding in bindings:
         name = (binding.key or "").upper()
@@ -125,7 +125,7 @@ def _changed_in_silence(bindings: Sequence[Binding]) -> Iterator[str]:
 
 
 def _change(binding: Binding) -> str:
-    """Why one value would be changed; empty if it would not."""
+    """Return why a value would be changed; empty if it would not."""
     if binding.value is None:
         return "it has no ="
     if any(isinstance(atom, Variable) for atom in parse_variables(binding.value)):

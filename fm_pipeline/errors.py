@@ -7,17 +7,17 @@
     │   └── (leaves in fm_pipeline.filemaker.errors)
     ├── DicomError               a directory of DICOM files, or what was asked about it
     │   └── (leaves in fm_pipeline.dicom.errors)
-    ├── DatabaseError            PostgreSQL said no; only SQLSTATE and object names, never a value
-    ├── StorageError             S3 said no or did not answer; only its code, never a key
+    ├── DatabaseError            PostgreSQL refused; only SQLSTATE and object names, never a value
+    ├── StorageError             S3 refused or did not answer; only its code, never a key
     │   └── ObjectExists         (fm_pipeline.storage.bucket) the key is taken by other bytes
-    ├── RequestError             what was asked for cannot be: a wrong value, a path that is not allowed, no such job
+    ├── RequestError             a request that cannot be fulfilled: a wrong value, a forbidden path, no such job
     ├── FtpError                 the FTP server refused, failed or did not answer
-    ├── UnforeseenError          an error of a library or of ours that nobody foresaw; its class and place, not its text
-    └── Stop                     a rule forbids to go on; nothing has been changed
+    ├── UnforeseenError          an unexpected error of a library or of ours; its class and place, not its text
+    └── Stop                     a rule forbids to continue; nothing has been changed
         ├── StagingStop          the source rows break a rule whose action is `stop`
         ├── CatalogueStop        the Nexus schema holds something that no policy covers
         ├── PlanStop             no plan, a stale plan, a wrong confirmation, or no backup of what would change
-        ├── LockStop             somebody else works in the tables, or another reimport runs
+        ├── LockStop             somebody else holds a lock on the tables, or another reimport runs
         ├── ValidationStop       the result of the transaction is not what it must be
         └── ImageStop            an export of images cannot be read, contradicts itself, or was never read
 
@@ -39,7 +39,7 @@ class PipelineError(Exception):
 
     Args:
         what: what happened, one sentence.
-        meaning: what follows from it, for example "Nexus is unchanged."
+        meaning: the consequence, for example "Nexus is unchanged."
         remedy: what the reader can do next.
     """
 
@@ -83,7 +83,7 @@ class StorageError(PipelineError):
 
 
 class RequestError(PipelineError):
-    """What was asked for cannot be; nothing was begun. `code` as in the seed: 400 bad request, 404 not found."""
+    """A request cannot be fulfilled; nothing was started. `code` is an HTTP status: 400 bad request, 404 not found."""
 
     def __init__(self, what: str, *, code: int = 400, meaning: str = "", remedy: str = "") -> None:
         self.code = code
@@ -95,11 +95,11 @@ class FtpError(PipelineError):
 
 
 class UnforeseenError(PipelineError):
-    """An error that nobody foresaw; made by `unforeseen`."""
+    """An unexpected error; made by `unforeseen`."""
 
 
 class Stop(PipelineError):
-    """A rule forbids to go on. Nothing has been changed."""
+    """A rule forbids to continue. Nothing has been changed."""
 
 
 class StagingStop(Stop):
@@ -127,7 +127,7 @@ class ImageStop(Stop):
 
 
 def unforeseen(error: Exception) -> UnforeseenError:
-    """What may be said of an error that nobody foresaw: its class and the places in the code, not its text."""
+    """Return the error to show for an unexpected one: its class and the places in the code, not its text."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})" for frame in frames)
     return UnforeseenError(

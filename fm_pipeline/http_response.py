@@ -1,4 +1,4 @@
-"""An answer that ends in time and is decoded: `http.client` alone waits for each byte anew, and decodes nothing."""
+"""HTTP responses with a deadline and decompression: `http.client` alone restarts its time-out with every byte."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from typing import Any, Literal, cast
 
-SLOWEST_BYTES_PER_SECOND = 2_000_000  # a large file may take so long: 2 GB 17 minutes; 1.10.1 took 30 s
+SLOWEST_BYTES_PER_SECOND = 2_000_000  # a large file may take that long: 2 GB 17 minutes; Orthanc 1.10.1 took 30 s
 _BLOCK = 1 << 20
 _EITHER = 32 + zlib.MAX_WBITS  # gzip, or zlib's own form
 
 
 class TimedResponse(HTTPResponse):
-    """An answer of which no reading waits longer than is left, then raises TimeoutError.
+    """A response whose reads raise TimeoutError at a deadline.
 
     Args:
-        until: when it must have come, in seconds of `time.monotonic`.
-        idle: seconds that one reading waits at most; None for all that is left.
+        until: the deadline, in seconds of `time.monotonic`.
+        idle: time-out of one read in seconds; None for all the time that is left.
     """
 
     def __init__(self, sock: socket.socket, *given: Any, until: float, idle: float | None = None, **more: Any) -> None:
@@ -28,12 +28,12 @@ class TimedResponse(HTTPResponse):
         super().__init__(cast("socket.socket", self._timed), *given, **more)
 
     def extend_deadline(self, seconds: float) -> None:
-        """Put off the end."""
+        """Extend the deadline."""
         self._timed.until += seconds
 
 
 class _Timed:
-    """What HTTPResponse asks a socket for."""
+    """The part of a socket that HTTPResponse uses."""
 
     def __init__(self, sock: socket.socket, until: float, idle: float | None) -> None:
         self._socket, self.until, self.idle = sock, until, idle
@@ -63,11 +63,11 @@ class _TimedReads(io.RawIOBase):
 
 
 def decoded(response: HTTPResponse) -> Iterator[bytes]:
-    """The content in blocks, unpacked if it was packed; a proxy packs answers also for those who did not ask for it.
+    """Yield the content in blocks, decompressed. A proxy may compress a response without being asked.
 
     Raises:
-        OSError, HTTPException: it ended too early.
-        LookupError: it is packed in another way than gzip or deflate, or is not what it says.
+        OSError, HTTPException: the content is incomplete.
+        LookupError: the encoding is neither gzip nor deflate, or the content does not have it.
     """
     packed = (response.getheader("Content-Encoding") or "identity").strip().lower()
     if packed not in {"identity", "gzip", "x-gzip", "deflate", ""}:
@@ -79,7 +79,7 @@ def decoded(response: HTTPResponse) -> Iterator[bytes]:
 def _blocks(response: HTTPResponse) -> Iterator[bytes]:
     while block := response.read(_BLOCK):
         yield block
-    if response.length:  # reading in parts does not say that the rest is missing
+    if response.length:  # reads of a given size do not report missing content
         raise HTTPException
 
 

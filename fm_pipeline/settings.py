@@ -1,4 +1,4 @@
-"""Every setting, typed, read once from the environment (and from a `.env` file in the working directory).
+"""Every setting, typed, read once from the environment and from a `.env` file in the working directory.
 
 The names are those of `.env.example`. Secrets are `SecretStr`: printing settings never prints a password.
 """
@@ -21,7 +21,7 @@ from fm_pipeline.errors import SettingsError
 ENV_FILE = "FM_PIPELINE_ENV_FILE"
 Kind = TypeVar("Kind", bound=BaseSettings)
 
-# A day at most: what a socket or a sleep can take ends far above it, and inf is above everything.
+# A day at most: larger values overflow sockets and sleeps, and inf is no time.
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Pause = Annotated[float, Field(ge=0, le=86_400)]
 

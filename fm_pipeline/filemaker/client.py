@@ -1,6 +1,6 @@
-"""A polite client of the FileMaker Data API: one session, one request at a time, TLS always verified.
+"""A client of the FileMaker Data API: one session, one request at a time, TLS always verified.
 
-Source: Claris, FileMaker Data API Guide. What the guide leaves open, the code says where it decides.
+Source: Claris, FileMaker Data API Guide. Where the guide leaves something open, a comment says what was decided.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from fm_pipeline.filemaker.model import Field, Page, Record, Value
 from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, FetchedResponse, Transport
 
 Query = Sequence[Mapping[str, str]]
-"""Requests of a find: fields of one are ANDed, requests are ORed."""
+"""The requests of a find. Fields of one request are combined by AND, requests by OR."""
 
 _log = logging.getLogger(__name__)
 
 INVALID_TOKEN = 952
 WINDOW_MISSING = 112
 PARAMETER_REFUSED = 960
-_TOKEN = re.compile(r"[!-~]{1,4096}")  # what a header may hold
+_TOKEN = re.compile(r"[!-~]{1,4096}")  # characters that a header may contain
 _MOST_REPETITIONS = 32_000  # of a field: FileMaker Pro, "Setting up repeating fields"
 
 
 class DataApiClient:
-    """One FileMaker file over the Data API. Use it in a `with` block, so that the session is logged out.
+    """A FileMaker file over the Data API. Use it in a `with` block, so that the session is logged out.
 
-    Dates come in ISO form where the server can (`date_format` tells), else as `MM/DD/YYYY`.
+    Dates are in ISO format if the server supports it (see `date_format`), otherwise `MM/DD/YYYY`.
 
     Args:
         base_url: `https://host`; plain http only for this machine.
         database: the file's name without `.fmp12`, in the server's letter case.
         username, password: an account with the extended privilege `fmrest`.
         ca_bundle: PEM file of the authority that signed the server's certificate; None for the public ones.
-        timeout: seconds that an answer may take.
-        sleep: waits between repeats while the server does not answer.
+        timeout: seconds to wait for an answer.
+        sleep: waits between attempts while the server does not answer.
 
     Raises:
-        SettingsError: the URL is not safe, or the bundle is not there.
+        SettingsError: the URL is not safe, or the bundle does not exist.
         FileMakerError: from every method but `close`; its leaves say what to do.
     """
 
@@ -74,7 +74,7 @@ class DataApiClient:
         self._credentials = (username, password)
         self._token: str | None = None
         self._lock = threading.RLock()
-        self.date_format: Literal["iso", "us"] | None = None  # None until the server was asked
+        self.date_format: Literal["iso", "us"] | None = None  # None before the first request
         self.source = f"{base_url}/{database}"
 
     def __enter__(self) -> Self:
@@ -84,10 +84,9 @@ class DataApiClient:
         self.close()
 
     def close(self) -> None:
-        """Log out and close the connection. A session that is gone already, or stays, is no error.
+        """Log out and close the connection. A failed logout is not an error.
 
-        What was read or written is done, whatever becomes of the session; FileMaker Server ends it after 15 idle
-        minutes (Data API Guide, "Log out of a database session").
+        FileMaker Server ends an idle session after 15 minutes (Data API Guide, "Log out of a database session").
         """
         with self._lock:
             token, self._token = self._token, None
@@ -100,10 +99,10 @@ class DataApiClient:
             finally:
                 self._transport.close()
 
-    # -- what the server is and has
+    # -- server and layouts
 
     def product_info(self) -> dict[str, str]:
-        """Name, version and date formats of the server. Needs no account."""
+        """Return name, version and date formats of the server. Needs no account."""
         call = Call("GET", "productInfo", "tell its version")
         with self._lock:
             answer = self._transport.send(call)
@@ -113,13 +112,13 @@ class DataApiClient:
             return {str(key): str(value) for key, value in answer.response.get("productInfo", {}).items()}
 
     def layouts(self) -> list[str]:
-        """Names of all layouts, those in folders too, in the server's order."""
+        """Return the names of all layouts, also of those in folders, in the order of the server."""
         answer = self._send("GET", "layouts", "list its layouts")
         with _raise_if_malformed("list its layouts"):
             return list(_layout_names(answer.response.get("layouts", [])))
 
     def layout_fields(self, layout: str) -> list[Field]:
-        """The fields that stand on a layout, without those in portals."""
+        """Return the fields on a layout, without those in portals."""
         action = f"describe the layout {layout}"
         answer = self._send("GET", _layout_path(layout), action)
         with _raise_if_malformed(action):
@@ -128,15 +127,15 @@ class DataApiClient:
     # -- reading
 
     def page(self, layout: str, offset: int, limit: int) -> Page:
-        """Records of a layout in creation order, without portals.
+        """Return records of a layout in creation order, without portals.
 
         Args:
-            offset: of the first one, counted from 1.
+            offset: of the first record, counted from 1.
             limit: how many at most.
 
         Raises:
-            RecordMissing: the offset lies behind the last record, also in an empty table.
-            ServerTimeout, AnswerTooLarge: ask for fewer; nothing is repeated here.
+            RecordMissing: the offset is beyond the last record, as always in an empty table.
+            ServerTimeout, AnswerTooLarge: ask for fewer records; this call is not repeated.
         """
         answer = self._read(
             "GET",
@@ -147,7 +146,7 @@ class DataApiClient:
         return _page(answer, layout)
 
     def record(self, layout: str, record_id: int) -> Record | None:
-        """One record; None when it does not exist (any more)."""
+        """Return one record; None if it does not exist."""
         try:
             answer = self._read(
                 "GET",
@@ -169,10 +168,10 @@ class DataApiClient:
         limit: int = 100,
         sort: Sequence[Mapping[str, str]] = (),
     ) -> Page:
-        """One page of a find; an empty page when nothing matches.
+        """Return one page of a find; an empty page if nothing matches.
 
         Args:
-            query: see `Query`; operators as in FileMaker, `==x` for a whole field; `"omit": "true"` subtracts.
+            query: see `Query`; operators as in FileMaker, `==x` matches the whole field; `"omit": "true"` excludes.
             offset: of the first record, counted from 1.
             limit: how many at most.
             sort: `{"fieldName": …, "sortOrder": "ascend" | "descend"}` each.
@@ -191,25 +190,25 @@ class DataApiClient:
     # -- writing
 
     def edit(self, layout: str, record_id: int, fields: Mapping[str, Value], mod_id: int | None = None) -> int:
-        """Write some fields of a record; dates as `MM/DD/YYYY`.
+        """Write fields of a record; dates as `MM/DD/YYYY`.
 
         Args:
-            layout: one that shows all the fields.
+            layout: a layout with all the fields.
             record_id: FileMaker's.
             fields: new values; `""` empties a field.
-            mod_id: the modification that the caller has seen; None lets the last writer win.
+            mod_id: the modification id that the caller has read; None overwrites later edits.
 
         Returns:
             The new modification id.
 
         Raises:
-            RecordChanged: the record has another modification id; nothing was written.
+            RecordChanged: the record was edited since; nothing was written.
         """
         body: dict[str, Any] = {"fieldData": dict(fields)}
         if mod_id is not None:
             body["modId"] = str(mod_id)
         path, action = f"{_layout_path(layout)}/records/{record_id}", f"edit a record on the layout {layout}"
-        # With a modification id, a repeat after an unseen success would meet its own edit as a stranger's.
+        # A retry with a modification id would fail on its own edit, if the answer to the first attempt was lost.
         answer = self._send("PATCH", path, action, body=body, repeatable=mod_id is None)
         with _raise_if_malformed(action):
             return int(answer.response["modId"])
@@ -236,7 +235,7 @@ class DataApiClient:
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """Read records with ISO dates; servers before FileMaker Server 2023 refuse the parameter (960)."""
+        """Read records with ISO dates. Servers before FileMaker Server 2023 refuse the parameter (code 960)."""
 
         def send(dates: dict[str, str | int]) -> Answer:
             if body is None:
@@ -250,7 +249,7 @@ class DataApiClient:
         except RequestRefused as refusal:
             if refusal.code != PARAMETER_REFUSED or self.date_format == "iso":
                 raise
-            answer = send({})  # refused again: something else in the request is wrong
+            answer = send({})  # if this is refused too, something else in the request is wrong
             self.date_format = "us"
             return answer
         self.date_format = "iso"
@@ -266,12 +265,12 @@ class DataApiClient:
         body: Mapping[str, Any] | None = None,
         repeatable: bool = True,
     ) -> Answer:
-        """Send a call below the database, logged in; log in anew once when the session has ended."""
+        """Send a call to the database with the session's token; log in again once if the session has ended."""
         call = Call(method, f"{self._database_path()}/{path}", action, params, body)
         attempts = ATTEMPTS if repeatable else 1
         with self._lock:
             answer = self._transport.send(call, token=self._log_in(), attempts=attempts)
-            # Under 952 nothing was done. Under 112 the session was closed during the call: perhaps it was.
+            # With 952 nothing was done. With 112 the session was closed during the call, which may have been done.
             if answer.code == INVALID_TOKEN or (answer.code == WINDOW_MISSING and repeatable):
                 self._token = None
                 answer = self._transport.send(call, token=self._log_in(), attempts=attempts)
@@ -280,11 +279,11 @@ class DataApiClient:
         return answer
 
     def _log_in(self) -> str:
-        """The token of the session, which is made now if there is none."""
+        """Return the token of the session; log in if there is none."""
         if self._token is None:
             call = Call("POST", f"{self._database_path()}/sessions", f"log in to {self._database}", body={})
             answer = self._transport.send(call, account=self._credentials)
-            token = answer.response.get("token") or answer.token  # FileMaker Cloud has the header only
+            token = answer.response.get("token") or answer.token  # FileMaker Cloud sends it in the header only
             if answer.code:
                 raise error_for(answer.code, call.action)
             if not isinstance(token, str) or not _TOKEN.fullmatch(token):
@@ -298,10 +297,10 @@ class DataApiClient:
 
 @contextmanager
 def _raise_if_malformed(action: str) -> Iterator[None]:
-    """What is read in the block is as the Data API has it.
+    """Translate errors of reading a malformed answer.
 
     Raises:
-        NotTheDataApi: it is not.
+        NotTheDataApi: the answer does not have the form of the Data API.
     """
     try:
         yield
@@ -323,7 +322,7 @@ def _layout_names(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _field(described: Mapping[str, Any]) -> Field:
     first = described.get("repetitionStart", 1)
-    last = described.get("repetitionEnd", described.get("repetitions", 1))  # servers have either name
+    last = described.get("repetitionEnd", described.get("repetitions", 1))  # depends on the version of the server
     repetitions = range(int(first), int(last) + 1)
     if len(repetitions) > _MOST_REPETITIONS:
         raise ValueError
@@ -356,7 +355,7 @@ def _records(answer: Answer) -> tuple[Record, ...]:
 
 
 def _value(value: object) -> Value:
-    """FileMaker sends text and numbers; null and booleans of odd servers become what it would have sent."""
+    """Return text or a number, which is what FileMaker sends; null and booleans of other servers are converted."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str | int | float):

@@ -1,4 +1,4 @@
-"""The FileMaker file that the settings name."""
+"""Open the FileMaker file that the settings name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fm_pipeline.settings import Settings
 
 
 class FileMakerAccount(NamedTuple):
-    """Where FileMaker is, and who we are there."""
+    """Address, file and account of FileMaker Server."""
 
     url: str
     database: str
@@ -21,7 +21,7 @@ class FileMakerAccount(NamedTuple):
 
 
 def require_filemaker(settings: Settings) -> FileMakerAccount:
-    """What the settings say of FileMaker, before anything is begun that needs it.
+    """Return the FileMaker settings, before work that needs FileMaker starts.
 
     Raises:
         SettingsError: names each setting that is missing.
@@ -38,10 +38,10 @@ def require_filemaker(settings: Settings) -> FileMakerAccount:
 
 
 def open_client(settings: Settings) -> DataApiClient:
-    """The FileMaker file that the settings name; nothing is sent yet.
+    """Return a client for the FileMaker file of the settings; nothing is sent yet.
 
     Raises:
-        SettingsError: they name none.
+        SettingsError: a setting is missing.
     """
     account = require_filemaker(settings)
     return DataApiClient(

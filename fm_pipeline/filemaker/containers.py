@@ -1,9 +1,9 @@
-"""Files of container fields: the hand-shake of FileMaker Server, and the certainty that what came is a file.
+"""Download the files of container fields, and check that a response is a file.
 
-A container's value is a URL that is good for the session: Bearer → 302 with the cookie `X-FMS-Session-Key` → the
-same URL with the cookie → the bytes. Some servers do not ask for the token (AuthenticatedStream=2), some answer with
-the bytes at once. Source: Claris FileMaker Data API Guide, "Format of data"; the hand-shake is documented nowhere and
-is as public clients speak it with real servers.
+The value of a container is a URL that is valid for the session: request with the token → 302 with the cookie
+`X-FMS-Session-Key` → request of the same URL with the cookie → the bytes. Some servers do not ask for the token
+(AuthenticatedStream=2), some send the bytes at once. Source: Claris FileMaker Data API Guide, "Format of data". The
+sequence of redirects is not documented; it is the one that public clients use with real servers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COOKIE: Final = "X-FMS-Session-Key"
 MAX_BYTES: Final = 200 * 1024 * 1024  # bytes; a photograph has 3 MB, a scanned TIFF 100
 MAX_SECONDS: Final = 600.0  # seconds of one download; a session lives 15 minutes without a call
-_MAX_RESPONSES = 3  # answers until the file: the redirect, the file, and one more for a proxy between
+_MAX_RESPONSES = 3  # a redirect, the file, and one more for a proxy in between
 _REDIRECTS = {301, 302, 303, 307, 308}
 _EXPIRED = {401, 404, 410}
 _OVERLOADED = {502, 503, 504}
@@ -38,24 +38,24 @@ _PAGE_STARTS = (b"<!doctype html", b"<html", b'{"messages"', b'{"response"')
 
 @dataclass(frozen=True, slots=True)
 class ContainerFile:
-    """A file as FileMaker sent it, whole by its Content-Length. What it is, its bytes must tell."""
+    """A complete file (by its Content-Length). Its type must be determined from its bytes."""
 
     content: bytes = field(repr=False)
     content_type: str
 
 
 def is_url(value: object) -> bool:
-    """Whether a container's value is the URL of a file. Others: `""` is empty; `?` and `<No Access>` are unreadable."""
+    """Whether the value of a container is a URL. Else it is `""` (empty), or `?` or `<No Access>` (unreadable)."""
     return isinstance(value, str) and value.startswith(("https://", "http://"))
 
 
 class ContainerDownloads:
-    """Downloads through the session of a client, one at a time. Keeps the session's cookies.
+    """Downloads files through the session of a client, one at a time, and keeps the session's cookies.
 
     Args:
-        client: logs in, and anew when its session has ended.
-        limit: bytes that a file may have.
-        longest: seconds that a download may take.
+        client: logs in, and again when its session has ended.
+        limit: maximum size of a file in bytes.
+        longest: maximum duration of a download in seconds.
     """
 
     def __init__(self, client: DataApiClient, *, limit: int = MAX_BYTES, longest: float = MAX_SECONDS) -> None:
@@ -65,20 +65,20 @@ class ContainerDownloads:
         self._cookies: dict[str, str] = {}
 
     def download(self, layout: str, record_id: int, name: str, url: str) -> ContainerFile:
-        """The file of one container.
+        """Download the file of one container.
 
-        An expired URL is replaced by a fresh one, once, by reading the record anew.
+        If the URL has expired, the record is read again for a new URL, once.
 
         Args:
             name: of the field, `image(2)` for a repetition.
-            url: its value, read a moment ago; never one that was stored.
+            url: the value of the field, just read; never a stored one.
 
         Raises:
             ContainerElsewhere, ContainerExpired, ContainerRefused, ContainerNotAFile, ContainerTooLarge: see there.
-            DownloadsStopped: 502, 503 or 504; wait before the next one.
-            ServerUnavailable: no connection, or it broke within the file.
-            ServerTimeout: it came too slowly.
-            RecordMissing: the record was deleted meanwhile.
+            DownloadsStopped: 502, 503 or 504; wait before the next download.
+            ServerUnavailable: no connection, or it broke during the download.
+            ServerTimeout: the download took too long.
+            RecordMissing: the record has been deleted.
         """
         action = f"send the container {name} of a record on the layout {layout}"
         try:
@@ -102,10 +102,10 @@ class ContainerDownloads:
                 return _file(got, action)
             if got.status not in _REDIRECTS:
                 raise _download_error(got.status, action)
-            self._cookies |= got.cookies  # also those of a proxy that leads to the node where the session is
-            if COOKIE not in self._cookies:  # without it the next one can only be a 401
+            self._cookies |= got.cookies  # also those by which a proxy finds the node of the session
+            if COOKIE not in self._cookies:  # without it the next response would be a 401
                 raise ContainerExpired(f"The redirect came without a cookie when asked to {action}.")
-            # Behind a proxy the server may name itself otherwise; the original URL is as good with the cookie.
+            # Behind a proxy the server may use another name for itself; the original URL works with the cookie too.
             there = urljoin(place, got.headers.get("Location", ""))
             place = there if origin(there) == origin(url) else url
         raise ContainerExpired(f"One redirect led to the next when asked to {action}.")

@@ -1,16 +1,16 @@
-"""What the Data API sends, typed: fields of a layout, records, pages of records."""
+"""Types of the Data API: fields of a layout, records, pages of records."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 Value = str | int | float
-"""A field's value as the Data API has it. Empty is `""` for every type; containers are URLs."""
+"""The value of a field in the Data API. An empty field of any type is `""`; a container is a URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field as it stands on a layout (Data API Guide, "Get layout metadata")."""
+    """A field on a layout (Data API Guide, "Get layout metadata")."""
 
     name: str
     kind: str  # normal, calculation, summary
@@ -20,7 +20,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record. `record_id` is FileMaker's own number of it, `mod_id` counts its edits."""
+    """A record. `record_id` is FileMaker's internal id, `mod_id` counts its edits."""
 
     record_id: int
     mod_id: int
@@ -29,7 +29,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some records in the server's order, and how many the whole found set has."""
+    """A page of records in the order of the server, and the size of the whole found set."""
 
     records: tuple[Record, ...]
     found_count: int

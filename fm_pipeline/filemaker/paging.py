@@ -1,13 +1,13 @@
-"""Reading a layout completely while people work in the file, and knowing that it was complete.
+"""Read a layout completely while users edit the file, and prove that the result is complete.
 
-The Data API has no snapshot: a record that is deleted between two pages moves all later ones up, and a plain
-offset then skips one. Keys do not help either, because FileMaker finds text by words. So pages overlap by one
-record: each page must begin with the last record already read, and at the end the server's count must be the
-number of distinct records read. Otherwise the set moved, and the whole layout is read again.
+The Data API has no snapshot. If a record is deleted between two pages, all later records move up, and a plain offset
+skips one. A range of keys does not help, because FileMaker's find compares words. Pages therefore overlap by one
+record: each page must start with the last record already read, and at the end the server's count must equal the
+number of distinct records read. Otherwise records were deleted, and the whole layout is read again.
 
-Records come in creation order and new ones are appended, so additions do not disturb. One thing is not seen: a
-deletion and, between the same two pages, the late commit of a record that was begun before; they cancel out,
-and the next extraction has that record.
+Records come in creation order and new ones are appended, so additions are harmless. One case is not detected: between
+the same two pages, one record is deleted and another one, created earlier, is committed late. The two cancel out; the
+next extraction has that record.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fm_pipeline.filemaker.errors import AnswerTooLarge, ChangedWhileReading, Re
 from fm_pipeline.filemaker.model import Page, Record
 
 FetchPage = Callable[[int, int], Page]
-"""(offset from 1, limit) -> page; RecordMissing when the offset lies behind the last record."""
+"""(offset from 1, limit) -> page; RecordMissing if the offset is beyond the last record."""
 Progress = Callable[[int, int], None]
 """(rows so far, found count)."""
 
-SMALLEST_PAGE = 25  # a server that cannot send 25 records in time has another problem than their number
-ATTEMPTS = 5  # readings of a layout before we say that the file is being edited; most end early
+SMALLEST_PAGE = 25  # if 25 records time out, their number is not the problem
+ATTEMPTS = 5  # readings of a layout before the extraction is refused; most of them end early
 TRIES_OF_SMALLEST_PAGE = 2
 
 T = TypeVar("T")
@@ -38,22 +38,22 @@ def read_completely(
     on_progress: Progress | None = None,
     attempts: int = ATTEMPTS,
 ) -> T:
-    """Give every record of a found set to `consume`, once, or fail.
+    """Pass every record of a found set to `consume`, exactly once, or fail.
 
     Args:
-        fetch: gets one page; see `FetchPage`.
-        consume: takes all records. It is called anew when the set changed under the reading, and must then
-            throw away what an earlier call took. It must let errors of the iterator pass.
-        page_size: records a page, at most; less after time-outs.
+        fetch: returns one page; see `FetchPage`.
+        consume: takes all records. If records were deleted during the reading, it is called again and must discard the
+            result of the earlier call. It must not catch errors of the iterator.
+        page_size: maximum number of records in a page; reduced after time-outs.
         on_progress: called after each page.
-        attempts: how often to begin, at most.
+        attempts: maximum number of readings.
 
     Returns:
-        What the last `consume` returned.
+        The result of the last call of `consume`.
 
     Raises:
         ChangedWhileReading: the set changed during every attempt.
-        FileMakerError: whatever else the server refused.
+        FileMakerError: the server refused something else.
     """
     for _ in range(attempts - 1):
         try:
@@ -64,10 +64,10 @@ def read_completely(
 
 
 def read_once(fetch: FetchPage, *, page_size: int, on_progress: Progress | None = None) -> Iterator[Record]:
-    """Yield every record once, page by page; raise at the end if it cannot be proved that these were all.
+    """Yield every record once, page by page; raise if the result cannot be proved to be complete.
 
     Raises:
-        ChangedWhileReading: throw away what was yielded.
+        ChangedWhileReading: discard what was yielded.
     """
     pages = _Pages(fetch, page_size)
     seen: set[int] = set()
@@ -96,7 +96,7 @@ def read_once(fetch: FetchPage, *, page_size: int, on_progress: Progress | None 
 
 
 class _Pages:
-    """Fetches pages, smaller ones after a time-out."""
+    """Fetches pages, and smaller ones after a time-out."""
 
     def __init__(self, fetch: FetchPage, page_size: int) -> None:
         self._fetch = fetch
@@ -104,7 +104,7 @@ class _Pages:
         self._tries_left = TRIES_OF_SMALLEST_PAGE
 
     def at(self, offset: int) -> Page:
-        """The page that begins at an offset; an empty one behind the last record."""
+        """Return the page at an offset; an empty page beyond the last record."""
         while True:
             try:
                 return self._fetch(offset, self._size + 1)  # one more: the first is known already

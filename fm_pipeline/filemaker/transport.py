@@ -1,6 +1,6 @@
-"""HTTP to one FileMaker Server: TLS, time-outs, careful repeats, and telling the Data API from a web server.
+"""HTTP to a FileMaker Server: TLS, time-outs, retries, and recognition of answers that are not the Data API's.
 
-Nothing of the environment decides where patient data goes: proxies, `.netrc` and CA variables are not read.
+The environment does not decide where patient data goes: proxy variables, `.netrc` and CA variables are ignored.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from fm_pipeline.retry import exponential_pauses, retry
 
 _log = logging.getLogger(__name__)
 
-ATTEMPTS = 6  # with the pauses below about half a minute, what a restart of the web server takes
+ATTEMPTS = 6  # with the pauses below about half a minute: a restart of the web server
 FIRST_PAUSE = 1.0  # seconds, doubled each time
 LONGEST_PAUSE = 30.0
-CONNECT_TIMEOUT = 10.0  # seconds; the time-out of the settings is for the answer
+CONNECT_TIMEOUT = 10.0  # seconds; the time-out in the settings applies to the answer
 LONGEST_ANSWER = 1 << 28  # bytes; ten thousand records, the most that are asked for at once, are a tenth of it
 LONGEST_SECONDS = 600.0  # of an answer's content, also when it comes in drops
 PIECE = 1 << 16  # bytes of a file that are read at a time
@@ -58,9 +58,9 @@ NOT_ANSWERING = {500, 502, 503, 504}  # with a body that is not the Data API's: 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call: verb, percent-encoded path below the version, query and JSON body.
+    """A call: method, percent-encoded path below the version, query and JSON body.
 
-    `action` says what it is for, as in "read the layout API_Notes"; names only, because errors and logs show it.
+    `action` describes it for errors and logs, for example "read the layout API_Notes"; names only, never values.
     """
 
     method: str
@@ -72,7 +72,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The envelope of an answer: FileMaker's code, the `response` object, and the token header of a login."""
+    """An answer of the Data API: FileMaker's code, the `response` object, and the token header of a login."""
 
     code: int
     response: dict[str, Any] = field(repr=False)
@@ -81,7 +81,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class FetchedResponse:
-    """A file, a redirect or a page: HTTP status, headers (any letter case), cookies (name, value), the whole body."""
+    """A response with a file, a redirect or a page: status, case-insensitive headers, cookies by name, whole body."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -96,7 +96,7 @@ class Transport:
         base_url: `https://host`, or `http://` for this machine only.
         ca_bundle: PEM file of the authority to trust; None for the public ones.
         timeout: seconds without a byte of the answer.
-        sleep: waits between repeats.
+        sleep: waits between attempts.
 
     Raises:
         SettingsError: the URL would send the password in the clear, or the bundle is not there or none.
@@ -136,18 +136,18 @@ class Transport:
         account: tuple[str, str] | None = None,
         attempts: int = ATTEMPTS,
     ) -> Answer:
-        """Send a call and return the Data API's answer, whatever its code.
+        """Send a call and return the answer of the Data API with any code.
 
         Args:
             token: of the session.
             account: name and password, for a login.
-            attempts: how often to send it while the server does not answer; 1 for what must not happen twice.
+            attempts: how often to send it while the server does not answer; 1 for calls that must not be repeated.
 
         Raises:
-            ServerUnavailable: no connection, 502, 503, 504 or a cut answer, each time.
-            ServerTimeout: connected, but no answer in time; never repeated here.
+            ServerUnavailable: no connection, 502, 503, 504 or an incomplete answer, at every attempt.
+            ServerTimeout: connected, but no answer in time; not repeated here.
             CertificateRefused: the certificate is not trusted; nothing was sent.
-            NotTheDataApi: a redirect, a web page, or JSON of something else.
+            NotTheDataApi: a redirect, a web page, or other JSON.
         """
         headers = _authorization(token, account)
         pauses = (
@@ -166,17 +166,17 @@ class Transport:
         )
 
     def fetch(self, url: str, action: str, *, token: str, cookie: str, limit: int, longest: float) -> FetchedResponse:
-        """GET something that is not the Data API's from this very server; no redirect is followed, nothing repeated.
+        """GET a file from this server. Redirects are not followed, and nothing is retried.
 
         Args:
-            url: as the server gave it.
+            url: as the server sent it.
             token: of the session.
-            cookie: text of the Cookie header, if there is one to send.
-            limit: bytes that the body may have.
-            longest: seconds that it may take as a whole, also when it comes in drops.
+            cookie: value of the Cookie header; empty for none.
+            limit: maximum size of the body in bytes.
+            longest: maximum duration of the whole download in seconds.
 
         Raises:
-            ContainerElsewhere: the URL is another server's; nothing was sent there.
+            ContainerElsewhere: the URL names another server; nothing was sent there.
             ContainerTooLarge: the body is larger than the limit.
             ServerUnavailable, ServerTimeout, CertificateRefused: as for `send`.
         """
@@ -193,9 +193,9 @@ class Transport:
                 return FetchedResponse(response.status_code, response.headers, _cookies(response), body)
 
     def _body(self, response: requests.Response, action: str, limit: int, longest: float) -> bytes:
-        """The body, which urllib3 holds against Content-Length."""
+        """Read the body. urllib3 compares its length with Content-Length."""
         ends_at = time.monotonic() + longest
-        # By hand: urllib3 takes a compressed file that is cut for a whole one.
+        # Decompressed here, because urllib3 accepts a compressed file that is cut off.
         zipped = response.headers.get("Content-Encoding", "").strip().lower() in {"gzip", "x-gzip", "deflate"}
         inflate = zlib.decompressobj(_GZIP_OR_ZLIB) if zipped else None
         body = bytearray()
@@ -230,7 +230,7 @@ class Transport:
 
     @contextmanager
     def _connection_errors(self, action: str) -> Iterator[None]:
-        """Errors of requests as ours, without the URL in them."""
+        """Translate errors of requests, without the URL."""
         try:
             yield
         except requests.exceptions.SSLError:
@@ -245,7 +245,7 @@ class Transport:
             raise ServerUnavailable(
                 f"There was no connection to FileMaker Server, or it broke, when asked to {action}."
             ) from None
-        except ValueError:  # requests reads where a redirect leads, also when it does not follow it
+        except ValueError:  # requests parses the target of a redirect even if it does not follow it
             raise NotTheDataApi(f"The answer leads to what is no address when asked to {action}.") from None
 
     def _too_slow(self, action: str) -> ServerTimeout:
@@ -255,14 +255,14 @@ class Transport:
 
 
 class _TimedConnection(HTTPConnection):
-    """Its time-out is for all of an answer's headers together, and for each reading of its content."""
+    """A connection whose time-out applies to all headers together, and to each read of the content."""
 
     def getresponse(self) -> Any:
         idle = self.timeout if isinstance(self.timeout, int | float) else LONGEST_SECONDS
         until = time.monotonic() + idle
         self.response_class = partial(TimedResponse, until=until, idle=idle)  # type: ignore[assignment]
         response = super().getresponse()
-        original = cast("TimedResponse", response._original_response)  # urllib3 hands it on nowhere else
+        original = cast("TimedResponse", response._original_response)  # urllib3 does not expose it elsewhere
         original.extend_deadline(LONGEST_SECONDS)
         return response
 
@@ -272,7 +272,7 @@ class _TimedTlsConnection(_TimedConnection, HTTPSConnection):
 
 
 class _TimedAdapter(HTTPAdapter):
-    """Connections of requests that end in time."""
+    """An adapter whose connections have a deadline."""
 
     def init_poolmanager(self, *given: Any, **more: Any) -> None:
         super().init_poolmanager(*given, **more)
@@ -288,7 +288,7 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 def _cookies(response: requests.Response) -> dict[str, str]:
-    """What Set-Cookie says, without attributes. From urllib3: requests joins several by commas, as dates have them."""
+    """Return the cookies without attributes. From urllib3: requests joins several by commas, which dates contain."""
     pairs = (line.partition(";")[0].partition("=") for line in response.raw.headers.getlist("Set-Cookie"))
     return {name.strip(): value.strip() for name, _, value in pairs if name.strip() and value.strip()}
 
@@ -300,14 +300,14 @@ def _authorization(token: str | None, account: tuple[str, str] | None) -> dict[s
 
 
 def _parse_answer(response: requests.Response, content: bytes, action: str) -> Answer:
-    """Tell the Data API's envelope from anything else."""
+    """Parse the answer of the Data API, and recognise any other answer."""
     status = response.status_code
     try:
         body = json.loads(content, parse_float=_parse_float, parse_constant=str)  # NaN is no JSON, and no number
     except RecursionError:
         raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {action}.") from None
     except ValueError:
-        # Half an answer is a broken connection. A page with one of these is the web server in front of it.
+        # Half an answer means a broken connection. A page with such a status comes from the web server in front.
         if status in NOT_ANSWERING or (status == 200 and content.lstrip().startswith(b"{")):
             raise ServerUnavailable(
                 f"The web server answered {status} in place of the Data API when asked to {action}."
@@ -324,13 +324,13 @@ def _parse_answer(response: requests.Response, content: bytes, action: str) -> A
 
 
 def _parse_float(digits: str) -> float | str:
-    """A number too large for binary64 stays text, because json has no infinity."""
+    """Keep a number too large for binary64 as text, because JSON has no infinity."""
     number = float(digits)
     return number if math.isfinite(number) else digits
 
 
 def origin(url: str) -> tuple[str, str, int | None] | None:
-    """Scheme, host in lower case and port: what a token may be sent to. None for what is no plain web address."""
+    """Return scheme, lower-case host and port, to which a token may be sent; None if it is not a plain web address."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)

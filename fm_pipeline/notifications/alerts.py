@@ -1,6 +1,6 @@
-"""Alarms of the watching of a hospital's directory: one mail when one begins, none at the ticks that follow.
+"""Alerts about a watched hospital directory: one email when an alert begins, none at the following ticks.
 
-They only go into the outbox; the sensor `fm_pipeline.defs.sensors.mail` sends what is in it, and tries again.
+This module only fills the outbox; the sensor `fm_pipeline.defs.sensors.mail` sends and retries.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _log = logging.getLogger(__name__)
 def enqueue_alert(
     settings: Settings, key: str, subject: str, sentences: Sequence[str], *, now: datetime, link: str | None = None
 ) -> None:
-    """Put an alarm into the outbox, unless it was said already. Without SMTP_HOST nothing is.
+    """Put an alert into the outbox, unless it is there already. Without SMTP_HOST do nothing.
 
     Args:
-        key: of this alarm from its beginning to its end; goes into the mail's id.
-        subject, sentences: of our own: counts and ids, no patient data and no path.
+        key: identifies the alert from its beginning to its end; part of the Message-ID.
+        subject, sentences: counts and ids only; no patient data and no path.
         now: with a zone.
         link: a path in Dagster's UI.
     """
@@ -38,5 +38,5 @@ def enqueue_alert(
         lines.append(f"Page: {ui.rstrip('/')}/{link}")
     try:
         Outbox(settings.state_dir).enqueue(key, KIND, subject, "\n".join(lines) + "\n")
-    except (OSError, sqlite3.Error) as error:  # the alarm is in the log and in the audit trail as well
+    except (OSError, sqlite3.Error) as error:  # the alert is in the log and in the audit trail as well
         _log.warning("The mail of an alarm could not be written (%s).", type(error).__name__)

@@ -1,4 +1,4 @@
-"""What the mails say: an event, counts, the run's id and a link to it. No patient data, no text of a foreign error."""
+"""The text of the emails: an event, counts, the run's id and a link. No patient data, no text of library errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fm_pipeline.pluralize import counted
 
 
 class EventType(StrEnum):
-    """What became of a run."""
+    """What happened to a run."""
 
     STARTED = "started"
     SUCCEEDED = "succeeded"
@@ -24,11 +24,11 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True)
 class CommitStatus:
-    """What the Nexus database itself says of a run.
+    """Whether the transaction of a run was committed, according to the Nexus database.
 
     Attributes:
-        committed: None when it could not be asked.
-        report: `ReimportReport.as_dict()`: of the reimport when it was committed, of its plan when it starts.
+        committed: None if the database does not answer.
+        report: `ReimportReport.as_dict()` of a committed reimport, or of the plan of one that starts.
     """
 
     committed: bool | None
@@ -40,9 +40,9 @@ class RunEvent:
     """An event of a run.
 
     Attributes:
-        at: with the time zone in which people read it.
-        outcome: for the events after the start.
-        sentences: why it failed, as `safe_sentences` gave them.
+        at: in the time zone of the readers.
+        outcome: for events after the start.
+        sentences: why the run failed, from `safe_sentences`.
         link: the run in Dagster's UI.
     """
 
@@ -55,24 +55,24 @@ class RunEvent:
 
 
 def safe_sentences(error: BaseException) -> tuple[str, ...]:
-    """Our own errors in their sentences; of any other only the class, since its text may quote a record."""
+    """Return the sentences of a PipelineError; of any other error only the class, as its text may quote a record."""
     if isinstance(error, PipelineError):
         return tuple(part for part in (error.what, error.meaning, error.remedy) if part)
     return class_name_only(type(error).__name__)
 
 
 def class_name_only(class_name: str) -> tuple[str, ...]:
-    """What is said of a foreign error."""
+    """Return the sentence for a library's error."""
     return (f"Error: {class_name}. What it says may hold patient data, so it is not in this mail.",)
 
 
 def short_id(run_id: str) -> str:
-    """As Dagster's UI shows a run: the first eight characters. Runs of commands have a word before theirs."""
+    """Return the first eight characters, as Dagster's UI does; the prefix of a command's run is left out."""
     return run_id.removeprefix("command-")[:8]
 
 
 def subject(run_event: RunEvent) -> str:
-    """One line: the event, what it means for Nexus, the run."""
+    """Return the subject: the event, its meaning for Nexus, the run."""
     if run_event.event is EventType.STARTED:
         return f"Reimport started (run {short_id(run_event.run_id)})"
     meaning = {True: "Nexus has the new data", False: "Nexus is unchanged", None: "see below for Nexus"}
@@ -80,7 +80,7 @@ def subject(run_event: RunEvent) -> str:
 
 
 def body(run_event: RunEvent) -> str:
-    """The text of the mail."""
+    """Return the text of the email."""
     return "\n".join(_lines(run_event)) + "\n"
 
 
@@ -105,7 +105,7 @@ def _lines(run_event: RunEvent) -> Iterator[str]:
 
 
 _ENDS = {EventType.SUCCEEDED: "is complete.", EventType.FAILED: "has failed.", EventType.CANCELLED: "was cancelled."}
-# What became of Nexus, by whether the transaction was committed.
+# The state of Nexus, by whether the transaction was committed.
 COMMIT_SENTENCES = {
     True: "Its transaction was committed: Nexus has the new data.",
     False: "Its transaction was not committed: Nexus is as it was before.",

@@ -1,9 +1,9 @@
-"""The outbox: every mail is kept until it is sent, and sent once.
+"""The outbox: every email is stored until it is sent, and sent once.
 
-A file of SQLite in STATE_DIR and not a table of the Nexus database, because the most important mail is the one that
-says that this database does not answer. A run, a command and the sensor use it at the same time; an attempt belongs to
-who has claimed it, and from the moment that the text is handed over to the mail server it is never repeated, also
-after a crash: better a mail too few than the same one twice.
+It is an SQLite file in STATE_DIR and not a table of the Nexus database, because the most important email reports that
+this database does not answer. Runs, commands and the sensor use it concurrently. An attempt belongs to the process that
+has claimed it. Once the text has been handed over to the mail server, the email is never sent again, also after a
+crash: a lost email is better than a repeated one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from fm_pipeline.folders import make_private_folder
 from fm_pipeline.notifications.message import EventType, RunEvent, body, subject
 from fm_pipeline.notifications.smtp import Email
 
-# 30 s, 1, 2, 4 … minutes, then every hour: a mail server may be away for half a night.
+# 30 s, 1, 2, 4 … minutes, then every hour: a mail server may be down for half a night.
 ATTEMPTS = 12
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
-# An attempt is bounded (smtp.LIMIT_SECONDS); who has not ended his by then was killed.
+# An attempt is bounded (smtp.LIMIT_SECONDS); after this time its process must have been killed.
 CLAIM_HOLDS = timedelta(minutes=5)
 
-# A run that was told to have failed is not told to have been cancelled as well.
+# A run that was reported as failed is not reported as cancelled as well.
 _KINDS = {
     EventType.STARTED: "start",
     EventType.SUCCEEDED: "success",
@@ -56,13 +56,13 @@ def _insert(connection: sqlite3.Connection, run_id: str, kind: str, subject: str
 
 
 def pause_after(attempts: int) -> timedelta:
-    """How long to wait after so many attempts."""
+    """Return the pause after a number of attempts."""
     return min(FIRST_PAUSE * int(2 ** (attempts - 1)), LONGEST_PAUSE)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to one attempt at one mail."""
+    """The right to one attempt to send one email."""
 
     run_id: str
     kind: str
@@ -71,17 +71,17 @@ class Claim:
 
 
 class Outbox:
-    """The mails of one STATE_DIR.
+    """The emails of one STATE_DIR.
 
     Args:
-        state_dir: the file `mails.sqlite` lies here, readable to its owner only.
+        state_dir: folder of the file `mails.sqlite`, which only its owner can read.
     """
 
     def __init__(self, state_dir: Path) -> None:
         self._file = state_dir / "mails.sqlite"
 
     def enqueue_run_event(self, run_event: RunEvent) -> bool:
-        """Keep a mail for sending; False if this was said already. News of the end supersede those of the start."""
+        """Store an email about a run; return False if it exists. An event of the end cancels a waiting start email."""
         with self._open() as connection:
             if run_event.event is not EventType.STARTED:
                 connection.execute(
@@ -91,22 +91,22 @@ class Outbox:
             return _insert(connection, run_event.run_id, _KINDS[run_event.event], subject(run_event), body(run_event))
 
     def enqueue(self, run_id: str, kind: str, subject: str, body: str) -> bool:
-        """Keep a mail that is not of a run for sending; False if this was said already.
+        """Store an email that is not about a run; return False if it exists.
 
         Args:
-            run_id: what it is about; letters, digits, dots and hyphens.
+            run_id: identifies its subject; letters, digits, dots and hyphens.
         """
         with self._open() as connection:
             return _insert(connection, run_id, kind, subject, body)
 
     def contains(self, run_id: str, event: EventType) -> bool:
-        """Whether this was said already, or is waiting to be."""
+        """Whether an email about this event was sent or waits."""
         with self._open() as connection:
             found = connection.execute("SELECT 1 FROM mails WHERE run_id = ? AND kind = ?", (run_id, _KINDS[event]))
             return found.fetchone() is not None
 
     def claim(self, now: datetime, *, run_id: str | None = None) -> Claim | None:
-        """Take the next mail that is due, of one run or of any; None if there is none.
+        """Claim the next email that is due, of one run or of any; None if there is none.
 
         A claim ends by `confirm` or `put_back`, or by itself after `CLAIM_HOLDS`.
         """
@@ -124,17 +124,17 @@ class Outbox:
         return Claim(row[0], row[1], row[2], Email(name, row[3], row[4]))
 
     def mark_handed_over(self, claim: Claim) -> bool:
-        """Note that the text now goes to the server; False if the claim has ended meanwhile."""
+        """Record that the text is handed over to the server now; return False if the claim has expired."""
         return self._set_state(claim, "claimed", "handed over")
 
     def mark_sent(self, claim: Claim) -> None:
-        """The server has taken it."""
+        """Record that the server has accepted the email."""
         self._set_state(claim, "handed over", "sent")
 
     def release(self, claim: Claim, now: datetime, *, for_ever: bool = False) -> datetime | None:
-        """It was not sent: when it is due again; None if it is given up, as it is after `ATTEMPTS`.
+        """Return an unsent email to the queue, and return when it is due again; None if it is given up (`ATTEMPTS`).
 
-        Also right after a hand-over, when the server has refused the text itself.
+        Also after the hand-over, if the server has refused the text.
         """
         if for_ever or claim.attempt >= ATTEMPTS:
             self._set_state(claim, None, "given up")
@@ -144,7 +144,7 @@ class Outbox:
         return due
 
     def count_unsent(self) -> int:
-        """Mails that wait for an attempt."""
+        """Count the emails that wait for an attempt."""
         with self._open() as connection:
             return int(
                 connection.execute("SELECT count(*) FROM mails WHERE state IN ('waiting', 'claimed')").fetchone()[0]
@@ -161,7 +161,7 @@ class Outbox:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """One connection and one transaction; every statement here writes a row or two."""
+        """Open a connection and a transaction."""
         make_private_folder(self._file.parent)
         os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
         with closing(sqlite3.connect(self._file, timeout=5)) as connection, connection:

@@ -33,13 +33,13 @@ Warn = Callable[[str], None]
 def run_emails(
     settings: Settings, run_id: str, *, warn: Warn, in_dagster: bool = False, plan_id: str = ""
 ) -> Iterator[None]:
-    """Mail before and after what the block does, also when it fails or is cancelled. Without SMTP_HOST nothing is sent.
+    """Send an email before and after the block, also when it fails or is cancelled. Without SMTP_HOST send nothing.
 
     Args:
-        run_id: the same as the reimport's.
-        warn: told when a mail could not be sent; the result of the block never changes because of that.
-        in_dagster: the run has a page in Dagster's UI, to which the mails link.
-        plan_id: the plan that is carried out; the first mail says what would be lost by it.
+        run_id: of the reimport.
+        warn: called when an email could not be sent; this never changes the result of the block.
+        in_dagster: the run has a page in Dagster's UI, to which the emails link.
+        plan_id: of the plan that is executed; the first email lists its losses.
     """
 
     def tell(event: EventType, error: BaseException | None = None) -> None:
@@ -49,7 +49,7 @@ def run_emails(
             why = safe_sentences(error) if error else ()
             enqueue_run_email(settings, run_id, event, sentences=why, in_dagster=in_dagster, plan_id=plan_id)
             send_due_emails(settings, warn=warn, run_id=run_id)
-        except Exception as fault:  # noqa: BLE001  # a full disk, a wrong time zone: none of it may end the reimport
+        except Exception as fault:  # noqa: BLE001  # a full disk or a wrong time zone must not end the reimport
             warn(f"The mail that the reimport has {event} could not be sent ({type(fault).__name__}).")
 
     tell(EventType.STARTED)
@@ -73,7 +73,7 @@ def enqueue_run_email(
     in_dagster: bool,
     plan_id: str = "",
 ) -> None:
-    """Put a mail into the outbox, unless this was said already.
+    """Put an email about an event into the outbox, unless it is there already.
 
     Args:
         plan_id: as for `run_emails`.
@@ -99,7 +99,7 @@ def enqueue_run_email(
 
 
 def read_commit_status(settings: Settings, run_id: str) -> CommitStatus:
-    """Ask the Nexus database what became of a run; it knows when nobody else does."""
+    """Ask the Nexus database whether a run was committed."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL")
@@ -113,7 +113,7 @@ def read_commit_status(settings: Settings, run_id: str) -> CommitStatus:
 
 
 def _planned_changes(settings: Settings, plan_id: str) -> CommitStatus:
-    """What the plan has said; nothing where there is no such plan, or the database does not answer."""
+    """Return the report of the plan; none if there is no such plan, or the database does not answer."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('fm_pipeline.plans') IS NOT NULL")
@@ -127,12 +127,12 @@ def _planned_changes(settings: Settings, plan_id: str) -> CommitStatus:
 
 
 def send_due_emails(settings: Settings, *, warn: Warn, run_id: str | None = None, patience_seconds: float = 0) -> int:
-    """Send mails that are due; returns how many were sent.
+    """Send emails that are due, and return how many were sent.
 
     Args:
-        run_id: only mails of this run.
-        patience_seconds: after this time no further attempt is begun; the one that runs ends after
-            `smtp.LIMIT_SECONDS` at most. An attempt that fails is the last one: the next would fail as well.
+        run_id: only emails of this run.
+        patience_seconds: after this time no further attempt starts; the current one ends after
+            `smtp.LIMIT_SECONDS` at most. After a failed attempt no other one starts: it would fail as well.
 
     Raises:
         OSError, sqlite3.Error: STATE_DIR cannot be written.

@@ -1,7 +1,7 @@
-"""Hand one mail to the mail server, within a time that nobody can stretch.
+"""Send one email to the mail server within a fixed time.
 
-Socket time-outs alone do not bound it: a server that sends a byte now and then never times out, and looking up its
-name cannot be interrupted. So the work is done in a thread that is waited for, and left behind when the time is up.
+Socket time-outs do not bound the time: a server that sends a byte now and then never times out, and a DNS lookup cannot
+be interrupted. So a thread does the work. The caller waits for it, and abandons it when the time is up.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Any
 from fm_pipeline.settings import Settings
 
 LIMIT_SECONDS = 20.0
-_LONGER_SECONDS = 20.0  # the thread than its caller, however short the limit is
+_LONGER_SECONDS = 20.0  # by which the time-out of the thread exceeds that of its caller
 
 
 class EmailNotSent(Exception):
-    """The mail server has certainly not taken the mail.
+    """The mail server has certainly not accepted the email.
 
     Args:
-        why: in words without the text of the server.
-        permanent: RFC 5321, 4.2.1: after a reply 5yz the same mail is not tried again. A wrong password is one.
+        why: without the text of the server.
+        permanent: after a reply 5yz the same email is not retried (RFC 5321, 4.2.1), for example a wrong password.
     """
 
     def __init__(self, why: str, *, permanent: bool = False) -> None:
@@ -39,26 +39,26 @@ class EmailNotSent(Exception):
 
 
 class EmailUnconfirmed(Exception):
-    """The mail was handed over, and no answer came: it may have been delivered, so it must not be repeated."""
+    """The email was handed over and no answer came. It may have been delivered, so it must not be sent again."""
 
 
 @dataclass(frozen=True)
 class Email:
-    """A mail as it is kept until it is sent. The id is the same at every attempt."""
+    """An email in the outbox. Its Message-ID is the same at every attempt."""
 
     message_id: str
     subject: str
     body: str
 
     def message(self, settings: Settings) -> EmailMessage:
-        """With the headers that the settings know."""
+        """Return the message with the headers from the settings."""
         message = EmailMessage()
         message["From"] = settings.smtp_from
         message["To"] = settings.smtp_to
         message["Subject"] = self.subject
         message["Date"] = datetime.now(UTC)
         message["Message-ID"] = f"<{self.message_id}@{parseaddr(settings.smtp_from or '')[1].rpartition('@')[2]}>"
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice in return
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
         message.set_content(self.body)
         return message
 
@@ -66,19 +66,19 @@ class Email:
 def deliver(
     settings: Settings, email: Email, hand_over: Callable[[], bool], *, limit_seconds: float = LIMIT_SECONDS
 ) -> int:
-    """Send a mail.
+    """Send an email.
 
     Args:
-        hand_over: asked when the server has accepted sender and receivers, right before the text. If it says no,
-            nothing is sent. It must be remembered that it said yes: from then on the mail may have been delivered.
-        limit_seconds: for everything, from looking up the name of the server to its last word.
+        hand_over: called after the server has accepted sender and recipients, right before the text. If it returns
+            False, nothing is sent. If it returns True it must have recorded that: the email may be delivered now.
+        limit_seconds: for everything, from the DNS lookup to the last reply.
 
     Returns:
-        How many receivers the server refused; at least one was accepted.
+        How many recipients the server refused; at least one was accepted.
 
     Raises:
-        NotSent: the server is away, slow or refuses; the mail was not delivered.
-        NotConfirmed: nobody can know whether it was.
+        EmailNotSent: the server is down, slow or refuses; the email was not delivered.
+        EmailUnconfirmed: it is unknown whether the email was delivered.
     """
     attempt = _Attempt(hand_over)
     work = partial(attempt.run, settings, email, limit_seconds)
@@ -87,7 +87,7 @@ def deliver(
 
 
 class _Attempt:
-    """One attempt: its thread works, the caller waits. The lock decides which of the two comes first."""
+    """One attempt: a thread works, the caller waits. The lock decides whether hand-over or time-out comes first."""
 
     def __init__(self, hand_over: Callable[[], bool]) -> None:
         self._ask, self._lock, self._ended = hand_over, threading.Lock(), threading.Event()
@@ -97,7 +97,7 @@ class _Attempt:
         self.client: smtplib.SMTP | None = None
 
     def wait(self, limit_seconds: float) -> int:
-        """The end of it, or the end of patience."""
+        """Wait for the thread, at most for the limit."""
         if not self._ended.wait(limit_seconds):
             with self._lock:
                 self._abandoned = not self._ended.is_set()
@@ -111,11 +111,11 @@ class _Attempt:
         return self._refused
 
     def run(self, settings: Settings, email: Email, limit_seconds: float) -> None:
-        """In the thread: the whole conversation."""
+        """Talk to the server. Runs in the thread."""
         refused = 0
         error: EmailNotSent | EmailUnconfirmed | None = None
         try:
-            # Longer than the caller waits, who then hangs up: one limit, one sentence about it.
+            # Longer than the caller waits: so the caller's limit applies, with its message.
             self.client = _open(self, settings, limit_seconds + _LONGER_SECONDS)
             if settings.smtp_security == "starttls":
                 self.client.starttls(context=ssl.create_default_context())
@@ -123,21 +123,21 @@ class _Attempt:
                 password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
                 self.client.login(settings.smtp_username, password)
             refused = len(self.client.send_message(email.message(settings)))
-        except Exception as fault:  # noqa: BLE001  # whatever it is, it must not become the run's own failure
+        except Exception as fault:  # noqa: BLE001  # it must not become a failure of the run
             error = _explained(fault, handed_over=self._handed_over)
         with self._lock:
             self._refused, self._error = refused, error
             self._ended.set()
         if self.client is not None:
-            with contextlib.suppress(OSError):  # the mail is on its way, or is not; a good-bye changes nothing
+            with contextlib.suppress(OSError):  # QUIT does not change whether the email was accepted
                 self.client.quit()
             self.client.close()
 
     def hand_over(self) -> None:
-        """In the thread, right before the text of the mail.
+        """Ask whether the text may be sent. Runs in the thread.
 
         Raises:
-            NotSent: it is too late, or somebody else sends it.
+            EmailNotSent: the time is up, or another process sends it.
         """
         with self._lock:
             if self._abandoned or not self._ask():
@@ -145,7 +145,7 @@ class _Attempt:
             self._handed_over = True
 
     def _hang_up(self) -> None:
-        """End a conversation that drags on, so that its thread ends."""
+        """Shut the socket down, so that the thread ends."""
         sock = getattr(self.client, "sock", None)
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -153,7 +153,7 @@ class _Attempt:
 
 
 class _Smtp(smtplib.SMTP):
-    """Known to its attempt before it connects; asks it before it sends the text."""
+    """A client that its attempt knows before it connects, and that asks the attempt before it sends the text."""
 
     def __init__(self, attempt: _Attempt, *args: Any, **options: Any) -> None:
         self._attempt = attempt
@@ -177,7 +177,7 @@ def _open(attempt: _Attempt, settings: Settings, timeout: float) -> smtplib.SMTP
 
 
 def _explained(error: Exception, *, handed_over: bool) -> EmailNotSent | EmailUnconfirmed:
-    """What is known of the mail after an error. The server's text is left out: it may quote the mail."""
+    """Translate an error. The server's text is left out: it may quote the email."""
     if isinstance(error, EmailNotSent):
         return error
     name = type(error).__name__

@@ -1,5 +1,5 @@
-"""What hangs on the tables that a reimport writes: keys without an index, triggers, row security, references that no
-constraint guards. None of it is changed; some of it makes a reimport slow, some makes it see too little."""
+"""Check what depends on the tables that a reimport writes: keys without an index, triggers, row security, references
+without a constraint. Nothing is changed. Some of it slows a reimport down, some hides rows from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fm_pipeline.nexus.policy import Policy
 from fm_pipeline.nexus.reimport.soft_references import list_json_references, list_soft_references
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 
-# Rows that one core compares in a second when it reads a whole table: enough to tell seconds from hours.
+# Rows per second of a sequential scan on one core: a rough estimate, to distinguish seconds from hours.
 ROWS_A_SECOND = 5_000_000
 
 _WITHOUT_INDEX = """
@@ -36,7 +36,7 @@ WHERE c.oid = ANY(%s::regclass[]) AND row_security_active(c.oid) ORDER BY 1
 def check_dependants(
     cursor: Cursor, policy: Policy, tables: Sequence[Table], build: FindingBuilder
 ) -> Iterator[Finding]:
-    """Look at everything that hangs on the tables.
+    """Check everything that depends on the tables.
 
     Args:
         tables: those that a reimport may write; the role can read Django's content types.
@@ -93,7 +93,7 @@ def _generic_references(policy: Policy, build: FindingBuilder) -> Iterator[Findi
 
 
 def _soft_references(cursor: Cursor, policy: Policy, build: FindingBuilder) -> Iterator[Finding]:
-    """Columns with ids that no foreign key guards. Of those inside JSON only the names are told."""
+    """Report columns with ids but without a foreign key. For ids inside JSON only the columns are named."""
     for (table, column), targets in list_soft_references(cursor, policy).items():
         holds = f"holds ids of {' and '.join(targets)}" if targets else "is named as a reference, and holds none"
         lacks = ""

@@ -1,6 +1,6 @@
-"""What only DICOM files need: Orthanc, and the hospital's directory. Nothing is written to either.
+"""Check what only DICOM files need: Orthanc and the hospital's directory. Nothing is written to either.
 
-No path is said: it may hold a name.
+Findings contain no path, because it may contain a name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fm_pipeline.settings import Settings
 
 
 def check_dicom(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
-    """Look at each that is set."""
+    """Check each of them that is configured."""
     if settings.orthanc_url:
         yield from _orthanc(settings, build)
     try:

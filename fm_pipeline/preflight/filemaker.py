@@ -1,6 +1,6 @@
-"""FileMaker: does it answer, may the account log in, are the layouts and fields of the profile there and readable.
+"""Check FileMaker: the server, the account, and the layouts and fields of the profile.
 
-Of each layout one record is asked for, to learn how many there are and whether a field is hidden. None is kept.
+One record of each layout is read, for the number of records and to detect hidden fields. None is stored.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from fm_pipeline.staging.transforms.file_links import EXPORT_DATE
 from fm_pipeline.staging.values.text import NO_ACCESS
 
 OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
-OF_ONE_LAYOUT = (PrivilegeMissing, LayoutMissing, FieldMissing)  # the others concern every layout alike
+OF_ONE_LAYOUT = (PrivilegeMissing, LayoutMissing, FieldMissing)  # other errors concern all layouts
 
 
 @dataclass
 class SourceInventory:
-    """What was learnt of the file, by entity.
+    """Sizes and fields of the FileMaker file, by entity.
 
     Attributes:
-        counts: how many records FileMaker says that there are.
+        counts: number of records, according to FileMaker.
         fed: the canonical fields that the layout can feed.
         left_out: entities that the file does not have and need not have.
     """
@@ -44,11 +44,11 @@ class SourceInventory:
 def check_filemaker(
     client: DataApiClient, profile: Profile, build: FindingBuilder, source: SourceInventory
 ) -> Iterator[Finding]:
-    """Look at the server, the account and every layout.
+    """Check the server, the account and every layout.
 
     Args:
-        client: logged in when it is needed, left open.
-        source: is filled.
+        client: logs in on demand; left open.
+        source: filled by this function.
     """
     try:
         version = client.product_info().get("version", "")
@@ -93,7 +93,7 @@ def _version(version: str, build: FindingBuilder) -> Finding:
 def _first_page(client: DataApiClient, layout: str) -> Page:
     try:
         return client.page(layout, 1, 1)
-    except RecordMissing:  # how an empty table answers
+    except RecordMissing:  # the answer for an empty table
         return Page((), 0)
 
 

@@ -1,4 +1,4 @@
-"""What the preflight has to say: one line a thing that it looked at, judged by the rules of rules.yaml."""
+"""Findings of the preflight: one line for each thing that was checked, with the level that rules.yaml gives it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Level = Literal["good", "warning", "stop"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. Names, counts and record ids only; no value of a record.
+    """A finding. Names, counts and record ids only; no value of a record.
 
     Attributes:
-        subject: what was looked at: a server, a layout, a table.
-        found: what was seen, a sentence or a few numbers.
-        rule: the rule that is broken; empty when all is well.
-        remedy: what to do; empty when all is well.
+        subject: what was checked: a server, a layout, a table.
+        found: the result, a sentence or a few numbers.
+        rule: the rule that is violated; empty if none is.
+        remedy: what to do; empty if nothing is to be done.
     """
 
     area: Area
@@ -37,39 +37,39 @@ class Finding:
 
 
 class FindingBuilder:
-    """Makes findings of one area; what a broken rule means is the clinic's own choice.
+    """Builds the findings of one area. The clinic's rules decide the level of a violation.
 
     Args:
-        rules: with what RULES_FILE changes.
+        rules: including the changes of RULES_FILE.
     """
 
     def __init__(self, rules: Rules, area: Area) -> None:
         self.rules, self._area = rules, area
 
     def ok(self, subject: str, found: str) -> Finding:
-        """All is well."""
+        """Return a finding without a violation."""
         return Finding(self._area, subject, "good", found)
 
     def violation(self, rule_id: str, subject: str, found: str, remedy: str = "") -> Finding:
-        """A rule is broken.
+        """Return the finding that a rule is violated.
 
         Args:
-            remedy: when there is a better one than the rule's.
+            remedy: replaces the remedy of the rule.
         """
         rule = self.rules[rule_id]
         level: Level = "stop" if rule.action == "stop" else "warning"
         return Finding(self._area, subject, level, found, rule_id, remedy or rule.remedy)
 
     def violation_of(self, rule: Rule, subject: str, found: str) -> Finding:
-        """A rule is broken, as it is for this subject."""
+        """Return the finding that a rule is violated, with the action that it has for this subject."""
         level: Level = "stop" if rule.action == "stop" else "warning"
         return Finding(self._area, subject, level, found, rule.id, rule.remedy)
 
     def from_error(self, rule_id: str, subject: str, error: PipelineError) -> Finding:
-        """One of our own errors, which knows what to do."""
+        """Return the finding for an error, with its remedy."""
         return self.violation(rule_id, subject, error.what, error.remedy)
 
 
 def stops(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that forbid to go on."""
+    """Return the findings that stop a reimport."""
     return [finding for finding in findings if finding.level == "stop"]

@@ -1,6 +1,6 @@
-"""What only images need: grants and columns in Nexus, the bulk dump, the fields of FileMaker's image layout.
+"""Check what only images need: grants and columns in Nexus, the bulk dump, the fields of FileMaker's image layout.
 
-Nothing is written anywhere; the S3 client refuses whatever is not reading.
+Nothing is written.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import WRITABLE, Bucket
 from fm_pipeline.storage.errors import storage_errors
 
-# What S3 says where there are none, and what servers say that do not know of any.
+# S3's code for a bucket without rules, and the codes of servers that do not support rules.
 NO_RULES = {"NoSuchLifecycleConfiguration", "NotImplemented", "MethodNotAllowed", "501", "405"}
 
 
 def check_image_tables(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
-    """The tables that batches and images are written to. Nothing is said of a database that does not answer."""
+    """Check the tables of batches and images. A database that does not answer was already reported."""
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
             catalogue = read_catalogue(cursor, settings.nexus_schema)
@@ -52,10 +52,10 @@ def check_image_tables(settings: Settings, build: FindingBuilder) -> Iterator[Fi
 
 
 def check_bucket(bucket: Bucket, build: FindingBuilder) -> Iterator[Finding]:
-    """The bulk dump, and what the bucket does by itself.
+    """Check the bulk dump, and the lifecycle rules and versioning of the bucket.
 
     Args:
-        bucket: one that can be listed.
+        bucket: a bucket that can be listed.
     """
     yield _bulk_dump(bucket, build)
     yield from _lifecycle(bucket, build)
@@ -67,7 +67,7 @@ def _bulk_dump(bucket: Bucket, build: FindingBuilder) -> Finding:
         first = next((found for found in bucket.list(bucket.bulk_prefix) if found.size), None)
         if first is None:
             return build.violation("image_dump_empty", "bulk dump", "nothing lies below S3_BULK_PREFIX")
-        bucket.read(first.key, 0, 0)  # to ask for its size only needs neither the right to decrypt nor a thawed file
+        bucket.read(first.key, 0, 0)  # unlike HEAD, this needs the right to decrypt and an object that is not archived
     except StorageError as error:
         return build.from_error("image_dump_unreadable", "bulk dump", error)
     return build.ok("bulk dump", "is there, and can be read")
@@ -96,7 +96,7 @@ def _lifecycle(bucket: Bucket, build: FindingBuilder) -> Iterator[Finding]:
 
 
 def _expires(rule: Mapping[str, Any]) -> str:
-    """When a rule that is in force deletes the newest version of a file; empty if it does not.
+    """Return when an active rule deletes the current version of a file; empty if it never does.
 
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html
     """
@@ -109,7 +109,7 @@ def _expires(rule: Mapping[str, Any]) -> str:
 
 
 def _reaches(rule: Mapping[str, Any], prefixes: tuple[str, ...]) -> list[str]:
-    """Those of the prefixes of which a rule concerns some files. Which have its tags or sizes is not looked at."""
+    """Return the prefixes below which a rule may apply. Its conditions on tags and sizes are not evaluated."""
     conditions = rule.get("Filter", {})
     own = conditions.get("And", conditions).get("Prefix", "") or rule.get("Prefix", "")
     return [prefix for prefix in prefixes if prefix.startswith(own) or own.startswith(prefix)]
@@ -127,9 +127,9 @@ def _versioning(bucket: Bucket) -> str:
 
 
 def check_containers(client: DataApiClient, profile: Profile, build: FindingBuilder) -> list[Finding]:
-    """The mark and the containers on the layout of images, if the profile maps them.
+    """Check the mark and the containers on the image layout, if the profile maps them.
 
-    A layout with neither is that of a clinic whose images come from the bulk dump: no finding.
+    A layout with neither is no violation: the clinic's images come from the bulk dump.
     """
     wanted = profile.entities["image"].containers
     if wanted is None:

@@ -1,6 +1,6 @@
-"""Nexus: version, what the role may do, whether the tables are those that the pipeline knows, and what depends on them.
+"""Check Nexus: version, privileges of the role, structure of the tables, and what depends on them.
 
-Reads the catalogue only, and Django's content types. Nothing is locked or written.
+It reads the catalogue and Django's content types only. Nothing is locked or written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fm_pipeline.preflight import dependants
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.settings import Settings
 
-# client_connection_check_interval, by which a killed run's locks go at once, is new in 14; 18 is the newest tried.
+# 14 introduced client_connection_check_interval, which releases a killed run's locks at once; 18 is the newest tested.
 VERSIONS = range(14, 19)
 
 
@@ -92,7 +92,7 @@ def _version(connection: Connection, cursor: Cursor, build: FindingBuilder) -> F
 
 
 def _own_schema(cursor: Cursor, build: FindingBuilder) -> Iterator[Finding]:
-    """Our tables need a schema, and a reimport needs temporary tables."""
+    """Check the privileges for the schema `fm_pipeline` and for temporary tables."""
     cursor.execute(
         "SELECT to_regnamespace('fm_pipeline') IS NOT NULL, has_database_privilege(current_database(), 'CREATE'),"
         " has_database_privilege(current_database(), 'TEMPORARY')"
@@ -118,11 +118,11 @@ def _updates(
     fed: Mapping[str, frozenset[str]],
     registry: Registry,
 ) -> dict[str, list[str]]:
-    """The columns that each load writes; raises CatalogueStop where one must be given and nobody knows it."""
+    """Return the columns that each load writes; raise CatalogueStop if a required column has no rule."""
     updates = {}
     for load in policy.loads:
         entity = registry[load.entity]
-        columns = list(entity.columns)  # all of them, as long as FileMaker could not be asked
+        columns = list(entity.columns)  # all columns, if FileMaker did not answer
         if load.entity in fed:
             columns = entity.fed_columns(fed[load.entity] | ({CONTACT_DETAIL} & fed.keys()))
         updates[load.table] = list(plan_difference(load, catalogue, columns, settings.nexus_only_columns).updates)
@@ -130,7 +130,7 @@ def _updates(
 
 
 def _privileges(cursor: Cursor, policy: Policy, updates: Mapping[str, Collection[str]]) -> tuple[Needs, list[Table]]:
-    """What the role lacks, and the tables that a reimport may write (none if they cannot be found out)."""
+    """Return the missing privileges, and the tables that a reimport may write (none if they cannot be determined)."""
     if not can_read(cursor, [policy.catalogue.table(CONTENT_TYPES)]):
         return missing_privileges(cursor, known_needs(policy)), []
     needs, tables = reimport_needs(cursor, policy, updates)
@@ -144,7 +144,7 @@ def _grants(build: FindingBuilder, missing: Needs) -> Iterator[Finding]:
 
 
 def lacking_grants(rule: str, build: FindingBuilder, missing: Needs) -> Iterator[Finding]:
-    """A finding for each table, with the statement that gives what the role lacks."""
+    """Yield a finding for each table, with the GRANT statement for the missing privileges."""
     for table, privileges in sorted(missing.items()):
         words = ", ".join(sorted(privileges))
         yield build.violation(

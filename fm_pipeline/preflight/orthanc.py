@@ -1,4 +1,4 @@
-"""Orthanc: version, rights and room, by questions that store and change nothing."""
+"""Check Orthanc: version, privileges and free space, by requests that store and change nothing."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LITTLE_ROOM = 0.1  # of a disk
 
 
 def check_orthanc(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
-    """Look at it.
+    """Check Orthanc.
 
     Raises:
-        SettingsError: ORTHANC_URL or ORTHANC_CA_BUNDLE is none.
+        SettingsError: ORTHANC_URL or ORTHANC_CA_BUNDLE cannot be used.
     """
     with Orthanc.from_settings(with_short_timeouts(settings)) as orthanc:
         try:
@@ -43,7 +43,7 @@ def check_orthanc(settings: Settings, build: FindingBuilder) -> Iterator[Finding
 
 
 def check_disk(folder: str, build: FindingBuilder) -> Iterator[Finding]:
-    """Look at the room on Orthanc's disk, where this machine can see it; the folder is not named."""
+    """Check the free space on Orthanc's disk, if this machine can access it; the folder is not named."""
     try:
         disk = shutil.disk_usage(folder)
     except OSError:  # it is on another machine
@@ -68,7 +68,7 @@ def _version(system: Mapping[str, Any], build: FindingBuilder, login: str) -> It
 
 
 def _rights(orthanc: Orthanc, build: FindingBuilder) -> Finding:
-    """Whether an import could do all that it has to."""
+    """Check the privileges that an import needs."""
     subject = "rights in Orthanc"
     try:
         orthanc.try_upload()

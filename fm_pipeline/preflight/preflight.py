@@ -1,4 +1,4 @@
-"""The preflight as a whole: FileMaker, Nexus, what both have, the services, and with `full` every record."""
+"""Run all checks: FileMaker, Nexus, their sizes, the services, and with `full` every record."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fm_pipeline.staging.source_size import read_before
 from fm_pipeline.staging.summary import summaries
 from fm_pipeline.storage.bucket import open_bucket
 
-# Where something that stops makes reading useless; without a mail server it can be read all the same.
+# A stop in one of these areas prevents reading the records; a missing mail server does not.
 READING_AREAS = ("FileMaker", "Nexus", "source")
 NOT_CHECKED = (
     "Not looked at: FileMaker's records, and whose documents and images would lose their patient. fm-pipeline check"
@@ -45,14 +45,14 @@ def preflight(
     on_finding: OnFinding = lambda _: None,
     on_step: OnStep = lambda *_: None,
 ) -> list[Finding]:
-    """Look at everything, and say all of it.
+    """Run all checks and return all findings.
 
     Args:
-        full: read FileMaker's records too, into the schema `fm_pipeline`, and hold each against the rules. Without it
+        full: read FileMaker's records too, into the schema `fm_pipeline`, and check each against the rules. Without it
             nothing is written to any database.
-        files: look too at what only images and DICOM files need, as far as they are set. None of it stops a reimport,
-            and a reimport does not look: a hospital's disk or an Orthanc that does not answer is none of its business.
-        on_finding: called with each finding as it is made.
+        files: check too what only images and DICOM files need, as far as it is configured. It never stops a reimport,
+            and a reimport does not check it: a reimport does not depend on a hospital's disk or on Orthanc.
+        on_finding: called with each finding.
         on_step: as in `read_and_stage`.
 
     Raises:
@@ -75,7 +75,7 @@ def preflight(
 
 
 def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]:
-    """Everything but the records."""
+    """Check everything but the records."""
     profile, source, images = (
         load_profile(settings.filemaker_profile),
         SourceInventory(),
@@ -89,7 +89,7 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
     else:
         with client:
             yield from check_filemaker(client, profile, FindingBuilder(rules, "FileMaker"), source)
-            if files and settings.s3_bucket and "image" in source.counts:  # in the same session, said further below
+            if files and settings.s3_bucket and "image" in source.counts:  # in the same session; reported below
                 layout = check_containers(client, profile, images)
     nexus = FindingBuilder(rules, "Nexus")
     try:
@@ -112,7 +112,7 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
 def _sizes(
     connection: Connection, settings: Settings, build: FindingBuilder, source: SourceInventory, profile: Profile
 ) -> Iterator[Finding]:
-    """Hard case 1: what FileMaker has is held against what it would replace."""
+    """Compare the number of FileMaker's records with the rows that they would replace."""
     with connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         tables = [catalogue.table(entity.files or entity.table) for entity in staged(profile.registry)]
@@ -128,7 +128,7 @@ def _sizes(
 
 
 def _records(settings: Settings, build: FindingBuilder, on_step: OnStep) -> Iterator[Finding]:
-    """Read and stage everything, and say what the records break."""
+    """Read and stage everything, and report which rules the records violate."""
     try:
         read_and_stage(settings, on_step=on_step)
     except FileMakerError as error:

@@ -1,4 +1,4 @@
-"""What a reimport needs besides the two databases, as far as it is set: S3, the mail server, our own folder."""
+"""Check what a reimport needs besides the two databases, as far as it is configured: S3, mail server, folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 10
 
 
 def with_short_timeouts(settings: Settings) -> Settings:
-    """The same settings for one look: S3 and Orthanc get no longer for an answer than the mail server does."""
+    """Return the settings with short time-outs for S3 and Orthanc, for use in a check."""
     return settings.model_copy(
         update={
             "s3_timeout_seconds": min(settings.s3_timeout_seconds, TIMEOUT_SECONDS),
@@ -28,7 +28,7 @@ def with_short_timeouts(settings: Settings) -> Settings:
 
 
 def check_services(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
-    """Look at each; what is not set is not looked for."""
+    """Check each service that is configured."""
     yield _state_folder(settings.state_dir, build)
     if settings.backup_dir:
         yield _backup_folder(settings.backup_dir, build)
@@ -41,7 +41,7 @@ def check_services(settings: Settings, build: FindingBuilder) -> Iterator[Findin
 
 
 def _backup_key(settings: Settings, build: FindingBuilder) -> Finding:
-    """A reimport would find out about a wrong key only when FileMaker has been read."""
+    """Check the key now; a reimport would use it only after FileMaker has been read."""
     try:
         read_key(settings)
     except SettingsError as error:
@@ -53,20 +53,20 @@ def _state_folder(folder: Path, build: FindingBuilder) -> Finding:
     if fault := _fault(folder):
         return build.violation("state_folder_unusable", "state folder", f"STATE_DIR: {fault}")
     mode = folder.stat().st_mode & 0o777
-    if mode & 0o066:  # to pass through to a known name below, which is private itself, is no harm
+    if mode & 0o066:  # the execute bit is harmless: the folders below are private themselves
         return build.violation("state_folder_open", "state folder", f"STATE_DIR has the mode {mode:04o}")
     return build.ok("state folder", "can be written, and neither listed nor written by others")
 
 
 def _backup_folder(folder: Path, build: FindingBuilder) -> Finding:
-    """Its mode does not matter: each backup is a private folder in it, and it may be the top of a disk of its own."""
+    """Check that it is writable. Its mode does not matter: each backup is a private folder in it."""
     if fault := _fault(folder):
         return build.violation("state_folder_unusable", "backup folder", f"BACKUP_DIR: {fault}")
     return build.ok("backup folder", "can be written")
 
 
 def _fault(folder: Path) -> str:
-    """Why nothing can be written there; empty if something can."""
+    """Return why the folder cannot be written to; empty if it can."""
     try:
         make_private_folder(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -89,7 +89,7 @@ def _s3(settings: Settings, bucket: str, build: FindingBuilder) -> Finding:
 
 
 def _mail(settings: Settings, build: FindingBuilder) -> Finding:
-    """Everything that a mail needs but the mail: encryption, login, sender, receivers."""
+    """Check encryption, login, sender and recipients without sending an email."""
     from fm_pipeline.notifications.smtp import Email, EmailNotSent, deliver  # noqa: PLC0415
 
     accepted = []

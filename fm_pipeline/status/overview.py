@@ -1,6 +1,6 @@
-"""What happened in a Nexus database: the newest run's progress, and the last reimports, plans, backups and attempts.
+"""The progress of the newest run, and the last reimports, plans, backups and attempts.
 
-Reads only, and only the schema `fm_pipeline`: counts, ids, names of accounts; no patient data.
+It reads the schema `fm_pipeline` only: counts, ids and account names; no patient data.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ Overview = Mapping[str, list[dict[str, Any]]]
 
 
 def read_overview(database_url: str) -> Overview:
-    """Rows by kind: progress, reimports, plans, backups, attempts. All empty where the pipeline never ran.
+    """Return rows by kind: progress, reimports, plans, backups, attempts; all empty if the pipeline never ran.
 
-    Times carry a zone. Nothing is migrated or written.
+    Times have a time zone. Nothing is migrated or written.
 
     Raises:
         DatabaseError: the database does not answer.
     """
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        # The newest of our tables: before its migration there is nothing that these queries could read.
+        # The newest table: if it does not exist, these queries have nothing to read.
         cursor.execute("SELECT to_regclass('fm_pipeline.progress') IS NOT NULL AS migrated")
         row = cursor.fetchone()
         if not row or not row["migrated"]:

@@ -1,6 +1,6 @@
-"""What Nexus has of one patient, by counts and ids: for the spot-check after an import. No names, no contents.
+"""The rows and files of one patient in Nexus, by counts and ids, for a spot check. No names, no contents.
 
-Which tables hold something of a patient, the catalogue tells: every foreign key and every generic key to it.
+The catalogue names the tables: every foreign key and every generic key to patients.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from fm_pipeline.nexus.reimport.relink import patient_content_type
 from fm_pipeline.settings import Settings
 from fm_pipeline.status.stored_files import LookupResult, StoredFile, look_up_by_listing, look_up_each, read_files
 
-MANY_FILES = 1000  # from here on a listing, which costs a request for each thousand objects, is cheaper
-Existence = bool | str | None  # S3's code where it could not be looked at; None: the row names no file
+MANY_FILES = 1000  # from here on a listing is cheaper: one request for a thousand objects
+Existence = bool | str | None  # S3's error code if it is unknown; None if the row names no file
 
 
 @dataclass(frozen=True)
 class FileExistence:
-    """An image or a document by its Nexus id, and whether its files exist."""
+    """An image or document by its Nexus id, and whether its files exist."""
 
     id: str
     exists: Existence
@@ -38,7 +38,7 @@ class FileExistence:
 
 @dataclass(frozen=True)
 class BatchExistence:
-    """A batch; `image_count` is what its row says."""
+    """A batch; `image_count` is the value in its row."""
 
     id: str
     image_count: int | None
@@ -47,12 +47,12 @@ class BatchExistence:
 
 @dataclass(frozen=True)
 class PatientData:
-    """What a patient has.
+    """The rows and files of a patient.
 
     Attributes:
-        filemaker_id: in lower case; the Nexus id of a patient that FileMaker does not know.
+        filemaker_id: in lower case; the Nexus id if FileMaker does not have the patient.
         found_by: crosswalk, metadata, notes, nexus_id or earlier_id.
-        rows: ids by table, of everything but documents and image batches.
+        rows: ids by table, without documents and image batches.
     """
 
     nexus_id: str
@@ -68,13 +68,13 @@ class PatientData:
 
 
 def read_patient_data(settings: Settings, reference: str) -> PatientData:
-    """Look a patient up and count what it has; ask S3 for each of its files.
+    """Look up a patient, its rows, and its files in S3.
 
     Args:
         reference: a FileMaker id in any letter case, a Nexus id, or the Nexus id of an earlier reimport.
 
     Raises:
-        PipelineError: there is no such patient, the id names two, or the pipeline never worked in this database.
+        PipelineError: there is no such patient, the id names two, or the pipeline has no tables in this database.
     """
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         _require_own_tables(cursor)
@@ -134,7 +134,7 @@ def _require_own_tables(cursor: Cursor) -> None:
 
 
 class _Existence:
-    """The answers by kind and row."""
+    """Whether files exist, by kind and row."""
 
     def __init__(self, files: Sequence[StoredFile], answers: LookupResult) -> None:
         self._found: dict[tuple[str, str], Existence] = {
@@ -146,7 +146,7 @@ class _Existence:
 
 
 def _rows(cursor: Cursor, catalogue: Catalogue, patient_id: str) -> dict[str, list[str]]:
-    """Ids of all rows that point to the patient, by table; tables in which it has none come too."""
+    """Return the ids of all rows that refer to the patient, by table; tables without such rows are included."""
     patients = catalogue.table("patients")
     keys: list[tuple[Table, sql.Composable]] = [
         (key.table, sql.SQL("{}::text = %(patient)s").format(sql.Identifier(key.columns[0])))
@@ -163,7 +163,7 @@ def _rows(cursor: Cursor, catalogue: Catalogue, patient_id: str) -> dict[str, li
         for key in catalogue.generic_keys
     ]
     values = {"patient": patient_id, "type": patient_content_type(cursor, catalogue)}
-    found: dict[str, dict[str, None]] = {}  # in their order, each once: two keys of a table may name the patient
+    found: dict[str, dict[str, None]] = {}  # ordered and unique: two keys of a table may refer to the patient
     for table, condition in keys:
         if "id" not in catalogue.columns.get(table, {}):
             continue

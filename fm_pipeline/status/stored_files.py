@@ -1,10 +1,10 @@
-"""Do the files exist that Nexus' rows name, and can they be read? Documents, images, thumbnails, in whatever bucket.
+"""Check that the files named by rows of Nexus exist and can be read: documents, images, thumbnails, in any bucket.
 
-All or a sample are looked for; a few of those that are there are opened, since a listing says nothing of an object that
-may not be read, is archived, or was cut off when it was written.
+All files or a sample are looked up. Some of the existing files are opened, because a listing does not show that an
+object cannot be read, is archived, or is truncated.
 
-Reads only. A row that names no file, an object that is not there, and a bucket that cannot be read are three things:
-what could not be looked at is never called missing.
+Nothing is written. Three findings are distinct: a row names no file, an object does not exist, a bucket cannot be read.
+A file that could not be looked up is never reported as missing.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from fm_pipeline.storage.bucket import Bucket, make_client
 
 Kind = Literal["documents", "images", "thumbnails"]
 KINDS: tuple[Kind, ...] = ("documents", "images", "thumbnails")
-NO_BUCKET = "no bucket"  # neither the row nor a setting names one
+NO_BUCKET = "no bucket"  # neither the row nor the settings name one
 OPENED = 25  # files of each kind
 OPENED_BYTES = 65_536  # of each of them at most
-TRIES = 2  # of opening a file: a stream that is cut once says nothing of the object
-SAMPLE = 200  # files: a bucket of which a hundredth is gone is noticed seven times in eight
+TRIES = 2  # to open a file: one broken stream does not mean that the object is damaged
+SAMPLE = 200  # files: if one in a hundred is missing, the sample shows it in seven of eight cases
 NO_READ_PERMISSION = "the account has no right to read them (s3:GetObject), so that only their names were looked for."
 ROWS_A_FETCH = 2000
 KEYS_A_REPORT = 1000  # of a listing; as many as S3 gives on a page
@@ -41,10 +41,10 @@ KEYS_A_REPORT = 1000  # of a listing; as many as S3 gives on a page
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file that a row names; `row_id` is the row's Nexus id. Without a key the row names none.
+    """A file of a row of Nexus. An empty key means that the row names none.
 
     Attributes:
-        size: what the row says; None or 0 if it says nothing.
+        size: as stored in the row; None or 0 if it is not stored.
     """
 
     kind: Kind
@@ -56,19 +56,19 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """What was found of the files of one kind.
+    """The result for the files of one kind.
 
     Attributes:
-        rows: that name a file or should; those of thumbnails only if they name one.
-        looked_at: files that were looked for and could be answered for.
+        rows: rows that name a file or should; thumbnails only if the row names one.
+        looked_at: files that were looked up with a definite result.
         missing: Nexus ids of rows whose file does not exist.
         without_key: Nexus ids of rows that name no file.
-        opened: files of which the first bytes came.
-        unreadable: Nexus ids of rows whose file is there and cannot be opened, with S3's code.
-        differing: Nexus ids of rows whose file is empty or has another size than the row says.
-        not_opened: S3's code, where the account may open none of the files; that is its rights' fault, not a file's.
-        not_looked_at: files of buckets that could not be read, by S3's code.
-        remedies: what to do about each of these codes.
+        opened: files whose first bytes could be read.
+        unreadable: S3's code by Nexus id of the row, for existing files that cannot be opened.
+        differing: Nexus ids of rows whose file is empty or has another size than in the row.
+        not_opened: S3's code if the account may open none of the files: a privilege is missing, no file is damaged.
+        not_looked_at: number of files in buckets that cannot be read, by S3's code.
+        remedies: what to do, by code.
     """
 
     kind: Kind
@@ -85,7 +85,7 @@ class FileCheck:
 
     @property
     def passed(self) -> bool:
-        """Every file that was to be looked at exists, and those that were opened are as their rows say."""
+        """Whether every file exists, and every opened file matches its row."""
         return not (self.missing or self.without_key or self.not_looked_at or self.unreadable or self.differing)
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,9 +105,9 @@ class FileCheck:
 
 
 class LookupResult:
-    """Which files exist, and of which nobody can tell (S3's code); the buckets that can be read, by name.
+    """Which files exist, S3's code for those that could not be looked up, and the readable buckets by name.
 
-    `remedies` says what to do about each of the codes.
+    `remedies` says what to do, by code.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class LookupResult:
         self.remedies: dict[str, str] = {}
 
     def mark_unknown(self, files: Iterable[StoredFile], error: StorageError) -> None:
-        """S3 did not tell of these files."""
+        """Record that these files could not be looked up."""
         self.remedies[error.code] = error.remedy
         self.unknown |= dict.fromkeys(files, error.code)
 
@@ -130,15 +130,15 @@ def check_files(
     chance: random.Random | None = None,
     on_progress: Callable[[str, int, int], None] = lambda _step, _done, _total: None,
 ) -> list[FileCheck]:
-    """Look for the files of Nexus' rows.
+    """Look up the files of rows of Nexus.
 
     Args:
-        sample: how many of each kind, drawn by lot; None for all of them, by listing.
-        chance: draws the lot.
-        on_progress: gets the step, how many files are answered for, and of how many.
+        sample: size of a random sample of each kind; None for all files, by listing.
+        chance: draws the sample.
+        on_progress: receives the step, the number of files that are done, and the total.
 
     Raises:
-        SettingsError: S3 is not set up.
+        SettingsError: S3 is not configured.
     """
     lots = {kind: _Sample(sample, chance or random.Random()) for kind in kinds}  # noqa: S311  # a sample, no secret
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
@@ -147,7 +147,7 @@ def check_files(
             if file.kind in lots:
                 lots[file.kind].put(file)
     wanted = [file for lot in lots.values() for file in lot.drawn()]
-    on_progress("files", 0, len(wanted))  # a server that is away is waited for
+    on_progress("files", 0, len(wanted))  # a server that is down is waited for
     look = look_up_by_listing if sample is None else look_up_each
     answers = look(settings, wanted, lambda done: on_progress("files", done, len(wanted)))
     chance = chance or random.Random()  # noqa: S311  # a sample, no secret
@@ -155,9 +155,10 @@ def check_files(
 
 
 class _Sample:
-    """Files of one kind: how many there are, and those that are drawn, without holding the others.
+    """A random sample of the files of one kind, by reservoir sampling (Vitter's algorithm R).
 
-    Each file that comes has the same chance (Vitter's algorithm R). Without a number all are drawn.
+    Args:
+        size: of the sample; None keeps all files.
     """
 
     def __init__(self, size: int | None, chance: random.Random) -> None:
@@ -168,7 +169,7 @@ class _Sample:
         self._drawn: list[tuple[int, StoredFile]] = []
 
     def put(self, file: StoredFile) -> None:
-        """The next file."""
+        """Add the next file."""
         self.rows += 1
         if not file.key:
             self.without_key.append(file.row_id)
@@ -180,17 +181,17 @@ class _Sample:
             self._drawn[place] = (self._named, file)
 
     def drawn(self) -> list[StoredFile]:
-        """In the order in which they came."""
+        """Return the sample in the order of the rows."""
         return [file for _, file in sorted(self._drawn, key=lambda each: each[0])]
 
 
 def read_files(
     cursor: Cursor, catalogue: Catalogue, bucket: str, *, rows: Sequence[str] | None = None
 ) -> Iterator[StoredFile]:
-    """Every file that a row of Nexus names; documents and images without a key come too, without one.
+    """Yield the file of every row of Nexus; documents and images without a key are included.
 
     Args:
-        bucket: of rows that name none.
+        bucket: for rows that name none.
         rows: only the rows with these Nexus ids.
     """
     sources: tuple[tuple[Kind, str, str, str], ...] = (
@@ -205,7 +206,7 @@ def read_files(
             continue
         where = sql.SQL("WHERE id = ANY(%s::uuid[]) ") if rows is not None else sql.SQL("")
         own = sql.SQL("coalesce(nullif(s3_bucket, ''), %s)") if "s3_bucket" in columns else sql.SQL("%s")
-        # A cursor of the server's: the rows need not be here all at once.
+        # A server-side cursor: the rows are not all kept in memory.
         with cursor.connection.cursor(f"files_{kind}") as reading:
             reading.itersize = ROWS_A_FETCH
             reading.execute(
@@ -226,7 +227,7 @@ def read_files(
 def look_up_by_listing(
     settings: Settings, files: Sequence[StoredFile], on_progress: Callable[[int], None] = lambda _done: None
 ) -> LookupResult:
-    """Look for many files: a request for each thousand objects of the top folders that they lie in."""
+    """Look up many files by listing their top folders: one request for a thousand objects."""
     answers = _check_buckets(settings, files)
     by_place: dict[tuple[str, str], dict[str, list[StoredFile]]] = defaultdict(lambda: defaultdict(list))
     for file in files:
@@ -251,7 +252,7 @@ def look_up_by_listing(
 def look_up_each(
     settings: Settings, files: Sequence[StoredFile], on_progress: Callable[[int], None] = lambda _done: None
 ) -> LookupResult:
-    """Look for a few files: one request each, several at a time."""
+    """Look up a few files: one request each, several at a time."""
     answers = _check_buckets(settings, files)
 
     def look(file: StoredFile) -> tuple[StoredFile, bool | StorageError]:
@@ -271,9 +272,9 @@ def look_up_each(
 
 
 def _check_buckets(settings: Settings, files: Sequence[StoredFile]) -> LookupResult:
-    """The buckets that the files name; files of one that cannot be read are unknown from here on.
+    """Check each bucket that the files name; files of a bucket that cannot be read are recorded as unknown.
 
-    So one question tells for each bucket what would else be a failure of each file.
+    So a bucket that cannot be read causes one failed request and not one for each file.
     """
     answers = LookupResult()
     client = make_client(settings)
@@ -293,7 +294,7 @@ def _check_buckets(settings: Settings, files: Sequence[StoredFile]) -> LookupRes
 def _open_some(
     settings: Settings, lot: _Sample, answers: LookupResult, chance: random.Random
 ) -> dict[StoredFile, int | str]:
-    """Open some of the files that are there: their sizes, or S3's code where one cannot be opened."""
+    """Open some of the existing files; return their sizes, or S3's code for one that cannot be opened."""
     there = [file for file in lot.drawn() if answers.exists.get(file)]
 
     def opened(file: StoredFile) -> int | str:

@@ -1,8 +1,8 @@
-"""The bucket of documents and images: list, read, put, copy. There is no way to delete here.
+"""The bucket of documents and images: list, read, put, copy. Nothing here deletes.
 
-Writing goes below `patients/` and nowhere else, so the bulk dump, which is a backup, cannot be touched whatever the
-settings say: the client itself refuses, before a request is sent. Sub-resources (tags, ACLs, retention) are refused
-too: some servers answer them by overwriting the object.
+Writes are allowed below `patients/` only. The client refuses every other write before a request is sent, so the bulk
+dump, which is a backup, is safe whatever the settings say. Sub-resources (tags, ACLs, retention) are refused too,
+because some servers answer such a request by overwriting the object.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 """
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from fm_pipeline.settings import Settings
 
-WRITABLE = "patients/"  # all that Nexus shows of a patient lies below it
-BULK_PREFIX = "filemaker-import/images-bulk-dump/"  # protected under its usual name too, wherever the settings point
+WRITABLE = "patients/"  # Nexus keeps all files of patients below it
+BULK_PREFIX = "filemaker-import/images-bulk-dump/"  # always protected, also when the settings name another one
 COPY_LIMIT = 5 * 1024**3  # bytes that one CopyObject takes
-ATTEMPTS = 6  # of one request, with growing pauses: 503 Slow Down is S3's way to ask for patience
-READS = 3  # of a stream that is cut
+ATTEMPTS = 6  # for each request, with growing pauses: 503 Slow Down asks for fewer requests
+READS = 3  # attempts to read a stream that breaks off
 CONNECT_SECONDS = 10
 CHUNK = 1 << 20
 _REDIRECTS = {301, 302, 303, 307, 308}
-# A page of a listing has one of them. botocore takes any other XML for a page that names no object.
+# A page of a listing has at least one of these. botocore reads any other XML as a page without objects.
 _LISTING_ELEMENTS = ("Name", "KeyCount", "IsTruncated", "Contents")
 _READ_OPERATIONS = frozenset(
     {
@@ -46,7 +46,7 @@ _WRITE_OPERATIONS = frozenset({"PutObject", "CopyObject"})
 
 
 class StoredObject(NamedTuple):
-    """An object as a listing shows it; size in bytes, the ETag without its quotes."""
+    """An object in a listing: size in bytes, ETag without quotes."""
 
     key: str
     size: int
@@ -55,14 +55,14 @@ class StoredObject(NamedTuple):
 
 
 class ObjectExists(StorageError):
-    """The key is taken by an object with other bytes. It was not overwritten."""
+    """Another object has the key. It was not overwritten."""
 
 
 def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
-    """The S3 client that the settings name: time-outs, retries, a pool as large as the concurrency, and the guard.
+    """Return a guarded S3 client with the time-outs, retries and pool size of the settings.
 
     Args:
-        attempts: of each request.
+        attempts: for each request.
 
     Raises:
         SettingsError: a setting is missing.
@@ -76,7 +76,7 @@ def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
         read_timeout=settings.s3_timeout_seconds,
         retries={"total_max_attempts": attempts, "mode": "standard"},
         max_pool_connections=settings.s3_concurrency + 2,
-        # Servers other than Amazon's refuse the checksums that boto3 sends by itself since 1.36.
+        # Other servers than Amazon's refuse the checksums that boto3 sends by default since 1.36.
         request_checksum_calculation="when_required" if settings.s3_endpoint_url else "when_supported",
         response_checksum_validation="when_required" if settings.s3_endpoint_url else "when_supported",
     )
@@ -99,12 +99,12 @@ def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
 
 
 def _refuse_redirect(response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:
-    """A server that has an address of its own leads nowhere else. A proxy may, for example from http to https.
+    """Refuse a redirect of a server at S3_ENDPOINT_URL. A proxy may send one, for example from http to https.
 
-    botocore takes each redirect for Amazon's "the bucket is in another region", and asks for the region, which is
-    answered by a redirect too, until Python's stack is full.
+    botocore reads every redirect as Amazon's "the bucket is in another region" and asks for the region. The answer is
+    again a redirect, until the recursion limit is reached.
     """
-    if response is None:  # there was no answer
+    if response is None:  # no answer arrived
         return
     http, parsed = response
     if http.status_code in _REDIRECTS and parsed.get("Error", {}).get("Code") != "PermanentRedirect":
@@ -118,7 +118,7 @@ def _refuse_redirect(response: tuple[Any, Mapping[str, Any]] | None, **_: object
 
 
 def guarded(client: S3Client, bulk_prefix: str) -> S3Client:
-    """Make a client refuse, before anything is sent, whatever is not reading or a new object below `patients/`."""
+    """Make a client refuse everything but reads and new objects below `patients/`, before a request is sent."""
     protected = (BULK_PREFIX, bulk_prefix)
 
     def guard(params: Mapping[str, Any], model: Any, **_: object) -> None:
@@ -137,16 +137,16 @@ def guarded(client: S3Client, bulk_prefix: str) -> S3Client:
 
 
 def is_writable(key: str) -> bool:
-    """Whether a key is one that the pipeline may write: below `patients/`, and no path that leads elsewhere."""
+    """Whether the pipeline may write a key: it lies below `patients/` and has no `.`, `..` or empty part."""
     parts = key.split("/")
     return key.startswith(WRITABLE) and not {"", ".", ".."} & set(parts)
 
 
 def open_bucket(settings: Settings, client: S3Client | None = None) -> Bucket:
-    """The bucket that the settings name.
+    """Return the bucket that the settings name.
 
     Raises:
-        SettingsError: none is named.
+        SettingsError: S3_BUCKET is not set.
     """
     if not settings.s3_bucket:
         raise SettingsError("S3_BUCKET is not set.", remedy="Name the bucket of documents and images.")
@@ -160,10 +160,10 @@ def _require_listing(page: Mapping[str, Any], action: str) -> None:
 
 @dataclass(frozen=True)
 class Bucket:
-    """One bucket. Safe to use from several threads.
+    """A bucket. Safe to use from several threads.
 
     Args:
-        client: from `make_client`, or another one that went through `guarded`.
+        client: from `make_client`, or guarded by `guarded`.
     """
 
     client: S3Client
@@ -171,11 +171,11 @@ class Bucket:
     bulk_prefix: str = BULK_PREFIX
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object below a prefix, over all pages.
+        """Yield every object below a prefix, from all pages.
 
         Raises:
-            StorageError: S3 refused, or a page repeats keys, so that the listing cannot be called complete; or it names
-                no ETags, so that nothing could be told apart.
+            StorageError: S3 refused; or a key is repeated, so the listing may be incomplete; or an ETag is missing, so
+                versions of an object could not be distinguished.
         """
         seen: set[str] = set()
         with storage_errors("list the bucket"):
@@ -197,42 +197,42 @@ class Bucket:
                     yield StoredObject(key, item["Size"], etag, item["LastModified"])
 
     def find(self, key: str) -> StoredObject | None:
-        """The object of exactly this key, by a listing."""
+        """Return the object with exactly this key, by a listing."""
         return next((found for found in self.list(key) if found.key == key), None)
 
     def check_access(self) -> None:
-        """Ask whether the bucket is there and may be read by us, before anything is begun that needs it.
+        """Check that the bucket exists and can be read, before work that needs it starts.
 
         Raises:
-            StorageError: it does not exist, may not be read, or S3 does not answer; with what to do.
+            StorageError: it does not exist, access is denied, or S3 does not answer.
         """
         action = "look at the bucket"
         try:
             with storage_errors(action):
                 self.client.head_bucket(Bucket=self.name)
         except StorageError as error:
-            # An answer to HEAD has no body, so no code of S3's either.
+            # A response to HEAD has no body, and so no S3 error code.
             code = {"404": "NoSuchBucket", "403": "AccessDenied", "301": "PermanentRedirect"}.get(error.code)
             raise refused_by_s3(action, code) if code else error from None
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object of exactly this key. One request; where many are looked for, list.
+        """Whether an object with exactly this key exists. One request; to look up many keys, use `list`.
 
-        It is a listing too, of which this key would be the first: so it needs the right to list and none to read, and
-        a missing object is no 403, as it may be to a request for the object itself.
+        The request is a listing that starts with this key. So it needs the right to list and not the right to read,
+        and a missing object is never a 403, as it may be when the object itself is requested.
 
         Raises:
-            StorageError: S3 did not say.
+            StorageError: S3 refused or did not answer.
         """
         with storage_errors("look for an object"):
             page = self.client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
             _require_listing(page, "look for an object")
         there = any(found.get("Key") == key for found in page.get("Contents", []))
-        # Directory buckets and some other servers list in an order of their own.
+        # Directory buckets and some other servers do not list in the order of keys.
         return there or (bool(page.get("IsTruncated")) and self.find(key) is not None)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        """The bytes of an object, from `start` up to and including `end`."""
+        """Return the bytes of an object, from `start` up to and including `end`."""
         wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end}"}
         from botocore.exceptions import IncompleteReadError, ResponseStreamingError  # noqa: PLC0415
 
@@ -240,15 +240,18 @@ class Bucket:
             for left in reversed(range(READS)):
                 answer = self.client.get_object(Bucket=self.name, Key=key, **wanted)  # type: ignore[arg-type]
                 try:
-                    with closing(answer["Body"]) as body:  # the body itself, which notices a cut stream
+                    with closing(answer["Body"]) as body:  # this body raises when the stream breaks off
                         return body.read()
-                except (IncompleteReadError, ResponseStreamingError):  # boto3 repeats a request, not what comes after
+                except (
+                    IncompleteReadError,
+                    ResponseStreamingError,
+                ):  # boto3 retries a request, not the reading of its body
                     if not left:
                         raise
         raise AssertionError("unreachable")
 
     def read_beginning(self, key: str, length: int) -> int:
-        """Get the first bytes of an object, once; they are thrown away.
+        """Read the first bytes of an object and discard them, to test that it can be read.
 
         Args:
             length: how many bytes at most.
@@ -266,17 +269,17 @@ class Bucket:
                 with closing(answer["Body"]) as body:
                     first = body.read(length)
         except StorageError as error:
-            if error.code in {"InvalidRange", "416", "RequestedRangeNotSatisfiable"}:  # it has no first byte
+            if error.code in {"InvalidRange", "416", "RequestedRangeNotSatisfiable"}:  # the object is empty
                 return 0
             raise
         whole = str(answer.get("ContentRange", "")).rpartition("/")[2]
-        size = int(whole) if whole.isdigit() else int(answer["ContentLength"])  # a server that knows no ranges
+        size = int(whole) if whole.isdigit() else int(answer["ContentLength"])  # the server does not support ranges
         if len(first) < min(size, length):
             raise refused_by_s3(action, "IncompleteBody")
         return size
 
     def digest(self, key: str) -> str:
-        """The SHA-256 of an object's bytes, read in pieces."""
+        """Return the SHA-256 of an object, read in chunks."""
         digest = hashlib.sha256()
         with (
             storage_errors("read an object"),
@@ -287,32 +290,32 @@ class Bucket:
         return digest.hexdigest()
 
     def same_bytes(self, one: StoredObject, other: StoredObject) -> bool:
-        """Whether two objects hold the same bytes; they are read only if size and ETag cannot tell.
+        """Whether two objects have the same bytes; they are read only if size and ETag do not decide it.
 
-        Unlike ETags prove nothing: encryption with a key of KMS and multipart uploads change them.
+        Different ETags prove nothing: KMS encryption and multipart uploads change them.
         """
         if one.size != other.size:
             return False
         return one.etag == other.etag or self.digest(one.key) == self.digest(other.key)
 
     def put(self, key: str, body: bytes | BinaryIO, content_type: str) -> str:
-        """Write a new object; one that holds these very bytes already is left as it is.
+        """Write a new object. An existing object with the same bytes is kept.
 
         Args:
-            body: bytes, or a file at its start that can be read twice.
+            body: bytes, or a seekable file at its start.
 
         Returns:
             Its ETag.
 
         Raises:
-            ObjectExists: the key is taken by other bytes, as far as the server heeds conditions. Where it does
-                not (docs/images.md), list before you put.
+            ObjectExists: the key has an object with other bytes. Some servers ignore the condition and overwrite
+                (docs/images.md); there, list before you put.
         """
         if isinstance(body, bytes):
             size, md5 = len(body), hashlib.md5(body, usedforsecurity=False).digest()
         else:
             md5 = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False)).digest()  # type: ignore[arg-type]
-            size = body.seek(0, SEEK_END)  # the digest of a BytesIO leaves it at its start
+            size = body.seek(0, SEEK_END)  # file_digest leaves a BytesIO at its start
             body.seek(0)
         with storage_errors("write an object"):
             try:
@@ -327,28 +330,28 @@ class Bucket:
             except self.client.exceptions.ClientError as error:
                 if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
                     raise
-        # Perhaps our own first try, whose answer was lost.
+        # It may be our own first attempt, whose answer was lost.
         found = self.find(key)
         if found and found.size == size and (found.etag == md5.hex() or self._has_content(found.key, body)):
             return found.etag
         raise ObjectExists(
-            "An object with other bytes has the key that a new object was to get.",
+            "Another object already has the key of a new object.",
             meaning="It was not overwritten.",
             remedy="Compare the two; fm-pipeline images link lists such images as target_differs.",
         )
 
     def _has_content(self, key: str, body: bytes | BinaryIO) -> bool:
-        """Whether an object has these bytes, where its ETag is no MD5 (KMS, several parts)."""
+        """Whether an object has these bytes, for objects whose ETag is not an MD5 (KMS, multipart)."""
         if isinstance(body, bytes):
             return self.digest(key) == hashlib.sha256(body).hexdigest()
         body.seek(0)
         return self.digest(key) == hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]
 
     def copy(self, source: StoredObject, key: str, content_type: str | None = None) -> str:
-        """Copy an object inside S3, if it is still the one that was listed. The caller verifies by listing.
+        """Copy an object inside S3, if it has not changed since it was listed. The caller verifies the copy.
 
         Args:
-            content_type: the real one, if it is known; else the source's goes along.
+            content_type: of the copy; None keeps that of the source.
 
         Returns:
             The ETag of the copy.
@@ -377,7 +380,7 @@ class Bucket:
         return _etag_of(answer.get("CopyObjectResult", {}), "copy an object")
 
     def _write_new(self, call: Callable[..., Any], **arguments: Any) -> Any:
-        """Write under the condition that the key is free; without it where the server does not know conditions."""
+        """Write if the key is free; without this condition where the server does not implement it."""
         try:
             return call(Bucket=self.name, IfNoneMatch="*", **arguments)
         except self.client.exceptions.ClientError as error:
@@ -390,7 +393,7 @@ class Bucket:
 
 
 def _etag_of(answer: Mapping[str, Any], action: str) -> str:
-    """Of an answer to a write. One without it does not say that anything was written."""
+    """Return the ETag in the response to a write; without one the response does not confirm the write."""
     etag = answer.get("ETag")
     if not isinstance(etag, str) or not etag:
         raise not_s3(action)

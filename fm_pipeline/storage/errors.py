@@ -1,4 +1,4 @@
-"""What S3 refuses, as an error of ours: its code, what it means, and what to do."""
+"""Translate errors of S3 and boto3 into StorageError: S3's code, its meaning, and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from fm_pipeline.errors import StorageError
 
 @contextmanager
 def storage_errors(action: str) -> Iterator[None]:
-    """Turn what boto3 raises into a StorageError: the code of S3, never a key or a body."""
+    """Raise StorageError for what boto3 raises in the block. It carries S3's code, never a key or a body.
+
+    Args:
+        action: what S3 is asked to do, for example "list the bucket".
+    """
     from botocore.exceptions import (  # noqa: PLC0415  # slow to import
         BotoCoreError,
         ClientError,
@@ -31,7 +35,7 @@ def storage_errors(action: str) -> Iterator[None]:
             code=type(error).__name__,
             remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role.",
         ) from None
-    except (ResponseParserError, ValueError):  # a time or a number that is none
+    except (ResponseParserError, ValueError):  # an invalid time or number
         raise not_s3(action) from None
     except (BotoCoreError, HTTPError, HTTPException) as error:  # the latter two while a body is read
         raise StorageError(
@@ -44,7 +48,7 @@ def storage_errors(action: str) -> Iterator[None]:
 
 
 def not_s3(action: str) -> StorageError:
-    """The error for an answer that is not one of S3's."""
+    """Return the error for a response that does not come from S3."""
     return StorageError(
         f"What answered when S3 was asked to {action} is not S3.",
         code="NotUnderstood",
@@ -54,7 +58,7 @@ def not_s3(action: str) -> StorageError:
 
 
 def refused_by_s3(action: str, code: str) -> StorageError:
-    """The error for a code of S3's."""
+    """Return the error for an S3 error code."""
     return StorageError(
         f"S3 refused to {action} ({code}).",
         code=code,

@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from fm_pipeline.preflight.run import preflight
 
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
 
 LATER = RUN_TIME + dt.timedelta(days=1)
