@@ -28,6 +28,7 @@ CONTENT = "content"  # instead of a column: Nexus keeps no FileMaker id
 PLAIN_READERS = ("line", "lines", "date", "timestamp", "number", "boolean")
 CHOICES = ("title", "sex", "appointment_status", "message_status", "note_type")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TABLE_AND_COLUMN = re.compile(r"[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}")
 # Names of assets and tables that would be there twice.
 _TAKEN = {"builds", "outcomes", "findings", "file_links", "entities", "image_files", "records", "extractions"}
 
@@ -51,7 +52,7 @@ class ColumnMapping(BaseModel):
     def as_column(self, name: str) -> Column:
         """For the registry. What a reader names is its field too, where no field is given."""
         kind, _, names = self.reader.partition(":")
-        default = names if kind in ("parent", "reference", "lookup") else name
+        default = names if kind in ("parent", "reference", "lookup") and "." not in names else name
         return Column(tuple(self.fields or [default]), self.reader)
 
 
@@ -196,10 +197,10 @@ def _wrong_columns(name: str, nexus: NexusMapping, entities: Mapping[str, Mapped
                 yield f"{column} points to {names}, which is not loaded into a table", path
         elif kind in ("lookup", "choice"):
             known = tuple(LOOK_UPS) if kind == "lookup" else CHOICES
-            if names not in known:
+            if names not in known and not (kind == "lookup" and _TABLE_AND_COLUMN.fullmatch(names)):
                 yield f"{kind}:{names} is not known; there are {', '.join(f'{kind}:{each}' for each in known)}", path
         elif mapping.reader not in PLAIN_READERS:
-            more = "parent:ENTITY, reference:ENTITY, lookup:NAME, choice:NAME"
+            more = "parent:ENTITY, reference:ENTITY, lookup:NAME, lookup:TABLE.COLUMN, choice:NAME"
             yield f"there is no reader {mapping.reader}; there are {', '.join(PLAIN_READERS)}, {more}", path
         two = kind == "lookup" and names == "clinic"
         if len(mapping.fields or ()) > (2 if two else 1):

@@ -28,6 +28,12 @@ LOOK_UPS = {
 ID_COLUMNS = ("nexus_id", "record_id", "filemaker_key")
 
 
+def looked_up_in(name: str) -> tuple[str, str]:
+    """The Nexus table and column of what `lookup:` names: a word of `LOOK_UPS`, or `table.column`."""
+    table, _, column = name.partition(".")
+    return LOOK_UPS.get(name, (table, column))
+
+
 class Phase(IntEnum):
     """The phases of the import sequence that write, by their numbers there."""
 
@@ -162,7 +168,7 @@ class Entity:
 
     @property
     def looked_up(self) -> tuple[str, ...]:
-        """Names that its columns are looked up by: clinic, clinician, appointment_type, funding."""
+        """What its columns are looked up by: clinic, clinician, appointment_type, funding, or `table.column`."""
         return tuple(dict.fromkeys(column.names for column in self.columns.values() if column.kind == "lookup"))
 
     def telling_columns(self, fed: frozenset[str]) -> list[str]:

@@ -17,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.entities.order import generations
-from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, LOOK_UPS, Entity, Registry
+from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry, looked_up_in
 from fm_pipeline.entities.registry import Column as Source
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -168,11 +168,23 @@ def _wrong_column(catalogue: Catalogue, table: Table, name: str, source: Source,
     if source.kind in {"parent", "reference"}:
         given = registry[source.names].table
     elif source.kind == "lookup":
-        given = LOOK_UPS[source.names][0]
+        given, of_names = looked_up_in(source.names)
+        yield from _wrong_look_up(catalogue, source.reader, given, of_names, registry)
     if referred and not given:
         yield f"{where} points to {', '.join(sorted(referred))}: read it by parent:, reference: or lookup:"
     elif referred and given not in referred:
         yield f"{where} points to {', '.join(sorted(referred))}, but {source.reader} gives ids of {given}"
+
+
+def _wrong_look_up(catalogue: Catalogue, reader: str, table: str, column: str, registry: Registry) -> Iterator[str]:
+    """What is wrong with the table that names are looked up in."""
+    columns = catalogue.columns.get(catalogue.table(table), {})
+    if not columns or column not in columns:
+        yield f"{reader}: the schema {catalogue.schema} has no table {table} with a column {column}"
+    elif "id" not in columns or columns["id"].type != "uuid":
+        yield f"{reader}: the table {table} has no column id of the type uuid"
+    elif any(entity.table == table for entity in registry.values()):
+        yield f"{reader}: the table {table} is loaded by the same reimport; use parent: or reference:"
 
 
 def _wrong_defaults(cursor: Cursor, columns: Mapping[str, Column], entity: Entity) -> Iterator[str]:

@@ -124,7 +124,7 @@ def _build(
         if entity.name == "patient" and CONTACT_DETAIL in extractions:
             sources.append(CONTACT_DETAIL)
             fed |= {CONTACT_DETAIL}
-        context = read_context(cursor, catalogue, fed=fed, now=now, time_zone=time_zone)
+        context = read_context(cursor, catalogue, fed=fed, now=now, time_zone=time_zone, more=entity.looked_up)
         columns = catalogue.columns.get(catalogue.table(entity.table), {})
         writer = StagingWriter(cursor, entity, rules, maximum_lengths(catalogue, entity.table))
         transform = transform_of(entity, columns)

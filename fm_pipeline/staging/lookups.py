@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.entities.registry import LOOK_UPS
+from fm_pipeline.entities.registry import LOOK_UPS, looked_up_in
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.record import Context
@@ -20,9 +21,18 @@ _VARCHAR = re.compile(r"character(?: varying)?\((\d+)\)")
 
 
 def read_context(
-    cursor: Cursor, catalogue: Catalogue, *, fed: frozenset[str], now: datetime, time_zone: str
+    cursor: Cursor,
+    catalogue: Catalogue,
+    *,
+    fed: frozenset[str],
+    now: datetime,
+    time_zone: str,
+    more: Iterable[str] = (),
 ) -> Context:
     """Everything that the transformations look up.
+
+    Args:
+        more: look-ups of an entity beside those of `LOOK_UPS`, as `table.column`.
 
     Raises:
         CatalogueStop: Nexus lacks one of the tables.
@@ -30,11 +40,14 @@ def read_context(
     """
     zone = read_zone(time_zone)
     names = {}
-    for canonical, (table, column) in LOOK_UPS.items():
+    for name in dict.fromkeys([*LOOK_UPS, *more]):
+        table, column = looked_up_in(name)
         cursor.execute(
-            sql.SQL("SELECT id::text, {} FROM {}").format(sql.Identifier(column), table_identifier(catalogue, table))
+            sql.SQL("SELECT id::text, {column}::text FROM {table} WHERE {column} IS NOT NULL").format(
+                column=sql.Identifier(column), table=table_identifier(catalogue, table)
+            )
         )
-        names[canonical] = NameIndex(cursor)
+        names[name] = NameIndex(cursor)
     cursor.execute(
         sql.SQL("SELECT filemaker_id::text, id::text FROM {} WHERE filemaker_id IS NOT NULL").format(
             table_identifier(catalogue, "clinics")

@@ -140,7 +140,8 @@ class Record:
         """The Nexus id of what a field names.
 
         Args:
-            name: what is looked up, which is also the beginning of the rules `_unknown` and `_ambiguous`.
+            name: what is looked up, which is also the beginning of the rules `_unknown` and `_ambiguous`; of a
+                `table.column` these are `name_unknown` and `name_ambiguous`.
             empty: the rule for an empty field, if that breaks one.
             field: if it is not called by the name.
             by_id: of a clinic, the field with its FileMaker id, which counts first.
@@ -161,5 +162,5 @@ class Record:
             return None
         found = self.context.names[name].find(text)
         if found.fault:
-            self.notice(f"{name}_{found.fault}", field)
+            self.notice(f"{'name' if '.' in name else name}_{found.fault}", field)
         return found.id

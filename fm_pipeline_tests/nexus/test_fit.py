@@ -76,6 +76,10 @@ def test_the_example_fits(cursor: Cursor) -> None:
             columns("patient", usual_doctor_id="lookup:clinic"),
             r"doctors, but lookup:clinic gives .* clinics",
         ),
+        ("", columns("practice", region_id="lookup:regions.label"), r"no table regions with a column label"),
+        ("", columns("practice", region_id="lookup:zones.name"), r"no table zones with a column name"),
+        ("", columns("practice", region_id="lookup:referrals.reason"), r"referrals is loaded by the same reimport"),
+        ("", columns("practice", region_id="lookup:auth_user.email"), r"auth_user has no column id of the type uuid"),
         ("", columns("practice", id="line"), r"referral_practices.id cannot be fed: the pipeline writes"),
         ("", columns("practice", updated_at="timestamp"), r"updated_at cannot be fed"),
         (

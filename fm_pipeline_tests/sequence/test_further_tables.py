@@ -81,6 +81,9 @@ def test_a_table_of_a_profile_is_staged_planned_loaded_validated_backed_up_and_r
     )[0] == ("one\ntwo", True, "A", True, True, "2025-07-14 23:00:00+00")
     assert further.execute("SELECT count(*) FROM practice_visits WHERE practice_id IS NULL") == [(1,)]
     assert further.execute(
+        "SELECT p.name, r.name FROM referral_practices p LEFT JOIN regions r ON r.id = region_id ORDER BY 1"
+    ) == [("High Street Practice", "North"), ("Station Practice", None)]
+    assert further.execute(
         "SELECT count(*) > 20, count(DISTINCT usual_doctor_id) FROM patients WHERE usual_doctor_id IS NOT NULL"
     ) == [(True, 2)]
 

@@ -17,9 +17,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
 PRACTICES = ["11111111-0000-4000-8000-000000000001", "11111111-0000-4000-8000-000000000002"]
 DOCTORS = [f"22222222-0000-4000-8000-00000000000{n}" for n in range(1, 4)]
 TABLES = """
+CREATE TABLE regions (id uuid PRIMARY KEY, name varchar(20));
+INSERT INTO regions VALUES (gen_random_uuid(), 'North'), (gen_random_uuid(), 'South'), (gen_random_uuid(), NULL);
 CREATE TABLE referral_practices (
     id uuid PRIMARY KEY, filemaker_id uuid UNIQUE, name varchar(60) NOT NULL, suburb text, is_active boolean NOT NULL,
-    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, region_id uuid REFERENCES regions (id)
+    DEFERRABLE INITIALLY DEFERRED
 );
 CREATE TABLE referral_doctors (
     id uuid PRIMARY KEY, filemaker_id varchar(50), practice_id uuid NOT NULL REFERENCES referral_practices (id)
@@ -95,10 +98,10 @@ def add_to_filemaker(bench: MigrationBench) -> None:
     _fill(
         bench,
         "Practices",
-        _texts("id Name Suburb"),
+        _texts("id Name Suburb Region"),
         [
-            {"id": PRACTICES[0], "Name": " High Street Practice ", "Suburb": "Newcastle"},
-            {"id": PRACTICES[1].upper(), "Name": "Station Practice", "Suburb": ""},
+            {"id": PRACTICES[0], "Name": " High Street Practice ", "Suburb": "Newcastle", "Region": " north "},
+            {"id": PRACTICES[1].upper(), "Name": "Station Practice", "Suburb": "", "Region": ""},
         ],
     )
     _fill(

@@ -27,7 +27,7 @@ def built_from(entity: Entity) -> list[str]:
     before = [f"staged_{ENTITIES[parent]}" for parent in parents(entities(), entity.name)]
     if entity.name == "patient":
         before = [f"filemaker_{ENTITIES[CONTACT_DETAIL]}", "crosswalk", *before]
-    looked_up = [LOOK_UPS[name][0] for name in entity.looked_up]
+    looked_up = [LOOK_UPS[name][0] for name in entity.looked_up if name in LOOK_UPS]
     return [f"filemaker_{entity.plural}", *(before or ["crosswalk"]), *looked_up]
 
 
