@@ -1,6 +1,6 @@
-"""DICOM files of hospital directories: which files there are, which are images, and how they come to Orthanc.
+"""The import of DICOM files from hospital directories into Orthanc.
 
-`scan` lists files, `files` reads them, `orthanc` talks to the server, `importer` carries out a job, `history` keeps
-what became of each file, `watch` and `sensor` notice new files, `ftp` fetches them, `api` answers requests. In this
-folder lie only words that all of them use. How it works as a whole: docs/dicom.md.
+`scan` lists files, `files` reads them, `orthanc` is the client, `importer` runs a job, `history` keeps the outcome of
+each file, `watch` and `sensor` find new files, `ftp` downloads them, `api` serves the commands. The modules in this
+folder are shared by all of them. docs/dicom.md describes the whole.
 """

@@ -1,11 +1,11 @@
-"""What can be wrong with a directory of the hospital as a whole.
+"""Errors that concern a whole directory.
 
     DicomError
-    ├── PathRefused         a path that was asked for is not an allowed one (400 Bad Request, where HTTP asks)
-    └── RootUnavailable     the directory is missing, is none, or cannot be read: nothing is known about its files
+    ├── PathRefused         the requested path is not allowed
+    └── RootUnavailable     the directory is missing, is not a directory, or cannot be read
 
-What is wrong with one file is no error: it has an outcome and a reason (`fm_pipeline.dicom.reasons`).
-No text names a directory or file: their names may be those of patients.
+A fault of a single file is not an error: the file gets an outcome and a reason (`fm_pipeline.dicom.reasons`).
+No message contains the name of a directory or file, because it may be that of a patient.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fm_pipeline.errors import DicomError
 
 
 class PathRefused(DicomError):
-    """A path that is not inside an allowed root, or reaches it by a detour. Nothing was read."""
+    """The path is not inside an allowed root, or leads there through a link or `..`. Nothing was read."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -25,11 +25,11 @@ class PathRefused(DicomError):
 
 
 class RootUnavailable(DicomError):
-    """The directory to be scanned cannot be listed. That is an alarm, never an empty directory."""
+    """The directory cannot be listed. This is an alarm; it is never treated as an empty directory."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
             what,
             meaning="Nothing is known about its files; none was marked as gone.",
-            remedy="See that the share is mounted and that this user may read it, then start again.",
+            remedy="Check that the share is mounted and that this user may read it, then start again.",
         )

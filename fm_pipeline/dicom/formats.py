@@ -1,4 +1,4 @@
-"""Sizes, times and durations in words, as the hospital's own system writes them ("512.00 KB", "5 minutes")."""
+"""Sizes, times and durations as text, in the format of the hospital's own system ("512.00 KB", "5 minutes")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNITS = ("KB", "MB", "GB", "TB", "PB")
 
 
 def size_formatted(size: int) -> str:
-    """Bytes in units of 1,024, with two digits: `2.00 GB`; below one unit `500 B`."""
+    """Return a size in units of 1,024 with two decimals: `2.00 GB`; below 1 KB in bytes: `500 B`."""
     if size < 1024:
         return f"{size} B"
     value = float(size)
@@ -20,7 +20,7 @@ def size_formatted(size: int) -> str:
 
 
 def duration_formatted(seconds: float) -> str:
-    """Seconds in the one unit that people would take: `40 seconds`, `5 minutes`, `3 hours`, `2 days`."""
+    """Return a duration in one suitable unit: `40 seconds`, `5 minutes`, `3 hours`, `2 days`."""
     for unit, length, until in (("second", 1, 100), ("minute", 60, 100 * 60), ("hour", 3600, 48 * 3600)):
         if seconds < until:
             return _counted(round(seconds / length), unit)
@@ -28,7 +28,7 @@ def duration_formatted(seconds: float) -> str:
 
 
 def time_formatted(at: datetime | None, zone: tzinfo) -> str | None:
-    """`2025-11-22 10:30:00` in the clinic's time; None stays None."""
+    """Return a time as `2025-11-22 10:30:00` in a time zone; None for None."""
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if at else None
 
 

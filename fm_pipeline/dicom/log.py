@@ -1,7 +1,7 @@
-"""`STATE_DIR/logs/import.log`: what the import did, for people. Seed: "Logging".
+"""The log of the import, `STATE_DIR/logs/import.log`.
 
-Levels: info for what is normal, warning for what is not critical, error for what is. No patient names, and no paths,
-since folders are named after patients: a line names jobs and history rows by their ids.
+Levels: info for normal events, warning for non-critical problems, error for critical ones. Lines have no patient names
+and no paths, since folders are named after patients. They identify jobs and history rows by their ids.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from fm_pipeline.folders import make_private_folder
 from fm_pipeline.settings import Settings
 
 LOGGER = "fm_pipeline.dicom"
-# A job writes some ten lines: this is years, and at most 50 MB.
+# A job writes about ten lines, so this lasts for years, and takes 50 MB at most.
 FILE_BYTES = 5 * 1024 * 1024
 FILES_KEPT = 9
 
 
 def log_file(settings: Settings) -> Path:
-    """Where the log lies."""
+    """Return the path of the log."""
     return settings.state_dir / "logs" / "import.log"
 
 
 @contextmanager
 def import_log(settings: Settings) -> Iterator[logging.Logger]:
-    """Within the block, everything that is logged under `fm_pipeline.dicom` goes into the file.
+    """Write everything that is logged under `fm_pipeline.dicom` within the block to the file.
 
-    A log that cannot be written is told once, on standard error, and stops nothing.
+    If the file cannot be written, one warning goes to standard error, and the work continues.
     """
     logger = logging.getLogger(LOGGER)
     level = logger.level
@@ -58,9 +58,9 @@ def import_log(settings: Settings) -> Iterator[logging.Logger]:
 
 
 class _SharedFile(logging.handlers.RotatingFileHandler):
-    """Rotates also when several processes write: a command beside Dagster's runs.
+    """A rotating log file for several processes, such as a command and a run of Dagster.
 
-    By itself the standard handler would go on writing into the file that another process has renamed, and rename again.
+    The standard handler would keep writing to the file that another process has renamed, and would rename it again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,7 +71,7 @@ class _SharedFile(logging.handlers.RotatingFileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             lock = self._open_lock()
-        except OSError:  # the disk is full, or the folder has gone: who logs must not fail for it
+        except OSError:  # the disk is full, or the folder is gone: logging must not fail the work
             self.handleError(record)
             return
         try:
@@ -90,7 +90,7 @@ class _SharedFile(logging.handlers.RotatingFileHandler):
         return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)
 
     def _follow(self) -> None:
-        """Let go of a file that was renamed or removed meanwhile."""
+        """Close the file if it was renamed or removed meanwhile."""
         if self.stream is None:
             return
         try:
@@ -108,7 +108,7 @@ def _private(path: str, flags: int) -> int:
 
 
 class _Lines(logging.Formatter):
-    """`2025-11-22 10:30:00 info: …`, in the clinic's time; a line break in a message would forge a line."""
+    """Lines such as `2025-11-22 10:30:00 info: …`, in the clinic's time. Line breaks in messages become spaces."""
 
     def __init__(self, zone: ZoneInfo) -> None:
         super().__init__()

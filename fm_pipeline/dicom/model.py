@@ -1,4 +1,4 @@
-"""What is known of a file: that it is there, what it holds, and how it ended."""
+"""The basic types: a file that was found, the instance in it, and its outcome."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-# Our limit for sequences inside sequences; what is nested deeper is suspect. Real files stay far below it.
+# The limit for nested sequences. A file with deeper nesting is suspect. Real files stay far below it.
 DEEPEST_SAFE_NESTING = 45
 
 
 class Outcome(StrEnum):
-    """How a file ended; each has exactly one, so their counts add up to what was scanned."""
+    """The outcome of a file. Each file has exactly one, so their counts add up to the number of scanned files."""
 
     IMPORTED = "imported"
     ALREADY_THERE = "already_there"
@@ -25,14 +25,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A regular file that a scan met. Its content was not read.
+    """A regular file that a scan found. Its content was not read.
 
     Attributes:
-        path: absolute; bytes that are no UTF-8 as `os.fsdecode` has them (`paths.printable` before it is stored).
-        size: bytes.
-        modified_ns, changed_ns: mtime and ctime, nanoseconds since 1970; ctime shows a replaced file that was given
+        path: absolute, decoded with `os.fsdecode` (`paths.printable` before it is stored).
+        size: in bytes.
+        modified_ns, changed_ns: mtime and ctime in nanoseconds since 1970. ctime reveals a replaced file that was given
             the old mtime.
-        device, inode: the file itself, whatever its name.
+        device, inode: identify the file whatever its name.
     """
 
     path: str
@@ -45,7 +45,7 @@ class FoundFile:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """Something that a scan met and that is not opened: by its kind or its name. Its outcome is `skipped`."""
+    """An entry that is not opened because of its kind or its name. Its outcome is `skipped`."""
 
     path: str
     reason: str
@@ -53,7 +53,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What could not be read. A directory of this kind makes the scan incomplete; a file's outcome is `failed`."""
+    """A file or directory that could not be read. A file is `failed`; a directory makes the scan incomplete."""
 
     path: str
     is_directory: bool
@@ -62,10 +62,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class RejectedFile:
-    """A file whose content was looked at and is not to be sent.
+    """A file that was inspected and is not sent.
 
     Attributes:
-        outcome: SKIPPED or BAD; FAILED if it could not be understood.
+        outcome: SKIPPED or BAD; FAILED if the inspection itself failed.
         reason: an id of `reasons`.
     """
 
@@ -75,17 +75,17 @@ class RejectedFile:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What a DICOM file says of itself. Text is Unicode whatever the file's character set.
+    """The instance in a DICOM file. Text is Unicode, whatever the character set of the file.
 
     Attributes:
-        patient_id: as Orthanc reads it: trailing spaces stripped; leading ones and case count; may be empty.
+        patient_id: as Orthanc reads it: trailing spaces are stripped; leading ones and case count. May be empty.
         study_uid, series_uid, instance_uid: as Orthanc reads them: without white space.
-        transfer_syntax: of the file meta information; for a file without, what its data set is encoded in.
+        transfer_syntax: from the file meta information; without that, the encoding of the data set.
         study_date: `YYYYMMDD`, or empty.
-        identity: recognises another person under the same Patient ID without keeping the name; `other_person`.
-        nesting: how deep sequences are nested at least; exact where it is too deep.
-        id_certain: any Orthanc gives the instance this `orthanc_id`. False where its configuration decides how an
-            identifier is read, or where the file is not understood as far as that.
+        identity: tells another person under the same Patient ID without storing the name; see `other_person`.
+        nesting: the least depth of nested sequences; exact where it is above the limit.
+        id_certain: every Orthanc gives the instance this `orthanc_id`. False if Orthanc's configuration decides how an
+            identifier is read, or if the identifiers may not have been reached.
         whole: nothing in the file is known to keep Orthanc from reading it.
     """
 
@@ -109,32 +109,32 @@ class Instance:
 
     @property
     def without_patient_id(self) -> bool:
-        """All such files share one patient in Orthanc: they are stored, and flagged."""
+        """Whether the Patient ID is empty. Such files share one patient in Orthanc; they are stored and flagged."""
         return not self.patient_id
 
     @property
     def nested_too_deep(self) -> bool:
-        """Whether its sequences are nested deeper than our limit: suspect, reason `nested_too_deep`."""
+        """Whether its sequences are nested deeper than the limit. Such a file is suspect (`nested_too_deep`)."""
         return self.nesting > DEEPEST_SAFE_NESTING
 
 
 def orthanc_id(*identifiers: str) -> str:
-    """Orthanc's id of a patient, study, series or instance, from the one to four identifiers that lead to it."""
+    """Return Orthanc's id of a patient, study, series or instance, from its one to four identifiers."""
     digest = hashlib.sha1("|".join(identifiers).encode(), usedforsecurity=False).hexdigest()
     return "-".join(digest[start : start + 8] for start in range(0, 40, 8))
 
 
 def identity(patient_id: str, name: str, birth_date: str) -> str:
-    """Two short hashes, of the name and of the birth date, bound to the Patient ID; an unknown one is empty.
+    """Return short hashes of name and birth date, keyed by the Patient ID. An unknown value has an empty hash.
 
-    Writing that differs in case, carets and spaces only is the same name; of several representations the first counts.
+    Case, carets and spaces do not count in a name. Of several representations, the first counts.
     """
     alphabetic = " ".join(name.partition("=")[0].replace("^", " ").casefold().split())
     return f"{_short(patient_id, alphabetic)}:{_short(patient_id, birth_date.strip())}"
 
 
 def other_person(one: str, another: str) -> bool:
-    """Whether two identities under one Patient ID contradict each other; what is unknown does not."""
+    """Return whether two identities under one Patient ID contradict each other. Unknown values do not."""
     pairs = zip(one.split(":"), another.split(":"), strict=True)
     return any(left and right and left != right for left, right in pairs)
 

@@ -1,7 +1,7 @@
-"""Paths as text that loses nothing, and which paths may be asked for.
+"""Paths as lossless text, and the check that a path may be requested.
 
-A name on a disk is bytes: with newlines, with bytes that are no UTF-8, with two spellings of one letter. Text columns
-and screens get such characters as `%0A`, as URLs do (RFC 3986, 2.1); everything else stays readable.
+A name on a disk is bytes. It can contain newlines, bytes that are not UTF-8, and two spellings of one letter. In text
+columns and on screens such characters are percent-encoded, as in URLs (RFC 3986, 2.1). Others stay readable.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from urllib.parse import unquote_to_bytes
 
 from fm_pipeline.dicom.errors import PathRefused
 
-# Between the path of an archive and the name of a file in it: no path of a disk has it, so the two are never mixed up.
+# Separates the path of an archive from the name of a member. No path on a disk contains it.
 _IN_ARCHIVE = "\0"
 _IN_ARCHIVE_SHOWN = "!/"
 
 
 def member_path(archive: str, name: str) -> str:
-    """The path of a file in an archive; shown as `archive.zip!/name`."""
+    """Return the path of a file in an archive, which is shown as `archive.zip!/name`."""
     return f"{archive}{_IN_ARCHIVE}{name}"
 
 
 def archive_of(path: str) -> str | None:
-    """The path of the archive in which a file is; None of a file on the disk."""
+    """Return the path of the archive that contains a file; None for a file on the disk."""
     archive, mark, _ = path.partition(_IN_ARCHIVE)
     return archive if mark else None
 
 
 def file_name(path: str) -> str:
-    """The last name of a path, of a file on the disk or in an archive."""
+    """Return the last component of a path, on the disk or in an archive."""
     return os.path.basename(path.rpartition(_IN_ARCHIVE)[2])
 
 
 def printable(path: str) -> str:
-    """A path (of `os.fsdecode`) as text for a database column, a screen or a report; `real_path` is the inverse.
+    """Return a path (of `os.fsdecode`) as text for a database column, a screen or a report.
 
-    Encoded are `%`, whatever cannot be seen (control characters, direction marks, bytes that are no UTF-8), and what
-    Unicode would compose: two names that look the same stay two.
+    It encodes `%`, invisible characters (control characters, direction marks, bytes that are not UTF-8), and
+    decomposed letters, so that two names that look alike stay different. `real_path` is the inverse.
     """
     if path.isascii() and path.isprintable() and "%" not in path:
         return path
@@ -55,12 +55,12 @@ def printable(path: str) -> str:
 
 
 def real_path(text: str) -> str:
-    """The path that `printable` made the text of; of a file in an archive, with `!/` as it is shown."""
+    """Return the path from the text that `printable` made. In the path of a member, `!/` stays as shown."""
     return os.fsdecode(unquote_to_bytes(os.fsencode(text))) if "%" in text else text
 
 
 def path_hash(path: str) -> str:
-    """A path as a uuid, for keys: paths may be too long for an index of PostgreSQL."""
+    """Return a uuid for a path, for keys: a path may be too long for an index of PostgreSQL."""
     return str(uuid.UUID(bytes=hashlib.blake2b(os.fsencode(path), digest_size=16).digest()))
 
 
@@ -75,18 +75,18 @@ def _may_stay(character: str, composed: bool) -> bool:
 
 
 def allowed(path: str, roots: Iterable[str | Path]) -> str:
-    """The path, if it may be asked for: an existing directory or file that is a root or lies below one.
+    """Return the path if it is allowed: an existing file or directory that is a root or lies below one.
 
     Args:
-        path: as somebody typed it.
-        roots: absolute directories (the setting); without any, nothing is allowed.
+        path: as typed by a person.
+        roots: absolute directories from the settings; without any, nothing is allowed.
 
     Returns:
-        The same path without doubled or trailing slashes.
+        The same path without double or trailing slashes.
 
     Raises:
-        PathRefused: it is relative, has `..` in it, is outside, leads through a link below the root, is spelled in
-            another case than the disk has it, or does not exist. Nothing was listed or opened.
+        PathRefused: it is relative, contains `..`, lies outside, leads through a link below the root, differs in case
+            from the name on the disk, or does not exist. Nothing was listed or opened.
     """
     if "\0" in path or not os.path.isabs(path):
         raise PathRefused("The path is not an absolute one.")
@@ -108,7 +108,7 @@ def allowed(path: str, roots: Iterable[str | Path]) -> str:
 
 
 def _spelled_as_on_disk(path: Path) -> bool:
-    """On a disk that does not tell cases apart (CIFS, NTFS, APFS) a directory would be imported under two names."""
+    """Return whether the case matches. Otherwise CIFS, NTFS or APFS would let one directory in under two names."""
     other = path.with_name(path.name.swapcase())
     if other == path or not other.exists() or not other.samefile(path):
         return True

@@ -119,7 +119,7 @@ def test_no_server_at_all_is_told_without_a_password_in_the_text() -> None:
     assert "secret-word" not in f"{refused.value!r} {refused.value.__context__!r}"
 
 
-def test_proxies_and_netrc_of_the_environment_get_no_records(
+def test_proxies_and_netrc_from_environment_get_no_records(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"

@@ -1,4 +1,4 @@
-"""What the commands share: options, settings, the answer as JSON, errors as JSON."""
+"""Shared by the commands: options, settings, output as JSON, errors as JSON."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ path_argument = click.argument("path", required=False)
 
 @dataclass(frozen=True)
 class CommandContext:
-    """One call of a command.
+    """The context of a command.
 
     Attributes:
         actor: for the audit trail.
-        console: of people's output.
+        console: for text output.
     """
 
     settings: Settings
@@ -42,21 +42,21 @@ class CommandContext:
 
     @property
     def database_url(self) -> str:
-        """Of the Nexus database."""
+        """The URL of the Nexus database."""
         return self.settings.nexus_database_url.get_secret_value()
 
     @property
     def zone(self) -> ZoneInfo:
-        """Of the clinic."""
+        """The time zone of the clinic."""
         return ZoneInfo(self.settings.clinic_time_zone)
 
     def print_json(self, data: Mapping[str, Any], message: str = "") -> None:
-        """Print `{"success": true, "data": …}` as the hospital's system answers."""
+        """Print `{"success": true, "data": …}`, the format of the hospital's own system."""
         said = {"message": message} if message else {}
         click.echo(json.dumps({"success": True, **said, "data": data}, indent=2))
 
     def stream_json(self, before: Mapping[str, Any], name: str, items: Iterable[Any], after: Callable[[], Any]) -> None:
-        """The same with a list that is too long to be held: what is known in the end stands behind it."""
+        """Print the same with a list that is too long for memory. `after` is called at its end."""
         compact = partial(json.dumps, separators=(", ", ": "))
         head = compact({"success": True, "data": {**before, name: []}})
         write = sys.stdout.write
@@ -66,13 +66,13 @@ class CommandContext:
         write("\n], " + compact(after())[1:] + "}\n")
 
     def print(self, sentence: str, style: str = "") -> None:
-        """One sentence for people."""
+        """Print a sentence."""
         self.console.print(Text(sentence, style=style), soft_wrap=True)
 
 
 @contextmanager
 def command_context(as_json: bool) -> Iterator[CommandContext]:
-    """Settings, our schema, the log; with `--json` an error is an answer too, and the exit code 1."""
+    """Load settings, migrate the schema and open the log. With `--json`, errors are JSON with exit code 1."""
     try:
         settings = load_settings()
         migrate(settings.nexus_database_url.get_secret_value())
@@ -91,10 +91,10 @@ def command_context(as_json: bool) -> Iterator[CommandContext]:
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """A table that fits 80 columns as long as its texts do.
+    """Create a table that fits into 80 columns if its texts do.
 
     Args:
-        right: names of columns of numbers.
+        right: names of right-aligned columns.
     """
     made = Table(box=None, pad_edge=False)
     for name in columns:
@@ -103,5 +103,5 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
 
 
 def cells(*values: object) -> list[Text]:
-    """As they are: a path may look like rich's markup."""
+    """Return values as plain text: a path may look like rich's markup."""
     return [Text("-" if value is None else str(value)) for value in values]

@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom cancel`: ask for the end of a job."""
+"""`fm-pipeline dicom cancel`: cancel a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom configuration`: what is configured."""
+"""`fm-pipeline dicom configuration`: show the configuration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command(as_json: bool) -> None:
 
 
 def show_configuration(context: CommandContext, configuration: SyncConfiguration) -> None:
-    """A line for each setting, by the option that sets it."""
+    """Print a line for each setting."""
     answer = configuration_data(configuration, context.zone)
     shown = table("setting", "value")
     for name in SyncConfiguration.model_fields:

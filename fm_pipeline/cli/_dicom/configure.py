@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom configure`: change what is configured, while everything runs."""
+"""`fm-pipeline dicom configure`: change the configuration at run time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom history`: what became of each file."""
+"""`fm-pipeline dicom history`: show the outcome of each file."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def command(limit: int, offset: int, job_id: int | None, status: str | None, rea
 
 
 def _below(path: str, root: str) -> str:
-    """The path as seen from the job's directory."""
+    """Return the path relative to the job's directory."""
     return path.removeprefix(root.rstrip("/") + "/")

@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom import`: make a job and carry it out, or go on with one."""
+"""`fm-pipeline dicom import`: create and run a job, or resume one."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _prepared(context: CommandContext, job: Job) -> None:
 
 
 def _suggest_history(context: CommandContext, job: Job) -> None:
-    """Which lists tell more."""
+    """Print the commands that list what was not imported."""
     for reason, one, many in NOT_OPENED:
         if count := list_history(context.database_url, limit=1, job_id=job.id, reason=reason).total:
             context.print(f"{counted(count, one, many)} not opened. What it holds is not imported:", "yellow")
@@ -119,7 +119,7 @@ def _suggest_history(context: CommandContext, job: Job) -> None:
 
 
 def _processed(context: CommandContext, job: Job) -> dict[str, Any]:
-    """Call 3: the job, and the first of what went wrong."""
+    """Return the job with its first errors."""
     errors: list[dict[str, Any]] = []
     for outcome in FAILURES:
         if job.outcomes[outcome] and len(errors) < ERRORS_SHOWN:

@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom jobs`: the import jobs, newest first."""
+"""`fm-pipeline dicom jobs`: list the import jobs, newest first."""
 
 from __future__ import annotations
 

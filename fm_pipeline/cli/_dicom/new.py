@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom new`: which files are not imported yet."""
+"""`fm-pipeline dicom new`: list the files that are not imported yet."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
 
 
 def _answer(totals: PreviewTotals) -> dict[str, object]:
-    """Call 10: its `total_files` are all, its sizes those of the new ones."""
+    """Return the totals. `total_files` counts all files; the sizes are those of the new ones."""
     return {
         **totals_answer(totals),
         "total_files": totals.files + totals.known,

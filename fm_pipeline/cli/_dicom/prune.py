@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom prune`: remove old history that nothing needs any more."""
+"""`fm-pipeline dicom prune`: delete redundant rows of history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom scan`: what is in a directory, and what an import would do with it."""
+"""`fm-pipeline dicom scan`: preview what an import of a directory would do."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def command(path: str | None, everything: bool, limit: int | None, as_json: bool
 
 
 def limited(entries: Iterator[Any], limit: int | None) -> Iterator[Any]:
-    """The first ones; the others are taken too, since they are counted on the way."""
+    """Yield the first entries. The others are consumed too, because they are counted."""
     yield from islice(entries, limit)
     for _ in entries:
         pass
 
 
 def totals_answer(totals: PreviewTotals) -> dict[str, Any]:
-    """The totals of calls 1 and 10."""
+    """Return the totals of a preview."""
     return {
         "total_files": totals.files,
         "total_size_bytes": totals.size,
@@ -72,7 +72,7 @@ def totals_answer(totals: PreviewTotals) -> dict[str, Any]:
 
 
 def show_files(context: CommandContext, root: str, listed: Iterator[PreviewedFile], limit: int) -> None:
-    """The first files, by their names below the root."""
+    """Print the first files, with paths relative to the root."""
     shown = table("file", "size", "modified", "reason", right=("size",))
     more = 0
     for number, seen in enumerate(listed):
@@ -89,7 +89,7 @@ def show_files(context: CommandContext, root: str, listed: Iterator[PreviewedFil
 
 
 def show_totals(context: CommandContext, totals: PreviewTotals) -> None:
-    """What there is, and why the rest would not be imported."""
+    """Print the totals, and why files would not be imported."""
     context.print(f"{counted(totals.files, 'file')} to import, {size_formatted(totals.size)}.", style="bold")
     if totals.by_reason:
         shown = table("files", "outcome", "reason", "what it is", right=("files",))

@@ -1,4 +1,4 @@
-"""`fm-pipeline dicom status`: how far a job is."""
+"""`fm-pipeline dicom status`: show the progress of a job."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _newest(context: CommandContext) -> int:
 
 
 def show_job(context: CommandContext, job: Job) -> None:
-    """A job in words, with its counts."""
+    """Print a job with its counts."""
     answer = job_data(job, context.zone)
     context.print(f"Job {job.id}, {job.job_type}: {job.status}", style="bold")
     context.print(f"asked for by {job.requested_by} at {answer['created_at']}")
@@ -76,7 +76,7 @@ def show_job(context: CommandContext, job: Job) -> None:
         context.print(
             f"started {answer['started_at']}" + (f", ended {answer['completed_at']}" if job.completed_at else "")
         )
-    _how_far(context, job)
+    _show_progress(context, job)
     shown = table("files", "ended as", right=("files",))
     for outcome, count in answer["outcomes"].items():
         if count:
@@ -104,8 +104,8 @@ def show_job(context: CommandContext, job: Job) -> None:
         context.print(f"To go on where it ended: fm-pipeline dicom import --job-id {job.id}")
 
 
-def _how_far(context: CommandContext, job: Job) -> None:
-    """A bar as long as it goes on; of a job that has ended, what it came to."""
+def _show_progress(context: CommandContext, job: Job) -> None:
+    """Print a progress bar for an active job, or the result of one that has ended."""
     total = counted(job.total_files, "file")
     left = job_data(job, context.zone)["estimated_time_remaining_formatted"]
     if job.status in ACTIVE:

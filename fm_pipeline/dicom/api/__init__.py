@@ -1,4 +1,4 @@
-"""The requests that people and programs make of the import: start, cancel, configure, list; each change is audited.
+"""The operations behind the commands: preview, import, cancel, list. Each change is audited.
 
-What does not belong here: the work itself (`importer`), and how an answer is shown (`fm_pipeline.cli`).
+The work itself belongs to `importer`, the output to `fm_pipeline.cli`.
 """

@@ -1,6 +1,6 @@
-"""What is in a directory, and what of it is new: calls 1 and 10 of the hospital's system. Nothing is imported.
+"""Preview what an import of a directory would do, for all files or only for new ones. Nothing is imported.
 
-A listing is given piece by piece: a directory may hold a million files.
+The results are yielded one by one, because a directory may have a million files.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from fm_pipeline.dicom.watch.new_files import NewFiles
 
 @dataclass(frozen=True)
 class PreviewedFile:
-    """One thing that was met.
+    """One file in a preview.
 
     Attributes:
         outcome: None for a file that an import would send.
-        reason: an id of `reasons`; None for the same.
+        reason: an id of `reasons`; None for a file that an import would send.
     """
 
     path: str
@@ -41,7 +41,7 @@ class PreviewedFile:
     reason: str | None
 
     def answer(self, zone: tzinfo) -> dict[str, Any]:
-        """As an entry of the seed's `file_list`, and with the reason."""
+        """Return the entry of `file_list`, in the format of the hospital's own system, with the reason."""
         path = printable(self.path)
         entry = {
             "path": path,
@@ -55,12 +55,12 @@ class PreviewedFile:
 
 @dataclass
 class PreviewTotals:
-    """What a look at a directory has counted so far.
+    """The totals of a preview so far.
 
     Attributes:
-        files, size: those that an import would send.
-        by_reason: the others; outcome and reason, number, bytes.
-        known: of a look for new files, those that are recorded already as they are.
+        files, size: of the files that an import would send.
+        by_reason: the number of other files, by outcome and reason.
+        known: in a preview of new files, the number of unchanged files that history has.
     """
 
     files: int = 0
@@ -70,7 +70,7 @@ class PreviewTotals:
     by_reason: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def count(self, seen: PreviewedFile) -> PreviewedFile:
-        """Add one; gives it back."""
+        """Count a file, and return it."""
         if seen.outcome is None:
             self.files += 1
             self.size += seen.size
@@ -80,22 +80,22 @@ class PreviewTotals:
 
     @property
     def complete(self) -> bool:
-        """Whether every directory could be listed: only then is the total a total."""
+        """Whether every directory could be listed, so that the totals are complete."""
         return not self.directories_unreadable
 
 
 def preview(
     root: str, totals: PreviewTotals, limits: ArchiveLimits, excluded: ExcludedFolders = KNOWN
 ) -> Iterator[PreviewedFile]:
-    """Everything below a directory, each file opened and looked at as an import would, and each file in an archive.
+    """Inspect every file below a directory and in its archives, as an import would.
 
     Args:
         root: an allowed path.
-        limits: of archives.
-        totals: counted on the way.
+        limits: for archives.
+        totals: updated with each file.
 
     Raises:
-        RootUnavailable: it cannot be listed.
+        RootUnavailable: the directory cannot be listed.
     """
     for met in scan(root, excluded):
         if isinstance(met, Unreadable) and met.is_directory:
@@ -107,10 +107,10 @@ def preview(
 def preview_new(
     new: NewFiles, totals: PreviewTotals, limits: ArchiveLimits, excluded: ExcludedFolders = KNOWN
 ) -> Iterator[PreviewedFile]:
-    """The same, without opening what history has as it is now.
+    """Inspect only files that are new or have changed since their row of history.
 
     Raises:
-        RootUnavailable: it cannot be listed.
+        RootUnavailable: the directory cannot be listed.
     """
     for met in new:
         if isinstance(met, Unreadable) and met.is_directory:
@@ -146,7 +146,7 @@ def _of_content(found: FoundFile) -> Instance | RejectedFile:
 
 
 def _in_archive(found: FoundFile, limits: ArchiveLimits, excluded: ExcludedFolders) -> Iterator[PreviewedFile]:
-    """The members of an archive, and the archive itself."""
+    """Inspect the members of an archive, and yield the archive itself at the end."""
     with ExitStack() as opened:
         for item in items_of(found, limits, excluded, lambda archive: opened.callback(archive.close)):
             if isinstance(item, FoundMember):

@@ -1,4 +1,4 @@
-"""Requests to the import that change something: logged and audited, also when they are refused."""
+"""Requests that change something. They are logged and audited, also when they are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 def audited_refusals(
     settings: Settings, *, actor: str, action: AuditAction, run_id: str | None = None
 ) -> Iterator[None]:
-    """A RequestError inside goes into the audit trail and the log, and on to the caller."""
+    """Log and audit a RequestError in the block, and raise it again."""
     try:
         yield
     except RequestError as error:
@@ -42,10 +42,10 @@ def audited_refusals(
 
 
 def requested_path(settings: Settings, path: str | None) -> str:
-    """The path that was asked for, or the configured one; allowed.
+    """Return the requested path, or the configured one, after checking that it is allowed.
 
     Raises:
-        RequestError: neither is there, or it lies under no allowed root; nothing of it was read.
+        RequestError: there is neither, or it is not below an allowed root. Nothing was read.
     """
     if path is None:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
@@ -61,13 +61,13 @@ def requested_path(settings: Settings, path: str | None) -> str:
 def prepare_import(
     settings: Settings, path: str | None, job_type: JobType, *, actor: str, files: Sequence[str] | None = None
 ) -> Job:
-    """Write down a job for a directory, or for some files of it: call 2. Nothing is read yet.
+    """Create a job for a directory, or for some files in it. Nothing is read yet.
 
     Args:
-        path: as somebody typed it; None for the configured one.
+        path: as typed by a person; None for the configured one.
 
     Raises:
-        RequestError: the path is not allowed, or the type is none.
+        RequestError: the path is not allowed, or the type is unknown.
     """
     database_url = settings.nexus_database_url.get_secret_value()
     with audited_refusals(settings, actor=actor, action="dicom_import"):
@@ -85,7 +85,7 @@ def carry_out(
     on_progress: OnProgress | None = None,
     options: ImportOptions | None = None,
 ) -> Job:
-    """Carry out a job, or go on with one: call 3. Its start and its end are in the audit trail.
+    """Run or resume a job. Its start and its end are audited.
 
     Raises:
         as `run_job`. The path of the job is checked against the allowed roots again, since they may
@@ -127,7 +127,7 @@ def carry_out(
 
 
 def _end(note: Callable[[AuditOutcome, str], None], outcome: AuditOutcome, detail: str) -> None:
-    """An end that cannot be written down must not make a failure of what was done, nor hide why something failed."""
+    """Audit the end of an import. An error here must not turn a success into a failure, or hide another error."""
     try:
         note(outcome, detail)
     except PipelineError as error:
@@ -135,7 +135,7 @@ def _end(note: Callable[[AuditOutcome, str], None], outcome: AuditOutcome, detai
 
 
 def cancel_import(settings: Settings, job_id: int, *, actor: str) -> Job:
-    """Ask for the end of a job: call 8.
+    """Request the cancellation of a job.
 
     Raises:
         RequestError: there is no such job (404), or it has ended.
@@ -149,7 +149,7 @@ def cancel_import(settings: Settings, job_id: int, *, actor: str) -> Job:
 
 
 def monitoring_continues(settings: Settings, job: Job) -> bool:
-    """Whether a job is the sensor's, and the sensor goes on with other files when it is cancelled."""
+    """Return whether a job is the sensor's, and the sensor continues with other files after its cancellation."""
     if job.requested_by != SENSOR:
         return False
     with connect(settings.nexus_database_url.get_secret_value()) as connection:
@@ -157,7 +157,7 @@ def monitoring_continues(settings: Settings, job: Job) -> bool:
 
 
 def prune(settings: Settings, older_than: datetime, *, really: bool, actor: str) -> int:
-    """Count, or remove, rows of history from before that moment that nothing needs any more; see `prune_history`."""
+    """Count or delete redundant rows of history from before a moment; see `prune_history`."""
     database_url = settings.nexus_database_url.get_secret_value()
     if not really:
         return prune_history(database_url, older_than, dry_run=True)

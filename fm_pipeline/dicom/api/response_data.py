@@ -1,8 +1,8 @@
-"""Jobs, history and configuration in the shape of the hospital's ten calls: what stands under `data`.
+"""Jobs, history and configuration as JSON, in the format of the hospital's own system: the content of `data`.
 
-The names are the seed's ("Hospital Data Import System", calls 1 to 10), with more beside them. The seed knows four
-ends of a file, the ledger eight: `files_imported` is what came to Orthanc, `duplicates` what was there already by any
-measure, `files_failed` everything of which the bytes are not in Orthanc and should be; `outcomes` has all eight.
+docs/dicom.md ("How the hospital's calls map") lists its calls. That system has four outcomes of a file and this one has
+eight. `files_imported` counts files that were stored. `duplicates` counts files that Orthanc already had.
+`files_failed` counts files whose bytes should be in Orthanc and are not. `outcomes` has all eight.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FAILURES = (Outcome.FAILED, Outcome.BAD, Outcome.CONFLICT, Outcome.SUSPECT)
 
 
 def job_data(job: Job, zone: tzinfo) -> JsonObject:
-    """A job, as calls 2, 3, 4 and 9 have it."""
+    """Return a job."""
     left = job.estimated_seconds_remaining
     return {
         "job_id": job.id,
@@ -66,12 +66,12 @@ def job_data(job: Job, zone: tzinfo) -> JsonObject:
 
 
 def jobs_data(page: JobPage, zone: tzinfo) -> JsonObject:
-    """Call 9."""
+    """Return a page of jobs."""
     return {"jobs": [job_data(job, zone) for job in page.jobs], "pagination": _pagination(page)}
 
 
 def history_data(page: HistoryPage, zone: tzinfo) -> JsonObject:
-    """Call 6. Paths and Patient IDs are in it: for whoever asks, never for a log."""
+    """Return a page of history. It contains paths and Patient IDs: never log it."""
     outcomes = page.statistics.outcomes
     return {
         "history": [_row(row, zone) for row in page.history],
@@ -90,7 +90,7 @@ def history_data(page: HistoryPage, zone: tzinfo) -> JsonObject:
 
 
 def configuration_data(configuration: SyncConfiguration, zone: tzinfo) -> JsonObject:
-    """Calls 5 and 7. The FTP password is not in it: only whether there is one."""
+    """Return the configuration. It tells whether there is an FTP password, and never the password."""
     fields = configuration.model_dump()
     times = {name: time_formatted(fields[name], zone) for name in ("last_sync_at", "updated_at")}
     return {
@@ -104,14 +104,14 @@ def configuration_data(configuration: SyncConfiguration, zone: tzinfo) -> JsonOb
 def _row(row: HistoryRow, zone: tzinfo) -> JsonObject:
     size = row.file_size_bytes
     return {
-        **{name: getattr(row, name) for name in _OF_A_ROW},
+        **{name: getattr(row, name) for name in _ROW_FIELDS},
         "file_size_formatted": None if size is None else size_formatted(size),
         "missing_since": time_formatted(row.missing_since, zone),
         "imported_at": time_formatted(row.imported_at, zone),
     }
 
 
-_OF_A_ROW = (
+_ROW_FIELDS = (
     "id",
     "job_id",
     "job_type",

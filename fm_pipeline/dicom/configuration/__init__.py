@@ -1,1 +1,1 @@
-"""What the administrator sets while everything runs, and below which folders a path may lie."""
+"""The configuration that an administrator changes at run time, and the check of allowed paths."""

@@ -1,7 +1,7 @@
-"""What the administrator sets while everything runs: the watched path, intervals, caps, FTP. Seed: sync_configuration.
+"""The configuration that an administrator changes at run time: watched path, intervals, limits, FTP.
 
-One row. As long as nobody has written it, HOSPITAL_DATA_PATH and MONITORING_ENABLED of the environment hold, and
-everything that acts by itself is off. A change holds from the next tick of the sensor on, without a restart.
+It is one row of `sync_configuration`. Until it is written, HOSPITAL_DATA_PATH and MONITORING_ENABLED of the environment
+apply, and other automatic actions are off. A change takes effect at the next tick of the sensor, without a restart.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from fm_pipeline.settings import Settings
 
 _log = logging.getLogger(__name__)
 DAY = 86_400  # seconds
-# The sensor ticks every ten seconds: a smaller interval would be a promise that it cannot keep.
+# The sensor ticks every ten seconds, so a shorter interval is not possible.
 SHORTEST_INTERVAL = 10
 
 
 class SyncConfiguration(BaseModel):
-    """The configuration, with the columns of the seed and more.
+    """The configuration. The names of the hospital's own system are kept.
 
     Attributes:
-        monitoring_interval: seconds between two looks at the directory.
-        quiet_period: seconds that a file must not have changed before it is imported.
-        files_per_job: the most files of one batch that the sensor starts.
-        sync_interval: seconds, at least, between two scheduled incremental imports of the whole directory.
+        monitoring_interval: seconds between two polls of the directory.
+        quiet_period: seconds that a file must be unchanged before it is imported.
+        files_per_job: the most files of a job that the sensor starts.
+        sync_interval: the least seconds between two scheduled incremental imports of the whole directory.
         ftp_password_set: whether FTP_PASSWORD was set when this was written. The password is never stored here.
-        ftp_folder: where pulled files go, in the watched directory.
-        updated_at: None as long as nobody has written a configuration.
+        ftp_folder: the folder for pulled files in the watched directory.
+        updated_at: None until a configuration is written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class SyncConfiguration(BaseModel):
     monitoring_enabled: bool = False
     monitoring_interval: int = Field(default=30, ge=SHORTEST_INTERVAL, le=DAY)
     quiet_period: int = Field(default=60, ge=0, le=DAY)
-    # Bounded, so that a job ends within minutes, can be judged by itself, and a cancelled one leaves little to repeat.
+    # Bounded, so that a job takes minutes, and little has to be repeated after a cancellation.
     files_per_job: int = Field(default=5_000, ge=1, le=1_000_000)
     sync_enabled: bool = False
     sync_interval: int = Field(default=12 * 3600, ge=60, le=31 * DAY)
@@ -104,48 +104,48 @@ class SyncConfiguration(BaseModel):
 
     @property
     def ftp_configured(self) -> bool:
-        """Whether a server to pull from is known, enabled or not."""
+        """Whether an FTP server is configured, enabled or not."""
         return self.ftp_host is not None
 
 
-# What an administrator can set; the rest is kept by the pipeline itself.
-KEPT_BY_US = frozenset({"last_sync_at", "ftp_password_set", "updated_at", "updated_by"})
-CHANGEABLE = tuple(name for name in SyncConfiguration.model_fields if name not in KEPT_BY_US)
+# The fields that an administrator can set. The pipeline sets the others.
+SET_BY_PIPELINE = frozenset({"last_sync_at", "ftp_password_set", "updated_at", "updated_by"})
+CHANGEABLE = tuple(name for name in SyncConfiguration.model_fields if name not in SET_BY_PIPELINE)
 _COLUMNS = tuple(SyncConfiguration.model_fields)
 
 
 def read_configuration(connection: Connection, settings: Settings) -> SyncConfiguration:
-    """The row, or what the environment says as long as there is none.
+    """Return the row, or the defaults of the environment if there is none.
 
     Args:
-        connection: to a database that is migrated.
+        connection: to a migrated database.
     """
     with connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(f"SELECT {', '.join(_COLUMNS)} FROM fm_pipeline.sync_configuration")  # noqa: S608  # our names
         row = cursor.fetchone()
-    return SyncConfiguration(**row) if row else _of_the_environment(settings)
+    return SyncConfiguration(**row) if row else _from_environment(settings)
 
 
 def read_configuration_if_migrated(connection: Connection, settings: Settings) -> SyncConfiguration:
-    """The same, of a database that may not be migrated; nothing is written."""
+    """Return the configuration from a database that may not be migrated yet. Nothing is written."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('fm_pipeline.sync_configuration') IS NOT NULL")
         exists = cursor.fetchone() == (True,)
-    return read_configuration(connection, settings) if exists else _of_the_environment(settings)
+    return read_configuration(connection, settings) if exists else _from_environment(settings)
 
 
 def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now: datetime) -> SyncConfiguration:
-    """Write what is changed; everything else stays. Audited, also when it is refused.
+    """Change some values, and keep the others. Audited, also when it is refused.
 
     Args:
-        changes: by name; only those of `CHANGEABLE`.
-        actor: who asks.
+        changes: by name; only fields in `CHANGEABLE`.
+        actor: the user.
 
     Returns:
-        The whole configuration, as it holds from now on.
+        The whole new configuration.
 
     Raises:
-        RequestError: a value is wrong, or the path lies under no allowed root; nothing was changed.
+        RequestError: a value is invalid, or the path is not below an allowed root. Nothing was changed.
     """
     database_url = settings.nexus_database_url.get_secret_value()
     migrate(database_url)
@@ -180,7 +180,7 @@ def _logged_refusals() -> Iterator[None]:
 
 
 def mark_synced(connection: Connection, settings: Settings, now: datetime) -> None:
-    """A scheduled import of the whole directory has begun. Does not commit."""
+    """Record the start of a scheduled import of the whole directory. Does not commit."""
     before = read_configuration(connection, settings)
     kept = {
         "last_sync_at": now,
@@ -190,7 +190,7 @@ def mark_synced(connection: Connection, settings: Settings, now: datetime) -> No
     _write(connection, before.model_copy(update=kept))
 
 
-def _of_the_environment(settings: Settings) -> SyncConfiguration:
+def _from_environment(settings: Settings) -> SyncConfiguration:
     path = str(settings.hospital_data_path) if settings.hospital_data_path else None
     return _checked(
         {

@@ -1,7 +1,7 @@
-"""Under which folders a path may be configured, scanned or imported: a setting, and where it is asked.
+"""The allowed roots: a path may be configured, scanned or imported only below one of them.
 
-Whoever can start an import could otherwise have any file of this machine read, and sent to Orthanc. The roots come
-from the environment only: not from the table, which a command of the same person could change.
+Otherwise a person who can start an import could have any file of this machine sent to Orthanc. The roots come only from
+the environment, and not from the configuration table, which the same person could change.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from fm_pipeline.settings import Settings
 
 
 def allowed_roots(settings: Settings) -> tuple[Path, ...]:
-    """DICOM_ALLOWED_ROOTS; if it is not set, HOSPITAL_DATA_PATH alone."""
+    """Return DICOM_ALLOWED_ROOTS, or HOSPITAL_DATA_PATH if that is not set."""
     if settings.dicom_allowed_roots:
         return tuple(Path(part) for part in settings.dicom_allowed_roots.split(os.pathsep) if part)
     return (settings.hospital_data_path,) if settings.hospital_data_path else ()
 
 
 def excluded_folders(settings: Settings) -> ExcludedFolders:
-    """The folders that are left out by name: those that are known, and DICOM_EXCLUDED_FOLDERS."""
+    """Return the excluded folders: the built-in names, and DICOM_EXCLUDED_FOLDERS."""
     return ExcludedFolders(settings.dicom_excluded_folders)
 
 
 def allowed_path(settings: Settings, path: str) -> str:
-    """The path, if it exists under an allowed root; see `fm_pipeline.dicom.paths.allowed`.
+    """Return a path if it exists below an allowed root; see `fm_pipeline.dicom.paths.allowed`.
 
-    Below an allowed root a path that is an excluded folder, or lies in one, is refused. An allowed root itself may be
-    one: then somebody has decided to import what was deleted, or a snapshot.
+    Below an allowed root, an excluded folder and anything in it is refused. An allowed root itself may be an excluded
+    folder: then an administrator has decided to import deleted files or a snapshot.
 
     Raises:
-        RequestError: 400, and nothing of the path was read. The sentence does not repeat it: it may hold a name.
+        RequestError: 400, and nothing was read. The message does not contain the path, which may hold a name.
     """
     roots = allowed_roots(settings)
     if not roots:

@@ -1,7 +1,7 @@
-"""Memory that a thread uses again for one chunk of files after the other.
+"""A buffer that a thread reuses for each chunk of files.
 
-A fresh half megabyte costs the processor ten times what reading a file into it does, if four threads ask for it at a
-time: the system has to map and to clear every page.
+Allocating half a megabyte takes ten times as long as reading a file into it when four threads allocate at a time: the
+operating system maps and clears every page.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import mmap
 
 
 class ChunkBuffer:
-    """Of one thread. Its pages are taken from the system when they are first written to.
+    """The buffer of one thread. Its pages are allocated when they are first written to.
 
     Args:
-        size: bytes; what does not fit is taken from elsewhere.
+        size: bytes. A larger request gets memory of its own.
     """
 
     def __init__(self, size: int) -> None:
@@ -21,19 +21,19 @@ class ChunkBuffer:
         self._used = 0
 
     def take(self, size: int) -> memoryview:
-        """Some of it, of any content, until `clear`."""
+        """Return part of the buffer, with undefined content. It is valid until `clear`."""
         if size > len(self._whole) - self._used:
             return memoryview(bytearray(size))
         begin, self._used = self._used, self._used + size
         return self._whole[begin : self._used]
 
     def clear(self) -> None:
-        """From now on it is given out anew: nobody may look any more at what was taken before."""
+        """Reuse the whole buffer. Parts that were taken before must not be read any more."""
         self._used = 0
 
 
 class BufferFile:
-    """A file's content in memory, to be read like the file."""
+    """The content of a file in memory, with the interface of a file."""
 
     def __init__(self, content: memoryview) -> None:
         self._content, self._position = content, 0
@@ -44,7 +44,7 @@ class BufferFile:
         return offset
 
     def read(self, size: int, /) -> bytes:
-        """Up to so many bytes from there."""
+        """Return up to that many bytes from the current position."""
         piece = bytes(self._content[self._position : self._position + size])
         self._position += len(piece)
         return piece

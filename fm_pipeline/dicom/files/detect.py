@@ -1,8 +1,8 @@
-"""Is it DICOM at all, and if so, where does its data set begin and how is it written?
+"""Detect whether a file is DICOM, where its data set begins, and how it is encoded.
 
-A DICOM file has a preamble of 128 bytes, `DICM` and the file meta information (PS3.10, 7.1). Hospitals have files
-without the preamble, and without both: planning systems and old consoles write them. Those are recognised by what their
-first elements must look like; whether they are images is then decided by the identifiers in them (`inspect`).
+A DICOM file has a preamble of 128 bytes, `DICM` and the file meta information (PS3.10, 7.1). Planning systems and old
+consoles write files without the preamble, or without both. Their first element tells them from other files; their
+identifiers then decide whether they are instances (`inspect`).
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 
 
 def has_magic(head: bytes) -> bool:
-    """Whether `DICM` stands where the standard has it; what the preamble holds does not matter."""
+    """Return whether `DICM` is where the standard puts it. The content of the preamble does not matter."""
     return head[MAGIC_AT : MAGIC_AT + 4] == b"DICM"
 
 
 def sniff(data: bytes, remaining: int, *, strict: bool = True) -> Encoding | None:
-    """How the element at the beginning of the bytes is written, if it is one.
+    """Return the encoding of the first element; None if the bytes do not begin with one.
 
     Args:
         data: at least 8 bytes.
         remaining: bytes to the end of the file.
-        strict: for files without the magic: also the bounds that GDCM has for a first element.
+        strict: apply GDCM's bounds for a first element, for files without `DICM`.
     """
     if len(data) < 8:
         return None
@@ -71,9 +71,9 @@ def sniff(data: bytes, remaining: int, *, strict: bool = True) -> Encoding | Non
 
 
 def as_dcmtk_guesses(data: bytes) -> Encoding:
-    """How a data set is written of which no transfer syntax says it.
+    """Guess the encoding of a data set without a transfer syntax as DCMTK does.
 
-    Source: DCMTK, DcmItem::checkTransferSyntax: six bytes, with the VR and the tags that its dictionary knows.
+    Source: DCMTK, DcmItem::checkTransferSyntax. It looks at six bytes: the tag in its dictionary, and the VR.
     """
     data = data.ljust(6, b"\0")
     little, big = (unpack_from(f"{order}HH", data) for order in "<>")
@@ -89,15 +89,15 @@ def _is_known(group: int, element: int) -> bool:
 
 
 def has_magic_elsewhere(head: bytes) -> bool:
-    """Whether file meta information is there, and neither at the beginning nor behind `DICM` at its place.
+    """Return whether file meta information is in the wrong place.
 
-    The 128 bytes before `DICM` may be missing, others may stand before them, or `DICM` itself is missing.
+    Bytes of the preamble are missing, other bytes precede it, or `DICM` itself is missing.
     """
     return META_BEGINS in head or b"DICM\x02\0" in head
 
 
 def kind_of(head: bytes) -> str:
-    """What a file that is not DICOM seems to be: an id of `reasons.SKIPPED`."""
+    """Return the kind of a file that is not DICOM: an id of `reasons.SKIPPED`."""
     if not head.strip(b"\0"):
         return "zeros" if head else "empty_file"
     for prefix, kind in _PREFIXES:
@@ -116,5 +116,5 @@ def _is_text(head: bytes) -> bool:
     printing = bytes(byte for byte in head if byte >= 32 or byte in _TEXT_CONTROLS)
     if len(printing) == len(head):
         return True
-    # UTF-16 and UTF-32 of European text without a mark: every second byte or more is zero, the rest prints.
+    # European text in UTF-16 or UTF-32 without a byte order mark: half of the bytes or more are zero, the rest prints.
     return len(printing) + head.count(0) == len(head) and head.count(0) * 4 <= len(head) * 3 + 4 and 0 in head[:4]

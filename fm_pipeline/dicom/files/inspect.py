@@ -1,4 +1,7 @@
-"""What a file is: an instance to be sent, or why not. Bounded in time and memory, whatever the file holds."""
+"""Inspect a file: read the instance in it, or find the reason why it is not sent.
+
+Time and memory are bounded, whatever the file holds.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,15 @@ from fm_pipeline.dicom.files.walk_result import Walk, WalkEnd
 from fm_pipeline.dicom.model import Instance, Outcome, RejectedFile, identity
 
 _HEAD = 1 << 14  # bytes read first: the header of most files
-_LONGEST_IDENTIFIER = 256  # bytes; Orthanc takes no longer value for an identifier (ORTHANC_MAXIMUM_TAG_LENGTH)
-_MOST_INFLATED = 1 << 23  # bytes of a deflated data set that are kept to be looked at
-_FURTHEST_INFLATED = 1 << 28  # bytes up to which it is inflated to see that it is whole
-_ENDLESS = 1 << 62  # size of what goes on behind that
+_LONGEST_IDENTIFIER = 256  # bytes; Orthanc accepts no longer identifier (ORTHANC_MAXIMUM_TAG_LENGTH)
+_MOST_INFLATED = 1 << 23  # bytes of a deflated data set that are kept and walked
+_FURTHEST_INFLATED = 1 << 28  # bytes that are inflated to check that the data set is complete
+_ENDLESS = 1 << 62  # the size assumed for a data set that continues behind that
 
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-_DEFLATED_OF_LATE = frozenset({"1.2.840.10008.1.2.4.205"})  # an older DCMTK does not know that it is deflated
-_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95"}) | _DEFLATED_OF_LATE
-_OF_THE_STANDARD = "1.2.840.10008.1.2."  # PS3.5, 10: all of them are explicit but for the first
+_DEFLATED_SINCE_2022 = frozenset({"1.2.840.10008.1.2.4.205"})  # an older DCMTK does not inflate it
+_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95"}) | _DEFLATED_SINCE_2022
+_STANDARD_SYNTAXES = "1.2.840.10008.1.2."  # PS3.5, 10: all of them are explicit but for the first
 _ENCODINGS = {
     "1.2.840.10008.1.2": IMPLICIT,
     "1.2.840.10008.1.2.1": EXPLICIT,
@@ -62,17 +65,17 @@ _ENOUGH_ELEMENTS = 3
 
 
 def inspect(file: Seekable, size: int) -> Instance | RejectedFile:
-    """Look at a file.
+    """Inspect a file.
 
     Args:
         file: at any position.
         size: its length in bytes.
 
     Returns:
-        What it says of itself, or SKIPPED or BAD with a reason.
+        The instance, or SKIPPED or BAD with a reason.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     file.seek(0)
     head = read_whole(file, _HEAD)
@@ -82,7 +85,7 @@ def inspect(file: Seekable, size: int) -> Instance | RejectedFile:
     if len(head) < 8:
         return _skipped(kind_of(head))
     if encoding := sniff(head, size):
-        # Without the mark: either the file meta information without what precedes it, or the data set alone.
+        # Without DICM: either file meta information without the preamble, or a data set alone.
         if _first_group(head, encoding) == 2:
             found = _part10(file, source, 0)
             return found if _is_certain(found) else _unknown(head)
@@ -92,7 +95,7 @@ def inspect(file: Seekable, size: int) -> Instance | RejectedFile:
 
 
 def _unknown(head: bytes) -> RejectedFile:
-    """What a file is that does not begin as DICOM does."""
+    """Reject a file that does not begin as DICOM does."""
     kind = kind_of(head)
     if kind in {"not_dicom", "text"} and has_magic_elsewhere(head):
         return _bad("magic_elsewhere")
@@ -100,9 +103,9 @@ def _unknown(head: bytes) -> RejectedFile:
 
 
 def _unusual_data_set(source: FileSource, head: bytes) -> Instance | RejectedFile | None:
-    """A data set without any mark that begins with an element that seldom is the first, such as a private one.
+    """Inspect a headerless data set with an unusual first element, such as a private one.
 
-    Only its identifiers can tell it from other files: it must have all three UIDs.
+    Only its identifiers can tell it from other files, so it must have all three UIDs.
     """
     if kind_of(head) != "not_dicom":
         return None
@@ -114,34 +117,34 @@ def _unusual_data_set(source: FileSource, head: bytes) -> Instance | RejectedFil
 
 
 def _has_all_uids(walked: Walk) -> bool:
-    """Whether all three UIDs are there: as UIDs are written, or anything where the elements fill the file exactly."""
+    """Return whether a data set has all three UIDs: well-formed, or any value if the elements fill the file exactly."""
     uids = [walked.values.get(tag, b"") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
     return all(map(_UID.fullmatch, uids)) or (walked.end is WalkEnd.COMPLETE and all(uids))
 
 
 def _part10(file: Seekable, source: FileSource, position: int) -> Instance | RejectedFile:
-    """Of a file with file meta information (PS3.10, 7.1), or after `DICM` perhaps without."""
+    """Inspect a file with file meta information (PS3.10, 7.1); behind `DICM` it may be missing."""
     data = source.read(position, 12)
     if len(data) < 8:
         return _bad("cut_in_meta")
     encoding = sniff(data, source.size - position, strict=False)
     if encoding is None or _first_group(data, encoding) != 2:
         return _data_set(file, source, position, {})
-    # As DCMTK: where the length of the group stands, all elements up to there are of the meta information.
+    # As in DCMTK: if the group length is there, all elements up to it belong to the meta information.
     length = int.from_bytes(data[8:12], "little") if data.startswith(META_BEGINS) else 0
     found = _behind_meta(file, source, position, encoding, until=position + 12 + length if length else None)
     if length and isinstance(found, RejectedFile) and found.reason in {"garbage", "deflate_broken", "cut_in_data_set"}:
         again = _behind_meta(file, source, position, encoding, until=None)
         return replace(again, whole=False) if isinstance(again, Instance) else found
     if isinstance(found, Instance) and encoding == IMPLICIT:
-        return replace(found, whole=False)  # the standard has explicit here, and so has Orthanc
+        return replace(found, whole=False)  # the standard and Orthanc expect explicit VR here
     return found
 
 
 def _behind_meta(
     file: Seekable, source: FileSource, position: int, encoding: Encoding, *, until: int | None
 ) -> Instance | RejectedFile:
-    """Of a file whose meta information ends at a position, or else with its group."""
+    """Inspect a file whose meta information ends at a position, or with its group."""
     meta = walk(source, position, encoding, _META, only_group=None if until else 2, until=until)
     if meta.end is not WalkEnd.BOUNDARY and meta.end is not WalkEnd.NOT_AN_ELEMENT:
         if meta.end is WalkEnd.COMPLETE and _uid(meta.values, _MEDIA_CLASS) == _MEDIA_STORAGE_DIRECTORY:
@@ -156,17 +159,17 @@ def _data_set(  # noqa: PLR0911  # one for each kind
 ) -> Instance | RejectedFile:
     syntax = _uid(meta, _MEDIA_SYNTAX)
     inflated = _inflate(file, position) if syntax in _DEFLATED else None
-    if isinstance(inflated, RejectedFile) and syntax not in _DEFLATED_OF_LATE:
+    if isinstance(inflated, RejectedFile) and syntax not in _DEFLATED_SINCE_2022:
         return inflated
     if isinstance(inflated, _Inflated):
         if not inflated.ends:
-            return _without_its_end(inflated.source, meta)
+            return _truncated_deflate(inflated.source, meta)
         source, position = inflated.source, 0
     first = source.read(position, 8)
     if not first:
         return _bad("cut_in_data_set")
-    # As DCMTK: the transfer syntax says it. Where that is missing or not known, the first element.
-    said = _ENCODINGS.get(syntax) or (EXPLICIT if syntax.startswith(_OF_THE_STANDARD) else None)
+    # As in DCMTK, the transfer syntax decides; the first element decides only if that is missing or unknown.
+    said = _ENCODINGS.get(syntax) or (EXPLICIT if syntax.startswith(_STANDARD_SYNTAXES) else None)
     guessed = as_dcmtk_guesses(first)
     found = _judged(walk(source, position, said or guessed, _WANTED), meta, syntax or _SYNTAX_OF[guessed])
     if isinstance(found, Instance) or found.outcome is not Outcome.BAD:
@@ -174,15 +177,15 @@ def _data_set(  # noqa: PLR0911  # one for each kind
     if said is None and sniff(first, source.size - position, strict=False) is None:
         return _bad("garbage")
     if said not in {None, guessed}:
-        # Perhaps the transfer syntax lies; Orthanc has the last word on what is found so.
+        # Perhaps the transfer syntax is wrong. What is found this way is sent, and Orthanc decides.
         otherwise = _judged(walk(source, position, guessed, _WANTED), meta, syntax)
         if isinstance(otherwise, Instance):
             return replace(otherwise, whole=False)
     return found
 
 
-def _without_its_end(source: FileSource, meta: dict[int, bytes]) -> Instance | RejectedFile:
-    """Of a deflated data set whose last bytes are missing: DCMTK does not notice if that is a single one."""
+def _truncated_deflate(source: FileSource, meta: dict[int, bytes]) -> Instance | RejectedFile:
+    """Inspect a deflated data set without its last bytes. DCMTK does not notice if one byte is missing."""
     for size in (source.size, source.size + 1):
         source.size = size
         found = _judged(walk(source, 0, EXPLICIT, _WANTED), meta, _uid(meta, _MEDIA_SYNTAX))
@@ -192,7 +195,7 @@ def _without_its_end(source: FileSource, meta: dict[int, bytes]) -> Instance | R
 
 
 def _is_certain(found: Instance | RejectedFile) -> bool:
-    """Of what seems to begin with file meta information and has no mark."""
+    """Return whether a file without `DICM` that seems to begin with meta information is DICOM after all."""
     return isinstance(found, Instance) or found.reason not in {"garbage", "cut_in_meta"}
 
 
@@ -201,7 +204,7 @@ def _first_group(data: bytes, encoding: Encoding) -> int:
 
 
 def _is_data_set(walked: Walk) -> bool:
-    """Of a file without any mark: whether its elements are those of DICOM and not bytes that look like them."""
+    """Return whether a headerless file is a data set, and not bytes that merely look like elements."""
     if _has_all_uids(walked) or any(_UID.fullmatch(walked.values.get(tag, b"")) for tag in _EVIDENCE):
         return True
     return (
@@ -243,7 +246,7 @@ def _judged(walked: Walk, meta: dict[int, bytes], syntax: str) -> Instance | Rej
         instance_uid=uids[_SOP_INSTANCE].text,
         sop_class_uid=_uid(values, _SOP_CLASS) or _uid(meta, _MEDIA_CLASS),
         transfer_syntax=syntax,
-        # A code of the standard or nothing: it is shown in counts, and must not carry what somebody typed.
+        # Only a code of the standard is kept: it is shown in counts, and free text may hold patient data.
         modality=modality if re.fullmatch(r"[A-Z0-9_]{1,16}", modality) else "",
         study_date=study_date if re.fullmatch(r"[0-9]{8}", study_date) else "",
         identity=identity(patient_id.text, name, birth_date),
@@ -258,10 +261,10 @@ def _identifier(walked: Walk, tag: int) -> Identifier:
     if value is None:
         return Identifier("", walked.end is WalkEnd.COMPLETE)
     vr = walked.vrs[tag] or (b"LO" if tag == _PATIENT_ID else b"UI")
-    # Written as something else than text, the character set is none to Orthanc.
+    # Orthanc ignores a character set that is not written as text.
     is_text = walked.vrs.get(_CHARACTER_SET, b"") in STRING_VRS | {b""}
     found = identifier(value, vr, walked.values.get(_CHARACTER_SET, b"") if is_text else b"")
-    # The character set stands before all of them; where the order is another one, it may come where nobody looked.
+    # In a data set in order, the character set precedes all identifiers. Otherwise it may be behind the walk's end.
     known = _CHARACTER_SET in walked.values or walked.end is WalkEnd.COMPLETE or value.isascii()
     return Identifier(found.text, found.certain and known and len(value) < LONGEST_VALUE)
 
@@ -275,7 +278,7 @@ def _code(values: dict[int, bytes], tag: int) -> str:
 
 
 class _Inflated(NamedTuple):
-    """The beginning of a deflated data set, and whether the deflated bytes have their end."""
+    """The beginning of a deflated data set, and whether the deflate stream is complete."""
 
     source: FileSource
     ends: bool
@@ -290,7 +293,7 @@ def _inflate(file: Seekable, position: int) -> _Inflated | RejectedFile:
         while not inflater.eof and total < _FURTHEST_INFLATED:
             piece = piece or file.read(1 << 16)
             data = inflater.decompress(piece, 1 << 20)
-            if not piece and not data:  # nothing came, and nothing was left of what came before
+            if not piece and not data:  # the file has ended, and nothing is left to inflate
                 ends = False
                 break
             piece = inflater.unconsumed_tail

@@ -1,4 +1,4 @@
-"""Opens what a scan found: the file itself, never a link, a pipe or another file that took its place."""
+"""Open a file that a scan has found: that very file, never a link, a pipe or another file in its place."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _REASONS = {
 
 
 class FileChangedError(Exception):
-    """The file is not any more what the scan found: reason `changed`, to be tried again."""
+    """The file is no longer the one that the scan found. Its reason is `changed`, and it is tried again."""
 
 
 def unreadable_reason(error: OSError) -> str:
-    """An id of `reasons.UNREADABLE`."""
+    """Return the reason for an error: an id of `reasons.UNREADABLE`."""
     return _REASONS.get(error.errno or 0, "input_output")
 
 
 def open_found(found: FoundFile) -> BinaryIO:
-    """Open a found file for reading, without a buffer.
+    """Open a found file for unbuffered reading.
 
     Raises:
-        FileChangedError: another size, time or file than was found; ask `unchanged` again after the last byte.
+        FileChangedError: its size, times or inode differ from the scan. Call `unchanged` again after the last byte.
         OSError: it cannot be opened (`unreadable_reason`).
     """
     descriptor = open_descriptor(found.path, os.O_RDONLY | os.O_NONBLOCK)
@@ -49,7 +49,7 @@ def open_found(found: FoundFile) -> BinaryIO:
 
 
 def unchanged(file: BinaryIO | int, found: FoundFile) -> bool:
-    """Whether an open file is still what the scan found."""
+    """Return whether an open file is still the one that the scan found."""
     now = os.fstat(file if isinstance(file, int) else file.fileno())
     return (
         stat.S_ISREG(now.st_mode)
@@ -59,7 +59,7 @@ def unchanged(file: BinaryIO | int, found: FoundFile) -> bool:
 
 
 def open_descriptor(path: str, flags: int) -> int:
-    """`os.open`, also for paths longer than the system takes at once; the last part may not be a link."""
+    """Open a path of any length, as `os.open` does. The last component must not be a link."""
     flags |= os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, flags)
@@ -79,7 +79,7 @@ def open_descriptor(path: str, flags: int) -> int:
 
 
 def _steps(path: str) -> list[str]:
-    """The path in pieces that a call takes, the last name by itself."""
+    """Split a path into pieces that fit into one call; the last name is a piece of its own."""
     *parts, last = path.strip(os.sep).split(os.sep)
     steps, step = [], ""
     for part in parts:

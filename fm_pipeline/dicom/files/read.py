@@ -1,4 +1,4 @@
-"""Reads a found file so that what is hashed is what is sent, and a file that changes meanwhile is noticed."""
+"""Read a found file so that the bytes that are hashed are the bytes that are sent, and detect changes meanwhile."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fm_pipeline.dicom.files.inspect import inspect
 from fm_pipeline.dicom.files.open import FileChangedError, open_found, unchanged, unreadable_reason
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, RejectedFile
 
-# Up to here a file is read once into memory. Four threads with a chunk of files each stay far below 200 MB with it.
+# A file up to this size is read into memory once. Four threads with a chunk of files each stay far below 200 MB.
 WHOLE_UP_TO_BYTES = 8 << 20
 _BLOCK = 1 << 20
 _log = logging.getLogger(__name__)
-ARCHIVE = "archive"  # the reason of a file that is to be opened (`archives`); never that of a row
+ARCHIVE = "archive"  # the reason of an archive that will be opened (`archives`); no new row has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class Candidate:
     """An instance that may be sent.
 
     Attributes:
-        found: as it was when it was read, which may be later than the scan.
-        data: the whole file, or None if it is streamed; in the memory that it was read into, until that is cleared.
-        md5: None if it is streamed from the disk: then it is known when it was sent.
-        unpacked: of a large file in an archive: its content, in a file of our own, until `close`.
+        found: the file as it was when it was read, which may be later than the scan.
+        data: the whole file; None if it is streamed. Valid until its buffer is cleared.
+        md5: None if the file is streamed from the disk: then it is known after the upload.
+        unpacked: the content of a large file in an archive, in a temporary file, until `close`.
     """
 
     found: FoundFile
@@ -43,14 +43,14 @@ class Candidate:
     unpacked: IO[bytes] | None = None
 
     def close(self) -> None:
-        """Nobody reads it any more."""
+        """Delete the temporary file, if there is one."""
         if self.unpacked:
             self.unpacked.close()
 
 
 @dataclass(frozen=True, slots=True)
 class UnusableFile:
-    """A file that is not sent, with its outcome: SKIPPED, BAD or FAILED; the hash if it was read."""
+    """A file that is not sent, with its outcome (SKIPPED, BAD or FAILED), and its MD5 if it was read."""
 
     found: FoundFile
     outcome: Outcome
@@ -59,11 +59,10 @@ class UnusableFile:
 
 
 def read_candidate(found: FoundFile, memory: ChunkBuffer | None = None) -> Candidate | UnusableFile:
-    """Look at a file, and read it, into that memory or fresh one, if it is small enough.
+    """Inspect a file, and read it into the buffer if it is small enough.
 
-    A file that is not any more what the scan found is looked at once more, as it is now: perhaps only its rights were
-    changed, or the scan was long ago. If it still changes, or what it holds now is broken, somebody is writing it:
-    FAILED, to be tried again.
+    A file that has changed since the scan is read again once: perhaps only its permissions were changed, or the scan
+    was long ago. If it changes again, or is damaged now, it is being written. It is FAILED and tried again later.
     """
     try:
         try:
@@ -100,26 +99,26 @@ def _read(found: FoundFile, memory: ChunkBuffer | None) -> Candidate | UnusableF
 
 
 def inspect_safely(content: Seekable, size: int) -> Instance | RejectedFile:
-    """What a file is; FAILED for one at which our own code or a library breaks: it must not stop the others.
+    """Inspect a file. One that makes our code or a library fail is FAILED, and does not stop the others.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     try:
         return inspect(content, size)
     except OSError:
         raise
-    except Exception as fault:  # noqa: BLE001  # whatever it is; its text may hold patient data
+    except Exception as fault:  # noqa: BLE001  # logged without its text, which may hold patient data
         _log.warning("A file was not understood: %s. Please report it.", type(fault).__name__)
         return RejectedFile(Outcome.FAILED, "not_understood")
 
 
 def inspect_or_archive(content: Seekable, file: BinaryIO, found: FoundFile) -> Instance | RejectedFile:
-    """What a file is; with the reason `ARCHIVE` if it is to be opened, also where it begins as something else.
+    """Inspect a file, and look for an archive that does not begin as one. Its reason is `ARCHIVE`.
 
     Args:
-        content: of the file, or the file itself.
-        file: open.
+        content: the content of the file, or the file itself.
+        file: the open file.
     """
     result = inspect_safely(content, found.size)
     unmarked = isinstance(result, RejectedFile) and result.reason in {"not_dicom", "text", "zeros", "magic_elsewhere"}
@@ -129,7 +128,7 @@ def inspect_or_archive(content: Seekable, file: BinaryIO, found: FoundFile) -> I
 
 
 def _filled(file: BinaryIO, data: memoryview) -> int:
-    """How many bytes of a file there were for a memory; a share may give fewer at once than it was asked for."""
+    """Fill a buffer from a file, and return how many bytes there were. A share may return fewer than requested."""
     done = 0
     while done < len(data) and (more := file.readinto(data[done:])):  # type: ignore[attr-defined]
         done += more
@@ -137,9 +136,9 @@ def _filled(file: BinaryIO, data: memoryview) -> int:
 
 
 class FileBecameUnreadableError(Exception):
-    """A file that is being sent cannot be read any more: reason of `reasons.UNREADABLE`.
+    """A file became unreadable while it was sent. `reason` is an id of `reasons.UNREADABLE`.
 
-    No OSError: that would be taken for one of the connection.
+    It is not an OSError, because that would be taken for an error of the connection.
     """
 
     def __init__(self, reason: str) -> None:
@@ -148,10 +147,10 @@ class FileBecameUnreadableError(Exception):
 
 
 class Stream:
-    """The blocks of a large file, hashed while they are sent; iterate over it once.
+    """The blocks of a large file, hashed while they are sent. Iterate over it once.
 
-    The last block is held back until the file is seen to be unchanged. So a file that is written to meanwhile never
-    reaches Orthanc whole, and Orthanc stores nothing that is not.
+    The last block is held back until the file is known to be unchanged. A file that is written meanwhile never reaches
+    Orthanc completely, and Orthanc stores only complete files.
     """
 
     def __init__(self, found: FoundFile) -> None:
@@ -159,11 +158,11 @@ class Stream:
         self._digest = hashlib.md5(usedforsecurity=False)
 
     def __iter__(self) -> Iterator[bytes]:
-        """The blocks.
+        """Yield the blocks.
 
         Raises:
-            FileChangedError: it changed; nothing has been stored.
-            FileBecameUnreadableError: it cannot be read any more; nothing has been stored.
+            FileChangedError: the file changed; nothing was stored.
+            FileBecameUnreadableError: the file cannot be read any more; nothing was stored.
         """
         with _reading(), ExitStack() as opened:
             file = opened.enter_context(open_found(self._found))
@@ -184,12 +183,12 @@ class Stream:
 
     @property
     def md5(self) -> str:
-        """Of what was read."""
+        """The MD5 of the blocks so far."""
         return self._digest.hexdigest()
 
 
 def blocks_of(file: IO[bytes]) -> Iterator[bytes]:
-    """The blocks of a file of our own, from its beginning.
+    """Yield the blocks of a temporary file, from its beginning.
 
     Raises:
         FileBecameUnreadableError: it cannot be read.
@@ -201,7 +200,7 @@ def blocks_of(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def md5_of(found: FoundFile) -> str:
-    """Of a large file, without sending it.
+    """Return the MD5 of a large file without sending it.
 
     Raises:
         FileChangedError, FileBecameUnreadableError: as for `Stream`.
@@ -213,10 +212,10 @@ def md5_of(found: FoundFile) -> str:
 
 
 def found_file(path: str) -> FoundFile | None:
-    """The file at a path, or None if there is no regular one (a link is none).
+    """Return the regular file at a path, or None. A link is not one.
 
     Raises:
-        OSError: it cannot be asked.
+        OSError: the path cannot be examined.
     """
     facts = os.lstat(path)
     if not stat.S_ISREG(facts.st_mode):
@@ -233,13 +232,13 @@ def _reading() -> Iterator[None]:
 
 
 def refreshed(found: FoundFile) -> FoundFile:
-    """A file that is not any more what the scan found, as it is now.
+    """Return a file that has changed since the scan, as it is now.
 
     Raises:
-        FileChangedError: it is no file of the same tree any more.
-        OSError: it cannot be asked.
+        FileChangedError: it is no longer a file of the same tree.
+        OSError: it cannot be examined.
     """
-    # Perhaps a directory on the way became a link since the scan: what is behind it is for the next scan to judge.
+    # A directory of the path may have become a link since the scan. The next scan decides about such files.
     directory = os.path.dirname(found.path)
     if os.path.realpath(directory) != directory:
         raise FileChangedError
@@ -250,7 +249,7 @@ def refreshed(found: FoundFile) -> FoundFile:
 
 
 def _inside_the_same_tree(found: FoundFile, now: FoundFile) -> bool:
-    """Of another device: something was mounted, or unmounted, over it."""
+    """Return False if the device differs: a file system was mounted or unmounted there."""
     return found.device == now.device
 
 

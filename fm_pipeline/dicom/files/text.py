@@ -1,8 +1,8 @@
-"""The text of an identifier, as Orthanc reads it: its ids are hashes of exactly that text.
+"""Decode an identifier as Orthanc does: Orthanc's ids are hashes of exactly that text.
 
-Two steps, both tried value by value against Orthanc: DCMTK takes white space and padding away by the rule of the VR,
-then Orthanc converts what is left to UTF-8 by the first character set that (0008,0005) names. It follows no switch to
-another character set within a value, so an identifier can read otherwise than a name (`name_text`).
+Both steps were compared with Orthanc value by value. DCMTK strips white space and padding by the rule of the VR. Then
+Orthanc converts the rest to UTF-8 with the first character set of (0008,0005). It ignores code extensions within a
+value, so the same bytes can read differently in an identifier and in a name (`name_text`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 _DELIMITERS = set(b"\\^=\r\n\t\f")  # PS3.5, 6.1.2.5.3: where the character set returns to the first
 _WHITE_SPACE = b" \t\n\v\f\r"
-# The VRs of which DCMTK keeps a string; the padding is a space, but for UI.
+# The VRs whose values DCMTK keeps as strings. They are padded with a space, except for UI.
 STRING_VRS = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
 _SINGLE_BYTE = {
     "100": "latin-1",
@@ -31,7 +31,7 @@ _SINGLE_BYTE = {
     "166": "tis_620",
 }
 _JAPANESE = "shift_jis"
-# PS3.3, C.12.1.1.2: the defined terms that Orthanc knows. Any other term means ASCII to it.
+# PS3.3, C.12.1.1.2: the defined terms that Orthanc knows. It reads any other term as ASCII.
 _CODECS = {
     **{f"ISO_IR {number}": codec for number, codec in _SINGLE_BYTE.items()},
     **{f"ISO 2022 IR {number}": codec for number, codec in _SINGLE_BYTE.items()},
@@ -44,30 +44,30 @@ _CODECS = {
     "GB18030": "gb18030",
     "GBK": "gb18030",
 }
-_ENOUGH_TO_TELL = 32  # bytes of a value that is no text
+_SHOWN_BYTES = 32  # of a value that is not text
 _MULTIPLE_BYTE = frozenset({"gb2312", "gb18030", "iso2022_jp", "euc_kr", _JAPANESE})
 _LATER_TERMS = frozenset({"ISO_IR 203", "ISO 2022 IR 203"})  # Latin-9, in the standard since 2022
-# JIS X 0201 differs from ASCII in two places, which Python's shift_jis leaves out.
+# JIS X 0201 differs from ASCII in two characters, which Python's shift_jis does not convert.
 _JIS_ROMAN = str.maketrans({"\\": "\u00a5", "~": "\u203e"})
 _ESCAPE = re.compile("\x1b(?:\\$[@AB]|\\$?[()*+./-][@-Z])")
-# Of these characters all tables of the same name agree; of symbols and private characters some do not.
+# All conversion tables agree on these characters. They differ on symbols and private characters.
 _COMMON = re.compile("[ -~\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fa5\uac00-\ud7a3\uff61-\uff9f]*")
 
 
 class Identifier(NamedTuple):
-    """The text of an identifier, and whether any Orthanc is certain to read the same."""
+    """The text of an identifier, and whether every Orthanc reads the same."""
 
     text: str
     certain: bool
 
 
 def identifier(value: bytes, vr: bytes, character_set: bytes) -> Identifier:
-    """The text of an identifier as Orthanc hashes it.
+    """Return the text of an identifier as Orthanc hashes it.
 
     Args:
-        value: as it stands in the file.
-        vr: the VR that it is written with, or that of the dictionary where the encoding is implicit.
-        character_set: the value of (0008,0005), empty if there is none.
+        value: the bytes in the file.
+        vr: the VR in the file, or that of the dictionary where the encoding is implicit.
+        character_set: the value of (0008,0005); empty if there is none.
     """
     if vr == b"UI":
         value = value.translate(None, _WHITE_SPACE).partition(b"\0")[0]
@@ -76,12 +76,12 @@ def identifier(value: bytes, vr: bytes, character_set: bytes) -> Identifier:
     elif vr in STRING_VRS:
         value = value.rstrip(b" ").partition(b"\0")[0]
     else:  # Orthanc prints numbers, and refuses bytes
-        return Identifier(value[:_ENOUGH_TO_TELL].hex(), certain=False)
+        return Identifier(value[:_SHOWN_BYTES].hex(), certain=False)
     return Identifier(*_by_orthanc(value, character_set))
 
 
 def name_text(value: bytes, character_set: bytes) -> str:
-    """The text of a name, as the standard has it: with every character set that it switches to."""
+    """Decode a name as the standard says, with code extensions."""
     names = [name for name in _terms(character_set) if name in python_encoding]
     value = value.partition(b"\0")[0].rstrip(b" ")
     if not names:
@@ -92,10 +92,10 @@ def name_text(value: bytes, character_set: bytes) -> str:
 
 
 def _by_orthanc(value: bytes, character_set: bytes) -> tuple[str, bool]:
-    """The text, and whether it is certain.
+    """Return the text, and whether it is certain.
 
-    Without a character set `DefaultEncoding` of Orthanc's configuration decides, which nobody can ask it for: what all
-    of them read alike is certain.
+    Without a character set, `DefaultEncoding` of Orthanc's configuration decides, and Orthanc does not report it. Only
+    text that every encoding reads alike is certain.
     """
     terms = _terms(character_set)
     term = next(filter(None, terms), "")
@@ -115,7 +115,7 @@ def _by_orthanc(value: bytes, character_set: bytes) -> tuple[str, bool]:
 
 
 def _converted(value: bytes, codec: str) -> tuple[str, bool]:
-    """As a converter does that leaves out what it cannot read."""
+    """Decode as a converter does that drops what it cannot read."""
     text = value.decode(codec, "ignore")
     try:
         value.decode(codec)
@@ -124,7 +124,7 @@ def _converted(value: bytes, codec: str) -> tuple[str, bool]:
     if codec == _JAPANESE:
         return text.translate(_JIS_ROMAN), _COMMON.fullmatch(text) is not None
     if codec == "euc_kr" and b"\xa4\xd4" in value:
-        return text, False  # Korean outside of KS X 1001 is written in eight bytes, which only some can read
+        return text, False  # Korean outside of KS X 1001 takes eight bytes, which only some converters can read
     if codec in _MULTIPLE_BYTE:
         return text, _COMMON.fullmatch(text) is not None
     return text, "\x1b" not in text and not any(0x7F <= ord(character) < 0xA0 for character in text)

@@ -1,4 +1,4 @@
-"""Files without a name, for patients' data that do not fit into memory: whatever ends the process removes them."""
+"""Unnamed temporary files, for patient data that do not fit into memory. They disappear however the process ends."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import IO
 
 
 def unnamed_file(folder: Path) -> IO[bytes]:
-    """An empty file that nobody else can open.
+    """Create an empty file that no other process can open.
 
     Args:
-        folder: made with rights for this user only, if it is not there.
+        folder: created for this user only if it does not exist.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file cannot be created.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return tempfile.TemporaryFile(dir=folder)

@@ -1,1 +1,1 @@
-"""The tables of the import: its jobs, what became of each file, and counts of both."""
+"""The tables of the import: jobs, the outcome of each file, and counts of both."""

@@ -1,7 +1,7 @@
-"""The history of every file: pages of it with statistics, and what of it may go.
+"""The history of all files: pages with statistics, and removal of old rows.
 
-Source of the columns and calls: the hospital's "Hospital Data Import System", call 6.
-Rows name files and patients: for whoever asks on the terminal, never for a log.
+docs/dicom.md maps the columns to the hospital's own system. Rows name files and patients: show them on request, and
+never log them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ LONGEST_HISTORY_PAGE = 1000
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """What became of one file in one job.
+    """The outcome of one file in one job.
 
     Attributes:
         file_path, file_name: as `paths.printable` writes them.
-        file_hash: MD5; None of a file that was not read.
+        file_hash: MD5; None if the file was not read.
         status: an `Outcome`.
-        reason: an id of `reasons`; None of what needs none.
+        reason: an id of `reasons`; None where the outcome needs none.
         flags: `missing_patient_id`, `patient_id_with_another_name`, `instance_uid_elsewhere`, `sent_again`.
-        other_hash: of a conflict, the MD5 of what Orthanc holds and keeps.
-        missing_since: when Orthanc was found to have lost the instance.
+        other_hash: in a conflict, the MD5 of the file that Orthanc holds and keeps.
+        missing_since: when the instance was found to be missing in Orthanc.
     """
 
     id: int
@@ -68,20 +68,20 @@ _COLUMNS = ", ".join(_OF_JOB.get(field.name, f"h.{field.name}") for field in fie
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of all rows of the job that was asked for, or of all jobs; each row counts, also of a file seen again."""
+    """Counts over all rows of the requested job, or of all jobs. A file counts once per job."""
 
     outcomes: dict[Outcome, int]
     total_size_bytes: int
 
     @property
     def total(self) -> int:
-        """All rows."""
+        """The number of rows."""
         return sum(self.outcomes.values())
 
 
 @dataclass(frozen=True)
 class HistoryPage:
-    """Some rows, newest first."""
+    """A page of rows, newest first."""
 
     history: Sequence[HistoryRow]
     total: int
@@ -91,7 +91,7 @@ class HistoryPage:
 
     @property
     def has_more(self) -> bool:
-        """Whether rows follow after these."""
+        """Whether more rows follow."""
         return self.offset + len(self.history) < self.total
 
 
@@ -104,7 +104,7 @@ def list_history(
     status: str | None = None,
     reason: str | None = None,
 ) -> HistoryPage:
-    """Rows of history, newest first.
+    """Return a page of history, newest rows first.
 
     Args:
         limit: 1 to 1,000.
@@ -112,7 +112,7 @@ def list_history(
         reason: an id of `reasons`.
 
     Raises:
-        RequestError: a value that cannot be.
+        RequestError: an argument is invalid.
     """
     paging(limit, offset, LONGEST_HISTORY_PAGE)
     if status is not None and status not in set(Outcome):
@@ -141,18 +141,18 @@ def list_history(
 
 
 def prune_history(database_url: str, older_than: datetime, *, dry_run: bool = True) -> int:
-    """Remove old rows that say nothing that a newer row does not say too.
+    """Delete old rows that a newer row makes redundant.
 
-    Of every file the newest row stays for ever, so that a file is recognised as unchanged; and a row goes only if the
-    newer one has the same content hash, so that every content that was ever imported is still recognised. Rows of jobs
-    that are pending or running stay.
+    The newest row of each file always stays, so that an unchanged file is recognised. An older row is deleted only if
+    the newer one has the same content hash, so that every imported content is still recognised. Rows of pending and
+    running jobs stay.
 
     Args:
-        older_than: rows from before that moment may go.
+        older_than: only rows from before this time are deleted.
         dry_run: only count them.
 
     Returns:
-        How many rows went, or would go.
+        The number of rows that were, or would be, deleted.
     """
     predicate = """
         FROM fm_pipeline.import_history old

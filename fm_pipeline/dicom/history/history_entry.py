@@ -1,4 +1,4 @@
-"""What became of one file, on its way into history."""
+"""The outcome of one file, before it is written to history."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fm_pipeline.dicom.paths import path_hash
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """A row of history to be.
+    """A row of history that is not written yet.
 
     Attributes:
-        path: as the scan gave it.
-        found: None of what is no file.
-        other_md5: of a conflict, what Orthanc holds.
-        sends: how often it was sent in this job.
+        path: as the scan yielded it.
+        found: None for anything but a regular file.
+        other_md5: in a conflict, the MD5 of the file that Orthanc holds.
+        sends: how often the file was sent in this job.
     """
 
     path: str
@@ -34,12 +34,12 @@ class HistoryEntry:
 
     @property
     def path_hash(self) -> str:
-        """As history has it."""
+        """The key of the path in history."""
         return path_hash(self.path)
 
     @property
     def orthanc_ids(self) -> tuple[str | None, str | None, str | None, str | None]:
-        """Of instance, patient, study and series: as Orthanc said, else as it would say."""
+        """Orthanc's ids of instance, patient, study and series: reported by Orthanc, or else computed."""
         if self.stored is not None:
             return self.stored.instance_id, self.stored.patient_id, self.stored.study_id, self.stored.series_id
         if self.instance is None or self.reason == "id_uncertain":
@@ -61,7 +61,7 @@ class HistoryEntry:
 
 
 def entry_of(what: SetAside | Unreadable | UnusableFile) -> HistoryEntry:
-    """Of what is not sent, and needs no look at ledger or Orthanc."""
+    """Return the entry of a file that is not sent, whatever history and Orthanc have."""
     if isinstance(what, SetAside):
         return HistoryEntry(what.path, Outcome.SKIPPED, what.reason)
     if isinstance(what, Unreadable):

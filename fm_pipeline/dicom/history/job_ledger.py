@@ -1,7 +1,7 @@
-"""The ledger of a job while it is carried out: claimed by one process, written in batches, ended with a state.
+"""The ledger of a running job: claimed by one process, written in batches, finished with a status.
 
-Whoever works on a job holds an advisory lock in the session that also writes, so the lock goes when the process does,
-and no second process works on the same files.
+The process holds an advisory lock in the session that also writes. The lock ends with the process, and no second
+process works on the same files.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from fm_pipeline.dicom.reasons import NOT_TAKEN, WAITING_FOR_ORTHANC
 from fm_pipeline.errors import LockStop, RequestError
 from fm_pipeline.retry import retry
 
-_GATE = 0  # no job has this id: held while a job is claimed
+_CLAIM_LOCK = 0  # no job has this id; held while a job is claimed
 _RATE_SECONDS = 60.0
-# How long a job's lock is waited for: that of our own lost session, or of a process that was just killed
+# How long to wait for the lock of a job: of our own lost session, or of a process that was just killed.
 _OWN_SESSION_SECONDS, _OTHER_SESSION_SECONDS = 10.0, 2.0
 _LOCK_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class ScanTotals:
-    """What a scan has met so far, without the files that are unchanged."""
+    """The totals of a scan so far, without unchanged files."""
 
     files: int = 0
     size_bytes: int = 0
@@ -49,9 +49,9 @@ class PreviousRow:
     """The newest row of a path.
 
     Attributes:
-        settled: it need not be looked at again, if the file is still the same.
-        unanswered: how often it was sent without an answer.
-        of_this_job: it is counted in this job already.
+        settled: the file need not be read again if it is unchanged.
+        unanswered: how often the file was sent without a response.
+        of_this_job: the row is counted in this job.
     """
 
     size: int | None
@@ -63,7 +63,7 @@ class PreviousRow:
     of_this_job: bool
 
     def covers(self, met: FoundFile | SetAside) -> bool:
-        """Whether nothing is left to do for what the scan has met."""
+        """Return whether nothing is left to do for an entry of the scan."""
         if isinstance(met, SetAside):
             return self.settled and self.reason == met.reason
         facts = (met.size, bigint(met.modified_ns), bigint(met.changed_ns))
@@ -71,12 +71,14 @@ class PreviousRow:
 
 
 class JobLedger:
-    """One job, claimed."""
+    """The ledger of one job."""
 
     def __init__(self, database_url: str, job_id: int) -> None:
         self.job_id = job_id
         self._waits = True
-        self._database = ReconnectingConnection(database_url, prepare=self._lock, give_up=lambda: not self._waits)
+        self._database = ReconnectingConnection(
+            database_url, prepare=self._acquire_job_lock, give_up=lambda: not self._waits
+        )
         self._rates: deque[tuple[float, int, int]] = deque()
 
     def __enter__(self) -> Self:
@@ -87,15 +89,15 @@ class JobLedger:
         self._database.end(lambda cursor: cursor.execute("SELECT pg_advisory_unlock_all()"))
 
     def claim(self, run_id: str | None) -> Job:
-        """Take the job: from now on it is running, and nobody else works on it or on files of it.
+        """Claim the job and mark it as running.
 
         Raises:
-            RequestError: no such job, or it is completed.
-            LockStop: somebody works on it, or on a job for the same directory, one above or one below.
+            RequestError: there is no such job, or it is completed.
+            LockStop: another process runs it, or a job for the same directory, one above or one below.
         """
 
         def action(cursor: Cursor) -> Job:
-            wait_for_lock(cursor, NumberedLock(LOCK_CLASS, _GATE))
+            wait_for_lock(cursor, NumberedLock(LOCK_CLASS, _CLAIM_LOCK))
             job = read_job(cursor, self.job_id, lock=True)
             if job.status == "completed":
                 raise RequestError(f"Import job {job.id} is completed.", remedy="Make a new job for the directory.")
@@ -114,7 +116,7 @@ class JobLedger:
         return self._database.run(action)
 
     def files(self) -> list[str] | None:
-        """Of a job for some files: their printable paths. None of a job for the whole directory."""
+        """Return the printable paths of a job for a list of files; None for a job for the whole directory."""
 
         def action(cursor: Cursor) -> list[str] | None:
             cursor.execute(
@@ -125,8 +127,8 @@ class JobLedger:
 
         return self._database.run(action)
 
-    def before(self, met: Iterable[FoundFile | SetAside], *, any_job: bool) -> dict[str, PreviousRow]:
-        """The newest rows of these paths, by path: of this job, or of any."""
+    def previous_rows(self, met: Iterable[FoundFile | SetAside], *, any_job: bool) -> dict[str, PreviousRow]:
+        """Return the newest rows of these paths by path, from this job or from any job."""
         by_hash = {path_hash(each.path): each.path for each in met}
         of_job = "" if any_job else "AND job_id = %(job_id)s"
 
@@ -144,13 +146,13 @@ class JobLedger:
         return self._database.run(action) if by_hash else {}
 
     def write(self, entries: Sequence[HistoryEntry], totals: ScanTotals, waits: str | None = None) -> Job:
-        """Record what became of files, and how far the job is.
+        """Record outcomes of files and the progress of the job.
 
         Args:
             waits: as for `waits`.
 
         Returns:
-            The job as it is now, which shows whether somebody has asked for its end.
+            The current row of the job, which shows a request for cancellation.
         """
 
         def action(cursor: Cursor) -> Job:
@@ -181,11 +183,11 @@ class JobLedger:
         return self._database.run(action)
 
     def waits(self, sentence: str | None) -> None:
-        """Show in the row of a running job that Orthanc is waited for, or that it is not any more (None)."""
+        """Record in the row of a running job that it waits for Orthanc, or no longer does (None)."""
         self._database.run(lambda cursor: _note(cursor, self.job_id, sentence))
 
     def unreadable(self, directories: Sequence[Unreadable]) -> None:
-        """List directories that could not be read."""
+        """Record directories that could not be read."""
 
         def action(cursor: Cursor) -> None:
             for each in directories:
@@ -205,11 +207,11 @@ class JobLedger:
     def finish(
         self, status: JobStatus, reason: str | None = None, message: str | None = None, *, scanned: bool = False
     ) -> Job:
-        """End the job.
+        """Finish the job.
 
         Args:
             reason: an id of `reasons.STOPPED`.
-            message: a sentence of ours.
+            message: the message of our own error.
             scanned: the whole directory was listed.
         """
 
@@ -230,15 +232,18 @@ class JobLedger:
                     "id": self.job_id,
                 },
             )
-            if status == "completed":  # nobody goes on with it; history has each of its files
+            if status == "completed":  # it is never resumed, and history has each of its files
                 cursor.execute("DELETE FROM fm_pipeline.import_job_files WHERE job_id = %s", (self.job_id,))
             return read_job(cursor, self.job_id)
 
         return self._database.run(action)
 
     def not_taken(self) -> tuple[str, int, int] | None:
-        """Of the files that a setting of Orthanc or of a proxy kept out: the commonest reason (an id of
-        `reasons.NOT_TAKEN`), how many have it, and the size of the smallest of them in bytes. None if there are none.
+        """Summarise the files that a setting of Orthanc or of a proxy kept out.
+
+        Returns:
+            The most common reason (an id of `reasons.NOT_TAKEN`), the number of its files, and the size of the smallest
+            in bytes; None if there are none.
         """
 
         def action(cursor: Cursor) -> tuple[str, int, int] | None:
@@ -253,19 +258,19 @@ class JobLedger:
         return self._database.run(action)
 
     def do_not_wait(self) -> None:
-        """From now on a database that is away is an error at once."""
+        """Fail at once from now on if the database is unavailable."""
         self._waits = False
 
     def run(self, action: Callable[[Cursor], None]) -> None:
-        """Another transaction of the job, in its session."""
+        """Run another transaction in the session of the job."""
         self._database.run(action)
 
-    def _lock(self, cursor: Cursor) -> None:
-        """On each new connection: a session that was lost, or killed, may hold the lock a moment longer."""
+    def _acquire_job_lock(self, cursor: Cursor) -> None:
+        """Acquire the lock on each new connection. A lost or killed session may hold it a moment longer."""
 
         def acquire() -> None:
             if not try_lock(cursor, NumberedLock(LOCK_CLASS, self.job_id), until="session"):
-                raise LockStop(f"Somebody else works on import job {self.job_id}.", meaning="It was left to them.")
+                raise LockStop(f"Another process runs import job {self.job_id}.", meaning="Nothing was done here.")
 
         retry(
             acquire,
@@ -275,23 +280,23 @@ class JobLedger:
         )
 
     def _refuse_overlapping_jobs(self, cursor: Cursor, job: Job) -> None:
-        others = running_job_ids(cursor) - {job.id, _GATE}
+        others = running_job_ids(cursor) - {job.id, _CLAIM_LOCK}
         if not others:
             return
         cursor.execute("SELECT id, source_path FROM fm_pipeline.import_jobs WHERE id = ANY(%s)", (list(others),))
-        # Not as text: `printable` may write a directory otherwise where a name below it is not composed.
+        # Compared as paths, because `printable` may write a directory differently if a name below it is decomposed.
         mine = PurePath(real_path(job.source_path))
         for other, path in cursor.fetchall():
             theirs = PurePath(real_path(path))
             if mine.is_relative_to(theirs) or theirs.is_relative_to(mine):
                 raise LockStop(
                     f"Import job {other} works on the same directory, one above or one below.",
-                    meaning=f"Import job {job.id} was not begun.",
-                    remedy="Start it when the other one has ended.",
+                    meaning=f"Import job {job.id} was not started.",
+                    remedy="Start it when the other job has ended.",
                 )
 
     def _rate(self, job: Job) -> tuple[float, float]:
-        """Files and bytes a second since about a minute."""
+        """Return files and bytes per second over about the last minute."""
         now = time.monotonic()
         self._rates.append((now, job.files_processed, job.size_processed_bytes))
         while len(self._rates) > 2 and now - self._rates[0][0] > _RATE_SECONDS:

@@ -1,6 +1,6 @@
-"""Import jobs: made, looked at, cancelled. Carrying one out is `importer.run_job`.
+"""Import jobs: create, read, list and cancel them. `importer.run_job` runs one.
 
-Source of the columns and calls: the hospital's "Hospital Data Import System", calls 2, 4, 8 and 9. Times are UTC.
+docs/dicom.md maps them to the hospital's own system. Times are UTC.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 JOB_TYPES: tuple[JobType, ...] = ("initial", "incremental", "manual")
 JOB_STATUSES: tuple[JobStatus, ...] = ("pending", "running", "completed", "failed", "cancelled")
 LONGEST_JOB_PAGE = 100
-# Who asks for the jobs that the sensor makes: by this it knows its own.
+# `requested_by` of the sensor's jobs, by which it recognises its own.
 SENSOR = "hospital_dicom_sensor"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A row of `fm_pipeline.import_jobs`, and what follows from it.
+    """A row of `fm_pipeline.import_jobs`.
 
     Attributes:
         source_path: as `paths.printable` writes it.
-        total_files, total_size_bytes: what the scan has met so far; all of it once `scan_complete`. Of an incremental
+        total_files, total_size_bytes: what the scan has found so far, and final once `scan_complete`. In an incremental
             job without `files_unchanged`.
-        scan_complete: every directory below could be listed; only then is the total a total.
-        progress_percentage: never falls; 0 as long as the scan goes on.
-        files_per_second, bytes_per_second: of the last minute or so.
-        instances_expected, instances_missing, instances_differing: of the comparison with Orthanc; None before it.
+        scan_complete: every directory could be listed, so that the totals are final.
+        progress_percentage: never decreases; 0 during the scan.
+        files_per_second, bytes_per_second: over the last minute or so.
+        instances_expected, instances_missing, instances_differing: from the comparison with Orthanc; None before it.
     """
 
     id: int
@@ -79,12 +79,12 @@ class Job:
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
-        """How many files ended how; their sum is `files_processed`."""
+        """The number of files of each outcome; their sum is `files_processed`."""
         return {outcome: getattr(self, f"files_{outcome}") for outcome in Outcome}
 
     @property
     def estimated_seconds_remaining(self) -> float | None:
-        """At the speed of the last minute; None when that cannot be told: not running, waiting, or the scan goes on."""
+        """The remaining time at the current rate; None if the job is not running, waits, or still scans."""
         if self.error_reason or self.status != "running" or not self.progress_percentage or not self.files_per_second:
             return None
         return max(self.total_files - self.files_processed, 0) / self.files_per_second
@@ -97,7 +97,7 @@ _COLUMNS = ", ".join(field.name for field in fields(Job)).replace(
 
 @dataclass(frozen=True)
 class JobPage:
-    """Some jobs, newest first."""
+    """A page of jobs, newest first."""
 
     jobs: Sequence[Job]
     total: int
@@ -106,7 +106,7 @@ class JobPage:
 
     @property
     def has_more(self) -> bool:
-        """Whether jobs follow after these."""
+        """Whether more jobs follow."""
         return self.offset + len(self.jobs) < self.total
 
 
@@ -118,15 +118,15 @@ def create_job(
     requested_by: str,
     files: Sequence[str] | None = None,
 ) -> Job:
-    """Write down a job, to be carried out by `run_job`. Nothing is scanned yet.
+    """Create a job for `run_job`. Nothing is scanned yet.
 
     Args:
-        source_path: absolute, already found to be allowed (`paths.allowed`).
-        requested_by: who asked.
-        files: of a job for some files below `source_path` only: their paths, as a scan gives them.
+        source_path: absolute and already checked (`paths.allowed`).
+        requested_by: the user or sensor.
+        files: limits the job to these files below `source_path`; paths as a scan yields them.
 
     Raises:
-        RequestError: no such type, or a list of files without one.
+        RequestError: the type is unknown, or the list of files is empty.
     """
     _known(job_type, JOB_TYPES, "job type")
     if files is not None and not files:
@@ -148,7 +148,7 @@ def create_job(
 
 
 def get_job(database_url: str, job_id: int) -> Job:
-    """One job.
+    """Return a job.
 
     Raises:
         RequestError: 404, there is no such job.
@@ -158,7 +158,7 @@ def get_job(database_url: str, job_id: int) -> Job:
 
 
 def read_job(cursor: Cursor, job_id: int, *, lock: bool = False) -> Job:
-    """The same through an open cursor, and with a row lock if wanted."""
+    """Return a job through an open cursor, with a row lock if requested."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM fm_pipeline.import_jobs WHERE id = %s{' FOR UPDATE' if lock else ''}",  # noqa: S608
         (job_id,),
@@ -178,13 +178,13 @@ def list_jobs(
     status: JobStatus | None = None,
     job_type: JobType | None = None,
 ) -> JobPage:
-    """Jobs, newest first.
+    """Return a page of jobs, newest first.
 
     Args:
         limit: 1 to 100.
 
     Raises:
-        RequestError: a value that cannot be.
+        RequestError: an argument is invalid.
     """
     paging(limit, offset, LONGEST_JOB_PAGE)
     filters: dict[str, object] = {}
@@ -204,17 +204,17 @@ def list_jobs(
 
 
 def request_cancel(database_url: str, job_id: int, *, by_person: bool = True) -> Job:
-    """Ask for the end of a job. A pending one is cancelled at once; a running one within some seconds.
+    """Request the cancellation of a job. A pending job is cancelled at once, a running one within seconds.
 
-    What is on its way to Orthanc at that moment is recorded, and the job can be resumed with `run_job`. A job whose
-    process was killed has nobody who would notice: it too is cancelled at once.
+    Uploads that are in progress are recorded, and the job can be resumed with `run_job`. A job whose process was
+    killed is cancelled at once, because no process would notice the request.
 
     Args:
-        by_person: the files of a job of the sensor then wait until somebody goes on with it; otherwise they are free
-            for another job. Nobody may work on it then.
+        by_person: the files of a job of the sensor then wait until a person resumes it. Otherwise they are free for
+            another job, and the job must not be running.
 
     Raises:
-        RequestError: no such job (404), or it has ended already.
+        RequestError: no such job (404), or it has ended.
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
         job = read_job(cursor, job_id, lock=True)
@@ -235,7 +235,7 @@ def request_cancel(database_url: str, job_id: int, *, by_person: bool = True) ->
 
 
 def keep_cancelled(database_url: str, job_id: int) -> None:
-    """A job was interrupted because a person has terminated its run: as if they had cancelled it."""
+    """Record that a person terminated the run of an interrupted job, as if they had cancelled the job."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "UPDATE fm_pipeline.import_jobs SET cancel_requested_at = clock_timestamp()"
@@ -245,11 +245,11 @@ def keep_cancelled(database_url: str, job_id: int) -> None:
         connection.commit()
 
 
-LOCK_CLASS = 0x6F727468  # of the advisory locks of jobs (two-key form); the second key is the job's id
+LOCK_CLASS = 0x6F727468  # the first key of the jobs' advisory locks; the second key is the job's id
 
 
 def running_job_ids(cursor: Cursor) -> set[int]:
-    """Jobs that a living process works on: it holds an advisory lock, which goes with its session."""
+    """Return the ids of jobs that a live process runs: it holds an advisory lock, which ends with its session."""
     cursor.execute(
         "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
@@ -259,7 +259,7 @@ def running_job_ids(cursor: Cursor) -> set[int]:
 
 
 def paging(limit: int, offset: int, longest: int) -> None:
-    """Refuse a page that cannot be.
+    """Check the limit and offset of a page.
 
     Raises:
         RequestError: the limit is not 1 to `longest`, or the offset is negative.
@@ -271,7 +271,7 @@ def paging(limit: int, offset: int, longest: int) -> None:
 
 
 def where_sql(filters: Mapping[str, object], prefix: str = "") -> str:
-    """A WHERE clause for columns of ours (never for text from outside) that must be equal."""
+    """Return a WHERE clause that compares columns for equality. Names are never taken from outside."""
     return "WHERE " + " AND ".join(f"{prefix}{name} = %({name})s" for name in filters) if filters else ""
 
 

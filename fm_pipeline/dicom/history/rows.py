@@ -1,4 +1,4 @@
-"""Writes entries into history and counts them in their job, in one transaction, so that both always agree."""
+"""Write entries to history and count them in their job, in one transaction, so that both always agree."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ADD = (
 
 
 def write_entries(cursor: Cursor, job_id: int, entries: Sequence[HistoryEntry]) -> None:
-    """Add rows, or replace those of files that are tried again; written twice it comes to the same.
+    """Insert rows, or replace those of files that are tried again. Idempotent.
 
     Args:
         cursor: an open cursor; the caller owns the transaction.
@@ -95,7 +95,7 @@ def _row(job_id: int, key: str, entry: HistoryEntry, others: set[tuple[str, str]
 
 
 def bigint(number: int) -> int:
-    """What a column of type bigint can hold: a disk may have times after the year 2262, in nanoseconds."""
+    """Clamp a number to the range of bigint: a time after the year 2262 exceeds it in nanoseconds."""
     return max(min(number, 2**63 - 1), -(2**63))
 
 
@@ -104,7 +104,7 @@ def _month(study_date: str) -> str | None:
 
 
 def _other_persons(cursor: Cursor, entries: Iterable[HistoryEntry]) -> set[tuple[str, str]]:
-    """Of these Patient IDs and identities those that another file contradicts; each is remembered."""
+    """Store these Patient IDs with their identities, and return those that an earlier file contradicts."""
     instances = [entry.instance for entry in entries if entry.instance]
     seen = {(of.patient_id.replace("\0", ""), of.identity) for of in instances if of.patient_id}
     if not seen:

@@ -1,4 +1,4 @@
-"""What became of a job, in numbers: by outcome, reason, modality and month. No names, no ids: for logs and Dagster."""
+"""Counts of a job by outcome, reason, modality and month. They hold no names and no ids, for logs and Dagster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.history.jobs import Job, read_job
 from fm_pipeline.dicom.model import Outcome
 
-# DICOM PS3.3, C.7.3.1.1.1 "Modality", defined terms. Anything else in that element may be what somebody typed.
+# DICOM PS3.3, C.7.3.1.1.1 "Modality", defined terms. Any other value may be free text.
 _TERMS = """
     ANN AR ASMT AU BDUS BI BMD CFM CR CT CTPROTOCOL DMS DG DOC DX ECG EEG EMG EOG EPS ES FID GM HC HD IO IOL IVOCT IVUS
     KER KO LEN LS M3D MG MR NM OAM OCT OP OPM OPT OPTBSV OPTENF OPV OSS OT PA PLAN POS PR PT PX REG RESP RF RG RTDOSE
@@ -28,8 +28,8 @@ class JobSummary:
     """A job and its counts.
 
     Attributes:
-        by_reason: files that did not come to Orthanc, by outcome and reason; most first.
-        by_modality, by_month: what Orthanc has now of the job's files.
+        by_reason: files that are not in Orthanc, by outcome and reason; the most frequent first.
+        by_modality, by_month: files of the job that Orthanc holds.
     """
 
     job: Job
@@ -40,18 +40,18 @@ class JobSummary:
 
     @property
     def in_orthanc(self) -> int:
-        """Instances of the job that Orthanc has, new ones and those that it had."""
+        """The number of instances of the job that Orthanc holds, new and old."""
         return sum(self.by_modality.values())
 
     @property
     def failures(self) -> int:
-        """Files whose bytes are not in Orthanc and should be."""
+        """The number of files whose bytes should be in Orthanc and are not."""
         outcomes = self.job.outcomes
         return sum(outcomes[each] for each in (Outcome.BAD, Outcome.FAILED, Outcome.CONFLICT, Outcome.SUSPECT))
 
     @property
     def failure_percent(self) -> float:
-        """Of the files that were processed."""
+        """The failures in percent of the processed files."""
         return 100 * self.failures / self.job.files_processed if self.job.files_processed else 0.0
 
 

@@ -1,5 +1,5 @@
-"""An import job, carried out: `run.py` begins and ends it.
+"""Running an import job: `run_job.py` starts and finishes it.
 
-One thread (`coordinator.py`) deals out the files and writes history; the others (`workers.py`) read a file, decide
-(`decide.py`) and send it. `verify.py` compares Orthanc with the history at the end.
+One thread (`coordinator.py`) distributes the files and writes history. Worker threads (`workers.py`) read a file,
+decide its outcome (`decide.py`) and send it. `verify.py` compares Orthanc with history at the end.
 """

@@ -1,4 +1,4 @@
-"""The thread that opens the archives of a job, one after another, and gives what is in them."""
+"""A thread that opens the archives of a job one after another, and queues their members."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _AHEAD = 32  # members that wait; each may hold an archive open
 
 @dataclass(frozen=True, slots=True)
 class ArchiveListed:
-    """All members of an archive have been given.
+    """All members of an archive have been queued.
 
     Attributes:
-        end: what becomes of the archive itself if none of them fails.
-        archive: to be closed when nobody reads it any more; None if it could not be opened.
+        end: the outcome of the archive itself if none of its members fails.
+        archive: to close when no member is being read; None if it could not be opened.
     """
 
     end: UnusableFile
@@ -45,10 +45,10 @@ def items_of(
     opened: Callable[[OpenArchive], object],
     raise_if_cancelled: CancelCheck = lambda: None,
 ) -> Iterator[ArchiveItem]:
-    """The members of an archive that have rows, and in the end the archive itself.
+    """Yield the members of an archive that get rows, and finally the archive itself.
 
     Args:
-        opened: told of the archive when it is open; it is open until somebody closes it.
+        opened: called with the open archive. The caller has to close it.
     """
     try:
         archive = _opened(found, limits, raise_if_cancelled)
@@ -82,11 +82,11 @@ def _opened(found: FoundFile, limits: ArchiveLimits, raise_if_cancelled: CancelC
 
 
 class ArchiveFeed:
-    """A thread, which lasts until `close`.
+    """The thread. It runs until `close`.
 
     Args:
-        archives: of a job, to the end; taken by the thread.
-        halt: set when nothing more is to be sent.
+        archives: all archives of a job; iterated over by the thread.
+        halt: set when nothing more may be sent.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class ArchiveFeed:
         self._thread.start()
 
     def take(self, seconds: float) -> list[ArchiveItem] | None:
-        """Some of what comes next; an empty list if nothing came in time, None once all has been taken.
+        """Return the next items; an empty list if none came in time, None after the last one.
 
         Raises:
-            BaseException: what the thread has met.
+            BaseException: the error that ended the thread.
         """
         items: list[ArchiveItem] = []
         try:
@@ -121,16 +121,16 @@ class ArchiveFeed:
             return items
 
     def close(self) -> None:
-        """End the thread, and close every archive; nobody may read a member any more."""
+        """End the thread and close all archives. No member may be read afterwards."""
         self._closed.set()
         self._thread.join()
         for archive in list(self._opened):
             self.release(archive)
 
     def release(self, archive: OpenArchive) -> None:
-        """Close an archive, of which nobody reads a member any more.
+        """Close an archive when no member of it is being read.
 
-        Not before: the number of a closed file is given to the next one that is opened, whoever still reads from it.
+        The operating system reuses the descriptor of a closed file, so a reader would read from another file.
         """
         self._opened.discard(archive)
         archive.close()

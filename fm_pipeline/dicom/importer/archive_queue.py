@@ -1,4 +1,4 @@
-"""Archives of a job: those that wait to be opened, and those of which members are still on their way."""
+"""The archives of a job: those that wait to be opened, and those with members in progress."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fm_pipeline.dicom.scan.spool import Spool
 
 @dataclass(slots=True)
 class _OpenArchiveState:
-    """An archive of which members were given.
+    """The state of an archive with members in progress.
 
     Attributes:
-        left: members without an end.
-        failed: one of them has failed, so that the archive is opened again by the next job.
-        given: all members were given; then the archive ends with the last of them.
+        left: the number of members without an outcome.
+        failed: a member has failed, so that the next job opens the archive again.
+        given: set when all members are queued; the archive gets its outcome with the last of them.
     """
 
     left: int = 0
@@ -32,10 +32,10 @@ class _OpenArchiveState:
 
 
 class ArchiveQueue:
-    """Of one job. The files on the disk come first: only then are archives opened, one after another.
+    """The archives of one job. They are opened one after another when all files on the disk are done.
 
-    So which of several files of one instance is imported does not depend on how fast an archive is read. An archive
-    has its own row when each of its members has one: a job that is ended in between opens it again.
+    This way the speed of an archive does not decide which of several files of one instance is imported. An archive gets
+    its own row after all its members have theirs, so a job that is interrupted in between opens it again.
     """
 
     def __init__(self, limits: ArchiveLimits, excluded: ExcludedFolders, halt: threading.Event) -> None:
@@ -46,14 +46,14 @@ class ArchiveQueue:
         self._open_archives: dict[str, _OpenArchiveState] = {}
 
     def add(self, found: FoundFile) -> None:
-        """An archive was met."""
+        """Queue an archive."""
         self.count += 1
         self._waiting.put(found)
 
     def take(self, seconds: float) -> list[ArchiveItem] | None:
-        """Some of what is in the archives; None once all was taken, and if there is none.
+        """Return some items of the archives; None after the last one, and if there is no archive.
 
-        The first call says that no archive is added any more.
+        No archive may be added after the first call.
         """
         if not self.count:
             return None
@@ -64,24 +64,24 @@ class ArchiveQueue:
 
     @property
     def opening(self) -> bool:
-        """Whether the first archive was asked for."""
+        """Whether archives are being opened."""
         return self._feed is not None
 
     def begun(self, item: FoundMember) -> None:
-        """A member is on its way."""
+        """Count a member as in progress."""
         self._of(item.archive.found.path).left += 1
 
     def given(self, item: ArchiveListed) -> HistoryEntry | None:
-        """All members of an archive were given; its row, if none of them is on its way."""
+        """Note that all members of an archive are queued. Return its row if none of them is in progress."""
         path = item.end.found.path
         self._of(path).given = item
         return self._end_if_done(path)
 
     def ended(self, entry: HistoryEntry, *, counted: bool = True) -> HistoryEntry | None:
-        """A member has an end; the row of its archive, if it was the last one.
+        """Note the outcome of a member. Return the row of its archive if it was the last one.
 
         Args:
-            counted: it was on its way.
+            counted: the member was counted as in progress.
         """
         path = archive_of(entry.path)
         if path is None:
@@ -92,13 +92,13 @@ class ArchiveQueue:
         return self._end_if_done(path)
 
     def settled_before(self, item: FoundMember) -> HistoryEntry | None:
-        """A member that was on its way is known already; the row of its archive, if it was the last one."""
+        """Note a member that has its outcome already. Return the row of its archive if it was the last one."""
         path = item.archive.found.path
         self._of(path).left -= 1
         return self._end_if_done(path)
 
     def close(self) -> None:
-        """End the reading; nobody may read a member any more."""
+        """Stop reading archives. No member may be read afterwards."""
         if self._feed:
             self._feed.close()
         self._waiting.end()

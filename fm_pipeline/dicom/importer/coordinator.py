@@ -1,4 +1,4 @@
-"""The one thread that deals out the files of a job and writes down what became of them."""
+"""The thread that distributes the files of a job to the workers and records the outcomes."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from fm_pipeline.dicom.reasons import STOPPED
 from fm_pipeline.dicom.scan.archive_members import FoundMember
 from fm_pipeline.dicom.scan.spool import Spool
 
-_BATCH_ENTRIES, _BATCH_SECONDS = 250, 0.5  # of what is written at once; the time is also the pulse of the progress
+_BATCH_ENTRIES, _BATCH_SECONDS = 250, 0.5  # a batch is written after either; progress is reported with each batch
 _WAIT_SECONDS = 0.1
 
 
 class ProgressReporter(Protocol):
-    """Whom progress is told."""
+    """The receiver of progress reports."""
 
     @property
     def waits(self) -> str | None:
-        """A sentence as long as Orthanc is waited for."""
+        """A sentence while the job waits for Orthanc, otherwise None."""
 
     def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, waits: str | None) -> object:
-        """So many files are done; `waits` as the row has it."""
+        """Report the number of finished files; `waits` as recorded in the row."""
 
 
 class Interrupted(Exception):
-    """Somebody has asked for the end of the job, through the ledger or `Coordinator.stop`."""
+    """The job was cancelled, through the ledger or `Coordinator.stop`."""
 
 
 class Coordinator:
-    """Of one job. `run` until the end, or until something is raised; then `record_remaining`.
+    """The coordinator of one job. Call `run`; if it raises, call `record_remaining`.
 
     Args:
         archives: opened when all files on the disk are done.
-        left_out: how many files the scan has passed over so far because history has them as they are.
+        left_out: returns the number of unchanged files that the scan has skipped so far.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Coordinator:
         workers: Workers,
         spool: Spool,
         job: Job,
-        telling: ProgressReporter,
+        progress: ProgressReporter,
         archives: ArchiveQueue,
         left_out: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ledger, self._workers, self._spool, self._job = ledger, workers, spool, job
-        self._telling, self._archives, self._left_out = telling, archives, left_out
+        self._progress, self._archives, self._left_out = progress, archives, left_out
         self._any_job = job.job_type == "incremental"
         self._looks_back = self._any_job or job.files_processed > 0
         self._ready: deque[Task] = deque()
@@ -88,19 +88,19 @@ class Coordinator:
 
     @property
     def met_anything(self) -> bool:
-        """The scan has met at least one file, known or new."""
+        """Whether the scan has found at least one file, known or new."""
         return self._met_anything or self._left_out() > 0
 
     def stop(self) -> None:
-        """Let `run` raise `Interrupted` soon; from another thread."""
+        """Make `run` raise `Interrupted` soon. Called from another thread."""
         self._stopped = True
 
     def run(self) -> None:
         """Import everything.
 
         Raises:
-            Interrupted: somebody has asked for the end.
-            BaseException: what a worker or the scan has met.
+            Interrupted: the job was cancelled.
+            BaseException: an error of a worker or of the scan.
         """
         while True:
             if self._stopped:
@@ -113,16 +113,16 @@ class Coordinator:
         self._write()
 
     def record_remaining(self) -> None:
-        """After the workers were halted: wait for what they are sending at this moment, and write it down."""
+        """Wait for the uploads that are in progress after a halt, and record their outcomes."""
         self._workers.join()
         while self._out > 0 and self._collect(0, faults=False):
             pass
         self._write(heed=False)
 
     def _deal(self) -> None:
-        """Keep the workers busy, each with a chunk at work and one that waits.
+        """Keep the workers busy: each has one chunk in progress and one in the queue.
 
-        Not more, however fast they take them: in between, results are written down and a cancel is heard.
+        Not more, so that results are recorded and a cancellation is noticed in between.
         """
         while self._out < 2 * self._workers.threads * CHUNK_FILES:
             if len(self._ready) < CHUNK_FILES and not self._scanned:
@@ -140,8 +140,8 @@ class Coordinator:
 
     def _chunk(self) -> Iterator[Task]:
         size = 0
-        # The first chunks are small, so that Orthanc has something to do at once. The last files are dealt out evenly,
-        # so that no thread is left alone with the last sixteen.
+        # The first chunks are small, so that uploads start at once. The last files are distributed evenly, so that no
+        # single thread is left with the last sixteen.
         first = 2 << (self._dealt // self._workers.threads) if self._dealt < 3 * self._workers.threads else CHUNK_FILES
         ends = self._all_opened or (self._scanned and not self._archives.opening)
         last = -(-len(self._ready) // (2 * self._workers.threads)) if ends else CHUNK_FILES
@@ -153,7 +153,7 @@ class Coordinator:
             yield task
 
     def _fetch(self) -> None:
-        """Some more of what the scan has met, without what is settled already."""
+        """Fetch more entries from the scan, without those that are settled."""
         met = self._spool.take(0 if self._out or self._entries else _WAIT_SECONDS)
         if met is None:
             self._scanned = True
@@ -167,7 +167,7 @@ class Coordinator:
             else:
                 self._entries.append(entry_of(each))
                 self._met_anything = True
-        before = self._ledger.before(files, any_job=self._any_job) if self._looks_back and files else {}
+        before = self._ledger.previous_rows(files, any_job=self._any_job) if self._looks_back and files else {}
         for file in files:
             self._met_anything = True
             self._sort(file, before.get(file.path))
@@ -185,7 +185,7 @@ class Coordinator:
             self._numbered += 1
 
     def _fetch_members(self) -> None:
-        """Some more of what is in archives, once every file on the disk has its end."""
+        """Fetch more members of archives, once every file on the disk has its outcome."""
         if not self._archives.opening and (self._out or self._ready or self._later):
             return
         items = self._archives.take(0 if self._out or self._entries else _WAIT_SECONDS)
@@ -195,7 +195,7 @@ class Coordinator:
         members = [item for item in items if isinstance(item, FoundMember)]
         before = {}
         if self._looks_back and members:
-            before = self._ledger.before([item.found for item in members], any_job=self._any_job)
+            before = self._ledger.previous_rows([item.found for item in members], any_job=self._any_job)
         for item in items:
             if isinstance(item, FoundMember):
                 self._sort_member(item, before.get(item.found.path))
@@ -234,7 +234,7 @@ class Coordinator:
         self._unreadable.append(directory)
 
     def _collect(self, seconds: float, *, faults: bool = True) -> bool:
-        """Take what the workers have done; False if there was nothing."""
+        """Take the results of the workers. Return False if there are none."""
         try:
             result = self._workers.results.get(timeout=seconds) if seconds else self._workers.results.get_nowait()
         except queue.Empty:
@@ -269,11 +269,11 @@ class Coordinator:
             self._write()
 
     def _write(self, *, heed: bool = True) -> None:
-        """Write a batch; then the files that waited for others of the same instance have their turn."""
+        """Write a batch. Then files that waited for others of the same instance are queued again."""
         if self._unreadable:
             self._ledger.unreadable(self._unreadable)
             self._unreadable = []
-        waits = self._telling.waits  # one answer for the row and for the progress: another thread changes it meanwhile
+        waits = self._progress.waits  # read once for row and progress, because another thread may change it
         job = self._ledger.write(self._entries, self._totals(), waits)
         self._entries = []
         self._workers.claims.release(self._claimed)
@@ -283,7 +283,7 @@ class Coordinator:
         self._written_at = time.monotonic()
         errors = job.files_bad + job.files_failed + job.files_suspect + job.files_conflict
         total = job.total_files if self._total_is_known else None
-        self._telling("import", job.files_processed, total, errors=errors, waits=waits)
+        self._progress("import", job.files_processed, total, errors=errors, waits=waits)
         if heed and (job.cancel_requested_at is not None or job.status != "running"):
             raise Interrupted
 
@@ -297,5 +297,5 @@ class Coordinator:
 
     @property
     def _total_is_known(self) -> bool:
-        """The scan is over, and each archive that was met so far has been opened."""
+        """Whether the scan has ended and every archive so far has been opened."""
         return self._spool.ended and (self._all_opened or not self._archives.count)

@@ -1,4 +1,4 @@
-"""Decides what becomes of each candidate: not sent for a reason, sent, or compared with what Orthanc has."""
+"""Decide the outcome of each candidate: rejected for a reason, sent, or compared with the instance in Orthanc."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from fm_pipeline.dicom.paths import path_hash
 
 MISSING_PATIENT_ID = "missing_patient_id"
 INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
-SENT_AGAIN = "sent_again"  # Orthanc had it once, by the ledger, and had it no more
+SENT_AGAIN = "sent_again"  # the ledger says that Orthanc had it, and Orthanc did not have it any more
 
 
 @dataclass(frozen=True)
 class OutcomeDecider:
-    """Of all candidates of a job.
+    """Decides the outcomes of a job's candidates.
 
     Args:
-        refused_before: of a path's hash and an MD5: why Orthanc refused those bytes once.
-        retry_suspects: send also what is known or feared to kill Orthanc.
-        never_overwrites: somebody says so of an Orthanc that does not tell (before 1.11).
+        refused_before: returns for a path's hash and an MD5 why Orthanc refused those bytes earlier, or None.
+        retry_suspects: also send files that are known or expected to crash Orthanc.
+        never_overwrites: the administrator's statement about an Orthanc that does not report it (before 1.11).
     """
 
     delivery: Delivery
@@ -35,14 +35,14 @@ class OutcomeDecider:
     never_overwrites: bool = False
 
     def entry(self, candidate: Candidate, known: KnownInstances, sends: int) -> HistoryEntry:  # noqa: PLR0911  # one for each outcome
-        """What became of one candidate.
+        """Return the outcome of one candidate.
 
         Args:
-            known: of a chunk that holds this one.
-            sends: how often it was sent before without an answer.
+            known: for the chunk of this candidate.
+            sends: how often it was sent before without a response.
 
         Raises:
-            Halted, OrthancStop, OrthancUnreachable, DatabaseError: nothing became of it.
+            Halted, OrthancStop, OrthancUnreachable, DatabaseError: it has no outcome yet.
         """
         of, found = candidate.instance, candidate.found
         entry = HistoryEntry(found.path, Outcome.FAILED, None, found, candidate.md5, of, flags=_flags(candidate, known))
@@ -73,7 +73,7 @@ class OutcomeDecider:
                 return replace(entry, reason="id_uncertain")
         elif of.orthanc_id in known.held:
             compared = self._compared(candidate, entry, known)
-            # Of a damaged file nobody learns as long as it is a conflict.
+            # A damaged file must not hide behind a conflict: Orthanc has to judge it.
             if compared and (of.whole or compared.outcome is not Outcome.CONFLICT):
                 return compared
             if compared and not self._keeps_the_first():
@@ -81,9 +81,9 @@ class OutcomeDecider:
         return self._sent(candidate, entry, known, sends)
 
     def _keeps_the_first(self) -> bool:
-        """Whether Orthanc keeps what it has, so that a file may be sent without knowing what it has.
+        """Return whether Orthanc keeps an instance that it has, so that a file may be sent without knowing its id.
 
-        It is asked each time: somebody may have started it anew, with another configuration.
+        Orthanc is asked each time, because it may have been restarted with another configuration.
         """
         overwrites = self.delivery.ask(lambda orthanc: orthanc.overwrites())
         return self.never_overwrites if overwrites is None else not overwrites
@@ -110,10 +110,10 @@ class OutcomeDecider:
         if stored.status == "Success":
             return replace(entry, outcome=Outcome.IMPORTED, flags=flags)
         compared = self._compared(replace(candidate, md5=md5), entry, known)
-        return compared or replace(entry, reason="orthanc_error")  # it was there, and is gone: try again
+        return compared or replace(entry, reason="orthanc_error")  # it was deleted in between: try again
 
     def _unless_stored(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry:
-        """Suspect, unless Orthanc has the file: then the connection was closed behind it, by whatever is in between."""
+        """Return suspect, unless Orthanc has stored the file. Then something else closed the connection after it."""
         try:
             compared = self._compared(candidate, entry, known)
         except (Halted, OrthancError):
@@ -121,7 +121,7 @@ class OutcomeDecider:
         return compared or replace(entry, outcome=Outcome.SUSPECT, reason="kills_orthanc")
 
     def _compared(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry | None:
-        """The same bytes as Orthanc has, or others; None if Orthanc has nothing after all, or nobody knows its id."""
+        """Compare a candidate with the instance in Orthanc; None if Orthanc has none, or the id is uncertain."""
         if entry.stored is None and not candidate.instance.id_certain:
             return None
         orthanc_id = entry.orthanc_ids[0] or ""
@@ -129,14 +129,14 @@ class OutcomeDecider:
         mine = candidate.md5 or md5_of(candidate.found)
         here = path_hash(candidate.found.path)
         entry = replace(entry, md5=mine)
-        # What the ledger says that Orthanc took is not compared again: it may have written it in another transfer
-        # syntax (IngestTranscoding), and then its hash is another one. Unless it has lost it since.
+        # A file that Orthanc accepted by the ledger is not compared again, unless Orthanc has lost it since. Orthanc
+        # may have converted it to another transfer syntax (IngestTranscoding), which changes the hash.
         if not any(row.md5 == mine and not row.lost for row in rows):
             theirs = self.delivery.ask(lambda orthanc: orthanc.md5(orthanc_id))
             if theirs is None:
                 return None
             if theirs != mine:
-                # What Orthanc refused when it had nothing of this instance stays bad when it has another file of it.
+                # A file that Orthanc refused stays bad when Orthanc has another file of the same instance.
                 if refused := self.refused_before(here, mine):
                     return replace(entry, outcome=Outcome.BAD, reason=refused)
                 syntax = self.delivery.ask(lambda orthanc: orthanc.transfer_syntax(orthanc_id))
@@ -159,7 +159,7 @@ def _flags(candidate: Candidate, known: KnownInstances) -> tuple[str, ...]:
 
 
 def _same(candidate: Candidate, md5: str | None, size: int | None) -> bool:
-    """By hash, or by size where a large file has none yet."""
+    """Compare by hash, or by size where a large file has no hash yet."""
     if candidate.md5 is None or md5 is None:
         return size == candidate.found.size
     return md5 == candidate.md5

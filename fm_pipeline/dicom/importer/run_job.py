@@ -1,12 +1,12 @@
-"""Carries out an import job: scan, look, recognise, send, record, compare. Begun again it goes on where it was.
+"""Run an import job: scan, inspect, look up, send, record, compare. A job can be resumed.
 
     scan ──▶ spool ──▶ coordinator ──chunks──▶ workers ──▶ Orthanc
-                            │ ◀───what became of each───┘
+                            │ ◀───────outcomes──────────┘
                             ▼ batches, after the upload
                           ledger
 
-The ledger row follows the upload. If the process is killed in between, the file is met again, Orthanc says that it
-has the instance, the hashes are equal, and it is recorded as already there: nothing is lost, nothing doubled.
+The ledger row is written after the upload. If the process is killed in between, the resumed job finds the instance in
+Orthanc with the same hash, and records it as already there: nothing is lost and nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ _log = logging.getLogger(__name__)
 
 
 class OnProgress(Protocol):
-    """What `Progress.update` is: a step's name, how far it is, of how many if known, errors, and what it waits for."""
+    """The signature of `Progress.update`: name of the step, done, total if known, errors, and what it waits for."""
 
     def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> object:
-        """The step has come so far."""
+        """Report the progress of a step."""
 
 
 class ImportFailed(DicomError):
-    """A job has stopped; its row says why. It can be resumed by running it again."""
+    """A job has stopped. Its row has the reason, and it can be resumed."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -74,13 +74,13 @@ class ImportFailed(DicomError):
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How a job is carried out.
+    """Options of a job.
 
     Attributes:
-        threads: uploads side by side.
-        verify_md5: compare also the MD5 of every instance afterwards.
-        retry_suspects: send also what is known or feared to kill Orthanc.
-        patience_seconds: how long Orthanc may be away.
+        threads: parallel uploads.
+        verify_md5: also compare the MD5 of every instance afterwards.
+        retry_suspects: also send files that are known or expected to crash Orthanc.
+        patience_seconds: how long to wait for an unavailable Orthanc.
     """
 
     threads: int = THREADS
@@ -97,21 +97,21 @@ def run_job(
     on_progress: OnProgress | None = None,
     options: ImportOptions | None = None,
 ) -> Job:
-    """Carry out a job that is pending, or resume one that failed, was cancelled, or whose process was killed.
+    """Run a pending job, or resume one that failed, was cancelled, or whose process was killed.
 
     Args:
         run_id: of the Dagster run.
-        on_progress: for example `Progress.update`; called a few times a second at most.
+        on_progress: for example `Progress.update`; called a few times per second at most.
 
     Returns:
-        The job: completed, or cancelled because somebody asked for it.
+        The job: completed, or cancelled on request.
 
     Raises:
-        RequestError: no such job, or it is completed.
-        LockStop: somebody works on it, or on the same directory.
+        RequestError: there is no such job, or it is completed.
+        LockStop: another process runs it, or a job on the same directory.
         ImportFailed: it has stopped; the job's row has the reason.
-        DatabaseError: the ledger was away for too long. The job can be resumed.
-        BaseException: what interrupted it (Ctrl-C, Dagster's end of a run), after what was on its way is on record.
+        DatabaseError: the database was unavailable for too long. The job can be resumed.
+        BaseException: an interruption (Ctrl-C, the end of a Dagster run), after uploads in progress were recorded.
     """
     options = options or ImportOptions()
     url = settings.nexus_database_url.get_secret_value()
@@ -119,31 +119,31 @@ def run_job(
     with (
         JobLedger(url, job_id) as ledger,
         ReconnectingConnection(url, give_up=halt.is_set) as lookups,
-        ReconnectingConnection(url, give_up=halt.is_set) as scanning,  # of the scan's thread, if it has questions
+        ReconnectingConnection(url, give_up=halt.is_set) as scanning,  # for queries of the scan's thread
         Orthanc.from_settings(settings) as orthanc,
     ):
         job = ledger.claim(run_id)
         _log.info("Import job %d has begun (%s).", job_id, job.job_type)
         delivery = Delivery(orthanc, halt, patience_seconds=options.patience_seconds)
-        telling = JobProgress(delivery, on_progress or _nobody, ZoneInfo(settings.clinic_time_zone))
+        progress = JobProgress(delivery, on_progress or _ignore, ZoneInfo(settings.clinic_time_zone))
         try:
             source = _source(ledger, scanning, job, excluded_folders(settings))
             limits = ArchiveLimits.from_settings(settings)
             archives = ArchiveQueue(limits, excluded_folders(settings), halt)
-            knowledge = InstanceLookup(lookups, delivery)
-            judge = OutcomeDecider(
+            lookup = InstanceLookup(lookups, delivery)
+            decider = OutcomeDecider(
                 delivery,
-                knowledge.refused_before,
+                lookup.refused_before,
                 retry_suspects=options.retry_suspects,
                 never_overwrites=settings.orthanc_never_overwrites,
             )
-            job = _carry_out(ledger, knowledge, source, archives, limits, judge, halt, job, telling, options)
+            job = _carry_out(ledger, lookup, source, archives, limits, decider, halt, job, progress, options)
         except Interrupted:
             job = ledger.finish("cancelled")
         except Exception as error:  # noqa: BLE001  # raised again, without its text
             if isinstance(error, DatabaseError):
-                ledger.do_not_wait()  # it was waited for long enough: if this fails too, the job stays as it is
-            job = ledger.finish("failed", *_why(error))
+                ledger.do_not_wait()  # it has waited long enough; if this fails too, the row stays as it is
+            job = ledger.finish("failed", *_failure(error))
             _log.warning("Import job %d has stopped: %s", job_id, job.error_message)
             # Another error's text may hold patient data, and Dagster shows causes.
             raise ImportFailed(job) from (error if isinstance(error, PipelineError) else None)
@@ -156,23 +156,23 @@ def run_job(
 
 def _carry_out(
     ledger: JobLedger,
-    knowledge: InstanceLookup,
+    lookup: InstanceLookup,
     source: JobSource,
     archives: ArchiveQueue,
     limits: ArchiveLimits,
-    judge: OutcomeDecider,
+    decider: OutcomeDecider,
     halt: threading.Event,
     job: Job,
-    telling: JobProgress,
+    progress: JobProgress,
     options: ImportOptions,
 ) -> Job:
-    delivery = judge.delivery
+    delivery = decider.delivery
     with (
         closing(archives),  # when nobody reads them any more
         _scanning(source.met) as spool,
-        Workers(judge, knowledge, limits, halt, threads=options.threads) as workers,
+        Workers(decider, lookup, limits, halt, threads=options.threads) as workers,
     ):
-        coordinator = Coordinator(ledger, workers, spool, job, telling, archives, source.left_out)
+        coordinator = Coordinator(ledger, workers, spool, job, progress, archives, source.left_out)
         _run_uninterrupted(coordinator, halt)
     if not coordinator.met_anything:
         raise RootUnavailable(STOPPED["no_files"])
@@ -181,12 +181,12 @@ def _carry_out(
     def tell(done: int | None = None) -> None:
         nonlocal compared_so_far
         compared_so_far = compared_so_far if done is None else done
-        waits = telling.waits
+        waits = progress.waits
         ledger.waits(waits)
-        telling("compare with Orthanc", compared_so_far, waits=waits)
+        progress("compare with Orthanc", compared_so_far, waits=waits)
 
     delivery.on_wait = tell
-    delivery.wait_until_available()  # also if there is nothing to compare: perhaps the last file has killed it
+    delivery.wait_until_available()  # even if there is nothing to compare: the last file may have crashed it
     compared = compare(ledger, delivery, md5=options.verify_md5, on_progress=tell)
     if compared.missing:
         raise MissingInOrthanc(compared.missing)
@@ -197,7 +197,7 @@ def _carry_out(
 
 @dataclass(frozen=True)
 class JobProgress:
-    """Progress of a job, with a sentence as long as it waits for Orthanc."""
+    """The progress of a job, with a sentence while it waits for Orthanc."""
 
     delivery: Delivery
     on_progress: OnProgress
@@ -205,26 +205,26 @@ class JobProgress:
 
     @property
     def waits(self) -> str | None:
-        """Since when, how long, and what to do."""
+        """Since when the job waits, until when, and what to do; None if it does not wait."""
         waiting = self.delivery.waiting
         if waiting is None:
             return None
         since, until = (f"{at.astimezone(self.zone):%H:%M:%S}" for at in (waiting.since, waiting.until))
         return (
             f"Orthanc has not answered since {since}. The job waits for it until {until}; then it stops, and can be"
-            " resumed. Start Orthanc, or see whether this machine reaches ORTHANC_URL."
+            " resumed. Start Orthanc, or check whether this machine reaches ORTHANC_URL."
         )
 
     def __call__(self, name: str, done: int, total: int | None = None, *, errors: int = 0, waits: str | None) -> None:
-        """The job has come so far."""
+        """Report the progress of the job."""
         self.on_progress(name, done, total, errors=errors, note=waits or "")
 
 
 def _run_uninterrupted(coordinator: Coordinator, halt: threading.Event) -> None:
-    """Run the coordinator in a thread of its own, and let it write down what is on its way, whatever ends it.
+    """Run the coordinator in its own thread, and let it record uploads in progress, whatever ends the job.
 
-    Ctrl-C and Dagster's end of a run are raised in the main thread, between any two instructions: between taking a
-    result from a queue and keeping it, too. There only the wait is interrupted.
+    Ctrl-C and Dagster's interruption are raised in the main thread between any two instructions, so there they could
+    lose a result that was just taken from a queue. Here they only interrupt a wait.
     """
 
     def run() -> None:
@@ -242,13 +242,13 @@ def _run_uninterrupted(coordinator: Coordinator, halt: threading.Event) -> None:
         try:
             running.result()
         except BaseException:
-            halt.set()  # nothing new is sent from now on
+            halt.set()  # no new upload starts
             coordinator.stop()
             raise
 
 
 class MissingInOrthanc(DicomError):
-    """The comparison after an import: Orthanc does not have what it said it had stored."""
+    """The comparison after an import found that Orthanc does not have instances that it had reported as stored."""
 
     def __init__(self, count: int) -> None:
         super().__init__(
@@ -259,7 +259,7 @@ class MissingInOrthanc(DicomError):
 
 
 class FilesNotTaken(DicomError):
-    """Everything was sent, and a setting of Orthanc or of a proxy kept files out. `reason` as in their rows."""
+    """All files were sent, and a setting of Orthanc or of a proxy kept some out. `reason` as in their rows."""
 
     def __init__(self, reason: str, count: int, smallest_bytes: int) -> None:
         self.reason = reason
@@ -273,11 +273,11 @@ class FilesNotTaken(DicomError):
 
 @dataclass(frozen=True)
 class JobSource:
-    """What a job has to look at.
+    """The files of a job.
 
     Attributes:
-        met: all of it, once.
-        left_out: of how many things the scan has seen so far that history has them as they are; they are not met.
+        met: the entries, to iterate over once.
+        left_out: returns the number of unchanged entries that the scan has skipped so far.
     """
 
     met: Iterable[Met]
@@ -289,7 +289,7 @@ def _source(ledger: JobLedger, scanning: ReconnectingConnection, job: Job, exclu
     files = ledger.files()
     if files is not None:
         return JobSource(listed_files(root, [real_path(path) for path in files], excluded))
-    # To one that is resumed its own rows would look like those of earlier jobs: it asks the ledger of every file.
+    # A resumed job looks up every file in the ledger, because its own rows would look like those of earlier jobs.
     if job.job_type == "incremental" and not job.files_processed:
         new = NewFiles(scanning, root, now=datetime.now(UTC), excluded=excluded)
         return JobSource(new, lambda: new.unchanged)
@@ -298,7 +298,7 @@ def _source(ledger: JobLedger, scanning: ReconnectingConnection, job: Job, exclu
 
 @contextmanager
 def _scanning(source: Iterable[Met]) -> Iterator[Spool]:
-    """A thread that scans into a spool as long as the block lasts."""
+    """Scan into a spool in a thread, for the duration of the block."""
     spool = Spool()
     thread = threading.Thread(target=spool.fill, args=(source,), name="scan", daemon=True)
     thread.start()
@@ -310,8 +310,8 @@ def _scanning(source: Iterable[Met]) -> Iterator[Spool]:
         spool.close()
 
 
-def _why(error: Exception) -> tuple[str, str]:
-    """A job's reason and sentence."""
+def _failure(error: Exception) -> tuple[str, str]:
+    """Return the reason and the message of a failed job."""
     reason = "error"
     if isinstance(error, RootUnavailable):
         reason = "no_files" if error.what == STOPPED["no_files"] else "root_unavailable"
@@ -325,5 +325,5 @@ def _why(error: Exception) -> tuple[str, str]:
     return reason, str(said)
 
 
-def _nobody(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
-    """Nobody wants to know."""
+def _ignore(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:
+    """Ignore the progress."""

@@ -1,6 +1,6 @@
-"""After an import: does Orthanc hold what the ledger says? By ids that are computed on our side.
+"""Compare Orthanc with the ledger after an import, by ids that are computed here.
 
-An Orthanc with a size limit deletes its oldest patients silently while it says yes to the new ones; only this finds it.
+An Orthanc with a size limit silently deletes its oldest patients while it accepts new ones. Only this check finds that.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from fm_pipeline.dicom.history.jobs import read_job
 from fm_pipeline.dicom.importer.coordinator import Interrupted
 from fm_pipeline.dicom.orthanc.delivery import Delivery
 
-_BATCH = 2000  # instances asked for at once; 6,000 took 0.07 s
+_BATCH = 2000  # instances per query; 6,000 took 0.07 s
 _HELD = "status IN ('imported', 'already_there', 'duplicate', 'conflict')"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of the instances of a job.
+    """The result of comparing the instances of a job.
 
     Attributes:
-        missing: Orthanc does not have them; their rows have `missing_since`, and a resumed job sends them again.
-        differing: of another size than the file, or of another MD5 where that was asked for. Conflicts are none.
+        missing: not in Orthanc; their rows have `missing_since`, and a resumed job sends them again.
+        differing: with another size than the file, or another MD5 if that was requested. Conflicts do not count.
     """
 
     expected: int
@@ -40,15 +40,15 @@ def compare(
     md5: bool = False,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> Comparison:
-    """Compare every instance of a job with what Orthanc holds, and write down what is missing.
+    """Compare every instance of a job with Orthanc, and record which are missing.
 
     Args:
-        md5: ask Orthanc for the MD5 of each instance too; some 2,000 a second.
-        on_progress: told how many instances have been compared.
+        md5: also compare the MD5 of each instance; about 2,000 per second.
+        on_progress: called with the number of compared instances.
 
     Raises:
-        Interrupted: somebody has asked for the end of the job.
-        Halted, OrthancStop, OrthancUnreachable, DatabaseError: it was not finished.
+        Interrupted: the job was cancelled.
+        Halted, OrthancStop, OrthancUnreachable, DatabaseError: the comparison is incomplete.
     """
     expected = missing = differing = 0
     after = ""
@@ -73,7 +73,7 @@ def compare(
 
 
 def _instances(ledger: JobLedger, after: str) -> list[tuple[str, int | None, str | None]]:
-    """The next instances of the job, each once; size and hash of the file that Orthanc has, None of a conflict's."""
+    """Return the next instances of the job with size and hash of the file in Orthanc; None for those of a conflict."""
     found: list[tuple[str, int | None, str | None]] = []
 
     def action(cursor: Cursor) -> None:
@@ -99,7 +99,7 @@ def _write_down(ledger: JobLedger, ids: list[str], gone: list[str]) -> None:
                 (gone,),
             )
         cursor.execute(
-            # What came in its place is not it.
+            # A row stays missing if Orthanc now holds another file of the instance.
             "UPDATE fm_pipeline.import_history back SET missing_since = NULL"
             " WHERE orthanc_instance_id = ANY(%s) AND missing_since IS NOT NULL AND orthanc_instance_id <> ALL(%s)"
             " AND NOT EXISTS (SELECT FROM fm_pipeline.import_history other WHERE other.job_id = %s"
@@ -107,7 +107,7 @@ def _write_down(ledger: JobLedger, ids: list[str], gone: list[str]) -> None:
             "  AND other.file_hash = back.file_hash)",
             (ids, gone, ledger.job_id),
         )
-        # An archive is to be opened again as long as Orthanc lacks something of it.
+        # An archive has to be opened again as long as Orthanc lacks one of its members.
         cursor.execute(
             "UPDATE fm_pipeline.import_history SET missing_since = clock_timestamp() WHERE missing_since IS NULL"
             " AND path_hash IN (SELECT archive_hash FROM fm_pipeline.import_history"

@@ -1,6 +1,6 @@
-"""The threads of an import: each takes a small chunk of files, reads it, asks what is known, and sends.
+"""The worker threads of an import: each takes a small chunk of files, reads it, looks it up, and sends it.
 
-What becomes of a file comes back through a queue as soon as it is known, so that the ledger follows the upload.
+Each outcome is returned through a queue at once, so that the ledger row soon follows the upload.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from fm_pipeline.dicom.orthanc.delivery import Halted
 from fm_pipeline.dicom.orthanc.errors import OtherInstanceId
 from fm_pipeline.dicom.scan.archive_members import FoundMember, read_member
 
-# Of a chunk, which one thread reads into memory at once: so many files, or so many bytes and a file.
+# The size of a chunk, which one thread reads into memory: that many files, or that many bytes and one more file.
 CHUNK_FILES, CHUNK_BYTES = 16, 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A file to be done.
+    """A file to import.
 
     Attributes:
         number: in the order of the scan.
-        sends: how often it was sent before without an answer.
-        waited_for: the instance that another file had when this one was read first.
-        member: of a file in an archive.
+        sends: how often it was sent before without a response.
+        waited_for: the instance that another file had claimed when this one was first read.
+        member: set for a file in an archive.
     """
 
     found: FoundFile
@@ -47,28 +47,28 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Another file of the same instance is on its way: do this one when that one is in the ledger."""
+    """Another file of the same instance is in progress. This one is tried again when that one is in the ledger."""
 
     task: Task
 
 
 @dataclass(frozen=True, slots=True)
 class IsArchive:
-    """The file is an archive, to be opened when all files on the disk are done."""
+    """The file is an archive. It is opened when all files on the disk are done."""
 
     task: Task
 
 
 @dataclass(frozen=True, slots=True)
 class Untouched:
-    """The job is to end; nothing was done with this file."""
+    """The job is being stopped, and nothing was done with this file."""
 
     task: Task
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of a file, and the instance that it had claimed."""
+    """The outcome of a file, and the instance that it had claimed."""
 
     entry: HistoryEntry
     claimed: str | None = None
@@ -78,17 +78,17 @@ Result = Done | Later | IsArchive | Untouched | BaseException
 
 
 class Workers:
-    """As a context manager: threads that end with it, after what they are sending at that moment.
+    """The worker threads, as a context manager. On exit they finish the uploads in progress.
 
     Attributes:
-        threads: how many there are.
-        results: one for each task, and a fault for each thread that met one; then nothing more is sent.
+        threads: their number.
+        results: one for each task, and the error of a thread that failed; after an error nothing more is sent.
     """
 
     def __init__(
         self,
-        judge: OutcomeDecider,
-        knowledge: InstanceLookup,
+        decider: OutcomeDecider,
+        lookup: InstanceLookup,
         limits: ArchiveLimits,
         halt: threading.Event,
         *,
@@ -97,7 +97,7 @@ class Workers:
         self.threads = threads
         self.claims = Claims()
         self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self._judge, self._knowledge, self._limits, self._halt = judge, knowledge, limits, halt
+        self._decider, self._lookup, self._limits, self._halt = decider, lookup, limits, halt
         self._chunks: queue.Queue[tuple[int, list[Task]] | None] = queue.Queue(maxsize=threads)
         self._turns, self._offered = Turns(), 0
         self._threads = [threading.Thread(target=self._work, name=f"import-{n}", daemon=True) for n in range(threads)]
@@ -113,14 +113,14 @@ class Workers:
         self.join()
 
     def join(self) -> None:
-        """Let the threads end, after the chunks that they were given."""
+        """End the threads after the chunks that they have."""
         for _ in self._threads:
             self._chunks.put(None)
         while self._threads:
             self._threads.pop().join()
 
     def offer(self, chunk: list[Task]) -> bool:
-        """Give a chunk to whichever thread is free next; False if enough are waiting."""
+        """Queue a chunk for the next free thread. Return False if the queue is full."""
         try:
             self._chunks.put_nowait((self._offered, chunk))
         except queue.Full:
@@ -135,7 +135,7 @@ class Workers:
                 self._carry_out(*numbered, memory)
             finally:
                 self._turns.passed(numbered[0])
-            memory.clear()  # nothing that was read for a chunk outlives it: what becomes of a file has no content
+            memory.clear()  # outcomes hold no content, so nothing refers to the buffer after a chunk
 
     def _carry_out(self, number: int, chunk: Sequence[Task], memory: ChunkBuffer) -> None:
         left = list(chunk)
@@ -157,11 +157,11 @@ class Workers:
                     is_archive = read.reason == ARCHIVE and task.member is None
                     self.results.put(IsArchive(replace(task, found=read.found)) if is_archive else Done(entry_of(read)))
             candidates = self._claim(number, candidates, claimed, left)
-            known = self._knowledge.of([candidate.instance for _, candidate in candidates])
+            known = self._lookup.of([candidate.instance for _, candidate in candidates])
             while candidates:
                 task, candidate = candidates.pop(0)
                 self._raise_if_cancelled()
-                entry = self._judge.entry(candidate, known, task.sends)
+                entry = self._decider.entry(candidate, known, task.sends)
                 left.remove(task)
                 claimed.remove(candidate.instance.orthanc_id)
                 self.results.put(Done(entry, candidate.instance.orthanc_id))
@@ -184,7 +184,7 @@ class Workers:
     def _claim(
         self, number: int, candidates: Sequence[tuple[Task, Candidate]], claimed: list[str], left: list[Task]
     ) -> list[tuple[Task, Candidate]]:
-        """Those whose turn it is, after every earlier chunk has claimed what is its own; the others come later."""
+        """Claim instances after every earlier chunk has. Candidates that have to wait are returned as `Later`."""
         self._turns.wait(number)
         mine = []
         for task, candidate in candidates:

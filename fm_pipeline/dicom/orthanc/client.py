@@ -1,6 +1,6 @@
-"""Orthanc's REST API, over connections that are kept open. What its answers mean is in `answers`.
+"""A client of Orthanc's REST API with persistent connections. `responses` translates responses into errors.
 
-Every call has a time-out.
+Every call has a timeout.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from fm_pipeline.dicom.orthanc import errors as oe
 from fm_pipeline.dicom.orthanc.connection_pool import ConnectionPool, Content, OrthancResponse
 from fm_pipeline.dicom.orthanc.responses import (
     OrthancLimits,
-    fault_of_question,
-    fault_of_upload,
+    error_of_query,
+    error_of_upload,
     is_system,
     orthanc_status,
 )
@@ -28,8 +28,8 @@ from fm_pipeline.errors import SettingsError
 from fm_pipeline.http_response import SLOWEST_BYTES_PER_SECOND
 from fm_pipeline.settings import Settings
 
-_STALLED_SECONDS = 30  # half of what 1.10.1 waits for the rest of an upload
-_NO_INSTANCE = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"  # of an empty text: nothing has this id
+_STALLED_SECONDS = 30  # half of the time that 1.10.1 waits for the rest of an upload
+_NO_INSTANCE = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"  # the hash of an empty text: no instance has this id
 _IDS = ("ID", "ParentPatient", "ParentStudy", "ParentSeries")
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -38,11 +38,11 @@ _SAMPLE = b"This is no DICOM file: the upload is tried without one.\n"
 
 @dataclass(frozen=True)
 class StoredInstance:
-    """What Orthanc says of a file that it was sent.
+    """Orthanc's response to an upload.
 
     Attributes:
-        status: `AlreadyStored`: it has this instance already, and kept that; `FilteredOut`: a filter of Orthanc's own
-            did not want it.
+        status: `AlreadyStored`: Orthanc had this instance and kept its file; `FilteredOut`: a filter in Orthanc's
+            configuration rejected it.
     """
 
     status: Literal["Success", "AlreadyStored", "FilteredOut"]
@@ -53,14 +53,14 @@ class StoredInstance:
 
 
 class Orthanc:
-    """A client; one for all threads of a job.
+    """A client for all threads of a job.
 
     Args:
-        url: of Orthanc, without a path behind it unless a proxy has one.
+        url: of Orthanc; with a path only if a proxy needs one.
         username, password: empty for an Orthanc without login.
-        timeout_seconds: for connecting, and for the answer; a large file gets more.
-        ca_bundle: PEM file of the authority that signed the server's certificate; None for those that this machine
-            trusts.
+        timeout_seconds: for connecting and for the response; longer for a large file.
+        ca_bundle: PEM file of the authority that signed the server's certificate; None for the authorities that this
+            machine trusts.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Orthanc:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """A client as the settings say.
+        """Create a client from the settings.
 
         Raises:
-            SettingsError: no ORTHANC_URL, or none that is one; no such ORTHANC_CA_BUNDLE.
+            SettingsError: ORTHANC_URL is missing or not a URL, or ORTHANC_CA_BUNDLE cannot be read.
         """
         address = need_orthanc_url(settings)
         password = settings.orthanc_password.get_secret_value() if settings.orthanc_password else ""
@@ -115,12 +115,12 @@ class Orthanc:
         """Send one file.
 
         Args:
-            body: its bytes, or blocks of them for one that is too large for memory. What they raise comes through, the
-                connection is closed, and Orthanc stores nothing.
-            size: of all of it, in bytes.
+            body: the bytes, or an iterable of blocks for a file that is too large for memory. Its exceptions propagate;
+                the connection is then closed, and Orthanc stores nothing.
+            size: of the whole body in bytes.
 
         Raises:
-            OrthancError: every leaf of it; see there.
+            OrthancError: any of its subclasses.
         """
         seconds = self._timeout + size / SLOWEST_BYTES_PER_SECOND
         headers = {"Content-Length": str(size), "Content-Type": "application/dicom"}
@@ -128,20 +128,20 @@ class Orthanc:
         answer = self._ask("POST", "/instances", body, headers, seconds)
         if answer.status != 200:
             if answer.status == 400 and not answer.data and time.monotonic() - started > _STALLED_SECONDS:
-                raise oe.AnswerTimedOut  # what 1.10.1 says after an upload that has stalled: nothing about the file
-            raise self._fault_of_upload(answer, size)
+                raise oe.AnswerTimedOut  # the response of 1.10.1 to a stalled upload; it says nothing about the file
+            raise self._error_of_upload(answer, size)
         if (stored := _stored(answer)) is None:
             raise self._unusable("POST", "/instances", answer)
         return stored
 
     def try_upload(self, size: int = 0) -> None:
-        """Send what is no DICOM file, which shows whether one would be taken: Orthanc refuses it and stores nothing.
+        """Check that uploads are allowed by sending text: Orthanc refuses it as a bad file and stores nothing.
 
         Args:
-            size: so many bytes of text; none shows the right alone.
+            size: bytes of text; 0 checks only the permission.
 
         Raises:
-            OrthancError: why no file would be taken.
+            OrthancError: uploads are not possible.
         """
         body = (_SAMPLE * (size // len(_SAMPLE) + 1))[:size]
         try:
@@ -151,22 +151,22 @@ class Orthanc:
         raise oe.UnusableAnswer("POST", "/instances", 200)
 
     def try_questions(self) -> None:
-        """Ask what an import asks of instances, of one that does not exist.
+        """Check the queries of an import, with an instance that does not exist.
 
         Raises:
-            OrthancError: one of the questions is not answered.
+            OrthancError: one of the queries fails.
         """
         self.sizes([_NO_INSTANCE])
         self.md5(_NO_INSTANCE)
         self.transfer_syntax(_NO_INSTANCE)
 
     def sizes(self, instance_ids: Sequence[str]) -> dict[str, int]:
-        """Of these instances those that Orthanc holds, with the size of their file in bytes.
+        """Return which of these instances Orthanc holds, with the size of their file in bytes.
 
-        Source: Orthanc's REST API, /tools/bulk-content; unknown ids are left out of the answer.
+        Source: Orthanc's REST API, /tools/bulk-content; the response omits unknown ids.
 
         Raises:
-            OrthancError: no answer, or none that is one.
+            OrthancError: no response, or an unusable one.
         """
         if not instance_ids:
             return {}
@@ -183,12 +183,12 @@ class Orthanc:
         return dict(instances)
 
     def md5(self, instance_id: str) -> str | None:
-        """The MD5 of the file that Orthanc holds of an instance; None if it holds none.
+        """Return the MD5 of the file that Orthanc holds of an instance; None if it holds none.
 
-        An Orthanc that keeps no MD5 (`StoreMD5ForAttachments`) is asked for the file itself.
+        If Orthanc keeps no MD5 (`StoreMD5ForAttachments`), the file itself is read.
 
         Raises:
-            OrthancError: no answer, or none that is one.
+            OrthancError: no response, or an unusable one.
         """
         answer = self._of_instance(instance_id, "attachments/dicom/md5")
         if answer is None:
@@ -199,12 +199,12 @@ class Orthanc:
         return md5
 
     def transfer_syntax(self, instance_id: str) -> str | None:
-        """The UID of the transfer syntax in which Orthanc holds an instance; None if it does not say.
+        """Return the UID of the transfer syntax in which Orthanc holds an instance; None if it does not report it.
 
         Source: Orthanc's REST API, metadata `TransferSyntax` of instances.
 
         Raises:
-            OrthancError: no answer, or none that is one.
+            OrthancError: no response, or an unusable one.
         """
         answer = self._of_instance(instance_id, "metadata/TransferSyntax")
         if answer is None:
@@ -215,18 +215,18 @@ class Orthanc:
         return syntax or None
 
     def statistics(self) -> Mapping[str, Any]:
-        """What it holds, in numbers: `CountInstances` and so on.
+        """Return Orthanc's statistics: `CountInstances` and so on.
 
         Raises:
-            OrthancError: no answer, or none that is one.
+            OrthancError: no response, or an unusable one.
         """
         return self._object("/statistics")
 
     def system(self) -> Mapping[str, Any]:
-        """Its version and what of its configuration it tells.
+        """Return Orthanc's version and the part of its configuration that it reports.
 
         Raises:
-            OrthancError: no answer, or none that is one.
+            OrthancError: no response, or an unusable one.
         """
         content = self._object("/system")
         if not is_system(content):
@@ -234,22 +234,22 @@ class Orthanc:
         return content
 
     def overwrites(self) -> bool | None:
-        """Whether it replaces an instance that it has by one that is sent; None before 1.11, which does not tell.
+        """Return whether an upload replaces an existing instance; None before 1.11, which does not report it.
 
         Raises:
-            OrthancError: no answer, or none that is one.
+            OrthancError: no response, or an unusable one.
         """
         system = self.system()
-        mode = system.get("OverwriteInstancesMode")  # newer ones tell it beside the Boolean
+        mode = system.get("OverwriteInstancesMode")  # newer versions report it in addition to the Boolean
         if mode in {"Always", "IfChanged"} or system.get("OverwriteInstances") is True:
             return True
         return False if mode == "Never" or system.get("OverwriteInstances") is False else None
 
     def limits(self) -> OrthancLimits:
-        """What it takes, as far as it tells.
+        """Return Orthanc's limits, as far as it reports them.
 
         Raises:
-            OrthancError: no answer, or none that is one.
+            OrthancError: no response, or an unusable one.
         """
         return OrthancLimits(self.system(), self.statistics())
 
@@ -263,10 +263,10 @@ class Orthanc:
         return content
 
     def _of_instance(self, instance_id: str, what: str) -> OrthancResponse | None:
-        """An answer with status 200; None if Orthanc itself says that there is nothing.
+        """Return a response with status 200; None if Orthanc itself has nothing.
 
-        404 without content is Orthanc's too: what it does not keep (`StoreMD5ForAttachments`), or any where it
-        describes no errors.
+        A 404 without content also comes from Orthanc: for data that it does not keep (`StoreMD5ForAttachments`), or if
+        it does not describe errors.
         """
         answer = self._ask("GET", f"/instances/{instance_id}/{what}")
         if answer.status == 200:
@@ -285,7 +285,7 @@ class Orthanc:
         raise self._fault(answer, "GET", "/instances/ID/file")
 
     def _fault(self, answer: OrthancResponse, method: str, path: str) -> oe.OrthancError:
-        fault = fault_of_question(
+        fault = error_of_query(
             answer,
             method,
             path,
@@ -294,28 +294,28 @@ class Orthanc:
         )
         return self._or_scheme(answer, fault)
 
-    def _fault_of_upload(self, answer: OrthancResponse, size: int) -> oe.OrthancError:
-        fault = fault_of_upload(
+    def _error_of_upload(self, answer: OrthancResponse, size: int) -> oe.OrthancError:
+        fault = error_of_upload(
             answer, size, with_login=self._with_login, is_orthanc=self._is_orthanc, limits=self._known_limits
         )
         return self._or_scheme(answer, fault)
 
     def _unusable(self, method: str, path: str, answer: OrthancResponse) -> oe.OrthancStop:
-        """It says yes, and its content is not Orthanc's."""
+        """Return the error for a success status with content that is not Orthanc's."""
         if self._is_orthanc():
             return oe.UnusableAnswer(method, path, answer.status)
         return oe.NotOrthanc(answer.status)
 
     def _or_scheme(self, answer: OrthancResponse, fault: oe.OrthancError) -> oe.OrthancError:
-        if answer.status == 400 and isinstance(fault, oe.NotOrthanc):  # so a server of https answers plain HTTP
+        if answer.status == 400 and isinstance(fault, oe.NotOrthanc):  # an https server answers plain HTTP like this
             return self._connections.fault_of_scheme() or fault
         return fault
 
     def _is_orthanc(self) -> bool:
-        """Whether an Orthanc answers there; one that is away for the moment may be one.
+        """Return whether an Orthanc answers at the address.
 
         Raises:
-            OrthancUnreachable, NoAnswer: it does not answer now.
+            OrthancUnreachable, NoAnswer: nothing answers now, so it is not known.
         """
         try:
             self.system()
@@ -331,17 +331,17 @@ class Orthanc:
 
 
 def _stored(answer: OrthancResponse) -> StoredInstance | None:
-    """What an answer with status 200 to an upload says; None if it says nothing of the kind.
+    """Parse a response with status 200 to an upload; None if it has other content.
 
     Raises:
-        FileRefused, OrthancUnreachable: it was not stored.
+        FileRefused, OrthancUnreachable: the file was not stored.
     """
     content = answer.json()
-    if isinstance(content, list):  # one row for each file that Orthanc found in what it took for a ZIP archive
+    if isinstance(content, list):  # Orthanc took the file for a ZIP archive, and lists the files in it
         raise oe.FileRefused("taken_for_archive", answer.status)
     status = content.get("Status") if isinstance(content, dict) else None
     ids = [content.get(name) for name in _IDS] if isinstance(content, dict) else []
-    if status == "Failure":  # documented, and not seen
+    if status == "Failure":  # documented, never observed
         raise oe.OrthancUnreachable("Orthanc says that it could not store a file.")
     if status not in {"Success", "AlreadyStored", "FilteredOut"} or not all(isinstance(each, str) for each in ids):
         return None
@@ -353,10 +353,10 @@ def _is_nothing(answer: OrthancResponse) -> bool:
 
 
 def need_orthanc_url(settings: Settings) -> str:
-    """Orthanc's address.
+    """Return Orthanc's address.
 
     Raises:
-        SettingsError: no ORTHANC_URL, or one that says more than an address.
+        SettingsError: ORTHANC_URL is missing, or contains more than an address.
     """
     if settings.orthanc_url is None:
         raise SettingsError("ORTHANC_URL is not set.", remedy="Set it in the environment or in .env.")

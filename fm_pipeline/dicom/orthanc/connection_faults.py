@@ -1,4 +1,4 @@
-"""Why a connection cannot come about until a setting is changed: certificates, and http where https is spoken."""
+"""Connection errors that need a changed setting: untrusted certificates, and http where https is expected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WRITE_HTTPS = (
 
 
 def connection_fault(error: Exception) -> TlsFault | None:
-    """What an error of TLS means; None if waiting may help."""
+    """Translate a TLS error; None if waiting may help."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return TlsFault(
             f"The certificate of the server at ORTHANC_URL is not trusted: {error.verify_message}",
@@ -44,9 +44,9 @@ def connection_fault(error: Exception) -> TlsFault | None:
 
 
 def other_scheme(host: str, port: int | None, with_tls: bool, seconds: float) -> TlsFault | None:
-    """Whether the server speaks TLS where ORTHANC_URL says http, or plain HTTP where it says https.
+    """Return an error if the server speaks TLS where ORTHANC_URL says http, or plain HTTP where it says https.
 
-    Nothing is sent to it but the beginning of a handshake, or a request without login.
+    It sends only the beginning of a handshake, or a request without credentials.
     """
     limit = min(seconds, _LONGEST_LOOK)
     if with_tls:
@@ -58,13 +58,13 @@ def other_scheme(host: str, port: int | None, with_tls: bool, seconds: float) ->
 
 
 def speaks_https() -> TlsFault:
-    """It was asked over plain HTTP."""
+    """Return the error for a server of https that was contacted over plain HTTP."""
     return TlsFault("The server at ORTHANC_URL speaks https, not http.", _WRITE_HTTPS)
 
 
 def _speaks_tls(host: str, port: int, seconds: float) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is only asked whether it is TLS
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # only whether it speaks TLS matters here
     try:
         with socket.create_connection((host, port), seconds) as plain, context.wrap_socket(plain, server_hostname=host):
             return True

@@ -1,9 +1,9 @@
-"""HTTP to one server over connections that are kept open, with the standard library's `http.client`.
+"""A pool of persistent HTTP connections to one server, with the standard library's `http.client`.
 
-Uploading is bound by the processor, and for each file urllib3 takes one and a half times as much of it, requests twice.
-Proxies of the environment are not used, and redirects are not followed: patient data go to Orthanc and nowhere else.
+Uploads are limited by the processor: urllib3 needs 1.5 times as much of it per file, requests twice as much. Proxies of
+the environment are not used, and redirects are not followed: patient data go to Orthanc and nowhere else.
 
-A server may answer anything. Whatever it is, `ask` ends in time, keeps a bounded part of it, and raises `OrthancError`.
+A server may respond with anything. `ask` always ends in time, keeps a bounded part of it, and raises `OrthancError`.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ from fm_pipeline.dicom.orthanc.errors import (
 )
 from fm_pipeline.http_response import SLOWEST_BYTES_PER_SECOND, TimedResponse, decoded
 
-Content = bytes | memoryview | Iterable[bytes]  # of a request: whole, or block after block
+Content = bytes | memoryview | Iterable[bytes]  # the body of a request, or its blocks
 
 _RECORDS_OF_TLS = ("\x15\x03", "\x16\x03")  # an alert, a handshake: RFC 8446, 5.1
-_LONGEST_ANSWER = 64 << 20  # bytes in memory; two thousand instances, the most that are asked for at once, take 2 MB
-# Orthanc closes a connection that nobody has used for a second, without a word. One that is about to be closed is not
-# used: a file that is sent at that moment is lost on the way, and would look like one that has killed Orthanc.
+_LONGEST_RESPONSE = 64 << 20  # bytes in memory; the largest regular response, for 2,000 instances, has 2 MB
+# Orthanc closes a connection after one idle second without notice. A connection that is about to be closed is not used:
+# a file that is sent at that moment gets no response, and would look like one that has crashed Orthanc.
 _IDLE_SECONDS, _IDLE_SHARE = 1.0, 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class OrthancResponse:
-    """A whole answer.
+    """A complete response.
 
     Attributes:
-        location: where a redirect leads.
+        location: the target of a redirect.
     """
 
     status: int
@@ -65,7 +65,7 @@ class OrthancResponse:
     location: str = ""
 
     def json(self) -> Any:
-        """Its content, or None if that is no JSON, or is nested deeper than this Python can read."""
+        """Return the content parsed as JSON; None if it is not JSON, or is nested too deep for Python."""
         try:
             return json.loads(self.data)
         except (ValueError, RecursionError):
@@ -73,17 +73,17 @@ class OrthancResponse:
 
 
 class ConnectionPool:
-    """As many as threads ask at once.
+    """The pool. It holds as many connections as threads make requests at a time.
 
     Args:
-        url: of the server, perhaps with a path that goes before every other.
+        url: of the server. Its path is a prefix of all paths.
         username, password: empty for a server without login.
-        timeout_seconds: for connecting, and for an answer if nothing else is said.
-        ca_bundle: PEM file of the authority that signed the server's certificate; None for those that this machine
-            trusts.
+        timeout_seconds: for connecting, and for a response by default.
+        ca_bundle: PEM file of the authority that signed the server's certificate; None for the authorities that this
+            machine trusts.
 
     Raises:
-        ValueError, OSError: the address is none, or the bundle cannot be read.
+        ValueError, OSError: the URL is invalid, or the bundle cannot be read.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ConnectionPool:
         self._has_answered = False
 
     def close(self) -> None:
-        """Close those that nobody uses."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop()[0].close()
 
@@ -115,19 +115,19 @@ class ConnectionPool:
         *,
         into: Callable[[bytes], object] | None = None,
     ) -> OrthancResponse:
-        """Send a request and wait for its answer.
+        """Send a request and wait for the response.
 
         Args:
-            body: with blocks, `headers` must have the Content-Length. What they raise comes through, and the
+            body: for an iterable of blocks, `headers` must have the Content-Length. Its exceptions propagate, and the
                 connection is closed.
-            seconds: for the sending, and again for all of the answer.
-            into: gets the content of an answer with status 200, block after block, if it is too large for memory.
+            seconds: for sending, and again for the whole response.
+            into: receives the content of a response with status 200 in blocks, if it is too large for memory.
 
         Raises:
             OrthancRefusedConnection: nothing was sent.
-            AnswerTimedOut: not in time.
-            NoAnswer: the connection ended before the answer.
-            TlsFault, NotHttp, UnusableAnswer: what answers is no server for this client.
+            AnswerTimedOut: the timeout has expired.
+            NoAnswer: the connection was closed before the response.
+            TlsFault, NotHttp, UnusableAnswer: the server cannot be used by this client.
         """
         limit = seconds or self._timeout
         connection = self._connection(limit)
@@ -157,11 +157,11 @@ class ConnectionPool:
         return answer
 
     def fault_of_scheme(self) -> TlsFault | None:
-        """Why no answer can be right: http where https is spoken. None if that is not so."""
+        """Return an error if the scheme of the URL is not the one that the server speaks."""
         return other_scheme(self._host, self._port, bool(self._tls), self._timeout)
 
     def _why_none(self, error: Exception) -> OrthancError:
-        """What it means that no answer came."""
+        """Return the error for a missing response."""
         if isinstance(error, ssl.SSLError) and (fault := connection_fault(error)):
             return fault
         if isinstance(error, LineTooLong | UnknownProtocol) or (type(error) is HTTPException and error.args):
@@ -175,7 +175,7 @@ class ConnectionPool:
         return (self.fault_of_scheme() if nothing_came else None) or NoAnswer()
 
     def _connection(self, seconds: float) -> HTTPConnection:
-        """One that is open: a server closes those that were not used for a while, and that is no lost answer."""
+        """Return an open connection. One that the server has closed meanwhile is replaced."""
         while self._idle:
             try:
                 connection, until = self._idle.pop()
@@ -193,7 +193,7 @@ class ConnectionPool:
                 else HTTPConnection(self._host, self._port, timeout=self._timeout)
             )
             connection.connect()
-        except (OSError, HTTPException, UnicodeError) as error:  # the latter two of a name that can be no host's
+        except (OSError, HTTPException, UnicodeError) as error:  # the latter two mean an invalid host name
             fault = connection_fault(error)
             if fault is None and not self._has_answered and self._tls and not isinstance(error, ConnectionRefusedError):
                 fault = self.fault_of_scheme()
@@ -210,7 +210,7 @@ def _sent(
     headers: Mapping[str, str],
     until: float,
 ) -> bool:
-    """Whether all of a request was sent. A server may answer, and close, before it has read everything."""
+    """Send a request, and return whether all of it was sent. A server may respond and close before that."""
     try:
         blocks = body if body is None or isinstance(body, bytes | memoryview) else _in_time(body, connection, until)
         connection.request(method, path, blocks, headers)
@@ -219,7 +219,7 @@ def _sent(
     except TimeoutError:
         if not _has_ended(connection.sock.fileno()):
             raise
-        return False  # it has answered and reads no further
+        return False  # it has responded and reads no further
     return True
 
 
@@ -230,7 +230,7 @@ def _in_time(blocks: Iterable[bytes], connection: HTTPConnection, until: float) 
 
 
 def _read(response: TimedResponse, method: str, path: str, into: Callable[[bytes], object] | None) -> OrthancResponse:
-    """A whole answer, or `into` gets its content."""
+    """Read a whole response, or pass its content to `into`."""
     kept = bytearray()
     try:
         for block in decoded(response):
@@ -239,7 +239,7 @@ def _read(response: TimedResponse, method: str, path: str, into: Callable[[bytes
                 response.extend_deadline(len(block) / SLOWEST_BYTES_PER_SECOND)
                 continue
             kept += block
-            if len(kept) > _LONGEST_ANSWER:
+            if len(kept) > _LONGEST_RESPONSE:
                 raise UnusableAnswer(method, path, response.status)
     except LookupError:
         raise UnusableAnswer(method, path, response.status) from None
@@ -247,13 +247,13 @@ def _read(response: TimedResponse, method: str, path: str, into: Callable[[bytes
 
 
 def _usable_for(response: HTTPResponse) -> float:
-    """Seconds for which a connection may be used again."""
+    """Return for how many seconds a connection may be reused."""
     said = re.search(r"timeout=(\d{1,4})", response.getheader("Keep-Alive") or "")
     return _IDLE_SHARE * min(float(said[1]) if said else _IDLE_SECONDS, 60.0)
 
 
 def _kind(error: Exception) -> str:
-    """How far a connection came, in words."""
+    """Describe how far a connection attempt came."""
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens at its port"
     if isinstance(error, TimeoutError):
@@ -266,7 +266,7 @@ def _kind(error: Exception) -> str:
 
 
 def _has_ended(descriptor: int) -> bool:
-    """Whether the other side has closed, or said something that nobody asked for."""
+    """Return whether the server has closed the connection, or sent unexpected data."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))

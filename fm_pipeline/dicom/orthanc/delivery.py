@@ -1,8 +1,8 @@
-"""Sends files to Orthanc through whatever happens to it: busy, down, restarting, full, or killed by one of the files.
+"""Send files to an Orthanc that may be busy, down, restarting, full, or crashed by one of the files.
 
-Many threads send side by side. When Orthanc closes a connection without an answer, one of the files that were on the
-way may have killed it, and nobody knows which. So each of those is sent once more, alone: then a lost connection
-tells. A file is sent twice at most before it is suspect, and the others beside it are not.
+Several threads send in parallel. When Orthanc closes a connection without a response, one of the files in progress may
+have crashed it. Each of them is sent once more, alone, so that a lost connection identifies the file. A file is suspect
+after two such sends, and the others are not.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from fm_pipeline.dicom.reasons import TOO_LARGE, sentence
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 300  # how long Orthanc may be away: a restart of its machine
-_ENOUGH_TRIES = 3  # of a file that Orthanc fails on though it answers otherwise
-_ENOUGH_FAILURES = 100  # one file after the other, and none stored in between: it is not the files
+PATIENCE_SECONDS = 300  # how long to wait for Orthanc: a restart of its machine
+_MOST_TRIES = 3  # for a file that Orthanc fails on while it answers other requests
+_MOST_FAILURES = 100  # files in a row without one stored in between: the files are not the cause
 _MOST_SENDS_WITHOUT_ANSWER = 2
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 5.0
 
 
 class Halted(Exception):
-    """The job is to end: cancelled, interrupted, or another thread has met a reason. Nothing more is sent."""
+    """The job is being stopped: cancelled, interrupted, or another thread has failed. Nothing more is sent."""
 
 
 class KillsOrthanc(Exception):
-    """Orthanc went away without an answer, twice, the second time with this file alone: suspect."""
+    """Orthanc closed the connection twice, the second time while it had this file alone. The file is suspect."""
 
     def __init__(self, sends: int) -> None:
         self.sends = sends
@@ -56,7 +56,7 @@ class KillsOrthanc(Exception):
 
 
 class Undeliverable(Exception):
-    """Orthanc answers, and not for this file: FAILED, to be tried again. `reason` is an id of `reasons.UNSENT`."""
+    """Orthanc is available, but fails on this file. It is FAILED and tried again. `reason`: see `reasons.UNSENT`."""
 
     def __init__(self, reason: str, sends: int) -> None:
         self.reason, self.sends = reason, sends
@@ -65,27 +65,27 @@ class Undeliverable(Exception):
 
 @dataclass(frozen=True)
 class Waiting:
-    """Orthanc does not answer since then, and is waited for until then; both with a zone."""
+    """Since when Orthanc does not answer, and until when the job waits; both with a time zone."""
 
     since: datetime
     until: datetime
 
 
 class Delivery:
-    """The way to Orthanc, for all threads of a job.
+    """Sends files and queries for all threads of a job.
 
     Args:
-        halt: set when nothing more is to be sent.
-        patience_seconds: how long Orthanc may be away before `OrthancUnreachable` is raised.
+        halt: set when nothing more may be sent.
+        patience_seconds: how long to wait before `OrthancUnreachable` is raised.
 
     Attributes:
-        waiting: whether Orthanc is waited for at this moment; from any thread.
-        on_wait: called by the thread that asks, each time that Orthanc did not answer; what it raises comes through.
+        waiting: set while the job waits for Orthanc; readable from any thread.
+        on_wait: called by the polling thread after each failed attempt. Its exceptions propagate.
     """
 
     def __init__(self, orthanc: Orthanc, halt: threading.Event, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._orthanc, self._halt, self._patience = orthanc, halt, patience_seconds
-        self._together = _ReadersWriterLock()
+        self._lock = _ReadersWriterLock()
         self._large = threading.Lock()
         self._failures = _Failures()
         self._probing = threading.Lock()
@@ -95,22 +95,22 @@ class Delivery:
     def send(
         self, body: Callable[[], Content], size: int, *, large: bool = False, sends: int = 0
     ) -> tuple[StoredInstance, int]:
-        """Send a file until Orthanc has said what becomes of it.
+        """Send a file until Orthanc has accepted or refused it.
 
         Args:
-            body: makes what is to be sent, anew for each time.
-            large: one such file at a time, because Orthanc needs three times its size in memory.
-            sends: how often it was sent before without an answer.
+            body: returns a new body for each attempt.
+            large: send one such file at a time, because Orthanc needs three times its size in memory.
+            sends: how often it was sent before without a response.
 
         Returns:
-            Orthanc's answer, and how often it was sent.
+            Orthanc's response, and how often the file was sent.
 
         Raises:
             Halted, KillsOrthanc, Undeliverable: see there.
-            FileRefused: Orthanc says that the file is bad.
-            FileNotTaken: a setting of Orthanc or of a proxy keeps it out.
-            OrthancStop: nothing will be stored until somebody has done something.
-            OrthancUnreachable: it was away for longer than the patience.
+            FileRefused: Orthanc refuses the file as bad.
+            FileNotTaken: a setting of Orthanc or of a proxy keeps the file out.
+            OrthancStop: no file can be stored until an administrator has done something.
+            OrthancUnreachable: Orthanc was unavailable for too long.
         """
         try:
             self._failures.raise_if_too_large(size)
@@ -128,8 +128,8 @@ class Delivery:
         unanswered, tries, begun = sends, 0, time.monotonic()
         with self._large if large else nullcontext():
             while True:
-                with self._together.alone() if unanswered else self._together.shared():
-                    if unanswered:  # who was alone just now may have killed Orthanc, and this file is not to blame
+                with self._lock.exclusive() if unanswered else self._lock.shared():
+                    if unanswered:  # the file before this one may have crashed Orthanc
                         self._wait_for_next_try(0, unanswered, sends)
                     else:
                         self._raise_if_cancelled()
@@ -141,7 +141,7 @@ class Delivery:
                     except BehindProxyGone as error:
                         if self._is_available():
                             tries, reason = self._failed_try(error, tries, begun)
-                        else:  # the proxy lives, and Orthanc perhaps died of this file
+                        else:  # only the proxy is up: this file may have crashed Orthanc
                             sends, unanswered = sends + 1, unanswered + 1
                             reason = "no_answer"
                     except OrthancUnreachable as error:
@@ -150,7 +150,7 @@ class Delivery:
                         return stored, sends + 1
                 if unanswered >= _MOST_SENDS_WITHOUT_ANSWER:
                     raise KillsOrthanc(sends)
-                if tries >= _ENOUGH_TRIES:
+                if tries >= _MOST_TRIES:
                     raise Undeliverable(reason, sends)
                 self._wait_for_next_try(_FIRST_PAUSE_SECONDS * 2**tries, unanswered, sends)
 
@@ -158,12 +158,12 @@ class Delivery:
         try:
             self.wait_until_available(pause)
         except (Halted, OrthancUnreachable, OrthancStop):
-            if unanswered:  # on record as sent once, so that it is sent alone when the job is resumed
+            if unanswered:  # recorded as sent, so that it is sent alone when the job is resumed
                 raise Undeliverable("no_answer", sends) from None
             raise
 
     def _failed_try(self, error: OrthancUnreachable, tries: int, begun: float) -> tuple[int, str]:
-        """How many tries of a file count against it, and the reason if it comes to that."""
+        """Return how many failed attempts count for a file, and the reason to record."""
         if isinstance(error, AnswerTimedOut):
             return tries + 1, "orthanc_timeout"
         if isinstance(error, StoredByAnother):
@@ -184,7 +184,7 @@ class Delivery:
         return True
 
     def ask(self, question: Callable[[Orthanc], T]) -> T:
-        """Ask Orthanc something that changes nothing, again until it answers.
+        """Make a read-only request, and repeat it until Orthanc answers.
 
         Raises:
             Halted, OrthancStop, OrthancUnreachable: as for `send`.
@@ -203,10 +203,10 @@ class Delivery:
                 pause *= 2
 
     def wait_until_available(self, pause: float = 0) -> None:
-        """Wait until Orthanc answers; one thread asks, the others wait for it.
+        """Wait until Orthanc is available. One thread polls, the others wait for it.
 
         Args:
-            pause: seconds before the first question.
+            pause: seconds before the first attempt.
 
         Raises:
             Halted, OrthancStop, OrthancUnreachable: as for `send`.
@@ -240,7 +240,7 @@ class Delivery:
 
 
 class _Failures:
-    """What was not taken for reasons that are not the files': how many in a row, and how large it must be."""
+    """Failures that are not the files' fault: how many in a row, and from which size on."""
 
     def __init__(self) -> None:
         self._busy = threading.Lock()
@@ -248,10 +248,10 @@ class _Failures:
         self._too_large: dict[str, int] = {}
 
     def raise_if_too_large(self, size: int) -> None:
-        """What is as large as a file that was refused for its size is not sent.
+        """Refuse a file that is as large as one that was refused for its size.
 
         Raises:
-            FileNotTaken: as for that one.
+            FileNotTaken: with the same reason.
         """
         with self._busy:
             for reason, limit in self._too_large.items():
@@ -259,55 +259,55 @@ class _Failures:
                     raise FileNotTaken(reason, 413, sent=False)
 
     def add(self, error: FileNotTaken | Undeliverable, size: int) -> None:
-        """One more.
+        """Count a failure.
 
         Raises:
-            KeepsFailing: too many in a row.
+            KeepsFailing: too many files in a row have failed.
         """
         with self._busy:
             if error.reason in TOO_LARGE:
                 self._too_large[error.reason] = min(size, self._too_large.get(error.reason, size))
-                return  # smaller ones may be taken
-            # What a setting keeps out is sent once, and a "no_answer" was waited for: neither costs much time.
+                return  # smaller files may be accepted
+            # Neither a file that a setting keeps out nor a "no_answer" counts: both are sent without repetition.
             self._count += isinstance(error, Undeliverable) and error.reason != "no_answer"
-            if self._count > _ENOUGH_FAILURES:
+            if self._count > _MOST_FAILURES:
                 raise KeepsFailing(self._count - 1, sentence(error.reason))
 
     def clear(self) -> None:
-        """A file was stored, or refused for what is in it."""
+        """Reset the count: a file was stored, or refused as bad."""
         with self._busy:
             self._count = 0
 
 
 class _ReadersWriterLock:
-    """Either any number side by side, or one alone; who wants to be alone is not kept waiting by newcomers."""
+    """Many threads may hold it shared, or one exclusively. A thread that wants it exclusively has precedence."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._senders, self._want_alone, self._is_alone = 0, 0, False
+        self._readers, self._writers_waiting, self._has_writer = 0, 0, False
 
     @contextmanager
     def shared(self) -> Iterator[None]:
         with self._changed:
-            self._changed.wait_for(lambda: not self._want_alone)
-            self._senders += 1
+            self._changed.wait_for(lambda: not self._writers_waiting)
+            self._readers += 1
         try:
             yield
         finally:
             with self._changed:
-                self._senders -= 1
+                self._readers -= 1
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         with self._changed:
-            self._want_alone += 1
-            self._changed.wait_for(lambda: not self._senders and not self._is_alone)
-            self._is_alone = True
+            self._writers_waiting += 1
+            self._changed.wait_for(lambda: not self._readers and not self._has_writer)
+            self._has_writer = True
         try:
             yield
         finally:
             with self._changed:
-                self._want_alone -= 1
-                self._is_alone = False
+                self._writers_waiting -= 1
+                self._has_writer = False
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What becomes of a question or a file when Orthanc, or what stands before it, does not do it.
+"""Errors of requests to Orthanc, or to a proxy before it.
 
     OrthancError
     ├── FileRefused         the fault is the file's: bad, with a reason
@@ -23,8 +23,8 @@
         ├── TlsFault        certificate, or http where https is spoken
         └── KeepsFailing    an error of its own for one file after the other
 
-`answers` says which answer is which. No text repeats what Orthanc says in `Details` or `Message`: it may quote
-the file.
+`responses` chooses the error for a response. No message repeats Orthanc's `Details` or `Message`, which may quote the
+file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fm_pipeline.errors import DicomError
 
 
 class OrthancError(DicomError):
-    """Orthanc did not do what it was asked for."""
+    """A request to Orthanc failed."""
 
 
 class FileRefused(OrthancError):
@@ -45,11 +45,11 @@ class FileRefused(OrthancError):
 
 
 class FileNotTaken(OrthancError):
-    """Something that an administrator can change keeps this file out.
+    """A setting that an administrator can change keeps this file out.
 
     Args:
         reason: an id of `reasons.NOT_TAKEN`.
-        sent: False where it was clear without sending it.
+        sent: False if the file was refused without sending it.
     """
 
     def __init__(self, reason: str, status: int, *, sent: bool = True) -> None:
@@ -61,18 +61,18 @@ class FileNotTaken(OrthancError):
 
 
 class NoAnswer(OrthancError):
-    """The connection ended before the answer. Whether the file was stored is not known."""
+    """The connection was closed before the response. It is not known whether the file was stored."""
 
     def __init__(self) -> None:
         super().__init__(
             "Orthanc closed the connection without an answer.",
             meaning="It was stopped, or a file has ended it; or ORTHANC_URL has another port than its HttpPort.",
-            remedy="See whether Orthanc runs, and whether the port in ORTHANC_URL is its HttpPort (by default 8042).",
+            remedy="Check that Orthanc runs, and that the port in ORTHANC_URL is its HttpPort (by default 8042).",
         )
 
 
 class OrthancUnreachable(OrthancError):
-    """Orthanc does not answer, or says that it cannot now."""
+    """Orthanc does not answer, or reports that it cannot handle the request now."""
 
     def __init__(self, what: str = "Orthanc does not answer.", *, code: int | None = None) -> None:
         self.code = code
@@ -84,21 +84,21 @@ class OrthancUnreachable(OrthancError):
 
 
 class OrthancRefusedConnection(OrthancUnreachable):
-    """No connection came about. `kind` says how far it came."""
+    """The connection failed. `kind` describes how far it came."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"Orthanc cannot be reached ({kind}).")
 
 
 class OrthancBusy(OrthancUnreachable):
-    """503 and the like: it may take a while."""
+    """503 and similar statuses: it may take a while."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"Orthanc is busy or being started (HTTP {status}).")
 
 
 class BehindProxyGone(OrthancUnreachable):
-    """502 and the like: Orthanc does not run, or went away while it had the file."""
+    """502 and similar statuses: Orthanc does not run, or crashed while it had the file."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"A proxy answers for Orthanc, and does not reach it (HTTP {status}).")
@@ -112,14 +112,14 @@ class StoredByAnother(OrthancUnreachable):
 
 
 class AnswerTimedOut(OrthancUnreachable):
-    """Connected, and no answer within the time-out."""
+    """The connection stands, and no response came within the timeout."""
 
     def __init__(self, what: str = "Orthanc has not answered in time (ORTHANC_TIMEOUT_SECONDS).") -> None:
         super().__init__(what)
 
 
 class OrthancStop(OrthancError):
-    """Somebody has to do something first. `reason` is an id of `reasons.STOPPED`."""
+    """An administrator has to do something first. `reason` is an id of `reasons.STOPPED`."""
 
     reason = "orthanc_stop"
 
@@ -144,7 +144,7 @@ class LoginRefused(OrthancStop):
 
 
 class RightMissing(OrthancStop):
-    """The account may see Orthanc, and not ask for a path that an import needs."""
+    """The account may access Orthanc, but not a path that an import needs."""
 
     reason = "orthanc_right_missing"
 
@@ -169,7 +169,7 @@ class ReadOnly(OrthancStop):
 
 
 class StorageFull(OrthancStop):
-    """No room for the file."""
+    """There is no room for the file."""
 
     reason = "orthanc_storage_full"
 
@@ -178,7 +178,7 @@ class StorageFull(OrthancStop):
 
 
 class PatientLimit(OrthancStop):
-    """No further patient."""
+    """Orthanc accepts no further patient."""
 
     reason = "orthanc_patient_limit"
 
@@ -190,7 +190,7 @@ class PatientLimit(OrthancStop):
 
 
 class Redirected(OrthancStop):
-    """It is not followed: files and password go to ORTHANC_URL and nowhere else."""
+    """A redirect. It is not followed: files and password go to ORTHANC_URL and nowhere else."""
 
     reason = "orthanc_redirects"
 
@@ -218,7 +218,7 @@ class NotOrthanc(OrthancStop):
 
 
 class NotHttp(NotOrthanc):
-    """What answers is not HTTP at all."""
+    """The server does not speak HTTP."""
 
     def __init__(self) -> None:
         OrthancStop.__init__(
@@ -229,7 +229,7 @@ class NotHttp(NotOrthanc):
 
 
 class UnusableAnswer(OrthancStop):
-    """A status that says yes, and content that Orthanc does not send."""
+    """A success status with content that Orthanc does not send."""
 
     reason = "orthanc_answer_unusable"
 
@@ -241,27 +241,27 @@ class UnusableAnswer(OrthancStop):
 
 
 class OtherInstanceId(OrthancStop):
-    """The answer to an upload has another id than the one that was computed, and that was believed to be certain."""
+    """The response to an upload has another id than the computed one, which was certain."""
 
     reason = "orthanc_other_id"
 
     def __init__(self) -> None:
         super().__init__(
             "Orthanc gave an instance another id than its identifiers give.",
-            "See whether Orthanc converts to a lossy transfer syntax (IngestTranscoding), or whether a plugin or script"
-            " changes what it is sent. Set OverwriteInstances to false until that is known: by its id an import sees"
+            "Check whether Orthanc converts to a lossy transfer syntax (IngestTranscoding), or a plugin or script"
+            " changes the files. Set OverwriteInstances to false until that is known: by its id an import sees"
             " that an instance is there already. The newest imported row of the job has the instance.",
         )
 
 
 class TlsFault(OrthancStop):
-    """No connection will come about until a setting is changed."""
+    """A connection is impossible until a setting is changed."""
 
     reason = "orthanc_tls"
 
 
 class KeepsFailing(OrthancStop):
-    """One file after the other, and none was stored in between."""
+    """Many files in a row have failed, and none was stored in between."""
 
     reason = "orthanc_keeps_failing"
 

@@ -1,8 +1,8 @@
-"""Which answer means what.
+"""Translate HTTP responses into errors.
 
-Source of the statuses: Orthanc's own numbers (`Orthanc --errors`), and what 1.10.1, 1.12.7 and 1.13.0 were seen to
-answer (docs/orthanc.md). Where Orthanc describes no errors (`HttpDescribeErrors`), its answers are empty and the HTTP
-status alone must do. Content that is not Orthanc's is a proxy's, or another server's.
+Source of the statuses: Orthanc's error codes (`Orthanc --errors`), and observed responses of 1.10.1, 1.12.7 and 1.13.0
+(docs/orthanc.md). If Orthanc does not describe errors (`HttpDescribeErrors`), the body is empty and only the HTTP
+status counts. A body that is not Orthanc's comes from a proxy or another server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNKNOWN_RESOURCE, FULL_STORAGE, INEXISTENT_TAG, IMAGE_FORMAT, IMAGE_SIZE = 17, 1
 CANNOT_MAKE_FILE = 2001
 _LUA = range(2029, 2036)
 
-# The file's fault, whatever the HTTP status: reason ids.
+# Error codes that mean a bad file, whatever the HTTP status, and their reason ids.
 FILE_FAULTS: Mapping[int, str] = {
     NOT_IMPLEMENTED: "orthanc_not_supported",
     OUT_OF_RANGE: "orthanc_out_of_range",
@@ -37,25 +37,25 @@ _TOO_LARGE = re.compile(r"size \d+ bytes in a storage area limited to \d+")  # i
 
 
 def orthanc_status(answer: OrthancResponse) -> int | None:
-    """Orthanc's own number of an error; None if the answer has none."""
+    """Return Orthanc's error code; None if the response has none."""
     content = answer.json()
     code = content.get("OrthancStatus") if isinstance(content, dict) else None
     return code if isinstance(code, int) else None
 
 
 def is_system(content: Any) -> bool:
-    """Whether this is what `/system` of an Orthanc answers; every version names itself and its API there."""
+    """Return whether this is the content of `/system`. Every version of Orthanc names itself and its API there."""
     named = isinstance(content, dict) and isinstance(content.get("Version"), str)
     return named and not content.keys().isdisjoint({"ApiVersion", "DicomAet", "DatabaseVersion"})
 
 
-def fault_of_any(  # noqa: PLR0911  # one for each kind
+def error_of_any_request(  # noqa: PLR0911  # one for each kind
     answer: OrthancResponse, method: str, path: str, *, with_login: bool, is_orthanc: Callable[[], bool]
 ) -> oe.OrthancError | None:
-    """What an answer that is not 200 means, whatever was asked; None if it depends on that.
+    """Return the error for a response other than 200 to any request; None if it depends on the request.
 
     Args:
-        is_orthanc: asks `/system`; called only where the status alone does not say it.
+        is_orthanc: queries `/system`; called only if the status is ambiguous.
     """
     status, code = answer.status, orthanc_status(answer)
     if status in {401, 407}:
@@ -79,11 +79,11 @@ def fault_of_any(  # noqa: PLR0911  # one for each kind
     return None
 
 
-def fault_of_question(
+def error_of_query(
     answer: OrthancResponse, method: str, path: str, *, with_login: bool, is_orthanc: Callable[[], bool]
 ) -> oe.OrthancError:
-    """What an answer that is not 200 means for a question that changes nothing."""
-    general = fault_of_any(answer, method, path, with_login=with_login, is_orthanc=is_orthanc)
+    """Return the error for a response other than 200 to a read-only request."""
+    general = error_of_any_request(answer, method, path, with_login=with_login, is_orthanc=is_orthanc)
     if general is not None:
         return general
     if answer.status >= 500:
@@ -91,7 +91,7 @@ def fault_of_question(
     return oe.RightMissing(method, path, answer.status) if is_orthanc() else oe.NotOrthanc(answer.status)
 
 
-def fault_of_upload(  # noqa: PLR0911  # one for each kind
+def error_of_upload(  # noqa: PLR0911  # one for each kind
     answer: OrthancResponse,
     size: int,
     *,
@@ -99,11 +99,11 @@ def fault_of_upload(  # noqa: PLR0911  # one for each kind
     is_orthanc: Callable[[], bool],
     limits: Callable[[], OrthancLimits],
 ) -> oe.OrthancError:
-    """What an answer that is not 200 means for a file that was sent.
+    """Return the error for a response other than 200 to an upload.
 
     Args:
-        size: of the file, in bytes.
-        limits: asks Orthanc for them.
+        size: of the file in bytes.
+        limits: queries Orthanc's limits.
     """
     status, code = answer.status, orthanc_status(answer)
     if code is not None and code in FILE_FAULTS:
@@ -120,7 +120,7 @@ def fault_of_upload(  # noqa: PLR0911  # one for each kind
         return oe.StoredByAnother(status)
     if status == 405 and limits().read_only:
         return oe.ReadOnly()
-    general = fault_of_any(answer, "POST", "/instances", with_login=with_login, is_orthanc=is_orthanc)
+    general = error_of_any_request(answer, "POST", "/instances", with_login=with_login, is_orthanc=is_orthanc)
     if general is not None:
         return general
     if status >= 500:
@@ -133,12 +133,12 @@ def fault_of_upload(  # noqa: PLR0911  # one for each kind
 
 
 class OrthancLimits:
-    """What `/system` and `/statistics` say of what Orthanc takes. What a version does not tell is 0, or False.
+    """Orthanc's limits, from `/system` and `/statistics`. A value that a version does not report is 0 or False.
 
     Attributes:
         megabytes, patients: MaximumStorageSize, MaximumPatientCount; 0: none.
-        rejects: whether Orthanc refuses what is above them. Else it deletes its oldest patients for what is new.
-        held_bytes, held_patients: what it holds.
+        rejects: whether Orthanc refuses files above the limits. Otherwise it deletes its oldest patients.
+        held_bytes, held_patients: what it holds now.
     """
 
     def __init__(self, system: Mapping[str, Any], statistics: Mapping[str, Any]) -> None:
@@ -170,7 +170,7 @@ def _own_error(answer: OrthancResponse) -> oe.OrthancUnreachable:
 
 
 def _origin(location: str) -> str:
-    """Scheme, host and port of a Location, which may hold anything behind them."""
+    """Return scheme, host and port of a Location header. The rest may hold anything and is left out."""
     try:
         parts = urlsplit(location)
         host, port = parts.hostname, parts.port
@@ -183,6 +183,6 @@ def _origin(location: str) -> str:
 
 
 def _whole(value: object) -> int:
-    """A number of Orthanc, which writes large ones as text."""
+    """Parse a number of Orthanc, which writes large ones as text."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0

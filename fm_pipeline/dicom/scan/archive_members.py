@@ -1,4 +1,4 @@
-"""The members of an open archive as files of an import: which have rows of their own, and what each holds."""
+"""The members of an open archive as files of an import: which get rows of their own, and what they hold."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from fm_pipeline.dicom.scan.excluded_folders import ExcludedFolders
 from fm_pipeline.dicom.scan.walk import name_reason
 
 _NESTED = "nested_archive"
-# Of a file in an archive without DICOM that has a row all the same: it may be DICOM, and nobody can know.
+# Reasons of members that get a row even in an archive without DICOM: such a member may be DICOM.
 _UNKNOWN = frozenset(
     {_NESTED, "member_encrypted", "member_method", "member_damaged", "member_cut", "archive_cut", "archive_damaged"}
     | {"archive_multivolume"}
 )
-# Formats that are ZIPs and documents: Office Open XML, OpenDocument, EPUB. By the names that each of them must have.
-_OF_DOCUMENTS = frozenset({"[Content_Types].xml", "mimetype", "META-INF/container.xml"})
+# Documents that are ZIPs (Office Open XML, OpenDocument, EPUB), by the names that each of them must contain.
+_DOCUMENT_MEMBERS = frozenset({"[Content_Types].xml", "mimetype", "META-INF/container.xml"})
 _BEGINS_A_DOCUMENT = (b"[Content_Types].xml", b"mimetype", b"META-INF/", b"_rels/.rels", b"docProps/")
 
 
 @dataclass(frozen=True, slots=True)
 class FoundMember:
-    """A file in an open archive, to be looked into.
+    """A file in an open archive that has to be read.
 
     Attributes:
-        found: its path names the archive and it; its times are those of the archive.
+        found: its path names the archive and the member; its times are those of the archive.
     """
 
     found: FoundFile
@@ -49,10 +49,10 @@ class FoundMember:
 def found_members(
     archive: OpenArchive, excluded: ExcludedFolders, limits: ArchiveLimits, raise_if_cancelled: CancelCheck
 ) -> Iterator[FoundMember | UnusableFile]:
-    """Those that have rows of their own; nothing if no file in the archive is DICOM, or could be.
+    """Yield the members that get rows of their own.
 
-    An archive with DICOM is like a folder: each file in it has a row. In one without, which may be a program or a
-    document of thousands of files, only what cannot be read has one.
+    An archive with DICOM files is like a folder: each file in it gets a row. An archive without may be a program or a
+    document of thousands of files: only members that cannot be read get one, because they may be DICOM.
     """
     examined = _Examined(archive, limits, raise_if_cancelled)
     if not examined.holds_dicom:
@@ -73,15 +73,15 @@ def found_members(
 
 
 def without_rows(archive: OpenArchive) -> str:
-    """What an archive is in which no file is DICOM: an id of `reasons`."""
+    """Return the reason of an archive without DICOM files: an id of `reasons`."""
     names = {member.name for member in archive.members}
-    return "document" if names & _OF_DOCUMENTS else "archive_without_dicom"
+    return "document" if names & _DOCUMENT_MEMBERS else "archive_without_dicom"
 
 
 def read_member(of: FoundMember, limits: ArchiveLimits, memory: ChunkBuffer | None = None) -> Candidate | UnusableFile:
-    """Unpack a member and look at it: into that memory, fresh one, or a file of our own if it is large.
+    """Unpack a member into the buffer, or into a temporary file if it is large, and inspect it.
 
-    The candidate of a large one holds that file open until it is closed.
+    The candidate of a large member keeps its temporary file until it is closed.
     """
     try:
         if of.found.size > WHOLE_UP_TO_BYTES:
@@ -98,7 +98,7 @@ def read_member(of: FoundMember, limits: ArchiveLimits, memory: ChunkBuffer | No
 
 
 class _Examined:
-    """Whether any file in an archive is DICOM, and of which that cannot be known."""
+    """Find out whether an archive has any DICOM file, and list the members that cannot be read."""
 
     def __init__(self, archive: OpenArchive, limits: ArchiveLimits, raise_if_cancelled: CancelCheck) -> None:
         self.unknown: list[UnusableFile] = []
@@ -115,7 +115,7 @@ class _Examined:
                 self.unknown.append(seen)
 
     def _look(self, of: FoundMember, limits: ArchiveLimits, memory: ChunkBuffer) -> UnusableFile | None:
-        """None for DICOM, also for such that is broken."""
+        """Return None for DICOM, also if it is damaged."""
         if of.member.reason:
             return UnusableFile(of.found, of_archive(of.member.reason), of.member.reason)
         seen = read_member(of, limits, memory) if of.found.size <= WHOLE_UP_TO_BYTES else _head_of_large(of, memory)
@@ -180,7 +180,7 @@ def _found(archive: OpenArchive, member: Member) -> FoundFile:
 
 
 def _reason_of_name(name: str) -> str | None:
-    """A file in an archive is not being written, whatever its name says."""
+    """Return the reason for a name. A temporary name means nothing here: a member is not being written."""
     reason = name_reason(name.rpartition("/")[2])
     return reason if reason == "system_file" else None
 
@@ -201,5 +201,5 @@ def _unusable(found: FoundFile, fault: MemberFault | FileChangedError | OSError)
 
 
 def reason_of(error: OSError) -> str:
-    """An id of `reasons`: of the archive's file, or of our own area for what is unpacked."""
+    """Return the reason for an error of the archive, or of the disk that it is unpacked to: an id of `reasons`."""
     return "no_room_to_unpack" if error.errno in {errno.ENOSPC, errno.EDQUOT} else unreadable_reason(error)

@@ -1,10 +1,10 @@
-"""Folders that are left out by name: deleted files, snapshots, and what a system keeps for itself.
+"""Folders that are excluded by name: recycle bins, snapshots, and folders that a system keeps for itself.
 
-A hospital deletes files because they were of the wrong patient, or had to go. A snapshot repeats every file. Neither
-belongs in the PACS. Such a folder is counted and named like a file that is set aside; nothing below it is listed.
+A hospital deletes files that belonged to the wrong patient or had to be destroyed. A snapshot repeats every file.
+Neither belongs in the PACS. An excluded folder gets one row of history; nothing below it is listed.
 
-The names are those that the systems themselves give. Windows and macOS do not tell upper from lower case, so their
-names count in any case; the others count as they are written here.
+The names are those that the systems give. Windows and macOS ignore case, so their names match in any case. The others
+match exactly.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ _AS_WRITTEN = frozenset(
     )
 )
 _PATTERNS = re.compile(
-    r"\.Trash-[\w.-]+"  # freedesktop.org: of a user (before: of their name), on a disk other than that of the home
+    r"\.Trash-[\w.-]+"  # freedesktop.org: of a user id (formerly a name), on a disk other than that of the home
     r"|@GMT-\d{4}\.\d\d\.\d\d-\d\d\.\d\d\.\d\d"  # MS-SMB2, 2.2.9: a shadow copy
     r"|Network Recycle Bin( \d+)?"  # QNAP before 4
     r"|\.ckpt_.+"  # EMC
@@ -105,11 +105,11 @@ _TRASH_OF_A_HOME = (".local", "share", "Trash")  # freedesktop.org
 
 
 class ExcludedFolders:
-    """The names that are left out.
+    """The names of excluded folders.
 
     Args:
-        names: DICOM_EXCLUDED_FOLDERS: more of them, separated as in PATH, as they are spelled on the disk; `*` stands
-            for any characters and `?` for one.
+        names: further names (DICOM_EXCLUDED_FOLDERS), separated as in PATH, as spelled on the disk. `*` matches any
+            characters, `?` matches one.
     """
 
     def __init__(self, names: str | None = None) -> None:
@@ -117,13 +117,13 @@ class ExcludedFolders:
         self._more = re.compile("|".join(map(_as_pattern, more))) if more else None
 
     def has(self, name: str) -> bool:
-        """Whether a folder of this name is left out."""
+        """Return whether folders of this name are excluded."""
         if name in _AS_WRITTEN or name.casefold() in _ANY_CASE or _PATTERNS.fullmatch(name):
             return True
         return bool(self._more and self._more.fullmatch(name))
 
     def excluded_part(self, below: str) -> str | None:
-        """Of a path below a root, the beginning that is an excluded folder; None if no folder on the way is one."""
+        """Return the part of a path below a root that is an excluded folder; None if there is none."""
         parts = below.strip(os.sep).split(os.sep)
         for number, name in enumerate(parts):
             if self.has(name) or tuple(parts[max(0, number - 2) : number + 1]) == _TRASH_OF_A_HOME:
@@ -131,7 +131,7 @@ class ExcludedFolders:
         return None
 
     def excludes(self, directory: str, name: str) -> bool:
-        """Whether a folder in a directory is left out."""
+        """Return whether a folder in a directory is excluded."""
         return self.has(name) or (name == "Trash" and directory.endswith(os.sep + os.path.join(*_TRASH_OF_A_HOME[:2])))
 
 

@@ -1,6 +1,6 @@
-"""One directory as it is now, and its fingerprint: whether anything in it has changed since it was looked at.
+"""List one directory, with a fingerprint that changes when any of its entries does.
 
-This is the loop that every file of a hospital goes through every night, so it does as little as possible for each.
+Every file of the hospital passes this loop every night, so it does as little as possible for each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fm_pipeline.dicom.scan.excluded_folders import KNOWN, ExcludedFolders
 
 DirectoryEntry = tuple[str, os.stat_result]
 
-# So many entries are held in memory; a larger directory is read a second time, piece by piece, if it has changed.
+# Entries kept in memory. A larger directory is read a second time, in pieces, if it has changed.
 MOST_ENTRIES_HELD = 10_000
 _FILE_TYPE = 0o170000
 _MODULUS = 1 << 128
@@ -30,16 +30,16 @@ _MODULUS = 1 << 128
 
 @dataclass(slots=True)
 class Listing:
-    """A directory.
+    """The content of a directory.
 
     Attributes:
         modified_ns: its mtime, read before its entries.
-        files, size: of its regular files, and their bytes.
-        others: links, pipes, excluded folders and the like.
-        directories: paths of those in it that are to be listed.
-        entries: everything else, name and facts; None if there are more than are held.
-        unreadable: entries that could not be asked.
-        fingerprint: a uuid; two listings with the same one have the same entries (directories do not count).
+        files, size: the number of regular files, and their bytes.
+        others: the number of links, pipes, excluded folders and the like.
+        directories: paths of the subdirectories, without excluded ones.
+        entries: all other entries, with name and `stat`; None if there are more than `MOST_ENTRIES_HELD`.
+        unreadable: entries whose `stat` failed.
+        fingerprint: a uuid; equal for listings with the same entries (subdirectories do not count).
     """
 
     path: str
@@ -61,10 +61,10 @@ class Listing:
 
 
 def list_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Listing:
-    """List a directory without following a link. An excluded folder is an entry of it, as a link is.
+    """List a directory without following links. An excluded folder is an entry, as a link is.
 
     Raises:
-        OSError: it cannot be listed.
+        OSError: the directory cannot be listed.
     """
     with opened_directory(path) as (modified_ns, listed):
         listing = Listing(path, modified_ns)
@@ -96,10 +96,10 @@ def list_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Listing:
 
 
 def stream_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Iterator[DirectoryEntry]:
-    """The entries of a directory of any size that are no directories to be listed, one after the other.
+    """Yield the entries of a directory of any size, without the subdirectories that will be listed.
 
     Raises:
-        OSError: it cannot be listed.
+        OSError: the directory cannot be listed.
     """
     with opened_directory(path) as (_, listed):
         for entry in by_name(listed):
@@ -111,10 +111,10 @@ def stream_directory(path: str, excluded: ExcludedFolders = KNOWN) -> Iterator[D
 
 
 def by_name(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
-    """Entries in the order of their names, in a directory of any size: in pieces of `MOST_ENTRIES_HELD`.
+    """Yield entries in the order of their names, sorted in pieces of `MOST_ENTRIES_HELD`.
 
-    How a file system lists a directory differs between two copies of it, and which of two files of one instance is
-    imported must not.
+    A file system may list two copies of a directory in different orders. The order decides which of two files of one
+    instance is imported, so it must not depend on the file system.
     """
     rest = iter(entries)
     while piece := list(islice(rest, MOST_ENTRIES_HELD)):
@@ -122,7 +122,10 @@ def by_name(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
 
 
 def _facts(entries: Iterable[DirectoryEntry]) -> list[str]:
-    """What changes when an entry does. ctime too: a file may be replaced by one that was given its mtime."""
+    """Return a string for each entry that changes when the entry does.
+
+    ctime is part of it: a replaced file may have been given the mtime of the old one.
+    """
     return [
         f"{name}/{facts.st_size}/{facts.st_mtime_ns}/{facts.st_ctime_ns}"
         if facts.st_mode & _FILE_TYPE == stat.S_IFREG
@@ -137,7 +140,7 @@ def _fingerprint(entries: Iterable[DirectoryEntry]) -> str:
 
 
 def _sum(entries: Iterable[DirectoryEntry]) -> int:
-    """For directories that are too large to be sorted: of each entry by itself, three times as slow."""
+    """Add up the hashes of single entries, for directories that are too large to sort. Three times as slow."""
     return sum(
         int.from_bytes(hashlib.blake2b(facts.encode("utf-8", "surrogateescape"), digest_size=16).digest(), "little")
         for facts in _facts(entries)
@@ -145,16 +148,16 @@ def _sum(entries: Iterable[DirectoryEntry]) -> int:
 
 
 def entry_path(directory: str, name: str) -> str:
-    """The path of something in a directory."""
+    """Return the path of an entry in a directory."""
     return f"{directory}{name}" if directory == os.sep else f"{directory}{os.sep}{name}"
 
 
 @contextmanager
 def opened_directory(path: str) -> Iterator[tuple[int, Iterator[os.DirEntry[str]]]]:
-    """A directory's mtime and entries, also where its path is longer than the system takes at once.
+    """Open a directory with a path of any length, and yield its mtime and its entries.
 
     Raises:
-        OSError: it cannot be listed.
+        OSError: the directory cannot be listed.
     """
     descriptor: int | None = None
     try:

@@ -1,4 +1,4 @@
-"""The files of a job that is not for a whole directory, as a scan would give them."""
+"""The files of a job for a list of files, in the form in which a scan yields them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from fm_pipeline.dicom.scan.walk import Met, name_reason
 
 
 def listed_files(root: str, paths: Iterable[str], excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
-    """These files; none is read through a link that leads out of the root, and none in an excluded folder.
+    """Yield these files. Files behind a link out of the root and files in excluded folders are set aside.
 
     Raises:
-        RootUnavailable: the root cannot be listed: nothing is known about any file.
+        RootUnavailable: the root cannot be listed.
     """
     try:
         with os.scandir(root):

@@ -1,7 +1,7 @@
-"""What a scan has met, waiting to be imported: in a file without a name, so that a scan of any size is soon done.
+"""A queue on disk between the scan and the import.
 
-The scan runs ahead of the import, the total is known early, and memory stays flat: a million files are 100 MB on the
-disk. The file has no name and is gone with the process, because the paths in it may name patients.
+The scan runs ahead of the import, so the total is known early and memory use stays constant: a million files take
+100 MB of disk. The file is unnamed and disappears with the process, because the paths in it may name patients.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from dataclasses import astuple
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.scan.walk import Met
 
-_SEGMENT = 500  # things that are written and read at once
+_SEGMENT = 500  # entries that are written and read at once
 _KINDS: dict[str, type[Met]] = {kind.__name__: kind for kind in (FoundFile, SetAside, Unreadable)}
 
 
 class Spool:
-    """First in, first out, between one thread that scans and one that reads.
+    """A FIFO queue between one thread that scans and one that imports.
 
     Attributes:
-        files, size_bytes: of the files met so far.
-        ended: the scan is over, well or not.
+        files, size_bytes: number and size of the files so far.
+        ended: the scan has ended, successfully or not.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Spool:
         self.ended = False
 
     def fill(self, scan: Iterable[Met]) -> None:
-        """Take all that a scan gives; what it raises is raised by `take`. Stops early once `close` was called."""
+        """Store everything that a scan yields. `take` raises its errors. Stops early after `close`."""
         fault: BaseException | None = None
         try:
             for met in scan:
@@ -58,10 +58,10 @@ class Spool:
                 self._changed.notify_all()
 
     def take(self, seconds: float) -> list[Met] | None:
-        """Some of what was met; an empty list if nothing came within `seconds`, None once all has been taken.
+        """Return some entries; an empty list if none came within `seconds`, None after the last one.
 
         Raises:
-            Exception: what the scan raised, after all that it gave before.
+            Exception: an error of the scan, after everything that it yielded before.
         """
         with self._changed:
             if not self._segments:
@@ -81,15 +81,15 @@ class Spool:
         return [_KINDS[kind](*values) for kind, values in rows]
 
     def put(self, met: Met) -> None:
-        """Add one thing, where there is no scan to be taken from; `end` says that it was the last one."""
+        """Add one entry without a scan. Call `end` after the last one."""
         self._put(met)
 
     def end(self) -> None:
-        """Nothing is added any more."""
+        """Mark the end of the entries."""
         self.fill(())
 
     def close(self) -> None:
-        """Let the scan stop; call it when its thread has ended, again."""
+        """Stop the scan. Call it again when the thread of the scan has ended, to close the file."""
         self._closed.set()
         if self.ended:
             self._file.close()
@@ -108,7 +108,7 @@ class Spool:
 
     def _flush(self) -> None:
         if self._waiting and not self._file.closed:
-            # JSON escapes half surrogates, which stand for bytes of a name that are no UTF-8
+            # JSON escapes lone surrogates, which stand for bytes of a name that are not UTF-8.
             content = json.dumps([(type(met).__name__, astuple(met)) for met in self._waiting]).encode("ascii")
             os.pwrite(self._file.fileno(), content, self._end)
             self._segments.append((self._end, len(content)))

@@ -1,7 +1,7 @@
-"""Which files there are below a directory: names, sizes and times, no contents.
+"""Scan a directory tree: names, sizes and times, without contents.
 
-It gives each thing as it is met, so that the first upload starts before the scan ends, and holds no more than the
-names of the directories still to come on the way down.
+Entries are yielded as they are found, so the first upload starts before the scan ends. Only the paths of directories
+that are still to be listed are kept in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fm_pipeline.dicom.scan.list import by_name, entry_path, opened_directory
 
 Met = FoundFile | SetAside | Unreadable
 
-# What programs call a file that they are still writing: browsers, FTP clients, rsync, editors.
+# Names of unfinished files, as browsers, FTP clients, rsync and editors give them.
 _TEMPORARY = re.compile(
     r".+\.(?:partial|part|tmp|temp|crdownload|download|filepart|incomplete|uploading|swp)|~\$.+",
     re.IGNORECASE,
@@ -29,14 +29,14 @@ _SYSTEM = re.compile(r"\._.+|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.DS_Store|\.d
 
 
 def scan(root: str, excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
-    """Everything below a directory, each exactly once.
+    """Yield everything below a directory, each entry exactly once.
 
-    Links are not followed: what lies inside the root is met in its own place, what lies outside is not to be read.
-    A directory that cannot be read is given as `Unreadable`: then the scan is not complete and no total of it is one.
-    An excluded folder is given as `SetAside`, and nothing below it is met.
+    Links are not followed: a target inside the root is scanned in its own place, and one outside must not be read. A
+    directory that cannot be read is yielded as `Unreadable`; the scan is then incomplete, and so are its totals. An
+    excluded folder is yielded as `SetAside`, and nothing below it is listed.
 
     Args:
-        root: absolute (`paths.allowed`); the root itself may be a link or a mount point.
+        root: absolute (`paths.allowed`). The root itself may be a link or a mount point.
 
     Raises:
         RootUnavailable: at the first step, if the root cannot be listed.
@@ -62,7 +62,7 @@ def scan(root: str, excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
 
 
 def same_directory(path: str, before: os.stat_result) -> bool:
-    """Whether a directory is still the one that it was: not unmounted, not replaced."""
+    """Return whether a directory was neither unmounted nor replaced."""
     try:
         now = os.stat(path)
     except OSError:
@@ -87,7 +87,7 @@ def _list(directory: str, real_root: str, excluded: ExcludedFolders, directories
 
 
 def met(path: str, facts: os.stat_result, real_root: str) -> FoundFile | SetAside:
-    """What an entry is that is not to be listed: a file to look into, or something that is set aside."""
+    """Classify an entry that will not be listed: a file to read, or something that is set aside."""
     if stat.S_ISLNK(facts.st_mode):
         return SetAside(path, _link_reason(path, real_root))
     if stat.S_ISDIR(facts.st_mode):
@@ -100,7 +100,7 @@ def met(path: str, facts: os.stat_result, real_root: str) -> FoundFile | SetAsid
 
 
 def name_reason(name: str) -> str | None:
-    """Why a name alone says that the file is not to be read, if it does."""
+    """Return the reason for not reading a file of this name; None if it is read."""
     if _SYSTEM.fullmatch(name):
         return "system_file"
     return "temporary_name" if _TEMPORARY.fullmatch(name) else None

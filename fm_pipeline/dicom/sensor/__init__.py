@@ -1,1 +1,1 @@
-"""The sensor without Dagster: `decision.py` is a pure function, `tick.py` reads what it needs and does what it says."""
+"""The sensor without Dagster: `decision.py` decides in a pure function, `tick.py` reads its inputs and acts on it."""

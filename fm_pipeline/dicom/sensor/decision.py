@@ -1,7 +1,7 @@
-"""What the sensor does next: a pure function of what is configured, what runs, and the clock.
+"""Decide what the sensor does next: a pure function of the configuration, the running jobs, and the clock.
 
-Rules: one import at a time, whoever started it; a job that was not carried out comes before new files; nothing is
-given up in silence. The cursor is a watermark: when the directory was last looked at.
+Rules: one import runs at a time, whoever started it. An unfinished job comes before new files. Nothing is given up
+silently. The cursor holds when the directory was last polled.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from fm_pipeline.dicom.configuration.configuration import SyncConfiguration
 from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.dicom.reasons import NOT_TAKEN
 
-# A failed job is tried again after this, then twice this and so on: five hours in all. Orthanc may be down for a night,
-# and is not to be called all through it.
+# A failed job is tried again after this, then after twice this and so on, for five hours in all: Orthanc may be down
+# for a night, and must not be called all through it.
 FIRST_PAUSE = timedelta(minutes=10)
-# One whose run was lost, or ended before it began: its machine is back sooner than an Orthanc, but not at once.
+# The same for a job whose run was lost, or ended before it began: its machine is back sooner than an Orthanc.
 FIRST_RESTART = timedelta(minutes=1)
 MOST_ATTEMPTS = 6
 
 
 @dataclass(frozen=True)
 class SensorCursor:
-    """The cursor.
+    """The cursor of the sensor.
 
     Attributes:
         looked_at: when the directory was last looked at, and could be read.
@@ -36,7 +36,7 @@ class SensorCursor:
 
     @classmethod
     def read(cls, cursor: str | None) -> Self:
-        """From a tick's cursor; one that cannot be read is none: the next look costs more, and nothing is lost."""
+        """Parse a cursor. An invalid one counts as none: the next poll takes longer, and nothing is lost."""
         try:
             content = json.loads(cursor or "{}")
             at = content.get("looked_at")
@@ -45,16 +45,16 @@ class SensorCursor:
             return cls()
 
     def write(self) -> str:
-        """For the next tick."""
+        """Return the cursor for the next tick."""
         return json.dumps({"looked_at": self.looked_at.isoformat() if self.looked_at else None})
 
 
 @dataclass(frozen=True)
 class OwnJob:
-    """A job of the sensor that is not done: pending, failed, or running by the table although nobody works on it.
+    """An unfinished job of the sensor: pending, failed, or marked as running without a process.
 
     Attributes:
-        attempts: runs that were started for it.
+        attempts: the number of runs that were started for it.
     """
 
     job: Job
@@ -62,12 +62,12 @@ class OwnJob:
 
     @property
     def given_up(self) -> bool:
-        """Whether only a person starts it again."""
+        """Whether only a person can start it again."""
         return self.attempts >= MOST_ATTEMPTS
 
     @property
     def next_attempt(self) -> datetime | None:
-        """When it may be started again; None for at once."""
+        """When it may be started again; None: at once."""
         if not self.attempts:
             return None
         failed = self.job.status == "failed"
@@ -78,27 +78,27 @@ class OwnJob:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing is done; `reason` is shown on the sensor's page."""
+    """Do nothing. `reason` is shown on the sensor's page."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Start:
-    """A job is to be carried out, for this time."""
+    """Start a run for a job."""
 
     job_id: int
     attempt: int
 
     @property
     def run_key(self) -> str:
-        """Dagster remembers it for ever, also of a run that failed: so the attempt is in it."""
+        """The run key. Dagster never reuses one, even of a failed run, so it contains the attempt."""
         return f"dicom-job-{self.job_id}-attempt-{self.attempt}"
 
 
 @dataclass(frozen=True)
 class Poll:
-    """The directory is to be looked at."""
+    """Poll the directory."""
 
     path: str
 
@@ -112,11 +112,11 @@ def next_step(  # noqa: PLR0911  # each is one rule
     jobs_at_work: Sequence[int],
     own_jobs: Sequence[OwnJob],
 ) -> Wait | Start | Poll:
-    """What to do at this tick.
+    """Decide what to do at this tick.
 
     Args:
-        runs_unfinished: Dagster's runs of the import that wait or run.
-        jobs_at_work: jobs that a living process works on, also one of a command.
+        runs_unfinished: the number of Dagster's queued and running imports.
+        jobs_at_work: jobs that a live process runs, including commands.
         own_jobs: oldest first.
     """
     if not configuration.monitoring_enabled or not configuration.hospital_data_path:
@@ -130,13 +130,13 @@ def next_step(  # noqa: PLR0911  # each is one rule
             continue
         if own.next_attempt and now < own.next_attempt:
             if own.job.error_reason in NOT_TAKEN:
-                continue  # all but those files is done, and new ones need not wait for an administrator
+                continue  # only those files are left, and new files need not wait for an administrator
             why = f" ({own.job.error_reason})" if own.job.error_reason else ""
             what = f"failed{why}" if own.job.status == "failed" else "was not carried out to its end"
             return Wait(f"Import job {own.job.id} {what}; it is tried again at {own.next_attempt:%H:%M} UTC.")
         return Start(own.job.id, own.attempts + 1)
     if watermark.looked_at:
-        # A clock that was set back must not stop the looking.
+        # A clock that was set back must not stop the polling.
         left = watermark.looked_at + timedelta(seconds=configuration.monitoring_interval) - now
         if timedelta(0) < left <= timedelta(seconds=configuration.monitoring_interval):
             return Wait(f"The next look is in {left.total_seconds():.0f} seconds.")
@@ -146,7 +146,7 @@ def next_step(  # noqa: PLR0911  # each is one rule
 def next_sync(
     configuration: SyncConfiguration, *, now: datetime, runs_unfinished: int, jobs_at_work: Sequence[int]
 ) -> str | None:
-    """Why the scheduled import of the whole directory is passed over; None if it is due."""
+    """Return why the scheduled import of the whole directory is skipped; None if it is due."""
     if not configuration.sync_enabled or not configuration.hospital_data_path:
         return "Sync is off. To turn it on: fm-pipeline dicom configure --sync-enabled"
     if runs_unfinished or jobs_at_work:

@@ -1,7 +1,7 @@
-"""One tick of the sensor: reads what is, asks `decision` what to do, and does it. Dagster launches what comes out.
+"""One tick of the sensor: read the state, let `decision` decide, and act. Dagster launches the resulting run.
 
-A tick makes at most one job of at most `files_per_job` files; the job is written down before the run is asked for, so
-a tick that is cut off in between leaves a pending job, which the next one starts.
+A tick creates at most one job, of at most `files_per_job` files. The job is committed before the run is requested. If
+the tick is interrupted in between, the job stays pending and the next tick starts it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 _log = logging.getLogger(__name__)
-# Jobs that failed longer ago are history: what they left undone was found again by later ones.
+# Jobs that failed longer ago are not retried: later jobs have found their files again.
 OWN_JOBS_LAST = timedelta(days=7)
 OWN_JOBS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """What people have to know.
+    """A message for people.
 
     Attributes:
-        key: the same from its beginning to its end.
-        subject, sentences: counts and ids, no patient data and no path.
-        run_id: Dagster's, if it is about a run.
+        key: constant for the duration of the alarm.
+        subject, sentences: with counts and ids, without patient data and paths.
+        run_id: Dagster's, if the alarm concerns a run.
     """
 
     key: str
@@ -52,7 +52,7 @@ class Alarm:
 
 @dataclass(frozen=True)
 class TickResult:
-    """What came of a tick.
+    """The result of a tick.
 
     Attributes:
         start: a job to be carried out now, if there is one.
@@ -80,9 +80,9 @@ def sense(
 
     Args:
         watermark: of the last tick.
-        now: with a zone.
-        runs_unfinished: Dagster's runs of an import that wait or run.
-        attempts_of: how many runs there were for a job.
+        now: with a time zone.
+        runs_unfinished: the number of Dagster's queued and running imports.
+        attempts_of: returns the number of runs of a job.
 
     Raises:
         DatabaseError: the database does not answer; nothing was done.
@@ -114,10 +114,10 @@ def sense(
 
 
 def sync_due(settings: Settings, *, now: datetime, runs_unfinished: int) -> tuple[str | None, bool]:
-    """Whether the scheduled import of the whole directory is due; if it is, that is written down.
+    """Check whether the scheduled import of the whole directory is due, and record its start if it is.
 
     Returns:
-        Why not, or None if it is due; and whether files are to be pulled from the FTP server first.
+        The reason for skipping it, or None if it is due; and whether to pull files from the FTP server first.
     """
     database_url = settings.nexus_database_url.get_secret_value()
     with connect(database_url) as connection:
@@ -176,7 +176,7 @@ _MEANWHILE = {False: "nothing new is imported meanwhile", True: "new files are i
 
 
 def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
-    """Jobs of the sensor that have stopped; the same one again as long as it is tried again for the same reason."""
+    """Return an alarm for each stopped job of the sensor. Its key is the same for each retry with the same reason."""
     return tuple(
         Alarm(
             key=f"dicom-job-{job.id}-{job.error_reason}",
@@ -256,7 +256,7 @@ def _counted(found: PollResult, now: datetime) -> str:
 
 
 def _jobs(connection: Connection, attempts_of: Callable[[int], int], now: datetime) -> tuple[list[int], list[OwnJob]]:
-    """Jobs that a living process works on; and the sensor's own that are not done, oldest first."""
+    """Return the jobs that a live process runs, and the sensor's own unfinished jobs, oldest first."""
     with connection.cursor() as cursor:
         at_work = running_job_ids(cursor)
         cursor.execute(
@@ -270,7 +270,7 @@ def _jobs(connection: Connection, attempts_of: Callable[[int], int], now: dateti
 
 
 def _give_up(database_url: str, own: list[OwnJob]) -> None:
-    """A job whose process was lost each time holds its files back until it is ended."""
+    """Cancel jobs whose process was lost at every attempt, because they would reserve their files for ever."""
     for each in own:
         if each.given_up and each.job.status != "failed":
             request_cancel(database_url, each.job.id, by_person=False)
@@ -278,7 +278,7 @@ def _give_up(database_url: str, own: list[OwnJob]) -> None:
 
 
 def _migrate_if_needed(connection: Connection, database_url: str) -> None:
-    """Alembic takes longer than the rest of a tick: it is called when a migration is missing."""
+    """Call Alembic only if a migration is missing, because it takes longer than the rest of a tick."""
     migrated = is_migrated(connection)
     connection.commit()
     if not migrated:

@@ -1,1 +1,1 @@
-"""Which files are new: what is remembered of each directory, so that a tick lists only what may have changed."""
+"""Find new files. The state of each directory is saved, so that a tick lists only those that may have changed."""

@@ -1,4 +1,4 @@
-"""What history knows of files, asked for many at once: by path, size and times, never by content."""
+"""Look up many files in history at once, by path, size and times, never by content."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MOST_ASKED_AT_ONCE = 1_000
 
 
 class HistoryState(Enum):
-    """What the newest row of a path says."""
+    """The state of a file by the newest row of its path."""
 
-    NEW = "there is none"
+    NEW = "there is no row"
     CHANGED = "the file has changed since"
-    FAILED = "it could not be imported, or Orthanc has lost it, and has not changed: to be tried again"
-    DONE = "it has its outcome, and has not changed"
+    FAILED = "the file is unchanged, and its import failed or Orthanc has lost it: to be tried again"
+    DONE = "the file is unchanged and has its outcome"
 
 
 def look_up_history(cursor: Cursor, met: Sequence[FoundFile | SetAside]) -> list[HistoryState]:
-    """What history knows of each, in their order."""
+    """Return the state of each entry, in the same order."""
     hashes = [path_hash(each.path) for each in met]
     cursor.execute(
         "SELECT DISTINCT ON (path_hash) path_hash::text, file_size_bytes, modified_ns, changed_ns,"
@@ -48,16 +48,16 @@ def _known(
     if isinstance(met, SetAside):
         return HistoryState.DONE if (status, reason) == (Outcome.SKIPPED, met.reason) else HistoryState.CHANGED
     if reason == ARCHIVE:
-        return HistoryState.CHANGED  # not the file, but what is made of it: earlier versions passed over archives
+        return HistoryState.CHANGED  # earlier versions did not open archives
     if (size, modified_ns, changed_ns) != (met.size, bigint(met.modified_ns), bigint(met.changed_ns)):
         return HistoryState.CHANGED
     return HistoryState.FAILED if status == Outcome.FAILED else HistoryState.DONE
 
 
 def directories_to_look_up(cursor: Cursor) -> set[str]:
-    """Those with a file that is to be tried again though nothing changed on the disk.
+    """Return directories with a file that has to be tried again although nothing changed on the disk.
 
-    Orthanc had it and has it no more, or its newest row says `failed`: a later import may have tried it once more.
+    Orthanc has lost the file, or its newest row is `failed`.
     """
     cursor.execute(
         "SELECT file_path FROM fm_pipeline.import_history WHERE missing_since IS NOT NULL"
@@ -70,12 +70,11 @@ def directories_to_look_up(cursor: Cursor) -> set[str]:
 
 @dataclass(frozen=True)
 class ReservedFiles:
-    """Files that no tick gives to another job; paths as `paths.printable` writes them.
+    """Files that a tick must not put into another job; paths as `paths.printable` writes them.
 
     Attributes:
-        in_active_jobs: of a job that waits or runs.
-        cancelled: of a job that somebody has cancelled: they wait until a person goes on with it, or imports them
-            otherwise.
+        in_active_jobs: of a pending or running job.
+        cancelled: of a job that a person has cancelled. They wait until a person resumes it or imports them otherwise.
     """
 
     in_active_jobs: frozenset[str]
@@ -83,7 +82,7 @@ class ReservedFiles:
 
 
 def reserved_by_jobs(cursor: Cursor) -> ReservedFiles:
-    """Files of jobs that were made for a list of files and are not done."""
+    """Return the files of unfinished jobs that have a list of files."""
     cursor.execute(
         "SELECT file_path, j.status = 'cancelled' FROM fm_pipeline.import_job_files"
         " JOIN fm_pipeline.import_jobs j ON j.id = job_id"
@@ -97,5 +96,5 @@ def reserved_by_jobs(cursor: Cursor) -> ReservedFiles:
 
 
 def is_in(texts: frozenset[str], path: str) -> bool:
-    """Whether a path is one of those texts."""
+    """Return whether a path is in a set of printable paths."""
     return bool(texts) and printable(path) in texts

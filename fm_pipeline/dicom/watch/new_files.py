@@ -1,7 +1,7 @@
-"""A full scan that gives only what history does not know: what the nightly run imports, what `dicom new` shows.
+"""A full scan that yields only files that history does not know, for the nightly run and for `dicom new`.
 
-It looks at every file's size and times, so it finds too what a tick cannot see: files rewritten in place, and those
-that failed before. Directories whose entries are as they were, to the last time stamp, need no look into history.
+It compares the size and times of every file, so it also finds what a tick misses: files that were rewritten in place,
+and files that failed before. A directory with an unchanged fingerprint needs no lookup in history.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ _DIRECTORIES_AT_ONCE = 500
 
 
 class NewFiles:
-    """What is below a directory and not in history with the same size and times; iterate over it once.
+    """The entries below a directory that are not in history with the same size and times. Iterate over it once.
 
-    It gives what `scan.scan` gives, without what is known. What is set aside is given once, and known from then on. A
-    file whose outcome was `failed` is given again.
+    It yields what `scan.walk.scan` yields, without known entries. An entry that is set aside is yielded once, and known
+    from then on. A `failed` file is yielded again.
 
     Args:
-        database: asked again if it is away for a moment; no transaction lasts while the disk is asked.
+        database: reconnects after a short outage. No transaction is open while the disk is read.
         root: absolute (`paths.allowed`).
-        now: with a zone.
+        now: with a time zone.
 
     Attributes:
-        unchanged_files, unchanged_bytes: those that were left out; they grow while the scan goes on.
+        unchanged_files, unchanged_bytes: of the files that were left out so far.
         unchanged_others: links, pipes and the like that were left out.
-        complete: at the end: every directory could be read.
+        complete: at the end, whether every directory could be read.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class NewFiles:
 
     @property
     def unchanged(self) -> int:
-        """Everything that was left out."""
+        """The number of all entries that were left out."""
         return self.unchanged_files + self.unchanged_others
 
     def __iter__(self) -> Iterator[Met]:
-        """The new ones.
+        """Yield the new entries.
 
         Raises:
-            RootUnavailable: at the first step, if the root is missing or not what it was.
-            DatabaseError: the database was away for too long.
+            RootUnavailable: at the first step, if the root is missing or was replaced.
+            DatabaseError: the database was unavailable for too long.
         """
         root = self._database.run(partial(watched_directories.find_root, root=self._path))
         reason = paused(self._path, root)
@@ -156,7 +156,7 @@ class NewFiles:
             watched_directories.find_root(
                 cursor, self._path
             )  # locked: a tick of the sensor may write rows of the same directories
-            watched_directories.keep(cursor, root.id, self._kept, self._now)
+            watched_directories.save(cursor, root.id, self._kept, self._now)
 
         if self._kept:
             self._database.run(action)

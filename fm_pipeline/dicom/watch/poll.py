@@ -1,12 +1,12 @@
-"""One tick of the sensor: which files are new below the watched directory, for about the cost of what has changed.
+"""Poll the watched directory for new files. The cost depends on how much has changed.
 
-A directory whose mtime is what it was when everything in it was dealt with is not listed. So a tick over a million
-files in ten thousand directories asks ten thousand directories for their time. A file that is rewritten in place does
-not change its directory's mtime, and on some shares a new file does not either: so a share of the directories is listed
-again at each tick, those that were listed longest ago, and each within an hour or so.
+A directory is not listed if its mtime is unchanged since all its files were settled. A tick over a million files in ten
+thousand directories reads ten thousand mtimes. A file that is rewritten in place does not change the mtime of its
+directory, and on some shares a new file does not either. So each tick also lists the directories that were listed
+longest ago, and each directory is listed within an hour or so.
 
-Nothing is lost between a tick and the job that it leads to: a directory stays to be listed until history knows each of
-its files. And nothing is handed out twice: files of jobs that wait or run are left out.
+No file is lost between a tick and its job: a directory stays unsettled until history knows each of its files. No file
+is put into two jobs: files of pending and running jobs are left out.
 """
 
 from __future__ import annotations
@@ -51,27 +51,27 @@ from fm_pipeline.dicom.watch.rules import (
 from fm_pipeline.dicom.watch.watched_directories import WatchedDirectory, WatchedRoot
 
 TIME_BUDGET_SECONDS = 20.0  # Dagster ends a tick after 60
-_SHARE_FOR_LISTING_AGAIN = 4  # one part of so many of the time budget
+_RELISTING_SHARE = 4  # one part in four of the time budget
 MOST_FILES = 1_000
 _REMEMBER_THE_FUTURE = timedelta(days=7)
 
 
 @dataclass(slots=True)
 class PollResult:
-    """What a tick found.
+    """The result of a tick.
 
     Attributes:
-        new_files: quiet, and unknown to history; at most as many as were wanted.
-        more: there are more of them than that.
-        waiting: files that are still being written, or were a short time ago.
-        paused: why nothing was looked at: an id of `reasons.UNREADABLE`; the watched directory is missing, empty or not
-            mounted. Nothing was forgotten.
-        excluded: folders in the listed ones that are left out by name.
-        alarms: what could not be read; with the paths, which are for the database and the terminal only.
-        complete: every directory was asked in this tick, and every one could be read.
-        oldest_listing: every directory was listed since then; None if one never was.
-        unmoved_since: since when it is known that this file system does not move the mtime of a folder.
-        clock_behind_seconds: of the share's clock, at most.
+        new_files: quiet, and unknown to history; at most as many as requested.
+        more: there are more of them.
+        waiting: the number of files within the quiet period.
+        paused: why nothing was polled: an id of `reasons.UNREADABLE`. The root is missing, empty or not mounted. No
+            saved state was deleted.
+        excluded: the number of folders in the listed ones that are excluded by name.
+        alarms: what could not be read. The paths are for the database and the terminal only.
+        complete: every directory was checked in this tick, and every one could be read.
+        oldest_listing: every directory was listed since then; None if one was never listed.
+        unmoved_since: since when this file system is known not to change the mtime of a folder.
+        clock_behind_seconds: how far the share's clock is behind ours, at most.
     """
 
     new_files: list[FoundFile] = field(default_factory=list)
@@ -101,14 +101,14 @@ def poll(
     excluded: ExcludedFolders = KNOWN,
     clock: Callable[[], float] = time.monotonic,
 ) -> PollResult:
-    """Look at the watched directory, remember it, and commit. What does not fit into the budget comes next time.
+    """Poll the watched directory, save its state, and commit. The next tick continues what exceeds the budget.
 
     Args:
-        connection: to the Nexus database, not in autocommit mode, with no open work of the caller's.
+        connection: to the Nexus database, not in autocommit mode, without an open transaction.
         root: absolute (`paths.allowed`).
-        now: with a zone.
-        quiet_seconds: so long a file must have been left alone.
-        time_budget: seconds; a directory that is being listed when they are over is listed to its end.
+        now: with a time zone.
+        quiet_seconds: how long a file must have been unchanged.
+        time_budget: in seconds; a directory that is being listed when it expires is listed to its end.
     """
     try:
         with connection.cursor() as cursor:
@@ -125,7 +125,7 @@ def poll(
 
 
 def inspect_root(root: str) -> Root:
-    """The watched directory as a whole, now."""
+    """Return the current state of the watched root."""
     try:
         with os.scandir(root) as entries:
             empty = next(entries, None) is None
@@ -135,7 +135,7 @@ def inspect_root(root: str) -> Root:
 
 
 def paused(root: str, remembered: WatchedRoot | None) -> str | None:
-    """Why nothing may be concluded from the directory now, if there is a reason."""
+    """Return why the root cannot be trusted now: an id of `reasons.UNREADABLE`, or None."""
     before = Root(readable=True, empty=False, mount_point=remembered.mount_point) if remembered else None
     return root_alarm(inspect_root(root), before)
 
@@ -157,13 +157,13 @@ def _tick(
         if inspect_root(root).empty:
             return PollResult(complete=True)
         remembered = watched_directories.remember_root(cursor, root, watched_directories.mount_point_of(root))
-    work = _Work(cursor, remembered, root, now, quiet_seconds, max_files, excluded, clock)
+    work = _Poll(cursor, remembered, root, now, quiet_seconds, max_files, excluded, clock)
     begun = clock()
     work.list_unsettled(begun + (deadline - begun) / 2)
-    work.list_again(min(deadline, clock() + (deadline - begun) / _SHARE_FOR_LISTING_AGAIN))
+    work.list_again(min(deadline, clock() + (deadline - begun) / _RELISTING_SHARE))
     whole_round = work.ask_settled(deadline)
     nothing_left = work.list_unsettled(deadline)
-    # Unmounted meanwhile: then whatever was concluded is worth nothing.
+    # If it was unmounted meanwhile, the results of this tick are worthless.
     if reason := paused(root, remembered):
         return PollResult(paused=reason, alarms=[Unreadable(root, is_directory=True, reason=reason)])
     work.end(whole_round)
@@ -181,8 +181,8 @@ def _note_alarm(connection: Connection, root: str, reason: str, now: datetime) -
             watched_directories.end_of_tick(cursor, remembered, now, round_completed=False)
 
 
-class _Work:
-    """One tick under way."""
+class _Poll:
+    """The state of one tick."""
 
     def __init__(
         self,
@@ -201,13 +201,13 @@ class _Work:
         self._now, self._quiet_seconds, self._max_files, self._clock = now, quiet_seconds, max_files, clock
         self._reserved = reserved_by_jobs(cursor)
         self._future = watched_directories.future_files(cursor, root.id)
-        self._unmoved_by = False  # whether the directory that was listed last has a new file that came long ago
+        self._unmoved_by = False  # whether the directory that was listed last has a new file that is not recent
         self._kept: list[WatchedDirectory] = []
         self._gone: list[str] = []
         self._found: list[str] = []
 
     def list_unsettled(self, deadline: float) -> bool:
-        """List what is to be listed, once in a tick; whether nothing of it is left."""
+        """List unsettled directories, each once per tick. Return whether none is left."""
         while not self._must_end(deadline):
             self._write()
             batch = watched_directories.unsettled(self._cursor, self._root.id, self._now)
@@ -221,7 +221,7 @@ class _Work:
         return not watched_directories.unsettled(self._cursor, self._root.id, self._now)
 
     def list_again(self, deadline: float) -> None:
-        """List settled directories that were not listed for a while, whatever their mtime says."""
+        """List settled directories that were not listed for a while, whatever their mtime."""
         after = LISTED_AGAIN_WHERE_UNMOVED if self._root.unmoved_since else LISTED_AGAIN_AFTER
         while batch := watched_directories.settled_not_listed_since(self._cursor, self._root.id, self._now - after):
             for directory in batch:
@@ -232,7 +232,7 @@ class _Work:
             self._write()
 
     def ask_settled(self, deadline: float) -> bool:
-        """Ask settled directories for their mtime, going on where the last tick ended; whether it was all of them."""
+        """Check the mtimes of settled directories from where the last tick ended. Return whether all were checked."""
         from_the_beginning = self._root.round_position is None
         while batch := watched_directories.settled_after(self._cursor, self._root.id, self._root.round_position):
             for directory in batch:
@@ -246,7 +246,7 @@ class _Work:
         return from_the_beginning
 
     def end(self, round_completed: bool) -> None:
-        """Write down what is left."""
+        """Save the state of the root and of files with times in the future."""
         self._root.alarm = None
         oldest = self._now - _REMEMBER_THE_FUTURE
         future = {key: seen for key, seen in self._future.items() if seen.since > oldest}
@@ -257,7 +257,7 @@ class _Work:
         return self.result.more or self._clock() > deadline
 
     def _write(self) -> None:
-        watched_directories.keep(self._cursor, self._root.id, self._kept, self._now)
+        watched_directories.save(self._cursor, self._root.id, self._kept, self._now)
         watched_directories.forget(self._cursor, self._root.id, self._gone)
         watched_directories.remember_directories(self._cursor, self._root.id, self._found)
         self._kept, self._found, self._gone = [], [], []
@@ -279,7 +279,7 @@ class _Work:
             self._not_read(directory, error)
 
     def _list(self, directory: WatchedDirectory) -> None:
-        """List a directory, take its new files, and see whether everything in it is dealt with."""
+        """List a directory, take its new files, and update whether it is settled."""
         if self._is_excluded(directory.path) or self._is_behind_a_link(directory.path):
             self._gone.append(directory.path)
             return
@@ -313,16 +313,16 @@ class _Work:
         self._kept.append(directory)
 
     def _is_excluded(self, directory: str) -> bool:
-        """A directory that was watched before its name, or one on its way, was excluded."""
+        """Return whether a watched directory is excluded now, by its own name or by one in its path."""
         return self._excluded.excluded_part(directory.removeprefix(self._path)) is not None
 
     def _is_behind_a_link(self, directory: str) -> bool:
-        """A directory that was moved, with a link left in its place: an import would refuse each of its files."""
+        """Return whether a link has replaced part of the path: an import would refuse the files behind it."""
         below = directory.removeprefix(self._path.rstrip(os.sep))
         return directory != self._path and os.path.realpath(directory) != self._real_root.rstrip(os.sep) + below
 
     def _take(self, directory: str, entries: Iterable[DirectoryEntry]) -> tuple[bool, bool]:
-        """Whether nothing in the directory waits for a next tick, and whether history knows all of it for good."""
+        """Take new files. Return whether none waits for a later tick, and whether history knows all entries."""
         settled = complete = True
         rest = iter(entries)
         while piece := list(islice(rest, MOST_ASKED_AT_ONCE)):
@@ -332,7 +332,7 @@ class _Work:
                 complete = complete and known is HistoryState.DONE
                 if isinstance(each, SetAside) and each.reason == REASON:
                     self.result.excluded += 1
-                # What is set aside, and what failed before, is for the nightly scan: no tick can change it.
+                # Entries that are set aside and files that failed before are left to the nightly scan.
                 if known in {HistoryState.NEW, HistoryState.CHANGED} and isinstance(each, FoundFile):
                     settled = False
                     self._take_file(each)
@@ -342,7 +342,7 @@ class _Work:
         return settled, complete
 
     def _came_long_ago(self, file: FoundFile) -> bool:
-        """Before any cache of the client can still hold an older mtime of the directory."""
+        """Return whether a file is older than any mtime of the directory that the client may cache."""
         times = (file.modified_ns, file.changed_ns)
         return quiet(times, "", None, self._now, OLDEST_CACHE.total_seconds()) is Quiet.YES
 
@@ -369,7 +369,7 @@ class _Work:
         return seen if seen is not None and seen.facts == facts else FutureTimes(facts, self._now)
 
     def _not_read(self, directory: WatchedDirectory, error: OSError) -> None:
-        """Gone is gone: its files stay in history. Anything else is an alarm, and asked again with each tick."""
+        """Note a directory that is gone; its files stay in history. Any other error is an alarm at each tick."""
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
             self._gone.append(directory.path)
         else:

@@ -1,8 +1,8 @@
-"""What a tick makes of what it sees: pure functions of the directories, of what is remembered, and of the clock.
+"""The rules of a tick: pure functions of the directories, their saved state, and the clock.
 
-Times of files are those of another machine: they may lie in the future or in 1970, and a copy keeps those of its
-original. So a file is quiet when its mtime and its ctime, which nobody can set, are old enough; and if one of them lies
-in the future, when it has been seen unchanged for long enough by our own clock.
+Times of files come from another machine. They may be in the future or in 1970, and a copy may keep those of its
+original. A file is quiet when its mtime and its ctime, which no program can set, are old enough. If one of them is in
+the future, the file must have been unchanged for long enough by our own clock.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-# A file can be made within the same time stamp in which its directory was listed: FAT counts in two seconds.
+# A file can be created within the same timestamp in which its directory was listed: FAT counts in two seconds.
 COARSEST_TIME_STAMP = timedelta(seconds=3)
-# On many shares the mtime of a folder does not move when a file comes into it: cloud and union mounts, caches, some SMB
-# servers. So a folder is listed again after this, whatever its mtime says; where that was seen, after the shorter time.
+# On many shares the mtime of a folder does not change when a file is added: cloud and union mounts, caches, some SMB
+# servers. So each folder is listed again after this time; on shares where that was observed, after the shorter time.
 LISTED_AGAIN_AFTER = timedelta(hours=1)
 LISTED_AGAIN_WHERE_UNMOVED = timedelta(minutes=5)
-# How long an NFS or SMB client may hold an old mtime of a folder (acdirmax, actimeo: a minute by default).
+# How long an NFS or SMB client may cache an old mtime of a folder (acdirmax, actimeo: a minute by default).
 OLDEST_CACHE = timedelta(minutes=5)
-MUCH_BEHIND_SECONDS = 120.0  # of which people are told; below, it may be such a cache
+MUCH_BEHIND_SECONDS = 120.0  # reported from here on; below, it may be such a cache
 _NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class FutureTimes:
-    """Times of a file or directory in the future, as they were when they were first seen so.
+    """Times in the future of a file or directory, as first seen.
 
     Attributes:
-        facts: what must stay the same: size and times.
+        facts: size and times, which must not change.
         since: by our clock.
     """
 
@@ -37,21 +37,21 @@ class FutureTimes:
 
 
 class Quiet(Enum):
-    """Whether something is still being written."""
+    """Whether a file or directory is no longer being written."""
 
-    YES = "it is left alone"
+    YES = "it has not changed for the quiet period"
     NOT_YET = "it has changed a short time ago"
-    BY_OUR_CLOCK = "its times lie in the future: it must be seen twice"
+    BY_OUR_CLOCK = "its times are in the future, so it must be unchanged by our own clock"
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The watched directory as a whole.
+    """The state of the watched root.
 
     Attributes:
         readable: it can be listed.
         empty: it has no entry.
-        mount_point: the path of the file system that it lies in.
+        mount_point: of its file system.
     """
 
     readable: bool
@@ -60,15 +60,15 @@ class Root:
 
 
 def nanoseconds(moment: datetime) -> int:
-    """Since 1970, as file systems count."""
+    """Return the nanoseconds since 1970."""
     return int(moment.timestamp() * _NANOSECONDS)
 
 
 def root_alarm(seen: Root, remembered: Root | None) -> str | None:
-    """Why nothing may be concluded from the watched directory: an id of `reasons.UNREADABLE`, or None.
+    """Return why the watched root cannot be trusted: an id of `reasons.UNREADABLE`, or None.
 
     Args:
-        remembered: how it was when files were seen in it; None as long as there were none.
+        remembered: its state when it had files; None if it never had any.
     """
     if not seen.readable:
         return "root_missing"
@@ -82,12 +82,12 @@ def root_alarm(seen: Root, remembered: Root | None) -> str | None:
 def quiet(
     times_ns: tuple[int, ...], facts: str, remembered: FutureTimes | None, now: datetime, quiet_seconds: float
 ) -> Quiet:
-    """Whether a file or directory is left alone.
+    """Return whether a file or directory has been unchanged for the quiet period.
 
     Args:
-        times_ns: its mtime, and of a file its ctime.
-        facts: what must stay the same if they are of no use.
-        remembered: of a file or directory that was `BY_OUR_CLOCK` before.
+        times_ns: the mtime, and for a file also the ctime.
+        facts: what must not change if the times are in the future.
+        remembered: set if the result was `BY_OUR_CLOCK` before.
     """
     newest, now_ns = max(times_ns), nanoseconds(now)
     if newest <= now_ns:
@@ -101,12 +101,12 @@ def quiet(
 
 
 def clock_behind(times_ns: tuple[int, ...], seen_before: datetime, now: datetime) -> float:
-    """How many seconds the clock of a share is behind ours, at most; 0 if it is not seen to be.
+    """Return how many seconds the clock of a share is behind ours, at most; 0 if it does not seem to be.
 
     Args:
         times_ns: mtime and ctime of a folder that has changed.
-        seen_before: when the folder was asked last, by our clock, and had not changed yet. What has changed since and
-            has an earlier time stamp was stamped by a clock that is behind.
+        seen_before: when the folder was last checked, by our clock, and was unchanged. A later change with an earlier
+            timestamp comes from a clock that is behind.
     """
     newest = max(times_ns) / _NANOSECONDS
     if newest >= (seen_before - COARSEST_TIME_STAMP).timestamp():

@@ -1,4 +1,4 @@
-"""What is known of a watched directory, in sentences: for the sensor's page and for `dicom status`. No path in them."""
+"""Describe a watched directory in sentences without paths, for the sensor's page and for `dicom status`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fm_pipeline.dicom.watch.rules import MUCH_BEHIND_SECONDS
 
 @dataclass(frozen=True)
 class ShareTimes:
-    """How much the times of a share are worth.
+    """How reliable the times of a share are.
 
     Attributes:
-        oldest_listing: every directory was listed since then; None if one never was.
-        unmoved_since: since when it is known that a folder keeps its time when a file comes into it.
-        clock_behind_seconds: of the share's clock, at most.
+        oldest_listing: every directory was listed since then; None if one was never listed.
+        unmoved_since: since when folders are known to keep their mtime when a file is added.
+        clock_behind_seconds: how far the share's clock is behind ours, at most.
     """
 
     oldest_listing: datetime | None
@@ -28,7 +28,7 @@ class ShareTimes:
     clock_behind_seconds: float
 
     def sentences(self, now: datetime) -> list[str]:
-        """Those that are worth to be told."""
+        """Return the sentences that matter to people."""
         said = []
         if self.oldest_listing:
             age = duration_formatted(max((now - self.oldest_listing).total_seconds(), 0))
@@ -48,10 +48,10 @@ class ShareTimes:
 
 
 def describe_watching(connection: Connection, root: str, *, now: datetime, zone: tzinfo) -> list[str]:
-    """What the sensor has seen of a directory so far; nothing if it never looked.
+    """Describe what the sensor has found out about a directory; nothing before its first tick.
 
     Args:
-        root: as it is configured.
+        root: as configured.
     """
     with connection.cursor() as cursor:
         found = watched_directories.find_root(cursor, root, lock=False)

@@ -1,4 +1,4 @@
-"""What the sensor remembers of the directories, in tables: read and written many rows at once."""
+"""The tables of watched roots, directories and files, read and written in batches."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class WatchedRoot:
     """A row of `watched_roots`.
 
     Attributes:
-        round_completed_at: when every settled directory had been asked, by our clock.
-        unmoved_since: since when a directory is known to get files without a change of its mtime.
-        clock_behind_seconds: of the share's clock, at most.
-        ticked_at: when it was looked at last.
+        round_completed_at: when the mtimes of all settled directories had been checked, by our clock.
+        unmoved_since: since when directories of this root are known to get files without a change of their mtime.
+        clock_behind_seconds: how far the share's clock is behind ours, at most.
+        ticked_at: the time of the last tick.
     """
 
     id: int
@@ -42,8 +42,8 @@ class WatchedDirectory:
     """A row of `watched_directories`.
 
     Attributes:
-        settled_ns: its mtime when everything in it was dealt with; None: to be listed.
-        seen: of an mtime in the future.
+        settled_ns: its mtime when all its files had an outcome or a job; None: it has to be listed.
+        seen: set if its mtime is in the future.
         fingerprint: of its entries, when history knew all of them.
     """
 
@@ -59,20 +59,20 @@ _COLUMNS = "directory, path_hash::text, is_mount, settled_ns, seen_ns, seen_sinc
 
 
 def remember_root(cursor: Cursor, root: str, mount_point: str) -> WatchedRoot:
-    """The row of a root, made if it is new; locked, so that two ticks do not go the same way."""
+    """Return the row of a root, created if necessary, and locked so that two ticks do not overlap."""
     cursor.execute(
         "INSERT INTO fm_pipeline.watched_roots (path_hash, directory, mount_point) VALUES (%s, %s, %s)"
         " ON CONFLICT (path_hash) DO NOTHING",
         (path_hash(root), printable(root), printable(mount_point)),
     )
     found = find_root(cursor, root)
-    assert found is not None  # noqa: S101  # the statement before made it
+    assert found is not None  # noqa: S101  # the previous statement created it
     remember_directories(cursor, found.id, [root])
     return found
 
 
 def find_root(cursor: Cursor, root: str, *, lock: bool = True) -> WatchedRoot | None:
-    """The row of a root, if there is one; locked, unless somebody only wants to see it."""
+    """Return the row of a root, or None; locked unless it is only shown."""
     cursor.execute(
         "SELECT id, mount_point, round_position::text, alarm, round_completed_at, unmoved_since, clock_behind_seconds,"  # noqa: S608
         f" ticked_at FROM fm_pipeline.watched_roots WHERE path_hash = %s{' FOR UPDATE' if lock else ''}",
@@ -83,7 +83,7 @@ def find_root(cursor: Cursor, root: str, *, lock: bool = True) -> WatchedRoot | 
 
 
 def remember_directories(cursor: Cursor, root_id: int, paths: Iterable[str]) -> None:
-    """Rows for directories that may be new; those that there are stay as they are."""
+    """Insert rows for directories that have none."""
     execute_values(
         cursor,
         "INSERT INTO fm_pipeline.watched_directories (root_id, path_hash, directory) VALUES %s ON CONFLICT DO NOTHING",
@@ -93,7 +93,7 @@ def remember_directories(cursor: Cursor, root_id: int, paths: Iterable[str]) -> 
 
 
 def unsettled(cursor: Cursor, root_id: int, before: datetime) -> list[WatchedDirectory]:
-    """Some directories that are not settled and were not listed in this tick; those that wait longest first."""
+    """Return some unsettled directories that were not listed in this tick, least recently listed first."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM fm_pipeline.watched_directories"  # noqa: S608
         " WHERE root_id = %s AND settled_ns IS NULL AND (listed_at IS NULL OR listed_at < %s)"
@@ -104,7 +104,7 @@ def unsettled(cursor: Cursor, root_id: int, before: datetime) -> list[WatchedDir
 
 
 def settled_not_listed_since(cursor: Cursor, root_id: int, moment: datetime) -> list[WatchedDirectory]:
-    """Some settled directories that were not listed since then; those that wait longest first."""
+    """Return some settled directories that were not listed since a moment, least recently listed first."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM fm_pipeline.watched_directories"  # noqa: S608
         " WHERE root_id = %s AND settled_ns IS NOT NULL AND (listed_at IS NULL OR listed_at < %s)"
@@ -115,7 +115,7 @@ def settled_not_listed_since(cursor: Cursor, root_id: int, moment: datetime) -> 
 
 
 def oldest_listing(cursor: Cursor, root_id: int) -> datetime | None:
-    """When the directory was listed that was listed longest ago; None if one was never listed."""
+    """Return the time of the oldest listing of all directories; None if a directory was never listed."""
     cursor.execute(
         "SELECT CASE WHEN count(*) = count(listed_at) THEN min(listed_at) END FROM fm_pipeline.watched_directories"
         " WHERE root_id = %s",
@@ -126,7 +126,7 @@ def oldest_listing(cursor: Cursor, root_id: int) -> datetime | None:
 
 
 def settled_after(cursor: Cursor, root_id: int, position: str | None) -> list[WatchedDirectory]:
-    """Some settled directories in the order of their keys, from behind a position."""
+    """Return some settled directories in the order of their keys, behind a position."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM fm_pipeline.watched_directories"  # noqa: S608
         " WHERE root_id = %s AND settled_ns IS NOT NULL AND (%s::uuid IS NULL OR path_hash > %s::uuid)"
@@ -137,7 +137,7 @@ def settled_after(cursor: Cursor, root_id: int, position: str | None) -> list[Wa
 
 
 def fingerprints(cursor: Cursor, root_id: int, paths: Sequence[str]) -> dict[str, str]:
-    """Of those directories whose files history knew all, by path."""
+    """Return the fingerprints of directories whose files are all in history, by path."""
     keys = {path_hash(path): path for path in paths}
     cursor.execute(
         "SELECT path_hash::text, fingerprint::text FROM fm_pipeline.watched_directories"
@@ -147,8 +147,8 @@ def fingerprints(cursor: Cursor, root_id: int, paths: Sequence[str]) -> dict[str
     return {keys[key]: value for key, value in cursor.fetchall()}
 
 
-def keep(cursor: Cursor, root_id: int, directories: Sequence[WatchedDirectory], now: datetime) -> None:
-    """Write down what a tick or a scan has seen of directories that it listed."""
+def save(cursor: Cursor, root_id: int, directories: Sequence[WatchedDirectory], now: datetime) -> None:
+    """Save the state of directories that a tick or a scan has listed."""
     execute_values(
         cursor,
         "INSERT INTO fm_pipeline.watched_directories"
@@ -176,9 +176,9 @@ def keep(cursor: Cursor, root_id: int, directories: Sequence[WatchedDirectory], 
 
 
 def forget(cursor: Cursor, root_id: int, paths: Sequence[str]) -> None:
-    """Directories that are gone. History keeps their files.
+    """Delete the rows of directories that are gone. History keeps their files.
 
-    Those around them are to be listed again: should one be back, or never have been gone, it is found there.
+    Their parents have to be listed again, so that a directory that comes back is found.
     """
     if not paths:
         return
@@ -194,7 +194,7 @@ def forget(cursor: Cursor, root_id: int, paths: Sequence[str]) -> None:
 
 
 def future_files(cursor: Cursor, root_id: int) -> dict[str, FutureTimes]:
-    """By path hash."""
+    """Return files with times in the future, by path hash."""
     cursor.execute(
         "SELECT path_hash::text, facts, seen_since FROM fm_pipeline.watched_files WHERE root_id = %s", (root_id,)
     )
@@ -202,7 +202,7 @@ def future_files(cursor: Cursor, root_id: int) -> dict[str, FutureTimes]:
 
 
 def save_future_files(cursor: Cursor, root_id: int, seen: dict[str, FutureTimes]) -> None:
-    """Replace them."""
+    """Replace the files with times in the future."""
     cursor.execute("DELETE FROM fm_pipeline.watched_files WHERE root_id = %s", (root_id,))
     execute_values(
         cursor,
@@ -213,7 +213,7 @@ def save_future_files(cursor: Cursor, root_id: int, seen: dict[str, FutureTimes]
 
 
 def end_of_tick(cursor: Cursor, root: WatchedRoot, now: datetime, *, round_completed: bool) -> None:
-    """Where the next tick goes on."""
+    """Save where the next tick continues."""
     cursor.execute(
         "UPDATE fm_pipeline.watched_roots SET round_position = %s::uuid, alarm = %s, ticked_at = %s,"
         " alarm_since = CASE WHEN %s IS NULL THEN NULL ELSE coalesce(alarm_since, %s) END,"
@@ -227,7 +227,7 @@ def end_of_tick(cursor: Cursor, root: WatchedRoot, now: datetime, *, round_compl
 
 
 def mount_point_of(path: str) -> str:
-    """The directory at which the path's file system is mounted."""
+    """Return the mount point of the path's file system."""
     while not os.path.ismount(path):
         path = os.path.dirname(path)
     return path

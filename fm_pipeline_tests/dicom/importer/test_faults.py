@@ -453,8 +453,8 @@ def test_an_orthanc_that_fails_for_one_file_after_the_other_stops_the_job(
     proxied: tuple[ImportBench, OrthancProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     importing, proxy = proxied
-    monkeypatch.setattr(delivery, "_ENOUGH_FAILURES", 2)
-    monkeypatch.setattr(delivery, "_ENOUGH_TRIES", 1)
+    monkeypatch.setattr(delivery, "_MOST_FAILURES", 2)
+    monkeypatch.setattr(delivery, "_MOST_TRIES", 1)
     proxy.fault = from_upload(10, answer(500, 11))
     job = stopped(importing, threads=1)
     assert job.error_reason == "orthanc_keeps_failing"

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fm_pipeline.dicom.orthanc import connection_pool as kept_connections
+from fm_pipeline.dicom.orthanc import connection_pool
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.errors import (
     AnswerTimedOut,
@@ -284,7 +284,7 @@ def test_an_answer_that_drips_ends_with_the_time_out_however_long_it_goes_on() -
 
 
 def test_an_answer_that_is_too_long_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_connections, "_LONGEST_ANSWER", 1_000)
+    monkeypatch.setattr(connection_pool, "_LONGEST_RESPONSE", 1_000)
     fault = asked(always(reply(200, b"0" * 2_000)))
     assert (type(fault), getattr(fault, "reason", "")) == (UnusableAnswer, "orthanc_answer_unusable")
 

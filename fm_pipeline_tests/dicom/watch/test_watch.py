@@ -285,13 +285,13 @@ def test_a_root_that_is_unmounted_in_the_middle_of_a_tick_pauses_and_nothing_is_
     watched.write("b/1.dcm")
     watched.settle()
     elsewhere = watched.root.with_name("elsewhere")
-    real = watch_module._Work.ask_settled
+    real = watch_module._Poll.ask_settled
 
-    def unmounted(work: watch_module._Work, deadline: float) -> bool:
+    def unmounted(work: watch_module._Poll, deadline: float) -> bool:
         watched.root.rename(elsewhere)
         return real(work, deadline)
 
-    monkeypatch.setattr(watch_module._Work, "ask_settled", unmounted)
+    monkeypatch.setattr(watch_module._Poll, "ask_settled", unmounted)
     assert watched.tick().paused == "root_missing"
     monkeypatch.undo()
     elsewhere.rename(watched.root)

@@ -1,1 +1,1 @@
-"""Files in archives: found, looked at and imported one by one, as if they lay in a folder."""
+"""Archives, read as folders: their members are found, inspected and imported one by one."""

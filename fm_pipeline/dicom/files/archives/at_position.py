@@ -1,4 +1,4 @@
-"""An open file that many threads read at once: each read says from where."""
+"""Positional reads of an open file, for many threads at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ BLOCK = 1 << 20
 
 
 class AtPosition(io.RawIOBase):
-    """A file's bytes as a stream of its own, which does not move the position of anybody else's.
+    """A stream over an open file with a position of its own, independent of other readers.
 
     Args:
         descriptor: of the file; it is not closed.
-        size: bytes of it that are there.
+        size: of the file in bytes.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -22,11 +22,11 @@ class AtPosition(io.RawIOBase):
         self._descriptor, self._size, self._position = descriptor, size, 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
@@ -36,11 +36,11 @@ class AtPosition(io.RawIOBase):
         return self._position
 
     def tell(self) -> int:
-        """The position."""
+        """Return the position."""
         return self._position
 
     def readinto(self, buffer: object, /) -> int:
-        """Up to as many bytes as fit."""
+        """Read up to as many bytes as fit."""
         view = memoryview(buffer)  # type: ignore[arg-type]
         done = os.preadv(self._descriptor, [view], self._position)
         self._position += done
@@ -48,7 +48,7 @@ class AtPosition(io.RawIOBase):
 
 
 def read_at(descriptor: int, position: int, length: int) -> bytes:
-    """So many bytes of a file from a position; fewer at its end."""
+    """Return that many bytes of a file from a position; fewer only at its end."""
     parts = []
     while length > 0 and (part := os.pread(descriptor, length, position)):
         parts.append(part)
@@ -57,7 +57,7 @@ def read_at(descriptor: int, position: int, length: int) -> bytes:
 
 
 def blocks_at(descriptor: int, position: int, length: int) -> Iterator[bytes]:
-    """The same in blocks."""
+    """Yield the same bytes in blocks."""
     while length > 0 and (block := os.pread(descriptor, min(BLOCK, length), position)):
         yield block
         position, length = position + len(block), length - len(block)

@@ -1,10 +1,10 @@
-"""Why an archive, or a file in one, cannot be read."""
+"""Errors of an archive and of a single member."""
 
 from __future__ import annotations
 
 
 class ArchiveFault(Exception):
-    """The archive as a whole; `reason` is an id of `reasons.ARCHIVES`."""
+    """The archive cannot be read. `reason` is an id of `reasons.ARCHIVES`."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -12,7 +12,7 @@ class ArchiveFault(Exception):
 
 
 class MemberFault(Exception):
-    """One file in it; the others may be good. `reason` is an id of `reasons.ARCHIVES`."""
+    """One member cannot be read; others may be good. `reason` is an id of `reasons.ARCHIVES`."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -1,4 +1,4 @@
-"""How much an archive may hold. Whatever is above a limit is refused as a whole, before any of it is imported."""
+"""Limits for archives. An archive above a limit is refused before any member is imported."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from fm_pipeline.dicom.files.unnamed_files import unnamed_file
 from fm_pipeline.settings import Settings
 
 LEFT_FREE_BYTES = 1 << 30
-ALWAYS_ALLOWED_BYTES = 1 << 30  # images with much background shrink far more than others; this much fits anywhere
+ALWAYS_ALLOWED_BYTES = 1 << 30  # images with much background compress far better than others; this much fits anywhere
 
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """Of one archive.
+    """The limits of one archive.
 
     Attributes:
-        members: files in it; 0: no archive is opened.
-        unpacked_bytes: of all its files together.
-        ratio: how many times the archive's own size its files may have; up to `always_bytes` it does not count.
-        folder: where files without a name may be made, for what does not fit into memory.
+        members: the most files in it; 0: no archive is opened.
+        unpacked_bytes: the most bytes of all its files together.
+        ratio: the highest ratio of unpacked to packed size; not applied up to `always_bytes`.
+        folder: for unnamed temporary files, where data do not fit into memory.
     """
 
     members: int
@@ -37,7 +37,7 @@ class ArchiveLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ArchiveLimits:
-        """What the environment says."""
+        """Return the limits of the settings."""
         return cls(
             members=settings.dicom_archive_members,
             unpacked_bytes=int(settings.dicom_archive_gigabytes * (1 << 30)),
@@ -51,20 +51,20 @@ class ArchiveLimits:
             raise ArchiveFault("archive_too_many_members")
 
     def check_bytes(self, unpacked: int, packed: int) -> None:
-        """Raise `ArchiveFault` if what is unpacked of an archive is more than it may be."""
+        """Raise `ArchiveFault` if the unpacked size of an archive is above a limit."""
         if unpacked > self.unpacked_bytes:
             raise ArchiveFault("archive_too_large")
         if unpacked > max(self.always_bytes, packed * self.ratio):
             raise ArchiveFault("archive_ratio")
 
     def check_room(self) -> None:
-        """Raise `OSError` where unpacking more would leave no room for anybody else on that disk."""
+        """Raise `OSError` (ENOSPC) if the disk for unpacked files is nearly full."""
         if shutil.disk_usage(self.folder).free < LEFT_FREE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def temporary_file(self) -> IO[bytes]:
-        """An empty file of our own, without a name: it is gone with the process."""
+        """Create an unnamed temporary file. It disappears with the process."""
         return unnamed_file(self.folder)
 
 
-CancelCheck = Callable[[], None]  # raises what ends the work
+CancelCheck = Callable[[], None]  # raises an exception when the job is cancelled

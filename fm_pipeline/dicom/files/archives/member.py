@@ -1,4 +1,4 @@
-"""What an archive says of one file in it."""
+"""A member of an archive, as its directory or header describes it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class Member:
     """A file in an archive, where its data are, and how they are packed.
 
     Attributes:
-        name: its bytes as `os.fsdecode` has them.
-        size: bytes when it is unpacked.
-        reason: why it is not read: an id of `reasons`; None if it is.
-        position: of a ZIP, where its local header begins; of a tar, where its data begin.
-        packed_size, method, crc: of a ZIP.
-        pieces: of a tar with holes (GNU sparse), where its data belong: position and length of each piece.
+        name: decoded with `os.fsdecode`.
+        size: unpacked, in bytes.
+        reason: why it is not read: an id of `reasons`; None if it is read.
+        position: in a ZIP, of its local header; in a tar, of its data.
+        packed_size, method, crc: in a ZIP only.
+        pieces: in a sparse member of a GNU tar, the position and length of each piece of data.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""An archive that is open: what is in it, within the limits, and the data of each member from any thread."""
+"""An open archive: its members within the limits, and their data for any thread."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from fm_pipeline.dicom.files.open import FileChangedError, open_found, unchanged
 from fm_pipeline.dicom.model import FoundFile
 
 _HEAD = 512
-# Archives that are not opened, and that `detect` does not know: cpio, compress, LZMA, lzip, LZ4, cabinet, xar, ARJ, ar
+# Archives that are not opened and that `detect` does not know: cpio, compress, LZMA, lzip, LZ4, cabinet, xar, ARJ, ar
 _NOT_OPENED = (
     *(b"070701", b"070702", b"070707", b"\xc7\x71", b"\x1f\x9d", b"\x5d\0\0", b"LZIP", b"\x04\x22\x4d\x18"),
     *(b"MSCF", b"xar!", b"\x60\xea", b"!<arch>\n"),
 )
-_IMAGE_MARK_AT = 32_769, 5  # ECMA-167, 9.1: of the image of a CD (ISO 9660) or DVD (UDF), behind zeros
+_IMAGE_MARK_AT = 32_769, 5  # ECMA-167, 9.1: in the image of a CD (ISO 9660) or DVD (UDF), which begins with zeros
 _IMAGE_MARKS = {b"CD001", b"BEA01"}
 _log = logging.getLogger(__name__)
-# What libraries raise for content that they did not expect, beside what they say that they raise: one archive must not
-# stop the others.
+# Errors of libraries for unexpected content, in addition to the documented ones. One archive must not stop the others.
 _PARSING = (
     ArithmeticError,
     AssertionError,
@@ -40,33 +39,33 @@ _PARSING = (
     TypeError,
     ValueError,
 )
-_BYTES_OF_A_NAME = 1_000  # longer ones count as several members, because they are held in memory
+_BYTES_OF_A_NAME = 1_000  # a longer name counts as several members, because names are kept in memory
 
 
 class _Format(Protocol):
-    """What the formats have in common."""
+    """A format of archives."""
 
     def members(self) -> Iterator[Member]:
-        """All of them."""
+        """Yield all members."""
 
     def read(self, member: Member) -> Iterator[bytes]:
-        """The data of one."""
+        """Yield the data of a member."""
 
 
 class OpenArchive:
-    """As a context manager, or until `close`.
+    """An open archive. Use it as a context manager, or call `close`.
 
     Args:
-        found: as the scan met it.
-        raise_if_cancelled: asked while a stream is unpacked, which may take minutes.
+        found: the archive as the scan found it.
+        raise_if_cancelled: called while a stream is unpacked, which may take minutes.
 
     Attributes:
-        members: files in it; those that are not read have a reason.
-        fault: why there may be more than those: `archive_cut`, `archive_damaged`; None if it is whole.
-        is_stream: it holds one file, which has no name of its own (gzip, bzip2, xz).
+        members: the files in it; one that is not read has a reason.
+        fault: why members may be missing: `archive_cut`, `archive_damaged`; None if the archive is complete.
+        is_stream: it holds one file without a name of its own (gzip, bzip2, xz).
 
     Raises:
-        ArchiveFault: nothing of it can be read, or it is above a limit.
+        ArchiveFault: nothing in it can be read, or it is above a limit.
         FileChangedError, OSError: as for any file.
     """
 
@@ -94,11 +93,11 @@ class OpenArchive:
         self.close()
 
     def close(self) -> None:
-        """Nothing can be read from now on."""
+        """Close the archive. No member can be read afterwards."""
         self._opened.close()
 
     def read(self, member: Member) -> Iterator[bytes]:
-        """The data of a member, in blocks; what they are worth is known when the last one was given.
+        """Yield the data of a member in blocks. They are verified only when the last block was read.
 
         Raises:
             MemberFault: they are not what the archive says, or it says that they cannot be read.
@@ -131,7 +130,7 @@ class OpenArchive:
         raise ArchiveFault("archive_not_opened")
 
     def _unpacked(self, opened: ExitStack, mark: bytes, raise_if_cancelled: CancelCheck) -> _Format:
-        """A stream, unpacked into a file of our own: a tar, or one file."""
+        """Unpack a stream into a temporary file. It holds a tar, or one file."""
         file = opened.enter_context(self._limits.temporary_file())
         size = 0
         try:
@@ -145,7 +144,7 @@ class OpenArchive:
             self.fault = "archive_cut" if fault.reason == "archive_cut" else "archive_damaged"
         file.flush()
         self._raise_if_changed()
-        self._descriptor, self._unchanging = file.fileno(), True  # from here on only what is ours is read
+        self._descriptor, self._unchanging = file.fileno(), True  # only the temporary file is read from here on
         if is_tar(read_at(self._descriptor, 0, _HEAD)):
             return TarArchive(self._descriptor, size)
         self.is_stream = True
@@ -166,7 +165,7 @@ class OpenArchive:
             if fault.reason not in {"archive_cut", "archive_damaged"}:
                 raise
             self.fault = self.fault or fault.reason
-        self.members = _told_apart(self.members)
+        self.members = _with_unique_names(self.members)
 
     def _raise_if_changed(self) -> None:
         if not self._unchanging and not unchanged(self._descriptor, self.found):
@@ -188,9 +187,9 @@ class _OneFile:
 
 
 def is_archive_without_mark(descriptor: int, size: int) -> bool:
-    """Whether a file that begins as nothing known is an archive.
+    """Return whether a file is an archive although its first bytes do not say so.
 
-    An old tar, a ZIP behind other bytes (for example one that unpacks itself), or one of a kind that is not opened.
+    That is an old tar, a ZIP behind other bytes (for example a self-extracting one), or a kind that is not opened.
     """
     head = read_at(descriptor, 0, _HEAD)
     if is_tar(head) or head.startswith(_NOT_OPENED) or head[2:5] == b"-lh":
@@ -206,7 +205,7 @@ def is_archive_without_mark(descriptor: int, size: int) -> bool:
 
 
 def _name_without_suffix(path: str, mark: bytes) -> str:
-    """As `gunzip` and the like name what they unpack."""
+    """Return the name of the unpacked file, as `gunzip` and similar programs choose it."""
     name = PurePath(path).name
     suffixes = next(suffixes for each, suffixes in STREAMS if each == mark)
     for suffix in suffixes:
@@ -215,10 +214,10 @@ def _name_without_suffix(path: str, mark: bytes) -> str:
     return name
 
 
-def _told_apart(members: list[Member]) -> list[Member]:
-    """An archive may have a name twice: the second and later ones get a number."""
+def _with_unique_names(members: list[Member]) -> list[Member]:
+    """Number the second and later members of the same name."""
     seen: dict[str, int] = {}
-    apart = []
+    unique = []
     for member in members:
         name = member.name.replace("\0", "%00")
         seen[name] = number = seen.get(name, 0) + 1
@@ -226,5 +225,5 @@ def _told_apart(members: list[Member]) -> list[Member]:
             number += 1
         final = name if number == 1 else f"{name} [{number}]"
         seen[final] = max(seen.get(final, 0), 1)
-        apart.append(member if final == member.name else replace(member, name=final))
-    return apart
+        unique.append(member if final == member.name else replace(member, name=final))
+    return unique

@@ -1,7 +1,7 @@
-"""The members of a tar, read with `tarfile`; what that passes over in silence is noticed here.
+"""The members of a tar, read with `tarfile`, with a check that the archive has its end.
 
-`tarfile` takes a header that is broken or cut, behind the first one, for the end of the archive. POSIX has an end:
-1,024 zero bytes. Behind it another tar may follow, as `cat` or `tar -A` make them.
+`tarfile` takes a damaged or truncated header for the end of the archive. POSIX marks the end with 1,024 zero bytes.
+Another tar may follow behind it, if somebody joined two with `cat` or `tar -A`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CONTINUED = b"M"  # GNU: the rest of a file that begins in another volume
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether a file begins with the header of a tar, by its checksum: old ones have no other mark."""
+    """Return whether a file begins with a valid tar header. The checksum decides: old tars have no magic."""
     if len(head) < _RECORD or not head[0]:
         return False
     try:
@@ -34,11 +34,11 @@ def is_tar(head: bytes) -> bool:
 
 
 class _Info(tarfile.TarInfo):
-    """GNU tar has times in its headers where POSIX has the beginning of a name, and `tarfile` takes them for it."""
+    """A header. GNU tar has times where POSIX has the prefix of the name, and `tarfile` takes them for the prefix."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """A header of 512 bytes."""
+        """Read a header of 512 bytes."""
         info = super().frombuf(buf, encoding, errors)
         if bytes(buf[257:265]) == _GNU_MARK and buf[345]:
             name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
@@ -48,13 +48,13 @@ class _Info(tarfile.TarInfo):
 
 
 class _Headers(io.BufferedReader):
-    """What `tarfile` reads here is headers only; it holds each in memory, however long the archive says that it is."""
+    """A reader that bounds the headers: `tarfile` reads each into memory, whatever length the archive declares."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Up to so many bytes.
+        """Return up to that many bytes.
 
         Raises:
-            tarfile.ReadError: no header is so long.
+            tarfile.ReadError: more is requested than a header can have.
         """
         if size is None or not 0 <= size <= _LONGEST_HEADER:
             raise tarfile.ReadError("a header is too long")
@@ -73,10 +73,10 @@ class TarArchive:
         self._descriptor, self._size = descriptor, size
 
     def members(self) -> Iterator[Member]:
-        """All that are no folders.
+        """Yield all members that are not directories.
 
         Raises:
-            ArchiveFault: it is cut or broken from here on.
+            ArchiveFault: the archive is truncated or damaged from here on.
         """
         begin: int | None = 0
         while begin is not None:
@@ -84,13 +84,13 @@ class TarArchive:
             begin = self._next_archive(end)
 
     def read(self, member: Member) -> Iterator[bytes]:
-        """The data of a member.
+        """Yield the data of a member.
 
         Raises:
-            MemberFault: the archive ends inside of it.
+            MemberFault: the archive ends inside it.
             OSError: the file cannot be read.
         """
-        given, position = 0, member.position  # of what was given, and in the archive
+        given, position = 0, member.position  # the bytes yielded so far; the position in the archive
         for offset, length in member.pieces or ((0, member.size),):
             if not length:  # filling of the list, or the end of the file
                 continue
@@ -105,7 +105,7 @@ class TarArchive:
         yield from _zeros(member.size - given)
 
     def _of_one(self, begin: int) -> Generator[Member, None, int]:
-        """The members of one tar; gives where it ends."""
+        """Yield the members of one tar, and return the position of its end."""
         file = _Headers(AtPosition(self._descriptor, self._size), 1 << 16)
         file.seek(begin)
         end = begin
@@ -146,7 +146,7 @@ class TarArchive:
         return Member(info.name, info.size, reason, info.offset_data, pieces=pieces)
 
     def _next_archive(self, position: int) -> int | None:
-        """Where another tar begins behind the end of one."""
+        """Return the position of the next tar behind the end of one; None if there is none."""
         while block := read_at(self._descriptor, position, BLOCK):
             if content := block.lstrip(b"\0"):
                 at = position + (len(block) - len(content)) // _RECORD * _RECORD

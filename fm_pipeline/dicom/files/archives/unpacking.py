@@ -1,4 +1,4 @@
-"""Unpacks streams: those that are files of their own (gzip, bzip2, xz), and those of the members of a ZIP."""
+"""Decompress streams: whole files (gzip, bzip2, xz), and the members of a ZIP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 from fm_pipeline.dicom.files.archives.at_position import BLOCK
 from fm_pipeline.dicom.files.archives.faults import MemberFault
 
-_LARGEST_DICTIONARY = 1 << 28  # bytes that xz may ask for; `xz -9` asks for 64 MB
+_LARGEST_DICTIONARY = 1 << 28  # bytes that a stream may request from xz; `xz -9` needs 64 MB
 
 STREAMS: tuple[tuple[bytes, tuple[str, ...]], ...] = (
     (b"\x1f\x8b", (".gz", ".gzip", ".tgz", ".taz")),
@@ -24,7 +24,7 @@ METHODS = frozenset({STORED, DEFLATED, BZIP2, LZMA})
 
 
 class Unpacker(Protocol):
-    """What `bz2` and `lzma` have."""
+    """The interface of the decompressors in `bz2` and `lzma`."""
 
     @property
     def eof(self) -> bool:
@@ -32,18 +32,18 @@ class Unpacker(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What stands behind its end."""
+        """The bytes behind the end of the stream."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether it has given all that it can of what it got."""
+        """Whether more output needs more input."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Up to so many bytes."""
+        """Return up to that many decompressed bytes."""
 
 
 class _Zlib:
-    """`zlib` in the same form."""
+    """`zlib` with the same interface."""
 
     def __init__(self, window: int) -> None:
         self._object = zlib.decompressobj(window)
@@ -64,7 +64,7 @@ class _Zlib:
         return self._object.decompress(self._object.unconsumed_tail + data, max_length)
 
 
-_OF_STREAMS: dict[bytes, Callable[[], Unpacker]] = {
+_DECOMPRESSORS: dict[bytes, Callable[[], Unpacker]] = {
     b"\x1f\x8b": lambda: _Zlib(16 + zlib.MAX_WBITS),
     b"BZh": bz2.BZ2Decompressor,
     b"\xfd7zXZ\0": lambda: lzma.LZMADecompressor(memlimit=_LARGEST_DICTIONARY),
@@ -73,17 +73,17 @@ FAULTS = (zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)  # bz2 rais
 
 
 def unpacked_stream(blocks: Iterable[bytes], mark: bytes) -> Iterator[bytes]:
-    """The content of a gzip, bzip2 or xz file, which may be several streams one after the other.
+    """Decompress a gzip, bzip2 or xz file, which may consist of several streams.
 
-    What follows the last stream and is no stream is filling, as those programs have it.
+    Other bytes behind the last stream are ignored as padding, as those programs do.
 
     Args:
-        mark: with which such a file begins: one of `STREAMS`.
+        mark: the first bytes of such a file: one of `STREAMS`.
 
     Raises:
-        MemberFault: it is cut, or its checksum is wrong.
+        MemberFault: the file is truncated, or its checksum is wrong.
     """
-    make = _OF_STREAMS[mark]
+    make = _DECOMPRESSORS[mark]
     current: Unpacker | None = make()
     ahead = b""
     for block in blocks:
@@ -112,10 +112,10 @@ def unpacked_stream(blocks: Iterable[bytes], mark: bytes) -> Iterator[bytes]:
 
 
 def unpacked_member(blocks: Iterable[bytes], method: int, size: int) -> Iterator[bytes]:
-    """The data of a member of a ZIP; its size and checksum are for the caller to compare.
+    """Decompress a member of a ZIP. The caller compares size and checksum.
 
     Raises:
-        MemberFault: they are broken, or there are more of them than the archive says.
+        MemberFault: the data are damaged, or longer than the archive says.
     """
     if method == STORED:
         yield from blocks
@@ -136,7 +136,7 @@ def unpacked_member(blocks: Iterable[bytes], method: int, size: int) -> Iterator
 
 
 def _fed(unpacker: Unpacker, data: bytes) -> Iterator[bytes]:
-    """What a block unpacks to, in pieces, so that a small block cannot become a large piece."""
+    """Decompress a block in pieces of bounded size: a small block may decompress to a very large one."""
     try:
         while True:
             piece = unpacker.decompress(data, BLOCK)
@@ -150,7 +150,7 @@ def _fed(unpacker: Unpacker, data: bytes) -> Iterator[bytes]:
 
 
 def _lzma_member(blocks: Iterable[bytes]) -> tuple[Unpacker, Iterator[bytes]]:
-    """APPNOTE.TXT, 5.8.8: version, length of the properties, properties, data. A .lzma file says the same otherwise."""
+    """Rewrite the header of an LZMA member (APPNOTE.TXT, 5.8.8) as that of a .lzma file, which `lzma` can read."""
     rest = iter(blocks)
     head = b""
     while len(head) < 9:
@@ -160,7 +160,7 @@ def _lzma_member(blocks: Iterable[bytes]) -> tuple[Unpacker, Iterator[bytes]]:
         head += block
     if int.from_bytes(head[2:4], "little") != 5:
         raise MemberFault("member_method")
-    alone = head[4:9] + b"\xff" * 8  # of unknown size: it may have a mark at its end or not
+    alone = head[4:9] + b"\xff" * 8  # unknown size: it may have an end marker or not
 
     def with_header() -> Iterator[bytes]:
         yield alone + head[9:]

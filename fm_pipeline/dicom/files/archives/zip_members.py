@@ -1,7 +1,8 @@
 """The members of a ZIP (APPNOTE.TXT 6.3.10).
 
-Read here and not with `zipfile`: that keeps every member of the directory in memory, refuses the whole archive for one
-name that cannot be decoded or one field that is broken, and compares names that some writers spell in two ways.
+The standard library's `zipfile` is not used, for three reasons. It keeps the whole directory in memory. It refuses the
+whole archive for one name that cannot be decoded or one damaged field. It compares the names in directory and header,
+which some writers spell differently.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _SIZES, _UNICODE_PATH = 0x0001, 0x7075  # kinds of extra fields
 
 
 def has_end(tail: bytes) -> bool:
-    """Whether the last bytes of a file are the end of a ZIP: whatever stands at its beginning, then it is one."""
+    """Return whether the last bytes of a file are the end of a ZIP. Then it is one, whatever it begins with."""
     return _end_at(tail) is not None
 
 
 def tail_of(descriptor: int, size: int) -> bytes:
-    """The bytes in which the end of a ZIP is looked for."""
+    """Return the last bytes of a file, in which the end record of a ZIP must be."""
     return read_at(descriptor, max(size - _FURTHEST_END, 0), min(size, _FURTHEST_END))
 
 
@@ -50,7 +51,7 @@ class ZipArchive:
         size: its bytes.
 
     Raises:
-        ArchiveFault: it has no end, or is part of one in several files.
+        ArchiveFault: it has no end record, or is part of a split archive.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -58,10 +59,10 @@ class ZipArchive:
         self._directory, self._length, self._shift = self._find_directory()
 
     def members(self) -> Iterator[Member]:
-        """All that are files or could be, in the order of the directory. Folders are left out.
+        """Yield all members but folders, in the order of the directory.
 
         Raises:
-            ArchiveFault: the directory is broken from here on.
+            ArchiveFault: the directory is damaged from here on.
         """
         file = io.BufferedReader(AtPosition(self._descriptor, self._size), 1 << 16)
         file.seek(self._directory)
@@ -80,10 +81,10 @@ class ZipArchive:
                 yield member
 
     def read(self, member: Member) -> Iterator[bytes]:
-        """The data of a member, checked by its size and checksum.
+        """Yield the data of a member, and check their size and checksum.
 
         Raises:
-            MemberFault: they are not what the directory says.
+            MemberFault: the data differ from what the directory says.
             OSError: the file cannot be read.
         """
         head = read_at(self._descriptor, member.position, _LOCAL_BYTES)
@@ -127,7 +128,7 @@ class ZipArchive:
         )
 
     def _find_directory(self) -> tuple[int, int, int]:
-        """Where the directory begins, its length, and how far everything is shifted by what precedes the archive."""
+        """Return the position and length of the directory, and the number of bytes before the archive."""
         tail = tail_of(self._descriptor, self._size)
         found = _end_at(tail)
         if found is None:
@@ -141,14 +142,15 @@ class ZipArchive:
             raise ArchiveFault("archive_multivolume")
         begin = end - length
         if begin < 0 or read_at(self._descriptor, begin, 4) != ENTRY_MARK:
-            begin = offset  # something stands between the directory and its end
+            begin = offset  # other bytes are between the directory and the end record
         if begin < 0 or (length and read_at(self._descriptor, begin, 4) != ENTRY_MARK):
             raise ArchiveFault("archive_damaged")
         return begin, length, begin - offset
 
-    def _end64(self, locator_at: int, said: int) -> tuple[int, int, int, int, int]:
-        """Of the record of a ZIP64: where it begins, disks, length and offset of the directory."""
-        for position in (locator_at - _LOCATOR.size - _END64.size, said):  # what precedes the archive shifts the second
+    def _end64(self, locator_at: int, declared: int) -> tuple[int, int, int, int, int]:
+        """Return from the end record of a ZIP64: its position, both disks, length and offset of the directory."""
+        # Bytes before the archive shift the declared position, so the usual place comes first.
+        for position in (locator_at - _LOCATOR.size - _END64.size, declared):
             record = read_at(self._descriptor, position, _END64.size) if position >= 0 else b""
             if len(record) == _END64.size and record.startswith(_END64_MARK):
                 fields = _END64.unpack(record)
@@ -166,7 +168,7 @@ def _end_at(tail: bytes) -> int | None:
 
 
 def _sizes(packed_size: int, size: int, position: int, extra: bytes) -> tuple[int, int, int]:
-    """Those of a ZIP64 stand in an extra field, and only those that do not fit into the entry (4.5.3)."""
+    """Return the sizes and the position, from the ZIP64 extra field where they do not fit into the entry (4.5.3)."""
     values = [size, packed_size, position]
     field = _field(extra, _SIZES)
     for number, value in enumerate(values):
@@ -176,7 +178,7 @@ def _sizes(packed_size: int, size: int, position: int, extra: bytes) -> tuple[in
 
 
 def _name(raw: bytes, extra: bytes) -> str:
-    """A name as bytes of the disk; in UTF-8 where the archive has it so beside one in an older encoding (4.6.9)."""
+    """Return the name. The UTF-8 name of the extra field wins over one in an older encoding (4.6.9)."""
     field = _field(extra, _UNICODE_PATH)
     if field[:1] == b"\1" and int.from_bytes(field[1:5], "little") == zlib.crc32(raw):
         return os.fsdecode(field[5:])
@@ -184,7 +186,7 @@ def _name(raw: bytes, extra: bytes) -> str:
 
 
 def _field(extra: bytes, wanted: int) -> bytes:
-    """An extra field of an entry; empty if it has none of that kind (4.5.1)."""
+    """Return the extra field of a kind (4.5.1); empty if the entry has none."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = int.from_bytes(extra[at : at + 2], "little"), int.from_bytes(extra[at + 2 : at + 4], "little")
