@@ -1,4 +1,4 @@
-"""Ctrl-C ends every command that runs until then."""
+"""Ctrl-C for commands that run until they are interrupted."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import signal
 
 
 def restore_sigint() -> None:
-    """SIGINT raises KeyboardInterrupt, also where a shell started us with SIGINT ignored, as a background job."""
+    """Let SIGINT raise KeyboardInterrupt, also if a shell started the process with SIGINT ignored (background job)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -51,9 +51,9 @@ def command(full: bool, as_json: bool, only_rules: bool) -> None:
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """The findings for the terminal: a line each, and what to do below what is not well.
+    """Return the findings for the terminal: a line each, and below a violation its remedy.
 
-    Of records that are left out or noticed there may be many kinds; fm-pipeline check --json has what to do about each.
+    Remedies for single records are shown only if they stop a reimport; `fm-pipeline check --json` has all of them.
     """
     table = Table("", "what", "found", "rule", show_edge=False)
     area = ""

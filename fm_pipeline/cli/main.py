@@ -1,8 +1,8 @@
-"""`fm-pipeline`: the group, and the one place that turns an error into sentences and an exit code.
+"""`fm-pipeline`: the group, and the one place that turns errors into messages and exit codes.
 
 A command `some-name` is a module `some_name.py` beside this one with a click command called `command`.
 
-Exit codes: 0 done; 1 an error, told in its sentences; 2 wrong usage; 130 interrupted.
+Exit codes: 0 done; 1 an error, whose message is printed; 2 wrong usage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ INTERRUPTED = "\nInterrupted. What was not committed was rolled back; fm-pipelin
 
 
 class Commands(LazyGroup):
-    """The commands, and the end of every error."""
+    """The group of all commands; it handles every error."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; an error becomes its sentences on standard error."""
+        """Run the command; print the message of an error to standard error."""
         try:
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):

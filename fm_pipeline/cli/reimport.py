@@ -73,7 +73,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
 
 @contextmanager
 def _report_interruption(settings: Settings, run_id: str, warn: Callable[[str], None]) -> Iterator[None]:
-    """After Ctrl-C: whether Nexus was changed, as the database says."""
+    """After Ctrl-C, print whether the database has committed the reimport."""
     try:
         yield
     except KeyboardInterrupt:

@@ -102,7 +102,7 @@ def _refuse_existing_file(file: Path) -> None:
 
 
 def _write_new_file(file: Path, lines: Sequence[str]) -> None:
-    """Mode 0600 from the start; never over another file, one that was made meanwhile either."""
+    """Create the file with mode 0600; never overwrite a file, not even one that was created meanwhile."""
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
@@ -116,7 +116,7 @@ def _write_new_file(file: Path, lines: Sequence[str]) -> None:
 
 
 def _close_to_others(handle: int) -> None:
-    """Passwords go there. A shell makes a file that output is led into readable for everybody."""
+    """Restrict a file to its owner, because passwords are printed. A shell creates redirected files readable to all."""
     found = os.fstat(handle)
     if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
         os.fchmod(handle, 0o600)

@@ -1,4 +1,4 @@
-"""When to go on, when to pause and when to stop. Repeating made FileMaker Server worse in the field."""
+"""Decide when to continue, pause or stop. In the field, retries made an overloaded FileMaker Server worse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fm_pipeline.filemaker import errors as fm
 
 LONGEST_PAUSE: Final = 900.0  # seconds
 
-# What the next record would meet as well: the run ends at once.
+# The next record would fail as well: the run ends at once.
 _PERMANENT = (
     *(fm.WrongPassword, fm.AccountLocked, fm.PrivilegeMissing, fm.TokenInvalid, fm.DatabaseNotOpen),
     *(fm.LayoutMissing, fm.FieldMissing, fm.DataApiOff, fm.CertificateRefused, fm.ContainerElsewhere),
@@ -20,7 +20,7 @@ _OVERLOADED = (fm.ServerUnavailable, fm.ServerTimeout, fm.ServerBusy, fm.NotTheD
 
 
 class TooManyFailures(FileMakerError):
-    """So many records in a row failed that something is wrong with more than the records."""
+    """Too many consecutive failures: the cause is not a single record."""
 
 
 class Backoff:
@@ -43,18 +43,18 @@ class Backoff:
         self._in_a_row = 0
 
     def record_success(self) -> None:
-        """A record came through."""
+        """Reset the count."""
         self._in_a_row = 0
 
     def record_failure(self, error: PipelineError | None = None) -> None:
-        """A record failed. Pauses if the server is tired.
+        """Count a failed record, and pause if the server is overloaded.
 
         Args:
-            error: none, if it was the record alone.
+            error: None if only the record is to blame.
 
         Raises:
-            TooManyFailures: the last of too many.
-            PipelineError: the error itself, if every further record would meet it too.
+            TooManyFailures: the limit of consecutive failures is reached.
+            PipelineError: the error itself, if every further record would fail as well.
         """
         if isinstance(error, _PERMANENT):
             raise error

@@ -1,7 +1,7 @@
-"""Images from FileMaker's containers into S3 and Nexus, one small batch after the other.
+"""Import images from FileMaker's containers into S3 and Nexus, in small batches.
 
-The order of the steps is fixed, and each can be killed and repeated: the list → the file in S3, found there → its row
-in Nexus, committed → the mark in FileMaker. So a mark never stands without its file, and a file is never doubled.
+The order of the steps is fixed, and each can be killed and repeated: the list → the file in S3, verified → its row in
+Nexus, committed → the mark in FileMaker. So there is no mark without a file, and no file is stored twice.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _log = logging.getLogger(__name__)
 
 ItemWithImage = tuple[ImportItem, SourceImage]
 
-BATCH_SIZE = 20  # images a transaction of Nexus; also what is lost at most when a run is killed: their downloads
+BATCH_SIZE = 20  # images in a transaction of Nexus; a killed run loses at most the downloads of one batch
 
 
 @dataclass
 class Callbacks:
-    """What a caller may want to know or to replace.
+    """What a caller can observe or replace.
 
     Attributes:
         progress: records done, and of how many.
@@ -71,19 +71,19 @@ def import_images(
     run_id: str | None = None,
     callbacks: Callbacks | None = None,
 ) -> ImportReport:
-    """Take over images whose mark is empty.
+    """Import the images whose mark is empty.
 
     Args:
-        limit: records that have their turn in this run; None: all.
-        batch_size: images a transaction.
+        limit: number of records to process; None for all.
+        batch_size: images in a transaction.
         dry_run: read and decide only; nothing is downloaded or written.
-        run_id: Dagster's, when there is one.
+        run_id: of the Dagster run, if there is one.
 
     Returns:
-        What was done. `stopped` says why the run ended early, if it did.
+        The report. `stopped` says why the run ended early, if it did.
 
     Raises:
-        PipelineError: before the first download: settings, layout, list, another run.
+        PipelineError: before the first download: settings, layout, list, or another run.
     """
     callbacks = callbacks or Callbacks()
     url = settings.nexus_database_url.get_secret_value()
@@ -125,7 +125,7 @@ class _ImportRun:
     report: ImportReport
     callbacks: Callbacks
     batch_size: int
-    _again: list[int] = field(default_factory=list)  # worth another try at the end of the run
+    _again: list[int] = field(default_factory=list)  # retried at the end of the run
 
     def __post_init__(self) -> None:
         self._containers = ContainerDownloads(self.client)
@@ -139,7 +139,7 @@ class _ImportRun:
 
     @contextmanager
     def until_stopped(self) -> Iterator[Self]:
-        """An error that ends the run becomes part of its report, which is of use all the same."""
+        """Catch an error that ends the run, and store it in the report."""
         try:
             yield self
         except PipelineError as error:
@@ -148,7 +148,7 @@ class _ImportRun:
     # -- the dry run
 
     def preview(self, record_ids: Sequence[int]) -> None:
-        """Decide about records without doing anything."""
+        """Decide about records without changing anything."""
         for done, record_id in enumerate(record_ids, 1):
             record = self.client.record(self.layout.name, record_id)
             image = read_image(self.layout, record) if record else None
@@ -165,7 +165,7 @@ class _ImportRun:
     # -- the run
 
     def work(self, record_ids: Sequence[int]) -> None:
-        """Give every record its turn, and those whose record was open or whose download broke a second one."""
+        """Process every record, and once more those that were open or whose download broke off."""
         total = len(record_ids)
         self.callbacks.progress(0, total)
         for second in (False, True):
@@ -185,7 +185,7 @@ class _ImportRun:
             for item in self.ledger.items(record_ids):
                 self.ledger.record_attempt(item.record_id, self.callbacks.now())
                 self._fetch(item, fetched, unmarked)
-        except PipelineError:  # the run ends here, and what is in S3 is worth its row
+        except PipelineError:  # the run ends here; files that are in S3 still get their rows
             self._link(fetched)
             raise
         for item, image in [*self._link(fetched), *unmarked]:
@@ -197,7 +197,7 @@ class _ImportRun:
         fetched: list[ItemWithImage],
         unmarked: list[ItemWithImage],
     ) -> None:
-        """One record's turn: whatever goes wrong with it ends this record alone."""
+        """Process one record. A failure ends this record only."""
         try:
             self._bring(item, fetched, unmarked)
         except NoReadableContainer as error:
@@ -222,7 +222,7 @@ class _ImportRun:
         fetched: list[ItemWithImage],
         unmarked: list[ItemWithImage],
     ) -> None:
-        """Read the record, decide, and bring its file to S3 if Nexus does not have it."""
+        """Read the record, decide, and upload its file if Nexus does not have it."""
         record = self.client.record(self.layout.name, item.record_id)
         image = read_image(self.layout, record) if record else None
         if image is None or image.marked:
@@ -241,12 +241,12 @@ class _ImportRun:
             self._finish(item, RecordOutcome("skipped", reason=decided))
 
     def _carries(self, record_id: int, key: str) -> bool:
-        """Whether a record (still) has this id; in a clone of FileMaker's file records have other numbers."""
+        """Whether a record still has this id; in a clone of FileMaker's file the record ids differ."""
         record = self.client.record(self.layout.name, record_id)
         return record is not None and read_image(self.layout, record).key == key
 
     def _store(self, item: ImportItem, image: SourceImage, take: ImageToImport) -> ImportItem:
-        """The file in S3, from an earlier run or now."""
+        """Return the item with its file in S3, uploaded by an earlier run or now."""
         if item.state == "uploaded" and item.image and self._is_as_stored(item, image, take):
             return item
         best = best_container(self.client, self._containers, self.layout, image, tried=item.attempts)
@@ -266,7 +266,7 @@ class _ImportRun:
         return item
 
     def _is_as_stored(self, item: ImportItem, image: SourceImage, take: ImageToImport) -> bool:
-        """Whether what an earlier run brought to S3 is still there, and still what the record is about."""
+        """Whether the upload of an earlier run still exists, and still matches the record."""
         was = item.image
         if was is None or (was.batch_id, was.taken, was.category) != (take.batch_id, image.taken, image.category):
             return False
@@ -276,7 +276,7 @@ class _ImportRun:
         return found is not None and (found.size, found.etag) == (was.size, item.etag)
 
     def _belongs(self, item: ImportItem, have: ImageInNexus) -> bool:
-        """Whether an image that Nexus has is this record's and no other's."""
+        """Whether an image of Nexus belongs to this record and to no other."""
         owner = self.ledger.owner_of(have.image_id)
         if owner is not None and owner != item.record_id and (not item.key or self._carries(owner, item.key)):
             self._finish(item, RecordOutcome("skipped", reason="id_twice"))
@@ -285,7 +285,7 @@ class _ImportRun:
         return True
 
     def _link(self, fetched: Sequence[ItemWithImage]) -> list[ItemWithImage]:
-        """Rows in Nexus and the ledger's word for it, in one transaction."""
+        """Write rows to Nexus and the ledger, in one transaction."""
         if not fetched:
             return []
         now = self.callbacks.now()
@@ -336,7 +336,7 @@ class _ImportRun:
             self._finish(item, RecordOutcome("failed", reason=done), state="linked")
 
     def _still_shows(self, item: ImportItem, image: SourceImage, s3_key: str) -> bool:
-        """Whether the container that the file came from holds what is in S3. It is downloaded for that."""
+        """Whether the container still has the file that is in S3. It is downloaded for the comparison."""
         same = tuple(cell for cell in image.containers if item.container in {None, cell.field})
         try:
             best = best_container(
@@ -349,7 +349,7 @@ class _ImportRun:
     # -- ends
 
     def _gone(self, item: ImportItem, *, marked: bool) -> None:
-        """The record was deleted or has a mark: perhaps our own, whose answer was lost."""
+        """Handle a record that was deleted or has a mark, possibly our own, whose answer was lost."""
         if marked and item.state == "linked":
             self._done(item)
             return
@@ -373,7 +373,7 @@ class _ImportRun:
 
 
 def _as_pipeline_error(record_id: int, fault: Exception) -> PipelineError:
-    """The error as one of ours; one that nobody foresaw is logged by its class and place."""
+    """Return the error as a PipelineError; an unexpected one is logged by its class and place."""
     if isinstance(fault, PipelineError):
         return fault
     error = unforeseen(fault)
@@ -382,6 +382,6 @@ def _as_pipeline_error(record_id: int, fault: Exception) -> PipelineError:
 
 
 def _failure_reason(error: PipelineError) -> str:
-    """The reason of a failed record."""
+    """Return the reason of a failed record."""
     kinds = {OutOfMemory: "no_memory", UnforeseenError: "unexpected_error", StorageError: "not_stored"}
     return next((reason for kind, reason in kinds.items() if isinstance(error, kind)), "does_not_come")

@@ -1,4 +1,4 @@
-"""How far each record has come: the table `fm_pipeline.waterfall_images`. Each step is one small transaction."""
+"""The state of each record in the import: table `fm_pipeline.waterfall_images`. Each change is a transaction."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _PAGE = 1000
 
 @dataclass(frozen=True)
 class ImportItem:
-    """A record as the ledger knows it. `image` and `etag` are there once its file is in S3.
+    """A row of the ledger. `image` and `etag` are set once the file is in S3.
 
     Attributes:
-        mod_id: the record's modification when the file was read; None if this ledger never read it.
+        mod_id: the record's modification id when the file was read; None if it was not read by this import.
     """
 
     record_id: int
@@ -55,10 +55,10 @@ class ImportLedger:
         self._connection = connection
 
     def acquire_lock(self) -> None:
-        """Let no second run work, until the connection ends.
+        """Take the lock that only one run can hold, until the connection ends.
 
         Raises:
-            LockStop: another one works.
+            LockStop: another run holds it.
         """
         with self._transaction() as cursor:
             if not try_lock(cursor, AdvisoryLock("waterfall"), until="session"):
@@ -69,9 +69,9 @@ class ImportLedger:
                 )
 
     def replace_list(self, listed: Sequence[UnmarkedRecord], layout: str, *, run_id: str | None, now: datetime) -> None:
-        """Keep a complete list. Records that are on it no more were marked by others, or deleted.
+        """Store a complete list. Records that are missing from it were marked by others, or deleted.
 
-        Those whose file is linked already stay: perhaps it was our own mark, whose answer was lost.
+        Records whose file is linked stay: the mark may be our own, whose answer was lost.
         """
         own_id = str(uuid.uuid4())
         with self._transaction() as cursor:
@@ -84,7 +84,7 @@ class ImportLedger:
                 "INSERT INTO fm_pipeline.waterfall_images AS w (record_id, list_id, filemaker_key) VALUES %s"
                 " ON CONFLICT (record_id) DO UPDATE SET list_id = excluded.list_id,"
                 " filemaker_key = excluded.filemaker_key,"
-                # A mark that somebody took away asks for the image anew; so does another record under this number.
+                # A removed mark requests the image again; so does another record with this record id.
                 " state = CASE WHEN w.state IN ('marked', 'gone') OR w.filemaker_key <> excluded.filemaker_key"
                 " THEN 'listed' ELSE w.state END,"
                 " image = CASE WHEN w.filemaker_key <> excluded.filemaker_key THEN NULL ELSE w.image END,"
@@ -99,7 +99,7 @@ class ImportLedger:
             )
 
     def queue(self, limit: int | None) -> list[int]:
-        """Record ids in their turn: what only lacks its mark, what was never tried, then the longest untried."""
+        """Return record ids in order: only the mark is missing, never tried, then the one not tried for longest."""
         with self._transaction() as cursor:
             cursor.execute(
                 "SELECT record_id FROM fm_pipeline.waterfall_images WHERE state NOT IN ('marked', 'gone')"
@@ -109,7 +109,7 @@ class ImportLedger:
             return [row[0] for row in cursor.fetchall()]
 
     def items(self, record_ids: Sequence[int]) -> list[ImportItem]:
-        """Rows, in the order asked for."""
+        """Return rows in the given order."""
         with self._transaction() as cursor:
             cursor.execute(
                 f"SELECT {_COLUMNS} FROM fm_pipeline.waterfall_images"  # noqa: S608  # our own words
@@ -119,7 +119,7 @@ class ImportLedger:
             return [_item_of(row) for row in cursor.fetchall()]
 
     def records_with_same_id(self, key: str, record_id: int) -> list[int]:
-        """Other records that carried this FileMaker id when they were listed last."""
+        """Return other records that had this FileMaker id when they were last listed."""
         if not key:
             return []
         with self._transaction() as cursor:
@@ -131,14 +131,14 @@ class ImportLedger:
             return [row[0] for row in cursor.fetchall()]
 
     def owner_of(self, image_id: str) -> int | None:
-        """The record that an image of Nexus came from, as far as the ledger knows."""
+        """Return the record that an image of Nexus came from, if the ledger has it."""
         with self._transaction() as cursor:
             cursor.execute("SELECT record_id FROM fm_pipeline.waterfall_images WHERE image_id = %s", (image_id,))
             row = cursor.fetchone()
             return row[0] if row else None
 
     def record_attempt(self, record_id: int, now: datetime) -> None:
-        """A record's turn begins."""
+        """Record that a record's turn begins."""
         with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET attempts = attempts + 1, tried_at = %s, reason = NULL"
@@ -147,7 +147,7 @@ class ImportLedger:
             )
 
     def record_upload(self, item: ImportItem, now: datetime) -> None:
-        """The file is in S3 and was found there; the item says all about it."""
+        """Record that the file is in S3 and was verified there."""
         if item.image is None:
             raise ValueError("an uploaded file is that of an image")
         with self._transaction() as cursor:
@@ -166,7 +166,7 @@ class ImportLedger:
             )
 
     def record_already_linked(self, record_id: int, image_id: str, now: datetime) -> None:
-        """Nexus has the image already, with its file. A record that had it under another number has gone."""
+        """Record that Nexus already has the image. A record that had it with another record id is gone."""
         with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET state = 'gone', reason = 'gone', image_id = NULL"
@@ -176,7 +176,7 @@ class ImportLedger:
             record_linked(cursor, [(record_id, image_id)], now)
 
     def record_marked(self, record_id: int, now: datetime) -> None:
-        """FileMaker has the mark."""
+        """Record that FileMaker has the mark."""
         with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET state = 'marked', marked_at = %s, reason = NULL"
@@ -187,7 +187,7 @@ class ImportLedger:
     def record_outcome(
         self, record_id: int, state: ImportState, reason: str, passed_over: Mapping[str, str] | None = None
     ) -> None:
-        """A record's turn ends without a mark."""
+        """Record that a record's turn ended without a mark."""
         with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE fm_pipeline.waterfall_images SET state = %s, reason = %s,"
@@ -196,7 +196,7 @@ class ImportLedger:
             )
 
     def count_by_container(self) -> dict[str, int]:
-        """How many images came from which container, over all runs."""
+        """Count the images by container, over all runs."""
         with self._transaction() as cursor:
             cursor.execute(
                 "SELECT container, count(*) FROM fm_pipeline.waterfall_images"
@@ -205,7 +205,7 @@ class ImportLedger:
             return dict(cursor.fetchall())
 
     def count_left(self) -> int:
-        """Records that are still to be taken."""
+        """Count the records that are still to be imported."""
         with self._transaction() as cursor:
             cursor.execute("SELECT count(*) FROM fm_pipeline.waterfall_images WHERE state NOT IN ('marked', 'gone')")
             row = cursor.fetchone()
@@ -216,7 +216,7 @@ class ImportLedger:
 
 
 def record_linked(cursor: Cursor, rows: Iterable[tuple[int, str]], now: datetime) -> None:
-    """Say which images of Nexus records became, in the transaction that wrote them.
+    """Record the images of Nexus that records became, in the transaction that wrote them.
 
     Args:
         rows: record id, Nexus id.

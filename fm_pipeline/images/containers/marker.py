@@ -1,4 +1,4 @@
-"""The mark in FileMaker: set last, and only after S3 and Nexus were asked once more."""
+"""Set the mark in FileMaker: the last step, after S3 and Nexus were checked again."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MarkResult = Literal["marked", "in_use", "row_without_file", "changed_after_link
 
 @dataclass(frozen=True)
 class RecordAsRead:
-    """What a record was when its picture was read.
+    """The state of a record when its picture was read.
 
     Attributes:
-        mod_id: its modification then. With another one the picture may be another.
-        is_still: whether the record, as it is now, shows the picture that S3 has under the key.
+        mod_id: its modification id then. If it has changed, the picture may have changed.
+        is_still: whether the record still has the picture that S3 has under the key.
     """
 
     mod_id: int
@@ -33,7 +33,7 @@ class RecordAsRead:
 
 @dataclass(frozen=True)
 class Marker:
-    """Sets marks."""
+    """Sets the mark of records."""
 
     client: DataApiClient
     layout: ImageLayout
@@ -41,16 +41,16 @@ class Marker:
     view: NexusView
 
     def mark(self, image: SourceImage, image_id: str, now: datetime, seen: RecordAsRead | None = None) -> MarkResult:
-        """Write the mark with the modification id that was seen, so that nobody's edit is overlooked.
+        """Write the mark with the modification id that was read, so that no edit is overlooked.
 
         Args:
             image: the record as it was read last.
             image_id: of Nexus, committed.
             now: the clinic's time.
-            seen: None for an image that came into Nexus by other means: its picture was never read here.
+            seen: None for an image that came into Nexus by other means; its picture was never read here.
 
         Raises:
-            FileMakerError: refused or not answered; perhaps it was written, the next run looks.
+            FileMakerError: refused or not answered; the mark may be written, which the next run checks.
         """
         row = self.view.row(image_id)
         if row is None or not object_exists(self.bucket, row.s3_key, row.size):

@@ -1,4 +1,4 @@
-"""What Nexus knows, as the waterfall needs it: whose image a record is, whether Nexus has it, and where its file is."""
+"""A view of Nexus for the import: the patient of a record, whether its image exists, and where its file is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fm_pipeline.staging.values.keys import is_uuid
 
 
 class ImageRow(NamedTuple):
-    """An image of Nexus: the key of its file, the size it should have, and what its batch points to."""
+    """An image of Nexus: the key and expected size of its file, and the patient of its batch."""
 
     s3_key: str
     size: int | None
@@ -29,7 +29,7 @@ class ImageRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageToImport:
-    """The image is new."""
+    """The image is new and will be imported."""
 
     patient: PatientMatch
     batch_id: str
@@ -37,7 +37,7 @@ class ImageToImport:
 
 @dataclass(frozen=True)
 class ImageInNexus:
-    """Nexus has the image."""
+    """Nexus already has the image."""
 
     image_id: str
 
@@ -60,7 +60,7 @@ class NexusView:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read anew what somebody has written to.
+        """Read tables again that have changed.
 
         Raises:
             CatalogueStop: the release needs columns that no rule fills.
@@ -83,7 +83,7 @@ class NexusView:
             self._recids.setdefault(image_id, set()).add(recid)
 
     def row(self, image_id: str) -> ImageRow | None:
-        """An image as it is at this moment."""
+        """Return the current row of an image."""
         table = self.catalogue.table(IMAGES)
         size = sql.Identifier("file_size") if "file_size" in self.catalogue.columns[table] else sql.NULL
         with self._connection.cursor() as cursor:
@@ -99,7 +99,7 @@ class NexusView:
         return ImageRow(found[0], found[1], known.patient_id if known else self.known.batches.get(found[2]))
 
     def decide(self, image: SourceImage) -> ImageToImport | ImageInNexus | str:
-        """What is to be done with a record that has no mark: take it, only mark it, or the reason to skip it."""
+        """Decide about a record without a mark: import it, only mark it, or skip it for a reason."""
         patient = self.patient_of(image)
         if isinstance(patient, str):
             return patient
@@ -126,7 +126,7 @@ class NexusView:
         return ImageToImport(patient, self.known.batch_for(patient.nexus_id, patient.key, image.taken))
 
     def patient_of(self, image: SourceImage) -> PatientMatch | str:
-        """The patient whom the record names, or the reason why there is none.
+        """Return the patient whom the record names, or the reason why there is none.
 
         The first field that is not empty counts (docs/mapping.md); the others may not name somebody else.
         """

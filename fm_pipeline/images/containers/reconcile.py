@@ -1,6 +1,6 @@
-"""Where FileMaker's marks, Nexus' rows and the files in S3 disagree; repaired only where somebody asks for it.
+"""Find where FileMaker's marks, rows of Nexus and files in S3 disagree, and repair what is requested.
 
-In the field 6,577 records had a mark while the bucket held 1,000 files: marks had been written although uploads failed.
+In the field 6,577 records had a mark while the bucket had 1,000 files: marks had been set although uploads failed.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ REPAIRED_BY: Final = "fm-pipeline images link"  # what repairs mark_without_row
 
 @dataclass
 class Reconciliation:
-    """What was found, and what was repaired.
+    """Disagreements and repairs.
 
     Attributes:
-        records: of FileMaker that were looked at.
+        records: number of FileMaker's records that were compared.
         found: FileMaker's record ids by kind, in their order.
         repaired: those of them that are right now.
         not_repaired: record id -> why.
@@ -75,7 +75,7 @@ def reconcile(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Reconciliation:
-    """Compare the three, and repair the kinds that are named.
+    """Compare the three, and repair the given kinds.
 
     Args:
         limit: of repairs.
@@ -125,7 +125,7 @@ def reconcile(
 
 
 def compare(images: Sequence[SourceImage], view: NexusView, bucket: Bucket, files: dict[str, int]) -> Reconciliation:
-    """What disagrees.
+    """Return the disagreements.
 
     Args:
         images: every record of FileMaker.
@@ -178,7 +178,7 @@ class _RepairWorker:
         self._containers = ContainerDownloads(self.client)
 
     def do(self, kind: DisagreementKind, record_id: int) -> str | None:
-        """Repair one record, looked at anew. Returns why not, or None."""
+        """Read one record again and repair it. Return why it was not repaired, or None."""
         record = self.client.record(self.layout.name, record_id)
         if record is None:
             return "deleted meanwhile"
@@ -203,7 +203,7 @@ class _RepairWorker:
         return None
 
     def _bring_the_file(self, image: SourceImage, image_id: str) -> str | None:
-        """Only a file of the very size that the row tells may stand for it."""
+        """Upload the file of a row, if its size is that in the row."""
         row = self.view.row(image_id)
         patient = self.view.patient_of(image)
         if row is None or isinstance(patient, str) or patient.nexus_id != row.patient_id:

@@ -1,4 +1,4 @@
-"""What a run of the waterfall did: each record that had its turn has one end, and the ends add up."""
+"""The report of an import: each processed record has exactly one outcome."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ OUTCOME_KINDS: tuple[OutcomeKind, ...] = ("imported", "already_linked", "skipped
 
 @dataclass(frozen=True)
 class RecordOutcome:
-    """How a record's turn ended.
+    """The outcome of a record.
 
     Attributes:
-        container: of an imported one: the field that its file came from.
-        reason: of one that was not.
-        passed_over: better containers that could not be read, and why.
+        container: if imported, the field that its file came from.
+        reason: if not imported.
+        passed_over: better containers that could not be read, with reasons.
     """
 
     kind: OutcomeKind
@@ -31,14 +31,14 @@ class RecordOutcome:
 
 @dataclass
 class ImportReport:
-    """A run.
+    """The report of a run.
 
     Attributes:
         listed: records whose mark was empty, as many as FileMaker counted.
         containers: of the profile, best first.
         missing: those of them that the layout does not have.
         ends: by record id.
-        left: records that are still to be taken by later runs.
+        left: records that are left for later runs.
         all_runs: how many images came from which container in all runs so far, this one included.
         stopped: why the run ended before its list did.
         dry_run: nothing was downloaded or written, and imported means "would be tried, this container first".

@@ -1,7 +1,7 @@
-"""Image records of FileMaker: the layout with its containers, which records are still to be taken, and one record.
+"""FileMaker's image records: the layout with its containers, the list of unmarked records, and one record.
 
-The list of what is to be taken is read as a whole before anything is marked. To page over "records whose mark is
-empty" while the marks are being set skips records: the set shrinks under the moving offset.
+The list is read completely before any mark is set. Paging over "records whose mark is empty" while marks are being set
+skips records, because the found set shrinks while the offset grows.
 """
 
 from __future__ import annotations
@@ -81,14 +81,14 @@ class SourceImage:
 
 
 class UnmarkedRecord(NamedTuple):
-    """A record that is to be taken."""
+    """A record that is still to be imported."""
 
     record_id: int
     key: str
 
 
 def find_layout(client: DataApiClient, profile: Profile) -> ImageLayout:
-    """The layout of images.
+    """Return the layout of images.
 
     Raises:
         MappingError: the profile has no containers, or the layout lacks the mark or all containers.
@@ -151,7 +151,7 @@ def _mark(field: Field | None, layout: str, name: str) -> Field:
 def list_unmarked(
     client: DataApiClient, layout: ImageLayout, *, page_size: int, on_progress: Progress | None = None
 ) -> list[UnmarkedRecord]:
-    """Every record whose mark is empty, proved complete by FileMaker's count; read anew until it is.
+    """Return every record whose mark is empty, proved complete by FileMaker's count.
 
     Raises:
         PrivilegeMissing: the account may not see the mark; FileMaker would then find nothing, which looks like "done".
@@ -169,7 +169,7 @@ def list_unmarked(
 
 
 def require_visible_mark(client: DataApiClient, layout: ImageLayout) -> None:
-    """See whether the account may see the mark, by the first record.
+    """Check on the first record that the account may see the mark.
 
     Raises:
         PrivilegeMissing: it may not.
@@ -185,7 +185,7 @@ def require_visible_mark(client: DataApiClient, layout: ImageLayout) -> None:
 def read_all_images(
     client: DataApiClient, layout: ImageLayout, *, page_size: int, on_progress: Progress | None = None
 ) -> list[SourceImage]:
-    """Every record of the layout, marked or not. The URLs in it are of no use after a while."""
+    """Return every record of the layout, marked or not. The URLs in the records expire."""
     return read_completely(
         partial(client.page, layout.name),
         lambda records: [read_image(layout, record) for record in records],
@@ -195,7 +195,7 @@ def read_all_images(
 
 
 def read_image(layout: ImageLayout, record: Record) -> SourceImage:
-    """What a record says."""
+    """Return the image that a record describes."""
     date_text = next((text for text in _texts(record, layout.date) if text), "")
     recid = _first(record, layout.recid)
     return SourceImage(

@@ -1,4 +1,4 @@
-"""A picture into S3: looked for, written, looked for again. Nothing is ever overwritten."""
+"""Upload a picture to S3: look it up, write it, verify it. Nothing is ever overwritten."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fm_pipeline.storage.bucket import Bucket, ObjectExists
 
 
 class UploadedImage(NamedTuple):
-    """What goes into Nexus, and the ETag under which the file was found after it was written."""
+    """The image to write to Nexus, and the ETag of its verified file."""
 
     image: NewImage
     etag: str
 
 
 def batch_folder(take: ImageToImport) -> str:
-    """Where the pictures of a batch lie. No names of people in it."""
+    """Return the folder of a batch's pictures. It contains no names of people."""
     return f"patients/images/{take.patient.nexus_id}/{take.batch_id}/"
 
 
@@ -65,18 +65,18 @@ def upload_image(bucket: Bucket, take: ImageToImport, image: SourceImage, best: 
 
 
 def object_exists(bucket: Bucket, key: str, size: int | None) -> bool:
-    """Whether S3 shows a file under the key, of that size where it is known. An empty file is none."""
+    """Whether S3 lists a file with the key, and with the size if it is given. An empty file does not count."""
     found = bucket.find(key)
     return found is not None and found.size == (size or found.size) and found.size > 0
 
 
 def object_has_content(bucket: Bucket, key: str, content: bytes) -> bool:
-    """Whether S3 has exactly this content under the key."""
+    """Whether the object with this key has exactly this content."""
     return object_exists(bucket, key, len(content)) and bucket.digest(key) == hashlib.sha256(content).hexdigest()
 
 
 def _put_picture(bucket: Bucket, key: str, content: bytes, mime_type: str) -> str:
-    """Servers that ignore conditions would overwrite, so the place is looked at first."""
+    """Write the picture if the key is free. The key is looked up first: some servers ignore conditions."""
     found = bucket.find(key)
     if found is None:
         etag = bucket.put(key, content, mime_type)
@@ -94,7 +94,7 @@ def _put_picture(bucket: Bucket, key: str, content: bytes, mime_type: str) -> st
 
 
 def _put_thumbnail(bucket: Bucket, key: str, content: bytes) -> int:
-    """A preview that is there already is as good; another version of the library writes other bytes."""
+    """Keep an existing thumbnail: another version of the library would write other bytes."""
     found = bucket.find(key)
     if found:
         return found.size

@@ -1,7 +1,7 @@
-"""The waterfall: of the containers of a record the best that can be read. A worse one only if a better one is broken.
+"""The waterfall: download the best readable container of a record. A worse one is used only if a better one is broken.
 
-A network that fails is no broken picture: then the record waits for its next turn, so that nobody gets the small
-picture because the large one was cut on its way. Only a container that would not come in several runs is passed over.
+A network failure is not a broken picture. The record then waits for its next turn, so that a large picture is not
+replaced by a small one because its download broke off. A container is passed over only if it fails in several runs.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ ATTEMPTS_BEFORE_NEXT_CONTAINER = (
 
 @dataclass(frozen=True)
 class BestContainer:
-    """The picture that was taken.
+    """The picture of the best readable container.
 
     Attributes:
-        container: the field that it came from.
-        passed_over: better containers that cannot be read, and why.
+        container: its field.
+        passed_over: better containers that cannot be read, with reasons.
     """
 
     container: str
@@ -58,7 +58,7 @@ class NoReadableContainer(PipelineError):
 
 
 class OutOfMemory(PipelineError):
-    """A picture could not be decoded for lack of memory; a smaller one must not take its place."""
+    """A picture could not be decoded for lack of memory. A smaller one must not replace it."""
 
 
 class RepeatedContainer(PipelineError):
@@ -75,7 +75,7 @@ def best_container(
 
     Raises:
         NoneReadable, SeveralPictures, NotEnoughMemory: see there.
-        FileMakerError: the server did not send it; the record waits for its next turn.
+        FileMakerError: the server did not send the file; the record waits for its next turn.
     """
     names = [cell.field for cell in image.containers]
     if len(set(names)) < len(names):
@@ -102,7 +102,7 @@ def best_container(
 def _download(
     client: DataApiClient, containers: ContainerDownloads, layout: ImageLayout, record_id: int, name: str, url: str
 ) -> tuple[bytes, Picture, bytes] | str:
-    """The picture, or why the container holds none: found twice, the second time by a fresh URL."""
+    """Return the picture, or why the container has none; a failure is confirmed with a new URL."""
     reason = _once(containers, layout, record_id, name, url)
     if not isinstance(reason, str):
         return reason

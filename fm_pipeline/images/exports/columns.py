@@ -1,4 +1,4 @@
-"""Which column of an export is which: by its header, in all the spellings that were met, or by position."""
+"""Identify the columns of an export, by known spellings of the header or by position."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from fm_pipeline.errors import ImageStop
 from fm_pipeline.pluralize import counted
 
-# The order of the export that the seed describes; FileMaker's tab and comma files have no header.
+# The order of FileMaker's export script (docs/images.md); tab and comma files have no header.
 POSITIONS = ("date", "fileName", "id", "id_Contact", "Name_of_file", "NexusExportDate", "recid", "Type")
-# What a column is called here -> its spellings, without case, blanks and punctuation.
+# Meaning of a column -> its spellings, without letter case, blanks and punctuation.
 _SPELLINGS = {
     "recid": {"recid", "recordid", "rec"},
     "patient": {"idcontact", "contactid"},
@@ -28,23 +28,23 @@ REQUIRED = {"recid": "recid", "patient": "id_Contact", "date": "date"}
 
 
 def meaning_of(name: str) -> str | None:
-    """What a column's name means; `Images::id_Contact`, `id.key` and `Name of file` are understood."""
+    """Return the meaning of a column's name, for example of `Images::id_Contact`, `id.key` or `Name of file`."""
     plain = re.sub(r"[^a-z0-9]", "", name.rsplit("::", 1)[-1].casefold())
     return _MEANING.get(plain)
 
 
 def find_columns(first: Sequence[str], given: Sequence[str] | None = None) -> tuple[Mapping[str, int], bool]:
-    """Where each column is.
+    """Return the position of each column.
 
     Args:
         first: the first record.
-        given: names in their order that somebody knows; then there is no header.
+        given: names of the columns in order, if the file has no header.
 
     Returns:
         Position by meaning, and whether the first record is a header.
 
     Raises:
-        ImageStop: a column is missing or there twice, or there is neither a header nor the known number of columns.
+        ImageStop: a column is missing or repeated, or there is neither a header nor the known number of columns.
     """
     if given:
         if len(given) != len(first):
@@ -77,7 +77,7 @@ def _positions(names: Sequence[str]) -> Mapping[str, int]:
 def _stop(what: str) -> ImageStop:
     return ImageStop(
         f"{what}.",
-        meaning="Which column is which cannot be told. Nothing was read.",
+        meaning="The columns cannot be identified. Nothing was read.",
         remedy=f"Export with field names, or these fields in this order: {', '.join(POSITIONS)};"
         " or name them with --columns.",
     )

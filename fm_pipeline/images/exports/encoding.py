@@ -1,9 +1,9 @@
-"""The character set of an export: by its mark, by its bytes, or as somebody says.
+"""Detect the character set of an export by its byte order mark or its bytes, or use the given one.
 
-Source: Claris help, "Exporting records": the character sets that FileMaker Pro offers for its text files. A mark, UTF-8
-and UTF-16 can be told for certain. Of the rest nothing is written in the file: Windows-1252 and MacRoman are taken if
-what they make of it reads like a language of Western Europe, and everything else stops. A detector that knows more
-sets (charset-normalizer 3.5) took Shift-JIS for Korean and MacRoman for Greek, with as little text as this is.
+Source: Claris help, "Exporting records": the character sets that FileMaker Pro offers for text files. A byte order
+mark, UTF-8 and UTF-16 can be detected with certainty. Windows-1252 and MacRoman are accepted if the decoded text reads
+like a language of Western Europe. Every other character set must be named. A general detector (charset-normalizer 3.5)
+took Shift-JIS for Korean and MacRoman for Greek, because the exports have little text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Encoding = Literal[
     "windows-1250", "windows-1251", "windows-1253", "windows-1254", "mac-ce", "mac-cyrillic", "dos-437", "dos-850",
 ]  # fmt: skip
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
-# Where Python calls it otherwise, or means a smaller set than FileMaker and Windows.
+# Where Python has another name, or a smaller set than FileMaker and Windows.
 _CODECS: Mapping[Encoding, str] = {
     "windows-1252": "cp1252",
     "macroman": "mac_roman",
@@ -41,8 +41,8 @@ _BOMS: tuple[tuple[bytes, Encoding], ...] = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_SAMPLE = 4096  # bytes that show whether every second one is NUL
-_ODD = 0.1  # of the characters beyond ASCII: a larger part that makes no sense means another character set
+_SAMPLE = 4096  # bytes; in UTF-16 every second byte of Latin text is NUL
+_ODD = 0.1  # maximum share of implausible characters among those beyond ASCII
 # What people write who do not write English only: what else a wrong guess makes of it (Ž, Õ, ‰) is rare.
 _CAPITALS = "ÉÈÊÀÁÂÃÄÅÆÇÍÑÓÔÕÖØÚÜ"
 _SMALL = "éèêëàâäáãåæçíìîïñóòôöõøœßúùûüýÿ"
@@ -68,13 +68,13 @@ class _DecodedAs(NamedTuple):
 
 
 def decode(data: bytes, forced: Encoding | None = None) -> tuple[str, Encoding]:
-    """The text without a byte order mark, and the encoding.
+    """Return the text without a byte order mark, and the encoding.
 
     Args:
-        forced: an encoding that somebody knows; otherwise it is found out.
+        forced: the encoding, if it is known; otherwise it is detected.
 
     Raises:
-        ImageStop: the bytes are not text in the forced encoding, or none is given and it cannot be told.
+        ImageStop: the bytes are not text in the forced encoding, or the encoding cannot be detected.
     """
     for mark, encoding in _BOMS:
         if data.startswith(mark) and forced in {None, encoding}:

@@ -1,4 +1,4 @@
-"""The table of image metadata: the newest export, each record with what became of it."""
+"""The table `image_metadata`: the records of the newest export, each with its outcome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COLUMNS = ("recid", "line", "filemaker_id", "patient_ref", "date_text", "taken"
 
 
 class MetadataRow(NamedTuple):
-    """A row of the table; `taken` is None where `date_text` is empty or cannot be read."""
+    """A row of the table; `taken` is None if `date_text` is empty or not a date."""
 
     recid: int
     line: int
@@ -42,10 +42,10 @@ class MetadataRow(NamedTuple):
 def store_export(
     connection: Connection, export: Export, *, now: datetime, run_id: str | None = None, dates: DateOrder = "mdy"
 ) -> None:
-    """Replace the table and the list of rejects by an export; commits.
+    """Replace the contents of the table and of the rejects by an export; commits.
 
     Args:
-        dates: how the export writes `03/12/2017`: FileMaker files made in the United States month first.
+        dates: order of `03/12/2017`; files made in the United States have the month first.
 
     Raises:
         ImageStop: the dates contradict `dates`; see `check_date_order`.
@@ -80,7 +80,7 @@ def _table_rows(records: pd.DataFrame, dates: DateOrder) -> pd.DataFrame:
     return table.assign(filemaker_id=pd.Series(ids, table.index, "object"), taken=taken)[list(_COLUMNS)]
 
 
-# What FileMaker files of other countries write. Nobody writes a year in the middle, or points with the month first.
+# Date formats of other countries. No format has the year in the middle, or points with the month first.
 _YEAR_FIRST = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?=\D|$)", re.ASCII)
 _POINTS = re.compile(r"(\d{1,2})\. ?(\d{1,2})\. ?(\d{4})(?=\D|$)", re.ASCII)
 _DAY_FIRST = re.compile(r"(\d{1,2})([/-])(\d{1,2})\2(\d{4})(?=\D|$)", re.ASCII)
@@ -98,11 +98,11 @@ def _day(text: str, dates: DateOrder) -> date | None:
 
 
 def check_date_order(export: Export, dates: DateOrder) -> None:
-    """Refuse an export whose dates are written the other way: half of them would be read as another, existing day.
+    """Refuse an export whose dates have the other order: many of them would be read as other valid days.
 
     Raises:
-        ImageStop: of the numbers above 12, which are no months, more stand where the month should be; or the export
-            knows its dates as such, and somebody says that they are day first.
+        ImageStop: more numbers above 12 are in the place of the month than in that of the day; or the dates have a
+            type, and `dates` says day first.
     """
     if export.month_first and dates == "dmy":
         raise ImageStop(
@@ -127,7 +127,7 @@ def check_date_order(export: Export, dates: DateOrder) -> None:
 
 
 def count_export(cursor: Cursor) -> tuple[int, dict[str, int], int]:
-    """Of the newest export: its records, those that no row was made of by reason; and the files of the bulk dump."""
+    """Return the records of the newest export, the rejected ones by reason, and the files of the bulk dump: counts."""
     cursor.execute("SELECT records, repeated FROM fm_pipeline.image_exports ORDER BY read_at DESC, id LIMIT 1")
     found, repeated = cursor.fetchone() or (0, 0)
     cursor.execute("SELECT reason, count(*) FROM fm_pipeline.image_rejects GROUP BY 1")
@@ -138,13 +138,13 @@ def count_export(cursor: Cursor) -> tuple[int, dict[str, int], int]:
 
 
 def read_rejects(cursor: Cursor) -> list[Reject]:
-    """The records of the newest export that no row was made of."""
+    """Return the rejected records of the newest export."""
     cursor.execute("SELECT line, reason FROM fm_pipeline.image_rejects ORDER BY line")
     return [Reject(*row) for row in cursor.fetchall()]
 
 
 def read_metadata(cursor: Cursor) -> Iterator[MetadataRow]:
-    """The rows in the order of their record ids, in which everything is done."""
+    """Return the rows in the order of their record ids."""
     cursor.execute(
         "SELECT recid, line, filemaker_id::text, patient_ref, date_text, taken, category, note"
         " FROM fm_pipeline.image_metadata ORDER BY recid"

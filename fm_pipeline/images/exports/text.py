@@ -1,4 +1,4 @@
-"""The records of a text export as columns of fields.
+"""Parse the records of a text export into columns of fields.
 
 Source: Claris help, "Tab-separated text", "Comma-separated text" and "Merge format": records end with CR, a line
 break inside a field is VT, repetitions are separated by GS, tab files quote nothing. Never `str.splitlines()`: it
@@ -20,13 +20,13 @@ _FIELD_LIMIT = 1 << 24  # characters; csv's own limit of 131,072 is less than a 
 
 
 class RecordColumns(NamedTuple):
-    """Records column by column, which Python handles several times as fast as one by one.
+    """Records by column, which is several times as fast in Python as row by row.
 
     Attributes:
-        numbers: of the records in the file, from 1; blank lines have none.
-        columns: one sequence of texts a column, all as long as `numbers`.
-        uneven: numbers of the records that have another number of fields than the first, and are not in `columns`.
-        last: how many fields the last record has.
+        numbers: positions of the records in the file, from 1; blank lines are not counted.
+        columns: one sequence of texts for each column, all as long as `numbers`.
+        uneven: numbers of the records with another number of fields than the first; they are not in `columns`.
+        last: number of fields of the last record.
     """
 
     numbers: Sequence[int]
@@ -36,10 +36,10 @@ class RecordColumns(NamedTuple):
 
 
 def tab_columns(text: str) -> RecordColumns:
-    """A tab-separated file; its records end with CR, LF or CRLF, also mixed, and the last end may be missing.
+    """Parse a tab-separated file. Records end with CR, LF or CRLF, also mixed; the last end may be missing.
 
-    Where one kind of line end alone gives records of one width and all kinds together do not, the other kind stands
-    inside fields and stays there.
+    If one kind of line end alone gives records of equal width and all kinds together do not, the other kinds belong to
+    the fields and are kept.
     """
     if even := _even_columns(text):
         return even
@@ -61,26 +61,26 @@ def tab_columns(text: str) -> RecordColumns:
 
 
 def _even_columns(text: str) -> RecordColumns | None:
-    """The usual file, whose records all have the same number of fields, without a Python step for each record."""
+    """Parse a file whose records all have the same number of fields, without a Python step for each record."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
     rows, width = text.count("\n") + 1, text.split("\n", 1)[0].count("\t") + 1
     cells = text.replace("\n", "\t\n").split("\t")
     first = "".join(cells[::width])
     if width == 1 or len(cells) != rows * width or first.count("\n") != rows - 1:
         return None
-    # All line ends stand in cells of the first column, at most one in each: so each record has its width.
+    # All line ends are in cells of the first column, at most one in each: so every record has this width.
     columns = [first.split("\n"), *(cells[n::width] for n in range(1, width))]
     return RecordColumns(range(1, rows + 1), columns, (), width)
 
 
 def _lines(lines: list[str]) -> tuple[list[str], list[int]]:
-    """The lines that are not blank, and how many tabs each has."""
+    """Return the lines that are not blank, and the number of tabs in each."""
     lines = [line for line in lines if line]
     return lines, [line.count("\t") for line in lines]
 
 
 def row_columns(rows: Iterable[Sequence[str]]) -> RecordColumns:
-    """The same of records that are cut already."""
+    """Return the columns of records that are already split into fields."""
     records = list(rows)
     if not records:
         return RecordColumns([], [], [], 0)
@@ -92,10 +92,10 @@ def row_columns(rows: Iterable[Sequence[str]]) -> RecordColumns:
 
 
 def quoted_records(text: str) -> Iterator[list[str]]:
-    """Records of a comma-separated or merge file; the separator is the one that cuts its first record most often.
+    """Parse a comma-separated or merge file. The separator is the one that gives the first record the most fields.
 
     Raises:
-        ImageStop: a quote does not end, or something stands behind it; with the record's number.
+        ImageStop: a quote is not closed, or text follows it; names the record's number.
     """
     csv.field_size_limit(_FIELD_LIMIT)
     head = text[:_FIELD_LIMIT]
@@ -109,7 +109,7 @@ def quoted_records(text: str) -> Iterator[list[str]]:
 def _quoted(text: str, separator: str) -> Iterator[list[str]]:
     number = 0
     try:
-        # strict: else a quote without its end silently swallows the rest of the file
+        # strict: otherwise an unclosed quote silently swallows the rest of the file
         for record in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
             if record:
                 number += 1
@@ -123,5 +123,5 @@ def _quoted(text: str, separator: str) -> Iterator[list[str]]:
 
 
 def in_field(text: str) -> str:
-    """A field with its line breaks as LF; VT is FileMaker's line break inside a field when it exports."""
+    """Return a field with its line breaks as LF; FileMaker exports a line break inside a field as VT."""
     return text.replace("\v", "\n").replace("\r\n", "\n").replace("\r", "\n")

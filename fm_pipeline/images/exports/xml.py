@@ -1,6 +1,6 @@
-"""An export as XML in the grammar FMPXMLRESULT.
+"""Read an export in XML with the grammar FMPXMLRESULT.
 
-Its rows carry FileMaker's record id by themselves, it says how many there are, and how it writes dates.
+Its rows have FileMaker's record id as an attribute. The file states the number of rows and the format of dates.
 
 Source: Claris help, "XML FMPXMLRESULT grammar".
 """
@@ -18,16 +18,16 @@ _DATES = {"DATE", "TIMESTAMP"}
 
 
 def xml_rows(data: bytes) -> tuple[list[list[str]], bool]:
-    """A header and the rows. Without a column of record ids, FileMaker's own are the last column.
+    """Return a header and the rows. Without a column of record ids, FileMaker's own become the last column.
 
-    Dates are written month first, whatever the file says that its order is. Several values of a field, of repetitions
-    or related records, are separated as in a tab file.
+    Dates are converted to month first. Several values of a field (repetitions or related records) are separated as in a
+    tab file.
 
     Returns:
-        The rows, and whether the dates are known as such.
+        The rows, and whether the date column has a date type.
 
     Raises:
-        ImageStop: it is no XML, of another grammar, or not whole.
+        ImageStop: the file is not XML, has another grammar, or is incomplete.
     """
     result = _Result()
     try:
@@ -56,7 +56,7 @@ def _stop(what: str) -> ImageStop:
 
 
 class _Result:
-    """Takes the parser's events. Element names may carry a prefix."""
+    """Receives the events of the parser. Element names may have a prefix."""
 
     def __init__(self) -> None:
         self.grammar = ""
@@ -77,7 +77,7 @@ class _Result:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
-        parser.EntityDeclHandler = self._entity  # FileMaker declares none, and they may grow
+        parser.EntityDeclHandler = self._entity  # FileMaker declares no entities, and they may expand without limit
         parser.Parse(data, True)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -126,7 +126,7 @@ class _Result:
         raise ValueError
 
     def _day(self, text: str) -> str:
-        """A date or timestamp with its date month first."""
+        """Return a date or timestamp with its date month first."""
         if self._order == "mdy" or not (found := re.match(r"\s*(\d+)\D+(\d+)\D+(\d+)", text)):
             return text
         part = dict(zip(self._order, found.groups(), strict=False))

@@ -1,6 +1,6 @@
-"""Copies inside S3: check each file once, copy, verify by listing. Every step can be killed and repeated.
+"""Copy files inside S3: inspect each file once, copy, verify by listing. Every step can be killed and repeated.
 
-Both sides are listed, never asked for object by object: 6,490 images are seven requests that way.
+Source and target are listed and not requested object by object: 6,490 images take seven requests.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from fm_pipeline.images.pictures import inspect as pictures
 from fm_pipeline.images.pictures import thumbnails
 from fm_pipeline.storage.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
 
-FLUSH_SECONDS, FLUSH_ROWS = 0.5, 200  # how much a kill makes the ledger forget; a listing knows it all the same
-FEW_PATIENTS = 100  # up to here a listing for each patient is less than one of all
+FLUSH_SECONDS, FLUSH_ROWS = 0.5, 200  # what the ledger loses at a kill; the listing shows it all the same
+FEW_PATIENTS = 100  # up to here a listing for each patient is cheaper than one of all
 PICTURE_LIMIT = 200 * 1024**2  # bytes of a file that is read into memory
-# What a later run may find otherwise: our limits may have changed, or there is more memory.
+# A later run inspects these again: limits may have changed, or more memory may be free.
 LIMITS = {"picture_too_large", "picture_too_many_pixels", "picture_no_memory"}
 
 _log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ OnProgress = Callable[[str, int, int | None, int], None]  # step, done, of how m
 
 @dataclass(frozen=True)
 class Copier:
-    """Carries out planned copies and keeps the ledger.
+    """Executes planned copies and writes the copy ledger.
 
     Args:
-        connection: of the ledger; each flush is committed.
+        connection: for the ledger; each flush is committed.
     """
 
     bucket: Bucket
@@ -51,16 +51,16 @@ class Copier:
     on_progress: OnProgress = lambda *_: None
 
     def run(self, planned: Sequence[PlannedImage], targets: Mapping[str, StoredObject]) -> dict[int, str]:
-        """Check, copy, verify.
+        """Inspect, copy, verify.
 
         Args:
-            targets: what lies there already, from `list_targets`.
+            targets: existing objects, from `list_targets`.
 
         Returns:
-            Reasons by record id, of those that are not verified at the end. All others are, in the ledger too.
+            Reasons by record id, of images that were not verified. All others are verified, in the ledger too.
 
         Raises:
-            StorageError: S3 refuses everything; what was done before is in the ledger.
+            StorageError: S3 refuses every request; finished work is in the ledger.
         """
         self._in_ledger(
             lambda cursor: copy_ledger.record_planned(cursor, (each.ledger_row() for each in planned), self.now())
@@ -75,7 +75,7 @@ class Copier:
         return failed
 
     def _check(self, planned: Sequence[PlannedImage], targets: Mapping[str, StoredObject]) -> dict[int, str]:
-        """Look into each file that was not looked into yet, and put its thumbnail beside the copy."""
+        """Inspect each file that was not inspected before, and put its thumbnail beside the copy."""
         known = self._read(copy_ledger.read_inspected)
         failed: dict[int, str] = {}
         unseen = []
@@ -116,7 +116,7 @@ class Copier:
         return InspectedFile(source.etag, source.size, None, picture.mime_type, picture.width, picture.height)
 
     def copy(self, planned: Sequence[PlannedImage]) -> tuple[dict[int, str], dict[int, str]]:
-        """Copy; ETags and reasons by record id. A refused condition is decided by the listing that follows."""
+        """Copy; return ETags and failure reasons by record id. The later listing decides about refused conditions."""
         types = {key: facts.mime_type for key, facts in self._read(copy_ledger.read_inspected).items()}
         answered: dict[int, str] = {}
         failed: dict[int, str] = {}
@@ -140,7 +140,7 @@ class Copier:
         return answered, failed
 
     def _verify(self, planned: Sequence[PlannedImage], answered: Mapping[int, str]) -> dict[int, str]:
-        """Hold the copies against a listing of where they are."""
+        """Compare the copies with a listing of their targets."""
         self.on_progress("verify copies", 0, len(planned), 0)
         targets = list_targets(self.bucket, planned)
         verified: list[tuple[int, str, int | None]] = []
@@ -150,7 +150,7 @@ class Copier:
             if target is None or thumbnail is None:
                 failed[each.recid] = "not_verified"
             elif (
-                # After a multipart upload or with KMS the copy has another ETag: the one that S3 answered with.
+                # After a multipart upload or with KMS the copy has another ETag, which S3 returned for the copy.
                 target.size == each.source.size and target.etag == answered.get(each.recid)
             ) or self.bucket.same_bytes(each.source, target):
                 verified.append((each.recid, target.etag, thumbnail.size))
@@ -167,7 +167,7 @@ class Copier:
         planned: Sequence[PlannedImage],
         keep: Callable[[Sequence[tuple[PlannedImage, Result]]], None],
     ) -> Iterator[tuple[PlannedImage, Result | PipelineError]]:
-        """Results of `work` as they come, handed to `keep` in portions."""
+        """Yield results of `work` as they arrive, and pass them to `keep` in batches."""
         breaker, errors, last = CircuitBreaker(), 0, time.monotonic()
         portion: list[tuple[PlannedImage, Result]] = []
         if planned:
@@ -187,7 +187,7 @@ class Copier:
                 self.on_progress(step, done, len(planned), errors)
                 yield each, result
         finally:
-            results.close()  # those at work are waited for: what they have done is done
+            results.close()  # waits for the items at work
             if portion:
                 keep(portion)
 
@@ -206,7 +206,7 @@ class Copier:
 def different_targets(
     bucket: Bucket, planned: Iterable[PlannedImage], targets: Mapping[str, StoredObject]
 ) -> dict[int, str]:
-    """Images whose place is taken by other bytes; nothing is ever overwritten."""
+    """Return the images whose key has an object with other bytes; nothing is ever overwritten."""
     return {
         each.recid: "target_differs"
         for each in planned
@@ -215,7 +215,7 @@ def different_targets(
 
 
 def list_targets(bucket: Bucket, planned: Iterable[PlannedImage]) -> dict[str, StoredObject]:
-    """What lies where the copies go, by key: a listing for each of few patients, or one of all."""
+    """Return the existing objects at the targets by key: a listing for each of few patients, or one of all."""
     wanted = {key for each in planned for key in (each.target_key, each.thumbnail_key)}
     folders = sorted({f"{WRITABLE}{key.split('/')[1]}/" for key in wanted})
     prefixes = folders if len(folders) <= FEW_PATIENTS else [WRITABLE]
@@ -223,11 +223,11 @@ def list_targets(bucket: Bucket, planned: Iterable[PlannedImage]) -> dict[str, S
 
 
 def failure_reason(error: PipelineError, gone: str, otherwise: str) -> str:
-    """The reason of an image whose file or copy met an error.
+    """Return the reason for an image whose file or copy failed.
 
     Args:
-        gone: where S3 has no such object.
-        otherwise: where S3 refused or did not answer.
+        gone: if S3 has no such object.
+        otherwise: if S3 refused or did not answer.
     """
     if isinstance(error, UnforeseenError):
         _log.warning("%s", error.what)

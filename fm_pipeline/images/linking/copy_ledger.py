@@ -1,6 +1,6 @@
-"""The ledger of copies: which image was copied from where to where, how far it came, and what was found in its file.
+"""The copy ledger: source, target and state of each copy, and the result of inspecting its file.
 
-A row goes planned → copied → verified → linked, or to failed with a reason, from where the next run tries again.
+States of a row: planned → copied → verified → linked; or failed with a reason, which the next run retries.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CopyRecord(NamedTuple):
 
 
 class InspectedFile(NamedTuple):
-    """What was found in a file; `reason` says why it is no picture that can be shown."""
+    """The result of inspecting a file; `reason` says why it is not a picture that can be shown."""
 
     etag: str
     size: int
@@ -43,7 +43,7 @@ class InspectedFile(NamedTuple):
 
 
 def read_ledger(cursor: Cursor) -> dict[int, CopyRecord]:
-    """All rows by record id."""
+    """Return all rows by record id."""
     cursor.execute(
         "SELECT recid, patient_key, batch_id::text, source_key, source_size, source_etag, target_key, target_etag,"
         " state, image_id::text FROM fm_pipeline.image_copies"
@@ -52,7 +52,7 @@ def read_ledger(cursor: Cursor) -> dict[int, CopyRecord]:
 
 
 def record_planned(cursor: Cursor, rows: Iterable[CopyRecord], now: datetime) -> None:
-    """Enter copies that are going to be made. A row that is there already begins anew, unless nothing changed."""
+    """Store copies that are planned. An existing row starts over, unless nothing changed."""
     execute_values(
         cursor,
         """
@@ -74,12 +74,12 @@ def record_planned(cursor: Cursor, rows: Iterable[CopyRecord], now: datetime) ->
 
 
 def record_copied(cursor: Cursor, copied: Sequence[tuple[int, str]], now: datetime) -> None:
-    """Copies that S3 has answered: (record id, ETag)."""
+    """Record copies that S3 has confirmed: (record id, ETag)."""
     _update(cursor, "target_etag = v.value, state = 'copied', copied_at = %(now)s", copied, now)
 
 
 def record_verified(cursor: Cursor, verified: Sequence[tuple[int, str, int | None]], now: datetime) -> None:
-    """Copies that were seen in a listing: (record id, ETag, size of the thumbnail beside it)."""
+    """Record copies that a listing has shown: (record id, ETag, size of the thumbnail)."""
     if verified:
         cursor.execute(
             "UPDATE fm_pipeline.image_copies c SET target_etag = v.etag, thumbnail_size = v.thumbnail,"
@@ -90,12 +90,12 @@ def record_verified(cursor: Cursor, verified: Sequence[tuple[int, str, int | Non
 
 
 def record_failed(cursor: Cursor, failed: Sequence[tuple[int, str]], now: datetime) -> None:
-    """Copies that failed: (record id, reason)."""
+    """Record failed copies: (record id, reason)."""
     _update(cursor, "state = 'failed', reason = v.value", failed, now)
 
 
 def record_linked(cursor: Cursor, linked: Sequence[tuple[int, str]], now: datetime) -> None:
-    """Images that are in Nexus: (record id, Nexus id). Part of the transaction that writes them."""
+    """Record images that are in Nexus: (record id, Nexus id). Part of the transaction that writes them."""
     _update(cursor, "state = 'linked', image_id = v.value::uuid, linked_at = %(now)s", linked, now)
 
 
@@ -111,13 +111,13 @@ def _update(cursor: Cursor, changes: str, rows: Sequence[tuple[int, str]], now: 
 
 
 def read_inspected(cursor: Cursor) -> dict[tuple[str, int], InspectedFile]:
-    """What is known of files, by ETag and size."""
+    """Return the inspected files by ETag and size."""
     cursor.execute("SELECT etag, size, reason, mime_type, width, height FROM fm_pipeline.image_files")
     return {(row[0], row[1]): InspectedFile(*row) for row in cursor.fetchall()}
 
 
 def record_inspected(cursor: Cursor, facts: Iterable[InspectedFile], now: datetime) -> None:
-    """Remember what was found in files, so that none is read twice for it."""
+    """Store the results of inspection, so that no file is read twice."""
     execute_values(
         cursor,
         "INSERT INTO fm_pipeline.image_files (etag, size, reason, mime_type, width, height, inspected_at) VALUES %s"

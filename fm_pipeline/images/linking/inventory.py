@@ -1,4 +1,4 @@
-"""The inventory: the listing of the bulk dump, kept, and compared again at the end."""
+"""The inventory: a stored listing of the bulk dump, which is compared with a new one at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEP = 1000  # keys of a page
 
 @dataclass(frozen=True)
 class Inventory:
-    """What was listed. `digest` is over keys, sizes and ETags."""
+    """Totals of a listing. `digest` covers keys, sizes and ETags."""
 
     objects: int
     bytes: int
@@ -31,7 +31,7 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Changes:
-    """How a listing differs from the inventory: keys."""
+    """Keys by which a listing differs from the inventory."""
 
     added: frozenset[str]
     removed: frozenset[str]
@@ -42,14 +42,14 @@ class Changes:
 
 
 def recid_of(key: str, prefix: str) -> int | None:
-    """The record id that a file of the bulk dump is called by (`2.jpg`, `6066.JPG`); None: it is called otherwise."""
+    """Return the record id in the name of a file of the bulk dump (`2.jpg`, `6066.JPG`); None for other names."""
     name = key.removeprefix(prefix)
     match = _NAME.fullmatch(name) if key.startswith(prefix) else None
     return int(match[1]) if match else None
 
 
 def digest(objects: Iterable[StoredObject]) -> str:
-    """One sum over a listing; the order does not count."""
+    """Return a digest of a listing, independent of its order."""
     lines = sorted(f"{found.key}\0{found.size}\0{found.etag}\n" for found in objects)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -62,7 +62,7 @@ def take_inventory(
     run_id: str | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Inventory:
-    """List the bulk dump and keep the listing; commits."""
+    """List the bulk dump and store the listing; commits."""
     objects: list[StoredObject] = []
     for found in bucket.list(bucket.bulk_prefix):
         if found.key.endswith("/") and not found.size:  # a folder as consoles make them
@@ -95,13 +95,13 @@ def take_inventory(
 
 
 def read_inventory(cursor: Cursor) -> list[StoredObject]:
-    """The bulk dump as it was listed last."""
+    """Return the stored listing of the bulk dump."""
     cursor.execute('SELECT key, size, etag, modified FROM fm_pipeline.bulk_dump_objects ORDER BY key COLLATE "C"')
     return [StoredObject(*row) for row in cursor.fetchall()]
 
 
 def changes_since(before: Iterable[StoredObject], bucket: Bucket) -> Changes:
-    """Compare the bulk dump as it is now, key by key and ETag by ETag."""
+    """Compare the current bulk dump with a listing, by key, size and ETag."""
     old: Mapping[str, tuple[int, str]] = {found.key: (found.size, found.etag) for found in before}
     new = {
         found.key: (found.size, found.etag)

@@ -1,4 +1,4 @@
-"""The whole link as one call, for the command; the Dagster assets call the same parts."""
+"""The whole link as one call, for the command. The Dagster assets call the same steps."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def link_images(
     dates: DateOrder = "mdy",
     on_progress: OnProgress = lambda *_: None,
 ) -> LinkReport:
-    """Keep the export, list the bulk dump, copy, verify, write.
+    """Store the export, list the bulk dump, copy, verify, write.
 
     Args:
-        actor: who asks, for the audit trail.
+        actor: requester, for the audit trail.
 
     Raises:
-        PipelineError: of any kind; what was copied is in the ledger, and Nexus has all of it or nothing.
+        PipelineError: of any kind; finished copies are in the ledger, and Nexus has all rows or none.
     """
     url = settings.nexus_database_url.get_secret_value()
     with connect(url) as connection:

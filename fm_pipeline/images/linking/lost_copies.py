@@ -1,6 +1,6 @@
-"""Copies of linked images that somebody deleted from S3: made again from the bulk dump.
+"""Restore copies of linked images that were deleted from S3, from the bulk dump.
 
-The row in Nexus stays as it is, so the copy goes where the row says. What is there is never overwritten.
+The row in Nexus is not changed, so the copy gets the key in the row. An existing object is never overwritten.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which image of the bulk dump becomes which image of which patient: pure functions over what was read."""
+"""Plan which file of the bulk dump becomes which image of which patient. Pure functions, no input or output."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PlannedImage:
         return thumbnail_key_of(self.target_key)
 
     def ledger_row(self) -> CopyRecord:
-        """As it begins."""
+        """Return the row of the copy ledger with which the copy starts."""
         source = self.source
         ids = (self.recid, self.patient.key, self.batch_id)
         return CopyRecord(*ids, source.key, source.size, source.etag, self.target_key, None, "planned", None)
@@ -71,14 +71,14 @@ class PlannedImage:
 
 @dataclass
 class LinkPlan:
-    """Every record has one end here. `total` = planned + already + skipped + errors + left.
+    """The plan: each record has exactly one outcome. `total` = planned + already + skipped + errors + left.
 
     Attributes:
-        already: Nexus ids by record id, of images that are linked.
+        already: Nexus ids by record id, of images that are linked already.
         skipped, errors: reasons by record id.
         left: record ids beyond the limit.
-        without_record: keys of files that no record names.
-        same_bytes: record ids of planned images whose files are equal, by group.
+        without_record: keys of files without a record.
+        same_bytes: groups of planned images with equal files.
     """
 
     planned: list[PlannedImage] = field(default_factory=list)
@@ -96,12 +96,12 @@ class LinkPlan:
 
 
 def thumbnail_key_of(key: str) -> str:
-    """Where the thumbnail of a copy lies: beside it."""
+    """Return the key of the thumbnail of a copy, beside the copy."""
     return f"{PurePosixPath(key).with_suffix('')}_thumb.jpg"
 
 
 def target_key(patient_id: str, batch_id: str, recid: int, source_key: str) -> str:
-    """The key of a copy; it holds ids and no name. The suffix is the source's, in lower case."""
+    """Return the key of a copy: ids, no name, and the suffix of the source in lower case."""
     suffix = PurePosixPath(source_key).suffix.lower()
     return f"patients/{patient_id}/images/{batch_id}/{recid}{suffix}"
 
@@ -192,7 +192,7 @@ def _apply_limit(plan: LinkPlan, limit: int, failed: set[int]) -> None:
 
 
 def _one_file(files: Sequence[StoredObject]) -> StoredObject | str:
-    """The file of a record: of equal ones the first."""
+    """Return the file of a record, the first of equal ones; or the reason why there is none."""
     if not files:
         return "no_file"
     if len({(found.size, found.etag) for found in files}) > 1:
@@ -203,7 +203,7 @@ def _one_file(files: Sequence[StoredObject]) -> StoredObject | str:
 def _skip_reason(
     record: MetadataRow, patient: PatientMatch | str, source: StoredObject | str, limits: Mapping[str, int | None]
 ) -> str | None:
-    """Why an image cannot be linked; the first reason of several."""
+    """Return the first reason why an image cannot be linked; None if it can."""
     if record.taken is None:
         return "date_unreadable" if record.date_text else "no_date"
     if isinstance(patient, str):

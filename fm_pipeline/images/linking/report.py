@@ -1,4 +1,4 @@
-"""What came of a link: the summary of the seed, and every skip and error by its reason. Counts and reasons only."""
+"""The report of a link: totals, and skips and errors by reason. Counts and reasons only."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class LinkReport:
 
     @property
     def adds_up(self) -> bool:
-        """Whether every record has one end."""
+        """Whether every record has exactly one outcome."""
         ends = self.linked + self.already + self.left + sum(self.skipped.values()) + sum(self.errors.values())
         return ends == self.total
 
     def lines(self) -> Iterator[str]:
-        """For the terminal."""
+        """Yield the lines for the terminal."""
         would = " (would be)" if self.dry_run else ""
         yield "📊 SUMMARY"
         yield RULE
@@ -106,7 +106,7 @@ class LinkReport:
 def make_report(
     found: int, not_used: Mapping[str, int], copied: CopyReport, rows: RowsReport | None, files: int
 ) -> LinkReport:
-    """The report of one run.
+    """Return the report of one run.
 
     Args:
         found: records of the export.
@@ -147,7 +147,7 @@ def make_report(
 
 
 def read_report(cursor: Cursor, batches_created: int = 0) -> LinkReport:
-    """The report as far as the tables tell it: of the newest export, its records and how they ended."""
+    """Return the report as far as the tables hold it: the records of the newest export and their outcomes."""
     found, not_used, files = count_export(cursor)
     skipped = Counter(not_used)
     ends: dict[str, Counter[str]] = {}

@@ -1,7 +1,7 @@
-"""What an administrator goes through after a link: records that are not linked, files without one, equal files.
+"""Lists for the administrator after a link: records that were not linked, files without a record, equal files.
 
-The lists hold record ids, reasons, Nexus ids and S3 keys. A key of the bulk dump that is no record id may be anything,
-also a name, so the files are for their owner only and nothing of them is logged.
+The lists hold record ids, reasons, Nexus ids and S3 keys. A key of the bulk dump that is not a record id may
+contain a name, so only the owner can read the files, and nothing of them is logged.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ NOT_LINKED, WITHOUT_RECORD, SAME_BYTES = "not_linked.csv", "files_without_record
 
 
 def write_lists(folder: Path, rejects: Iterable[Reject], copied: CopyReport, rows: RowsReport | None = None) -> None:
-    """Write the three lists anew.
+    """Write the three lists.
 
     Args:
-        rejects: records of the export that no row was made of.
-        rows: None before anything was written to Nexus, and in a dry run.
+        rejects: rejected records of the export.
+        rows: None before Nexus was written to, and in a dry run.
     """
     make_private_folder(folder)
     plan = copied.plan

@@ -1,7 +1,7 @@
-"""The link: files of the bulk dump become images of patients. Copy, verify, and only then write to Nexus.
+"""The two steps of the link: copy and verify files, then write rows to Nexus.
 
-Two halves, so that each can be repeated by itself: `copy_images` (S3 and the ledger) and `write_rows` (one short
-transaction in Nexus). Both take the newest export (`store_export`) and the newest listing (`take_inventory`).
+Each step can be repeated by itself: `copy_images` (S3 and the copy ledger) and `write_rows` (one short transaction in
+Nexus). Both use the newest export (`store_export`) and the newest listing (`take_inventory`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from fm_pipeline.storage.bucket import Bucket
 
 @dataclass(frozen=True)
 class LinkOptions:
-    """What somebody asks for."""
+    """Options of a link."""
 
     dry_run: bool = False
     limit: int | None = None
@@ -46,7 +46,7 @@ class LinkOptions:
 
 @dataclass(frozen=True)
 class CopyReport:
-    """The first half: the plan, and what became of the planned copies.
+    """The result of the first step: the plan, and the outcome of the planned copies.
 
     Attributes:
         failed: reasons by record id, of planned images that are not verified.
@@ -65,7 +65,7 @@ class CopyReport:
 
     @property
     def verified(self) -> int:
-        """How many planned images have their copy."""
+        """Number of planned images whose copy is verified."""
         return len(self.plan.planned) - len(self.failed)
 
     @property
@@ -77,7 +77,7 @@ class CopyReport:
 
 @dataclass(frozen=True)
 class RowsReport:
-    """The second half: what was written to Nexus."""
+    """The result of the second step: what was written to Nexus."""
 
     linked: Sequence[int] = ()
     refused: Mapping[int, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ def copy_images(
     now: Callable[[], datetime],
     on_progress: OnProgress = lambda *_: None,
 ) -> CopyReport:
-    """Match, check the files, copy what can be linked, verify by listing. Nexus is only read.
+    """Match, inspect the files, copy those that can be linked, verify by listing. Nexus is only read.
 
     Raises:
         LockStop: another link runs.
@@ -130,7 +130,7 @@ def copy_images(
 
 
 def _require_export_and_inventory(cursor: Cursor, bucket: Bucket) -> None:
-    """Without them no image would be found, and that would look like a link that had nothing to do."""
+    """Refuse to run without them: the link would find no image, and look as if it had nothing to do."""
     cursor.execute(
         "SELECT EXISTS (SELECT FROM fm_pipeline.image_exports), (SELECT (bucket, prefix) = (%s, %s)"
         " FROM fm_pipeline.bulk_dump_inventories ORDER BY listed_at DESC LIMIT 1)",
@@ -154,7 +154,7 @@ def _require_export_and_inventory(cursor: Cursor, bucket: Bucket) -> None:
 def _plan(
     cursor: Cursor, settings: Settings, bucket: Bucket, options: LinkOptions
 ) -> tuple[LinkPlan, int, list[tuple[copy_ledger.CopyRecord, bool]]]:
-    """The plan, how many batches it needs, and copies of linked images that are gone."""
+    """Return the plan, the number of batches it needs, and the lost copies of linked images."""
     catalogue = read_catalogue(cursor, settings.nexus_schema)
     check_columns(catalogue)
     images = catalogue.table(IMAGES)
@@ -176,7 +176,7 @@ def _plan(
 
 
 def _record_outcomes(connection: Connection, plan: LinkPlan, failed: Mapping[int, str], lost: LostCopies) -> None:
-    """What became of each record, in the table. Those with a verified copy have no end yet."""
+    """Store the outcome of each record. Records with a verified copy have none yet."""
     already = plan.already.keys() - lost.failed.keys()
     ends: list[tuple[int, str | None, str | None]] = [(recid, "already_linked", None) for recid in already]
     ends += [(recid, "error", reason) for recid, reason in lost.failed.items()]
@@ -190,7 +190,7 @@ def _record_outcomes(connection: Connection, plan: LinkPlan, failed: Mapping[int
 
 
 def _update_outcomes(cursor: Cursor, ends: Sequence[tuple[int, str | None, str | None]]) -> None:
-    # One statement: in portions each of them would read the whole table.
+    # One statement: each of several would read the whole table.
     if ends:
         cursor.execute(
             "UPDATE fm_pipeline.image_metadata m SET outcome = v.outcome, reason = v.reason"
@@ -233,7 +233,7 @@ def write_rows(settings: Settings, *, now: datetime) -> RowsReport:
 
 
 def _verified_images(writer: ImageWriter) -> list[NewImage]:
-    """Images whose copy is verified, and is still where the export says that it belongs."""
+    """Return the images whose copy is verified and still matches the export."""
     snapshot = writer.snapshot()
     patients, known = snapshot.patients, snapshot.known
     writer.cursor.execute(_VERIFIED)
@@ -246,7 +246,7 @@ def _verified_images(writer: ImageWriter) -> list[NewImage]:
         if isinstance(patient, PatientMatch) and (
             patient.key != patient_key or known.batch_for(patient.nexus_id, patient.key, taken) != batch
         ):
-            continue  # the export was replaced since: the next run plans it anew
+            continue  # the export was replaced since; the next run plans it again
         images.append(
             NewImage(
                 patient=reference,
@@ -270,7 +270,7 @@ def _verified_images(writer: ImageWriter) -> list[NewImage]:
 
 
 def missing_objects(settings: Settings, bucket: Bucket) -> list[int]:
-    """Record ids of linked images whose copy is not in a fresh listing with its size."""
+    """Return record ids of linked images whose copy is missing from a new listing, or has another size."""
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         linked = [row for row in copy_ledger.read_ledger(cursor).values() if row.state == "linked"]
     there = {found.key: found.size for found in bucket.list("patients/")} if linked else {}

@@ -1,1 +1,1 @@
-"""Images and batches as rows of Nexus: which are there, whose they are, and the one transaction that writes them."""
+"""Images and batches as rows of Nexus: which exist, whose they are, and the transaction that writes them."""

@@ -1,4 +1,4 @@
-"""Whose image is it? A reference to a patient, as FileMaker or somebody else wrote it, becomes the patient of Nexus."""
+"""An index of the patients of Nexus by every id that may refer to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MatchedBy = Literal["crosswalk", "metadata", "notes", "nexus_id", "earlier_id"]
 
 
 class PatientMatch(NamedTuple):
-    """A patient of Nexus.
+    """The patient of Nexus that a reference names.
 
     Attributes:
         nexus_id: the patient's id as it is now.
@@ -37,17 +37,17 @@ class PatientMatch(NamedTuple):
 
 @dataclass(frozen=True)
 class PatientIndex:
-    """All patients of Nexus, by everything that may name them. Ids in lower case."""
+    """All patients of Nexus by every id that may refer to them. Ids are in lower case."""
 
     by_key: Mapping[str, tuple[str, MatchedBy]]
     key_of: Mapping[str, str]  # Nexus id -> FileMaker id, or the Nexus id itself
     earlier: Mapping[str, str]  # Nexus id of an earlier reimport -> FileMaker id
 
     def resolve(self, reference: object) -> PatientMatch | str:
-        """The patient, or the reason why there is none: NO_REFERENCE, UNKNOWN or AMBIGUOUS.
+        """Return the patient, or the reason why there is none: NO_REFERENCE, UNKNOWN or AMBIGUOUS.
 
-        In this order: the crosswalk, FileMaker's id in the metadata and in the notes, a Nexus id, the Nexus id of an
-        earlier reimport. A reference that names one patient by one way and another by the next is ambiguous.
+        Looked up in this order: the crosswalk, FileMaker's id in the metadata and in the notes, a Nexus id, the Nexus
+        id of an earlier reimport. A reference is ambiguous if two of these name different patients.
         """
         wanted = as_key(reference)
         if not wanted:

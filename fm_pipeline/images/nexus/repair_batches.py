@@ -1,7 +1,7 @@
-"""Batches that point to no patient (any more), because an earlier reimport gave the patients new ids.
+"""Repair batches that refer to no existing patient, because an earlier reimport gave patients new ids.
 
-As in phase 7 of a reimport: a batch that points to an existing patient is never moved, and one that points nowhere only
-if all evidence names one patient. Evidence: the id that it carries, the ledger of the link, the export's records of
+As in phase 7 of a reimport, a batch of an existing patient is never moved, and an orphaned one only if all evidence
+names one patient. Evidence: the id that it carries, the ledger of the link, the export's records of
 its images, and FileMaker's records of them.
 """
 
@@ -26,14 +26,14 @@ from fm_pipeline.nexus.reimport.relink import patient_content_type
 
 @dataclass(frozen=True)
 class BatchRepair:
-    """Batches: those that got their patient back, and those that still point nowhere, by reason as in `relink`."""
+    """Number of repaired batches, and of those that are still orphaned, by reason as in `relink`."""
 
     repaired: int = 0
     unresolved: Mapping[str, int] = field(default_factory=dict)
 
 
 def repair_batches(cursor: Cursor, catalogue: Catalogue, patients: PatientIndex, known: ImageIndex) -> BatchRepair:
-    """Part of the caller's transaction."""
+    """Repair orphaned batches in the caller's transaction."""
     table = catalogue.table(BATCHES)
     if "object_id" not in catalogue.columns[table]:  # a foreign key guards it there
         return BatchRepair()

@@ -1,4 +1,4 @@
-"""Image rows of Nexus as the pipeline writes them: names, ids, and the values of every column of any release."""
+"""Rows of images and batches: names, ids, and values for the columns of every release of Nexus."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class NewImage:
 
 
 def batch_name(day: date) -> str:
-    """As the seeds write it: `5 Nov 2016 (FileMaker Import)`, whatever the machine's language."""
+    """Return for example `5 Nov 2016 (FileMaker Import)`, independent of the locale."""
     return f"{day.day} {_MONTHS[day.month - 1]} {day.year} (FileMaker Import)"
 
 
 def batch_id(patient_key: str, day: date) -> str:
-    """The Nexus id of a new batch: the same in every run.
+    """Return the Nexus id of a new batch: the same in every run.
 
     Args:
         patient_key: `Found.key`.
@@ -70,12 +70,12 @@ def batch_id(patient_key: str, day: date) -> str:
 
 
 def image_id(recid: int | None, filemaker_id: str | None) -> str:
-    """The Nexus id of a new image: the same in every run. The record id makes it where there is one."""
+    """Return the Nexus id of a new image: the same in every run. It is made of the record id if there is one."""
     return new_nexus_id("image", f"recid/{recid}" if recid is not None else str(filemaker_id))
 
 
 def batch_values(batch: str, patient_type: int, patient_id: str, day: date, now: datetime) -> dict[str, object]:
-    """Every column that a release is known to have; `image_count` is counted after the images are in."""
+    """Return values for every column that a release may have; `image_count` is set after the images are inserted."""
     return {
         "id": batch,
         "content_type_id": patient_type,
@@ -99,7 +99,7 @@ def batch_values(batch: str, patient_type: int, patient_id: str, day: date, now:
 def image_values(
     image: NewImage, order: int, columns: Mapping[str, str], bucket: str, now: datetime
 ) -> dict[str, object]:
-    """Every column that a release is known to have.
+    """Return values for every column that a release may have.
 
     Args:
         columns: of the table, with their types: `filemaker_id` is a uuid in some releases and the record id in others.
@@ -137,10 +137,10 @@ def image_values(
 
 
 def check_columns(catalogue: Catalogue) -> None:
-    """Refuse a release whose image tables need something that we do not know, before anything is copied or written.
+    """Refuse a release with unknown required columns in its image tables, before anything is copied or written.
 
     Raises:
-        CatalogueStop: a table is missing, or has a column that must be given and that no rule fills.
+        CatalogueStop: a table is missing, or has a required column without a rule.
     """
     day, now = date(2000, 1, 1), datetime(2000, 1, 1)  # noqa: DTZ001  # only the names of the columns count
     image = NewImage("", "", day, "", "", 0, "", recid=0, width=0, height=0, thumbnail_size=0)
@@ -169,7 +169,7 @@ def _types(catalogue: Catalogue, name: str) -> dict[str, str]:
 
 
 def text_limit(catalogue: Catalogue, table: Table, column: str) -> int | None:
-    """How many characters a column takes; None: any number, or there is no such column."""
+    """Return the maximum length of a column; None if it is unlimited or does not exist."""
     found = catalogue.columns[table].get(column)
     if found is None or not found.type.startswith("character varying("):
         return None

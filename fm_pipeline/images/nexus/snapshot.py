@@ -1,7 +1,7 @@
-"""Patients and images of Nexus as they were read, and whether they still are so: told by row versions.
+"""A snapshot of patients and images of Nexus, and a check by row versions whether it is still valid.
 
-To read all of them takes seconds in a large clinic. Whoever writes images needs to be certain under its locks, for
-which the users wait, and the waterfall needs it for each of its small batches; mostly nobody has written since.
+Reading all of them takes seconds in a large clinic. The writer needs a valid snapshot while it holds locks and users
+wait, and the import needs one for each small batch. Mostly the tables have not changed in between.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _OWN_TABLES = ("crosswalk", "retired_patient_ids", "staged_file_links")
 
 @dataclass(frozen=True)
 class NexusSnapshot:
-    """What was read, and by what it can be told later that all of it holds.
+    """What was read, and what is needed to check that it is still valid.
 
     Attributes:
-        horizon: whoever wrote what is not in here has this transaction id or a later one.
-        versions: rows of each table that was read, none of them written since then.
+        horizon: later writes have this transaction id or a later one.
+        versions: row counts of each table, without rows written since the horizon.
         shapes: see `read_shapes`.
     """
 
@@ -38,9 +38,9 @@ class NexusSnapshot:
     shapes: Mapping[Table, str]
 
     def refreshed(self, cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> NexusSnapshot:
-        """This very object if nobody has written to one of the tables, else all of it read anew.
+        """Return this object if none of the tables has changed, otherwise a new snapshot.
 
-        Writers that the caller's locks do not keep out may begin at once again, as after any reading.
+        Writers that the caller's locks do not exclude may change the tables again at once.
         """
         tables = _tables(catalogue)
         if read_versions(cursor, tables, self.horizon) == self.versions and read_shapes(cursor, tables) == self.shapes:
@@ -51,8 +51,8 @@ class NexusSnapshot:
 def read_snapshot(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> NexusSnapshot:
     """Read patients and images.
 
-    The horizon comes first and the rows are counted before they are read: so a statement of READ COMMITTED may see
-    more than the one before, and what it sees has a later transaction's id, or makes the number of rows another.
+    The horizon is read first, and rows are counted before they are read. In READ COMMITTED a later statement may see
+    more than an earlier one; such rows have a later transaction id, or change the number of rows.
     """
     tables = _tables(catalogue)
     horizon = read_horizon(cursor)

@@ -1,7 +1,7 @@
-"""How many images Nexus has, by year and by category. Counts only.
+"""Count the images of Nexus by year and by category.
 
-A category is text that somebody typed in FileMaker, so a rare one may say more than it should: only those that several
-patients have in common are named.
+A category is text that somebody typed in FileMaker, so a rare one may identify a patient. Only categories that several
+patients share are named.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes batches and images into Nexus: one short transaction that a reimport waits for, or that waits for a reimport.
+"""Write batches and images to Nexus in one short transaction. It excludes a reimport; the later of the two waits.
 
 Used as:
 
@@ -41,13 +41,13 @@ PAGE_SIZE = 500  # rows a statement
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What became of images that were handed over.
+    """The result of `write`.
 
     Attributes:
-        image_ids: Nexus ids by position in what was handed over, of those that are in Nexus now.
-        inserted: positions of those that are new.
-        refused: reasons by position of those that are not in Nexus.
-        batches_created: Nexus ids.
+        image_ids: Nexus ids by position in the given sequence, of images that are in Nexus now.
+        inserted: positions of new images.
+        refused: reasons by position, of images that are not in Nexus.
+        batches_created: Nexus ids of new batches.
     """
 
     image_ids: Mapping[int, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class WriteResult:
 
 @contextmanager
 def writing_images(settings: Settings, before: NexusSnapshot | None = None) -> Iterator[ImageWriter]:
-    """One transaction with the locks that it needs; committed at the end of the block, rolled back by an error.
+    """Open a transaction with its locks; it is committed at the end of the block, and rolled back on an error.
 
     Args:
         before: patients and images as they were read last; None: they are read before the locks. Under the locks they
@@ -99,20 +99,20 @@ class ImageWriter:
     _snapshot: NexusSnapshot
 
     def snapshot(self) -> NexusSnapshot:
-        """Patients and images as they are at this moment, with what this transaction has written."""
+        """Return a current snapshot of patients and images, including writes of this transaction."""
         self._snapshot = self._snapshot.refreshed(self.cursor, self.catalogue, self.settings.s3_bulk_prefix)
         return self._snapshot
 
     def repair_batches(self) -> BatchRepair:
-        """Batches that point to no patient (any more) get theirs back, as in phase 7 of a reimport."""
+        """Repair batches that refer to no existing patient, as in phase 7 of a reimport."""
         now = self.snapshot()
         return repair_batches(self.cursor, self.catalogue, now.patients, now.known)
 
     def write(self, images: Sequence[NewImage], now: datetime) -> WriteResult:
-        """Insert what Nexus does not have. Everything that was planned before the locks is looked at again.
+        """Insert the images that Nexus does not have. Decisions made before the locks are checked again.
 
         Args:
-            images: in the order that they get within their batch, behind those that it has.
+            images: in their order within a batch; they follow the images that it has.
         """
         snapshot = self.snapshot()
         patients, known = snapshot.patients, snapshot.known
@@ -148,7 +148,7 @@ class ImageWriter:
         return WriteResult(ids, new, refused, created)
 
     def _hold(self, patients: set[str]) -> None:
-        """No patient may go while images are tied to it: no constraint would notice."""
+        """Lock the patients, so that none is deleted meanwhile: no constraint would prevent that."""
         self.cursor.execute(
             sql.SQL("SELECT 1 FROM {} WHERE id = ANY(%s::uuid[]) ORDER BY id FOR KEY SHARE").format(
                 self.catalogue.table("patients").identifier
@@ -194,7 +194,7 @@ class ImageWriter:
             )
 
     def _insert(self, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
-        """Insert rows in those of their columns that this release has."""
+        """Insert rows, with the columns that this release has."""
         if not rows:
             return
         names = [name for name in rows[0] if name in self.catalogue.columns[table]]

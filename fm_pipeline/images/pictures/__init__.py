@@ -1,1 +1,1 @@
-"""A file as a picture: its type by its bytes, whether it is whole, what it says of itself, and its thumbnail."""
+"""Inspect a file as a picture: type by its bytes, completeness, metadata, thumbnail."""

@@ -1,8 +1,8 @@
-"""Whether compressed data is missing from a picture. A copy that broke off may have its whole length.
+"""Detect missing compressed data in a picture. A copy that broke off may have its full length.
 
-The rest, or a block in the middle, is then zeros (nothing was written) or 0xFF (erased flash memory). PNG, GIF and most
-kinds of TIFF find that themselves. JPEG, WEBP, HEIC and AVIF do not: their decoders take such bytes for data and show
-grey. In uncompressed pixels (BMP, plain TIFF) zeros are black, and nothing can tell.
+The rest, or a block in the middle, then consists of zeros (nothing was written) or 0xFF (erased flash memory). Decoders
+of PNG, GIF and most kinds of TIFF detect that. Decoders of JPEG, WEBP, HEIC and AVIF do not: they decode such bytes and
+show grey. In uncompressed pixels (BMP, plain TIFF) zeros are black, so a gap cannot be detected.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def is_incomplete(data: bytes, kind: str, pixels: int) -> bool:
     Args:
         data: the whole file.
         kind: Pillow's name of its format.
-        pixels: how many it says that it has.
+        pixels: number of pixels, according to its header.
 
     Returns:
         True where data is certainly missing. A gap in the middle of a JPEG is not found: of a plain surface a whole
@@ -61,7 +61,7 @@ class _Box(NamedTuple):
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
-    """The boxes between two places (ISO/IEC 14496-12, 4.2)."""
+    """Yield the boxes between two offsets (ISO/IEC 14496-12, 4.2)."""
     while at + 8 <= end:
         size, head = int.from_bytes(data[at : at + 4], "big"), 8
         if size == 1:
@@ -75,7 +75,7 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
 
 
 def coded_items(data: bytes) -> list[tuple[int, int]]:
-    """Where the compressed pictures of a HEIC or AVIF file lie: (start, end) of each part, tiles one by one."""
+    """Return (start, end) of each compressed picture or tile of a HEIC or AVIF file."""
     meta = next((box for box in _boxes(data, 0, len(data)) if box.kind == b"meta"), None)
     if meta is None:
         return []
@@ -87,7 +87,7 @@ def coded_items(data: bytes) -> list[tuple[int, int]]:
 
 
 def _coded_ids(data: bytes, box: _Box) -> set[int]:
-    """Ids of the items that hold a compressed picture (ISO/IEC 14496-12, 8.11.6)."""
+    """Return the ids of the items with compressed pictures (ISO/IEC 14496-12, 8.11.6)."""
     found = set()
     skip = 6 if data[box.start] == 0 else 8  # version and flags, and how many there are
     for entry in _boxes(data, box.start + skip, box.end):
@@ -101,7 +101,7 @@ def _coded_ids(data: bytes, box: _Box) -> set[int]:
 
 
 def _extents(data: bytes, box: _Box) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Item id and place of each extent that lies in the file itself (ISO/IEC 14496-12, 8.11.3)."""
+    """Yield item id and range of each extent in the file itself (ISO/IEC 14496-12, 8.11.3)."""
     version, sizes, at = data[box.start], data[box.start + 4 : box.start + 6], box.start + 6
     offset_size, length_size, base_size, index_size = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4, sizes[1] & 15
 

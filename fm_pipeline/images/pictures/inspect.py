@@ -1,12 +1,11 @@
-"""What a file really is, whatever it is called: a whole picture of a type and size, or why it is none.
+"""Determine what a file really is, whatever its name: a complete picture with its type and size, or why it is none.
 
-The order is what the libraries' limits ask for: the first bytes, then the header with an explicit list of formats,
-then every pixel, then the gaps that decoders do not notice. `Image.verify` is not enough, it calls a JPEG cut in half
-whole. A flipped bit inside a JPEG is beyond any decoder; that is what hashes are for.
+The order follows from the limits of the libraries: the first bytes, then the header with an explicit list of formats,
+then every pixel, then gaps that decoders do not detect. `Image.verify` is not enough: it accepts half a JPEG. A flipped
+bit inside a JPEG is not detected by any decoder; hashes do that.
 https://pillow.readthedocs.io/en/stable/reference/Image.html
 
-Every function may be called from several threads at once. Of a file with several frames the first one counts, unless
-it says that it is a preview of another one.
+Every function is thread-safe. If a file has several frames, the first one counts, unless it is marked as a preview.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class RejectedPicture:
-    """No picture, or not a whole one. `reason` is a key of `REASONS`."""
+    """A file that is not a picture, or not a complete one. `reason` is a key of `REASONS`."""
 
     reason: str
 
@@ -99,24 +98,24 @@ class _Decoded(NamedTuple):
 
 
 def inspect(data: bytes) -> Picture | RejectedPicture:
-    """Decode a file's every pixel.
+    """Decode every pixel of a file.
 
     Args:
         data: the whole file.
 
     Returns:
-        What it is, or why it is none. No bytes make it raise.
+        The picture, or why the file is none. No input raises.
     """
     looked = inspect_with_thumbnail(data)
     return looked if isinstance(looked, RejectedPicture) else looked[0]
 
 
 def inspect_with_thumbnail(data: bytes) -> tuple[Picture, bytes] | RejectedPicture:
-    """Decode a file's every pixel, and make its preview from them.
+    """Decode every pixel of a file, and make its thumbnail.
 
     Returns:
-        The picture and its preview: a JPEG, longest side 300 pixels (never enlarged), upright, sRGB, without any
-        metadata. Or why the file is no picture. No bytes make it raise.
+        The picture and its thumbnail: a JPEG, longest side 300 pixels (never enlarged), upright, sRGB, without any
+        metadata. Or why the file is not a picture. No input raises.
     """
     try:
         decoded = _decoded(data)
@@ -130,13 +129,13 @@ def inspect_with_thumbnail(data: bytes) -> tuple[Picture, bytes] | RejectedPictu
 
 
 def _too_many(pixels: int, kind: str, size: int) -> bool:
-    """Whether a picture claims more pixels than are decoded, or more than its bytes can hold."""
+    """Whether the header states more pixels than are decoded, or more than the file can contain."""
     return pixels > _USUAL and (kind not in _LARGE_KINDS or pixels > min(_MOST, size * _PIXELS_A_BYTE))
 
 
 @contextmanager
 def _large() -> Iterator[None]:
-    """One large picture at a time; meanwhile Pillow's TIFF reader, which asks once more, takes them too."""
+    """Decode one large picture at a time, with Pillow's own limit raised, because its TIFF reader checks it again."""
     with _one_large:
         usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MOST
         try:
@@ -152,7 +151,7 @@ def _opened(data: bytes, kind: str) -> Image.Image:
 
 
 def _decoded(data: bytes) -> _Decoded | RejectedPicture:
-    """The picture and its pixels. Metadata that a library refuses does not count against a picture."""
+    """Decode a picture. Metadata that a library refuses does not make a picture invalid."""
     kind = kind_of(data)
     if kind in REASONS:
         return RejectedPicture(kind)
@@ -205,7 +204,7 @@ def _decode(data: bytes, whole: bytes, kind: str, frame: int) -> _Decoded | Reje
 
 
 def _smaller(image: Image.Image) -> Image.Image:
-    """Of a large picture what a thumbnail needs; else each step on the way there would copy all of it."""
+    """Reduce a large picture for the thumbnail; otherwise each step would copy all of it."""
     if image.width * image.height <= _USUAL:
         return image
     factor = max(1, max(image.size) // (2 * _DRAFT))

@@ -1,6 +1,6 @@
-"""What a file is by its first bytes: a picture of a known type, something else, or a camera's raw photograph.
+"""Detect the type of a file by its first bytes: a known type of picture, a raw photograph, or another file.
 
-A name says nothing here. Whether the picture is whole is decided in `pictures`, by decoding it.
+The name is ignored. `inspect.py` decodes the picture to check that it is complete.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def kind_of(data: bytes) -> str:
 
 
 def main_frame(data: bytes) -> int | None:
-    """Which frame of a TIFF is the picture itself; its first one may be a preview of another one.
+    """Return the frame of a TIFF that is the picture itself; the first one may be a preview.
 
     Returns:
         The number of the frame, from 0. None: the picture is a camera's raw data, or lies where only a raw converter

@@ -1,6 +1,6 @@
-"""What a picture says of itself beside its pixels: how to skip it, and the one fact that is needed, its orientation.
+"""The metadata of a picture: how to remove it, and how to read the orientation.
 
-Cameras and programs write metadata that libraries refuse. No metadata makes a whole picture a broken one.
+Cameras and programs write metadata that libraries refuse. Such metadata must not make a complete picture invalid.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Part(NamedTuple):
 
 
 def orientation(image: Image.Image, data: bytes, kind: str) -> int:
-    """How the picture lies, 1 to 8; 1 where nothing says it, or where the decoder has turned it.
+    """Return the orientation, 1 to 8; 1 if it is not stated or the decoder has applied it.
 
     Args:
         image: the opened picture.
@@ -61,7 +61,7 @@ def orientation(image: Image.Image, data: bytes, kind: str) -> int:
 
 
 def without_metadata(data: bytes, kind: str) -> bytes | None:
-    """The same picture without metadata, or None for a format that is not known to need it."""
+    """Return the picture without metadata, or None for a format that does not need this."""
     if kind == "JPEG":
         head, scans = _split_jpeg(data)
         return b"\xff\xd8" + b"".join(part.whole for part in head if _is_needed(part)) + scans
@@ -102,7 +102,7 @@ def _split_jpeg(data: bytes) -> tuple[list[Part], bytes]:
 
 
 def scan_begins(data: bytes) -> int:
-    """Where the first scan of a JPEG begins."""
+    """Return the offset of the first scan of a JPEG."""
     return len(data) - len(_split_jpeg(data)[1])
 
 

@@ -1,4 +1,4 @@
-"""Previews of decoded pictures: small JPEGs, upright, in sRGB, that hold nothing which the original says of itself."""
+"""Thumbnails of decoded pictures: small JPEGs, upright, in sRGB, without metadata of the original."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _DEFAULTS = {_SAMPLE_FORMAT: 1}  # unsigned
 
 
 def thumbnail_of(image: Image.Image, orientation: int) -> bytes:
-    """The preview of a picture, never enlarged.
+    """Return the thumbnail of a picture, never enlarged.
 
     Args:
         image: with its pixels loaded.
         orientation: EXIF's, 1 to 8.
 
     Raises:
-        Exception: whatever the library raises on pixels that it can neither convert nor write.
+        Exception: of the library, for pixels that it can neither convert nor write.
     """
     try:
         small = _in_web_colours(image)
