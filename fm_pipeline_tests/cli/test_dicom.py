@@ -187,10 +187,10 @@ def test_the_status_of_a_job_that_has_ended_does_not_say_that_something_goes_on(
         assert "goes on" not in output
         assert "0 of 5 files have an outcome" in output
         assert "there may be more files than these" in output
-        assert f"To go on where it ended: fm-pipeline dicom import --job-id {job.id}" in output
+        assert f"To resume it: fm-pipeline dicom import --job-id {job.id}" in output
     commands.rows(ended + ", scan_complete = true", "completed")
     output = commands.run("status", str(job.id))
-    assert "To go on" not in output
+    assert "To resume it" not in output
     assert "may be more" not in output
     commands.rows(ended + ", scan_complete = false", "running")
     assert "and the scan goes on" in commands.run("status", str(job.id))

@@ -1,4 +1,4 @@
-"""An import for tests: a ledger and an Orthanc of its own, and a folder to be imported."""
+"""A bench for import tests: its own database and Orthanc, and a folder to import."""
 
 from __future__ import annotations
 
@@ -18,55 +18,55 @@ from fm_pipeline.settings import Settings
 
 @dataclass(frozen=True)
 class ImportBench:
-    """A folder, a ledger, and an address of Orthanc (or of what stands before it)."""
+    """A folder, a database, and the address of Orthanc or of a proxy before it."""
 
     settings: Settings
     folder: Path
 
     @property
     def url(self) -> str:
-        """Of the database."""
+        """The URL of the database."""
         return self.settings.nexus_database_url.get_secret_value()
 
     def new_job(self, job_type: JobType = "initial", folder: Path | None = None, **more: Any) -> int:
-        """The id of a pending job for the folder."""
+        """Create a pending job for the folder, and return its id."""
         return create_job(self.url, str(folder or self.folder), job_type, requested_by="test", **more).id
 
     def run(self, job_id: int, **options: Any) -> Job:
-        """Carry it out."""
+        """Run a job."""
         return run_job(self.settings, job_id, options=ImportOptions(**options))
 
     def imported(self, job_type: JobType = "initial", folder: Path | None = None, **options: Any) -> Job:
-        """Make a job and carry it out."""
+        """Create a job and run it."""
         return self.run(self.new_job(job_type, folder), **options)
 
     def job(self, job_id: int) -> Job:
-        """As it is now."""
+        """Return the current row of a job."""
         return get_job(self.url, job_id)
 
     def rows(self, job_id: int) -> dict[str, HistoryRow]:
-        """The whole history of a job, by path."""
+        """Return the whole history of a job, by path."""
         rows = list_history(self.url, job_id=job_id, limit=1000).history
         assert len(rows) == self.job(job_id).files_processed
         return {real_path(row.file_path): row for row in rows}
 
     def outcomes(self, job_id: int) -> dict[str, int]:
-        """Counted from history, and equal to what the job says."""
+        """Count the outcomes in history, and check that they equal those of the job."""
         counted = Counter(row.status for row in self.rows(job_id).values())
         assert counted == {name: count for name, count in self.job(job_id).outcomes.items() if count}
         return dict(counted)
 
     def orthanc(self) -> Orthanc:
-        """A client."""
+        """Return a client of Orthanc."""
         return Orthanc.from_settings(self.settings)
 
     def instances(self) -> int:
-        """How many Orthanc holds."""
+        """Return the number of instances that Orthanc holds."""
         with self.orthanc() as orthanc:
             return int(orthanc.statistics()["CountInstances"])
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """One statement on the ledger, committed; its rows if it has any."""
+        """Execute and commit a statement on the database, and return its rows."""
         with connect(self.url) as connection, connection.cursor() as cursor:
             cursor.execute(statement, values or None)
             rows = cursor.fetchall() if cursor.description else []
@@ -75,7 +75,7 @@ class ImportBench:
 
 
 def import_settings(database_url: str, orthanc: dict[str, str], state_dir: Path, **more: Any) -> Settings:
-    """Settings that point at a database and an Orthanc; FileMaker is one that nobody answers for."""
+    """Return settings for a database and an Orthanc. Nothing answers at the address of FileMaker."""
     values: dict[str, Any] = {
         "nexus_database_url": database_url,
         "filemaker_url": "http://127.0.0.1:1",

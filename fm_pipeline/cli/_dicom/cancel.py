@@ -14,8 +14,8 @@ from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues
 def command(job_id: int, as_json: bool) -> None:
     """Cancel a pending or running import job.
 
-    Nothing new is sent within two seconds; what is on its way to Orthanc at that moment is still written down. The
-    files of a job of the sensor wait until somebody goes on with it; the sensor takes none of them by itself.
+    No upload starts after two seconds, and uploads in progress are still recorded. The files of a job of the sensor
+    wait until a person resumes it; the sensor does not take them.
     """
     with command_context(as_json) as context:
         job = cancel_import(context.settings, job_id, actor=context.actor)
@@ -25,8 +25,8 @@ def command(job_id: int, as_json: bool) -> None:
             context.print_json(answer, "Import job cancelled successfully")
             return
         done = job.status == "cancelled"
-        context.print(f"Job {job.id} is cancelled." if done else f"Job {job.id} will end within some seconds.")
-        context.print(f"To go on with it later: fm-pipeline dicom import --job-id {job.id}")
+        context.print(f"Job {job.id} is cancelled." if done else f"Job {job.id} will end within seconds.")
+        context.print(f"To resume it later: fm-pipeline dicom import --job-id {job.id}")
         if continues:
-            context.print("The sensor leaves its files alone until then, and goes on with other new ones.", "yellow")
+            context.print("The sensor does not take its files until then, and continues with other new ones.", "yellow")
             context.print("To stop that too: fm-pipeline dicom configure --no-monitoring-enabled", "yellow")

@@ -32,4 +32,4 @@ def show_configuration(context: CommandContext, configuration: SyncConfiguration
         shown.add_row(*cells(name, ("no", "yes")[value] if isinstance(value, bool) else value))
     context.console.print(shown)
     if configuration.updated_at is None:
-        context.print("Nobody has written a configuration yet: this is what the environment says.")
+        context.print("No configuration has been written yet: these are the values of the environment.")

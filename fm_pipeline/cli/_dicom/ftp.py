@@ -22,10 +22,10 @@ INTERRUPTED = 130
 @click.command(name="ftp")
 @as_json_option
 def command(as_json: bool) -> None:
-    """Pull what is new on the FTP server into the watched directory. Off until `dicom configure --ftp-enabled`.
+    """Pull new files from the FTP server into the watched directory. Off until `dicom configure --ftp-enabled`.
 
-    Nothing is deleted on the server. A pull that was cut goes on where it was when it is started again. The exit code
-    is 1 if something on the server should be here and is not.
+    Nothing is deleted on the server. An interrupted pull continues where it was when it is started again. The exit code
+    is 1 if a file on the server should be here and is not.
     """
     with command_context(as_json) as context:
         restore_sigint()
@@ -36,7 +36,7 @@ def command(as_json: bool) -> None:
             with bars:
                 report = pull(context.settings, actor=context.actor, on_progress=_shown_in(bars))
         except KeyboardInterrupt:
-            context.print("Interrupted. What was pulled stays; the next pull goes on where this one was.", "yellow")
+            context.print("Interrupted. What was pulled stays; the next pull continues where this one ended.", "yellow")
             raise SystemExit(INTERRUPTED) from None
         if as_json:
             skipped = dict(report.skipped)

@@ -26,7 +26,7 @@ from fm_pipeline.pluralize import page as shown_of
 )
 @as_json_option
 def command(limit: int, offset: int, job_id: int | None, status: str | None, reason: str | None, as_json: bool) -> None:
-    """Show what became of each file, newest first. Paths and Patient IDs are in it: keep the output to yourself."""
+    """Show the outcome of each file, newest first. The output contains paths and Patient IDs: keep it confidential."""
     with command_context(as_json) as context:
         if job_id is not None:
             get_job(context.database_url, job_id)  # nothing of a job that does not exist is no answer

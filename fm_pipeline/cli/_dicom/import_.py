@@ -30,11 +30,13 @@ NOT_OPENED = (("archive_not_opened", "archive", "archives"), ("nested_archive", 
 @click.command(name="import")
 @path_argument
 @click.option("--type", "job_type", type=click.Choice(JOB_TYPES), help="What kind of job.  [default: manual]")
-@click.option("--job-id", type=int, help="Carry out, or go on with, this job instead of a new one.")
-@click.option("--prepare", is_flag=True, help="Only make the job, and print its number for Dagster or for later.")
-@click.option("--threads", type=click.IntRange(1, 32), default=THREADS, show_default=True, help="Uploads side by side.")
-@click.option("--verify-md5", is_flag=True, help="Compare also the MD5 of every instance with Orthanc afterwards.")
-@click.option("--retry-suspects", is_flag=True, help="Send also files that are known or feared to end old Orthancs.")
+@click.option("--job-id", type=int, help="Run or resume this job instead of a new one.")
+@click.option("--prepare", is_flag=True, help="Only create the job, and print its number for Dagster or for later.")
+@click.option("--threads", type=click.IntRange(1, 32), default=THREADS, show_default=True, help="Parallel uploads.")
+@click.option("--verify-md5", is_flag=True, help="Also compare the MD5 of every instance with Orthanc afterwards.")
+@click.option(
+    "--retry-suspects", is_flag=True, help="Also send files that are known or expected to crash old Orthancs."
+)
 @as_json_option
 def command(
     path: str | None,
@@ -48,7 +50,7 @@ def command(
 ) -> None:
     """Import the DICOM files under PATH (by default the configured directory) into Orthanc.
 
-    What Orthanc has already is recognised before it is sent. Ctrl-C cancels cleanly; the job can be gone on with.
+    Instances that Orthanc has are recognised before they are sent. Ctrl-C cancels the job, and it can be resumed.
     """
     if job_id is not None and (path or job_type or prepare):
         raise click.UsageError("--job-id names a job that exists: it has its path and type.")
@@ -78,7 +80,7 @@ def _carry_out(context: CommandContext, job_id: int, options: ImportOptions) -> 
     restore_sigint()
     run_id = f"dicom-{job_id}-{uuid.uuid4()}"
     if not context.as_json:
-        context.print(f"Import job {job_id}. Ctrl-C cancels it; it can be gone on with.")
+        context.print(f"Import job {job_id}. Ctrl-C cancels it, and it can be resumed.")
     shown = nullcontext() if context.as_json else run_progress(context.settings, run_id, console=context.console)
     try:
         with shown as progress:
@@ -90,7 +92,7 @@ def _carry_out(context: CommandContext, job_id: int, options: ImportOptions) -> 
             context.print_json(_processed(context, job), "Import job cancelled successfully")
         else:
             context.print(f"Cancelled. {counted(job.files_processed, 'file')} on record.", "yellow")
-            context.print(f"To go on where it ended: fm-pipeline dicom import --job-id {job.id}")
+            context.print(f"To resume it: fm-pipeline dicom import --job-id {job.id}")
             _suggest_history(context, job)
         sys.exit(INTERRUPTED)
 
@@ -115,7 +117,7 @@ def _suggest_history(context: CommandContext, job: Job) -> None:
         context.print(f"{counted(left_out, 'folder')} left out by name (recycle bins, snapshots). To list them:")
         context.print(f"fm-pipeline dicom history --job-id {job.id} --reason {EXCLUDED_FOLDER}")
     if any(job.outcomes[outcome] for outcome in FAILURES):
-        context.print(f"What did not come to Orthanc, and why: fm-pipeline dicom history --job-id {job.id}")
+        context.print(f"Which files were not stored in Orthanc, and why: fm-pipeline dicom history --job-id {job.id}")
 
 
 def _processed(context: CommandContext, job: Job) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from fm_pipeline.pluralize import counted
 @limit_option
 @as_json_option
 def command(path: str | None, everything: bool, limit: int | None, as_json: bool) -> None:
-    """Show which files under PATH (by default the configured directory) history does not have as they are now."""
+    """List the files under PATH (by default the configured directory) that are new or changed since their import."""
     with command_context(as_json) as context:
         with audited_refusals(context.settings, actor=context.actor, action="dicom_scan"):
             root = requested_path(context.settings, path)

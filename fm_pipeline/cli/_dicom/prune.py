@@ -18,12 +18,12 @@ from fm_pipeline.settings import load_settings
     type=click.IntRange(min=1),
     help="Age from which a row may go.  [default: DICOM_HISTORY_DAYS; without it nothing goes]",
 )
-@click.option("--yes", is_flag=True, help="Really remove them; without it they are only counted.")
+@click.option("--yes", is_flag=True, help="Delete them; without it they are only counted.")
 @as_json_option
 def command(older_than_days: int | None, yes: bool, as_json: bool) -> None:
-    """Remove old rows of history that say nothing that a newer row does not say too.
+    """Delete old rows of history that a newer row makes redundant.
 
-    What is needed to recognise a file or its content again always stays.
+    Rows that are needed to recognise a file or its content always stay.
     """
     days = older_than_days or load_settings().dicom_history_days
     if days is None:

@@ -32,7 +32,7 @@ limit_option = click.option(
 @limit_option
 @as_json_option
 def command(path: str | None, everything: bool, limit: int | None, as_json: bool) -> None:
-    """Look at every file under PATH (by default the configured directory) as an import would, and import nothing."""
+    """Inspect every file under PATH (by default the configured directory) as an import would, and import nothing."""
     with command_context(as_json) as context:
         with audited_refusals(context.settings, actor=context.actor, action="dicom_scan"):
             root = requested_path(context.settings, path)

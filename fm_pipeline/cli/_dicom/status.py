@@ -101,7 +101,7 @@ def show_job(context: CommandContext, job: Job) -> None:
     if job.error_message:
         context.print(job.error_message, "red")
     if job.status in ("cancelled", "failed"):
-        context.print(f"To go on where it ended: fm-pipeline dicom import --job-id {job.id}")
+        context.print(f"To resume it: fm-pipeline dicom import --job-id {job.id}")
 
 
 def _show_progress(context: CommandContext, job: Job) -> None:

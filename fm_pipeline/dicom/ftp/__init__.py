@@ -1,4 +1,4 @@
-"""Files of an FTP server, pulled into a folder of the watched directory. Nothing is written to the server.
+"""Download files from an FTP server into a folder of the watched directory. Nothing is written to the server.
 
-`configured_pull.py` is one pull as it is configured; `pull.py` does the work.
+`configured_pull.py` starts a pull with the configuration; `pull.py` does the work.
 """

@@ -1,4 +1,4 @@
-"""One pull as it is configured: permission, lock, audit trail. The work itself is in `ftp.py`."""
+"""Start a pull with the configuration: permission, lock, audit trail. The work itself is in `pull.py`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def pull(
     on_progress: Callable[[PullReport], object] = lambda _: None,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> PullReport:
-    """Pull what is new from the configured server into its folder in the watched directory.
+    """Pull new files from the configured server into its folder in the watched directory.
 
     Raises:
-        RequestError: FTP is off or not configured, the directory is not there, or another pull runs.
-        FtpError: the server refused or stayed away, or our disk is full; a next pull goes on.
+        RequestError: FTP is off or not configured, the directory does not exist, or another pull runs.
+        FtpError: the server refuses or is unavailable, or the local disk is full. The next pull continues.
     """
     database_url = settings.nexus_database_url.get_secret_value()
     migrate(database_url)
@@ -48,7 +48,7 @@ def pull(
 
 
 def server_of(settings: Settings, configuration: SyncConfiguration) -> FtpServer:
-    """The configured server, with the password of the environment."""
+    """Return the configured server with the password of the environment."""
     return FtpServer(
         host=configuration.ftp_host or "",
         port=configuration.ftp_port,
@@ -64,9 +64,9 @@ def _folder(settings: Settings, configuration: SyncConfiguration) -> Path:
     if not (configuration.ftp_enabled and configuration.ftp_configured and configuration.hospital_data_path):
         raise RequestError(
             "Pulling from an FTP server is off.",
-            meaning="Nothing was fetched.",
+            meaning="Nothing was pulled.",
             remedy="fm-pipeline dicom configure --ftp-enabled --ftp-host HOST --ftp-username NAME, and FTP_PASSWORD.",
         )
-    # Also because under a mount point without its disk the files would be lost from sight.
+    # Checked on every pull: if the disk is not mounted, the files would end up below its mount point.
     watched = Path(allowed_path(settings, configuration.hospital_data_path))
     return watched / configuration.ftp_folder

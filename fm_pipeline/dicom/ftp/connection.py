@@ -1,7 +1,7 @@
-"""A control connection to an FTP server: connected, encrypted, logged in, and a sentence for each way that this fails.
+"""Open a control connection to an FTP server: connect, encrypt, log in, with an error for each way that this fails.
 
-It is ftplib's, whose replies are read here: within the time-out as a whole and up to a length, so that whatever answers
-there, a call comes to an end.
+It extends ftplib. Replies are read within one timeout and up to a maximal length, so that every call ends, whatever the
+server sends.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from fm_pipeline.errors import FtpError
 
 _REPLY = re.compile(r"[1-5][0-9]{2}(?:[ -]|$)")
 LONGEST_REPLY = 64 * 1024  # bytes
-UNKNOWN_COMMAND_REPLIES = ("500", "501", "502", "504")  # replies to a command that the server does not have
-# RFC 4217 and RFC 2228; 522 is also what vsftpd says where the data connection does not take up the TLS session.
+UNKNOWN_COMMAND_REPLIES = ("500", "501", "502", "504")  # the server does not know the command
+# RFC 4217 and RFC 2228. vsftpd also replies 522 if the data connection does not resume the TLS session.
 PROTECTION_REPLIES = ("521", "522", "533", "534", "535", "536", "537")
-# What connections die of. An answer 4xx is transient by definition (RFC 959, 4.2), such as 426 "transfer aborted".
+# Errors that end a connection. A reply 4xx is transient by definition (RFC 959, 4.2), such as 426 "transfer aborted".
 CONNECTION_LOST_ERRORS = (OSError, EOFError, ftplib.error_temp, ftplib.error_proto, ftplib.error_reply)
 _OF_ENCRYPTION = re.compile(
     r"\b(?:un)?(?:tls|ssl|ftps|encrypt\w*|ciphers?|secure|(?:clear|plain)[ -]?text)\b", re.IGNORECASE
@@ -31,31 +31,31 @@ _OF_ENCRYPTION = re.compile(
 
 
 class NotFtp(ftplib.error_proto):
-    """What came is no reply of FTP, or has no end."""
+    """The server sent something other than an FTP reply, or a reply without an end."""
 
 
 class LoggedOut(ftplib.error_reply):
-    """The server does not know us any more; the session is over."""
+    """The server has ended the login, and the session is over."""
 
 
 class NoReply(TimeoutError):
-    """The control connection stands, and no reply came within the time-out."""
+    """The control connection stands, and no reply came within the timeout."""
 
 
 class NoDataConnection(OSError):
-    """The server named an address for data, and nothing answers there."""
+    """The data connection that the server offered cannot be opened."""
 
 
 class TransferHeldBack(NoReply):
-    """No reply to RETR, or no byte: vsftpd waits with it for as long as somebody uploads the file."""
+    """No reply to RETR, or no byte. vsftpd waits like this while another client uploads the file."""
 
 
 @dataclass(frozen=True)
 class FtpServer:
-    """Where to pull from.
+    """An FTP server and its account.
 
     Attributes:
-        security: `tls` verifies the certificate; `tls_unverified` encrypts for whoever answers; `none` is clear text.
+        security: `tls` verifies the certificate; `tls_unverified` only encrypts; `none` is clear text.
     """
 
     host: str
@@ -71,12 +71,12 @@ class FtpServer:
 
     @property
     def name(self) -> str:
-        """For the ledger and for people: user@host:port."""
+        """The name in the ledger and in messages: user@host:port."""
         return f"{self.username}@{self.host}:{self.port}"
 
 
 class _Control(ftplib.FTP):
-    _from: object = None  # the socket that `_unread` came from: nothing that came in clear text is read under TLS
+    _from: object = None  # the socket of `_unread`: bytes received in clear text are not used after TLS has begun
     _unread = b""
     _until = 0.0
     _left = 0
@@ -95,7 +95,7 @@ class _Control(ftplib.FTP):
     def makepasv(self) -> tuple[str, int]:
         host, port = super().makepasv()
         if not 0 < port < 1 << 16:
-            raise NotFtp("no port")  # the system would take another one, modulo 65,536
+            raise NotFtp("no port")  # the system would reduce it modulo 65,536
         return host, port
 
     def getline(self) -> str:
@@ -128,7 +128,7 @@ class _Control(ftplib.FTP):
 
 
 class _Tls(_Control, ftplib.FTP_TLS):
-    """Data connections take up the TLS session of the control connection, as vsftpd and FileZilla Server ask for."""
+    """Data connections resume the TLS session of the control connection, as vsftpd and FileZilla Server demand."""
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[ssl.SSLSocket, int | None]:
         channel, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321
@@ -146,9 +146,9 @@ class _Tls(_Control, ftplib.FTP_TLS):
 
 @contextmanager
 def replies_understood() -> Iterator[None]:
-    """What ftplib raises for replies that it cannot make sense of becomes `NotFtp`.
+    """Raise `NotFtp` for the errors of ftplib about malformed replies.
 
-    It takes numbers and ports out of replies as they come (ValueError, IndexError, OverflowError).
+    ftplib parses numbers and ports without checks (ValueError, IndexError, OverflowError).
     """
     try:
         yield
@@ -162,7 +162,7 @@ def connect_to_server(server: FtpServer, timeout_seconds: float) -> ftplib.FTP:
     """Connect, encrypt as the server's `security` says, and log in.
 
     Raises:
-        FtpError: trying again would not help: what is wrong is said.
+        FtpError: another attempt would not help.
         OSError, EOFError, ftplib.Error: one of `CONNECTION_LOST_ERRORS`.
     """
     ftp: ftplib.FTP
@@ -273,7 +273,7 @@ def _protect_data(ftp: _Tls, server: FtpServer) -> None:
 
 
 def code_of(error: BaseException) -> str:
-    """The three digits of a reply; empty if the error has none."""
+    """Return the three digits of a reply; empty if the error has none."""
     text = str(error)[:3]
     return text if isinstance(error, ftplib.Error) and text.isdigit() and text.isascii() else ""
 

@@ -1,4 +1,4 @@
-"""Our own disk, as a pull writes to it: its errors are no lost connections, and get a sentence of their own."""
+"""Writing to the local disk during a pull. Its errors must not be taken for lost connections."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TypeVar
 from fm_pipeline.errors import FtpError
 
 FREE_BYTES = 512 * 1024 * 1024  # that stay free on the disk
-# What file systems say of a name that they do not take: too long, or with characters that they do not have.
+# Errors of file systems for a name that is too long or has unsupported characters.
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
 class LocalDiskError(Exception):
-    """Our own disk failed, not the connection; args[0] is the OSError."""
+    """The local disk failed, not the connection; args[0] is the OSError."""
 
 
 def exists(path: Path) -> bool:
-    """Like `os.path.lexists`, which also calls what cannot be looked at missing."""
+    """Return whether a path exists. Unlike `os.path.lexists`, raise an error if that cannot be found out."""
     try:
         os.lstat(path)
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def exists(path: Path) -> bool:
 
 
 def sync_directory(folder: Path) -> None:
-    """Have the new name on the disk, on file systems that know such a thing (fsync(2)); network shares may not."""
+    """Flush a directory, so that a new name is on the disk (fsync(2)). Network shares may not support it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -49,8 +49,8 @@ def write_all(handle: int, block: bytes) -> None:
 T = TypeVar("T")
 
 
-def on_our_disk(action: Callable[[], T]) -> T:
-    """Errors of our own disk must not look like a lost connection, which would be tried again."""
+def on_local_disk(action: Callable[[], T]) -> T:
+    """Run an action on the local disk, and raise its errors as `LocalDiskError`."""
     try:
         return action()
     except OSError as error:
@@ -58,7 +58,7 @@ def on_our_disk(action: Callable[[], T]) -> T:
 
 
 def disk_error(error: OSError) -> FtpError:
-    """The sentence for it."""
+    """Return the error to report for an error of the local disk."""
     full = error.errno == errno.ENOSPC
     name = errno.errorcode.get(error.errno or 0, "unknown")
     return FtpError(

@@ -1,4 +1,4 @@
-"""Which files of an FTP server were pulled: `fm_pipeline.ftp_files`."""
+"""The ledger of pulled files, `fm_pipeline.ftp_files`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fm_pipeline.errors import RequestError
 
 
 class PulledFile(NamedTuple):
-    """What the ledger says of a file: as which size and time it was, or is being, pulled."""
+    """A file in the ledger: the size and time with which it was, or is being, pulled."""
 
     size: int
     modified: datetime | None
@@ -34,7 +34,7 @@ class FtpLedger:
         self._server = server
 
     def known(self, paths: Sequence[bytes]) -> dict[bytes, PulledFile]:
-        """Those of the paths that the ledger has."""
+        """Return the entries of these paths."""
         with self._connection.cursor() as cursor:
             cursor.execute(
                 "SELECT remote_path, size_bytes, modified_at, state FROM fm_pipeline.ftp_files"
@@ -46,7 +46,7 @@ class FtpLedger:
         return found
 
     def write(self, path: bytes, now: PulledFile) -> None:
-        """What became of a file, or is about to."""
+        """Write the entry of a file."""
         with self._connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -62,7 +62,7 @@ class FtpLedger:
         self._connection.commit()
 
     def forget(self, path: bytes) -> None:
-        """Nothing was pulled of it."""
+        """Delete the entry of a file of which nothing was pulled."""
         with self._connection.cursor() as cursor:
             cursor.execute(
                 "DELETE FROM fm_pipeline.ftp_files WHERE server = %s AND remote_path = %s AND state = 'pulling'",
@@ -73,10 +73,10 @@ class FtpLedger:
 
 @contextmanager
 def only_one_pull(connection: Connection) -> Iterator[None]:
-    """Two pulls would write into the same files. The lock goes with the connection.
+    """Hold the lock of pulls: two pulls would write to the same files. The lock ends with the connection.
 
     Raises:
-        RequestError: another one runs.
+        RequestError: another pull runs.
     """
     with connection.cursor() as cursor:
         is_ours = try_lock(cursor, AdvisoryLock("ftp"), until="session")

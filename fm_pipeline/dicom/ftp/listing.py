@@ -1,9 +1,9 @@
-"""Listings of FTP servers: what a folder holds, out of the lines that MLSD and LIST give.
+"""Parse the listings of FTP servers: lines of MLSD and LIST.
 
-RFC 3659 says what a line of MLSD is. No standard says what a line of LIST is: each system prints its own form, and the
-date in it depends on the server's language. So a date is told by its place and its digits, not by the names of months.
-Owner and group are not read at all. Some lines can be read in two ways: they carry every name that they can have, and
-the caller decides between them with NLST, which gives names alone.
+RFC 3659 defines MLSD. No standard defines LIST: each system has its own format, and the date depends on the server's
+language. So a date is recognised by its position and digits, and not by the names of months. Owner and group are not
+parsed. Some lines are ambiguous: their entry has all possible names, and the caller decides with NLST, which lists only
+names.
 
 Everything is bytes, since a name may be in any character set.
 """
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 _SIZE_DIGITS = 18
-LONGEST_LINE = 4096  # bytes of a line that is looked at
+LONGEST_LINE = 4096  # bytes; a longer line is not parsed
 Kind: TypeAlias = Literal["file", "folder", "other", "not_understood"]
 
 
@@ -27,13 +27,13 @@ class RemoteEntry:
     """One name in a folder of the server.
 
     Attributes:
-        name: as on the wire; empty if it cannot be told.
+        name: as sent by the server; empty if unknown.
         kind: `other` is a link or a special file, which is never followed. `not_understood` is a line that cannot be
-            read.
-        size: bytes; None where the server does not say.
-        modified: by the server's clock; None where the server does not say it to the second.
-        unique: an id that no other thing on the server has (RFC 3659, 7.5.2); empty where the server does not say it.
-        other_names: what the name is if the line is to be read in another way, the likeliest first.
+            parsed.
+        size: bytes; None if the server does not report it.
+        modified: by the server's clock; None if the server does not report it to the second.
+        unique: the server's unique id (RFC 3659, 7.5.2); empty if the server does not report it.
+        other_names: the other possible names of an ambiguous line, the most likely first.
     """
 
     name: bytes
@@ -45,7 +45,7 @@ class RemoteEntry:
 
 
 def time_of(text: str) -> datetime | None:
-    """A time of RFC 3659, in UTC: 20251122103000, also with a fraction; None if it is not one."""
+    """Parse a time of RFC 3659 in UTC: 20251122103000, with or without a fraction; None if it is invalid."""
     try:
         return datetime.strptime(text[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError:
@@ -53,7 +53,7 @@ def time_of(text: str) -> datetime | None:
 
 
 def size_of(text: bytes | str) -> int | None:
-    """A number of bytes; None if it is none, or longer than a file can be."""
+    """Parse a size in bytes; None if it is invalid or larger than a file can be."""
     return (
         int(text)
         if len(text) <= _SIZE_DIGITS and text.isdigit() and (isinstance(text, bytes) or text.isascii())
@@ -61,12 +61,12 @@ def size_of(text: bytes | str) -> int | None:
     )
 
 
-# A fact's value may hold blanks ("UNIX.groupname=domain users;"), which RFC 3659 does not foresee.
+# The value of a fact may contain spaces ("UNIX.groupname=domain users;"), which RFC 3659 does not allow.
 _MLSD = re.compile(rb" ?((?:[\w.+/-]+=[^;]*;)+) (.*)", re.DOTALL)
 
 
 def entries_of_mlsd(lines: Sequence[bytes]) -> list[RemoteEntry]:
-    """The entries of an MLSD listing (RFC 3659, 7), without the folder itself and its parent."""
+    """Parse an MLSD listing (RFC 3659, 7), without the folder itself and its parent."""
     entries = []
     for line in lines:
         found = _MLSD.fullmatch(line) if len(line) <= LONGEST_LINE else None
@@ -96,10 +96,10 @@ def _facts(text: bytes) -> Iterator[tuple[str, str]]:
 
 
 def entries_of_list(lines: Sequence[bytes]) -> list[RemoteEntry]:
-    """The entries of a LIST listing, without the folder itself and its parent.
+    """Parse a LIST listing, without the folder itself and its parent.
 
-    The forms: UNIX with any date, owner and group, MS-DOS (IIS), NetWare, EPLF, OS/2, OpenVMS, VxWorks, Nortel, AS/400,
-    z/OS, VShell.
+    The formats are UNIX with any date, owner and group, MS-DOS (IIS), NetWare, EPLF, OS/2, OpenVMS, VxWorks, Nortel,
+    AS/400, z/OS, VShell.
     """
     understood = []
     lines = [line for line in _unwrapped(lines) if line.strip()]
@@ -112,10 +112,10 @@ def entries_of_list(lines: Sequence[bytes]) -> list[RemoteEntry]:
 
 
 def with_names(entries: Sequence[RemoteEntry], names: Sequence[bytes]) -> list[RemoteEntry]:
-    """Decide between the readings of a line by the names that the folder has.
+    """Resolve ambiguous entries with the names in the folder.
 
     Args:
-        names: of NLST. Where it has none of an entry's names, the likeliest stays.
+        names: of NLST. If it has none of an entry's names, the most likely name stays.
     """
     known = {name.rstrip(b"/").rpartition(b"/")[2] for name in names}
     decided = []
@@ -126,7 +126,7 @@ def with_names(entries: Sequence[RemoteEntry], names: Sequence[bytes]) -> list[R
 
 
 def _in_one_way(entries: list[RemoteEntry]) -> list[RemoteEntry]:
-    """Where every line of several has the same second reading, that is how the server writes: blanks, a second time."""
+    """Use the second reading if every one of several lines has one: then it is the format of the server."""
     files = [entry for entry in entries if entry.name not in (b"", b".", b"..")]
     if len(files) > 1 and all(entry.other_names for entry in files):
         return [
@@ -156,7 +156,7 @@ _FULL = (
     rb"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}-[^\s\d-]+-\d{2,4}"
     rb"|\d{4}(?:[\x80-\xff]+\d{1,2}){2}[\x80-\xff]*)"
 )
-# The likeliest first. What may follow a date in some places is not part of it here: see `_AFTER_THE_DATE`.
+# The most likely first. `_AFTER_THE_DATE` has what may follow a date in some formats.
 _DATES = (
     rb"%(year)b +\d{1,2}[\x80-\xff]\S* +%(day)b(?! +(?:%(time)b|%(year)b) )",
     rb"%(month)b +\d{1,2}, +%(year)b +%(time)b",
@@ -191,7 +191,7 @@ def _unix(line: bytes) -> RemoteEntry | None:
 
 
 def _ends(text: bytes) -> Iterator[bytes]:
-    """What the name is, if nothing of the date can be recognised: whatever stands behind a blank."""
+    """Yield the possible names of a line without a recognisable date: everything behind each space."""
     for found in itertools.islice(re.finditer(rb" (?=[^ ])", text), _MOST_ENDS):
         yield text[found.end() :]
 
@@ -203,7 +203,7 @@ def _netware(line: bytes) -> RemoteEntry | None:
 
 
 def _dated(text: bytes, kind: Kind, *, blanks: int = 1) -> RemoteEntry | None:
-    """What stands behind size and date."""
+    """Parse a line whose name follows size and date."""
     found = _size_and_date(text)
     names = list(_names(text[found.end() :], blanks)) if found else []
     if not found or not names:
@@ -222,7 +222,7 @@ def _dated(text: bytes, kind: Kind, *, blanks: int = 1) -> RemoteEntry | None:
 
 
 def _size_and_date(text: bytes, begin: int = 0) -> re.Match[bytes] | None:
-    """The first in the line: a name may look like a size and a date too."""
+    """Find the first size and date in a line. A name may look like them, too."""
     for forms in (_SURE, _NUMBERS_ALONE):
         found = [match for match in (form.search(text, begin) for form in forms) if match]
         if found:
@@ -231,7 +231,7 @@ def _size_and_date(text: bytes, begin: int = 0) -> re.Match[bytes] | None:
 
 
 def _names(rest: bytes, blanks: int) -> Iterator[bytes]:
-    """The name, then what it is if more of the line belongs to the date, or if the blanks before it do not."""
+    """Yield the name, then the names if more of the line belongs to the date, or if leading spaces are padding."""
     padding = len(rest) - len(rest.lstrip(b" "))
     if not rest.strip(b" "):
         if padding > blanks:
@@ -307,7 +307,7 @@ def _form(pattern: bytes, made: Made) -> Callable[[bytes], RemoteEntry | None]:
 
 
 def _of_vms(found: re.Match[bytes]) -> RemoteEntry:
-    """The version stays in a file's name, since there may be several; a folder is entered without it."""
+    """Parse an OpenVMS line. A file keeps its version in the name, since there may be several; a folder does not."""
     name, folder = found[1], re.fullmatch(rb"(.*)\.DIR;\d+", found[1], re.IGNORECASE)
     return RemoteEntry(folder[1], "folder") if folder else RemoteEntry(name, "file")
 
@@ -322,7 +322,7 @@ def _of_as400(found: re.Match[bytes]) -> RemoteEntry:
 
 
 def _slashed(found: re.Match[bytes]) -> RemoteEntry:
-    """A name that ends in a slash is a folder's."""
+    """Parse a line of VShell, where the name of a folder ends with a slash."""
     size, name = found.groups()
     return RemoteEntry(name[:-1], "folder") if name.endswith(b"/") else RemoteEntry(name, "file", size_of(size))
 
@@ -367,7 +367,7 @@ _FORMS: tuple[Callable[[bytes], RemoteEntry | None], ...] = (
 
 
 def _unwrapped(lines: Sequence[bytes]) -> list[bytes]:
-    """OpenVMS writes a long name on a line of its own."""
+    """Join lines of OpenVMS, which writes a long name on a line of its own."""
     whole: list[bytes] = []
     for line in lines:
         if whole and re.fullmatch(rb"[^\s;]+;\d+\s*", whole[-1]) and re.match(rb"\s*\d", line):

@@ -1,11 +1,11 @@
-"""Pull files from an FTP server into a folder of the watched directory. Off by default; nothing is deleted there.
+"""Pull files from an FTP server into a folder of the watched directory. Off by default. Nothing is deleted there.
 
-A file has its name only when it is complete: it arrives under a hidden name that ends in `.partial`, its size is held
-against the server's, before and after, and then it is renamed. What was pulled stands in `fm_pipeline.ftp_files` by
-size and time, so a second pull fetches nothing, and a pull that was cut goes on where it was (REST, RFC 3659).
+A file gets its name only when it is complete. It is written under a hidden name that ends in `.partial`, its size is
+compared with the server's before and after, and then it is renamed. `fm_pipeline.ftp_files` records pulled files by
+size and time, so a second pull transfers nothing, and an interrupted pull continues (REST, RFC 3659).
 
-Order of what is written: "pulling" in the ledger, bytes, fsync, rename, fsync of the folder, "pulled" in the ledger.
-Killed anywhere, the next pull fetches at most one file again; a power cut takes no file that the ledger has as pulled.
+The order of writes: "pulling" in the ledger, data, fsync, rename, fsync of the folder, "pulled" in the ledger. After a
+kill at any point, the next pull repeats at most one file. A power failure loses no file that the ledger has as pulled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fm_pipeline.dicom.ftp.disk import (
     LocalDiskError,
     disk_error,
     exists,
-    on_our_disk,
+    on_local_disk,
     sync_directory,
     write_all,
 )
@@ -40,23 +40,23 @@ from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
 from fm_pipeline.errors import FtpError
 from fm_pipeline.pluralize import counted
 
-DEEPEST = 64  # folders in each other: links on the server can make a circle
-# Reasons for which a name is left where it is and nothing is missing here.
+DEEPEST = 64  # nested folders: links on the server can form a cycle
+# Reasons for skipping a name that do not mean that a file is missing here.
 _NOT_MISSING = frozenset({"link_or_special", "unfinished_name", "listed_twice", EXCLUDED_FOLDER})
 UNFINISHED = (b".partial", b".part", b".tmp", b".filepart", b".crdownload")
 
 
 @dataclass
 class PullReport:
-    """What a pull did. listed = pulled + known + the sum of skipped.
+    """The result of a pull. listed = pulled + known + the sum of skipped.
 
     Attributes:
-        known: pulled earlier, with the same size and time.
-        resumed: of the pulled ones, those that went on from a part.
-        skipped: names by reason.
-        unlisted_folders: which the server did not let us list, or of whose listing nothing was understood; what is in
-            them is not in `listed`.
-        folders_without_dot_files: listed in a way that may leave out names that begin with a dot.
+        known: files that were pulled earlier, with the same size and time.
+        resumed: pulled files that continued from a partial file.
+        skipped: the number of names by reason.
+        unlisted_folders: folders that could not be listed, or whose listing could not be parsed. Their content is not
+            in `listed`.
+        folders_without_dot_files: folders whose listing may omit names that begin with a dot.
     """
 
     listed: int = 0
@@ -75,17 +75,17 @@ class PullReport:
 
     @property
     def missing(self) -> bool:
-        """Whether something that should be here is not. Links and unfinished names should not."""
+        """Whether a file that should be here is missing. Links and unfinished names do not count."""
         return bool(self.unlisted_folders or self.skipped.keys() - _NOT_MISSING)
 
 
 class _Skip(Exception):
-    """The file at hand is not pulled; args[0] is the reason."""
+    """The current file is not pulled; args[0] is the reason."""
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder to look into.
+    """A folder to list.
 
     Some servers show a link to a folder as that folder, so that folders may lie in themselves without an end. A folder
     that has both the id and the listing of one above it is that one.
@@ -103,7 +103,7 @@ class _Folder:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A file to fetch; `path` is the server's, `target` ours."""
+    """A file to pull; `path` is on the server, `target` on the local disk."""
 
     path: bytes
     target: Path
@@ -112,7 +112,7 @@ class _Wanted:
 
     @property
     def partial(self) -> Path:
-        """Hidden, and short enough beside every name."""
+        """The hidden name of the incomplete file. Its length does not depend on the name of the file."""
         return self.target.with_name(f".{hashlib.sha256(self.path).hexdigest()[:24]}.partial")
 
 
@@ -122,10 +122,10 @@ class Pull:
     Args:
         session: of the server.
         ledger: of the same server.
-        folder: made if it is missing; files land under it as they lie under `path` on the server.
+        folder: created if it is missing. It mirrors the tree below `path`.
         path: folder on the server.
-        excluded: folders that are left out by name, as everywhere.
-        on_progress: called with the report as it is, after each block of bytes and each file.
+        excluded: the folders that are excluded by name.
+        on_progress: called with the current report after each block and each file.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Pull:
         """Pull everything that is new.
 
         Raises:
-            FtpError: the server refuses, stays away, or our disk cannot take it. `report` tells what was done.
+            FtpError: the server refuses or is unavailable, or the local disk fails. `report` has what was done.
         """
         waiting = [_Folder(self._path)]
         try:
@@ -178,10 +178,10 @@ class Pull:
         return self.report
 
     def _listed(self, folder: bytes) -> list[RemoteEntry] | None:
-        """What is in a folder; None if that cannot be told.
+        """List a folder; None if it cannot be listed.
 
         Raises:
-            FtpError: it is the folder that is configured.
+            FtpError: the configured folder cannot be listed.
         """
 
         def look(session: FtpSession) -> tuple[list[RemoteEntry] | None, bool]:
@@ -210,7 +210,7 @@ class Pull:
     def _sorted(
         self, folder: bytes, entries: Sequence[RemoteEntry], *, deeper: bool
     ) -> tuple[list[RemoteEntry], dict[bytes, bytes]]:
-        """Files to look at, and folders to go into with their ids; everything else is counted by its reason."""
+        """Return the files, and the folders with their ids. Other entries are counted by reason."""
         files: dict[bytes, RemoteEntry] = {}
         folders: dict[bytes, bytes] = {}
         for entry in entries:
@@ -289,7 +289,7 @@ class Pull:
         self.report.resumed += resumed
 
     def _prepare(self, wanted: _Wanted, before: PulledFile | None) -> None:
-        """Have a place for it, which is nobody else's and lies in our folder."""
+        """Prepare the target of a file: it must lie in our folder and belong to nobody else."""
         try:
             if exists(wanted.target) and before is None:
                 raise _Skip("local_file_exists")  # somebody else's: never overwritten
@@ -308,7 +308,7 @@ class Pull:
             raise LocalDiskError(error) from None
 
     def _drop_part(self, wanted: _Wanted, before: PulledFile | None, *, size_at_most: int) -> None:
-        """Leave no part behind that nobody goes on with."""
+        """Delete a partial file that will not be continued."""
         with suppress(OSError):
             if wanted.partial.stat().st_size > size_at_most:
                 return
@@ -317,38 +317,38 @@ class Pull:
             self._ledger.forget(wanted.path)
 
     def _fetch(self, wanted: _Wanted) -> bool:
-        """Bring all bytes into the partial file; whether it went on from a part."""
-        handle = on_our_disk(
+        """Download into the partial file. Return whether it was continued."""
+        handle = on_local_disk(
             lambda: os.open(wanted.partial, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640)
         )
         try:
             begun = os.fstat(handle).st_size
             if begun > wanted.size:
-                on_our_disk(lambda: os.ftruncate(handle, 0))
+                on_local_disk(lambda: os.ftruncate(handle, 0))
                 begun = 0
-            if on_our_disk(lambda: shutil.disk_usage(wanted.partial.parent)).free < wanted.size - begun + FREE_BYTES:
+            if on_local_disk(lambda: shutil.disk_usage(wanted.partial.parent)).free < wanted.size - begun + FREE_BYTES:
                 raise LocalDiskError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
             self._session(lambda session: self._rest_of(session, wanted, handle))
             size, modified = self._session(lambda session: session.facts(wanted.path))
             here = os.fstat(handle).st_size
             if size not in (None, wanted.size) or modified not in (None, wanted.modified) or here > wanted.size:
-                on_our_disk(lambda: os.ftruncate(handle, 0))
+                on_local_disk(lambda: os.ftruncate(handle, 0))
                 raise _Skip("changed_while_pulled")  # still being written there; the next pull looks again
             if here < wanted.size:
                 raise _Skip("cut_short")  # the part stays
-            on_our_disk(lambda: os.fsync(handle))
+            on_local_disk(lambda: os.fsync(handle))
         finally:
             os.close(handle)
         return begun > 0
 
     def _rest_of(self, session: FtpSession, wanted: _Wanted, handle: int) -> None:
-        """What is missing; as long as the server gives more, when it ends early without a word."""
+        """Download the rest of a file. Repeat as long as the server sends more, because it may end early silently."""
 
         here = os.fstat(handle).st_size
 
         def write(block: bytes) -> None:
             nonlocal here
-            on_our_disk(lambda: write_all(handle, block))
+            on_local_disk(lambda: write_all(handle, block))
             here += len(block)
             self.report.bytes += len(block)
             self._session.progressed()
@@ -361,7 +361,7 @@ class Pull:
             before = here
             try:
                 if not session.read(wanted.path, here, write):
-                    on_our_disk(lambda: os.ftruncate(handle, 0))  # a server without REST: from the beginning
+                    on_local_disk(lambda: os.ftruncate(handle, 0))  # a server without REST: from the beginning
                     here, before = 0, -1
                     session.read(wanted.path, 0, write)
             except _TooLong:
@@ -369,7 +369,7 @@ class Pull:
 
 
 class _TooLong(Exception):
-    """The server sends more than the file has."""
+    """The server sends more bytes than the size of the file."""
 
 
 def _joined(folder: bytes, name: bytes) -> bytes:

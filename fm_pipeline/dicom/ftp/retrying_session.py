@@ -1,4 +1,4 @@
-"""Sessions with an FTP server one after the other: a lost connection is taken up again, for a while."""
+"""FTP sessions with retries: a lost connection is opened again, for a limited number of attempts."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from fm_pipeline.dicom.ftp.session import (
 )
 from fm_pipeline.errors import FtpError
 
-ATTEMPTS = 5  # without anything new in between
+ATTEMPTS = 5  # without progress in between
 PAUSE_SECONDS = 1.0  # before the second attempt; doubled before each further one
-MOST_LOST = 3  # files one after the other at which the connection was lost at every attempt
-MOST_WITHOUT_REPLY = 20  # files one after the other that the server did not reply for
+MOST_LOST = 3  # files in a row at which the connection was lost at every attempt
+MOST_WITHOUT_REPLY = 20  # files in a row without a reply of the server
 T = TypeVar("T")
 
 
 class ConnectionLostAtFile(Exception):
-    """The connection was lost at this file or folder at every attempt, although the server lets us in each time.
+    """The connection was lost at this file or folder at every attempt, although each login succeeded.
 
-    args[0] is what the last attempt died of.
+    args[0] is the error of the last attempt.
     """
 
 
 class RetryingFtpSession:
-    """Call it with what is to be done in a session.
+    """Runs actions in an FTP session, and connects again when the connection is lost.
 
     Args:
-        pause: waits between attempts.
+        pause: sleeps between attempts.
     """
 
     def __init__(self, server: FtpServer, *, timeout_seconds: float, pause: Callable[[float], object] = time.sleep):
@@ -52,18 +52,18 @@ class RetryingFtpSession:
         self._lost = self._without_reply = 0
 
     def progressed(self) -> None:
-        """Something new has arrived: the next loss is the first one again."""
+        """Reset the count of lost connections: data have arrived."""
         self._progress += 1
         self._lost = self._without_reply = 0
 
     def __call__(self, action: Callable[[FtpSession], T]) -> T:
-        """The action's result; it may be called several times.
+        """Return the result of an action. It may be called several times.
 
         Raises:
-            FtpError: the server does not answer, or loses the connection again and again.
-            FileBusy: it cannot give now what the action asks for, or does not reply to it, as vsftpd does while
-                somebody uploads the file.
-            ConnectionLostAtFile: the connection is lost at this again and again, and only at this.
+            FtpError: the server does not answer, or loses the connection repeatedly.
+            FileBusy: the server cannot send this now, or does not reply, as vsftpd does while another client uploads
+                the file.
+            ConnectionLostAtFile: the connection is lost repeatedly at this file, and only there.
             ftplib.error_perm, ListingNotUnderstood: from the action; the session stays usable.
         """
         failures = 0
@@ -81,7 +81,7 @@ class RetryingFtpSession:
             except CONNECTION_LOST_ERRORS as error:
                 self._abandon()
                 if isinstance(error, TransferHeldBack):
-                    held = error  # the file is, if the server lets us in again
+                    held = error  # it is the file and not the server, if the next login succeeds
                     continue
                 failures = 1 if self._progress > before else failures + 1
                 if failures >= ATTEMPTS:
@@ -99,7 +99,7 @@ class RetryingFtpSession:
         raise FileBusy
 
     def close(self) -> None:
-        """Hang up; the next call connects again."""
+        """Disconnect. The next call connects again."""
         session, self._session = self._session, None
         if session is not None:
             session.__exit__(None, None, None)
@@ -115,7 +115,7 @@ class RetryingFtpSession:
         return self._session
 
     def given_up(self, error: BaseException, attempts: int = ATTEMPTS) -> FtpError:
-        """The sentence for what the connection died of."""
+        """Return the error to report after the last attempt."""
         if isinstance(error, ConnectionLostAtFile):
             error = error.args[0]
         return FtpError(

@@ -1,9 +1,9 @@
 """One session with an FTP server: list a folder, read a file from an offset. It never writes or deletes there.
 
-The standard library's ftplib carries it, since it gives the three things that a pull stands on: MLSD, which has exact
-sizes and times in UTC (RFC 3659), REST, and a time-out on both connections. Listings are read in `listing`.
+It uses the standard library's ftplib, which has what a pull needs: MLSD with exact sizes and times in UTC (RFC 3659),
+REST, and a timeout on both connections. `listing` parses the listings.
 
-Names are byte-true: the session speaks Latin-1, so every byte of a name comes and goes as it is, UTF-8 or not.
+Names keep their bytes: the session uses Latin-1, so every byte of a name survives, whether it is UTF-8 or not.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ TIMEOUT_SECONDS = 60.0
 BLOCK_BYTES = 256 * 1024
 LONGEST_NAME = 255  # bytes, as the usual file systems have it
 LARGEST_LISTING = 256 * 1024**2  # bytes: two million names
-# Of the transient replies these are about one file: somebody writes it, or it cannot be read (`FileBusy`).
+# Transient replies about a single file: it is being written, or cannot be read (`FileBusy`).
 _OF_ONE_FILE = ("450", "451", "452")
 _LOGGED_OUT = ("332", "530")
 _WANTED_FACTS = ("type", "size", "modify", "unique")
 
 
 class FileBusy(Exception):
-    """The server cannot give this file, or list this folder, now; the session stays usable."""
+    """The server cannot send this file, or list this folder, now. The session stays usable."""
 
 
 class ListingNotUnderstood(Exception):
-    """Of a folder's listing not one line is understood; args[0] is how many it has."""
+    """No line of a folder's listing can be parsed; args[0] is the number of lines."""
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def _of_one_file() -> Iterator[None]:
         raise
     except ftplib.error_perm as error:
         if code_of(error) in _LOGGED_OUT:
-            raise LoggedOut(str(error)) from None  # the session is over, not the right to this file
+            raise LoggedOut(str(error)) from None  # the session has ended; it is not about this file
         if code_of(error) in PROTECTION_REPLIES:
             raise FtpError(
                 f"The FTP server refuses the data connection as it is protected here (reply {code_of(error)}).",
@@ -89,7 +89,7 @@ def _of_one_file() -> Iterator[None]:
 
 
 def refusal(name: bytes) -> str | None:
-    """Why a name that a server gave may not become one of ours; None if it may. A server is not to be trusted."""
+    """Return why a name from the server must not be used locally; None if it may. Servers are not trusted."""
     separators = {os.sep.encode(), b"/", *([os.altsep.encode()] if os.altsep else [])}
     if name in (b"", b".", b".."):
         return "name_refused"
@@ -100,11 +100,11 @@ def refusal(name: bytes) -> str | None:
 
 @dataclass
 class ServerHabits:
-    """What a server was seen to do; it outlives a session.
+    """The observed behaviour of a server, kept across sessions.
 
     Attributes:
-        mlsd: it has MLSD, and its listings can be read.
-        dash_a: LIST takes `-a`; None: not known yet.
+        mlsd: it supports MLSD, and its listings can be parsed.
+        dash_a: LIST accepts `-a`; None: not known yet.
     """
 
     mlsd: bool = True
@@ -112,14 +112,14 @@ class ServerHabits:
 
 
 class FtpSession:
-    """A context manager; entering it connects and logs in.
+    """A session, as a context manager. Entering it connects and logs in.
 
     Attributes:
-        may_hide_dot_files: the last listing may lack names that begin with a dot.
+        may_hide_dot_files: the last listing may omit names that begin with a dot.
 
     Raises:
-        FtpError: on entering: the server refuses us, and trying again would not help.
-            A lost connection comes as one of `CONNECTION_LOST_ERRORS`, from every method.
+        FtpError: on entering, if the server refuses and another attempt would not help.
+            Every method raises one of `CONNECTION_LOST_ERRORS` if the connection is lost.
     """
 
     def __init__(
@@ -151,14 +151,14 @@ class FtpSession:
         self._ftp.close()
 
     def abandon(self) -> None:
-        """Hang up without a word, after a connection was lost or does not answer."""
+        """Close the connection without QUIT, after it was lost or does not respond."""
         self._ftp.close()
 
     def entries(self, folder: bytes) -> list[RemoteEntry] | None:
-        """What is in a folder, in the server's order; None if it cannot be listed (no right, or gone).
+        """List a folder in the server's order; None if it cannot be listed (no permission, or gone).
 
         Raises:
-            ListingNotUnderstood: there is something, and nothing of it can be read.
+            ListingNotUnderstood: the listing is not empty, and none of its lines can be parsed.
         """
         try:
             with _of_one_file(), replies_understood():
@@ -187,14 +187,14 @@ class FtpSession:
         return self._list()
 
     def facts(self, path: bytes) -> tuple[int | None, datetime | None]:
-        """Size and time of a file as they are now; None for what the server does not say."""
+        """Return the current size and time of a file; None for a value that the server does not report."""
         text = path.decode("latin-1")
         with replies_understood():
             self._binary()
             return size_of(self._asked(f"SIZE {text}")), time_of(self._asked(f"MDTM {text}"))
 
     def _asked(self, command: str) -> str:
-        """The first word of the answer; empty if there is none."""
+        """Return the first word of a reply; empty if there is none."""
         try:
             return (self._ftp.voidcmd(command)[4:].split() or [""])[0]
         except ftplib.error_perm as error:
@@ -203,13 +203,13 @@ class FtpSession:
             return ""
 
     def read(self, path: bytes, offset: int, write: Callable[[bytes], object]) -> bool:
-        """Send a file's bytes from an offset on to `write`; what that raises ends the session's use.
+        """Pass the bytes of a file from an offset to `write`. After an exception of `write`, close the session.
 
         Returns:
-            False if the server cannot begin at an offset: then nothing was written.
+            False if the server does not support offsets; then nothing was written.
 
         Raises:
-            FileBusy: the server cannot give it now.
+            FileBusy: the server cannot send the file now.
         """
         with _of_one_file():
             with replies_understood():
@@ -223,13 +223,13 @@ class FtpSession:
         return True
 
     def _transfer(self, command: str, write: Callable[[bytes], object], offset: int | None = None) -> bool:
-        """All of a data connection.
+        """Read a whole data connection.
 
-        Whether it is whole is told by the reply on the control connection (226). Many servers close a data connection
-        of TLS without the alert close_notify, so its lack is no fault.
+        The reply on the control connection (226) tells whether it is complete. Many servers close a TLS data connection
+        without the alert close_notify, so a missing one is not an error.
 
         Returns:
-            Whether the connection was ended as TLS asks for; also True without TLS.
+            Whether the connection was closed as TLS requires; True without TLS.
         """
         with replies_understood():
             try:
@@ -266,11 +266,11 @@ class FtpSession:
             raise
 
     def _binary(self) -> None:
-        """Before every transfer: listings are text (TYPE A), and in that type line ends are translated."""
+        """Switch to binary before a transfer: listings use TYPE A, which converts line ends."""
         self._ftp.voidcmd("TYPE I")
 
     def _negotiate_features(self) -> None:
-        """Some servers send UTF-8 only to clients that ask for it (IIS), and facts only if asked (RFC 3659, 7.9)."""
+        """Request UTF-8 names, which IIS sends only on request, and the facts of MLSD (RFC 3659, 7.9)."""
         try:
             features = self._ftp.sendcmd("FEAT")
             if "UTF8" in features.upper():
@@ -283,16 +283,16 @@ class FtpSession:
             return
 
     def _list(self) -> list[RemoteEntry]:
-        """LIST, which every server has; sizes and times of files are asked for one by one, since these are exact."""
+        """List with LIST, which every server has. Exact sizes and times are requested for each file later."""
         found = entries_of_list(self._lines("LIST -a")) if self._habits.dash_a else self._first_lists()
         if any(entry.other_names for entry in found):
             found = with_names(found, self._lines_if_given("NLST"))
         return found
 
     def _first_lists(self) -> list[RemoteEntry]:
-        """LIST, and LIST -a until it is known whether the server takes that.
+        """List with LIST, and try LIST -a until it is known whether the server accepts it.
 
-        vsftpd shows files that begin with a dot only to `-a`. Other servers take it for a name: then it is not used.
+        vsftpd shows names that begin with a dot only with `-a`. Others take `-a` for a name; then it is not used.
         """
         plain = entries_of_list(self._lines("LIST"))
         shown = _dotted(plain)
@@ -312,7 +312,7 @@ class FtpSession:
         return plain
 
     def _lines_if_given(self, command: str) -> list[bytes]:
-        """No lines if the server refuses that."""
+        """Return the lines of a listing; none if the server refuses the command."""
         try:
             return self._lines(command)
         except ftplib.error_perm:
@@ -323,7 +323,7 @@ class FtpSession:
             raise
 
     def _lines(self, command: str) -> list[bytes]:
-        """What a data connection brings as text.
+        """Return the lines of a text transfer.
 
         Raises:
             EOFError: it ended in the middle of a line.

@@ -55,10 +55,10 @@ class TickResult:
     """The result of a tick.
 
     Attributes:
-        start: a job to be carried out now, if there is one.
-        reason: for the sensor's page; no path and no name in it.
-        alarms: to be told; whoever tells them remembers their keys.
-        error: to be raised when the alarms are told: the tick has failed.
+        start: a job to run now, or None.
+        reason: for the sensor's page, without paths and names.
+        alarms: to report. The caller remembers the keys of those that were sent.
+        error: to raise after the alarms were reported, because the tick has failed.
     """
 
     start: Start | None
@@ -195,9 +195,9 @@ def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
 
 
 def _alarm(settings: Settings, connection: Connection, watermark: SensorCursor, sentences: str) -> TickResult:
-    """A failed tick: the directory cannot be read. Logged and audited when that begins, not at each tick.
+    """Return a failed tick for a directory that cannot be read. Its beginning is logged and audited once.
 
-    The audit trail says whether it has begun: Dagster does not keep the cursor of a tick that fails.
+    The audit trail records the beginning, because Dagster does not keep the cursor of a failed tick.
     """
     number = _begun_alarm(connection)
     if number is None:
@@ -213,14 +213,14 @@ def _alarm(settings: Settings, connection: Connection, watermark: SensorCursor, 
 
 
 def _end_alarm(settings: Settings, connection: Connection) -> None:
-    """Write down that the directory can be read again, if an alarm has begun."""
+    """Record that the directory can be read again, if an alarm is active."""
     if _begun_alarm(connection) is not None:
         _log.info(_READABLE_AGAIN)
         _record_watch(settings, "done", _READABLE_AGAIN)
 
 
 def _begun_alarm(connection: Connection) -> int | None:
-    """The line of the audit trail with which the present alarm began; None without one."""
+    """Return the id of the audit row with which the active alarm began; None if there is none."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id, outcome FROM fm_pipeline.audit WHERE action = 'dicom_watch' ORDER BY id DESC LIMIT 1"

@@ -1,1 +1,1 @@
-"""A hospital's DICOM files to try it on: generated series, a tree for the demo, traps and broken files."""
+"""DICOM files for the demo and for tests: generated series, a hospital's tree, special cases and damaged files."""

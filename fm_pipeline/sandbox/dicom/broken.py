@@ -1,4 +1,4 @@
-"""Files that were DICOM and are broken, made from valid ones by a random generator with a seed."""
+"""Damaged DICOM files, made from valid ones with a seeded random generator."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fm_pipeline.sandbox.dicom.instances import OTHER_KINDS, as_file, headerless
 
 
 def broken_files(count: int = 200, seed: int = 20_251_122) -> Iterator[tuple[str, bytes]]:
-    """Names and contents. A few may still be valid, because not every change breaks a file: they are stored."""
-    rng = random.Random(seed)  # noqa: S311  # to be repeated, not to be secret
+    """Yield names and contents. Some files may still be valid, because not every change damages a file."""
+    rng = random.Random(seed)  # noqa: S311  # reproducible, not secret
     originals = [
         as_file(image("broken explicit")),
         as_file(image("broken implicit"), ImplicitVRLittleEndian),
@@ -69,14 +69,14 @@ def _append(content: bytearray, rng: random.Random) -> None:
 
 
 def _other(content: bytearray, rng: random.Random) -> None:
-    """No DICOM at all."""
+    """Replace the content with something other than DICOM."""
     content[:] = rng.choice(
         [b"", b"\0" * 5_000, b"%PDF-1.7\n" * 9, b"\xff\xd8\xff\xe0" * 99, b"text " * 99, rng.randbytes(3_000)]
     )
 
 
 def _early(content: bytearray, rng: random.Random) -> int:
-    """A place, mostly in the header: there is more to break."""
+    """Return a position, mostly in the header, where a change does more damage."""
     return rng.randrange(min(len(content), rng.choice([200, 1_000, 5_000])) or 1)
 
 

@@ -21,7 +21,7 @@ _SERIES = (
 
 
 def make_hospital(folder: Path) -> int:
-    """Fill a folder, and give the number of files in it."""
+    """Fill a folder, and return the number of files in it."""
     for name, count, size, modality, patient_id, patient_name, birth_date, study_date in _SERIES:
         write_series(
             folder / name,
@@ -41,7 +41,7 @@ def make_hospital(folder: Path) -> int:
 
 
 def sample_files() -> Iterator[Path]:
-    """What pydicom ships below its `data` folder, without its programs."""
+    """Yield the sample files that pydicom ships below its `data` folder."""
     for kind in ("test_files", "charset_files", "palettes"):
         yield from sorted(path for path in (_samples() / kind).rglob("*") if path.is_file())
 

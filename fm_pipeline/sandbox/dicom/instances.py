@@ -1,6 +1,6 @@
-"""Valid instances, made with pydicom: images with pixel data of a wanted size, and the kinds that have none.
+"""Valid instances, made with pydicom: images with pixel data of a given size, and kinds without pixel data.
 
-UIDs follow from the arguments, so that the same call gives the same bytes.
+UIDs are derived from the arguments, so that the same call returns the same bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pydicom.uid import (
 
 PREFIX = "1.2.826.0.1.3680043.8.498."  # pydicom's own root for generated UIDs
 _IMAGES = {"CT": CTImageStorage, "MR": MRImageStorage}
-# What hospitals store beside images: modality, SOP class, and what makes it one.
+# Instances that hospitals store in addition to images: modality, SOP class, and required attributes.
 _OTHER_KINDS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "structured_report": ("SR", StructuredReportStorage, {"CompletionFlag": "COMPLETE", "ValueType": "CONTAINER"}),
     "rt_plan": ("RTPLAN", RTPlanStorage, {"RTPlanLabel": "sandbox", "RTPlanGeometry": "PATIENT"}),
@@ -49,7 +49,7 @@ OTHER_KINDS = tuple(_OTHER_KINDS)
 
 
 def uid(*names: object) -> str:
-    """The UID that belongs to these names."""
+    """Return the UID for these names."""
     return generate_uid(PREFIX, [str(name) for name in names])
 
 
@@ -65,13 +65,13 @@ def image(
     study_date: str = "20251122",
     size: int = 2_048,
 ) -> Dataset:
-    """An image with 16-bit pixels.
+    """Create an image with 16-bit pixels.
 
     Args:
-        name: makes the SOP Instance UID, with study and series.
-        study, series: make their UIDs, with the Patient ID.
+        name: determines the SOP Instance UID, together with study and series.
+        study, series: determine their UIDs, together with the Patient ID.
         modality: `CT` or `MR`.
-        size: bytes of pixel data, about; the file has some 800 more.
+        size: approximate bytes of pixel data; the file has about 800 more.
     """
     dataset = _patient(patient_id, patient_name, birth_date, study, series, study_date)
     dataset.SOPClassUID = _IMAGES[modality]
@@ -92,7 +92,7 @@ def image(
 
 
 def without_pixels(kind: str, name: str = "1", *, patient_id: str = "SANDBOX-1") -> Dataset:
-    """An instance that is no image: a key of `OTHER_KINDS`."""
+    """Create an instance without pixel data, of a kind in `OTHER_KINDS`."""
     modality, sop_class, attributes = _OTHER_KINDS[kind]
     dataset = _patient(patient_id, "Sandbox^Sample", "19700101", "study", kind, "20251122")
     dataset.SOPClassUID = sop_class
@@ -104,7 +104,7 @@ def without_pixels(kind: str, name: str = "1", *, patient_id: str = "SANDBOX-1")
 
 
 def nested(depth: int) -> Dataset:
-    """An image whose sequences are nested that deep; it is valid."""
+    """Create a valid image with sequences of that nesting depth."""
     dataset = image(f"nested-{depth}")
     inner = Dataset()
     inner.ConceptNameCodeSequence = Sequence([])
@@ -117,7 +117,7 @@ def nested(depth: int) -> Dataset:
 
 
 def directory_object() -> bytes:
-    """A DICOMDIR: a directory of files on a medium."""
+    """Return a DICOMDIR: a directory of the files on a medium."""
     dataset = Dataset()
     dataset.FileSetID = "SANDBOX"
     dataset.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity = 0
@@ -134,7 +134,7 @@ def as_file(
     sop_class: str | None = None,
     preamble: bytes = b"\0" * 128,
 ) -> bytes:
-    """The bytes of a DICOM file (PS3.10, 7.1). A transfer syntax that pydicom does not know is written explicitly."""
+    """Return the bytes of a DICOM file (PS3.10, 7.1). A transfer syntax unknown to pydicom is written explicitly."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(sop_class or dataset.get("SOPClassUID", ""))
     meta.MediaStorageSOPInstanceUID = UID(dataset.get("SOPInstanceUID", "") or uid("none"))
@@ -158,7 +158,7 @@ def as_file(
 
 
 def headerless(dataset: Dataset, *, implicit_vr: bool = False, little_endian: bool = True) -> bytes:
-    """The data set alone, as old consoles and planning systems write it."""
+    """Return the data set alone, as old consoles and planning systems write it."""
     return _saved(Dataset(dataset), implicit_vr=implicit_vr, little_endian=little_endian)
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 
-# Where the digits of one instance are replaced by those of the next: making each anew takes ten times as long.
+# A number in the UIDs that is replaced for each instance: creating each instance anew takes ten times as long.
 _NUMBER = 7_000_000_000_000
 
 
 def series(count: int, size: int, *, name: str = "series", **of_image: str) -> Iterator[bytes]:
-    """The files of one series, in order; each has its own SOP Instance UID and pixels.
+    """Yield the files of a series in order; each has its own SOP Instance UID and pixels.
 
     Args:
-        size: bytes of a file, about.
+        size: approximate bytes of a file.
         of_image: further arguments of `instances.image`.
     """
     dataset = image("0", series=name, size=max(8, size - 1_000), **of_image)
@@ -30,7 +30,7 @@ def series(count: int, size: int, *, name: str = "series", **of_image: str) -> I
 
 
 def write_series(folder: Path, count: int, size: int, *, name: str = "series", **of_image: str) -> list[Path]:
-    """Write the files of a series into a folder, named as media are: `IM000000`."""
+    """Write the files of a series into a folder, with names as on media: `IM000000`."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for number, content in enumerate(series(count, size, name=name, **of_image)):

@@ -1,4 +1,4 @@
-"""A tree in which everything that a hospital's disk can hold lies side by side, each with how it must end."""
+"""A tree of special cases, one of everything that a hospital's disk can hold, each with its expected outcome."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _ARCHIVES = (".zip!", ".tar!", ".gz!")
 
 @dataclass(frozen=True)
 class Trap:
-    """One thing in the tree.
+    """One entry of the tree.
 
     Attributes:
-        path: absolute, as `os.fsdecode` gives it; of a file in an archive, with `!/` before its name.
-        outcome: of the file with default settings.
+        path: absolute, decoded with `os.fsdecode`; for a file in an archive, with `!/` before its name.
+        outcome: expected with default settings.
         reason: an id of `fm_pipeline.dicom.reasons`; empty if it is imported.
-        twin: of all traps with the same twin one is imported, whichever comes first; the others end as they say.
+        twin: of all traps with the same twin, the first is imported and the others have this outcome.
     """
 
     path: str
@@ -50,15 +50,15 @@ class Trap:
 
     @property
     def on_disk(self) -> bool:
-        """Whether it is met by a scan: a file in an archive is met when that is opened."""
+        """Whether a scan finds it. A file in an archive is found when the archive is opened."""
         return not os.path.dirname(self.path).endswith(_ARCHIVES)
 
 
 def make_traps(folder: Path, *, sparse_bytes: int = SPARSE_BYTES) -> list[Trap]:
-    """Fill a folder, and give everything in it that is not a directory.
+    """Fill a folder, and return every entry in it that is not a directory.
 
-    What cannot be made on this system (a socket's path that is too long, a name that the disk refuses) is left out.
-    A file that nobody may read is made only where this user is held by permissions.
+    Entries that this system cannot create (a socket with too long a path, a name that the disk refuses) are left out.
+    An unreadable file is created only if permissions apply to this user.
     """
     traps: list[Trap] = []
     root = os.fsencode(folder)
@@ -106,7 +106,7 @@ def _skipped(name: bytes, content: _Content, reason: str) -> _Entry:
 
 
 def _contents() -> Iterator[_Entry]:
-    """How a data set can be written, and where it can end."""
+    """Yield the encodings of a data set, and data sets that are cut at different places."""
     yield _stored(b"part10.dcm", as_file(image("part10")))
     yield _stored(b"implicit", as_file(image("implicit"), ImplicitVRLittleEndian))
     yield _stored(b"big-endian.DCM", as_file(image("big-endian"), ExplicitVRBigEndian))
@@ -137,7 +137,7 @@ def _contents() -> Iterator[_Entry]:
 
 
 def _kinds() -> Iterator[_Entry]:
-    """Instances that are no images are stored; a directory of files is not, whatever its name."""
+    """Yield instances that are not images, which are stored, and DICOMDIRs, which are not, whatever their name."""
     for kind in OTHER_KINDS:
         yield _stored(kind.encode() + b".dcm", as_file(without_pixels(kind)))
     for name in (b"DICOMDIR", b"IMG0001.dcm", b"DIRFILE"):
@@ -205,7 +205,7 @@ def _not_dicom() -> Iterator[_Entry]:
 
 
 def _in_archives() -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Those that `_not_dicom` makes, and the files in them."""
+    """Yield the archives of `_not_dicom` and the files in them."""
     yield "not_dicom/image.dcm.gz", ("image.dcm",)
     yield "not_dicom/images.zip", ("1.dcm", "2.dcm")
     yield "not_dicom/images.tar", ("1.dcm", "2.dcm")
@@ -259,7 +259,7 @@ def _make_folder_of_deleted_files(path: str, _folder: Path) -> None:
 
 
 def _make_socket(path: str, _folder: Path) -> None:
-    """Bound under a short name, because the path of a socket has to be one."""
+    """Create a socket through a short path, because the path of a socket is limited."""
     short = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX) as made:
@@ -269,7 +269,7 @@ def _make_socket(path: str, _folder: Path) -> None:
 
 
 def _beyond_the_longest_path(folder: Path) -> Trap:
-    """A file at a path that no single call takes."""
+    """Create a file whose path is too long for a single system call."""
     name, path = "long-" + "p" * 200, str(folder)
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     while len(path) < _LONGEST_PATH + 100:
@@ -284,12 +284,12 @@ def _beyond_the_longest_path(folder: Path) -> Trap:
 
 
 def _raw_patient_id(name: str, patient_id: str) -> Dataset:
-    """pydicom warns of such an identifier, rightly."""
+    """Set the Patient ID without validation, because pydicom warns about such a value."""
     dataset = image(name)
     dataset["PatientID"]._value = patient_id
     return dataset
 
 
 def _meta_end(content: bytes) -> int:
-    """Where the data set begins: PS3.10, 7.1, (0002,0000)."""
+    """Return the position of the data set, from the group length (0002,0000) (PS3.10, 7.1)."""
     return 144 + int.from_bytes(content[140:144], "little")

@@ -1,4 +1,4 @@
-"""DICOM files written byte by byte: what pydicom would correct, or refuse to write, stays as it is asked for."""
+"""DICOM files written byte by byte, for content that pydicom would correct or refuse to write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDARY_CAPTURE = b"1.2.840.10008.5.1.4.1.1.7"
 def element(
     tag: int, vr: str, value: bytes = b"", encoding: Encoding = EXPLICIT, *, length: int | None = None
 ) -> bytes:
-    """An element; its value is filled up to an even length.
+    """Return an element. Its value is padded to an even length.
 
     Args:
         length: what its header says, if that is not the length of the value.
@@ -33,7 +33,7 @@ def element(
 
 
 def item(content: bytes = b"", *, length: int | None = None, big_endian: bool = False) -> bytes:
-    """An item of a sequence."""
+    """Return an item of a sequence."""
     return pack(">HHL" if big_endian else "<HHL", 0xFFFE, 0xE000, len(content) if length is None else length) + content
 
 
@@ -41,7 +41,7 @@ ITEM_END, SEQUENCE_END = pack("<HHL", 0xFFFE, 0xE00D, 0), pack("<HHL", 0xFFFE, 0
 
 
 def part10(data_set: bytes, syntax: str = SYNTAXES[EXPLICIT], *, media_class: bytes = SECONDARY_CAPTURE) -> bytes:
-    """A file with file meta information (PS3.10, 7.1) before a data set."""
+    """Return a file with meta information (PS3.10, 7.1) and a data set."""
     meta = b"".join(
         element(tag, "UI", value)
         for tag, value in ((0x00020002, media_class), (0x00020003, b"1.2.3"), (0x00020010, syntax.encode()))
@@ -51,7 +51,7 @@ def part10(data_set: bytes, syntax: str = SYNTAXES[EXPLICIT], *, media_class: by
 
 @dataclass(frozen=True)
 class Handwritten:
-    """A secondary capture of few bytes.
+    """A small secondary capture.
 
     Attributes:
         vrs: those of identifiers that are not written with the VR of the dictionary.
@@ -72,7 +72,7 @@ class Handwritten:
     pixels: bytes | None = b"\7" * 64
 
     def but(self, **changes: object) -> Handwritten:
-        """The same, but for these attributes."""
+        """Return a copy with other attributes."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
     @property

@@ -1,4 +1,4 @@
-"""What is found in archives: every file once, whatever its name and however it is packed, and nothing in silence."""
+"""Archives: every file in them is found once, whatever its name and packing, and nothing is passed over silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file is, whatever it holds and whatever it is called."""
+"""Inspecting files of any content and any name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is hashed is what is sent, whatever happens to the file meanwhile. Hard case 38, and 46 for large ones."""
+"""The bytes that are hashed are the bytes that are sent, whatever happens to the file meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No file is bad or skipped by its content unless Orthanc refuses the like; what it takes is sent with the right id."""
+"""A file is bad or skipped by content only if Orthanc refuses it. What Orthanc accepts is sent with the right id."""
 
 from __future__ import annotations
 

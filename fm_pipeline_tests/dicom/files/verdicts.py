@@ -1,4 +1,4 @@
-"""What Orthanc says of a file, beside what we say of it."""
+"""Inspect a file with our code and with a real Orthanc."""
 
 from __future__ import annotations
 

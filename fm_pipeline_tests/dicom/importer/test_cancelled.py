@@ -1,4 +1,4 @@
-"""Import jobs that somebody ends: how soon it is heard, and what is on record then."""
+"""Cancelled import jobs: how soon they stop, and what is recorded."""
 
 from __future__ import annotations
 

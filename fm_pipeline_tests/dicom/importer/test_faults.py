@@ -1,4 +1,4 @@
-"""What becomes of an import when Orthanc is down, full, busy, deaf, or killed by a file: hard cases 36 and 42."""
+"""Imports while Orthanc is down, full, busy, silent, or crashed by a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incremental jobs: what they pass over without a question, and what they never pass over."""
+"""Incremental jobs: which files they skip, and which they never skip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of several files of one instance is the one that Orthanc gets: the first by name, not the fastest thread's."""
+"""Of several files of one instance, Orthanc gets the first by name, and not that of the fastest thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each answer of a server at ORTHANC_URL means: every one ends at once, with a sentence of its own."""
+"""Responses of servers at ORTHANC_URL: each one ends the request at once, with an error of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that are kept open: what a server may do with them, and what that means for a file."""
+"""Persistent connections: what a server may do with them, and what that means for a file."""
 
 from __future__ import annotations
 

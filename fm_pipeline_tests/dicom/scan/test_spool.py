@@ -1,4 +1,4 @@
-"""What a scan has met waits in a file without a name, in order, and whatever happens to the scan is told behind it."""
+"""The spool keeps the entries of a scan in order, and raises the error of the scan after them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files there are: every one once, whatever it is called, and nothing that could not be read passed over."""
+"""Scanning a tree: every file is found once, whatever its name, and unreadable entries are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sensor does next."""
+"""The decisions of the sensor."""
 
 from __future__ import annotations
 

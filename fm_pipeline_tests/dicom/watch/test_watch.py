@@ -1,4 +1,4 @@
-"""The sensor's tick: what it finds, what it waits for, what it refuses to conclude."""
+"""Polling the watched directory: new files, files that wait, and roots that cannot be trusted."""
 
 from __future__ import annotations
 
