@@ -1,6 +1,6 @@
-"""Why a file was not imported: stable ids, as history keeps them, and a sentence for people.
+"""The reasons for outcomes: stable ids, which are stored in history, and a sentence for each.
 
-The ids are for good: history rows carry them. `docs/dicom.md` lists them all.
+Ids never change, because rows of history contain them. `docs/dicom.md` lists them all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fm_pipeline.dicom.model import Outcome
 # Skipped: the file is not an image of a patient, so nothing is lost.
 SKIPPED: Mapping[str, str] = MappingProxyType(
     {
-        "empty_file": "The file has no byte.",
+        "empty_file": "The file is empty.",
         "zeros": "The file begins with zeros only; it was perhaps reserved and never written.",
         "picture": "A picture or film in another format than DICOM (JPEG, PNG, TIFF, MP4 and the like).",
         "document": "A document (PDF, Word, Excel, RTF and the like).",
@@ -33,7 +33,7 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
         "device": "A device, not a file.",
     }
 )
-# Of archives, and of files in them; their outcomes are those of `of_archive`.
+# Reasons of archives and of files in them. `of_archive` has their outcomes.
 ARCHIVES: Mapping[str, str] = MappingProxyType(
     {
         "archive_opened": "An archive that was opened. Each file in it has a row of its own, named archive!/file.",
@@ -68,10 +68,10 @@ _OF_ARCHIVES_SKIPPED = frozenset(
     {"archive_opened", "archive_without_dicom", "archive_not_opened", "nested_archive", "link_in_archive", "archive"}
 )
 _OF_ARCHIVES_FAILED = frozenset({"member_failed", "no_room_to_unpack"})
-# Bad: meant as DICOM, and cannot be imported as it is.
+# Bad: intended as DICOM, but cannot be imported as it is.
 BAD: Mapping[str, str] = MappingProxyType(
     {
-        "garbage": "It begins as DICOM does, and what follows is none.",
+        "garbage": "It begins like DICOM, but the rest is not DICOM.",
         "magic_elsewhere": "DICM is missing, or stands at another place than behind the first 128 bytes. It can be"
         " repaired: what stands before the file meta information must be 128 bytes and DICM.",
         "cut_in_meta": "It ends inside the file meta information, or that has a wrong length.",
@@ -87,21 +87,21 @@ BAD: Mapping[str, str] = MappingProxyType(
         " overwrites, or does not tell whether it does. Both hashes are in the row.",
     }
 )
-# Unreadable: nothing is known of the content; it is tried again.
+# Unreadable: the content is unknown, and the file is tried again.
 UNREADABLE: Mapping[str, str] = MappingProxyType(
     {
         "permission": "This user may not read it.",
-        "vanished": "It was there when its directory was listed, and is not any more.",
+        "vanished": "It was there when its directory was listed, and is gone now.",
         "changed": "It changed while it was read.",
         "not_mounted": "The root was unmounted or replaced during the scan.",
         "root_empty": "The root has no entry at all; perhaps the share is not mounted.",
-        "not_understood": "An error that was not foreseen came up when it was looked at; the log has its class. Please"
+        "not_understood": "An unexpected error occurred when it was inspected; the log has its class. Please"
         " report it.",
         "input_output": "The disk or the share gave an error.",
         "root_missing": "The root is not there or cannot be read; perhaps the share is not mounted.",
     }
 )
-# Suspect: valid, and yet not sent.
+# Suspect: valid, but not sent.
 SUSPECT: Mapping[str, str] = MappingProxyType(
     {
         "nested_too_deep": "Its sequences are nested deeper than the limit of 45.",
@@ -109,7 +109,7 @@ SUSPECT: Mapping[str, str] = MappingProxyType(
         "killed_orthanc_before": "An earlier job found that Orthanc goes away when it is sent; it was not sent again.",
     }
 )
-# Bad, by what Orthanc said; the last one is skipped.
+# Bad, because Orthanc refused the file; the last one is skipped.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "orthanc_bad_file_format": "Orthanc cannot read it as DICOM.",
@@ -179,21 +179,21 @@ STOPPED: Mapping[str, str] = MappingProxyType(
         "orthanc_right_missing": "The account may not do in Orthanc what an import needs.",
         "orthanc_read_only": "Orthanc is read-only.",
         "orthanc_patient_limit": "Orthanc has as many patients as it may have (MaximumPatientCount).",
-        "orthanc_answer_unusable": "Orthanc's answer says yes, and not what it has done.",
+        "orthanc_answer_unusable": "Orthanc's response reports success, but not what was stored.",
         "orthanc_other_id": "Orthanc gave an instance another id than its identifiers give.",
         "orthanc_keeps_failing": "One file after the other could not be stored, for reasons that are not theirs.",
-        "missing_in_orthanc": "Orthanc took instances and does not have them any more.",
-        "interrupted": "The job's process was told to end.",
+        "missing_in_orthanc": "Orthanc accepted instances and does not have them any more.",
+        "interrupted": "The job's process was terminated.",
         "error": "Something else went wrong; error_message says what.",
     }
 )
 
-# What a row of history may have as its reason.
+# All reasons of rows of history.
 OF_FILES = tuple(
     sorted({**SKIPPED, **ARCHIVES, **BAD, **UNREADABLE, **SUSPECT, **REFUSED, **REPEATED, **UNSENT, **NOT_TAKEN})
 )
 
-# Of a job that still runs.
+# The reason of a running job that waits.
 WAITING_FOR_ORTHANC = "waiting_for_orthanc"
 WAITING: Mapping[str, str] = MappingProxyType(
     {WAITING_FOR_ORTHANC: "Orthanc does not answer; the job waits for it, and goes on by itself when it is back."}
@@ -201,14 +201,14 @@ WAITING: Mapping[str, str] = MappingProxyType(
 
 
 def of_archive(reason: str) -> Outcome:
-    """How an archive, or a file in one that is not read, ends for a reason."""
+    """Return the outcome of an archive, or of a member that is not read, for a reason."""
     if reason in SKIPPED or reason in _OF_ARCHIVES_SKIPPED:
         return Outcome.SKIPPED
     return Outcome.FAILED if reason in _OF_ARCHIVES_FAILED else Outcome.BAD
 
 
 def sentence(reason: str) -> str:
-    """The sentence for people; an id that is not known is its own sentence."""
+    """Return the sentence for a reason; for an unknown id, the id itself."""
     for table in (SKIPPED, ARCHIVES, BAD, UNREADABLE, SUSPECT, REFUSED, REPEATED, UNSENT, NOT_TAKEN, STOPPED, WAITING):
         if reason in table:
             return table[reason]

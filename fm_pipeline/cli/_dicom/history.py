@@ -29,7 +29,7 @@ def command(limit: int, offset: int, job_id: int | None, status: str | None, rea
     """Show the outcome of each file, newest first. The output contains paths and Patient IDs: keep it confidential."""
     with command_context(as_json) as context:
         if job_id is not None:
-            get_job(context.database_url, job_id)  # nothing of a job that does not exist is no answer
+            get_job(context.database_url, job_id)  # an unknown job is an error, not an empty list
         found = list_history(
             context.database_url, limit=limit, offset=offset, job_id=job_id, status=status, reason=reason
         )

@@ -63,7 +63,7 @@ def _show_watching(context: CommandContext) -> None:
 def _newest(context: CommandContext) -> int:
     page = list_jobs(context.database_url, limit=1)
     if not page.jobs:
-        raise RequestError("There is no import job yet.", code=404, remedy="fm-pipeline dicom import makes one.")
+        raise RequestError("There is no import job yet.", code=404, remedy="fm-pipeline dicom import creates one.")
     return page.jobs[0].id
 
 

@@ -1,4 +1,4 @@
-"""One file: opened safely, told whether it is DICOM, and read for its identifiers. Archives are in `archives`.
+"""Read single files: open them safely, detect DICOM, and read the identifiers. Archives are in `archives`.
 
 Source: DICOM PS3.5 (encoding) and PS3.10 (files). What does not belong here: Orthanc, the database, other files.
 """

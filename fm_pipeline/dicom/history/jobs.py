@@ -165,7 +165,7 @@ def read_job(cursor: Cursor, job_id: int, *, lock: bool = False) -> Job:
     )
     if cursor.rowcount == 0:
         raise RequestError(
-            f"There is no import job {job_id}.", code=404, remedy="fm-pipeline dicom jobs lists those that there are."
+            f"There is no import job {job_id}.", code=404, remedy="fm-pipeline dicom jobs lists all jobs."
         )
     return _job(cursor)
 

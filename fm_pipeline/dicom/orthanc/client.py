@@ -95,13 +95,13 @@ class Orthanc:
                 timeout_seconds=settings.orthanc_timeout_seconds,
                 ca_bundle=settings.orthanc_ca_bundle,
             )
-        except ValueError:  # a port that is no number
+        except ValueError:  # an invalid port
             raise SettingsError(
                 "ORTHANC_URL is not a URL.", remedy="Write it as http://orthanc.example:8042."
             ) from None
         except OSError:  # ssl.SSLError is one
             raise SettingsError(
-                "ORTHANC_CA_BUNDLE: there is no such file, or no certificate of an authority in it.",
+                "ORTHANC_CA_BUNDLE: the file does not exist, or has no certificate of an authority.",
                 remedy="Set it to the PEM file of the authority that signed Orthanc's certificate, or leave it empty.",
             ) from None
 

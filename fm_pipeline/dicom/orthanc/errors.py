@@ -18,7 +18,7 @@
         ├── PatientLimit    the limit of its patients
         ├── Redirected      a redirect, which is not followed
         ├── NotOrthanc      another program answers at this address, or another path
-        ├── UnusableAnswer  it says yes, and not what it has done
+        ├── UnusableAnswer  it reports success with unknown content
         ├── OtherInstanceId it gave an instance another id than the file's identifiers give
         ├── TlsFault        certificate, or http where https is spoken
         └── KeepsFailing    an error of its own for one file after the other

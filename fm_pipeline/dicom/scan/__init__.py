@@ -1,1 +1,1 @@
-"""Which files lie below a directory, in archives too: names, sizes and times, and which of them are left out."""
+"""List the files below a directory and in archives: names, sizes and times, without excluded ones."""

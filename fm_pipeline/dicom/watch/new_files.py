@@ -49,15 +49,15 @@ class NewFiles:
         now: with a time zone.
 
     Attributes:
-        unchanged_files, unchanged_bytes: of the files that were left out so far.
-        unchanged_others: links, pipes and the like that were left out.
+        unchanged_files: the number of files that were left out so far.
+        unchanged_others: the number of links, pipes and the like that were left out.
         complete: at the end, whether every directory could be read.
     """
 
     def __init__(
         self, database: ReconnectingConnection, root: str, *, now: datetime, excluded: ExcludedFolders = KNOWN
     ) -> None:
-        self.unchanged_files = self.unchanged_bytes = self.unchanged_others = 0
+        self.unchanged_files = self.unchanged_others = 0
         self.complete = False
         self._database, self._path, self._now, self._excluded = database, root, now, excluded
         self._real_root = os.path.realpath(root)
@@ -114,7 +114,6 @@ class NewFiles:
                 yield from listing.unreadable
                 if listing.fingerprint == fingerprints.get(directory) and directory not in to_be_asked:
                     self.unchanged_files += listing.files
-                    self.unchanged_bytes += listing.size
                     self.unchanged_others += listing.others
                     continue
                 try:
@@ -136,7 +135,6 @@ class NewFiles:
                     yield each
                 elif stat.S_ISREG(facts.st_mode):
                     self.unchanged_files += 1
-                    self.unchanged_bytes += facts.st_size
                 else:
                     self.unchanged_others += 1
         if all_known:

@@ -62,7 +62,6 @@ class OpenArchive:
     Attributes:
         members: the files in it; one that is not read has a reason.
         fault: why members may be missing: `archive_cut`, `archive_damaged`; None if the archive is complete.
-        is_stream: it holds one file without a name of its own (gzip, bzip2, xz).
 
     Raises:
         ArchiveFault: nothing in it can be read, or it is above a limit.
@@ -73,7 +72,6 @@ class OpenArchive:
         self.found = found
         self.members: list[Member] = []
         self.fault: str | None = None
-        self.is_stream = False
         self._limits = limits
         with ExitStack() as opened:
             file = opened.enter_context(open_found(found))
@@ -147,7 +145,6 @@ class OpenArchive:
         self._descriptor, self._unchanging = file.fileno(), True  # only the temporary file is read from here on
         if is_tar(read_at(self._descriptor, 0, _HEAD)):
             return TarArchive(self._descriptor, size)
-        self.is_stream = True
         return _OneFile(self._descriptor, Member(_name_without_suffix(self.found.path, mark), size, self.fault))
 
     def _list(self, raise_if_cancelled: CancelCheck) -> None:
