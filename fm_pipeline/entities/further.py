@@ -9,7 +9,7 @@ referral:
     columns: {patient_id: parent:patient, referred_on: date}
 
 docs/mapping.md, "A table of your own", has a whole example and the readers. What Nexus really has is looked at later
-(`fm_pipeline.nexus.fit`).
+(`fm_pipeline.nexus.profile_fit`).
 """
 
 from __future__ import annotations

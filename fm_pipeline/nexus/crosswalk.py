@@ -1,7 +1,7 @@
-"""The crosswalk: FileMaker id <-> Nexus id. It is why a patient keeps its Nexus id over every reimport.
+"""The crosswalk maps FileMaker ids to Nexus ids, so that a patient keeps its Nexus id in every reimport.
 
-No FileMaker id ever leaves it. What Nexus knows (metadata, older JSON in notes, id columns) is taken over before
-staging; rows without any FileMaker id in Nexus (notes, messages) are recognised by their content.
+No FileMaker id is ever removed from it. Before staging, the ids that Nexus has (metadata, older JSON in notes, id
+columns) are added. Rows without a FileMaker id in Nexus (notes, messages) are matched by their content.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, Load
 
-# A patient's FileMaker id: in the metadata, or (older rows) only as JSON in the text of the notes. No pattern can be
-# matched under a collation that ignores letter case (Django's `db_collation`), so the column's own does not count.
+# A patient's FileMaker id: in the metadata, or in older rows only as JSON in the text of the notes. A nondeterministic
+# collation (Django's `db_collation`) allows no pattern matching, so the column's own collation is not used.
 PATIENT_KEYS = """
 SELECT p.id, p.created_at,
        lower(btrim(coalesce(nullif(btrim(p.filemaker_metadata ->> 'filemaker_id'), ''),
@@ -30,21 +30,21 @@ FROM {patients} p
 
 
 def fill_crosswalk(connection: Connection, catalogue: Catalogue, registry: Registry = ENTITIES) -> dict[str, int]:
-    """Take over all that Nexus knows and the crosswalk does not have yet; see `fill_patients` and `fill_others`."""
+    """Add all ids that Nexus has and the crosswalk does not have yet; see `fill_patients` and `fill_others`."""
     return fill_patients(connection, catalogue) | fill_others(connection, catalogue, registry)
 
 
 def fill_patients(connection: Connection, catalogue: Catalogue) -> dict[str, int]:
-    """Take over the patients that Nexus knows and the crosswalk does not have yet, in one transaction of its own.
+    """Add the patients of Nexus that the crosswalk does not have yet, in a transaction of its own.
 
-    Of two patients with one FileMaker id the older one keeps it; the other's id becomes a retired id, so that what
-    points to it is led to the one that stays. So does the id of a patient who was loaded again under another one.
+    Of two patients with the same FileMaker id, the older one keeps it. The other one's Nexus id becomes a retired id,
+    so that references to it are re-pointed. So does the earlier id of a patient who was loaded again under a new one.
 
     Returns:
         How many rows are new in the crosswalk (`patient`), and how many ids are `retired`.
     """
     with connection.cursor() as cursor:
-        _let_nobody_else_add(cursor)
+        _lock_crosswalk(cursor)
         patients = catalogue.table("patients")
         keyed = sql.SQL(PATIENT_KEYS).format(patients=patients.identifier)
         _follow(cursor, "patient", keyed, patients, older_first=sql.SQL("k.created_at, k.id"))
@@ -73,7 +73,7 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
     """
     new = {}
     with connection.cursor() as cursor:
-        _let_nobody_else_add(cursor)
+        _lock_crosswalk(cursor)
         # Documents and images too: if Nexus ever loses their FileMaker ids, this is where they survive.
         added = tuple((e.name, e.table, e.id_column) for e in loaded(registry) if e.made and e.id_column)
         for entity, table, column in (
@@ -99,16 +99,16 @@ def fill_others(connection: Connection, catalogue: Catalogue, registry: Registry
     return new
 
 
-def _let_nobody_else_add(cursor: Cursor) -> None:
-    # What is new is found out by reading, and written in the order of the index: to let every row run into a
-    # conflict, in the order of the table, takes three times as long. So nobody else may add rows meanwhile.
+def _lock_crosswalk(cursor: Cursor) -> None:
+    # New ids are selected first, and inserted in the order of the index. ON CONFLICT for every row, in the order of the
+    # table, takes three times as long. So no other session may insert in the meantime.
     cursor.execute("LOCK TABLE fm_pipeline.crosswalk IN SHARE ROW EXCLUSIVE MODE")
 
 
 def _follow(cursor: Cursor, entity: str, keyed: sql.Composable, table: Table, *, older_first: sql.Composable) -> None:
-    """A row that is gone, and another one has its FileMaker id: somebody loaded it again. The id is the new row's.
+    """Map a FileMaker id to the new row, if the row that it was mapped to is gone and was loaded again.
 
-    To bring the old row back would cost the new one: what only Nexus knows, and what has been linked to it since.
+    To restore the old row would lose the new one, with its Nexus-only columns and everything linked to it since.
     """
     cursor.execute(
         sql.SQL(
@@ -137,7 +137,7 @@ def _follow(cursor: Cursor, entity: str, keyed: sql.Composable, table: Table, *,
 
 
 def _take_over(cursor: Cursor, entity: str, keyed: sql.Composable, *, older_first: sql.Composable) -> int:
-    """Write those of the rows (`id`, `key`, `origin`) whose key and whose id the crosswalk does not have yet."""
+    """Insert the rows (`id`, `key`, `origin`) whose key and id are both missing in the crosswalk; return how many."""
     cursor.execute(
         sql.SQL(
             """
@@ -156,8 +156,8 @@ def _take_over(cursor: Cursor, entity: str, keyed: sql.Composable, *, older_firs
     return cursor.rowcount
 
 
-# Which FileMaker patient the files under an id that no patient has (any more) belong to, by those files' own
-# evidence. Only an answer without a contradiction counts.
+# For object ids that no patient has: the FileMaker patient that their files belong to, by the evidence of the files.
+# Contradictory evidence is ignored.
 _LEARN = """
 INSERT INTO fm_pipeline.retired_patient_ids (nexus_id, filemaker_key, origin)
 SELECT object_id, min(key), min(origin) FROM (
@@ -183,7 +183,7 @@ ON CONFLICT DO NOTHING
 
 
 def learn_retired_ids(cursor: Cursor, catalogue: Catalogue, patient_type: int) -> int:
-    """Learn the patients' ids of earlier reimports from the documents and images that still carry them.
+    """Learn patients' ids of earlier reimports from the documents and images that still have them.
 
     Args:
         cursor: inside a transaction of the caller; `staged_file_links` must be built.
@@ -249,7 +249,7 @@ def adopt_equal_rows(cursor: Cursor, rows: sql.Identifier, entity: str, table: T
 
 
 def record_new_rows(cursor: Cursor, load: Load) -> None:
-    """Write the staged rows into the crosswalk; part of the transaction that inserts them."""
+    """Add the staged rows to the crosswalk; part of the transaction that inserts them."""
     cursor.execute(
         sql.SQL(
             "INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)"

@@ -13,7 +13,6 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.entities.registry import loaded
 from fm_pipeline.nexus.catalogue.schema import Catalogue, SoftReference, read_catalogue
-from fm_pipeline.nexus.fit import fit
 from fm_pipeline.nexus.policy import (
     BATCHES,
     DOCUMENTS,
@@ -23,6 +22,7 @@ from fm_pipeline.nexus.policy import (
     Policy,
     make_policy,
 )
+from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.soft_references import list_soft_references
@@ -93,7 +93,7 @@ def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role
         CatalogueStop: this is not a database of Nexus, or the settings name a table that it does not have.
     """
     catalogue = read_catalogue(cursor, settings.nexus_schema)
-    registry = fit(cursor, catalogue, load_profile(settings.filemaker_profile).registry).registry
+    registry = fit_registry(cursor, catalogue, load_profile(settings.filemaker_profile).registry).registry
     entities = {each.name for each in loaded(registry) if catalogue.has(each.table)} | set(REQUIRED_ENTITIES)
     policy = make_policy(
         catalogue,
@@ -121,11 +121,11 @@ def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role
     yield ""
     yield "-- For restores alone (name it in NEXUS_DATABASE_URL then): it writes every table of a backup."
     yield from _make_role(cursor, restore_role, member_of=role)
-    writes: Needs = {table: RESTORE["replaced" if table in policy.emptied else "kept"] for table in touched}
+    writes: Needs = {table: RESTORE["replaced" if table in policy.tables_losing_rows else "kept"] for table in touched}
     writes[catalogue.table(IMAGES)] = RESTORE["kept"]
     yield from _write(cursor, writes, restore_role)
     yield from _sequences(cursor, touched, restore_role, "SELECT, UPDATE", identities=True)
-    kept = [table for table in writes if table not in policy.emptied]
+    kept = [table for table in writes if table not in policy.tables_losing_rows]
     deleting = _grant(cursor, "DELETE", kept, restore_role).replace("\n", "\n-- ")
     yield f"-- Only for fm-pipeline restore --newer set-aside, which removes rows made since:\n-- {deleting}"
 

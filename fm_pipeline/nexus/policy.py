@@ -1,11 +1,9 @@
-"""What a reimport does with each table of Nexus. A table that is not named here is kept.
+"""Decides what a reimport does with each table of Nexus. Tables that are not named here are kept.
 
-    load     rows come from FileMaker: gone ones are deleted, changed ones updated, new ones inserted
-    clear    rows go, as the import sequence says; FileMaker has no source for them
-    relink   rows stay; only their generic key to the patient is repaired
-    keep     rows stay; a reference to a row that goes becomes the patient's new id, else NULL, else STOP
-
-Source: seeds "import sequence", phases 2 to 7; "reimport checklist", protected data.
+load     rows come from FileMaker: missing ones are deleted, changed ones updated, new ones inserted
+clear    all rows are deleted; FileMaker has no source for them
+relink   rows stay; only their generic key to the patient is repaired
+keep     rows stay; a reference to a deleted row is re-pointed to the patient's new row, else set to NULL, else STOP
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ class Load:
     table: str
     staged: str
     phase: Phase
-    # Values that a new row has and FileMaker does not feed; Django keeps these defaults to itself.
+    # Values of a new row that FileMaker does not feed. Django does not store these defaults in the database.
     defaults: Mapping[str, object] = field(default_factory=dict)
     model: str = ""
     id_column: str = ""
@@ -40,7 +38,7 @@ class Load:
 
     @classmethod
     def of(cls, entity: Entity) -> Load:
-        """The load of an entity that has a table and a phase."""
+        """Return the load of an entity that has a table and a phase."""
         if entity.phase is None:
             raise ValueError(f"{entity.name} is not loaded in any phase.")
         return cls(
@@ -64,13 +62,13 @@ BATCHES = "images_batch"
 IMAGES = "images_image"
 # Django's model name of each table that can lose rows without a mapping profile that adds to them.
 MODELS = {load.table: load.model for load in LOADS} | {LETTERS: "patientletter", REMINDERS: "reminder"}
-# Records of what somebody did to a row, by generic key: of Django's admin and of django-reversion. They outlive the row
-# on purpose (django/contrib/admin/models.py, LogEntry; django-reversion, "Recovering deleted objects"): to empty an
-# entry would destroy the record, and to stop because of one would be for ever.
+# Histories of rows, by generic key, for example of Django's admin and of django-reversion. They outlive the row on
+# purpose (django/contrib/admin/models.py, LogEntry; django-reversion, "Recovering deleted objects"). To set an entry to
+# NULL would destroy the history, and to stop because of one would stop every reimport.
 HISTORIES = ("django_admin_log", "reversion_version", "auditlog_logentry", "easyaudit_crudevent")
-# The columns by which tables of django-simple-history and of django-pghistory are known.
+# The columns by which tables of django-simple-history and of django-pghistory are recognized.
 HISTORY_COLUMNS = ({"history_id", "history_date", "history_type"}, {"pgh_id", "pgh_label"})
-# Never written; their digests are compared at the end. What else Nexus has is watched by row counters.
+# Never written; their digests are compared at the end. Other tables are watched by row counters.
 SYSTEM_CONFIGURATION = ("clinics", "clinicians", "appointment_types", "funding_sources")
 
 
@@ -86,7 +84,7 @@ class Policy:
     soft_action: SoftAction = "keep"
 
     @property
-    def emptied(self) -> list[Table]:
+    def tables_losing_rows(self) -> list[Table]:
         """Tables that lose rows, parents before children."""
         return [self.catalogue.table(load.table) for load in self.loads] + list(self.cleared)
 
@@ -97,7 +95,7 @@ class Policy:
 
     @property
     def histories(self) -> set[Table]:
-        """Tables that record what somebody did to a row."""
+        """Tables that record the history of rows."""
         return {
             table
             for table, columns in self.catalogue.columns.items()
@@ -107,13 +105,13 @@ class Policy:
 
     @property
     def followed_keys(self) -> list[GenericKey]:
-        """The generic keys that must not point to a row that is gone: all but those of histories."""
+        """The generic keys that must not refer to a deleted row: all except those of histories."""
         histories = self.histories
         return [key for key in self.catalogue.generic_keys if key.table not in histories]
 
     @property
     def written_soft(self) -> list[SoftReference]:
-        """The references without a foreign key that a reimport changes."""
+        """The soft references (without a foreign key) that a reimport changes."""
         return [
             soft
             for soft in self.soft
@@ -121,7 +119,7 @@ class Policy:
         ]
 
     def load_of(self, table: Table) -> Load | None:
-        """The load that writes a table, if one does."""
+        """Return the load that writes a table, or None."""
         return next((load for load in self.loads if self.catalogue.table(load.table) == table), None)
 
 
@@ -136,7 +134,7 @@ def make_policy(
     """Decide what happens to each table.
 
     Args:
-        staged_entities: those whose rows are loaded; one that is no entity of the registry is passed over.
+        staged_entities: those whose rows are loaded; names that are not in the registry are ignored.
         registry: with the tables and columns that a mapping profile adds.
 
     An entity that no profile feeds is kept, not cleared: a profile that forgot the messages must not wipe them.
@@ -164,10 +162,10 @@ def make_policy(
 
 
 def in_order(catalogue: Catalogue, entities: Sequence[Entity], registry: Registry = ENTITIES) -> list[Load]:
-    """The loads, each after those of the tables that its rows point to: by their phases, then by the foreign keys.
+    """Return the loads in order: by their phases, then referenced tables first, by the foreign keys.
 
     Raises:
-        CatalogueStop: the tables point to each other in a circle.
+        CatalogueStop: the tables refer to each other in a circle.
     """
     by_table = {catalogue.table(entity.table): entity.name for entity in entities}
     names = {*by_table.values()}
@@ -194,10 +192,10 @@ def in_order(catalogue: Catalogue, entities: Sequence[Entity], registry: Registr
 
 
 def _refuse_unknown_kinds(policy: Policy) -> None:
-    """Only foreign keys of one column of a whole table to the id are understood; anything else is a STOP."""
+    """Stop at foreign keys that are not handled: only those of one column to `id`, of a whole table, are."""
     strange = [
         f"{key.table} ({key.name})"
-        for table in policy.emptied
+        for table in policy.tables_losing_rows
         for key in policy.catalogue.foreign_keys_to(table)
         # A partition that has a key of its own is no table of the catalogue.
         if len(key.columns) != 1 or key.referenced_columns != ("id",) or key.table not in policy.catalogue.columns

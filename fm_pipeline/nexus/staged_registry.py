@@ -1,6 +1,6 @@
-"""The registry as it was staged: with the tables and columns that a profile adds, and without what was left out.
+"""The registry as it was staged: with the tables and columns that a profile adds, without those that were left out.
 
-Plan, reimport, backup and restore go by this and not by the profile: it says what the staged rows are, also when the
+Plan, reimport, backup and restore use it instead of the profile, because it describes the staged rows also if the
 profile has been changed or lost since.
 """
 
@@ -20,7 +20,7 @@ _AS_JSON = TypeAdapter(Entity)
 
 
 def read_registry(cursor: Cursor) -> Registry:
-    """The entities that are staged or can be: those of the import sequence, and what was added to them."""
+    """Return the entities that can be staged: those of the import sequence, and those that a profile has added."""
     registry = {name: entity for name, entity in ENTITIES.items() if not entity.made}
     if _is_there(cursor):
         cursor.execute(
@@ -31,7 +31,7 @@ def read_registry(cursor: Cursor) -> Registry:
 
 
 def read_left_out(cursor: Cursor) -> list[str]:
-    """What of the profile this release of Nexus or this FileMaker file does not have, in sentences."""
+    """Return, in sentences, what this release of Nexus or this FileMaker file lacks of the profile."""
     if not _is_there(cursor):
         return []
     cursor.execute("SELECT unnest(left_out) FROM fm_pipeline.staged_entities ORDER BY entity")
@@ -46,7 +46,7 @@ def without_left_out(cursor: Cursor, registry: Registry) -> Registry:
 
 
 def remember(cursor: Cursor, entity: Entity, left_out: Sequence[str] = ()) -> None:
-    """Write down how an entity is staged, unless that is how it is shipped; in the transaction that stages it."""
+    """Store the definition of an entity, unless it is the shipped one; in the transaction that stages it."""
     if entity == ENTITIES.get(entity.name) and not entity.made and not left_out:
         cursor.execute("DELETE FROM fm_pipeline.staged_entities WHERE entity = %s", (entity.name,))
         return
@@ -54,12 +54,12 @@ def remember(cursor: Cursor, entity: Entity, left_out: Sequence[str] = ()) -> No
 
 
 def remember_left_out(cursor: Cursor, name: str, left_out: Sequence[str]) -> None:
-    """Write down that an entity is left out as a whole."""
+    """Store that an entity is left out completely."""
     _write(cursor, name, None, left_out)
 
 
 def drop_staged(cursor: Cursor, name: str) -> None:
-    """Remove the definition of an entity, and its staged table if that was made for it."""
+    """Remove the definition of an entity, and its staged table if it was created for it."""
     cursor.execute("SELECT definition::text FROM fm_pipeline.staged_entities WHERE entity = %s", (name,))
     for (text,) in cursor.fetchall():
         if text and (entity := _AS_JSON.validate_json(text)).made:
@@ -78,6 +78,6 @@ def _write(cursor: Cursor, name: str, definition: str | None, left_out: Sequence
 
 
 def _is_there(cursor: Cursor) -> bool:
-    """Whether our schema has the table: before its migration nothing was added."""
+    """Return whether our schema has the table; before its migration nothing was added."""
     cursor.execute("SELECT to_regclass('fm_pipeline.staged_entities') IS NOT NULL")
     return cursor.fetchone() == (True,)

@@ -42,7 +42,7 @@ def check_dependants(
         tables: those that a reimport may write; the role can read Django's content types.
     """
     names = [table.identifier.as_string(cursor) for table in tables]
-    others = [str(table) for table in tables if table not in policy.emptied]
+    others = [str(table) for table in tables if table not in policy.tables_losing_rows]
     yield build.ok("dependants", f"{', '.join(others)} point to rows that may go, or are relinked")
     yield from _keys_without_index(cursor, policy, build)
     yield from _triggers(cursor, names, build)
@@ -53,7 +53,7 @@ def check_dependants(
 
 def _keys_without_index(cursor: Cursor, policy: Policy, build: FindingBuilder) -> Iterator[Finding]:
     slow = 0
-    keys = [key for table in policy.emptied for key in policy.catalogue.foreign_keys_to(table)]
+    keys = [key for table in policy.tables_losing_rows for key in policy.catalogue.foreign_keys_to(table)]
     for key in keys:
         cursor.execute(_WITHOUT_INDEX, (key.table.identifier.as_string(cursor), key.name))
         if row := cursor.fetchone():

@@ -16,9 +16,9 @@ from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.registry import CONTACT_DETAIL, Registry
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.fit import fit
 from fm_pipeline.nexus.grants import CONTENT_TYPES, known_needs, reimport_needs
 from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, Policy, make_policy
+from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.reimport.difference import plan_difference
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.preflight import dependants
@@ -51,7 +51,7 @@ def check_nexus(
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         try:
             there = {name: entity for name, entity in profile.registry.items() if name not in absent}
-            fitted = fit(cursor, catalogue, there)
+            fitted = fit_registry(cursor, catalogue, there)
             policy = make_policy(
                 catalogue,
                 {*profile.entities, *REQUIRED_ENTITIES} & {*fitted.registry},

@@ -35,7 +35,7 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import Policy, make_policy
 from fm_pipeline.nexus.reimport.difference import Difference, plan_difference, unlinked_rows
 from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
-from fm_pipeline.nexus.reimport.inputs import Inputs, database_name, deciding_settings, look_again, read_inputs
+from fm_pipeline.nexus.reimport.inputs import Inputs, database_name, deciding_settings, read_inputs, reread_inputs
 from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes
@@ -170,7 +170,7 @@ def validate_plan_early(
             wait_for_reimport_lock(connection, MOMENT_SECONDS)
             connection.rollback()  # releases the lock at once
             catalogue = read_catalogue(cursor, settings.nexus_schema)
-            refuse_stale(planned, look_again(cursor, planned, catalogue, settings, staged=staged))
+            refuse_stale(planned, reread_inputs(cursor, planned, catalogue, settings, staged=staged))
     except (PlanStop, LockStop):
         migrate(url)  # so that the refusal can be recorded in a database that is new to the pipeline
         with audited(url, actor=asked.actor, action="reimport", plan_id=_uuid_or_none(asked.plan_id), run_id=run_id):
@@ -310,7 +310,7 @@ def _refuse_old_rows(gate: Connection, differences: Sequence[Difference], fault:
 
 def _refuse_unrestorable_rows(cursor: Cursor, policy: Policy) -> None:
     """Stop early if no restore could write rows again. The backup checks the same, but only after the confirmation."""
-    rows = {table: table.identifier for table in policy.emptied}
+    rows = {table: table.identifier for table in policy.tables_losing_rows}
     if refused := find_unrestorable_rows(cursor, rows, {}):
         raise CatalogueStop(refused.what, meaning=f"{refused.meaning} Nothing was changed.", remedy=refused.remedy)
 

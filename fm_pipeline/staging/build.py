@@ -23,7 +23,7 @@ from fm_pipeline.entities.rules import Rules
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import adopt_equal_rows
-from fm_pipeline.nexus.fit import fit
+from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.staged_registry import remember, without_left_out
 from fm_pipeline.staging.lookups import maximum_lengths, read_context
 from fm_pipeline.staging.origin import Extraction, built_from, extracted_again, read_extractions, stale_builds
@@ -108,7 +108,7 @@ def _build(
         cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
         extractions = read_extractions(cursor)
         catalogue = read_catalogue(cursor, nexus_schema)
-        fitted = fit(cursor, catalogue, without_left_out(cursor, registry))
+        fitted = fit_registry(cursor, catalogue, without_left_out(cursor, registry))
         if name not in fitted.registry:
             raise StagingStop(
                 f"{name} cannot be staged. {' '.join(fitted.left_out.get(name, ()))}".strip(),

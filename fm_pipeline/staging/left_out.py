@@ -16,7 +16,7 @@ from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.model import Field
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.fit import fit
+from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.staged_registry import remember_left_out
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.run import forget
@@ -41,7 +41,7 @@ def leave_out(
     there = {name: each for name, each in profile.registry.items() if not absent.get(name)}
     with connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
-        fitted = fit(cursor, catalogue, there)
+        fitted = fit_registry(cursor, catalogue, there)
     connection.commit()
     if not profile.registry[entity].if_there:
         return ()

@@ -20,7 +20,7 @@ from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.entities.registry import Registry
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_others, fill_patients
-from fm_pipeline.nexus.fit import fit
+from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.staged_registry import without_left_out
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.origin import read_extractions
@@ -62,7 +62,7 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
     on_step("stage patients", 0, None)
     with sessions.open() as connection, limit_lock_waits(connection, waits), connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
-        fitted = fit(cursor, catalogue, without_left_out(cursor, profile.registry)).registry
+        fitted = fit_registry(cursor, catalogue, without_left_out(cursor, profile.registry)).registry
         fill_patients(connection, catalogue)
         extracted = {entity: extraction.row_count for entity, extraction in read_extractions(cursor).items()}
     first, *later = _turns(fitted, extracted)

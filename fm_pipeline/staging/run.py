@@ -16,7 +16,7 @@ from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import StagingStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
-from fm_pipeline.nexus.fit import fit
+from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.reimport.difference import count
 from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.report import SourceOutcomes
@@ -38,7 +38,7 @@ def fill_the_crosswalk(connection: Connection, settings: Settings) -> tuple[dict
         forget_others(connection, profile)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         new = fill_crosswalk(
-            connection, catalogue, fit(cursor, catalogue, without_left_out(cursor, profile.registry)).registry
+            connection, catalogue, fit_registry(cursor, catalogue, without_left_out(cursor, profile.registry)).registry
         )
         cursor.execute("SELECT count(*) FROM fm_pipeline.crosswalk")
         return new, count(cursor)

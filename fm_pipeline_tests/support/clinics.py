@@ -24,7 +24,7 @@ from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.report import ReimportReport
 from fm_pipeline.sandbox.clinic.fill import fill_filemaker, fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
-from fm_pipeline.sandbox.clinic.nexus.compare import Difference, differences
+from fm_pipeline.sandbox.clinic.nexus.compare import Mismatch, differences
 from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount
@@ -109,7 +109,7 @@ class MigrationBench:
         make_backup(self.settings, now=now)
         return reimport(self.settings, now=now, permission=permission, **options)
 
-    def differences(self, expected: Expected) -> list[Difference]:
+    def differences(self, expected: Expected) -> list[Mismatch]:
         """Return the rows of Nexus that differ from the expected result."""
         with self.connection() as connection:
             return differences(connection, expected)

@@ -64,7 +64,7 @@ def find_scope(cursor: Cursor, settings: Settings) -> BackupScope:
     staged = {row[0] for row in cursor.fetchall()}
     replaced = {
         table
-        for table in policy.emptied
+        for table in policy.tables_losing_rows
         if not staged or (load := policy.load_of(table)) is None or load.entity in staged
     }
     # Without FileMaker's columns, so that the result does not depend on a profile: at least what a reimport locks.

@@ -1,6 +1,7 @@
-"""Phases 2 to 5 as a difference: gone rows are deleted, changed ones updated, new ones inserted, equal ones left.
+"""Phases 2 to 5 as a difference: missing rows are deleted, changed ones updated, new ones inserted.
 
-The result is that of "delete everything and load again" (decision D2); the cost is that of what changed.
+The result is the same as "delete everything and load again", at the cost of the changed rows only; equal rows are not
+touched (docs/architecture.md, "Decisions").
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.fit import default_value
 from fm_pipeline.nexus.policy import Load
+from fm_pipeline.nexus.profile_fit import default_value
 
 # Written by the transaction itself, whatever FileMaker feeds.
 OWN_COLUMNS = ("id", "created_at", "updated_at")
@@ -27,7 +28,7 @@ _WITHOUT_EQUALITY = ("json", "xml", "point", "line", "lseg", "box", "path", "pol
 
 @dataclass(frozen=True)
 class Difference:
-    """How a staged table becomes rows of a Nexus table: one SQL expression for each column that is written.
+    """How staged rows become rows of a Nexus table: one SQL expression for each written column.
 
     In the expressions `s` is the staged row, `t` the row that Nexus has (all NULL when there is none), and
     `%(now)s` the time of the run.
@@ -45,8 +46,8 @@ class Difference:
     def _staged(self) -> sql.Identifier:
         return sql.Identifier("fm_pipeline", self.load.staged)
 
-    def find_gone(self, cursor: Cursor) -> int:
-        """Fill the temporary table `gone_<table>` with the ids that the new set does not have."""
+    def find_rows_to_delete(self, cursor: Cursor) -> int:
+        """Fill the temporary table `gone_<table>` with ids of the rows to be deleted; return how many."""
         cursor.execute(
             sql.SQL(
                 "CREATE TEMP TABLE {gone} ON COMMIT DROP AS SELECT t.id FROM {table} t"
@@ -58,7 +59,7 @@ class Difference:
         return cursor.rowcount
 
     def update(self, cursor: Cursor, now: datetime) -> int:
-        """Update the rows that differ; returns how many."""
+        """Update the rows that differ; return how many."""
         names = list(self.updates)
         has_updated_at = "updated_at" in self.inserts
         cursor.execute(
@@ -81,7 +82,7 @@ class Difference:
         return {*self.updates} | ({"updated_at"} & self.inserts.keys())
 
     def copy_changed(self, cursor: Cursor, into: sql.Identifier, columns: Mapping[str, Column], now: datetime) -> int:
-        """Make a temporary table of the rows that differ, whole and as they will be; returns how many.
+        """Create a temporary table of the rows that differ, with all columns and new values; return how many.
 
         Args:
             columns: of the table; generated ones are left out.
@@ -112,7 +113,7 @@ class Difference:
         return cursor.rowcount
 
     def insert(self, cursor: Cursor, now: datetime) -> int:
-        """Insert the rows that Nexus does not have; returns how many."""
+        """Insert the rows that Nexus does not have; return how many."""
         # Columns of a missing row read as NULL, so one set of expressions serves both statements.
         cursor.execute(
             sql.SQL(
@@ -129,7 +130,7 @@ class Difference:
         return cursor.rowcount
 
     def count_reset(self, cursor: Cursor, now: datetime) -> int:
-        """How many rows would lose a value that only Nexus knows."""
+        """Count the rows that would lose a value that only Nexus has."""
         if not self.resets:
             return 0
         cursor.execute(
@@ -141,7 +142,7 @@ class Difference:
         return count(cursor)
 
     def compare(self, cursor: Cursor, now: datetime) -> tuple[int, int, int]:
-        """Rows that should be there, rows of Nexus, and the staged ones that Nexus has not, or has otherwise."""
+        """Return the expected number of rows, the number in Nexus, and the number of missing or different rows."""
         cursor.execute(
             sql.SQL(
                 "SELECT count(*), (SELECT count(*) FROM {table}), count(*) FILTER (WHERE t.id IS NULL OR {differs})"
@@ -153,7 +154,7 @@ class Difference:
         return int(staged) + self._count_kept(cursor), int(rows), int(unlike)
 
     def _count_kept(self, cursor: Cursor) -> int:
-        """How many rows stay although they are not staged."""
+        """Count the rows that are kept although they are not staged."""
         if not self.kept:
             return 0
         cursor.execute(
@@ -173,7 +174,7 @@ class Difference:
         )
 
     def _by_bytes(self, name: str, value: sql.Composable) -> sql.Composable:
-        # Another letter case or accent is a change of the record, also where the column takes them for equal.
+        # A different letter case or accent is a change of the record, also if the column's collation ignores it.
         return sql.SQL('({})::text COLLATE "C"').format(value) if name in self.texts else value
 
 
@@ -240,7 +241,7 @@ def plan_difference(
 
 
 def _staged_value(column: Column) -> sql.Composable:
-    """The staged value, cast to the column's own type; the metadata are merged with what Nexus has."""
+    """Return the staged value, cast to the column's type; metadata are merged with those of Nexus."""
     if column.name != "filemaker_metadata":
         return sql.SQL("s.{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type))
     imported_at = sql.SQL(
@@ -269,12 +270,12 @@ def unlinked_rows(cursor: Cursor, catalogue: Catalogue, load: Load) -> list[str]
 
 
 def gone(table: Table) -> sql.Identifier:
-    """Name of the temporary table with the ids that a table loses."""
+    """Return the name of the temporary table with the ids of a table's rows to be deleted."""
     return sql.Identifier(f"gone_{table.name}")
 
 
 def count(cursor: Cursor) -> int:
-    """The one number that the last statement returned."""
+    """Return the number that the last statement has returned."""
     row = cursor.fetchone()
     return int(row[0]) if row else 0
 
@@ -288,5 +289,5 @@ def _set(name: str, value: sql.Composable) -> sql.Composable:
 
 
 def _column(name: str) -> sql.Identifier:
-    """A column in a statement with parameters, where a % of its name has to be doubled."""
+    """Return a column's identifier for a statement with parameters, in which a % of its name must be doubled."""
     return sql.Identifier(name.replace("%", "%%"))

@@ -1,8 +1,8 @@
-"""What the result of a reimport depends on, as digests: read before the locks, confirmed under them.
+"""Digests of everything that the result of a reimport depends on: read before the locks, confirmed under them.
 
-Hashing every row takes a tenth of a second for each 100,000, and nobody should wait for it. So the digests are taken
-from a snapshot before the tables are locked. Under the locks the row versions are counted, which tells for certain that
-a table is what it was; one that is not, or may not be, is hashed again.
+Hashing takes a tenth of a second for 100,000 rows. So that no user waits for it, the digests are taken from a snapshot
+before the tables are locked. Under the locks only the row versions are counted, which proves that a table is unchanged.
+A table that has or may have changed is hashed again.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Inputs:
 
     @property
     def confirmation(self) -> str:
-        """What a person has to type."""
+        """The confirmation that a person has to type."""
         return f"{self.database} {self.patients}"
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the digests for JSON."""
         return {
             "database": self.database,
             "patients": self.patients,
@@ -57,14 +57,14 @@ class Inputs:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Inputs:
-        """Back from JSON."""
+        """Parse the digests from JSON."""
         digests = {
             part: {name: Digest(*digest) for name, digest in content[part].items()} for part in ("staged", "target")
         }
         return cls(content["database"], content["patients"], content["schema"], **digests, settings=content["settings"])
 
     def changes_since(self, planned: Inputs) -> list[str]:
-        """What is not as it was when the plan was made, in words."""
+        """Return what has changed since the plan was made, as parts of a sentence."""
         words = []
         if self.database != planned.database:
             words.append("the plan was made for another database")
@@ -81,8 +81,8 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Digests of a snapshot, and what tells later whether they still hold.
+class InputSnapshot:
+    """Digests of a snapshot, and the row versions by which they are confirmed later.
 
     Attributes:
         inputs: without the digests.
@@ -102,15 +102,15 @@ class Reading:
 
     @property
     def inputs(self) -> Inputs:
-        """What a plan is bound to."""
+        """The inputs that a plan is tied to."""
         own = [table.name for table in self.digests if table.schema == "fm_pipeline" and table.name not in _BOOKS]
         target = {str(table): self.digests[table] for table in self.target}
         patients = next(digest.rows for table, digest in self.digests.items() if table.name == "patients")
         staged = {name: self.digests[_own(name)] for name in own}
         return Inputs(self.database, patients, self.schema, staged, target, self.settings)
 
-    def confirmed(self, cursor: Cursor) -> Reading:
-        """As it is now; inside the transaction, after the locks.
+    def confirmed(self, cursor: Cursor) -> InputSnapshot:
+        """Return the snapshot with the current digests; inside the transaction, after the locks.
 
         Raises:
             StagingStop: FileMaker's records were extracted or staged again since.
@@ -132,14 +132,14 @@ class Reading:
         return now
 
 
-def read_inputs(cursor: Cursor, catalogue: Catalogue, target: Collection[Table], settings: Settings) -> Reading:
+def read_inputs(cursor: Cursor, catalogue: Catalogue, target: Collection[Table], settings: Settings) -> InputSnapshot:
     """Take the digests, inside a transaction that has one snapshot.
 
     Args:
         target: the tables of Nexus that the reimport may touch.
     """
     tables = [*map(_own, (*staged_tables(cursor), *_BOOKS)), *target]
-    return Reading(
+    return InputSnapshot(
         database=database_name(cursor),
         schema=catalogue.fingerprint,
         settings=deciding_settings(settings),
@@ -150,8 +150,8 @@ def read_inputs(cursor: Cursor, catalogue: Catalogue, target: Collection[Table],
     )
 
 
-def look_again(cursor: Cursor, planned: Inputs, catalogue: Catalogue, settings: Settings, *, staged: bool) -> Inputs:
-    """What a plan is bound to, as it is now and without locks; the number of patients is the plan's.
+def reread_inputs(cursor: Cursor, planned: Inputs, catalogue: Catalogue, settings: Settings, *, staged: bool) -> Inputs:
+    """Read the inputs of a plan again, without locks; the number of patients is the plan's.
 
     Args:
         staged: also FileMaker's data; else these are the plan's.
@@ -176,14 +176,14 @@ def staged_tables(cursor: Cursor) -> list[str]:
 
 
 def database_name(cursor: Cursor) -> str:
-    """Of the database that the cursor is connected to."""
+    """Return the name of the database that the cursor is connected to."""
     cursor.execute("SELECT current_database()")
     (name,) = cursor.fetchone() or ("",)
     return str(name)
 
 
 def deciding_settings(settings: Settings) -> dict[str, str]:
-    """The settings that decide what happens to rows."""
+    """Return the settings that decide what happens to rows."""
     return {
         "nexus_schema": settings.nexus_schema,
         "nexus_only_columns": settings.nexus_only_columns,

@@ -1,7 +1,7 @@
-"""Plans and permission: nothing is changed without a plan that somebody has seen and confirmed (decision D5).
+"""Plans and permissions: nothing is changed without a plan that a person has read and confirmed.
 
-A plan is a reimport that was rolled back. It is bound to its inputs: the staged rows, every table that a reimport may
-touch, the schema, the settings. The real run names the plan and is refused when any of them has changed.
+A plan is a reimport that was rolled back. It is tied to its inputs: the staged rows, every table that a reimport may
+touch, the schema, the settings. The reimport names the plan, and is refused if any of them has changed since.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _UNCHANGED = "Nothing was changed."
 
 @dataclass(frozen=True)
 class Permission:
-    """Who wants the reimport, by which plan, with which words.
+    """The permission for a reimport: who requests it, by which plan, with which confirmation.
 
     Attributes:
         confirm: `<database> <number of patients in Nexus>`, typed by a person.
-        actor: goes into the audit trail.
+        actor: for the audit trail.
     """
 
     plan_id: str
@@ -44,7 +44,7 @@ class Permission:
 def store_plan(
     connection: Connection, inputs: Inputs, report: ReimportReport, phases: Collection[Phase], *, requested_by: str
 ) -> str:
-    """Write a plan down and commit; returns its id."""
+    """Store a plan and commit; return its id."""
     plan_id = str(uuid.uuid4())
     with connection.cursor() as cursor:
         cursor.execute(
@@ -65,7 +65,7 @@ def store_plan(
 
 
 def no_plan() -> PlanStop:
-    """The refusal of a reimport that names no plan."""
+    """Return the error for a reimport that names no plan."""
     return PlanStop(
         "A reimport needs a plan and a confirmation.",
         meaning="It would delete and change patient data. Nothing was changed.",
@@ -74,7 +74,7 @@ def no_plan() -> PlanStop:
 
 
 def usable_plan(cursor: Cursor, plan_id: str) -> tuple[Mapping[str, Any], list[str]]:
-    """The inputs and phases of a plan that may still be carried out.
+    """Return the inputs and phases of a plan that can still be carried out.
 
     Raises:
         PlanStop: none is named, there is no such plan, or it has been carried out.
@@ -101,10 +101,10 @@ def usable_plan(cursor: Cursor, plan_id: str) -> tuple[Mapping[str, Any], list[s
 
 
 def permitted_plan(cursor: Cursor, permission: Permission, phases: Collection[Phase]) -> Inputs:
-    """The inputs of the plan, if it may still be carried out, is for these phases, and was confirmed with its words.
+    """Return the inputs of a plan that can still be carried out, is for these phases, and was confirmed correctly.
 
     Raises:
-        PlanStop: with what to do.
+        PlanStop: it is not such a plan; says what to do.
     """
     content, planned_phases = usable_plan(cursor, permission.plan_id)
     if sorted(planned_phases) != sorted(_names(phases)):
@@ -124,10 +124,10 @@ def permitted_plan(cursor: Cursor, permission: Permission, phases: Collection[Ph
 
 
 def refuse_stale(planned: Inputs, now: Inputs) -> None:
-    """Refuse a plan that shows what would not happen any more.
+    """Refuse a stale plan.
 
     Raises:
-        PlanStop: something is not as it was when the plan was made.
+        PlanStop: an input has changed since the plan was made.
     """
     if changes := now.changes_since(planned):
         raise PlanStop(
@@ -138,12 +138,12 @@ def refuse_stale(planned: Inputs, now: Inputs) -> None:
 
 
 def check_backup(cursor: Cursor, inputs: Inputs) -> str:
-    """A verified backup holds exactly the rows that are about to change; returns its id.
+    """Return the id of a verified backup of exactly the rows that are about to change.
 
-    Whether it is the newest does not count: a clock that was once wrong must not hide the one that was just made.
+    It need not be the newest, because a clock that was once wrong must not hide the backup that was just made.
 
     Raises:
-        PlanStop: there is none, or in all of them a table is not as it is now.
+        PlanStop: there is no backup, or none of them has the current rows.
     """
     cursor.execute("SELECT id::text, digests FROM fm_pipeline.backups ORDER BY created_at DESC, verified_at DESC")
     stale: list[str] = []
@@ -166,5 +166,5 @@ def check_backup(cursor: Cursor, inputs: Inputs) -> str:
 
 
 def _names(phases: Collection[Phase]) -> list[str]:
-    """Validation always runs, so it makes no difference between plans."""
+    """Return the names of the phases without validation, which always runs."""
     return [phase.name.lower() for phase in sorted(phases) if phase is not Phase.VALIDATION]

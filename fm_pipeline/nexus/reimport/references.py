@@ -1,7 +1,7 @@
-"""What still points to rows that go: led to the patient's new row, set to NULL, or a STOP. Never deleted.
+"""References to rows that a reimport deletes: re-pointed to the patient's new row, set to NULL, or a STOP.
 
-Foreign keys come from the catalogue, generic keys from their column names. Documents and image batches are not
-handled here: they have their own phases. Histories (`policy.HISTORIES`) are left as they are.
+The referencing rows are never deleted. Foreign keys come from the catalogue, generic keys from their column names.
+Documents and image batches have their own phases. Histories (`policy.HISTORIES`) are not changed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fm_pipeline.nexus.reimport.difference import count, gone
 
 @dataclass(frozen=True)
 class Reference:
-    """A column of a table whose rows stay, pointing to a table that loses rows."""
+    """A column of a table whose rows stay, which refers to a table that loses rows."""
 
     table: Table
     column: str
@@ -39,23 +39,23 @@ class Reference:
     # Of a generic key: the column and the ids of the content types that mean `to`.
     content_type_column: str | None = None
     content_types: tuple[int, ...] = ()
-    generated: bool = False  # it follows from other columns, and cannot be led elsewhere either
+    generated: bool = False  # it is computed from other columns, and cannot be re-pointed either
 
 
 @dataclass(frozen=True)
 class RepointedReference:
-    """What was done about a reference; counts of rows."""
+    """What was done about a reference, as numbers of rows."""
 
     reference: Reference
     repointed: int
     set_to_null: int
-    kept: int = 0  # of a reference without a foreign key: rows that point to a row that goes
+    kept: int = 0  # of a reference without a foreign key: rows that still refer to a deleted row
 
 
 def repoint_references(
     cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]], gone_rows: Mapping[Table, int]
 ) -> list[RepointedReference]:
-    """Make sure that no row which stays points to a row that goes.
+    """Re-point references to rows that will be deleted, or set them to NULL.
 
     Args:
         cursor: inside the transaction; the `gone_*` tables are filled.
@@ -63,8 +63,8 @@ def repoint_references(
         gone_rows: how many rows each table loses.
 
     Raises:
-        CatalogueStop: a column that may not be NULL points to a row that goes and has no new place to point to; or a
-            constraint forbids the change.
+        CatalogueStop: a NOT NULL column refers to a row that will be deleted and that has no new row; or a constraint
+            forbids the change.
     """
     cursor.execute(
         "CREATE TEMP TABLE replaced_patients ON COMMIT DROP AS SELECT r.nexus_id AS id, s.nexus_id AS new_id"
@@ -102,7 +102,7 @@ def repoint_references(
 
 
 def _refuse_what_stayed(cursor: Cursor, reference: Reference, condition: sql.Composable) -> None:
-    """Stop where the rows still point to what goes although the statement has succeeded."""
+    """Stop if rows still refer to deleted rows although the statement has succeeded."""
     cursor.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(reference.table.identifier, condition))
     if left := count(cursor):
         raise CatalogueStop(
@@ -114,7 +114,7 @@ def _refuse_what_stayed(cursor: Cursor, reference: Reference, condition: sql.Com
 
 
 def _refuse_what_cannot_be_restored(cursor: Cursor, policy: Policy, reference: Reference) -> None:
-    """Stop where no backup could bring the row back: nothing would tell which row it was."""
+    """Stop if no restore could identify the changed row, because its table has no key."""
     if "id" in policy.catalogue.columns[reference.table] or key_columns(cursor, reference.table):
         return
     raise CatalogueStop(
@@ -126,7 +126,7 @@ def _refuse_what_cannot_be_restored(cursor: Cursor, policy: Policy, reference: R
 
 
 def _said(error: psycopg2.Error) -> str:
-    """What has refused, by its name."""
+    """Return the name of what has refused the change."""
     if name := error.diag.constraint_name:
         return f"the constraint {name}"
     if column := error.diag.column_name:
@@ -136,11 +136,11 @@ def _said(error: psycopg2.Error) -> str:
 
 @contextmanager
 def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[None]:
-    """Stop where a constraint forbids the change: two rows of a patient that may be there once, or a check."""
+    """Turn an integrity error inside the block into a CatalogueStop that names the constraint."""
     table = reference.table
     what = (
         f"Rows of {table}.{reference.column} point to rows of {reference.to} that go. They can neither be"
-        " led to the patient's row that stays nor be emptied:"
+        " re-pointed to the patient's remaining row nor set to NULL:"
     )
     cursor.execute("SAVEPOINT mending")
     try:
@@ -165,7 +165,7 @@ def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[Non
 
 
 def _examples(cursor: Cursor, constraint: NotValidConstraint) -> str:
-    """The ids of some rows that break a constraint."""
+    """Return ids of some rows that violate a constraint, in words."""
     ids = ids_of_violating_rows(cursor, constraint)
     return f" (broken by the rows {', '.join(ids)}{' and others' if len(ids) == IDS_SHOWN else ''})" if ids else ""
 
@@ -173,7 +173,7 @@ def _examples(cursor: Cursor, constraint: NotValidConstraint) -> str:
 def find_references(
     cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]], losing: Collection[Table]
 ) -> Iterator[Reference]:
-    """Every column of a row that may stay and that points to one of the tables which lose rows."""
+    """Yield every column of rows that stay which refers to a table that loses rows."""
     catalogue = policy.catalogue
     cleared = set(policy.cleared)
     for to in losing:
@@ -211,18 +211,20 @@ def find_references(
 
 
 def touched_tables(cursor: Cursor, policy: Policy, fed_columns: Mapping[str, Collection[str]]) -> list[Table]:
-    """Every table that a reimport may write: what is locked, digested and backed up.
+    """Return every table that a reimport may write, and that it therefore locks, digests and backs up.
 
-    Patients first, then everything that loses rows, is relinked, or may point to a row that goes.
+    Patients come first, then tables that lose rows, are relinked, or may refer to a deleted row.
     """
-    tables = policy.emptied + [policy.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
-    references = {reference.table for reference in find_references(cursor, policy, fed_columns, policy.emptied)}
+    tables = policy.tables_losing_rows + [policy.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
+    references = {
+        reference.table for reference in find_references(cursor, policy, fed_columns, policy.tables_losing_rows)
+    }
     references |= {soft.table for soft in policy.written_soft}
     return tables + sorted(references - set(tables))
 
 
 def _of_gone(policy: Policy, reference: Reference) -> sql.Composable:
-    """Condition: row `t` stays, and points to a row that goes."""
+    """Condition: row `t` stays, and refers to a row that will be deleted."""
     column = policy.catalogue.columns[reference.table][reference.column]
     value = as_uuid(column, sql.SQL("t.{}").format(sql.Identifier(column.name)))
     condition = sql.SQL("{} IN (SELECT id FROM {})").format(value, gone(reference.to))
@@ -236,7 +238,7 @@ def _of_gone(policy: Policy, reference: Reference) -> sql.Composable:
 
 
 def _repoint(cursor: Cursor, policy: Policy, reference: Reference) -> int:
-    """Lead references to a patient's earlier id to the row that the patient has now."""
+    """Re-point references to a patient's earlier id to the patient's present row."""
     column = policy.catalogue.columns[reference.table][reference.column]
     value = sql.SQL("t.{}").format(sql.Identifier(column.name))
     cursor.execute(
@@ -257,10 +259,10 @@ _UUID = "^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
 
 
 def as_uuid(column: Column, value: sql.Composable) -> sql.Composable:
-    """An expression for the uuid in a value of a column: itself, or what its text spells; else NULL.
+    """Return an expression for the uuid in a column: its value, or the uuid in its text, else NULL.
 
-    A text may have capital letters, and no dashes. The length is asked first, because it is known without reading
-    what is stored outside of the row.
+    The text may have capital letters, or no dashes. The length is tested first, because it is known without reading
+    values that are stored out of line (TOAST).
     """
     if column.type == "uuid":
         return value
@@ -270,7 +272,7 @@ def as_uuid(column: Column, value: sql.Composable) -> sql.Composable:
 
 
 def in_the_form_of(column: Column, value: sql.Composable, new: sql.Composable) -> sql.Composable:
-    """An expression for another uuid, spelt as the value in the column is: capital letters, dashes."""
+    """Return an expression for a uuid in the spelling of the column's value: capital letters, dashes."""
     if column.type == "uuid":
         return new
     return sql.SQL("CASE WHEN {v}::text COLLATE \"C\" ~ '[A-F]' THEN upper({n}) ELSE {n} END::{type}").format(
@@ -282,10 +284,10 @@ def in_the_form_of(column: Column, value: sql.Composable, new: sql.Composable) -
     )
 
 
-def delete_gone(cursor: Cursor, policy: Policy) -> dict[str, int]:
-    """Delete the rows that go, children before parents; returns how many by table."""
+def delete_rows(cursor: Cursor, policy: Policy) -> dict[str, int]:
+    """Delete the rows to be deleted, children before parents; return how many, by table."""
     deleted = {}
-    for table in reversed(policy.emptied):
+    for table in reversed(policy.tables_losing_rows):
         cursor.execute(sql.SQL("DELETE FROM {} t USING {} g WHERE t.id = g.id").format(table.identifier, gone(table)))
         deleted[table.name] = cursor.rowcount
     return deleted

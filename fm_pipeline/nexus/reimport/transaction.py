@@ -1,6 +1,6 @@
-"""The phases of the one transaction: delete, load, relink, validate. It commits nothing: its callers do, or roll back.
+"""Runs the phases of the one transaction: delete, load, relink, validate. Its callers commit or roll back.
 
-Phases 2 to 8 of the seed "import sequence".
+They have the numbers 2 to 8. Phase 0 is preflight, staging and backup; phase 1 the system configuration, which stays.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fm_pipeline.nexus.reimport.other_writes import (
     read_table_states,
 )
 from fm_pipeline.nexus.reimport.patient_counts import Counts, compare_counts, count_patients
-from fm_pipeline.nexus.reimport.references import delete_gone, repoint_references
+from fm_pipeline.nexus.reimport.references import delete_rows, repoint_references
 from fm_pipeline.nexus.reimport.relink import RelinkResult, patient_content_type, relink_batches, relink_documents
 from fm_pipeline.nexus.reimport.report import PhaseRecord, ReimportReport, TableChange
 from fm_pipeline.nexus.reimport.soft_references import repoint_soft_references
@@ -43,7 +43,7 @@ class Transaction:
     """State of one transaction while its phases run.
 
     Attributes:
-        planned: it will be rolled back, so that its sentences say what would happen.
+        planned: whether it will be rolled back, so that its sentences say what would happen.
     """
 
     cursor: Cursor
@@ -65,7 +65,7 @@ class Transaction:
     mended: dict[Table, set[str]] = field(default_factory=dict)  # columns, by table
 
     def run(self) -> None:
-        """All phases asked for, in their order, and validation always."""
+        """Run the requested phases in their order; validation always runs."""
         self._prepare()
         steps = {
             Phase.DELETE: self._delete,
@@ -85,18 +85,18 @@ class Transaction:
                 self.on_phase(record)
 
     def _prepare(self) -> None:
-        """What validation compares with, and the rows that go."""
+        """Read what the validation compares with, and prepare the report."""
         self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         self.patient_type = patient_content_type(self.cursor, self.catalogue)
         learn_retired_ids(self.cursor, self.catalogue, self.patient_type)
         self.protected = validation.count_protected(self.cursor, self.catalogue)
         self.forms = read_table_states(self.cursor)
         self.patients_before = count_patients(self.cursor, self.catalogue)
-        for table in self.policy.emptied:
+        for table in self.policy.tables_losing_rows:
             self.report.tables[table.name] = TableChange(table.name, before=self.rows_before[str(table)])
 
     def _delete(self) -> tuple[str, int]:
-        gone_rows = {d.table: d.find_gone(self.cursor) for d in self.differences}
+        gone_rows = {d.table: d.find_rows_to_delete(self.cursor) for d in self.differences}
         for table in self.policy.cleared:
             self.cursor.execute(
                 sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT id FROM {}").format(
@@ -123,7 +123,7 @@ class Transaction:
                 }
             )
         unlinked, kept_out = self._count_unlinked(), self._count_kept_out()
-        deleted = delete_gone(self.cursor, self.policy)
+        deleted = delete_rows(self.cursor, self.policy)
         for name, rows in deleted.items():
             self._change(name, deleted=rows, without_filemaker_id=unlinked[name], kept_out=kept_out.get(name, 0))
         done = "Would delete" if self.planned else "Deleted"
@@ -135,9 +135,9 @@ class Transaction:
         )
 
     def _count_unlinked(self) -> dict[str, int]:
-        """Of the rows that go, those that nothing links to a FileMaker record."""
+        """Count the rows to be deleted that are linked to no FileMaker record."""
         counts = {}
-        for table in self.policy.emptied:
+        for table in self.policy.tables_losing_rows:
             load = self.policy.load_of(table)
             self.cursor.execute(
                 sql.SQL(
@@ -151,11 +151,11 @@ class Transaction:
         return counts
 
     def _count_kept_out(self) -> dict[str, int]:
-        """Of the rows that go, those whose record was read from FileMaker and is not among what is loaded."""
+        """Count the rows to be deleted whose record was read from FileMaker and is not loaded."""
         counts = {}
         for difference in self.differences:
             self.cursor.execute(
-                # The few rows that go lead: without statistics of them, all of FileMaker's records were looked up.
+                # Start from the few rows to be deleted: without their statistics, PostgreSQL reads all records.
                 sql.SQL(
                     "WITH known AS MATERIALIZED (SELECT c.filemaker_key FROM {} g JOIN fm_pipeline.crosswalk c"
                     " ON c.entity = %(entity)s AND c.nexus_id = g.id)"
@@ -221,11 +221,11 @@ class Transaction:
     def _validate(self) -> tuple[str, int]:
         self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
-        written = [*self.policy.emptied, *relinked, *self.mended]
+        written = [*self.policy.tables_losing_rows, *relinked, *self.mended]
         growing, read = self.policy.growing, [*written, *self.protected]
         if find_altered_tables(
             self.cursor, self.forms, read
-        ):  # others could not read these tables, and would wait for ever
+        ):  # the other connection would wait forever to read these tables
             raise_if_failed([check_nothing_else_written(self.cursor, self.forms, written, growing, compared=read)])
         self.report.patients_by = compare_counts(self.patients_before, count_patients(self.cursor, self.catalogue))
         checks: list[Check] = []
@@ -234,14 +234,14 @@ class Transaction:
             if difference.load.phase in self.phases:
                 checks += validation.check_loaded(self.cursor, difference, self.now, deleted=deleted)
         loaded = {d.table for d in self.differences if deleted and d.load.phase in self.phases}
-        for table in self.policy.emptied:
+        for table in self.policy.tables_losing_rows:
             if table not in loaded:
                 change = self.report.tables[table.name]
                 checks.append(validation.check_rows(self.cursor, table, change.after))
         if deleted:
             checks += validation.check_duplicates(self.cursor, self.catalogue, self.policy.loads)
             checks += validation.check_orphans(self.cursor, self.catalogue, self.patient_type)
-            checks.append(trigger_checks.check_rows_deleted(self.cursor, self.policy.emptied))
+            checks.append(trigger_checks.check_rows_deleted(self.cursor, self.policy.tables_losing_rows))
         checks += self._check_trigger_side_effects()
         checks += validation.check_protected(self.cursor, self.other, self.catalogue, self.protected, self.patient_type)
         checks += validation.check_relinked(self.cursor, self.catalogue, self.patient_type)
@@ -251,7 +251,7 @@ class Transaction:
         return "All validation checks passed", len(checks)
 
     def _check_trigger_side_effects(self) -> list[Check]:
-        """What triggers and rules have made of the rows that were written."""
+        """Check for side effects of triggers and rules on the written rows."""
         checks = []
         for difference in self.differences:
             updated = difference.updates if difference.load.phase in self.phases else ()
@@ -261,7 +261,9 @@ class Transaction:
             )
         relinked = [self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
         others = {
-            table: columns for table, columns in self.mended.items() if table not in (*self.policy.emptied, *relinked)
+            table: columns
+            for table, columns in self.mended.items()
+            if table not in (*self.policy.tables_losing_rows, *relinked)
         }
         return checks + trigger_checks.check_other_columns_unchanged(
             self.cursor, self.other, self.catalogue, others, self.policy.growing

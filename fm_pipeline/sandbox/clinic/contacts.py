@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from fm_pipeline.sandbox.clinic.model import ContactDetail, Patient, new_uuid, refer, spell_id
+from fm_pipeline.sandbox.clinic.model import ClinicContactDetail, Patient, new_uuid, refer, spell_id
 from fm_pipeline.sandbox.clinic.names import Pools, email, landline, mobile
 
 LABELS = ("home", "work", "mum", "dad (evenings)", "o'brien (son)", "carer", "school", "")
@@ -24,7 +24,9 @@ _SCRIPTS: tuple[tuple[tuple[str, str, str, bool], ...], ...] = (
 )  # fmt: skip
 
 
-def make_contact_details(rng: random.Random, pools: Pools, patients: list[Patient], count: int) -> list[ContactDetail]:
+def make_contact_details(
+    rng: random.Random, pools: Pools, patients: list[Patient], count: int
+) -> list[ClinicContactDetail]:
     """Make contact details in the order of their record ids; those of a patient lie scattered among the others'.
 
     The last patients have none.
@@ -57,8 +59,8 @@ def make_contact_details(rng: random.Random, pools: Pools, patients: list[Patien
 
 def _detail(
     rng: random.Random, pools: Pools, owner: Patient, kind: str, name: str, label: str, is_default: bool
-) -> ContactDetail:
-    detail = ContactDetail(
+) -> ClinicContactDetail:
+    detail = ClinicContactDetail(
         filemaker_id=spell_id(rng, str(new_uuid(rng))),
         patient=owner,
         patient_ref=refer(rng, owner.key),

@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.db.copy import copy_rows
 from fm_pipeline.sandbox.clinic.filemaker import containers
 from fm_pipeline.sandbox.clinic.generate import Clinic
-from fm_pipeline.sandbox.clinic.nexus.state import Table
+from fm_pipeline.sandbox.clinic.nexus.state import TableContent
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
 from fm_pipeline.sandbox.filemaker.data.store import Store
@@ -70,7 +70,7 @@ def fill_filemaker(store: Store, clinic: Clinic, database: str = "clinic", profi
         store.insert(database, name, records)
 
 
-def _storable(table: Table) -> Iterator[list[object]]:
+def _storable(table: TableContent) -> Iterator[list[object]]:
     """Rows with JSON as text, for COPY."""
     types = nexus_columns()[table.name]
     json_columns = {at for at, column in enumerate(table.columns) if types[column] == "jsonb"}

@@ -17,7 +17,7 @@ from fm_pipeline.sandbox.clinic.model import EARLIER_IMPORT, KeptOut, stream
 from fm_pipeline.sandbox.clinic.names import Pools, make_pools
 from fm_pipeline.sandbox.clinic.nexus import earlier_files, earlier_links, earlier_rows
 from fm_pipeline.sandbox.clinic.nexus.oracle import Expected, NexusOnlyColumns, Truth, expect
-from fm_pipeline.sandbox.clinic.nexus.state import ANY, State, Table, empty_state
+from fm_pipeline.sandbox.clinic.nexus.state import ANY, State, TableContent, empty_state
 from fm_pipeline.sandbox.clinic.nexus.system import Lookups, add_system, make_lookups
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.clinic.notes import make_message, make_messages, make_note, make_notes
@@ -58,10 +58,10 @@ class Clinic:
             for entity, layout in layouts.items()
         ]
 
-    def nexus_tables(self) -> list[Table]:
+    def nexus_tables(self) -> list[TableContent]:
         """The rows that Nexus holds before the reimport, tables in an order that they can be loaded in."""
         return [
-            Table(table.name, table.columns, {key: _settled(row) for key, row in table.rows.items()})
+            TableContent(table.name, table.columns, {key: _settled(row) for key, row in table.rows.items()})
             for table in self.truth.before.values()
         ]
 

@@ -56,7 +56,7 @@ class Patient:
 
 
 @dataclass(slots=True)
-class ContactDetail:
+class ClinicContactDetail:
     """A way to reach a patient. `label` is the one that Nexus must show, unique among the patient's of its kind."""
 
     filemaker_id: str

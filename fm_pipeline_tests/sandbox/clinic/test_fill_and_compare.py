@@ -13,7 +13,7 @@ from fm_pipeline.sandbox.clinic.change import change_one_percent
 from fm_pipeline.sandbox.clinic.filemaker.containers import NAMES
 from fm_pipeline.sandbox.clinic.fill import fill_filemaker, fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
-from fm_pipeline.sandbox.clinic.nexus.compare import Difference, differences
+from fm_pipeline.sandbox.clinic.nexus.compare import Mismatch, differences
 from fm_pipeline.sandbox.clinic.nexus.oracle import NexusOnlyColumns
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
@@ -130,8 +130,8 @@ def test_a_row_too_few_and_a_row_too_many_are_found(reimported: Connection, clin
         other = "00000000-0000-4000-8000-000000000000"
         cursor.execute("INSERT INTO notes VALUES (%s, %s, %s, %s, %s, %s, %s)", (other, *rest))
     assert set(differences(reimported, clinic.expected())) == {
-        Difference("notes", gone, "missing"),
-        Difference("notes", other, "unexpected"),
+        Mismatch("notes", gone, "missing"),
+        Mismatch("notes", other, "unexpected"),
     }
 
 

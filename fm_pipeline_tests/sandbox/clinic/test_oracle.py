@@ -9,7 +9,7 @@ import pytest
 
 from fm_pipeline.sandbox.clinic.generate import Clinic
 from fm_pipeline.sandbox.clinic.nexus.oracle import LOADED, Expected
-from fm_pipeline.sandbox.clinic.nexus.state import ANY, Table, Values
+from fm_pipeline.sandbox.clinic.nexus.state import ANY, TableContent, Values
 from fm_pipeline.sandbox.clinic.nexus.system import PATIENT_TYPE
 
 
@@ -18,7 +18,7 @@ def expected(request: pytest.FixtureRequest, clinic: Clinic) -> Expected:
     return clinic.expected(request.param)
 
 
-def values_of(table: Table) -> list[Values]:
+def values_of(table: TableContent) -> list[Values]:
     return [table.values(row) for row in table.rows.values()]
 
 

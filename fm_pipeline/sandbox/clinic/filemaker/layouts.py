@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fm_pipeline.sandbox.clinic.filemaker.texts import raw_date, raw_timestamp
-from fm_pipeline.sandbox.clinic.model import Appointment, ContactDetail, FileRecord, Message, Note, Patient
+from fm_pipeline.sandbox.clinic.model import Appointment, ClinicContactDetail, FileRecord, Message, Note, Patient
 
 FieldType = Literal["text", "number", "date", "time", "timestamp"]
 Raw = str | int
@@ -35,7 +35,7 @@ class FileMakerTable:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ClinicLayout:
     """How a kind of record is written.
 
     Args:
@@ -49,7 +49,7 @@ class Layout:
     write: Callable[[Any], Mapping[str, Raw]]
 
 
-def make_table(layout: Layout, records: Sequence[Any]) -> FileMakerTable:
+def make_table(layout: ClinicLayout, records: Sequence[Any]) -> FileMakerTable:
     """Write the raw rows of a layout."""
     rows = []
     for record in records:
@@ -89,7 +89,7 @@ def patient_raw(patient: Patient) -> dict[str, Raw]:
     }
 
 
-def contact_detail_raw(detail: ContactDetail) -> dict[str, Raw]:
+def contact_detail_raw(detail: ClinicContactDetail) -> dict[str, Raw]:
     """A record of API_Contact_Details."""
     address = detail.address
     return {
@@ -152,11 +152,11 @@ def file_raw(record: FileRecord) -> dict[str, Raw]:
     }
 
 
-def _layout(name: str, fields: str, write: Callable[[Any], dict[str, Raw]]) -> Layout:
-    return Layout(name, tuple((field, _type(field)) for field in fields.split()), spelled(write))
+def _layout(name: str, fields: str, write: Callable[[Any], dict[str, Raw]]) -> ClinicLayout:
+    return ClinicLayout(name, tuple((field, _type(field)) for field in fields.split()), spelled(write))
 
 
-LAYOUTS: dict[str, Layout] = {
+LAYOUTS: dict[str, ClinicLayout] = {
     "patient": _layout(
         "API_Patients",
         "id title first_name middle_name last_name dob gender health_number clinic_name funding_type coordinator_name"

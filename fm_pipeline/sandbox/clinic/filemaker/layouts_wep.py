@@ -11,12 +11,12 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fm_pipeline.sandbox.clinic.filemaker.layouts import LAYOUTS, FieldType, Layout, Raw
+from fm_pipeline.sandbox.clinic.filemaker.layouts import LAYOUTS, ClinicLayout, FieldType, Raw
 from fm_pipeline.sandbox.clinic.filemaker.texts import raw_timestamp
 from fm_pipeline.sandbox.clinic.model import (
     Appointment,
+    ClinicContactDetail,
     Company,
-    ContactDetail,
     FileRecord,
     Named,
     Note,
@@ -24,7 +24,7 @@ from fm_pipeline.sandbox.clinic.model import (
     PatientReferrer,
     Referrer,
 )
-from fm_pipeline.sandbox.clinic.nexus.state import Table
+from fm_pipeline.sandbox.clinic.nexus.state import TableContent
 
 # The names of the fields that only change their name: wep -> nexus.
 _PATIENT = {
@@ -62,7 +62,7 @@ _TYPES: dict[str, FieldType] = {
 }  # fmt: skip
 
 
-def wep_layouts(clinics: Table) -> dict[str, Layout]:
+def wep_layouts(clinics: TableContent) -> dict[str, ClinicLayout]:
     """The layouts by entity.
 
     Args:
@@ -95,9 +95,11 @@ def wep_layouts(clinics: Table) -> dict[str, Layout]:
         "sms_message": _layout("sms_message", "API_Messages", _MESSAGE),
         "document": _layout("document", "API_Docs", _DOCUMENT),
         "image": _layout("image", "API_Images", _IMAGE, "id_Contact id_Key", _patient_in_one_of_two),
-        "company": Layout("API_Company", _texts("id name ABN email"), _company),
-        "referrer": Layout("API_Referrer", _texts("id name practice providerNumber ph email id_Company"), _referrer),
-        "patient_referrer": Layout(
+        "company": ClinicLayout("API_Company", _texts("id name ABN email"), _company),
+        "referrer": ClinicLayout(
+            "API_Referrer", _texts("id name practice providerNumber ph email id_Company"), _referrer
+        ),
+        "patient_referrer": ClinicLayout(
             "API_Contact_Referrer",
             (*_texts("id id_Contact id_Referrer"), ("creationTimestamp", "timestamp")),
             _patient_referrer,
@@ -140,7 +142,7 @@ def _layout(
     renamed: Mapping[str, str],
     more: str = "",
     write: Callable[[Any, Mapping[str, Raw]], dict[str, Raw]] = lambda _record, _raw: {},
-) -> Layout:
+) -> ClinicLayout:
     """A layout whose fields are renamed ones and some more that `write` makes."""
 
     def written(record: Any) -> dict[str, Raw]:
@@ -148,10 +150,10 @@ def _layout(
         return {ours: raw[theirs] for ours, theirs in renamed.items()} | write(record, raw)
 
     fields = [*renamed, *more.split()]
-    return Layout(name, tuple((field, _TYPES.get(field, "text")) for field in fields), written)
+    return ClinicLayout(name, tuple((field, _TYPES.get(field, "text")) for field in fields), written)
 
 
-def _contact_detail(_: ContactDetail, raw: Mapping[str, Raw]) -> dict[str, Raw]:
+def _contact_detail(_: ClinicContactDetail, raw: Mapping[str, Raw]) -> dict[str, Raw]:
     return {"ph": raw["phone"] or raw["mobile"]}
 
 

@@ -11,13 +11,13 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import register_uuid
 
 from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
-from fm_pipeline.sandbox.clinic.nexus.state import ANY, Table
+from fm_pipeline.sandbox.clinic.nexus.state import ANY, TableContent
 
 _FETCH = 2_000  # rows a round trip
 
 
 @dataclass(frozen=True)
-class Difference:
+class Mismatch:
     """A row that is not as expected: it is missing, was not expected, or differs in `columns`."""
 
     table: str
@@ -26,7 +26,7 @@ class Difference:
     columns: tuple[str, ...] = ()
 
 
-def differences(connection: Connection, expected: Expected, schema: str = "public") -> list[Difference]:
+def differences(connection: Connection, expected: Expected, schema: str = "public") -> list[Mismatch]:
     """Compare every table of the oracle with the database.
 
     Args:
@@ -41,7 +41,7 @@ def differences(connection: Connection, expected: Expected, schema: str = "publi
     return [found for table in expected.tables.values() for found in _in_table(connection, table, schema)]
 
 
-def _in_table(connection: Connection, table: Table, schema: str) -> Iterator[Difference]:
+def _in_table(connection: Connection, table: TableContent, schema: str) -> Iterator[Mismatch]:
     statement = sql.SQL("SELECT {} FROM {}").format(
         sql.SQL(", ").join(map(sql.Identifier, table.columns)), sql.Identifier(schema, table.name)
     )
@@ -54,14 +54,14 @@ def _in_table(connection: Connection, table: Table, schema: str) -> Iterator[Dif
         for actual in cursor:
             row_id = actual[at]
             if row_id not in missing:
-                yield Difference(table.name, str(row_id), "unexpected")
+                yield Mismatch(table.name, str(row_id), "unexpected")
                 continue
             missing.remove(row_id)
             pairs = zip(table.columns, table.rows[row_id], actual, strict=True)
             columns = tuple(column for column, wanted, found in pairs if not _equal(wanted, found))
             if columns:
-                yield Difference(table.name, str(row_id), "different", columns)
-    yield from (Difference(table.name, str(row_id), "missing") for row_id in sorted(missing, key=str))
+                yield Mismatch(table.name, str(row_id), "different", columns)
+    yield from (Mismatch(table.name, str(row_id), "missing") for row_id in sorted(missing, key=str))
 
 
 def _equal(wanted: object, found: object) -> bool:

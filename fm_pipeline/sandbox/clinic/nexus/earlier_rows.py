@@ -18,7 +18,7 @@ from fm_pipeline.sandbox.clinic.model import (
     EARLIER_IMPORT,
     TODAY,
     Appointment,
-    ContactDetail,
+    ClinicContactDetail,
     Message,
     Note,
     Patient,
@@ -37,10 +37,10 @@ def add_patients(
     rng: random.Random,
     patients: Sequence[Patient],
     vanished: Sequence[Patient],
-    details: Sequence[ContactDetail],
+    details: Sequence[ClinicContactDetail],
 ) -> None:
     """Add patients: of twenty, twelve as FileMaker has them, the others in the ways of `_age`."""
-    of_patient: dict[str, list[ContactDetail]] = defaultdict(list)
+    of_patient: dict[str, list[ClinicContactDetail]] = defaultdict(list)
     for detail in details:
         of_patient[detail.patient.key].append(detail)
     for number, patient in enumerate([*patients, *vanished]):

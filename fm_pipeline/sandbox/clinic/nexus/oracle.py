@@ -12,8 +12,8 @@ from typing import Literal
 
 from fm_pipeline.sandbox.clinic.model import (
     Appointment,
+    ClinicContactDetail,
     Company,
-    ContactDetail,
     FileRecord,
     KeptOut,
     Message,
@@ -22,7 +22,7 @@ from fm_pipeline.sandbox.clinic.model import (
     PatientReferrer,
     Referrer,
 )
-from fm_pipeline.sandbox.clinic.nexus.state import ANY, Row, State, Table, Values
+from fm_pipeline.sandbox.clinic.nexus.state import ANY, Row, State, TableContent, Values
 from fm_pipeline.sandbox.clinic.nexus.system import PATIENT_TYPE
 from fm_pipeline.sandbox.clinic.nexus.values import (
     Profile,
@@ -111,7 +111,7 @@ class Truth:
     """What FileMaker knows, and the state of Nexus before."""
 
     patients: Sequence[Patient]
-    details: Sequence[ContactDetail]
+    details: Sequence[ClinicContactDetail]
     appointments: Sequence[Appointment]
     notes: Sequence[Note]
     messages: Sequence[Message]
@@ -128,7 +128,7 @@ def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep", profile:
     """Foretell the state after a reimport of everything."""
     before = truth.before
     after = dict(before)
-    details: dict[str, list[ContactDetail]] = defaultdict(list)
+    details: dict[str, list[ClinicContactDetail]] = defaultdict(list)
     for detail in truth.details:
         details[detail.patient.key].append(detail)
     fed: dict[str, Iterable[Values]] = {
@@ -147,7 +147,7 @@ def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep", profile:
         if name in KEPT:
             after[name].rows |= {key: row for key, row in before[name].rows.items() if key not in after[name].rows}
     for name in CLEARED:
-        after[name] = Table(name, before[name].columns)
+        after[name] = TableContent(name, before[name].columns)
     after["documents_document"] = _relink_documents(before["documents_document"], truth.documents)
     after["images_batch"] = _repair_batches(before["images_batch"], before["images_image"], truth.images)
     for name, column, parent in (
@@ -171,9 +171,9 @@ def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep", profile:
     )
 
 
-def _load(before: Table, fed: Iterable[Values], nexus_only_columns: NexusOnlyColumns) -> Table:
+def _load(before: TableContent, fed: Iterable[Values], nexus_only_columns: NexusOnlyColumns) -> TableContent:
     """Rows from FileMaker's values; a row that stays equal stays as it is, its times of the run included."""
-    after = Table(before.name, before.columns)
+    after = TableContent(before.name, before.columns)
     for values in fed:
         old = before.rows.get(values["id"])
         was = before.values(old) if old else {}
@@ -188,7 +188,7 @@ def _load(before: Table, fed: Iterable[Values], nexus_only_columns: NexusOnlyCol
     return after
 
 
-def _stamped(table: Table, row: Row) -> Row:
+def _stamped(table: TableContent, row: Row) -> Row:
     """A written row: the times of the run are anything."""
     values = table.values(row)
     if "updated_at" in values:
@@ -198,10 +198,10 @@ def _stamped(table: Table, row: Row) -> Row:
     return table.row(values)
 
 
-def _relink_documents(before: Table, records: Iterable[FileRecord]) -> Table:
+def _relink_documents(before: TableContent, records: Iterable[FileRecord]) -> TableContent:
     """Every document at its patient, as FileMaker knows it; nobody knows those that are lost."""
     owners = {record.key: row_id("patient", record.patient) for record in records if not record.lost}
-    after = Table(before.name, before.columns)
+    after = TableContent(before.name, before.columns)
     for key, row in before.rows.items():
         values = before.values(row)
         owner = owners.get(str(values["filemaker_id"]), values["object_id"])  # a lost one stays as it is
@@ -210,22 +210,22 @@ def _relink_documents(before: Table, records: Iterable[FileRecord]) -> Table:
     return after
 
 
-def _repair_batches(before: Table, images: Table, records: Iterable[FileRecord]) -> Table:
+def _repair_batches(before: TableContent, images: TableContent, records: Iterable[FileRecord]) -> TableContent:
     """Every batch at the patient of its images."""
     owners = {record.key: row_id("patient", record.patient) for record in records}
     of_batch = {
         values["batch_id"]: owners[str(values["filemaker_id"])] for values in map(images.values, images.rows.values())
     }
-    after = Table(before.name, before.columns)
+    after = TableContent(before.name, before.columns)
     for key, row in before.rows.items():
         values = before.values(row) | {"object_id": of_batch[key], "content_type_id": PATIENT_TYPE}
         after.rows[key] = before.row(values)
     return after
 
 
-def _unlink(before: Table, column: str, parent: Table) -> Table:
+def _unlink(before: TableContent, column: str, parent: TableContent) -> TableContent:
     """A reference that may be null and whose row is gone becomes null; everything else stays."""
-    after = Table(before.name, before.columns)
+    after = TableContent(before.name, before.columns)
     at = before.columns.index(column)
     for key, row in before.rows.items():
         gone = row[at] is not None and row[at] not in parent.rows
@@ -233,7 +233,7 @@ def _unlink(before: Table, column: str, parent: Table) -> Table:
     return after
 
 
-def _count(before: Table, after: Table) -> TableCount:
+def _count(before: TableContent, after: TableContent) -> TableCount:
     kept = before.rows.keys() & after.rows.keys()
     unchanged = sum(before.rows[key] == after.rows[key] for key in kept)
     return TableCount(

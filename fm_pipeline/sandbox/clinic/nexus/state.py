@@ -45,7 +45,7 @@ NEW_ROW: dict[str, dict[str, object]] = {
 
 
 @dataclass
-class Table:
+class TableContent:
     """The rows of one table by their id; values in the order of `columns`."""
 
     name: str
@@ -79,9 +79,9 @@ class Table:
         return {row[at] for row in self.rows.values()}
 
 
-State = dict[str, Table]
+State = dict[str, TableContent]
 
 
 def empty_state() -> State:
     """Every table of Nexus, without rows, in an order that they can be loaded in."""
-    return {name: Table(name, tuple(columns)) for name, columns in nexus_columns().items()}
+    return {name: TableContent(name, tuple(columns)) for name, columns in nexus_columns().items()}

@@ -9,8 +9,8 @@ from typing import Literal
 
 from fm_pipeline.sandbox.clinic.model import (
     Appointment,
+    ClinicContactDetail,
     Company,
-    ContactDetail,
     Message,
     Named,
     Note,
@@ -43,7 +43,7 @@ def utc(moment: dt.datetime | None) -> dt.datetime | None:
     return moment.astimezone(dt.UTC) if moment else None
 
 
-def patient_values(patient: Patient, details: Iterable[ContactDetail], profile: Profile = "nexus") -> Values:
+def patient_values(patient: Patient, details: Iterable[ClinicContactDetail], profile: Profile = "nexus") -> Values:
     """A patient's columns. `filemaker_metadata` holds the keys that FileMaker feeds, without `imported_at`.
 
     Args:

@@ -14,8 +14,8 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.fit import Fitted, fit
 from fm_pipeline.nexus.policy import make_policy
+from fm_pipeline.nexus.profile_fit import FittedRegistry, fit_registry
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline_tests.support.further_tables import TABLES, with_example
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
@@ -40,9 +40,9 @@ def cursor(database: str) -> Iterator[Cursor]:
         connection.rollback()
 
 
-def fitted(cursor: Cursor, **changes: Any) -> Fitted:
+def fitted(cursor: Cursor, **changes: Any) -> FittedRegistry:
     profile = Profile.model_validate({"name": "clinic", "entities": with_example(**changes)})
-    return fit(cursor, read_catalogue(cursor, "public"), profile.registry)
+    return fit_registry(cursor, read_catalogue(cursor, "public"), profile.registry)
 
 
 def columns(entity: str, **readers: object) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Do the tables and columns that a profile adds fit this release of Nexus? Each is held against PostgreSQL's catalogue.
+"""Checks the tables and columns that a profile adds against PostgreSQL's catalogue.
 
-What does not fit is a STOP that names it, all of it at once. Of the tables that come with the pipeline, those that a
-release does not have are left out, and that is said.
+One STOP names everything that does not fit this release of Nexus. Tables that come with the pipeline and that a release
+does not have are left out, and reported.
 """
 
 from __future__ import annotations
@@ -48,19 +48,20 @@ WRITTEN = {"id", "created_at", "updated_at"}  # by the transaction itself
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A registry that fits.
+class FittedRegistry:
+    """A registry that fits the database.
 
     Attributes:
-        left_out: sentences by entity; one that is not in the registry is left out as a whole.
+        left_out: sentences about what is left out, by entity; an entity that is not in the registry is left out
+            completely.
     """
 
     registry: Registry
     left_out: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def fit(cursor: Cursor, catalogue: Catalogue, registry: Registry) -> Fitted:
-    """Hold a profile's registry against the catalogue.
+def fit_registry(cursor: Cursor, catalogue: Catalogue, registry: Registry) -> FittedRegistry:
+    """Check a profile's registry against the catalogue.
 
     Args:
         cursor: for the defaults, whose values PostgreSQL is asked to read; nothing is written.
@@ -101,11 +102,13 @@ def fit(cursor: Cursor, catalogue: Catalogue, registry: Registry) -> Fitted:
     if CONTACT_DETAIL in registry:
         fitted[CONTACT_DETAIL] = registry[CONTACT_DETAIL]
     names = sorted(fitted, key=in_order.index)
-    return Fitted({name: fitted[name] for name in names}, {name: words for name, words in left_out.items() if words})
+    return FittedRegistry(
+        {name: fitted[name] for name in names}, {name: words for name, words in left_out.items() if words}
+    )
 
 
 def _missing(catalogue: Catalogue, entity: Entity, fitted: Registry) -> dict[str | None, str]:
-    """Sentences by column for what a release lacks of an entity that comes with the pipeline; None: it as a whole."""
+    """Return sentences about missing columns of a shipped entity, by column; the key None means the whole entity."""
     schema = catalogue.schema
     if not catalogue.has(entity.table):
         return {None: f"{entity.name} is left out: the schema {schema} has no table {entity.table}."}
@@ -122,7 +125,7 @@ def _missing(catalogue: Catalogue, entity: Entity, fitted: Registry) -> dict[str
 
 
 def _faults(cursor: Cursor, catalogue: Catalogue, entity: Entity, registry: Registry) -> Iterator[str]:
-    """What of an entity does not fit, in words."""
+    """Yield what does not fit in an entity, as parts of a sentence."""
     table, name = catalogue.table(entity.table), entity.name
     if not catalogue.has(entity.table):
         yield f"{name}: the schema {catalogue.schema} has no table {entity.table}"
@@ -149,7 +152,7 @@ def _faults(cursor: Cursor, catalogue: Catalogue, entity: Entity, registry: Regi
 
 
 def _wrong_column(catalogue: Catalogue, table: Table, name: str, source: Source, registry: Registry) -> Iterator[str]:
-    """What is wrong with a column that is fed."""
+    """Yield what is wrong with a column that is fed."""
     column = catalogue.columns[table].get(name)
     where = f"{table.name}.{name}"
     if column is None:
@@ -188,7 +191,7 @@ def _wrong_look_up(catalogue: Catalogue, reader: str, table: str, column: str, r
 
 
 def _wrong_defaults(cursor: Cursor, columns: Mapping[str, Column], entity: Entity) -> Iterator[str]:
-    """Defaults of columns that are not there, or whose value PostgreSQL does not take."""
+    """Yield defaults of missing columns, and those whose value PostgreSQL does not accept."""
     for name, value in entity.defaults.items():
         column = columns.get(name)
         where = f"{entity.table}.{name}"
@@ -204,7 +207,7 @@ def _wrong_defaults(cursor: Cursor, columns: Mapping[str, Column], entity: Entit
 
 
 def _is_taken(cursor: Cursor, value: object, column: Column) -> bool:
-    """Whether PostgreSQL takes a value for a column, whole."""
+    """Return whether PostgreSQL accepts a value for a column without truncating it."""
     limit = re.search(r"char.*\((\d+)\)", column.type)
     if limit and len(str(value)) > int(limit[1]):
         return False
@@ -219,7 +222,7 @@ def _is_taken(cursor: Cursor, value: object, column: Column) -> bool:
 
 
 def default_value(value: object, column: Column) -> sql.Composable:
-    """An expression for a default: of a json column as JSON; text as it is, so that none is cut in silence."""
+    """Return an expression for a default: JSON for json columns; text without a cast, so that it is never truncated."""
     if column.is_text and isinstance(value, str):
         return sql.Literal(value)
     if column.type in {"json", "jsonb"} or isinstance(value, dict | list):
