@@ -1,13 +1,12 @@
 """Rows that users created after the backup and that cannot stay as they are when it is restored.
 
 They refer to a row that is deleted (a patient that only the reimport loaded), or hold a unique value that a row of the
-backup needs (an invoice's number). A reference is re-pointed to the backup's row of the same FileMaker record. If there
-is none, it is set to NULL where the column allows that. Otherwise the row is set aside: moved unchanged into
-`fm_pipeline.set_aside_rows`, together with rows that depend on it. Rows are set aside only on request. The report names
-all of them by id.
+backup needs (an invoice's number). A reference is re-pointed to the backup's row of the same FileMaker record, else set
+to NULL where the column allows that. Otherwise, and only on request, the row is set aside: moved unchanged into
+`fm_pipeline.set_aside_rows`, together with rows that depend on it. The report names all of them by id.
 
-New rows of tables that a reimport loads are deleted in any case, because these tables become what they were. Those that
-come from no FileMaker record, because users entered them, are saved in `fm_pipeline.set_aside_rows` too.
+New rows of tables that a reimport loads are deleted in any case. Those that come from no FileMaker record, because
+users entered them, are saved in `fm_pipeline.set_aside_rows` too.
 """
 
 from __future__ import annotations

@@ -162,34 +162,8 @@ def _relink(
     patient_type: int,
     now: datetime,
 ) -> RelinkResult:
-    columns, evidence = evidence_of(catalogue, table.name)
     patients = catalogue.table("patients").identifier
-    # Rows with another content type (a company's documents) are left alone.
-    cursor.execute(
-        sql.SQL(
-            "CREATE TEMP TABLE files ON COMMIT DROP AS SELECT {columns}, p.id IS NOT NULL AS linked FROM {table} d"
-            " LEFT JOIN {patients} p ON p.id = d.object_id AND d.content_type_id = %(type)s"
-            " WHERE d.content_type_id = %(type)s OR d.content_type_id IS NULL"
-        ).format(columns=columns, table=table.identifier, patients=patients),
-        {"type": patient_type},
-    )
-    total = cursor.rowcount
-    cursor.execute("ANALYZE files")  # nothing else does it for a temporary table, and all that follows joins it
-    evidence = sql.SQL(evidence.as_string(cursor))
-    # The few rows without a patient need all evidence; for the many others only contradictions are searched for.
-    cursor.execute(
-        sql.SQL(
-            """
-            CREATE TEMP TABLE answers ON COMMIT DROP AS
-            SELECT f.id, count(e.id) AS named, count(DISTINCT p.id) AS patients, min(p.id::text)::uuid AS patient,
-                   (array_agg(e.evidence ORDER BY e.rank) FILTER (WHERE p.id IS NOT NULL))[1] AS evidence
-            FROM files f LEFT JOIN ({evidence}) e ON e.id = f.id
-                 LEFT JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.filemaker_key = e.key
-                 LEFT JOIN {patients} p ON p.id = c.nexus_id
-            WHERE NOT f.linked GROUP BY f.id
-            """
-        ).format(evidence=evidence.format(rows=sql.SQL("(SELECT * FROM files WHERE NOT linked)")), patients=patients)
-    )
+    total, evidence = _collect_evidence(cursor, catalogue, table, patient_type)
     stamp = sql.SQL(", updated_at = %(now)s" if "updated_at" in catalogue.columns[table] else "")
     cursor.execute(
         sql.SQL(
@@ -225,6 +199,43 @@ def _relink(
         ).format(relinked_table(table))
     )
     return RelinkResult(total, already, by_evidence, unresolved, disagreeing)
+
+
+def _collect_evidence(cursor: Cursor, catalogue: Catalogue, table: Table, patient_type: int) -> tuple[int, sql.SQL]:
+    """Fill the temporary tables `files` (all rows) and `answers` (the evidence of rows without a patient).
+
+    Returns:
+        The number of rows, and the query of `evidence_of` as text.
+    """
+    columns, query = evidence_of(catalogue, table.name)
+    patients = catalogue.table("patients").identifier
+    # Rows with another content type (a company's documents) are left alone.
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE files ON COMMIT DROP AS SELECT {columns}, p.id IS NOT NULL AS linked FROM {table} d"
+            " LEFT JOIN {patients} p ON p.id = d.object_id AND d.content_type_id = %(type)s"
+            " WHERE d.content_type_id = %(type)s OR d.content_type_id IS NULL"
+        ).format(columns=columns, table=table.identifier, patients=patients),
+        {"type": patient_type},
+    )
+    total = cursor.rowcount
+    cursor.execute("ANALYZE files")  # nothing else does it for a temporary table, and all that follows joins it
+    evidence = sql.SQL(query.as_string(cursor))
+    # The few rows without a patient need all evidence; for the many others only contradictions are searched for.
+    cursor.execute(
+        sql.SQL(
+            """
+            CREATE TEMP TABLE answers ON COMMIT DROP AS
+            SELECT f.id, count(e.id) AS named, count(DISTINCT p.id) AS patients, min(p.id::text)::uuid AS patient,
+                   (array_agg(e.evidence ORDER BY e.rank) FILTER (WHERE p.id IS NOT NULL))[1] AS evidence
+            FROM files f LEFT JOIN ({evidence}) e ON e.id = f.id
+                 LEFT JOIN fm_pipeline.crosswalk c ON c.entity = 'patient' AND c.filemaker_key = e.key
+                 LEFT JOIN {patients} p ON p.id = c.nexus_id
+            WHERE NOT f.linked GROUP BY f.id
+            """
+        ).format(evidence=evidence.format(rows=sql.SQL("(SELECT * FROM files WHERE NOT linked)")), patients=patients)
+    )
+    return total, evidence
 
 
 def relinked_rows(cursor: Cursor, table: Table) -> dict[str, str | None]:
