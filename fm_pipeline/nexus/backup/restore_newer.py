@@ -2,8 +2,8 @@
 
 They refer to a row that is deleted (a patient that only the reimport loaded), or hold a unique value that a row of the
 backup needs (an invoice's number). A reference is re-pointed to the backup's row of the same FileMaker record, else set
-to NULL where the column allows that. Otherwise, and only on request, the row is set aside: moved unchanged into
-`fm_pipeline.set_aside_rows`, together with rows that depend on it. The report names all of them by id.
+to NULL if the column allows it. Otherwise, and only on request, the row is set aside: moved with its dependent rows,
+unchanged, into `fm_pipeline.set_aside_rows`. The report names all of them by id.
 
 New rows of tables that a reimport loads are deleted in any case. Those that come from no FileMaker record, because
 users entered them, are saved in `fm_pipeline.set_aside_rows` too.
@@ -24,6 +24,7 @@ from fm_pipeline.entities.registry import loaded as loaded_entities
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore_tables import INSERT, REPLACE, UPDATE, LoadedTable, qualified_columns
 from fm_pipeline.nexus.backup.restore_write import conflicting_keys
+from fm_pipeline.nexus.catalogue.schema import GenericKey
 from fm_pipeline.nexus.catalogue.table_details import key_columns
 from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
 from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
@@ -117,7 +118,7 @@ class _NewerRowsResolver:
                 sql.SQL("SELECT {} FROM {} t WHERE {} ORDER BY 1").format(self._id_of(table), loaded.gone, entered)
             )
             ids = [row[0] for row in self.cursor.fetchall()]
-            self._keep(table, loaded.gone, entered)
+            self._save(table, loaded.gone, entered)
             self._note(table, str(table), "deleted, and saved in fm_pipeline.set_aside_rows", ids)
 
     def repoint_references(self) -> None:
@@ -166,9 +167,7 @@ class _NewerRowsResolver:
         types = self._content_types(MODELS["patients"])
         for generic in self.catalogue.generic_keys:
             if types and generic.table in {self.catalogue.table(name) for name in (DOCUMENTS, BATCHES)}:
-                nullable = not self.catalogue.columns[generic.table][generic.object_id_column].not_null
-                column, type_column = generic.object_id_column, generic.content_type_column
-                yield Reference(generic.table, column, patients, "generic key", nullable, type_column, types)
+                yield self._generic_reference(generic, patients, types)
 
     def _content_types(self, model: str = "", *, table: str = "") -> tuple[int, ...]:
         """Return ids of the content types of a model, or of the models that Django stores in a table."""
@@ -293,7 +292,7 @@ class _NewerRowsResolver:
                 rows, table.identifier, condition
             )
         )
-        for reference in self._that_hang_on(table):
+        for reference in self._dependent_references(table):
             own = self.by_table.get(reference.table)
             if own is not None and own.backup.role == "replaced":
                 continue
@@ -308,7 +307,7 @@ class _NewerRowsResolver:
         if self.restoration.newer == "set-aside":
             self._move(table, rows)
 
-    def _that_hang_on(self, table: Table) -> Iterator[Reference]:
+    def _dependent_references(self, table: Table) -> Iterator[Reference]:
         columns = self.catalogue.columns
         for key in self.catalogue.foreign_keys_to(table):
             if len(key.columns) == 1 and key.referenced_columns == ("id",) and key.table in columns:
@@ -317,9 +316,11 @@ class _NewerRowsResolver:
                 yield Reference(key.table, key.columns[0], table, key.name, nullable)
         types = self._content_types(table=table.name) if "id" in columns[table] else ()
         for generic in Policy(self.catalogue, (), ()).followed_keys if types else ():
-            nullable = not columns[generic.table][generic.object_id_column].not_null
-            column, type_column = generic.object_id_column, generic.content_type_column
-            yield Reference(generic.table, column, table, "generic key", nullable, type_column, types)
+            yield self._generic_reference(generic, table, types)
+
+    def _generic_reference(self, key: GenericKey, to: Table, types: tuple[int, ...]) -> Reference:
+        nullable = not self.catalogue.columns[key.table][key.object_id_column].not_null
+        return Reference(key.table, key.object_id_column, to, "generic key", nullable, key.content_type_column, types)
 
     def _move(self, table: Table, rows: sql.Identifier) -> None:
         if missing_privileges(self.cursor, {table: {"DELETE"}}):
@@ -329,7 +330,7 @@ class _NewerRowsResolver:
                 remedy=f"As the owner of {table}: GRANT DELETE ON {table.identifier.as_string(self.cursor)} TO the role"
                 " of the restore; then start again.",
             )
-        self._keep(table, rows, sql.SQL("true"))
+        self._save(table, rows, sql.SQL("true"))
         own = self.by_table.get(table)
         if own is not None:  # deleted with everything else: a row of the backup may still point to it
             self.cursor.execute(sql.SQL("INSERT INTO {} SELECT * FROM {}").format(own.gone, rows))
@@ -341,7 +342,7 @@ class _NewerRowsResolver:
             )
         )
 
-    def _keep(self, table: Table, rows: sql.Identifier, condition: sql.Composable) -> None:
+    def _save(self, table: Table, rows: sql.Identifier, condition: sql.Composable) -> None:
         self.cursor.execute(
             sql.SQL(
                 "INSERT INTO {} (table_schema, table_name, row_key, content) SELECT {}, {}, {}, to_json(t) FROM {} t"
