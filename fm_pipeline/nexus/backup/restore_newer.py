@@ -22,12 +22,18 @@ from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded as loaded_entities
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline.nexus.backup.restore_tables import INSERT, REPLACE, UPDATE, LoadedTable, qualified_columns
+from fm_pipeline.nexus.backup.restore_tables import (
+    INSERT,
+    REPLACE,
+    UPDATE,
+    LoadedTable,
+    filemaker_keys,
+    qualified_columns,
+)
 from fm_pipeline.nexus.backup.restore_write import conflicting_keys
 from fm_pipeline.nexus.catalogue.schema import GenericKey
 from fm_pipeline.nexus.catalogue.table_details import key_columns
 from fm_pipeline.nexus.catalogue.unique_rules import unique_rules
-from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, LOADS, MODELS, Load, Policy
 from fm_pipeline.nexus.reimport.references import Reference, find_references
 from fm_pipeline.nexus.staged_registry import read_registry
@@ -232,8 +238,8 @@ class _NewerRowsResolver:
                 entity=sql.Literal(entity),
                 crosswalk=crosswalk.scratch.identifier,
                 scratch=loaded.scratch.identifier,
-                keys_of_gone=_keys(entity, loaded, loaded.gone),
-                keys_of_backup=_keys(entity, loaded, loaded.scratch.identifier),
+                keys_of_gone=filemaker_keys(entity, loaded, loaded.gone),
+                keys_of_backup=filemaker_keys(entity, loaded, loaded.scratch.identifier),
             )
         )
         return name
@@ -387,16 +393,3 @@ class _NewerRowsResolver:
             sql.SQL("SELECT {} FROM {} t WHERE {} ORDER BY 1").format(self._id_of(table), table.identifier, condition)
         )
         return [row[0] for row in self.cursor.fetchall()]
-
-
-def _keys(entity: str, loaded: LoadedTable, rows: sql.Identifier) -> sql.Composable:
-    """Return a query for id and FileMaker id of rows, as far as Nexus itself has it."""
-    if entity == "patient" and {"filemaker_metadata", "notes", "created_at"} <= set(loaded.backup.names):
-        return sql.SQL("SELECT p.id::text, p.key FROM ({}) p WHERE p.key IS NOT NULL").format(
-            sql.SQL(PATIENT_KEYS).format(patients=rows)
-        )
-    if entity == "appointment" and "filemaker_event_id" in loaded.backup.names:
-        return sql.SQL("SELECT id::text, filemaker_event_id::text FROM {} WHERE filemaker_event_id IS NOT NULL").format(
-            rows
-        )
-    return sql.SQL("SELECT NULL::text, NULL::text WHERE false")

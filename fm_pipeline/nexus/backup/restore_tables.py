@@ -8,6 +8,7 @@ from psycopg2 import sql
 
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.manifest import BackupTable
+from fm_pipeline.nexus.crosswalk import PATIENT_KEYS
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,16 @@ class LoadedTable:
 def qualified_columns(alias: str, names: list[str] | tuple[str, ...]) -> sql.Composed:
     """Return columns of a row, each qualified by the alias."""
     return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(name)) for name in names)
+
+
+def filemaker_keys(entity: str, loaded: LoadedTable, rows: sql.Identifier) -> sql.Composable:
+    """Return a query for id and FileMaker id of rows, as far as Nexus itself has it."""
+    if entity == "patient" and {"filemaker_metadata", "notes", "created_at"} <= set(loaded.backup.names):
+        return sql.SQL("SELECT p.id::text, p.key FROM ({}) p WHERE p.key IS NOT NULL").format(
+            sql.SQL(PATIENT_KEYS).format(patients=rows)
+        )
+    if entity == "appointment" and "filemaker_event_id" in loaded.backup.names:
+        return sql.SQL("SELECT id::text, filemaker_event_id::text FROM {} WHERE filemaker_event_id IS NOT NULL").format(
+            rows
+        )
+    return sql.SQL("SELECT NULL::text, NULL::text WHERE false")
