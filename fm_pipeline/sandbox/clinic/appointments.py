@@ -1,4 +1,4 @@
-"""The appointments: in working hours, and on the two Sundays a year on which Sydney's clocks change."""
+"""The appointments: in working hours, and on the two Sundays a year when Sydney's clocks change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ODD_TIMES: tuple[tuple[tuple[dt.date, int, int], tuple[dt.date, int, int]], ...]
 
 
 def make_appointments(rng: random.Random, lookups: Lookups, patients: list[Patient], count: int) -> list[Appointment]:
-    """Make appointments, the odd ones first; some patients have none."""
+    """Make appointments, special cases first; some patients have none."""
     appointments = [make_appointment(rng, lookups, rng.choice(patients)) for _ in range(count)]
     for appointment, (start, end) in zip(appointments, ODD_TIMES, strict=False):
         appointment.start, appointment.end = sydney(*start), sydney(*end)

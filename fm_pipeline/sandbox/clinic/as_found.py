@@ -1,4 +1,4 @@
-"""The clinic as it was found: what was wrong with the real one, in the same numbers, all of it known to the oracle.
+"""The clinic "as found": the defects of the real clinic in the same numbers, included in the expected result.
 
 Source: the field notes of the migration. What is loaded in spite of a defect carries the rule as a flag; what is not
 loaded is `KeptOut` with the rule that keeps it out.
@@ -30,7 +30,7 @@ from fm_pipeline.sandbox.clinic.notes import make_note
 from fm_pipeline.sandbox.clinic.people import ODD_PATIENTS, make_patient
 from fm_pipeline.sandbox.clinic.sizes import Defects
 
-# Shares of the events and notes that are not imported, by the rule that keeps them out; the first takes the rest.
+# Shares of the events and notes that are not imported, by the rule that excludes them; the first gets the rest.
 EVENT_SHARES = {"record_without_patient": 1.0, "appointment_without_start": 0.07, "patient_unknown": 0.05}
 NOTE_SHARES = {"patient_unknown": 1.0, "note_without_text": 0.45, "record_without_patient": 0.04}
 EMPTY_TEXTS = ("", " ", "\r", "\x0b\r ")
@@ -42,7 +42,7 @@ R = TypeVar("R", Appointment, Note)
 def spoil_patients(
     rng: random.Random, pools: Pools, lookups: Lookups, patients: list[Patient], defects: Defects
 ) -> list[KeptOut]:
-    """Nobody has a funding type, some have no clinic, some dates of birth carry a time; a few have no name at all."""
+    """Remove all funding types and some clinics, add times to some dates of birth, remove the names of a few."""
     for patient in patients:
         _without_funding(patient)
     ordinary = patients[SPELLED_SPECIALLY:]
@@ -67,7 +67,7 @@ def spoil_appointments(
     nameless: Sequence[KeptOut],
     defects: Defects,
 ) -> list[KeptOut]:
-    """Odd times, missing clinics, clinicians and types; and the calendar's entries that are no appointments."""
+    """Add unusual times, missing clinics, clinicians and types, and calendar entries that are no appointments."""
     odd, ordinary = appointments[len(ODD_TIMES) :][:20], appointments[len(ODD_TIMES) + 20 :]
     _odd_times(odd)
     for appointment in rng.sample(ordinary, defects.appointments_without_clinic):
@@ -88,7 +88,7 @@ def spoil_appointments(
 def make_bad_notes(
     rng: random.Random, patients: Sequence[Patient], nameless: Sequence[KeptOut], defects: Defects
 ) -> list[KeptOut]:
-    """Notes that are empty, or about a patient whom FileMaker does not have."""
+    """Make notes that are empty, or of a patient that FileMaker does not have."""
     notes = [make_note(rng, rng.choice(patients)) for _ in range(defects.notes_not_imported)]
     return _kept_out(notes, NOTE_SHARES, nameless, rng)
 
@@ -125,7 +125,7 @@ def _without_clinician_and_type(appointment: Appointment) -> None:
 
 
 def _odd_times(appointments: list[Appointment]) -> None:
-    """Starts as FileMaker's users and interfaces wrote them; `start` is what they mean."""
+    """Give appointments start times in the spellings of users and interfaces; `start` is their meaning."""
     for number, appointment in enumerate(appointments):
         day = dt.date(2017, 10, 5) + dt.timedelta(days=number)
         match number % 5:

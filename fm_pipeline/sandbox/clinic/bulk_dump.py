@@ -1,4 +1,4 @@
-"""Images before the link: FileMaker's export of them, the bulk dump in S3, and what the link must make of both.
+"""Images before the link: FileMaker's export, the bulk dump in S3, and the expected link.
 
 Nexus has none of them yet. The export is the one of the clinic: tab-separated, CR line ends, no header, the columns
 date, fileName, id, id_Contact, Name_of_file, NexusExportDate, recid, Type. The objects are called by `recid`.
@@ -21,7 +21,7 @@ PREFIX = "filemaker-import/images-bulk-dump/"
 CATEGORIES = ("Left Dorsal", "Left Medial", "Right Plantar", "Gait – side", "Footwear", "X-ray", "Größenvergleich", "")
 FIRST_RECID = 2  # as in the clinic: its first record had been deleted
 
-# What is odd about one image each -> how the link must end for it. None: it is linked all the same.
+# A defect of one image each -> the expected outcome of its link; None if it is linked nevertheless.
 ODDITIES: Mapping[str, str | None] = {
     "no_date": "no_date",
     "no_patient": "no_patient",
@@ -38,7 +38,7 @@ STRAYS = ("Thumbs.db", "IMG_0001.jpg")  # objects whose name is no record's
 
 @dataclass(frozen=True)
 class LinkedImage:
-    """An image that the link must make, as far as it can be foretold. Size in bytes, pixels as displayed."""
+    """An expected image of the link, as far as it is determined. Size in bytes, pixels as displayed."""
 
     recid: int
     filemaker_id: str  # lower case
@@ -53,7 +53,7 @@ class LinkedImage:
 
 @dataclass(frozen=True)
 class ExpectedLink:
-    """What a whole link must say and leave behind.
+    """The expected report and result of a link.
 
     Attributes:
         images: in the order of the export.
@@ -76,7 +76,7 @@ class ExpectedLink:
 
     @property
     def reasons(self) -> Counter[str]:
-        """How many are not linked, by reason."""
+        """Number of images that are not linked, by reason."""
         return Counter(self.not_linked.values())
 
 
@@ -95,11 +95,11 @@ class BulkDump:
     objects_only: Sequence[int] = ()
 
     def export(self) -> bytes:
-        """The file that FileMaker writes."""
+        """Return FileMaker's export file."""
         return "".join("\t".join(_exported(record)) + "\r" for record in self.records).encode()
 
     def objects(self) -> Iterator[tuple[str, bytes]]:
-        """Every object of the bulk dump: its key and its bytes."""
+        """Yield key and bytes of every object of the bulk dump."""
         for record in self.records:
             if self.odd.get(record.number) != "no_file":
                 yield self.key(record.number), self.content(record.number)
@@ -108,11 +108,11 @@ class BulkDump:
         yield from ((PREFIX + name, name.encode()) for name in STRAYS)
 
     def key(self, recid: int) -> str:
-        """Of the object of a record."""
+        """Return the key of a record's object."""
         return f"{PREFIX}{recid}.{'JPG' if self.odd.get(recid) == 'upper_case' else 'jpg'}"
 
     def content(self, recid: int) -> bytes:
-        """The bytes of an object, whatever it is called."""
+        """Return the bytes of a record's object, whatever its name."""
         data = pictures.jpeg(recid)
         match self.odd.get(recid):
             case "empty":
@@ -127,7 +127,7 @@ class BulkDump:
                 return data
 
     def expected_link(self) -> ExpectedLink:
-        """What linking everything must make of it, once the patients are in Nexus."""
+        """Return the expected link of everything, once the patients are in Nexus."""
         images = []
         not_linked = {}
         for record in self.records:
@@ -148,7 +148,7 @@ class BulkDump:
 
 
 def make_bulk_dump(rng: random.Random, patients: Sequence[Patient], sizes: Sizes) -> tuple[list[FileRecord], BulkDump]:
-    """FileMaker's image records, in the order of their creation, and those of them that were dumped.
+    """Make FileMaker's image records, in the order of their creation, and the bulk dump of some of them.
 
     Of the others FileMaker still has to export the file; they are not in the dump and not marked.
     """
@@ -191,7 +191,7 @@ def _record(rng: random.Random, patient: Patient, day: dt.date, number: int, *, 
 
 
 def _spoil(rng: random.Random, records: Sequence[FileRecord]) -> dict[int, str]:
-    """Make one image of each kind odd. All are of batches with others, so that no batch goes."""
+    """Give one image each a defect. All are in batches with others, so that no batch becomes empty."""
     together: dict[tuple[str, dt.date], list[FileRecord]] = defaultdict(list)
     for record in records:
         together[record.patient.key, record.date].append(record)
@@ -210,7 +210,7 @@ def _spoil(rng: random.Random, records: Sequence[FileRecord]) -> dict[int, str]:
 
 
 def _exported(record: FileRecord) -> tuple[str, ...]:
-    """A row of the export, in the order of its columns."""
+    """Return a row of the export, in the order of its columns."""
     name = f"{record.number}.jpg"
     day = record.spelled.get("date", f"{record.date:%m/%d/%Y}")
     return day, name, record.filemaker_id, record.patient_ref, name, "1", str(record.number), record.category

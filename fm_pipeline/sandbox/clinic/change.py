@@ -1,4 +1,4 @@
-"""The same clinic some days later: a reimport has run, and people went on working in FileMaker."""
+"""The same clinic some days later: after a reimport, and after changes in FileMaker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ R = TypeVar("R", Appointment, Note, Message)
 
 
 def change_one_percent(clinic: Clinic, seed: int, nexus_only_columns: NexusOnlyColumns = "keep") -> Clinic:
-    """The clinic after a first reimport, and after 1 % of FileMaker's records changed, came or went.
+    """Return the clinic after a first reimport, and after 1 % of FileMaker's records were changed, added or deleted.
 
     Nexus is as the first reimport left it, and every record is linked to its row, as the pipeline's crosswalk links
     them; so a note that is edited now keeps its row. No patient goes; contact details and files stay as they are.
@@ -98,7 +98,7 @@ def _rework(
     make: Callable[[], R],
     bound: set[object] | None = None,
 ) -> list[R]:
-    """Take a few records away, change some, add a few. Rows in `bound` are referred to and do not go."""
+    """Delete a few records, change some, add a few. Records in `bound` are referenced and are not deleted."""
     few = max(1, round(len(records) / FEW))
     free = [record for record in records if not bound or record.nexus_id not in bound]
     gone = {record.key for record in rng.sample(free, few)}

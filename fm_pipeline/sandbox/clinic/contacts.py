@@ -1,4 +1,4 @@
-"""Ways to reach the patients: several telephones under one name, relatives, more than one address."""
+"""Contact details of the patients: several telephones with one label, relatives, more than one address."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SCRIPTS: tuple[tuple[tuple[str, str, str, bool], ...], ...] = (
 def make_contact_details(
     rng: random.Random, pools: Pools, patients: list[Patient], count: int
 ) -> list[ClinicContactDetail]:
-    """Make contact details in the order of their record ids; those of a patient lie scattered among the others'.
+    """Make contact details in the order of their record ids; those of a patient are scattered among the others.
 
     The last patients have none.
     """

@@ -1,4 +1,4 @@
-"""FileMaker's records of documents and images, and how the images that Nexus has lie in batches."""
+"""FileMaker's records of documents and images, and the batches of the images in Nexus."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ IMAGE_TYPES = ("Clinical", "Gait", "Footwear", "X-ray")
 
 @dataclass
 class Batch:
-    """Images of one patient that Nexus keeps together."""
+    """A batch of images of one patient in Nexus."""
 
     patient: Patient
     images: list[FileRecord]
 
 
 def make_documents(rng: random.Random, patients: list[Patient], sizes: Sizes) -> list[FileRecord]:
-    """Make FileMaker's document records; those of files that Nexus does not have lie among the others."""
+    """Make FileMaker's document records, including those of files that Nexus does not have."""
     have = [True] * sizes.documents + [False] * (sizes.document_records - sizes.documents)
     rng.shuffle(have)
     return [

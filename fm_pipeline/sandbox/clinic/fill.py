@@ -1,4 +1,4 @@
-"""Puts the clinic into the two systems: the reference Nexus database and the FileMaker stand-in."""
+"""Loads the clinic into both systems: the reference Nexus database and the FileMaker stand-in."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fill_nexus(connection: Connection, clinic: Clinic, schema: str = "public") -
             name = sql.Identifier(schema, table.name)
             copy_rows(cursor, name.as_string(cursor), table.columns, _storable(table))
             if isinstance(next(iter(table.rows), None), int):
-                # The application's next insert must not meet the ids that were loaded.
+                # The application's next insert must get an unused id.
                 cursor.execute(
                     sql.SQL("SELECT setval(pg_get_serial_sequence(%s, 'id'), max(id)) FROM {}").format(name),
                     (name.as_string(cursor),),
@@ -45,7 +45,7 @@ def fill_nexus(connection: Connection, clinic: Clinic, schema: str = "public") -
 
 
 def fill_filemaker(store: Store, clinic: Clinic, database: str = "clinic", profile: Profile = "nexus") -> None:
-    """Make the layouts of a profile in a FileMaker file and insert the clinic's records.
+    """Create the layouts of a profile in a FileMaker file and insert the clinic's records.
 
     Args:
         store: of the stand-in.
@@ -71,7 +71,7 @@ def fill_filemaker(store: Store, clinic: Clinic, database: str = "clinic", profi
 
 
 def _storable(table: TableContent) -> Iterator[list[object]]:
-    """Rows with JSON as text, for COPY."""
+    """Yield rows with JSON as text, for COPY."""
     types = nexus_columns()[table.name]
     json_columns = {at for at, column in enumerate(table.columns) if types[column] == "jsonb"}
     for row in table.rows.values():

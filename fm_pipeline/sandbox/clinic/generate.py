@@ -1,4 +1,4 @@
-"""The clinic as a whole: generate it, and ask it for both sides and for what must come out."""
+"""The whole clinic: generates it, and returns the content of both systems and the expected result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Images = Literal["linked", "bulk"]
 
 @dataclass(frozen=True)
 class Clinic:
-    """A synthetic clinic: what FileMaker and Nexus hold, and what a reimport must make of it."""
+    """A synthetic clinic: the content of FileMaker and Nexus, and the expected result of a reimport."""
 
     truth: Truth
     pools: Pools
@@ -38,7 +38,7 @@ class Clinic:
     bulk_dump: BulkDump | None = None  # of a clinic whose images are not linked yet
 
     def filemaker_tables(self, profile: Profile = "nexus") -> list[FileMakerTable]:
-        """FileMaker's layouts as the profile knows them, rows with raw values in the order of their record ids."""
+        """Return FileMaker's layouts of a profile, with raw values in the order of their record ids."""
         truth = self.truth
         records: dict[str, Sequence[Any]] = {
             "patient": truth.patients,
@@ -59,21 +59,21 @@ class Clinic:
         ]
 
     def nexus_tables(self) -> list[TableContent]:
-        """The rows that Nexus holds before the reimport, tables in an order that they can be loaded in."""
+        """Return the rows of Nexus before the reimport, tables in an order for loading."""
         return [
             TableContent(table.name, table.columns, {key: _settled(row) for key, row in table.rows.items()})
             for table in self.truth.before.values()
         ]
 
     def expected(self, nexus_only_columns: NexusOnlyColumns = "keep", profile: Profile = "nexus") -> Expected:
-        """What Nexus must hold after a reimport of everything, and the counts of its report."""
+        """Return the expected content of Nexus after a reimport of everything, and the counts of its report."""
         return expect(self.truth, nexus_only_columns, profile)
 
 
 def generate_clinic(
     seed: int = 20251114, scale: float = 1.0, *, as_found: bool = False, images: Images = "linked"
 ) -> Clinic:
-    """Generate a clinic: the same seed and scale give the same one in every process.
+    """Generate a clinic. The same seed and scale give the same clinic in every process.
 
     Args:
         seed: of everything that is random.
@@ -109,7 +109,7 @@ def generate_clinic(
         kept_out["note"] = make_bad_notes(rng, patients, nameless, defects)
         lose_documents(rng, documents, patients, defects)
 
-    # What FileMaker had once: of its vanished patients, and some of the others.
+    # Records that FileMaker no longer has: of vanished patients, and some others.
     owners = gone + patients[: len(gone)]
     rng = stream(seed, "vanished")
     gone_appointments = [make_appointment(rng, lookups, rng.choice(owners)) for _ in range(sizes.vanished_appointments)]
@@ -140,7 +140,7 @@ def generate_clinic(
 
 
 def _scattered(loaded: Sequence[Any], kept_out: Sequence[KeptOut]) -> Iterator[Any]:
-    """The records that are not loaded, evenly between the others."""
+    """Yield all records, with those that are not loaded evenly distributed."""
     placed = 0
     for number, record in enumerate(loaded, start=1):
         yield record
@@ -150,7 +150,7 @@ def _scattered(loaded: Sequence[Any], kept_out: Sequence[KeptOut]) -> Iterator[A
 
 
 def _settled(row: tuple[object, ...]) -> tuple[object, ...]:
-    """A row to be stored: a time that was not foretold gets one."""
+    """Return a row to be stored: a value that is not determined gets a time."""
     settled = tuple([_settle(value) for value in row])
     return row if settled == row else settled  # most are the same, and a large clinic has many
 

@@ -1,4 +1,4 @@
-"""What really is: the patients, appointments, notes and files of the clinic, before anybody wrote them down.
+"""The facts: patients, appointments, notes and files of the clinic, independent of how a system stores them.
 
 Both sides are written from these objects: FileMaker's raw texts (`filemaker.layouts`), and Nexus' columns
 (`nexus.values`). Nothing is ever read back from a raw text. `spelled` holds what FileMaker's users typed where it
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 SYDNEY = ZoneInfo("Australia/Sydney")
 TODAY = dt.date(2025, 11, 14)
-# When the rows that Nexus has were written; every run of the pipeline is later.
+# When Nexus' existing rows were written; every run of the pipeline is later.
 EARLIER_IMPORT = dt.datetime(2025, 11, 3, 20, 15, tzinfo=dt.UTC)
 
 
@@ -25,7 +25,7 @@ class Named:
 
     id: uuid.UUID
     name: str
-    spellings: tuple[str, ...]  # as FileMaker's users typed it; the look-up must find it by each of them
+    spellings: tuple[str, ...]  # as FileMaker's users typed it; the look-up must find each of them
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Patient:
 
 @dataclass(slots=True)
 class ClinicContactDetail:
-    """A way to reach a patient. `label` is the one that Nexus must show, unique among the patient's of its kind."""
+    """A contact detail of a patient. `label` is the one in Nexus, unique among the patient's details of its kind."""
 
     filemaker_id: str
     patient: Patient
@@ -141,7 +141,7 @@ class Company:
 
 @dataclass(slots=True)
 class Referrer:
-    """A doctor who sends patients."""
+    """A doctor who refers patients."""
 
     key: str
     filemaker_id: str
@@ -156,7 +156,7 @@ class Referrer:
 
 @dataclass(slots=True)
 class PatientReferrer:
-    """Who sent a patient."""
+    """The link between a patient and a referrer."""
 
     key: str
     filemaker_id: str
@@ -193,24 +193,24 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeptOut:
-    """A record of FileMaker that is not loaded, and the rule that keeps it out."""
+    """A FileMaker record that is not loaded, and the rule that excludes it."""
 
     record: Patient | Appointment | Note
     rule: str
 
 
 def stream(seed: int, name: str) -> random.Random:
-    """Random numbers of one part of the clinic; the same in every process, whatever the other parts draw."""
+    """Return the random numbers of one part of the clinic, the same in every process, independent of other parts."""
     return random.Random(f"{seed}:{name}")  # noqa: S311  # synthetic data, no secrets
 
 
 def new_uuid(rng: random.Random) -> uuid.UUID:
-    """A random uuid that depends on the seed alone."""
+    """Return a random uuid that depends only on the seed."""
     return uuid.UUID(int=rng.getrandbits(128), version=4)
 
 
 def spell_id(rng: random.Random, key: str) -> str:
-    """An id as FileMaker or an earlier import spells it: mostly upper case, at times lower case, rarely mixed."""
+    """Return an id in FileMaker's or an earlier import's spelling: mostly upper case, sometimes lower, rarely mixed."""
     draw = rng.random()
     if draw < 0.7:
         return key.upper()
@@ -218,12 +218,12 @@ def spell_id(rng: random.Random, key: str) -> str:
 
 
 def refer(rng: random.Random, key: str) -> str:
-    """A reference to a record, typed or pasted: its id in any case, at times with a blank behind it."""
+    """Return a reference to a record as typed or pasted: its id in any letter case, sometimes with a trailing blank."""
     return spell_id(rng, key) + (" " if rng.random() < 0.02 else "")
 
 
 def sydney(day: dt.date, hour: int, minute: int = 0, second: int = 0) -> dt.datetime:
-    """A time on the clinic's clock. Not between 2 and 3: twice a year that hour is missing or comes twice."""
+    """Return a local time. Not between 2 and 3, because that hour is missing or repeated twice a year."""
     if hour == 2:
         raise ValueError("02:00 to 03:00 is not a safe hour in Sydney; choose another.")
     return dt.datetime.combine(day, dt.time(hour, minute, second), SYDNEY)

@@ -1,4 +1,4 @@
-"""Names, addresses, numbers and sentences to draw from. Nobody in them is real.
+"""Synthetic names, addresses, numbers and sentences.
 
 Telephone numbers are those that the regulator keeps free for films (ACMA, "Phone numbers for use in TV shows, films
 and creative works"), mail addresses are under example.com (RFC 2606), Medicare numbers have a wrong check digit.
@@ -43,7 +43,7 @@ _PLANS = (
 
 @dataclass(frozen=True)
 class Pools:
-    """Texts to draw from. Faker is slow, so it is asked a few hundred times and not for each record."""
+    """Pools of texts. Faker is slow, so it is called a few hundred times and not for each record."""
 
     female: tuple[str, ...]
     male: tuple[str, ...]
@@ -54,7 +54,7 @@ class Pools:
 
 
 def make_pools(seed: int) -> Pools:
-    """Draw the pools from Faker's Australian names."""
+    """Make the pools from Faker's Australian names."""
     faker = Faker("en_AU")
     faker.seed_instance(seed)
     return Pools(
@@ -68,26 +68,26 @@ def make_pools(seed: int) -> Pools:
 
 
 def mobile(rng: random.Random) -> str:
-    """A mobile number that is reserved for films, in one of the ways in which people write it."""
+    """Return a mobile number that is reserved for films, in one of the usual spellings."""
     digits = rng.choice(MOBILES)
     return rng.choice((digits, f"{digits[:4]} {digits[4:7]} {digits[7:]}", f"+61 {digits[1:4]} {digits[4:]}"))
 
 
 def landline(rng: random.Random) -> str:
-    """A landline number that is reserved for films."""
+    """Return a landline number that is reserved for films."""
     area, exchange, line = rng.choice(AREA_CODES), rng.choice(FILM_EXCHANGES), f"{rng.randrange(10_000):04d}"
     return rng.choice((f"({area}) {exchange} {line}", f"{area}{exchange}{line}", f"{area} {exchange} {line}"))
 
 
 def email(rng: random.Random, first: str, last: str) -> str:
-    """A mail address that cannot exist."""
+    """Return a mail address that cannot exist."""
     letters = "".join(c for c in f"{first}.{last}" if c.isascii() and (c.isalnum() or c == ".")).lower()
     domain = rng.choice(("example.com", "example.org", "example.net"))
     return f"{letters.strip('.') or 'patient'}{rng.randrange(100)}@{domain}"
 
 
 def health_number(rng: random.Random) -> str:
-    """Ten digits in the shape of a Medicare number whose check digit (the ninth) is wrong: nobody's number."""
+    """Return ten digits like a Medicare number with a wrong check digit (the ninth), so that it belongs to nobody."""
     digits = [rng.choice((0, 2, 3, 4, 5, 6))] + [rng.randrange(10) for _ in range(7)]
     check = sum(d * w for d, w in zip(digits, MEDICARE_WEIGHTS, strict=True)) % 10
     digits += [(check + rng.randint(1, 9)) % 10, 1]
@@ -96,6 +96,6 @@ def health_number(rng: random.Random) -> str:
 
 
 def clinical_text(rng: random.Random) -> str:
-    """One to five lines that a clinician might write, LF between them."""
+    """Return one to five lines like those of a clinician, separated by LF."""
     lines = [f"{rng.choice(_FINDINGS)}. {rng.choice(_PLANS)}" for _ in range(rng.choice((1, 1, 2, 3, 5)))]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Notes and text messages, with every text that a careless loader would change."""
+"""Notes and text messages, including texts that a careless loader would change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MESSAGE_STATUSES: dict[str, tuple[str, ...]] = {
 AUTHORS = ("amelia.hart", "Siobhán O'Dea", "reception", None)
 FIRST_DAY = dt.date(2014, 2, 1)
 
-# Contents of the first notes (LF between lines), and the rule that notices them.
+# Contents of the first notes (LF between lines), and the rule that flags them.
 ODD_CONTENTS: tuple[tuple[str, str | None], ...] = (
     ("\\N", None),
     ("first\n\\.\nlast", None),
@@ -45,7 +45,7 @@ ODD_CONTENTS: tuple[tuple[str, str | None], ...] = (
 
 
 def make_notes(rng: random.Random, patients: list[Patient], count: int) -> list[Note]:
-    """Make notes, the odd ones first; no two are equal."""
+    """Make notes, special cases first; no two are equal."""
     notes = [make_note(rng, rng.choice(patients)) for _ in range(count)]
     for note, (content, rule) in zip(notes, ODD_CONTENTS, strict=False):
         note.content, note.spelled["note"] = content, raw_lines(rng, content)

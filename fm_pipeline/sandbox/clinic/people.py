@@ -1,4 +1,4 @@
-"""The patients, with everything that real registers have in them: odd names, leading zeros, free spelling."""
+"""The patients, with the peculiarities of real registers: unusual names, leading zeros, inconsistent spelling."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SEXES: dict[str, tuple[str, ...]] = {
 }
 COORDINATORS = ("Kim Alvarez", "Dana O'Rourke", "Lee Sato", "Jo-Anne Peters")
 
-# Fields of the first patients that a careless program would change. Each is loaded as it stands.
+# Fields of the first patients that a careless program would change. Each is loaded unchanged.
 ODD_PATIENTS: tuple[dict[str, str], ...] = (
     {"first_name": "Renée", "last_name": "O'Brien"},
     {"first_name": "Mia", "last_name": "D\u2019Angelo"},
@@ -51,7 +51,7 @@ ODD_PATIENTS: tuple[dict[str, str], ...] = (
 
 
 def make_patients(rng: random.Random, pools: Pools, lookups: Lookups, count: int) -> list[Patient]:
-    """Make patients; the first ones are odd ones."""
+    """Make patients, special cases first."""
     patients = [make_patient(rng, pools, lookups) for _ in range(count)]
     for patient, odd in zip(patients, ODD_PATIENTS, strict=False):
         for name, value in odd.items():
@@ -104,18 +104,18 @@ def make_patient(rng: random.Random, pools: Pools, lookups: Lookups) -> Patient:
 
 
 def moment(rng: random.Random, first: dt.date, last: dt.date) -> dt.datetime:
-    """A time at which somebody worked in FileMaker, between two days."""
+    """Return a time in working hours, between two days."""
     day = first + dt.timedelta(days=rng.randrange((last - first).days + 1))
     return sydney(day, rng.randrange(7, 20), rng.randrange(60), rng.randrange(60))
 
 
 def typed(named: Named, rng: random.Random) -> str:
-    """One of the ways in which FileMaker's users typed a name."""
+    """Return one of the spellings of a name in FileMaker."""
     return rng.choice(named.spellings)
 
 
 def _spell_badly(blanks: Patient, line_break: Patient, title: Patient, sex: Patient) -> None:
-    """Texts that a rule changes, and what becomes of them."""
+    """Give patients texts that a rule changes, and their expected values."""
     blanks.first_name, blanks.spelled["first_name"] = "Anna", " \tAnna \r"
     line_break.last_name, line_break.spelled["last_name"] = "Long Surname", "Long\rSurname"
     line_break.flags += ("line_break_in_one_line_field",)

@@ -1,4 +1,4 @@
-"""Photographs that nobody took: small JPEGs by number, each with bytes of its own, made in microseconds.
+"""Synthetic photographs: small JPEGs by number, each with different bytes, made in microseconds.
 
 All show the same: four coloured corners. Upright is red, green / blue, white, whatever EXIF's orientation says, so a
 picture shown sideways is found by its corners. https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf
@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 SIZE = (64, 48)  # pixels as displayed
 CORNERS = ((220, 30, 30), (30, 180, 30), (30, 30, 220), (240, 240, 240))  # left to right, top to bottom
 
-# EXIF's orientation -> how an upright picture is stored, so that a reader who obeys it shows it upright again.
+# EXIF orientation -> how an upright picture is stored, so that a viewer that applies it shows it upright.
 STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,19 +27,19 @@ STORED = {
 
 
 def upright(size: tuple[int, int] = SIZE) -> Image.Image:
-    """The four corners as they must be seen."""
+    """Return the picture with its four corners as displayed."""
     image = Image.new("RGB", (2, 2))
     image.putdata(CORNERS)
     return image.resize(size, Image.Resampling.NEAREST)
 
 
 def stored(image: Image.Image, orientation: int | None) -> Image.Image:
-    """How a camera held that way stores what is seen as `image`."""
+    """Return the picture as a camera in that orientation stores it."""
     return image.transpose(STORED[orientation]) if orientation in STORED else image
 
 
 def exif(orientation: int) -> Image.Exif:
-    """A camera's block of facts with an orientation."""
+    """Return EXIF data with an orientation."""
     facts = Image.Exif()
     facts[ExifTags.Base.Orientation] = orientation
     facts[ExifTags.Base.Make] = "Sandbox"
@@ -47,12 +47,12 @@ def exif(orientation: int) -> Image.Exif:
 
 
 def orientation_of(number: int) -> int | None:
-    """Of the picture with that number: most cameras were held upright, every tenth in one of the other ways."""
+    """Return the orientation of the picture with that number: mostly none, another one for every tenth."""
     return None if number % 2 else (number // 10) % 7 + 2 if number % 10 == 0 else 1
 
 
 def jpeg(number: int, *, size: tuple[int, int] = SIZE) -> bytes:
-    """The photograph with a number: its bytes, and nearly always its length, differ from every other's.
+    """Return the photograph with a number: its bytes, and nearly always its length, differ from all others.
 
     Args:
         number: zero or more.
@@ -64,7 +64,7 @@ def jpeg(number: int, *, size: tuple[int, int] = SIZE) -> bytes:
 
 
 def png(number: int) -> bytes:
-    """The same photograph as a PNG, whatever it will be called."""
+    """Return the same photograph as a PNG."""
     file = BytesIO()
     words = PngImagePlugin.PngInfo()
     words.add_text("Comment", f"photograph {number}")
@@ -74,7 +74,7 @@ def png(number: int) -> bytes:
 
 @functools.cache
 def _base(size: tuple[int, int], orientation: int | None) -> tuple[bytes, bytes]:
-    """A JPEG in two parts, between which a comment fits: behind its first segment."""
+    """Return a JPEG in two parts, split after its first segment, where a comment can be inserted."""
     file = BytesIO()
     facts = {"exif": exif(orientation)} if orientation else {}
     stored(upright(size), orientation).save(file, "JPEG", quality=60, **facts)

@@ -1,4 +1,4 @@
-"""How many of everything: the sizes of the clinic that the pipeline was built for, times a scale."""
+"""Numbers of records: those of the clinic that the pipeline was built for, times a scale."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Defects:
-    """Numbers of records with something wrong, in the clinic as it was found."""
+    """Numbers of records with defects, in the clinic "as found"."""
 
     nameless_patients: int
     patients_without_clinic: int
@@ -44,11 +44,11 @@ class Defects:
     appointments_without_clinician_and_type: int
     events_not_imported: int  # no patient, or no start
     notes_not_imported: int  # empty, or no such patient
-    lost_documents: int  # nothing tells whose they are
+    lost_documents: int  # without any evidence of their patient
 
 
 def defects_at(scale: float) -> Defects:
-    """What was wrong in the real clinic, times a scale; at least a few of each kind."""
+    """Return the numbers of defects of the real clinic, times a scale; at least a few of each kind."""
 
     def of(count: int, least: int) -> int:
         return max(round(count * scale), least)
@@ -65,7 +65,7 @@ def defects_at(scale: float) -> Defects:
 
 
 def sizes_at(scale: float, *, as_found: bool = False) -> Sizes:
-    """The sizes at a scale; 1 is the real clinic's. Every kind keeps a few records, however small the scale.
+    """Return the sizes at a scale; 1 is the real clinic's. Every kind keeps a few records, however small the scale.
 
     Raises:
         ValueError: the scale is not positive.

@@ -1,1 +1,1 @@
-"""The clinic as FileMaker holds it: layouts, values as FileMaker writes them, and containers."""
+"""The clinic in FileMaker: layouts, raw values, and containers."""

@@ -1,4 +1,4 @@
-"""Pictures in FileMaker's containers: those of the images that are in no bulk dump yet, and what their import makes.
+"""Pictures in FileMaker's containers, of images that are in no bulk dump yet, and the expected import.
 
 Five containers hold one picture in five sizes, as far as the clinic filled them. Which, the record's number decides.
 """
@@ -22,15 +22,15 @@ SIZES = {
     "image_small": pictures.SIZE,
 }
 NAMES = tuple(SIZES)
-# Of twenty records in a row: how the clinic filled them. Most have all sizes, a few lack the best ones.
+# How the clinic filled twenty consecutive records. Most have all sizes, a few lack the best ones.
 _FIRST = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3)
-_EMPTY, _QUESTION_MARK, _PDF, _HALF = 17, 29, 41, 53  # every so many-th record is odd, in this order
+_EMPTY, _QUESTION_MARK, _PDF, _HALF = 17, 29, 41, 53  # intervals of records with a defect, in this order
 PDF = b"%PDF-1.7\n%%EOF\n"
 
 
 @dataclass(frozen=True)
 class ExpectedImport:
-    """What an import of everything must make of it.
+    """The expected import of everything.
 
     Attributes:
         containers: how many images come from which.
@@ -44,7 +44,7 @@ class ExpectedImport:
 
 
 def contents(record: FileRecord) -> dict[str, object]:
-    """Field → what the container holds; empty for an image whose file was exported."""
+    """Return the containers of a record by field; empty for an image whose file was exported."""
     if record.exported or record.number % _EMPTY == 0:
         return {}
     first = _FIRST[record.number % len(_FIRST)]
@@ -64,7 +64,7 @@ def contents(record: FileRecord) -> dict[str, object]:
 
 
 def expected_import(records: Sequence[FileRecord]) -> ExpectedImport:
-    """What the import must make of the records that have no mark."""
+    """Return the expected import of the records without a mark."""
     found: Counter[str] = Counter()
     passed_over = empty = 0
     for record in records:

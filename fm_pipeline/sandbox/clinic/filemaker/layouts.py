@@ -1,4 +1,4 @@
-"""What FileMaker holds: the layouts of profile `nexus` with the raw values that the Data API would give.
+"""The layouts of profile `nexus`, with the raw values that the Data API would return.
 
 Profile `wep` (`layouts_wep`) writes the same records into the layouts that the clinic's file had.
 """
@@ -29,14 +29,14 @@ class FileMakerTable:
     rows: list[tuple[Raw, ...]]
 
     def records(self) -> Iterator[dict[str, Raw]]:
-        """The rows as field name → raw value."""
+        """Yield the rows as field name → raw value."""
         names = [name for name, _ in self.fields]
         return (dict(zip(names, row, strict=True)) for row in self.rows)
 
 
 @dataclass(frozen=True)
 class ClinicLayout:
-    """How a kind of record is written.
+    """The layout of a kind of record, and how its rows are written.
 
     Args:
         name: of the layout.
@@ -59,7 +59,7 @@ def make_table(layout: ClinicLayout, records: Sequence[Any]) -> FileMakerTable:
 
 
 def spelled(write: Callable[[Any], dict[str, Raw]]) -> Callable[[Any], dict[str, Raw]]:
-    """A record's own spelling wins over the plain value."""
+    """Wrap a writer so that a record's own spelling overrides the plain value."""
     return lambda record: write(record) | getattr(record, "spelled", {})
 
 
@@ -72,7 +72,7 @@ def _type(field: str) -> FieldType:
 
 
 def patient_raw(patient: Patient) -> dict[str, Raw]:
-    """A record of API_Patients; title, gender, clinic and funding are always spelled."""
+    """Return a record of API_Patients; title, gender, clinic and funding always have their own spelling."""
     return {
         "id": patient.filemaker_id,
         "first_name": patient.first_name,
@@ -90,7 +90,7 @@ def patient_raw(patient: Patient) -> dict[str, Raw]:
 
 
 def contact_detail_raw(detail: ClinicContactDetail) -> dict[str, Raw]:
-    """A record of API_Contact_Details."""
+    """Return a record of API_Contact_Details."""
     address = detail.address
     return {
         "id": detail.filemaker_id,
@@ -108,7 +108,7 @@ def contact_detail_raw(detail: ClinicContactDetail) -> dict[str, Raw]:
 
 
 def appointment_raw(appointment: Appointment) -> dict[str, Raw]:
-    """A record of API_Appointments; the names, the status and the notes are always spelled."""
+    """Return a record of API_Appointments; names, status and notes always have their own spelling."""
     return {
         "id": appointment.filemaker_id,
         "patient_id": appointment.patient_ref,
@@ -119,7 +119,7 @@ def appointment_raw(appointment: Appointment) -> dict[str, Raw]:
 
 
 def note_raw(note: Note) -> dict[str, Raw]:
-    """A record of API_Notes; type and text are always spelled."""
+    """Return a record of API_Notes; type and text always have their own spelling."""
     return {
         "id": note.filemaker_id,
         "patient_id": note.patient_ref,
@@ -129,7 +129,7 @@ def note_raw(note: Note) -> dict[str, Raw]:
 
 
 def message_raw(message: Message) -> dict[str, Raw]:
-    """A record of API_Messages; status and text are always spelled."""
+    """Return a record of API_Messages; status and text always have their own spelling."""
     return {
         "id": message.filemaker_id,
         "patient_id": message.patient_ref,
@@ -140,7 +140,7 @@ def message_raw(message: Message) -> dict[str, Raw]:
 
 
 def file_raw(record: FileRecord) -> dict[str, Raw]:
-    """A record of API_Docs or API_Images."""
+    """Return a record of API_Docs or API_Images."""
     return {
         "id": record.filemaker_id,
         "patient_id": record.patient_ref,

@@ -1,4 +1,4 @@
-"""The same records in the layouts of profile `wep`: the clinic's file as its users had built it.
+"""The same records in the layouts of profile `wep`: a file that the clinic's users have built.
 
 Written from the raw values of profile `nexus`, so that both say the same. What a user's file leaves open stays open
 here: a patient's clinic by its name alone or by its id as well, a note's patient in one of two fields, an end that
@@ -26,7 +26,7 @@ from fm_pipeline.sandbox.clinic.model import (
 )
 from fm_pipeline.sandbox.clinic.nexus.state import TableContent
 
-# The names of the fields that only change their name: wep -> nexus.
+# Fields that differ only in their name: wep -> nexus.
 _PATIENT = {
     "id": "id", "title": "title", "nameFirst": "first_name", "nameMiddle": "middle_name", "nameLast": "last_name",
     "gender": "gender", "Health Number": "health_number", "Funding": "funding_type",
@@ -54,7 +54,7 @@ _DOCUMENT = {
 }  # fmt: skip
 _IMAGE = {"id": "id", "recid": "recid", "date": "date", "Type": "Type", "NexusExportDate": "NexusExportDate"}
 
-# DOB and the dates of events are text in that file, so they hold what somebody typed.
+# DOB and the dates of events are text fields in that file, so they contain dates as users typed them.
 _TYPES: dict[str, FieldType] = {
     "NDIS Plan Start Date": "date", "NDIS Plan End Date": "date", "startTime": "time", "endTime": "time",
     "Date": "date", "date": "date", "allDay": "number", "recid": "number", "creationTimestamp": "timestamp",
@@ -63,7 +63,7 @@ _TYPES: dict[str, FieldType] = {
 
 
 def wep_layouts(clinics: TableContent) -> dict[str, ClinicLayout]:
-    """The layouts by entity.
+    """Return the layouts by entity.
 
     Args:
         clinics: of Nexus, which knows the FileMaker id of each; a calendar of FileMaker is a clinic.
@@ -75,7 +75,7 @@ def wep_layouts(clinics: TableContent) -> dict[str, ClinicLayout]:
         return key.upper() if upper else key
 
     def patient(record: Patient, raw: Mapping[str, Raw]) -> dict[str, Raw]:
-        how = _draw(record.key, 3)  # 0: the clinic stands there by its name alone
+        how = _draw(record.key, 3)  # 0: the clinic is given by its name alone
         return {
             "DOB": _iso(raw["dob"]) if _draw(record.filemaker_id, 2) else raw["dob"],
             "Clinic_Name": raw["clinic_name"],
@@ -143,7 +143,7 @@ def _layout(
     more: str = "",
     write: Callable[[Any, Mapping[str, Raw]], dict[str, Raw]] = lambda _record, _raw: {},
 ) -> ClinicLayout:
-    """A layout whose fields are renamed ones and some more that `write` makes."""
+    """Return a layout with renamed fields, and additional ones that `write` makes."""
 
     def written(record: Any) -> dict[str, Raw]:
         raw = LAYOUTS[entity].write(record)
@@ -158,7 +158,7 @@ def _contact_detail(_: ClinicContactDetail, raw: Mapping[str, Raw]) -> dict[str,
 
 
 def _patient_in_one_of_two(record: Note | FileRecord, raw: Mapping[str, Raw]) -> dict[str, Raw]:
-    """Older records name their patient in another field than newer ones, some in both."""
+    """Return the patient's id in one of two fields: older records use another one than newer ones, some use both."""
     how = _draw(record.key, 3)
     return {
         "id_Key": raw["patient_id"] if how != 0 else "",
@@ -167,7 +167,7 @@ def _patient_in_one_of_two(record: Note | FileRecord, raw: Mapping[str, Raw]) ->
 
 
 def _times(record: Appointment, raw: Mapping[str, Raw]) -> dict[str, Raw]:
-    """Date and time in fields of their own."""
+    """Return date and time in separate fields."""
     (start_date, start_time), (end_date, end_time) = _split(raw["start_time"]), _split(raw["end_time"])
     if record.all_day:
         start_time = end_date = end_time = ""
@@ -185,17 +185,17 @@ def _times(record: Appointment, raw: Mapping[str, Raw]) -> dict[str, Raw]:
 
 
 def _split(timestamp: Raw) -> tuple[str, str]:
-    """`MM/DD/YYYY` and whatever stands behind it."""
+    """Split a timestamp into `MM/DD/YYYY` and the rest."""
     day, _, clock = str(timestamp).partition(" ")
     return day, clock
 
 
 def _iso(day: Raw) -> str:
-    """ISO form of a date in American form; anything else as it is."""
+    """Return the ISO form of a date in American form; other texts unchanged."""
     text = str(day)
     return dt.datetime.strptime(text, "%m/%d/%Y").date().isoformat() if text.count("/") == 2 else text  # noqa: DTZ007
 
 
 def _draw(key: str, of: int) -> int:
-    """A number below `of` that depends on the record alone."""
+    """Return a number below `of` that depends only on the record."""
     return int(key.strip()[:6], 16) % of

@@ -1,4 +1,4 @@
-"""How FileMaker writes what is: American dates, no zones, carriage returns."""
+"""FileMaker's raw values: American dates, no time zones, carriage returns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _ENDS = ("", "", "", "", "\r", "  ", "\x0b\r ")
 
 
 def raw_lines(rng: random.Random, text: str) -> str:
-    """Text of several lines as FileMaker holds it: any of its line breaks, at times more of them at the end."""
+    """Return text with FileMaker's line breaks, of any kind, sometimes with more of them at the end."""
     return text.replace("\n", rng.choice(_BREAKS)) + (rng.choice(_ENDS) if text else "")
 
 
 def raw_date(day: dt.date | None) -> str:
-    """A date as the Data API gives it, MM/DD/YYYY."""
+    """Return a date in the form of the Data API, MM/DD/YYYY."""
     return day.strftime("%m/%d/%Y") if day else ""
 
 
 def raw_timestamp(moment: dt.datetime | None) -> str:
-    """A timestamp as the Data API gives it: the clinic's clock, no zone."""
+    """Return a timestamp in the form of the Data API: local time without a zone."""
     return moment.strftime("%m/%d/%Y %H:%M:%S") if moment else ""

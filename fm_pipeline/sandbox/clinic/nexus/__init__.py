@@ -1,1 +1,1 @@
-"""The clinic as Nexus holds it: before a reimport, and exactly what it must hold after it (`oracle.py`)."""
+"""The clinic in Nexus: its rows before a reimport, and the expected rows after it (`oracle.py`)."""

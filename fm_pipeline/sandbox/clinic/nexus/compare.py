@@ -1,4 +1,4 @@
-"""Compares a Nexus database with the oracle, row by row and column by column. Names no value."""
+"""Compares a Nexus database with the expected result, row by row and column by column. Names no value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Mismatch:
 
 
 def differences(connection: Connection, expected: Expected, schema: str = "public") -> list[Mismatch]:
-    """Compare every table of the oracle with the database.
+    """Compare every table of the expected result with the database.
 
     Args:
         connection: psycopg2 connection; its transaction is left open.

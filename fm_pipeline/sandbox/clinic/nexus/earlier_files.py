@@ -1,4 +1,4 @@
-"""Documents and image batches as Nexus has them, some of them orphaned by an earlier reimport.
+"""Documents and image batches in Nexus, some of them orphaned by an earlier reimport.
 
 Every orphan can be repaired (a document by its metadata or by FileMaker's record of it, a batch by FileMaker's
 records of its images) but those documents that are lost in the clinic as it was found.
@@ -28,14 +28,14 @@ class RetiredIds:
         self._ids: dict[str, uuid.UUID] = {}
 
     def of(self, patient: Patient) -> uuid.UUID:
-        """The patient's earlier id, the same for all that belongs to the patient."""
+        """Return a patient's earlier id, the same for all files of the patient."""
         return self._ids.setdefault(patient.key, new_uuid(self._rng))
 
 
 def add_documents(
     state: State, rng: random.Random, records: Sequence[FileRecord], retired: RetiredIds, sizes: Sizes
 ) -> None:
-    """Add the documents that Nexus has; `sizes.orphaned_documents` of them point at an id that no patient has."""
+    """Add the documents of Nexus; `sizes.orphaned_documents` of them refer to an id that no patient has."""
     present = [record for record in records if record.in_nexus]
     orphans = _orphans(rng, [record.patient for record in present], sizes.orphaned_documents)
     for number, record in enumerate(present):
@@ -53,14 +53,14 @@ def add_documents(
 
 
 def _owner(rng: random.Random, record: FileRecord, retired: RetiredIds | None) -> uuid.UUID | None:
-    """The id that the document points at; that of a lost one belongs to nobody."""
+    """Return the id that a document refers to; for a lost one an id of no patient."""
     if record.lost:
         return new_uuid(rng)
     return retired.of(record.patient) if retired else record.patient.nexus_id
 
 
 def _metadata(rng: random.Random, number: int, record: FileRecord) -> dict[str, object] | None:
-    """Three of four documents know their patient; of the others only FileMaker does."""
+    """Return a document's metadata; three of four contain the patient's id, the others do not."""
     if record.lost:
         return {"filemaker_patient_id": record.named, "doc_type": record.category}
     if number % 4:
@@ -75,7 +75,7 @@ def _metadata(rng: random.Random, number: int, record: FileRecord) -> dict[str, 
 
 
 def add_batches(state: State, rng: random.Random, batches: Sequence[Batch], retired: RetiredIds, sizes: Sizes) -> None:
-    """Add batches and their images; `sizes.orphaned_batches` of them point at an id that no patient has."""
+    """Add batches and their images; `sizes.orphaned_batches` of them refer to an id that no patient has."""
     orphans = _orphans(rng, [batch.patient for batch in batches], sizes.orphaned_batches)
     for number, batch in enumerate(batches):
         patient = batch.patient
@@ -99,7 +99,7 @@ def add_batches(state: State, rng: random.Random, batches: Sequence[Batch], reti
 
 
 def _orphans(rng: random.Random, patients: Sequence[Patient], count: int) -> set[int]:
-    """Positions that are orphans: those of patients that Nexus does not have, and others until there are enough."""
+    """Return the positions of orphans: those of patients that Nexus does not have, and others up to the number."""
     forced = [n for n, patient in enumerate(patients) if patient.nexus_id is None]
     others = [n for n, patient in enumerate(patients) if patient.nexus_id is not None]
     return {*forced, *rng.sample(others, max(0, count - len(forced)))}

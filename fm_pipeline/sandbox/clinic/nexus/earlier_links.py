@@ -1,4 +1,4 @@
-"""What else in Nexus points at patients and appointments: letters, reminders, invoices, bookmarks, the audit log."""
+"""Other rows of Nexus that refer to patients and appointments: letters, reminders, invoices, bookmarks, audit log."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _add_accounting(
     staying: Sequence[uuid.UUID],
     sizes: Sizes,
 ) -> None:
-    """Invoices never point at a vanished patient (that would be a STOP), a link or an appointment may."""
+    """Add invoices, which never refer to a vanished patient (that would be a STOP), and links, which may."""
     going = list(state["appointments"].rows.keys() - set(staying))
     going.sort(key=str)
     companies = list(state["companies"].rows)

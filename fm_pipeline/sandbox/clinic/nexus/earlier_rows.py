@@ -1,4 +1,4 @@
-"""The rows that earlier imports and Nexus' users left of patients, appointments, notes and messages.
+"""Rows of patients, appointments, notes and messages by earlier imports and by users of Nexus.
 
 Most are equal to what FileMaker has, some were changed since, some are missing, some FileMaker no longer has. Only
 rows that the reimport must recognise give their record a `nexus_id`.
@@ -39,7 +39,7 @@ def add_patients(
     vanished: Sequence[Patient],
     details: Sequence[ClinicContactDetail],
 ) -> None:
-    """Add patients: of twenty, twelve as FileMaker has them, the others in the ways of `_age`."""
+    """Add patients: of twenty, twelve as in FileMaker, the others with a difference by `_age`."""
     of_patient: dict[str, list[ClinicContactDetail]] = defaultdict(list)
     for detail in details:
         of_patient[detail.patient.key].append(detail)
@@ -58,7 +58,7 @@ def add_patients(
 
 
 def _nexus_only(rng: random.Random, number: int) -> Values:
-    """Columns that only Nexus knows, on some patients."""
+    """Return columns that only Nexus has, for some patients."""
     values: Values = {}
     if number % 3 == 0:
         values["mrn"] = f"{number:06d}"
@@ -76,7 +76,7 @@ def _nexus_only(rng: random.Random, number: int) -> Values:
 
 
 def _age(rng: random.Random, number: int, patient: Patient, values: Values, metadata: Values) -> None:
-    """Make the row differ from FileMaker in the way that its number says."""
+    """Make the row differ from FileMaker, in a way that depends on its number."""
     match number % 20:
         case 3 | 4 | 5:  # an older import: the FileMaker id stands only in the notes
             known = json.dumps({"filemaker_id": spell_id(rng, patient.key), "import": 1})
@@ -148,7 +148,7 @@ def add_appointments(
 
 
 def add_notes(state: State, rng: random.Random, notes: Sequence[Note], vanished: Sequence[Note]) -> None:
-    """Add notes. One that differs from FileMaker's cannot be recognised: nothing in Nexus links it."""
+    """Add notes. One that differs from FileMaker's cannot be matched, because Nexus has no id for it."""
     for number, note in enumerate([*notes, *vanished]):
         gone = number >= len(notes)
         if note.patient.nexus_id is None or (number % 12 == 11 and not gone):

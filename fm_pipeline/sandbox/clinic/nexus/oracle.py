@@ -1,4 +1,4 @@
-"""The oracle: exactly what Nexus must hold after a reimport, written from docs/mapping.md and from what really is.
+"""The expected content of Nexus after a reimport, derived from docs/mapping.md and the facts.
 
 It shares no code with the pipeline and reads no raw text. A time of the run is `ANY`.
 """
@@ -40,7 +40,7 @@ NexusOnlyColumns = Literal["keep", "reset"]
 LOADED = {"patient": "patients", "appointment": "appointments", "note": "notes", "sms_message": "sms_messages"}
 KEPT = ("companies", "referrers")  # rows that only Nexus has stay
 CLEARED = ("letters_patientletter", "reminders")
-# The flags that the import sequence makes a STOP: they are flags only under the policy `quarantine`.
+# Flags that are a STOP by the default rules, and flags only under the policy `quarantine`.
 STOPS = (
     "patient_without_clinic",
     "appointment_without_clinic",
@@ -51,7 +51,7 @@ STOPS = (
 
 @dataclass(frozen=True)
 class SourceCount:
-    """How the source rows of an entity end, those not loaded by rule. rows = loaded + quarantined + skipped."""
+    """Expected outcomes of an entity's source rows. rows = loaded + quarantined + skipped."""
 
     rows: int
     loaded: int
@@ -60,23 +60,23 @@ class SourceCount:
 
     @property
     def quarantined(self) -> int:
-        """All that rules keep out."""
+        """Number of rows that rules exclude."""
         return sum(self.quarantined_by.values())
 
     @property
     def skipped(self) -> int:
-        """All in which there is nothing to load."""
+        """Number of rows that contain nothing to load."""
         return sum(self.skipped_by.values())
 
     @property
     def by_rule(self) -> dict[str, int]:
-        """All that is not loaded, by rule; rules that none broke are left out."""
+        """Numbers of rows that are not loaded, by rule, without zeros."""
         return {rule: rows for rule, rows in (self.quarantined_by | self.skipped_by).items() if rows}
 
 
 @dataclass(frozen=True)
 class TableCount:
-    """What becomes of a table's rows. before + inserted - deleted = after = inserted + updated + unchanged."""
+    """Expected counts of a table. before + inserted - deleted = after = inserted + updated + unchanged."""
 
     before: int
     after: int
@@ -88,7 +88,7 @@ class TableCount:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a reimport must leave behind.
+    """The expected result of a reimport.
 
     `tables` holds every table of Nexus, `changes` those that a reimport writes, `sources` each entity,
     `flags` how many records a rule notices without consequence, by entity and rule. In the clinic as it was found
@@ -108,7 +108,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Truth:
-    """What FileMaker knows, and the state of Nexus before."""
+    """FileMaker's facts, and the state of Nexus before."""
 
     patients: Sequence[Patient]
     details: Sequence[ClinicContactDetail]
@@ -125,7 +125,7 @@ class Truth:
 
 
 def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep", profile: Profile = "nexus") -> Expected:
-    """Foretell the state after a reimport of everything."""
+    """Derive the expected state after a reimport of everything."""
     before = truth.before
     after = dict(before)
     details: dict[str, list[ClinicContactDetail]] = defaultdict(list)
@@ -172,7 +172,7 @@ def expect(truth: Truth, nexus_only_columns: NexusOnlyColumns = "keep", profile:
 
 
 def _load(before: TableContent, fed: Iterable[Values], nexus_only_columns: NexusOnlyColumns) -> TableContent:
-    """Rows from FileMaker's values; a row that stays equal stays as it is, its times of the run included."""
+    """Return rows with FileMaker's values; an equal row is unchanged, including its times of a run."""
     after = TableContent(before.name, before.columns)
     for values in fed:
         old = before.rows.get(values["id"])
@@ -180,7 +180,7 @@ def _load(before: TableContent, fed: Iterable[Values], nexus_only_columns: Nexus
         if "filemaker_metadata" in values:
             known = was.get("filemaker_metadata") or {}
             values["filemaker_metadata"] = {"imported_at": ANY, **known, **values["filemaker_metadata"]}
-        if "created_at" not in values:  # nobody feeds it: a new row has the time of the run
+        if "created_at" not in values:  # not fed: a new row has the time of the run
             values["created_at"] = was.get("created_at", ANY)
         kept = was if nexus_only_columns == "keep" else {}
         row = before.row({**kept, **values, **({"updated_at": was["updated_at"]} if "updated_at" in was else {})})
@@ -189,7 +189,7 @@ def _load(before: TableContent, fed: Iterable[Values], nexus_only_columns: Nexus
 
 
 def _stamped(table: TableContent, row: Row) -> Row:
-    """A written row: the times of the run are anything."""
+    """Return a written row, whose times of the run may have any value."""
     values = table.values(row)
     if "updated_at" in values:
         values["updated_at"] = ANY
@@ -199,7 +199,7 @@ def _stamped(table: TableContent, row: Row) -> Row:
 
 
 def _relink_documents(before: TableContent, records: Iterable[FileRecord]) -> TableContent:
-    """Every document at its patient, as FileMaker knows it; nobody knows those that are lost."""
+    """Return every document with its patient by FileMaker; lost ones have none."""
     owners = {record.key: row_id("patient", record.patient) for record in records if not record.lost}
     after = TableContent(before.name, before.columns)
     for key, row in before.rows.items():
@@ -211,7 +211,7 @@ def _relink_documents(before: TableContent, records: Iterable[FileRecord]) -> Ta
 
 
 def _repair_batches(before: TableContent, images: TableContent, records: Iterable[FileRecord]) -> TableContent:
-    """Every batch at the patient of its images."""
+    """Return every batch with the patient of its images."""
     owners = {record.key: row_id("patient", record.patient) for record in records}
     of_batch = {
         values["batch_id"]: owners[str(values["filemaker_id"])] for values in map(images.values, images.rows.values())
@@ -224,7 +224,7 @@ def _repair_batches(before: TableContent, images: TableContent, records: Iterabl
 
 
 def _unlink(before: TableContent, column: str, parent: TableContent) -> TableContent:
-    """A reference that may be null and whose row is gone becomes null; everything else stays."""
+    """Set nullable references to deleted rows to NULL; everything else stays."""
     after = TableContent(before.name, before.columns)
     at = before.columns.index(column)
     for key, row in before.rows.items():

@@ -1,4 +1,4 @@
-"""Rows of Nexus' tables, held in memory: the state before a reimport, and the oracle's state after it."""
+"""Rows of Nexus' tables in memory: the state before a reimport, and the expected state after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = tuple[object, ...]
 
 
 class AnyValue:
-    """Marks a value that the oracle does not foretell: a time of the run."""
+    """A placeholder for a value that is not determined: a time of the run."""
 
     def __repr__(self) -> str:
         return "ANY"
@@ -22,7 +22,7 @@ class AnyValue:
 
 ANY = AnyValue()
 
-# What a new row has in the columns that nobody feeds, where that is not NULL.
+# Values of a new row in columns that are not fed, if not NULL.
 NEW_ROW: dict[str, dict[str, object]] = {
     "patients": {"archived": False},
     "appointments": {
@@ -53,7 +53,7 @@ class TableContent:
     rows: dict[RowId, Row] = field(default_factory=dict)
 
     def add(self, **values: object) -> None:
-        """Add a row. Columns that are not given have what a new row has.
+        """Add a row. Columns that are not given have the values of a new row.
 
         Raises:
             ValueError: a column does not exist, or the id is taken.
@@ -65,16 +65,16 @@ class TableContent:
         self.rows[row_id] = self.row(values)
 
     def row(self, values: Values) -> Row:
-        """The values in the columns' order, the rest as in a new row."""
+        """Return the values in the order of the columns, missing ones as in a new row."""
         rest = NEW_ROW.get(self.name, {})
         return tuple([values[c] if c in values else rest.get(c) for c in self.columns])
 
     def values(self, row: Row) -> Values:
-        """A row's values by column."""
+        """Return a row's values by column."""
         return dict(zip(self.columns, row, strict=True))
 
     def ids(self, column: str) -> set[object]:
-        """The distinct values of a column."""
+        """Return the distinct values of a column."""
         at = self.columns.index(column)
         return {row[at] for row in self.rows.values()}
 
@@ -83,5 +83,5 @@ State = dict[str, TableContent]
 
 
 def empty_state() -> State:
-    """Every table of Nexus, without rows, in an order that they can be loaded in."""
+    """Return every table of Nexus, without rows, in an order for loading."""
     return {name: TableContent(name, tuple(columns)) for name, columns in nexus_columns().items()}

@@ -1,4 +1,4 @@
-"""What Nexus has besides patients: users, clinics, clinicians, types, funding, integrations. No reimport changes it."""
+"""Nexus' system configuration, which no reimport changes: users, clinics, clinicians, types, funding, integrations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from fm_pipeline.sandbox.clinic.nexus.state import State
 PATIENT_TYPE = 7  # id of the content type patients.patient
 COMPANY_TYPE = 9
 SANDBOX_PASSWORD = "sandbox"  # noqa: S105  # every user's; the sandbox listens on this machine only
-_ITERATIONS = 10_000  # fewer than Django's own default, which it reads from the hash: the sandbox must start fast
+_ITERATIONS = (
+    10_000  # fewer than Django's default, so that the sandbox starts fast; Django reads the number from the hash
+)
 _SINCE = dt.datetime(2023, 2, 1, 0, 30, tzinfo=dt.UTC)
 
 # Name in Nexus, colour, and what FileMaker's users typed for it.
@@ -68,18 +70,18 @@ class Lookups:
 
 
 def django_password(password: str, salt: str) -> str:
-    """A password as Django stores it: `pbkdf2_sha256$iterations$salt$hash`."""
+    """Return a password as Django stores it: `pbkdf2_sha256$iterations$salt$hash`."""
     digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), _ITERATIONS)
     return f"pbkdf2_sha256${_ITERATIONS}${salt}${base64.b64encode(digest).decode()}"
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """How users type a name that must still be found."""
+    """Return spellings of a name that the look-up must still find."""
     return (name, name, name.upper(), f"{name} ", name.lower(), name.replace("'", "\u2019"))
 
 
 def make_lookups(rng: random.Random) -> Lookups:
-    """Draw ids for the rows that patients and appointments refer to."""
+    """Make ids for the rows that patients and appointments refer to."""
     return Lookups(
         clinics=tuple(Named(new_uuid(rng), name, typed) for name, _, typed in CLINICS),
         clinicians=tuple(Named(new_uuid(rng), name, spellings(name)) for name in CLINICIANS),

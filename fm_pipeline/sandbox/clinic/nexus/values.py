@@ -1,4 +1,4 @@
-"""What is, in Nexus' columns: the values that a loaded row must have in every column that FileMaker feeds."""
+"""The facts in Nexus' columns: the expected values of a loaded row in every column that FileMaker feeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMESPACE = "https://fm-pipeline.example/"
 
 
 def row_id(entity: Entity, record: Record) -> uuid.UUID:
-    """The id of a record's row: the one that Nexus has, else the one that is made from the FileMaker id."""
+    """Return the id of a record's row: the one in Nexus, else the one derived from the FileMaker id."""
     if record.nexus_id is not None:
         return record.nexus_id
     return uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_URL, _NAMESPACE + entity), record.key)
@@ -39,12 +39,12 @@ def _id(named: Named | None) -> uuid.UUID | None:
 
 
 def utc(moment: dt.datetime | None) -> dt.datetime | None:
-    """The instant, as Nexus stores it."""
+    """Return the time in UTC, as Nexus stores it."""
     return moment.astimezone(dt.UTC) if moment else None
 
 
 def patient_values(patient: Patient, details: Iterable[ClinicContactDetail], profile: Profile = "nexus") -> Values:
-    """A patient's columns. `filemaker_metadata` holds the keys that FileMaker feeds, without `imported_at`.
+    """Return a patient's columns. `filemaker_metadata` has the keys that FileMaker feeds, without `imported_at`.
 
     Args:
         details: the patient's, in the order of their record ids.
@@ -93,7 +93,7 @@ def patient_values(patient: Patient, details: Iterable[ClinicContactDetail], pro
 
 
 def appointment_values(appointment: Appointment, profile: Profile = "nexus") -> Values:
-    """An appointment's columns; `wep` has no time of its creation."""
+    """Return an appointment's columns; `wep` has no time of its creation."""
     return {
         "id": row_id("appointment", appointment),
         "filemaker_event_id": uuid.UUID(appointment.key),
@@ -110,7 +110,7 @@ def appointment_values(appointment: Appointment, profile: Profile = "nexus") -> 
 
 
 def note_values(note: Note) -> Values:
-    """A note's columns."""
+    """Return a note's columns."""
     return {
         "id": row_id("note", note),
         "patient_id": row_id("patient", note.patient),
@@ -122,7 +122,7 @@ def note_values(note: Note) -> Values:
 
 
 def message_values(message: Message) -> Values:
-    """A text message's columns."""
+    """Return a text message's columns."""
     return {
         "id": row_id("sms_message", message),
         "patient_id": row_id("patient", message.patient),
