@@ -1,7 +1,7 @@
 """The code location: `defs` is what workspace.yaml loads, `build_defs` makes another one with a part swapped.
 
-Nothing here needs a setting or the network. One setting is read, CLINIC_TIME_ZONE, since Dagster wants to know the time
-zone of a schedule beforehand; everything else is read when a run starts.
+Nothing here needs a setting or the network. Two settings are read: CLINIC_TIME_ZONE, since Dagster wants to know the
+time zone of a schedule beforehand, and FILEMAKER_PROFILE, whose tables are assets. All else is read when a run starts.
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ def _is_known_time_zone(value: str) -> str:
 
 TimeZone = Annotated[str, AfterValidator(_is_known_time_zone)]
 TIME_ZONE = "Australia/Sydney"
+PROFILE = "nexus"
 
 
 def folder_names(names: str | None) -> list[str]:
@@ -96,7 +97,7 @@ class Settings(BaseSettings):
     filemaker_username: str | None = None
     filemaker_password: SecretStr | None = None
     filemaker_ca_bundle: Path | None = None
-    filemaker_profile: str = Field(default="nexus", description="A profile's name, or a path of a profile file.")
+    filemaker_profile: str = Field(default=PROFILE, description="A profile's name, or a path of a profile file.")
     filemaker_page_size: int = Field(default=1000, ge=1, le=10_000)
     filemaker_timeout_seconds: Seconds = 90
     filemaker_image_pause_seconds: Pause = Field(
@@ -271,6 +272,23 @@ class _ClinicTime(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     clinic_time_zone: TimeZone = TIME_ZONE
+
+
+class _Mapping(BaseSettings):
+    """The other one, without which the graph shows only the tables that come with the pipeline."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    filemaker_profile: str = PROFILE
+
+
+def load_filemaker_profile(**overrides: object) -> str:
+    """Read FILEMAKER_PROFILE alone, as `load_clinic_time_zone` reads its setting.
+
+    Raises:
+        SettingsError: `.env` cannot be used.
+    """
+    return _load(_Mapping, overrides).filemaker_profile
 
 
 def load_clinic_time_zone(**overrides: object) -> str:

@@ -6,20 +6,18 @@ nothing: the definitions load without any setting, and a run says what is wrong 
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from functools import cache
 
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.entities.registry import ENTITIES, Registry
-from fm_pipeline.errors import MappingError
+from fm_pipeline.errors import MappingError, SettingsError
+from fm_pipeline.settings import load_filemaker_profile
 
 
 @cache
 def entities() -> Registry:
     """By name; read once a process, since a graph does not change while it is loaded."""
-    registry = dict(ENTITIES)
-    if name := os.environ.get("FILEMAKER_PROFILE"):
-        with suppress(MappingError):
-            registry |= load_profile(name).registry
-    return registry
+    with suppress(MappingError, SettingsError):
+        return {**ENTITIES, **load_profile(load_filemaker_profile()).registry}
+    return ENTITIES

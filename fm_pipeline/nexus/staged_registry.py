@@ -6,6 +6,7 @@ profile has been changed or lost since.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from psycopg2 import sql
@@ -50,7 +51,15 @@ def remember(cursor: Cursor, entity: Entity, left_out: Sequence[str] = ()) -> No
     if entity == ENTITIES.get(entity.name) and not entity.made and not left_out:
         cursor.execute("DELETE FROM fm_pipeline.staged_entities WHERE entity = %s", (entity.name,))
         return
-    _write(cursor, entity.name, _AS_JSON.dump_json(entity).decode(), left_out)
+    _write(cursor, entity.name, as_json(entity), left_out)
+
+
+def as_json(entity: Entity) -> str:
+    """A definition as text that is the same in every process: a plan is bound to its digest, and sets have no order."""
+    content = _AS_JSON.dump_python(entity, mode="json")
+    content["fields"].sort()
+    content["required"] = [sorted(group) for group in content["required"]]
+    return json.dumps(content, sort_keys=True)
 
 
 def remember_left_out(cursor: Cursor, name: str, left_out: Sequence[str]) -> None:
