@@ -94,19 +94,19 @@ def test_a_password_that_was_changed_during_the_run_is_asked_once_more_only(clin
     assert clinic.answered("login") == 2
 
 
-def test_a_missing_privilege_is_told_with_the_name_of_the_privilege(clinic: Clinic) -> None:
+def test_a_missing_privilege_is_reported_by_its_name(clinic: Clinic) -> None:
     clinic.store.add_account(clinic.database, FileMakerAccount("guest", "x", privileges=()))
     with pytest.raises(PrivilegeMissing, match="extended privilege fmrest"):
         clinic.client(username="guest", password="x").layouts()
 
 
-def test_an_unknown_file_is_told_with_the_setting_to_look_at(clinic: Clinic) -> None:
+def test_an_unknown_file_is_reported_with_the_setting_to_check(clinic: Clinic) -> None:
     with pytest.raises(DatabaseNotOpen, match="Check FILEMAKER_DATABASE"):
         clinic.client(database="elsewhere").layouts()
 
 
 @pytest.mark.parametrize("code", [812, 956])
-def test_a_server_without_free_sessions_is_told_as_busy(clinic: Clinic, code: int) -> None:
+def test_a_server_without_free_sessions_is_reported_as_busy(clinic: Clinic, code: int) -> None:
     clinic.server.faults(session_limit=0, session_limit_code=code)
     with pytest.raises(ServerBusy, match="Disconnect idle Data API clients"):
         clinic.client().layouts()
@@ -152,7 +152,7 @@ def test_layout_fields_tell_type_and_repetitions(clinic: Clinic) -> None:
     assert phone.repetitions == (1, 2, 3)
 
 
-def test_a_missing_layout_is_told_by_name(clinic: Clinic) -> None:
+def test_a_missing_layout_is_reported_by_name(clinic: Clinic) -> None:
     with pytest.raises(LayoutMissing, match="API_Notes"), clinic.client() as client:
         client.layout_fields("API_Notes")
 
@@ -192,7 +192,7 @@ def test_a_server_that_does_not_count_its_records_is_too_old(tmp_path: Path) -> 
             client.page("API_Notes", 1, 10)
 
 
-def test_the_version_is_told_without_an_account(clinic: Clinic) -> None:
+def test_the_version_can_be_read_without_an_account(clinic: Clinic) -> None:
     with clinic.client(password="wrong") as client:
         assert client.product_info()["version"].startswith("21.")
 
@@ -243,7 +243,7 @@ def test_an_edit_with_a_modification_id_is_never_repeated(clinic: Clinic) -> Non
     assert clinic.answered("edit") == 1
 
 
-def test_two_threads_never_have_two_requests_under_way(clinic: Clinic) -> None:
+def test_two_threads_never_send_two_requests_at_the_same_time(clinic: Clinic) -> None:
     clinic.notes(50)
     with clinic.client() as client:
         threads = [

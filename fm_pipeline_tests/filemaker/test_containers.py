@@ -97,7 +97,7 @@ def test_a_url_that_died_with_its_session_is_replaced_by_reading_the_record_agai
 
 
 @pytest.mark.hard_case(31)
-def test_a_401_that_stays_is_told_after_one_fresh_url(images: Clinic) -> None:
+def test_a_repeated_401_is_an_error_after_one_new_url(images: Clinic) -> None:
     images.server.disturb("unauthorized", times=None, of=["container"])
     with images.client() as client, pytest.raises(ContainerExpired):
         download(client)

@@ -156,7 +156,7 @@ def server(certificate: tuple[Path, Path]) -> Iterator[Server]:
         yield running
 
 
-def test_all_cookies_of_the_hand_shake_go_back_also_those_of_a_proxy_in_front(server: Server) -> None:
+def test_all_cookies_of_the_redirect_are_sent_back_also_those_of_a_proxy(server: Server) -> None:
     assert server.download(redirect(URL, "ROUTE=node-2; path=/", KEY), FILE) == JPEG
     assert [cookie for _, cookie, _ in server.seen] == ["", "ROUTE=node-2; X-FMS-Session-Key=k1"]
 

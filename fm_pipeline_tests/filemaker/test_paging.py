@@ -119,7 +119,7 @@ def test_whatever_comes_and_goes_the_result_is_what_the_server_had_at_the_last_p
     assert read == sorted(held)
 
 
-def test_a_file_that_is_edited_all_the_time_is_refused_and_says_when_to_try(clinic: Clinic) -> None:
+def test_a_file_that_is_edited_all_the_time_is_refused_with_advice_when_to_retry(clinic: Clinic) -> None:
     layout = _layout_of(clinic, 60)
     steps = [{"after": page, "do": [_delete(layout, page)]} for page in range(1, 40)]
     clinic.server.faults(between_pages=steps)

@@ -39,14 +39,14 @@ def test_the_same_event_is_kept_once_also_in_another_process(outbox: Outbox, tmp
     assert not Outbox(tmp_path / "state").enqueue_run_event(run_event(EventType.STARTED))
 
 
-def test_a_failure_that_was_told_is_not_told_as_a_cancellation_too(outbox: Outbox) -> None:
+def test_a_reported_failure_is_not_reported_as_a_cancellation_too(outbox: Outbox) -> None:
     assert outbox.enqueue_run_event(run_event(EventType.FAILED))
     assert outbox.contains("run", EventType.CANCELLED)
     assert not outbox.enqueue_run_event(run_event(EventType.CANCELLED))
     assert outbox.enqueue_run_event(run_event(EventType.SUCCEEDED))
 
 
-def test_of_many_that_want_to_send_a_mail_one_may(outbox: Outbox) -> None:
+def test_of_many_senders_only_one_can_claim_a_mail(outbox: Outbox) -> None:
     outbox.enqueue_run_event(run_event(EventType.STARTED))
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda _: outbox.claim(NOW), range(16)))
@@ -98,7 +98,7 @@ def test_a_text_that_the_server_refused_after_the_hand_over_is_due_again(outbox:
     assert outbox.claim(LATER)
 
 
-def test_news_of_the_end_supersede_news_of_the_start_that_nobody_took(outbox: Outbox) -> None:
+def test_an_event_of_the_end_replaces_an_unsent_event_of_the_start(outbox: Outbox) -> None:
     outbox.enqueue_run_event(run_event(EventType.STARTED))
     outbox.enqueue_run_event(run_event(EventType.SUCCEEDED))
     end = claimed(outbox)

@@ -46,7 +46,7 @@ def texts(catcher: SmtpService, run_id: str) -> Callable[[], list[str]]:
 
 
 @pytest.mark.usefixtures("staged_once")
-def test_a_reimport_is_told_before_and_after_with_counts_and_without_a_name(
+def test_emails_before_and_after_a_reimport_have_counts_and_no_names(
     bench: MigrationBench, catcher: SmtpService, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
     first, last = CANARY.split()
@@ -75,7 +75,7 @@ def test_a_reimport_is_told_before_and_after_with_counts_and_without_a_name(
     assert bench.execute("SELECT count(*) FROM patients WHERE last_name = %s", last)[0][0] > 0
 
 
-def test_our_own_errors_are_told_in_their_sentences(
+def test_an_email_has_the_message_of_our_own_errors(
     settings: Settings, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
     with pytest.raises(ValidationStop), run_emails(settings, run_id, warn=never):
@@ -86,7 +86,7 @@ def test_our_own_errors_are_told_in_their_sentences(
     assert "/runs/" not in text, "a command has no page in Dagster's UI"
 
 
-def test_of_a_foreign_error_only_the_class_is_told(
+def test_an_email_has_only_the_class_of_a_library_error(
     settings: Settings, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
     with pytest.raises(ValueError, match=CANARY), run_emails(settings, run_id, warn=never):
@@ -96,13 +96,13 @@ def test_of_a_foreign_error_only_the_class_is_told(
     assert CANARY.split(maxsplit=1)[0] not in text
 
 
-def test_a_cancelled_run_is_told(settings: Settings, run_id: str, texts: Callable[[], list[str]]) -> None:
+def test_an_email_reports_a_cancelled_run(settings: Settings, run_id: str, texts: Callable[[], list[str]]) -> None:
     with pytest.raises(KeyboardInterrupt), run_emails(settings, run_id, warn=never):
         raise KeyboardInterrupt
     assert "cancelled" in texts()[-1]
 
 
-def test_a_database_that_does_not_answer_is_said_and_not_guessed(
+def test_an_email_says_that_the_database_did_not_answer(
     settings: Settings, run_id: str, texts: Callable[[], list[str]]
 ) -> None:
     with run_emails(settings, run_id, warn=never):

@@ -62,9 +62,7 @@ def test_login_and_mail_go_through_tls(tmp_path: Path, certificate: ssl.SSLConte
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_a_certificate_that_nobody_vouches_for_is_refused(
-    tmp_path: Path, certificate: ssl.SSLContext, security: str
-) -> None:
+def test_an_untrusted_certificate_is_refused(tmp_path: Path, certificate: ssl.SSLContext, security: str) -> None:
     recorder = Recorder()
     with mail_server(recorder, tls=certificate, first_byte=security == "tls") as port:
         settings = mail_settings(
@@ -105,7 +103,9 @@ def test_after_a_wrong_password_the_mail_is_not_tried_again(tmp_path: Path, cert
         (Recorder(data="452 Disk full"), False),
     ],
 )
-def test_a_refusal_for_ever_is_told_from_one_for_now(tmp_path: Path, recorder: Recorder, permanent: bool) -> None:
+def test_permanent_and_temporary_refusals_are_distinguished(
+    tmp_path: Path, recorder: Recorder, permanent: bool
+) -> None:
     with mail_server(recorder) as port, pytest.raises(EmailNotSent) as caught:
         deliver(mail_settings(tmp_path, port), LETTER, yes)
     assert caught.value.permanent is permanent

@@ -132,7 +132,7 @@ def test_of_aws_an_object_that_is_there_is_never_overwritten(monkeypatch: pytest
         assert "somebody" not in str(caught.value)
 
 
-def test_an_object_whose_etag_is_no_md5_is_known_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_whose_etag_is_not_an_md5_is_compared_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with KMS, or of several parts; for example our own first try, whose answer was lost."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
@@ -197,7 +197,7 @@ def listing() -> Iterator[tuple[type[Listing], Bucket]]:
 
 
 @pytest.mark.hard_case(23)
-def test_a_listing_in_another_order_is_as_good_and_one_with_a_key_twice_or_without_etags_is_none(
+def test_a_listing_in_any_order_is_accepted_and_one_with_repeated_keys_or_without_etags_is_refused(
     listing: tuple[type[Listing], Bucket],
 ) -> None:
     server, bucket = listing

@@ -123,7 +123,7 @@ def test_why_a_run_failed_is_told_in_our_own_sentences(bench: Bench, catcher: Sm
     assert f"http://dagster.example/runs/{run_id}" in text_of(mail)
 
 
-def test_of_a_foreign_error_only_the_class_is_told(bench: Bench, catcher: SmtpService) -> None:
+def test_an_email_has_only_the_class_of_a_library_error(bench: Bench, catcher: SmtpService) -> None:
     run_id = bench.run(breaking)
     bench.tick()
     (mail,) = mails_of(catcher, run_id)

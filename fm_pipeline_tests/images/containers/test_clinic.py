@@ -11,7 +11,7 @@ from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import migration_bench
 
 
-def test_the_import_of_a_clinic_is_what_the_oracle_says(database_url: str, tmp_path: Path, s3: BucketBench) -> None:
+def test_the_import_of_a_clinic_gives_the_expected_result(database_url: str, tmp_path: Path, s3: BucketBench) -> None:
     clinic = generate_clinic(scale=0.2, images="bulk")
     with migration_bench(database_url, tmp_path, clinic) as bench:
         bench.extract_and_stage().reimport()  # the patients

@@ -145,7 +145,7 @@ def test_without_the_field_for_the_mark_nothing_is_downloaded(clinic: ImageClini
     assert "container_key" not in clinic.stand_in.counters()["requests"]
 
 
-def test_an_account_that_may_not_see_the_mark_is_told_so_and_not_that_all_is_done(clinic: ImageClinic) -> None:
+def test_an_account_that_may_not_see_the_mark_gets_an_error_and_no_empty_list(clinic: ImageClinic) -> None:
     clinic.add(1)
     clinic.store.add_account(DATABASE, FileMakerAccount(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
     with pytest.raises(PrivilegeMissing, match="may not see the field NexusExportDate"):

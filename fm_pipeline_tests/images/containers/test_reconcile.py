@@ -66,7 +66,7 @@ def test_after_all_repairs_an_import_takes_what_was_never_taken(torn: ImageClini
     assert torn.marked() == {1, 2, 3, 4, 5, 6}
 
 
-def test_a_row_gets_no_other_picture_than_the_one_that_it_tells_of(torn: ImageClinic) -> None:
+def test_a_row_gets_only_a_picture_of_the_size_that_it_states(torn: ImageClinic) -> None:
     torn.store.edit(DATABASE, TABLE, 3, {"image_Full": StoredContainerFile(picture(99, (300, 200)))})
     files = torn.files()
     found = reconcile(torn.settings, repair=["row_without_file"])
@@ -74,7 +74,7 @@ def test_a_row_gets_no_other_picture_than_the_one_that_it_tells_of(torn: ImageCl
     assert torn.files() == files
 
 
-def test_a_tired_server_ends_the_repair_with_a_sentence(torn: ImageClinic) -> None:
+def test_an_overloaded_server_ends_the_repair_with_a_message(torn: ImageClinic) -> None:
     torn.stand_in.disturb("bad_gateway", of=["container"], times=None)
     settings = torn.settings.model_copy(update={"filemaker_image_failures": 1})
     found = reconcile(settings, repair=["row_without_file", "file_without_mark"], sleep=torn.paused.append)

@@ -53,7 +53,7 @@ def test_a_photograph_with_a_malformed_tag_is_imported_and_stops_no_other(clinic
 
 
 @pytest.mark.parametrize(("fault", "reason"), [(KeyError, "unexpected_error"), (MemoryError, "no_memory")])
-def test_an_error_that_nobody_foresaw_fails_one_record_and_stops_no_other(
+def test_an_unexpected_error_fails_one_record_and_stops_no_other(
     clinic: ImageClinic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: type, reason: str
 ) -> None:
     looked = pictures.inspect_with_thumbnail
@@ -173,7 +173,7 @@ def test_a_record_id_that_another_image_had_before_filemakers_file_was_cloned_is
 
 
 @pytest.mark.hard_case(32)
-def test_a_clone_of_filemakers_file_in_which_records_have_other_numbers_is_gone_on_with(clinic: ImageClinic) -> None:
+def test_an_import_continues_with_a_clone_of_filemakers_file_that_numbers_records_anew(clinic: ImageClinic) -> None:
     for number in (1, 2, 3):
         clinic.add(number)
     clinic.run(limit=1)
@@ -195,7 +195,7 @@ def test_the_same_bytes_in_two_records_are_two_images(clinic: ImageClinic) -> No
     assert len(clinic.images()) == len(clinic.files()) == 2
 
 
-def test_another_file_in_the_place_of_an_image_is_never_overwritten(clinic: ImageClinic) -> None:
+def test_another_file_under_the_key_of_an_image_is_never_overwritten(clinic: ImageClinic) -> None:
     clinic.add(1)
     clinic.run()
     (key,) = clinic.files()
@@ -207,7 +207,7 @@ def test_another_file_in_the_place_of_an_image_is_never_overwritten(clinic: Imag
     assert clinic.files()[key][0] == len(b"somebody else's")
 
 
-def test_an_image_that_nexus_shows_at_another_patient_is_neither_moved_nor_marked(clinic: ImageClinic) -> None:
+def test_an_image_of_another_patient_in_nexus_is_neither_moved_nor_marked(clinic: ImageClinic) -> None:
     clinic.add(1, patient_id=clinic.patients[0][1])
     clinic.run()
     clinic.store.edit(DATABASE, TABLE, 1, {"NexusExportDate": "", "patient_id": clinic.patients[1][1]})
@@ -216,7 +216,7 @@ def test_an_image_that_nexus_shows_at_another_patient_is_neither_moved_nor_marke
     assert clinic.images()[0][2] == clinic.patients[0][0]
 
 
-def test_a_web_engine_that_stopped_is_left_in_peace_and_the_run_says_what_to_do(clinic: ImageClinic) -> None:
+def test_a_stopped_web_engine_gets_no_more_requests_and_the_run_says_what_to_do(clinic: ImageClinic) -> None:
     for number in range(1, 11):
         clinic.add(number)
     clinic.settings = clinic.settings.model_copy(update={"filemaker_image_failures": 3})
@@ -307,10 +307,10 @@ def test_a_record_that_is_open_for_a_moment_is_marked_at_the_end_of_the_same_run
 
 
 @pytest.mark.parametrize(
-    ("edited", "ends"),
+    ("edited", "outcomes"),
     [({"Type": "Right"}, {1}), ({"patient_id": "other"}, set())],
 )
-def test_an_edit_between_reading_and_marking_is_looked_at(
+def test_an_edit_between_reading_and_marking_is_read_again(
     clinic: ImageClinic, edited: dict[str, str], outcomes: set[int]
 ) -> None:
     clinic.add(1, patient_id=clinic.patients[0][1])

@@ -28,7 +28,7 @@ ROWS = [
     ["10/18/2016", "a.jpg", IMAGE, PATIENT, "Foot", "1", "2", "Left Dorsal"],
     ["10/18/2016", "b.jpg", "", PATIENT, "Foot", "1", "3", "Left Medial"],
 ]
-SEED = f"{HEADER}2,{PATIENT},10/18/2016,Left Dorsal,\n3,{PATIENT},10/18/2016,Left Medial,\n"
+EXPECTED_CSV = f"{HEADER}2,{PATIENT},10/18/2016,Left Dorsal,\n3,{PATIENT},10/18/2016,Left Medial,\n"
 
 
 def tab(rows: list[list[str]], end: str = "\r") -> str:
@@ -56,16 +56,16 @@ def as_csv(export: Export, folder: Path) -> str:
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
 @pytest.mark.parametrize("ended", [True, False])
-def test_the_export_of_the_seed_becomes_its_csv_byte_for_byte(
+def test_an_export_becomes_the_expected_csv_byte_for_byte(
     read: Callable[..., Export], tmp_path: Path, end: str, ended: bool
 ) -> None:
     text = tab(ROWS, end)
-    assert as_csv(read(text if ended else text.removesuffix(end)), tmp_path) == SEED
+    assert as_csv(read(text if ended else text.removesuffix(end)), tmp_path) == EXPECTED_CSV
 
 
 def test_line_ends_may_be_mixed_and_lines_blank(read: Callable[..., Export], tmp_path: Path) -> None:
     export = read(tab(ROWS[:1], "\r\n") + "\r\n" + tab(ROWS[1:], "\r") + "\n\n")
-    assert as_csv(export, tmp_path) == SEED
+    assert as_csv(export, tmp_path) == EXPECTED_CSV
 
 
 def test_a_line_feed_inside_a_field_of_a_file_with_cr_stays_there(read: Callable[..., Export]) -> None:
@@ -114,7 +114,7 @@ def test_an_encoding_can_be_forced_and_a_wrong_one_is_refused(read: Callable[...
     ],
 )
 def test_columns_are_known_by_all_spellings(read: Callable[..., Export], tmp_path: Path, names: list[str]) -> None:
-    assert as_csv(read(tab([names, *ROWS])), tmp_path) == SEED
+    assert as_csv(read(tab([names, *ROWS])), tmp_path) == EXPECTED_CSV
 
 
 def test_any_order_of_columns_will_do_with_a_header_or_names_that_are_given(read: Callable[..., Export]) -> None:
@@ -200,15 +200,15 @@ def test_every_record_ends_as_a_record_a_repeated_one_or_a_reject(read: Callable
 
 def test_comma_separated_and_merge_files(read: Callable[..., Export], tmp_path: Path) -> None:
     quoted = "".join(",".join(f'"{cell}"' for cell in row) + "\r" for row in ROWS)
-    assert as_csv(read(quoted, "x.csv"), tmp_path) == SEED
+    assert as_csv(read(quoted, "x.csv"), tmp_path) == EXPECTED_CSV
     unquoted_numbers = quoted.replace('"2"', "2").replace('"3"', "3").replace('""', "")  # FileMaker 16 and before
-    assert as_csv(read(unquoted_numbers, "x.csv"), tmp_path) == SEED
+    assert as_csv(read(unquoted_numbers, "x.csv"), tmp_path) == EXPECTED_CSV
     for separator in ",;\t":
         header = separator.join(POSITIONS) + "\r"
         merged = header + "".join(separator.join(f'"{cell}"' for cell in row) + "\r" for row in ROWS)
-        assert as_csv(read(merged, "x.mer"), tmp_path) == SEED
-    assert as_csv(read(tab(ROWS), "tabs.csv"), tmp_path) == SEED
-    assert as_csv(read(SEED, "again.csv"), tmp_path) == SEED
+        assert as_csv(read(merged, "x.mer"), tmp_path) == EXPECTED_CSV
+    assert as_csv(read(tab(ROWS), "tabs.csv"), tmp_path) == EXPECTED_CSV
+    assert as_csv(read(EXPECTED_CSV, "again.csv"), tmp_path) == EXPECTED_CSV
 
 
 def test_quotes_and_line_breaks_survive_the_way_through_csv(read: Callable[..., Export], tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_workbook_has_dates_of_excel_and_numbers_with_a_point(read: Callable[.
     export = read_export(tmp_path / "Image_Data.xlsx")
     assert export.format == "xlsx"
     assert cell("a_x000D__x000b_b_x005F_x000D_") == "a\r\vb_x000D_"  # how a workbook writes what XML cannot hold
-    assert as_csv(export, tmp_path) == SEED
+    assert as_csv(export, tmp_path) == EXPECTED_CSV
     with pytest.raises(ImageStop, match="workbook cannot be read"):
         read(b"PK\x03\x04 and no more", "x.xlsx")
 

@@ -12,7 +12,7 @@ from fm_pipeline_tests.support.s3_proxy import s3_proxy
 
 
 @pytest.mark.hard_case(25)
-def test_a_link_killed_at_any_moment_is_gone_on_with_and_only_the_rest_is_copied(scene: Scene) -> None:
+def test_a_link_killed_at_any_moment_is_continued_and_only_the_rest_is_copied(scene: Scene) -> None:
     with s3_proxy(str(scene.bench.settings.s3_endpoint_url)) as proxy:
         ledger = kill_rounds(Kills(scene, proxy), 3, random.Random(1), lambda _: None)  # noqa: S311
     assert ledger.killed + ledger.ended_before == 3

@@ -186,7 +186,7 @@ def test_two_files_of_one_record_are_one_image_if_they_are_equal_and_none_if_not
 
 
 @pytest.mark.hard_case(24)
-def test_a_target_with_the_same_bytes_is_not_copied_and_one_with_others_stops_that_image(scene: Scene) -> None:
+def test_a_target_with_the_same_bytes_is_not_copied_and_one_with_other_bytes_stops_that_image(scene: Scene) -> None:
     for recid in (2, 3, 4):
         scene.add(recid)
     scene.link(limit=1)
@@ -371,7 +371,7 @@ def test_a_second_link_at_the_same_time_is_refused(scene: Scene) -> None:
     assert scene.link().linked == 1
 
 
-def test_a_bulk_dump_that_somebody_else_changes_meanwhile_is_told(scene: Scene) -> None:
+def test_a_bulk_dump_that_changes_during_the_link_is_reported(scene: Scene) -> None:
     scene.add(2)
     bucket = scene.s3.bucket(scene.bench.settings)
     bucket.client.meta.events.register("before-call.s3.CopyObject", lambda **_: scene.s3.put_bulk("77.jpg", jpeg(77)))

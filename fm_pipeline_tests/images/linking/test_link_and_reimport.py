@@ -62,7 +62,7 @@ def wrong(results: list[ComparisonResult]) -> list[ComparisonResult]:
     return [result for result in results if not result.holds]
 
 
-def test_the_link_makes_what_the_oracle_says_and_a_reimport_after_it_repairs_what_an_earlier_one_orphaned(
+def test_the_link_gives_the_expected_result_and_a_later_reimport_repairs_orphaned_batches(
     images: Images,
 ) -> None:
     bench = images.bench

@@ -24,7 +24,7 @@ def _wait_to_hand_over() -> bool:
     return len(stacks) == WORKERS and all("in wait" in stack for stack in stacks)
 
 
-def test_an_error_that_nobody_foresaw_is_the_result_of_its_item_alone() -> None:
+def test_an_unexpected_error_is_the_result_of_its_item_alone() -> None:
     def work(number: int) -> int:
         if number == 3:
             raise ZeroDivisionError("a text that may hold anything")
@@ -38,7 +38,7 @@ def test_an_error_that_nobody_foresaw_is_the_result_of_its_item_alone() -> None:
     assert "anything" not in str(error)
 
 
-def test_an_error_that_every_item_meets_ends_the_work() -> None:
+def test_an_error_that_concerns_every_item_ends_the_work() -> None:
     breaker = CircuitBreaker()
 
     def work(_: int) -> int:
@@ -52,7 +52,7 @@ def test_an_error_that_every_item_meets_ends_the_work() -> None:
 
 
 @pytest.mark.hard_case(29)
-def test_no_more_is_begun_than_the_caller_keeps_up_with_and_nothing_that_was_done_is_lost() -> None:
+def test_work_waits_for_a_slow_caller_and_no_finished_result_is_lost() -> None:
     begun: list[int] = []
     late: list[int] = []
 

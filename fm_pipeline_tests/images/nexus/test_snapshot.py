@@ -75,7 +75,7 @@ def certain(clinic: MigrationBench) -> NexusSnapshot:
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_whatever_is_written_is_seen(clinic: MigrationBench, write: str) -> None:
+def test_every_write_invalidates_the_snapshot(clinic: MigrationBench, write: str) -> None:
     before = certain(clinic)
     carry_out(clinic, write)
     now, anew = refreshed(clinic, before), read(clinic)
@@ -84,7 +84,7 @@ def test_whatever_is_written_is_seen(clinic: MigrationBench, write: str) -> None
     assert (now.patients, now.known) != (before.patients, before.known)
 
 
-def test_under_the_locks_nothing_is_read_again_that_nobody_wrote(clinic: MigrationBench) -> None:
+def test_under_the_locks_an_unchanged_table_is_not_read_again(clinic: MigrationBench) -> None:
     before = certain(clinic)
     with writing_images(clinic.settings, before) as writer:
         assert writer.snapshot() is before
@@ -94,14 +94,14 @@ def test_under_the_locks_nothing_is_read_again_that_nobody_wrote(clinic: Migrati
         assert 77 in with_own.known.by_hint
 
 
-def test_a_write_between_the_reading_and_the_locks_is_seen_under_them(clinic: MigrationBench) -> None:
+def test_a_write_between_snapshot_and_locks_is_detected(clinic: MigrationBench) -> None:
     before = certain(clinic)
     carry_out(clinic, "a batch is another's")
     with writing_images(clinic.settings, before) as writer:
         assert NEW in set(writer.snapshot().known.batches.values())
 
 
-def test_a_writer_who_has_not_ended_when_it_is_read_is_seen_afterwards(clinic: MigrationBench) -> None:
+def test_a_transaction_that_is_open_during_the_snapshot_is_detected_later(clinic: MigrationBench) -> None:
     with clinic.connection() as other, other.cursor() as cursor:
         cursor.execute("UPDATE images_image SET s3_key = 'patients/x/77.jpg'")
         before = read(clinic)

@@ -116,7 +116,7 @@ def test_what_nexus_has_is_recognised_and_never_written_twice(clinic: MigrationB
     assert clinic.execute('SELECT "order" FROM images_image WHERE s3_key = %s', "patients/x/1.jpg") == [(2,)]
 
 
-def test_a_batch_of_an_earlier_link_is_gone_on_with(clinic: MigrationBench) -> None:
+def test_a_batch_of_an_earlier_link_is_reused(clinic: MigrationBench) -> None:
     write(clinic, an_image(2))
     clinic.execute("DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%%'")
     clinic.execute(
@@ -234,7 +234,7 @@ def test_a_trigger_that_writes_elsewhere_undoes_all(clinic: MigrationBench) -> N
     "statement",
     ["SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.reimport'))", "LOCK TABLE images_batch IN ROW EXCLUSIVE MODE"],
 )
-def test_a_reimport_or_a_user_at_work_is_waited_for_and_not_for_ever(clinic: MigrationBench, statement: str) -> None:
+def test_the_writer_waits_a_limited_time_for_a_reimport_or_a_user(clinic: MigrationBench, statement: str) -> None:
     hasty = clinic.with_settings(nexus_lock_timeout_seconds=0.2)
     with closing(psycopg2.connect(clinic.database_url)) as somebody, somebody.cursor() as cursor:
         cursor.execute(statement)

@@ -1,4 +1,4 @@
-"""Hard case 28: what calls itself a picture, and what it really is."""
+"""Files that are named like pictures, and what they really are."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def telling_jpeg() -> bytes:
     )  # fmt: skip
 
 
-def test_a_thumbnail_tells_nothing_of_the_original() -> None:
+def test_a_thumbnail_has_no_metadata_of_the_original() -> None:
     data = telling_jpeg()
     assert data.count(b"CANARY") == 3
     preview = thumbnail(data)
@@ -273,7 +273,7 @@ def test_a_thumbnail_of_a_jpeg_without_a_profile_keeps_no_comment_either() -> No
     assert not opened(thumbnail(data)).getexif()
 
 
-def test_a_thumbnail_of_a_png_tells_nothing_either() -> None:
+def test_a_thumbnail_of_a_png_has_no_metadata_either() -> None:
     words = PngImagePlugin.PngInfo()
     words.add_text("Patient", "CANARY")
     assert b"CANARY" not in thumbnail(saved(upright(SIZE), "PNG", pnginfo=words))
@@ -337,7 +337,7 @@ def test_values_that_are_no_numbers_are_shown_as_dark() -> None:
     assert opened(thumbnail(saved(strange, "TIFF"))).size == (40, 40)
 
 
-def test_a_picture_that_memory_does_not_suffice_for_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_exceeds_the_memory_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(*_: object) -> None:
         raise MemoryError
 
@@ -375,7 +375,7 @@ def test_a_picture_with_broken_exif_is_still_a_picture() -> None:
         assert like(corners(opened(thumbnail(data))))
 
 
-def test_threads_see_what_one_sees() -> None:
+def test_several_threads_get_the_same_result_as_one() -> None:
     files = [jpeg(number) for number in range(40)] + [make() for make, *_ in ACCEPTED.values()]
     files += [make() for make, _ in REJECTED.values()]
     alone = [inspect_with_thumbnail(data) for data in files]
