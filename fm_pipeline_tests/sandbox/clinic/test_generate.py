@@ -83,7 +83,8 @@ def test_a_small_clinic_keeps_the_proportions_and_some_of_every_kind(scale: floa
             assert min(change.inserted, change.deleted, change.unchanged) > 0, name
     assert clinic.expected().documents_relinked > 0
     assert clinic.expected().batches_repaired > 0
-    assert all(table.rows for table in clinic.nexus_tables())
+    # Nexus has no links between patients and referrers until a reimport loads them.
+    assert [table.name for table in clinic.nexus_tables() if not table.rows] == ["patient_referrers"]
 
 
 def test_a_scale_that_is_not_positive_is_refused() -> None:
