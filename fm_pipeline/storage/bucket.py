@@ -335,7 +335,7 @@ class Bucket:
         if found and found.size == size and (found.etag == md5.hex() or self._has_content(found.key, body)):
             return found.etag
         raise ObjectExists(
-            "Another object already has the key of a new object.",
+            "The key of a new object is taken by an object with other bytes.",
             meaning="It was not overwritten.",
             remedy="Compare the two; fm-pipeline images link lists such images as target_differs.",
         )
