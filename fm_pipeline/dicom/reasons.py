@@ -20,7 +20,7 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
         "text": "A text (plain, HTML, XML, JSON and the like).",
         "not_dicom": "The content is not DICOM.",
         "dicomdir": "A directory of DICOM files (DICOMDIR, Media Storage Directory), not an image.",
-        "temporary_name": "The name says that it is still being written (.partial, .tmp and the like).",
+        "temporary_name": "The name says that the file is still being written (.partial, .tmp and the like).",
         "system_file": "A file that the operating system keeps beside others (._name, Thumbs.db, .DS_Store).",
         "excluded_folder": "A folder of deleted files, of snapshots or of a system's own data (#recycle, .snapshot and"
         " the like), or one that DICOM_EXCLUDED_FOLDERS names. Nothing in it was looked at.",
@@ -44,7 +44,7 @@ ARCHIVES: Mapping[str, str] = MappingProxyType(
         "nested_archive": "An archive in an archive, which is not opened. Unpack the outer one into a folder beside it,"
         " and import that.",
         "link_in_archive": "A link in an archive. What it leads to is imported in its own place.",
-        "archive": "An archive that an earlier version passed over. The next import opens it.",
+        "archive": "An archive that an earlier version of the import did not open. The next import opens it.",
         "archive_cut": "The archive ends too early: it was not copied whole. What could be read of it is imported.",
         "archive_damaged": "The archive is damaged. What could be read of it is imported.",
         "archive_multivolume": "Part of an archive in several files. Unpack them together into a folder beside them,"
@@ -53,13 +53,13 @@ ARCHIVES: Mapping[str, str] = MappingProxyType(
         " imported: unpack it and look at it, or raise the limit.",
         "archive_too_large": "Unpacked, the archive has more bytes than DICOM_ARCHIVE_GIGABYTES allows. Nothing of it"
         " is imported: unpack it and look at it, or raise the limit.",
-        "archive_ratio": "Unpacked, the archive is larger by more than DICOM_ARCHIVE_RATIO allows. Nothing of it is"
+        "archive_ratio": "Unpacked, the archive is more times larger than DICOM_ARCHIVE_RATIO allows. Nothing of it is"
         " imported: unpack it and look at it, or raise the limit.",
         "member_encrypted": "A file in an archive that needs a password. Unpack it with the password, and import that.",
-        "member_method": "A file in an archive, packed by a method that is not known here. Unpack it with the program"
-        " that made it, and import that.",
+        "member_method": "A file in an archive, packed by a method that the import does not know. Unpack it with the"
+        " program that made it, and import that.",
         "member_damaged": "A file in an archive whose size or checksum is not what the archive says.",
-        "member_cut": "A file in an archive that ends before it does.",
+        "member_cut": "The archive ends in the middle of this file.",
         "member_failed": "A file in the archive could not be imported this time; the archive is opened again for it.",
         "no_room_to_unpack": "There is no room in STATE_DIR to unpack the archive or the file in it.",
     }
@@ -72,19 +72,19 @@ _OF_ARCHIVES_FAILED = frozenset({"member_failed", "no_room_to_unpack"})
 BAD: Mapping[str, str] = MappingProxyType(
     {
         "garbage": "It begins like DICOM, but the rest is not DICOM.",
-        "magic_elsewhere": "DICM is missing, or stands at another place than behind the first 128 bytes. It can be"
-        " repaired: what stands before the file meta information must be 128 bytes and DICM.",
-        "cut_in_meta": "It ends inside the file meta information, or that has a wrong length.",
+        "magic_elsewhere": "DICM is missing, or is not at byte 128. The file can be repaired: exactly 128 bytes and"
+        " DICM must come before the file meta information.",
+        "cut_in_meta": "It ends inside the file meta information, or the file meta information has a wrong length.",
         "cut_in_data_set": "It ends inside the data set.",
         "cut_in_pixel_data": "It ends inside the pixel data.",
         "deflate_broken": "The deflated data set cannot be inflated.",
         "no_study_uid": "It has no Study Instance UID.",
         "no_series_uid": "It has no Series Instance UID.",
         "no_instance_uid": "It has no SOP Instance UID.",
-        "uid_too_long": "A UID is longer than Orthanc takes.",
-        "patient_id_too_long": "The Patient ID is longer than Orthanc takes.",
-        "damaged_copy": "It is damaged, and Orthanc has this instance from another file. It was not sent: Orthanc"
-        " overwrites, or does not tell whether it does. Both hashes are in the row.",
+        "uid_too_long": "A UID is longer than Orthanc accepts.",
+        "patient_id_too_long": "The Patient ID is longer than Orthanc accepts.",
+        "damaged_copy": "It is damaged, and Orthanc has this instance from another file. It was not sent, because"
+        " Orthanc overwrites, or does not report whether it does. Both hashes are in the row.",
     }
 )
 # Unreadable: the content is unknown, and the file is tried again.
@@ -105,21 +105,23 @@ UNREADABLE: Mapping[str, str] = MappingProxyType(
 SUSPECT: Mapping[str, str] = MappingProxyType(
     {
         "nested_too_deep": "Its sequences are nested deeper than the limit of 45.",
-        "kills_orthanc": "Orthanc went away twice when it was sent, the second time with nothing else on the way.",
-        "killed_orthanc_before": "An earlier job found that Orthanc goes away when it is sent; it was not sent again.",
+        "kills_orthanc": "Orthanc stopped answering both times when this file was sent, the second time while no other"
+        " file was being sent.",
+        "killed_orthanc_before": "An earlier job found that Orthanc stops answering when this file is sent. It was not"
+        " sent again.",
     }
 )
 # Bad, because Orthanc refused the file; the last one is skipped.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "orthanc_bad_file_format": "Orthanc cannot read it as DICOM.",
-        "orthanc_missing_tag": "Orthanc misses an identifier in it.",
-        "orthanc_out_of_range": "Orthanc finds a value in it that cannot be.",
+        "orthanc_missing_tag": "An identifier that Orthanc needs is missing in it.",
+        "orthanc_out_of_range": "Orthanc finds an impossible value in it.",
         "orthanc_bad_type": "Orthanc finds a value of the wrong type or length in it.",
         "orthanc_not_supported": "Orthanc cannot handle what is in it.",
         "taken_for_archive": "Orthanc took it for a ZIP archive, because it begins like one.",
         "orthanc_refused": "Orthanc refused it without saying why.",
-        "filtered_by_orthanc": "A filter in Orthanc's own configuration did not take it.",
+        "filtered_by_orthanc": "A filter in Orthanc's own configuration rejected it.",
     }
 )
 # Duplicate and conflict: nothing is lost, Orthanc has the instance.
@@ -134,13 +136,13 @@ REPEATED: Mapping[str, str] = MappingProxyType(
 # Failed on the way to Orthanc: tried again when the job is resumed, and by the next job.
 UNSENT: Mapping[str, str] = MappingProxyType(
     {
-        "no_answer": "Orthanc went away when it was sent, and did not come back during the job.",
+        "no_answer": "Orthanc stopped answering when this file was sent, and did not come back during the job.",
         "orthanc_timeout": "Orthanc did not answer in time, three times.",
         "orthanc_error": "Orthanc had an error of its own, three times.",
         "orthanc_out_of_memory": "Orthanc had not enough memory for it, three times.",
-        "id_uncertain": "Orthanc's id of it cannot be computed for certain, and Orthanc overwrites, or does not tell"
-        " whether it does. It was not sent: it could replace another file. Set OverwriteInstances to false in Orthanc's"
-        " configuration; for an Orthanc before 1.11 say so with ORTHANC_NEVER_OVERWRITES=true.",
+        "id_uncertain": "Orthanc's id of it cannot be computed for certain, and Orthanc overwrites, or does not report"
+        " whether it does. It was not sent, because it could replace another file. Set OverwriteInstances to false in"
+        " Orthanc's configuration; for an Orthanc older than 1.11, confirm this with ORTHANC_NEVER_OVERWRITES=true.",
         "stored_by_another": "Orthanc said three times that another client was sending the same instance.",
     }
 )
@@ -149,11 +151,11 @@ UNSENT: Mapping[str, str] = MappingProxyType(
 TOO_LARGE = ("too_large_for_proxy", "too_large_for_orthanc")
 NOT_TAKEN: Mapping[str, str] = MappingProxyType(
     {
-        "too_large_for_proxy": "It is larger than what a proxy before Orthanc, or Orthanc's web server, lets through"
-        " (HTTP 413).",
+        "too_large_for_proxy": "It is larger than what a proxy in front of Orthanc, or Orthanc's web server, lets"
+        " through (HTTP 413).",
         "too_large_for_orthanc": "It is larger than all of Orthanc's storage (MaximumStorageSize).",
         "orthanc_filter_error": "A Lua script of Orthanc's configuration failed on it.",
-        "proxy_refused": "A proxy before Orthanc refused it.",
+        "proxy_refused": "A proxy in front of Orthanc refused it.",
     }
 )
 NOT_TAKEN_REMEDIES: Mapping[str, str] = MappingProxyType(
@@ -168,21 +170,21 @@ NOT_TAKEN_REMEDIES: Mapping[str, str] = MappingProxyType(
 # Why a whole job has stopped.
 STOPPED: Mapping[str, str] = MappingProxyType(
     {
-        "root_unavailable": "The directory cannot be listed, or was unmounted or replaced meanwhile.",
+        "root_unavailable": "The directory cannot be listed, or was unmounted or replaced during the job.",
         "no_files": "There was no file at all in the directory; perhaps the share is not mounted.",
         "orthanc_unreachable": "Orthanc was away for longer than the job waits.",
         "orthanc_login_refused": "Orthanc refuses the login or the access.",
         "orthanc_storage_full": "Orthanc's storage is full.",
         "orthanc_wrong_address": "What answers at ORTHANC_URL is not Orthanc.",
         "orthanc_tls": "The certificate at ORTHANC_URL is not trusted, or http and https are mixed up.",
-        "orthanc_redirects": "What answers at ORTHANC_URL sends on to another address.",
-        "orthanc_right_missing": "The account may not do in Orthanc what an import needs.",
+        "orthanc_redirects": "What answers at ORTHANC_URL redirects to another address.",
+        "orthanc_right_missing": "The account lacks a right in Orthanc that an import needs.",
         "orthanc_read_only": "Orthanc is read-only.",
         "orthanc_patient_limit": "Orthanc has as many patients as it may have (MaximumPatientCount).",
         "orthanc_answer_unusable": "Orthanc's response reports success, but not what was stored.",
         "orthanc_other_id": "Orthanc gave an instance another id than its identifiers give.",
-        "orthanc_keeps_failing": "One file after the other could not be stored, for reasons that are not theirs.",
-        "missing_in_orthanc": "Orthanc accepted instances and does not have them any more.",
+        "orthanc_keeps_failing": "One file after the other could not be stored, for reasons unrelated to these files.",
+        "missing_in_orthanc": "Orthanc accepted instances and no longer has them.",
         "interrupted": "The job's process was terminated.",
         "error": "Something else went wrong; error_message says what.",
     }
@@ -196,7 +198,7 @@ OF_FILES = tuple(
 # The reason of a running job that waits.
 WAITING_FOR_ORTHANC = "waiting_for_orthanc"
 WAITING: Mapping[str, str] = MappingProxyType(
-    {WAITING_FOR_ORTHANC: "Orthanc does not answer; the job waits for it, and goes on by itself when it is back."}
+    {WAITING_FOR_ORTHANC: "Orthanc does not answer. The job waits for it, and continues by itself when it is back."}
 )
 
 

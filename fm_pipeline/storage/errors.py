@@ -53,7 +53,7 @@ def not_s3(action: str) -> StorageError:
         f"What answered when S3 was asked to {action} is not S3.",
         code="NotUnderstood",
         meaning="What was done before stays; a repeat goes on from there.",
-        remedy="Check S3_ENDPOINT_URL, and whether a proxy before it answers in its place; then start again.",
+        remedy="Check S3_ENDPOINT_URL, and whether a proxy in front of it answers in its place; then start again.",
     )
 
 

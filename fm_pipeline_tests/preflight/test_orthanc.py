@@ -29,7 +29,7 @@ def said_of(answering: Answering) -> dict[str, str]:
         (reply(404, "<html>no</html>"), "POST /instances is refused (HTTP 404)"),
         (reply(405), "POST /instances is refused (HTTP 405)"),
         (reply(413), "HTTP 413"),
-        (reply(411, "<html>no</html>"), "A proxy before Orthanc refused it"),
+        (reply(411, "<html>no</html>"), "A proxy in front of Orthanc refused it"),
         (reply(200), "The answer to POST /instances is not one of Orthanc's"),
         (reply(301, Location="https://pacs.example/instances"), "sends on to https://pacs.example"),
         (reply(507, {"OrthancStatus": 19}), "storage is full"),

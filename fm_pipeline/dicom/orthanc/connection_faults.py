@@ -12,7 +12,8 @@ _FEW_BYTES = 64
 # OpenSSL's reasons where the other side does not speak TLS.
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 _WRITE_HTTP = (
-    "Write http:// in ORTHANC_URL if Orthanc is on this machine; else let Orthanc, or a proxy before it, speak TLS."
+    "Write http:// in ORTHANC_URL if Orthanc is on this machine; else let Orthanc, or a proxy in front of it,"
+    " speak TLS."
 )
 _WRITE_HTTPS = (
     "Write https:// in ORTHANC_URL, and set ORTHANC_CA_BUNDLE if the certificate is of an authority of your own."

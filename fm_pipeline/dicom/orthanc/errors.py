@@ -1,4 +1,4 @@
-"""Errors of requests to Orthanc, or to a proxy before it.
+"""Errors of requests to Orthanc, or to a proxy in front of it.
 
     OrthancError
     ├── FileRefused         the fault is the file's: bad, with a reason
@@ -6,7 +6,7 @@
     ├── NoAnswer            the connection ended while the file was sent: perhaps the file killed Orthanc
     ├── OrthancUnreachable  it is down or restarting, or could not do it: wait and send again
     │   ├── OrthancRefusedConnection  nothing was sent
-    │   ├── OrthancBusy     it, or a proxy before it, says that it cannot now
+    │   ├── OrthancBusy     it, or a proxy in front of it, says that it cannot now
     │   ├── BehindProxyGone a proxy answers, and Orthanc behind it does not
     │   ├── StoredByAnother another client sends the same instance at this moment
     │   └── AnswerTimedOut  it has not answered in time
@@ -136,7 +136,7 @@ class LoginRefused(OrthancStop):
 
     def __init__(self, status: int, *, with_login: bool = True) -> None:
         super().__init__(
-            f"Orthanc, or a proxy before it, refuses the login or the access (HTTP {status}).",
+            f"Orthanc, or a proxy in front of it, refuses the login or the access (HTTP {status}).",
             "Check ORTHANC_USERNAME and ORTHANC_PASSWORD, and RemoteAccessAllowed in Orthanc's configuration."
             if with_login
             else "Set ORTHANC_USERNAME and ORTHANC_PASSWORD; and check RemoteAccessAllowed in Orthanc's configuration.",
@@ -152,7 +152,7 @@ class RightMissing(OrthancStop):
         super().__init__(
             f"Orthanc answers, and {method} {path} is refused (HTTP {status}).",
             "Give the account this right: in Orthanc's filter (IncomingHttpRequestFilter), in its authorization plugin,"
-            " or in the proxy before it. SECURITY.md lists the paths that an import uses.",
+            " or in the proxy in front of it. SECURITY.md lists the paths that an import uses.",
         )
 
 
@@ -267,7 +267,8 @@ class KeepsFailing(OrthancStop):
 
     def __init__(self, count: int, last: str) -> None:
         super().__init__(
-            f"{count} files in a row could not be stored, all for reasons that are not theirs. The last one: {last}",
-            "Look into Orthanc's log, and into that of the proxy before it. If Orthanc is well and cannot store files"
-            " of this kind, move them to another folder; they come first when the job is resumed.",
+            f"{count} files in a row could not be stored, all for reasons unrelated to these files. The last one:"
+            f" {last}",
+            "Look into Orthanc's log, and into that of the proxy in front of it. If Orthanc is well and cannot store"
+            " files of this kind, move them to another folder; they come first when the job is resumed.",
         )

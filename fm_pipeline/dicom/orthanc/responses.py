@@ -73,7 +73,7 @@ def error_of_any_request(  # noqa: PLR0911  # one for each kind
     if status in _GATEWAY:
         return oe.BehindProxyGone(status)
     if status in _GATEWAY_TIMED_OUT:
-        return oe.AnswerTimedOut(f"A proxy before Orthanc did not wait for its answer (HTTP {status}).")
+        return oe.AnswerTimedOut(f"A proxy in front of Orthanc did not wait for its answer (HTTP {status}).")
     if status == 405:
         return oe.RightMissing(method, path, status) if is_orthanc() else oe.NotOrthanc(status)
     return None
