@@ -13,7 +13,7 @@ from psycopg2 import sql
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.profile import load_profile
-from fm_pipeline.filemaker.model import Field, Page, Record
+from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic
 from fm_pipeline.sandbox.nexus.create import create_nexus
@@ -94,5 +94,7 @@ class _InMemory:
 
     def page(self, layout: str, offset: int, limit: int) -> Page:
         rows = self._records[layout]
-        records = (Record(number, 1, row) for number, row in enumerate(rows[offset - 1 : offset - 1 + limit], offset))
+        records = (
+            FileMakerRecord(number, 1, row) for number, row in enumerate(rows[offset - 1 : offset - 1 + limit], offset)
+        )
         return Page(tuple(records), len(rows))

@@ -180,3 +180,77 @@ def test_only_one_module_imports_what_is_private_in_dagster() -> None:
 def test_the_picture_of_the_layers_is_the_contracts() -> None:
     page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert with_layers(page, TOP / "pyproject.toml") == page, "run scripts/layers"
+
+
+MOST_LINES = 400
+MOST_REPEATED_LINES = 8
+
+
+def test_a_file_is_short_enough_to_be_read() -> None:
+    lines = {
+        str(path.relative_to(TOP)): path.read_text(encoding="utf-8").count("\n")
+        for path in tracked_files()
+        if path.suffix == ".py"
+    }
+    assert {name: number for name, number in lines.items() if number > MOST_LINES} == {}
+
+
+def test_a_class_name_stands_in_one_module() -> None:
+    modules: dict[str, set[str]] = {}
+    for path in (TOP / "fm_pipeline").rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                modules.setdefault(node.name, set()).add(path.relative_to(TOP / "fm_pipeline").as_posix())
+    assert {name: places for name, places in modules.items() if len(places) > 1} == {}
+
+
+def _lines_of_code(path: Path) -> list[tuple[int, str]]:
+    """The lines with their numbers, without blank lines, comments, imports and docstrings."""
+    text = path.read_text(encoding="utf-8")
+    left_out: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        is_text = (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        )
+        if isinstance(node, ast.Import | ast.ImportFrom) or is_text:
+            assert isinstance(node, ast.stmt)
+            left_out.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if number not in left_out)
+    return [(number, line) for number, line in lines if line and not line.startswith("#")]
+
+
+def test_no_eight_lines_stand_in_two_places() -> None:
+    seen: dict[tuple[str, ...], str] = {}
+    repeated = []
+    for path in tracked_files():
+        if path.suffix != ".py":
+            continue
+        code = _lines_of_code(path)
+        for start in range(len(code) - MOST_REPEATED_LINES + 1):
+            block = code[start : start + MOST_REPEATED_LINES]
+            place = f"{path.relative_to(TOP)}:{block[0][0]}"
+            if (first := seen.setdefault(tuple(line for _, line in block), place)) != place:
+                repeated.append(f"{place} repeats {first}")
+    assert repeated == []
+
+
+# The packages that the project was asked to use, and the module that does the most with each.
+NAMED_PACKAGES = {
+    "dagster": "defs/assets/reimport.py",  # the whole Dagster layer
+    "dagster_aws": "defs/resources.py",  # the S3 resource
+    "pandas": "images/exports/records.py",  # the records of an export, with a type for every column
+    "pydicom": "dicom/files/text.py",  # character sets and the dictionary of elements
+    "requests": "filemaker/transport.py",  # HTTP to FileMaker Server
+    "sqlalchemy": "db/migrate.py",  # the migrations, with Alembic
+}
+
+
+@pytest.mark.parametrize(("package", "module"), NAMED_PACKAGES.items())
+def test_a_named_package_does_its_work_in_production_code(package: str, module: str) -> None:
+    imported = {
+        (node.module if isinstance(node, ast.ImportFrom) else alias.name) or ""
+        for node in ast.walk(ast.parse((TOP / "fm_pipeline" / module).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert package in {name.split(".")[0] for name in imported}

@@ -22,7 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
 
 from fm_pipeline.entities.order import circle
 from fm_pipeline.entities.phases import with_phases
-from fm_pipeline.entities.registry import ENTITIES, KEY, LOOK_UPS, Column, Entity, Phase, Registry
+from fm_pipeline.entities.registry import ENTITIES, KEY, LOOK_UPS, Entity, Feed, Phase, Registry
 
 CONTENT = "content"  # instead of a column: Nexus keeps no FileMaker id
 PLAIN_READERS = ("line", "lines", "date", "timestamp", "number", "boolean")
@@ -49,11 +49,11 @@ class ColumnMapping(BaseModel):
     reader: StrictStr
     fields: Annotated[list[StrictStr], Field(min_length=1)] | None = None
 
-    def as_column(self, name: str) -> Column:
+    def as_column(self, name: str) -> Feed:
         """For the registry. What a reader names is its field too, where no field is given."""
         kind, _, names = self.reader.partition(":")
         default = names if kind in ("parent", "reference", "lookup") and "." not in names else name
-        return Column(tuple(self.fields or [default]), self.reader)
+        return Feed(tuple(self.fields or [default]), self.reader)
 
 
 class NexusMapping(BaseModel):
@@ -102,7 +102,7 @@ def _entity(name: str, mapping: Mapped, nexus: NexusMapping) -> Entity:
         return Entity(**values | added)
     by_content = nexus.id == CONTENT
     if not by_content and nexus.id:
-        columns = {nexus.id: Column(("filemaker_id",), KEY)} | columns
+        columns = {nexus.id: Feed(("filemaker_id",), KEY)} | columns
     needed = [column.fields for column in columns.values() if column.kind == "parent"]
     return Entity(
         name,
@@ -153,13 +153,18 @@ def faults(entities: Mapping[str, Mapped]) -> Iterator[Fault]:
                 )
 
 
+def _wrong_addition(name: str, nexus: NexusMapping) -> Iterator[Fault]:
+    """Yield what is wrong with an addition to an entity that comes with the pipeline."""
+    for key in ("table", "id", "plural", "model", "defaults", "same_by"):
+        if getattr(nexus, key):
+            yield f"{name} comes with the pipeline; only columns can be added", [name, "nexus", key]
+    if not ENTITIES[name].table:
+        yield f"{name} is not loaded into a table, so it has no columns", [name, "nexus"]
+
+
 def _wrong_table(name: str, nexus: NexusMapping, tables: dict[str, str], plurals: dict[str, str]) -> Iterator[Fault]:
     if name in ENTITIES:
-        for key in ("table", "id", "plural", "model", "defaults", "same_by"):
-            if getattr(nexus, key):
-                yield f"{name} comes with the pipeline; only columns can be added", [name, "nexus", key]
-        if not ENTITIES[name].table:
-            yield f"{name} is not loaded into a table, so it has no columns", [name, "nexus"]
+        yield from _wrong_addition(name, nexus)
         return
     if not _NAME.fullmatch(name):
         yield f"{name} is no name for an entity: small letters, digits and _, at most 40", [name]

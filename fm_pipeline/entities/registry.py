@@ -47,7 +47,7 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True)
-class Column:
+class Feed:
     """Where a column of a Nexus table comes from.
 
     Attributes:
@@ -116,7 +116,7 @@ class Entity:
     optional: bool = False
     table: str = ""
     phase: Phase | None = None
-    columns: Mapping[str, Column] = field(default_factory=dict)
+    columns: Mapping[str, Feed] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     id_column: str = ""
@@ -191,12 +191,12 @@ def _names(fields: str) -> frozenset[str]:
     return frozenset(fields.split())
 
 
-def _same(reader: str, *names: str) -> dict[str, Column]:
+def _same(reader: str, *names: str) -> dict[str, Feed]:
     """Columns that have the name of the field that feeds them."""
-    return {name: Column((name,), reader) for name in names}
+    return {name: Feed((name,), reader) for name in names}
 
 
-_PATIENT = {"patient_id": Column(("patient",), "parent:patient")}
+_PATIENT = {"patient_id": Feed(("patient",), "parent:patient")}
 _CLINIC = ("clinic", "clinic_filemaker_id")
 
 _SHIPPED = (
@@ -213,15 +213,15 @@ _SHIPPED = (
         phase=Phase.PATIENTS,
         columns=_same(OWN, "first_name", "last_name", "middle_names", "dob", "sex", "title", "health_number")
         | {
-            "funding_type_id": Column(("funding",), "lookup:funding", "patient_without_funding"),
-            "clinic_id": Column(_CLINIC, "lookup:clinic", "patient_without_clinic"),
+            "funding_type_id": Feed(("funding",), "lookup:funding", "patient_without_funding"),
+            "clinic_id": Feed(_CLINIC, "lookup:clinic", "patient_without_clinic"),
         }
         | _same(OWN, "coordinator_name", "coordinator_date", "plan_start_date", "plan_end_date")
         | _same(OWN, "ndis_plan_start_date", "ndis_plan_end_date")
         | {
-            "filemaker_metadata": Column(("filemaker_id",)),
-            "contact_json": Column((CONTACT_DETAIL,)),
-            "address_json": Column((CONTACT_DETAIL,)),
+            "filemaker_metadata": Feed(("filemaker_id",)),
+            "contact_json": Feed((CONTACT_DETAIL,)),
+            "address_json": Feed((CONTACT_DETAIL,)),
         }
         | _same(OWN, "created_at"),
         defaults={"archived": False},
@@ -244,14 +244,14 @@ _SHIPPED = (
         _groups("filemaker_id patient start|start_date"),
         table="appointments",
         phase=Phase.APPOINTMENTS,
-        columns={"filemaker_event_id": Column(("filemaker_id",), KEY)}
+        columns={"filemaker_event_id": Feed(("filemaker_id",), KEY)}
         | _PATIENT
         | {
-            "clinic_id": Column(_CLINIC, "lookup:clinic", "appointment_without_clinic"),
-            "clinician_id": Column(("clinician",), "lookup:clinician", "appointment_without_clinician"),
-            "appointment_type_id": Column(("appointment_type",), "lookup:appointment_type", "appointment_without_type"),
-            "start_time": Column(("start", "start_date")),
-            "end_time": Column(("end", "end_date", "end_time", "all_day")),
+            "clinic_id": Feed(_CLINIC, "lookup:clinic", "appointment_without_clinic"),
+            "clinician_id": Feed(("clinician",), "lookup:clinician", "appointment_without_clinician"),
+            "appointment_type_id": Feed(("appointment_type",), "lookup:appointment_type", "appointment_without_type"),
+            "start_time": Feed(("start", "start_date")),
+            "end_time": Feed(("end", "end_date", "end_time", "all_day")),
         }
         | _same(OWN, "status", "reason", "notes", "created_at"),
         defaults={
@@ -276,7 +276,7 @@ _SHIPPED = (
         phase=Phase.NOTES,
         columns=_PATIENT
         | _same("choice:note_type", "note_type")
-        | {"content": Column(("content",), "lines", "note_without_text")}
+        | {"content": Feed(("content",), "lines", "note_without_text")}
         | _same("line", "created_by")
         | _same("timestamp", "created_at"),
         defaults={"note_type": "other"},
@@ -294,7 +294,7 @@ _SHIPPED = (
         phase=Phase.NOTES,
         columns=_PATIENT
         | _same("line", "phone_number")
-        | {"message": Column(("message",), "lines", "message_without_text")}
+        | {"message": Feed(("message",), "lines", "message_without_text")}
         | _same("choice:message_status", "status")
         | _same("timestamp", "sent_at", "created_at"),
         defaults={
@@ -335,7 +335,7 @@ _SHIPPED = (
         optional=True,
         table="companies",
         phase=Phase.PATIENTS,
-        columns={"name": Column(("name",), "line", "value_missing")} | _same("line", "abn", "email"),
+        columns={"name": Feed(("name",), "line", "value_missing")} | _same("line", "abn", "email"),
         model="company",
         by_content=True,
         same_by=("name",),
@@ -351,9 +351,9 @@ _SHIPPED = (
         optional=True,
         table="referrers",
         phase=Phase.PATIENTS,
-        columns={"name": Column(("name",), "line", "value_missing")}
+        columns={"name": Feed(("name",), "line", "value_missing")}
         | _same("line", "practice", "provider_number", "phone", "email")
-        | {"company_id": Column(("company",), "reference:company")},
+        | {"company_id": Feed(("company",), "reference:company")},
         model="referrer",
         by_content=True,
         same_by=("name", "provider_number"),
@@ -369,7 +369,7 @@ _SHIPPED = (
         optional=True,
         table="patient_referrers",
         phase=Phase.NOTES,
-        columns=_PATIENT | {"referrer_id": Column(("referrer",), "parent:referrer")} | _same("timestamp", "created_at"),
+        columns=_PATIENT | {"referrer_id": Feed(("referrer",), "parent:referrer")} | _same("timestamp", "created_at"),
         model="patientreferrer",
         by_content=True,
         same_by=("patient_id", "referrer_id"),

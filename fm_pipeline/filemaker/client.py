@@ -25,7 +25,7 @@ from fm_pipeline.filemaker.errors import (
     ServerTooOld,
     error_for,
 )
-from fm_pipeline.filemaker.model import Field, Page, Record, Value
+from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page, Value
 from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, FetchedResponse, Transport
 
 Query = Sequence[Mapping[str, str]]
@@ -145,7 +145,7 @@ class DataApiClient:
         )
         return _page(answer, layout)
 
-    def record(self, layout: str, record_id: int) -> Record | None:
+    def record(self, layout: str, record_id: int) -> FileMakerRecord | None:
         """Return one record; None if it does not exist."""
         try:
             answer = self._read(
@@ -343,9 +343,9 @@ def _page(answer: Answer, layout: str) -> Page:
         return Page(_records(answer), found)
 
 
-def _records(answer: Answer) -> tuple[Record, ...]:
+def _records(answer: Answer) -> tuple[FileMakerRecord, ...]:
     return tuple(
-        Record(
+        FileMakerRecord(
             int(row["recordId"]),
             int(row["modId"]),
             {name: _value(value) for name, value in row["fieldData"].items()},

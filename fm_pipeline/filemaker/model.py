@@ -19,7 +19,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class FileMakerRecord:
     """A record. `record_id` is FileMaker's internal id, `mod_id` counts its edits."""
 
     record_id: int
@@ -31,5 +31,5 @@ class Record:
 class Page:
     """A page of records in the order of the server, and the size of the whole found set."""
 
-    records: tuple[Record, ...]
+    records: tuple[FileMakerRecord, ...]
     found_count: int

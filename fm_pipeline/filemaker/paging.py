@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from fm_pipeline.filemaker.errors import AnswerTooLarge, ChangedWhileReading, RecordMissing, ServerTimeout
-from fm_pipeline.filemaker.model import Page, Record
+from fm_pipeline.filemaker.model import FileMakerRecord, Page
 
 FetchPage = Callable[[int, int], Page]
 """(offset from 1, limit) -> page; RecordMissing if the offset is beyond the last record."""
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 def read_completely(
     fetch: FetchPage,
-    consume: Callable[[Iterator[Record]], T],
+    consume: Callable[[Iterator[FileMakerRecord]], T],
     *,
     page_size: int,
     on_progress: Progress | None = None,
@@ -63,7 +63,7 @@ def read_completely(
     return consume(read_once(fetch, page_size=page_size, on_progress=on_progress))
 
 
-def read_once(fetch: FetchPage, *, page_size: int, on_progress: Progress | None = None) -> Iterator[Record]:
+def read_once(fetch: FetchPage, *, page_size: int, on_progress: Progress | None = None) -> Iterator[FileMakerRecord]:
     """Yield every record once, page by page; raise if the result cannot be proved to be complete.
 
     Raises:

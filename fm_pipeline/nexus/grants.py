@@ -11,16 +11,14 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.privileges import Needs
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.profile import load_profile
-from fm_pipeline.entities.registry import loaded
 from fm_pipeline.nexus.catalogue.schema import Catalogue, SoftReference, read_catalogue
 from fm_pipeline.nexus.policy import (
     BATCHES,
     DOCUMENTS,
     IMAGES,
-    REQUIRED_ENTITIES,
     SYSTEM_CONFIGURATION,
     Policy,
-    make_policy,
+    make_full_policy,
 )
 from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
@@ -94,14 +92,7 @@ def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role
     """
     catalogue = read_catalogue(cursor, settings.nexus_schema)
     registry = fit_registry(cursor, catalogue, load_profile(settings.filemaker_profile).registry).registry
-    entities = {each.name for each in loaded(registry) if catalogue.has(each.table)} | set(REQUIRED_ENTITIES)
-    policy = make_policy(
-        catalogue,
-        entities,
-        letters=settings.nexus_letters,
-        reminders=settings.nexus_reminders,
-        registry=registry,
-    )
+    policy = make_full_policy(catalogue, registry, settings)
     policy = replace(policy, growing=parse_trigger_tables(catalogue, settings.nexus_trigger_tables))
     soft = [
         SoftReference(*place, catalogue.table("patients"), replaced=1) for place in list_soft_references(cursor, policy)

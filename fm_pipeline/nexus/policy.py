@@ -18,6 +18,7 @@ from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.registry import ENTITIES, Entity, Phase, Registry, loaded
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, GenericKey, SoftReference
+from fm_pipeline.settings import Settings
 
 SoftAction = Literal["keep", "empty", "stop"]
 
@@ -159,6 +160,17 @@ def make_policy(
     policy = Policy(catalogue, tuple(in_order(catalogue, entities, registry)), tuple(cleared))
     _refuse_unknown_kinds(policy)
     return policy
+
+
+def make_full_policy(catalogue: Catalogue, registry: Registry, settings: Settings) -> Policy:
+    """Return the policy of a reimport of every entity whose table this database has.
+
+    Raises:
+        CatalogueStop: as `make_policy`.
+    """
+    entities = {each.name for each in loaded(registry) if catalogue.has(each.table)} | set(REQUIRED_ENTITIES)
+    letters, reminders = settings.nexus_letters, settings.nexus_reminders
+    return make_policy(catalogue, entities, letters=letters, reminders=reminders, registry=registry)
 
 
 def in_order(catalogue: Catalogue, entities: Sequence[Entity], registry: Registry = ENTITIES) -> list[Load]:

@@ -17,8 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.table import Column, Table
 from fm_pipeline.entities.order import generations
-from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry, looked_up_in
-from fm_pipeline.entities.registry import Column as Source
+from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Feed, Registry, looked_up_in
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS, SYSTEM_CONFIGURATION
@@ -151,7 +150,7 @@ def _faults(cursor: Cursor, catalogue: Catalogue, entity: Entity, registry: Regi
             yield from (f"{name}: {fault}" for fault in _wrong_column(catalogue, table, column, source, registry))
 
 
-def _wrong_column(catalogue: Catalogue, table: Table, name: str, source: Source, registry: Registry) -> Iterator[str]:
+def _wrong_column(catalogue: Catalogue, table: Table, name: str, source: Feed, registry: Registry) -> Iterator[str]:
     """Yield what is wrong with a column that is fed."""
     column = catalogue.columns[table].get(name)
     where = f"{table.name}.{name}"

@@ -20,7 +20,7 @@ from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.errors import LockStop
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing
-from fm_pipeline.filemaker.model import Field, Record, Value
+from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
 from fm_pipeline.filemaker.paging import Progress, read_completely
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _only_one(cursor: Cursor, entity: str) -> None:
         )
 
 
-def _take(cursor: Cursor, resolution: Resolution, parents: Sequence[str], records: Iterator[Record]) -> _Taken:
+def _take(cursor: Cursor, resolution: Resolution, parents: Sequence[str], records: Iterator[FileMakerRecord]) -> _Taken:
     """Write the records of one reading in place of what the table has of the entity."""
     taken = _Taken()
     cursor.execute("SAVEPOINT reading")
@@ -174,7 +174,7 @@ def _take(cursor: Cursor, resolution: Resolution, parents: Sequence[str], record
     return taken
 
 
-def _rows(resolution: Resolution, records: Iterable[Record], taken: _Taken) -> Iterator[tuple[object, ...]]:
+def _rows(resolution: Resolution, records: Iterable[FileMakerRecord], taken: _Taken) -> Iterator[tuple[object, ...]]:
     for record in records:
         fields = _canonical(resolution, record)
         text = json.dumps(fields, ensure_ascii=True, sort_keys=True)
@@ -191,7 +191,7 @@ def _with_parents(rows: Iterable[tuple[object, ...]], parents: Sequence[str]) ->
         yield (*row, json.dumps(keys))
 
 
-def _canonical(resolution: Resolution, record: Record) -> dict[str, Value]:
+def _canonical(resolution: Resolution, record: FileMakerRecord) -> dict[str, Value]:
     """The record by canonical names, without what is empty or blank."""
     fields: dict[str, Value] = {}
     for canonical, candidates in resolution.feeds.items():

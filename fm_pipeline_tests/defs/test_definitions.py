@@ -14,6 +14,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 
 from fm_pipeline.definitions import build_defs, defs
 from fm_pipeline.settings import Settings
+from fm_pipeline_tests.defs.assets.test_runs import TRANSACTION
 from fm_pipeline_tests.support.further_tables import with_example, write_profile
 
 REPOSITORY = dg.Definitions.get_repository_def(defs)
@@ -58,16 +59,7 @@ def test_every_asset_says_what_it_is_and_who_owns_it() -> None:
 
 def test_the_phases_follow_each_other_in_the_mandated_order() -> None:
     graph = defs.resolve_asset_graph()
-    order = [
-        "deleted_patient_data",
-        "patients",
-        "appointments",
-        "notes_and_messages",
-        "documents",
-        "image_batches",
-        "reimport_validation",
-    ]
-    for before, after in pairwise(order):
+    for before, after in pairwise(TRANSACTION):
         assert dg.AssetKey(before) in graph.get(dg.AssetKey(after)).parent_keys
 
 

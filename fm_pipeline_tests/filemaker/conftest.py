@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 
@@ -94,7 +94,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def clinic_on(store: Store, server: StandIn) -> Iterator[Clinic]:
     """A new file on a healthy stand-in; the server is healed again at the end."""
     clinic = Clinic(store, server, f"clinic {next(_files)}")
-    store.create_database(clinic.database, [FileMakerAccount(USER, PASSWORD)])
+    store.create_database(clinic.database, [ServerAccount(USER, PASSWORD)])
     server.reset_counters()
     try:
         yield clinic

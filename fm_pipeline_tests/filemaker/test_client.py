@@ -22,7 +22,7 @@ from fm_pipeline.filemaker.errors import (
     TokenInvalid,
     WrongPassword,
 )
-from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline_tests.filemaker.conftest import PASSWORD, Clinic, clinic_of_version
 
 
@@ -87,7 +87,7 @@ def test_a_locked_account_is_not_tried_again(clinic: Clinic) -> None:
 def test_a_password_that_was_changed_during_the_run_is_asked_once_more_only(clinic: Clinic) -> None:
     with clinic.client() as client:
         client.layouts()
-        clinic.store.add_account(clinic.database, FileMakerAccount("pipeline", "a new one"))
+        clinic.store.add_account(clinic.database, ServerAccount("pipeline", "a new one"))
         clinic.server.end_sessions()
         with pytest.raises(WrongPassword):
             client.layouts()
@@ -95,7 +95,7 @@ def test_a_password_that_was_changed_during_the_run_is_asked_once_more_only(clin
 
 
 def test_a_missing_privilege_is_reported_by_its_name(clinic: Clinic) -> None:
-    clinic.store.add_account(clinic.database, FileMakerAccount("guest", "x", privileges=()))
+    clinic.store.add_account(clinic.database, ServerAccount("guest", "x", privileges=()))
     with pytest.raises(PrivilegeMissing, match="extended privilege fmrest"):
         clinic.client(username="guest", password="x").layouts()
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import AnswerTooLarge, ChangedWhileReading, ServerTimeout
-from fm_pipeline.filemaker.model import Page, Record
+from fm_pipeline.filemaker.model import FileMakerRecord, Page
 from fm_pipeline.filemaker.paging import SMALLEST_PAGE, TRIES_OF_SMALLEST_PAGE, read_completely
 from fm_pipeline_tests.filemaker.conftest import Clinic
 
 _layouts = itertools.count(1)
 
 
-def _ids(records: Iterator[Record]) -> list[int]:
+def _ids(records: Iterator[FileMakerRecord]) -> list[int]:
     return [record.record_id for record in records]
 
 
@@ -182,7 +182,7 @@ def test_pages_shrink_when_the_server_may_not_send_so_much(clinic: Clinic) -> No
 
 
 def _page(ids: list[int], found: int) -> Page:
-    return Page(tuple(Record(record_id, 0, {}) for record_id in ids), found)
+    return Page(tuple(FileMakerRecord(record_id, 0, {}) for record_id in ids), found)
 
 
 def test_a_server_that_sends_fewer_records_than_asked_for_is_read_to_its_count() -> None:

@@ -21,7 +21,7 @@ from fm_pipeline.filemaker.errors import (
     error_for,
 )
 from fm_pipeline.filemaker.transport import ATTEMPTS
-from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount
+from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.serving import listen
 from fm_pipeline_tests.filemaker.conftest import Clinic
@@ -151,7 +151,7 @@ def test_an_address_that_would_show_the_password_is_refused(url: str) -> None:
 def test_a_certificate_of_a_private_authority_needs_its_bundle(tmp_path: Path) -> None:
     authority, certificate, key = _private_authority(tmp_path)
     store = Store(tmp_path / "state.sqlite")
-    store.add_account("clinic", FileMakerAccount("a", "b"))
+    store.add_account("clinic", ServerAccount("a", "b"))
     with running_stand_in(store, tls=(certificate, key)) as server:
         with DataApiClient(server.base_url, "clinic", "a", "b", ca_bundle=authority) as client:
             assert client.layouts() == []

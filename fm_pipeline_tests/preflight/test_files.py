@@ -24,7 +24,7 @@ from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.finding import Finding, FindingBuilder, stops
 from fm_pipeline.preflight.images import check_bucket
 from fm_pipeline.preflight.preflight import preflight
-from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, guarded
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import DATABASE, PASSWORD, RUN_TIME, USER, MigrationBench
@@ -237,7 +237,7 @@ def test_a_mark_that_can_hold_no_timestamp_is_told(images: MigrationBench) -> No
 
 
 def test_a_mark_that_the_account_may_not_see_is_told_because_all_would_look_done(images: MigrationBench) -> None:
-    images.store.add_account(DATABASE, FileMakerAccount(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
+    images.store.add_account(DATABASE, ServerAccount(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
     assert "may not see the field NexusExportDate" in found(images)["image_layout_unfit"]
 
 

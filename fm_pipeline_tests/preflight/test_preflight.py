@@ -23,7 +23,7 @@ from fm_pipeline.preflight.finding import Finding, stops
 from fm_pipeline.preflight.nexus import VERSIONS
 from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
-from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount
+from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount
 from fm_pipeline_tests.support.clinics import DATABASE, PASSWORD, USER, MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.services import LazyStack
 
@@ -85,12 +85,12 @@ def test_case_22_layouts_and_fields_that_are_missing_are_named(bench: MigrationB
 
 
 def test_case_22_a_field_that_the_account_may_not_see_stops(bench: MigrationBench) -> None:
-    bench.store.add_account(DATABASE, FileMakerAccount(USER, PASSWORD, no_access={"Patients": ["dob", "last_name"]}))
+    bench.store.add_account(DATABASE, ServerAccount(USER, PASSWORD, no_access={"Patients": ["dob", "last_name"]}))
     assert only(found(bench), "filemaker_field_hidden").found == "<No Access> in dob, last_name"
 
 
 def test_case_22_a_missing_privilege_names_the_privilege(bench: MigrationBench) -> None:
-    bench.store.add_account(DATABASE, FileMakerAccount(USER, PASSWORD, privileges=()))
+    bench.store.add_account(DATABASE, ServerAccount(USER, PASSWORD, privileges=()))
     assert "fmrest" in only(found(bench), "filemaker_unreachable").remedy
 
 

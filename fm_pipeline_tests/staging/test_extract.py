@@ -15,7 +15,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.errors import LockStop, MappingError
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing, ServerUnavailable
-from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.staging.extract import ExtractionResult, extract, key_of
 from fm_pipeline_tests.filemaker.conftest import Clinic
 
@@ -229,7 +229,7 @@ def test_a_missing_layout_is_told_by_name_before_anything_is_read(clinic: Clinic
 def test_a_value_that_may_not_be_seen_is_held_as_filemaker_says_it(clinic: Clinic, nexus: Connection) -> None:
     clinic.notes(1)
     hidden = {"API_Notes": ["note"]}
-    clinic.store.add_account(clinic.database, FileMakerAccount("pipeline", "käse:only for tests", no_access=hidden))
+    clinic.store.add_account(clinic.database, ServerAccount("pipeline", "käse:only for tests", no_access=hidden))
     _extract(clinic, nexus)
     assert _records(nexus)[0][4]["content"] == "<No Access>"
 

@@ -27,7 +27,7 @@ from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 from fm_pipeline.sandbox.clinic.nexus.compare import Mismatch, differences
 from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
-from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount
+from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.nexus.digest import schema_digest
@@ -152,7 +152,7 @@ def migration_bench(
         connection.commit()
         fill_nexus(connection, clinic)
     with closing(Store(folder / FILEMAKER)) as store:
-        store.create_database(DATABASE, [FileMakerAccount(USER, PASSWORD)])
+        store.create_database(DATABASE, [ServerAccount(USER, PASSWORD)])
         fill_filemaker(store, clinic, DATABASE, profile)
         with _served(store, database_url, folder, profile) as running:
             yield running

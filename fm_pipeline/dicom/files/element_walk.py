@@ -7,7 +7,7 @@ must read the whole file to find the last two, and takes four times as long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -27,11 +27,11 @@ from fm_pipeline.dicom.files.elements import (
     UNDEFINED_LENGTH,
     Encoding,
 )
+from fm_pipeline.dicom.files.fragments import MOST_STEPS, behind_fragments
 from fm_pipeline.dicom.files.walk_result import Walk, WalkEnd
 from fm_pipeline.dicom.model import DEEPEST_SAFE_NESTING
 
 LONGEST_VALUE = 1 << 16  # bytes kept of a wanted value; white space may make up most of them
-_MOST_STEPS = 4_000_000  # 2 s; the largest enhanced multi-frame headers seen have 50,000 elements
 _MOST_PADDING = 1 << 26  # bytes of zeros
 _WINDOW = 1 << 16
 _BEFORE_DELIMITERS = 0xFFFDFFFF  # the last tag below that group
@@ -98,7 +98,7 @@ class _Walker:
         self._wanted, self._only_group, self._until = wanted, only_group, until
         self._base, self._data = 0, b""  # the window: bytes of the source from a position
         self._sequences: list[_Sequence] = []
-        self._budget: Iterator[int] = iter(range(_MOST_STEPS))
+        self._budget: Iterator[int] = iter(range(MOST_STEPS))
         self._walk = Walk()
         self._padding = 0
         self._previous, self._highest = -1, _BEFORE_DELIMITERS
@@ -114,7 +114,7 @@ class _Walker:
             following = self._decide(passed)
         return self._walk
 
-    def _pass_plain(self, position: int) -> int | None:  # noqa: PLR0912, PLR0915  # see below
+    def _pass_plain(self, position: int) -> int | None:  # noqa: C901, PLR0912, PLR0915  # see below
         """Step over elements that need no decision: in order, inside the window, and with a header that is understood.
 
         This is the only loop that every element goes through. Each further call in it makes a walk 1.2 to 2 times as
@@ -313,7 +313,7 @@ class _Walker:
         """Enter a sequence of undefined length, or step over fragments."""
         if tag in PIXEL_DATA or vr in _FRAGMENTS:
             self._walk.damaged = self._walk.damaged or tag not in PIXEL_DATA  # only pixel data may be in fragments
-            behind = _behind_fragments(self._source, value, self._readers[2])
+            behind = behind_fragments(self._source, value, self._readers[2])
             if isinstance(behind, int):
                 return behind
             if behind is WalkEnd.CUT and tag in PIXEL_DATA and not self._sequences:
@@ -397,24 +397,3 @@ class _Walker:
 
 def _is_sequence_by_dictionary(tag: int) -> bool:
     return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
-
-
-def _behind_fragments(
-    source: ByteSource, position: int, header: Callable[[bytes], tuple[int, int, int]]
-) -> int | WalkEnd:
-    """Return the position behind the last fragment of encapsulated pixel data (PS3.5, A.4), or what is wrong."""
-    for _ in range(_MOST_STEPS):
-        data = source.read(position, 8)
-        if len(data) < 8:
-            return WalkEnd.CUT if position + 8 > source.size else WalkEnd.LIMIT
-        group, element, length = header(data)
-        tag = group << 16 | element
-        position += 8
-        if tag == SEQUENCE_END:
-            return position
-        if tag != ITEM or length == UNDEFINED_LENGTH:
-            return WalkEnd.NOT_AN_ELEMENT
-        position += length
-        if position > source.size:
-            return WalkEnd.CUT
-    return WalkEnd.LIMIT

@@ -17,7 +17,7 @@ from fm_pipeline.entities.resolution import resolve
 from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import PrivilegeMissing, RecordMissing
-from fm_pipeline.filemaker.model import Field, Page, Record, Value
+from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page, Value
 from fm_pipeline.filemaker.paging import Progress, read_completely
 from fm_pipeline.staging.values.dates import read_date
 from fm_pipeline.staging.values.keys import as_key
@@ -161,7 +161,7 @@ def list_unmarked(
     def fetch(offset: int, limit: int) -> Page:
         return client.find(layout.name, [{layout.mark.name: "="}], offset=offset, limit=limit)
 
-    def listed(records: Iterator[Record]) -> list[UnmarkedRecord]:
+    def listed(records: Iterator[FileMakerRecord]) -> list[UnmarkedRecord]:
         return [UnmarkedRecord(record.record_id, _first(record, layout.key)) for record in records]
 
     require_visible_mark(client, layout)
@@ -194,7 +194,7 @@ def read_all_images(
     )
 
 
-def read_image(layout: ImageLayout, record: Record) -> SourceImage:
+def read_image(layout: ImageLayout, record: FileMakerRecord) -> SourceImage:
     """Return the image that a record describes."""
     date_text = next((text for text in _texts(record, layout.date) if text), "")
     recid = _first(record, layout.recid)
@@ -217,7 +217,7 @@ def read_image(layout: ImageLayout, record: Record) -> SourceImage:
     )
 
 
-def _cells(record: Record, fields: Sequence[Field]) -> Iterator[tuple[str, Value]]:
+def _cells(record: FileMakerRecord, fields: Sequence[Field]) -> Iterator[tuple[str, Value]]:
     """Names and values, with each repetition."""
     for field in fields:
         for name in (field.name, *(f"{field.name}({number})" for number in field.repetitions)):
@@ -225,11 +225,11 @@ def _cells(record: Record, fields: Sequence[Field]) -> Iterator[tuple[str, Value
                 yield name, record.fields[name]
 
 
-def _texts(record: Record, fields: Sequence[Field]) -> Iterator[str]:
+def _texts(record: FileMakerRecord, fields: Sequence[Field]) -> Iterator[str]:
     for _, value in _cells(record, fields):
         yield plain_text(value)[0].strip()
 
 
-def _first(record: Record, fields: Sequence[Field]) -> str:
+def _first(record: FileMakerRecord, fields: Sequence[Field]) -> str:
     """The first that is not empty, as a key."""
     return next((key for text in _texts(record, fields) if (key := as_key(text))), "")

@@ -13,12 +13,11 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.table import Table
-from fm_pipeline.entities.registry import loaded
 from fm_pipeline.nexus.backup.files import BackupStop, open_for_reading, open_for_writing
 from fm_pipeline.nexus.backup.manifest import BackupTable, Role
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.catalogue.table_details import BackupColumn
-from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, make_policy
+from fm_pipeline.nexus.policy import make_full_policy
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
 from fm_pipeline.nexus.staged_registry import read_registry
@@ -51,15 +50,7 @@ def find_scope(cursor: Cursor, settings: Settings) -> BackupScope:
     """
     catalogue = read_catalogue(cursor, settings.nexus_schema)
     registry = read_registry(cursor)
-    entities = {each.name for each in loaded(registry) if catalogue.has(each.table)} | set(REQUIRED_ENTITIES)
-    policy = make_policy(
-        catalogue,
-        entities,
-        letters=settings.nexus_letters,
-        reminders=settings.nexus_reminders,
-        registry=registry,
-    )
-    policy = with_soft_references(cursor, policy, settings, {})
+    policy = with_soft_references(cursor, make_full_policy(catalogue, registry, settings), settings, {})
     cursor.execute("SELECT entity FROM fm_pipeline.staged_builds")
     staged = {row[0] for row in cursor.fetchall()}
     replaced = {

@@ -35,7 +35,7 @@ FROM images_batch b LEFT JOIN images_image i ON i.batch_id = b.id GROUP BY b.id
 """
 
 
-class ImageRow(NamedTuple):
+class LinkedImageRow(NamedTuple):
     """An image in Nexus; fields as in `_ROWS`."""
 
     filemaker_id: str
@@ -74,7 +74,7 @@ class LinkedImages:
 
     def judge(self) -> list[ComparisonResult]:
         """Compare everything with the expected link."""
-        rows = [ImageRow(*row) for row in self.query(_ROWS)]
+        rows = [LinkedImageRow(*row) for row in self.query(_ROWS)]
         return [
             *self._ends(),
             *self._batches(),
@@ -137,7 +137,7 @@ class LinkedImages:
         right = sum((wanted & found).values())
         yield ComparisonResult(LINK, "batches", wanted == found, f"{right:,} of {sum(wanted.values()):,}")
 
-    def _unlike(self, rows: Iterable[ImageRow]) -> int:
+    def _unlike(self, rows: Iterable[LinkedImageRow]) -> int:
         """Return how many rows are not as expected, missing ones included."""
         wanted = {
             (
@@ -149,7 +149,7 @@ class LinkedImages:
         found = {(r.filemaker_id, r.patient, r.category, r.date, r.size, r.mime_type, r.width, r.height) for r in rows}
         return len(wanted ^ found)
 
-    def _wrong_copies(self, rows: Iterable[ImageRow]) -> int:
+    def _wrong_copies(self, rows: Iterable[LinkedImageRow]) -> int:
         """Return the number of copies with a wrong key or wrong bytes."""
         recids = {image.filemaker_id: image.recid for image in self.expected.images}
         wrong = 0
@@ -161,7 +161,7 @@ class LinkedImages:
             wrong += not right
         return wrong
 
-    def _wrong_thumbnails(self, rows: Iterable[ImageRow]) -> int:
+    def _wrong_thumbnails(self, rows: Iterable[LinkedImageRow]) -> int:
         wrong = 0
         for row in rows:
             file = self._folder / row.thumbnail_key
@@ -176,7 +176,7 @@ class LinkedImages:
             )
         return wrong
 
-    def _nothing_else(self, rows: Iterable[ImageRow]) -> ComparisonResult:
+    def _nothing_else(self, rows: Iterable[LinkedImageRow]) -> ComparisonResult:
         """Check that `patients/` contains only objects that rows name."""
         named = {key for row in rows for key in (row.key, row.thumbnail_key)}
         there = {str(path.relative_to(self._folder)) for path in self._objects("patients")}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour, Engine
-from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount
+from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.serving import Server, listen, url
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         parser.error(str(error))
     store = Store(given.state_file)
-    store.add_account(given.database, FileMakerAccount(given.username, password))
+    store.add_account(given.database, ServerAccount(given.username, password))
     tls = (given.tls_cert, given.tls_key) if given.tls_cert else None
 
     def say_ready() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 
-from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount, StoredContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount, StoredContainerFile
 from fm_pipeline.sandbox.filemaker.faults.faults import Faults
 from fm_pipeline.sandbox.filemaker.responses import ApiError
 
@@ -52,7 +52,7 @@ class Session:
 
     token: str
     database: str
-    account: FileMakerAccount
+    account: ServerAccount
     last_call: datetime
     calls: int = 0
     stream_key: str = field(default_factory=lambda: secrets.token_hex(26))
@@ -84,7 +84,7 @@ class Sessions:
             self._bury()
             return len(self._open)
 
-    def open(self, database: str, account: FileMakerAccount) -> Session:
+    def open(self, database: str, account: ServerAccount) -> Session:
         """Open a session. Raises ApiError 812 or 956 if there are too many."""
         with self._lock:
             self._bury()

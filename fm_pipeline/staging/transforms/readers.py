@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fm_pipeline.db.table import Column
-from fm_pipeline.entities.registry import ENTITIES, Entity
-from fm_pipeline.entities.registry import Column as Source
+from fm_pipeline.entities.registry import ENTITIES, Entity, Feed
 from fm_pipeline.staging.record import Record
 from fm_pipeline.staging.transforms.appointments import transform_appointment
 from fm_pipeline.staging.transforms.file_links import transform_file_link
@@ -49,17 +48,17 @@ def transform_of(entity: Entity, columns: Mapping[str, Column]) -> Callable[[Rec
     return lambda record: own(record) | {name: read(record) for name, read in reads}
 
 
-def _line(source: Source, column: Column | None) -> Read:
+def _line(source: Feed, column: Column | None) -> Read:
     """One-line text."""
     return _text(Record.line, source, column)
 
 
-def _lines(source: Source, column: Column | None) -> Read:
+def _lines(source: Feed, column: Column | None) -> Read:
     """Text of several lines."""
     return _text(Record.lines, source, column)
 
 
-def _text(read: Callable[[Record, str], str], source: Source, column: Column | None) -> Read:
+def _text(read: Callable[[Record, str], str], source: Feed, column: Column | None) -> Read:
     """Empty text is NULL where the column allows it, else ''."""
     (field, *_), rule, nothing = source.fields, source.empty, None if _may_be_null(column) else ""
 
@@ -72,48 +71,48 @@ def _text(read: Callable[[Record, str], str], source: Source, column: Column | N
     return text
 
 
-def _key(source: Source, column: Column | None) -> Read:
+def _key(source: Feed, column: Column | None) -> Read:
     """The FileMaker id: as it is compared, or in a column of text as it is spelt."""
     if column is not None and column.type == "uuid":
         return lambda record: record.key
     return lambda record: record.line(source.fields[0])
 
 
-def _choice(source: Source, _column: Column | None) -> Read:
+def _choice(source: Feed, _column: Column | None) -> Read:
     """One of the values that Nexus has for it."""
     field, read = source.fields[0], CHOICES[source.names]
     return lambda record: record.choice(field, read)
 
 
-def _date(source: Source, column: Column | None) -> Read:
+def _date(source: Feed, column: Column | None) -> Read:
     return _needed(lambda record: record.date(source.fields[0]), source, column)
 
 
-def _timestamp(source: Source, column: Column | None) -> Read:
+def _timestamp(source: Feed, column: Column | None) -> Read:
     field = source.fields[0]
     if column is not None and column.name == "created_at":  # the time of the run stands in for it
         return lambda record: record.timestamp(field)
     return _needed(lambda record: record.timestamp(field), source, column)
 
 
-def _boolean(source: Source, _column: Column | None) -> Read:
+def _boolean(source: Feed, _column: Column | None) -> Read:
     """FileMaker's flag."""
     return lambda record: is_yes(record.line(source.fields[0]))
 
 
-def _number(source: Source, column: Column | None) -> Read:
+def _number(source: Feed, column: Column | None) -> Read:
     """A number that the column can hold; the text of it, so that no digit is lost on the way."""
     kind = column.type if column else "numeric"
     return _needed(lambda record: record.choice(source.fields[0], lambda text: read_number(text, kind)), source, column)
 
 
-def _look_up(source: Source, column: Column | None) -> Read:
+def _look_up(source: Feed, column: Column | None) -> Read:
     """The Nexus id of what a name names; its FileMaker id, in a second field, counts first."""
     name, (field, *by_id), rule = source.names, source.fields, source.empty
     return _needed(lambda record: record.look_up(name, empty=rule, field=field, by_id=by_id), source, column)
 
 
-def _parent(source: Source, _column: Column | None) -> Read:
+def _parent(source: Feed, _column: Column | None) -> Read:
     """The Nexus id of the record that a field names; whether it is there was looked at when the record was read."""
     field = source.fields[0]
     if (source.names, field) == ("patient", "patient"):
@@ -121,13 +120,13 @@ def _parent(source: Source, _column: Column | None) -> Read:
     return lambda record: (record.parents or {}).get(field)
 
 
-def _reference(source: Source, _column: Column | None) -> Read:
+def _reference(source: Feed, _column: Column | None) -> Read:
     """The same, where the column may be empty."""
     field = source.fields[0]
     return lambda record: (record.parents or {}).get(field)
 
 
-def _needed(read: Read, source: Source, column: Column | None) -> Read:
+def _needed(read: Read, source: Feed, column: Column | None) -> Read:
     """A value without which the row cannot be, where the column may not be NULL."""
     if _may_be_null(column):
         return read
@@ -145,7 +144,7 @@ def _may_be_null(column: Column | None) -> bool:
     return column is None or not column.not_null
 
 
-_READERS: Mapping[str, Callable[[Source, Column | None], Read]] = {
+_READERS: Mapping[str, Callable[[Feed, Column | None], Read]] = {
     "line": _line,
     "lines": _lines,
     "key": _key,

@@ -235,7 +235,7 @@ def test_a_quarter_of_a_million_elements_before_the_identifiers_hide_nothing() -
 
 
 def test_identifiers_behind_more_than_is_looked_at_are_uncertain_and_not_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fm_pipeline.dicom.files.element_walk._MOST_STEPS", 20)
+    monkeypatch.setattr("fm_pipeline.dicom.files.element_walk.MOST_STEPS", 20)
     early = b"".join(private(b"ABCD", vr="LO") for _ in range(30))
     for written in (Handwritten(early=early), Handwritten(first=early)):
         found = instance(written.file)
@@ -272,7 +272,7 @@ def test_the_walk_goes_on_behind_a_sequence_that_an_inner_one_has_run_out_of(ort
 
 
 def test_an_empty_element_with_the_tag_zero_is_not_padding(orthanc: Orthanc, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fm_pipeline.dicom.files.element_walk._MOST_STEPS", 1_000)
+    monkeypatch.setattr("fm_pipeline.dicom.files.element_walk.MOST_STEPS", 1_000)
     content = WHOLE.but(early=element(0, "LO")).file
     found = instance(content)
     assert found == instance(WHOLE.file)

@@ -19,7 +19,7 @@ from fm_pipeline.filemaker.paging import read_completely
 from fm_pipeline.images.containers.import_images import Callbacks, import_images
 from fm_pipeline.images.containers.report import ImportReport
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
-from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount, StoredContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount, StoredContainerFile
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.settings import Settings, load_settings
@@ -176,7 +176,7 @@ def filled_image_clinic(database_url: str, folder: Path, bucket: BucketBench) ->
         )
         patients = cursor.fetchall()
     with closing(Store(folder / "filemaker.sqlite")) as store:
-        store.create_database(DATABASE, [FileMakerAccount(USER, PASSWORD)])
+        store.create_database(DATABASE, [ServerAccount(USER, PASSWORD)])
         store.create_table(DATABASE, TABLE, FIELDS)
         store.create_layout(DATABASE, LAYOUT, TABLE, [each.name for each in FIELDS])
         with running_stand_in(store) as stand_in:

@@ -13,7 +13,7 @@ from fm_pipeline.errors import LockStop, MappingError
 from fm_pipeline.filemaker.connect import open_client
 from fm_pipeline.filemaker.errors import PrivilegeMissing
 from fm_pipeline.images.containers.import_images import Callbacks
-from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount, StoredContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount, StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, FIELDS, LAYOUT, PASSWORD, TABLE, USER, ImageClinic
 from fm_pipeline_tests.support.pictures import picture
 
@@ -147,7 +147,7 @@ def test_without_the_field_for_the_mark_nothing_is_downloaded(clinic: ImageClini
 
 def test_an_account_that_may_not_see_the_mark_gets_an_error_and_no_empty_list(clinic: ImageClinic) -> None:
     clinic.add(1)
-    clinic.store.add_account(DATABASE, FileMakerAccount(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
+    clinic.store.add_account(DATABASE, ServerAccount(USER, PASSWORD, no_access={TABLE: ["NexusExportDate"]}))
     with pytest.raises(PrivilegeMissing, match="may not see the field NexusExportDate"):
         clinic.run()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FileMakerAccount, Portal, Script
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, Portal, Script, ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.data.values import Locale
 from fm_pipeline_tests.sandbox.filemaker.raw import PASSWORD, Raw
@@ -16,9 +16,9 @@ from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_i
 _NUMBERS = itertools.count(1)
 
 ACCOUNTS = (
-    FileMakerAccount("admin", PASSWORD),
-    FileMakerAccount("no_api", PASSWORD, privileges=()),
-    FileMakerAccount("reception", PASSWORD, no_access={"Patients": ["notes"]}),
+    ServerAccount("admin", PASSWORD),
+    ServerAccount("no_api", PASSWORD, privileges=()),
+    ServerAccount("reception", PASSWORD, no_access={"Patients": ["notes"]}),
 )
 PATIENTS: list[dict[str, object]] = [
     {"id": "P1", "name": "Ada Lovelace", "born": "1815-12-10", "weight": 60, "seen": "2024-03-01T09:30:00"},

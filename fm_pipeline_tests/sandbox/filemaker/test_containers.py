@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.data.schema import FileMakerAccount, StoredContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount, StoredContainerFile
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import PASSWORD, Raw
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
@@ -181,7 +181,7 @@ def test_an_upload_to_a_record_in_use_is_301(client: Raw, stand_in: StandIn) -> 
 
 
 def test_a_container_without_privilege_shows_no_access(visitor: Raw, store: Store, database: str) -> None:
-    store.add_account(database, FileMakerAccount("blind", PASSWORD, no_access={"Patients": ["photo"]}))
+    store.add_account(database, ServerAccount("blind", PASSWORD, no_access={"Patients": ["photo"]}))
     visitor.login("blind")
     assert visitor.record("API_Patients", 1).column("photo") == ["<No Access>"]
     assert upload(visitor, "1/containers/photo/1")[0] == (500, "201")

@@ -136,12 +136,7 @@ def _accounts(servers: Path, home: Path, account: pwd.struct_passwd) -> Path:
 
 
 def _vsftpd(
-    servers: Path,
-    home: Path,
-    port: int,
-    account: pwd.struct_passwd,
-    certificate: Path | None,
-    options: Sequence[str],
+    servers: Path, home: Path, port: int, account: pwd.struct_passwd, certificate: Path | None, options: Sequence[str]
 ) -> list[str]:
     (home / "empty").mkdir()
     lines = [
@@ -159,12 +154,7 @@ def _vsftpd(
 
 
 def _proftpd(
-    servers: Path,
-    home: Path,
-    port: int,
-    account: pwd.struct_passwd,
-    certificate: Path | None,
-    options: Sequence[str],
+    servers: Path, home: Path, port: int, account: pwd.struct_passwd, certificate: Path | None, options: Sequence[str]
 ) -> list[str]:
     users = _accounts(servers, home, account)
     lines = [
@@ -182,12 +172,7 @@ def _proftpd(
 
 
 def _pure_ftpd(
-    servers: Path,
-    home: Path,
-    port: int,
-    account: pwd.struct_passwd,
-    certificate: Path | None,
-    options: Sequence[str],
+    servers: Path, home: Path, port: int, account: pwd.struct_passwd, certificate: Path | None, options: Sequence[str]
 ) -> list[str]:
     users = _accounts(servers, home, account)
     # Its file has more fields, and its own hashes are so expensive that a login takes seconds.

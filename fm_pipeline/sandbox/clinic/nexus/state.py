@@ -26,13 +26,10 @@ ANY = AnyValue()
 NEW_ROW: dict[str, dict[str, object]] = {
     "patients": {"archived": False},
     "appointments": {
-        "needs_followup_reminder": False,
-        "followup_scheduled": False,
-        "is_recurring": False,
+        **dict.fromkeys(("needs_followup_reminder", "followup_scheduled", "is_recurring"), False),
+        **dict.fromkeys(("sms_confirmed", "sms_cancelled"), False),
         "invoice_contact_type": "patient",
         "billing_notes": "",
-        "sms_confirmed": False,
-        "sms_cancelled": False,
     },
     "sms_messages": {
         "external_message_id": "",

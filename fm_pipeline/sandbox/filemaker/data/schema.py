@@ -14,7 +14,7 @@ AutoEnter = Literal["creation", "modification"]
 
 
 @dataclass(frozen=True)
-class FileMakerAccount:
+class ServerAccount:
     """An account that may log in.
 
     Args:

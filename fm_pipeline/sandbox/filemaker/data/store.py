@@ -21,11 +21,11 @@ from pathlib import Path
 from fm_pipeline.sandbox.filemaker.data import container_files, find_text, values
 from fm_pipeline.sandbox.filemaker.data.schema import (
     FieldDefinition,
-    FileMakerAccount,
     LayoutDefinition,
     Occurrence,
     Portal,
     Script,
+    ServerAccount,
     StoredContainerFile,
 )
 
@@ -119,7 +119,7 @@ class Store:
     # Making files
 
     def create_database(
-        self, name: str, accounts: Iterable[FileMakerAccount] = (), locale: values.Locale | None = None
+        self, name: str, accounts: Iterable[ServerAccount] = (), locale: values.Locale | None = None
     ) -> None:
         """Create a file (named without `.fmp12`) with its accounts, or change the locale of an existing one."""
         with self.transaction() as db:
@@ -130,7 +130,7 @@ class Store:
             for account in accounts:
                 self.add_account(name, account)
 
-    def add_account(self, db: str, account: FileMakerAccount) -> None:
+    def add_account(self, db: str, account: ServerAccount) -> None:
         """Add an account, or change its password and privileges; create the file if it is missing."""
         salt = secrets.token_bytes(16)
         rights = {"privileges": list(account.privileges), "no_access": dict(account.no_access)}
@@ -307,13 +307,13 @@ class Store:
             row = connection.execute("SELECT locale FROM file WHERE name = ?", (db,)).fetchone()
         return values.Locale(**json.loads(row["locale"]))
 
-    def account(self, db: str, name: str, password: str) -> FileMakerAccount | None:
+    def account(self, db: str, name: str, password: str) -> ServerAccount | None:
         """Return the account (without its password) if name and password match, else None."""
         with self.reading() as connection:
             row = connection.execute("SELECT * FROM account WHERE file = ? AND name = ?", (db, name)).fetchone()
         if row is None or not secrets.compare_digest(_hash(password, row["salt"]), row["hash"]):
             return None
-        return FileMakerAccount(row["name"], "", **json.loads(row["definition"]))
+        return ServerAccount(row["name"], "", **json.loads(row["definition"]))
 
     def table(self, db: str, name: str) -> StoreTable:
         """Return a table by name. Raises KeyError."""

@@ -1,0 +1,39 @@
+"""Fixtures of this folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fm_pipeline.dicom.api.preview import PreviewTotals, preview
+from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
+from fm_pipeline.dicom.paths import printable
+from fm_pipeline.dicom.scan.excluded_folders import KNOWN
+from fm_pipeline_tests.dicom.files.test_archives import Look
+
+
+@pytest.fixture
+def limits(tmp_path: Path) -> ArchiveLimits:
+    return ArchiveLimits(members=1_000, unpacked_bytes=1 << 30, ratio=100, folder=tmp_path / "state" / "unpacked")
+
+
+@pytest.fixture
+def looked(tmp_path: Path, limits: ArchiveLimits) -> Look:
+    """What is found in an archive: the ends by the names behind the archive's own."""
+
+    def look_into(content: bytes, name: str = "archive", **changes: Any) -> dict[str, tuple[str, str]]:
+        folder = tmp_path / "hospital"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+        seen = list(preview(str(folder), PreviewTotals(), replace(limits, **changes), KNOWN))
+        found = {
+            printable(each.path).removeprefix(f"{folder}/{name}"): (str(each.outcome or ""), each.reason or "")
+            for each in seen
+        }
+        assert len(found) == len(seen)
+        return found
+
+    return look_into
