@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fm_pipeline.db.connection import connect
-from fm_pipeline.nexus.reimport.gone_patients import NOT_IN_FILEMAKER, list_files_without_patient
+from fm_pipeline.nexus.reimport.files_of_gone_patients import NOT_IN_FILEMAKER, list_files_without_patient
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import Progress, terminal_sink
 from fm_pipeline.settings import load_settings

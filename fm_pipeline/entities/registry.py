@@ -213,8 +213,8 @@ _SHIPPED = (
         phase=Phase.PATIENTS,
         columns=_same(OWN, "first_name", "last_name", "middle_names", "dob", "sex", "title", "health_number")
         | {
-            "funding_type_id": Feed(("funding",), "lookup:funding", "patient_without_funding"),
-            "clinic_id": Feed(_CLINIC, "lookup:clinic", "patient_without_clinic"),
+            "funding_type_id": Feed(("funding",), "lookup:funding"),
+            "clinic_id": Feed(_CLINIC, "lookup:clinic"),
         }
         | _same(OWN, "coordinator_name", "coordinator_date", "plan_start_date", "plan_end_date")
         | _same(OWN, "ndis_plan_start_date", "ndis_plan_end_date")
@@ -247,9 +247,9 @@ _SHIPPED = (
         columns={"filemaker_event_id": Feed(("filemaker_id",), KEY)}
         | _PATIENT
         | {
-            "clinic_id": Feed(_CLINIC, "lookup:clinic", "appointment_without_clinic"),
-            "clinician_id": Feed(("clinician",), "lookup:clinician", "appointment_without_clinician"),
-            "appointment_type_id": Feed(("appointment_type",), "lookup:appointment_type", "appointment_without_type"),
+            "clinic_id": Feed(_CLINIC, "lookup:clinic"),
+            "clinician_id": Feed(("clinician",), "lookup:clinician"),
+            "appointment_type_id": Feed(("appointment_type",), "lookup:appointment_type"),
             "start_time": Feed(("start", "start_date")),
             "end_time": Feed(("end", "end_date", "end_time", "all_day")),
         }

@@ -16,7 +16,7 @@ from fm_pipeline.errors import CatalogueStop, DatabaseError, FileMakerError, Map
 from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.errors import PrivilegeMissing
 from fm_pipeline.images.containers.source import find_layout, require_visible_mark
-from fm_pipeline.images.nexus.rows import check_columns
+from fm_pipeline.images.nexus.batch_and_image_values import check_columns
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.grants import IMAGE_LINK
 from fm_pipeline.nexus.policy import BATCHES, IMAGES

@@ -13,7 +13,7 @@ from fm_pipeline.entities.rules import Rules, load_rules
 from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, SettingsError, StagingStop
 from fm_pipeline.filemaker.connect import open_client
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
+from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.filemaker import SourceInventory, check_filemaker
 from fm_pipeline.preflight.finding import Finding, FindingBuilder, stops

@@ -34,9 +34,9 @@ from fm_pipeline.nexus.catalogue.not_valid_constraints import (
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import Policy, make_policy
 from fm_pipeline.nexus.reimport.difference import Difference, plan_difference, unlinked_rows
-from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
-from fm_pipeline.nexus.reimport.inputs import Inputs, database_name, deciding_settings, read_inputs, reread_inputs
+from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
+from fm_pipeline.nexus.reimport.plan_inputs import Inputs, database_name, deciding_settings, read_inputs, reread_inputs
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references

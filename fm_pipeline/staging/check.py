@@ -14,7 +14,7 @@ from fm_pipeline.entities.rules import Action, Rule, Rules, load_rules
 from fm_pipeline.errors import CatalogueStop, StagingStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, REQUIRED_ENTITIES
-from fm_pipeline.nexus.reimport.gone_patients import (
+from fm_pipeline.nexus.reimport.files_of_gone_patients import (
     HOW_TO_LIST,
     FilesOfGonePatients,
     can_detach,

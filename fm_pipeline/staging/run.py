@@ -18,7 +18,7 @@ from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.profile_fit import fit_registry
 from fm_pipeline.nexus.reimport.difference import count
-from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients
+from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.report import SourceOutcomes
 from fm_pipeline.nexus.staged_registry import drop_staged, read_registry, without_left_out
 from fm_pipeline.settings import Settings

@@ -16,7 +16,7 @@ from fm_pipeline.cli.main import main
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.errors import DatabaseError
-from fm_pipeline.images.nexus.rows import NewImage
+from fm_pipeline.images.nexus.batch_and_image_values import NewImage
 from fm_pipeline.images.nexus.writer import writing_images
 from fm_pipeline.nexus.backup.backup import list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop

@@ -14,7 +14,9 @@ from typing import NamedTuple
 from pydicom.datadict import dictionary_has_tag
 
 from fm_pipeline.dicom.files.byte_source import ByteSource, FileSource, Seekable, read_whole
-from fm_pipeline.dicom.files.detect import (
+from fm_pipeline.dicom.files.element_walk import LONGEST_VALUE, walk
+from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
+from fm_pipeline.dicom.files.first_bytes import (
     MAGIC_AT,
     META_BEGINS,
     as_dcmtk_guesses,
@@ -23,8 +25,6 @@ from fm_pipeline.dicom.files.detect import (
     kind_of,
     sniff,
 )
-from fm_pipeline.dicom.files.element_walk import LONGEST_VALUE, walk
-from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
 from fm_pipeline.dicom.files.text import STRING_VRS, Identifier, identifier, name_text
 from fm_pipeline.dicom.files.walk_result import Walk, WalkEnd
 from fm_pipeline.dicom.model import Instance, Outcome, RejectedFile, identity

@@ -17,7 +17,7 @@ from psycopg2.extras import execute_values
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.errors import LockStop
 from fm_pipeline.images.containers.source import UnmarkedRecord
-from fm_pipeline.images.nexus.rows import NewImage
+from fm_pipeline.images.nexus.batch_and_image_values import NewImage
 
 ImportState = Literal["listed", "uploaded", "linked", "marked", "skipped", "failed", "gone"]
 _COLUMNS = "record_id, filemaker_key, state, container, passed_over, image, etag, image_id::text, attempts, mod_id"

@@ -9,9 +9,9 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.images.containers.source import SourceImage
+from fm_pipeline.images.nexus.batch_and_image_values import check_columns, text_limit
 from fm_pipeline.images.nexus.image_index import ImageIndex
 from fm_pipeline.images.nexus.patient_index import NO_REFERENCE, PatientIndex, PatientMatch
-from fm_pipeline.images.nexus.rows import check_columns, text_limit
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import IMAGES

@@ -10,7 +10,7 @@ from fm_pipeline.images.containers.nexus_view import ImageToImport
 from fm_pipeline.images.containers.source import SourceImage
 from fm_pipeline.images.containers.waterfall import BestContainer
 from fm_pipeline.images.linking.matching import thumbnail_key_of
-from fm_pipeline.images.nexus.rows import NewImage
+from fm_pipeline.images.nexus.batch_and_image_values import NewImage
 from fm_pipeline.images.pictures.thumbnails import THUMBNAIL_MIME_TYPE
 from fm_pipeline.staging.values.keys import is_uuid
 from fm_pipeline.storage.bucket import Bucket, ObjectExists

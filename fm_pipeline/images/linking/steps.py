@@ -24,10 +24,10 @@ from fm_pipeline.images.linking.copier import Copier, OnProgress, different_targ
 from fm_pipeline.images.linking.inventory import Changes, changes_since, read_inventory
 from fm_pipeline.images.linking.lost_copies import LostCopies, find_lost, restore_copies
 from fm_pipeline.images.linking.matching import LinkPlan, PlannedImage, plan_link, thumbnail_key_of
+from fm_pipeline.images.nexus.batch_and_image_values import NewImage, check_columns, text_limit
 from fm_pipeline.images.nexus.image_index import read_image_index
 from fm_pipeline.images.nexus.patient_index import PatientMatch, read_patient_index
 from fm_pipeline.images.nexus.repair_batches import BatchRepair
-from fm_pipeline.images.nexus.rows import NewImage, check_columns, text_limit
 from fm_pipeline.images.nexus.writer import ImageWriter, writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.policy import IMAGES

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.images.nexus.rows import batch_id, batch_name, image_id
+from fm_pipeline.images.nexus.batch_and_image_values import batch_id, batch_name, image_id
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import BATCHES, IMAGES

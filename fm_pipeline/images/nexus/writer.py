@@ -23,10 +23,10 @@ from psycopg2.extras import execute_values
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import explain_lock_timeouts, lock_tables, wait_for_reimport_lock
 from fm_pipeline.db.table import Table
+from fm_pipeline.images.nexus.batch_and_image_values import NewImage, batch_values, check_columns, image_values
 from fm_pipeline.images.nexus.image_index import RECID_ENTITY, RECID_REUSED
 from fm_pipeline.images.nexus.patient_index import PatientMatch
 from fm_pipeline.images.nexus.repair_batches import BatchRepair, repair_batches
-from fm_pipeline.images.nexus.rows import NewImage, batch_values, check_columns, image_values
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, IMAGES

@@ -1,4 +1,5 @@
 """The one transaction of a reimport (delete, load, relink, validate), and the plan that shows it first.
 
-`transaction.py` runs the phases in their order and does not commit. `plan.py` ties a permission to the plan it is for.
+`transaction.py` runs the phases in their order and does not commit. `plan.py` ties a permission to the plan it is for,
+and refuses a stale plan; `plan_inputs.py` says what a plan depends on. `delete_rows.py` deletes what is gone.
 """

@@ -17,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import PlanStop
-from fm_pipeline.nexus.reimport.inputs import Inputs
+from fm_pipeline.nexus.reimport.plan_inputs import Inputs
 from fm_pipeline.nexus.reimport.report import ReimportReport
 
 HOW_TO = (

@@ -282,12 +282,3 @@ def in_the_form_of(column: Column, value: sql.Composable, new: sql.Composable) -
         ),
         type=sql.SQL(column.type),
     )
-
-
-def delete_rows(cursor: Cursor, policy: Policy) -> dict[str, int]:
-    """Delete the rows to be deleted, children before parents; return how many, by table."""
-    deleted = {}
-    for table in reversed(policy.tables_losing_rows):
-        cursor.execute(sql.SQL("DELETE FROM {} t USING {} g WHERE t.id = g.id").format(table.identifier, gone(table)))
-        deleted[table.name] = cursor.rowcount
-    return deleted

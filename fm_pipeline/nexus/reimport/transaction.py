@@ -20,9 +20,10 @@ from fm_pipeline.nexus.crosswalk import learn_retired_ids, record_new_rows
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
 from fm_pipeline.nexus.reimport import trigger_checks, validation
 from fm_pipeline.nexus.reimport.checks import Check, raise_if_failed
+from fm_pipeline.nexus.reimport.delete_rows import delete_rows
 from fm_pipeline.nexus.reimport.difference import Difference, count, gone
 from fm_pipeline.nexus.reimport.exchanged_values import update_changed
-from fm_pipeline.nexus.reimport.gone_patients import FilesOfGonePatients, apply_decision
+from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients, apply_decision
 from fm_pipeline.nexus.reimport.other_writes import (
     TableStates,
     check_nothing_else_written,
@@ -30,7 +31,7 @@ from fm_pipeline.nexus.reimport.other_writes import (
     read_table_states,
 )
 from fm_pipeline.nexus.reimport.patient_counts import Counts, compare_counts, count_patients
-from fm_pipeline.nexus.reimport.references import delete_rows, repoint_references
+from fm_pipeline.nexus.reimport.references import repoint_references
 from fm_pipeline.nexus.reimport.relink import RelinkResult, patient_content_type, relink_batches, relink_documents
 from fm_pipeline.nexus.reimport.report import PhaseRecord, ReimportReport, TableChange
 from fm_pipeline.nexus.reimport.soft_references import repoint_soft_references

@@ -11,9 +11,9 @@ import psycopg2
 import pytest
 
 from fm_pipeline.errors import CatalogueStop, LockStop, ValidationStop
+from fm_pipeline.images.nexus.batch_and_image_values import NewImage, batch_id, batch_name
 from fm_pipeline.images.nexus.image_index import read_image_index
 from fm_pipeline.images.nexus.patient_index import read_patient_index
-from fm_pipeline.images.nexus.rows import NewImage, batch_id, batch_name
 from fm_pipeline.images.nexus.writer import BATCH_OF_ANOTHER_PATIENT, WriteResult, writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin

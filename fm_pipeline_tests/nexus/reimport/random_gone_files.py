@@ -21,7 +21,7 @@ from pathlib import Path
 import hypothesis
 from hypothesis import strategies as st
 
-from fm_pipeline.nexus.reimport.gone_patients import list_files_without_patient
+from fm_pipeline.nexus.reimport.files_of_gone_patients import list_files_without_patient
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import MigrationBench, migration_bench, small_clinic

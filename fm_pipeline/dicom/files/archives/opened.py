@@ -20,7 +20,8 @@ from fm_pipeline.dicom.files.open import FileChangedError, open_found, unchanged
 from fm_pipeline.dicom.model import FoundFile
 
 _HEAD = 512
-# Archives that are not opened and that `detect` does not know: cpio, compress, LZMA, lzip, LZ4, cabinet, xar, ARJ, ar
+# Archives that are not opened and that `first_bytes` does not know: cpio, compress, LZMA, lzip, LZ4, cabinet, xar,
+# ARJ, ar
 _NOT_OPENED = (
     *(b"070701", b"070702", b"070707", b"\xc7\x71", b"\x1f\x9d", b"\x5d\0\0", b"LZIP", b"\x04\x22\x4d\x18"),
     *(b"MSCF", b"xar!", b"\x60\xea", b"!<arch>\n"),

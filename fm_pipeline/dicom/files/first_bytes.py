@@ -1,4 +1,4 @@
-"""Detect whether a file is DICOM, where its data set begins, and how it is encoded.
+"""Say what the first bytes of a file are: where a data set would begin, and how it is encoded. `inspect` decides.
 
 A DICOM file has a preamble of 128 bytes, `DICM` and the file meta information (PS3.10, 7.1). Planning systems and old
 consoles write files without the preamble, or without both. Their first element tells them from other files; their

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.errors import CatalogueStop, SettingsError, StagingStop
-from fm_pipeline.nexus.reimport.gone_patients import FileWithoutPatient, list_files_without_patient
+from fm_pipeline.nexus.reimport.files_of_gone_patients import FileWithoutPatient, list_files_without_patient
 from fm_pipeline.sequence.report_files import write_report
 from fm_pipeline.settings import load_settings
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, Origin, copied_bench
