@@ -1,9 +1,10 @@
 """The registry: one entry an entity, from which everything else about it is derived.
 
 Names of assets and checks, staged tables, what each asset is built from, the order of loading and the table in
-docs/mapping.md follow from an entry. To add an entity, add an entry here, its layout and fields to the profiles, its
-line to docs/mapping.md, and a test. A clinic adds one in its own profile instead (`further`). Only patients and
-appointments have functions of their own (`fm_pipeline.staging.transforms`); other columns name their reader.
+docs/mapping.md follow from an entry. To add an entity, follow "A table" in CONTRIBUTING.md: an entry here, its layout
+and fields in the profiles, a migration or `made=True`, a line in docs/mapping.md, a test. A clinic adds one in its own
+profile instead (`further`). Only patients and appointments have functions of their own
+(`fm_pipeline.staging.transforms`); other columns name their reader.
 
 What does not belong here: rules (rules.yaml), layouts and fields of a FileMaker file (profiles), SQL.
 """

@@ -1,4 +1,7 @@
-"""The text of the emails: an event, counts, the run's id and a link. No patient data, no text of library errors."""
+"""The text of a reimport's emails: an event, counts, the run's id and a link. No patient data, no library's error text.
+
+The text of an alert is in `alerts.py` and where it is raised: `fm_pipeline.dicom.sensor.tick`.
+"""
 
 from __future__ import annotations
 

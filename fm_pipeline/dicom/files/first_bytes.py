@@ -1,8 +1,8 @@
-"""Say what the first bytes of a file are: where a data set would begin, and how it is encoded. `inspect` decides.
+"""Say what the first bytes of a file are: where a data set would begin, and how it is encoded. `is_dicom` decides.
 
 A DICOM file has a preamble of 128 bytes, `DICM` and the file meta information (PS3.10, 7.1). Planning systems and old
 consoles write files without the preamble, or without both. Their first element tells them from other files; their
-identifiers then decide whether they are instances (`inspect`).
+identifiers then decide whether they are instances (`is_dicom`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import IO, BinaryIO
 from fm_pipeline.dicom.files.archives.opened import is_archive_without_mark
 from fm_pipeline.dicom.files.buffer import BufferFile, ChunkBuffer
 from fm_pipeline.dicom.files.byte_source import Seekable
-from fm_pipeline.dicom.files.inspect import inspect
+from fm_pipeline.dicom.files.is_dicom import inspect
 from fm_pipeline.dicom.files.open import FileChangedError, open_found, unchanged, unreadable_reason
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, RejectedFile
 

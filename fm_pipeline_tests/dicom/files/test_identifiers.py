@@ -8,7 +8,7 @@ from struct import pack
 
 import pytest
 
-from fm_pipeline.dicom.files import element_walk, inspect
+from fm_pipeline.dicom.files import element_walk, is_dicom
 from fm_pipeline.dicom.files.byte_source import FileSource
 from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
 from fm_pipeline.dicom.model import Instance
@@ -67,7 +67,7 @@ def test_no_size_of_the_windows_that_a_file_is_read_in_changes_its_identifiers(
     monkeypatch.setattr(element_walk, "_WINDOW", window)
     assert seen() == expected
     for head in (132, 133, 140, 333, 400):
-        monkeypatch.setattr(inspect, "_HEAD", head)
+        monkeypatch.setattr(is_dicom, "_HEAD", head)
         assert [one for one in seen() if isinstance(one, Instance)] == [
             one for one in expected if isinstance(one, Instance)
         ]
@@ -97,7 +97,7 @@ def test_a_share_that_gives_less_at_once_than_it_was_asked_for_is_asked_again() 
             return super().read(min(size or 0, 100))
 
     content = Handwritten(first=with_filler(HEAD_BYTES, EXPLICIT)).file
-    assert inspect.inspect(Slow(content), len(content)) == instance(content)
+    assert is_dicom.inspect(Slow(content), len(content)) == instance(content)
 
 
 def test_a_read_is_short_only_at_the_end_of_the_file() -> None:

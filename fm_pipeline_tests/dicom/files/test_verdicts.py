@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fm_pipeline.dicom import reasons
-from fm_pipeline.dicom.files import inspect
+from fm_pipeline.dicom.files import is_dicom
 from fm_pipeline.dicom.files.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT, Encoding
 from fm_pipeline.dicom.model import Instance, Outcome, RejectedFile
 from fm_pipeline.dicom.orthanc.client import Orthanc
@@ -304,11 +304,11 @@ def test_what_is_inflated_only_in_part_is_not_called_cut(monkeypatch: pytest.Mon
     content = deflated(WHOLE.but(pixels=bytes(3 << 20)).data_set)
     expected = instance(content)
     for furthest, most in ((1_000, 1_000), (2 << 20, 600), (1 << 30, 600)):
-        monkeypatch.setattr(inspect, "_FURTHEST_INFLATED", furthest)
-        monkeypatch.setattr(inspect, "_MOST_INFLATED", most)
+        monkeypatch.setattr(is_dicom, "_FURTHEST_INFLATED", furthest)
+        monkeypatch.setattr(is_dicom, "_MOST_INFLATED", most)
         assert instance(content) == expected
 
 
 def test_identifiers_beyond_what_is_inflated_are_uncertain_and_not_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspect, "_MOST_INFLATED", 1_000)
+    monkeypatch.setattr(is_dicom, "_MOST_INFLATED", 1_000)
     assert not instance(deflated(WHOLE.but(early=private(NOISE)).data_set)).id_certain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from fm_pipeline.dicom.files.inspect import inspect
+from fm_pipeline.dicom.files.is_dicom import inspect
 from fm_pipeline.dicom.model import Instance, RejectedFile
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.errors import FileRefused

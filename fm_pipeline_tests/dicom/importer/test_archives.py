@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.dicom.files.archives.opened import OpenArchive
-from fm_pipeline.dicom.files.inspect import inspect
+from fm_pipeline.dicom.files.is_dicom import inspect
 from fm_pipeline.dicom.history.jobs import Job, request_cancel
 from fm_pipeline.dicom.importer import archive_feed as feed_module
 from fm_pipeline.dicom.importer.run_job import ImportFailed

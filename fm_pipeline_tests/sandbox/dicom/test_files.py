@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pydicom
 
-from fm_pipeline.dicom.files.inspect import inspect
+from fm_pipeline.dicom.files.is_dicom import inspect
 from fm_pipeline.dicom.model import Instance
 from fm_pipeline.sandbox.dicom.broken import broken_files
 from fm_pipeline.sandbox.dicom.hospital import make_hospital

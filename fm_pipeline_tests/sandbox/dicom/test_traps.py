@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.dicom import reasons
-from fm_pipeline.dicom.files.inspect import inspect
+from fm_pipeline.dicom.files.is_dicom import inspect
 from fm_pipeline.dicom.files.open import open_found, unreadable_reason
 from fm_pipeline.dicom.files.read import ARCHIVE
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, SetAside

@@ -19,7 +19,7 @@ from pydicom.uid import (
 
 from fm_pipeline.dicom import model, reasons
 from fm_pipeline.dicom.files import element_walk
-from fm_pipeline.dicom.files.inspect import inspect
+from fm_pipeline.dicom.files.is_dicom import inspect
 from fm_pipeline.dicom.model import Instance, Outcome, RejectedFile, identity, orthanc_id, other_person
 from fm_pipeline.sandbox.dicom.broken import broken_files
 from fm_pipeline.sandbox.dicom.hospital import sample_files

@@ -1,4 +1,4 @@
-"""Inspect a file: read the instance in it, or find the reason why it is not sent.
+"""Decide whether a file is DICOM: read the instance in it, or find the reason why it is not sent.
 
 Time and memory are bounded, whatever the file holds.
 """
