@@ -347,7 +347,7 @@ def _require_ca_bundle(file: Path) -> None:
         ssl.create_default_context(cafile=str(file))
     except OSError:  # ssl.SSLError is one
         raise SettingsError(
-            "FILEMAKER_CA_BUNDLE: there is no file of that name that can be read, or no certificate in it.",
+            "FILEMAKER_CA_BUNDLE: the file does not exist, cannot be read, or has no certificate of an authority.",
             remedy="Name the PEM file of the authority that signed FileMaker Server's certificate, or leave it empty.",
         ) from None
 

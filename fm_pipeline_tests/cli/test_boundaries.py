@@ -145,7 +145,7 @@ def test_a_bundle_of_authorities_that_is_none_is_told_by_the_check(bench: Migrat
     for file in unreadable(tmp_path):
         bundles = {"FILEMAKER_CA_BUNDLE": str(file), "ORTHANC_CA_BUNDLE": str(file)}
         said = told(run("check", **bench.environment() | CLOSED | bundles))
-        assert all(f"{name}: there is no" in said for name in bundles), ascii(file)
+        assert all(f"{name}: the file does not exist" in said for name in bundles), ascii(file)
 
 
 def test_a_bundle_of_authorities_that_is_none_is_told_by_a_pull(bench: MigrationBench, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_certificate_of_a_private_authority_needs_its_bundle(tmp_path: Path) -
 
 
 def test_a_bundle_that_is_not_there_is_found_before_the_first_call(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="FILEMAKER_CA_BUNDLE: there is no file"):
+    with pytest.raises(SettingsError, match="FILEMAKER_CA_BUNDLE: the file does not exist"):
         DataApiClient("https://filemaker.clinic.example", "c", "a", "b", ca_bundle=tmp_path / "none.pem")
 
 

@@ -101,7 +101,7 @@ class Orthanc:
             ) from None
         except OSError:  # ssl.SSLError is one
             raise SettingsError(
-                "ORTHANC_CA_BUNDLE: the file does not exist, or has no certificate of an authority.",
+                "ORTHANC_CA_BUNDLE: the file does not exist, cannot be read, or has no certificate of an authority.",
                 remedy="Set it to the PEM file of the authority that signed Orthanc's certificate, or leave it empty.",
             ) from None
 

@@ -9,8 +9,7 @@ import smtplib
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,15 +32,6 @@ QUICK = (SmtpService,)
 ALL_BUT_FILEMAKER = (DisposablePostgreSQL, S3Service, SmtpService)
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that other system users can reach; pytest's own is closed to them."""
-    with tempfile.TemporaryDirectory(prefix="fm-pipeline-test-") as name:
-        path = Path(name) / "state"
-        yield path
-        Stack(path).down()
-
-
 def processes_of(folder: Path) -> list[psutil.Process]:
     """Every living process with the folder on its command line."""
     found = []
@@ -60,8 +50,8 @@ def start_in_another_process(folder: Path, services: Sequence[str], *, context: 
     kinds = ", ".join(services)
     script = f"""
 from pathlib import Path
-from fm_pipeline.sandbox.stack.s3 import S3
-from fm_pipeline.sandbox.stack.smtp import Smtp
+from fm_pipeline.sandbox.stack.s3 import S3Service
+from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.sandbox.stack.stack import Stack
 from fm_pipeline.sandbox.stack.state import SECRETS_FILE, Secrets
 from fm_pipeline_tests.support.answering import answering
