@@ -112,16 +112,15 @@ def _look_up(source: Feed, column: Column | None) -> Read:
     return _needed(lambda record: record.look_up(name, empty=rule, field=field, by_id=by_id), source, column)
 
 
-def _parent(source: Feed, _column: Column | None) -> Read:
-    """The Nexus id of the record that a field names; whether it is there was looked at when the record was read."""
-    field = source.fields[0]
-    if (source.names, field) == ("patient", "patient"):
+def _parent(source: Feed, column: Column | None) -> Read:
+    """The Nexus id of the parent, without which the record is not loaded."""
+    if (source.names, source.fields[0]) == ("patient", "patient"):
         return lambda record: record.patient_id
-    return lambda record: (record.parents or {}).get(field)
+    return _reference(source, column)
 
 
 def _reference(source: Feed, _column: Column | None) -> Read:
-    """The same, where the column may be empty."""
+    """The Nexus id of the record that a field names; it was looked up when the record was read."""
     field = source.fields[0]
     return lambda record: (record.parents or {}).get(field)
 
