@@ -167,6 +167,12 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = None
     dagster_ui_url: str | None = Field(default=None, description="Where people open the UI; mails link to their run.")
 
+    # The console (`fm-pipeline serve`)
+    console_database_url: SecretStr | None = Field(default=None, description="Its own role; none: NEXUS_DATABASE_URL.")
+    console_url: str | None = Field(default=None, description="Where people open it; with https, cookies are secure.")
+    console_allowed_hosts: str = Field(default="127.0.0.1,localhost", description="Names in the Host header.")
+    console_viewer_group: str | None = Field(default=None, description="Django group whose members may read.")
+
     # This project's own files (reports, logs, backups)
     state_dir: Path = Path(".state")
     backup_dir: Path | None = Field(default=None, description="Folder of backups; `backups` in STATE_DIR if not set.")
@@ -180,7 +186,7 @@ class Settings(BaseSettings):
             raise ValueError("is not in UTF-8")
         return value
 
-    @field_validator("filemaker_url", "orthanc_url", "s3_endpoint_url", "dagster_ui_url")
+    @field_validator("filemaker_url", "orthanc_url", "s3_endpoint_url", "dagster_ui_url", "console_url")
     @classmethod
     def _is_web_address(cls, value: str | None) -> str | None:
         if value is None:
@@ -243,6 +249,9 @@ class Settings(BaseSettings):
         "smtp_host",
         "smtp_username",
         "dagster_ui_url",
+        "console_database_url",
+        "console_url",
+        "console_viewer_group",
         "backup_dir",
         "backup_key",
         mode="before",

@@ -7,13 +7,17 @@ public name is taken from `dagster`, as `dg.DagsterExecutionInterruptedError`.
   public, the types of its method `check_run_worker_health` are not.
 - `BACKFILL_ID_TAG` and the other tags: how a run says which run or backfill it repeats, and who launched it. Runs that
   Dagster has kept have them, so their values must not change either.
+- `WorkspaceProcessContext`, `WorkspaceRequestContext`, `WorkspaceFileTarget`: what a web server knows of the code
+  locations, and what one request may do. `create_request_context` is the declared hook (`IWorkspaceProcessContext`).
 
-The sandbox writes three private names as text: in a configuration, a command and a filter of its output
-(`sandbox/stack/dagster.py`, `sandbox/demo/run.py`). The same test asks for them.
+Four private names are written as text: in a configuration, two commands and a filter of output
+(`sandbox/stack/dagster.py`, `serve/parts.py`, `sandbox/demo/run.py`). The same test asks for them.
 """
 
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG, GRPC_INFO_TAG, PARENT_BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 __all__ = [
     "BACKFILL_ID_TAG",
@@ -22,4 +26,7 @@ __all__ = [
     "PARENT_RUN_ID_TAG",
     "CheckRunHealthResult",
     "WorkerStatus",
+    "WorkspaceFileTarget",
+    "WorkspaceProcessContext",
+    "WorkspaceRequestContext",
 ]

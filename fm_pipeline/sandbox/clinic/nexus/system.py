@@ -51,7 +51,10 @@ USERS = (  # user name, first name, last name, superuser, staff, active
     ("manager", "Morgan", "Manager", False, True, True),
     ("retired.admin", "Rae", "Retired", True, True, False),
     ("reception", "Robin", "Reception", False, False, True),
+    ("visitor", "Vic", "Visitor", False, False, True),
 )
+VIEWERS = "Console viewers"  # the group whose members may read in the console; nobody else but staff may enter it
+VIEWER_NAMES = ("reception",)
 CONTENT_TYPES = (
     (1, "auth", "user"), (2, "contenttypes", "contenttype"), (PATIENT_TYPE, "patients", "patient"),
     (8, "appointments", "appointment"), (COMPANY_TYPE, "companies", "company"), (10, "documents", "document"),
@@ -101,6 +104,10 @@ def add_system(state: State, rng: random.Random, pools: Pools, lookups: Lookups)
             username=username, first_name=first, last_name=last, email=f"{username}@example.com",
             is_staff=staff, is_active=active, date_joined=_SINCE,
         )  # fmt: skip
+    state["auth_group"].add(id=1, name=VIEWERS)
+    for number, (username, *_) in enumerate(USERS, start=1):
+        if username in VIEWER_NAMES:
+            state["auth_user_groups"].add(id=number, user_id=number, group_id=1)
     for clinic, (_, colour, _) in zip(lookups.clinics, CLINICS, strict=True):
         state["clinics"].add(
             id=clinic.id, name=clinic.name, phone=landline(rng), email="clinic@example.com", color=colour,

@@ -1,0 +1,1 @@
+"""Who may log in, and as what. Accounts are those of Nexus (`auth_user`); nothing here writes a table of Nexus."""

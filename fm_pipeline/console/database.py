@@ -1,0 +1,45 @@
+"""The console's database: Nexus', under a role of its own, with the console's tables in the schema `fm_console`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg2 import sql
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.url import connection_parameters
+from fm_pipeline.settings import Settings
+
+SCHEMA = "fm_console"
+POOL = {"min_size": 1, "max_size": 8, "timeout": 10}
+
+
+def console_url(settings: Settings) -> str:
+    """Return the URL of the console's role; the pipeline's, if no other one is set."""
+    return (settings.console_database_url or settings.nexus_database_url).get_secret_value()
+
+
+def django_database(settings: Settings) -> dict[str, Any]:
+    """Return Django's entry of `DATABASES`.
+
+    Raises:
+        SettingsError: the URL is none.
+    """
+    parameters = connection_parameters(console_url(settings))
+    named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    database: dict[str, Any] = {django: parameters.pop(libpq, "") for libpq, django in named.items()}
+    options = f"-c search_path={SCHEMA} {parameters.pop('options', '')}".strip()
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        **database,
+        "OPTIONS": {"options": options, "pool": POOL, **parameters},
+    }
+
+
+def prepare_schema(settings: Settings) -> None:
+    """Create the schema if it is missing. Its tables are Django's migrations (`django-admin migrate`)."""
+    with connect(console_url(settings)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
+        if cursor.fetchone() == (True,):
+            cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
+        connection.commit()

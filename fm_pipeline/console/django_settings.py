@@ -1,0 +1,107 @@
+"""Django's settings, derived from the pipeline's own. https://docs.djangoproject.com/en/5.2/ref/settings/
+
+The console's own tables are in the schema `fm_console`, and it is the only schema of the search path: Django looks for
+its table of migrations there, and must not find the one of Nexus.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fm_pipeline.console.database import SCHEMA, django_database
+from fm_pipeline.console.secret_key import read_secret_key
+from fm_pipeline.settings import load_settings
+
+PIPELINE = load_settings()  # for the console's modules, which run in this process only
+
+_url = PIPELINE.console_url
+_hosts = [name.strip() for name in PIPELINE.console_allowed_hosts.split(",") if name.strip()]
+
+DEBUG = False
+SECRET_KEY = read_secret_key(PIPELINE.state_dir)
+ALLOWED_HOSTS = _hosts
+ROOT_URLCONF = "fm_pipeline.console.urls"
+DATABASES: dict[str, Any] = {"default": django_database(PIPELINE)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CONSOLE_SCHEMA = SCHEMA
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "django_htmx",
+    "fm_pipeline.console.accounts",
+    "fm_pipeline.console",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "fm_pipeline.console.headers.SecurityHeadersMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "fm_pipeline.console.accounts.middleware.RoleMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "fm_pipeline.console.pages.context.shared",
+            ]
+        },
+    }
+]
+
+# Accounts. Nexus' table is read and never written.
+AUTH_USER_MODEL = "accounts.NexusUser"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "fm_pipeline.console.accounts.backend.NexusBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "django.contrib.auth.hashers.BCryptPasswordHasher",
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.MD5PasswordHasher",
+]
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/settings/data-management"
+LOGOUT_REDIRECT_URL = "/login/"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+
+# Sessions and cookies. A name of our own, since Nexus may be on the same host.
+SESSION_COOKIE_NAME = "fm_console_session"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = bool(_url and _url.startswith("https://"))
+CSRF_COOKIE_NAME = "fm_console_csrf"
+CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_TRUSTED_ORIGINS = [_url] if _url else []
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+
+USE_TZ = True
+TIME_ZONE = PIPELINE.clinic_time_zone
+USE_I18N = False
+USE_THOUSAND_SEPARATOR = True
+STATIC_URL = "/static/"
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = False
+LOGGING_CONFIG = None

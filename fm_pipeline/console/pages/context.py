@@ -1,0 +1,13 @@
+"""What every template may use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+
+def shared(request: HttpRequest) -> dict[str, Any]:
+    """Return the role, for menus and buttons. Hiding a button refuses nothing; `RoleMiddleware` does."""
+    role = getattr(request, "role", None)
+    return {"role": role, "is_admin": role == "admin"}

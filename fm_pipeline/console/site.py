@@ -1,0 +1,78 @@
+"""The whole site as one ASGI application: Dagster below /dagster behind the guard, everything else Django's."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import cast
+
+import django
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fm_pipeline.settings import Settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fm_pipeline.console.django_settings")
+
+
+class Site:
+    """Opened by the server's lifespan.
+
+    Args:
+        workspace_file: where Dagster finds the code location.
+    """
+
+    def __init__(self, workspace_file: str) -> None:
+        self._workspace_file = workspace_file
+        self._open = ExitStack()
+        self._guard: ASGIApp
+        self._django: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif is_dagsters(scope["path"]):
+            await self._guard(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._django(scope, receive, send)
+        else:  # no other page has a websocket
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._open.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _start(self) -> None:
+        from django.core.asgi import get_asgi_application  # noqa: PLC0415  # reads the settings
+
+        from fm_pipeline.console import current_runs  # noqa: PLC0415
+        from fm_pipeline.console.door.app import dagster_app  # noqa: PLC0415
+        from fm_pipeline.console.door.context import open_workspace  # noqa: PLC0415
+        from fm_pipeline.console.door.guard import Guard  # noqa: PLC0415
+        from fm_pipeline.console.door.runs import Runs  # noqa: PLC0415
+
+        self._django = cast(ASGIApp, get_asgi_application())
+        from fm_pipeline.console.visitor import find_visitor  # noqa: PLC0415  # needs Django's models
+
+        context = self._open.enter_context(open_workspace(self._workspace_file))
+        self._guard = Guard(dagster_app(context), find_visitor)
+        current_runs.use(Runs(context))
+
+
+def is_dagsters(path: str) -> bool:
+    """Return whether a path belongs to Dagster."""
+    return path == "/dagster" or path.startswith("/dagster/")
+
+
+def prepare(settings: Settings) -> None:
+    """Create and migrate the console's own tables."""
+    from django.core.management import call_command  # noqa: PLC0415
+
+    from fm_pipeline.console.database import prepare_schema  # noqa: PLC0415
+
+    prepare_schema(settings)
+    django.setup()
+    call_command("migrate", verbosity=0, interactive=False)

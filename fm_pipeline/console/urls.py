@@ -1,0 +1,20 @@
+"""Every address of the console. What belongs to Dagster, below /dagster, is in `door`."""
+
+from __future__ import annotations
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+from django.views.generic import RedirectView
+
+from fm_pipeline.console.accounts.middleware import open_to_all
+from fm_pipeline.console.pages import data_management
+
+_login = LoginView.as_view(template_name="console/login.html", redirect_authenticated_user=True)
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/settings/data-management")),
+    path("login/", open_to_all(_login)),
+    path("logout/", open_to_all(LogoutView.as_view())),
+    path("settings/data-management", data_management.page, name="data-management"),
+    path("settings/data-management/dry-run", data_management.dry_run, name="dry-run"),
+]

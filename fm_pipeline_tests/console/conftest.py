@@ -1,0 +1,78 @@
+"""One console a test process: `fm-pipeline serve` on a reimported clinic, with an admin and a viewer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+import requests
+
+from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD, VIEWERS
+from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
+from fm_pipeline.sandbox.stack.stack import temporary_stack
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin, copied_bench
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+
+
+class ConsoleService(DagsterWebserver):
+    """The console with its daemon and code server."""
+
+    name = "console"
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "fm_pipeline", "serve", "--port", str(self.port)]
+
+    def instance(self) -> str:
+        return (
+            super()
+            .instance()
+            .replace(
+                "AttributingRunCoordinator\n", "AttributingRunCoordinator\n  config: {dequeue_interval_seconds: 1}\n"
+            )
+        )
+
+    def ready(self) -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{self.port}/login/", timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
+
+@dataclass(frozen=True)
+class Console:
+    """A running console and the clinic behind it."""
+
+    url: str
+    bench: MigrationBench
+
+    def session(self, username: str | None = None) -> requests.Session:
+        """A browser's session: logged in, if a name is given; its requests come from a page of the console."""
+        session = requests.Session()
+        session.trust_env = False
+        session.headers["Origin"] = self.url
+        if username:
+            session.get(f"{self.url}/login/", timeout=30)
+            form = {
+                "username": username,
+                "password": SANDBOX_PASSWORD,
+                "csrfmiddlewaretoken": session.cookies["fm_console_csrf"],
+            }
+            answer = session.post(f"{self.url}/login/", data=form, timeout=30, allow_redirects=False)
+            assert answer.status_code == 302, answer.text
+        return session
+
+
+@pytest.fixture(scope="session")
+def console(
+    postgresql: DisposablePostgreSQL, reimported_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Console]:
+    """A console that all tests of a process share."""
+    folder = tmp_path_factory.mktemp("console")
+    with copied_bench(postgresql, reimported_clinic, folder) as bench, pytest.MonkeyPatch.context() as patch:
+        for name, value in bench.environment().items():
+            patch.setenv(name, value)
+        patch.setenv("CONSOLE_VIEWER_GROUP", VIEWERS)
+        with temporary_stack([ConsoleService]) as stack:
+            yield Console(f"http://127.0.0.1:{stack.service(ConsoleService).port}", bench)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD
+from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.support.waiting import wait_until
+
+
+def test_without_a_session_every_page_leads_to_the_login(console: Console) -> None:
+    answer = console.session().get(f"{console.url}/settings/data-management", allow_redirects=False, timeout=30)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/login/?next=/settings/data-management")
+
+
+def test_an_admin_sees_data_management_and_dagster(console: Console) -> None:
+    session = console.session("admin")
+    assert "Dry Run Preview" in session.get(f"{console.url}/settings/data-management", timeout=30).text
+    answer = session.post(f"{console.url}/dagster/graphql", json={"query": "{ version }"}, timeout=30)
+    assert "version" in answer.json()["data"]
+
+
+def test_a_viewer_reads_and_launches_nothing(console: Console) -> None:
+    session = console.session("reception")
+    page = session.get(f"{console.url}/settings/data-management", timeout=30).text
+    assert "Dry Run Preview" not in page
+    query = 'mutation { terminateRun(runId: "none") { __typename } }'
+    answer = session.post(f"{console.url}/dagster/graphql", json={"query": query}, timeout=30)
+    assert answer.json()["data"]["terminateRun"]["__typename"] == "UnauthorizedError"
+
+
+def test_an_account_that_is_neither_staff_nor_in_the_group_does_not_get_in(console: Console) -> None:
+    session = console.session()
+    session.get(f"{console.url}/login/", timeout=30)
+    form = {
+        "username": "visitor",
+        "password": SANDBOX_PASSWORD,
+        "csrfmiddlewaretoken": session.cookies["fm_console_csrf"],
+    }
+    answer = session.post(f"{console.url}/login/", data=form, timeout=30)
+    assert "may not enter here" in answer.text
+
+
+def test_a_run_that_the_console_starts_is_recorded_with_the_account_that_asked(console: Console) -> None:
+    session = console.session("manager")
+    form = {"csrfmiddlewaretoken": session.cookies["fm_console_csrf"]}
+    answer = session.post(
+        f"{console.url}/settings/data-management/dry-run", data=form, timeout=60, allow_redirects=False
+    )
+    run_id = answer.headers["Location"].rsplit("/", 1)[-1]
+    assert console.bench.execute("SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s", run_id) == [
+        ("manager",)
+    ]
+    made = "SELECT count(*) FROM fm_pipeline.plans WHERE run_id = %s"
+    wait_until(lambda: console.bench.execute(made, run_id) == [(1,)])
