@@ -18,3 +18,8 @@ urlpatterns = [
     path("settings/data-management", data_management.page, name="data-management"),
     path("settings/data-management/dry-run", data_management.dry_run, name="dry-run"),
 ]
+
+handler400 = "fm_pipeline.console.failures.bad_request"
+handler403 = "fm_pipeline.console.failures.forbidden"
+handler404 = "fm_pipeline.console.failures.not_found"
+handler500 = "fm_pipeline.console.failures.server_error"

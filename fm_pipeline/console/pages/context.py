@@ -6,8 +6,10 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from fm_pipeline.console.navigation import menu
+
 
 def shared(request: HttpRequest) -> dict[str, Any]:
-    """Return the role, for menus and buttons. Hiding a button refuses nothing; `RoleMiddleware` does."""
+    """Return the menu and the role. Hiding a button refuses nothing; `RoleMiddleware` does."""
     role = getattr(request, "role", None)
-    return {"role": role, "is_admin": role == "admin"}
+    return {"role": role, "is_admin": role == "admin", "menu": menu(request)}

@@ -1,0 +1,19 @@
+"""The pages of the menu, in their order. Dagster's link is the last one; `base.html` adds it."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+PAGES = [
+    # (label, name of the URL)
+    ("Data management", "data-management"),
+]
+
+
+def menu(request: HttpRequest) -> list[tuple[str, str, bool]]:
+    """Return label, address, and whether the request is for this page or one below it."""
+    links = [(label, reverse(name)) for label, name in PAGES]
+    below = [address for _, address in links if f"{request.path}/".startswith(f"{address.rstrip('/')}/")]
+    current = max(below, key=len, default=None)
+    return [(label, address, address == current) for label, address in links]
