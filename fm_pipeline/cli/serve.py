@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import SettingsError
+from fm_pipeline.folders import make_private_folder
 from fm_pipeline.settings import load_settings
+
+ANSWER_SECONDS = 2.0
 
 
 @click.command(name="serve")
@@ -18,13 +22,35 @@ from fm_pipeline.settings import load_settings
 def command(port: int) -> None:
     """Serve the console behind its login, with Dagster's daemon and code server; starts again what dies.
 
-    It listens on 127.0.0.1. SIGTERM or Ctrl-C stops all of it.
+    It listens on 127.0.0.1. SIGTERM or Ctrl-C stops all of it, and runs go on. SIGHUP starts its parts anew.
     """
-    from fm_pipeline.serve.parts import environment, parts  # noqa: PLC0415
+    from fm_pipeline.console.service_state import write_part_states  # noqa: PLC0415
+    from fm_pipeline.serve.listening import accepts, answers, listen  # noqa: PLC0415
+    from fm_pipeline.serve.lock import locked  # noqa: PLC0415
+    from fm_pipeline.serve.parts import SOCKET, environment, parts  # noqa: PLC0415
     from fm_pipeline.serve.supervisor import Supervisor  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s serve: %(message)s", datefmt="%Y-%m-%d %H:%M:%S %z")
     settings = load_settings()
+    home = _dagster_home()
+    folder = (settings.state_dir / "console").absolute()
+    make_private_folder(folder)
+    with ExitStack() as stack:
+        listening = stack.enter_context(listen(port))
+        locks = [stack.enter_context(locked(folder))]
+        if home != folder:
+            locks.append(stack.enter_context(locked(home)))
+        migrate(settings.nexus_database_url.get_secret_value())
+        Supervisor(
+            parts(folder, listening.fileno()),
+            environment(home),
+            locks=locks,
+            is_ready=lambda: accepts(str(folder / SOCKET)) and answers(port, ANSWER_SECONDS),
+            publish=lambda states: write_part_states(folder, states),
+        ).run()
+
+
+def _dagster_home() -> Path:
     home = os.environ.get("DAGSTER_HOME")
     if not home or not (Path(home) / "dagster.yaml").is_file():
         raise SettingsError(
@@ -32,5 +58,4 @@ def command(port: int) -> None:
             meaning="Dagster would lose its history when the process ends.",
             remedy="mkdir -p dagster_home && cp dagster.yaml dagster_home/, then DAGSTER_HOME=$PWD/dagster_home",
         )
-    migrate(settings.nexus_database_url.get_secret_value())
-    Supervisor(parts((settings.state_dir / "console").absolute(), port), environment(Path(home))).run()
+    return Path(home).resolve()

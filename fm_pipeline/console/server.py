@@ -1,19 +1,67 @@
-"""The web server of the site, in a process of its own: `python -m fm_pipeline.console.server WORKSPACE PORT`."""
+"""The web server of the site, in a process of its own.
+
+    python -m fm_pipeline.console.server WORKSPACE LISTENING CODE_SOCKET
+
+`fm-pipeline serve` starts it, and has opened its socket.
+"""
 
 from __future__ import annotations
 
+import socket
 import sys
+import time
 
 import uvicorn
 
 from fm_pipeline.console.site import Site, prepare
 from fm_pipeline.settings import load_settings
 
+CODE_SERVER_SECONDS = 60.0  # afterwards the site starts without it, and says so
+POLL_SECONDS = 0.1
+STOP_SECONDS = 5  # for requests that are being answered; a websocket of an open page has no end of its own
+_LOG = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        # With the zone: Django sets that of the clinic, the other parts have that of the machine.
+        "line": {"format": "%(asctime)s site: %(levelname)s %(name)s: %(message)s", "datefmt": "%Y-%m-%d %H:%M:%S %z"}
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"alembic": {"level": "WARNING"}},  # Dagster's own tables
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+}
 
-def main(workspace_file: str, port: str) -> None:
-    """Serve on loopback until SIGTERM or Ctrl-C."""
+
+def main(workspace_file: str, listening: str, code_socket: str) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        listening: file descriptor of the socket.
+        code_socket: of the code server, which loads its definitions meanwhile.
+    """
+    site = Site(workspace_file)
+    # Requests are not logged: open pages ask all the time, and a proxy has a log of its own.
+    config = uvicorn.Config(
+        site,
+        log_config=_LOG,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
     prepare(load_settings())
-    uvicorn.run(Site(workspace_file), host="127.0.0.1", port=int(port), server_header=False, proxy_headers=False)
+    site.load()
+    _wait_for(code_socket)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(listening))])
+
+
+def _wait_for(code_socket: str) -> None:
+    until = time.monotonic() + CODE_SERVER_SECONDS
+    while time.monotonic() < until:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            if probe.connect_ex(code_socket) == 0:
+                return
+        time.sleep(POLL_SECONDS)
 
 
 if __name__ == "__main__":

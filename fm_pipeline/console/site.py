@@ -45,6 +45,11 @@ class Site:
         self._open.close()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def load(self) -> None:
+        """Import everything, which takes seconds. `prepare` comes first."""
+        from fm_pipeline.console import current_runs, urls, visitor  # noqa: F401, PLC0415  # they read the settings
+        from fm_pipeline.console.door import app, context, guard, runs  # noqa: F401, PLC0415
+
     def _start(self) -> None:
         from django.core.asgi import get_asgi_application  # noqa: PLC0415  # reads the settings
 

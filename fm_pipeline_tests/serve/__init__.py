@@ -1,0 +1,1 @@
+"""Tests of the supervisor, and of the service as a whole when its parts are killed."""
