@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -172,6 +173,9 @@ class Settings(BaseSettings):
     console_url: str | None = Field(default=None, description="Where people open it; with https, cookies are secure.")
     console_allowed_hosts: str = Field(default="127.0.0.1,localhost", description="Names in the Host header.")
     console_viewer_group: str | None = Field(default=None, description="Django group whose members may read.")
+    console_trusted_proxies: str | None = Field(
+        default=None, description="Addresses or networks whose X-Forwarded-For is believed, separated by commas."
+    )
 
     # This project's own files (reports, logs, backups)
     state_dir: Path = Path(".state")
@@ -201,6 +205,17 @@ class Settings(BaseSettings):
         if not whole:
             raise ValueError("must be an address as https://server.example:8443")
         return value.rstrip("/")
+
+    @field_validator("console_trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str | None) -> str | None:
+        try:
+            for each in (value or "").split(","):
+                if each.strip():
+                    ip_network(each.strip())
+        except ValueError:
+            raise ValueError("must be addresses or networks, as 127.0.0.1,10.0.0.0/24") from None
+        return value
 
     @field_validator("state_dir", mode="before")
     @classmethod
@@ -252,6 +267,7 @@ class Settings(BaseSettings):
         "console_database_url",
         "console_url",
         "console_viewer_group",
+        "console_trusted_proxies",
         "backup_dir",
         "backup_key",
         mode="before",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fm_pipeline.console.address import trusted_networks
 from fm_pipeline.console.database import SCHEMA, django_database
 from fm_pipeline.console.secret_key import read_secret_key
 from fm_pipeline.settings import load_settings
@@ -25,6 +26,7 @@ ROOT_URLCONF = "fm_pipeline.console.urls"
 DATABASES: dict[str, Any] = {"default": django_database(PIPELINE)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CONSOLE_SCHEMA = SCHEMA
+CONSOLE_TRUSTED_PROXIES = trusted_networks(PIPELINE.console_trusted_proxies)
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -86,6 +88,9 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
+AXES_CLIENT_IP_CALLABLE = "fm_pipeline.console.address.django_address"
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else a guesser who goes on keeps the account locked
+AXES_DISABLE_ACCESS_LOG = True  # fm_pipeline.audit has it
 
 # Sessions and cookies. A name of our own, since Nexus may be on the same host.
 SESSION_COOKIE_NAME = "fm_console_session"

@@ -28,6 +28,21 @@ AuditAction = Literal[
     "dicom_watch",
     "dicom_ftp",
     "dicom_prune",
+    # Of the console
+    "login",
+    "logout",
+    "lockout",
+    "session",
+    "token",
+    "launch",
+    "cancel",
+    "configuration",
+    "download",
+    "verify",
+    "show_names",
+    "maintenance",
+    "dagster",
+    "dicom_set_aside",
 ]
 AuditOutcome = Literal["started", "done", "refused", "failed", "cancelled"]
 
@@ -49,18 +64,20 @@ def record(
     plan_id: str | None = None,
     run_id: str | None = None,
     detail: str = "",
+    address: str = "",
 ) -> None:
     """Add a row in a connection and transaction of its own, so that it stays when the action itself is rolled back.
 
     Args:
         actor: who requested the action.
         detail: one of our own sentences; no patient data.
+        address: of the visitor of the console who requested it.
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO fm_pipeline.audit (actor, action, outcome, plan_id, run_id, detail)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            (actor, action, outcome, plan_id, run_id, detail),
+            "INSERT INTO fm_pipeline.audit (actor, action, outcome, plan_id, run_id, detail, address)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (actor, action, outcome, plan_id, run_id, detail, address),
         )
         connection.commit()
 

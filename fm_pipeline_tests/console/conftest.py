@@ -53,15 +53,21 @@ class Console:
         session.trust_env = False
         session.headers["Origin"] = self.url
         if username:
-            session.get(f"{self.url}/login/", timeout=30)
-            form = {
-                "username": username,
-                "password": SANDBOX_PASSWORD,
-                "csrfmiddlewaretoken": session.cookies["fm_console_csrf"],
-            }
-            answer = session.post(f"{self.url}/login/", data=form, timeout=30, allow_redirects=False)
+            answer = self.log_in(session, username)
             assert answer.status_code == 302, answer.text
         return session
+
+    def log_in(
+        self, session: requests.Session, username: str, password: str = SANDBOX_PASSWORD, next_page: str = ""
+    ) -> requests.Response:
+        """The answer to the form of the login; a redirect is not followed."""
+        session.get(f"{self.url}/login/", timeout=30)
+        form = {"username": username, "password": password, "next": next_page, **self.token(session)}
+        return session.post(f"{self.url}/login/", data=form, timeout=30, allow_redirects=False)
+
+    def token(self, session: requests.Session) -> dict[str, str]:
+        """The field of a form that shows that it comes from a page of the console."""
+        return {"csrfmiddlewaretoken": session.cookies["fm_console_csrf"]}
 
 
 @pytest.fixture(scope="session")
@@ -74,5 +80,6 @@ def console(
         for name, value in bench.environment().items():
             patch.setenv(name, value)
         patch.setenv("CONSOLE_VIEWER_GROUP", VIEWERS)
+        patch.setenv("CONSOLE_TRUSTED_PROXIES", "127.0.0.1")  # so that a test may come from another address
         with temporary_stack([ConsoleService]) as stack:
             yield Console(f"http://127.0.0.1:{stack.service(ConsoleService).port}", bench)

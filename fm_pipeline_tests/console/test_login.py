@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.support.waiting import wait_until
 
@@ -27,15 +26,7 @@ def test_a_viewer_reads_and_launches_nothing(console: Console) -> None:
 
 
 def test_an_account_that_is_neither_staff_nor_in_the_group_does_not_get_in(console: Console) -> None:
-    session = console.session()
-    session.get(f"{console.url}/login/", timeout=30)
-    form = {
-        "username": "visitor",
-        "password": SANDBOX_PASSWORD,
-        "csrfmiddlewaretoken": session.cookies["fm_console_csrf"],
-    }
-    answer = session.post(f"{console.url}/login/", data=form, timeout=30)
-    assert "may not enter here" in answer.text
+    assert "may not enter here" in console.log_in(console.session(), "visitor").text
 
 
 def test_a_run_that_the_console_starts_is_recorded_with_the_account_that_asked(console: Console) -> None:

@@ -10,3 +10,9 @@ class AccountsConfig(AppConfig):
 
     name = "fm_pipeline.console.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        """Record logins."""
+        from fm_pipeline.console.accounts import login_audit  # noqa: PLC0415  # needs the models
+
+        login_audit.connect()

@@ -1,0 +1,57 @@
+"""The audit trail of the console: who did what, when, from where, with which result. Nothing unrecorded is done.
+
+`note` raises if the row cannot be written, so a page calls it before it answers with what it has read, and before or
+with what it changes.
+"""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from fm_pipeline.console.address import django_address
+from fm_pipeline.console.database import console_url
+from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.db.audit import AuditAction, AuditOutcome, record
+
+NOBODY = "nobody"  # without a login
+
+
+def actor_of(request: HttpRequest) -> str:
+    """Return the account of a session or token."""
+    return request.user.get_username() or NOBODY
+
+
+def note(
+    request: HttpRequest, action: AuditAction, outcome: AuditOutcome, detail: str = "", *, run_id: str | None = None
+) -> None:
+    """Add a row for what a request does.
+
+    Args:
+        detail: one of our own sentences with ids; no patient data.
+
+    Raises:
+        DatabaseError: the row was not written.
+    """
+    note_for(actor_of(request), django_address(request), action, outcome, detail, run_id=run_id)
+
+
+def note_for(
+    username: str,
+    address: str,
+    action: AuditAction,
+    outcome: AuditOutcome,
+    detail: str = "",
+    *,
+    run_id: str | None = None,
+) -> None:
+    """Add a row; the same where there is no request of Django. It waits for the database: not for an event loop.
+
+    Args:
+        username: who asks.
+        address: from where, as `address.connection_address` returns it.
+
+    Raises:
+        DatabaseError: the row was not written.
+    """
+    url = console_url(PIPELINE)
+    record(url, actor=username, action=action, outcome=outcome, run_id=run_id, detail=detail, address=address)

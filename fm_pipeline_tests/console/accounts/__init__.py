@@ -1,0 +1,1 @@
+"""Tests of logins, sessions, tokens and roles."""
