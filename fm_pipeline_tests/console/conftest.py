@@ -81,5 +81,6 @@ def console(
             patch.setenv(name, value)
         patch.setenv("CONSOLE_VIEWER_GROUP", VIEWERS)
         patch.setenv("CONSOLE_TRUSTED_PROXIES", "127.0.0.1")  # so that a test may come from another address
+        patch.setattr("fm_pipeline.sandbox.stack.stack.READY_LIMIT_SECONDS", 300.0)  # three programs start at once
         with temporary_stack([ConsoleService]) as stack:
             yield Console(f"http://127.0.0.1:{stack.service(ConsoleService).port}", bench)
