@@ -17,8 +17,14 @@ def record_run_request(database_url: str, run_id: str, actor: str) -> None:
 
 
 def run_requester(database_url: str, run_id: str) -> str | None:
-    """Return the account that asked for a run; None if it was not started from the console."""
+    """Return the account that asked for a run; None if it was not started from the console.
+
+    A database that is new to the pipeline has no requests.
+    """
     with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.run_requests') IS NULL")
+        if cursor.fetchone() == (True,):
+            return None
         cursor.execute("SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s", (run_id,))
         row = cursor.fetchone()
         return str(row[0]) if row else None

@@ -15,7 +15,13 @@ Four private names are written as text: in a configuration, two commands and a f
 """
 
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
-from dagster._core.storage.tags import BACKFILL_ID_TAG, GRPC_INFO_TAG, PARENT_BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
+from dagster._core.storage.tags import (
+    BACKFILL_ID_TAG,
+    GRPC_INFO_TAG,
+    PARENT_BACKFILL_ID_TAG,
+    PARENT_RUN_ID_TAG,
+    RETRY_NUMBER_TAG,
+)
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
@@ -24,6 +30,7 @@ __all__ = [
     "GRPC_INFO_TAG",
     "PARENT_BACKFILL_ID_TAG",
     "PARENT_RUN_ID_TAG",
+    "RETRY_NUMBER_TAG",
     "CheckRunHealthResult",
     "WorkerStatus",
     "WorkspaceFileTarget",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from fm_pipeline.defs.assets.dicom import STEP
+from fm_pipeline.defs.assets.shared import NIGHTLY_DICOM
 from fm_pipeline.defs.jobs import dicom_import, import_image_files, plan_reimport
 from fm_pipeline.defs.sensors.hospital_dicom import unfinished_imports
 from fm_pipeline.dicom.sensor.tick import sync_due
@@ -69,7 +70,7 @@ def nightly_dicom_import(
             )
         if why:
             return dg.SkipReason(why)
-        config = {"job_type": "incremental", "requested_by": "nightly_dicom_import", "pull_from_ftp": pull}
+        config = {"job_type": "incremental", "requested_by": NIGHTLY_DICOM, "pull_from_ftp": pull}
         return dg.RunRequest(run_config={"ops": {STEP: {"config": config}}})
 
     return schedule

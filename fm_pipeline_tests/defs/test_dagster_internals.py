@@ -54,4 +54,5 @@ def test_the_tags_are_those_of_the_runs_that_dagster_has_kept() -> None:
         "GRPC_INFO_TAG": ".dagster/grpc_info",
         "PARENT_BACKFILL_ID_TAG": "dagster/parent_backfill_id",
         "PARENT_RUN_ID_TAG": "dagster/parent_run_id",
+        "RETRY_NUMBER_TAG": "dagster/retry_number",
     }

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.defs.assets.reimport import refuse_at_once
-from fm_pipeline.defs.assets.shared import BACKUP, OWNERS, POOL, STAGED_ASSETS, explained
+from fm_pipeline.defs.assets.shared import BACKUP, OWNERS, POOL, STAGED_ASSETS, explained, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.pluralize import counted
@@ -35,7 +34,7 @@ def nexus_backup(context: dg.AssetExecutionContext, nexus: NexusTarget) -> dg.Ma
             settings,
             now=datetime.now(UTC),
             run_id=context.run.run_id,
-            actor=f"dagster ({operating_system_user()})",
+            actor=requester(context, settings),
             on_progress=lambda step, done, total: progress.update(f"backup, {step}", done, total),
         )
     rows = {name: digest.rows for name, digest in backup.digests.items()}

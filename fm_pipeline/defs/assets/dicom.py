@@ -11,10 +11,9 @@ from enum import Enum
 import dagster as dg
 from pydantic import Field
 
-from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.plots import bar_chart
-from fm_pipeline.defs.assets.shared import OWNERS, explained, row_count
+from fm_pipeline.defs.assets.shared import OWNERS, REMARK, explained, requester, row_count
 from fm_pipeline.defs.assets.tables import own_table
 from fm_pipeline.defs.resources import NexusTarget, OrthancTarget
 from fm_pipeline.dicom.api.requests import carry_out, prepare_import
@@ -67,7 +66,7 @@ class DicomImportConfig(dg.Config):
         default=JobKind.incremental,
         description="Of a new job. incremental does not open what history has as it is.",
     )
-    requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
+    requested_by: str = Field(default="", description=REMARK)
     threads: int = Field(default=4, ge=1, le=32, description="Uploads side by side; more than 4 gained nothing.")
     verify_md5: bool = Field(default=False, description="Compare also the MD5 of every instance afterwards.")
     max_failure_percent: float = Field(
@@ -111,8 +110,8 @@ def imported_dicom_files(
     with explained():
         SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings
+        actor = requester(context, settings, config.requested_by)
     database_url = settings.nexus_database_url.get_secret_value()
-    actor = config.requested_by or f"dagster ({operating_system_user()})"
     run_id = context.run.run_id
     with explained(), import_log(settings):
         not_pulled = _pull(context, settings, actor) if config.pull_from_ftp else None

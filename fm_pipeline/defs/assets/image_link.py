@@ -8,10 +8,10 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
-from fm_pipeline.db.audit import audited, operating_system_user
+from fm_pipeline.db.audit import audited
 from fm_pipeline.defs.assets.image_charts import image_charts
 from fm_pipeline.defs.assets.own_run import System
-from fm_pipeline.defs.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, row_count
+from fm_pipeline.defs.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, requester, row_count
 from fm_pipeline.defs.assets.tables import own_table, tables_of_assets
 from fm_pipeline.defs.resources import NexusTarget, PatientFiles
 from fm_pipeline.errors import SettingsError
@@ -208,7 +208,7 @@ def patient_image_copies(
 
 
 def _audited(context: dg.AssetExecutionContext, settings: Settings) -> AbstractContextManager[None]:
-    url, actor = settings.nexus_database_url.get_secret_value(), f"dagster ({operating_system_user()})"
+    url, actor = settings.nexus_database_url.get_secret_value(), requester(context, settings)
     return audited(url, actor=actor, action="image_link", run_id=context.run.run_id)
 
 

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import Field
 
-from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.defs.assets.plots import changes_by_table, losses_on_top, not_loaded_by_rule, patients_on_page
-from fm_pipeline.defs.assets.shared import OWNERS, PLAN, POOL, STAGED_ASSETS, explained
+from fm_pipeline.defs.assets.shared import OWNERS, PLAN, POOL, REMARK, STAGED_ASSETS, explained, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
@@ -19,9 +18,9 @@ PLAN_OF_TODAY, PLAN_LASTS = timedelta(hours=26), timedelta(hours=50)
 
 
 class PlanConfig(dg.Config):
-    """Who asks; it goes into the audit trail."""
+    """A remark."""
 
-    requested_by: str = Field(default="", description="Who asks for the plan; goes into the audit trail.")
+    requested_by: str = Field(default="", description=REMARK)
 
 
 @dg.asset(
@@ -42,7 +41,7 @@ def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig, nexus: 
         plan = make_plan(
             settings,
             now=datetime.now(UTC),
-            actor=config.requested_by or f"dagster ({operating_system_user()})",
+            actor=requester(context, settings, config.requested_by),
             run_id=context.run.run_id,
             on_phase=progress.phases(prefix="plan, "),
         )

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import dagster as dg
 from pydantic import Field
 
-from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.defs.assets.image_charts import image_charts
 from fm_pipeline.defs.assets.plots import (
     changes_by_table,
@@ -18,7 +17,7 @@ from fm_pipeline.defs.assets.plots import (
     phase_seconds,
     rows_by_table,
 )
-from fm_pipeline.defs.assets.shared import OWNERS, POOL, cancelled_reimport, explained, row_count
+from fm_pipeline.defs.assets.shared import OWNERS, POOL, REMARK, cancelled_reimport, explained, requester, row_count
 from fm_pipeline.defs.assets.system_configuration import observe_configuration
 from fm_pipeline.defs.assets.tables import tables_of_assets
 from fm_pipeline.defs.registry import entities
@@ -187,13 +186,13 @@ class ReimportConfig(dg.Config):
     confirm: str = Field(
         default="", description="The database's name and its number of patients, as the plan shows: 'nexus 2842'."
     )
-    requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
+    requested_by: str = Field(default="", description=REMARK)
 
-    def permission(self) -> Permission | None:
+    def permission(self, context: dg.AssetExecutionContext, settings: Settings) -> Permission | None:
         """For `reimport`; None when nothing was given."""
         if not self.plan_id:
             return None
-        return Permission(self.plan_id, self.confirm, self.requested_by or f"dagster ({operating_system_user()})")
+        return Permission(self.plan_id, self.confirm, requester(context, settings, self.requested_by))
 
 
 def given_permission(run_config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -220,7 +219,7 @@ def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, sta
         return
     given = given_permission(context.run.run_config)
     if all(isinstance(value, str) for value in given.values()):  # else {"env": …}, which the transaction's step reads
-        permission = ReimportConfig(**given).permission()
+        permission = ReimportConfig(**given).permission(context, settings)
         validate_plan_early(settings, permission, run_id=context.run.run_id, phases=phases, staged=staged)
 
 
@@ -249,7 +248,7 @@ def reimport_transaction(
         report = reimport(
             settings,
             now=datetime.now(UTC),
-            permission=config.permission(),
+            permission=config.permission(context, settings),
             run_id=context.run.run_id,
             phases=phases,
             on_phase=progress.phases(phases),

@@ -5,8 +5,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from fm_pipeline.db.audit import audited, operating_system_user
-from fm_pipeline.defs.assets.shared import POOL, explained
+from fm_pipeline.db.audit import audited
+from fm_pipeline.defs.assets.shared import POOL, REMARK, explained, requester
 from fm_pipeline.defs.dagster_internals import PARENT_RUN_ID_TAG
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.backup.files import BackupStop
@@ -30,13 +30,12 @@ class RestoreConfig(dg.Config):
         description="What becomes of rows that were made since the backup and cannot stay: `stop` stops, `set-aside`"
         " moves them into the table fm_pipeline.set_aside_rows.",
     )
-    requested_by: str = Field(default="", description="Who asks for it; goes into the audit trail.")
+    requested_by: str = Field(default="", description=REMARK)
 
 
 @dg.op(pool=POOL)
 def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig, nexus: NexusTarget) -> None:
     """Bring back every row of a backup in one transaction, or show what that would do."""
-    actor = config.requested_by or f"dagster ({operating_system_user()})"
     report = None
 
     def cancelled() -> str:
@@ -45,6 +44,7 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig, nexus: N
 
     with explained(cancelled):
         settings = nexus.prepare().settings
+        actor = requester(context, settings, config.requested_by)
         if config.confirm and PARENT_RUN_ID_TAG in context.run.tags:
             _refuse_repetition(settings, actor, context.run.run_id)
         report = restore(

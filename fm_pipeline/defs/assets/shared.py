@@ -8,7 +8,11 @@ from typing import Any
 
 import dagster as dg
 
+from fm_pipeline.db.audit import operating_system_user
+from fm_pipeline.db.run_requests import run_requester
+from fm_pipeline.defs.dagster_internals import RETRY_NUMBER_TAG
 from fm_pipeline.defs.registry import entities
+from fm_pipeline.dicom.history.jobs import SENSOR
 from fm_pipeline.entities.registry import staged
 from fm_pipeline.errors import PipelineError, unforeseen
 from fm_pipeline.notifications.message import COMMIT_SENTENCES
@@ -22,6 +26,10 @@ EXTRACT, STAGE, BACKUP, PLAN = "phase_0_filemaker", "phase_0_staging", "phase_0_
 IMAGE_LINK = "image_link"
 PREFLIGHT, CONFIGURATION = "phase_0_preflight", "phase_1_system_configuration"
 IMAGE_FILES = "phase_7_image_files"
+NIGHTLY_DICOM = "nightly_dicom_import"
+# What asks for runs by itself. None of these is an account of Nexus.
+AUTOMATIONS = {SENSOR, NIGHTLY_DICOM}
+REMARK = "A remark on who asks. The audit trail takes the account that started the run in the console."
 
 # Source entity -> the plural that assets are called by.
 ENTITIES = {name: entity.plural for name, entity in entities().items()}
@@ -56,6 +64,40 @@ def explained(cancelled: Callable[[], str] = lambda: UNCHANGED) -> Iterator[None
 def cancelled_reimport(settings: Settings, run_id: str) -> str:
     """What is said of a cancelled run whose transaction may have been committed: the database is asked."""
     return f"The run was cancelled. {COMMIT_SENTENCES[read_commit_status(settings, run_id).committed]}"
+
+
+def requester(context: dg.OpExecutionContext | dg.AssetExecutionContext, settings: Settings, said: str = "") -> str:
+    """Return who asked for a run, for the audit trail.
+
+    That is the account of the session or token that started it in the console. What a configuration says is never taken
+    for an account: it stays behind the account of this machine, as a remark.
+
+    Args:
+        said: `requested_by` of the run's configuration.
+
+    Raises:
+        DatabaseError: the record of requests cannot be read.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    if account := account_of_run(context.instance, context.run, url):
+        return account
+    if said in AUTOMATIONS:
+        return said
+    return f"dagster ({operating_system_user()})" + (f": {said}" if said else "")
+
+
+def account_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, database_url: str) -> str | None:
+    """Return the account that started a run in the console; None if it was not started there.
+
+    A repetition that Dagster starts by itself has the account of the run that it repeats.
+    """
+    asked: dg.DagsterRun | None = run
+    while asked is not None:
+        if account := run_requester(database_url, asked.run_id):
+            return account
+        repeats = asked.parent_run_id if RETRY_NUMBER_TAG in asked.tags else None
+        asked = instance.get_run_by_id(repeats) if repeats else None
+    return None
 
 
 def row_count(rows: int, **more: Any) -> dict[str, Any]:

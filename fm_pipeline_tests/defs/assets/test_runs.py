@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
+from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.shared import cancelled_reimport
@@ -143,7 +144,8 @@ def test_full_reimport_with_wrong_words_is_refused_in_its_first_step_and_on_reco
     assert "does not name this database and its number of patients" in _failure(result)
     assert bench.execute("SELECT count(*) FROM fm_pipeline.backups") == [(0,)]
     audit = bench.execute("SELECT actor, outcome FROM fm_pipeline.audit WHERE plan_id::text = %s", plan.id)
-    assert audit == [("an administrator", "started"), ("an administrator", "refused")]
+    actor = f"dagster ({operating_system_user()}): an administrator"
+    assert audit == [(actor, "started"), (actor, "refused")]
 
 
 @pytest.mark.usefixtures("staged_once")
