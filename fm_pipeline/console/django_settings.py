@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "axes",
     "django_htmx",
+    "ninja",
     "fm_pipeline.console.accounts",
     "fm_pipeline.console",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from fm_pipeline.console.accounts.middleware import open_to_all
@@ -12,6 +12,7 @@ from fm_pipeline.console.pages import data_management
 _login = LoginView.as_view(template_name="console/login.html", redirect_authenticated_user=True)
 
 urlpatterns = [
+    path("api/sync/", include("fm_pipeline.console.api.urls")),
     path("", RedirectView.as_view(url="/settings/data-management")),
     path("login/", open_to_all(_login)),
     path("logout/", open_to_all(LogoutView.as_view())),

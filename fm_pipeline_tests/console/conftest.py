@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import requests
 
 from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD, VIEWERS
 from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin, copied_bench
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.services import LazyStack
 
 
 class ConsoleService(DagsterWebserver):
@@ -42,10 +45,15 @@ class ConsoleService(DagsterWebserver):
 
 @dataclass(frozen=True)
 class Console:
-    """A running console and the clinic behind it."""
+    """A running console and the clinic behind it.
+
+    Attributes:
+        hospital: the directory of DICOM files, the only allowed root.
+    """
 
     url: str
     bench: MigrationBench
+    hospital: Path
 
     def session(self, username: str | None = None) -> requests.Session:
         """A browser's session: logged in, if a name is given; its requests come from a page of the console."""
@@ -72,15 +80,21 @@ class Console:
 
 @pytest.fixture(scope="session")
 def console(
-    postgresql: DisposablePostgreSQL, reimported_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
+    postgresql: DisposablePostgreSQL,
+    reimported_clinic: Origin,
+    stack: LazyStack,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Console]:
     """A console that all tests of a process share."""
     folder = tmp_path_factory.mktemp("console")
+    hospital = folder / "hospital"
+    hospital.mkdir()
+    orthanc = stack.orthanc.settings() if OrthancService.available() else {}
     with copied_bench(postgresql, reimported_clinic, folder) as bench, pytest.MonkeyPatch.context() as patch:
-        for name, value in bench.environment().items():
+        for name, value in {**bench.environment(), **orthanc, "HOSPITAL_DATA_PATH": str(hospital)}.items():
             patch.setenv(name, value)
         patch.setenv("CONSOLE_VIEWER_GROUP", VIEWERS)
         patch.setenv("CONSOLE_TRUSTED_PROXIES", "127.0.0.1")  # so that a test may come from another address
         patch.setattr("fm_pipeline.sandbox.stack.stack.READY_LIMIT_SECONDS", 300.0)  # three programs start at once
-        with temporary_stack([ConsoleService]) as stack:
-            yield Console(f"http://127.0.0.1:{stack.service(ConsoleService).port}", bench)
+        with temporary_stack([ConsoleService]) as own:
+            yield Console(f"http://127.0.0.1:{own.service(ConsoleService).port}", bench, hospital)

@@ -13,7 +13,7 @@ from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, comm
 from fm_pipeline.cli._dicom.status import show_job
 from fm_pipeline.cli._interrupts import restore_sigint
 from fm_pipeline.dicom.api.requests import carry_out, prepare_import
-from fm_pipeline.dicom.api.response_data import FAILURES, job_data
+from fm_pipeline.dicom.api.response_data import FAILURES, first_errors, job_data
 from fm_pipeline.dicom.history.history import list_history
 from fm_pipeline.dicom.history.jobs import JOB_TYPES, Job, JobType, get_job
 from fm_pipeline.dicom.importer.run_job import THREADS, ImportOptions
@@ -23,7 +23,6 @@ from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 
 INTERRUPTED = 130
-ERRORS_SHOWN = 100
 NOT_OPENED = (("archive_not_opened", "archive", "archives"), ("nested_archive", "archive in one", "archives in one"))
 
 
@@ -122,13 +121,4 @@ def _suggest_history(context: CommandContext, job: Job) -> None:
 
 def _processed(context: CommandContext, job: Job) -> dict[str, Any]:
     """Return the job with its first errors."""
-    errors: list[dict[str, Any]] = []
-    for outcome in FAILURES:
-        if job.outcomes[outcome] and len(errors) < ERRORS_SHOWN:
-            left = ERRORS_SHOWN - len(errors)
-            page = list_history(context.database_url, limit=left, job_id=job.id, status=outcome)
-            errors += [
-                {"id": row.id, "file_path": row.file_path, "status": row.status, "reason": row.reason}
-                for row in page.history
-            ]
-    return {**job_data(job, context.zone), "errors": errors}
+    return {**job_data(job, context.zone), "errors": first_errors(context.database_url, job)}

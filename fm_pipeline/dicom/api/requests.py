@@ -59,19 +59,27 @@ def requested_path(settings: Settings, path: str | None) -> str:
 
 
 def prepare_import(
-    settings: Settings, path: str | None, job_type: JobType, *, actor: str, files: Sequence[str] | None = None
+    settings: Settings,
+    path: str | None,
+    job_type: JobType,
+    *,
+    actor: str,
+    files: Sequence[str] | None = None,
+    total: tuple[int, int] = (0, 0),
 ) -> Job:
     """Create a job for a directory, or for some files in it. Nothing is read yet.
 
     Args:
         path: as typed by a person; None for the configured one.
+        total: as `create_job`.
 
     Raises:
         RequestError: the path is not allowed, or the type is unknown.
     """
     database_url = settings.nexus_database_url.get_secret_value()
     with audited_refusals(settings, actor=actor, action="dicom_import"):
-        job = create_job(database_url, requested_path(settings, path), job_type, requested_by=actor, files=files)
+        source_path = requested_path(settings, path)
+        job = create_job(database_url, source_path, job_type, requested_by=actor, files=files, total=total)
     _log.info("Import job %d (%s) was made.", job.id, job_type)
     return job
 
@@ -107,7 +115,8 @@ def carry_out(
                 meaning="It was not carried out.",
                 remedy=f"To carry it out after all: fm-pipeline dicom import --job-id {job_id}",
             )
-        note("started", f"Job {job_id}.")
+        if job.status != "running" or options is None or options.limit is None:  # else its start is on record
+            note("started", f"Job {job_id}.")
         try:
             job = run_job(settings, job_id, run_id=run_id, on_progress=on_progress, options=options)
         except RequestError:
@@ -122,7 +131,10 @@ def carry_out(
         except BaseException as error:
             _end(note, "cancelled", f"Job {job_id}: {type(error).__name__}.")
             raise
-    _end(note, "cancelled" if job.status == "cancelled" else "done", f"Job {job_id}: {job.files_processed:,} files.")
+    if job.status != "running":  # a part of it is done
+        _end(
+            note, "cancelled" if job.status == "cancelled" else "done", f"Job {job_id}: {job.files_processed:,} files."
+        )
     return job
 
 

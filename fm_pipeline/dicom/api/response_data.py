@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Literal, get_args
 
 from fm_pipeline.dicom.configuration.configuration import SyncConfiguration
 from fm_pipeline.dicom.formats import duration_formatted, size_formatted, time_formatted
-from fm_pipeline.dicom.history.history import HistoryPage, HistoryRow
+from fm_pipeline.dicom.history.history import HistoryPage, HistoryRow, list_history
 from fm_pipeline.dicom.history.jobs import Job, JobPage
 from fm_pipeline.dicom.model import Outcome
 
@@ -21,6 +21,8 @@ JsonObject = dict[str, Any]
 
 DUPLICATES = (Outcome.DUPLICATE, Outcome.ALREADY_THERE)
 FAILURES = (Outcome.FAILED, Outcome.BAD, Outcome.CONFLICT, Outcome.SUSPECT)
+ERRORS_SHOWN = 100
+HistoryStatus = Literal["imported", "failed", "duplicate", "skipped"]  # of the hospital's own system
 
 
 def job_data(job: Job, zone: tzinfo) -> JsonObject:
@@ -87,6 +89,40 @@ def history_data(page: HistoryPage, zone: tzinfo) -> JsonObject:
             "total_size_formatted": size_formatted(page.statistics.total_size_bytes),
         },
     }
+
+
+def outcomes_of(status: HistoryStatus) -> list[Outcome]:
+    """Return the outcomes that the hospital's system calls by one name."""
+    return [outcome for outcome in Outcome if status_of(outcome) == status]
+
+
+def status_of(outcome: Outcome) -> HistoryStatus:
+    """Return what the hospital's system calls an outcome."""
+    if outcome in FAILURES:
+        return "failed"
+    return "duplicate" if outcome in DUPLICATES else _KNOWN[outcome.value]
+
+
+_KNOWN: dict[str, HistoryStatus] = {name: name for name in get_args(HistoryStatus)}
+
+
+def hospital_history_data(page: HistoryPage, zone: tzinfo) -> JsonObject:
+    """Return a page of history with the four statuses of the hospital's system, and the outcomes beside them."""
+    data = history_data(page, zone)
+    for row in data["history"]:
+        row["outcome"] = Outcome(row["status"])
+        row["status"] = status_of(row["outcome"])
+    return data
+
+
+def first_errors(database_url: str, job: Job) -> list[JsonObject]:
+    """Return the files of a job whose bytes should be in Orthanc and are not: the newest hundred."""
+    if not _sum(job.outcomes, FAILURES):
+        return []
+    page = list_history(database_url, limit=ERRORS_SHOWN, job_id=job.id, outcomes=FAILURES)
+    return [
+        {"id": row.id, "file_path": row.file_path, "status": row.status, "reason": row.reason} for row in page.history
+    ]
 
 
 def configuration_data(configuration: SyncConfiguration, zone: tzinfo) -> JsonObject:

@@ -6,7 +6,7 @@ never log them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -103,6 +103,7 @@ def list_history(
     job_id: int | None = None,
     status: str | None = None,
     reason: str | None = None,
+    outcomes: Collection[Outcome] | None = None,
 ) -> HistoryPage:
     """Return a page of history, newest rows first.
 
@@ -110,6 +111,7 @@ def list_history(
         limit: 1 to 1,000.
         status: an `Outcome`.
         reason: an id of `reasons`.
+        outcomes: instead of `status`, any of these.
 
     Raises:
         RequestError: an argument is invalid.
@@ -118,7 +120,8 @@ def list_history(
     if status is not None and status not in set(Outcome):
         raise RequestError(f"There is no status {status!r}.", remedy=f"Give one of: {', '.join(Outcome)}.")
     given = {"job_id": job_id, "status": status, "reason": reason}
-    filters = {name: value for name, value in given.items() if value is not None}
+    filters: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    any_of = {} if outcomes is None else {"status": [str(outcome) for outcome in outcomes]}
     of_the_job = {"job_id": job_id} if job_id is not None else {}
     with connect(database_url) as connection, connection.cursor() as cursor:
         where = where_sql(of_the_job)
@@ -130,12 +133,14 @@ def list_history(
         statistics = Statistics(
             {outcome: found.get(outcome, (0, 0))[0] for outcome in Outcome}, sum(size for _, size in found.values())
         )
-        cursor.execute(f"SELECT count(*) FROM fm_pipeline.import_history {where_sql(filters)}", filters)  # noqa: S608
+        values = {**filters, **any_of}
+        where = where_sql(filters, any_of=any_of)
+        cursor.execute(f"SELECT count(*) FROM fm_pipeline.import_history {where}", values)  # noqa: S608
         ((total,),) = cursor.fetchall()
         cursor.execute(
             f"SELECT {_COLUMNS} FROM fm_pipeline.import_history h JOIN fm_pipeline.import_jobs j ON j.id = h.job_id"  # noqa: S608
-            f" {where_sql(filters, 'h.')} ORDER BY h.id DESC LIMIT {limit} OFFSET {offset}",
-            filters,
+            f" {where_sql(filters, 'h.', any_of=any_of)} ORDER BY h.id DESC LIMIT {limit} OFFSET {offset}",
+            values,
         )
         return HistoryPage([HistoryRow(*row) for row in cursor.fetchall()], total, limit, offset, statistics)
 

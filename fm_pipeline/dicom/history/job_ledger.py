@@ -88,11 +88,11 @@ class JobLedger:
         # PostgreSQL notices a moment later that a session has ended; until then a next job would be refused.
         self._database.end(lambda cursor: cursor.execute("SELECT pg_advisory_unlock_all()"))
 
-    def claim(self, run_id: str | None) -> Job:
+    def claim(self, run_id: str | None, *, resumes_cancelled: bool = True) -> Job:
         """Claim the job and mark it as running.
 
         Raises:
-            RequestError: there is no such job, or it is completed.
+            RequestError: there is no such job, it is completed, or it is cancelled and must not be resumed.
             LockStop: another process runs it, or a job for the same directory, one above or one below.
         """
 
@@ -101,6 +101,10 @@ class JobLedger:
             job = read_job(cursor, self.job_id, lock=True)
             if job.status == "completed":
                 raise RequestError(f"Import job {job.id} is completed.", remedy="Make a new job for the directory.")
+            if job.status == "cancelled" and not resumes_cancelled:
+                raise RequestError(
+                    f"Import job {job.id} is cancelled.", code=409, remedy="Make a new job, or resume it."
+                )
             self._refuse_overlapping_jobs(cursor, job)
             cursor.execute(
                 "UPDATE fm_pipeline.import_jobs SET status = 'running', run_id = %s, cancel_requested_at = NULL,"
@@ -114,6 +118,10 @@ class JobLedger:
             return read_job(cursor, job.id)
 
         return self._database.run(action)
+
+    def job(self) -> Job:
+        """Return the row of the job."""
+        return self._database.run(lambda cursor: read_job(cursor, self.job_id))
 
     def files(self) -> list[str] | None:
         """Return the printable paths of a job for a list of files; None for a job for the whole directory."""

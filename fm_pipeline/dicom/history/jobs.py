@@ -5,7 +5,7 @@ docs/dicom.md maps them to the hospital's own system. Times are UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -117,6 +117,7 @@ def create_job(
     *,
     requested_by: str,
     files: Sequence[str] | None = None,
+    total: tuple[int, int] = (0, 0),
 ) -> Job:
     """Create a job for `run_job`. Nothing is scanned yet.
 
@@ -124,6 +125,7 @@ def create_job(
         source_path: absolute and already checked (`paths.allowed`).
         requested_by: the user or sensor.
         files: limits the job to these files below `source_path`; paths as a scan yields them.
+        total: number and size of the files, if somebody has counted them before.
 
     Raises:
         RequestError: the type is unknown, or the list of files is empty.
@@ -133,9 +135,9 @@ def create_job(
         raise RequestError("The job has no file.")
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, requested_by) VALUES (%s, %s, %s)"
-            " RETURNING id",
-            (job_type, printable(source_path), requested_by),
+            "INSERT INTO fm_pipeline.import_jobs (job_type, source_path, requested_by, total_files, total_size_bytes)"
+            " VALUES (%s, %s, %s, %s, %s) RETURNING id",
+            (job_type, printable(source_path), requested_by, *total),
         )
         job = read_job(cursor, cursor.fetchall()[0][0])
         if files is not None:
@@ -270,9 +272,15 @@ def paging(limit: int, offset: int, longest: int) -> None:
         raise RequestError(f"The offset {offset} is negative.")
 
 
-def where_sql(filters: Mapping[str, object], prefix: str = "") -> str:
-    """Return a WHERE clause that compares columns for equality. Names are never taken from outside."""
-    return "WHERE " + " AND ".join(f"{prefix}{name} = %({name})s" for name in filters) if filters else ""
+def where_sql(filters: Mapping[str, object], prefix: str = "", *, any_of: Collection[str] = ()) -> str:
+    """Return a WHERE clause that compares columns for equality. Names are never taken from outside.
+
+    Args:
+        any_of: columns that are compared with a list.
+    """
+    terms = [f"{prefix}{name} = %({name})s" for name in filters]
+    terms += [f"{prefix}{name} = ANY(%({name})s)" for name in any_of]
+    return f"WHERE {' AND '.join(terms)}" if terms else ""
 
 
 def _known(value: str, values: Sequence[str], what: str) -> str:

@@ -6,6 +6,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from fm_pipeline.dicom.errors import RootUnavailable
@@ -48,12 +49,30 @@ class Interrupted(Exception):
     """The job was cancelled, through the ledger or `Coordinator.stop`."""
 
 
+class Paused(Exception):
+    """A part of the job is done, as much as `BatchLimit` allows. All of it is recorded, and the job is not finished."""
+
+
+@dataclass(frozen=True)
+class BatchLimit:
+    """How much of a job is done before `Paused`; at least one file, so that no call is in vain.
+
+    Attributes:
+        files: the most files that are handed to the workers.
+        seconds: after these no file is handed to them any more.
+    """
+
+    files: int
+    seconds: float
+
+
 class Coordinator:
     """The coordinator of one job. Call `run`; if it raises, call `record_remaining`.
 
     Args:
         archives: opened when all files on the disk are done.
         left_out: returns the number of unchanged files that the scan has skipped so far.
+        limit: None to carry out the whole job.
     """
 
     def __init__(
@@ -65,7 +84,10 @@ class Coordinator:
         progress: ProgressReporter,
         archives: ArchiveQueue,
         left_out: Callable[[], int] = lambda: 0,
+        limit: BatchLimit | None = None,
     ) -> None:
+        self._limit, self._began_at = limit, time.monotonic()
+        self._given = 0  # files
         self._ledger, self._workers, self._spool, self._job = ledger, workers, spool, job
         self._progress, self._archives, self._left_out = progress, archives, left_out
         self._any_job = job.job_type == "incremental"
@@ -100,6 +122,7 @@ class Coordinator:
 
         Raises:
             Interrupted: the job was cancelled.
+            Paused: the limit is reached, and files are left.
             BaseException: an error of a worker or of the scan.
         """
         while True:
@@ -108,6 +131,9 @@ class Coordinator:
             self._deal()
             if self._all_opened and not self._out and not self._ready and not self._entries and not self._later:
                 break
+            if self._pauses():
+                self._write()
+                raise Paused
             self._collect(_WAIT_SECONDS if self._out else 0)
             self._write_if_due()
         self._write()
@@ -129,14 +155,33 @@ class Coordinator:
                 self._fetch()
             elif len(self._ready) < CHUNK_FILES and not self._all_opened:
                 self._fetch_members()
-            if not self._ready:
+            if not self._ready or self._limit_reached():
                 return
             chunk = list(self._chunk())
             if not self._workers.offer(chunk):
                 self._ready.extendleft(reversed(chunk))
                 return
             self._out += len(chunk)
+            self._given += len(chunk)
             self._dealt += 1
+
+    def _limit_reached(self) -> bool:
+        """Return whether no more files may be handed to the workers."""
+        if self._limit is None or not self._given:
+            return False
+        return self._given >= self._limit.files or self._late()
+
+    def _late(self) -> bool:
+        return self._limit is not None and time.monotonic() - self._began_at > self._limit.seconds
+
+    def _pauses(self) -> bool:
+        """Return whether the limit is reached, and files are left.
+
+        Files that wait for others of the same instance are queued again when a batch is written.
+        """
+        if self._out or not self._limit_reached():
+            return False
+        return bool(self._ready or self._later) or self._late()
 
     def _chunk(self) -> Iterator[Task]:
         size = 0
@@ -145,7 +190,8 @@ class Coordinator:
         first = 2 << (self._dealt // self._workers.threads) if self._dealt < 3 * self._workers.threads else CHUNK_FILES
         ends = self._all_opened or (self._scanned and not self._archives.opening)
         last = -(-len(self._ready) // (2 * self._workers.threads)) if ends else CHUNK_FILES
-        for _ in range(min(CHUNK_FILES, first, last, len(self._ready))):
+        most = self._limit.files - self._given if self._limit else CHUNK_FILES
+        for _ in range(min(CHUNK_FILES, first, last, most, len(self._ready))):
             if size > CHUNK_BYTES:
                 return
             task = self._ready.popleft()
@@ -259,6 +305,7 @@ class Coordinator:
             self._add(self._archives.ended(result.entry))
         elif isinstance(result, IsArchive):
             self._archives.add(result.task.found)
+            self._given -= 1  # nothing is recorded of it yet
         elif isinstance(result, Later):
             self._later.append(result.task)
 

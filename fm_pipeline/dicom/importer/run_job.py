@@ -29,7 +29,7 @@ from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.dicom.importer.archive_queue import ArchiveQueue
-from fm_pipeline.dicom.importer.coordinator import Coordinator, Interrupted
+from fm_pipeline.dicom.importer.coordinator import BatchLimit, Coordinator, Interrupted, Paused
 from fm_pipeline.dicom.importer.decide import OutcomeDecider
 from fm_pipeline.dicom.importer.instance_lookup import InstanceLookup
 from fm_pipeline.dicom.importer.verify import compare
@@ -81,12 +81,16 @@ class ImportOptions:
         verify_md5: also compare the MD5 of every instance afterwards.
         retry_suspects: also send files that are known or expected to crash Orthanc.
         patience_seconds: how long to wait for an unavailable Orthanc.
+        limit: how much of the job is carried out now; None for all of it.
+        resumes_cancelled: whether a job that somebody has cancelled is gone on with.
     """
 
     threads: int = THREADS
     verify_md5: bool = False
     retry_suspects: bool = False
     patience_seconds: float = PATIENCE_SECONDS
+    limit: BatchLimit | None = None
+    resumes_cancelled: bool = True
 
 
 def run_job(
@@ -104,7 +108,7 @@ def run_job(
         on_progress: for example `Progress.update`; called a few times per second at most.
 
     Returns:
-        The job: completed, or cancelled on request.
+        The job: completed, or cancelled on request; with a limit also running, and no process works on it then.
 
     Raises:
         RequestError: there is no such job, or it is completed.
@@ -122,7 +126,7 @@ def run_job(
         ReconnectingConnection(url, give_up=halt.is_set) as scanning,  # for queries of the scan's thread
         Orthanc.from_settings(settings) as orthanc,
     ):
-        job = ledger.claim(run_id)
+        job = ledger.claim(run_id, resumes_cancelled=options.resumes_cancelled)
         _log.info("Import job %d has begun (%s).", job_id, job.job_type)
         delivery = Delivery(orthanc, halt, patience_seconds=options.patience_seconds)
         progress = JobProgress(delivery, on_progress or _ignore, ZoneInfo(settings.clinic_time_zone))
@@ -140,6 +144,8 @@ def run_job(
             job = _carry_out(ledger, lookup, source, archives, limits, decider, halt, job, progress, options)
         except Interrupted:
             job = ledger.finish("cancelled")
+        except Paused:
+            return ledger.job()
         except Exception as error:  # noqa: BLE001  # raised again, without its text
             if isinstance(error, DatabaseError):
                 ledger.do_not_wait()  # it has waited long enough; if this fails too, the row stays as it is
@@ -172,7 +178,7 @@ def _carry_out(
         _scanning(source.met) as spool,
         Workers(decider, lookup, limits, halt, threads=options.threads) as workers,
     ):
-        coordinator = Coordinator(ledger, workers, spool, job, progress, archives, source.left_out)
+        coordinator = Coordinator(ledger, workers, spool, job, progress, archives, source.left_out, options.limit)
         _run_uninterrupted(coordinator, halt)
     if not coordinator.met_anything:
         raise RootUnavailable(STOPPED["no_files"])

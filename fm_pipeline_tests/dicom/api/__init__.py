@@ -1,0 +1,1 @@
+"""Tests of the operations behind the commands and calls."""
