@@ -21,6 +21,7 @@ AuditAction = Literal[
     "prune",
     "export",
     "image_link",
+    "image_import",
     "dicom_configure",
     "dicom_scan",
     "dicom_import",

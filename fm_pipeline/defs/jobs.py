@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from fm_pipeline.defs.assets.backup_jobs import export_nexus_csv, make_backup, verify_backup
 from fm_pipeline.defs.assets.dicom import DICOM
 from fm_pipeline.defs.assets.reimport import PHASES
 from fm_pipeline.defs.assets.restore import restore_backup
@@ -56,4 +57,7 @@ dicom_import = dg.define_asset_job(
     tags={"dagster/max_runtime": str(7 * 24 * 3600)},
 )
 # Dagster does not export the type of an asset job.
-JOBS: list[Any] = [full_reimport, plan_reimport, link_images, import_image_files, restore_backup, dicom_import]
+JOBS: list[Any] = [
+    *(full_reimport, plan_reimport, link_images, import_image_files, dicom_import),
+    *(restore_backup, make_backup, verify_backup, export_nexus_csv),
+]

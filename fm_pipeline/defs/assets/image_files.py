@@ -1,17 +1,21 @@
 """Phase 7, for images that are still in FileMaker: their files out of the containers, with their rows and marks."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from fm_pipeline.db.audit import audited
+from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.plots import bar_chart, containers_used
-from fm_pipeline.defs.assets.shared import IMAGE_FILES, OWNERS, POOL, explained, row_count
+from fm_pipeline.defs.assets.shared import IMAGE_FILES, OWNERS, POOL, explained, requester, row_count
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.images.containers.import_images import BATCH_SIZE, Callbacks, import_images
 from fm_pipeline.images.containers.report import OUTCOME_KINDS, ImportReport
 from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.settings import Settings
 
 SYSTEM = System(
     "The import of image files",
@@ -50,7 +54,10 @@ def filemaker_image_files(
     with explained(lambda: CANCELLED):
         SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings
-        with run_progress(settings, context.run.run_id, log=context.log.info) as progress:
+        with (
+            nullcontext() if config.dry_run else _audited(context, settings),
+            run_progress(settings, context.run.run_id, log=context.log.info) as progress,
+        ):
             callbacks = Callbacks(
                 progress=lambda done, total: progress.update("import images", done, total),
                 on_message=context.log.warning,
@@ -64,16 +71,40 @@ def filemaker_image_files(
                 callbacks=callbacks,
             )
             progress.end(_sentence(report))
+        store_run_report(
+            settings.nexus_database_url.get_secret_value(),
+            context.run.run_id,
+            "image_import",
+            _stored(report),
+            dry_run=config.dry_run,
+        )
         if report.stopped:  # what it did before is of use all the same
             context.log_event(dg.AssetObservation(context.asset_key, metadata=_metadata(report)))
             raise report.stopped
     return dg.MaterializeResult(metadata=_metadata(report))
 
 
+def _audited(context: dg.AssetExecutionContext, settings: Settings) -> AbstractContextManager[None]:
+    url, actor = settings.nexus_database_url.get_secret_value(), requester(context, settings)
+    return audited(url, actor=actor, action="image_import", run_id=context.run.run_id)
+
+
 def _sentence(report: ImportReport) -> str:
     """For the log."""
     ends = ", ".join(f"{report.count(kind):,} {kind.replace('_', ' ')}" for kind in OUTCOME_KINDS if report.count(kind))
     return f"{ends or 'none had its turn'}; {report.left:,} left"
+
+
+def _stored(report: ImportReport) -> dict[str, Any]:
+    """For the console."""
+    return {
+        "listed": report.listed,
+        "left": report.left,
+        "outcomes": {kind: report.count(kind) for kind in OUTCOME_KINDS},
+        "containers": {name: images for name, images, _ in report.by_container() if images},
+        "reasons": report.reasons("skipped") | report.reasons("failed"),
+        "stopped": str(report.stopped or ""),
+    }
 
 
 def _metadata(report: ImportReport) -> dict[str, Any]:

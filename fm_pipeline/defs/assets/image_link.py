@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -9,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.db.audit import audited
+from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.defs.assets.image_charts import image_charts
 from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, requester, row_count
@@ -200,6 +202,7 @@ def patient_image_copies(
         lists=dg.MetadataValue.path(str(lists)),
     )
     if config.dry_run:
+        _store(settings, context.run.run_id, report)
         context.log.info("\n".join(report.lines()))
         context.log_event(dg.AssetObservation("patient_image_copies", metadata=metadata | {"dry_run": True}))
     else:
@@ -282,6 +285,7 @@ def image_link_transaction(
             report = read_report(cursor, rows.batches_created)
             charts = image_charts(connection, settings.nexus_schema)
             tables = tables_of_assets(connection, settings.nexus_schema)
+    _store(settings, context.run.run_id, report)
     context.log.info("\n".join(report.lines()))
     yield dg.MaterializeResult(
         asset_key="linked_image_batches",
@@ -309,6 +313,12 @@ def image_link_transaction(
         passed=not missing,
         description=f"{len(missing)} are missing: {', '.join(map(str, missing[:SHOWN]))}" if missing else "All do.",
     )
+
+
+def _store(settings: Settings, run_id: str, report: LinkReport) -> None:
+    """For the console."""
+    url = settings.nexus_database_url.get_secret_value()
+    store_run_report(url, run_id, "image_link", asdict(report), dry_run=report.dry_run)
 
 
 def _metadata(report: LinkReport) -> dict[str, dg.MetadataValue]:

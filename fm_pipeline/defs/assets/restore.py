@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.db.audit import audited
+from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.defs.assets.shared import POOL, REMARK, explained, requester
 from fm_pipeline.defs.dagster_internals import PARENT_RUN_ID_TAG
 from fm_pipeline.defs.resources import NexusTarget
@@ -13,6 +14,7 @@ from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import restore
 from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
 from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings
 
 
@@ -47,14 +49,24 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig, nexus: N
         actor = requester(context, settings, config.requested_by)
         if config.confirm and PARENT_RUN_ID_TAG in context.run.tags:
             _refuse_repetition(settings, actor, context.run.run_id)
-        report = restore(
-            settings,
-            Path(config.folder),
-            confirm=config.confirm,
-            dry_run=not config.confirm,
-            newer=config.newer,
-            actor=actor,
-            run_id=context.run.run_id,
+        with run_progress(settings, context.run.run_id, log=context.log.info) as progress:
+            report = restore(
+                settings,
+                Path(config.folder),
+                confirm=config.confirm,
+                dry_run=not config.confirm,
+                newer=config.newer,
+                actor=actor,
+                run_id=context.run.run_id,
+                on_progress=lambda step, done, total: progress.update(f"restore, {step}", done, total),
+            )
+        store_run_report(
+            settings.nexus_database_url.get_secret_value(),
+            context.run.run_id,
+            "restore",
+            report.as_dict() | {"newer_policy": config.newer},
+            dry_run=not report.committed,
+            subject=report.backup_id,
         )
     would = "" if report.committed else "would be "
     for table in report.tables:

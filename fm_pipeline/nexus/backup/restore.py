@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -56,6 +57,18 @@ class RestoreReport:
     def changed_rows(self) -> int:
         """Rows written."""
         return sum(table.changed for table in self.tables)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report for JSON: tables that are not as in the backup, counts, ids and sentences."""
+        return {
+            "backup_id": self.backup_id,
+            "confirmation": self.confirmation,
+            "committed": self.committed,
+            "changed_rows": self.changed_rows,
+            "seconds": round(self.seconds, 3),
+            "tables": [asdict(table) for table in self.tables if table.changed or table.newer],
+            "notes": [rows.sentence() for rows in self.newer] + self.notes,
+        }
 
 
 def restore(

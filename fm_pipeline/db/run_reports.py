@@ -1,0 +1,45 @@
+"""The reports of runs, as pages show them: of restores, verified backups, exports, image links and imports.
+
+The reports of plans and reimports are in their own tables.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.errors import DatabaseError
+
+_log = logging.getLogger(__name__)
+
+RunReportAction = Literal["restore", "verify", "export", "image_link", "image_import"]
+
+
+def store_run_report(
+    database_url: str,
+    run_id: str,
+    action: RunReportAction,
+    report: Mapping[str, Any],
+    *,
+    dry_run: bool = False,
+    subject: str | None = None,
+) -> None:
+    """Add a report, committed at once. A failure is only a warning: what is reported has been done.
+
+    Args:
+        report: for JSON: counts, ids and our own sentences; no patient data.
+        subject: what it is about, for example the id of a backup.
+    """
+    try:
+        with connect(database_url) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO fm_pipeline.run_reports (run_id, action, dry_run, subject, report)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                (run_id, action, dry_run, subject, json.dumps(report)),
+            )
+            connection.commit()
+    except DatabaseError as error:
+        _log.warning("The report of this %s could not be stored: %s", action.replace("_", " "), error)

@@ -1,0 +1,183 @@
+"""What was done: plans, reimports, backups, restores, image links and imports, the newest first, and their reports.
+
+It reads the schema `fm_pipeline` only: counts, ids, sentences of ours and account names; no patient data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Any
+
+from psycopg2.extras import RealDictCursor
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.errors import RequestError
+
+PAGE = 50
+KINDS = ("plan", "reimport", "backup", "restore", "verify", "export", "prune", "image_link", "image_import")
+OUTCOMES = ("done", "refused", "failed", "cancelled", "started")
+
+# Plans and reimports have rows of their own, which are there if and only if they came to their end. All other ends are
+# in the audit trail; an attempt whose row `started` is its last one runs, or was killed.
+_ATTEMPTS = """
+WITH attempts AS (
+    SELECT 'plan' AS kind, id::text, run_id, created_at AS at, requested_by AS actor, 'done' AS outcome, '' AS detail,
+           (report ->> 'changed_rows')::bigint AS changed_rows, (report ->> 'seconds')::float AS seconds,
+           false AS dry_run
+    FROM fm_pipeline.plans
+    UNION ALL
+    SELECT 'reimport', id::text, run_id, started_at, requested_by, 'done', '',
+           (report ->> 'changed_rows')::bigint, (report ->> 'seconds')::float, false
+    FROM fm_pipeline.reimports
+    UNION ALL
+    SELECT a.action, NULL, a.run_id, a.at, a.actor, a.outcome, a.detail, NULL, NULL, false
+    FROM fm_pipeline.audit a
+    WHERE a.action = ANY(%(kinds)s) AND (a.action NOT IN ('plan', 'reimport') OR a.outcome <> 'done')
+      AND NOT EXISTS (SELECT FROM fm_pipeline.audit later
+                      WHERE later.run_id = a.run_id AND later.action = a.action AND later.id > a.id)
+      AND (a.outcome <> 'started' OR a.run_id IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM fm_pipeline.run_reports dry
+                      WHERE dry.run_id = a.run_id AND dry.action = a.action AND dry.dry_run)
+    UNION ALL
+    SELECT r.action, NULL, r.run_id, r.at, coalesce(q.actor, ''), 'done', '', NULL, NULL, r.dry_run
+    FROM fm_pipeline.run_reports r LEFT JOIN fm_pipeline.run_requests q USING (run_id)
+    WHERE r.dry_run
+)
+SELECT attempts.*, EXISTS (SELECT FROM fm_pipeline.run_reports r WHERE r.run_id = attempts.run_id) AS has_report
+FROM attempts
+WHERE (%(kind)s = '' OR kind = %(kind)s) AND (%(outcome)s = '' OR outcome = %(outcome)s)
+  AND (%(actor)s = '' OR actor = %(actor)s) AND (%(since)s::date IS NULL OR at >= %(since)s::date)
+ORDER BY at DESC, kind LIMIT %(limit)s OFFSET %(offset)s
+"""
+
+_OF_RUN = {
+    "requests": "SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s",
+    "steps": """
+        SELECT step, done, total, errors, updated_at, finished_at,
+               extract(epoch FROM updated_at - started_at)::float AS seconds,
+               CASE WHEN finished_at IS NULL AND done > 0 AND total >= done
+                    THEN (extract(epoch FROM updated_at - started_at) / done * (total - done))::float
+               END AS eta_seconds
+        FROM fm_pipeline.progress WHERE run_id = %s ORDER BY position
+    """,
+    "audit": "SELECT at, actor, action, outcome, detail FROM fm_pipeline.audit WHERE run_id = %s ORDER BY id",
+    "reports": "SELECT action, at, dry_run, subject, report FROM fm_pipeline.run_reports WHERE run_id = %s ORDER BY id",
+}
+
+
+@dataclass(frozen=True)
+class HistoryFilter:
+    """Which attempts; an empty text leaves a condition out.
+
+    Attributes:
+        since: a day, YYYY-MM-DD.
+    """
+
+    kind: str = ""
+    outcome: str = ""
+    actor: str = ""
+    since: str = ""
+
+    @classmethod
+    def of(cls, values: Mapping[str, str]) -> HistoryFilter:
+        """Return the filter of a query string; other names and what is no day are passed over."""
+        given = {field.name: values.get(field.name, "").replace("\0", "").strip() for field in fields(cls)}
+        try:
+            given["since"] = date.fromisoformat(given["since"]).isoformat()
+        except ValueError:
+            given["since"] = ""
+        return cls(**given)
+
+
+def read_history(database_url: str, wanted: HistoryFilter, page: int = 1) -> tuple[list[dict[str, Any]], bool]:
+    """Return a page of attempts, and whether there are more.
+
+    Args:
+        page: from 1.
+    """
+    values = vars(wanted) | {"kinds": list(KINDS), "since": wanted.since or None}
+    values |= {"limit": PAGE + 1, "offset": (max(page, 1) - 1) * PAGE}
+    with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.run_reports') IS NOT NULL AS migrated")
+        if cursor.fetchone() != {"migrated": True}:
+            return [], False
+        cursor.execute(_ATTEMPTS, values)
+        found = [dict(row) for row in cursor.fetchall()]
+    return found[:PAGE], len(found) > PAGE
+
+
+def read_report(database_url: str, kind: str, identifier: str) -> dict[str, Any]:
+    """Return a plan or a reimport with its stored report.
+
+    Args:
+        kind: `plan` or `reimport`.
+        identifier: its uuid.
+
+    Raises:
+        RequestError: there is none (404).
+    """
+    table = {"plan": "plans", "reimport": "reimports"}[kind]
+    at = {"plan": "created_at", "reimport": "started_at"}[kind]
+    more = {"plan": "NULL AS plan_id, NULL AS backup_id", "reimport": "plan_id::text, backup_id::text"}[kind]
+    with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(f"SELECT to_regclass('fm_pipeline.{table}') IS NOT NULL AS migrated")
+        if cursor.fetchone() == {"migrated": True}:
+            cursor.execute(
+                f"SELECT id::text, run_id, {at} AS at, requested_by, phases, report, {more}"  # noqa: S608  # of constants
+                f" FROM fm_pipeline.{table} WHERE id::text = %s",
+                (identifier,),
+            )
+            if row := cursor.fetchone():
+                return {"kind": kind, **row}
+    raise _none(f"There is no {kind} of this id.")
+
+
+def read_run(database_url: str, run_id: str) -> dict[str, Any]:
+    """Return what is on record of a run.
+
+    Returns:
+        actor: who asked for it in the console; None for other runs.
+        steps: its progress, in order, with seconds and the time left.
+        audit: its rows of the audit trail, oldest first.
+        reports: what it stored about itself, oldest first.
+
+    Raises:
+        RequestError: nothing is on record (404).
+    """
+    with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.run_reports') IS NOT NULL AS migrated")
+        found: dict[str, Any] = {"run_id": run_id, "actor": None, "steps": [], "audit": [], "reports": []}
+        if cursor.fetchone() == {"migrated": True}:
+            for name, query in _OF_RUN.items():
+                cursor.execute(query, (run_id,))
+                found[name] = [dict(row) for row in cursor.fetchall()]
+            found["actor"] = next((row["actor"] for row in found.pop("requests")), None)
+    if not any(found[name] for name in ("actor", "steps", "audit", "reports")):
+        raise _none("Nothing is on record of this run.")
+    return found
+
+
+def last_run_report(database_url: str, action: str, *, subject: str = "", dry_run: bool | None = None) -> Any:
+    """Return the newest report of an action, with run_id, at, dry_run and subject; None if there is none.
+
+    Args:
+        subject: for example the id of a backup; empty: any.
+        dry_run: None: any.
+    """
+    with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.run_reports') IS NOT NULL AS migrated")
+        if cursor.fetchone() != {"migrated": True}:
+            return None
+        cursor.execute(
+            "SELECT run_id, at, dry_run, subject, report FROM fm_pipeline.run_reports WHERE action = %s"
+            " AND (%s = '' OR subject = %s) AND dry_run = coalesce(%s, dry_run) ORDER BY at DESC LIMIT 1",
+            (action, subject, subject, dry_run),
+        )
+        row = cursor.fetchone()
+        return dict(row) if row else None
+
+
+def _none(what: str) -> RequestError:
+    return RequestError(what, code=404, meaning="Nothing is shown.", remedy="Choose one from the history.")

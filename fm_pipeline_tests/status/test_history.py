@@ -1,0 +1,93 @@
+"""What was done, and the reports of it."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from fm_pipeline.db.audit import audited, record
+from fm_pipeline.db.run_reports import store_run_report
+from fm_pipeline.db.run_requests import record_run_request
+from fm_pipeline.errors import PlanStop, RequestError
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.status.history import HistoryFilter, last_run_report, read_history, read_report, read_run
+from fm_pipeline_tests.support.clinics import MigrationBench
+
+
+@pytest.mark.usefixtures("reimported_once")
+def test_every_attempt_is_in_the_history_once_with_its_end_and_its_report(bench: MigrationBench) -> None:
+    url = bench.database_url
+    with pytest.raises(PlanStop), audited(url, actor="manager", action="reimport", run_id="refused"):
+        raise PlanStop("The plan is stale.")
+    record(url, actor="manager", action="restore", outcome="started", run_id="killed")
+    for _ in "twice":  # the two steps of a link
+        with audited(url, actor="manager", action="image_link", run_id="link"):
+            pass
+    with audited(url, actor="dagster (root)", action="restore", run_id="tried"):
+        pass
+    store_run_report(url, "tried", "restore", {"changed_rows": 3}, dry_run=True, subject="a backup")
+    record_run_request(url, "tried", "admin")
+
+    attempts, more = read_history(url, HistoryFilter())
+    assert not more
+    shown = {(each["kind"], each["run_id"]): each for each in attempts if each["run_id"]}
+    assert len([each for each in attempts if each["run_id"]]) == len(shown), "each once"
+    ends = {key: (each["outcome"], each["dry_run"], each["has_report"]) for key, each in shown.items()}
+    assert ends == {
+        ("reimport", "refused"): ("refused", False, False),
+        ("restore", "killed"): ("started", False, False),
+        ("image_link", "link"): ("done", False, False),
+        ("restore", "tried"): ("done", True, True),
+    }
+    assert shown["reimport", "refused"]["detail"] == "The plan is stale."
+    assert shown["restore", "tried"]["actor"] == "admin"
+    kinds = [each["kind"] for each in attempts if not each["run_id"]]
+    assert sorted(kinds) == ["backup", "plan", "reimport"], "of the bench, which has no runs"
+
+    only = read_history(url, HistoryFilter.of({"kind": "reimport", "outcome": "done", "since": "no day", "x": "y"}))[0]
+    assert [each["kind"] for each in only] == ["reimport"]
+    assert read_history(url, HistoryFilter(since="2999-01-01"))[0] == []
+    assert read_history(url, HistoryFilter(actor="nobody'--"))[0] == []
+    report = read_report(url, "reimport", only[0]["id"])
+    assert report["report"]["committed"] is True
+    assert read_report(url, "plan", report["plan_id"])["report"]["committed"] is False
+    with pytest.raises(RequestError, match="There is no plan"):
+        read_report(url, "plan", str(uuid.uuid4()))
+
+
+@pytest.mark.usefixtures("migrated_once")
+def test_a_run_shows_who_asked_its_progress_and_its_report(bench: MigrationBench) -> None:
+    url = bench.database_url
+    with pytest.raises(RequestError) as unknown:
+        read_run(url, "a-run")
+    assert unknown.value.code == 404
+    record_run_request(url, "a-run", "admin")
+    assert read_run(url, "a-run")["steps"] == []
+    with run_progress(bench.settings, "a-run") as progress:
+        progress.update("restore, load", 3, 10)
+        (step,) = read_run(url, "a-run")["steps"]
+        assert (step["done"], step["total"], step["finished_at"]) == (3, 10, None)
+    store_run_report(url, "a-run", "verify", {"rows": 1}, subject="one")
+    store_run_report(url, "b-run", "verify", {"rows": 2}, subject="two")
+    found = read_run(url, "a-run")
+    assert (found["actor"], found["reports"][0]["report"]) == ("admin", {"rows": 1})
+    assert last_run_report(url, "verify")["run_id"] == "b-run"
+    assert last_run_report(url, "verify", subject="one", dry_run=False)["run_id"] == "a-run"
+    assert last_run_report(url, "verify", dry_run=True) is None
+
+
+def test_a_database_that_was_never_migrated_has_no_history(bench: MigrationBench) -> None:
+    assert read_history(bench.database_url, HistoryFilter()) == ([], False)
+    assert last_run_report(bench.database_url, "restore") is None
+    with pytest.raises(RequestError):
+        read_run(bench.database_url, "a-run")
+
+
+@pytest.mark.usefixtures("migrated_once")
+def test_a_report_that_cannot_be_stored_is_a_warning_and_no_failure(
+    bench: MigrationBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.execute("ALTER TABLE fm_pipeline.run_reports ADD CHECK (run_id <> 'refused')")
+    store_run_report(bench.database_url, "refused", "restore", {"rows": 1})
+    assert "The report of this restore could not be stored" in caplog.text
