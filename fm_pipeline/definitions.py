@@ -31,6 +31,7 @@ from fm_pipeline.defs.resources import pipeline_resources
 from fm_pipeline.defs.schedules import all_schedules
 from fm_pipeline.defs.sensors.hospital_dicom import hospital_dicom_sensor
 from fm_pipeline.defs.sensors.mail import reimport_mails
+from fm_pipeline.defs.sensors.overdue import overdue_alarms
 from fm_pipeline.settings import Settings, load_clinic_time_zone, load_settings
 
 
@@ -68,7 +69,7 @@ def build_defs(
         asset_checks=file_checks(),
         jobs=JOBS,
         schedules=all_schedules(read_settings, read_time_zone()),
-        sensors=[reimport_mails(read_settings), hospital_dicom_sensor(read_settings)],
+        sensors=[reimport_mails(read_settings), hospital_dicom_sensor(read_settings), overdue_alarms(read_settings)],
         resources=pipeline_resources(read_settings),
         # Applies to "Materialize" in the UI as well; fifteen steps in process take seconds, not a minute.
         executor=dg.in_process_executor,

@@ -25,6 +25,7 @@ Kind = TypeVar("Kind", bound=BaseSettings)
 # A day at most: larger values overflow sockets and sleeps, and inf is no time.
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Pause = Annotated[float, Field(ge=0, le=86_400)]
+Hours = Annotated[int | None, Field(ge=1, le=8760)]
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # Names of files that are read and put down nowhere: a disk may have them in any bytes.
@@ -167,6 +168,10 @@ class Settings(BaseSettings):
     smtp_username: str | None = None
     smtp_password: SecretStr | None = None
     dagster_ui_url: str | None = Field(default=None, description="Where people open the UI; mails link to their run.")
+    support_contact: str | None = Field(default=None, description="Whom people ask, on failure pages and in mails.")
+    expect_plan_hours: Hours = Field(default=None, description="A plan or reimport is due at least so often.")
+    expect_dicom_hours: Hours = Field(default=None, description="A DICOM import is due at least so often.")
+    expect_dicom_file_hours: Hours = Field(default=None, description="A new DICOM file is due at least so often.")
 
     # The console (`fm-pipeline serve`)
     console_database_url: SecretStr | None = Field(default=None, description="Its own role; none: NEXUS_DATABASE_URL.")
@@ -176,6 +181,8 @@ class Settings(BaseSettings):
     console_trusted_proxies: str | None = Field(
         default=None, description="Addresses or networks whose X-Forwarded-For is believed, separated by commas."
     )
+    console_show_names: bool = Field(default=False, description="An admin may see the name of a quarantined record.")
+    console_maintenance_mails: str | None = Field(default=None, description="Users' addresses, separated by commas.")
 
     # This project's own files (reports, logs, backups)
     state_dir: Path = Path(".state")
@@ -234,6 +241,14 @@ class Settings(BaseSettings):
                 raise ValueError("must not name every folder")
         return value
 
+    @field_validator("console_maintenance_mails")
+    @classmethod
+    def _are_mail_addresses(cls, value: str | None) -> str | None:
+        for address in (value or "").split(","):
+            if value and not re.fullmatch(r"[^@\s]+@[^@\s]+", address.strip()):
+                raise ValueError("must be addresses as reception@clinic.example, separated by commas")
+        return value
+
     @field_validator("s3_bulk_prefix")
     @classmethod
     def _is_outside_patients(cls, value: str) -> str:
@@ -264,10 +279,15 @@ class Settings(BaseSettings):
         "smtp_host",
         "smtp_username",
         "dagster_ui_url",
+        "support_contact",
+        "expect_plan_hours",
+        "expect_dicom_hours",
+        "expect_dicom_file_hours",
         "console_database_url",
         "console_url",
         "console_viewer_group",
         "console_trusted_proxies",
+        "console_maintenance_mails",
         "backup_dir",
         "backup_key",
         mode="before",

@@ -1,4 +1,6 @@
-"""Alerts about a watched hospital directory: one email when an alert begins, none at the following ticks.
+"""Alerts: one email when an alert begins, none at the following ticks.
+
+They are about a watched hospital directory, or about what did not come in time.
 
 This module only fills the outbox; the sensor `fm_pipeline.defs.sensors.mail` sends and retries.
 """
@@ -36,6 +38,8 @@ def enqueue_alert(
     lines = [*sentences, "", f"Time: {now.astimezone(ZoneInfo(settings.clinic_time_zone)):%Y-%m-%d %H:%M:%S %Z}"]
     if ui and link:
         lines.append(f"Page: {ui.rstrip('/')}/{link}")
+    if settings.support_contact:
+        lines.append(f"Help: {settings.support_contact}")
     try:
         Outbox(settings.state_dir).enqueue(key, KIND, subject, "\n".join(lines) + "\n")
     except (OSError, sqlite3.Error) as error:  # the alert is in the log and in the audit trail as well

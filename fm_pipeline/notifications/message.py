@@ -47,6 +47,7 @@ class RunEvent:
         outcome: for events after the start.
         sentences: why the run failed, from `safe_sentences`.
         link: the run in Dagster's UI.
+        contact: whom to ask when it did not succeed.
     """
 
     run_id: str
@@ -55,6 +56,7 @@ class RunEvent:
     outcome: CommitStatus = CommitStatus(None)
     sentences: tuple[str, ...] = ()
     link: str | None = None
+    contact: str | None = None
 
 
 def safe_sentences(error: BaseException) -> tuple[str, ...]:
@@ -105,6 +107,8 @@ def _lines(run_event: RunEvent) -> Iterator[str]:
     yield from ("", f"Run:  {run_event.run_id}", f"Time: {run_event.at:%Y-%m-%d %H:%M:%S %Z}")
     if run_event.link:
         yield f"Log:  {run_event.link}"
+    if run_event.contact and run_event.event in (EventType.FAILED, EventType.CANCELLED):
+        yield f"Help: {run_event.contact}"
 
 
 _ENDS = {EventType.SUCCEEDED: "is complete.", EventType.FAILED: "has failed.", EventType.CANCELLED: "was cancelled."}

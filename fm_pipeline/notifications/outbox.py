@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -42,15 +42,19 @@ CREATE TABLE IF NOT EXISTS mails (
     state           text NOT NULL DEFAULT 'waiting',  -- waiting | claimed | handed over | sent | given up
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt_at real NOT NULL,                    -- claimed: when the claim ends
+    receivers       text,                             -- null: SMTP_TO
     PRIMARY KEY (run_id, kind)
 )
 """
 
 
-def _insert(connection: sqlite3.Connection, run_id: str, kind: str, subject: str, body: str) -> bool:
+def _insert(
+    connection: sqlite3.Connection, run_id: str, kind: str, subject: str, body: str, receivers: str | None = None
+) -> bool:
     cursor = connection.execute(
-        "INSERT OR IGNORE INTO mails (run_id, kind, subject, body, next_attempt_at) VALUES (?, ?, ?, ?, 0)",
-        (run_id, kind, subject, body),
+        "INSERT OR IGNORE INTO mails (run_id, kind, subject, body, next_attempt_at, receivers)"
+        " VALUES (?, ?, ?, ?, 0, ?)",
+        (run_id, kind, subject, body, receivers),
     )
     return cursor.rowcount == 1
 
@@ -90,14 +94,36 @@ class Outbox:
                 )
             return _insert(connection, run_event.run_id, _KINDS[run_event.event], subject(run_event), body(run_event))
 
-    def enqueue(self, run_id: str, kind: str, subject: str, body: str) -> bool:
-        """Store an email that is not about a run; return False if it exists.
+    def enqueue(
+        self,
+        run_id: str,
+        kind: str,
+        subject: str,
+        body: str,
+        *,
+        receivers: str | None = None,
+        only_after: str | None = None,
+    ) -> bool:
+        """Store an email that is not an event of a run; return False if it exists, or is not to be sent.
 
         Args:
             run_id: identifies its subject; letters, digits, dots and hyphens.
+            receivers: addresses, separated by commas; None: SMTP_TO.
+            only_after: the kind of an earlier email that this one follows. It is not stored if that one was never
+                sent; one that still waits is given up.
         """
         with self._open() as connection:
-            return _insert(connection, run_id, kind, subject, body)
+            if only_after is not None:
+                connection.execute(
+                    "UPDATE mails SET state = 'given up' WHERE run_id = ? AND kind = ? AND state = 'waiting'",
+                    (run_id, only_after),
+                )
+                earlier = connection.execute(
+                    "SELECT 1 FROM mails WHERE run_id = ? AND kind = ? AND state <> 'given up'", (run_id, only_after)
+                )
+                if earlier.fetchone() is None:
+                    return False
+            return _insert(connection, run_id, kind, subject, body, receivers)
 
     def contains(self, run_id: str, event: EventType) -> bool:
         """Whether an email about this event was sent or waits."""
@@ -106,7 +132,7 @@ class Outbox:
             return found.fetchone() is not None
 
     def claim(self, now: datetime, *, run_id: str | None = None) -> Claim | None:
-        """Claim the next email that is due, of one run or of any; None if there is none.
+        """Claim the next email that is due, of one run or of any; None if there is none. Those to SMTP_TO come first.
 
         A claim ends by `confirm` or `put_back`, or by itself after `CLAIM_HOLDS`.
         """
@@ -114,14 +140,14 @@ class Outbox:
             row = connection.execute(
                 "UPDATE mails SET state = 'claimed', attempts = attempts + 1, next_attempt_at = ? WHERE rowid = ("
                 " SELECT rowid FROM mails WHERE state IN ('waiting', 'claimed') AND next_attempt_at <= ?"
-                " AND run_id = coalesce(?, run_id) ORDER BY rowid LIMIT 1)"
-                " RETURNING run_id, kind, attempts, subject, body",
+                " AND run_id = coalesce(?, run_id) ORDER BY receivers IS NOT NULL, rowid LIMIT 1)"
+                " RETURNING run_id, kind, attempts, subject, body, receivers",
                 ((now + CLAIM_HOLDS).timestamp(), now.timestamp(), run_id),
             ).fetchone()
         if row is None:
             return None
         name = f"{row[0]}.{row[1].replace(' ', '-')}"
-        return Claim(row[0], row[1], row[2], Email(name, row[3], row[4]))
+        return Claim(row[0], row[1], row[2], Email(name, row[3], row[4], row[5]))
 
     def mark_handed_over(self, claim: Claim) -> bool:
         """Record that the text is handed over to the server now; return False if the claim has expired."""
@@ -166,4 +192,7 @@ class Outbox:
         os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
         with closing(sqlite3.connect(self._file, timeout=5)) as connection, connection:
             connection.execute(_SCHEMA)
+            if "receivers" not in {row[1] for row in connection.execute("PRAGMA table_info(mails)")}:
+                with suppress(sqlite3.OperationalError):  # another process was first
+                    connection.execute("ALTER TABLE mails ADD COLUMN receivers text")
             yield connection

@@ -21,12 +21,14 @@ from zoneinfo import ZoneInfo
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.notifications.maintenance import enqueue_maintenance_mail
 from fm_pipeline.notifications.message import CommitStatus, EventType, RunEvent, safe_sentences
 from fm_pipeline.notifications.outbox import Claim, Outbox
 from fm_pipeline.notifications.smtp import EmailNotSent, EmailUnconfirmed, deliver
 from fm_pipeline.settings import Settings
 
 Warn = Callable[[str], None]
+USERS_PATIENCE_SECONDS = 5  # the second mail of an event is begun within this time, or left to the sensor
 
 
 @contextmanager
@@ -48,7 +50,8 @@ def run_emails(
         try:
             why = safe_sentences(error) if error else ()
             enqueue_run_email(settings, run_id, event, sentences=why, in_dagster=in_dagster, plan_id=plan_id)
-            send_due_emails(settings, warn=warn, run_id=run_id)
+            patience = USERS_PATIENCE_SECONDS if settings.console_maintenance_mails else 0
+            send_due_emails(settings, warn=warn, run_id=run_id, patience_seconds=patience)
         except Exception as fault:  # noqa: BLE001  # a full disk or a wrong time zone must not end the reimport
             warn(f"The mail that the reimport has {event} could not be sent ({type(fault).__name__}).")
 
@@ -93,8 +96,10 @@ def enqueue_run_email(
         if event is EventType.STARTED
         else read_commit_status(settings, run_id),
         sentences=sentences,
+        contact=settings.support_contact,
         link=f"{ui.rstrip('/')}/runs/{run_id}" if ui and in_dagster else None,
     )
+    enqueue_maintenance_mail(settings, run_event)  # before the event, which says that both are there
     outbox.enqueue_run_event(run_event)
 
 

@@ -44,17 +44,22 @@ class EmailUnconfirmed(Exception):
 
 @dataclass(frozen=True)
 class Email:
-    """An email in the outbox. Its Message-ID is the same at every attempt."""
+    """An email in the outbox. Its Message-ID is the same at every attempt.
+
+    Attributes:
+        receivers: addresses, separated by commas; None: SMTP_TO.
+    """
 
     message_id: str
     subject: str
     body: str
+    receivers: str | None = None
 
     def message(self, settings: Settings) -> EmailMessage:
         """Return the message with the headers from the settings."""
         message = EmailMessage()
         message["From"] = settings.smtp_from
-        message["To"] = settings.smtp_to
+        message["To"] = self.receivers or settings.smtp_to
         message["Subject"] = self.subject
         message["Date"] = datetime.now(UTC)
         message["Message-ID"] = f"<{self.message_id}@{parseaddr(settings.smtp_from or '')[1].rpartition('@')[2]}>"

@@ -1,0 +1,116 @@
+"""Mails to the users of Nexus (CONSOLE_MAINTENANCE_MAILS): before and after a reimport, and when somebody announces it.
+
+Plain words about what they can do meanwhile; no counts, no ids but the run's in the Message-ID, no patient data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from fm_pipeline.errors import RequestError
+from fm_pipeline.notifications.message import EventType, RunEvent
+from fm_pipeline.notifications.outbox import Outbox
+from fm_pipeline.settings import Settings
+
+BEGIN, END, ANNOUNCED = "users begin", "users end", "users"
+MEANWHILE = "Until it has ended, Nexus can be read, and saving a patient waits."
+_ENDS = {
+    True: "Nexus has the new data. Load pages again that have been open since before.",
+    False: "The data were not taken over: Nexus is as it was before.",
+    None: "Whether Nexus has the new data is being looked into. Please wait for the next mail before you go on.",
+}
+
+
+def enqueue_maintenance_mail(settings: Settings, run_event: RunEvent) -> None:
+    """Store the users' mail about a reimport. Of its end only those hear who were told of its beginning.
+
+    Raises:
+        OSError, sqlite3.Error: STATE_DIR cannot be written.
+    """
+    if not settings.console_maintenance_mails or not settings.smtp_host:
+        return
+    time = f"Time: {run_event.at:%Y-%m-%d %H:%M %Z}"
+    begins = run_event.event is EventType.STARTED
+    if begins:
+        sentences = ["Data are being taken over from FileMaker into Nexus.", MEANWHILE, "A mail follows then."]
+    else:
+        sentences = ["The maintenance of Nexus has ended.", _ENDS[run_event.outcome.committed]]
+    Outbox(settings.state_dir).enqueue(
+        run_event.run_id,
+        BEGIN if begins else END,
+        f"Nexus: maintenance has {'begun' if begins else 'ended'}",
+        _body(settings, [*sentences, "", time]),
+        receivers=settings.console_maintenance_mails,
+        only_after=None if begins else BEGIN,
+    )
+
+
+def announce_maintenance(settings: Settings, begins: datetime, minutes: int, *, now: datetime) -> None:
+    """Store a mail that tells the users when a maintenance will begin.
+
+    Args:
+        begins, now: with a zone.
+        minutes: how long it is expected to take.
+
+    Raises:
+        RequestError: no mail can be sent, or the time has passed.
+        OSError, sqlite3.Error: STATE_DIR cannot be written.
+    """
+    _require_receivers(settings)
+    if begins < now - timedelta(minutes=1):
+        raise RequestError("This time has passed.", meaning="No mail was sent.", remedy="Choose a later time.")
+    at = begins.astimezone(ZoneInfo(settings.clinic_time_zone))
+    sentences = [
+        f"On {at:%Y-%m-%d at %H:%M %Z} data will be taken over from FileMaker into Nexus. This takes about"
+        f" {minutes:,} minutes.",
+        MEANWHILE,
+        "Please save your work before.",
+    ]
+    _announce(settings, now, f"Nexus: maintenance on {at:%Y-%m-%d at %H:%M}", sentences)
+
+
+def announce_end(settings: Settings, *, now: datetime) -> None:
+    """Store a mail that tells the users that a maintenance is over.
+
+    Raises:
+        RequestError: no mail can be sent.
+        OSError, sqlite3.Error: STATE_DIR cannot be written.
+    """
+    _require_receivers(settings)
+    sentences = ["The maintenance of Nexus is over.", "Load pages again that have been open since before."]
+    _announce(settings, now, "Nexus: maintenance is over", sentences)
+
+
+def _announce(settings: Settings, now: datetime, subject: str, sentences: Sequence[str]) -> None:
+    Outbox(settings.state_dir).enqueue(
+        f"maintenance-{now:%Y%m%dT%H%M%S.%f}",
+        ANNOUNCED,
+        subject,
+        _body(settings, sentences),
+        receivers=settings.console_maintenance_mails,
+    )
+
+
+def _require_receivers(settings: Settings) -> None:
+    missing = [
+        name
+        for name, value in (
+            ("SMTP_HOST", settings.smtp_host),
+            ("CONSOLE_MAINTENANCE_MAILS", settings.console_maintenance_mails),
+        )
+        if not value
+    ]
+    if missing:
+        raise RequestError(
+            f"No mail can be sent: {' and '.join(missing)} not set.",
+            code=409,
+            meaning="Nobody was told.",
+            remedy="Set it in .env and start the console again.",
+        )
+
+
+def _body(settings: Settings, sentences: Sequence[str]) -> str:
+    contact = ["", f"Help: {settings.support_contact}"] if settings.support_contact else []
+    return "\n".join([*sentences, *contact]) + "\n"
