@@ -8,6 +8,11 @@ from django.urls import reverse
 PAGES = [
     # (label, name of the URL)
     ("Data management", "data-management"),
+    ("History", "history"),
+    ("Not loaded", "quarantine"),
+    ("Backups", "backups"),
+    ("Images", "images"),
+    ("Maintenance", "maintenance"),
 ]
 
 

@@ -7,7 +7,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from fm_pipeline.console.accounts.middleware import open_to_all
-from fm_pipeline.console.pages import data_management
+from fm_pipeline.console.pages import backups, data_management, history, images, maintenance, quarantine
 
 _login = LoginView.as_view(template_name="console/login.html", redirect_authenticated_user=True)
 
@@ -18,6 +18,11 @@ urlpatterns = [
     path("logout/", open_to_all(LogoutView.as_view())),
     path("settings/data-management", data_management.page, name="data-management"),
     path("settings/data-management/dry-run", data_management.dry_run, name="dry-run"),
+    path("settings/history/", include(history)),
+    path("settings/not-loaded/", include(quarantine)),
+    path("settings/backups/", include(backups)),
+    path("settings/images/", include(images)),
+    path("settings/maintenance/", include(maintenance)),
 ]
 
 handler400 = "fm_pipeline.console.failures.bad_request"

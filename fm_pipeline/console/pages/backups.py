@@ -1,0 +1,154 @@
+"""The backups: make one, verify one again, restore one, and exports as CSV. Each works as a run of Dagster.
+
+A restore takes two steps: a dry run shows what it would do, then the words that it names are typed.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.views.decorators.http import require_POST, require_safe
+
+from fm_pipeline.console.accounts.middleware import admins_only
+from fm_pipeline.console.audit import note
+from fm_pipeline.console.current_runs import runs
+from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.downloads import file_download
+from fm_pipeline.errors import PlanStop, RequestError
+from fm_pipeline.nexus.backup.backup import Backup, list_backups
+from fm_pipeline.nexus.backup.export_csv import list_exports, open_export
+from fm_pipeline.status.history import last_run_report
+
+_URL = PIPELINE.nexus_database_url.get_secret_value()
+POLICIES = ("stop", "set-aside")
+
+
+@require_safe
+def listing(request: HttpRequest) -> HttpResponse:
+    """Show the verified backups and the exports."""
+    context = {
+        "backups": [_shown(backup) for backup in list_backups(PIPELINE)],
+        "exports": list_exports(PIPELINE),
+        "encrypted": PIPELINE.backup_key is not None,
+    }
+    return render(request, "console/backups.html", context)
+
+
+@require_POST
+def make(request: HttpRequest) -> HttpResponse:
+    """Start the job that makes a backup."""
+    return _launch(request, "make_backup", {})
+
+
+@require_POST
+def export(request: HttpRequest) -> HttpResponse:
+    """Start the job that writes tables as CSV."""
+    return _launch(request, "export_nexus_csv", {})
+
+
+@require_safe
+def backup(request: HttpRequest, backup_id: str) -> HttpResponse:
+    """Show one backup: its tables, its verifications, and the next step of a restore."""
+    return _page(request, _find(str(backup_id)))
+
+
+@require_POST
+def verify(request: HttpRequest, backup_id: str) -> HttpResponse:
+    """Start the job that verifies it again."""
+    found = _find(str(backup_id))
+    return _launch(request, "verify_backup", {"verify_rows": {"config": {"backup_id": found.id}}})
+
+
+@require_POST
+def dry_run(request: HttpRequest, backup_id: str) -> HttpResponse:
+    """Start a restore that is rolled back.
+
+    Raises:
+        RequestError: the form names no policy for newer rows.
+    """
+    found, newer = _find(str(backup_id)), request.POST.get("newer", "stop")
+    if newer not in POLICIES:
+        raise RequestError("Newer rows are either set aside, or they stop the restore.", meaning="Nothing was started.")
+    return _launch(
+        request, "restore_backup", {"restore_rows": {"config": {"folder": str(found.folder), "newer": newer}}}
+    )
+
+
+@require_POST
+def restore(request: HttpRequest, backup_id: str) -> HttpResponse:
+    """Start the restore, if the words of its dry run were typed.
+
+    Raises:
+        PlanStop: there was no dry run of this backup.
+    """
+    found, typed = _find(str(backup_id)), request.POST.get("confirm", "").strip()
+    shown = last_run_report(_URL, "restore", subject=found.id, dry_run=True)
+    if shown is None:
+        raise PlanStop(
+            "This backup was not tried yet.", meaning="Nothing was started.", remedy="Start the dry run of the restore."
+        )
+    words, newer = shown["report"]["confirmation"], shown["report"]["newer_policy"]
+    if not hmac.compare_digest(typed.encode(), words.encode()):
+        note(request, "restore", "refused", f"Other words than asked for were typed for the backup {found.id}.")
+        wrong = "These are not the words. Nothing was started."
+        return _page(request, found, wrong, status=400)
+    config = {"folder": str(found.folder), "newer": newer, "confirm": words}
+    return _launch(request, "restore_backup", {"restore_rows": {"config": config}})
+
+
+@admins_only
+@require_safe
+def download(request: HttpRequest, name: str, file: str) -> StreamingHttpResponse:
+    """Send a file of an export. It holds patient data, so that it is recorded before it is sent."""
+    opened = open_export(PIPELINE, name, file)
+    note(request, "download", "done", f"The file {file} of the export {name}.")
+    return file_download(f"{name}-{file}", opened)
+
+
+def _launch(request: HttpRequest, job: str, ops: Mapping[str, Any]) -> HttpResponse:
+    return redirect("run", runs().launch(request.user.get_username(), job, {"ops": ops} if ops else {}))
+
+
+def _find(backup_id: str) -> Backup:
+    for found in list_backups(PIPELINE):
+        if found.id == backup_id:
+            return found
+    raise RequestError("There is no backup of this id.", code=404, remedy="Take one of the list.")
+
+
+def _page(request: HttpRequest, found: Backup, wrong: str = "", *, status: int = 200) -> HttpResponse:
+    context = _shown(found) | {
+        "tables": [(name, digest.rows) for name, digest in found.digests.items()],
+        "verified": last_run_report(_URL, "verify", subject=found.id),
+        "tried": last_run_report(_URL, "restore", subject=found.id, dry_run=True),
+        "restored": last_run_report(_URL, "restore", subject=found.id, dry_run=False),
+        "wrong": wrong,
+    }
+    return render(request, "console/backup.html", context, status=status)
+
+
+def _shown(found: Backup) -> dict[str, Any]:
+    patients = found.digests.get("patients") or found.digests.get(f"{PIPELINE.nexus_schema}.patients")
+    return {
+        "backup": found,
+        "patients": patients.rows if patients else None,
+        "rows": sum(digest.rows for digest in found.digests.values()),
+        "gone": not found.folder.is_dir(),
+    }
+
+
+urlpatterns = [
+    path("", listing, name="backups"),
+    path("make", make, name="make-backup"),
+    path("export", export, name="export-csv"),
+    path("exports/<str:name>/<str:file>", download, name="export-file"),
+    path("<uuid:backup_id>", backup, name="backup"),
+    path("<uuid:backup_id>/verify", verify, name="verify-backup"),
+    path("<uuid:backup_id>/dry-run", dry_run, name="restore-dry-run"),
+    path("<uuid:backup_id>/restore", restore, name="restore-backup"),
+]

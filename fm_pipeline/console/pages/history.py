@@ -1,0 +1,108 @@
+"""What was done, with filters and pages, and the report of a plan, a reimport or another run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import path
+from django.views.decorators.http import require_safe
+
+from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.pages.paging import page_number, without_nul
+from fm_pipeline.nexus.reimport.relink import REASONS
+from fm_pipeline.status.history import KINDS, OUTCOMES, HistoryFilter, read_history, read_report, read_run
+
+_URL = PIPELINE.nexus_database_url.get_secret_value()
+BAR, GAP, LABELS, WIDTH = 22, 8, 90, 600  # pixels of the chart of phases
+
+
+@require_safe
+def listing(request: HttpRequest) -> HttpResponse:
+    """Show a page of what was done."""
+    wanted, number = HistoryFilter.of(request.GET.dict()), page_number(request)
+    attempts, more = read_history(_URL, wanted, number)
+    context = {
+        "attempts": [attempt | {"kind_words": attempt["kind"].replace("_", " ")} for attempt in attempts],
+        "wanted": wanted,
+        "kinds": [(kind, kind.replace("_", " ")) for kind in KINDS],
+        "outcomes": OUTCOMES,
+        "query": urlencode({name: value for name, value in vars(wanted).items() if value}),
+        "number": number,
+        "more": more,
+    }
+    return render(request, "console/history.html", context)
+
+
+@require_safe
+def plan(request: HttpRequest, identifier: str) -> HttpResponse:
+    """Show the report of a plan."""
+    return _report(request, "plan", str(identifier))
+
+
+@require_safe
+def reimport(request: HttpRequest, identifier: str) -> HttpResponse:
+    """Show the report of a reimport."""
+    return _report(request, "reimport", str(identifier))
+
+
+@require_safe
+def run(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Show the progress of a run and what it stored about itself; only that part if htmx asks again."""
+    found = read_run(_URL, without_nul(run_id))
+    ends = [row for row in found["audit"] if row["outcome"] != "started"]
+    last = found["audit"][-1] if found["audit"] else None
+    context = found | {"end": ends[-1] if last and ends and last is ends[-1] else None}
+    part = bool(request.headers.get("HX-Request"))
+    return render(request, "console/run_part.html" if part else "console/run.html", context)
+
+
+def _report(request: HttpRequest, kind: str, identifier: str) -> HttpResponse:
+    found = read_report(_URL, kind, identifier)
+    report = found["report"]
+    context = {
+        "entry": found,
+        "report": report,
+        "would": "" if report.get("committed") else "would be ",
+        "files": _files(report),
+        "phases": phase_bars(report.get("phases", ())),
+        "chart": {"width": LABELS + WIDTH + 90, "height": len(report.get("phases", ())) * (BAR + GAP)},
+        "checks_failed": sum(not check["holds"] for check in report.get("checks", ())),
+    }
+    return render(request, "console/report.html", context)
+
+
+def _files(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return documents and image batches with the reasons why some have no patient."""
+    rows = []
+    for name, words in (("documents", "documents"), ("image_batches", "image batches")):
+        if files := report.get(name):
+            reasons = [(REASONS.get(reason, reason), len(ids), ids) for reason, ids in files["unresolved"].items()]
+            counted = {"name": words, "without": sum(count for _, count, _ in reasons), "reasons": reasons}
+            rows.append(files | counted | {"disagreeing_count": len(files["disagreeing"])})
+    return rows
+
+
+def phase_bars(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the bars of an SVG chart of the seconds of each phase, one after the other from left to right."""
+    whole = sum(phase["seconds"] for phase in phases) or 1.0
+    bars, begun = [], 0.0
+    for number, phase in enumerate(phases):
+        width = max(WIDTH * phase["seconds"] / whole, 1.0)
+        x = min(LABELS + WIDTH * begun / whole, LABELS + WIDTH - width)
+        y = number * (BAR + GAP)
+        place = {"x": f"{x:.1f}", "y": str(y), "width": f"{width:.1f}", "height": str(BAR)}
+        bars.append({**phase, **place, "text_y": str(y + BAR - 6), "end_x": f"{x + width + 6:.1f}"})
+        begun += phase["seconds"]
+    return bars
+
+
+urlpatterns = [
+    path("", listing, name="history"),
+    path("plans/<uuid:identifier>", plan, name="plan-report"),
+    path("reimports/<uuid:identifier>", reimport, name="reimport-report"),
+    path("runs/<str:run_id>", run, name="run"),
+]

@@ -1,0 +1,113 @@
+"""The image link and the import from FileMaker's containers, as runs of Dagster, with a dry run of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.views.decorators.http import require_POST, require_safe
+
+from fm_pipeline.console.current_runs import runs
+from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.errors import PlanStop
+from fm_pipeline.status.history import last_run_report
+
+_URL = PIPELINE.nexus_database_url.get_secret_value()
+MOST = 10_000_000
+DATES = [("mdy", "month first (FileMaker)"), ("dmy", "day first")]
+
+
+class LinkForm(forms.Form):
+    """How much is linked, and how the export is read."""
+
+    limit = forms.IntegerField(min_value=1, max_value=MOST, required=False, label="At most so many images (empty: all)")
+    dates = forms.ChoiceField(choices=DATES, label="Dates in the export")
+    restore_removed = forms.BooleanField(required=False, label="Link again what somebody removed in Nexus")
+
+
+class ImportForm(forms.Form):
+    """How many records have their turn."""
+
+    limit = forms.IntegerField(
+        min_value=1, max_value=MOST, required=False, label="At most so many records (empty: all)"
+    )
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    """Show the forms and the last results."""
+    return _page(request)
+
+
+@require_POST
+def link(request: HttpRequest) -> HttpResponse:
+    """Start the image link, or its dry run.
+
+    Raises:
+        PlanStop: there was no dry run since the last link.
+    """
+    form = LinkForm(request.POST)
+    if not form.is_valid():
+        return _page(request, link_form=form, status=400)
+    dry_run = "dry_run" in request.POST
+    if not dry_run and not _is_tried():
+        raise PlanStop(
+            "The image link was not tried since it was last carried out.",
+            meaning="Nothing was started.",
+            remedy="Start its dry run and look at what it would do.",
+        )
+    copies = {name: form.cleaned_data[name] for name in ("limit", "restore_removed") if form.cleaned_data[name]}
+    ops = {
+        "image_metadata_csv": {"config": {"dates": form.cleaned_data["dates"]}},
+        "patient_image_copies": {"config": copies | {"dry_run": dry_run}},
+    }
+    return redirect("run", runs().launch(request.user.get_username(), "link_images", {"ops": ops}))
+
+
+@require_POST
+def import_files(request: HttpRequest) -> HttpResponse:
+    """Start the import from the containers, or its dry run."""
+    form = ImportForm(request.POST)
+    if not form.is_valid():
+        return _page(request, import_form=form, status=400)
+    config: dict[str, Any] = {"dry_run": "dry_run" in request.POST}
+    if form.cleaned_data["limit"]:
+        config["limit"] = form.cleaned_data["limit"]
+    ops = {"filemaker_image_files": {"config": config}}
+    return redirect("run", runs().launch(request.user.get_username(), "import_image_files", {"ops": ops}))
+
+
+def _is_tried() -> bool:
+    tried, linked = (last_run_report(_URL, "image_link", dry_run=dry_run) for dry_run in (True, False))
+    return tried is not None and (linked is None or tried["at"] > linked["at"])
+
+
+def _page(
+    request: HttpRequest,
+    link_form: LinkForm | None = None,
+    import_form: ImportForm | None = None,
+    *,
+    status: int = 200,
+) -> HttpResponse:
+    context = {
+        "link_form": link_form or LinkForm(),
+        "import_form": import_form or ImportForm(),
+        "tried": _is_tried(),
+        "has_export": PIPELINE.image_export_file is not None,
+        "results": [
+            (action, last_run_report(_URL, action, dry_run=dry_run))
+            for action in ("image_link", "image_import")
+            for dry_run in (True, False)
+        ],
+    }
+    return render(request, "console/images.html", context, status=status)
+
+
+urlpatterns = [
+    path("", page, name="images"),
+    path("link", link, name="link-images"),
+    path("import", import_files, name="import-images"),
+]
