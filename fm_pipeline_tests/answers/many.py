@@ -21,13 +21,16 @@ from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.storage import bucket
 from fm_pipeline_tests.answers import clients
 from fm_pipeline_tests.answers.conversations import SERVERS, conversation
-from fm_pipeline_tests.support.services import LazyStack
+from fm_pipeline_tests.support.services import LazyStack, memory_folder
 
 
 def search(name: str, count: int, first: int) -> Counter[str]:
     """Ask one kind of server; what did not end well, by question, error and place."""
     broken: Counter[str] = Counter()
-    with temporary_stack([]) as running, conversation(name, lambda: LazyStack(running).postgresql) as server:
+    with (
+        temporary_stack([], parent=memory_folder()) as running,
+        conversation(name, lambda: LazyStack(running).postgresql) as server,
+    ):
 
         @seed(first)
         @settings(

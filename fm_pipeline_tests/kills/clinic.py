@@ -29,6 +29,7 @@ from fm_pipeline.sandbox.stack.waiting import wait_until
 from fm_pipeline.sequence.reimport import reimport
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import create_database
+from fm_pipeline_tests.support.services import memory_folder
 
 NAME, PRISTINE = "clinic", "pristine"
 US = "kills"  # our own application name; every other session belongs to the run
@@ -327,7 +328,7 @@ class KillClinic:
 @contextmanager
 def kill_clinic(folder: Path) -> Iterator[KillClinic]:
     """Run a small clinic on a server of its own with fsync, staged and planned."""
-    with temporary_stack([PostgreSQLService]) as stack:
+    with temporary_stack([PostgreSQLService], parent=memory_folder()) as stack:
         server = stack.service(PostgreSQLService)
         with closing(psycopg2.connect(server.url("postgres"))) as connection:
             connection.autocommit = True

@@ -28,7 +28,7 @@ from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import empty_database
 from fm_pipeline_tests.support.searching import search, search_options
-from fm_pipeline_tests.support.services import LazyStack
+from fm_pipeline_tests.support.services import LazyStack, memory_folder
 
 CHUNK = 25  # examples with a seed of their own, so that a long search can go on where it was
 SCALE = 0.004
@@ -231,7 +231,7 @@ def main() -> int:
     """Search."""
     options = search_options("random-constraints", "Restore databases that are made up.", count=1_000).parse_args()
     with (
-        temporary_stack([]) as running,
+        temporary_stack([], parent=memory_folder()) as running,
         tempfile.TemporaryDirectory(prefix="random-constraints-") as folder,
         random_bench(LazyStack(running).postgresql, Path(folder)) as bench,
     ):

@@ -16,6 +16,7 @@ from fm_pipeline.sandbox.stack.postgresql_binaries import POSTGRESQL
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.services import memory_folder
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def older(monkeypatch: pytest.MonkeyPatch) -> Iterator[MigrationBench]:
     """The bench on PostgreSQL 16."""
     monkeypatch.setenv(POSTGRESQL, "16")
     with (
-        temporary_stack([DisposablePostgreSQL]) as stack,
+        temporary_stack([DisposablePostgreSQL], parent=memory_folder()) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
         tempfile.TemporaryDirectory() as folder,
         migration_bench(url, Path(folder), small_clinic()) as bench,

@@ -41,6 +41,7 @@ from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.support.archives import gzipped, tarred, zipped
 from fm_pipeline_tests.support.orthanc import own_orthanc
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.services import memory_folder
 
 FOLDERS, DAMAGED = 50, 500
 _IMAGES = [as_file(image(f"random {number}")) for number in range(6)]
@@ -185,7 +186,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="dicom-archives-") as name,
-        temporary_stack([DisposablePostgreSQL]) as stack,
+        temporary_stack([DisposablePostgreSQL], parent=memory_folder()) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
         own_orthanc() as orthanc,
     ):

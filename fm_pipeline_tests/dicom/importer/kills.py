@@ -25,6 +25,7 @@ from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
 from fm_pipeline_tests.support.orthanc import OwnOrthanc, own_orthanc
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.services import memory_folder
 from fm_pipeline_tests.support.waiting import wait_until
 
 _RUN = "import sys; from fm_pipeline.dicom.importer.run_job import run_job; "
@@ -131,7 +132,7 @@ def main() -> int:
 
     with (
         tempfile.TemporaryDirectory(prefix="dicom-kills-") as name,
-        temporary_stack([DisposablePostgreSQL]) as stack,
+        temporary_stack([DisposablePostgreSQL], parent=memory_folder()) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
         own_orthanc() as orthanc,
     ):

@@ -29,6 +29,7 @@ from fm_pipeline.dicom.watch.rules import LISTED_AGAIN_AFTER
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.dicom.watch.watching import QUIET, Watched, last_change, record
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.services import memory_folder
 
 ROUND = 100
 _FOLDERS = ("a", "b", "a/c", "#recycle", "a/.snapshot")
@@ -142,7 +143,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="dicom-shares-") as name,
-        temporary_stack([DisposablePostgreSQL]) as stack,
+        temporary_stack([DisposablePostgreSQL], parent=memory_folder()) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
     ):
         migrate(url)

@@ -28,6 +28,7 @@ from fm_pipeline_tests.images.containers.clinic import ImageClinic, image_clinic
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.pictures import picture
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.services import memory_folder
 
 NEW_IMAGES = 6  # a round
 REQUESTS = 4 + 5 * NEW_IMAGES  # about what an undisturbed run of them sends
@@ -148,7 +149,7 @@ def main() -> int:
         sys.stdout.flush()
 
     with (
-        temporary_stack([DisposablePostgreSQL, S3Service]) as stack,
+        temporary_stack([DisposablePostgreSQL, S3Service], parent=memory_folder()) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
         tempfile.TemporaryDirectory(prefix="kills-") as folder,
         image_clinic(url, Path(folder), BucketBench(stack.service(S3Service))) as clinic,

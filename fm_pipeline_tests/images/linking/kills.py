@@ -28,6 +28,7 @@ from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.support.s3_proxy import S3Proxy, s3_proxy
+from fm_pipeline_tests.support.services import memory_folder
 
 NEW_IMAGES = 6  # a round
 LISTINGS = 10  # requests of an undisturbed run beside the three for each image: content, thumbnail, copy
@@ -175,7 +176,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="decides the moments")
     given = parser.parse_args()
     with (
-        temporary_stack([DisposablePostgreSQL, S3Service]) as stack,
+        temporary_stack([DisposablePostgreSQL, S3Service], parent=memory_folder()) as stack,
         empty_database(stack.service(DisposablePostgreSQL)) as url,
         tempfile.TemporaryDirectory(prefix="kills-") as folder,
         migration_bench(url, Path(folder), small_clinic()) as bench,

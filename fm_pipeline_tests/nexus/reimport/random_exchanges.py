@@ -34,7 +34,7 @@ from fm_pipeline_tests.nexus.backup.restoring import give_back
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import empty_database
 from fm_pipeline_tests.support.searching import search, search_options
-from fm_pipeline_tests.support.services import LazyStack
+from fm_pipeline_tests.support.services import LazyStack, memory_folder
 
 CHUNK = 250
 SCALE = 0.004
@@ -237,7 +237,7 @@ def main() -> int:
     parser.add_argument("--whole", action="store_true", help="carry each out as a reimport, and restore it")
     options = parser.parse_args()
     with (
-        temporary_stack([]) as running,
+        temporary_stack([], parent=memory_folder()) as running,
         tempfile.TemporaryDirectory(prefix="random-exchanges-") as folder,
         random_bench(LazyStack(running).postgresql, Path(folder)) as bench,
     ):

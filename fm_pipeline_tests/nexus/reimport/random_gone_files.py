@@ -26,7 +26,7 @@ from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import MigrationBench, migration_bench, small_clinic
 from fm_pipeline_tests.support.postgres import empty_database
-from fm_pipeline_tests.support.services import LazyStack
+from fm_pipeline_tests.support.services import LazyStack, memory_folder
 
 CHUNK = 100
 SCALE = 0.01
@@ -144,7 +144,7 @@ def main() -> int:
     parser.add_argument("--done", type=int, default=0, help="how many an earlier call has done")
     arguments = parser.parse_args()
     with (
-        temporary_stack([]) as running,
+        temporary_stack([], parent=memory_folder()) as running,
         tempfile.TemporaryDirectory(prefix="random-gone-files-") as folder,
         random_bench(LazyStack(running).postgresql, Path(folder)) as bench,
     ):
