@@ -53,7 +53,7 @@ ARCHIVES: Mapping[str, str] = MappingProxyType(
         " imported: unpack it and look at it, or raise the limit.",
         "archive_too_large": "Unpacked, the archive has more bytes than DICOM_ARCHIVE_GIGABYTES allows. Nothing of it"
         " is imported: unpack it and look at it, or raise the limit.",
-        "archive_ratio": "Unpacked, the archive is more times larger than DICOM_ARCHIVE_RATIO allows. Nothing of it is"
+        "archive_ratio": "Unpacked, the archive is larger than DICOM_ARCHIVE_RATIO times its own size. Nothing of it is"
         " imported: unpack it and look at it, or raise the limit.",
         "member_encrypted": "A file in an archive that needs a password. Unpack it with the password, and import that.",
         "member_method": "A file in an archive, packed by a method that the import does not know. Unpack it with the"

@@ -1,4 +1,4 @@
-"""Why an image was not taken over: ids that stand in the ledger, the report and docs/images.md, and their sentences."""
+"""Why an image was not imported: the ids in the ledger, the report and docs/images.md, with a sentence for each."""
 
 from __future__ import annotations
 
