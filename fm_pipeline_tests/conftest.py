@@ -26,7 +26,7 @@ from fm_pipeline_tests.support.clinics import (
     small_clinic,
 )
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
-from fm_pipeline_tests.support.services import LazyStack
+from fm_pipeline_tests.support.services import LazyStack, memory_folder
 
 # A patient that FileMaker has, without files in Nexus, so that it may go.
 WITHOUT_FILES = """
@@ -56,7 +56,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LazyStack]:
     """The sandbox's servers, one set per test process (pytest-xdist worker), each started when asked for."""
-    with temporary_stack([]) as running:
+    with temporary_stack([], parent=memory_folder()) as running:
         yield LazyStack(running)
 
 

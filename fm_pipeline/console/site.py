@@ -60,10 +60,20 @@ class Site:
         from fm_pipeline.console.door.runs import Runs  # noqa: PLC0415
 
         self._django = cast(ASGIApp, get_asgi_application())
-        from fm_pipeline.console.visitor import find_visitor  # noqa: PLC0415  # needs Django's models
+        from django.conf import settings  # noqa: PLC0415
+
+        from fm_pipeline.console.door_trail import record_access, record_mutation  # noqa: PLC0415
+        from fm_pipeline.console.visitor import address_of, find_visitor  # noqa: PLC0415  # needs Django's models
 
         context = self._open.enter_context(open_workspace(self._workspace_file))
-        self._guard = Guard(dagster_app(context), find_visitor)
+        self._guard = Guard(
+            dagster_app(context, record_mutation),
+            find_visitor,
+            address_of=address_of,
+            record=record_access,
+            hosts=settings.ALLOWED_HOSTS,
+            url=settings.PIPELINE.console_url,
+        )
         current_runs.use(Runs(context))
 
 

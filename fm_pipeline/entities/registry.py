@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 CONTACT_DETAIL = "contact_detail"  # staged with the patients, into their columns
@@ -88,7 +89,7 @@ class Parent(NamedTuple):
 
 @dataclass(frozen=True)
 class Entity:
-    """A kind of FileMaker record, and what becomes of it.
+    """A kind of FileMaker record, and what becomes of it. What is asked for with each record is computed once.
 
     Attributes:
         plural: what assets, steps and the staged table are called by.
@@ -147,7 +148,7 @@ class Entity:
         keys = {*ID_COLUMNS, "entity", "filemaker_id", "patient_key", *(parent.column for parent in self.parents)}
         return tuple(name for name in self.staged_columns if name in keys)
 
-    @property
+    @cached_property
     def parents(self) -> tuple[Parent, ...]:
         """The entities that its columns point to."""
         return tuple(
@@ -156,13 +157,13 @@ class Entity:
             if column.kind in {"parent", "reference"}
         )
 
-    @property
+    @cached_property
     def has_patient(self) -> bool:
         """Whether each record belongs to a patient, whom the canonical field `patient` names."""
         patient = ("patient", "patient", True)
         return self.files != "" or any((each.entity, each.field, each.needed) == patient for each in self.parents)
 
-    @property
+    @cached_property
     def other_parents(self) -> tuple[Parent, ...]:
         """All parents but that patient."""
         return tuple(p for p in self.parents if not (self.has_patient and p.field == "patient"))

@@ -23,6 +23,7 @@ class DisposablePostgreSQL(PostgreSQLService):
         "fsync": "off",
         "full_page_writes": "off",
         "shared_buffers": "64MB",
+        "max_wal_size": "128MB",
         "max_connections": "60",
         "autovacuum": "off",
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from shutil import disk_usage
 from typing import TypeVar
 
 from fm_pipeline.sandbox.stack.filemaker import FileMakerService
@@ -14,6 +17,19 @@ from fm_pipeline_tests.support.orthanc import DisposableOrthanc, need_orthanc
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 
 S = TypeVar("S", bound=Service)
+MEMORY = Path("/dev/shm")  # noqa: S108  # each stack makes a private folder in it
+ENOUGH_BYTES = 3 * 2**30
+
+
+def memory_folder() -> Path | None:
+    """Return a folder in memory if this machine has one with enough room; None for the usual place.
+
+    A new database is some thousand small files. On a disk with a journal their creation takes most of a test's time.
+    """
+    try:
+        return MEMORY if os.access(MEMORY, os.W_OK) and disk_usage(MEMORY).free >= ENOUGH_BYTES else None
+    except OSError:
+        return None
 
 
 class LazyStack:

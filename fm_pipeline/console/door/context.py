@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,11 @@ import dagster as dg
 
 from fm_pipeline.defs.dagster_internals import WorkspaceFileTarget, WorkspaceProcessContext, WorkspaceRequestContext
 
-ROLE, USER = "fm_pipeline.role", "fm_pipeline.user"  # keys of an ASGI scope, set by the guard
+ROLE, USER, ADDRESS = (
+    "fm_pipeline.role",
+    "fm_pipeline.user",
+    "fm_pipeline.address",
+)  # keys of an ASGI scope, set by the guard
 ADMIN = "admin"
 
 
@@ -33,8 +37,18 @@ class ConsoleRequestContext(WorkspaceRequestContext):
     @property
     def username(self) -> str | None:
         """The account, or None for Dagster's own calls."""
-        scope = getattr(self.source, "scope", None) or {}
-        return scope.get(USER)
+        username: str | None = _scope(self.source).get(USER)
+        return username
+
+    @property
+    def address(self) -> str:
+        """From where it asks."""
+        return str(_scope(self.source).get(ADDRESS, ""))
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it may change something and read what runs print."""
+        return _scope(self.source).get(ROLE) == ADMIN
 
 
 class ConsoleProcessContext(WorkspaceProcessContext):
@@ -42,15 +56,19 @@ class ConsoleProcessContext(WorkspaceProcessContext):
 
     def create_request_context(self, source: Any = None) -> ConsoleRequestContext:
         """Return the context of a request, a websocket or a `Requester`."""
-        scope = getattr(source, "scope", None) or {}
         return ConsoleRequestContext(
             instance=self.instance,
             current_workspace=self.get_current_workspace(),
             process_context=self,
             version=self.version,
             source=source,
-            read_only=scope.get(ROLE) != ADMIN,
+            read_only=_scope(source).get(ROLE) != ADMIN,
         )
+
+
+def _scope(source: object) -> MutableMapping[str, Any]:
+    scope: MutableMapping[str, Any] = getattr(source, "scope", None) or {}
+    return scope
 
 
 @contextmanager

@@ -1,48 +1,40 @@
-"""What is asked of every request before it reaches Dagster's web server; refused here, whatever the role:
+"""What is asked of every request before it reaches Dagster's web server, whatever the role.
 
-- no session: to the login (pages) or 401; a websocket is refused before it is accepted
-- GraphQL: POST only, of exactly `application/json`, from our own pages (`Origin` is our host); no GraphiQL
-- routes that are not listed: 404. A route that a new Dagster adds stays closed until somebody has read it.
+- who: no session leads to the login (pages) or is a 401; a websocket is refused before it is accepted
+- from where: the name of this site, and for GraphQL a page of this site (`Origin`)
+- how: GraphQL by POST of exactly `application/json`, everything else by GET
+- what: the output and the record of a run are for admins; routes that are closed are 404
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
-from typing import Any
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from urllib.parse import urlencode
 
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fm_pipeline.console.door.context import ROLE, USER
+from fm_pipeline.console.door.answers import with_headers
+from fm_pipeline.console.door.context import ADDRESS, ADMIN, ROLE, USER
+from fm_pipeline.console.door.origin import is_ours, is_same_origin
+from fm_pipeline.console.door.routes import PREFIX, Kind, as_run_id, kind_of
+from fm_pipeline.console.door.visitors import FindVisitor, RecentVisitors, Visitor
 
-PREFIX = "/dagster"
-# Below the prefix. What is open for reading; the page itself answers every other path.
-_NAMES = r"favicon[\w.-]*|manifest\.json|robots\.txt|Dagster_world\.mp4"
-_FILES = re.compile(rf"/(?:_next/.+|vendor/(?!graphiql)[^?]+|{_NAMES})")
-_CLOSED = re.compile(r"/(?:report_asset_\w+|notebook|dagit\w*|vendor/graphiql)(?:/|$)")
-_DOWNLOADS = re.compile(r"/(?:logs|download_debug)/.+")
-SESSION_CHECK_SECONDS = 5.0
+SESSION_CHECK_SECONDS = 3.0  # between two questions whether the session of an open websocket still stands
+REFUSED_ORIGIN = "Refused: this request does not come from a page of this site."
+REFUSED_ROLE = "Refused: only an administrator may read the output and the record of a run."
 
-Message = MutableMapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """Who asks.
-
-    Attributes:
-        role: `viewer` or `admin`.
-    """
-
-    username: str
-    role: str
+_log = logging.getLogger(__name__)
 
 
-FindVisitor = Callable[[HTTPConnection], Awaitable[Visitor | None]]
+class RecordAccess(Protocol):
+    """Puts a download or a refusal into the audit trail."""
+
+    async def __call__(self, visitor: Visitor, address: str, outcome: str, detail: str) -> None: ...
 
 
 class Guard:
@@ -50,82 +42,162 @@ class Guard:
 
     Args:
         dagster: the application that is guarded; it holds the prefix itself.
-        find_visitor: who a request is from, by its session.
+        find_visitor: who a request is from, by its session or token.
+        address_of: from where a request comes.
+        record: the audit trail.
+        hosts: the names of this site, as in Django's ALLOWED_HOSTS.
+        url: where people open the site; None if only the name in the `Host` header is known.
     """
 
-    def __init__(self, dagster: ASGIApp, find_visitor: FindVisitor) -> None:
+    def __init__(
+        self,
+        dagster: ASGIApp,
+        find_visitor: FindVisitor,
+        *,
+        address_of: Callable[[HTTPConnection], str],
+        record: RecordAccess,
+        hosts: Sequence[str],
+        url: str | None,
+    ) -> None:
         self._dagster = dagster
         self._find_visitor = find_visitor
+        self._recent = RecentVisitors(find_visitor)
+        self._address_of = address_of
+        self._record = record
+        self._hosts = hosts
+        self._url = url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self._dagster(scope, receive, send)
+        if scope["type"] == "websocket":
+            await self._websocket(HTTPConnection(scope), scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        visitor = await self._find_visitor(connection)
-        if scope["type"] == "websocket":
-            await self._websocket(visitor, connection, scope, receive, send)
-            return
-        refusal = _refusal(connection, visitor)
+        kind = kind_of(scope["path"].removeprefix(PREFIX))
+        send = with_headers(send, kind)
+        visitor, refusal = await self._ask(connection, kind)
         if refusal is not None or visitor is None:
-            await (refusal or _login(connection))(scope, receive, send)
+            await (refusal or _not_logged_in(connection, kind))(scope, receive, send)
             return
-        await self._dagster(_known(scope, visitor), receive, send)
+        if kind is Kind.DOWNLOAD:
+            send = self._recording(connection, visitor, send)
+        await self._answer(self._known(scope, visitor, connection), receive, send)
 
-    async def _websocket(
-        self, visitor: Visitor | None, connection: HTTPConnection, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _ask(self, connection: HTTPConnection, kind: Kind) -> tuple[Visitor | None, Response | None]:
+        refusal = _form_refusal(connection, kind, self._hosts)
+        if refusal is not None:
+            return None, refusal
+        try:
+            visitor = await (self._recent if kind is Kind.FILE else self._find_visitor)(connection)
+        except Exception:  # noqa: BLE001
+            _log.exception("Nobody can be let in.")
+            return None, PlainTextResponse("The accounts cannot be read now. Try again in a minute.", 503)
+        if visitor is not None and kind is Kind.GRAPHQL:
+            refusal = await self._graphql_refusal(connection, visitor)
+        elif visitor is not None and kind is Kind.DOWNLOAD:
+            refusal = await self._download_refusal(connection, visitor)
+        return visitor, refusal
+
+    async def _graphql_refusal(self, connection: HTTPConnection, visitor: Visitor) -> Response | None:
+        if not visitor.by_token and not is_same_origin(connection, self._url):
+            await self._record(visitor, self._address_of(connection), "refused", "Dagster: a page of another site.")
+            return PlainTextResponse(REFUSED_ORIGIN, 403)
+        if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return PlainTextResponse("The content type must be application/json.", 415)
+        return None
+
+    async def _download_refusal(self, connection: HTTPConnection, visitor: Visitor) -> Response | None:
+        if visitor.role == ADMIN:
+            return None
+        await self._record(visitor, self._address_of(connection), "refused", _download(connection.scope["path"]))
+        return PlainTextResponse(REFUSED_ROLE, 403)
+
+    def _recording(self, connection: HTTPConnection, visitor: Visitor, send: Send) -> Send:
+        """Return a `send` that records a download before its first byte leaves."""
+
+        async def recorded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                outcome = "done" if message["status"] < 400 else "failed"  # HTTP's errors
+                await self._record(visitor, self._address_of(connection), outcome, _download(connection.scope["path"]))
+            await send(message)
+
+        return recorded
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let Dagster answer. If it fails, say so and keep the connection; the reason goes to the log."""
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            await send(message)
+            begun = True
+
+        try:
+            await self._dagster(scope, receive, watched)
+        except Exception:  # noqa: BLE001
+            _log.exception("Dagster did not answer.")
+            if not begun:
+                await PlainTextResponse("Dagster could not answer this.", 500)(scope, receive, send)
+
+    async def _websocket(self, connection: HTTPConnection, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse before accepting; end the connection when the session has ended."""
-        if visitor is None or scope["path"] != f"{PREFIX}/graphql" or not same_origin(connection):
+        visitor = await self._websocket_visitor(connection)
+        if visitor is None:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
-        served = asyncio.ensure_future(self._dagster(_known(scope, visitor), receive, send))
-        while not served.done():
-            await asyncio.wait({served}, timeout=SESSION_CHECK_SECONDS)
-            if not served.done() and await self._find_visitor(connection) != visitor:
-                served.cancel()
-                await asyncio.gather(served, return_exceptions=True)
-                await send({"type": "websocket.close", "code": 1008})
-                return
-        await served
+        served = asyncio.ensure_future(self._dagster(self._known(scope, visitor, connection), receive, send))
+        try:
+            while not served.done():
+                await asyncio.wait({served}, timeout=SESSION_CHECK_SECONDS)
+                if not served.done() and await self._websocket_visitor(connection) != visitor:
+                    await send({"type": "websocket.close", "code": 1008})
+                    return
+        finally:
+            served.cancel()
+            (failure,) = await asyncio.gather(served, return_exceptions=True)
+            if isinstance(failure, Exception):
+                _log.error("Dagster ended a websocket.", exc_info=failure)
+
+    async def _websocket_visitor(self, connection: HTTPConnection) -> Visitor | None:
+        path = connection.scope["path"]
+        if path != f"{PREFIX}/graphql" or not is_ours(connection, self._hosts):
+            return None
+        try:
+            visitor = await self._find_visitor(connection)
+        except Exception:  # noqa: BLE001
+            _log.exception("The accounts cannot be read. The websocket ends.")
+            return None
+        if visitor is None or (not visitor.by_token and not is_same_origin(connection, self._url)):
+            return None
+        return visitor
+
+    def _known(self, scope: Scope, visitor: Visitor, connection: HTTPConnection) -> Scope:
+        return {**scope, ROLE: visitor.role, USER: visitor.username, ADDRESS: self._address_of(connection)}
 
 
-def same_origin(connection: HTTPConnection) -> bool:
-    """Return whether the request comes from a page of ours: browsers send `Origin` with a POST and a websocket."""
-    origin = connection.headers.get("origin", "")
-    return origin.partition("://")[2] == connection.headers.get("host", "") != ""
-
-
-def _known(scope: Scope, visitor: Visitor) -> Scope:
-    return {**scope, ROLE: visitor.role, USER: visitor.username}
-
-
-def _refusal(connection: HTTPConnection, visitor: Visitor | None) -> Response | None:
-    path = connection.scope["path"].removeprefix(PREFIX) or "/"
-    method = connection.scope["method"]
-    if _CLOSED.match(path):
+def _form_refusal(connection: HTTPConnection, kind: Kind, hosts: Sequence[str]) -> Response | None:
+    """What is refused to everybody, before anybody is looked for."""
+    if not is_ours(connection, hosts):
+        return PlainTextResponse("This is not the name of this site.", 400)
+    if kind is Kind.CLOSED:
         return PlainTextResponse("Not found", 404)
-    if path == "/graphql":
-        return _graphql_refusal(connection, visitor, method)
-    if method not in ("GET", "HEAD"):
-        return PlainTextResponse("Method not allowed", 405, headers={"Allow": "GET, HEAD"})
-    if visitor is None and (_FILES.fullmatch(path) or _DOWNLOADS.match(path)):
-        return PlainTextResponse("Not logged in", 401)
+    allowed = ("POST",) if kind is Kind.GRAPHQL else ("GET", "HEAD")
+    if connection.scope["method"] not in allowed:
+        return PlainTextResponse("Method not allowed", 405, headers={"Allow": ", ".join(allowed)})
     return None
 
 
-def _graphql_refusal(connection: HTTPConnection, visitor: Visitor | None, method: str) -> Response | None:
-    if method != "POST":
-        return PlainTextResponse("Method not allowed", 405, headers={"Allow": "POST"})
-    if visitor is None:
+def _not_logged_in(connection: HTTPConnection, kind: Kind) -> Response:
+    if kind is not Kind.PAGE:
         return PlainTextResponse("Not logged in", 401)
-    if not same_origin(connection):
-        return PlainTextResponse("Refused: this request does not come from a page of this site.", 403)
-    if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return PlainTextResponse("The content type must be application/json.", 415)
-    return None
+    query = connection.scope["query_string"].decode("latin-1")
+    wanted = connection.scope["path"] + (f"?{query}" if query else "")
+    return RedirectResponse(f"/login/?{urlencode({'next': wanted})}", 302)
 
 
-def _login(connection: HTTPConnection) -> Response:
-    return RedirectResponse(f"/login/?next={connection.scope['path']}", 302)
+def _download(path: str) -> str:
+    """What was downloaded, in a sentence: the run's id, if the path names one."""
+    what, _, rest = path.removeprefix(f"{PREFIX}/").partition("/")
+    run_id = as_run_id(rest.partition("/")[0])
+    name = "the record" if what == "download_debug" else "the output"
+    return f"Dagster: {name} of {f'run {run_id}' if run_id else 'something that is no run'}."

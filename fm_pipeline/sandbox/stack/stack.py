@@ -284,9 +284,13 @@ class Stack:
             os.close(handle)
 
 
-def temporary_stack(services: Sequence[type[Service]] = SERVICES) -> Stack:
-    """Return a stack in a new temporary folder, to be used as a context manager. For tests."""
-    return Stack(Path(tempfile.mkdtemp(prefix="fm-pipeline-stack-")), services, temporary=True)
+def temporary_stack(services: Sequence[type[Service]] = SERVICES, *, parent: Path | None = None) -> Stack:
+    """Return a stack in a new temporary folder, to be used as a context manager. For tests.
+
+    Args:
+        parent: of this folder; None for the machine's folder of temporary files.
+    """
+    return Stack(Path(tempfile.mkdtemp(prefix="fm-pipeline-stack-", dir=parent)), services, temporary=True)
 
 
 def _is_who_answers(service: Service, process: psutil.Process) -> bool:

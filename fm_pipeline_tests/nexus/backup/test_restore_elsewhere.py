@@ -107,7 +107,7 @@ def test_an_account_that_was_deleted_and_made_again_is_the_one_of_its_name(nexus
         "DELETE FROM core_bookmark; SET CONSTRAINTS ALL DEFERRED; UPDATE auth_user SET id = id + 5000;"
         "UPDATE images_batch SET uploaded_by_id = uploaded_by_id + 5000;"
         "UPDATE images_image SET uploaded_by_id = uploaded_by_id + 5000; UPDATE audit_log SET user_id = user_id + 5000;"
-        "UPDATE clinicians SET user_id = user_id + 5000;"
+        "UPDATE clinicians SET user_id = user_id + 5000; UPDATE auth_user_groups SET user_id = user_id + 5000;"
         "UPDATE integrations_gmailsettings SET updated_by_id = updated_by_id + 5000"
     )
     give_back(nexus, folder)

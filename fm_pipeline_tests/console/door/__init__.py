@@ -1,0 +1,1 @@
+"""Tests of the door in front of Dagster's web server."""
