@@ -17,8 +17,9 @@ NOBODY = "nobody"  # without a login
 
 
 def actor_of(request: HttpRequest) -> str:
-    """Return the account of a session or token."""
-    return request.user.get_username() or NOBODY
+    """Return the account of a session; the owner and the name of a token."""
+    token = getattr(request, "token", None)
+    return token.actor if token else request.user.get_username() or NOBODY
 
 
 def note(

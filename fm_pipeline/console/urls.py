@@ -7,7 +7,16 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from fm_pipeline.console.accounts.middleware import open_to_all
-from fm_pipeline.console.pages import backups, data_management, history, images, maintenance, quarantine
+from fm_pipeline.console.pages import (
+    account,
+    backups,
+    data_management,
+    history,
+    images,
+    maintenance,
+    quarantine,
+    tokens,
+)
 
 _login = LoginView.as_view(template_name="console/login.html", redirect_authenticated_user=True)
 
@@ -16,6 +25,8 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/settings/data-management")),
     path("login/", open_to_all(_login)),
     path("logout/", open_to_all(LogoutView.as_view())),
+    path("account/", include(account)),
+    path("settings/tokens/", include(tokens)),
     path("settings/data-management", data_management.page, name="data-management"),
     path("settings/data-management/dry-run", data_management.dry_run, name="dry-run"),
     path("settings/history/", include(history)),

@@ -12,7 +12,8 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        """Record logins."""
-        from fm_pipeline.console.accounts import login_audit  # noqa: PLC0415  # needs the models
+        """Record logins, and follow sessions."""
+        from fm_pipeline.console.accounts import login_audit, sessions  # noqa: PLC0415  # need the models
 
         login_audit.connect()
+        sessions.connect()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
 
-from fm_pipeline.console.accounts.roles import Role, role_of
+from fm_pipeline.console.accounts.roles import Role
+from fm_pipeline.console.accounts.sessions import role_of_session
+from fm_pipeline.console.accounts.tokens import TokenRefused, token_visitor
 
 View = TypeVar("View", bound=Callable[..., Any])
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -28,14 +31,26 @@ def admins_only(view: View) -> View:
 
 
 class RoleMiddleware:
-    """Sets `request.role`, and refuses what the role may not do. What is not declared is closed."""
+    """Sets `request.role` and `request.token`, and refuses what the role may not do. What is not declared is closed.
+
+    With a token in the header, cookies do not count, and no CSRF token is asked for: no other site can send the header.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        user = request.user
-        request.role = role_of(user) if user.is_authenticated else None  # type: ignore[attr-defined, arg-type]
+        try:
+            token = token_visitor(request)
+        except TokenRefused as refused:
+            return _for_machines(401, refused.what)
+        request.token = token  # type: ignore[attr-defined]
+        if token is None:
+            request.role = role_of_session(request)  # type: ignore[attr-defined]
+        else:
+            request.session = SessionStore()
+            request.user, request.role = token.account, token.role  # type: ignore[attr-defined]
+            request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]  # as Django's test client does
         return self._get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, *_: Any) -> HttpResponse | None:
@@ -43,10 +58,18 @@ class RoleMiddleware:
         if getattr(view, "open_to_all", False):
             return None
         role: Role | None = request.role  # type: ignore[attr-defined]
+        enough = role is Role.ADMIN or (request.method in SAFE and not getattr(view, "admins_only", False))
+        if request.token is not None:  # type: ignore[attr-defined]
+            return None if role and enough else _for_machines(403, "The scope of this token does not allow this.")
         if role is None:
             if request.headers.get("HX-Request"):  # a part of a page: the browser goes to the login as a whole
-                return HttpResponse(status=401, headers={"HX-Redirect": f"/login/?next={request.path}"})
-            return redirect_to_login(request.get_full_path())
-        if role is not Role.ADMIN and (request.method not in SAFE or getattr(view, "admins_only", False)):
-            return render(request, "console/refused.html", status=403)
-        return None
+                return HttpResponse(status=401, headers={"HX-Redirect": "/login/"})
+            return redirect(f"/login/?next={quote(request.get_full_path())}")
+        return None if enough else render(request, "console/refused.html", status=403)
+
+
+def _for_machines(status: int, message: str) -> HttpResponse:
+    answer = JsonResponse({"success": False, "error": message}, status=status)
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    return answer

@@ -1,0 +1,1 @@
+"""Tables of the console in the schema fm_console."""

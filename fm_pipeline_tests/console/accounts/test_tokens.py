@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+
+import pytest
+import requests
+
+from fm_pipeline_tests.console.conftest import Console
+
+PAGE, TOKENS = "/settings/data-management", "/settings/tokens/"
+
+
+def _made(console: Console, session: requests.Session, scope: str) -> str:
+    form = {"name": f"machine {secrets.token_hex(4)}", "scope": scope, "days": "1", **console.token(session)}
+    answer = session.post(f"{console.url}{TOKENS}make", data=form, timeout=30)
+    (secret,) = re.findall(r"fmc_[\w-]{43}", answer.text)
+    return str(secret)
+
+
+def _status(console: Console, secret: str, method: str, path: str, **cookies: str) -> int:
+    headers = {"Authorization": f"Bearer {secret}"}
+    return requests.request(
+        method, console.url + path, headers=headers, cookies=cookies, timeout=30, allow_redirects=False
+    ).status_code
+
+
+def test_a_token_does_what_its_scope_allows_without_a_csrf_token(console: Console) -> None:
+    session = console.session("manager")
+    scopes = {scope: _made(console, session, scope) for scope in ("read", "dicom", "admin")}
+    asked = [("GET", PAGE), ("GET", TOKENS), ("POST", f"{TOKENS}999999/revoke")]
+    answers = {scope: [_status(console, secret, *each) for each in asked] for scope, secret in scopes.items()}
+    assert answers == {"read": [200, 403, 403], "dicom": [403, 403, 403], "admin": [200, 200, 404]}
+    (stored,) = console.bench.execute(
+        "SELECT digest, owner_name, last_used_at IS NOT NULL FROM fm_console.api_token WHERE digest = %s",
+        hashlib.sha256(scopes["read"].encode()).hexdigest(),
+    )
+    assert stored[1:] == ("manager", True)
+    assert scopes["read"] not in session.get(f"{console.url}{TOKENS}", timeout=30).text  # it is shown once
+
+
+def test_with_a_token_in_the_header_the_cookies_do_not_count(console: Console) -> None:
+    session = console.session("manager")
+    cookies = {name: value for name, value in session.cookies.items() if value}
+    assert _status(console, "fmc_wrong", "GET", PAGE, **cookies) == 401
+    assert _status(console, _made(console, session, "read"), "GET", TOKENS, **cookies) == 403
+
+
+@pytest.mark.parametrize(
+    ("change", "undo"),
+    [
+        ("UPDATE fm_console.api_token SET expires_at = now() WHERE digest = %s", None),
+        (
+            "UPDATE auth_user SET is_staff = false WHERE username = 'manager'",
+            "UPDATE auth_user SET is_staff = true WHERE username = 'manager'",
+        ),
+        (
+            "UPDATE auth_user SET is_active = false WHERE username = 'manager'",
+            "UPDATE auth_user SET is_active = true WHERE username = 'manager'",
+        ),
+    ],
+)
+def test_a_token_ends_at_its_expiry_and_when_its_owner_is_no_admin_any_more(
+    console: Console, change: str, undo: str | None
+) -> None:
+    secret = _made(console, console.session("manager"), "read")
+    assert _status(console, secret, "GET", PAGE) == 200
+    console.bench.execute(change, *([hashlib.sha256(secret.encode()).hexdigest()] if "%s" in change else []))
+    try:
+        assert _status(console, secret, "GET", PAGE) == 401
+    finally:
+        if undo:
+            console.bench.execute(undo)
+
+
+def test_a_revoked_token_is_refused_and_both_are_on_record(console: Console) -> None:
+    session = console.session("manager")
+    secret = _made(console, session, "admin")
+    (token_id, name), *_ = console.bench.execute("SELECT id, name FROM fm_console.api_token ORDER BY id DESC")
+    session.post(f"{console.url}{TOKENS}{token_id}/revoke", data=console.token(session), timeout=30)
+    assert _status(console, secret, "GET", PAGE) == 401
+    assert console.bench.execute(
+        "SELECT actor, outcome FROM fm_pipeline.audit WHERE action = 'token' AND (detail LIKE %s OR actor LIKE %s)"
+        " ORDER BY id",
+        f"%{name}%",
+        f"%{name}%",
+    ) == [("manager", "done"), ("manager", "done"), (f"manager (token {name})", "refused")]
+    details = console.bench.execute("SELECT string_agg(detail, ' ') FROM fm_pipeline.audit")
+    assert secret not in details[0][0]
