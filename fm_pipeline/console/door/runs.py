@@ -1,15 +1,18 @@
-"""Launch and end runs for a page, as Dagster's own pages do: by GraphQL, with the permissions of who asks."""
+"""Runs for pages: launched and ended as Dagster's own pages do it, with the permissions of who asks, and read."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+import dagster as dg
 from asgiref.sync import async_to_sync
 from dagster_graphql.schema import create_schema
 
 from fm_pipeline.console.door.context import ConsoleProcessContext, Requester
+from fm_pipeline.console.door.run_state import Level, LogLine, RunState, Status
 from fm_pipeline.errors import PipelineError, RequestError
 
 _log = logging.getLogger(__name__)
@@ -25,6 +28,24 @@ _TERMINATE = """
 mutation End($runId: String!) { terminateRun(runId: $runId, terminatePolicy: SAFE_TERMINATE) { __typename
   ... on TerminateRunFailure { message } ... on PythonError { message } } }
 """
+_STATUSES: Mapping[dg.DagsterRunStatus, Status] = {
+    dg.DagsterRunStatus.SUCCESS: "done",
+    dg.DagsterRunStatus.FAILURE: "failed",
+    dg.DagsterRunStatus.CANCELED: "cancelled",
+    dg.DagsterRunStatus.CANCELING: "cancelling",
+    dg.DagsterRunStatus.STARTED: "running",
+}
+# Events of Dagster that are lines of a run's log; everything else there is the pipeline's own messages.
+_SAID = {
+    dg.DagsterEventType.RUN_ENQUEUED: "The run is queued.",
+    dg.DagsterEventType.RUN_START: "The run starts.",
+    dg.DagsterEventType.RUN_CANCELING: "Somebody cancels the run.",
+    dg.DagsterEventType.RUN_CANCELED: "The run was cancelled.",
+    dg.DagsterEventType.RUN_SUCCESS: "✅ The run is complete.",
+    dg.DagsterEventType.RUN_FAILURE: "The run failed.",
+}
+_BAD = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
+LOG_EVENTS = 20_000  # the last ones of a run; a reimport has a few hundred
 
 
 class Runs:
@@ -69,6 +90,23 @@ class Runs:
         if result["__typename"] != "TerminateRunSuccess":
             raise RequestError(f"The run {run_id} was not cancelled ({result['__typename']}).", code=409)
 
+    def find(self, run_id: str) -> RunState | None:
+        """Return a run; None if there is none of this id."""
+        record = self._context.instance.get_run_record_by_id(run_id)
+        return _state(record) if record else None
+
+    def unfinished(self, jobs: Sequence[str]) -> list[RunState]:
+        """Return the runs of some jobs that are queued or run, the newest first."""
+        ended = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+        statuses = [status for status in dg.DagsterRunStatus if status not in ended]
+        records = self._context.instance.get_run_records(dg.RunsFilter(statuses=statuses))
+        return [_state(record) for record in records if record.dagster_run.job_name in jobs]
+
+    def log(self, run_id: str) -> list[LogLine]:
+        """Return what a run has said, the oldest first; empty if there is no such run."""
+        records = self._context.instance.get_records_for_run(run_id, limit=LOG_EVENTS, ascending=False).records
+        return [line for record in reversed(records) for line in _lines(record.event_log_entry)]
+
     def _execute(self, query: str, variables: Mapping[str, Any], username: str) -> dict[str, Any]:
         context = self._context.create_request_context(Requester.admin(username))
         answer = async_to_sync(self._schema.execute_async)(query, context_value=context, variables=variables)
@@ -77,3 +115,43 @@ class Runs:
             raise PipelineError("Dagster did not carry out the request.", meaning="Nothing was started or ended.")
         data: dict[str, Any] = answer.data
         return data
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _state(record: dg.RunRecord) -> RunState:
+    run = record.dagster_run
+    return RunState(
+        run.run_id,
+        run.job_name,
+        _STATUSES.get(run.status, "queued"),
+        record.create_timestamp,
+        _time(record.start_time),
+        _time(record.end_time),
+        run.run_config,
+    )
+
+
+def _lines(entry: dg.EventLogEntry) -> Iterator[LogLine]:
+    at = datetime.fromtimestamp(entry.timestamp, UTC)
+    event = entry.dagster_event
+    if event is None:
+        yield LogLine(at, _level(int(entry.level)), entry.user_message)
+    elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
+        yield LogLine(at, "error", f"{event.step_key} failed. {_sentences(event)}".strip())
+    elif event.event_type in _SAID:
+        yield LogLine(at, "error" if event.event_type in _BAD else "info", _SAID[event.event_type])
+
+
+def _sentences(event: dg.DagsterEvent) -> str:
+    """What an error of ours has said; of any other error only Dagster has the text."""
+    failure = event.step_failure_data.user_failure_data
+    return " ".join(str(value.value) for value in failure.metadata.values()) if failure else ""
+
+
+def _level(number: int) -> Level:
+    if number >= logging.ERROR:
+        return "error"
+    return "warning" if number >= logging.WARNING else "info"

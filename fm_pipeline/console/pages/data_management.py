@@ -1,24 +1,61 @@
-"""The Data Management page, as the clinic's checklist draws it: what is there today, the plan, the reimport."""
+"""The Data Management page, as the clinic's checklist draws it: what is there today, the systems, plan and reimport."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST
+from django.shortcuts import render
+from django.urls import path
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.status.overview import read_overview
+from fm_pipeline.console.pages import plan, reimport, run
+from fm_pipeline.console.pages.snapshot import Snapshot
+from fm_pipeline.preflight.connections import read_connections
+from fm_pipeline.status.nexus_counts import read_nexus_counts
+from fm_pipeline.status.plans import newest_plan
+
+COUNTS_SECONDS, CONNECTIONS_SECONDS = 10, 60  # FileMaker is asked by a login, and counts its sessions
+FIRST_ANSWER_SECONDS = 1.5  # that a page waits at most; afterwards it asks again by itself
+_counts = Snapshot(lambda: read_nexus_counts(PIPELINE), every=COUNTS_SECONDS)
+_connections = Snapshot(lambda: read_connections(PIPELINE), every=CONNECTIONS_SECONDS)
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """Show the last plans, reimports and backups."""
-    overview = read_overview(PIPELINE.nexus_database_url.get_secret_value())
-    return render(request, "console/data_management.html", {"overview": overview})
+    """Show all of it; counts and connections as the newest snapshot has them."""
+    url = PIPELINE.nexus_database_url.get_secret_value()
+    return render(
+        request,
+        "console/data_management.html",
+        {
+            **_state(FIRST_ANSWER_SECONDS),
+            "plan": newest_plan(url),
+            "unfinished": runs().unfinished(run.LIVE_JOBS),
+        },
+    )
 
 
-@require_POST
-def dry_run(request: HttpRequest) -> HttpResponse:
-    """Start the job that makes a plan."""
-    run_id = runs().launch(request.user.get_username(), "plan_reimport")
-    return redirect(f"/dagster/runs/{run_id}")
+def state(request: HttpRequest) -> HttpResponse:
+    """Answer the part that asks again every few seconds; nothing (204) if the page has the newest snapshot."""
+    shown = _state(0)
+    if request.GET.get("seen") == shown["seen"]:
+        return HttpResponse(status=204)
+    return render(request, "console/data_management_state.html", shown)
+
+
+def _state(wait: float) -> dict[str, object]:
+    counts, connections = _counts.get(wait=wait), _connections.get(wait=wait)
+    return {"counts": counts, "connections": connections, "seen": f"{counts.number}.{connections.number}"}
+
+
+urlpatterns = [
+    path("", page, name="data-management"),
+    path("/state", state, name="data-management-state"),
+    path("/dry-run", plan.dry_run, name="dry-run"),
+    path("/plans/<uuid:plan_id>", plan.page, name="plan"),
+    path("/plans/<uuid:plan_id>/reimport", reimport.page, name="reimport"),
+    path("/runs/<uuid:run_id>", run.page, name="live-run"),
+    path("/runs/<uuid:run_id>/state", run.state, name="live-run-state"),
+    path("/runs/<uuid:run_id>/log", run.log, name="live-run-log"),
+    path("/runs/<uuid:run_id>/log.txt", run.log_file, name="live-run-log-file"),
+    path("/runs/<uuid:run_id>/cancel", run.cancel, name="cancel-run"),
+]

@@ -1,0 +1,66 @@
+"""Dry Run Preview: make a plan, and read it, what would be lost first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from fm_pipeline.console.audit import note
+from fm_pipeline.console.current_runs import runs
+from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.nexus.reimport.relink import REASONS
+from fm_pipeline.status.plans import read_plan
+
+JOB = "plan_reimport"
+
+
+@require_POST
+def dry_run(request: HttpRequest) -> HttpResponse:
+    """Start the job that makes a plan, or show the one that is being made."""
+    if already := runs().unfinished([JOB]):
+        return redirect("live-run", already[0].run_id)
+    run_id = runs().launch(request.user.get_username(), JOB)
+    note(request, "launch", "done", "Dry run.", run_id=run_id)
+    return redirect("live-run", run_id)
+
+
+def page(request: HttpRequest, plan_id: UUID) -> HttpResponse:
+    """Show a plan."""
+    plan = read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id))
+    return render(request, "console/plan.html", {"plan": plan, **report_parts(plan.report)})
+
+
+def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the templates show of a stored report, also one of an earlier release."""
+    files = [("documents", report.get("documents")), ("image batches", report.get("image_batches"))]
+    return {
+        "report": report,
+        "totals": {
+            name: sum(int(table[name]) for table in report["tables"])
+            for name in ("before", "deleted", "inserted", "updated", "unchanged", "without_filemaker_id", "after")
+        },
+        "files": [_file(name, relinked) for name, relinked in files if relinked],
+        "not_loaded": [source for source in report["sources"] if source["quarantined"] or source["skipped"]],
+        "failed_checks": [check for check in report["checks"] if not check["holds"]],
+        "by_kind": {
+            kind: [row for row in report.get("patients_by", ()) if row["by"] == kind] for kind in ("clinic", "funding")
+        },
+    }
+
+
+def _file(name: str, relinked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of documents or batches, and the ids of each reason why one is left without a patient."""
+    unresolved = relinked.get("unresolved") or {}
+    listed = [(REASONS.get(reason, reason), ids) for reason, ids in unresolved.items() if ids]
+    if disagreeing := relinked.get("disagreeing"):
+        listed.append((REASONS["disagrees"], disagreeing))
+    for kind, words in (("archived", "they would go to the archive patient"), ("detached", "they would lose theirs")):
+        if ids := list(relinked.get(kind) or {}):
+            listed.append((f"their patient would be deleted, and {words}", ids))
+    orphans = sum(len(ids) for ids in unresolved.values())
+    return {"name": name, **relinked, "orphans": orphans, "listed": listed}

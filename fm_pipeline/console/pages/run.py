@@ -1,0 +1,130 @@
+"""The page of a run: its steps with the time left, its log, its end. It survives a reload: all of it is on record."""
+
+from __future__ import annotations
+
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from fm_pipeline.console.audit import note
+from fm_pipeline.console.current_runs import runs
+from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.door.run_state import RunState
+from fm_pipeline.console.pages import plan
+from fm_pipeline.db.run_requests import run_requester
+from fm_pipeline.dicom.formats import duration_formatted
+from fm_pipeline.errors import RequestError
+from fm_pipeline.status.plans import plan_of_run, report_of_reimport
+from fm_pipeline.status.run_steps import StepState, read_run_steps
+
+LIVE_JOBS = ("plan_reimport", "full_reimport")
+TITLES = {"plan_reimport": "Dry run", "full_reimport": "Full reimport"}
+STOP_POLLING = 286  # htmx: swap this answer and ask no more. https://htmx.org/docs/#polling
+LOG_LINES = 1000  # on the page; log.txt has all
+# What a phase of the import sequence does, by its number.
+PHASES = {
+    "2": "delete rows that go",
+    "3": "patients",
+    "4": "appointments",
+    "5": "notes and messages",
+    "6": "re-link documents",
+    "7": "re-link images",
+    "8": "validation",
+}
+
+
+def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Show a run."""
+    run = _find(run_id)
+    return render(request, "console/live_run.html", _state(run) | _log(run, _lines(run.run_id)))
+
+
+def state(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Answer the part that asks again every two seconds, until the run has ended."""
+    run = _find(run_id)
+    return render(request, "console/live_run_state.html", _state(run), status=200 if run.unfinished else STOP_POLLING)
+
+
+def log(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Answer the log; nothing (204) if the page has all of it."""
+    run, lines = _find(run_id), _lines(str(run_id))
+    if run.unfinished and request.GET.get("seen") == str(len(lines)):
+        return HttpResponse(status=204)
+    status = 200 if run.unfinished else STOP_POLLING
+    return render(request, "console/live_run_log.html", _log(run, lines), status=status)
+
+
+def log_file(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Answer the whole log as a text file."""
+    run = _find(run_id)
+    note(request, "download", "done", "Log of a run.", run_id=run.run_id)
+    text = "".join(f"{line}\n" for line in _lines(run.run_id))
+    headers = {"Content-Disposition": f'attachment; filename="run-{run.run_id}.txt"'}
+    return HttpResponse(text, content_type="text/plain; charset=utf-8", headers=headers)
+
+
+@require_POST
+def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """End a run as Dagster does: what it has not committed is rolled back."""
+    run = _find(run_id)
+    note(request, "cancel", "started", f"Run of {run.job}.", run_id=run.run_id)
+    runs().terminate(request.user.get_username(), run.run_id)
+    return redirect("live-run", run.run_id)
+
+
+def _find(run_id: UUID) -> RunState:
+    run = runs().find(str(run_id))
+    if run is None:
+        raise RequestError("There is no run of that id.", code=404, remedy="Dagster lists the runs that it has kept.")
+    return run
+
+
+def _lines(run_id: str) -> list[str]:
+    zone = ZoneInfo(PIPELINE.clinic_time_zone)
+    return [line.shown(zone) for line in runs().log(run_id)]
+
+
+def _log(run: RunState, lines: list[str]) -> dict[str, object]:
+    return {"run": run, "lines": lines, "shown_lines": lines[-LOG_LINES:]}
+
+
+def _state(run: RunState) -> dict[str, object]:
+    url = PIPELINE.nexus_database_url.get_secret_value()
+    steps = read_run_steps(url, run.run_id, run.job)
+    shown = [_step(step, run) for step in steps.steps if run.unfinished or step.started_at]
+    current = next((step["label"] for step in shown if step["state"] == "running"), "")
+    report = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else None
+    return {
+        "run": run,
+        "title": TITLES.get(run.job, run.job.replace("_", " ").capitalize()),
+        "requester": run_requester(url, run.run_id),
+        "steps": shown,
+        "current": current,
+        "left": duration_formatted(steps.seconds_left) if run.unfinished and steps.seconds_left else "",
+        "plan": plan_of_run(url, run.run_id) if run.job == "plan_reimport" else None,
+        "committed": plan.report_parts(report) if report else None,
+    }
+
+
+def _step(step: StepState, run: RunState) -> dict[str, object]:
+    """Return a step for the template. Of a run that has ended, a step that has not is where it stopped."""
+    if step.finished_at:
+        state = "done"
+    elif not step.started_at:
+        state = "to come"
+    else:
+        state = "running" if run.unfinished else "stopped"
+    prefix, _, phase = step.name.rpartition("phase ")
+    label = f"{prefix}phase {phase}: {PHASES[phase]}" if phase in PHASES else step.name
+    return {
+        "label": (label[:1].upper() + label[1:]).replace("_", " "),
+        "state": state,
+        "done": step.done,
+        "total": step.total,
+        "errors": step.errors,
+        "seconds": step.seconds if step.started_at else None,
+        "left": duration_formatted(step.seconds_left) if step.seconds_left and run.unfinished else "",
+    }

@@ -1,0 +1,86 @@
+"""What pages that are asked again and again show: read once for all of them, in a thread, at most every few seconds.
+
+    counts = Snapshot(lambda: read_nexus_counts(PIPELINE), every=10)
+    counts.get(wait=3)      # the newest answer; a page never waits longer
+
+However many pages are open, a system is asked once in `every` seconds, and not at all while no page is open.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from fm_pipeline.errors import PipelineError, unforeseen
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Seen(Generic[T]):
+    """The newest answer.
+
+    Attributes:
+        value: None if there is none yet, or if the last attempt failed.
+        at: when it was read; None before the first one.
+        error: why the last attempt failed.
+        number: another one for another answer.
+    """
+
+    value: T | None = None
+    at: datetime | None = None
+    error: PipelineError | None = None
+    number: int = 0
+
+
+class Snapshot(Generic[T]):
+    """One answer for all who ask.
+
+    Args:
+        read: asks the systems; its own time-outs are the limit of an attempt.
+        every: seconds for which an answer is new enough.
+    """
+
+    def __init__(self, read: Callable[[], T], *, every: float) -> None:
+        self._read, self._every = read, every
+        self._seen: Seen[T] = Seen()
+        self._stale_from = 0.0
+        self._reader: threading.Thread | None = None
+        self._changed = threading.Condition()
+
+    def get(self, *, wait: float = 0) -> Seen[T]:
+        """Return the newest answer, and have it read anew in the background if it is too old.
+
+        Args:
+            wait: seconds; only the first answer of all is waited for.
+        """
+        with self._changed:
+            if self._reader is None and time.monotonic() >= self._stale_from:
+                self._reader = threading.Thread(target=self._refresh, name="snapshot", daemon=True)
+                self._reader.start()
+            if self._seen.at is None:
+                self._changed.wait_for(lambda: self._seen.at is not None, timeout=wait)
+            return self._seen
+
+    def expire(self) -> None:
+        """Have the next caller read it anew: something has changed."""
+        with self._changed:
+            self._stale_from = 0.0
+
+    def _refresh(self) -> None:
+        value, error = None, None
+        try:
+            value = self._read()
+        except PipelineError as fault:
+            error = fault
+        except Exception as fault:  # noqa: BLE001  # shown without its text
+            error = unforeseen(fault)
+        with self._changed:
+            self._seen = Seen(value, datetime.now(UTC), error, self._seen.number + 1)
+            self._stale_from = time.monotonic() + self._every
+            self._reader = None
+            self._changed.notify_all()

@@ -1,0 +1,97 @@
+"""Whether FileMaker, S3 and Orthanc answer now: few requests, which store and change nothing, with short time-outs.
+
+`check_services`, `check_filemaker` and `check_orthanc` look closer, before a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.orthanc.client import Orthanc
+from fm_pipeline.dicom.orthanc.responses import OrthancLimits
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.filemaker.connect import open_client
+from fm_pipeline.pluralize import counted
+from fm_pipeline.preflight.services import TIMEOUT_SECONDS, with_short_timeouts
+from fm_pipeline.settings import Settings
+from fm_pipeline.storage.bucket import make_client, open_bucket
+
+State = Literal["connected", "not connected", "not set up"]
+
+
+@dataclass(frozen=True)
+class ConnectionState:
+    """One system, as it answered.
+
+    Attributes:
+        name: of the system.
+        where: host and file or bucket; no credentials.
+        found: what it said of itself; if it did not answer, what happened and what to do.
+    """
+
+    name: str
+    where: str
+    state: State
+    found: str
+
+
+def read_connections(settings: Settings) -> list[ConnectionState]:
+    """Ask each system; FileMaker by a login. An error of one is its state, never an exception."""
+    short = with_short_timeouts(settings).model_copy(
+        update={"filemaker_timeout_seconds": min(settings.filemaker_timeout_seconds, TIMEOUT_SECONDS)}
+    )
+    filemaker = f"{_host(settings.filemaker_url)}, file {settings.filemaker_database}"
+    bucket = f"{_host(settings.s3_endpoint_url) or settings.aws_region}, bucket {settings.s3_bucket}"
+    return [
+        _asked("FileMaker", settings.filemaker_url, filemaker, lambda: _filemaker(short)),
+        _asked("S3", settings.s3_bucket, bucket, lambda: _s3(short)),
+        _asked("Orthanc", settings.orthanc_url, _host(settings.orthanc_url), lambda: _orthanc(short)),
+    ]
+
+
+def _asked(name: str, address: str | None, where: str, ask: Callable[[], str]) -> ConnectionState:
+    if not address:
+        return ConnectionState(name, "", "not set up", "Its settings are empty.")
+    try:
+        return ConnectionState(name, where, "connected", ask())
+    except PipelineError as error:
+        return ConnectionState(name, where, "not connected", f"{error.what} {error.remedy}".strip())
+
+
+def _filemaker(settings: Settings) -> str:
+    with open_client(settings) as client:
+        version = client.product_info().get("version", "")
+        return f"Version {version or 'unknown'}; {counted(len(client.layouts()), 'layout')} can be seen."
+
+
+def _s3(settings: Settings) -> str:
+    with closing(make_client(settings, attempts=1)) as client:
+        open_bucket(settings, client).exists("patients/")
+    return "The bucket can be listed."
+
+
+def _orthanc(settings: Settings) -> str:
+    with Orthanc.from_settings(settings) as orthanc:
+        system, limits = orthanc.system(), orthanc.limits()
+    return " ".join([f"Version {system.get('Version') or 'unknown'}.", *_room(limits)])
+
+
+def _room(limits: OrthancLimits) -> Iterator[str]:
+    yield f"It holds {size_formatted(limits.held_bytes)} of {counted(limits.held_patients, 'patient')}."
+    if limits.megabytes:
+        left = max((limits.megabytes << 20) - limits.held_bytes, 0)
+        yield f"{size_formatted(left)} are left until MaximumStorageSize."
+    if limits.patients:
+        left = max(limits.patients - limits.held_patients, 0)
+        yield f"{counted(left, 'patient')} more until MaximumPatientCount."
+    if not (limits.megabytes or limits.patients):
+        yield "It has no limit of its own; its disk is the limit."
+
+
+def _host(url: str | None) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2] if url else ""

@@ -1,0 +1,158 @@
+"""Rows of Nexus today, and what is missing in them: patients without a clinic, files without a patient. Counts only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, LETTERS, REMINDERS
+from fm_pipeline.nexus.reimport.patient_counts import Counts, count_patients
+from fm_pipeline.settings import Settings
+
+# By table: the columns that should have a value, and what a row without it is called.
+_NEEDED: Mapping[str, Mapping[str, str]] = {
+    "patients": {
+        "clinic_id": "without a clinic",
+        "funding_type_id": "without a funding source",
+        "filemaker_metadata": "without FileMaker's metadata",
+    },
+    "appointments": {
+        "patient_id": "without a patient",
+        "clinic_id": "without a clinic",
+        "clinician_id": "without a clinician",
+        "appointment_type_id": "without a type",
+    },
+    "notes": {"patient_id": "without a patient"},
+    "sms_messages": {"patient_id": "without a patient"},
+    LETTERS: {},
+    REMINDERS: {},
+}
+_LABELS = {"sms_messages": "SMS messages", LETTERS: "letters", REMINDERS: "reminders"}
+_FILES = {DOCUMENTS: "documents", BATCHES: "image batches"}
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Rows in which something is missing, for example `without a clinic`."""
+
+    what: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class CountedRows:
+    """The rows of one table of Nexus.
+
+    Attributes:
+        label: what the rows are, in the plural.
+        linked: rows that point to a patient who exists; None for what is no file.
+        defects: also those of no row, so that a reader sees what was counted.
+    """
+
+    label: str
+    rows: int
+    linked: int | None = None
+    defects: Sequence[Defect] = ()
+
+    @property
+    def missing(self) -> list[Defect]:
+        """The defects of at least one row."""
+        return [defect for defect in self.defects if defect.rows]
+
+
+@dataclass(frozen=True)
+class NexusCounts:
+    """What Nexus has.
+
+    Attributes:
+        tables: in a fixed order; a table that this release of Nexus does not have is left out.
+        patients_by: patients by clinic and by funding source.
+        last_read: when FileMaker was last read to the end of an entity; None before the first time.
+        last_reimport: when the newest reimport began; None before the first one.
+    """
+
+    database: str
+    tables: Sequence[CountedRows]
+    patients_by: Counts
+    last_read: datetime | None
+    last_reimport: datetime | None
+
+
+def read_nexus_counts(settings: Settings) -> NexusCounts:
+    """Count, in one snapshot of the database. Nothing is written.
+
+    Raises:
+        DatabaseError: the database does not answer, or a table may not be read.
+    """
+    with connect(settings.nexus_database_url.get_secret_value()) as connection:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        with connection.cursor() as cursor:
+            catalogue = read_catalogue(cursor, settings.nexus_schema)
+            tables = [_count(cursor, catalogue, name) for name in _NEEDED if catalogue.has(name)]
+            by = count_patients(cursor, catalogue) if catalogue.has("patients") else {}
+            tables += list(_files(cursor, catalogue))
+            cursor.execute("SELECT current_database()")
+            (database,) = cursor.fetchone() or ("",)
+            return NexusCounts(database, tables, by, *_last_times(cursor))
+
+
+def _count(cursor: Cursor, catalogue: Catalogue, name: str) -> CountedRows:
+    table = catalogue.table(name)
+    needed = {column: what for column, what in _NEEDED[name].items() if column in catalogue.columns[table]}
+    counts: list[sql.Composable] = [sql.SQL("count(*)")]
+    for column in needed:
+        # jsonb: an object without FileMaker's id is as good as none.
+        missing = "{0} ->> 'filemaker_id' IS NULL" if column == "filemaker_metadata" else "{0} IS NULL"
+        counts.append(sql.SQL(f"count(*) FILTER (WHERE {missing})").format(sql.Identifier(column)))
+    cursor.execute(sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(counts), table.identifier))
+    rows, *missing_rows = cursor.fetchone() or (0, *[0] * len(needed))
+    defects = [Defect(what, number) for what, number in zip(needed.values(), missing_rows, strict=True)]
+    return CountedRows(_LABELS.get(name, name), rows, defects=defects)
+
+
+def _files(cursor: Cursor, catalogue: Catalogue) -> Sequence[CountedRows]:
+    """Documents, image batches, and images by their batch."""
+    if not (catalogue.has("patients") and catalogue.has("django_content_type")):
+        return []
+    linked = sql.SQL(
+        "EXISTS (SELECT 1 FROM {patients} p JOIN {types} c ON c.app_label = 'patients' AND c.model = 'patient'"
+        " WHERE p.id = f.object_id AND c.id = f.content_type_id)"
+    ).format(
+        patients=catalogue.table("patients").identifier,
+        types=catalogue.table("django_content_type").identifier,
+    )
+    counted = []
+    for name, label in _FILES.items():
+        if catalogue.has(name):
+            files = catalogue.table(name).identifier
+            query = sql.SQL("SELECT count(*), count(*) FILTER (WHERE {}) FROM {} f").format(linked, files)
+            counted.append(_file_count(cursor, query, label))
+    if catalogue.has(IMAGES) and catalogue.has(BATCHES):
+        query = sql.SQL(
+            "SELECT count(*), count(*) FILTER (WHERE {}) FROM {} i LEFT JOIN {} f ON f.id = i.batch_id"
+        ).format(linked, catalogue.table(IMAGES).identifier, catalogue.table(BATCHES).identifier)
+        counted.append(_file_count(cursor, query, "images"))
+    return counted
+
+
+def _file_count(cursor: Cursor, query: sql.Composed, label: str) -> CountedRows:
+    cursor.execute(query)
+    rows, linked = cursor.fetchone() or (0, 0)
+    return CountedRows(label, rows, linked, [Defect("without a patient", rows - linked)])
+
+
+def _last_times(cursor: Cursor) -> tuple[datetime | None, datetime | None]:
+    cursor.execute("SELECT to_regclass('fm_pipeline.reimports') IS NULL")
+    if cursor.fetchone() == (True,):
+        return None, None
+    cursor.execute(
+        "SELECT (SELECT max(finished_at) FROM fm_pipeline.source_extractions),"
+        " (SELECT max(started_at) FROM fm_pipeline.reimports)"
+    )
+    return cursor.fetchone() or (None, None)

@@ -1,0 +1,93 @@
+"""One plan, or the reimport of one run, with its stored report: counts and ids, no patient data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import RealDictCursor
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.errors import RequestError
+
+_PLAN = """
+    SELECT p.id::text, p.run_id, p.requested_by, p.created_at, p.inputs, p.report, r.run_id AS carried_out_by
+    FROM fm_pipeline.plans p LEFT JOIN fm_pipeline.reimports r ON r.plan_id = p.id
+"""
+
+
+@dataclass(frozen=True)
+class StoredPlan:
+    """A plan.
+
+    Attributes:
+        report: `ReimportReport.as_dict()` of the run that was rolled back.
+        database, patients: what the confirmation names.
+        carried_out_by: the run that carried it out; None if none has.
+    """
+
+    id: str
+    run_id: str | None
+    requested_by: str
+    created_at: datetime
+    report: Mapping[str, Any]
+    database: str
+    patients: int
+    carried_out_by: str | None
+
+    @property
+    def confirmation(self) -> str:
+        """The words that permit the reimport."""
+        return f"{self.database} {self.patients}"
+
+
+def read_plan(database_url: str, plan_id: str) -> StoredPlan:
+    """Return a plan by its id.
+
+    Raises:
+        RequestError: there is no such plan (404).
+    """
+    if plan := _find(database_url, "WHERE p.id::text = %s", plan_id):
+        return plan
+    raise RequestError("There is no plan of that id in this database.", code=404, remedy="Make a new one.")
+
+
+def plan_of_run(database_url: str, run_id: str) -> StoredPlan | None:
+    """Return the plan that a run has made, or None."""
+    return _find(database_url, "WHERE p.run_id = %s", run_id)
+
+
+def newest_plan(database_url: str) -> StoredPlan | None:
+    """Return the newest plan, or None."""
+    return _find(database_url, "WHERE %s ORDER BY p.created_at DESC LIMIT 1", True)
+
+
+def report_of_reimport(database_url: str, run_id: str) -> Mapping[str, Any] | None:
+    """Return the report of the reimport that a run has committed, or None."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        if not _is_there(connection):
+            return None
+        cursor.execute("SELECT report FROM fm_pipeline.reimports WHERE run_id = %s", (run_id,))
+        row = cursor.fetchone()
+        return row[0] if row else None
+
+
+def _find(database_url: str, condition: str, value: object) -> StoredPlan | None:
+    with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        if not _is_there(connection):
+            return None
+        cursor.execute(f"{_PLAN} {condition}", (value,))
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        inputs = row.pop("inputs")
+        return StoredPlan(**row, database=inputs["database"], patients=inputs["patients"])
+
+
+def _is_there(connection: Connection) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL")
+        return cursor.fetchone() == (True,)

@@ -1,0 +1,117 @@
+"""The steps of one run with the time left, measured by the run before it. Reads `fm_pipeline.progress` only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from psycopg2.extras import RealDictCursor
+
+from fm_pipeline.db.connection import connect
+
+_STEPS = """
+    SELECT step AS name, done, total, errors, started_at, updated_at, finished_at
+    FROM fm_pipeline.progress WHERE run_id = %s ORDER BY position
+"""
+_PLANS = "SELECT run_id FROM fm_pipeline.plans WHERE run_id <> %s ORDER BY created_at DESC LIMIT 1"
+_REIMPORTS = "SELECT run_id FROM fm_pipeline.reimports WHERE run_id <> %s ORDER BY started_at DESC LIMIT 1"
+_BEFORE = {"plan_reimport": (_PLANS,), "full_reimport": (_REIMPORTS, _PLANS)}
+
+
+@dataclass(frozen=True)
+class StepState:
+    """One step of a run.
+
+    Attributes:
+        total: None as long as it is not known.
+        started_at: None for a step that is still to come, as the run before had it.
+        seconds: that it has taken; of a step to come, what it took in the run before.
+        seconds_left: estimated; None if nothing is known.
+    """
+
+    name: str
+    done: int
+    total: int | None
+    errors: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class RunSteps:
+    """The steps of a run, and the estimated seconds until its end; None if no run before it had steps."""
+
+    steps: Sequence[StepState]
+    seconds_left: float | None
+
+
+def read_run_steps(database_url: str, run_id: str, job: str) -> RunSteps:
+    """Return the steps that a run has begun, and those to come as the run before it had them.
+
+    Args:
+        job: its name in Dagster; it decides which run is the one before.
+
+    Raises:
+        DatabaseError: the database does not answer.
+    """
+    with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.progress') AS name")
+        found = cursor.fetchone()
+        if not found or found["name"] is None:
+            return RunSteps([], None)
+        cursor.execute(_STEPS, (run_id,))
+        begun = cursor.fetchall()
+        before: dict[str, float] = {}
+        for query in _BEFORE.get(job, ()):
+            cursor.execute(query, (run_id,))
+            if row := cursor.fetchone():
+                cursor.execute(_STEPS, (row["run_id"],))
+                before = {
+                    each["name"].removeprefix("" if job == "plan_reimport" else "plan, "): _seconds(
+                        each, each["updated_at"]
+                    )
+                    for each in cursor.fetchall()
+                }
+            if before:
+                break
+    now = datetime.now(UTC)
+    steps = [_begun(row, now, before) for row in begun]
+    names = {step.name for step in steps}
+    steps += [
+        StepState(name, 0, None, 0, None, None, seconds, seconds)
+        for name, seconds in before.items()
+        if name not in names
+    ]
+    left = sum(step.seconds_left or 0 for step in steps) if before else None
+    return RunSteps(steps, left)
+
+
+def _seconds(row: dict[str, object], until: datetime) -> float:
+    started = row["started_at"]
+    return max((until - started).total_seconds(), 0.0) if isinstance(started, datetime) else 0.0
+
+
+def _begun(row: dict[str, object], now: datetime, before: dict[str, float]) -> StepState:
+    ended = row["finished_at"]
+    seconds = _seconds(row, ended if isinstance(ended, datetime) else now)
+    done, total = int(str(row["done"])), row["total"]
+    left: float | None = None
+    if isinstance(ended, datetime):
+        left = 0.0
+    elif isinstance(total, int) and done:
+        left = seconds / done * max(total - done, 0)
+    elif str(row["name"]) in before:
+        left = max(before[str(row["name"])] - seconds, 0.0)
+    return StepState(
+        str(row["name"]),
+        done,
+        total if isinstance(total, int) else None,
+        int(str(row["errors"])),
+        row["started_at"] if isinstance(row["started_at"], datetime) else None,
+        ended if isinstance(ended, datetime) else None,
+        seconds,
+        left,
+    )

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import re
+import uuid
+
+import requests
+
+from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.support.waiting import wait_until
+
+PAGE = "/settings/data-management"
+
+
+def get(console: Console, session: requests.Session, path: str = "") -> requests.Response:
+    return session.get(f"{console.url}{PAGE}{path}", timeout=60)
+
+
+def post(console: Console, session: requests.Session, path: str, **fields: str) -> requests.Response:
+    form = {"csrfmiddlewaretoken": session.cookies["fm_console_csrf"], **fields}
+    return session.post(f"{console.url}{PAGE}{path}", data=form, timeout=60, allow_redirects=False)
+
+
+def newest_plan(console: Console) -> str:
+    ((plan_id,),) = console.bench.execute("SELECT id::text FROM fm_pipeline.plans ORDER BY created_at DESC LIMIT 1")
+    return str(plan_id)
+
+
+def test_the_page_shows_the_counts_of_today_and_whether_the_systems_answer(console: Console) -> None:
+    session = console.session("reception")
+    wait_until(lambda: "✓ Connected" in get(console, session).text)
+    page = get(console, session).text
+    ((patients,),) = console.bench.execute("SELECT count(*) FROM patients")
+    assert f"<dt>Patients</dt><dd>{patients}</dd>" in page
+    assert "without a funding source" in page
+    assert "Patients by clinic" in page
+    assert "Last sync: FileMaker was read 20" in page
+
+
+def test_a_page_that_has_the_newest_snapshot_is_answered_by_nothing(console: Console) -> None:
+    session = console.session("reception")
+    wait_until(lambda: "✓ Connected" in get(console, session, "/state").text)
+
+    def is_told_nothing() -> bool:  # a snapshot may be renewed between the two requests
+        found = re.search(r'name="seen" value="([\d.]+)"', get(console, session, "/state").text)
+        return found is not None and get(console, session, f"/state?seen={found[1]}").status_code == 204
+
+    wait_until(is_told_nothing)
+
+
+def test_a_viewer_reads_a_plan_and_has_no_button_that_changes_anything(console: Console) -> None:
+    session, plan_id = console.session("reception"), newest_plan(console)
+    plan = get(console, session, f"/plans/{plan_id}").text
+    assert "What would be lost" in plan
+    assert "Full Reimport" not in plan
+    assert 'action="/settings' not in get(console, session).text
+    assert get(console, session, f"/plans/{plan_id}/reimport").status_code == 403
+    for path in ("/dry-run", f"/plans/{plan_id}/reimport", f"/runs/{uuid.uuid4()}/cancel"):
+        assert post(console, session, path).status_code == 403
+
+
+def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: Console) -> None:
+    session = console.session("admin")
+    plan_id = str(console.bench.plan().id)
+    path = f"/plans/{plan_id}/reimport"
+    assert "proved" in get(console, session, path).text
+    ticked = {"tested": "yes", "window": "yes", "told": "yes"}
+    incomplete = post(console, session, path, confirm="any", tested="yes")
+    assert incomplete.status_code == 409
+    assert "Maintenance window scheduled; User notified of maintenance" in incomplete.text
+    wrong = post(console, session, path, confirm="another 80", **ticked)
+    assert wrong.status_code == 409
+    assert "does not name this database and its number of patients" in wrong.text
+    refused = "SELECT actor, outcome FROM fm_pipeline.audit WHERE plan_id::text = %s AND outcome = 'refused'"
+    assert console.bench.execute(refused, plan_id) == [("admin", "refused")]
+
+
+def test_what_does_not_exist_is_said_in_three_sentences(console: Console) -> None:
+    session = console.session("admin")
+    for path in (f"/plans/{uuid.uuid4()}", f"/runs/{uuid.uuid4()}", f"/runs/{uuid.uuid4()}/log.txt"):
+        answer = get(console, session, path)
+        assert answer.status_code == 404
+        assert "There is no" in answer.text

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from fm_pipeline.errors import RequestError
+from fm_pipeline.status.plans import newest_plan, plan_of_run, read_plan, report_of_reimport
+from fm_pipeline.status.run_steps import read_run_steps
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
+
+STEP = """
+INSERT INTO fm_pipeline.progress (run_id, step, position, done, total, started_at, updated_at, finished_at)
+VALUES (%s, %s, %s, %s, 100, now() - make_interval(secs => %s), now(), CASE WHEN %s THEN now() END)
+"""
+PLAN = """
+INSERT INTO fm_pipeline.plans (id, run_id, requested_by, created_at, phases, inputs, report)
+VALUES (gen_random_uuid(), 'before', 'manager', now(), '{}', '{"database": "nexus", "patients": 80}', '{}')
+"""
+
+
+def test_the_time_left_is_measured_by_the_run_before(migrated_once: Origin, bench: MigrationBench) -> None:
+    bench.execute(PLAN)
+    for position, (name, seconds) in enumerate([("read patients", 40), ("plan, phase 3", 20), ("plan, phase 8", 10)]):
+        bench.execute(STEP, "before", name, position, 100, seconds, True)
+    bench.execute(STEP, "now", "read patients", 1, 100, 30, True)
+    bench.execute(STEP, "now", "plan, phase 3", 2, 50, 10, False)
+    found = read_run_steps(bench.database_url, "now", "plan_reimport")
+    assert [(step.name, step.done, step.started_at is None) for step in found.steps] == [
+        ("read patients", 100, False),
+        ("plan, phase 3", 50, False),
+        ("plan, phase 8", 0, True),
+    ]
+    assert found.seconds_left == pytest.approx(20, abs=3)  # as long again for the second half, and the last phase
+    first_reimport = read_run_steps(bench.database_url, "other", "full_reimport")
+    assert [step.name for step in first_reimport.steps] == ["read patients", "phase 3", "phase 8"]
+
+
+def test_without_an_earlier_run_nothing_is_estimated(migrated_once: Origin, bench: MigrationBench) -> None:
+    bench.execute(STEP, "now", "read patients", 1, 100, 30, True)
+    assert read_run_steps(bench.database_url, "now", "plan_reimport").seconds_left is None
+
+
+def test_a_database_that_is_new_to_the_pipeline_has_no_steps_and_no_plan(bench: MigrationBench) -> None:
+    url = bench.database_url
+    assert read_run_steps(url, "any", "plan_reimport").steps == []
+    assert (newest_plan(url), plan_of_run(url, "any"), report_of_reimport(url, "any")) == (None, None, None)
+    with pytest.raises(RequestError, match="no plan of that id"):
+        read_plan(url, str(uuid.uuid4()))
+
+
+def test_a_plan_has_the_words_that_permit_it_and_the_run_that_carried_it_out(
+    reimported_once: Origin, bench: MigrationBench
+) -> None:
+    used = newest_plan(bench.database_url)
+    assert used is not None
+    made = bench.plan()
+    plan = read_plan(bench.database_url, made.id)
+    assert (plan.confirmation, plan.carried_out_by, plan.requested_by) == (made.confirmation, None, "bench")
+    assert plan.report["tables"] == made.report.as_dict()["tables"]
