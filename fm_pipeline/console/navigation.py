@@ -13,6 +13,7 @@ PAGES = [
     ("Backups", "backups"),
     ("Images", "images"),
     ("Maintenance", "maintenance"),
+    ("Audit", "audit"),
 ]
 
 

@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 from fm_pipeline.console.accounts.middleware import open_to_all
 from fm_pipeline.console.pages import (
     account,
+    audit,
     backups,
     data_management,
     history,
@@ -26,6 +27,7 @@ urlpatterns = [
     path("login/", open_to_all(_login)),
     path("logout/", open_to_all(LogoutView.as_view())),
     path("account/", include(account)),
+    path("audit/", include(audit)),
     path("settings/tokens/", include(tokens)),
     path("settings/data-management", include(data_management)),
     path("settings/history/", include(history)),

@@ -11,39 +11,46 @@ from django.db import connection as database
 from django.http import HttpRequest
 from starlette.requests import HTTPConnection
 
-from fm_pipeline.console.accounts.models import NexusUser
-from fm_pipeline.console.accounts.roles import role_of
+from fm_pipeline.console.accounts.sessions import role_of_session
+from fm_pipeline.console.accounts.tokens import TokenRefused, token_visitor
 from fm_pipeline.console.door.visitors import Visitor
 
 
 async def find_visitor(connection: HTTPConnection) -> Visitor | None:
-    """Return the account; None without a session, after its end, or if the account has no role any more.
+    """Return the account of a session or token.
+
+    None without one, after its end, if the account has lost its role, and for a token of the ten calls only.
 
     Raises:
         django.db.Error: the database does not answer.
     """
-    key = connection.cookies.get(settings.SESSION_COOKIE_NAME)
-    if not key:
+    if not connection.cookies.get(settings.SESSION_COOKIE_NAME) and "authorization" not in connection.headers:
         return None
-    return await sync_to_async(_find, thread_sensitive=False)(key)
+    return await sync_to_async(_find, thread_sensitive=False)(connection)
 
 
-def _find(key: str) -> Visitor | None:
+def _find(connection: HTTPConnection) -> Visitor | None:
     try:
-        return _account(key)
+        return _account(connection)
     except OperationalError:  # PostgreSQL was started again since the connection was made
         database.close()
-        return _account(key)
+        return _account(connection)
     finally:
         database.close()  # to the pool: no request of Django's ends here that would do it
 
 
-def _account(key: str) -> Visitor | None:
+def _account(connection: HTTPConnection) -> Visitor | None:
+    try:
+        token = token_visitor(connection)
+    except TokenRefused:
+        return None
+    if token is not None:
+        return Visitor(token.actor, token.role, by_token=True) if token.role else None
     request = HttpRequest()
-    request.session = SessionStore(key)
-    user = get_user(request)
-    role = role_of(user) if isinstance(user, NexusUser) else None
-    return Visitor(user.get_username(), role) if role else None
+    request.session = SessionStore(connection.cookies.get(settings.SESSION_COOKIE_NAME))
+    request.user = get_user(request)
+    role = role_of_session(request)
+    return Visitor(request.user.get_username(), role) if role else None
 
 
 def address_of(connection: HTTPConnection) -> str:

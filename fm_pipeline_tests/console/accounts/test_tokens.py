@@ -88,3 +88,14 @@ def test_a_revoked_token_is_refused_and_both_are_on_record(console: Console) -> 
     ) == [("manager", "done"), ("manager", "done"), (f"manager (token {name})", "refused")]
     details = console.bench.execute("SELECT string_agg(detail, ' ') FROM fm_pipeline.audit")
     assert secret not in details[0][0]
+
+
+def test_a_token_is_a_visitor_of_dagster_too_as_its_scope_says(console: Console) -> None:
+    session = console.session("manager")
+    query = {"query": 'mutation { terminateRun(runId: "none") { __typename } }'}
+    answers = {}
+    for scope in ("read", "dicom", "admin"):
+        headers = {"Authorization": f"Bearer {_made(console, session, scope)}"}
+        answer = requests.post(f"{console.url}/dagster/graphql", json=query, headers=headers, timeout=30)
+        answers[scope] = answer.json()["data"]["terminateRun"]["__typename"] if answer.ok else answer.status_code
+    assert answers == {"read": 403, "dicom": 401, "admin": "RunNotFoundError"}
