@@ -66,13 +66,17 @@ Lock = AdvisoryLock | NumberedLock
 REIMPORT_LOCK = AdvisoryLock("reimport")  # of everybody who writes to Nexus' own tables
 
 
-def try_lock(cursor: Cursor, lock: Lock, *, until: Literal["transaction", "session"] = "transaction") -> bool:
+def try_lock(
+    cursor: Cursor, lock: Lock, *, until: Literal["transaction", "session"] = "transaction", shared: bool = False
+) -> bool:
     """Take a lock if nobody holds it; returns whether it was taken.
 
     Args:
         until: what ends it. A lock of the session outlives a rollback.
+        shared: with others that share it, but with nobody who does not.
     """
-    function = sql.SQL("pg_try_advisory_xact_lock" if until == "transaction" else "pg_try_advisory_lock")
+    name = "pg_try_advisory_xact_lock" if until == "transaction" else "pg_try_advisory_lock"
+    function = sql.SQL(f"{name}_shared" if shared else name)
     cursor.execute(sql.SQL("SELECT {}({})").format(function, lock.key))
     return cursor.fetchone() == (True,)
 

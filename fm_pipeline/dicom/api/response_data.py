@@ -143,6 +143,7 @@ def _row(row: HistoryRow, zone: tzinfo) -> JsonObject:
         **{name: getattr(row, name) for name in _ROW_FIELDS},
         "file_size_formatted": None if size is None else size_formatted(size),
         "missing_since": time_formatted(row.missing_since, zone),
+        "removed_at": time_formatted(row.removed_at, zone),
         "imported_at": time_formatted(row.imported_at, zone),
     }
 

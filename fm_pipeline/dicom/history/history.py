@@ -30,6 +30,7 @@ class HistoryRow:
         flags: `missing_patient_id`, `patient_id_with_another_name`, `instance_uid_elsewhere`, `sent_again`.
         other_hash: in a conflict, the MD5 of the file that Orthanc holds and keeps.
         missing_since: when the instance was found to be missing in Orthanc.
+        removed_at: when the instance was deleted in Orthanc, since the import was a mistake.
     """
 
     id: int
@@ -59,6 +60,7 @@ class HistoryRow:
     other_hash: str | None
     sends: int
     missing_since: datetime | None
+    removed_at: datetime | None
     imported_at: datetime
 
 

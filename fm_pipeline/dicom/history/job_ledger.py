@@ -16,7 +16,7 @@ from typing import Self
 
 from psycopg2.extensions import cursor as Cursor
 
-from fm_pipeline.db.locks import NumberedLock, try_lock, wait_for_lock
+from fm_pipeline.db.locks import AdvisoryLock, NumberedLock, try_lock, wait_for_lock
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
@@ -27,6 +27,8 @@ from fm_pipeline.dicom.reasons import NOT_TAKEN, WAITING_FOR_ORTHANC
 from fm_pipeline.errors import LockStop, RequestError
 from fm_pipeline.retry import retry
 
+# Shared by running jobs, and held alone by the removal of a job's instances from Orthanc.
+REMOVAL_LOCK = AdvisoryLock("dicom_removal")
 _CLAIM_LOCK = 0  # no job has this id; held while a job is claimed
 _RATE_SECONDS = 60.0
 # How long to wait for the lock of a job: of our own lost session, or of a process that was just killed.
@@ -279,6 +281,12 @@ class JobLedger:
         def acquire() -> None:
             if not try_lock(cursor, NumberedLock(LOCK_CLASS, self.job_id), until="session"):
                 raise LockStop(f"Another process runs import job {self.job_id}.", meaning="Nothing was done here.")
+            if not try_lock(cursor, REMOVAL_LOCK, until="session", shared=True):
+                raise LockStop(
+                    "A mistaken import is being removed from Orthanc, and no other import runs meanwhile.",
+                    meaning=f"Import job {self.job_id} was not started.",
+                    remedy="Start it when the removal has ended.",
+                )
 
         retry(
             acquire,

@@ -19,9 +19,9 @@ _COLUMNS = (
     "job_id, path_hash, file_path, file_name, file_size_bytes, modified_ns, changed_ns, file_hash, status, reason,"
     " error_message, flags, orthanc_instance_id, orthanc_patient_id, orthanc_study_id, orthanc_series_id, patient_id,"
     " study_uid, series_uid, instance_uid, sop_class_uid, transfer_syntax_uid, modality, study_month, other_hash,"
-    " sends, archive_hash, missing_since, imported_at"
+    " sends, archive_hash, missing_since, removed_at, removal_id, imported_at"
 )
-_TEMPLATE = f"({'%s, ' * 27}NULL, clock_timestamp())"
+_TEMPLATE = f"({'%s, ' * 27}NULL, NULL, NULL, clock_timestamp())"
 _UPDATE = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[2:])
 _UPSERT = (
     f"INSERT INTO fm_pipeline.import_history ({_COLUMNS}) VALUES %s"  # noqa: S608  # names of ours

@@ -140,14 +140,15 @@ class InstanceLookup:
                 "SELECT DISTINCT orthanc_instance_id, status = 'suspect', file_hash, path_hash::text, file_size_bytes,"
                 " missing_since IS NOT NULL"
                 " FROM fm_pipeline.import_history WHERE orthanc_instance_id = ANY(%s)"
-                " AND status IN ('imported', 'already_there', 'suspect')",
+                " AND status IN ('imported', 'already_there', 'suspect') AND removed_at IS NULL",
                 (list(ids),),
             )
             for orthanc_id, suspect, *row in cursor.fetchall():
                 (suspects if suspect else stored).setdefault(orthanc_id, []).append(InstanceRow(*row))
             cursor.execute(
                 "SELECT DISTINCT instance_uid FROM fm_pipeline.import_history WHERE instance_uid = ANY(%s)"
-                " AND status IN ('imported', 'already_there') AND orthanc_instance_id <> ALL(%s)",
+                " AND status IN ('imported', 'already_there') AND orthanc_instance_id <> ALL(%s)"
+                " AND removed_at IS NULL",
                 ([of.instance_uid for of in instances], list(ids)),
             )
             elsewhere.update(uid for (uid,) in cursor.fetchall())

@@ -16,7 +16,7 @@ from fm_pipeline.dicom.importer.coordinator import Interrupted
 from fm_pipeline.dicom.orthanc.delivery import Delivery
 
 _BATCH = 2000  # instances per query; 6,000 took 0.07 s
-_HELD = "status IN ('imported', 'already_there', 'duplicate', 'conflict')"
+_HELD = "status IN ('imported', 'already_there', 'duplicate', 'conflict') AND removed_at IS NULL"
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,24 @@ class Orthanc:
             raise self._unusable("GET", "/instances/ID/metadata/TransferSyntax", answer)
         return syntax or None
 
+    def delete_instance(self, instance_id: str) -> bool:
+        """Delete an instance, and with the last one of a series, study or patient that one too.
+
+        Source: Orthanc's REST API, DELETE /instances/{id}.
+
+        Returns:
+            False if Orthanc does not have it.
+
+        Raises:
+            OrthancError: no response, or a refusal.
+        """
+        answer = self._ask("DELETE", f"/instances/{instance_id}")
+        if answer.status == 200:
+            return True
+        if _is_nothing(answer):
+            return False
+        raise self._fault(answer, "DELETE", "/instances/ID")
+
     def statistics(self) -> Mapping[str, Any]:
         """Return Orthanc's statistics: `CountInstances` and so on.
 

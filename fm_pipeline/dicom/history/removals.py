@@ -1,0 +1,181 @@
+"""What a job brought into Orthanc, and the record of its removal.
+
+A job brought an instance if it stored it, no other job met it (before or after), and it was not there already. Then no
+other import relies on it. Rows of history stay, with `removed_at`: the file is known, so the sensor and incremental
+imports do not bring it back. A new job for the directory does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+# Two conditions, for two partial indexes.
+_MET_BY_ANOTHER_JOB = """
+    (EXISTS (SELECT FROM fm_pipeline.import_history other WHERE other.orthanc_instance_id = mine.orthanc_instance_id
+             AND other.status IN ('imported', 'already_there') AND other.job_id <> mine.job_id
+             AND other.removed_at IS NULL)
+     OR EXISTS (SELECT FROM fm_pipeline.import_history other WHERE other.orthanc_instance_id = mine.orthanc_instance_id
+             AND other.status IN ('duplicate', 'conflict') AND other.job_id <> mine.job_id
+             AND other.removed_at IS NULL))
+"""
+_THERE_BEFORE = """
+    EXISTS (SELECT FROM fm_pipeline.import_history again WHERE again.orthanc_instance_id = mine.orthanc_instance_id
+            AND again.status IN ('imported', 'already_there') AND again.job_id = mine.job_id
+            AND again.status = 'already_there')
+"""
+_STORED = """
+    FROM fm_pipeline.import_history mine WHERE mine.job_id = %(job_id)s AND mine.status = 'imported'
+    AND mine.removed_at IS NULL AND mine.orthanc_instance_id IS NOT NULL
+"""
+
+
+@dataclass(frozen=True)
+class RemovableInstances:
+    """What a removal of a job would do.
+
+    Attributes:
+        removable: instances that the job brought.
+        size_bytes: of their files.
+        met_by_others: kept, because another job met them too.
+        there_before: kept, because the job found them there: it may have been interrupted after it had stored them.
+    """
+
+    removable: int
+    size_bytes: int
+    met_by_others: int
+    there_before: int
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A row of `fm_pipeline.import_removals`."""
+
+    id: int
+    job_id: int
+    run_id: str | None
+    requested_by: str
+    instances_planned: int
+    instances_deleted: int
+    instances_absent: int
+    instances_kept: int
+    started_at: datetime
+    completed_at: datetime | None
+
+    @property
+    def done(self) -> int:
+        """Instances that were looked at."""
+        return self.instances_deleted + self.instances_absent + self.instances_kept
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Removal))
+
+
+@dataclass(frozen=True)
+class BroughtInstance:
+    """An instance that a job brought: Orthanc's id, and the MD5 of the file that was sent."""
+
+    orthanc_id: str
+    md5: str | None
+
+
+def count_removable(cursor: Cursor, job_id: int) -> RemovableInstances:
+    """Count what a removal would delete and keep."""
+    cursor.execute(
+        f"SELECT count(*) FILTER (WHERE NOT others AND NOT before),"  # noqa: S608  # our own SQL
+        " coalesce(sum(size) FILTER (WHERE NOT others AND NOT before), 0)::bigint,"
+        " count(*) FILTER (WHERE others), count(*) FILTER (WHERE before AND NOT others) FROM ("
+        f" SELECT DISTINCT ON (orthanc_instance_id) file_size_bytes AS size, {_MET_BY_ANOTHER_JOB} AS others,"
+        f" {_THERE_BEFORE} AS before {_STORED} ORDER BY orthanc_instance_id) counted",
+        {"job_id": job_id},
+    )
+    return RemovableInstances(*cursor.fetchall()[0])
+
+
+def next_removable(cursor: Cursor, job_id: int, after: str, limit: int) -> list[BroughtInstance]:
+    """Return the next removable instances in the order of their ids."""
+    cursor.execute(
+        f"SELECT DISTINCT ON (orthanc_instance_id) orthanc_instance_id, file_hash {_STORED}"
+        f" AND mine.orthanc_instance_id > %(after)s AND NOT {_MET_BY_ANOTHER_JOB} AND NOT {_THERE_BEFORE}"
+        " ORDER BY orthanc_instance_id LIMIT %(limit)s",
+        {"job_id": job_id, "after": after, "limit": limit},
+    )
+    return [BroughtInstance(*row) for row in cursor.fetchall()]
+
+
+def begin_removal(cursor: Cursor, job_id: int, *, planned: int, requested_by: str, run_id: str | None) -> Removal:
+    """Add the record of a removal."""
+    cursor.execute(
+        "INSERT INTO fm_pipeline.import_removals (job_id, run_id, requested_by, instances_planned)"  # noqa: S608
+        f" VALUES (%s, %s, %s, %s) RETURNING {_COLUMNS}",
+        (job_id, run_id, requested_by, planned),
+    )
+    return Removal(*cursor.fetchall()[0])
+
+
+def record_removed(
+    cursor: Cursor, removal: Removal, deleted: Collection[str], absent: Collection[str], kept: int
+) -> None:
+    """Record instances that are not in Orthanc any more, in the rows of all files of the job that had them."""
+    cursor.execute(
+        "UPDATE fm_pipeline.import_history SET removed_at = clock_timestamp(), removal_id = %s, missing_since = NULL"
+        " WHERE job_id = %s AND orthanc_instance_id = ANY(%s) AND removed_at IS NULL",
+        (removal.id, removal.job_id, [*deleted, *absent]),
+    )
+    cursor.execute(
+        "UPDATE fm_pipeline.import_removals SET instances_deleted = instances_deleted + %s,"
+        " instances_absent = instances_absent + %s, instances_kept = instances_kept + %s WHERE id = %s",
+        (len(deleted), len(absent), kept, removal.id),
+    )
+
+
+def end_removal(cursor: Cursor, removal: Removal) -> Removal:
+    """Record the end, and return the row."""
+    cursor.execute(
+        f"UPDATE fm_pipeline.import_removals SET completed_at = clock_timestamp() WHERE id = %s RETURNING {_COLUMNS}",  # noqa: S608
+        (removal.id,),
+    )
+    return Removal(*cursor.fetchall()[0])
+
+
+def list_removals(cursor: Cursor, job_id: int) -> Sequence[Removal]:
+    """Return the removals of a job, newest first."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM fm_pipeline.import_removals WHERE job_id = %s ORDER BY id DESC",  # noqa: S608
+        (job_id,),
+    )
+    return [Removal(*row) for row in cursor.fetchall()]
+
+
+EXPORTED = (
+    "orthanc_instance_id",
+    "file_path",
+    "file_hash",
+    "patient_id",
+    "study_uid",
+    "series_uid",
+    "instance_uid",
+    "modality",
+    "removed_at",
+)
+
+
+def export_instances(connection: Connection, job_id: int) -> Iterator[tuple[object, ...]]:
+    """Yield what a job brought and what of it was removed, one row for each instance, with the columns `EXPORTED`.
+
+    The rows name patients. They are read with a cursor of the server, so a million of them need no memory.
+    """
+    columns = ", ".join(EXPORTED)
+    brought = f"mine.removed_at IS NULL AND NOT {_MET_BY_ANOTHER_JOB} AND NOT {_THERE_BEFORE}"
+    with connection.cursor(name="removable_instances") as cursor:
+        cursor.execute(
+            f"SELECT DISTINCT ON (orthanc_instance_id) {columns} FROM fm_pipeline.import_history mine"  # noqa: S608
+            " WHERE mine.job_id = %(job_id)s AND mine.status = 'imported' AND mine.orthanc_instance_id IS NOT NULL"
+            f" AND (mine.removal_id IS NOT NULL OR ({brought})) ORDER BY orthanc_instance_id",
+            {"job_id": job_id},
+        )
+        yield from cursor

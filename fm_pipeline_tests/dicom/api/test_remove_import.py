@@ -1,0 +1,125 @@
+"""A mistaken import is taken back, against a real Orthanc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.locks import try_lock
+from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import
+from fm_pipeline.dicom.history.job_ledger import REMOVAL_LOCK
+from fm_pipeline.dicom.history.removals import EXPORTED, Removal, export_instances, list_removals
+from fm_pipeline.errors import LockStop, PlanStop, RequestError
+from fm_pipeline.sandbox.dicom.instances import as_file, image
+from fm_pipeline.sandbox.dicom.series import write_series
+from fm_pipeline_tests.dicom.bench import ImportBench
+
+
+def removed(importing: ImportBench, job_id: int) -> Removal:
+    words = plan_removal(importing.settings, job_id).confirmation
+    return remove_import(importing.settings, job_id, confirm=words, actor="test")
+
+
+def folder_with(importing: ImportBench, name: str, count: int) -> Path:
+    write_series(importing.folder / name, count, 2_000, name=name)
+    return importing.folder / name
+
+
+def test_only_what_the_job_brought_is_deleted(importing: ImportBench) -> None:
+    before, mistaken = folder_with(importing, "before", 2), folder_with(importing, "mistaken", 4)
+    importing.imported(folder=before)
+    (mistaken / "known").write_bytes((before / "IM000000").read_bytes())
+    job = importing.imported(folder=mistaken)
+    later = importing.folder / "later"
+    later.mkdir()
+    (later / "copy").write_bytes((mistaken / "IM000001").read_bytes())
+    importing.imported(folder=later)
+
+    plan = plan_removal(importing.settings, job.id)
+    assert (plan.instances.removable, plan.instances.met_by_others) == (3, 1)
+    removal = removed(importing, job.id)
+    assert (removal.instances_planned, removal.instances_deleted, removal.instances_kept) == (3, 3, 0)
+    assert importing.instances() == 3
+    gone = [Path(path).name for path, row in importing.rows(job.id).items() if row.removed_at]
+    assert sorted(gone) == ["IM000000", "IM000002", "IM000003"]
+    with connect(importing.url) as connection, connection.cursor() as cursor:
+        assert list_removals(cursor, job.id) == [removal]
+        assert importing.execute("SELECT outcome FROM fm_pipeline.audit WHERE action = 'dicom_set_aside' ORDER BY id") == [
+            ("started",),
+            ("done",),
+        ]
+
+
+def test_removed_files_do_not_come_back_by_themselves_and_a_new_job_brings_them_back(importing: ImportBench) -> None:
+    folder = folder_with(importing, "mistaken", 3)
+    removed(importing, importing.imported(folder=folder).id)
+    incremental = importing.imported("incremental", folder=folder)
+    assert (incremental.files_unchanged, importing.instances()) == (3, 0)
+    again = importing.imported("initial", folder=folder)
+    assert importing.outcomes(again.id) == {"imported": 3}
+    assert not any(row.flags for row in importing.rows(again.id).values())
+    assert importing.instances() == 3
+
+
+def test_an_instance_that_somebody_has_replaced_in_orthanc_stays(importing: ImportBench) -> None:
+    one, other = image("same"), image("same")
+    other.InstanceNumber = 99
+    (importing.folder / "one").write_bytes(as_file(one))
+    job = importing.imported()
+    with importing.orthanc() as orthanc:
+        assert orthanc.delete_instance(next(iter(importing.rows(job.id).values())).orthanc_instance_id or "")
+        content = as_file(other)
+        orthanc.upload(content, len(content))
+    removal = removed(importing, job.id)
+    assert (removal.instances_deleted, removal.instances_kept, importing.instances()) == (0, 1, 1)
+
+
+def test_what_orthanc_has_lost_is_recorded_as_absent(importing: ImportBench) -> None:
+    job = importing.imported(folder=folder_with(importing, "mistaken", 2))
+    with importing.orthanc() as orthanc:
+        assert orthanc.delete_instance(next(iter(importing.rows(job.id).values())).orthanc_instance_id or "")
+    removal = removed(importing, job.id)
+    assert (removal.instances_deleted, removal.instances_absent) == (1, 1)
+    with pytest.raises(RequestError, match="holds nothing"):
+        removed(importing, job.id)
+
+
+def test_without_the_words_of_this_moment_nothing_is_deleted(importing: ImportBench) -> None:
+    job = importing.imported(folder=folder_with(importing, "mistaken", 2))
+    for words in ("", "yes", f"remove 3 of job {job.id}", f"remove 2 of job {job.id + 1}"):
+        with pytest.raises(PlanStop):
+            remove_import(importing.settings, job.id, confirm=words, actor="test")
+    assert importing.instances() == 2
+
+
+def test_a_job_that_may_still_run_is_not_removed(importing: ImportBench) -> None:
+    folder_with(importing, "mistaken", 2)
+    job_id = importing.new_job()
+    with pytest.raises(RequestError, match="pending"):
+        remove_import(importing.settings, job_id, confirm="", actor="test")
+
+
+def test_no_import_runs_during_a_removal_and_no_removal_during_an_import(importing: ImportBench) -> None:
+    job = importing.imported(folder=folder_with(importing, "mistaken", 1))
+    for shared in (False, True):
+        with connect(importing.url) as connection, connection.cursor() as cursor:
+            assert try_lock(cursor, REMOVAL_LOCK, shared=shared)
+            with pytest.raises(LockStop):
+                removed(importing, job.id)
+            if not shared:
+                with pytest.raises(LockStop, match="removed from Orthanc"):
+                    importing.imported(folder=importing.folder)
+    removed(importing, job.id)
+
+
+def test_the_list_of_a_job_has_what_it_brought_before_and_after_the_removal(importing: ImportBench) -> None:
+    job = importing.imported(folder=folder_with(importing, "mistaken", 3))
+    for expected in (0, 3):
+        with connect(importing.url) as connection:
+            rows = [dict(zip(EXPORTED, row, strict=True)) for row in export_instances(connection, job.id)]
+        assert len(rows) == 3
+        assert sum(row["removed_at"] is not None for row in rows) == expected
+        if not expected:
+            removed(importing, job.id)
