@@ -69,7 +69,8 @@ class RoleMiddleware:
 
 
 def _for_machines(status: int, message: str) -> HttpResponse:
-    answer = JsonResponse({"success": False, "error": message}, status=status)
+    error = {"code": status, "message": message}
+    answer = JsonResponse({"success": False, "message": message, "error": error}, status=status)
     if status == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
     return answer

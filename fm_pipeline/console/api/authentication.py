@@ -6,12 +6,30 @@ from urllib.parse import urlsplit
 
 from django.http import HttpRequest
 from ninja.errors import HttpError
-from ninja.security import APIKeyCookie
+from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 
 from fm_pipeline.console.accounts.middleware import SAFE
 from fm_pipeline.console.accounts.roles import Role
+from fm_pipeline.console.accounts.tokens import TokenScope, token_visitor
 from fm_pipeline.console.django_settings import SESSION_COOKIE_NAME
+
+
+class DicomToken(HttpBearer):
+    """A token with the scope `dicom` or `admin`. Cookies then do not count."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> str | None:  # the middleware read it
+        """Return who asks, for the audit trail.
+
+        Raises:
+            HttpError: 403, the scope of the token is another one.
+        """
+        visitor = token_visitor(request)
+        if visitor is None:
+            return None
+        if not visitor.allows(TokenScope.DICOM):
+            raise HttpError(403, "The scope of this token does not allow this.")
+        return visitor.actor
 
 
 class AdminSession(APIKeyCookie):

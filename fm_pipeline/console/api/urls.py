@@ -6,7 +6,7 @@ from django.urls import URLPattern, re_path
 from ninja import NinjaAPI
 
 from fm_pipeline.console.accounts.middleware import open_to_all
-from fm_pipeline.console.api.authentication import AdminSession
+from fm_pipeline.console.api.authentication import AdminSession, DicomToken
 from fm_pipeline.console.api.calls import router
 from fm_pipeline.console.api.errors import as_json, handle_errors, unknown_call
 
@@ -15,7 +15,7 @@ api = NinjaAPI(
     version="1",
     description="The calls of the hospital's DICOM system. Each is also answered at its name with `.php` behind it.",
     urls_namespace="calls",
-    auth=[AdminSession()],
+    auth=[DicomToken(), AdminSession()],
     openapi_url="/openapi.json",
     docs_url="/docs",
 )

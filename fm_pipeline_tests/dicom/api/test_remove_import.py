@@ -46,7 +46,9 @@ def test_only_what_the_job_brought_is_deleted(importing: ImportBench) -> None:
     assert sorted(gone) == ["IM000000", "IM000002", "IM000003"]
     with connect(importing.url) as connection, connection.cursor() as cursor:
         assert list_removals(cursor, job.id) == [removal]
-        assert importing.execute("SELECT outcome FROM fm_pipeline.audit WHERE action = 'dicom_set_aside' ORDER BY id") == [
+        assert importing.execute(
+            "SELECT outcome FROM fm_pipeline.audit WHERE action = 'dicom_set_aside' ORDER BY id"
+        ) == [
             ("started",),
             ("done",),
         ]
