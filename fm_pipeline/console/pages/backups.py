@@ -19,7 +19,7 @@ from fm_pipeline.console.audit import note
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import file_download
-from fm_pipeline.errors import PlanStop, RequestError
+from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, list_backups
 from fm_pipeline.nexus.backup.export_csv import list_exports, open_export
 from fm_pipeline.status.history import last_run_report
@@ -84,13 +84,16 @@ def restore(request: HttpRequest, backup_id: str) -> HttpResponse:
     """Start the restore, if the words of its dry run were typed.
 
     Raises:
-        PlanStop: there was no dry run of this backup.
+        RequestError: there was no dry run of this backup (409).
     """
     found, typed = _find(str(backup_id)), request.POST.get("confirm", "").strip()
     shown = last_run_report(_URL, "restore", subject=found.id, dry_run=True)
     if shown is None:
-        raise PlanStop(
-            "This backup was not tried yet.", meaning="Nothing was started.", remedy="Start the dry run of the restore."
+        raise RequestError(
+            "This backup was not tried yet.",
+            code=409,
+            meaning="Nothing was started.",
+            remedy="Start the dry run of the restore.",
         )
     words, newer = shown["report"]["confirmation"], shown["report"]["newer_policy"]
     if not hmac.compare_digest(typed.encode(), words.encode()):

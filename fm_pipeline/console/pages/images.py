@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.errors import PlanStop
+from fm_pipeline.errors import RequestError
 from fm_pipeline.status.history import last_run_report
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
@@ -47,15 +47,16 @@ def link(request: HttpRequest) -> HttpResponse:
     """Start the image link, or its dry run.
 
     Raises:
-        PlanStop: there was no dry run since the last link.
+        RequestError: there was no dry run since the last link (409).
     """
     form = LinkForm(request.POST)
     if not form.is_valid():
         return _page(request, link_form=form, status=400)
     dry_run = "dry_run" in request.POST
     if not dry_run and not _is_tried():
-        raise PlanStop(
+        raise RequestError(
             "The image link was not tried since it was last carried out.",
+            code=409,
             meaning="Nothing was started.",
             remedy="Start its dry run and look at what it would do.",
         )

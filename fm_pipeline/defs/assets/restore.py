@@ -58,7 +58,7 @@ def restore_rows(context: dg.OpExecutionContext, config: RestoreConfig, nexus: N
                 newer=config.newer,
                 actor=actor,
                 run_id=context.run.run_id,
-                on_progress=lambda step, done, total: progress.update(f"restore, {step}", done, total),
+                on_progress=progress.update,
             )
         store_run_report(
             settings.nexus_database_url.get_secret_value(),

@@ -1,0 +1,29 @@
+"""Helpers for pages: fetch one, send a form."""
+
+from __future__ import annotations
+
+import requests
+
+from fm_pipeline_tests.console.conftest import Console
+
+
+def fetch(console: Console, session: requests.Session, path: str, status: int = 200) -> str:
+    """Return a page; its status must be the expected one."""
+    answer = session.get(console.url + path, timeout=60)
+    assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text}"
+    return answer.text
+
+
+def send(
+    console: Console, session: requests.Session, path: str, status: int = 302, /, **form: str
+) -> requests.Response:
+    """Send a form with the session's CSRF token, as a page does; redirects are not followed."""
+    form["csrfmiddlewaretoken"] = session.cookies["fm_console_csrf"]
+    answer = session.post(console.url + path, data=form, timeout=60, allow_redirects=False)
+    assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text}"
+    return answer
+
+
+def run_of(answer: requests.Response) -> str:
+    """Return the id of the run to whose page an answer leads."""
+    return answer.headers["Location"].rstrip("/").rsplit("/", 1)[-1]

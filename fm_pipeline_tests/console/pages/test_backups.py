@@ -1,0 +1,76 @@
+"""Backups: made, tried, restored by typed words, exported and downloaded, by an administrator only."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.console.pages.forms import fetch, run_of, send
+from fm_pipeline_tests.support.waiting import wait_until
+
+REPORT = "SELECT report FROM fm_pipeline.run_reports WHERE run_id = %s"
+
+
+def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Console) -> None:
+    bench, session = console.bench, console.session("admin")
+    made = run_of(send(console, session, "/settings/backups/make"))
+    wait_until(lambda: bool(bench.execute("SELECT 1 FROM fm_pipeline.backups WHERE run_id = %s", made)))
+    ((backup_id,),) = bench.execute("SELECT id::text FROM fm_pipeline.backups WHERE run_id = %s", made)
+    page = f"/settings/backups/{backup_id}"
+    assert page in fetch(console, session, "/settings/backups/")
+    assert "Type <strong>" not in fetch(console, session, page), "the dry run comes first"
+    assert "not tried yet" in send(console, session, f"{page}/restore", 409, confirm="x").text
+    send(console, session, f"{page}/dry-run", 400, newer="whatever")
+
+    tried = run_of(send(console, session, f"{page}/dry-run", newer="stop"))
+    wait_until(lambda: bool(bench.execute(REPORT, tried)))
+    ((report,),) = bench.execute(REPORT, tried)
+    words = report["confirmation"]
+    assert f"Type <strong>{words}</strong>" in fetch(console, session, page)
+    assert "Rolled back: Nexus is unchanged" in fetch(console, session, f"/settings/history/runs/{tried}")
+
+    wrong = send(console, session, f"{page}/restore", 400, confirm=f"{words}0")
+    assert "These are not the words" in wrong.text
+    refused = "SELECT actor, outcome FROM fm_pipeline.audit WHERE action = 'restore' AND detail LIKE %s"
+    assert bench.execute(refused, f"%words%{backup_id}%") == [("admin", "refused")]
+
+    restored = run_of(send(console, session, f"{page}/restore", confirm=f" {words} "))
+    wait_until(lambda: bool(bench.execute(REPORT, restored)))
+    assert bench.execute(REPORT, restored)[0][0]["committed"] is True
+    assert "Committed:" in fetch(console, session, f"/settings/history/runs/{restored}")
+    who = "SELECT DISTINCT actor FROM fm_pipeline.audit WHERE run_id = ANY(%s)"
+    assert bench.execute(who, [made, tried, restored]) == [("admin",)]
+
+
+def test_exports_are_downloaded_by_admins_and_each_download_is_recorded(console: Console) -> None:
+    bench, session = console.bench, console.session("admin")
+    run_id = run_of(send(console, session, "/settings/backups/export"))
+    wait_until(lambda: bool(bench.execute(REPORT, run_id)))
+    name = bench.execute(REPORT, run_id)[0][0]["name"]
+    file = f"/settings/backups/exports/{name}/patients.csv"
+    assert file in fetch(console, session, "/settings/backups/")
+    answer = session.get(console.url + file, timeout=60)
+    assert answer.content == (Path(bench.settings.state_dir) / "backups" / "csv" / name / "patients.csv").read_bytes()
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}-patients.csv"'
+    recorded = "SELECT actor, address FROM fm_pipeline.audit WHERE action = 'download' AND detail LIKE %s"
+    assert bench.execute(recorded, f"%patients.csv%{name}%") == [("admin", "127.0.0.1")]
+    for wrong in (f"{name}/..%2Fpatients.csv", f"..%2F{name}/patients.csv", f"{name}/none.csv"):
+        assert session.get(f"{console.url}/settings/backups/exports/{wrong}", timeout=60).status_code == 404
+    viewer = console.session("reception")
+    assert file not in fetch(console, viewer, "/settings/backups/")
+    assert viewer.get(console.url + file, timeout=60).status_code == 403
+
+
+def test_a_viewer_sees_backups_and_starts_nothing(console: Console) -> None:
+    viewer = console.session("reception")
+    ((backup_id,),) = console.bench.execute("SELECT id::text FROM fm_pipeline.backups ORDER BY created_at LIMIT 1")
+    page = fetch(console, viewer, f"/settings/backups/{backup_id}")
+    assert "<button>" not in page.partition("<main")[2]
+    for action in ("verify", "dry-run", "restore"):
+        send(console, viewer, f"/settings/backups/{backup_id}/{action}", 403)
+    for action in ("make", "export"):
+        send(console, viewer, f"/settings/backups/{action}", 403)
+    fetch(console, viewer, f"/settings/backups/{uuid.uuid4()}", 404)
+    assert json.dumps(console.bench.execute("SELECT actor FROM fm_pipeline.run_requests")).count("reception") == 0

@@ -1,0 +1,35 @@
+"""The history of plans and runs, and their reports."""
+
+from __future__ import annotations
+
+import uuid
+
+from fm_pipeline.db.run_reports import store_run_report
+from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.console.pages.forms import fetch
+
+
+def test_a_viewer_reads_the_history_and_the_report_of_each_run(console: Console) -> None:
+    viewer = console.session("reception")
+    for table, word in (("plans", "a plan changes nothing"), ("reimports", "committed")):
+        ((identifier,),) = console.bench.execute(f"SELECT id::text FROM fm_pipeline.{table} LIMIT 1")  # noqa: S608
+        path = f"/settings/history/{table}/{identifier}"
+        assert path in fetch(console, viewer, "/settings/history/?since=2000-01-01")
+        page = fetch(console, viewer, path)
+        assert word in page
+        assert page.count('<rect class="bar"') == page.count("<text") / 2 > 0
+    assert "Nothing." in fetch(console, viewer, "/settings/history/?actor=nobody")
+    assert "started, no end yet" not in fetch(console, viewer, "/settings/history/?kind=plan&outcome=done&since=x")
+    for path in (f"plans/{uuid.uuid4()}", f"reimports/{uuid.uuid4()}", "runs/none", "runs/%00"):
+        fetch(console, viewer, f"/settings/history/{path}", 404)
+
+
+def test_the_results_of_image_runs_are_shown_with_their_reasons(console: Console) -> None:
+    run_id, url = f"command-{uuid.uuid4()}", console.bench.database_url
+    report = {"total": 5, "batches_created": 1, "linked": 2, "already": 0, "left": 1, "files_without_record": 0}
+    store_run_report(url, run_id, "image_link", report | {"skipped": {"no_patient": 1}, "errors": {"read_failed": 1}})
+    done = {"listed": 3, "left": 1, "outcomes": {"imported": 2, "in_use": 0}, "containers": {"original": 2}}
+    store_run_report(url, run_id, "image_import", done | {"reasons": {}, "stopped": "FileMaker stopped."})
+    page = fetch(console, console.session("reception"), f"/settings/history/runs/{run_id}")
+    for text in ("no_patient: 1", "read_failed: 1", "original: 2", "FileMaker stopped."):
+        assert text in page

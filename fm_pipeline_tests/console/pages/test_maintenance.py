@@ -1,0 +1,18 @@
+"""The page from which people are told."""
+
+from __future__ import annotations
+
+from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.console.pages.forms import fetch, send
+
+
+def test_without_receivers_the_page_says_so_and_nobody_is_told(console: Console) -> None:
+    admin, viewer = console.session("admin"), console.session("reception")
+    assert "Nobody gets a mail" in fetch(console, admin, "/settings/maintenance/")
+    form = {"begins": "2999-01-01T20:00", "minutes": "30"}
+    assert "Nobody was told" in send(console, admin, "/settings/maintenance/announce", 409, **form).text
+    send(console, admin, "/settings/maintenance/announce", 400, begins="soon", minutes="30")
+    send(console, admin, "/settings/maintenance/end", 409)
+    assert "Nexus is being maintained" in fetch(console, viewer, "/settings/maintenance/page.html")
+    for path in ("announce", "end"):
+        send(console, viewer, f"/settings/maintenance/{path}", 403, **form)
