@@ -159,6 +159,13 @@ def read_run(database_url: str, run_id: str) -> dict[str, Any]:
     return found
 
 
+def read_run_reports(database_url: str, run_id: str) -> list[dict[str, Any]]:
+    """Return what a run stored about itself, oldest first; empty if it stored nothing."""
+    with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(_OF_RUN["reports"], (run_id,))
+        return [dict(row) for row in cursor.fetchall()]
+
+
 def last_run_report(database_url: str, action: str, *, subject: str = "", dry_run: bool | None = None) -> Any:
     """Return the newest report of an action, with run_id, at, dry_run and subject; None if there is none.
 

@@ -114,7 +114,9 @@ def download(request: HttpRequest, name: str, file: str) -> StreamingHttpRespons
 
 
 def _launch(request: HttpRequest, job: str, ops: Mapping[str, Any]) -> HttpResponse:
-    return redirect("run", runs().launch(request.user.get_username(), job, {"ops": ops} if ops else {}))
+    run_id = runs().launch(request.user.get_username(), job, {"ops": ops} if ops else {})
+    note(request, "launch", "done", f"The job {job}.", run_id=run_id)
+    return redirect("live-run", run_id)
 
 
 def _find(backup_id: str) -> Backup:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.pages.paging import page_number, without_nul
-from fm_pipeline.nexus.reimport.relink import REASONS
+from fm_pipeline.console.pages.plan import report_parts
 from fm_pipeline.status.history import KINDS, OUTCOMES, HistoryFilter, read_history, read_report, read_run
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
@@ -51,13 +51,8 @@ def reimport(request: HttpRequest, identifier: str) -> HttpResponse:
 
 @require_safe
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
-    """Show the progress of a run and what it stored about itself; only that part if htmx asks again."""
-    found = read_run(_URL, without_nul(run_id))
-    ends = [row for row in found["audit"] if row["outcome"] != "started"]
-    last = found["audit"][-1] if found["audit"] else None
-    context = found | {"end": ends[-1] if last and ends and last is ends[-1] else None}
-    part = bool(request.headers.get("HX-Request"))
-    return render(request, "console/run_part.html" if part else "console/run.html", context)
+    """Show what is on record of a run, also of a command's, or of one that Dagster has forgotten."""
+    return render(request, "console/run.html", read_run(_URL, without_nul(run_id)))
 
 
 def _report(request: HttpRequest, kind: str, identifier: str) -> HttpResponse:
@@ -65,25 +60,10 @@ def _report(request: HttpRequest, kind: str, identifier: str) -> HttpResponse:
     report = found["report"]
     context = {
         "entry": found,
-        "report": report,
-        "would": "" if report.get("committed") else "would be ",
-        "files": _files(report),
         "phases": phase_bars(report.get("phases", ())),
         "chart": {"width": LABELS + WIDTH + 90, "height": len(report.get("phases", ())) * (BAR + GAP)},
-        "checks_failed": sum(not check["holds"] for check in report.get("checks", ())),
     }
-    return render(request, "console/report.html", context)
-
-
-def _files(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return documents and image batches with the reasons why some have no patient."""
-    rows = []
-    for name, words in (("documents", "documents"), ("image_batches", "image batches")):
-        if files := report.get(name):
-            reasons = [(REASONS.get(reason, reason), len(ids), ids) for reason, ids in files["unresolved"].items()]
-            counted = {"name": words, "without": sum(count for _, count, _ in reasons), "reasons": reasons}
-            rows.append(files | counted | {"disagreeing_count": len(files["disagreeing"])})
-    return rows
+    return render(request, "console/report.html", context | report_parts(report))
 
 
 def phase_bars(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -10,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
+from fm_pipeline.console.audit import note
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.errors import RequestError
@@ -65,7 +67,7 @@ def link(request: HttpRequest) -> HttpResponse:
         "image_metadata_csv": {"config": {"dates": form.cleaned_data["dates"]}},
         "patient_image_copies": {"config": copies | {"dry_run": dry_run}},
     }
-    return redirect("run", runs().launch(request.user.get_username(), "link_images", {"ops": ops}))
+    return _launch(request, "link_images", ops, dry_run=dry_run)
 
 
 @require_POST
@@ -78,7 +80,13 @@ def import_files(request: HttpRequest) -> HttpResponse:
     if form.cleaned_data["limit"]:
         config["limit"] = form.cleaned_data["limit"]
     ops = {"filemaker_image_files": {"config": config}}
-    return redirect("run", runs().launch(request.user.get_username(), "import_image_files", {"ops": ops}))
+    return _launch(request, "import_image_files", ops, dry_run=config["dry_run"])
+
+
+def _launch(request: HttpRequest, job: str, ops: Mapping[str, Any], *, dry_run: bool) -> HttpResponse:
+    run_id = runs().launch(request.user.get_username(), job, {"ops": ops})
+    note(request, "launch", "done", f"The job {job}{', a dry run' if dry_run else ''}.", run_id=run_id)
+    return redirect("live-run", run_id)
 
 
 def _is_tried() -> bool:

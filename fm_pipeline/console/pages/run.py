@@ -17,6 +17,7 @@ from fm_pipeline.console.pages import plan
 from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.errors import RequestError
+from fm_pipeline.status.history import read_run_reports
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
 from fm_pipeline.status.run_steps import StepState, read_run_steps
 
@@ -106,6 +107,7 @@ def _state(run: RunState) -> dict[str, object]:
         "left": duration_formatted(steps.seconds_left) if run.unfinished and steps.seconds_left else "",
         "plan": plan_of_run(url, run.run_id) if run.job == "plan_reimport" else None,
         "committed": plan.report_parts(report) if report else None,
+        "reports": read_run_reports(url, run.run_id),
     }
 
 
