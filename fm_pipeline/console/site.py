@@ -62,14 +62,15 @@ class Site:
         self._django = cast(ASGIApp, get_asgi_application())
         from django.conf import settings  # noqa: PLC0415
 
+        from fm_pipeline.console.address import connection_address  # noqa: PLC0415
         from fm_pipeline.console.door_trail import record_access, record_mutation  # noqa: PLC0415
-        from fm_pipeline.console.visitor import address_of, find_visitor  # noqa: PLC0415  # needs Django's models
+        from fm_pipeline.console.visitor import find_visitor  # noqa: PLC0415  # needs Django's models
 
         context = self._open.enter_context(open_workspace(self._workspace_file))
         self._guard = Guard(
             dagster_app(context, record_mutation),
             find_visitor,
-            address_of=address_of,
+            address_of=connection_address,
             record=record_access,
             hosts=settings.ALLOWED_HOSTS,
             url=settings.PIPELINE.console_url,

@@ -51,8 +51,3 @@ def _account(connection: HTTPConnection) -> Visitor | None:
     request.user = get_user(request)
     role = role_of_session(request)
     return Visitor(request.user.get_username(), role) if role else None
-
-
-def address_of(connection: HTTPConnection) -> str:
-    """Return from where a request comes."""
-    return connection.client.host if connection.client else ""

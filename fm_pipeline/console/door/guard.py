@@ -23,6 +23,7 @@ from fm_pipeline.console.door.context import ADDRESS, ADMIN, ROLE, USER
 from fm_pipeline.console.door.origin import is_ours, is_same_origin
 from fm_pipeline.console.door.routes import PREFIX, Kind, as_run_id, kind_of
 from fm_pipeline.console.door.visitors import FindVisitor, RecentVisitors, Visitor
+from fm_pipeline.db.audit import AuditAction, AuditOutcome
 
 SESSION_CHECK_SECONDS = 3.0  # between two questions whether the session of an open websocket still stands
 REFUSED_ORIGIN = "Refused: this request does not come from a page of this site."
@@ -34,7 +35,15 @@ _log = logging.getLogger(__name__)
 class RecordAccess(Protocol):
     """Puts a download or a refusal into the audit trail."""
 
-    async def __call__(self, visitor: Visitor, address: str, outcome: str, detail: str) -> None: ...
+    async def __call__(
+        self,
+        visitor: Visitor,
+        address: str,
+        action: AuditAction,
+        outcome: AuditOutcome,
+        detail: str,
+        run_id: str | None = None,
+    ) -> None: ...
 
 
 class Guard:
@@ -98,26 +107,34 @@ class Guard:
         return visitor, refusal
 
     async def _graphql_refusal(self, connection: HTTPConnection, visitor: Visitor) -> Response | None:
-        if not visitor.by_token and not is_same_origin(connection, self._url):
-            await self._record(visitor, self._address_of(connection), "refused", "Dagster: a page of another site.")
-            return PlainTextResponse(REFUSED_ORIGIN, 403)
+        # First what a page of another site can send without asking; so nobody fills the audit trail from there.
         if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return PlainTextResponse("The content type must be application/json.", 415)
+        if not visitor.by_token and not is_same_origin(connection, self._url):
+            address = self._address_of(connection)
+            await self._record(visitor, address, "dagster", "refused", "Dagster: a request of another site's page.")
+            return PlainTextResponse(REFUSED_ORIGIN, 403)
         return None
 
     async def _download_refusal(self, connection: HTTPConnection, visitor: Visitor) -> Response | None:
         if visitor.role == ADMIN:
             return None
-        await self._record(visitor, self._address_of(connection), "refused", _download(connection.scope["path"]))
+        await self._record_download(connection, visitor, "refused")
         return PlainTextResponse(REFUSED_ROLE, 403)
+
+    async def _record_download(self, connection: HTTPConnection, visitor: Visitor, outcome: AuditOutcome) -> None:
+        what, _, rest = connection.scope["path"].removeprefix(f"{PREFIX}/").partition("/")
+        detail = f"Dagster: {'the record' if what == 'download_debug' else 'the output'} of a run."
+        run_id = as_run_id(rest.partition("/")[0])
+        await self._record(visitor, self._address_of(connection), "download", outcome, detail, run_id)
 
     def _recording(self, connection: HTTPConnection, visitor: Visitor, send: Send) -> Send:
         """Return a `send` that records a download before its first byte leaves."""
 
         async def recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                outcome = "done" if message["status"] < 400 else "failed"  # HTTP's errors
-                await self._record(visitor, self._address_of(connection), outcome, _download(connection.scope["path"]))
+                failed = message["status"] >= 400  # HTTP's errors
+                await self._record_download(connection, visitor, "failed" if failed else "done")
             await send(message)
 
         return recorded
@@ -193,11 +210,3 @@ def _not_logged_in(connection: HTTPConnection, kind: Kind) -> Response:
     query = connection.scope["query_string"].decode("latin-1")
     wanted = connection.scope["path"] + (f"?{query}" if query else "")
     return RedirectResponse(f"/login/?{urlencode({'next': wanted})}", 302)
-
-
-def _download(path: str) -> str:
-    """What was downloaded, in a sentence: the run's id, if the path names one."""
-    what, _, rest = path.removeprefix(f"{PREFIX}/").partition("/")
-    run_id = as_run_id(rest.partition("/")[0])
-    name = "the record" if what == "download_debug" else "the output"
-    return f"Dagster: {name} of {f'run {run_id}' if run_id else 'something that is no run'}."

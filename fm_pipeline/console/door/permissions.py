@@ -23,7 +23,7 @@ ADMINS_ONLY = "Only an administrator may do this. Nothing was changed."
 NOT_SHOWN = "Only an administrator may read this."
 # What runs print may hold anything. A resource's value may be a password that somebody wrote into the definitions.
 HIDDEN = (("CapturedLogs", "stdout"), ("CapturedLogs", "stderr"), ("ConfiguredValue", "value"))
-# Sent by Dagster's page of its own accord. A viewer is answered as if it had been done; nothing is written.
+# Sent by Dagster's page of its own accord, so it is not recorded. A viewer is answered as if it had been done.
 _FIRST_VISIT = "setNuxSeen"
 
 _FAILURES = re.compile("Error|Failure|NotFound|Invalid|Conflict|Unsupported")  # in the names of Dagster's answers
@@ -36,12 +36,12 @@ class Mutation:
     """What the audit trail says of a mutation. No argument but a run's id: the others may hold anything.
 
     Attributes:
-        outcome: `done`, `failed` or `refused`.
+        outcome: `started` and then `done` or `failed`; or `refused`.
         answer: the name of the type that Dagster answered.
     """
 
     name: str
-    outcome: Literal["done", "failed", "refused"]
+    outcome: Literal["started", "done", "failed", "refused"]
     answer: str = ""
     run_id: str | None = None
 
@@ -78,10 +78,10 @@ def _resolver(field: GraphQLField) -> Resolver:
 def _mutation(name: str, resolve: Resolver, record: RecordMutation) -> Resolver:
     def guarded(root: Any, info: Any, **arguments: Any) -> Any:
         context: ConsoleRequestContext = info.context
+        if name == _FIRST_VISIT:
+            return resolve(root, info, **arguments) if context.is_admin else True
         if context.is_admin:
             return _carried_out(name, partial(resolve, root, info, **arguments), arguments, partial(record, context))
-        if name == _FIRST_VISIT:
-            return True
         record(context, Mutation(name, "refused"))
         raise Refused(ADMINS_ONLY)
 
@@ -91,12 +91,13 @@ def _mutation(name: str, resolve: Resolver, record: RecordMutation) -> Resolver:
 async def _carried_out(
     name: str, resolve: Callable[[], Any], arguments: dict[str, Any], record: Callable[[Mutation], None]
 ) -> Any:
-    asked_for = arguments.get("runId")
+    asked_for = as_run_id(arguments.get("runId"))
+    record(Mutation(name, "started", run_id=asked_for))  # if it cannot be recorded, it is not done
     try:
         answer = resolve()
         answer = await answer if inspect.isawaitable(answer) else answer
     except Exception as error:
-        record(Mutation(name, "failed", type(error).__name__, as_run_id(asked_for)))
+        record(Mutation(name, "failed", type(error).__name__, asked_for))
         raise
     kind = type(answer).__name__.removeprefix("Graphene")
     run_id = as_run_id(getattr(getattr(answer, "run", None), "runId", asked_for))

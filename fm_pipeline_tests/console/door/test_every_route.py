@@ -1,0 +1,159 @@
+"""The door from outside: every route of the site × everybody who may not, or may only read.
+
+A route that is in none of the tables fails the test: say what it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import pytest
+import requests
+
+from fm_pipeline.console.door.routes import ROUTES, Kind
+from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.console.door.site_routes import dagster_routes, django_routes, sample
+
+_LOGIN = "/login/"
+_DAGSTER_SAMPLES = {
+    "/_next": "/_next/static/none.js",
+    "/vendor": "/vendor/graphiql/graphiql.min.css",
+    "/{path:path}": "/runs/none",
+}
+
+
+class Page(Enum):
+    """What a route of Django is.
+
+    - OPEN: for everybody, and harmless
+    - READ: a viewer may read it; nobody changes anything by it without being an admin
+    - ADMIN: a viewer is refused whatever the method
+    """
+
+    OPEN = auto()
+    READ = auto()
+    ADMIN = auto()
+
+
+DJANGO = {
+    "/": Page.READ,
+    "/login/": Page.OPEN,
+    "/logout/": Page.OPEN,
+    "/settings/data-management": Page.READ,
+    "/settings/data-management/dry-run": Page.READ,
+}
+# By Dagster's kinds: GET without a session, GET as a viewer.
+DAGSTER = {
+    Kind.PAGE: (302, 200),
+    Kind.FILE: (401, 200),
+    Kind.GRAPHQL: (405, 405),
+    Kind.DOWNLOAD: (401, 403),
+    Kind.CLOSED: (404, 404),
+}
+
+
+@dataclass(frozen=True)
+class Visitors:
+    """Everybody who comes to the door."""
+
+    nobody: requests.Session
+    expired: requests.Session
+    forged: requests.Session
+    viewer: requests.Session
+    admin: requests.Session
+
+    @property
+    def strangers(self) -> dict[str, requests.Session]:
+        return {"nobody": self.nobody, "expired": self.expired, "forged": self.forged}
+
+
+@pytest.fixture(scope="module")
+def visitors(console: Console) -> Visitors:
+    expired = console.session("manager")
+    key = expired.cookies["fm_console_session"]
+    past = "UPDATE fm_console.django_session SET expire_date = now() - interval '1 minute' WHERE session_key = %s"
+    console.bench.execute(past, key)
+    nobody, forged = console.session(), console.session()
+    for session in (nobody, forged):
+        session.get(console.url + _LOGIN, timeout=30)
+    forged.cookies["fm_console_session"] = "0123456789abcdefghijklmnopqrstuv"
+    return Visitors(nobody, expired, forged, console.session("reception"), console.session("admin"))
+
+
+def _ask(  # a request is no fewer things
+    console: Console,
+    session: requests.Session,
+    method: str,
+    path: str,
+    *,
+    token: bool = True,
+    origin: str | None = None,
+) -> requests.Response:
+    form = {"csrfmiddlewaretoken": session.cookies.get("fm_console_csrf", "")} if token and method == "POST" else None
+    headers = {"Origin": origin or console.url}
+    return session.request(method, console.url + path, data=form, headers=headers, timeout=60, allow_redirects=False)
+
+
+def _outside(answer: requests.Response) -> bool:
+    to_login = answer.status_code == 302 and answer.headers["Location"].startswith(_LOGIN)
+    return to_login or answer.status_code == 401
+
+
+def test_every_route_of_django_is_known() -> None:
+    assert set(django_routes()) == set(DJANGO), "Say in the table what the new route is."
+
+
+def test_every_route_of_dagster_is_known() -> None:
+    assert set(dagster_routes()) == set(ROUTES), "Read what the new route answers, and say in the table who may ask."
+
+
+@pytest.mark.parametrize("route", [route for route, page in DJANGO.items() if page is not Page.OPEN])
+def test_a_page_of_the_console_is_closed_to(console: Console, visitors: Visitors, route: str) -> None:
+    path = sample(route)
+    for name, session in visitors.strangers.items():
+        for method in ("GET", "POST"):
+            assert _outside(_ask(console, session, method, path)), (name, method)
+    for method, statuses in {"POST": {403}, "PUT": {403}, "DELETE": {403}}.items():
+        assert _ask(console, visitors.viewer, method, path).status_code in statuses, method
+    read = _ask(console, visitors.viewer, "GET", path).status_code
+    assert (read == 403) == (DJANGO[route] is Page.ADMIN)
+    assert read < 500
+    assert _ask(console, visitors.admin, "POST", path, token=False).status_code == 403
+    assert _ask(console, visitors.admin, "POST", path, origin="https://elsewhere.example").status_code == 403
+
+
+def test_the_open_pages_of_the_console_change_nothing_without_a_login(console: Console, visitors: Visitors) -> None:
+    for route in (route for route, page in DJANGO.items() if page is Page.OPEN):
+        for session in visitors.strangers.values():
+            assert _ask(console, session, "GET", sample(route)).status_code in (200, 405), route
+        assert _ask(console, visitors.nobody, "POST", sample(route), token=False).status_code in (403, 405), route
+        elsewhere = _ask(console, visitors.nobody, "POST", sample(route), origin="https://elsewhere.example")
+        assert elsewhere.status_code in (403, 405), route
+    assert _ask(console, visitors.nobody, "GET", "/static/console/console.css").status_code == 200
+    assert _ask(console, visitors.nobody, "GET", "/nothing").status_code == 404
+
+
+def test_every_route_of_dagster_answers_by_its_kind(console: Console, visitors: Visitors) -> None:
+    for route, kind in ROUTES.items():
+        path = "/dagster" + _DAGSTER_SAMPLES.get(route, route.replace("{path:path}", "x").partition("{")[0])
+        without, viewer = DAGSTER[kind]
+        for session in visitors.strangers.values():
+            assert (_ask(console, session, "GET", path).status_code, path) == (without, path)
+        answered = _ask(console, visitors.viewer, "GET", path).status_code
+        assert (answered, path) == (404 if path.endswith("none.js") else viewer, path)
+        for session in (visitors.nobody, visitors.viewer, visitors.admin):
+            if kind is not Kind.GRAPHQL:
+                assert _ask(console, session, "POST", path).status_code in (404, 405), path
+
+
+def test_graphql_is_closed_to_everybody_outside_and_to_pages_of_other_sites(
+    console: Console, visitors: Visitors
+) -> None:
+    address, query = f"{console.url}/dagster/graphql", {"query": "{ version }"}
+    for session in visitors.strangers.values():
+        assert session.post(address, json=query, timeout=30).status_code == 401
+    for session in (visitors.viewer, visitors.admin):
+        assert session.post(address, json=query, timeout=30).status_code == 200
+        for origin in (None, "null", "https://elsewhere.example"):
+            assert session.post(address, json=query, headers={"Origin": origin}, timeout=30).status_code == 403
