@@ -45,7 +45,7 @@ def _account(connection: HTTPConnection) -> Visitor | None:
     except TokenRefused:
         return None
     if token is not None:
-        return Visitor(token.actor, token.role, by_token=True) if token.role else None
+        return Visitor(token.actor, token.role or "", by_token=True)
     request = HttpRequest()
     request.session = SessionStore(connection.cookies.get(settings.SESSION_COOKIE_NAME))
     request.user = get_user(request)

@@ -27,6 +27,7 @@ from fm_pipeline.db.audit import AuditAction, AuditOutcome
 
 SESSION_CHECK_SECONDS = 3.0  # between two questions whether the session of an open websocket still stands
 REFUSED_ORIGIN = "Refused: this request does not come from a page of this site."
+REFUSED_SCOPE = "Refused: the scope of this token does not allow this."
 REFUSED_ROLE = "Refused: only an administrator may read the output and the record of a run."
 
 _log = logging.getLogger(__name__)
@@ -100,7 +101,9 @@ class Guard:
         except Exception:  # noqa: BLE001
             _log.exception("Nobody can be let in.")
             return None, PlainTextResponse("The accounts cannot be read now. Try again in a minute.", 503)
-        if visitor is not None and kind is Kind.GRAPHQL:
+        if visitor is not None and not visitor.role:
+            refusal = PlainTextResponse(REFUSED_SCOPE, 403)
+        elif visitor is not None and kind is Kind.GRAPHQL:
             refusal = await self._graphql_refusal(connection, visitor)
         elif visitor is not None and kind is Kind.DOWNLOAD:
             refusal = await self._download_refusal(connection, visitor)
@@ -184,7 +187,9 @@ class Guard:
         except Exception:  # noqa: BLE001
             _log.exception("The accounts cannot be read. The websocket ends.")
             return None
-        if visitor is None or (not visitor.by_token and not is_same_origin(connection, self._url)):
+        if visitor is None or not visitor.role:
+            return None
+        if not visitor.by_token and not is_same_origin(connection, self._url):
             return None
         return visitor
 
@@ -205,6 +210,8 @@ def _form_refusal(connection: HTTPConnection, kind: Kind, hosts: Sequence[str]) 
 
 
 def _not_logged_in(connection: HTTPConnection, kind: Kind) -> Response:
+    if "authorization" in connection.headers:
+        return PlainTextResponse("This token is not valid.", 401, headers={"WWW-Authenticate": "Bearer"})
     if kind is not Kind.PAGE:
         return PlainTextResponse("Not logged in", 401)
     query = connection.scope["query_string"].decode("latin-1")

@@ -17,7 +17,7 @@ class Visitor:
     """Who asks.
 
     Attributes:
-        role: `viewer` or `admin`.
+        role: `viewer` or `admin`; empty for a token whose scope does not reach to Dagster.
         by_token: by a token in a header, which no other site's page can send.
     """
 

@@ -5,8 +5,10 @@ A route that is in none of the tables fails the test: say what it is.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from uuid import uuid4
 
 import pytest
 import requests
@@ -16,7 +18,6 @@ from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.door.site_routes import dagster_routes, django_routes, sample
 
 _LOGIN = "/login/"
-METHODS = ("GET", "POST", "PUT", "DELETE")
 _DAGSTER_SAMPLES = {
     "/_next": "/_next/static/none.js",
     "/vendor": "/vendor/graphiql/graphiql.min.css",
@@ -29,6 +30,7 @@ class Page(Enum):
 
     - OPEN: for everybody, and harmless
     - READ: a viewer may read it; a change by it is for admins
+    - OWN: everybody who is logged in changes something of their own by it
     - CHANGE: only to change something; a viewer is refused
     - ADMIN: a viewer is refused to read it as well
     - CALL: of the API, which answers a status and no page; for admins
@@ -36,6 +38,7 @@ class Page(Enum):
 
     OPEN = auto()
     READ = auto()
+    OWN = auto()
     CHANGE = auto()
     ADMIN = auto()
     CALL = auto()
@@ -55,6 +58,8 @@ CALLS = (
 )
 DJANGO = {
     "/": Page.READ,
+    "/account/": Page.READ,
+    "/account/end-sessions": Page.OWN,
     "/login/": Page.OPEN,
     "/logout/": Page.OPEN,
     "/settings/backups/": Page.READ,
@@ -67,6 +72,14 @@ DJANGO = {
     "/settings/backups/make": Page.CHANGE,
     "/settings/data-management": Page.READ,
     "/settings/data-management/dry-run": Page.CHANGE,
+    "/settings/data-management/plans/<uuid:plan_id>": Page.READ,
+    "/settings/data-management/plans/<uuid:plan_id>/reimport": Page.ADMIN,
+    "/settings/data-management/runs/<uuid:run_id>": Page.READ,
+    "/settings/data-management/runs/<uuid:run_id>/cancel": Page.CHANGE,
+    "/settings/data-management/runs/<uuid:run_id>/log": Page.READ,
+    "/settings/data-management/runs/<uuid:run_id>/log.txt": Page.READ,
+    "/settings/data-management/runs/<uuid:run_id>/state": Page.READ,
+    "/settings/data-management/state": Page.READ,
     "/settings/history/": Page.READ,
     "/settings/history/plans/<uuid:identifier>": Page.READ,
     "/settings/history/reimports/<uuid:identifier>": Page.READ,
@@ -82,10 +95,20 @@ DJANGO = {
     "/settings/not-loaded/<str:entity>/<int:record_id>": Page.READ,
     "/settings/not-loaded/<str:entity>/<int:record_id>/name": Page.CHANGE,
     "/settings/not-loaded/csv": Page.ADMIN,
+    "/settings/tokens/": Page.ADMIN,
+    "/settings/tokens/<int:token_id>/revoke": Page.CHANGE,
+    "/settings/tokens/make": Page.CHANGE,
     "/api/sync/": Page.CALL,
     "/api/sync/docs": Page.READ,
     "/api/sync/openapi.json": Page.READ,
     **{f"/api/sync/{call}{end}": Page.CALL for call in CALLS for end in ("", ".php")},
+}
+READS = {
+    Page.READ: {200, 301, 302, 404},
+    Page.OWN: {405},
+    Page.CHANGE: {403, 405},
+    Page.ADMIN: {403},
+    Page.CALL: {401, 403, 404, 405},
 }
 # By Dagster's kinds: GET without a session, GET as a viewer.
 DAGSTER = {
@@ -106,10 +129,14 @@ class Visitors:
     forged: requests.Session
     viewer: requests.Session
     admin: requests.Session
+    read_token: requests.Session
+    dicom_token: requests.Session
+    wrong_token: requests.Session
 
     @property
     def strangers(self) -> dict[str, requests.Session]:
-        return {"nobody": self.nobody, "expired": self.expired, "forged": self.forged}
+        sessions = {"nobody": self.nobody, "expired": self.expired, "forged": self.forged}
+        return {**sessions, "wrong token": self.wrong_token}
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +149,30 @@ def visitors(console: Console) -> Visitors:
     for session in (nobody, forged):
         session.get(console.url + _LOGIN, timeout=30)
     forged.cookies["fm_console_session"] = "0123456789abcdefghijklmnopqrstuv"
-    return Visitors(nobody, expired, forged, console.session("reception"), console.session("admin"))
+    admin = console.session("admin")
+    return Visitors(
+        nobody=nobody,
+        expired=expired,
+        forged=forged,
+        viewer=console.session("reception"),
+        admin=admin,
+        read_token=_with_token(console, _make_token(console, admin, "read")),
+        dicom_token=_with_token(console, _make_token(console, admin, "dicom")),
+        wrong_token=_with_token(console, "fmc_0123456789"),
+    )
+
+
+def _make_token(console: Console, admin: requests.Session, scope: str) -> str:
+    form = {"name": f"door {uuid4()}", "scope": scope, "days": "1"}
+    headers = {"X-CSRFToken": admin.cookies["fm_console_csrf"]}
+    answer = admin.post(f"{console.url}/settings/tokens/make", data=form, headers=headers, timeout=60)
+    return str(re.findall(r"fmc_[\w-]{40,}", answer.text)[0])
+
+
+def _with_token(console: Console, token: str) -> requests.Session:
+    session = console.session()
+    session.headers["Authorization"] = f"Bearer {token}"
+    return session
 
 
 def _ask(  # a request is no fewer things
@@ -136,7 +186,7 @@ def _ask(  # a request is no fewer things
 ) -> requests.Response:
     headers = {"Origin": origin or console.url}
     if token:
-        headers["X-CSRFToken"] = session.cookies.get("fm_console_csrf", "")
+        headers["X-CSRFToken"] = session.cookies.get("fm_console_csrf") or ""
     return session.request(method, console.url + path, headers=headers, timeout=60, allow_redirects=False)
 
 
@@ -152,34 +202,36 @@ def test_every_route_of_dagster_is_known() -> None:
 def test_a_page_of_the_console_is_closed_to(console: Console, visitors: Visitors, route: str) -> None:
     path, page = sample(route), DJANGO[route]
     for name, session in visitors.strangers.items():
-        for method in METHODS:
+        for method in ("GET", "POST"):
             answer = _ask(console, session, method, path)
             assert _is_outside(answer, page), (name, method, answer.status_code)
-    for method in METHODS[1:]:
-        assert _ask(console, visitors.viewer, method, path).status_code in _no(page), method
-        assert _ask(console, visitors.admin, method, path, token=False).status_code in _no(page), method
-        elsewhere = _ask(console, visitors.admin, method, path, origin="https://elsewhere.example")
-        assert elsewhere.status_code in _no(page), method
-    read = _ask(console, visitors.viewer, "GET", path).status_code
-    allowed = {Page.READ: {200, 301, 302, 404}, Page.CHANGE: {403, 405}, Page.ADMIN: {403}, Page.CALL: {403, 404, 405}}
-    assert read in allowed[page]
+    refused = [visitors.read_token, *([] if page is Page.OWN else [visitors.viewer])]
+    for session in refused if page is Page.CALL else [*refused, visitors.dicom_token]:
+        for method in ("POST", "DELETE"):
+            assert _ask(console, session, method, path).status_code in _no(page), method
+    assert _ask(console, visitors.admin, "POST", path, token=False).status_code in _no(page)
+    assert _ask(console, visitors.admin, "POST", path, origin="https://elsewhere.example").status_code in _no(page)
+    for session in (visitors.viewer, visitors.read_token):
+        assert _ask(console, session, "GET", path).status_code in READS[page]
+    if page is not Page.CALL:
+        assert _ask(console, visitors.dicom_token, "GET", path).status_code == 403
 
 
 def _is_outside(answer: requests.Response, page: Page) -> bool:
     """Whether somebody without a session was told no more than to log in."""
     if answer.status_code == 302:
         return answer.headers["Location"].startswith(_LOGIN)
-    return answer.status_code == 401 or (page is Page.CALL and answer.status_code in (404, 405))
+    return answer.status_code == 401 or (page in (Page.CALL, Page.OWN) and answer.status_code in (404, 405))
 
 
 def _no(page: Page) -> set[int]:
     """The statuses of a refused change; a call of the API also has no such name or method."""
-    return {403, 404, 405} if page is Page.CALL else {403}
+    return {401, 403, 404, 405} if page is Page.CALL else {403}
 
 
 def test_the_open_pages_of_the_console_change_nothing_without_a_login(console: Console, visitors: Visitors) -> None:
     for route in (route for route, page in DJANGO.items() if page is Page.OPEN):
-        for session in visitors.strangers.values():
+        for session in (visitors.nobody, visitors.expired, visitors.forged):
             assert _ask(console, session, "GET", sample(route)).status_code in (200, 405), route
         assert _ask(console, visitors.nobody, "POST", sample(route), token=False).status_code in (403, 405), route
         elsewhere = _ask(console, visitors.nobody, "POST", sample(route), origin="https://elsewhere.example")
@@ -192,10 +244,13 @@ def test_every_route_of_dagster_answers_by_its_kind(console: Console, visitors: 
     for route, kind in ROUTES.items():
         path = "/dagster" + _DAGSTER_SAMPLES.get(route, route.replace("{path:path}", "x").partition("{")[0])
         without, viewer = DAGSTER[kind]
-        for session in visitors.strangers.values():
-            assert (_ask(console, session, "GET", path).status_code, path) == (without, path)
-        answered = _ask(console, visitors.viewer, "GET", path).status_code
-        assert (answered, path) == (404 if path.endswith("none.js") else viewer, path)
+        for name, session in visitors.strangers.items():
+            expected = 401 if (name, without) == ("wrong token", 302) else without
+            assert (_ask(console, session, "GET", path).status_code, path, name) == (expected, path, name)
+        for session in (visitors.viewer, visitors.read_token):
+            answered = _ask(console, session, "GET", path).status_code
+            assert (answered, path) == (404 if path.endswith("none.js") else viewer, path)
+        assert _ask(console, visitors.dicom_token, "GET", path).status_code in (403, 404, 405), path
         for session in (visitors.nobody, visitors.viewer, visitors.admin):
             if kind is not Kind.GRAPHQL:
                 assert _ask(console, session, "POST", path).status_code in (404, 405), path
@@ -211,3 +266,8 @@ def test_graphql_is_closed_to_everybody_outside_and_to_pages_of_other_sites(
         assert session.post(address, json=query, timeout=30).status_code == 200
         for origin in (None, "null", "https://elsewhere.example"):
             assert session.post(address, json=query, headers={"Origin": origin}, timeout=30).status_code == 403
+    assert visitors.dicom_token.post(address, json=query, timeout=30).status_code == 403
+    elsewhere = visitors.read_token.post(address, json=query, headers={"Origin": None}, timeout=30)
+    assert elsewhere.status_code == 200
+    change = {"query": "mutation { reloadWorkspace { __typename } }"}
+    assert visitors.read_token.post(address, json=change, timeout=30).status_code == 403
