@@ -58,6 +58,7 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [Path(__file__).parent / "templates"],
+        "APP_DIRS": True,  # the page of the API's description is ninja's
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",

@@ -59,6 +59,8 @@ CALLS = (
 DJANGO = {
     "/": Page.READ,
     "/account/": Page.READ,
+    "/audit/": Page.ADMIN,
+    "/audit/csv": Page.ADMIN,
     "/account/end-sessions": Page.OWN,
     "/login/": Page.OPEN,
     "/logout/": Page.OPEN,
