@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,6 +48,7 @@ _SAID = {
     dg.DagsterEventType.RUN_FAILURE: "The run failed.",
 }
 _BAD = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
+TERMINATE_SECONDS, TERMINATE_POLL_SECONDS = 300.0, 0.5  # until the process of a run is up
 LOG_EVENTS = 20_000  # the last ones of a run; a reimport has a few hundred
 
 
@@ -58,6 +62,8 @@ class Runs:
     def __init__(self, context: ConsoleProcessContext) -> None:
         self._context = context
         self._schema = create_schema()
+        self._lock = threading.Lock()
+        self._ending: set[str] = set()  # runs that are ended as soon as they can be
 
     def launch(self, username: str, job: str, config: Mapping[str, Any] | None = None) -> str:
         """Queue a run of a job and return its id.
@@ -83,17 +89,55 @@ class Runs:
     def terminate(self, username: str, run_id: str) -> None:
         """End a run as Dagster's button "Terminate" does.
 
+        A run whose process is just being started cannot be ended yet. It is ended as soon as it can be, in a thread.
+
         Raises:
             RequestError: it has ended, or there is none.
         """
-        result = self._execute(_TERMINATE, {"runId": run_id}, username)["terminateRun"]
-        if result["__typename"] != "TerminateRunSuccess":
-            raise RequestError(f"The run {run_id} was not cancelled ({result['__typename']}).", code=409)
+        if self._ended(username, run_id):
+            return
+        state = self.find(run_id)
+        if state is None or not state.unfinished:
+            raise RequestError(
+                f"The run {run_id} was not cancelled: it has ended, or there is none.",
+                code=409,
+                meaning="Nothing was changed by this request.",
+                remedy="Look at the run: its state and its log say how it ended.",
+            )
+        with self._lock:
+            if run_id not in self._ending:
+                self._ending.add(run_id)
+                threading.Thread(target=self._end_later, args=(username, run_id), daemon=True).start()
+
+    def _ended(self, username: str, run_id: str) -> bool:
+        answer = self._execute(_TERMINATE, {"runId": run_id}, username)["terminateRun"]["__typename"]
+        return bool(answer == "TerminateRunSuccess")
+
+    def _end_later(self, username: str, run_id: str) -> None:
+        """Try again until it works, the run has ended, or nobody waits for it any more."""
+        until = time.monotonic() + TERMINATE_SECONDS
+        try:
+            while time.monotonic() < until:
+                time.sleep(TERMINATE_POLL_SECONDS)
+                if self._ended(username, run_id):
+                    return
+                state = self.find(run_id)
+                if state is None or not state.unfinished:
+                    return
+            _log.error("The run %s could not be ended in %.0f s.", run_id, TERMINATE_SECONDS)
+        except PipelineError as error:
+            _log.error("The run %s could not be ended: %s", run_id, error)
+        finally:
+            with self._lock:
+                self._ending.discard(run_id)
 
     def find(self, run_id: str) -> RunState | None:
         """Return a run; None if there is none of this id."""
         record = self._context.instance.get_run_record_by_id(run_id)
-        return _state(record) if record else None
+        if record is None:
+            return None
+        state = _state(record)
+        return replace(state, status="cancelling") if state.unfinished and run_id in self._ending else state
 
     def unfinished(self, jobs: Sequence[str]) -> list[RunState]:
         """Return the runs of some jobs that are queued or run, the newest first."""

@@ -1,0 +1,153 @@
+"""The Data Management page as people use it, in a real Chromium, at desktop and phone size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD
+from fm_pipeline_tests.browser.chromium import chromium
+from fm_pipeline_tests.console.conftest import Console
+
+DESKTOP, PHONE = (1280, 900), (390, 844)
+RUN_MILLISECONDS = 180_000
+MOST_CLICKS = 8  # from the login to a confirmed reimport
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        if found is None:
+            pytest.skip("no Chromium on this machine")
+        yield found
+
+
+@dataclass
+class Visitor:
+    """Somebody with an account in front of a screen.
+
+    Attributes:
+        clicks: since the login.
+        errors: that the browser has told, such as what the Content-Security-Policy has blocked.
+    """
+
+    page: Page
+    url: str
+    clicks: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def log_in(self, username: str) -> None:
+        self.page.goto(f"{self.url}/")
+        self.page.get_by_label("Name").fill(username)
+        self.page.get_by_label("Password").fill(SANDBOX_PASSWORD)
+        self.page.get_by_role("button", name="Log in").click()
+        expect(self.page.get_by_role("heading", name="Data management")).to_be_visible()
+
+    def click(self, role: str, name: str) -> None:
+        self.page.get_by_role(role, name=name).click()  # type: ignore[arg-type]  # a role of ARIA
+        self.clicks += 1
+
+    def serious_faults(self) -> list[str]:
+        """What axe finds on this page and calls serious or critical."""
+        found = Axe().run(self.page).response["violations"]
+        bad = [each for each in found if each["impact"] in {"serious", "critical"}]
+        return [f"{self.page.url}: {each['id']} {[node['target'] for node in each['nodes']]}" for each in bad]
+
+    def is_wider_than_the_screen(self) -> bool:
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
+
+
+def visitor(browser: Browser, console: Console, size: tuple[int, int]) -> Visitor:
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
+    found = Visitor(context.new_page(), console.url)
+    found.page.on(
+        "console", lambda message: found.errors.append(message.text) if "Content Security" in message.text else None
+    )
+    return found
+
+
+def test_an_admin_makes_a_plan_and_confirms_a_reimport_in_few_clicks(browser: Browser, console: Console) -> None:
+    admin = visitor(browser, console, DESKTOP)
+    page = admin.page
+    ((patient, name),) = console.bench.execute("SELECT id::text, last_name FROM patients ORDER BY id LIMIT 1")
+    console.bench.execute("UPDATE patients SET last_name = 'Changed in Nexus' WHERE id::text = %s", patient)
+    admin.log_in("manager")
+
+    admin.click("button", "Dry Run Preview")
+    expect(page.get_by_role("heading", name="Progress")).to_be_visible(timeout=RUN_MILLISECONDS)
+    page.reload()
+    admin.page.get_by_role("link", name="Read the plan").wait_for(timeout=RUN_MILLISECONDS)
+    faults = admin.serious_faults()
+    admin.click("link", "Read the plan")
+    patients = page.get_by_role("row", name="patients").first
+    expect(patients.get_by_role("cell").nth(4)).to_have_text("1")  # to change
+    faults += admin.serious_faults()
+
+    admin.click("link", "Full Reimport")
+    for line in ("Settings page tested", "Maintenance window", "User notified"):
+        admin.page.get_by_label(line).check()
+        admin.clicks += 1
+    faults += admin.serious_faults()
+    words = page.locator("label.confirm code").inner_text()
+    page.get_by_label("To confirm").fill(words)
+    admin.click("button", "Delete and reimport everything")
+    assert admin.clicks <= MOST_CLICKS
+    expect(page.get_by_role("heading", name="Progress")).to_be_visible(timeout=RUN_MILLISECONDS)
+    page.reload()
+    expect(page.get_by_role("heading", name="Result")).to_be_visible(timeout=RUN_MILLISECONDS)
+    expect(page.locator("#log")).to_contain_text("Phase 8: ✅ All validation checks passed")
+    expect(page.locator("#run")).to_contain_text("manager")
+    faults += admin.serious_faults()
+
+    assert console.bench.execute("SELECT last_name FROM patients WHERE id::text = %s", patient) == [(name,)]
+    run_id = page.url.rsplit("/", 1)[-1]
+    actors = console.bench.execute("SELECT DISTINCT actor FROM fm_pipeline.audit WHERE run_id = %s", run_id)
+    assert actors == [("manager",)]
+    assert (faults, admin.errors) == ([], [])
+
+
+def test_an_admin_cancels_a_run_and_reads_that_nexus_is_unchanged(browser: Browser, console: Console) -> None:
+    admin = visitor(browser, console, PHONE)
+    admin.log_in("admin")
+    before = console.bench.digests()
+    admin.click("button", "Dry Run Preview")
+    admin.click("button", "Cancel this run")
+    expect(admin.page.get_by_role("status").first).to_contain_text("cancelled", timeout=RUN_MILLISECONDS)
+    expect(admin.page.get_by_role("alert")).to_contain_text("Nexus is unchanged")
+    assert console.bench.digests() == before
+    assert not admin.is_wider_than_the_screen()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_every_page_of_the_menu_fits_the_screen_and_has_no_serious_fault_for_axe(
+    browser: Browser, console: Console, size: tuple[int, int]
+) -> None:
+    viewer = visitor(browser, console, size)
+    viewer.page.goto(f"{console.url}/login/")
+    faults = viewer.serious_faults()
+    viewer.log_in("reception")
+    addresses = [link.get_attribute("href") for link in viewer.page.locator("nav a").all()]
+    wide = []
+    for address in addresses:
+        if address == "/dagster":
+            continue
+        viewer.page.goto(f"{console.url}{address}")
+        faults += viewer.serious_faults()
+        wide += [address] if viewer.is_wider_than_the_screen() else []
+    assert (faults, wide, viewer.errors) == ([], [], [])
+
+
+def test_a_viewer_finds_no_button_and_is_refused_by_every_address(browser: Browser, console: Console) -> None:
+    viewer = visitor(browser, console, PHONE)
+    viewer.log_in("reception")
+    page = viewer.page
+    expect(page.get_by_role("button", name="Dry Run Preview")).to_have_count(0)
+    page.get_by_role("link", name="Read the newest plan").click()
+    expect(page.get_by_role("heading", name="What would be lost")).to_be_visible()
+    expect(page.get_by_role("link", name="Full Reimport")).to_have_count(0)
+    page.goto(f"{page.url}/reimport")
+    expect(page.get_by_role("heading", name="Only an administrator may do this")).to_be_visible()
