@@ -106,6 +106,8 @@ class Catalogue:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+# `fm_pipeline` and `fm_console` are ours: a table of the console is no table of Nexus, and its next migration must not
+# make a plan stale.
 # For a domain, its base type: that one has the length, and an explicit cast to the domain would truncate values.
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname,
@@ -116,7 +118,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
      JOIN pg_type t ON t.oid = a.atttypid
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'fm_pipeline') AND n.nspname NOT LIKE 'pg\\_%'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'fm_pipeline', 'fm_console') AND n.nspname NOT LIKE 'pg\\_%'
   AND has_schema_privilege(n.oid, 'USAGE')
 ORDER BY 1, 2, a.attnum
 """
@@ -130,7 +132,7 @@ SELECT k.conname, n.nspname, c.relname, rn.nspname, rc.relname, k.confdeltype::t
 FROM pg_constraint k
      JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      JOIN pg_class rc ON rc.oid = k.confrelid JOIN pg_namespace rn ON rn.oid = rc.relnamespace
-WHERE k.contype = 'f' AND k.conparentid = 0
+WHERE k.contype = 'f' AND k.conparentid = 0 AND n.nspname <> 'fm_console'
 ORDER BY 2, 3, 1
 """
 
