@@ -8,6 +8,8 @@ https://docs.dagster.io/deployment/execution/run-monitoring
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import dagster as dg
 import psutil
@@ -18,7 +20,7 @@ CLOCK_SECONDS = 5.0  # start times of processes and of events come from differen
 
 
 class WatchfulRunLauncher(dg.DefaultRunLauncher):
-    """Tells run monitoring whether the process of a run on this machine is alive."""
+    """Tells run monitoring whether the process of a run on this machine is alive, and ends it without its server."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -31,6 +33,20 @@ class WatchfulRunLauncher(dg.DefaultRunLauncher):
         if worker is None or _is_alive(*worker):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"The run's process {worker[0]} is gone.")
+
+    def terminate(self, run_id: str) -> bool:
+        """Interrupt the run, also one whose code server was killed or stopped: the new code server does not know it.
+
+        Dagster would answer "canceled" after three minutes, and the run would go on.
+        """
+        if super().terminate(run_id):  # type: ignore[no-untyped-call]
+            return True
+        run = self._instance.get_run_by_id(run_id)
+        worker = self._worker(run) if run is not None and not run.is_finished else None
+        if worker is None or not _is_alive(*worker):
+            return False
+        os.kill(worker[0], signal.SIGINT)  # what the code server makes the run do to itself
+        return True
 
     def _worker(self, run: dg.DagsterRun) -> tuple[int, float] | None:
         """Process id of the run's worker on this machine, and when it said so; None if nobody knows."""
