@@ -33,7 +33,7 @@ from fm_pipeline.sandbox.stack.ports import free_port
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help="Port of the Dagster UI.  [default: 3000 if it is free; with --once a free one]",
+    help="Port of the console.  [default: 3000 if it is free; with --once a free one]",
 )
 @click.option(
     "--state-dir",
@@ -51,9 +51,9 @@ def command(
     port: int | None,
     state_dir: Path,
 ) -> None:
-    """Reimport a synthetic clinic of the real size, and show it in the Dagster UI.
+    """Reimport a synthetic clinic of the real size, and show it in the console and in Dagster behind it.
 
-    Starts PostgreSQL, S3, the FileMaker stand-in, a mail catcher and Dagster on 127.0.0.1, fills them, launches the
+    Starts PostgreSQL, S3, the FileMaker stand-in, a mail catcher and the console on 127.0.0.1, fills them, launches the
     job full_reimport and holds the result against the oracle. Ctrl-C ends everything that it started.
     """
     if report and not report.parent.is_dir():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, FloatRect
+from playwright.sync_api import Browser, BrowserContext, FloatRect
 
 from fm_pipeline.definitions import defs
+from fm_pipeline.sandbox.clinic.nexus.system import ADMIN, SANDBOX_PASSWORD
 from fm_pipeline.sandbox.demo.demo import Demo
 from fm_pipeline_tests.browser.chromium import chromium
 
@@ -42,12 +43,26 @@ _MATERIALIZATIONS = """
 _ONLY_THE_GRAPH = "#zoom-slider-container { display: none } [data-svg-viewport] { background: white !important }"
 
 
-def graph(browser: Browser, url: str, file: Path) -> None:
+def logged_in(browser: Browser, url: str) -> BrowserContext:
+    """The browser of the demo's administrator."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{url}/login/")
+    page.get_by_label("Name").fill(ADMIN)
+    page.get_by_label("Password").fill(SANDBOX_PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/settings/data-management")
+    page.close()
+    return context
+
+
+def graph(browser: BrowserContext, url: str, file: Path) -> None:
     """The global lineage, every group expanded, from top to bottom."""
-    page = browser.new_page(viewport={"width": 2600, "height": 1600})
+    page = browser.new_page()
+    page.set_viewport_size({"width": 2600, "height": 1600})
     page.set_default_timeout(LIMIT_MILLISECONDS)
     page.add_init_script("localStorage.setItem('asset-graph-direction', JSON.stringify('vertical'))")
-    page.goto(f"{url}/asset-groups")
+    page.goto(f"{url}/dagster/asset-groups")
     specs = list(defs.resolve_all_asset_specs())
     for group in sorted({spec.group_name for spec in specs if spec.group_name}):
         page.get_by_text(group, exact=True).first.wait_for()
@@ -67,24 +82,28 @@ def graph(browser: Browser, url: str, file: Path) -> None:
     page.close()
 
 
-def report(browser: Browser, url: str, file: Path) -> None:
+def report(browser: BrowserContext, url: str, file: Path) -> None:
     """The report of the first reimport, opened on the page of its last asset; the demo's later one changes little."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1020})
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 1020})
     page.set_default_timeout(LIMIT_MILLISECONDS)
-    answer = page.request.post(f"{url}/graphql", data={"query": _MATERIALIZATIONS}).json()
+    answer = page.request.post(
+        f"{url}/dagster/graphql", data={"query": _MATERIALIZATIONS}, headers={"Origin": url}
+    ).json()
     newest_first = answer["data"]["assetOrError"]["assetMaterializations"]
-    page.goto(f"{url}/assets/reimport_validation?view=events&time={newest_first[-1]['timestamp']}")
+    page.goto(f"{url}/dagster/assets/reimport_validation?view=events&time={newest_first[-1]['timestamp']}")
     page.get_by_text("[Show Markdown]").click()
     page.get_by_role("dialog").get_by_text("nothing_else_written").wait_for()
     page.screenshot(path=file, animations="disabled")
     page.close()
 
 
-def images(browser: Browser, url: str, file: Path) -> None:
+def images(browser: BrowserContext, url: str, file: Path) -> None:
     """What the link says of itself, and the charts of all images."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1480})
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 1480})
     page.set_default_timeout(LIMIT_MILLISECONDS)
-    page.goto(f"{url}/assets/linked_images")
+    page.goto(f"{url}/dagster/assets/linked_images")
     for text in ("Images linked:", "images_by_category"):
         page.get_by_text(text).first.wait_for()
     page.get_by_text("images_by_category").first.scroll_into_view_if_needed()
@@ -100,9 +119,10 @@ def main() -> None:
         with Demo(Path(".state/picture"), scale=SCALE, port=None) as demo:
             if not demo.run():
                 sys.exit("The demo did not hold, so there is nothing to show.")
-            graph(browser, demo.url, DOCS / "graph.png")
-            report(browser, demo.url, DOCS / "report.png")
-            images(browser, demo.url, DOCS / "images.png")
+            visitor = logged_in(browser, demo.url)
+            graph(visitor, demo.url, DOCS / "graph.png")
+            report(visitor, demo.url, DOCS / "report.png")
+            images(visitor, demo.url, DOCS / "images.png")
 
 
 if __name__ == "__main__":

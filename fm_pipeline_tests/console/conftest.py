@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import requests
 
 from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD, VIEWERS
-from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
+from fm_pipeline.sandbox.stack.console import ConsoleService
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin, copied_bench
@@ -19,28 +18,13 @@ from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 from fm_pipeline_tests.support.services import LazyStack
 
 
-class ConsoleService(DagsterWebserver):
-    """The console with its daemon and code server."""
-
-    name = "console"
-
-    def command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "fm_pipeline", "serve", "--port", str(self.port)]
+class QuickConsole(ConsoleService):
+    """It looks for queued runs every second."""
 
     def instance(self) -> str:
-        return (
-            super()
-            .instance()
-            .replace(
-                "AttributingRunCoordinator\n", "AttributingRunCoordinator\n  config: {dequeue_interval_seconds: 1}\n"
-            )
-        )
-
-    def ready(self) -> bool:
-        try:
-            return requests.get(f"http://127.0.0.1:{self.port}/login/", timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
+        coordinator = "AttributingRunCoordinator\n"
+        quick = f"{coordinator}  config: {{dequeue_interval_seconds: 1}}\n"
+        return super().instance().replace(coordinator, quick)
 
 
 @dataclass(frozen=True)
@@ -95,6 +79,5 @@ def console(
             patch.setenv(name, value)
         patch.setenv("CONSOLE_VIEWER_GROUP", VIEWERS)
         patch.setenv("CONSOLE_TRUSTED_PROXIES", "127.0.0.1")  # so that a test may come from another address
-        patch.setattr("fm_pipeline.sandbox.stack.stack.READY_LIMIT_SECONDS", 300.0)  # three programs start at once
-        with temporary_stack([ConsoleService]) as own:
-            yield Console(f"http://127.0.0.1:{own.service(ConsoleService).port}", bench, hospital)
+        with temporary_stack([QuickConsole]) as own:
+            yield Console(own.service(QuickConsole).url, bench, hospital)

@@ -19,6 +19,7 @@ from rich.text import Text
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
 from fm_pipeline.sandbox.clinic.nexus.oracle import Expected
+from fm_pipeline.sandbox.clinic.nexus.system import ADMIN, SANDBOX_PASSWORD, VIEWER, VIEWERS
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.demo import imported_images
 from fm_pipeline.sandbox.demo.clinic import (
@@ -35,7 +36,7 @@ from fm_pipeline.sandbox.demo.images import REPAIR, DemoImages
 from fm_pipeline.sandbox.demo.linked_images import LINK
 from fm_pipeline.sandbox.demo.output import DONE, ERROR, print_results
 from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
-from fm_pipeline.sandbox.stack.dagster import DagsterDaemon, DagsterWebserver
+from fm_pipeline.sandbox.stack.console import ConsoleService
 from fm_pipeline.sandbox.stack.ownership import OWNER_FILE, owned, refuse_if_in_use
 from fm_pipeline.sandbox.stack.ports import free_port, refuse_taken_port
 from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, LOCK_FILE, Stack
@@ -45,7 +46,7 @@ from fm_pipeline.settings import ENV_FILE, Settings
 
 STYLES = {"info": "", "done": DONE, "error": ERROR}
 RUN_LIMIT_SECONDS = 3600.0
-UI_PORT = 3000  # Dagster's own
+UI_PORT = 3000
 
 
 class Demo:
@@ -54,7 +55,7 @@ class Demo:
     Args:
         state_dir: emptied first, if an earlier demo has created it and no process uses it.
         scale: of the clinic.
-        port: of the Dagster UI; None for `UI_PORT`, or a free one if that is taken.
+        port: of the console; None for `UI_PORT`, or a free one if that is taken.
         profile: the mapping profile whose layouts FileMaker has.
         as_found: whether the records have the defects of the real clinic.
     """
@@ -67,7 +68,7 @@ class Demo:
         self._port = port
         self._profile: Profile = profile
         self._as_found = as_found
-        self._console = Console()
+        self._terminal = Console()
         self._open = ExitStack()
         self._stack = Stack(self._state_dir)
         self._hospital = Hospital(self._stack)
@@ -88,10 +89,10 @@ class Demo:
             raise
 
     def _start(self) -> Self:
-        with self._console.status("Starting PostgreSQL, S3, the FileMaker stand-in and a mail catcher …"):
+        with self._terminal.status("Starting PostgreSQL, S3, the FileMaker stand-in and a mail catcher …"):
             self._open.enter_context(self._stack)
         for kind in self._stack.missing:
-            self._console.print(f"{kind.name} is not installed; the demo goes on without it.")
+            self._terminal.print(f"{kind.name} is not installed; the demo goes on without it.")
         return self
 
     def _begin_anew(self) -> None:
@@ -114,54 +115,60 @@ class Demo:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def __exit__(self, *_: object) -> None:
-        with self._console.status("Stopping everything that was started …"):
+        with self._terminal.status("Stopping everything that was started …"):
             self._open.close()
 
     @property
     def url(self) -> str:
-        """URL of the Dagster UI."""
-        return f"http://127.0.0.1:{self._webserver.port}"
+        """URL of the console; Dagster's UI is below /dagster."""
+        return self.console.url
 
     @property
-    def _webserver(self) -> DagsterWebserver:
-        return self._stack.service(DagsterWebserver)
+    def console(self) -> ConsoleService:
+        """The console, which is the demo's front door."""
+        return self._stack.service(ConsoleService)
 
     def run(self, report_file: Path | None = None) -> bool:
         """Fill the clinic, reimport it, print the report; return whether every comparison holds.
 
         The clinic "as found" is reimported twice: with the default rules, which stop, and with the policy quarantine.
         """
-        with self._console.status("Generating the clinic and filling FileMaker and Nexus with it …"):
+        with self._terminal.status("Generating the clinic and filling FileMaker and Nexus with it …"):
             clinic = generate_clinic(scale=self._scale, as_found=self._as_found, images="bulk")
             fill_stack(self._stack, clinic, self._profile)
             images = DemoImages(self._stack, clinic)
             image_settings = images.fill()
         expected = clinic.expected(profile=self._profile)
         self._rules.touch(mode=0o600)
-        own = {"FILEMAKER_PROFILE": str(self._profile), "RULES_FILE": str(self._rules.absolute())}
+        own = {
+            "FILEMAKER_PROFILE": str(self._profile),
+            "RULES_FILE": str(self._rules.absolute()),
+            "CONSOLE_VIEWER_GROUP": VIEWERS,
+        }
         (self._state_dir / CLINIC_SETTINGS).write_text(json.dumps(own), "utf-8")
-        with self._console.status("Starting Dagster …"):
+        with self._terminal.status("Starting the console and Dagster …"):
             for name in [name for name in os.environ if name.lower() in Settings.model_fields]:
                 del os.environ[name]  # it may name the real systems
             # A settings file may name them too, and a proxy must not be used for servers of this machine.
             os.environ |= {ENV_FILE: os.devnull, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
             os.environ.update(self._stack.environment() | image_settings | imported_images.SETTINGS)
             os.environ |= self._hospital.environment()
-            ports = {DagsterWebserver.name: self._port or self._usual_port()}
-            Stack(self._state_dir, [DagsterWebserver, DagsterDaemon]).up(ports)
-        self._console.print(f"Dagster UI: {self.url}", highlight=False)
-        self._hospital.appear(self._console)
+            ports = {ConsoleService.name: self._port or self._usual_port()}
+            Stack(self._state_dir, [ConsoleService]).up(ports)
+        self._terminal.print(f"Console: {self.url}", highlight=False)
+        self._invite()
+        self._hospital.appear(self._terminal)
         results = self._run_until_stopped(expected) if self._as_found else []
         run_id = self._reimport()
         if run_id is None:
             return False
         report = self._reimport_report(run_id)
-        with self._console.status("Comparing every row of Nexus with the expected result …"):
+        with self._terminal.status("Comparing every row of Nexus with the expected result …"):
             results += compare_with_expected(self._stack, expected, report)
         results += self._link_images(images)
         results += self._import_images(clinic)
-        results += self._hospital.judge(self._console)
-        print_results(self._console, results)
+        results += self._hospital.judge(self._terminal)
+        print_results(self._terminal, results)
         held = all(result.holds for result in results)
         if report_file:
             content: dict[str, Any] = {"held": held, "scale": self._scale, "profile": self._profile}
@@ -173,7 +180,7 @@ class Demo:
     def _usual_port(self) -> int:
         port = free_port(UI_PORT)
         if port != UI_PORT:
-            self._console.print(f"Another program has port {UI_PORT}, so the Dagster UI of the demo takes another one.")
+            self._terminal.print(f"Another program has port {UI_PORT}, so the console of the demo takes another one.")
         return port
 
     @property
@@ -186,7 +193,7 @@ class Demo:
         before = digests(self._stack)
         stopped = self._carry_out("plan_reimport") is None
         broken = stopping_rules(self._stack)
-        self._console.print("The clinic decides that such rows are let through, and counted: the policy quarantine.")
+        self._terminal.print("The clinic decides that such rows are let through, and counted: the policy quarantine.")
         self._rules.write_bytes(files("fm_pipeline.entities.policies").joinpath("quarantine.yaml").read_bytes())
         return [
             ComparisonResult(STOP, "the default rules stop it", stopped, f"{len(broken)} rules"),
@@ -198,8 +205,8 @@ class Demo:
         run_id = self._carry_out("plan_reimport")
         if run_id is None:
             return None
-        plan = asset_metadata(self._webserver.home, "reimport_plan", run_id)
-        self._console.print(f"The demo has read it, and confirms it with the words {plan['confirm']!r}.")
+        plan = asset_metadata(self.console.home, "reimport_plan", run_id)
+        self._terminal.print(f"The demo has read it, and confirms it with the words {plan['confirm']!r}.")
         permission = {"plan_id": plan["plan_id"], "confirm": plan["confirm"], "requested_by": "demo"}
         return self._carry_out("full_reimport", {"ops": {"reimport_transaction": {"config": permission}}})
 
@@ -207,10 +214,10 @@ class Demo:
         """Link the bulk dump's images; then simulate an earlier reimport, which a new one repairs."""
         if self._carry_out("link_images") is None:
             return [ComparisonResult(LINK, "the run ends well", False, "it failed")]
-        with self._console.status("Comparing every image with the expected result …"):
+        with self._terminal.status("Comparing every image with the expected result …"):
             results = images.compare_link()
         orphaned = images.orphan()
-        self._console.print(f"The demo gives the patients of {orphaned:,} batches away, as an earlier reimport did.")
+        self._terminal.print(f"The demo gives the patients of {orphaned:,} batches away, as an earlier reimport did.")
         run_id = self._reimport()
         if run_id is None:
             return [*results, ComparisonResult(REPAIR, "the reimport ends well", False, "it failed")]
@@ -221,45 +228,51 @@ class Demo:
         run_id = self._carry_out(imported_images.JOB)
         if run_id is None:
             return [ComparisonResult(imported_images.IMPORT, "the run ends well", False, "it failed")]
-        found = asset_metadata(self._webserver.home, imported_images.ASSET, run_id)
+        found = asset_metadata(self.console.home, imported_images.ASSET, run_id)
         return imported_images.compare_import(self._stack, clinic, found)
 
     def wait(self) -> None:
-        """Keep the UI running until Ctrl-C."""
-        self._console.print(f"\nThe Dagster UI stays until Ctrl-C: {self.url}")
-        self._console.print(f"The graph: {self.url}/asset-groups (Alt+E shows all assets)", soft_wrap=True)
-        self._console.print(f"The report: {self.url}/assets/reimport_validation", soft_wrap=True)
-        self._hospital.invite(self._console)
+        """Keep the console running until Ctrl-C."""
+        self._terminal.print(f"\nThe console stays until Ctrl-C: {self.url}")
+        self._invite()
+        self._terminal.print(f"The graph: {self.url}/dagster/asset-groups (Alt+E shows all assets)", soft_wrap=True)
+        self._terminal.print(f"The report: {self.url}/dagster/assets/reimport_validation", soft_wrap=True)
+        self._hospital.invite(self._terminal)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 
+    def _invite(self) -> None:
+        """Print two accounts of the demo's clinic."""
+        for role, name in (("administrator", ADMIN), ("viewer", VIEWER)):
+            self._terminal.print(f"  {role}: {name}, password {SANDBOX_PASSWORD}", soft_wrap=True, highlight=False)
+
     def _carry_out(self, job: str, config: Mapping[str, Any] | None = None) -> str | None:
         """Run a job and show its log; return its run id, or None if it failed."""
-        if not self._stack.answers(DagsterWebserver):
+        if not self._stack.answers(ConsoleService):
             raise PipelineError(
-                f"What answers on port {self._webserver.port} is not the Dagster that the demo has started.",
+                f"What answers on port {self.console.port} is not the console that the demo has started.",
                 meaning="Nothing was launched there.",
-                remedy=f"Start the demo again. The log of its web server: {self._webserver.log}",
+                remedy=f"Start the demo again. The log of its console: {self.console.log}",
             )
-        run_id = launch(self._webserver.port, job, config)
-        self._console.print(f"\n{job}: {self.url}/runs/{run_id}", soft_wrap=True)
-        with self._console.status(f"{job} …"):
-            succeeded = follow(self._webserver.home, run_id, self._say, limit_seconds=RUN_LIMIT_SECONDS)
+        run_id = launch(self.console, job, config)
+        self._terminal.print(f"\n{job}: {self.url}/dagster/runs/{run_id}", soft_wrap=True)
+        with self._terminal.status(f"{job} …"):
+            succeeded = follow(self.console.home, run_id, self._say, limit_seconds=RUN_LIMIT_SECONDS)
         if not succeeded:
-            self._console.print(Text("The run failed; Nexus is unchanged.", style=ERROR))
+            self._terminal.print(Text("The run failed; Nexus is unchanged.", style=ERROR))
             return None
         return run_id
 
     def _say(self, line: Line) -> None:
-        self._console.print(Text(line.text, style=STYLES[line.level]), soft_wrap=not self._console.is_terminal)
+        self._terminal.print(Text(line.text, style=STYLES[line.level]), soft_wrap=not self._terminal.is_terminal)
 
     def _reimport_report(self, run_id: str) -> dict[str, Any]:
         """Return the report that a run wrote, and print it."""
         for folder in sorted((self._state_dir / "reports").iterdir(), reverse=True):
             content: dict[str, Any] = json.loads((folder / "report.json").read_text("utf-8"))
             if content["run_id"] == run_id:
-                self._console.print(*report_lines(content), sep="\n")
-                self._console.print(f"The whole report: {folder}", soft_wrap=True, highlight=False)
+                self._terminal.print(*report_lines(content), sep="\n")
+                self._terminal.print(f"The whole report: {folder}", soft_wrap=True, highlight=False)
                 return content
         raise PipelineError(f"The run {run_id} left no report in {self._state_dir / 'reports'}.")
 

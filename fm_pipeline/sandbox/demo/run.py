@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
-from dagster_graphql import DagsterGraphQLClient
 
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.clinic.nexus.system import ADMIN, SANDBOX_PASSWORD
+from fm_pipeline.sandbox.stack.console import ConsoleService
 
 LOCATION = "fm_pipeline"
 POLL_SECONDS = 0.5
+_LAUNCH = """
+mutation($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
+  ... on LaunchRunSuccess { run { runId } } } }
+"""
 _FAILURE = "dagster._core.definitions.events.Failure: "
 _TIME = re.compile(r"^\[[-\d: ]+\] ")  # of the clinic's zone; the demo goes by seconds
 
@@ -26,14 +31,29 @@ class Line(NamedTuple):
     text: str
 
 
-def launch(port: int, job: str, config: Mapping[str, Any] | None = None) -> str:
-    """Submit a job to the web server on this machine; return the run's id.
+def launch(console: ConsoleService, job: str, config: Mapping[str, Any] | None = None) -> str:
+    """Log in as the administrator of the sandbox, submit a job, and return the run's id.
 
     Args:
         config: run config, as in the UI's launchpad.
+
+    Raises:
+        PipelineError: Dagster did not launch it.
     """
-    client = DagsterGraphQLClient("127.0.0.1", port_number=port)
-    return str(client.submit_job_execution(job, repository_location_name=LOCATION, run_config=dict(config or {})))
+    selector = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", "jobName": job}
+    params = {"selector": selector, "runConfigData": dict(config or {}), "mode": "default"}
+    session = console.log_in(ADMIN, SANDBOX_PASSWORD)
+    question = {"query": _LAUNCH, "variables": {"params": params}}
+    answer = session.post(f"{console.url}/dagster/graphql", json=question, timeout=120)
+    launched: dict[str, Any] = (
+        answer.json()["data"]["launchRun"] if answer.ok else {"__typename": f"HTTP {answer.status_code}"}
+    )
+    if "run" not in launched:
+        raise PipelineError(
+            f"Dagster did not launch {job} ({launched['__typename']}).",
+            remedy=f"The console's log says why: {console.log}",
+        )
+    return str(launched["run"]["runId"])
 
 
 def follow(home: Path, run_id: str, on_line: Callable[[Line], None], *, limit_seconds: float) -> bool:

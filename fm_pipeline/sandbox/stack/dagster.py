@@ -26,8 +26,8 @@ WORKSPACE = PACKAGE_PARENT / "workspace.yaml"
 INSTANCE = PACKAGE_PARENT / "dagster.yaml"
 
 
-class _Dagster(Service):
-    """What both services share: DAGSTER_HOME with the project's own dagster.yaml."""
+class DagsterService(Service):
+    """What Dagster's services share: DAGSTER_HOME with the project's own dagster.yaml."""
 
     @property
     def home(self) -> Path:
@@ -67,7 +67,7 @@ class _Dagster(Service):
         return {"DAGSTER_HOME": str(self.home)}
 
 
-class DagsterWebserver(_Dagster):
+class DagsterWebserver(DagsterService):
     """Dagster's web server, the UI."""
 
     name = "dagster_webserver"
@@ -89,7 +89,7 @@ class DagsterWebserver(_Dagster):
             return False
 
 
-class DagsterDaemon(_Dagster):
+class DagsterDaemon(DagsterService):
     """Dagster's daemon, which starts queued runs and runs schedules and sensors. Its port is not used."""
 
     name = "dagster_daemon"

@@ -27,6 +27,7 @@ class Service(ABC):
     name: ClassVar[str]
     serves: ClassVar[bool] = True  # whether it listens on its port; a daemon does not
     stop_signal: ClassVar[int] = signal.SIGTERM
+    ready_seconds: ClassVar[float] = 60.0  # limit of its start
 
     state_dir: Path
     port: int

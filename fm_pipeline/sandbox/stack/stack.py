@@ -42,7 +42,6 @@ from fm_pipeline.sandbox.stack.state import (
 from fm_pipeline.sandbox.stack.waiting import wait_until
 
 SERVICES: tuple[type[Service], ...] = (PostgreSQLService, S3Service, FileMakerService, SmtpService, OrthancService)
-READY_LIMIT_SECONDS = 60.0
 LOCK_FILE = "stack.lock"
 LOCK_LIMIT_SECONDS = 120.0  # another `up` on a slow machine takes less
 HOSPITAL_FOLDER = "hospital"  # in the state folder; only the demo creates it
@@ -231,7 +230,7 @@ class Stack:
             answers = process is not None and _is_who_answers(service, process)
             return answers or process is None
 
-        wait_until(settled, READY_LIMIT_SECONDS)
+        wait_until(settled, service.ready_seconds)
         if answers:
             service.set_up()
             return True

@@ -78,7 +78,7 @@ def test_the_demo_holds_and_leaves_nothing_running_when_it_ends_or_is_killed(che
     assert processes_of(folder) == []
 
     with started(checkout, folder) as demo:
-        wait_until(lambda: any("dagster_webserver" in line for line in processes_of(folder)), LIMIT_SECONDS)
+        wait_until(lambda: any("fm_pipeline.console.server" in line for line in processes_of(folder)), LIMIT_SECONDS)
         demo.send_signal(signal.SIGKILL)
     wait_until(lambda: not processes_of(folder))
 

@@ -55,6 +55,7 @@ USERS = (  # user name, first name, last name, superuser, staff, active
 )
 VIEWERS = "Console viewers"  # the group whose members may read in the console; nobody else but staff may enter it
 VIEWER_NAMES = ("reception",)
+ADMIN, VIEWER = "admin", "reception"  # one of each, to try the console with
 CONTENT_TYPES = (
     (1, "auth", "user"), (2, "contenttypes", "contenttype"), (PATIENT_TYPE, "patients", "patient"),
     (8, "appointments", "appointment"), (COMPANY_TYPE, "companies", "company"), (10, "documents", "document"),
