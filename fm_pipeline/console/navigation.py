@@ -14,6 +14,7 @@ PAGES = [
     ("Images", "images"),
     ("Maintenance", "maintenance"),
     ("Audit", "audit"),
+    ("Service", "service"),
 ]
 
 

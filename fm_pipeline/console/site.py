@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from typing import cast
 
 import django
@@ -48,15 +49,16 @@ class Site:
     def load(self) -> None:
         """Import everything, which takes seconds. `prepare` comes first."""
         from fm_pipeline.console import current_runs, urls, visitor  # noqa: F401, PLC0415  # they read the settings
-        from fm_pipeline.console.door import app, context, guard, runs  # noqa: F401, PLC0415
+        from fm_pipeline.console.door import app, context, guard, health, runs  # noqa: F401, PLC0415
 
     def _start(self) -> None:
         from django.core.asgi import get_asgi_application  # noqa: PLC0415  # reads the settings
 
-        from fm_pipeline.console import current_runs  # noqa: PLC0415
+        from fm_pipeline.console import current_runs, health, metrics  # noqa: PLC0415
         from fm_pipeline.console.door.app import dagster_app  # noqa: PLC0415
         from fm_pipeline.console.door.context import open_workspace  # noqa: PLC0415
         from fm_pipeline.console.door.guard import Guard  # noqa: PLC0415
+        from fm_pipeline.console.door.health import active_runs, dagster_checks  # noqa: PLC0415
         from fm_pipeline.console.door.runs import Runs  # noqa: PLC0415
 
         self._django = cast(ASGIApp, get_asgi_application())
@@ -76,6 +78,8 @@ class Site:
             url=settings.PIPELINE.console_url,
         )
         current_runs.use(Runs(context))
+        health.use_dagster(partial(dagster_checks, context))
+        metrics.use_runs(partial(active_runs, context))
 
 
 def is_dagsters(path: str) -> bool:

@@ -16,6 +16,7 @@ from fm_pipeline.console.pages import (
     images,
     maintenance,
     quarantine,
+    service,
     tokens,
 )
 
@@ -35,6 +36,9 @@ urlpatterns = [
     path("settings/backups/", include(backups)),
     path("settings/images/", include(images)),
     path("settings/maintenance/", include(maintenance)),
+    path("health", service.health, name="health"),
+    path("metrics", service.metrics, name="metrics"),
+    path("settings/service", service.page, name="service"),
 ]
 
 handler400 = "fm_pipeline.console.failures.bad_request"

@@ -1,0 +1,54 @@
+"""Numbers for a monitoring system: times, counts and states; no patient data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fm_pipeline.db.connection import connect
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What the pipeline has done.
+
+    Attributes:
+        last_reimport, last_plan, last_backup: when it was made; None if there is none.
+        last_reimport_rows: rows of Nexus that the last reimport changed.
+        dicom_jobs: import jobs by status.
+        quarantined: source rows that were kept out when they were last staged, by entity.
+    """
+
+    last_reimport: datetime | None = None
+    last_reimport_rows: int = 0
+    last_plan: datetime | None = None
+    last_backup: datetime | None = None
+    dicom_jobs: Mapping[str, int] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+
+
+_TIMES = """
+SELECT (SELECT max(started_at) FROM fm_pipeline.reimports), (SELECT max(created_at) FROM fm_pipeline.plans),
+       (SELECT max(created_at) FROM fm_pipeline.backups),
+       (SELECT (report ->> 'changed_rows')::bigint FROM fm_pipeline.reimports ORDER BY started_at DESC LIMIT 1)
+"""
+
+
+def read_measurements(database_url: str) -> Measurements:
+    """Return the numbers; all empty if the pipeline never ran. Nothing is migrated or written.
+
+    Raises:
+        DatabaseError: the database does not answer.
+    """
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        # The newest of these tables: if it does not exist, there is nothing to count.
+        cursor.execute("SELECT to_regclass('fm_pipeline.staged_builds') IS NOT NULL")
+        if cursor.fetchone() != (True,):
+            return Measurements()
+        cursor.execute(_TIMES)
+        reimport, plan, backup, rows = cursor.fetchone() or (None, None, None, None)
+        cursor.execute("SELECT status, count(*) FROM fm_pipeline.import_jobs GROUP BY status")
+        jobs = dict(cursor.fetchall())
+        cursor.execute("SELECT entity, quarantined FROM fm_pipeline.staged_builds")
+        return Measurements(reimport, rows or 0, plan, backup, jobs, dict(cursor.fetchall()))

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.support.waiting import wait_until
+
+
+def test_a_probe_without_an_account_learns_whether_all_is_well_and_no_more(console: Console) -> None:
+    session = console.session()
+    wait_until(lambda: session.get(f"{console.url}/health", timeout=30).status_code == 200)
+    assert session.get(f"{console.url}/health", timeout=30).json() == {"status": "ok"}
+    for address in ("/metrics", "/settings/service"):
+        assert session.get(f"{console.url}{address}", timeout=30, allow_redirects=False).status_code in (302, 401)
+
+
+def test_who_is_logged_in_sees_each_part_and_its_numbers(console: Console) -> None:
+    session = console.session("reception")
+    page = session.get(f"{console.url}/settings/service", timeout=30).text
+    for name in ("code server", "site", "daemon", "database", "daemon heartbeat", "code location"):
+        assert f'<th scope="row">{name}</th>' in page
+    numbers = session.get(f"{console.url}/metrics", timeout=30)
+    assert numbers.headers["Content-Type"].startswith("text/plain")
+    for line in (
+        'fm_pipeline_up{check="database"} 1.0',
+        'fm_pipeline_part_restarts_total{part="daemon"} 0.0',
+        'fm_pipeline_runs{status="queued"} ',
+        'fm_pipeline_last_timestamp_seconds{what="reimport"} ',
+        "fm_pipeline_last_reimport_changed_rows ",
+        'fm_pipeline_quarantined_rows{entity="appointment"} ',
+    ):
+        assert f"\n{line}" in numbers.text
