@@ -31,15 +31,15 @@ def command(port: int) -> None:
     from fm_pipeline.serve.supervisor import Supervisor  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve: %(message)s", datefmt="%Y-%m-%d %H:%M:%S %z")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = load_settings()
     home = _dagster_home()
     folder = (settings.state_dir / "console").absolute()
     make_private_folder(folder)
     with ExitStack() as stack:
+        # The locks come first: parts of a service that was killed hold the port too, until they have ended.
+        locks = [stack.enter_context(locked(each)) for each in dict.fromkeys((folder, home))]
         listening = stack.enter_context(listen(port))
-        locks = [stack.enter_context(locked(folder))]
-        if home != folder:
-            locks.append(stack.enter_context(locked(home)))
         migrate(settings.nexus_database_url.get_secret_value())
         Supervisor(
             parts(folder, listening.fileno()),
