@@ -24,7 +24,7 @@ def command(port: int) -> None:
 
     It listens on 127.0.0.1. SIGTERM or Ctrl-C stops all of it, and runs go on. SIGHUP starts its parts anew.
     """
-    from fm_pipeline.console.service_state import write_part_states  # noqa: PLC0415
+    from fm_pipeline.console.service.part_states import write_part_states  # noqa: PLC0415
     from fm_pipeline.serve.listening import accepts, answers, listen  # noqa: PLC0415
     from fm_pipeline.serve.lock import locked  # noqa: PLC0415
     from fm_pipeline.serve.parts import SOCKET, environment, parts  # noqa: PLC0415
@@ -34,7 +34,7 @@ def command(port: int) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = load_settings()
     home = _dagster_home()
-    folder = (settings.state_dir / "console").absolute()
+    folder = (settings.state_dir / "console").resolve()
     make_private_folder(folder)
     with ExitStack() as stack:
         # The locks come first: parts of a service that was killed hold the port too, until they have ended.

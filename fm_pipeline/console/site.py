@@ -54,12 +54,13 @@ class Site:
     def _start(self) -> None:
         from django.core.asgi import get_asgi_application  # noqa: PLC0415  # reads the settings
 
-        from fm_pipeline.console import current_runs, health, metrics  # noqa: PLC0415
+        from fm_pipeline.console import current_runs  # noqa: PLC0415
         from fm_pipeline.console.door.app import dagster_app  # noqa: PLC0415
         from fm_pipeline.console.door.context import open_workspace  # noqa: PLC0415
         from fm_pipeline.console.door.guard import Guard  # noqa: PLC0415
         from fm_pipeline.console.door.health import active_runs, dagster_checks  # noqa: PLC0415
         from fm_pipeline.console.door.runs import Runs  # noqa: PLC0415
+        from fm_pipeline.console.service import health, metrics  # noqa: PLC0415
 
         self._django = cast(ASGIApp, get_asgi_application())
         from django.conf import settings  # noqa: PLC0415

@@ -13,7 +13,7 @@ from types import FrameType
 
 import psutil
 
-from fm_pipeline.console.service_state import PartState
+from fm_pipeline.console.service.part_states import PartState
 from fm_pipeline.pluralize import counted
 from fm_pipeline.serve.listening import accepts
 from fm_pipeline.serve.notify import notify_systemd
@@ -86,8 +86,8 @@ class Supervisor:
             part.look()
         states = [part.state for part in self._parts]
         if states != self._published:
-            self._publish(states)
             self._published = states
+            self._tell(states)
         if not self._ready and all(state.pid for state in states) and self._is_ready():
             self._ready = True
             notify_systemd("READY=1")
@@ -98,7 +98,13 @@ class Supervisor:
         notify_systemd(state)
         for part in reversed(self._parts):
             part.end()
-        self._publish([part.state for part in self._parts])
+        self._tell([part.state for part in self._parts])
+
+    def _tell(self, states: Sequence[PartState]) -> None:
+        try:
+            self._publish(states)
+        except OSError as error:  # a full disk must not end the service
+            _log.warning("The state of the parts cannot be written: %s.", error.strerror)
 
 
 class _Supervised:
@@ -138,16 +144,24 @@ class _Supervised:
         return after is None or accepts(str(after)) or time.monotonic() > self._patience
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  # our own command
+        self._begun = time.monotonic()
+        try:
+            self._process = self._opened()
+        except OSError as error:  # no memory, or no free process
+            _log.warning("The %s cannot be started: %s.", self._part.name, error.strerror)
+            self._died(error.errno or 1)
+            return
+        self._started_at = time.time()
+        _log.info("The %s runs as process %d.", self._part.name, self._process.pid)
+
+    def _opened(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603  # our own command
             self._part.command,
             env=self._environment,
             stdin=subprocess.PIPE,  # closed when we die, see run_part.py
             start_new_session=True,  # Ctrl-C and a closed terminal reach the supervisor, and neither parts nor runs
             pass_fds=(*self._locks, *self._part.descriptors),
         )
-        self._started_at = time.time()
-        self._begun = time.monotonic()
-        _log.info("The %s runs as process %d.", self._part.name, self._process.pid)
 
     def _died(self, code: int) -> None:
         self._forget()

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 import requests
 
-from fm_pipeline.console.service_state import PartState, read_part_states
+from fm_pipeline.console.service.part_states import PartState, read_part_states
 from fm_pipeline.sandbox.clinic.nexus.system import ADMIN, SANDBOX_PASSWORD
 from fm_pipeline.sandbox.demo.run import launch
 from fm_pipeline.sandbox.stack.console import ConsoleService

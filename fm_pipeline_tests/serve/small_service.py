@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from fm_pipeline.console.service_state import write_part_states
+from fm_pipeline.console.service.part_states import write_part_states
 from fm_pipeline.serve.lock import locked
 from fm_pipeline.serve.parts import ServicePart
 from fm_pipeline.serve.supervisor import Supervisor

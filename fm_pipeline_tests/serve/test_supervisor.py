@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fm_pipeline.console.service_state import STATE_FILE, PartState, read_part_states
+from fm_pipeline.console.service.part_states import STATE_FILE, PartState, read_part_states
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline_tests.support.waiting import wait_until
 

@@ -7,7 +7,7 @@ import time
 import dagster as dg
 
 from fm_pipeline.console.door.context import ConsoleProcessContext
-from fm_pipeline.console.health import Check
+from fm_pipeline.console.service.health import HealthCheck
 
 HEARTBEAT_SECONDS = 120.0  # Dagster sends one every 30 s
 ACTIVE = (
@@ -18,7 +18,7 @@ ACTIVE = (
 )
 
 
-def dagster_checks(context: ConsoleProcessContext) -> list[Check]:
+def dagster_checks(context: ConsoleProcessContext) -> list[HealthCheck]:
     """Return the checks of the daemon and of the code location."""
     return [_heartbeat_check(context), _location_check(context)]
 
@@ -30,7 +30,7 @@ def active_runs(context: ConsoleProcessContext) -> dict[str, int]:
     }
 
 
-def _heartbeat_check(context: ConsoleProcessContext) -> Check:
+def _heartbeat_check(context: ConsoleProcessContext) -> HealthCheck:
     heartbeats = context.instance.get_daemon_heartbeats()
     now = time.time()
     late = sorted(
@@ -41,13 +41,13 @@ def _heartbeat_check(context: ConsoleProcessContext) -> Check:
     detail = (
         f"No heartbeat for {HEARTBEAT_SECONDS:.0f} s: {', '.join(late)}." if late else "Every daemon has a heartbeat."
     )
-    return Check("daemon heartbeat", ok=not late, detail=detail)
+    return HealthCheck("daemon heartbeat", ok=not late, detail=detail)
 
 
-def _location_check(context: ConsoleProcessContext) -> Check:
+def _location_check(context: ConsoleProcessContext) -> HealthCheck:
     entries = context.get_current_workspace().code_location_entries
     failed = [name for name, entry in entries.items() if entry.code_location is None or entry.load_error]
     ok = bool(entries) and not failed
-    return Check(
+    return HealthCheck(
         "code location", ok, "It is loaded." if ok else "It is not loaded; Dagster's page Deployment says why."
     )

@@ -10,9 +10,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from fm_pipeline.console.accounts.middleware import open_to_all
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.console.health import read_health
-from fm_pipeline.console.metrics import exposition
-from fm_pipeline.console.service_state import read_part_states
+from fm_pipeline.console.service.health import read_health
+from fm_pipeline.console.service.metrics import exposition
+from fm_pipeline.console.service.part_states import read_part_states
 
 
 @open_to_all

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.console.health import read_health
-from fm_pipeline.console.service_state import read_part_states
+from fm_pipeline.console.service.health import read_health
+from fm_pipeline.console.service.part_states import read_part_states
 from fm_pipeline.errors import DatabaseError
 from fm_pipeline.status.measurements import Measurements, read_measurements
 

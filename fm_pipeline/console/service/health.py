@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.console.service_state import read_part_states
+from fm_pipeline.console.service.part_states import read_part_states
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import PipelineError
 
@@ -19,7 +19,7 @@ FRESH_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Check:
+class HealthCheck:
     """One thing that must be well.
 
     Attributes:
@@ -34,12 +34,12 @@ class Check:
 
 
 _lock = threading.Lock()
-_checks: Sequence[Check] = ()
+_checks: Sequence[HealthCheck] = ()
 _checked_at = float("-inf")
-_dagster: Callable[[], list[Check]] = list
+_dagster: Callable[[], list[HealthCheck]] = list
 
 
-def use_dagster(checks: Callable[[], list[Check]]) -> None:
+def use_dagster(checks: Callable[[], list[HealthCheck]]) -> None:
     """Called once, when the site starts.
 
     Args:
@@ -49,7 +49,7 @@ def use_dagster(checks: Callable[[], list[Check]]) -> None:
     _dagster = checks
 
 
-def read_health() -> Sequence[Check]:
+def read_health() -> Sequence[HealthCheck]:
     """Return every check."""
     global _checks, _checked_at  # noqa: PLW0603
     with _lock:
@@ -59,9 +59,9 @@ def read_health() -> Sequence[Check]:
         return _checks
 
 
-def _part_checks() -> list[Check]:
+def _part_checks() -> list[HealthCheck]:
     return [
-        Check(
+        HealthCheck(
             state.name,
             state.pid is not None,
             f"It runs as process {state.pid}." if state.pid else f"It ended with {state.exit_code} and starts again.",
@@ -70,10 +70,10 @@ def _part_checks() -> list[Check]:
     ]
 
 
-def _database_check() -> Check:
+def _database_check() -> HealthCheck:
     try:
         with connect(PIPELINE.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except PipelineError as error:
-        return Check("database", ok=False, detail=error.what)
-    return Check("database", ok=True, detail="It answers.")
+        return HealthCheck("database", ok=False, detail=error.what)
+    return HealthCheck("database", ok=True, detail="It answers.")

@@ -1,0 +1,1 @@
+"""The state of `fm-pipeline serve`: its parts, its health, its numbers."""

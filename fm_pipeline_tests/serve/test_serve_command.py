@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from fm_pipeline.cli.serve import command
+from fm_pipeline.errors import PipelineError, SettingsError
+from fm_pipeline.serve.lock import LOCK_FILE, locked
+from fm_pipeline.serve.parts import parts
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """DAGSTER_HOME, and settings of systems that are never asked."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "dagster.yaml").touch()
+    for name in ("NEXUS_DATABASE_URL", "FILEMAKER_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("FILEMAKER_DATABASE", "FILEMAKER_USERNAME", "FILEMAKER_PASSWORD"):
+        monkeypatch.setenv(name, "none")
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_without_a_dagster_home_nothing_starts(home: Path) -> None:
+    (home / "dagster.yaml").unlink()
+    with pytest.raises(SettingsError, match="DAGSTER_HOME names no folder"):
+        command.main([], standalone_mode=False)
+
+
+def test_a_port_that_is_taken_is_refused(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PipelineError, match=f"Port {port} of 127.0.0.1 cannot be used"):
+            command.main(["--port", str(port)], standalone_mode=False)
+    assert (home / LOCK_FILE).exists()
+
+
+def test_two_services_do_not_share_a_dagster_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fm_pipeline.serve.lock.LEFTOVER_SECONDS", 0)  # this process is no service to wait for
+    refusal = rf"in use by another fm-pipeline serve \(process {os.getpid()}\)"
+    with locked(home), pytest.raises(PipelineError, match=refusal):
+        command.main([], standalone_mode=False)
+
+
+def test_the_socket_of_a_killed_code_server_is_removed(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "code.sock"))
+    parts(tmp_path, 0)
+    assert not (tmp_path / "code.sock").exists()
+
+
+def test_a_folder_with_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="The path of STATE_DIR is too long"):
+        parts(tmp_path / ("a" * 100), 0)
