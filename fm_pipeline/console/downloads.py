@@ -28,9 +28,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def plain_cell(value: object) -> str:
     """Return a value as a cell that no spreadsheet takes for a formula: an apostrophe goes before what looks like one.
 
-    Numbers stay as they are.
+    Numbers stay as they are; None is an empty cell.
     """
-    text = str(value)
+    text = "" if value is None else str(value)
     if text.lstrip(" ").startswith(FORMULA) and not isinstance(value, (int, float)):
         return f"'{text}"
     return text

@@ -12,6 +12,7 @@ PAGES = [
     ("Not loaded", "quarantine"),
     ("Backups", "backups"),
     ("Images", "images"),
+    ("DICOM", "dicom"),
     ("Maintenance", "maintenance"),
     ("Audit", "audit"),
     ("Service", "service"),

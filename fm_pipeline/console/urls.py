@@ -19,6 +19,7 @@ from fm_pipeline.console.pages import (
     service,
     tokens,
 )
+from fm_pipeline.console.pages.dicom import overview
 
 _login = LoginView.as_view(template_name="console/login.html", redirect_authenticated_user=True)
 
@@ -31,6 +32,7 @@ urlpatterns = [
     path("audit/", include(audit)),
     path("settings/tokens/", include(tokens)),
     path("settings/data-management", include(data_management)),
+    path("settings/dicom", include(overview)),
     path("settings/history/", include(history)),
     path("settings/not-loaded/", include(quarantine)),
     path("settings/backups/", include(backups)),

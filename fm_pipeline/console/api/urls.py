@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from django.urls import URLPattern, re_path
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Swagger
 
 from fm_pipeline.console.accounts.middleware import open_to_all
 from fm_pipeline.console.api.authentication import AdminSession, DicomToken
 from fm_pipeline.console.api.calls import router
 from fm_pipeline.console.api.errors import as_json, handle_errors, unknown_call
+
+
+class CallsPage(Swagger):
+    """The page of the description, with files of this site and without a script in the page."""
+
+    template = "console/calls.html"
+
 
 api = NinjaAPI(
     title="DICOM import",
@@ -17,6 +24,7 @@ api = NinjaAPI(
     urls_namespace="calls",
     auth=[DicomToken(), AdminSession()],
     openapi_url="/openapi.json",
+    docs=CallsPage(settings={"docExpansion": "list", "validatorUrl": None}),
     docs_url="/docs",
 )
 api.add_router("", router)

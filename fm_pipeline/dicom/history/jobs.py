@@ -22,6 +22,7 @@ JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 JOB_TYPES: tuple[JobType, ...] = ("initial", "incremental", "manual")
 JOB_STATUSES: tuple[JobStatus, ...] = ("pending", "running", "completed", "failed", "cancelled")
 LONGEST_JOB_PAGE = 100
+_NO_JOB = 2**63 - 1  # the largest bigint; a larger number, typed by a person, names no job either
 # `requested_by` of the sensor's jobs, by which it recognises its own.
 SENSOR = "hospital_dicom_sensor"
 
@@ -163,7 +164,7 @@ def read_job(cursor: Cursor, job_id: int, *, lock: bool = False) -> Job:
     """Return a job through an open cursor, with a row lock if requested."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM fm_pipeline.import_jobs WHERE id = %s{' FOR UPDATE' if lock else ''}",  # noqa: S608
-        (job_id,),
+        (min(job_id, _NO_JOB),),
     )
     if cursor.rowcount == 0:
         raise RequestError(
@@ -243,6 +244,16 @@ def keep_cancelled(database_url: str, job_id: int) -> None:
             "UPDATE fm_pipeline.import_jobs SET cancel_requested_at = clock_timestamp()"
             " WHERE id = %s AND status = 'cancelled' AND cancel_requested_at IS NULL",
             (job_id,),
+        )
+        connection.commit()
+
+
+def note_run(database_url: str, job_id: int, run_id: str) -> None:
+    """Record the run of Dagster that will carry out a job, until the job is at work and records it itself."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE fm_pipeline.import_jobs SET run_id = %s WHERE id = %s AND status NOT IN ('running', 'completed')",
+            (run_id, job_id),
         )
         connection.commit()
 

@@ -75,13 +75,14 @@ def summarize(database_url: str, job_id: int) -> JobSummary:
         )
         modalities, months, size = Counter[str](), Counter[str](), 0
         for modality, month, count, stored in cursor.fetchall():
-            modalities[_modality(modality)] += count
+            modalities[modality_name(modality)] += count
             months[month if month and _MONTH.fullmatch(month) else UNKNOWN] += count
             size += stored
     return JobSummary(job, by_reason, dict(modalities.most_common()), dict(sorted(months.items())), size)
 
 
-def _modality(code: str | None) -> str:
+def modality_name(code: str | None) -> str:
+    """Return a modality if it is one of the standard; any other text is not repeated."""
     if not code:
         return UNKNOWN
     return code if code in MODALITIES else OTHER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,10 @@ def admin(console: Console) -> Caller:
 
 
 @pytest.fixture
-def folder(console: Console, tmp_path: Path) -> Path:
+def folder(console: Console) -> Path:
     """A folder with five instances that Orthanc has never had."""
     need_orthanc()
-    folder = console.hospital / tmp_path.name
-    write_series(folder, 5, SIZE, name=tmp_path.name, patient_id=tmp_path.name)
+    name = uuid.uuid4().hex
+    folder = console.hospital / name
+    write_series(folder, 5, SIZE, name=name, patient_id=name)
     return folder

@@ -1,0 +1,185 @@
+"""Import jobs of DICOM files: the list, one job with its progress, its files, and what can be done with it.
+
+Paths and Patient IDs are only in the files for download: folders are named after patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.views.decorators.http import require_POST, require_safe
+
+from fm_pipeline.console.accounts.middleware import admins_only
+from fm_pipeline.console.audit import actor_of, note
+from fm_pipeline.console.current_runs import runs
+from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.downloads import csv_download
+from fm_pipeline.console.pages.paging import page_number, without_nul
+from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues
+from fm_pipeline.dicom.api.response_data import job_data
+from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.history.history import EXPORTED_HISTORY, export_history, list_history
+from fm_pipeline.dicom.history.jobs import JOB_STATUSES, JOB_TYPES, Job, get_job, list_jobs, note_run
+from fm_pipeline.dicom.history.removals import list_removals
+from fm_pipeline.dicom.model import Outcome
+from fm_pipeline.dicom.reasons import OF_FILES, sentence
+from fm_pipeline.errors import RequestError
+
+_URL = PIPELINE.nexus_database_url.get_secret_value()
+_ZONE = ZoneInfo(PIPELINE.clinic_time_zone)
+JOBS_SHOWN, FILES_SHOWN = 25, 50
+ACTIVE = ("pending", "running")
+
+
+@require_safe
+def listing(request: HttpRequest) -> HttpResponse:
+    """Show a page of jobs."""
+    number = page_number(request)
+    wanted = {
+        "status": _one_of(JOB_STATUSES, request.GET.get("status", "")),
+        "job_type": _one_of(JOB_TYPES, request.GET.get("job_type", "")),
+    }
+    given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
+    found = list_jobs(_URL, limit=JOBS_SHOWN, offset=(number - 1) * JOBS_SHOWN, **given)
+    context = {
+        "jobs": [shown_job(job) for job in found.jobs],
+        "total": found.total,
+        "wanted": wanted,
+        "statuses": JOB_STATUSES,
+        "job_types": JOB_TYPES,
+        "query": urlencode(given),
+        "number": number,
+        "more": found.has_more,
+    }
+    return render(request, "console/dicom_jobs.html", context)
+
+
+@require_safe
+def job(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Show one job and a page of its files; only its progress if htmx asks again."""
+    found = get_job(_URL, job_id)
+    with connect(_URL) as connection, connection.cursor() as cursor:
+        context: dict[str, Any] = {"job": shown_job(found), "removals": list_removals(cursor, job_id)}
+    if request.headers.get("HX-Request"):
+        return render(request, "console/dicom_job_part.html", context)
+    number, outcome = page_number(request), _one_of(tuple(Outcome), request.GET.get("outcome", ""))
+    reason = _one_of(tuple(OF_FILES), without_nul(request.GET.get("reason", "")))
+    files = list_history(
+        _URL,
+        limit=FILES_SHOWN,
+        offset=(number - 1) * FILES_SHOWN,
+        job_id=job_id,
+        status=outcome or None,
+        reason=reason or None,
+    )
+    context |= {
+        "files": [
+            {
+                "row": row,
+                "size": size_formatted(row.file_size_bytes or 0),
+                "why": sentence(row.reason) if row.reason else "",
+            }
+            for row in files.history
+        ],
+        "total": files.total,
+        "outcome": outcome,
+        "reason": reason,
+        "outcomes": tuple(Outcome),
+        "query": urlencode({name: value for name, value in (("outcome", outcome), ("reason", reason)) if value}),
+        "number": number,
+        "more": files.has_more,
+    }
+    return render(request, "console/dicom_job.html", context)
+
+
+@require_POST
+def cancel(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Cancel a job. A run of Dagster that waits for it ends too, since it would resume the job.
+
+    Raises:
+        RequestError: the job has ended, or there is none.
+    """
+    before = get_job(_URL, job_id)
+    cancelled = cancel_import(PIPELINE, job_id, actor=actor_of(request))
+    if before.status == "pending" and before.run_id:
+        with suppress(RequestError):  # it has ended
+            runs().terminate(request.user.get_username(), before.run_id)
+    messages.success(
+        request, "The job is cancelled." if cancelled.status == "cancelled" else "The job ends in seconds."
+    )
+    if monitoring_continues(PIPELINE, cancelled):
+        messages.warning(request, "The sensor goes on with other new files. The configuration turns it off.")
+    return redirect("dicom-job", job_id)
+
+
+@require_POST
+def resume(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Start Dagster's job for a job that waits, has stopped, or was cancelled.
+
+    Raises:
+        RequestError: it is completed, or there is none.
+    """
+    if get_job(_URL, job_id).status == "completed":
+        raise RequestError(f"Import job {job_id} is completed.", code=409, remedy="Make a new job for the directory.")
+    launch_import(request, job_id)
+    messages.success(request, "Dagster will start it in a moment.")
+    return redirect("dicom-job", job_id)
+
+
+@admins_only
+@require_safe
+def download(request: HttpRequest, job_id: int) -> StreamingHttpResponse:
+    """Send the files of a job with paths and Patient IDs. It is recorded before it is sent."""
+    get_job(_URL, job_id)
+    note(request, "download", "done", f"The files of import job {job_id}.")
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        with connect(_URL) as connection:
+            yield from export_history(connection, job_id)
+
+    return csv_download(f"dicom-job-{job_id}.csv", EXPORTED_HISTORY, rows())
+
+
+def launch_import(request: HttpRequest, job_id: int) -> str:
+    """Start Dagster's job `dicom_import` for an import job, and return the run's id."""
+    config = {"ops": {"imported_dicom_files": {"config": {"job_id": job_id}}}}
+    run_id = runs().launch(request.user.get_username(), "dicom_import", config)
+    note_run(_URL, job_id, run_id)
+    return run_id
+
+
+def shown_job(found: Job) -> dict[str, Any]:
+    """Return a job as the pages show it."""
+    data = job_data(found, _ZONE)
+    return data | {
+        "active": found.status in ACTIVE,
+        "resumable": found.status in ("failed", "cancelled", "pending"),
+        "removable": found.status in ("completed", "failed", "cancelled"),
+        "bytes_rate": f"{size_formatted(round(found.bytes_per_second))}/s",
+        "done_size": size_formatted(found.size_processed_bytes),
+        "counts": [(name, count) for name, count in data["outcomes"].items() if count],
+        "run_id": found.run_id,
+        "tone": {"completed": "good", "failed": "bad", "cancelled": "warn"}.get(found.status, ""),
+    }
+
+
+def _one_of(values: tuple[str, ...], text: str) -> str:
+    return text if text in values else ""
+
+
+urlpatterns = [
+    path("", listing, name="dicom-jobs"),
+    path("/<int:job_id>", job, name="dicom-job"),
+    path("/<int:job_id>/cancel", cancel, name="dicom-cancel"),
+    path("/<int:job_id>/resume", resume, name="dicom-resume"),
+    path("/<int:job_id>/files.csv", download, name="dicom-files"),
+]

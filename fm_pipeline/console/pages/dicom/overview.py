@@ -1,0 +1,172 @@
+"""The DICOM page: what is imported now, what is watched, the configuration, and how an import is started."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import include, path
+from django.views.decorators.http import require_POST, require_safe
+
+from fm_pipeline.console.audit import actor_of
+from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.pages.dicom import jobs, removal
+from fm_pipeline.console.pages.dicom.bar_chart import columns, rows
+from fm_pipeline.console.pages.dicom.jobs import launch_import, shown_job
+from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.api.bounded_scan import preview_bounded
+from fm_pipeline.dicom.api.requests import audited_refusals, prepare_import, requested_path
+from fm_pipeline.dicom.configuration.configuration import CHANGEABLE, SyncConfiguration, configure, read_configuration
+from fm_pipeline.dicom.configuration.roots import allowed_roots
+from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.history.jobs import JOB_TYPES, JobType, list_jobs
+from fm_pipeline.dicom.reasons import sentence
+from fm_pipeline.errors import RequestError
+from fm_pipeline.status.dicom import ImportedCounts, count_imported, read_watch_events, read_watched_roots
+
+_URL = PIPELINE.nexus_database_url.get_secret_value()
+_ZONE = ZoneInfo(PIPELINE.clinic_time_zone)
+RECENT = 5
+COUNTED_SECONDS = 60.0  # a chart of days need not be newer, and the count reads many rows
+SECURITIES = (
+    ("tls", "TLS, with a verified certificate"),
+    ("tls_unverified", "TLS without verification"),
+    ("none", "none: the password is sent in the clear"),
+)
+_SWITCHES = ("monitoring_enabled", "sync_enabled", "ftp_enabled", "ftp_passive")
+_NUMBERS = ("monitoring_interval", "quiet_period", "files_per_job", "sync_interval", "ftp_port")
+
+
+@dataclass
+class _Counted:
+    """The last counts, and when they were made."""
+
+    at: float = -COUNTED_SECONDS
+    counts: ImportedCounts | None = None
+
+
+_counted = _Counted()
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    """Show the page."""
+    counts = _counts()
+    by_day = {f"{day:%m-%d}": count for day, count in counts.by_day.items()}
+    context = _live() | {
+        "configuration": _configuration(),
+        "roots": read_watched_roots(_URL, _ZONE),
+        "events": read_watch_events(_URL),
+        "allowed_roots": allowed_roots(PIPELINE),
+        "job_types": JOB_TYPES,
+        "by_day": columns(by_day, label_every=7),
+        "by_modality": rows(counts.by_modality),
+        "imported": sum(counts.by_day.values()),
+        "days": len(counts.by_day),
+    }
+    return render(request, "console/dicom.html", context)
+
+
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    """Show the part that changes: the jobs at work and the last ones."""
+    return render(request, "console/dicom_live.html", _live())
+
+
+@require_POST
+def start(request: HttpRequest) -> HttpResponse:
+    """Create a job for a directory, and start Dagster's job that carries it out.
+
+    Raises:
+        RequestError: the directory is not allowed, or the type is unknown.
+    """
+    job_type = cast(JobType, request.POST.get("job_type", "manual"))
+    job = prepare_import(PIPELINE, request.POST.get("path", "").strip() or None, job_type, actor=actor_of(request))
+    launch_import(request, job.id)
+    return redirect("dicom-job", job.id)
+
+
+@require_POST
+def scan(request: HttpRequest) -> HttpResponse:
+    """Inspect a directory until a limit, and show what an import would do."""
+    with audited_refusals(PIPELINE, actor=actor_of(request), action="dicom_scan"):
+        root = requested_path(PIPELINE, request.POST.get("path", "").strip() or None)
+    found = preview_bounded(PIPELINE, root)
+    others = [
+        (count, outcome, reason, sentence(reason)) for (outcome, reason), count in found.totals.by_reason.most_common()
+    ]
+    context = {"found": found, "size": size_formatted(found.totals.size), "others": others}
+    return render(request, "console/dicom_scan.html", context)
+
+
+def configuration(request: HttpRequest) -> HttpResponse:
+    """Show the configuration as a form, and save it."""
+    values, wrong = _configuration().model_dump(include=set(CHANGEABLE)), None
+    if request.method == "POST":
+        values = {name: request.POST.get(name, "").strip() for name in CHANGEABLE if name not in _SWITCHES}
+        values |= {name: request.POST.get(name) == "on" for name in _SWITCHES}
+        try:
+            configure(PIPELINE, _typed(values), actor=actor_of(request), now=datetime.now(UTC))
+        except RequestError as error:
+            wrong = error
+        else:
+            messages.success(request, "The configuration is saved. The sensor follows at its next tick.")
+            return redirect("dicom")
+    context = {
+        "values": values,
+        "wrong": wrong,
+        "password_set": PIPELINE.ftp_password is not None,
+        "securities": SECURITIES,
+    }
+    return render(request, "console/dicom_configuration.html", context, status=400 if wrong else 200)
+
+
+def _typed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what a form has sent as the configuration takes it.
+
+    Raises:
+        RequestError: a field for a number has none.
+    """
+    typed = dict(values)
+    for name in _NUMBERS:
+        text = str(values[name])
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise RequestError(f"{name} is not a number.", meaning="Nothing was changed.")
+        typed[name] = int(text)
+    return typed
+
+
+def _live() -> dict[str, Any]:
+    active = [*list_jobs(_URL, status="running").jobs, *list_jobs(_URL, status="pending", limit=RECENT).jobs]
+    return {
+        "active": [shown_job(job) for job in active],
+        "recent": [shown_job(job) for job in list_jobs(_URL, limit=RECENT).jobs],
+    }
+
+
+def _configuration() -> SyncConfiguration:
+    with connect(_URL) as connection:
+        return read_configuration(connection, PIPELINE)
+
+
+def _counts() -> ImportedCounts:
+    if _counted.counts is None or time.monotonic() - _counted.at > COUNTED_SECONDS:
+        _counted.counts, _counted.at = count_imported(_URL, _ZONE), time.monotonic()
+    return _counted.counts
+
+
+urlpatterns = [
+    path("", page, name="dicom"),
+    path("/live", live, name="dicom-live"),
+    path("/start", start, name="dicom-start"),
+    path("/scan", scan, name="dicom-scan"),
+    path("/configuration", configuration, name="dicom-configuration"),
+    path("/jobs", include(jobs)),
+    path("/jobs/<int:job_id>/remove", include(removal)),
+]
