@@ -61,7 +61,9 @@ def file_download(name: str, file: IO[bytes]) -> StreamingHttpResponse:
             while block := file.read(BLOCK):
                 yield block
 
-    return _download(name, "application/octet-stream", blocks())
+    response = _download(name, "application/octet-stream", blocks())
+    response._resource_closers.append(file.close)  # type: ignore[attr-defined]  # also of an answer that nobody read
+    return response
 
 
 def _lines(rows: Iterable[tuple[object, ...]]) -> bytes:

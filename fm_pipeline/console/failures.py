@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
+from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.errors import PipelineError, RequestError, unforeseen
 
 REFUSED = "Nothing was changed."
@@ -71,4 +72,5 @@ def no_csrf_token(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(_: HttpRequest) -> HttpResponse:
     """Answer 500, where even the account of the session cannot be read."""
-    return HttpResponse(render_to_string("console/server_error.html"), status=500)
+    context = {"support_contact": PIPELINE.support_contact}
+    return HttpResponse(render_to_string("console/server_error.html", context), status=500)

@@ -26,12 +26,15 @@ CSV_COLUMNS = ("entity", "record_id", "filemaker_id", "outcome", "rule", "clinic
 # document that holds a NUL or half of a surrogate pair anywhere. Inside of a text its quotes have a backslash.
 _CLINIC = """substring({}.fields::text FROM '"clinic": ("(?:[^"\\\\]|\\\\.)*")')"""
 _ROWS = f"""
+WITH patients AS MATERIALIZED (  -- one join instead of a look-up for each row
+    SELECT DISTINCT ON (filemaker_key) filemaker_key, {_CLINIC.format("p")} AS clinic
+    FROM fm_pipeline.source_records p WHERE entity = 'patient' AND filemaker_key IS NOT NULL ORDER BY filemaker_key
+)
 SELECT o.entity, o.record_id, coalesce(o.filemaker_id, '') AS filemaker_id, o.outcome, o.rule,
-       coalesce({_CLINIC.format("s")}, {_CLINIC.format("p")}) AS clinic
+       coalesce({_CLINIC.format("s")}, p.clinic) AS clinic
 FROM fm_pipeline.staged_outcomes o
 LEFT JOIN fm_pipeline.source_records s USING (entity, record_id)
-LEFT JOIN LATERAL (SELECT fields FROM fm_pipeline.source_records
-                   WHERE entity = 'patient' AND filemaker_key = s.patient_key LIMIT 1) p ON s.entity <> 'patient'
+LEFT JOIN patients p ON p.filemaker_key = s.patient_key
 WHERE o.outcome <> 'ready'
   AND (%(entity)s = '' OR o.entity = %(entity)s) AND (%(rule)s = '' OR o.rule = %(rule)s)
   AND (%(outcome)s = '' OR o.outcome = %(outcome)s)

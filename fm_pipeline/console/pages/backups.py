@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from fm_pipeline.console.accounts.middleware import admins_only
 from fm_pipeline.console.audit import note
@@ -84,13 +84,13 @@ def restore(request: HttpRequest, backup_id: str) -> HttpResponse:
     """Start the restore, if the words of its dry run were typed.
 
     Raises:
-        RequestError: there was no dry run of this backup (409).
+        RequestError: there was no dry run of this backup since the last restore (409).
     """
     found, typed = _find(str(backup_id)), request.POST.get("confirm", "").strip()
-    shown = last_run_report(_URL, "restore", subject=found.id, dry_run=True)
+    shown = _tried(found)
     if shown is None:
         raise RequestError(
-            "This backup was not tried yet.",
+            "This backup was not tried yet, or not since the last restore.",
             code=409,
             meaning="Nothing was started.",
             remedy="Start the dry run of the restore.",
@@ -105,7 +105,7 @@ def restore(request: HttpRequest, backup_id: str) -> HttpResponse:
 
 
 @admins_only
-@require_safe
+@require_GET
 def download(request: HttpRequest, name: str, file: str) -> StreamingHttpResponse:
     """Send a file of an export. It holds patient data, so that it is recorded before it is sent."""
     opened = open_export(PIPELINE, name, file)
@@ -126,11 +126,18 @@ def _find(backup_id: str) -> Backup:
     raise RequestError("There is no backup of this id.", code=404, remedy="Take one of the list.")
 
 
+def _tried(found: Backup) -> Any:
+    """Return the last dry run of a backup; None if something was restored since, which it did not see."""
+    tried = last_run_report(_URL, "restore", subject=found.id, dry_run=True)
+    last = last_run_report(_URL, "restore", dry_run=False)
+    return tried if tried and (last is None or tried["at"] > last["at"]) else None
+
+
 def _page(request: HttpRequest, found: Backup, wrong: str = "", *, status: int = 200) -> HttpResponse:
     context = _shown(found) | {
         "tables": [(name, digest.rows) for name, digest in found.digests.items()],
         "verified": last_run_report(_URL, "verify", subject=found.id),
-        "tried": last_run_report(_URL, "restore", subject=found.id, dry_run=True),
+        "tried": _tried(found),
         "restored": last_run_report(_URL, "restore", subject=found.id, dry_run=False),
         "wrong": wrong,
     }

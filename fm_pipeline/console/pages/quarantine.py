@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import path
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from fm_pipeline.console.accounts.middleware import admins_only
 from fm_pipeline.console.audit import note
@@ -56,7 +56,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 
 @admins_only
-@require_safe
+@require_GET
 def download(request: HttpRequest) -> StreamingHttpResponse:
     """Send the records that the filter leaves as CSV."""
     wanted = QuarantineFilter.of(request.GET.dict())

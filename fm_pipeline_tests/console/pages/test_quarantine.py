@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
+import subprocess
+import sys
 
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.forms import fetch, send
@@ -51,3 +55,42 @@ def test_a_name_is_refused_unless_the_setting_allows_it(console: Console) -> Non
         "SELECT DISTINCT actor, outcome FROM fm_pipeline.audit WHERE action = 'show_names'"
     ) == [("admin", "refused")]
     assert "administrator" in send(console, console.session("reception"), f"{record}/name", 403).text
+
+
+_OPEN_A_NAME = """
+import django
+django.setup()
+from django.test import Client
+from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD
+client = Client()
+client.post("/login/", {"username": "manager", "password": SANDBOX_PASSWORD})
+page = client.get("/settings/not-loaded/note/990001").content.decode()
+name = client.post("/settings/not-loaded/note/990001/name").content.decode()
+print("Show the name" in page, "Quollthorpe" in page, "Zephyrine Quollthorpe" in name)
+"""
+
+
+def test_with_the_setting_an_admin_opens_the_name_of_one_record_and_it_is_recorded(console: Console) -> None:
+    bench = console.bench
+    person = json.dumps({"first_name": "Zephyrine", "last_name": "Quollthorpe"})
+    row = "INSERT INTO fm_pipeline.source_records VALUES (%s, 990001, 1, %s, %s, %s)"
+    bench.execute(row, "patient", "of a person", None, person)
+    bench.execute(row, "note", "of a note", "of a person", "{}")
+    bench.execute("INSERT INTO fm_pipeline.staged_outcomes VALUES ('note', 990001, 'N', 'quarantined', 'note_empty')")
+    try:
+        environment = os.environ | {
+            "CONSOLE_SHOW_NAMES": "True",
+            "CONSOLE_ALLOWED_HOSTS": "testserver",
+            "DJANGO_SETTINGS_MODULE": "fm_pipeline.console.django_settings",
+        }
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", _OPEN_A_NAME], env=environment, capture_output=True, text=True, check=False
+        )
+    finally:
+        for table in ("source_records", "staged_outcomes"):
+            bench.execute(f"DELETE FROM fm_pipeline.{table} WHERE record_id = 990001")  # noqa: S608
+    assert done.stdout.split() == ["True", "False", "True"], done.stderr
+    recorded = "SELECT actor, outcome, detail FROM fm_pipeline.audit WHERE detail LIKE %s"
+    assert bench.execute(recorded, "%note record 990001%") == [
+        ("manager", "done", "The name of the note record 990001.")
+    ]
