@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.errors import PipelineError, RequestError, unforeseen
+from fm_pipeline.errors import PipelineError, RequestError, Stop, unforeseen
 
 REFUSED = "Nothing was changed."
 _DJANGOS = (Http404, PermissionDenied, BadRequest, SuspiciousOperation)
@@ -32,7 +32,7 @@ class FailureMiddleware:
         if isinstance(fault, _DJANGOS):
             return None
         error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
-        status = error.code if isinstance(error, RequestError) else 500
+        status = error.code if isinstance(error, RequestError) else 409 if isinstance(error, Stop) else 500
         _log.log(logging.ERROR if status >= 500 else logging.INFO, "%s: %s", request.path, error)
         return failure_page(request, status, error.what, error.meaning, error.remedy)
 

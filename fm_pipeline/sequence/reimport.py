@@ -231,22 +231,7 @@ def _locked(settings: Settings) -> Iterator[_LockedTransaction]:
         with connection.cursor() as cursor:
             accepted = [each for each in check_staged(connection, settings) if each.rule in SOURCE_RULES]
             catalogue = read_catalogue(cursor, settings.nexus_schema)
-            fed = staged_columns(cursor)
-            policy = make_policy(
-                catalogue,
-                fed,
-                letters=settings.nexus_letters,
-                reminders=settings.nexus_reminders,
-                registry=read_registry(cursor),
-            )
-            files = FilesOfGonePatients.of(settings).with_archive_patient(cursor, catalogue)
-            differences = [
-                replace(
-                    plan_difference(load, catalogue, fed[load.entity], settings.nexus_only_columns),
-                    kept=files.kept if load.entity == "patient" else unlinked_rows(cursor, catalogue, load),
-                )
-                for load in policy.loads
-            ]
+            policy, files, differences = plan_changes(cursor, catalogue, settings)
             written = {d.table.name: list(d.updates) for d in differences}
             policy = with_soft_references(cursor, policy, settings, written, files.kept)
             tables = touched_tables(cursor, policy, written)
@@ -268,6 +253,28 @@ def _locked(settings: Settings) -> Iterator[_LockedTransaction]:
                     restore=restore,
                     left_out=left_out,
                 )
+
+
+def plan_changes(
+    cursor: Cursor, catalogue: Catalogue, settings: Settings
+) -> tuple[Policy, FilesOfGonePatients, list[Difference]]:
+    """Decide from the staged rows what happens to each table. Reads only.
+
+    Raises:
+        CatalogueStop: Nexus' schema does not allow it.
+    """
+    fed = staged_columns(cursor)
+    letters, reminders = settings.nexus_letters, settings.nexus_reminders
+    policy = make_policy(catalogue, fed, letters=letters, reminders=reminders, registry=read_registry(cursor))
+    files = FilesOfGonePatients.of(settings).with_archive_patient(cursor, catalogue)
+    differences = [
+        replace(
+            plan_difference(load, catalogue, fed[load.entity], settings.nexus_only_columns),
+            kept=files.kept if load.entity == "patient" else unlinked_rows(cursor, catalogue, load),
+        )
+        for load in policy.loads
+    ]
+    return policy, files, differences
 
 
 @contextmanager

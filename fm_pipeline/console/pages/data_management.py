@@ -11,6 +11,7 @@ from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.pages import plan, reimport, run
 from fm_pipeline.console.pages.snapshot import Snapshot
 from fm_pipeline.preflight.connections import read_connections
+from fm_pipeline.sequence.planned_rows import ROW_CHANGES
 from fm_pipeline.status.nexus_counts import read_nexus_counts
 from fm_pipeline.status.plans import newest_plan
 
@@ -52,6 +53,10 @@ urlpatterns = [
     path("/state", state, name="data-management-state"),
     path("/dry-run", plan.dry_run, name="dry-run"),
     path("/plans/<uuid:plan_id>", plan.page, name="plan"),
+    *(
+        path(f"/plans/<uuid:plan_id>/{change}/<str:table>", plan.rows, {"change": change}, name=f"plan-{change}")
+        for change in ROW_CHANGES
+    ),
     path("/plans/<uuid:plan_id>/reimport", reimport.page, name="reimport"),
     path("/runs/<uuid:run_id>", run.page, name="live-run"),
     path("/runs/<uuid:run_id>/state", run.state, name="live-run-state"),

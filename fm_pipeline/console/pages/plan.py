@@ -13,10 +13,13 @@ from django.views.decorators.http import require_POST
 from fm_pipeline.console.audit import note
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.nexus.reimport.difference import RowChange
 from fm_pipeline.nexus.reimport.relink import REASONS
+from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.status.plans import read_plan
 
 JOB = "plan_reimport"
+ROWS = 1000  # of a table that are listed
 
 
 @require_POST
@@ -33,6 +36,13 @@ def page(request: HttpRequest, plan_id: UUID) -> HttpResponse:
     """Show a plan."""
     plan = read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id))
     return render(request, "console/plan.html", {"plan": plan, **report_parts(plan.report)})
+
+
+def rows(request: HttpRequest, plan_id: UUID, table: str, change: RowChange) -> HttpResponse:
+    """Show the ids of the rows of a table that would be deleted, inserted or changed."""
+    plan = read_plan(PIPELINE.nexus_database_url.get_secret_value(), str(plan_id))
+    found = read_planned_rows(PIPELINE, plan.id, table, change, limit=ROWS)
+    return render(request, "console/planned_rows.html", {"plan": plan, "table": table, "change": change, "rows": found})
 
 
 def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.policy import Load
 from fm_pipeline.nexus.profile_fit import default_value
 
+RowChange = Literal["delete", "insert", "change"]
 # Written by the transaction itself, whatever FileMaker feeds.
 OWN_COLUMNS = ("id", "created_at", "updated_at")
 # Types that PostgreSQL cannot compare, or compares by something else (a box by its area): their text is compared.
@@ -128,6 +129,23 @@ class Difference:
             {"now": now},
         )
         return cursor.rowcount
+
+    def list_ids(self, cursor: Cursor, change: RowChange, now: datetime, limit: int) -> list[tuple[str, str | None]]:
+        """Return Nexus id and FileMaker id of the rows that would be deleted, inserted or changed, in a fixed order."""
+        rows = {
+            "delete": "SELECT t.id FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
+            " AND NOT t.id::text = ANY(%(kept)s)",
+            "insert": "SELECT s.nexus_id FROM {staged} s LEFT JOIN {table} t ON t.id = s.nexus_id WHERE t.id IS NULL",
+            "change": "SELECT t.id FROM {table} t JOIN {staged} s ON s.nexus_id = t.id WHERE {differs}",
+        }[change]
+        cursor.execute(
+            sql.SQL(
+                f"SELECT r.id::text, c.filemaker_key FROM ({rows}) r(id) LEFT JOIN fm_pipeline.crosswalk c"  # noqa: S608  # one of three constants
+                " ON c.entity = %(entity)s AND c.nexus_id = r.id ORDER BY 1 LIMIT %(limit)s"
+            ).format(table=self.table.identifier, staged=self._staged, differs=self._differs()),
+            {"kept": list(self.kept), "now": now, "entity": self.load.entity, "limit": limit},
+        )
+        return cursor.fetchall()
 
     def count_reset(self, cursor: Cursor, now: datetime) -> int:
         """Count the rows that would lose a value that only Nexus has."""

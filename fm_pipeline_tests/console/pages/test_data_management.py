@@ -63,6 +63,8 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     plan_id = str(console.bench.plan().id)
     path = f"/plans/{plan_id}/reimport"
     assert "proved" in get(console, session, path).text
+    assert "patients: rows to change" in get(console, session, f"/plans/{plan_id}/change/patients").text
+    assert get(console, session, f"/plans/{plan_id}/delete/auth_user").status_code == 404
     ticked = {"tested": "yes", "window": "yes", "told": "yes"}
     incomplete = post(console, session, path, confirm="any", tested="yes")
     assert incomplete.status_code == 409

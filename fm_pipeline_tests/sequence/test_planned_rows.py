@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from fm_pipeline.errors import PlanStop, RequestError
+from fm_pipeline.sequence.planned_rows import ROW_CHANGES, read_planned_rows
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
+
+
+def test_the_rows_are_those_that_the_plan_has_counted(staged_once: Origin, bench: MigrationBench) -> None:
+    plan = bench.plan()
+    for table in plan.report.tables.values():
+        counted = {"delete": table.deleted, "insert": table.inserted, "change": table.updated}
+        for change in ROW_CHANGES:
+            if not counted[change]:
+                continue
+            found = read_planned_rows(bench.settings, plan.id, table.table, change)
+            assert (table.table, change, len(found.ids)) == (table.table, change, counted[change])
+            assert (found.more, found.changes) == (False, [])
+    only_in_nexus = [key for _, key in read_planned_rows(bench.settings, plan.id, "notes", "delete").ids]
+    assert only_in_nexus.count(None) == plan.report.tables["notes"].without_filemaker_id
+    some = read_planned_rows(bench.settings, plan.id, "notes", "delete", limit=3)
+    assert (len(some.ids), some.more) == (3, True)
+
+
+def test_what_has_changed_since_the_plan_is_said(staged_once: Origin, bench: MigrationBench) -> None:
+    plan = bench.plan()
+    bench.execute("UPDATE patients SET last_name = 'Another' WHERE id = (SELECT id FROM patients ORDER BY id LIMIT 1)")
+    (sentence,) = read_planned_rows(bench.settings, plan.id, "patients", "change").changes
+    assert "patients" in sentence
+
+
+def test_an_unknown_table_or_plan_is_refused(staged_once: Origin, bench: MigrationBench) -> None:
+    plan = bench.plan()
+    for table, change in (("auth_user", "delete"), ("reminders", "insert"), ("notes; DROP TABLE notes", "delete")):
+        with pytest.raises(RequestError, match="no rows to"):
+            read_planned_rows(bench.settings, plan.id, table, change)  # type: ignore[arg-type]
+    with pytest.raises(PlanStop, match="no plan of that id"):
+        read_planned_rows(bench.settings, "00000000-0000-0000-0000-000000000000", "patients", "delete")
