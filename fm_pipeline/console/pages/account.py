@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.http import require_POST
@@ -26,6 +26,8 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_POST
 def end_sessions(request: HttpRequest) -> HttpResponse:
     """End all sessions of this account but this one."""
+    if request.token is not None:  # type: ignore[attr-defined]  # a machine has no session, and may only read
+        return HttpResponseForbidden("This is for people.", content_type="text/plain")
     if not request.role:  # type: ignore[attr-defined]
         return redirect("/login/")
     ended = end_other_sessions(cast(NexusUser, request.user), request.session.session_key)
