@@ -27,6 +27,7 @@ def with_headers(send: Send, kind: Kind) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers.update(HEADERS)
+            del headers["feature-policy"]  # the old name of Permissions-Policy
             is_file = kind is Kind.FILE and message["status"] in (200, 206, 304)
             headers.setdefault("Cache-Control", KEPT_FILES if is_file else "no-store")
             if not is_file:
