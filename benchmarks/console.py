@@ -1,6 +1,8 @@
 """The console while a reimport runs: what a hundred open pages take from it, and how soon they are answered.
 
-    python benchmarks/console.py [--json FILE] [--rounds N] [--scale N] [--pages N]
+And how soon Dagster's graph is seen behind its login.
+
+    python benchmarks/console.py [--only pages|graph] [--json FILE] [--rounds N] [--scale N] [--pages N]
 
 Every round reimports two fresh copies of the same databases, one of them with the pages open; the medians count.
 docs/benchmarks.md says more.
@@ -21,6 +23,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from clinic_databases import Databases, LoggingPostgreSQL
+from console_graph import graph_row
 from results import Row, report
 
 from fm_pipeline.db.migrate import migrate
@@ -41,15 +44,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is that of the seeds")
     parser.add_argument("--pages", type=int, default=100, help="how many pages are open (default: 100)")
+    parser.add_argument("--only", choices=["pages", "graph"], help="measure only this")
     given = parser.parse_args()
     os.environ["FM_PIPELINE_ENV_FILE"] = os.devnull
     with temporary_stack([LoggingPostgreSQL]) as stack, TemporaryDirectory() as folder:
         databases = Databases(stack.service(LoggingPostgreSQL))
         databases.make("clinic", generate_clinic(scale=given.scale))
         measured = Measurements(databases, Path(folder), given.pages)
-        for _ in range(given.rounds):
-            measured.take()
-        report("console", measured.rows(), given.json)
+        rows = []
+        if given.only != "graph":
+            for _ in range(given.rounds):
+                measured.take()
+            rows += measured.rows()
+        if given.only != "pages":
+            rows.append(measured.graph(given.rounds))
+        report("console", rows, given.json)
 
 
 class Measurements:
@@ -77,6 +86,11 @@ class Measurements:
         first = began - IDLE_SECONDS / 2  # the first answers fill caches
         self._idle += [took for at, took, _ in found if first < at < began]
         self._busy += [took for at, took, _ in found if began < at < ended]
+
+    def graph(self, rounds: int) -> Row:
+        """How soon Dagster's graph is seen."""
+        with self._served() as (_, console):
+            return graph_row(console, rounds)
 
     def rows(self) -> list[Row]:
         """What it all means."""
