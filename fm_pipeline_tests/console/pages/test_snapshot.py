@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from fm_pipeline.console.pages.snapshot import Snapshot
+from fm_pipeline.errors import StorageError
+from fm_pipeline_tests.support.waiting import wait_until
+
+LONG = 3600.0
+
+
+def test_many_who_ask_at_once_cause_one_reading_and_get_its_answer() -> None:
+    read, may_end = [], threading.Event()
+
+    def slow() -> int:
+        read.append(1)
+        may_end.wait(60)
+        return 7
+
+    snapshot = Snapshot(slow, every=LONG)
+    assert snapshot.get().at is None  # it begins, and nobody waits
+    with ThreadPoolExecutor(20) as pages:
+        answers = [pages.submit(snapshot.get, wait=60) for _ in range(20)]
+        may_end.set()
+    assert {answer.result().value for answer in answers} == {7}
+    assert len(read) == 1
+
+
+def test_an_answer_is_read_again_when_it_is_too_old_and_the_old_one_is_shown_meanwhile() -> None:
+    numbers = iter(range(1, 1000))
+    snapshot = Snapshot(lambda: next(numbers), every=0)
+    first = snapshot.get(wait=60)
+    assert (first.value, first.number) == (1, 1)
+    assert snapshot.get().value == 1
+    wait_until(lambda: (snapshot.get().value or 0) > 1)
+
+
+def test_an_error_is_shown_in_place_of_the_answer_and_goes_when_the_next_attempt_works() -> None:
+    works = threading.Event()
+
+    def read() -> str:
+        if not works.is_set():
+            raise StorageError("S3 did not answer.", remedy="Look at the server.")
+        return "answer"
+
+    snapshot = Snapshot(read, every=LONG)
+    failed = snapshot.get(wait=60)
+    assert (failed.value, failed.error and failed.error.what) == (None, "S3 did not answer.")
+    works.set()
+    assert snapshot.get().error is failed.error
+    snapshot.expire()
+    wait_until(lambda: snapshot.get().value == "answer")
+    assert snapshot.get().error is None
+
+
+def test_an_error_that_nobody_foresaw_is_told_without_its_text() -> None:
+    def read() -> None:
+        raise ValueError("Zephyrine Quollthorpe")
+
+    error = str(Snapshot(read, every=LONG).get(wait=60).error)
+    assert "ValueError" in error
+    assert "Zephyrine" not in error
