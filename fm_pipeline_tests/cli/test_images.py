@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.images.linking import copier
+from fm_pipeline.status.history import last_run_report
 from fm_pipeline_tests.images.scene import Row, Scene, jpeg
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import MigrationBench
@@ -91,6 +92,9 @@ def test_link_shows_the_summary_of_the_seed_dry_and_for_real(scene: Scene) -> No
     ):
         assert line in done.output
     assert set(scene.images()) == {2, 3}
+    for dry_run in (True, False):
+        shown = last_run_report(scene.bench.database_url, "image_link", dry_run=dry_run)["report"]
+        assert (shown["linked"], shown["skipped"]) == (2, {"no_date": 1})
     again = run("link", str(scene.export_file), "--limit", "5", env=env)
     assert "Linked before:       2" in again.output
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 
 import click
 from rich import box
@@ -12,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fm_pipeline.cli._interrupts import restore_sigint
+from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.filemaker.connect import require_filemaker
 from fm_pipeline.images.containers.import_images import BATCH_SIZE, Callbacks, import_images
 from fm_pipeline.images.containers.reasons import IN_USE, sentence
@@ -44,18 +47,22 @@ def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
     console = Console()
     run_id = f"command-{uuid.uuid4()}"
     step = "look at images" if dry_run else "import images"
-    with run_progress(settings, run_id, console=console) as progress:
-        callbacks = Callbacks(
-            progress=lambda done, total: progress.update(step, done, total),
-            on_message=lambda sentence: console.print(Text(sentence, style="yellow"), soft_wrap=True),
-        )
-        report = import_images(
-            settings, limit=limit, batch_size=batch_size, dry_run=dry_run, run_id=run_id, callbacks=callbacks
-        )
-    for line in report_lines(report):
-        console.print(line, soft_wrap=not isinstance(line, Table))
-    if report.stopped:
-        raise report.stopped
+    url = settings.nexus_database_url.get_secret_value()
+    audit = audited(url, actor=operating_system_user(), action="image_import", run_id=run_id)
+    with nullcontext() if dry_run else audit:
+        with run_progress(settings, run_id, console=console) as progress:
+            callbacks = Callbacks(
+                progress=lambda done, total: progress.update(step, done, total),
+                on_message=lambda sentence: console.print(Text(sentence, style="yellow"), soft_wrap=True),
+            )
+            report = import_images(
+                settings, limit=limit, batch_size=batch_size, dry_run=dry_run, run_id=run_id, callbacks=callbacks
+            )
+        store_run_report(url, run_id, "image_import", report.as_dict(), dry_run=dry_run)
+        for line in report_lines(report):
+            console.print(line, soft_wrap=not isinstance(line, Table))
+        if report.stopped:
+            raise report.stopped
 
 
 def report_lines(report: ImportReport) -> Iterator[RenderableType]:

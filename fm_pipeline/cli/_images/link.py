@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from fm_pipeline.cli._images._export_options import EXISTING, columns_option, encoding_option, ignore_file_names_option
 from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.images.exports.encoding import Encoding
 from fm_pipeline.images.exports.reader import read_export
 from fm_pipeline.images.linking.link_images import link_images
@@ -72,6 +74,9 @@ def command(
             dates="dmy" if dates == "dmy" else "mdy",
             on_progress=lambda step, done, total, errors: progress.update(step, done, total, errors=errors),
         )
+    store_run_report(
+        settings.nexus_database_url.get_secret_value(), run_id, "image_link", asdict(report), dry_run=dry_run
+    )
     for line in report.lines():
         console.print(line, markup=False)
     console.print(f"Lists of what is not linked, with reasons: {settings.state_dir / 'images'}", markup=False)

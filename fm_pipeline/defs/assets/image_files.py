@@ -54,33 +54,31 @@ def filemaker_image_files(
     with explained(lambda: CANCELLED):
         SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings
-        with (
-            nullcontext() if config.dry_run else _audited(context, settings),
-            run_progress(settings, context.run.run_id, log=context.log.info) as progress,
-        ):
-            callbacks = Callbacks(
-                progress=lambda done, total: progress.update("import images", done, total),
-                on_message=context.log.warning,
-            )
-            report = import_images(
-                settings,
-                limit=settings.filemaker_images_a_day if config.daily else config.limit,
-                batch_size=config.batch_size,
+        with nullcontext() if config.dry_run else _audited(context, settings):
+            with run_progress(settings, context.run.run_id, log=context.log.info) as progress:
+                callbacks = Callbacks(
+                    progress=lambda done, total: progress.update("import images", done, total),
+                    on_message=context.log.warning,
+                )
+                report = import_images(
+                    settings,
+                    limit=settings.filemaker_images_a_day if config.daily else config.limit,
+                    batch_size=config.batch_size,
+                    dry_run=config.dry_run,
+                    run_id=context.run.run_id,
+                    callbacks=callbacks,
+                )
+                progress.end(_sentence(report))
+            store_run_report(
+                settings.nexus_database_url.get_secret_value(),
+                context.run.run_id,
+                "image_import",
+                report.as_dict(),
                 dry_run=config.dry_run,
-                run_id=context.run.run_id,
-                callbacks=callbacks,
             )
-            progress.end(_sentence(report))
-        store_run_report(
-            settings.nexus_database_url.get_secret_value(),
-            context.run.run_id,
-            "image_import",
-            _stored(report),
-            dry_run=config.dry_run,
-        )
-        if report.stopped:  # what it did before is of use all the same
-            context.log_event(dg.AssetObservation(context.asset_key, metadata=_metadata(report)))
-            raise report.stopped
+            if report.stopped:  # what it did before is of use all the same
+                context.log_event(dg.AssetObservation(context.asset_key, metadata=_metadata(report)))
+                raise report.stopped
     return dg.MaterializeResult(metadata=_metadata(report))
 
 
@@ -93,18 +91,6 @@ def _sentence(report: ImportReport) -> str:
     """For the log."""
     ends = ", ".join(f"{report.count(kind):,} {kind.replace('_', ' ')}" for kind in OUTCOME_KINDS if report.count(kind))
     return f"{ends or 'none had its turn'}; {report.left:,} left"
-
-
-def _stored(report: ImportReport) -> dict[str, Any]:
-    """For the console."""
-    return {
-        "listed": report.listed,
-        "left": report.left,
-        "outcomes": {kind: report.count(kind) for kind in OUTCOME_KINDS},
-        "containers": {name: images for name, images, _ in report.by_container() if images},
-        "reasons": report.reasons("skipped") | report.reasons("failed"),
-        "stopped": str(report.stopped or ""),
-    }
 
 
 def _metadata(report: ImportReport) -> dict[str, Any]:

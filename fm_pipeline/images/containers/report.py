@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from fm_pipeline.errors import PipelineError
 
@@ -74,6 +74,17 @@ class ImportReport:
         names = dict.fromkeys([*self.containers, *self.all_runs, *counts])  # a profile's containers may have changed
         found = [(name, counts.get(name, 0)) for name in names]
         return [(name, images, 100 * images / whole if whole else 0.0) for name, images in found]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: counts, names of containers and reasons."""
+        return {
+            "listed": self.listed,
+            "left": self.left,
+            "outcomes": {kind: self.count(kind) for kind in OUTCOME_KINDS},
+            "containers": {name: images for name, images, _ in self.by_container() if images},
+            "reasons": self.reasons("skipped") | self.reasons("failed"),
+            "stopped": str(self.stopped or ""),
+        }
 
     def passed_over(self) -> dict[str, int]:
         """Better containers that could not be read: how many, by container and reason."""

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from fm_pipeline.definitions import build_defs
+from fm_pipeline.status.history import last_run_report
 from fm_pipeline.storage.bucket import BULK_PREFIX
 from fm_pipeline_tests.images.scene import Scene, jpeg
 from fm_pipeline_tests.support.buckets import BucketBench
@@ -66,6 +67,8 @@ def test_one_run_links_and_a_second_one_finds_it_done(link: LinkRun) -> None:
     assert checks(result) == dict.fromkeys(
         ("bulk_dump_unchanged", "no_image_failed", "counts_add_up", "objects_exist"), True
     )
+    shown = last_run_report(link.scene.bench.database_url, "image_link")
+    assert (shown["report"]["total"], shown["dry_run"]) == (3, False)
     assert link.metadata("image_metadata_csv")["found"] == 3
     assert link.metadata("bulk_dump_inventory")["dagster/row_count"] == 4
     copies = link.metadata("patient_image_copies")

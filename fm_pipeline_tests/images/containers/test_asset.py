@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from fm_pipeline.definitions import build_defs, defs
+from fm_pipeline.status.history import HistoryFilter, last_run_report, read_history
 from fm_pipeline_tests.images.containers.clinic import ImageClinic
 from fm_pipeline_tests.support.pictures import PDF, picture
 
@@ -50,6 +51,12 @@ def test_limit_and_the_number_a_day_and_the_dry_run_come_with_the_config(clinic:
         assert len(clinic.marked()) == 2
         assert run(clinic, instance, daily=True).success
         assert len(clinic.marked()) == 5
+    url = clinic.settings.nexus_database_url.get_secret_value()
+    dry, last = (last_run_report(url, "image_import", dry_run=dry_run)["report"] for dry_run in (True, False))
+    assert (dry["outcomes"]["imported"], dry["left"]) == (7, 7)
+    assert (last["outcomes"]["imported"], last["left"], last["containers"]) == (3, 2, {"image_Full": 3})
+    attempts, _ = read_history(url, HistoryFilter(kind="image_import"))
+    assert [each["dry_run"] for each in attempts] == [False, False, True]
 
 
 def test_a_run_that_stopped_early_has_failed_and_shows_what_it_did(clinic: ImageClinic) -> None:
@@ -67,6 +74,10 @@ def test_a_run_that_stopped_early_has_failed_and_shows_what_it_did(clinic: Image
         (seen,) = instance.fetch_observations(dg.AssetKey("filemaker_image_files"), limit=1).records
         assert seen.asset_observation is not None
         assert seen.asset_observation.metadata["dagster/row_count"].value == 2
+    (attempt,), _ = read_history(
+        clinic.settings.nexus_database_url.get_secret_value(), HistoryFilter(kind="image_import")
+    )
+    assert (attempt["outcome"], attempt["has_report"]) == ("failed", True)
 
 
 def test_the_schedule_takes_the_number_a_day_and_is_off() -> None:
