@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,8 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import RequestError
 
 _PLAN = """
-    SELECT p.id::text, p.run_id, p.requested_by, p.created_at, p.inputs, p.report, r.run_id AS carried_out_by
+    SELECT p.id::text, p.run_id, p.requested_by, p.created_at, p.inputs, p.report,
+           r.id IS NOT NULL AS carried_out, r.run_id AS carried_out_by
     FROM fm_pipeline.plans p LEFT JOIN fm_pipeline.reimports r ON r.plan_id = p.id
 """
 
@@ -26,7 +28,7 @@ class StoredPlan:
     Attributes:
         report: `ReimportReport.as_dict()` of the run that was rolled back.
         database, patients: what the confirmation names.
-        carried_out_by: the run that carried it out; None if none has.
+        carried_out_by: the run that carried it out; None if none has, or if no run is on record.
     """
 
     id: str
@@ -36,7 +38,14 @@ class StoredPlan:
     report: Mapping[str, Any]
     database: str
     patients: int
+    carried_out: bool
     carried_out_by: str | None
+
+    @property
+    def dagster_run(self) -> str | None:
+        """The run of Dagster that carried it out; None if a command did, or nobody."""
+        run_id = self.carried_out_by or ""
+        return run_id if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", run_id) else None
 
     @property
     def confirmation(self) -> str:

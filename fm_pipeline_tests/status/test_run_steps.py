@@ -54,7 +54,8 @@ def test_a_plan_has_the_words_that_permit_it_and_the_run_that_carried_it_out(
 ) -> None:
     used = newest_plan(bench.database_url)
     assert used is not None
+    assert (used.carried_out, used.dagster_run) == (True, None)
     made = bench.plan()
     plan = read_plan(bench.database_url, made.id)
-    assert (plan.confirmation, plan.carried_out_by, plan.requested_by) == (made.confirmation, None, "bench")
+    assert (plan.confirmation, plan.carried_out, plan.requested_by) == (made.confirmation, False, "bench")
     assert plan.report["tables"] == made.report.as_dict()["tables"]
