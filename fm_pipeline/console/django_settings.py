@@ -90,7 +90,9 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "fm_pipeline.console.address.django_address"
+AXES_CLIENT_IP_CALLABLE = "fm_pipeline.console.accounts.lockout.counted_address"
+AXES_USERNAME_CALLABLE = "fm_pipeline.console.accounts.lockout.counted_name"
+AXES_LOCKOUT_CALLABLE = "fm_pipeline.console.accounts.lockout.locked_out"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else a guesser who goes on keeps the account locked
 AXES_DISABLE_ACCESS_LOG = True  # fm_pipeline.audit has it
 
