@@ -8,9 +8,10 @@ from psycopg2 import sql
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.url import connection_parameters
+from fm_pipeline.nexus.console_grants import CONSOLE_SCHEMA
 from fm_pipeline.settings import Settings
 
-SCHEMA = "fm_console"
+SCHEMA = CONSOLE_SCHEMA
 POOL = {"min_size": 1, "max_size": 8, "timeout": 10}
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.names import quoted_name
 from fm_pipeline.db.privileges import Needs
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.nexus.catalogue.schema import Catalogue, SoftReference, read_catalogue
+from fm_pipeline.nexus.console_grants import (
+    APPEND_ONLY,
+    TRIGGER_FUNCTION,
+    append_statements,
+    audit_statements,
+    console_statements,
+    role_exists,
+)
 from fm_pipeline.nexus.policy import (
     BATCHES,
     DOCUMENTS,
@@ -39,16 +48,18 @@ JOIN pg_namespace n ON n.oid = s.relnamespace
 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s::regclass
   AND d.deptype IN ('a', 'i') ORDER BY 1, 2
 """
-# Objects in our schema that the role does not own, because a role with more privileges created them.
+# Objects in our schema that the role does not own, because a role with more privileges created them. The audit trail
+# has an owner of its own.
 _NOT_OWNED = """
-SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, quote_ident(c.relname)
+SELECT kind, thing FROM (
+SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind, quote_ident(c.relname) AS thing
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'fm_pipeline' AND c.relkind IN ('r', 'p', 'v') AND pg_get_userbyid(c.relowner) <> %(role)s
 UNION ALL
 SELECT 'ROUTINE', quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'fm_pipeline' AND pg_get_userbyid(p.proowner) <> %(role)s
-ORDER BY 1, 2
+) objects WHERE thing <> ALL (%(audit)s) ORDER BY 1, 2
 """
 
 
@@ -78,13 +89,28 @@ def known_needs(policy: Policy) -> Needs:
     return needs | {catalogue.table(name): {"SELECT"} for name in (IMAGES, CONTENT_TYPES, *SYSTEM_CONFIGURATION)}
 
 
-def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role: str) -> Iterator[str]:
-    """Yield the statements and comments that create both roles and grant them the least privileges that they need.
+@dataclass(frozen=True)
+class RoleNames:
+    """The roles of the pipeline in PostgreSQL.
+
+    Attributes:
+        pipeline: for reimports with their backups, images and DICOM.
+        restore: for restores.
+        console: for the console's own connection.
+        audit: owns the audit trail.
+    """
+
+    pipeline: str = "fm_pipeline"
+    restore: str = "fm_pipeline_restore"
+    console: str = "fm_pipeline_console"
+    audit: str = "fm_pipeline_audit"
+
+
+def grant_statements(cursor: Cursor, settings: Settings, roles: RoleNames) -> Iterator[str]:
+    """Yield the statements and comments that create the roles and grant them the least privileges that they need.
 
     Args:
         cursor: of a role that sees all tables, such as their owner; nothing is written.
-        role: for reimports with their backups, images and DICOM.
-        restore_role: for restores.
 
     Raises:
         MappingError: the mapping profile is wrong.
@@ -103,7 +129,11 @@ def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role
         needs[catalogue.table(name)] |= IMAGE_LINK
     for table in policy.growing:  # triggers act with the rights of the role
         needs.setdefault(table, set()).update(("SELECT", "INSERT"))
-    yield f"-- For reimports and their backups, images and DICOM. Then set a password: \\password {_name(cursor, role)}"
+    role, restore_role = roles.pipeline, roles.restore
+    yield from audit_statements(cursor, roles.audit)
+    yield ""
+    name = quoted_name(cursor, role)
+    yield f"-- For reimports and their backups, images and DICOM. Then set a password: \\password {name}"
     yield from _make_role(cursor, role)
     yield from _own_schema(cursor, role)
     yield from _read(cursor, catalogue, needs, role)
@@ -119,38 +149,37 @@ def grant_statements(cursor: Cursor, settings: Settings, role: str, restore_role
     kept = [table for table in writes if table not in policy.tables_losing_rows]
     deleting = _grant(cursor, "DELETE", kept, restore_role).replace("\n", "\n-- ")
     yield f"-- Only for fm-pipeline restore --newer set-aside, which removes rows made since:\n-- {deleting}"
+    yield ""
+    yield from console_statements(cursor, catalogue, roles.console)
 
 
 def _make_role(cursor: Cursor, role: str, member_of: str = "") -> Iterator[str]:
-    group = f" IN ROLE {_name(cursor, member_of)}" if member_of else ""
-    cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = %s)", (role,))
-    if cursor.fetchone() == (False,):
-        yield f"CREATE ROLE {_name(cursor, role)} LOGIN{group};"
+    group = f" IN ROLE {quoted_name(cursor, member_of)}" if member_of else ""
+    if not role_exists(cursor, role):
+        yield f"CREATE ROLE {quoted_name(cursor, role)} LOGIN{group};"
     elif member_of:
-        yield f"GRANT {_name(cursor, member_of)} TO {_name(cursor, role)};"
+        yield f"GRANT {quoted_name(cursor, member_of)} TO {quoted_name(cursor, role)};"
 
 
 def _own_schema(cursor: Cursor, role: str) -> Iterator[str]:
-    """Make the role the owner of our schema and its objects, because it migrates them."""
-    name = _name(cursor, role)
-    cursor.execute("SELECT quote_ident(current_database()), to_regnamespace('fm_pipeline') IS NULL")
-    database, missing = cursor.fetchone() or ("", True)
+    """Let the role create in our schema, and make it the owner of its objects, because it migrates them."""
+    name = quoted_name(cursor, role)
+    cursor.execute("SELECT quote_ident(current_database())")
+    (database,) = cursor.fetchone() or ("",)
     yield f"GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {name};"
-    if missing:
-        yield f"CREATE SCHEMA fm_pipeline AUTHORIZATION {name};"
-        return
-    yield f"ALTER SCHEMA fm_pipeline OWNER TO {name};"
-    cursor.execute(_NOT_OWNED, {"role": role})
+    yield f"GRANT CREATE ON SCHEMA fm_pipeline TO {name};"
+    yield from append_statements(cursor, role)
+    cursor.execute(_NOT_OWNED, {"role": role, "audit": [*APPEND_ONLY, f"{TRIGGER_FUNCTION}()"]})
     yield from (f"ALTER {kind} fm_pipeline.{thing} OWNER TO {name};" for kind, thing in cursor.fetchall())
 
 
 def _read(cursor: Cursor, catalogue: Catalogue, needs: Needs, role: str) -> Iterator[str]:
     """Grant SELECT on all tables of Nexus, because dependants of a patient are searched for; elsewhere as needed."""
-    name = _name(cursor, role)
+    name = quoted_name(cursor, role)
     elsewhere = {table for table in needs if table.schema not in (catalogue.schema, "fm_pipeline")}
     for schema in [catalogue.schema, *sorted({table.schema for table in elsewhere})]:
-        yield f"GRANT USAGE ON SCHEMA {_name(cursor, schema)} TO {name};"
-    yield f"GRANT SELECT ON ALL TABLES IN SCHEMA {_name(cursor, catalogue.schema)} TO {name};"
+        yield f"GRANT USAGE ON SCHEMA {quoted_name(cursor, schema)} TO {name};"
+    yield f"GRANT SELECT ON ALL TABLES IN SCHEMA {quoted_name(cursor, catalogue.schema)} TO {name};"
     if elsewhere:
         yield _grant(cursor, "SELECT", elsewhere, role)
 
@@ -171,22 +200,14 @@ def _sequences(cursor: Cursor, tables: Collection[Table], role: str, words: str,
         cursor.execute(_SEQUENCES, (table.identifier.as_string(cursor),))
         for schema, sequence, identity in cursor.fetchall():
             if identities or not identity:
-                yield f"GRANT {words} ON SEQUENCE {_name(cursor, schema, sequence)} TO {_name(cursor, role)};"
+                name = quoted_name(cursor, schema, sequence)
+                yield f"GRANT {words} ON SEQUENCE {name} TO {quoted_name(cursor, role)};"
 
 
 def _grant(cursor: Cursor, words: str, tables: Collection[Table], role: str) -> str:
-    names: Sequence[str] = [_name(cursor, *table) for table in sorted(tables)]
-    statement = f"GRANT {words} ON {', '.join(names)} TO {_name(cursor, role)};"
+    names: Sequence[str] = [quoted_name(cursor, *table) for table in sorted(tables)]
+    statement = f"GRANT {words} ON {', '.join(names)} TO {quoted_name(cursor, role)};"
     return textwrap.fill(statement, _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-
-
-def _name(cursor: Cursor, *parts: str) -> str:
-    """Return a qualified name, quoted only where necessary, so that people can read it."""
-    cursor.execute(
-        "SELECT array_to_string(ARRAY(SELECT quote_ident(part) FROM unnest(%s::text[]) part), '.')", (list(parts),)
-    )
-    (name,) = cursor.fetchone() or ("",)
-    return str(name)
 
 
 def _referred_to(catalogue: Catalogue, tables: Collection[Table]) -> set[Table]:

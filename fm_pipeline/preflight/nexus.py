@@ -16,6 +16,7 @@ from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.registry import CONTACT_DETAIL, Registry
 from fm_pipeline.errors import CatalogueStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
+from fm_pipeline.nexus.console_grants import audit_can_be_changed
 from fm_pipeline.nexus.grants import CONTENT_TYPES, known_needs, reimport_needs
 from fm_pipeline.nexus.policy import REQUIRED_ENTITIES, Policy, make_policy
 from fm_pipeline.nexus.profile_fit import fit_registry
@@ -48,6 +49,7 @@ def check_nexus(
     with connection.cursor() as cursor:
         yield _version(connection, cursor, build)
         yield from _own_schema(cursor, build)
+        yield from _audit(cursor)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         try:
             there = {name: entity for name, entity in profile.registry.items() if name not in absent}
@@ -109,6 +111,14 @@ def _own_schema(cursor: Cursor, build: FindingBuilder) -> Iterator[Finding]:
         yield build.violation("nexus_grant_missing", "schema fm_pipeline", f"the role lacks {' and '.join(lacking)}")
     else:
         yield build.ok("schema fm_pipeline", "is there" if exists else "will be made")
+
+
+def _audit(cursor: Cursor) -> Iterator[Finding]:
+    """Warn if the role could change what it has recorded."""
+    if audit_can_be_changed(cursor):
+        found = "the role could change or drop it; only a trigger is in the way"
+        remedy = "Run the statements of `fm-pipeline grants`: they give it an owner of its own, which has no login."
+        yield Finding("Nexus", "audit trail", "warning", found, remedy=remedy)
 
 
 def _updates(

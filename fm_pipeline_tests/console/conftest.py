@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pytest
 import requests
 
+from fm_pipeline.nexus.grants import RoleNames, grant_statements
 from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD, VIEWERS
 from fm_pipeline.sandbox.stack.console import ConsoleService
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
@@ -62,6 +64,23 @@ class Console:
         return {"csrfmiddlewaretoken": session.cookies["fm_console_csrf"]}
 
 
+@contextmanager
+def console_role(bench: MigrationBench) -> Iterator[str]:
+    """The URL of the role that `fm-pipeline grants` makes for the console."""
+    database = bench.database_url.rsplit("/", 1)[1]
+    roles = RoleNames(*(f"{database}_{each}" for each in ("pipeline", "restore", "console", "audit")))
+    with bench.connection() as connection, connection.cursor() as cursor:
+        statements = "\n".join(grant_statements(cursor, bench.settings, roles))
+    bench.execute(statements)
+    bench.execute(f"ALTER ROLE {roles.console} PASSWORD 'weak'")
+    server = bench.database_url.partition("@")[2]
+    try:
+        yield f"postgresql://{roles.console}:weak@{server}"
+    finally:
+        ours = ", ".join(astuple(roles))
+        bench.execute(f"DROP OWNED BY {ours} CASCADE; DROP ROLE {ours}")
+
+
 @pytest.fixture(scope="session")
 def console(
     postgresql: DisposablePostgreSQL,
@@ -74,10 +93,15 @@ def console(
     hospital = folder / "hospital"
     hospital.mkdir()
     orthanc = stack.orthanc.settings() if OrthancService.available() else {}
-    with copied_bench(postgresql, reimported_clinic, folder) as bench, pytest.MonkeyPatch.context() as patch:
+    with (
+        copied_bench(postgresql, reimported_clinic, folder) as bench,
+        console_role(bench) as url,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, value in {**bench.environment(), **orthanc, "HOSPITAL_DATA_PATH": str(hospital)}.items():
             patch.setenv(name, value)
         patch.setenv("CONSOLE_VIEWER_GROUP", VIEWERS)
+        patch.setenv("CONSOLE_DATABASE_URL", url)
         patch.setenv("CONSOLE_TRUSTED_PROXIES", "127.0.0.1")  # so that a test may come from another address
         with temporary_stack([QuickConsole]) as own:
             yield Console(own.service(QuickConsole).url, bench, hospital)

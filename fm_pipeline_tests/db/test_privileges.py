@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from fm_pipeline.cli.main import main
+from fm_pipeline.db.audit import record
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.errors import DatabaseError
@@ -34,7 +35,8 @@ def _role(bench: MigrationBench) -> str:
 def _printed(bench: MigrationBench, **environment: str) -> str:
     """What the command prints."""
     role = _role(bench)
-    command = ["grants", "--role", role, "--restore-role", f"{role}_restore"]
+    names = [f"--{each}-role={role}_{each}" for each in ("restore", "console", "audit")]
+    command = ["grants", "--role", role, *names]
     return CliRunner().invoke(main, command, env=bench.environment() | environment, catch_exceptions=False).stdout
 
 
@@ -44,10 +46,12 @@ def _roles(bench: MigrationBench, **environment: str) -> Iterator[tuple[Migratio
     role = _role(bench)
     bench.execute(_printed(bench, **environment))
     try:
-        bench.execute(f"ALTER ROLE {role} PASSWORD 'weak'; ALTER ROLE {role}_restore PASSWORD 'weak'")
+        for each in (role, f"{role}_restore", f"{role}_console"):
+            bench.execute(f"ALTER ROLE {each} PASSWORD 'weak'")
         yield _as(bench, role), _as(bench, f"{role}_restore")
     finally:
-        bench.execute(f"DROP OWNED BY {role}_restore, {role} CASCADE; DROP ROLE {role}_restore, {role}")
+        ours = f"{role}_restore, {role}_console, {role}_audit, {role}"
+        bench.execute(f"DROP OWNED BY {ours} CASCADE; DROP ROLE {ours}")
 
 
 @pytest.fixture
@@ -186,3 +190,43 @@ def test_the_printed_grants_of_a_restore_bring_back_every_table_and_those_of_a_r
     assert restore(least.settings, folder, confirm=shown.confirmation).committed, (
         "the statements that it names are enough"
     )
+
+
+def test_no_login_changes_or_drops_a_row_of_the_audit_trail(least: MigrationBench, bench: MigrationBench) -> None:
+    migrate(least.database_url)
+    assert "audit trail" in [each.subject for each in preflight(least.settings) if each.level == "warning"]
+    bench.execute(_printed(bench))  # once more, now that the table is there
+    console = _as(bench, f"{_role(bench)}_console")
+    for login in (least, console):
+        record(login.database_url, actor="a", action="plan", outcome="done")
+        for statement in (
+            "UPDATE fm_pipeline.audit SET actor = 'b'",
+            "DELETE FROM fm_pipeline.audit",
+            "TRUNCATE fm_pipeline.audit",
+            "DROP TABLE fm_pipeline.audit",
+            "ALTER TABLE fm_pipeline.audit DISABLE TRIGGER ALL",
+            "DROP FUNCTION fm_pipeline.refuse_change CASCADE",
+            "DROP SCHEMA fm_pipeline CASCADE",
+            "DELETE FROM fm_pipeline.run_requests",
+        ):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                login.execute(statement)
+    assert bench.execute("SELECT actor FROM fm_pipeline.audit") == [("a",), ("a",)]
+    assert "audit trail" not in [each.subject for each in preflight(least.settings) if each.level == "warning"]
+
+
+def test_the_role_of_the_console_reads_accounts_and_nothing_else_of_nexus(
+    both: tuple[MigrationBench, MigrationBench], bench: MigrationBench
+) -> None:
+    assert both
+    console = _as(bench, f"{_role(bench)}_console")
+    assert console.execute("SELECT username, password FROM auth_user")
+    for statement in (
+        "SELECT last_name FROM patients",
+        "SELECT email FROM auth_user",
+        "UPDATE auth_user SET is_staff = true",
+        "SELECT * FROM fm_pipeline.staged_builds",
+        "CREATE TABLE public.x ()",
+    ):
+        with pytest.raises((psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedTable)):
+            console.execute(statement)

@@ -98,4 +98,4 @@ def test_a_token_is_a_visitor_of_dagster_too_as_its_scope_says(console: Console)
         headers = {"Authorization": f"Bearer {_made(console, session, scope)}"}
         answer = requests.post(f"{console.url}/dagster/graphql", json=query, headers=headers, timeout=30)
         answers[scope] = answer.json()["data"]["terminateRun"]["__typename"] if answer.ok else answer.status_code
-    assert answers == {"read": 403, "dicom": 401, "admin": "RunNotFoundError"}
+    assert answers == {"read": 403, "dicom": 403, "admin": "RunNotFoundError"}
