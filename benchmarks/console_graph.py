@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
 
@@ -14,7 +13,7 @@ from results import Row
 
 from fm_pipeline.sandbox.clinic.nexus.system import ADMIN, SANDBOX_PASSWORD
 from fm_pipeline.sandbox.stack.console import ConsoleService
-from fm_pipeline.sandbox.stack.dagster import WORKSPACE, DagsterWebserver
+from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 
 GRAPH, NODE = "asset-groups", "reimport_plan"  # the page of the lineage, and an asset that it draws
@@ -22,15 +21,10 @@ PATIENCE_MILLISECONDS = 120_000
 BOUND = 1.3
 
 
-class DagsterDev(DagsterWebserver):
-    """`dagster dev`, as a developer starts it."""
+class FreeDagster(DagsterWebserver):
+    """The web server that `dagster dev` starts; started by itself, since the stack must know the process that answers."""
 
-    name = "dagster_dev"
     ready_seconds = 300.0
-
-    def command(self) -> Sequence[str]:
-        workspace = str(self.home / WORKSPACE.name)
-        return [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(self.port)]
 
 
 def graph_row(console: ConsoleService, rounds: int) -> Row:
@@ -41,8 +35,8 @@ def graph_row(console: ConsoleService, rounds: int) -> Row:
     """
     cookies = console.log_in(ADMIN, SANDBOX_PASSWORD).cookies.items()
     ours, against = [], []
-    with temporary_stack([DagsterDev]) as stack, _browser() as browser:
-        free = f"http://127.0.0.1:{stack.service(DagsterDev).port}"
+    with temporary_stack([FreeDagster]) as stack, _browser() as browser:
+        free = f"http://127.0.0.1:{stack.service(FreeDagster).port}"
         for number in range(rounds + 1):
             times = (_seen(browser, f"{console.url}/dagster", dict(cookies)), _seen(browser, free, {}))
             if number:  # the first answers fill the servers' caches
