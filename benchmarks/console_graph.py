@@ -22,7 +22,7 @@ BOUND = 1.3
 
 
 class FreeDagster(DagsterWebserver):
-    """The web server that `dagster dev` starts; started by itself, since the stack must know the process that answers."""
+    """The web server that `dagster dev` starts; by itself, since the stack must know the process that answers."""
 
     ready_seconds = 300.0
 
