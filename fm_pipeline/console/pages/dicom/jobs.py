@@ -68,7 +68,9 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
     """Show one job and a page of its files; only its progress if htmx asks again."""
     found = get_job(_URL, job_id)
     with connect(_URL) as connection, connection.cursor() as cursor:
-        context: dict[str, Any] = {"job": shown_job(found), "removals": list_removals(cursor, job_id)}
+        removals = list_removals(cursor, job_id)
+    busy = found.status in ACTIVE or any(removal.completed_at is None for removal in removals)
+    context: dict[str, Any] = {"job": shown_job(found), "removals": removals, "busy": busy}
     if request.headers.get("HX-Request"):
         return render(request, "console/dicom_job_part.html", context)
     number, outcome = page_number(request), _one_of(tuple(Outcome), request.GET.get("outcome", ""))
