@@ -33,6 +33,9 @@ def role_of(user: NexusUser) -> Role | None:
 def _is_member(user_id: int, group: str) -> bool:
     schema = connection.ops.quote_name(PIPELINE.nexus_schema)
     with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NULL", (f"{schema}.auth_user_groups",))
+        if cursor.fetchone() == (True,):  # this Nexus has no groups, so nobody is in one
+            return False
         cursor.execute(
             f"SELECT EXISTS (SELECT 1 FROM {schema}.auth_user_groups m JOIN {schema}.auth_group g ON g.id = m.group_id"  # noqa: S608  # a quoted name
             " WHERE m.user_id = %s AND g.name = %s)",
