@@ -35,17 +35,17 @@ class WatchfulRunLauncher(dg.DefaultRunLauncher):
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"The run's process {worker[0]} is gone.")
 
     def terminate(self, run_id: str) -> bool:
-        """Interrupt the run, also one whose code server was killed or stopped: the new code server does not know it.
+        """Interrupt the run's process on this machine, as its code server makes the run do to itself.
 
-        Dagster would answer "canceled" after three minutes, and the run would go on.
+        The code server may have been killed or stopped meanwhile, and the new one does not know the run. Dagster would
+        then say "canceled" after three minutes, and the run would go on.
         """
-        if super().terminate(run_id):  # type: ignore[no-untyped-call]
-            return True
         run = self._instance.get_run_by_id(run_id)
         worker = self._worker(run) if run is not None and not run.is_finished else None
-        if worker is None or not _is_alive(*worker):
-            return False
-        os.kill(worker[0], signal.SIGINT)  # what the code server makes the run do to itself
+        if run is None or worker is None or not _is_alive(*worker):
+            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
+        self._instance.report_run_canceling(run)
+        os.kill(worker[0], signal.SIGINT)
         return True
 
     def _worker(self, run: dg.DagsterRun) -> tuple[int, float] | None:

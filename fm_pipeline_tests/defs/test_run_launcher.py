@@ -85,3 +85,15 @@ def test_run_monitoring_is_told_to_ask() -> None:
         "class": WatchfulRunLauncher.__name__,
     }
     assert settings["run_monitoring"]["poll_interval_seconds"] <= 60
+
+
+def test_a_run_is_cancelled_although_its_code_server_is_gone(
+    instance: dg.DagsterInstance, worker: subprocess.Popen[bytes]
+) -> None:
+    run = instance.create_run_for_job(_nothing, tags=HERE, status=dg.DagsterRunStatus.STARTED)
+    instance.report_engine_event("Started process for run.", run, EngineEventData.in_process(worker.pid))
+    assert instance.run_launcher.terminate(run.run_id)
+    assert worker.wait(60) != 0
+    cancelled = instance.get_run_by_id(run.run_id)
+    assert cancelled is not None
+    assert cancelled.status is dg.DagsterRunStatus.CANCELING

@@ -27,9 +27,13 @@ LIMIT_SECONDS = 300.0
 # Run monitoring looks often, and gives up a run that does not start.
 QUICKER = {
     "AttributingRunCoordinator\n": "AttributingRunCoordinator\n  config: {dequeue_interval_seconds: 1}\n",
-    "poll_interval_seconds: 30": "poll_interval_seconds: 2\n  start_timeout_seconds: 60",
+    "poll_interval_seconds: 30": "poll_interval_seconds: 2\n  start_timeout_seconds: 240",
 }
-_TERMINATE = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
+_TERMINATE = """
+mutation($id: String!) { terminateRun(runId: $id) { __typename
+  ... on TerminateRunFailure { message }
+  ... on PythonError { message } } }
+"""
 
 
 class KilledConsole(ConsoleService):
@@ -92,11 +96,12 @@ class ServedClinic:
         return launch(self.console, "full_reimport", {"ops": {"reimport_transaction": {"config": config}}})
 
     def cancel(self, run_id: str) -> str:
-        """Press "Terminate"; return the type of Dagster's answer."""
+        """Press "Terminate"; return Dagster's complaint, or nothing."""
         session = self.console.log_in(ADMIN, SANDBOX_PASSWORD)
         question = {"query": _TERMINATE, "variables": {"id": run_id}}
         answer = session.post(f"{self.console.url}/dagster/graphql", json=question, timeout=60).json()
-        return str(answer["data"]["terminateRun"]["__typename"])
+        result = answer["data"]["terminateRun"]
+        return "" if result["__typename"] == "TerminateRunSuccess" else str(result)
 
     def end_of(self, run_id: str) -> dg.DagsterRunStatus:
         """Wait until a run has ended; return how."""
