@@ -158,6 +158,7 @@ class ServedClinic:
 def served(clinic: KillClinic) -> Iterator[ServedClinic]:
     """Serve the clinic; its console is not started yet."""
     environment = environment_of(clinic.bench.settings) | {"NEXUS_DATABASE_URL": clinic.postgresql.url(NAME)}
+    environment["NEXUS_LOCK_TIMEOUT_SECONDS"] = "600"  # a run waits at a gate as long as the service takes to restart
     with pytest.MonkeyPatch.context() as patch, temporary_stack([]) as idle:
         for name, value in environment.items():
             patch.setenv(name, value)
