@@ -16,7 +16,7 @@ from fm_pipeline.sandbox.stack.console import ConsoleService
 from fm_pipeline.sandbox.stack.dagster import DagsterWebserver
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 
-GRAPH, NODE = "asset-groups", "reimport_plan"  # the page of the lineage, and an asset that it draws
+GRAPH, NODE = "asset-groups", "phase_0_plan"  # the page of the lineage, and a group that it draws
 PATIENCE_MILLISECONDS = 120_000
 BOUND = 1.3
 
