@@ -13,6 +13,7 @@ from fm_pipeline.sandbox.demo.demo import Demo
 from fm_pipeline_tests.browser.chromium import chromium
 
 DOCS = Path("docs")
+STATE = Path(".state/picture")
 SCALE = 0.1  # a full clinic looks the same and takes minutes
 LIMIT_MILLISECONDS = 60_000
 
@@ -41,6 +42,16 @@ _MATERIALIZATIONS = """
 { assetOrError(assetKey: {path: ["reimport_validation"]}) { ... on Asset { assetMaterializations { timestamp } } } }
 """
 _ONLY_THE_GRAPH = "#zoom-slider-container { display: none } [data-svg-viewport] { background: white !important }"
+
+
+# The pictures are of no machine in particular.
+_OTHER_FOLDER = """
+([real, shown]) => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(real, shown);
+    for (const input of document.querySelectorAll('input')) input.value = input.value.replaceAll(real, shown);
+}
+"""
 
 
 def logged_in(browser: Browser, url: str) -> BrowserContext:
@@ -111,18 +122,37 @@ def images(browser: BrowserContext, url: str, file: Path) -> None:
     page.close()
 
 
+def console(browser: BrowserContext, url: str, folder: Path) -> None:
+    """Pages of the console: today's data, the plan, the imports of DICOM files."""
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.set_default_timeout(LIMIT_MILLISECONDS)
+    page.goto(f"{url}/settings/data-management")
+    page.get_by_text("Connected").first.wait_for()
+    page.screenshot(path=folder / "console.png", full_page=True, animations="disabled")
+    page.get_by_role("link", name="Read the newest plan").click()
+    page.get_by_role("heading", level=1).wait_for()
+    page.screenshot(path=folder / "console-plan.png", animations="disabled")
+    page.goto(f"{url}/settings/dicom")
+    page.get_by_role("heading", name="DICOM", level=1).wait_for()
+    page.evaluate(_OTHER_FOLDER, [str(STATE.absolute()), "/srv"])
+    page.screenshot(path=folder / "console-dicom.png", full_page=True, animations="disabled")
+    page.close()
+
+
 def main() -> None:
     """Run a demo and write the pictures."""
     with chromium() as browser:
         if browser is None:
             sys.exit("No Chromium was found (on Debian: apt-get install chromium fonts-noto-color-emoji).")
-        with Demo(Path(".state/picture"), scale=SCALE, port=None) as demo:
+        with Demo(STATE, scale=SCALE, port=None) as demo:
             if not demo.run():
                 sys.exit("The demo did not hold, so there is nothing to show.")
             visitor = logged_in(browser, demo.url)
             graph(visitor, demo.url, DOCS / "graph.png")
             report(visitor, demo.url, DOCS / "report.png")
             images(visitor, demo.url, DOCS / "images.png")
+            console(visitor, demo.url, DOCS)
 
 
 if __name__ == "__main__":
