@@ -43,6 +43,7 @@ def main(workspace_file: str, listening: str, code_socket: str) -> None:
     # Requests are not logged: open pages ask all the time, and a proxy has a log of its own.
     config = uvicorn.Config(
         site,
+        lifespan="on",  # "auto" serves a site whose start has failed
         log_config=_LOG,
         access_log=False,
         server_header=False,
