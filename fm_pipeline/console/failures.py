@@ -32,9 +32,14 @@ class FailureMiddleware:
         if isinstance(fault, _DJANGOS):
             return None
         error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
-        status = error.code if isinstance(error, RequestError) else 409 if isinstance(error, Stop) else 500
+        status = failure_status(error)
         _log.log(logging.ERROR if status >= 500 else logging.INFO, "%s: %s", request.path, error)
         return failure_page(request, status, error.what, error.meaning, error.remedy)
+
+
+def failure_status(error: PipelineError) -> int:
+    """Return the status of the answer that shows an error."""
+    return error.code if isinstance(error, RequestError) else 409 if isinstance(error, Stop) else 500
 
 
 def failure_page(request: HttpRequest, status: int, what: str, meaning: str = "", remedy: str = "") -> HttpResponse:

@@ -96,6 +96,15 @@ def count_removable(cursor: Cursor, job_id: int) -> RemovableInstances:
     return RemovableInstances(*cursor.fetchall()[0])
 
 
+def has_removable(cursor: Cursor, job_id: int) -> bool:
+    """Return whether a removal would delete anything: it reads until the first instance, not all of them."""
+    cursor.execute(
+        f"SELECT EXISTS (SELECT {_STORED} AND NOT {_MET_BY_ANOTHER_JOB} AND NOT {_THERE_BEFORE})",
+        {"job_id": job_id},
+    )
+    return bool(cursor.fetchall()[0][0])
+
+
 def next_removable(cursor: Cursor, job_id: int, after: str, limit: int) -> list[BroughtInstance]:
     """Return the next removable instances in the order of their ids."""
     cursor.execute(

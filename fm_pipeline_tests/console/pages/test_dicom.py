@@ -58,6 +58,10 @@ def test_an_import_is_started_shown_and_taken_back(console: Console, folder: Pat
     page = get(console, session, f"/jobs/{job_id}?outcome=imported").text
     assert re.search(r"4 files\. Their paths", page)
     assert "SECRET" not in page
+    known = post(console, session, "/scan", path=str(folder), job_type="incremental").text
+    assert "0 files to import" in known
+    assert "4 files are as an earlier job recorded them" in known
+    assert 'id="take-back"' in page
     assert f"Job {job_id}" not in get(console, session, "/live").text.partition("Last jobs")[0]
 
     listed = get(console, session, f"/jobs/{job_id}/remove/instances.csv")
@@ -74,7 +78,10 @@ def test_an_import_is_started_shown_and_taken_back(console: Console, folder: Pat
     )
     wait_until(lambda: console.bench.execute(ended, job_id) == [("admin", 4)], 120)
     page = get(console, session, f"/jobs/{job_id}").text
-    assert page.count("taken back") == 4
+    assert page.count(">taken back<") == 4
+    assert ">taken back 4<" in page
+    assert 'id="take-back"' not in page
+    assert "There is nothing to take back" in get(console, session, f"/jobs/{job_id}/remove").text
     rows = list(csv.DictReader(io.StringIO(get(console, session, f"/jobs/{job_id}/remove/instances.csv").text)))
     assert len([row for row in rows if row["removed_at"]]) == 4
     audit = console.bench.execute(
@@ -115,6 +122,7 @@ def test_a_directory_outside_the_allowed_roots_is_refused(console: Console) -> N
             answer = post(console, session, action, path=path, job_type="manual")
             assert answer.status_code == 400
             assert "Nothing was read" in answer.text
+            assert f'value="{path}"' in answer.text, "the form keeps what was typed"
 
 
 def test_the_configuration_is_changed_by_a_form(console: Console) -> None:

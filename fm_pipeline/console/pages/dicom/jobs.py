@@ -5,7 +5,7 @@ Paths and Patient IDs are only in the files for download: folders are named afte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -29,7 +29,7 @@ from fm_pipeline.dicom.api.response_data import job_data
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.history import EXPORTED_HISTORY, export_history, list_history
 from fm_pipeline.dicom.history.jobs import JOB_STATUSES, JOB_TYPES, Job, get_job, list_jobs, note_run
-from fm_pipeline.dicom.history.removals import list_removals
+from fm_pipeline.dicom.history.removals import has_removable, list_removals
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.reasons import OF_FILES, sentence
 from fm_pipeline.errors import RequestError
@@ -37,7 +37,8 @@ from fm_pipeline.errors import RequestError
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 _ZONE = ZoneInfo(PIPELINE.clinic_time_zone)
 JOBS_SHOWN, FILES_SHOWN = 25, 50
-ACTIVE = ("pending", "running")
+ACTIVE, ENDED = ("pending", "running"), ("completed", "failed", "cancelled")
+REMOVE, REMOVE_OP = "remove_dicom_import", "remove_imported_instances"
 
 
 @require_safe
@@ -69,8 +70,16 @@ def job(request: HttpRequest, job_id: int) -> HttpResponse:
     found = get_job(_URL, job_id)
     with connect(_URL) as connection, connection.cursor() as cursor:
         removals = list_removals(cursor, job_id)
-    busy = found.status in ACTIVE or any(removal.completed_at is None for removal in removals)
-    context: dict[str, Any] = {"job": shown_job(found), "removals": removals, "busy": busy}
+        removable = found.status in ENDED and has_removable(cursor, job_id)
+    removing = [run for run in runs().unfinished([REMOVE]) if _removes(run.config, job_id)]
+    context: dict[str, Any] = {
+        "job": shown_job(found),
+        "removals": removals,
+        "removing": removing,
+        "removable": removable and not removing,
+        "taken_back": sum(removal.instances_deleted + removal.instances_absent for removal in removals),
+        "busy": found.status in ACTIVE or removing or any(removal.completed_at is None for removal in removals),
+    }
     if request.headers.get("HX-Request"):
         return render(request, "console/dicom_job_part.html", context)
     number, outcome = page_number(request), _one_of(tuple(Outcome), request.GET.get("outcome", ""))
@@ -165,13 +174,18 @@ def shown_job(found: Job) -> dict[str, Any]:
     return data | {
         "active": found.status in ACTIVE,
         "resumable": found.status in ("failed", "cancelled", "pending"),
-        "removable": found.status in ("completed", "failed", "cancelled"),
         "bytes_rate": f"{size_formatted(round(found.bytes_per_second))}/s",
         "done_size": size_formatted(found.size_processed_bytes),
         "counts": [(name, count) for name, count in data["outcomes"].items() if count],
         "run_id": found.run_id,
         "tone": {"completed": "good", "failed": "bad", "cancelled": "warn"}.get(found.status, ""),
     }
+
+
+def _removes(config: Mapping[str, Any], job_id: int) -> bool:
+    """Whether a run of `REMOVE` takes this job back, by its run config."""
+    of_op = (config.get("ops") or {}).get(REMOVE_OP) or {}
+    return (of_op.get("config") or {}).get("job_id") == job_id
 
 
 def _one_of(values: tuple[str, ...], text: str) -> str:

@@ -16,18 +16,19 @@ from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.audit import actor_of
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.console.failures import failure_page, failure_status
 from fm_pipeline.console.pages.dicom import jobs, removal
 from fm_pipeline.console.pages.dicom.bar_chart import columns, rows
 from fm_pipeline.console.pages.dicom.jobs import launch_import, shown_job
 from fm_pipeline.db.connection import connect
-from fm_pipeline.dicom.api.bounded_scan import preview_bounded
+from fm_pipeline.dicom.api.bounded_scan import preview_bounded, preview_new_bounded
 from fm_pipeline.dicom.api.requests import audited_refusals, prepare_import, requested_path
 from fm_pipeline.dicom.configuration.configuration import CHANGEABLE, SyncConfiguration, configure, read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_roots
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.jobs import JOB_TYPES, JobType, list_jobs
 from fm_pipeline.dicom.reasons import sentence
-from fm_pipeline.errors import RequestError
+from fm_pipeline.errors import PipelineError, RequestError
 from fm_pipeline.status.dicom import ImportedCounts, count_imported, read_watch_events, read_watched_roots
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
@@ -57,10 +58,19 @@ _counted = _Counted()
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     """Show the page."""
+    return _page(request)
+
+
+def _page(request: HttpRequest, wrong: PipelineError | None = None) -> HttpResponse:
+    """Show the page; after a refusal with its sentences and with what was typed."""
     counts = _counts()
     by_day = {f"{day:%m-%d}": count for day, count in counts.by_day.items()}
+    configured = _configuration()
     context = _live() | {
-        "configuration": _configuration(),
+        "configuration": configured,
+        "wrong": wrong,
+        "path": request.POST.get("path", configured.hospital_data_path or ""),
+        "job_type": request.POST.get("job_type", "incremental"),
         "roots": read_watched_roots(_URL, _ZONE),
         "events": read_watch_events(_URL),
         "allowed_roots": allowed_roots(PIPELINE),
@@ -70,7 +80,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "imported": sum(counts.by_day.values()),
         "days": len(counts.by_day),
     }
-    return render(request, "console/dicom.html", context)
+    return render(request, "console/dicom.html", context, status=failure_status(wrong) if wrong else 200)
 
 
 @require_safe
@@ -81,23 +91,28 @@ def live(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
-    """Create a job for a directory, and start Dagster's job that carries it out.
-
-    Raises:
-        RequestError: the directory is not allowed, or the type is unknown.
-    """
+    """Create a job for a directory, and start Dagster's job that carries it out; or show the form again."""
     job_type = cast(JobType, request.POST.get("job_type", "manual"))
-    job = prepare_import(PIPELINE, request.POST.get("path", "").strip() or None, job_type, actor=actor_of(request))
+    try:
+        job = prepare_import(PIPELINE, request.POST.get("path", "").strip() or None, job_type, actor=actor_of(request))
+    except RequestError as error:  # the directory is not allowed, or the type is unknown
+        return _page(request, error)
     launch_import(request, job.id)
     return redirect("dicom-job", job.id)
 
 
 @require_POST
 def scan(request: HttpRequest) -> HttpResponse:
-    """Inspect a directory until a limit, and show what an import would do."""
-    with audited_refusals(PIPELINE, actor=actor_of(request), action="dicom_scan"):
-        root = requested_path(PIPELINE, request.POST.get("path", "").strip() or None)
-    found = preview_bounded(PIPELINE, root)
+    """Inspect a directory until a limit, and show what an import of that kind would do; or show the form again."""
+    preview = preview_new_bounded if request.POST.get("job_type") == "incremental" else preview_bounded
+    try:
+        with audited_refusals(PIPELINE, actor=actor_of(request), action="dicom_scan"):
+            root = requested_path(PIPELINE, request.POST.get("path", "").strip() or None)
+        found = preview(PIPELINE, root)
+    except PipelineError as error:  # the directory is not allowed, or cannot be listed
+        if not request.headers.get("HX-Request"):
+            return _page(request, error)
+        return failure_page(request, 400, error.what, error.meaning, error.remedy)
     others = [
         (count, outcome, reason, sentence(reason)) for (outcome, reason), count in found.totals.by_reason.most_common()
     ]

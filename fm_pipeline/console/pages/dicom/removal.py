@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
@@ -16,6 +15,7 @@ from fm_pipeline.console.audit import note
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import csv_download
+from fm_pipeline.console.pages.dicom.jobs import REMOVE, REMOVE_OP
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.remove_import import plan_removal
 from fm_pipeline.dicom.formats import size_formatted
@@ -38,9 +38,8 @@ def remove(request: HttpRequest, job_id: int) -> HttpResponse:
     if not hmac.compare_digest(typed.encode("utf-8", "replace"), words.encode()):
         note(request, "dicom_set_aside", "refused", f"Other words than asked for were typed for import job {job_id}.")
         return _page(request, job_id, "These are not the words. Nothing was deleted.", status=400)
-    config = {"ops": {"remove_imported_instances": {"config": {"job_id": job_id, "confirm": words}}}}
-    run_id = runs().launch(request.user.get_username(), "remove_dicom_import", config)
-    messages.success(request, f"Dagster will start the removal in a moment, as run {run_id}.")
+    config = {"ops": {REMOVE_OP: {"config": {"job_id": job_id, "confirm": words}}}}
+    runs().launch(request.user.get_username(), REMOVE, config)  # the job's page shows it, with a link to its progress
     return redirect("dicom-job", job_id)
 
 
