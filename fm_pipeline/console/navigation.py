@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest
 from django.urls import reverse
 
 PAGES = [
@@ -19,9 +18,9 @@ PAGES = [
 ]
 
 
-def menu(request: HttpRequest) -> list[tuple[str, str, bool]]:
-    """Return label, address, and whether the request is for this page or one below it."""
+def menu(path: str) -> list[tuple[str, str, bool]]:
+    """Return label, address, and whether a path is of this page or of one below it."""
     links = [(label, reverse(name)) for label, name in PAGES]
-    below = [address for _, address in links if f"{request.path}/".startswith(f"{address.rstrip('/')}/")]
+    below = [address for _, address in links if f"{path}/".startswith(f"{address.rstrip('/')}/")]
     current = max(below, key=len, default=None)
     return [(label, address, address == current) for label, address in links]

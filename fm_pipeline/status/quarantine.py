@@ -6,7 +6,7 @@ Ids, rule ids and names of clinics; no patient data. Only `read_person` reads a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -103,9 +103,10 @@ def read_quarantine(database_url: str, wanted: QuarantineFilter, page: int = 1) 
         if not _is_staged(cursor):
             return [], False
         limits = {"limit": PAGE + 1, "offset": (max(page, 1) - 1) * PAGE}
-        values = _values(cursor, wanted) | limits
+        spellings = _spellings(cursor)
+        values, names = _values(spellings, wanted) | limits, _names(spellings)
         cursor.execute(f"{_FILTERED}{_ORDER} LIMIT %(limit)s OFFSET %(offset)s", values)
-        found = [_readable(dict(row)) for row in cursor.fetchall()]
+        found = [_readable(dict(row), names) for row in cursor.fetchall()]
     return found[:PAGE], len(found) > PAGE
 
 
@@ -115,12 +116,13 @@ def iterate_quarantine(database_url: str, wanted: QuarantineFilter) -> Iterator[
         with connection.cursor() as probe:
             if not _is_staged(probe):
                 return
-            values = _values(probe, wanted)
+            spellings = _spellings(probe)
+        values, names = _values(spellings, wanted), _names(spellings)
         with connection.cursor("quarantine", cursor_factory=RealDictCursor) as cursor:
             cursor.itersize = ROWS_A_FETCH
             cursor.execute(_FILTERED + _ORDER, values)
             for row in cursor:
-                readable = _readable(dict(row))
+                readable = _readable(dict(row), names)
                 yield tuple(str(readable[name]) for name in CSV_COLUMNS)
 
 
@@ -129,8 +131,7 @@ def read_clinics(database_url: str) -> list[str]:
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not _is_staged(cursor):
             return []
-        names = {normalise_name(name): name for name in sorted(map(_text, _spellings(cursor)))}
-    return sorted(names.values())
+        return sorted(filter(None, _names(_spellings(cursor)).values()))
 
 
 def read_record(database_url: str, entity: str, record_id: int) -> dict[str, Any]:
@@ -191,22 +192,38 @@ def _spellings(cursor: Any) -> list[str]:
     return [row["clinic"] if isinstance(row, dict) else row[0] for row in cursor.fetchall()]
 
 
-def _values(cursor: Any, wanted: QuarantineFilter) -> dict[str, Any]:
+def _names(spellings: Iterable[str]) -> dict[str, str]:
+    """Return one spelling of each clinic, by its normalised name: the one with the most capitalised words."""
+
+    def order(name: str) -> tuple[bool, int, str]:
+        return name.isupper(), -sum(word[:1].isupper() for word in name.split()), name
+
+    found: dict[str, str] = {}
+    for name in sorted(map(_text, spellings), key=order):
+        found.setdefault(normalise_name(name), name)
+    return found
+
+
+def _values(spellings: Iterable[str], wanted: QuarantineFilter) -> dict[str, Any]:
     """Return the parameters of `_FILTERED`."""
     values: dict[str, Any] = {"entity": wanted.entity, "rule": wanted.rule, "outcome": wanted.outcome, "clinics": None}
     if wanted.clinic:
-        name = normalise_name(wanted.clinic)
-        values["clinics"] = [text for text in _spellings(cursor) if normalise_name(_text(text)) == name]
+        name = normalise_name(" ".join(wanted.clinic.split()))
+        values["clinics"] = [text for text in spellings if normalise_name(_text(text)) == name]
     return values
 
 
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"clinic": _text(row["clinic"]), "filemaker_id": _clean(row["filemaker_id"])}
+def _readable(row: dict[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    clinic = _text(row["clinic"])
+    return row | {
+        "clinic": (names or {}).get(normalise_name(clinic), clinic),
+        "filemaker_id": _clean(row["filemaker_id"]),
+    }
 
 
 def _text(clinic: str | None) -> str:
-    """Return the text of its JSON."""
-    return _clean(json.loads(clinic)) if clinic else ""
+    """Return the text of its JSON, trimmed and with single blanks."""
+    return " ".join(_clean(json.loads(clinic)).split()) if clinic else ""
 
 
 def _clean(text: str) -> str:

@@ -18,6 +18,8 @@ _PLANS = "SELECT run_id FROM fm_pipeline.plans WHERE run_id <> %s ORDER BY creat
 _REIMPORTS = "SELECT run_id FROM fm_pipeline.reimports WHERE run_id <> %s ORDER BY started_at DESC LIMIT 1"
 _BEFORE = {"plan_reimport": (_PLANS,), "full_reimport": (_REIMPORTS, _PLANS)}
 
+MEASURED_SECONDS = 5.0  # the first records of a step say little about the others
+
 
 @dataclass(frozen=True)
 class StepState:
@@ -27,7 +29,8 @@ class StepState:
         total: None as long as it is not known.
         started_at: None for a step that is still to come, as the run before had it.
         seconds: that it has taken; of a step to come, what it took in the run before.
-        seconds_left: estimated; None if nothing is known.
+        seconds_left: estimated from what was done of the total; None if there is no total, or if the step has run for
+            less than `MEASURED_SECONDS`. Of a step to come, what it took in the run before.
     """
 
     name: str
@@ -42,7 +45,10 @@ class StepState:
 
 @dataclass(frozen=True)
 class RunSteps:
-    """The steps of a run, and the estimated seconds until its end; None if no run before it had steps."""
+    """The steps of a run, and the estimated seconds until its end.
+
+    The seconds are None if no run before it had steps, or as long as a step at work has no estimate.
+    """
 
     steps: Sequence[StepState]
     seconds_left: float | None
@@ -78,14 +84,15 @@ def read_run_steps(database_url: str, run_id: str, job: str) -> RunSteps:
             if before:
                 break
     now = datetime.now(UTC)
-    steps = [_begun(row, now, before) for row in begun]
+    steps = [_begun(row, now) for row in begun]
+    measured = bool(begun) and all(step.seconds_left is not None for step in steps)
     names = {step.name for step in steps}
     steps += [
         StepState(name, 0, None, 0, None, None, seconds, seconds)
         for name, seconds in before.items()
         if name not in names
     ]
-    left = sum(step.seconds_left or 0 for step in steps) if before else None
+    left = sum(step.seconds_left or 0 for step in steps) if before and measured else None
     return RunSteps(steps, left)
 
 
@@ -94,17 +101,15 @@ def _seconds(row: dict[str, object], until: datetime) -> float:
     return max((until - started).total_seconds(), 0.0) if isinstance(started, datetime) else 0.0
 
 
-def _begun(row: dict[str, object], now: datetime, before: dict[str, float]) -> StepState:
+def _begun(row: dict[str, object], now: datetime) -> StepState:
     ended = row["finished_at"]
     seconds = _seconds(row, ended if isinstance(ended, datetime) else now)
     done, total = int(str(row["done"])), row["total"]
     left: float | None = None
     if isinstance(ended, datetime):
         left = 0.0
-    elif isinstance(total, int) and done:
+    elif isinstance(total, int) and done and seconds >= MEASURED_SECONDS:
         left = seconds / done * max(total - done, 0)
-    elif str(row["name"]) in before:
-        left = max(before[str(row["name"])] - seconds, 0.0)
     return StepState(
         str(row["name"]),
         done,

@@ -147,7 +147,7 @@ def test_a_viewer_finds_no_button_and_is_refused_by_every_address(browser: Brows
     page = viewer.page
     expect(page.get_by_role("button", name="Dry Run Preview")).to_have_count(0)
     page.get_by_role("link", name="Read the newest plan").click()
-    expect(page.get_by_role("heading", name="What would be lost")).to_be_visible()
+    expect(page.get_by_role("heading", name="would be lost")).to_be_visible()
     expect(page.get_by_role("link", name="Full Reimport")).to_have_count(0)
     page.goto(f"{page.url}/reimport")
     expect(page.get_by_role("heading", name="Only an administrator may do this")).to_be_visible()

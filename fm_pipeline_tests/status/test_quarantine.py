@@ -41,7 +41,7 @@ def _keep_out(bench: MigrationBench, record_id: int, fields: dict[str, object], 
 def test_records_that_were_not_loaded_are_counted_listed_filtered_and_paged(bench: MigrationBench) -> None:
     names = {"first_name": CANARY, "last_name": "Quollthorpe\ud800", "note": '"clinic": "a trap" \0'}
     for number in range(PAGE + 1):
-        clinic = "\u00c9cole \u2013 North" if number else "\u00e9COLE \u2013 north"
+        clinic = "\u00c9cole \u2013 North\t" if number else "\u00e9COLE \u2013 north"
         _keep_out(bench, 900_000 + number, {**names, "clinic": clinic}, f"=K{number:03}")
     _keep_out(bench, 950_000, {"note": "\ud800 and \0"}, "no clinic")
     counts = {(count.entity, count.rule): count for count in count_quarantined(bench.database_url)}
@@ -54,7 +54,7 @@ def test_records_that_were_not_loaded_are_counted_listed_filtered_and_paged(benc
     assert more
     last, more = read_quarantine(bench.database_url, wanted, 2)
     assert (len(first), len(last), more) == (PAGE, 1, False)
-    assert {row["clinic"].casefold() for row in [*first, *last]} == {"\u00e9cole \u2013 north"}
+    assert {row["clinic"] for row in [*first, *last]} == {"\u00c9cole \u2013 North"}
     assert "a trap" not in read_clinics(bench.database_url)
 
     rows = list(iterate_quarantine(bench.database_url, QuarantineFilter(rule="name_missing")))

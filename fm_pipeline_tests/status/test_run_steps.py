@@ -32,6 +32,9 @@ def test_the_time_left_is_measured_by_the_run_before(migrated_once: Origin, benc
         ("plan, phase 8", 0, True),
     ]
     assert found.seconds_left == pytest.approx(20, abs=3)  # as long again for the second half, and the last phase
+    bench.execute(STEP, "soon", "read patients", 1, 50, 2, False)
+    soon = read_run_steps(bench.database_url, "soon", "plan_reimport")
+    assert (soon.steps[0].seconds_left, soon.seconds_left) == (None, None), "two seconds tell nothing"
     first_reimport = read_run_steps(bench.database_url, "other", "full_reimport")
     assert [step.name for step in first_reimport.steps] == ["read patients", "phase 3", "phase 8"]
 

@@ -20,7 +20,7 @@ def shared(request: HttpRequest) -> dict[str, Any]:
     return {
         "role": role,
         "is_admin": role == "admin",
-        "menu": menu(request),
+        "menu": menu(request.path),
         "support_contact": PIPELINE.support_contact,
         "overdue_sentences": overdue.read,
     }

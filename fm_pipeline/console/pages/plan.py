@@ -13,7 +13,9 @@ from django.views.decorators.http import require_POST
 from fm_pipeline.console.audit import note
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
+from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.nexus.reimport.difference import RowChange
+from fm_pipeline.nexus.reimport.losses import loses
 from fm_pipeline.nexus.reimport.relink import REASONS
 from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.status.plans import read_plan
@@ -47,9 +49,14 @@ def rows(request: HttpRequest, plan_id: UUID, table: str, change: RowChange) -> 
 
 def report_parts(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the templates show of a stored report, also one of an earlier release."""
+    known = load_rules().by_id
     files = [("documents", report.get("documents")), ("image batches", report.get("image_batches"))]
     return {
         "report": report,
+        "loses": loses(report),
+        "rules": {
+            rule: known[rule] for source in report["sources"] for rule in sorted(source["by_rule"]) if rule in known
+        },
         "totals": {
             name: sum(int(table[name]) for table in report["tables"])
             for name in ("before", "deleted", "inserted", "updated", "unchanged", "without_filemaker_id", "after")

@@ -15,6 +15,7 @@ from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.db.url import connection_parameters
 from fm_pipeline.errors import PipelineError, RequestError
+from fm_pipeline.nexus.reimport.losses import loses
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.sequence.reimport import validate_plan_early
 from fm_pipeline.status.plans import StoredPlan, read_plan
@@ -30,11 +31,13 @@ class SignOff:
         name: of the box to tick; empty for what the pipeline proves by itself.
         words: of the clinic's checklist.
         proof: why it is proved, or what the reader is to look at.
+        badge: beside a line without a box.
     """
 
     name: str
     words: str
     proof: str
+    badge: str = "proved"
 
 
 def sign_off(plan: StoredPlan) -> Iterator[SignOff]:
@@ -48,19 +51,24 @@ def sign_off(plan: StoredPlan) -> Iterator[SignOff]:
         f"The plan has read {records:,} records and held each against the rules."
         + (f" {left:,} of them are quarantined and would not be loaded: look at them first." if left else ""),
     )
-    yield SignOff("tested", "Settings page tested on development", "Somebody has tried this page on another clinic.")
+    yield SignOff(
+        "tested",
+        "Settings page tested on development",
+        "It was tried with a copy of Nexus, or with the sandbox, before it is used here.",
+    )
     yield SignOff("", "Dry-run completed successfully", f"This plan: {len(checks):,} checks passed, then rolled back.")
     yield SignOff(
         "",
         "Database backup created",
-        "The run makes one before its transaction, reads it back, restores it into copies of the tables and compares"
-        " them. Without that it changes nothing.",
+        "The run reads it back, restores it into copies of the tables and compares them. Without that it changes"
+        " nothing.",
+        badge="made by this run before anything is changed",
     )
     yield SignOff("window", "Maintenance window scheduled", "Nobody works in Nexus meanwhile.")
     yield SignOff(
         "",
         "Rollback plan documented",
-        "Any failure rolls the transaction back. Afterwards the job restore_backup brings the backup back.",
+        "Any failure rolls the transaction back. Afterwards the page Backups restores the backup.",
     )
     yield SignOff("told", "User notified of maintenance", "Everybody who works in Nexus knows.")
 
@@ -77,6 +85,7 @@ def page(request: HttpRequest, plan_id: UUID) -> HttpResponse:
             refusal = error
     shown = {
         "plan": plan,
+        "loses": loses(plan.report),
         "lines": lines,
         "ticked": [line.name for line in lines if request.POST.get(line.name)],
         "refusal": refusal,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from fm_pipeline.console.audit import note
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.door.run_state import RunState
+from fm_pipeline.console.navigation import menu
 from fm_pipeline.console.pages import plan
 from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.dicom.formats import duration_formatted
@@ -21,6 +25,15 @@ from fm_pipeline.status.history import read_run_reports
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
 from fm_pipeline.status.run_steps import StepState, read_run_steps
 
+# The page of the menu to which the runs of a job belong; all others belong to Data management.
+SECTIONS = {
+    **dict.fromkeys(("restore_backup", "make_backup", "verify_backup", "export_nexus_csv"), ("Backups", "backups")),
+    **dict.fromkeys(("dicom_import", "remove_dicom_import"), ("DICOM", "dicom")),
+}
+DRY_RESTORE = "Dry run of a restore: rolled back at its end, Nexus unchanged"
+LEAST_SECONDS_LEFT = 1.0  # "0 seconds" helps nobody
+# What the launchpad of Dagster needs and a page has a button for.
+_FOR_LAUNCHPAD = re.compile(r" ?To carry it out(?:: full_reimport with|, launch it again with) .*")
 LIVE_JOBS = ("plan_reimport", "full_reimport")
 TITLES = {"plan_reimport": "Dry run", "full_reimport": "Full reimport"}
 STOP_POLLING = 286  # htmx: swap this answer and ask no more. https://htmx.org/docs/#polling
@@ -40,7 +53,10 @@ PHASES = {
 def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Show a run."""
     run = _find(run_id)
-    return render(request, "console/live_run.html", _state(run) | _log(run, _lines(run.run_id)))
+    section, name = SECTIONS.get(run.job, ("Data management", "data-management"))
+    address = reverse(name)
+    of_menu = {"section": section, "section_address": address, "menu": menu(address)}
+    return render(request, "console/live_run.html", _state(run) | _log(run, _lines(run.run_id)) | of_menu)
 
 
 def state(request: HttpRequest, run_id: UUID) -> HttpResponse:
@@ -85,7 +101,9 @@ def _find(run_id: UUID) -> RunState:
 
 def _lines(run_id: str) -> list[str]:
     zone = ZoneInfo(PIPELINE.clinic_time_zone)
-    return [line.shown(zone) for line in runs().log(run_id)]
+    whole = [line.shown(zone) for line in runs().log(run_id)]
+    short = [_FOR_LAUNCHPAD.sub("", line) for line in whole]
+    return [line for line, before in zip(short, whole, strict=True) if line == before or not line.endswith("]")]
 
 
 def _log(run: RunState, lines: list[str]) -> dict[str, object]:
@@ -95,20 +113,37 @@ def _log(run: RunState, lines: list[str]) -> dict[str, object]:
 def _state(run: RunState) -> dict[str, object]:
     url = PIPELINE.nexus_database_url.get_secret_value()
     steps = read_run_steps(url, run.run_id, run.job)
+    made = plan_of_run(url, run.run_id) if run.job == "plan_reimport" else None
+    if made and run.status == "running":  # the plan is all that it was to do; its process ends in a moment
+        run = replace(run, status="done")
     shown = [_step(step, run) for step in steps.steps if run.unfinished or step.started_at]
     current = next((step["label"] for step in shown if step["state"] == "running"), "")
     report = report_of_reimport(url, run.run_id) if run.job == "full_reimport" else None
     return {
         "run": run,
-        "title": TITLES.get(run.job, run.job.replace("_", " ").capitalize()),
+        "title": DRY_RESTORE if _is_dry_restore(run) else TITLES.get(run.job, run.job.replace("_", " ").capitalize()),
+        "rolled_back": run.status == "done" and _is_dry_restore(run),
         "requester": run_requester(url, run.run_id),
         "steps": shown,
         "current": current,
-        "left": duration_formatted(steps.seconds_left) if run.unfinished and steps.seconds_left else "",
-        "plan": plan_of_run(url, run.run_id) if run.job == "plan_reimport" else None,
+        "left": _left(steps.seconds_left, run),
+        "plan": made,
         "committed": plan.report_parts(report) if report else None,
         "reports": read_run_reports(url, run.run_id),
     }
+
+
+def _is_dry_restore(run: RunState) -> bool:
+    """Whether it restores nothing: the words of the dry run are not in its run config."""
+    config = ((run.config.get("ops") or {}).get("restore_rows") or {}).get("config") or {}
+    return run.job == "restore_backup" and not config.get("confirm")
+
+
+def _left(seconds: float | None, run: RunState) -> str:
+    """Return the time left of a run that works; empty if it is not known."""
+    if seconds is None or seconds < LEAST_SECONDS_LEFT or run.status != "running":
+        return ""
+    return duration_formatted(seconds)
 
 
 def _step(step: StepState, run: RunState) -> dict[str, object]:
@@ -128,5 +163,5 @@ def _step(step: StepState, run: RunState) -> dict[str, object]:
         "total": step.total,
         "errors": step.errors,
         "seconds": step.seconds if step.started_at else None,
-        "left": duration_formatted(step.seconds_left) if step.seconds_left and run.unfinished else "",
+        "left": _left(step.seconds_left, run) if state == "running" else "",
     }

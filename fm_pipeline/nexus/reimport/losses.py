@@ -41,6 +41,11 @@ def losses(report: Mapping[str, Any]) -> list[str]:
     return [sentence for kind in kinds for sentence in kind(report, done)] or [NOTHING[done]]
 
 
+def loses(report: Mapping[str, Any]) -> bool:
+    """Return whether a stored report tells of any loss."""
+    return not set(report["losses"]) <= set(NOTHING.values())
+
+
 def _emptied(report: Mapping[str, Any], done: bool) -> Iterator[str]:
     for reference in sorted(report["references"], key=lambda each: -int(each["set_to_null"])):
         if rows := int(reference["set_to_null"]):

@@ -28,6 +28,10 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     wait_until(lambda: bool(bench.execute(REPORT, tried)))
     ((report,),) = bench.execute(REPORT, tried)
     words = report["confirmation"]
+    run = fetch(console, session, f"/settings/data-management/runs/{tried}")
+    assert "<h1>Dry run of a restore: rolled back at its end, Nexus unchanged</h1>" in run
+    assert '<a href="/settings/backups/" aria-current="page">' in run
+    assert "with confirm=" not in run
     assert f"Type <strong>{words}</strong>" in fetch(console, session, page)
     assert "Rolled back: Nexus is unchanged" in fetch(console, session, f"/settings/history/runs/{tried}")
 

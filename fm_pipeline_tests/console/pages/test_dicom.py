@@ -149,7 +149,7 @@ def test_a_viewer_sees_the_pages_and_changes_nothing(console: Console, folder: P
     for path in ("", "/live", "/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/remove", "/configuration"):
         page = get(console, viewer, path)
         assert page.status_code == 200, path
-        assert set(re.findall(r"<button[^>]*>([^<]*)", page.text)) <= {"Log out", "Show"}, path
+        assert set(re.findall(r"<button[^>]*>([^<]*)", page.text)) <= {"Log out", "Menu", "Show"}, path
     for path in (f"/jobs/{job_id}/files.csv", f"/jobs/{job_id}/remove/instances.csv"):
         assert get(console, viewer, path).status_code == 403
     of_job = [f"/jobs/{job_id}/{name}" for name in ("cancel", "resume", "remove/start")]
