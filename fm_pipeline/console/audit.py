@@ -6,14 +6,20 @@ with what it changes.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.cache import cache
 from django.http import HttpRequest
 
 from fm_pipeline.console.address import django_address
 from fm_pipeline.console.database import console_url
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.db.audit import AuditAction, AuditOutcome, record
+from fm_pipeline.db.audit import AuditAction, AuditOutcome, asked_from, audited, record
 
 NOBODY = "nobody"  # without a login
+_REFUSAL_SECONDS = 60  # in which the same refusal is recorded once, so that nobody fills the table
 
 
 def actor_of(request: HttpRequest) -> str:
@@ -34,6 +40,28 @@ def note(
         DatabaseError: the row was not written.
     """
     note_for(actor_of(request), django_address(request), action, outcome, detail, run_id=run_id)
+
+
+@contextmanager
+def noted(request: HttpRequest, action: AuditAction, about: str, *, run_id: str) -> Iterator[None]:
+    """Add a row before a change, and one for how it ended; see `audited`."""
+    url, actor = console_url(PIPELINE), actor_of(request)
+    with asked_from(django_address(request)), audited(url, actor=actor, action=action, run_id=run_id, about=about):
+        yield
+
+
+def note_refusal(request: HttpRequest, why: str) -> None:
+    """Add a row for a request that the role or the scope does not allow: method and page, nothing that was typed.
+
+    Raises:
+        DatabaseError: the row was not written.
+    """
+    match = request.resolver_match
+    page = match.view_name if match else "unknown"
+    detail = f"{request.method} {page}: {why}"
+    key = hashlib.sha256(f"{actor_of(request)} {django_address(request)} {detail}".encode()).hexdigest()
+    if cache.add(f"refusal-{key}", 1, _REFUSAL_SECONDS):
+        note(request, "access", "refused", detail)
 
 
 def note_for(

@@ -6,6 +6,7 @@ import getpass
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 from fm_pipeline.db.connection import connect
@@ -44,8 +45,23 @@ AuditAction = Literal[
     "maintenance",
     "dagster",
     "dicom_set_aside",
+    "access",
 ]
 AuditOutcome = Literal["started", "done", "refused", "failed", "cancelled"]
+
+
+# Of the visitor whose request the console is answering: functions of the pipeline that it calls know no requests.
+_address: ContextVar[str] = ContextVar("address", default="")
+
+
+@contextmanager
+def asked_from(address: str) -> Iterator[None]:
+    """Give this address to the rows that are added in the block, and in copies of its context."""
+    token = _address.set(address)
+    try:
+        yield
+    finally:
+        _address.reset(token)
 
 
 def operating_system_user() -> str:
@@ -72,28 +88,38 @@ def record(
     Args:
         actor: who requested the action.
         detail: one of our own sentences; no patient data.
-        address: of the visitor of the console who requested it.
+        address: of the visitor of the console who requested it; by default that of `asked_from`.
     """
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO fm_pipeline.audit (actor, action, outcome, plan_id, run_id, detail, address)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (actor, action, outcome, plan_id, run_id, detail, address),
+            (actor, action, outcome, plan_id, run_id, detail, address or _address.get()),
         )
         connection.commit()
 
 
 @contextmanager
 def audited(
-    database_url: str, *, actor: str, action: AuditAction, plan_id: str | None = None, run_id: str | None = None
+    database_url: str,
+    *,
+    actor: str,
+    action: AuditAction,
+    plan_id: str | None = None,
+    run_id: str | None = None,
+    about: str = "",
 ) -> Iterator[None]:
     """Record the start and the outcome of an action: done, refused (a Stop or a RequestError), failed, or cancelled.
 
     The action does not begin unless its start is on record. An outcome that cannot be recorded is only a warning: it
     must not turn a committed action into a failure, nor hide why an action failed.
+
+    Args:
+        about: the beginning of the detail of each row.
     """
 
-    def note(outcome: AuditOutcome, detail: str = "") -> None:
+    def note(outcome: AuditOutcome, said: str = "") -> None:
+        detail = f"{about} {said}".strip()
         record(database_url, actor=actor, action=action, outcome=outcome, plan_id=plan_id, run_id=run_id, detail=detail)
 
     def end(outcome: AuditOutcome, detail: str = "") -> None:

@@ -28,14 +28,22 @@ class AuditRow:
 
 
 COLUMNS = tuple(field.name for field in fields(AuditRow))
-_SELECT = """
-SELECT id, at, actor, address, action, outcome, plan_id::text, run_id, detail FROM fm_pipeline.audit
+# A run's own process knows no address. Its rows show the one from which their account has launched it; of a token, the
+# account is its owner.
+_OWNER = "regexp_replace(actor, ' \\(token .*\\)$', '')"
+_SELECT = f"""
+WITH launched AS (
+    SELECT DISTINCT ON (run_id, owner) run_id AS launched_run, {_OWNER} AS owner, address AS launched_from
+    FROM fm_pipeline.audit WHERE run_id IS NOT NULL AND address <> '' ORDER BY run_id, owner, id
+)
+SELECT id, at, actor, coalesce(nullif(address, ''), launched_from, ''), action, outcome, plan_id::text, run_id, detail
+FROM fm_pipeline.audit LEFT JOIN launched ON launched_run = run_id AND owner = {_OWNER}
 WHERE (%(actor)s = '' OR actor = %(actor)s OR starts_with(actor, %(actor)s || ' (token '))
   AND (%(action)s = '' OR action = %(action)s) AND (%(outcome)s = '' OR outcome = %(outcome)s)
   AND (%(run_id)s = '' OR run_id = %(run_id)s)
   AND (%(since)s::date IS NULL OR at >= %(since)s::date) AND (%(until)s::date IS NULL OR at < %(until)s::date + 1)
 ORDER BY id DESC
-"""
+"""  # noqa: S608  # of a constant
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def read_actors(database_url: str) -> list[str]:
     """Return the actors there are, without tokens."""
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT DISTINCT regexp_replace(actor, ' \\(token .*\\)$', '') FROM fm_pipeline.audit ORDER BY 1"
+            f"SELECT DISTINCT {_OWNER} FROM fm_pipeline.audit ORDER BY 1"  # noqa: S608  # a constant
         )
         return [name for (name,) in cursor.fetchall()]
 

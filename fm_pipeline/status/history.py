@@ -17,6 +17,17 @@ from fm_pipeline.errors import RequestError
 
 PAGE = 50
 KINDS = ("plan", "reimport", "backup", "restore", "verify", "export", "prune", "image_link", "image_import")
+# What a job does, by its name: a run that is cancelled before it begins this leaves no row of it.
+KIND_OF_JOB = {
+    "plan_reimport": "plan",
+    "full_reimport": "reimport",
+    "make_backup": "backup",
+    "restore_backup": "restore",
+    "verify_backup": "verify",
+    "export_nexus_csv": "export",
+    "link_images": "image_link",
+    "import_image_files": "image_import",
+}
 OUTCOMES = ("done", "refused", "failed", "cancelled", "started")
 
 # Plans and reimports have rows of their own, which are there if and only if they came to their end. All other ends are
@@ -40,6 +51,14 @@ WITH attempts AS (
       AND (a.outcome <> 'started' OR a.run_id IS NOT NULL)
       AND NOT EXISTS (SELECT FROM fm_pipeline.run_reports dry
                       WHERE dry.run_id = a.run_id AND dry.action = a.action AND dry.dry_run)
+    UNION ALL
+    SELECT job.kind, NULL, c.run_id, c.at, c.actor, 'cancelled', 'It was cancelled before it began.', NULL, NULL, false
+    FROM fm_pipeline.audit c
+    JOIN unnest(%(about_cancels)s, %(kinds_of_jobs)s) AS job(about, kind) ON job.about = c.detail
+    WHERE c.action = 'cancel' AND c.outcome = 'done'
+      AND NOT EXISTS (SELECT FROM fm_pipeline.audit a WHERE a.run_id = c.run_id AND a.action = job.kind)
+      AND NOT EXISTS (SELECT FROM fm_pipeline.audit before WHERE before.run_id = c.run_id AND before.id < c.id
+                      AND before.action = 'cancel' AND before.outcome = 'done')
     UNION ALL
     SELECT r.action, NULL, r.run_id, r.at, coalesce(q.actor, ''), 'done', '', NULL, NULL, r.dry_run
     FROM fm_pipeline.run_reports r LEFT JOIN fm_pipeline.run_requests q USING (run_id)
@@ -91,6 +110,11 @@ class HistoryFilter:
         return cls(**given)
 
 
+def about_cancel(job: str) -> str:
+    """Return what the audit trail says of the cancel of a job's run; the history reads it there."""
+    return f"Run of {job}."
+
+
 def read_history(database_url: str, wanted: HistoryFilter, page: int = 1) -> tuple[list[dict[str, Any]], bool]:
     """Return a page of attempts, and whether there are more.
 
@@ -98,6 +122,7 @@ def read_history(database_url: str, wanted: HistoryFilter, page: int = 1) -> tup
         page: from 1.
     """
     values = vars(wanted) | {"kinds": list(KINDS), "since": wanted.since or None}
+    values |= {"about_cancels": [about_cancel(job) for job in KIND_OF_JOB], "kinds_of_jobs": list(KIND_OF_JOB.values())}
     values |= {"limit": PAGE + 1, "offset": (max(page, 1) - 1) * PAGE}
     with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute("SELECT to_regclass('fm_pipeline.run_reports') IS NOT NULL AS migrated")

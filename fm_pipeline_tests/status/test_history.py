@@ -11,7 +11,7 @@ from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.db.run_requests import record_run_request
 from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.status.history import HistoryFilter, last_run_report, read_history, read_report, read_run
+from fm_pipeline.status.history import HistoryFilter, about_cancel, last_run_report, read_history, read_report, read_run
 from fm_pipeline_tests.support.clinics import MigrationBench
 
 
@@ -28,6 +28,8 @@ def test_every_attempt_is_in_the_history_once_with_its_end_and_its_report(bench:
         pass
     store_run_report(url, "tried", "restore", {"changed_rows": 3}, dry_run=True, subject="a backup")
     record_run_request(url, "tried", "admin")
+    with audited(url, actor="admin", action="cancel", run_id="queued", about=about_cancel("plan_reimport")):
+        pass  # before its plan began
 
     attempts, more = read_history(url, HistoryFilter())
     assert not more
@@ -39,6 +41,7 @@ def test_every_attempt_is_in_the_history_once_with_its_end_and_its_report(bench:
         ("restore", "killed"): ("started", False, False),
         ("image_link", "link"): ("done", False, False),
         ("restore", "tried"): ("done", True, True),
+        ("plan", "queued"): ("cancelled", False, False),
     }
     assert shown["reimport", "refused"]["detail"] == "The plan is stale."
     assert shown["restore", "tried"]["actor"] == "admin"

@@ -13,9 +13,13 @@ from django.shortcuts import redirect, render
 from fm_pipeline.console.accounts.roles import Role
 from fm_pipeline.console.accounts.sessions import role_of_session
 from fm_pipeline.console.accounts.tokens import TokenRefused, token_visitor
+from fm_pipeline.console.address import django_address
+from fm_pipeline.console.audit import note_refusal
+from fm_pipeline.db.audit import asked_from
 
 View = TypeVar("View", bound=Callable[..., Any])
 SAFE = {"GET", "HEAD", "OPTIONS"}
+REFUSED_SCOPE = "The scope of this token does not allow this."
 
 
 def open_to_all(view: View) -> View:
@@ -51,7 +55,8 @@ class RoleMiddleware:
             request.session = SessionStore()
             request.user, request.role = token.account, token.role  # type: ignore[attr-defined]
             request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]  # as Django's test client does
-        return self._get_response(request)
+        with asked_from(django_address(request)):
+            return self._get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, *_: Any) -> HttpResponse | None:
         """Return the refusal, or None if the view may be called."""
@@ -60,12 +65,22 @@ class RoleMiddleware:
         role: Role | None = request.role  # type: ignore[attr-defined]
         enough = role is Role.ADMIN or (request.method in SAFE and not getattr(view, "admins_only", False))
         if request.token is not None:  # type: ignore[attr-defined]
-            return None if role and enough else _for_machines(403, "The scope of this token does not allow this.")
+            return None if role and enough else _refused_token(request)
         if role is None:
             if request.headers.get("HX-Request"):  # a part of a page: the browser goes to the login as a whole
                 return HttpResponse(status=401, headers={"HX-Redirect": "/login/"})
             return redirect(f"/login/?next={quote(request.get_full_path())}")
-        return None if enough else render(request, "console/refused.html", status=403)
+        return None if enough else _refused_page(request)
+
+
+def _refused_page(request: HttpRequest) -> HttpResponse:
+    note_refusal(request, "for administrators only.")
+    return render(request, "console/refused.html", status=403)
+
+
+def _refused_token(request: HttpRequest) -> HttpResponse:
+    note_refusal(request, REFUSED_SCOPE)
+    return _for_machines(403, REFUSED_SCOPE)
 
 
 def _for_machines(status: int, message: str) -> HttpResponse:

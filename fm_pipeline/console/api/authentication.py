@@ -9,9 +9,10 @@ from ninja.errors import HttpError
 from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 
-from fm_pipeline.console.accounts.middleware import SAFE
+from fm_pipeline.console.accounts.middleware import REFUSED_SCOPE, SAFE
 from fm_pipeline.console.accounts.roles import Role
 from fm_pipeline.console.accounts.tokens import TokenScope, token_visitor
+from fm_pipeline.console.audit import note_refusal
 from fm_pipeline.console.django_settings import SESSION_COOKIE_NAME
 
 
@@ -28,7 +29,8 @@ class DicomToken(HttpBearer):
         if visitor is None:
             return None
         if not visitor.allows(TokenScope.DICOM):
-            raise HttpError(403, "The scope of this token does not allow this.")
+            note_refusal(request, REFUSED_SCOPE)
+            raise HttpError(403, REFUSED_SCOPE)
         return visitor.actor
 
 
@@ -50,6 +52,7 @@ class AdminSession(APIKeyCookie):
         if key is None or role is None:
             return None
         if role is not Role.ADMIN:
+            note_refusal(request, "for administrators only.")
             raise HttpError(403, "Only an administrator may call this.")
         if request.method not in SAFE and not (_from_own_page(request) and _has_csrf_token(request)):
             raise HttpError(

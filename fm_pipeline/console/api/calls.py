@@ -21,6 +21,7 @@ from fm_pipeline.console.api.requests import (
     ProcessBody,
     StartBody,
 )
+from fm_pipeline.console.audit import note
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.batches import Batches
@@ -87,6 +88,7 @@ def scan_directory(request: HttpRequest, body: DirectoryBody) -> Status[JsonObje
     """
     root = _path(request, body.path)
     found = preview_bounded(PIPELINE, root)
+    note(request, "dicom_scan", "done", found.said)
     data = _scan_data(root, found)
     return _success(data, 200 if found.ended else 202)
 
@@ -181,6 +183,7 @@ def scan_new_files(request: HttpRequest, body: DirectoryBody) -> Status[JsonObje
     """Count and list files that are new or have changed since their import, with the limits of call 1."""
     root = _path(request, body.path)
     found = preview_new_bounded(PIPELINE, root)
+    note(request, "dicom_scan", "done", found.said)
     totals, data = found.totals, _scan_data(root, found)
     new, known, both = (totals.files, totals.known, totals.files + totals.known) if found.ended else (None,) * 3
     return _success(

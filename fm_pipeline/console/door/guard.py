@@ -102,6 +102,10 @@ class Guard:
             _log.exception("Nobody can be let in.")
             return None, PlainTextResponse("The accounts cannot be read now. Try again in a minute.", 503)
         if visitor is not None and not visitor.role:
+            if kind is not Kind.FILE:
+                await self._record(
+                    visitor, self._address_of(connection), "access", "refused", f"Dagster: {REFUSED_SCOPE}"
+                )
             refusal = PlainTextResponse(REFUSED_SCOPE, 403)
         elif visitor is not None and kind is Kind.GRAPHQL:
             refusal = await self._graphql_refusal(connection, visitor)

@@ -74,9 +74,8 @@ def dry_run(request: HttpRequest, backup_id: str) -> HttpResponse:
     found, newer = _find(str(backup_id)), request.POST.get("newer", "stop")
     if newer not in POLICIES:
         raise RequestError("Newer rows are either set aside, or they stop the restore.", meaning="Nothing was started.")
-    return _launch(
-        request, "restore_backup", {"restore_rows": {"config": {"folder": str(found.folder), "newer": newer}}}
-    )
+    config = {"folder": str(found.folder), "newer": newer}
+    return _launch(request, "restore_backup", {"restore_rows": {"config": config}}, ", a dry run")
 
 
 @require_POST
@@ -113,9 +112,9 @@ def download(request: HttpRequest, name: str, file: str) -> StreamingHttpRespons
     return file_download(f"{name}-{file}", opened)
 
 
-def _launch(request: HttpRequest, job: str, ops: Mapping[str, Any]) -> HttpResponse:
+def _launch(request: HttpRequest, job: str, ops: Mapping[str, Any], about: str = "") -> HttpResponse:
     run_id = runs().launch(request.user.get_username(), job, {"ops": ops} if ops else {})
-    note(request, "launch", "done", f"The job {job}.", run_id=run_id)
+    note(request, "launch", "done", f"The job {job}{about}.", run_id=run_id)
     return redirect("live-run", run_id)
 
 

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from fm_pipeline.console.audit import note
+from fm_pipeline.console.audit import note, noted
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.door.run_state import RunState
@@ -21,7 +21,7 @@ from fm_pipeline.console.pages import plan
 from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.errors import RequestError
-from fm_pipeline.status.history import read_run_reports
+from fm_pipeline.status.history import about_cancel, read_run_reports
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
 from fm_pipeline.status.run_steps import StepState, read_run_steps
 
@@ -87,8 +87,8 @@ def log_file(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """End a run as Dagster does: what it has not committed is rolled back."""
     run = _find(run_id)
-    note(request, "cancel", "started", f"Run of {run.job}.", run_id=run.run_id)
-    runs().terminate(request.user.get_username(), run.run_id)
+    with noted(request, "cancel", about_cancel(run.job), run_id=run.run_id):  # done: Dagster has accepted it
+        runs().terminate(request.user.get_username(), run.run_id)
     return redirect("live-run", run.run_id)
 
 

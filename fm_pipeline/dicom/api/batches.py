@@ -10,7 +10,9 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as StillAtWork
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 
 from fm_pipeline.dicom.api.requests import carry_out
 from fm_pipeline.dicom.history.jobs import Job, get_job
@@ -52,9 +54,8 @@ class Batches:
             if part is None:
                 self._refuse_ended(job_id)
                 part = self._at_work[job_id] = Future()
-                threading.Thread(
-                    target=self._work, args=(part, job_id, actor, files), name=f"batch-{job_id}", daemon=True
-                ).start()
+                work = partial(copy_context().run, self._work, part, job_id, actor, files)  # with the address
+                threading.Thread(target=work, name=f"batch-{job_id}", daemon=True).start()
         try:
             return part.result(timeout=seconds)
         except StillAtWork:

@@ -16,6 +16,7 @@ from fm_pipeline.dicom.history.jobs import JobType
 from fm_pipeline.dicom.model import FoundFile
 from fm_pipeline.dicom.scan.walk import scan
 from fm_pipeline.dicom.watch.new_files import NewFiles
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 MOST_SECONDS = 20.0  # most clients and proxies wait for 30 or 60
@@ -42,6 +43,11 @@ class BoundedPreview:
     def list_complete(self) -> bool:
         """Whether `files` has all files."""
         return self.ended and len(self.files) == self.totals.files
+
+    @property
+    def said(self) -> str:
+        """A sentence for the audit trail. Folders are named after patients, so that it has no path."""
+        return f"{counted(self.totals.files, 'file')} to import{'' if self.ended else ', as far as it went'}."
 
 
 def preview_bounded(settings: Settings, root: str, *, most_files: int = MOST_FILES) -> BoundedPreview:

@@ -105,7 +105,8 @@ def restore(
     url = settings.nexus_database_url.get_secret_value()
     started = time.monotonic()
     asked = actor or operating_system_user()
-    with ExitStack() as end, audited(url, actor=asked, action="restore", run_id=run_id):
+    about = "A dry run: all of it is rolled back." if dry_run else ""
+    with ExitStack() as end, audited(url, actor=asked, action="restore", run_id=run_id, about=about):
         key = read_key(settings)
         manifest = read_manifest(folder, key)
         with connect(url) as gate, connect(url) as connection:

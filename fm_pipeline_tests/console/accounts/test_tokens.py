@@ -99,3 +99,26 @@ def test_a_token_is_a_visitor_of_dagster_too_as_its_scope_says(console: Console)
         answer = requests.post(f"{console.url}/dagster/graphql", json=query, headers=headers, timeout=30)
         answers[scope] = answer.json()["data"]["terminateRun"]["__typename"] if answer.ok else answer.status_code
     assert answers == {"read": 403, "dicom": 403, "admin": "RunNotFoundError"}
+
+
+def test_what_a_viewer_or_a_token_is_refused_is_on_record_once_a_minute_and_a_file_is_not(console: Console) -> None:
+    viewer, manager = console.session("reception"), console.session("manager")
+    secret = _made(console, manager, "dicom")
+    since = console.bench.execute("SELECT max(id) FROM fm_pipeline.audit")[0][0]
+    machine = {"Authorization": f"Bearer {secret}", "X-Forwarded-For": "203.0.113.40"}
+    viewer.headers["X-Forwarded-For"] = "203.0.113.40"
+    for _ in "twice":
+        assert viewer.get(f"{console.url}{TOKENS}", timeout=30).status_code == 403
+        form = console.token(viewer)
+        assert viewer.post(f"{console.url}{PAGE}/dry-run", data=form, timeout=30).status_code == 403
+        assert viewer.get(f"{console.url}/api/sync/list-jobs", timeout=30).status_code == 403
+        assert requests.get(console.url + PAGE, headers=machine, timeout=30).status_code == 403
+        for file in ("/static/console/console.css", "/dagster/favicon.svg"):
+            requests.get(console.url + file, headers=machine, timeout=30)
+    rows = console.bench.execute(
+        "SELECT split_part(actor, ' ', 1), split_part(detail, ':', 1) FROM fm_pipeline.audit"
+        " WHERE id > %s AND action = 'access' AND outcome = 'refused' AND address = '203.0.113.40' ORDER BY id",
+        since,
+    )
+    assert [actor for actor, _ in rows] == ["reception", "reception", "reception", "manager"], rows
+    assert [what.split()[0] for _, what in rows] == ["GET", "POST", "GET", "GET"]

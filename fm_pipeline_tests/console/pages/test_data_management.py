@@ -77,8 +77,16 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     wrong = post(console, session, path, confirm="another 80", **ticked)
     assert wrong.status_code == 409
     assert "does not name this database and its number of patients" in wrong.text
-    refused = "SELECT actor, outcome FROM fm_pipeline.audit WHERE plan_id::text = %s AND outcome = 'refused'"
-    assert console.bench.execute(refused, plan_id) == [("admin", "refused")]
+    refused = "SELECT actor, address FROM fm_pipeline.audit WHERE plan_id::text = %s AND outcome = 'refused'"
+    assert console.bench.execute(refused, plan_id) == [("admin", "127.0.0.1")]
+
+
+def test_the_cancel_of_a_dry_run_has_an_end_in_the_audit_trail(console: Console) -> None:
+    session = console.session("admin")
+    run_id = post(console, session, "/dry-run").headers["Location"].rsplit("/", 1)[-1]
+    assert post(console, session, f"/runs/{run_id}/cancel").status_code == 302
+    rows = "SELECT outcome, address FROM fm_pipeline.audit WHERE run_id = %s AND action = 'cancel' ORDER BY id"
+    assert console.bench.execute(rows, run_id) == [("started", "127.0.0.1"), ("done", "127.0.0.1")]
 
 
 def test_what_does_not_exist_is_said_in_three_sentences(console: Console) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import uuid
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,11 @@ def status(console: Console, job_id: int) -> str:
     return str(found)
 
 
+def addresses_are_shown(console: Console, session: requests.Session, run_id: str, rows: int) -> bool:
+    page = session.get(f"{console.url}/audit/?run_id={run_id}", timeout=60).text
+    return page.count("203.0.113.30") == rows
+
+
 def started(console: Console, session: requests.Session, folder: Path) -> int:
     answer = post(console, session, "/start", path=str(folder), job_type="manual")
     assert answer.status_code == 302, answer.text
@@ -51,6 +57,7 @@ def started(console: Console, session: requests.Session, folder: Path) -> int:
 
 def test_an_import_is_started_shown_and_taken_back(console: Console, folder: Path) -> None:
     session = console.session("admin")
+    session.headers["X-Forwarded-For"] = "203.0.113.30"
     scanned = post(console, session, "/scan", path=str(folder)).text
     assert "4 files to import" in scanned
     job_id = started(console, session, folder)
@@ -90,6 +97,17 @@ def test_an_import_is_started_shown_and_taken_back(console: Console, folder: Pat
         f"%import job {job_id}%",
     )
     assert audit == [("download", "done"), ("dicom_set_aside", "refused"), ("download", "done")]
+    by_address = "SELECT action, outcome FROM fm_pipeline.audit WHERE address = '203.0.113.30' ORDER BY id"
+    assert [row for row in console.bench.execute(by_address) if row[0] in ("dicom_scan", "launch")] == [
+        ("dicom_scan", "done"),
+        ("launch", "done"),
+        ("dicom_scan", "done"),
+        ("launch", "done"),
+    ]
+    for table, column in (("import_jobs", "id"), ("import_removals", "job_id")):
+        select = f"SELECT run_id FROM fm_pipeline.{table} WHERE {column} = %s"  # noqa: S608  # of constants
+        ((run_id,),) = console.bench.execute(select, job_id)
+        wait_until(partial(addresses_are_shown, console, session, run_id, 3))  # launched, started, done
 
 
 def test_a_job_that_was_cancelled_before_its_run_began_stays_cancelled_until_it_is_resumed(
@@ -117,12 +135,15 @@ def test_the_lists_have_filters_and_wrong_values_do_not_break_them(console: Cons
 
 def test_a_directory_outside_the_allowed_roots_is_refused(console: Console) -> None:
     session = console.session("admin")
+    session.headers["X-Forwarded-For"] = "203.0.113.31"
     for path in ("/etc", "relative", "C:\\Hospital"):
         for action in ("/start", "/scan"):
             answer = post(console, session, action, path=path, job_type="manual")
             assert answer.status_code == 400
             assert "Nothing was read" in answer.text
             assert f'value="{path}"' in answer.text, "the form keeps what was typed"
+    refused = "SELECT action, outcome FROM fm_pipeline.audit WHERE address = '203.0.113.31' ORDER BY id"
+    assert console.bench.execute(refused) == [("dicom_import", "refused"), ("dicom_scan", "refused")] * 3
 
 
 def test_the_configuration_is_changed_by_a_form(console: Console) -> None:

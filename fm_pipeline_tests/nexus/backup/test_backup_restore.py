@@ -109,8 +109,9 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(bench: MigrationB
     assert not dry.committed
     assert bench.digests() == after
     assert dry.tables == give_back(bench, folder).tables
-    outcomes = bench.execute("SELECT outcome FROM fm_pipeline.audit WHERE action = 'restore' ORDER BY id")
-    assert outcomes == [("started",), ("done",)] * 3
+    audit = bench.execute("SELECT outcome, detail FROM fm_pipeline.audit WHERE action = 'restore' ORDER BY id")
+    dry_run = "A dry run: all of it is rolled back."
+    assert audit == [(end, said) for said in (dry_run, dry_run, "") for end in ("started", "done")]
 
 
 @pytest.fixture

@@ -164,6 +164,7 @@ def launch_import(request: HttpRequest, job_id: int) -> str:
     """Start Dagster's job `dicom_import` for an import job, and return the run's id."""
     config = {"ops": {"imported_dicom_files": {"config": {"job_id": job_id}}}}
     run_id = runs().launch(request.user.get_username(), "dicom_import", config)
+    note(request, "launch", "done", f"Import job {job_id}.", run_id=run_id)
     note_run(_URL, job_id, run_id)
     return run_id
 

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import include, path
 from django.views.decorators.http import require_POST, require_safe
 
-from fm_pipeline.console.audit import actor_of
+from fm_pipeline.console.audit import actor_of, note
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.failures import failure_page, failure_status
 from fm_pipeline.console.pages.dicom import jobs, removal
@@ -108,11 +108,12 @@ def scan(request: HttpRequest) -> HttpResponse:
     try:
         with audited_refusals(PIPELINE, actor=actor_of(request), action="dicom_scan"):
             root = requested_path(PIPELINE, request.POST.get("path", "").strip() or None)
-        found = preview(PIPELINE, root)
+            found = preview(PIPELINE, root)
     except PipelineError as error:  # the directory is not allowed, or cannot be listed
         if not request.headers.get("HX-Request"):
             return _page(request, error)
         return failure_page(request, 400, error.what, error.meaning, error.remedy)
+    note(request, "dicom_scan", "done", found.said)
     others = [
         (count, outcome, reason, sentence(reason)) for (outcome, reason), count in found.totals.by_reason.most_common()
     ]

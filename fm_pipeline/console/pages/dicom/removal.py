@@ -39,7 +39,8 @@ def remove(request: HttpRequest, job_id: int) -> HttpResponse:
         note(request, "dicom_set_aside", "refused", f"Other words than asked for were typed for import job {job_id}.")
         return _page(request, job_id, "These are not the words. Nothing was deleted.", status=400)
     config = {"ops": {REMOVE_OP: {"config": {"job_id": job_id, "confirm": words}}}}
-    runs().launch(request.user.get_username(), REMOVE, config)  # the job's page shows it, with a link to its progress
+    run_id = runs().launch(request.user.get_username(), REMOVE, config)  # the job's page shows it, with its progress
+    note(request, "launch", "done", f"What import job {job_id} brought is to be deleted.", run_id=run_id)
     return redirect("dicom-job", job_id)
 
 
