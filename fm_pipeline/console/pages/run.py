@@ -156,6 +156,8 @@ def _step(step: StepState, run: RunState) -> dict[str, object]:
         state = "running" if run.unfinished else "stopped"
     prefix, _, phase = step.name.rpartition("phase ")
     label = f"{prefix}phase {phase}: {PHASES[phase]}" if phase in PHASES else step.name
+    if step.name == "restore" and _is_dry_restore(run):
+        label = "restore, rolled back"
     return {
         "label": (label[:1].upper() + label[1:]).replace("_", " "),
         "state": state,
