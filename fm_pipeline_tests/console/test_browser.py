@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from fm_pipeline.sandbox.clinic.nexus.system import SANDBOX_PASSWORD
+from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.browser.chromium import chromium
 from fm_pipeline_tests.console.conftest import Console
+from fm_pipeline_tests.support.orthanc import need_orthanc
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
 RUN_MILLISECONDS = 180_000
@@ -139,6 +142,34 @@ def test_every_page_of_the_menu_fits_the_screen_and_has_no_serious_fault_for_axe
         faults += viewer.serious_faults()
         wide += [address] if viewer.is_wider_than_the_screen() else []
     assert (faults, wide, viewer.errors) == ([], [], [])
+
+
+def test_an_admin_imports_a_folder_of_dicom_files_and_takes_it_back(browser: Browser, console: Console) -> None:
+    need_orthanc()
+    name = uuid4().hex
+    write_series(console.hospital / name, 3, 2_000, name=name, patient_id=name)
+    admin = visitor(browser, console, PHONE)
+    page = admin.page
+    admin.log_in("admin")
+    page.goto(f"{console.url}/settings/dicom")
+    page.get_by_label("Directory").fill(str(console.hospital / name))
+    page.get_by_label("Kind").select_option("manual")
+    admin.click("button", "Scan only")
+    expect(page.get_by_text("3 files to import")).to_be_visible()
+    admin.click("button", "Start import")
+    page.reload()
+    expect(page.locator("#job .badge").first).to_have_text("completed", timeout=RUN_MILLISECONDS)
+    faults = admin.serious_faults()
+    admin.click("link", "Take back")
+    page.get_by_label("Words").fill(page.locator("form.stack code").inner_text())
+    faults += admin.serious_faults()
+    admin.click("button", "Delete in Orthanc")
+    expect(page.get_by_role("heading", name="Taken back")).to_be_visible(timeout=RUN_MILLISECONDS)
+    page.reload()
+    expect(page.get_by_text("taken back", exact=True)).to_have_count(3)
+    faults += admin.serious_faults()
+    assert not admin.is_wider_than_the_screen()
+    assert (faults, admin.errors) == ([], [])
 
 
 def test_a_viewer_finds_no_button_and_is_refused_by_every_address(browser: Browser, console: Console) -> None:
