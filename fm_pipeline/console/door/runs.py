@@ -137,7 +137,18 @@ class Runs:
         if record is None:
             return None
         state = _state(record)
-        return replace(state, status="cancelling") if state.unfinished and run_id in self._ending else state
+        if state.unfinished and run_id in self._ending:
+            return replace(state, status="cancelling")
+        if state.status == "failed" and self._was_cancelled_first(run_id):
+            return replace(state, status="cancelled")
+        return state
+
+    def _was_cancelled_first(self, run_id: str) -> bool:
+        """Whether a run was cancelled while its process was being started; Dagster then calls it failed."""
+        kinds = {dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.STEP_START}
+        records = self._context.instance.get_records_for_run(run_id, of_type=kinds).records
+        seen = {record.event_log_entry.get_dagster_event().event_type for record in records}
+        return seen == {dg.DagsterEventType.RUN_CANCELING}
 
     def unfinished(self, jobs: Sequence[str]) -> list[RunState]:
         """Return the runs of some jobs that are queued or run, the newest first."""
