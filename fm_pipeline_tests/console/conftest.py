@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -35,11 +35,13 @@ class Console:
 
     Attributes:
         hospital: the directory of DICOM files, the only allowed root.
+        environment: the settings that it has been started with.
     """
 
     url: str
     bench: MigrationBench
     hospital: Path
+    environment: Mapping[str, str]
 
     def session(self, username: str | None = None) -> requests.Session:
         """A browser's session: logged in, if a name is given; its requests come from a page of the console."""
@@ -96,12 +98,18 @@ def console(
     with (
         copied_bench(postgresql, reimported_clinic, folder) as bench,
         console_role(bench) as url,
-        pytest.MonkeyPatch.context() as patch,
+        ExitStack() as running,
     ):
-        for name, value in {**bench.environment(), **orthanc, "HOSPITAL_DATA_PATH": str(hospital)}.items():
-            patch.setenv(name, value)
-        patch.setenv("CONSOLE_VIEWER_GROUP", VIEWERS)
-        patch.setenv("CONSOLE_DATABASE_URL", url)
-        patch.setenv("CONSOLE_TRUSTED_PROXIES", "127.0.0.1")  # so that a test may come from another address
-        with temporary_stack([QuickConsole]) as own:
-            yield Console(own.service(QuickConsole).url, bench, hospital)
+        environment = {
+            **bench.environment(),
+            **orthanc,
+            "HOSPITAL_DATA_PATH": str(hospital),
+            "CONSOLE_VIEWER_GROUP": VIEWERS,
+            "CONSOLE_DATABASE_URL": url,
+            "CONSOLE_TRUSTED_PROXIES": "127.0.0.1",  # so that a test may come from another address
+        }
+        with pytest.MonkeyPatch.context() as patch:  # until it has started: other tests of this process follow
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            own = running.enter_context(temporary_stack([QuickConsole]))
+        yield Console(own.service(QuickConsole).url, bench, hospital, environment)

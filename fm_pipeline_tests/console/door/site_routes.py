@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from unittest.mock import Mock
 
 from dagster_webserver.webserver import DagsterWebserver
@@ -28,9 +30,12 @@ print(json.dumps(sorted(set(walk(get_resolver().url_patterns, "/")))))
 _SAMPLES = {"int": "1", "uuid": "00000000-0000-4000-8000-000000000000"}
 
 
-def django_routes() -> list[str]:
-    """Return the routes as they are declared. The environment must be the console's."""
-    listed = subprocess.run([sys.executable, "-c", _LIST], capture_output=True, check=True, text=True)  # noqa: S603
+def django_routes(settings: Mapping[str, str]) -> list[str]:
+    """Return the routes as they are declared, with the settings of a console."""
+    environment = {**os.environ, **settings}
+    listed = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", _LIST], env=environment, capture_output=True, check=True, text=True
+    )
     routes: list[str] = json.loads(listed.stdout.splitlines()[-1])
     return routes
 

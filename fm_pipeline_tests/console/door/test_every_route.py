@@ -211,8 +211,8 @@ def _ask(  # a request is no fewer things
     return session.request(method, console.url + path, headers=headers, timeout=60, allow_redirects=False)
 
 
-def test_every_route_of_django_is_known() -> None:
-    assert set(django_routes()) == set(DJANGO), "Say in the table what the new route is."
+def test_every_route_of_django_is_known(console: Console) -> None:
+    assert set(django_routes(console.environment)) == set(DJANGO), "Say in the table what the new route is."
 
 
 def test_every_route_of_dagster_is_known() -> None:

@@ -78,7 +78,9 @@ def test_with_the_setting_an_admin_opens_the_name_of_one_record_and_it_is_record
     bench.execute(row, "note", "of a note", "of a person", "{}")
     bench.execute("INSERT INTO fm_pipeline.staged_outcomes VALUES ('note', 990001, 'N', 'quarantined', 'note_empty')")
     try:
-        environment = os.environ | {
+        environment = {
+            **os.environ,
+            **console.environment,
             "CONSOLE_SHOW_NAMES": "True",
             "CONSOLE_ALLOWED_HOSTS": "testserver",
             "DJANGO_SETTINGS_MODULE": "fm_pipeline.console.django_settings",
