@@ -3,8 +3,8 @@
 A test asks for each name, so that a release of Dagster that moves one is noticed before it is installed. What has a
 public name is taken from `dagster`, as `dg.DagsterExecutionInterruptedError`.
 
-- `CheckRunHealthResult`, `WorkerStatus`: the answers of a run launcher to run monitoring. `dg.DefaultRunLauncher` is
-  public, the types of its method `check_run_worker_health` are not.
+- `LaunchRunContext`, `CheckRunHealthResult`, `WorkerStatus`: the argument of a run launcher, and its answers to run
+  monitoring. `dg.DefaultRunLauncher` is public, the types of its methods are not.
 - `BACKFILL_ID_TAG` and the other tags: how a run says which run or backfill it repeats, and who launched it. Runs that
   Dagster has kept have them, so their values must not change either.
 - `WorkspaceProcessContext`, `WorkspaceRequestContext`, `WorkspaceFileTarget`: what a web server knows of the code
@@ -14,7 +14,7 @@ Four private names are written as text: in a configuration, two commands and a f
 (`sandbox/stack/dagster.py`, `serve/parts.py`, `sandbox/demo/run.py`). The same test asks for them.
 """
 
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.storage.tags import (
     BACKFILL_ID_TAG,
     GRPC_INFO_TAG,
@@ -32,6 +32,7 @@ __all__ = [
     "PARENT_RUN_ID_TAG",
     "RETRY_NUMBER_TAG",
     "CheckRunHealthResult",
+    "LaunchRunContext",
     "WorkerStatus",
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",

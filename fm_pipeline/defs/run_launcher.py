@@ -14,13 +14,26 @@ import signal
 import dagster as dg
 import psutil
 
-from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, CheckRunHealthResult, WorkerStatus
+from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, CheckRunHealthResult, LaunchRunContext, WorkerStatus
 
 CLOCK_SECONDS = 5.0  # start times of processes and of events come from different clocks
 
 
 class WatchfulRunLauncher(dg.DefaultRunLauncher):
     """Tells run monitoring whether the process of a run on this machine is alive, and ends it without its server."""
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start the run's process, unless somebody has cancelled the run in the queue.
+
+        The daemon reads the queue and then starts what it has read, so that it starts a run that is cancelled meanwhile
+        (https://github.com/dagster-io/dagster/issues/3323).
+        """
+        run = context.dagster_run
+        cancelled = {dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED}
+        if self._instance.get_records_for_run(run.run_id, of_type=cancelled, limit=1).records:
+            self._instance.report_run_canceled(run, message="It was cancelled in the queue, and is not started.")
+            return
+        super().launch_run(context)
 
     @property
     def supports_check_run_worker_health(self) -> bool:

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import dagster as dg
 import pytest
 import yaml
 from dagster._core.events import EngineEventData
 
-from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, WorkerStatus
+from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, LaunchRunContext, WorkerStatus
 from fm_pipeline.defs.run_launcher import WatchfulRunLauncher
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 
@@ -97,3 +98,20 @@ def test_a_run_is_cancelled_although_its_code_server_is_gone(
     cancelled = instance.get_run_by_id(run.run_id)
     assert cancelled is not None
     assert cancelled.status is dg.DagsterRunStatus.CANCELING
+
+
+def test_a_run_that_was_cancelled_in_the_queue_is_not_started_by_a_daemon_that_has_read_the_queue_before(
+    instance: dg.DagsterInstance,
+) -> None:
+    run = instance.create_run_for_job(_nothing)
+    instance.report_run_canceling(run)
+    instance.report_run_canceled(run)
+    instance.report_dagster_event(  # as the daemon does before it asks the launcher
+        dg.DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, run.job_name), run_id=run.run_id
+    )
+    without_workspace = Mock()  # a run that was started would need it
+    instance.run_launcher.launch_run(LaunchRunContext(run, without_workspace))
+    ended = instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status is dg.DagsterRunStatus.CANCELED
+    assert without_workspace.mock_calls == []
