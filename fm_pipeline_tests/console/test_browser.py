@@ -157,6 +157,7 @@ def test_an_admin_imports_a_folder_of_dicom_files_and_takes_it_back(browser: Bro
     admin.click("button", "Scan only")
     expect(page.get_by_text("3 files to import")).to_be_visible()
     admin.click("button", "Start import")
+    expect(page.locator("#job")).to_be_visible()
     page.reload()
     expect(page.locator("#job .badge").first).to_have_text("completed", timeout=RUN_MILLISECONDS)
     faults = admin.serious_faults()
