@@ -21,7 +21,7 @@ from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.staging.extract import extract
 
 if TYPE_CHECKING:
-    from fm_pipeline.filemaker.client import DataApiClient
+    from fm_pipeline.filemaker.data_api.client import DataApiClient
 
 
 class LoggingPostgreSQL(PostgreSQLService):

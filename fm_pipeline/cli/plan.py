@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from fm_pipeline.db.audit import operating_system_user
-from fm_pipeline.filemaker.connect import require_filemaker
+from fm_pipeline.filemaker.connect import require_source
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.read_and_stage import read_and_stage
@@ -29,7 +29,7 @@ def command(requested_by: str | None, as_json: bool) -> None:
     `fm-pipeline reimport` asks for; they are void as soon as FileMaker's data, Nexus or a setting changes.
     """
     settings = load_settings()
-    require_filemaker(settings)
+    require_source(settings)
     console = Console(stderr=as_json)
     run_id = f"command-{uuid.uuid4()}"
     with run_progress(settings, run_id, console=console) as progress:

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from fm_pipeline.db.audit import operating_system_user
-from fm_pipeline.filemaker.connect import require_filemaker
+from fm_pipeline.filemaker.connect import require_source
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.notifications.message import COMMIT_SENTENCES
@@ -35,7 +35,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     If anything is not as the plan has seen it, or anything fails, Nexus stays as it is.
     """
     settings = load_settings()
-    require_filemaker(settings)
+    require_source(settings)
     console = Console()
 
     def warn(sentence: str) -> None:

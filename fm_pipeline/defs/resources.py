@@ -19,8 +19,8 @@ from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.connect import open_client
+from fm_pipeline.filemaker.connect import open_door
+from fm_pipeline.filemaker.door import Door
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import ATTEMPTS, Bucket, make_client, open_bucket
 
@@ -32,7 +32,7 @@ class FileMakerSource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
     """The FileMaker file of one run: its profile, and one session that opens at the first call."""
 
     settings: dg.ResourceDependency[Settings]
-    _client: DataApiClient | None = PrivateAttr(default=None)
+    _door: Door | None = PrivateAttr(default=None)
     _profile: Profile = PrivateAttr()
 
     @contextmanager
@@ -42,8 +42,8 @@ class FileMakerSource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
         try:
             yield self
         finally:
-            if self._client is not None:
-                self._client.close()
+            if self._door is not None:
+                self._door.close()
 
     @property
     def profile(self) -> Profile:
@@ -51,11 +51,11 @@ class FileMakerSource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
         return self._profile
 
     @property
-    def client(self) -> DataApiClient:
-        """The client; every step of a run shares it."""
-        if self._client is None:
-            self._client = open_client(self.settings)
-        return self._client
+    def door(self) -> Door:
+        """The door that FILEMAKER_DOOR names; every step of a run shares it."""
+        if self._door is None:
+            self._door = open_door(self.settings)
+        return self._door
 
 
 class NexusTarget(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself

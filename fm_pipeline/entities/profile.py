@@ -21,6 +21,7 @@ from fm_pipeline.entities import further
 from fm_pipeline.entities.further import NexusMapping, registry_of
 from fm_pipeline.entities.registry import ENTITIES, Entity, Registry
 from fm_pipeline.errors import MappingError
+from fm_pipeline.filemaker.door import DoorKind
 
 REMEDY = "Correct the profile; docs/mapping.md lists the entities and their canonical fields."
 
@@ -55,9 +56,15 @@ class EntityMapping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     layout: Names
+    table: Names | None = None  # of OData
+    file: Names | None = None  # of a folder of exports
     fields: dict[StrictStr, Names]
     containers: ContainerMapping | None = None
     nexus: NexusMapping | None = None
+
+    def names(self, kind: DoorKind) -> list[str]:
+        """Return the names by which a door has the records; those of the layout where it has none of its own."""
+        return {"data_api": None, "odata": self.table, "exports": self.file}[kind] or self.layout
 
 
 class Profile(BaseModel):

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.errors import MappingError
+from fm_pipeline.filemaker.door import TABLE_WORDS, DoorKind
 from fm_pipeline.filemaker.model import Field
+
+_MISSING: Mapping[DoorKind, str] = {
+    "data_api": "Create the layout in FileMaker, give the account access to it, or correct the profile.",
+    "odata": "Create the table occurrence in FileMaker, give the account access to it, or correct the profile.",
+    "exports": "Export the records into the folder, or correct the profile.",
+}
+_FIELD_MISSING: Mapping[DoorKind, str] = {
+    "data_api": "Place the field on the layout {} in FileMaker, or correct the profile.",
+    "odata": "Give the account access to the field in the table of {}, or correct the profile.",
+    "exports": "Export {} again with the field, or correct the profile.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +27,7 @@ class Resolution:
     """What feeds an entity on this server.
 
     Args:
-        layout: its name as the server spells it.
+        layout: name of the layout, table occurrence or export file, as the source spells it.
         feeds: canonical field -> fields of the layout, in the order in which they count.
         unfed: canonical fields of the profile for which the layout has no field; none of them is required.
     """
@@ -25,17 +37,27 @@ class Resolution:
     feeds: Mapping[str, tuple[Field, ...]]
     unfed: tuple[str, ...]
 
+    @property
+    def fields(self) -> list[Field]:
+        """The fields of the layout that feed something, each once."""
+        return list({field.name: field for fields in self.feeds.values() for field in fields}.values())
+
 
 def resolve(
-    profile: Profile, entity: str, layouts: Iterable[str], fields_of: Callable[[str], Sequence[Field]]
+    profile: Profile,
+    entity: str,
+    layouts: Iterable[str],
+    fields_of: Callable[[str], Sequence[Field]],
+    kind: DoorKind = "data_api",
 ) -> Resolution:
     """Choose the layout of an entity and the fields that feed it.
 
     FileMaker compares names of layouts and fields without regard to case, and so do we.
 
     Args:
-        layouts: the server's layouts.
-        fields_of: gets the fields of a layout.
+        layouts: those of the server, or what the door has in their place.
+        fields_of: gets the fields of one of them.
+        kind: of the door, by which the profile may name it.
 
     Raises:
         MappingError: the profile has no such entity, no layout is there, or a required field is not on it.
@@ -47,12 +69,13 @@ def resolve(
             remedy=f"Add it to the profile, or leave {entity} out of the run.",
         )
     spelled = {layout.casefold(): layout for layout in layouts}
-    layout = next((spelled[name.casefold()] for name in mapping.layout if name.casefold() in spelled), None)
+    names, word = mapping.names(kind), TABLE_WORDS[kind]
+    layout = next((spelled[name.casefold()] for name in names if name.casefold() in spelled), None)
     if layout is None:
         raise MappingError(
-            f"FileMaker has no layout {' or '.join(mapping.layout)}, which {entity} is read from.",
+            f"FileMaker has no {word} {' or '.join(names)}, which {entity} is read from.",
             meaning="Nothing was read.",
-            remedy="Create the layout in FileMaker, give the account access to it, or correct the profile.",
+            remedy=_MISSING[kind],
         )
     on_layout = {field.name.casefold(): field for field in fields_of(layout)}
     feeds = {
@@ -64,10 +87,10 @@ def resolve(
         if not group & feeds.keys():
             wanted = [name for canonical in sorted(group) for name in mapping.fields.get(canonical, [])]
             raise MappingError(
-                f"The layout {layout} has no field {' or '.join(wanted)}, "
+                f"The {word} {layout} has no field {' or '.join(wanted)}, "
                 f"which feeds {' or '.join(sorted(group))} of {entity}.",
                 meaning="Without it no record could be carried over; nothing was read.",
-                remedy=f"Place the field on the layout {layout} in FileMaker, or correct the profile.",
+                remedy=_FIELD_MISSING[kind].format(layout),
             )
     unfed = tuple(canonical for canonical in mapping.fields if canonical not in feeds)
     return Resolution(entity, layout, feeds, unfed)

@@ -1,4 +1,4 @@
-"""The source: a client of the FileMaker Data API, and the reading of a layout that is proved complete.
+"""The source: doors into a FileMaker file, each of which reads a whole table and proves that it is complete.
 
 What does not belong here: PostgreSQL. What is read is kept by `fm_pipeline.staging.extract`.
 """

@@ -1,4 +1,4 @@
-"""Open the FileMaker file that the settings name."""
+"""Open the FileMaker file that the settings name, by the door that they name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from fm_pipeline.errors import SettingsError
-from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.door import DataApiDoor
+from fm_pipeline.filemaker.door import Door
 from fm_pipeline.settings import Settings
 
 
@@ -37,8 +39,26 @@ def require_filemaker(settings: Settings) -> FileMakerAccount:
     return FileMakerAccount(**given)
 
 
+def open_door(settings: Settings) -> Door:
+    """Return the door of FILEMAKER_DOOR; nothing is sent yet.
+
+    Raises:
+        SettingsError: a setting that it needs is missing.
+    """
+    return DataApiDoor(open_client(settings))
+
+
+def require_source(settings: Settings) -> None:
+    """Fail before work that needs FileMaker starts.
+
+    Raises:
+        SettingsError: a setting that the door needs is missing.
+    """
+    open_door(settings).close()
+
+
 def open_client(settings: Settings) -> DataApiClient:
-    """Return a client for the FileMaker file of the settings; nothing is sent yet.
+    """Return a client of the Data API, for what only it can do; nothing is sent yet.
 
     Raises:
         SettingsError: a setting is missing.

@@ -15,7 +15,8 @@ from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.responses import OrthancLimits
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.filemaker.connect import open_client
+from fm_pipeline.filemaker.connect import open_door
+from fm_pipeline.filemaker.door import TABLE_WORDS
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.services import TIMEOUT_SECONDS, with_short_timeouts
 from fm_pipeline.settings import Settings
@@ -64,9 +65,9 @@ def _asked(name: str, address: str | None, where: str, ask: Callable[[], str]) -
 
 
 def _filemaker(settings: Settings) -> str:
-    with open_client(settings) as client:
-        version = client.product_info().get("version", "")
-        return f"Version {version or 'unknown'}; {counted(len(client.layouts()), 'layout')} can be seen."
+    with open_door(settings) as door:
+        version = door.version()
+        return f"Version {version or 'unknown'}; {counted(len(door.tables()), TABLE_WORDS[door.kind])} can be seen."
 
 
 def _s3(settings: Settings) -> str:

@@ -13,8 +13,8 @@ from functools import cache
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.errors import FileMakerError, MappingError
-from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing, RecordMissing
+from fm_pipeline.filemaker.door import TABLE_WORDS, Door, DoorKind
+from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing
 from fm_pipeline.filemaker.model import Page
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
@@ -41,33 +41,30 @@ class SourceInventory:
     left_out: set[str] = field(default_factory=set)
 
 
-def check_filemaker(
-    client: DataApiClient, profile: Profile, build: FindingBuilder, source: SourceInventory
-) -> Iterator[Finding]:
-    """Check the server, the account and every layout.
+def check_filemaker(door: Door, profile: Profile, build: FindingBuilder, source: SourceInventory) -> Iterator[Finding]:
+    """Check the server, the account and every layout, or what the door has in its place.
 
     Args:
-        client: logs in on demand; left open.
+        door: logs in on demand; left open.
         source: filled by this function.
     """
     try:
-        version = client.product_info().get("version", "")
-        yield _version(version, build)
-        layouts = client.layouts()
+        yield _version(door.version(), build)
+        tables = door.tables()
     except FileMakerError as error:
         yield build.from_error("filemaker_unreachable", "server and account", error)
         return
-    yield build.ok("account", f"logged in; {counted(len(layouts), 'layout')} can be seen")
-    fields_of = cache(client.layout_fields)
+    yield build.ok("account", f"logged in; {counted(len(tables), TABLE_WORDS[door.kind])} can be seen")
+    fields_of = cache(door.fields)
     for entity in profile.entities:
         try:
             optional = profile.registry[entity].if_there
-            if optional and (left_out := missing_layout(profile, entity, layouts, fields_of)):
+            if optional and (left_out := missing_layout(profile, entity, tables, fields_of, door.kind)):
                 source.left_out.add(entity)
                 yield from (build.violation("entity_left_out", entity, words.rstrip(".")) for words in left_out)
                 continue
-            resolution = resolve(profile, entity, layouts, fields_of)
-            page = _first_page(client, resolution.layout)
+            resolution = resolve(profile, entity, tables, fields_of, door.kind)
+            page = door.sample(resolution.layout, resolution.fields)
         except MappingError as error:
             yield build.from_error("filemaker_layout_unfit", entity, error)
         except FileMakerError as error:
@@ -78,9 +75,8 @@ def check_filemaker(
         else:
             source.counts[entity] = page.found_count
             source.fed[entity] = frozenset(resolution.feeds)
-            yield from _layout(
-                build, profile, resolution, page, {field.name.casefold() for field in fields_of(resolution.layout)}
-            )
+            there = {field.name.casefold() for field in fields_of(resolution.layout)}
+            yield from _layout(build, profile, resolution, door.kind, page, there)
 
 
 def _version(version: str, build: FindingBuilder) -> Finding:
@@ -90,25 +86,18 @@ def _version(version: str, build: FindingBuilder) -> Finding:
     return build.ok("version", f"FileMaker Server {version}" if found else "FileMaker Server of unknown version")
 
 
-def _first_page(client: DataApiClient, layout: str) -> Page:
-    try:
-        return client.page(layout, 1, 1)
-    except RecordMissing:  # the answer for an empty table
-        return Page((), 0)
-
-
 def _layout(
-    build: FindingBuilder, profile: Profile, resolution: Resolution, page: Page, on_layout: set[str]
+    build: FindingBuilder, profile: Profile, resolution: Resolution, kind: DoorKind, page: Page, there: set[str]
 ) -> Iterator[Finding]:
     mapped = list(
         dict.fromkeys(name for names in profile.entities[resolution.entity].fields.values() for name in names)
     )
-    missing = [name for name in mapped if name.casefold() not in on_layout]
+    missing = [name for name in mapped if name.casefold() not in there]
     hidden = sorted(
         {field.name for name, fields in resolution.feeds.items() if name != EXPORT_DATE for field in fields}
         & {name for record in page.records for name, value in record.fields.items() if value == NO_ACCESS}
     )
-    subject = f"layout {resolution.layout}"
+    subject = f"{TABLE_WORDS[kind]} {resolution.layout}"
     if missing:
         unfed = f"; nothing feeds {', '.join(resolution.unfed)}" if resolution.unfed else ""
         yield build.violation("filemaker_field_missing", subject, f"without {', '.join(missing)}{unfed}")

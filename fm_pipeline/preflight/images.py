@@ -13,7 +13,7 @@ from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.resolution import resolve
 from fm_pipeline.errors import CatalogueStop, DatabaseError, FileMakerError, MappingError, StorageError
-from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.errors import PrivilegeMissing
 from fm_pipeline.images.containers.source import find_layout, require_visible_mark
 from fm_pipeline.images.nexus.batch_and_image_values import check_columns

@@ -11,7 +11,8 @@ from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.registry import staged
 from fm_pipeline.entities.rules import Rules, load_rules
 from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, SettingsError, StagingStop
-from fm_pipeline.filemaker.connect import open_client
+from fm_pipeline.filemaker.connect import open_door
+from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
 from fm_pipeline.preflight.dicom import check_dicom
@@ -83,14 +84,15 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
     )
     layout: list[Finding] = []
     try:
-        client = open_client(settings)
+        door = open_door(settings)
     except SettingsError as error:
         yield FindingBuilder(rules, "FileMaker").from_error("filemaker_unreachable", "settings", error)
     else:
-        with client:
-            yield from check_filemaker(client, profile, FindingBuilder(rules, "FileMaker"), source)
-            if files and settings.s3_bucket and "image" in source.counts:  # in the same session; reported below
-                layout = check_containers(client, profile, images)
+        with door:
+            yield from check_filemaker(door, profile, FindingBuilder(rules, "FileMaker"), source)
+            # In the same session; reported below.
+            if isinstance(door, DataApiDoor) and files and settings.s3_bucket and "image" in source.counts:
+                layout = check_containers(door.client, profile, images)
     nexus = FindingBuilder(rules, "Nexus")
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:

@@ -15,8 +15,8 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.rules import load_rules
-from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.connect import open_client, require_filemaker
+from fm_pipeline.filemaker.connect import open_door
+from fm_pipeline.filemaker.door import Door
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import ExtractionResult, extract
 from fm_pipeline.staging.left_out import leave_out
@@ -35,19 +35,19 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
         PipelineError: of any kind; staging then holds what was whole before.
     """
     url = settings.nexus_database_url.get_secret_value()
-    require_filemaker(settings)
+    door = open_door(settings)
     profile = load_profile(settings.filemaker_profile)
     load_rules(settings.rules_file, profile.registry)  # fails before FileMaker is read, not after
     migrate(url)
-    with open_client(settings) as client, connect(url) as connection:
+    with door, connect(url) as connection:
         for entity in profile.registry:
             on_entity = partial(on_step, f"read {entity}")
-            read_entity(lambda: client, connection, profile, entity, settings, run_id=run_id, on_step=on_entity)
+            read_entity(lambda: door, connection, profile, entity, settings, run_id=run_id, on_step=on_entity)
     stage_all(settings, run_id=run_id, now=datetime.now(UTC), on_step=on_step)
 
 
 def read_entity(
-    client: Callable[[], DataApiClient],
+    door: Callable[[], Door],
     connection: Connection,
     profile: Profile,
     entity: str,
@@ -59,7 +59,7 @@ def read_entity(
     """Read all records of one entity; what staging holds of an entity that is not read any more is dropped.
 
     Args:
-        client: opens the session, or gives the one that is open; called only if there is something to read.
+        door: opens it, or gives the one that is open; called only if there is something to read.
         on_step: called with records done, and their number when it is known.
 
     Returns:
@@ -72,11 +72,11 @@ def read_entity(
     if entity not in profile.entities:
         forget(connection, entity)
         return "The profile has no layout for this entity."
-    if reasons := leave_out(client(), connection, profile, entity, settings):
+    if reasons := leave_out(door(), connection, profile, entity, settings):
         return " ".join(reasons)
     on_step(0, None)  # before its first page: the step that fails is the one that is named
     return extract(
-        client(),
+        door(),
         connection,
         profile,
         entity,

@@ -19,16 +19,15 @@ from fm_pipeline.db.copy import copy_rows
 from fm_pipeline.db.locks import AdvisoryLock, try_lock
 from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.errors import LockStop
+from fm_pipeline.filemaker.door import Door, Progress, Reading
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing
 from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
-from fm_pipeline.filemaker.paging import Progress, read_completely
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
     from psycopg2.extensions import cursor as Cursor
 
     from fm_pipeline.entities.profile import Profile
-    from fm_pipeline.filemaker.client import DataApiClient
 
 COLUMNS = ("entity", "record_id", "mod_id", "filemaker_key", "patient_key", "fields")
 PARENT_KEYS = "parent_keys"  # a further column, for an entity that names other records than its patient
@@ -54,7 +53,7 @@ class ExtractionResult:
 
 
 def extract(
-    client: DataApiClient,
+    door: Door,
     connection: Connection,
     profile: Profile,
     entity: str,
@@ -67,7 +66,7 @@ def extract(
     """Replace the extracted records of an entity by what FileMaker has now.
 
     Args:
-        client: of the FileMaker file.
+        door: into the FileMaker file.
         connection: to the Nexus database, outside a transaction; one is begun and committed here.
         profile: says where the entity's records are.
         run_id: Dagster's, when there is one.
@@ -83,15 +82,12 @@ def extract(
         After each of them the earlier extraction is whole.
     """
     started_at = now()
-    resolution = resolve(profile, entity, client.layouts(), client.layout_fields)
+    resolution = resolve(profile, entity, door.tables(), door.fields, door.kind)
     with connection, connection.cursor() as cursor:
         _only_one(cursor, entity)
-        taken = read_completely(
-            partial(client.page, resolution.layout),
-            partial(_take, cursor, resolution, [parent.field for parent in profile.registry[entity].other_parents]),
-            page_size=page_size,
-            on_progress=on_progress,
-        )
+        parents = [parent.field for parent in profile.registry[entity].other_parents]
+        reading = Reading(resolution.layout, resolution.fields, page_size, on_progress)
+        taken = door.read(reading, partial(_take, cursor, resolution, parents))
         result = ExtractionResult(
             entity=entity,
             extraction_id=uuid.uuid4(),
@@ -111,7 +107,7 @@ def extract(
                 str(result.extraction_id),
                 profile.name,
                 result.layout,
-                client.source,
+                door.source,
                 run_id,
                 started_at,
                 now(),

@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.resolution import resolve
 from fm_pipeline.errors import MappingError
-from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.door import Door, DoorKind
 from fm_pipeline.filemaker.model import Field
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.profile_fit import fit_registry
@@ -22,9 +22,7 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.staging.run import forget
 
 
-def leave_out(
-    client: DataApiClient, connection: Connection, profile: Profile, entity: str, settings: Settings
-) -> Sequence[str]:
+def leave_out(door: Door, connection: Connection, profile: Profile, entity: str, settings: Settings) -> Sequence[str]:
     """Drop what is staged of an entity that is left out, and write down why; commits.
 
     Returns:
@@ -32,12 +30,12 @@ def leave_out(
 
     Raises:
         CatalogueStop: what the profile adds does not fit Nexus.
-        FileMakerError: FileMaker does not list its layouts.
+        FileMakerError: FileMaker does not list its tables.
     """
-    layouts, absent = client.layouts(), dict[str, list[str]]()
+    tables, absent = door.tables(), dict[str, list[str]]()
     for name in profile.entities:
         if profile.registry[name].if_there:
-            absent[name] = missing_layout(profile, name, layouts, client.layout_fields)
+            absent[name] = missing_layout(profile, name, tables, door.fields, door.kind)
     there = {name: each for name, each in profile.registry.items() if not absent.get(name)}
     with connection.cursor() as cursor:
         catalogue = read_catalogue(cursor, settings.nexus_schema)
@@ -55,11 +53,11 @@ def leave_out(
 
 
 def missing_layout(
-    profile: Profile, entity: str, layouts: Sequence[str], fields_of: Callable[[str], Sequence[Field]]
+    profile: Profile, entity: str, tables: Sequence[str], fields_of: Callable[[str], Sequence[Field]], kind: DoorKind
 ) -> list[str]:
-    """Why an entity is left out whose layout, or a field that it needs, FileMaker does not have."""
+    """Why an entity is left out whose table, or a field that it needs, FileMaker does not have."""
     try:
-        resolve(profile, entity, layouts, fields_of)
+        resolve(profile, entity, tables, fields_of, kind)
     except MappingError as error:
         return [f"{entity} is left out. {error.what}"]
     return []

@@ -16,9 +16,9 @@ from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.errors import FileMakerError, PipelineError, StorageError
-from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import ContainerDownloads
-from fm_pipeline.filemaker.paging import read_completely
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.containers import ContainerDownloads
+from fm_pipeline.filemaker.data_api.paging import read_completely
 from fm_pipeline.notifications.smtp import Email, EmailNotSent, EmailUnconfirmed, deliver
 from fm_pipeline.preflight.finding import FindingBuilder
 from fm_pipeline.preflight.orthanc import check_orthanc

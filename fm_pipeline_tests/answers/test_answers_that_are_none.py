@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.errors import StorageError
-from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.errors import NotTheDataApi, ServerTimeout
 from fm_pipeline_tests.answers import clients
 from fm_pipeline_tests.answers.server import answering_server

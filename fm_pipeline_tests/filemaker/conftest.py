@@ -14,7 +14,7 @@ import pytest
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.sandbox.filemaker.call import Behaviour
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store

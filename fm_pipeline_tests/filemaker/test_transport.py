@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.errors import SettingsError
-from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.errors import (
     BY_CODE,
     CertificateRefused,

@@ -11,7 +11,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import FileMakerError, PipelineError, StagingStop
-from fm_pipeline.filemaker.connect import open_client
+from fm_pipeline.filemaker.connect import open_door
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.policy import LOADS
 from fm_pipeline.nexus.reimport.difference import plan_difference
@@ -229,8 +229,8 @@ def test_a_subset_of_the_phases_is_one_transaction_too(bench: MigrationBench) ->
 
 @pytest.mark.usefixtures("staged_once")
 def test_nothing_runs_on_staged_rows_that_are_older_than_what_was_extracted(bench: MigrationBench) -> None:
-    with open_client(bench.settings) as client, connect(bench.database_url) as connection:
-        extract(client, connection, load_profile("nexus"), "note", run_id=None, now=lambda: RUN_TIME)
+    with open_door(bench.settings) as door, connect(bench.database_url) as connection:
+        extract(door, connection, load_profile("nexus"), "note", run_id=None, now=lambda: RUN_TIME)
     before = bench.digests()
     with pytest.raises(StagingStop, match="stage it again"):
         bench.reimport()

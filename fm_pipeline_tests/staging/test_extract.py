@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.errors import LockStop, MappingError
+from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.errors import ChangedWhileReading, FieldMissing, ServerUnavailable
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.staging.extract import ExtractionResult, extract, key_of
@@ -32,7 +33,7 @@ def nexus(migrated_url: str) -> Iterator[Connection]:
 def _extract(clinic: Clinic, nexus: Connection, profile: Profile | None = None, **options: Any) -> ExtractionResult:
     with clinic.client() as client:
         return extract(
-            client,
+            DataApiDoor(client),
             nexus,
             profile or load_profile("nexus"),
             "note",

@@ -35,7 +35,7 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
             run_progress(nexus.settings, context.run.run_id, log=context.log.info) as progress,
         ):
             result = read_entity(
-                lambda: filemaker.client,
+                lambda: filemaker.door,
                 connection,
                 filemaker.profile,
                 entity,

@@ -20,9 +20,9 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.errors import PipelineError, StorageError, UnforeseenError, unforeseen
-from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.connect import open_client
-from fm_pipeline.filemaker.containers import ContainerDownloads
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.containers import ContainerDownloads
 from fm_pipeline.images.containers import import_ledger
 from fm_pipeline.images.containers.backoff import Backoff
 from fm_pipeline.images.containers.import_ledger import ImportItem, ImportLedger

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
 from fm_pipeline.images.containers.nexus_view import ImageRow, NexusView
 from fm_pipeline.images.containers.source import ImageLayout, SourceImage, read_image

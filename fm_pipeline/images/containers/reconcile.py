@@ -17,9 +17,9 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.errors import FileMakerError, PipelineError, unforeseen
-from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.connect import open_client
-from fm_pipeline.filemaker.containers import ContainerDownloads
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.containers import ContainerDownloads
 from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
 from fm_pipeline.images.containers.backoff import Backoff
 from fm_pipeline.images.containers.import_ledger import ImportLedger

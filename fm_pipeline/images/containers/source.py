@@ -15,10 +15,11 @@ from typing import NamedTuple
 from fm_pipeline.entities.profile import ContainerMapping, Profile
 from fm_pipeline.entities.resolution import resolve
 from fm_pipeline.errors import MappingError
-from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.paging import read_completely
+from fm_pipeline.filemaker.door import Progress
 from fm_pipeline.filemaker.errors import PrivilegeMissing, RecordMissing
 from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page, Value
-from fm_pipeline.filemaker.paging import Progress, read_completely
 from fm_pipeline.staging.values.dates import read_date
 from fm_pipeline.staging.values.keys import as_key
 from fm_pipeline.staging.values.text import NO_ACCESS, plain_text

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import ContainerDownloads, is_url
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.containers import ContainerDownloads, is_url
 from fm_pipeline.filemaker.errors import (
     ContainerExpired,
     ContainerNotAFile,

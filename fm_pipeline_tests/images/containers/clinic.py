@@ -13,9 +13,9 @@ from typing import Any
 
 import psycopg2
 
-from fm_pipeline.filemaker.client import DataApiClient
 from fm_pipeline.filemaker.connect import open_client
-from fm_pipeline.filemaker.paging import read_completely
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.paging import read_completely
 from fm_pipeline.images.containers.import_images import Callbacks, import_images
 from fm_pipeline.images.containers.report import ImportReport
 from fm_pipeline.sandbox.clinic.fill import fill_nexus

@@ -23,7 +23,7 @@ from fm_pipeline.filemaker.errors import (
 from fm_pipeline.filemaker.transport import FetchedResponse, origin
 
 if TYPE_CHECKING:
-    from fm_pipeline.filemaker.client import DataApiClient
+    from fm_pipeline.filemaker.data_api.client import DataApiClient
 
 COOKIE: Final = "X-FMS-Session-Key"
 MAX_BYTES: Final = 200 * 1024 * 1024  # bytes; a photograph has 3 MB, a scanned TIFF 100

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fm_pipeline.filemaker.client import DataApiClient
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.paging import SMALLEST_PAGE, TRIES_OF_SMALLEST_PAGE, read_completely
 from fm_pipeline.filemaker.errors import AnswerTooLarge, ChangedWhileReading, ServerTimeout
 from fm_pipeline.filemaker.model import FileMakerRecord, Page
-from fm_pipeline.filemaker.paging import SMALLEST_PAGE, TRIES_OF_SMALLEST_PAGE, read_completely
 from fm_pipeline_tests.filemaker.conftest import Clinic
 
 _layouts = itertools.count(1)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import ContainerDownloads
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.containers import ContainerDownloads
 from fm_pipeline.filemaker.errors import (
     CertificateRefused,
     ContainerExpired,
@@ -25,7 +25,7 @@ from fm_pipeline.filemaker.errors import (
 )
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.filemaker.conftest import PASSWORD, USER, clinic_on
-from fm_pipeline_tests.filemaker.test_containers import fill
+from fm_pipeline_tests.filemaker.data_api.test_containers import fill
 from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
 from fm_pipeline_tests.support.pictures import ERROR_PAGE, picture
 from fm_pipeline_tests.support.tls import make_certificate

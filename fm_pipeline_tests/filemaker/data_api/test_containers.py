@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fm_pipeline.filemaker.client import DataApiClient
-from fm_pipeline.filemaker.containers import ContainerDownloads, ContainerFile, is_url
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.containers import ContainerDownloads, ContainerFile, is_url
 from fm_pipeline.filemaker.errors import (
     ContainerElsewhere,
     ContainerExpired,

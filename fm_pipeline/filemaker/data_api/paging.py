@@ -15,13 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from fm_pipeline.filemaker.door import Progress
 from fm_pipeline.filemaker.errors import AnswerTooLarge, ChangedWhileReading, RecordMissing, ServerTimeout
 from fm_pipeline.filemaker.model import FileMakerRecord, Page
 
 FetchPage = Callable[[int, int], Page]
 """(offset from 1, limit) -> page; RecordMissing if the offset is beyond the last record."""
-Progress = Callable[[int, int], None]
-"""(rows so far, found count)."""
 
 SMALLEST_PAGE = 25  # if 25 records time out, their number is not the problem
 ATTEMPTS = 5  # readings of a layout before the extraction is refused; most of them end early

@@ -1,0 +1,63 @@
+"""The Data API as a door: its tables are layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final, Self, TypeVar
+
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.paging import read_completely
+from fm_pipeline.filemaker.door import DoorKind, Reading
+from fm_pipeline.filemaker.errors import RecordMissing
+from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page
+
+T = TypeVar("T")
+
+
+class DataApiDoor:
+    """Reads layouts through a client. See `fm_pipeline.filemaker.door.Door`.
+
+    Args:
+        client: closed with the door.
+    """
+
+    kind: Final[DoorKind] = "data_api"
+
+    def __init__(self, client: DataApiClient) -> None:
+        self.client = client
+        self.source = client.source
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Log out."""
+        self.client.close()
+
+    def version(self) -> str:
+        """Return the version of FileMaker Server. Needs no account."""
+        return self.client.product_info().get("version", "")
+
+    def tables(self) -> list[str]:
+        """Return the names of all layouts."""
+        return self.client.layouts()
+
+    def fields(self, table: str) -> list[Field]:
+        """Return the fields on a layout, without those in portals."""
+        return self.client.layout_fields(table)
+
+    def sample(self, table: str, fields: Sequence[Field]) -> Page:  # a layout comes whole
+        """Return the first record and the number of all."""
+        try:
+            return self.client.page(table, 1, 1)
+        except RecordMissing:  # the answer for an empty table
+            return Page((), 0)
+
+    def read(self, reading: Reading, consume: Callable[[Iterator[FileMakerRecord]], T]) -> T:
+        """Read a layout completely; see `paging`. A layout comes with all its fields."""
+        fetch = partial(self.client.page, reading.table)
+        return read_completely(fetch, consume, page_size=reading.page_size, on_progress=reading.on_progress)

@@ -1,0 +1,1 @@
+"""The Data API's client against the stand-in."""
