@@ -1,1 +1,1 @@
-"""A stand-in for FileMaker Server: it answers like the FileMaker Data API, so that clients of the real one work."""
+"""A stand-in for FileMaker Server: it answers like its Data API and its OData API, so that their clients work."""

@@ -16,7 +16,10 @@ from starlette.routing import Route
 
 from fm_pipeline.sandbox.filemaker import cells, control, login, metadata, reading, scripts, streaming, writing
 from fm_pipeline.sandbox.filemaker.call import ApiCall, Engine
+from fm_pipeline.sandbox.filemaker.faults import broken_json
 from fm_pipeline.sandbox.filemaker.faults.faulty_responses import corrupt, replacement_response
+from fm_pipeline.sandbox.filemaker.odata.address import ROOT
+from fm_pipeline.sandbox.filemaker.odata.service import ODataService
 from fm_pipeline.sandbox.filemaker.responses import ApiError, error_response, success_response
 
 _VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
@@ -138,6 +141,9 @@ class DataApi:
         if route.kind in ("records", "find"):
             engine.counters.pages += 1
             control.between_pages(engine, call.database)
+        if route.kind in ("record", "records", "find") and engine.faults.broken_values:
+            text = broken_json.spoil(bytes(response.body).decode("utf-8"))
+            response = Response(text, response.status_code, media_type=response.headers["content-type"])
         return response
 
 
@@ -164,11 +170,12 @@ class Streaming:
 
 
 def make_app(engine: Engine) -> Starlette:
-    """Return the application: the Data API, containers, and the control API under `/_sandbox/`."""
+    """Return the application: the Data API, containers, OData, and the control API under `/_sandbox/`."""
     return Starlette(
         routes=[
             *control.routes(engine),
             Route("/Streaming_SSL/{path:path}", Streaming(engine).__call__, methods=["GET"]),
+            Route(f"{ROOT}{{path:path}}", ODataService(engine).__call__, methods=_VERBS),
             Route("/{path:path}", DataApi(engine).__call__, methods=_VERBS),
         ]
     )

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from fm_pipeline.sandbox.filemaker.data import container_files
 from fm_pipeline.sandbox.filemaker.data.schema import LayoutDefinition
@@ -14,6 +14,34 @@ from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.faults.faults import Counters, Faults, RequestFault
 from fm_pipeline.sandbox.filemaker.responses import ApiError
 from fm_pipeline.sandbox.filemaker.sessions import Clock, Session, Sessions
+
+
+@dataclass(frozen=True)
+class ODataBehaviour:
+    """What differs between OData services, or is not documented.
+
+    Args:
+        encoded_options: what becomes of an option that is written `%24top` in place of `$top`: `ignore` answers as if
+            it were not there, as field reports say; `refuse` answers -1002.
+        long_names: control names are always `@odata.count` and the like; otherwise as the request's version asks.
+        answers_count: `/$count` is answered; otherwise 400.
+        relative_links: next links have no server and no path of the service.
+        links_by: a next link goes on after the last row (`position`) or leaves out so many rows (`skip`).
+        page_limit: the most rows of an answer. A test may set it lower.
+        takes_bare_names: a table whose name is no plain word can be named without quotation marks; otherwise 404.
+        empty_container: the HTTP status of `/$value` of an empty container: 204, 200 or 404.
+        update_returns_row: a PATCH without `Prefer` is answered with the row; otherwise with 204.
+    """
+
+    encoded_options: Literal["read", "ignore", "refuse"] = "ignore"
+    long_names: bool = False
+    answers_count: bool = True
+    relative_links: bool = False
+    links_by: Literal["skip", "position"] = "skip"
+    page_limit: int = 10_000
+    takes_bare_names: bool = True
+    empty_container: int = 204
+    update_returns_row: bool = False
 
 
 @dataclass(frozen=True)
@@ -29,6 +57,7 @@ class Behaviour:
         authenticated_stream: the server preference of that name: 1 (the default since 19.3.2) requires the token for
             the cookie of a container, 2 does not.
         redirects_streams: if False, the first request already gets the container's file, as from some servers.
+        odata: of the OData service.
     """
 
     version: int = 21
@@ -37,6 +66,7 @@ class Behaviour:
     no_fmrest_code: int = 9
     authenticated_stream: int = 1
     redirects_streams: bool = True
+    odata: ODataBehaviour = field(default_factory=ODataBehaviour)
 
 
 class Engine:

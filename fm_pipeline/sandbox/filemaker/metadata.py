@@ -92,7 +92,7 @@ def _field(name: str, field: FieldDefinition) -> dict[str, Any]:
         "fourDigitYear": False,
         "maxRepeat": field.repetitions,
         "maxCharacters": 0,
-        "notEmpty": False,
+        "notEmpty": field.unique,
         "numeric": False,
         "timeOfDay": False,
         "repetitionStart": 1,

@@ -14,6 +14,7 @@ from fm_pipeline.sandbox.filemaker.data.find_requests import Condition, FindColu
 from fm_pipeline.sandbox.filemaker.data.schema import LayoutDefinition
 from fm_pipeline.sandbox.filemaker.data.store import StoreTable
 from fm_pipeline.sandbox.filemaker.data.views import PortalWindow, ResponseContext, View, related_key
+from fm_pipeline.sandbox.filemaker.faults import broken_json
 from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 _COMMON = ("portal", "layout.response", *scripts.PARAMETERS)
@@ -57,7 +58,7 @@ def get_record(call: ApiCall) -> dict[str, Any]:
         total = _count(db, view.table, _EVERY_RECORD)
     if not rows:
         raise ApiError(101)
-    return {**_info(call, view, total, 1, len(rows)), "data": rows, **ends}
+    return {**_info(call, view, total, 1, len(rows)), "data": _broken(call, view, rows), **ends}
 
 
 def record_id(call: ApiCall) -> int:
@@ -83,7 +84,16 @@ def _records(call: ApiCall, given: Mapping[str, Any], query: object) -> dict[str
         if offset > found and (found > 0 or "offset" in given):
             raise ApiError(101)
         rows = view.rows(db, condition, order, limit, offset - 1)
-    return {**_info(call, view, total, found, len(rows)), "data": rows, **ends}
+    return {**_info(call, view, total, found, len(rows)), "data": _broken(call, view, rows), **ends}
+
+
+def _broken(call: ApiCall, view: View, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with the marks of the fault `broken_values`."""
+    if broken := call.engine.faults.broken_values:
+        for row in rows:
+            number = int(row["recordId"])
+            row["fieldData"] = broken_json.marked(broken, "data_api", view.table.name, number, row["fieldData"])
+    return rows
 
 
 def _info(call: ApiCall, view: View, total: int, found: int, returned: int) -> dict[str, Any]:

@@ -20,13 +20,13 @@ class ServerAccount:
     Args:
         name: the account name, without a colon.
         password: stored only as a salted hash.
-        privileges: extended privileges; `fmrest` allows the Data API.
+        privileges: extended privileges; `fmrest` allows the Data API, `fmodata` OData.
         no_access: by table, the fields that this account sees as `<No Access>`.
     """
 
     name: str
     password: str
-    privileges: Sequence[str] = ("fmrest",)
+    privileges: Sequence[str] = ("fmrest", "fmodata")
     no_access: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -37,6 +37,7 @@ class FieldDefinition:
     Args:
         auto_enter: fills the field when a record is created, or whenever it is changed.
         is_global: the field has one value for all records, separate in each session.
+        unique: the validation options say "unique" and "not empty"; OData then takes the first such field as key.
     """
 
     name: str
@@ -44,6 +45,7 @@ class FieldDefinition:
     repetitions: int = 1
     auto_enter: AutoEnter | None = None
     is_global: bool = False
+    unique: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fm_pipeline.sandbox.filemaker.data import container_files, find_text, values
+from fm_pipeline.sandbox.filemaker.data import container_files, sql_functions, values
 from fm_pipeline.sandbox.filemaker.data.schema import (
     FieldDefinition,
     LayoutDefinition,
@@ -86,7 +86,7 @@ class Store:
         self._indexed: set[str] = set()
         self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
         self._db.row_factory = sqlite3.Row
-        self._db.create_function("text_matches", 2, find_text.matches, deterministic=True)
+        sql_functions.register(self._db)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _CATALOGUE)
         self._db.executescript(container_files.TABLE)
 

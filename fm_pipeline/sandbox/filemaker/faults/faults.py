@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
+from fm_pipeline.sandbox.filemaker.faults import broken_json
+
 FaultKind = Literal[
     "unauthorized",  # 401, a page of the web server in HTML
     "bad_gateway",  # 502, a page of the web server in HTML
@@ -20,6 +22,8 @@ FaultKind = Literal[
     "wrong_content",  # 200 with HTML where JSON should be
     "not_json",  # 200, called JSON, but broken: an unquoted `?`
     "code",  # FileMaker's error `code`
+    "error_in_row",  # OData: 200, but the last row of the page is an error
+    "fewer_rows",  # OData: 200, but the second half of the page is missing, without any sign
 ]
 
 
@@ -77,6 +81,9 @@ class Faults:
         missing_fields: by layout, fields that are removed from it.
         missing_layouts: layouts that do not exist: 105.
         records_in_use: by table, ids of records that another user has open: 301 for writing.
+        hidden_records: by table, ids of records that OData neither shows nor counts, as record-level privileges do.
+        broken_values: `[{"table", "record_id", "field", "as", "door"}]`: values that make the answer's JSON invalid,
+            every time (see `broken_json.KINDS`). `door` is `data_api` or `odata`; without it both.
         between_pages: `[{"after": n, "do": [action, …]}]`, run when the n-th answer with records is made. An action
             is `{"insert": {"table", "row"}}`, `{"delete": {"table", "record_id"}}` or
             `{"edit": {"table", "record_id", "row"}}`.
@@ -90,6 +97,8 @@ class Faults:
     missing_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
     missing_layouts: Sequence[str] = ()
     records_in_use: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    hidden_records: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    broken_values: Sequence[Mapping[str, Any]] = ()
     between_pages: Sequence[Mapping[str, Any]] = ()
 
     def change(self, wanted: Mapping[str, Any]) -> None:
@@ -99,6 +108,7 @@ class Faults:
         for step in fresh.between_pages:
             if set(step) != {"after", "do"}:
                 raise ValueError("between_pages: each step has `after` and `do`")
+        broken_json.check(fresh.broken_values)
         vars(self).update(vars(fresh))
 
     def striking(self, kind: str, now: datetime) -> list[RequestFault]:

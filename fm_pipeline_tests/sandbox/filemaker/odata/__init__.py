@@ -1,0 +1,1 @@
+"""Tests of the OData API of the stand-in."""
