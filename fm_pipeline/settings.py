@@ -93,6 +93,10 @@ class Settings(BaseSettings):
         description="Tables, separated by commas, to which triggers of the application may add rows in a run.",
     )
 
+    nexus_sync_edits: Literal["keep", "replace"] = Field(
+        default="keep", description="Values of Nexus that a sync has kept, in a full reimport; keep is safe."
+    )
+
     # The source; asked for by what reads FileMaker and by nothing else (`filemaker.connect`)
     filemaker_url: str | None = None
     filemaker_database: str | None = None
@@ -110,6 +114,12 @@ class Settings(BaseSettings):
         default=5, ge=1, description="Failures in a row that end an import of images."
     )
     filemaker_images_a_day: int = Field(default=500, ge=1, description="What the schedule of the import takes a day.")
+    filemaker_sync: bool = Field(
+        default=False, description="A sync is used: each reimport stores what the next sync compares with."
+    )
+    filemaker_sync_changes: int = Field(
+        default=0, ge=0, description="Rows that a sync may change without a person; deletions and conflicts wait."
+    )
     clinic_time_zone: TimeZone = TIME_ZONE
     rules_file: Path | None = Field(default=None, description="Rules that differ: a path, or a policy's name.")
 

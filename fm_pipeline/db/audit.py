@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 AuditAction = Literal[
     "plan",
     "reimport",
+    "sync",
     "backup",
     "restore",
     "prune",

@@ -14,7 +14,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import ENTITIES, Registry, loaded
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type, same_record
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES, Load
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, IMAGES
 
 # A patient's FileMaker id: in the metadata, or in older rows only as JSON in the text of the notes. A nondeterministic
 # collation (Django's `db_collation`) allows no pattern matching, so the column's own collation is not used.
@@ -248,7 +248,7 @@ def adopt_equal_rows(cursor: Cursor, rows: sql.Identifier, entity: str, table: T
     return cursor.rowcount
 
 
-def record_new_rows(cursor: Cursor, load: Load) -> None:
+def record_new_rows(cursor: Cursor, entity: str, staged: sql.Identifier) -> None:
     """Add the staged rows to the crosswalk; part of the transaction that inserts them."""
     cursor.execute(
         sql.SQL(
@@ -257,6 +257,6 @@ def record_new_rows(cursor: Cursor, load: Load) -> None:
             # Most are there already; to find that out by a conflict takes several times as long.
             " WHERE NOT EXISTS (SELECT 1 FROM fm_pipeline.crosswalk c"
             " WHERE c.entity = %(entity)s AND c.filemaker_key = s.filemaker_key) ON CONFLICT DO NOTHING"
-        ).format(sql.Identifier("fm_pipeline", load.staged)),
-        {"entity": load.entity},
+        ).format(staged),
+        {"entity": entity},
     )

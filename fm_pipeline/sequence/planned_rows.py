@@ -19,7 +19,7 @@ from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.difference import RowChange
 from fm_pipeline.nexus.reimport.plan import usable_plan
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs, reread_inputs
-from fm_pipeline.sequence.reimport import plan_changes
+from fm_pipeline.sequence.locked_transaction import plan_changes
 from fm_pipeline.settings import Settings
 
 ROW_CHANGES: tuple[RowChange, ...] = get_args(RowChange)

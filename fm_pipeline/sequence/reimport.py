@@ -8,44 +8,31 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import psycopg2.errors
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.commit import commit, ignore_first_cancel
-from fm_pipeline.db.connection import connect, database_error
-from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, lock_tables, wait_for_reimport_lock
+from fm_pipeline.db.connection import connect
+from fm_pipeline.db.locks import wait_for_reimport_lock
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.registry import Phase
-from fm_pipeline.errors import CatalogueStop, DatabaseError, LockStop, PlanStop, Stop
-from fm_pipeline.nexus.backup.verify import find_untested_parts
-from fm_pipeline.nexus.catalogue.not_valid_constraints import (
-    IDS_SHOWN,
-    find_unrestorable_rows,
-    ids_of_violating_rows,
-    violated_not_valid_constraint,
-)
-from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import Policy, make_policy
-from fm_pipeline.nexus.reimport.difference import Difference, plan_difference, unlinked_rows
-from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
+from fm_pipeline.errors import LockStop, PlanStop
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.policy import Policy
+from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission, check_backup, no_plan, permitted_plan, refuse_stale, store_plan
-from fm_pipeline.nexus.reimport.plan_inputs import Inputs, database_name, deciding_settings, read_inputs, reread_inputs
-from fm_pipeline.nexus.reimport.references import touched_tables
-from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes
-from fm_pipeline.nexus.reimport.soft_references import with_soft_references
-from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
-from fm_pipeline.nexus.staged_registry import read_left_out, read_registry
+from fm_pipeline.nexus.reimport.plan_inputs import database_name, deciding_settings, reread_inputs
+from fm_pipeline.nexus.reimport.report import ReimportReport
+from fm_pipeline.nexus.reimport.transaction import OnPhase
+from fm_pipeline.nexus.sync.baseline import has_baseline, write_baseline
+from fm_pipeline.nexus.sync.merge import Merged, keep_edits
+from fm_pipeline.sequence.locked_transaction import LockedTransaction, Merge, locked
 from fm_pipeline.settings import Settings
-from fm_pipeline.staging.check import Broken, source_outcomes, staged_columns
-from fm_pipeline.staging.run import check_staged
-from fm_pipeline.staging.source_size import SOURCE_RULES
 
 ALL_PHASES = tuple(Phase)
 MOMENT_SECONDS = 3  # an import of images writes a batch in less
@@ -81,7 +68,7 @@ def make_plan(
     url = settings.nexus_database_url.get_secret_value()
     with audited(url, actor=actor, action="plan", run_id=run_id):
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
-        with _locked(settings) as held:
+        with locked(settings, merge=_keep_synced_edits(settings, now)) as held:
             held.run(report, phases, on_phase, planned=True)
             held.connection.rollback()
             plan_id = store_plan(held.gate, held.inputs, report, phases, requested_by=actor)
@@ -126,11 +113,12 @@ def reimport(
         if not asked.plan_id.strip():
             raise no_plan()
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
-        with _locked(settings) as held:
+        with locked(settings, merge=_keep_synced_edits(settings, now)) as held:
             refuse_stale(permitted_plan(held.cursor, asked, phases), held.inputs)
             backup_id = check_backup(held.cursor, held.inputs)
             held.run(report, phases, on_phase)
             report.committed = True
+            _keep_baseline(held, settings, phases, now)
             _record(held.cursor, report, phases, asked, backup_id)
             end.enter_context(ignore_first_cancel())
             commit(held.connection, url)
@@ -177,158 +165,24 @@ def validate_plan_early(
             raise
 
 
-@dataclass(frozen=True)
-class _LockedTransaction:
-    """The open transaction with its locks."""
+def _keep_synced_edits(settings: Settings, now: datetime) -> Merge:
+    """Return the merge of a reimport: values that a sync has kept stay, unless NEXUS_SYNC_EDITS is `replace`."""
 
-    connection: Connection
-    gate: Connection
-    cursor: Cursor
-    catalogue: Catalogue
-    policy: Policy
-    differences: list[Difference]
-    files: FilesOfGonePatients
-    inputs: Inputs
-    sources: list[SourceOutcomes]
-    accepted: list[Broken]
-    restore: list[str]
-    left_out: list[str]
+    def merge(cursor: Cursor, _policy: Policy, differences: Sequence[Difference]) -> Merged:
+        if not has_baseline(cursor):
+            return Merged(list(differences), [])
+        merged = keep_edits(cursor, differences, now=now)
+        if settings.nexus_sync_edits == "keep":
+            return merged
+        return Merged(list(differences), [replace(each, kept=False) for each in merged.decisions])
 
-    def run(
-        self, report: ReimportReport, phases: Collection[Phase], on_phase: OnPhase, *, planned: bool = False
-    ) -> None:
-        """Run all phases, without ending the transaction."""
-        report.sources = self.sources
-        report.accepted = [{"entity": each.entity, "rule": each.rule, "found": each.found} for each in self.accepted]
-        report.restore, report.left_out = self.restore, self.left_out
-        with self.gate.cursor() as other:
-            Transaction(
-                self.cursor,
-                other,
-                self.catalogue,
-                self.policy,
-                self.differences,
-                phases,
-                report.started_at,
-                report,
-                on_phase,
-                {name: digest.rows for name, digest in self.inputs.target.items()},
-                planned,
-                self.files,
-            ).run()
+    return merge
 
 
-@contextmanager
-def _locked(settings: Settings) -> Iterator[_LockedTransaction]:
-    """Prepare, lock, and read the state that the transaction starts from; roll back at the end unless it committed.
-
-    What can be read before the locks is read in one snapshot before them. Under the locks it is only confirmed.
-    """
-    url = settings.nexus_database_url.get_secret_value()
-    with connect(url) as gate, connect(url) as connection:
-        acquire_reimport_lock(gate)
-        connection.set_session(isolation_level="REPEATABLE READ")
-        with connection.cursor() as cursor:
-            accepted = [each for each in check_staged(connection, settings) if each.rule in SOURCE_RULES]
-            catalogue = read_catalogue(cursor, settings.nexus_schema)
-            policy, files, differences = plan_changes(cursor, catalogue, settings)
-            written = {d.table.name: list(d.updates) for d in differences}
-            policy = with_soft_references(cursor, policy, settings, written, files.kept)
-            tables = touched_tables(cursor, policy, written)
-            _refuse_unrestorable_rows(cursor, policy)
-            restore = find_untested_parts(cursor, tables)
-            sources, left_out = source_outcomes(connection), read_left_out(cursor)
-            reading = read_inputs(cursor, catalogue, tables, settings)
-        connection.commit()
-        with (
-            connection.cursor() as cursor,
-            explain_lock_timeouts(connection, gate, tables, settings.nexus_lock_timeout_seconds),
-        ):
-            lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
-            _refuse_changed_schema(catalogue, read_catalogue(cursor, settings.nexus_schema))
-            inputs = reading.confirmed(cursor).inputs
-            with _unchanged(gate, differences):
-                yield _LockedTransaction(
-                    *(connection, gate, cursor, catalogue, policy, differences, files, inputs, sources, accepted),
-                    restore=restore,
-                    left_out=left_out,
-                )
-
-
-def plan_changes(
-    cursor: Cursor, catalogue: Catalogue, settings: Settings
-) -> tuple[Policy, FilesOfGonePatients, list[Difference]]:
-    """Decide from the staged rows what happens to each table. Reads only.
-
-    Raises:
-        CatalogueStop: Nexus' schema does not allow it.
-    """
-    fed = staged_columns(cursor)
-    letters, reminders = settings.nexus_letters, settings.nexus_reminders
-    policy = make_policy(catalogue, fed, letters=letters, reminders=reminders, registry=read_registry(cursor))
-    files = FilesOfGonePatients.of(settings).with_archive_patient(cursor, catalogue)
-    differences = [
-        replace(
-            plan_difference(load, catalogue, fed[load.entity], settings.nexus_only_columns),
-            kept=files.kept if load.entity == "patient" else unlinked_rows(cursor, catalogue, load),
-        )
-        for load in policy.loads
-    ]
-    return policy, files, differences
-
-
-@contextmanager
-def _unchanged(gate: Connection, differences: Sequence[Difference]) -> Iterator[None]:
-    """Turn an error of PostgreSQL before the commit into one that says that Nexus is unchanged."""
-    try:
-        yield
-    except psycopg2.errors.LockNotAvailable:  # `explain_lock_timeouts` names the session that holds the rows
-        raise
-    except psycopg2.Error as fault:
-        _refuse_old_rows(gate, differences, fault)
-        error = database_error(fault)
-        raise DatabaseError(
-            error.what,
-            sqlstate=error.sqlstate,
-            meaning=f"{error.meaning} The transaction was rolled back; Nexus is unchanged.".strip(),
-            remedy=error.remedy,
-        ) from None
-
-
-def _refuse_old_rows(gate: Connection, differences: Sequence[Difference], fault: psycopg2.Error) -> None:
-    """Stop if existing rows of Nexus break a constraint, in columns that FileMaker does not feed; names the rows."""
-    for difference in differences:
-        if difference.table.name != fault.diag.table_name or not isinstance(fault, psycopg2.IntegrityError):
-            continue
-        with gate.cursor() as cursor:
-            constraint = violated_not_valid_constraint(cursor, difference.table, fault)
-            if constraint is None or set(constraint.columns) & difference.written:
-                return
-            ids = ids_of_violating_rows(cursor, constraint)
-        raise CatalogueStop(
-            f"Rows of {difference.table} that FileMaker has changed break its NOT VALID constraint {constraint.name}."
-            f" Rows that break it: {', '.join(ids)}{' and others' if len(ids) == IDS_SHOWN else ''}.",
-            meaning="They broke it before it was made, in columns that only Nexus fills, and PostgreSQL refuses every"
-            " change of such a row. The transaction was rolled back; Nexus is unchanged.",
-            remedy=f"Correct these rows in Nexus (psql: \\d {difference.table} shows the constraint), then start"
-            " again.",
-        ) from None
-
-
-def _refuse_unrestorable_rows(cursor: Cursor, policy: Policy) -> None:
-    """Stop early if no restore could write rows again. The backup checks the same, but only after the confirmation."""
-    rows = {table: table.identifier for table in policy.tables_losing_rows}
-    if refused := find_unrestorable_rows(cursor, rows, {}):
-        raise CatalogueStop(refused.what, meaning=f"{refused.meaning} Nothing was changed.", remedy=refused.remedy)
-
-
-def _refuse_changed_schema(before: Catalogue, now: Catalogue) -> None:
-    if before.fingerprint != now.fingerprint:
-        raise Stop(
-            "The tables of Nexus changed while the reimport was being prepared (a migration of the application?).",
-            meaning="Nothing was changed.",
-            remedy="Start again when the migration has ended.",
-        )
+def _keep_baseline(held: LockedTransaction, settings: Settings, phases: Collection[Phase], now: datetime) -> None:
+    """Store what a sync compares with, where one is used."""
+    if settings.filemaker_sync or has_baseline(held.cursor):
+        write_baseline(held.cursor, [each for each in held.staged if each.load.phase in phases], now)
 
 
 def _record(

@@ -80,16 +80,21 @@ def stage(
     return next(as_source_ends(each) for each in built.summaries if each.entity == entity)
 
 
-def check_staged(connection: Connection, settings: Settings, entities: Collection[str] | None = None) -> list[Broken]:
+def check_staged(
+    connection: Connection, settings: Settings, entities: Collection[str] | None = None, *, files: bool = True
+) -> list[Broken]:
     """Refuse staged rows that must not be loaded, by the clinic's rules; see `check_staging`.
+
+    Args:
+        files: also because of files whose patient would be deleted.
 
     Raises:
         StagingStop: lists everything that stops.
     """
     with connection.cursor() as cursor:
         rules = load_rules(settings.rules_file, read_registry(cursor))
-    files = FilesOfGonePatients.of(settings)
-    return check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema, files=files)
+    decided = FilesOfGonePatients.of(settings) if files else None
+    return check_staging(connection, entities, rules=rules, nexus_schema=settings.nexus_schema, files=decided)
 
 
 def is_extracted(connection: Connection, profile: Profile, entity: str) -> bool:

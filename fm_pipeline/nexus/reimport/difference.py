@@ -42,10 +42,14 @@ class Difference:
     resets: Sequence[str] = ()  # of the updates, the columns that FileMaker does not feed
     texts: Collection[str] = ()  # of the updates, the columns that are compared by their text
     kept: Sequence[str] = ()  # ids of rows that stay although they are not staged
+    merged: str = ""  # a temporary view of the staged rows that keeps what users edited (`nexus/sync/merge.py`)
 
     @property
-    def _staged(self) -> sql.Identifier:
-        return sql.Identifier("fm_pipeline", self.load.staged)
+    def staged(self) -> sql.Identifier:
+        """The rows to load: the staged ones, or the view in their place."""
+        return (
+            sql.Identifier("pg_temp", self.merged) if self.merged else sql.Identifier("fm_pipeline", self.load.staged)
+        )
 
     def find_rows_to_delete(self, cursor: Cursor) -> int:
         """Fill the temporary table `gone_<table>` with ids of the rows to be deleted; return how many."""
@@ -54,7 +58,7 @@ class Difference:
                 "CREATE TEMP TABLE {gone} ON COMMIT DROP AS SELECT t.id FROM {table} t"
                 " WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
                 " AND NOT t.id::text = ANY(%(kept)s)"
-            ).format(gone=gone(self.table), table=self.table.identifier, staged=self._staged),
+            ).format(gone=gone(self.table), table=self.table.identifier, staged=self.staged),
             {"kept": list(self.kept)},
         )
         return cursor.rowcount
@@ -66,12 +70,12 @@ class Difference:
         cursor.execute(
             sql.SQL("UPDATE {table} t SET {settings} FROM {staged} s WHERE s.nexus_id = t.id AND {differs}").format(
                 table=self.table.identifier,
-                staged=self._staged,
+                staged=self.staged,
                 settings=_comma(
                     [_set(name, self.updates[name]) for name in names]
                     + ([sql.SQL("updated_at = %(now)s")] if has_updated_at else [])
                 ),
-                differs=self._differs(),
+                differs=self.differs(),
             ),
             {"now": now},
         )
@@ -95,9 +99,9 @@ class Difference:
             elif name in self.written:
                 value = sql.SQL("%(now)s::{}").format(sql.SQL(column.type))
             else:
-                value = sql.SQL("t.") + _column(name)
+                value = sql.SQL("t.") + column_of(name)
             if not column.generated:
-                values.append(sql.SQL("{} AS {}").format(value, _column(name)))
+                values.append(sql.SQL("{} AS {}").format(value, column_of(name)))
         cursor.execute(
             sql.SQL(
                 "CREATE TEMP TABLE {into} ON COMMIT DROP AS SELECT {values} FROM {table} t"
@@ -106,8 +110,8 @@ class Difference:
                 into=into,
                 values=_comma(values),
                 table=self.table.identifier,
-                staged=self._staged,
-                differs=self._differs(),
+                staged=self.staged,
+                differs=self.differs(),
             ),
             {"now": now},
         )
@@ -122,7 +126,7 @@ class Difference:
                 " LEFT JOIN {table} t ON t.id = s.nexus_id WHERE t.id IS NULL"
             ).format(
                 table=self.table.identifier,
-                staged=self._staged,
+                staged=self.staged,
                 columns=_comma([sql.Identifier(name) for name in self.inserts]),
                 values=_comma(list(self.inserts.values())),
             ),
@@ -142,7 +146,7 @@ class Difference:
             sql.SQL(
                 f"SELECT r.id::text, c.filemaker_key FROM ({rows}) r(id) LEFT JOIN fm_pipeline.crosswalk c"  # noqa: S608  # one of three constants
                 " ON c.entity = %(entity)s AND c.nexus_id = r.id ORDER BY 1 LIMIT %(limit)s"
-            ).format(table=self.table.identifier, staged=self._staged, differs=self._differs()),
+            ).format(table=self.table.identifier, staged=self.staged, differs=self.differs()),
             {"kept": list(self.kept), "now": now, "entity": self.load.entity, "limit": limit},
         )
         return cursor.fetchall()
@@ -153,7 +157,7 @@ class Difference:
             return 0
         cursor.execute(
             sql.SQL("SELECT count(*) FROM {staged} s JOIN {table} t ON t.id = s.nexus_id WHERE {differs}").format(
-                table=self.table.identifier, staged=self._staged, differs=self._differs(self.resets)
+                table=self.table.identifier, staged=self.staged, differs=self.differs(self.resets)
             ),
             {"now": now},
         )
@@ -165,7 +169,7 @@ class Difference:
             sql.SQL(
                 "SELECT count(*), (SELECT count(*) FROM {table}), count(*) FILTER (WHERE t.id IS NULL OR {differs})"
                 " FROM {staged} s LEFT JOIN {table} t ON t.id = s.nexus_id"
-            ).format(table=self.table.identifier, staged=self._staged, differs=self._differs()),
+            ).format(table=self.table.identifier, staged=self.staged, differs=self.differs()),
             {"now": now},
         )
         staged, rows, unlike = cursor.fetchone() or (0, -1, -1)
@@ -179,15 +183,16 @@ class Difference:
             sql.SQL(
                 "SELECT count(*) FROM {table} t WHERE t.id::text = ANY(%s)"
                 " AND NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.nexus_id = t.id)"
-            ).format(table=self.table.identifier, staged=self._staged),
+            ).format(table=self.table.identifier, staged=self.staged),
             (list(self.kept),),
         )
         return count(cursor)
 
-    def _differs(self, names: Sequence[str] = ()) -> sql.Composable:
+    def differs(self, names: Sequence[str] = ()) -> sql.Composable:
+        """Condition: the row in Nexus differs from the staged one, in these columns or in any that is updated."""
         names = names or list(self.updates)
         return sql.SQL("({old}) IS DISTINCT FROM ({new})").format(
-            old=_comma([self._by_bytes(name, sql.SQL("t.") + _column(name)) for name in names]),
+            old=_comma([self._by_bytes(name, sql.SQL("t.") + column_of(name)) for name in names]),
             new=_comma([self._by_bytes(name, self.updates[name]) for name in names]),
         )
 
@@ -303,9 +308,9 @@ def _comma(parts: Sequence[sql.Composable]) -> sql.Composable:
 
 
 def _set(name: str, value: sql.Composable) -> sql.Composable:
-    return sql.SQL("{} = {}").format(_column(name), value)
+    return sql.SQL("{} = {}").format(column_of(name), value)
 
 
-def _column(name: str) -> sql.Identifier:
+def column_of(name: str) -> sql.Identifier:
     """Return a column's identifier for a statement with parameters, in which a % of its name must be doubled."""
     return sql.Identifier(name.replace("%", "%%"))

@@ -235,7 +235,7 @@ class _Exchange:
             "SELECT count(*), (array_agg(s.filemaker_key ORDER BY s.filemaker_key))[1:{shown}]"
             " FROM {moving} m JOIN {staged} s ON s.nexus_id = m.id",
             shown=sql.Literal(IDS_SHOWN),
-            staged=sql.Identifier("fm_pipeline", self._difference.load.staged),
+            staged=self._difference.staged,
         )
         number, ids = self._cursor.fetchone() or (0, [])
         table, constraint = self._difference.table, clash.diag.constraint_name

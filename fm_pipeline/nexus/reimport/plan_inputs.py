@@ -63,6 +63,10 @@ class Inputs:
         }
         return cls(content["database"], content["patients"], content["schema"], **digests, settings=content["settings"])
 
+    def with_target_of(self, planned: Inputs) -> Inputs:
+        """Return these inputs with the rows of Nexus of a plan, so that only the others are compared."""
+        return replace(self, patients=planned.patients, target=planned.target)
+
     def changes_since(self, planned: Inputs) -> list[str]:
         """Return what has changed since the plan was made, as parts of a sentence."""
         words = []
@@ -193,6 +197,7 @@ def deciding_settings(settings: Settings) -> dict[str, str]:
         "nexus_archive_patient": settings.nexus_archive_patient or "",
         "nexus_soft_references": settings.nexus_soft_references,
         "nexus_trigger_tables": settings.nexus_trigger_tables or "",
+        "nexus_sync_edits": settings.nexus_sync_edits,
         "clinic_time_zone": settings.clinic_time_zone,
     }
 

@@ -91,6 +91,7 @@ class ReimportReport:
     accepted: list[dict[str, str]] = field(default_factory=list)  # sources that are smaller, and RULES_FILE allows it
     restore: list[str] = field(default_factory=list)  # parts of a restore that the verification does not try
     left_out: list[str] = field(default_factory=list)  # what Nexus or FileMaker does not have of the profile
+    kept_edits: list[dict[str, str | bool]] = field(default_factory=list)  # `nexus.sync.decisions.Decision`
     committed: bool = False
 
     @property
@@ -134,6 +135,7 @@ class ReimportReport:
             "restore": self.restore,
             "checks": [asdict(check) for check in self.checks],
             **({"left_out": self.left_out} if self.left_out else {}),
+            **({"kept_edits": self.kept_edits} if self.kept_edits else {}),
         }
 
     def as_markdown(self) -> str:

@@ -177,7 +177,7 @@ class Transaction:
             columns = self.catalogue.columns[difference.table]
             updated = update_changed(self.cursor, difference, columns, self.now)
             inserted = difference.insert(self.cursor, self.now)
-            record_new_rows(self.cursor, difference.load)
+            record_new_rows(self.cursor, difference.load.entity, difference.staged)
             change = self._change(difference.table.name, updated=updated, inserted=inserted, reset=reset)
             staged = inserted + change.before - change.deleted
             parts.append(

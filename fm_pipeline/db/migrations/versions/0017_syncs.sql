@@ -1,0 +1,49 @@
+-- The nightly sync: what FileMaker and Nexus had after the last commit, and what each sync did or would do.
+
+-- The baseline. One row for each row that was staged and in Nexus; values as texts, by column of Nexus.
+CREATE TABLE fm_pipeline.synced_rows (
+    entity        text NOT NULL,
+    nexus_id      uuid NOT NULL,
+    filemaker_key text NOT NULL,
+    filemaker     jsonb NOT NULL,                -- what FileMaker said
+    nexus         jsonb NOT NULL,                -- what Nexus had
+    kept          text[] NOT NULL DEFAULT '{}',  -- columns in which they differed: an edit in Nexus was kept
+    PRIMARY KEY (entity, nexus_id)
+);
+
+CREATE TABLE fm_pipeline.syncs (
+    id            uuid PRIMARY KEY,
+    number        bigint GENERATED ALWAYS AS IDENTITY UNIQUE,  -- their order; a clock may be wrong
+    run_id        text,                          -- Dagster's
+    requested_by  text NOT NULL,
+    created_at    timestamptz NOT NULL,
+    status        text NOT NULL CHECK (status IN ('nothing_new', 'waits', 'committed')),
+    inputs        jsonb NOT NULL,                -- digests, as of a plan
+    report        jsonb NOT NULL,                -- counts and ids, no patient data
+    deletions     jsonb NOT NULL DEFAULT '{}',   -- ids of rows that it would delete, by table
+    plan_id       uuid,                          -- the sync that waited and that this one carried out
+    committed_at  timestamptz
+);
+
+-- Values and rows that a sync did not simply take from FileMaker.
+CREATE TABLE fm_pipeline.sync_decisions (
+    sync_id       uuid NOT NULL REFERENCES fm_pipeline.syncs ON DELETE CASCADE,
+    entity        text NOT NULL,
+    nexus_id      text NOT NULL,
+    column_name   text NOT NULL,                 -- '': the whole row
+    decision      text NOT NULL,
+    kept          boolean NOT NULL,              -- Nexus stays as it is
+    filemaker_key text NOT NULL DEFAULT ''
+);
+CREATE INDEX sync_decisions_sync ON fm_pipeline.sync_decisions (sync_id, entity);
+
+-- Rows that a sync has changed, so that it can be undone. `json` keeps every number as it is.
+CREATE TABLE fm_pipeline.sync_changes (
+    sync_id       uuid NOT NULL REFERENCES fm_pipeline.syncs ON DELETE CASCADE,
+    schema_name   text NOT NULL,
+    table_name    text NOT NULL,
+    row_id        text NOT NULL,
+    before        json,                          -- NULL: the sync inserted the row
+    after         json,                          -- NULL: the sync deleted the row
+    PRIMARY KEY (sync_id, schema_name, table_name, row_id)
+);

@@ -1,0 +1,64 @@
+"""The baseline: what FileMaker said of each row, and what Nexus had, when the last reimport or sync was committed.
+
+A sync compares with it to tell an edit in Nexus from a change in FileMaker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.sync.values import as_object, comma, desired, in_nexus, literal, merged_columns
+
+
+def has_baseline(cursor: Cursor) -> bool:
+    """Return whether a baseline was ever written."""
+    cursor.execute("SELECT EXISTS (SELECT FROM fm_pipeline.synced_rows)")
+    return cursor.fetchone() == (True,)
+
+
+def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datetime) -> None:
+    """Store the states of all rows that are staged and in Nexus; after the load, in its transaction.
+
+    The state of a row that a user deleted in Nexus stays, so that it is not inserted again. The state of a row that
+    neither side has is removed.
+
+    Args:
+        differences: between what is staged (not the merged rows) and Nexus.
+    """
+    for difference in differences:
+        names = merged_columns(difference)
+        differing = [
+            sql.SQL("CASE WHEN {} THEN {} END").format(difference.differs([name]), literal(name)) for name in names
+        ]
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO fm_pipeline.synced_rows AS b (entity, nexus_id, filemaker_key, filemaker, nexus, kept)"
+                " SELECT %(entity)s, t.id, s.filemaker_key, {filemaker}, {nexus},"
+                " array_remove(ARRAY[{differing}]::text[], NULL)"
+                " FROM {staged} s JOIN {table} t ON t.id = s.nexus_id"
+                " ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker_key = excluded.filemaker_key,"
+                " filemaker = excluded.filemaker, nexus = excluded.nexus, kept = excluded.kept"
+                " WHERE (b.filemaker_key, b.filemaker, b.nexus, b.kept)"
+                " IS DISTINCT FROM (excluded.filemaker_key, excluded.filemaker, excluded.nexus, excluded.kept)"
+            ).format(
+                filemaker=as_object({name: desired(difference, name) for name in names}),
+                nexus=as_object({name: in_nexus(name) for name in names}),
+                differing=comma(differing),
+                staged=difference.staged,
+                table=difference.table.identifier,
+            ),
+            {"entity": difference.load.entity, "now": now},
+        )
+        cursor.execute(
+            sql.SQL(
+                "DELETE FROM fm_pipeline.synced_rows b WHERE b.entity = %(entity)s"
+                " AND NOT EXISTS (SELECT FROM {table} t WHERE t.id = b.nexus_id)"
+                " AND NOT EXISTS (SELECT FROM {staged} s WHERE s.nexus_id = b.nexus_id)"
+            ).format(staged=difference.staged, table=difference.table.identifier),
+            {"entity": difference.load.entity},
+        )

@@ -1,0 +1,115 @@
+"""Rows of Nexus without a staged record: which of them a sync deletes, and why the others stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.policy import Policy
+from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.reimport.references import as_uuid
+from fm_pipeline.nexus.sync.values import comma, in_nexus, literal, merged_columns
+
+_ROWS = """
+CREATE TEMP TABLE {rows} ON COMMIT DROP AS
+SELECT t.id, c.filemaker_key,
+       CASE WHEN c.filemaker_key IS NULL THEN 'made_in_nexus'
+            WHEN EXISTS (SELECT FROM fm_pipeline.source_records r
+                         WHERE r.entity = %(entity)s AND r.filemaker_key = c.filemaker_key) THEN 'not_loaded'
+            WHEN b.nexus_id IS NULL THEN 'gone_without_baseline'
+            WHEN b.kept <> '{{}}' OR EXISTS (SELECT FROM (VALUES {values}) v(name, now)
+                         WHERE b.nexus ? v.name AND v.now IS DISTINCT FROM b.nexus ->> v.name) THEN 'gone_edited'
+            ELSE 'gone' END AS decision
+FROM {table} t LEFT JOIN fm_pipeline.crosswalk c ON c.entity = %(entity)s AND c.nexus_id = t.id
+     LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id
+WHERE NOT EXISTS (SELECT FROM {staged} s WHERE s.nexus_id = t.id)
+"""
+
+
+def gone_rows(difference: Difference) -> sql.Identifier:
+    """Return the temporary table with the rows of an entity that are not staged, each with its decision."""
+    return sql.Identifier(f"sync_rows_{difference.load.entity}")
+
+
+def find_gone_rows(cursor: Cursor, policy: Policy, differences: Sequence[Difference]) -> dict[Table, list[str]]:
+    """Fill the tables `sync_rows_<entity>`, and return the ids of the rows that stay, by table.
+
+    Args:
+        differences: between what is staged and Nexus, parents before children.
+    """
+    by_table = {each.table: each for each in differences}
+    for difference in differences:
+        values = [sql.SQL("({}, {})").format(literal(n), in_nexus(n)) for n in merged_columns(difference)]
+        cursor.execute(
+            sql.SQL(_ROWS).format(
+                rows=gone_rows(difference),
+                values=comma(values),
+                table=difference.table.identifier,
+                staged=difference.staged,
+            ),
+            {"entity": difference.load.entity},
+        )
+    for difference in reversed(differences):  # children first: a row that goes does not hold its parent
+        _keep_referenced(cursor, policy, difference, by_table)
+    kept = {}
+    for difference in differences:
+        cursor.execute(
+            sql.SQL("SELECT id::text FROM {} WHERE decision <> 'gone' ORDER BY 1").format(gone_rows(difference))
+        )
+        kept[difference.table] = [row[0] for row in cursor.fetchall()]
+    return kept
+
+
+def _keep_referenced(
+    cursor: Cursor, policy: Policy, difference: Difference, by_table: Mapping[Table, Difference]
+) -> None:
+    """Keep the rows that a row that stays refers to; again until nothing changes, because a table may name itself."""
+    again = True
+    while again:
+        again = False
+        cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE decision = 'gone')").format(gone_rows(difference)))
+        if cursor.fetchone() != (True,):
+            return
+        for table, value, condition in _references(cursor, policy, difference.table):
+            own = by_table.get(table)
+            stays = (
+                sql.SQL("NOT EXISTS (SELECT FROM {} o WHERE o.decision = 'gone' AND o.id = r.id)").format(
+                    gone_rows(own)
+                )
+                if own
+                else sql.SQL("true")
+            )
+            cursor.execute(
+                sql.SQL(
+                    "UPDATE {rows} g SET decision = 'gone_referenced' WHERE g.decision = 'gone'"
+                    " AND EXISTS (SELECT FROM {table} r WHERE {value} = g.id AND {condition} AND {stays})"
+                ).format(
+                    rows=gone_rows(difference), table=table.identifier, value=value, condition=condition, stays=stays
+                )
+            )
+            again = again or (cursor.rowcount > 0 and table == difference.table)
+
+
+def _references(cursor: Cursor, policy: Policy, to: Table) -> Iterator[tuple[Table, sql.Composable, sql.Composable]]:
+    """Yield table, column and further condition of everything that may refer to rows of a table."""
+    catalogue = policy.catalogue
+    for key in catalogue.foreign_keys_to(to):
+        if key.table in catalogue.columns:
+            column = catalogue.columns[key.table][key.columns[0]]
+            yield key.table, as_uuid(column, sql.SQL("r.{}").format(sql.Identifier(column.name))), sql.SQL("true")
+    cursor.execute(
+        sql.SQL("SELECT id FROM {} WHERE model = %s").format(catalogue.table("django_content_type").identifier),
+        (policy.models.get(to.name, ""),),
+    )
+    types = [row[0] for row in cursor.fetchall()]
+    for generic in policy.followed_keys:
+        column = catalogue.columns[generic.table][generic.object_id_column]
+        content_type = sql.Identifier(generic.content_type_column)
+        yield (
+            generic.table,
+            as_uuid(column, sql.SQL("r.{}").format(sql.Identifier(column.name))),
+            sql.SQL("(r.{} = ANY({}::int[]) OR r.{} IS NULL)").format(content_type, sql.Literal(types), content_type),
+        )

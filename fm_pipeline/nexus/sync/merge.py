@@ -1,0 +1,206 @@
+"""Merge what is staged with what users did in Nexus, and put a view in place of each staged table.
+
+Three states decide about a column: what FileMaker says now, what Nexus has now, and the baseline (what both had after
+the last commit).
+
+- FileMaker and Nexus agree: nothing to do.
+- Nexus has what it had, and that was FileMaker's value: FileMaker's new value is taken.
+- Otherwise a user has edited the value in Nexus. If FileMaker still says the same, it is an edit; if not, a conflict.
+  The policy of the column decides which value stays.
+
+A value without a baseline counts as an edit. A row goes only if its record was in FileMaker at the last commit and is
+not there now, nobody has edited the row since, and no row that stays refers to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Table
+from fm_pipeline.nexus.policy import Policy
+from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.sync.decisions import Decision, read_decisions
+from fm_pipeline.nexus.sync.gone_rows import find_gone_rows
+from fm_pipeline.nexus.sync.values import comma, desired, in_nexus, literal, merged_columns
+
+ColumnPolicies = Mapping[str, Mapping[str, str]]
+"""By entity and column of Nexus: `nexus` or `filemaker`; a column that is not named is `nexus`."""
+
+# A parent that a user deleted in Nexus cannot be referred to; such a change waits.
+_DECISIONS = """
+CREATE TEMP TABLE {columns} ON COMMIT DROP AS
+SELECT d.*, d.decision <> 'change' AND (d.decision = 'parent_deleted' OR NOT %(filemaker)s::text[] @> ARRAY[d.name])
+       AS kept
+FROM (SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now,
+             CASE WHEN c.without_parent THEN 'parent_deleted'
+                  WHEN b.nexus_id IS NULL OR NOT b.nexus ? c.name THEN 'edit_without_baseline'
+                  WHEN c.now IS NOT DISTINCT FROM b.nexus ->> c.name AND NOT b.kept @> ARRAY[c.name] THEN 'change'
+                  WHEN c.desired IS NOT DISTINCT FROM b.filemaker ->> c.name THEN 'edit'
+                  ELSE 'conflict' END AS decision
+      FROM {staged} s JOIN {table} t ON t.id = s.nexus_id
+      LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id
+      CROSS JOIN LATERAL (VALUES {values}) c(name, now, desired, differs, without_parent)
+      WHERE {row_differs} AND c.differs) d
+"""
+_OUT = """
+CREATE TEMP TABLE {out} ON COMMIT DROP AS
+SELECT s.nexus_id, s.filemaker_key,
+       CASE WHEN b.nexus_id IS NULL THEN 'parent_deleted'
+            WHEN EXISTS (SELECT FROM (VALUES {values}) c(name, desired)
+                         WHERE c.desired IS DISTINCT FROM b.filemaker ->> c.name) THEN 'deleted_conflict'
+            ELSE 'deleted_in_nexus' END AS decision
+FROM {staged} s LEFT JOIN {table} t ON t.id = s.nexus_id
+     LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = s.nexus_id
+WHERE t.id IS NULL AND (b.nexus_id IS NOT NULL OR {without_parent})
+"""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The result of a merge.
+
+    Attributes:
+        differences: between the merged rows and Nexus.
+        decisions: what was kept, overwritten or left out, by id and column.
+    """
+
+    differences: list[Difference]
+    decisions: list[Decision]
+
+
+def merge(
+    cursor: Cursor, policy: Policy, differences: Sequence[Difference], *, now: datetime, policies: ColumnPolicies
+) -> Merged:
+    """Merge all entities, inside the transaction and under its locks, so that no save is overlooked.
+
+    Args:
+        differences: between what is staged and Nexus, parents before children.
+    """
+    out: dict[Table, sql.Identifier] = {}
+    merged = []
+    for difference in differences:
+        filemaker = [name for name, wins in policies.get(difference.load.entity, {}).items() if wins == "filemaker"]
+        names = merged_columns(difference)
+        orphaned = {name: _without_parent(policy, difference, name, out) for name in names}
+        parameters = {"entity": difference.load.entity, "now": now, "filemaker": filemaker}
+        places = {
+            "columns": _temporary("sync_columns", difference),
+            "out": _temporary("sync_out", difference),
+            "staged": difference.staged,
+            "table": difference.table.identifier,
+        }
+        compared = [
+            sql.SQL("({}, {}, {}, {}, {})").format(
+                literal(name), in_nexus(name), desired(difference, name), difference.differs([name]), orphaned[name]
+            )
+            for name in names
+        ]
+        cursor.execute(
+            sql.SQL(_DECISIONS).format(**places, values=comma(compared), row_differs=difference.differs(names)),
+            parameters,
+        )
+        desires = comma(sql.SQL("({}, {})").format(literal(name), desired(difference, name)) for name in names)
+        without_parent = sql.SQL(" OR ").join(orphaned.values())
+        cursor.execute(sql.SQL(_OUT).format(**places, values=desires, without_parent=without_parent), parameters)
+        out[difference.table] = places["out"]
+        merged.append(_with_view(cursor, difference, names))
+    kept_rows = find_gone_rows(cursor, policy, differences)
+    return Merged(
+        [replace(each, kept=[*each.kept, *kept_rows[each.table]]) for each in merged],
+        read_decisions(cursor, differences),
+    )
+
+
+# A value that a sync has kept is one of the baseline's; what a user edited since is kept with it.
+_KEPT_BEFORE = """
+CREATE TEMP TABLE {columns} ON COMMIT DROP AS
+SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now, 'edit' AS decision, true AS kept
+FROM {staged} s JOIN {table} t ON t.id = s.nexus_id
+JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id AND b.kept <> '{{}}'
+CROSS JOIN LATERAL (VALUES {values}) c(name, now, differs)
+WHERE c.differs AND b.kept @> ARRAY[c.name];
+CREATE TEMP TABLE {out} (nexus_id uuid) ON COMMIT DROP
+"""
+
+
+def keep_edits(cursor: Cursor, differences: Sequence[Difference], *, now: datetime) -> Merged:
+    """Do the same for a reimport: keep only the values that a sync has kept. Rows go and come as without it."""
+    merged = []
+    for difference in differences:
+        names = merged_columns(difference)
+        compared = [
+            sql.SQL("({}, {}, {})").format(literal(name), in_nexus(name), difference.differs([name])) for name in names
+        ]
+        cursor.execute(
+            sql.SQL(_KEPT_BEFORE).format(
+                columns=_temporary("sync_columns", difference),
+                out=_temporary("sync_out", difference),
+                staged=difference.staged,
+                table=difference.table.identifier,
+                values=comma(compared),
+            ),
+            {"entity": difference.load.entity, "now": now},
+        )
+        merged.append(_with_view(cursor, difference, names))
+    return Merged(merged, read_decisions(cursor, differences, rows=False))
+
+
+def _without_parent(
+    policy: Policy, difference: Difference, name: str, out: Mapping[Table, sql.Identifier]
+) -> sql.Composable:
+    """Condition: the staged row refers by this column to a row that a user has deleted in Nexus."""
+    conditions: list[sql.Composable] = [
+        sql.SQL("({})::text IN (SELECT o.nexus_id::text FROM {} o)").format(
+            difference.updates[name], out[key.references]
+        )
+        for key in policy.catalogue.foreign_keys
+        if key.table == difference.table and key.columns == (name,) and key.references in out
+    ]
+    return sql.SQL("({})").format(sql.SQL(" OR ").join([sql.SQL("false"), *conditions]))
+
+
+def _with_view(cursor: Cursor, difference: Difference, names: Sequence[str]) -> Difference:
+    """Make the view of the staged rows with the values that Nexus keeps, without the rows that are left out."""
+    view = f"merged_{difference.load.staged}"
+    cursor.execute(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (difference.staged.as_string(cursor),),
+    )
+    values = [
+        sql.SQL(
+            "CASE WHEN k.values ? {name} THEN (k.values ->> {name})::{type} ELSE s.{column} END AS {column}"
+        ).format(name=sql.Literal(column), column=sql.Identifier(column), type=sql.SQL(kind))
+        if column in names
+        else sql.SQL("s.{}").format(sql.Identifier(column))
+        for column, kind in cursor.fetchall()
+    ]
+    kept = _temporary("sync_kept", difference)
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE {kept} ON COMMIT DROP AS SELECT nexus_id, jsonb_object_agg(name, now) AS values"
+            " FROM {columns} WHERE kept GROUP BY 1"
+        ).format(kept=kept, columns=_temporary("sync_columns", difference))
+    )
+    cursor.execute(
+        sql.SQL(
+            "CREATE TEMP VIEW {view} AS SELECT {values} FROM {staged} s LEFT JOIN {kept} k USING (nexus_id)"
+            " WHERE NOT EXISTS (SELECT FROM {out} o WHERE o.nexus_id = s.nexus_id)"
+        ).format(
+            view=sql.Identifier(view),
+            values=comma(values),
+            staged=difference.staged,
+            kept=kept,
+            out=_temporary("sync_out", difference),
+        )
+    )
+    return replace(difference, merged=view)
+
+
+def _temporary(prefix: str, difference: Difference) -> sql.Identifier:
+    return sql.Identifier(f"{prefix}_{difference.load.entity}")

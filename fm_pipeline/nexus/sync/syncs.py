@@ -1,0 +1,124 @@
+"""The record of each sync in `fm_pipeline.syncs`: what it did, or what waits for a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.errors import PlanStop
+from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.reimport.plan import Permission
+from fm_pipeline.nexus.reimport.plan_inputs import Inputs
+from fm_pipeline.nexus.sync.decisions import Decision
+from fm_pipeline.nexus.sync.gone_rows import gone_rows
+
+SyncStatus = Literal["nothing_new", "waits", "committed"]
+Deletions = Mapping[str, Sequence[str]]
+"""Nexus ids of rows that are deleted, by entity."""
+
+HOW_TO = (
+    "Start the sync (job filemaker_sync, or fm-pipeline sync), read what waits, then start it with plan_id and confirm"
+    " (or fm-pipeline sync --plan ID --confirm ...)."
+)
+
+
+@dataclass(frozen=True)
+class WaitingSync:
+    """A sync that waits: what was shown to the person who confirms it."""
+
+    id: str
+    inputs: Inputs
+    deletions: Deletions
+    conflicts: frozenset[tuple[str, str, str]]
+
+
+def read_deletions(cursor: Cursor, differences: Sequence[Difference]) -> dict[str, list[str]]:
+    """Return the ids of the rows that a merge deletes, by entity; entities without any are left out."""
+    found = {}
+    for difference in differences:
+        cursor.execute(
+            sql.SQL("SELECT id::text FROM {} WHERE decision = 'gone' ORDER BY 1").format(gone_rows(difference))
+        )
+        if ids := [row[0] for row in cursor.fetchall()]:
+            found[difference.load.entity] = ids
+    return found
+
+
+def store_sync(
+    cursor: Cursor,
+    sync_id: str,
+    status: SyncStatus,
+    *,
+    run_id: str | None,
+    requested_by: str,
+    now: datetime,
+    inputs: Inputs,
+    report: Mapping[str, Any],
+    deletions: Deletions,
+    plan_id: str | None = None,
+) -> None:
+    """Store a sync. One that waits takes the place of those that waited before it."""
+    cursor.execute(
+        "INSERT INTO fm_pipeline.syncs (id, run_id, requested_by, created_at, status, inputs, report, deletions,"
+        " plan_id, committed_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            *(sync_id, run_id, requested_by, now, status),
+            *(json.dumps(inputs.as_dict()), json.dumps(report), json.dumps(deletions), plan_id),
+            now if status == "committed" else None,
+        ),
+    )
+
+
+def waiting_sync(cursor: Cursor, permission: Permission) -> WaitingSync:
+    """Return the sync that a permission names, if it is the newest one, waits, and was confirmed correctly.
+
+    Raises:
+        PlanStop: it is not; says what to do.
+    """
+    cursor.execute("SELECT id::text, status, inputs, deletions FROM fm_pipeline.syncs ORDER BY number DESC LIMIT 1")
+    row = cursor.fetchone()
+    if row is None or row[0] != permission.plan_id.strip().lower() or row[1] != "waits":
+        raise PlanStop(
+            "No sync of that id waits, or a later sync has taken its place.",
+            meaning="Nothing was changed.",
+            remedy=HOW_TO,
+        )
+    inputs = Inputs.from_dict(row[2])
+    if permission.confirm.split() != inputs.confirmation.split():
+        raise PlanStop(
+            "The confirmation does not name this database and its number of patients.",
+            meaning="The words must be the database's name and the number of patients that Nexus had when the sync"
+            " stopped. Nothing was changed.",
+            remedy="Check that this is the database that you mean; the sync shows the words to type.",
+        )
+    cursor.execute(
+        "SELECT entity, nexus_id, column_name, decision FROM fm_pipeline.sync_decisions WHERE sync_id = %s", (row[0],)
+    )
+    conflicts = {
+        (entity, nexus_id, column)
+        for entity, nexus_id, column, decision in cursor.fetchall()
+        if Decision(entity, nexus_id, column, decision, kept=True).is_conflict
+    }
+    return WaitingSync(row[0], inputs, row[3], frozenset(conflicts))
+
+
+def refuse_more_than_shown(waiting: WaitingSync, deletions: Deletions, decisions: Sequence[Decision]) -> None:
+    """Refuse a sync that would delete a row, or decide a conflict, that nobody has seen.
+
+    Raises:
+        PlanStop: names how many.
+    """
+    unseen = sum(len(set(ids) - set(waiting.deletions.get(entity, ()))) for entity, ids in deletions.items())
+    conflicts = {(d.entity, d.nexus_id, d.column) for d in decisions if d.is_conflict} - waiting.conflicts
+    if unseen or conflicts:
+        raise PlanStop(
+            f"Since the sync stopped, {unseen} deletion(s) and {len(conflicts)} conflict(s) have been added.",
+            meaning="Somebody has edited these rows in Nexus since. Nothing was changed.",
+            remedy="Start the sync again and read what waits now.",
+        )

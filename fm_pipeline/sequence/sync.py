@@ -1,0 +1,197 @@
+"""A sync: what changed in FileMaker since the last time goes into Nexus, and what users edited in Nexus stays.
+
+It is a reimport of merged rows (`nexus/sync/merge.py`), in the same transaction, with the same checks. It deletes no
+letters, no reminders, and no rows that were made in Nexus.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.audit import audited
+from fm_pipeline.db.commit import commit, ignore_first_cancel
+from fm_pipeline.entities.registry import Phase
+from fm_pipeline.errors import ValidationStop
+from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
+from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.reimport.plan import Permission, refuse_stale
+from fm_pipeline.nexus.reimport.report import ReimportReport
+from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
+from fm_pipeline.nexus.sync.baseline import write_baseline
+from fm_pipeline.nexus.sync.before_images import store_before_images
+from fm_pipeline.nexus.sync.decisions import Decision, store_decisions
+from fm_pipeline.nexus.sync.merge import ColumnPolicies, Merged, merge
+from fm_pipeline.nexus.sync.syncs import (
+    Deletions,
+    SyncStatus,
+    read_deletions,
+    refuse_more_than_shown,
+    store_sync,
+    waiting_sync,
+)
+from fm_pipeline.sequence.locked_transaction import LockedTransaction, locked
+from fm_pipeline.settings import Settings
+
+ALL_PHASES = tuple(Phase)
+# What a reimport deletes or empties, a sync keeps.
+_KEEPING = {
+    "nexus_only_columns": "keep",
+    "nexus_letters": "keep",
+    "nexus_reminders": "keep",
+    "nexus_soft_references": "keep",
+    "nexus_files_of_gone_patients": "stop",
+}
+
+
+def _quiet(_: object) -> None:
+    """Do nothing; the default for callers that show no progress."""
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What a sync did, or what waits for a person.
+
+    Attributes:
+        confirmation: the words that a person has to type to let it go on.
+        deletions: Nexus ids of the rows that are or would be deleted, by entity.
+        why: why it waits, in sentences.
+    """
+
+    id: str
+    status: SyncStatus
+    confirmation: str
+    report: ReimportReport
+    deletions: Deletions
+    decisions: Sequence[Decision]
+    why: Sequence[str] = ()
+
+    @property
+    def conflicts(self) -> list[Decision]:
+        """The decisions that a person has to know."""
+        return [each for each in self.decisions if each.is_conflict]
+
+
+def sync_staged(
+    settings: Settings,
+    *,
+    now: datetime,
+    actor: str,
+    run_id: str | None = None,
+    permission: Permission | None = None,
+    policies: ColumnPolicies | None = None,
+    on_phase: OnPhase = _quiet,
+) -> SyncResult:
+    """Merge the staged rows into Nexus, in one transaction; without a permission only as far as the settings allow.
+
+    Args:
+        settings: as for a reimport; `filemaker_sync_changes` says how many rows may change without a person.
+        now: the time of the run, with a time zone.
+        actor: for the audit trail.
+        permission: names a sync that waits, with its confirmation; None to look and to commit what the settings allow.
+        policies: which side wins, by entity and column.
+        on_phase: called after each phase, inside the transaction; if it raises, everything is rolled back.
+
+    Returns:
+        What was committed, or what waits. Nothing was changed if it waits or nothing is new.
+
+    Raises:
+        PlanStop: the permission names no sync that waits, FileMaker was read again since, or there are deletions or
+            conflicts that nobody has seen.
+        StagingStop, CatalogueStop, LockStop, ValidationStop, DatabaseError: as `sequence.reimport.reimport`.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    kept = settings.model_copy(update=_KEEPING)
+    sync_id, plan_id = str(uuid.uuid4()), permission.plan_id.strip().lower() if permission else None
+    audit_id = plan_id if plan_id and _is_uuid(plan_id) else None
+
+    def merge_all(cursor: Cursor, policy: Policy, differences: Sequence[Difference]) -> Merged:
+        return merge(cursor, policy, differences, now=now, policies=policies or {})
+
+    with ExitStack() as end, audited(url, actor=actor, action="sync", plan_id=audit_id, run_id=run_id):
+        report = ReimportReport(sync_id, run_id, now)
+        with locked(kept, merge=merge_all, files_may_stop=False) as held:
+            deletions, decisions = read_deletions(held.cursor, held.staged), held.merged.decisions
+            waiting = waiting_sync(held.cursor, permission) if permission else None
+            if waiting:
+                refuse_stale(waiting.inputs, held.inputs.with_target_of(waiting.inputs))
+                refuse_more_than_shown(waiting, deletions, decisions)
+            transaction = held.run(report, ALL_PHASES, on_phase, planned=permission is None)
+            _refuse_mended(transaction)
+            why = [] if waiting else _why_it_waits(settings, report, deletions, decisions)
+            status: SyncStatus = "waits" if why else "committed" if waiting or report.changed_rows else "nothing_new"
+            report.committed = status == "committed"
+            if status == "waits":
+                held.connection.rollback()
+            cursor = held.gate.cursor() if status == "waits" else held.cursor
+            store_sync(
+                cursor,
+                sync_id,
+                status,
+                run_id=run_id,
+                requested_by=actor,
+                now=now,
+                inputs=held.inputs,
+                report=report.as_dict(),
+                deletions=deletions,
+                plan_id=plan_id,
+            )
+            store_decisions(cursor, sync_id, decisions)
+            if status == "waits":
+                held.gate.commit()
+            else:
+                _store_states(held, sync_id, now)
+                end.enter_context(ignore_first_cancel())
+                commit(held.connection, url)
+    return SyncResult(sync_id, status, held.inputs.confirmation, report, deletions, decisions, why)
+
+
+def _store_states(held: LockedTransaction, sync_id: str, now: datetime) -> None:
+    """Store the rows as they were, and what the next sync compares with."""
+    policy, catalogue = held.policy, held.catalogue
+    with held.gate.cursor() as other:
+        files = [catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
+        store_before_images(held.cursor, other, catalogue, sync_id, policy.tables_losing_rows, files)
+    write_baseline(held.cursor, held.staged, now)
+
+
+def _why_it_waits(
+    settings: Settings, report: ReimportReport, deletions: Deletions, decisions: Sequence[Decision]
+) -> list[str]:
+    """Return why a person has to see it first; nothing if it may be committed."""
+    why = []
+    rows = sum(map(len, deletions.values()))
+    if rows:
+        why.append(f"{rows:,} row(s) would be deleted.")
+    if conflicts := sum(each.is_conflict for each in decisions):
+        why.append(f"{conflicts:,} value(s) or row(s) were changed on both sides.")
+    if report.changed_rows > settings.filemaker_sync_changes:
+        why.append(
+            f"{report.changed_rows:,} row(s) would change; FILEMAKER_SYNC_CHANGES allows"
+            f" {settings.filemaker_sync_changes:,} without a person."
+        )
+    return why
+
+
+def _refuse_mended(transaction: Transaction) -> None:
+    """Stop if a reference of another table was changed: a sync keeps every row that something refers to."""
+    if transaction.mended:
+        tables = ", ".join(sorted(map(str, transaction.mended)))
+        raise ValidationStop(
+            f"The sync would change references in {tables}.",
+            meaning="A row that something refers to must stay. The transaction was rolled back; Nexus is unchanged.",
+            remedy="Make a plan and a full reimport, which says what becomes of these references.",
+        )
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
