@@ -12,6 +12,7 @@ from fm_pipeline.defs.assets.reimport import PHASES
 from fm_pipeline.defs.assets.restore import restore_backup
 from fm_pipeline.defs.assets.shared import BACKUP, EXTRACT, IMAGE_LINK, PLAN, PREFLIGHT, STAGE
 from fm_pipeline.defs.dicom_removal import remove_dicom_import
+from fm_pipeline.defs.sync_job import filemaker_sync
 
 # Four hours: reading a slow FileMaker Server took more than one, and a run that hangs must not hold the pool for ever.
 MAX_RUNTIME = {"dagster/max_runtime": str(4 * 3600)}
@@ -59,6 +60,6 @@ dicom_import = dg.define_asset_job(
 )
 # Dagster does not export the type of an asset job.
 JOBS: list[Any] = [
-    *(full_reimport, plan_reimport, link_images, import_image_files, dicom_import, remove_dicom_import),
+    *(full_reimport, plan_reimport, filemaker_sync, link_images, import_image_files, dicom_import, remove_dicom_import),
     *(restore_backup, make_backup, verify_backup, export_nexus_csv),
 ]

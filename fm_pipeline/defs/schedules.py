@@ -14,6 +14,7 @@ from fm_pipeline.defs.assets.dicom import STEP
 from fm_pipeline.defs.assets.shared import NIGHTLY_DICOM
 from fm_pipeline.defs.jobs import dicom_import, import_image_files, plan_reimport
 from fm_pipeline.defs.sensors.hospital_dicom import unfinished_imports
+from fm_pipeline.defs.sync_job import filemaker_sync
 from fm_pipeline.dicom.sensor.tick import sync_due
 from fm_pipeline.errors import redacted
 from fm_pipeline.settings import TIME_ZONE, Settings, load_settings
@@ -45,7 +46,16 @@ def all_schedules(read_settings: Callable[[], Settings], time_zone: str) -> list
         description="Every morning, behind the plan: FILEMAKER_IMAGES_A_DAY images out of FileMaker's containers. Adds"
         " to S3 and Nexus and marks in FileMaker; changes and deletes nothing.",
     )
-    return [nightly_plan, daily_image_import, nightly_dicom_import(read_settings, time_zone)]
+    nightly_sync = dg.ScheduleDefinition(
+        name="nightly_sync",
+        job=filemaker_sync,
+        cron_schedule="30 3 * * *",
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Every night, behind the plan: merges what changed in FileMaker into Nexus. With"
+        " FILEMAKER_SYNC_CHANGES=0 it changes nothing without a person; deletions and conflicts always wait.",
+    )
+    return [nightly_plan, nightly_sync, daily_image_import, nightly_dicom_import(read_settings, time_zone)]
 
 
 def nightly_dicom_import(

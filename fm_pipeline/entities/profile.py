@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
@@ -38,6 +38,10 @@ Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_each_once)]
 """Names of layouts or fields in FileMaker, in the order in which they count."""
 
 
+SyncPolicy = Literal["nexus", "filemaker"]
+"""Whose value stays in a column that a user has edited in Nexus."""
+
+
 class ContainerMapping(BaseModel):
     """The containers of an image record, and what else of it the import of files needs (docs/images.md)."""
 
@@ -48,6 +52,15 @@ class ContainerMapping(BaseModel):
     date: Names
     category: Names
     recid: Names | None = None  # FileMaker's own record number where no field has it
+
+
+class SyncMapping(BaseModel):
+    """How a sync finds what changed of an entity, and which side wins (docs/sync.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    modified: Names | None = None  # the field with the time of the last change; none: every record is read
+    policy: dict[StrictStr, SyncPolicy] = {}
 
 
 class EntityMapping(BaseModel):
@@ -61,6 +74,7 @@ class EntityMapping(BaseModel):
     fields: dict[StrictStr, Names]
     containers: ContainerMapping | None = None
     nexus: NexusMapping | None = None
+    sync: SyncMapping | None = None
 
     def names(self, kind: DoorKind) -> list[str]:
         """Return the names by which a door has the records; those of the layout where it has none of its own."""
@@ -79,6 +93,11 @@ class Profile(BaseModel):
     def registry(self) -> Registry:
         """The entities that can be staged by this profile, with what it adds."""
         return registry_of(self.entities)
+
+    @property
+    def sync_policies(self) -> dict[str, dict[str, SyncPolicy]]:
+        """The policies of the columns of Nexus that have one, by entity."""
+        return {name: mapping.sync.policy for name, mapping in self.entities.items() if mapping.sync}
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
@@ -165,6 +184,9 @@ def _wrong_fields(name: str, entity: Entity, mapping: EntityMapping) -> Iterator
             yield f"{name} has no canonical field {field}", [name, "fields", field]
     if mapping.containers and name != "image":
         yield "only image has containers", [name, "containers"]
+    for column in mapping.sync.policy if mapping.sync else ():
+        if column not in entity.columns:
+            yield f"{name} feeds no column {column} of Nexus", [name, "sync", "policy", column]
     for group in entity.required:
         if not group & mapping.fields.keys():
             yield f"{name} needs {' or '.join(sorted(group))}", [name, "fields"]

@@ -1,0 +1,81 @@
+"""`fm-pipeline sync`: merge what changed in FileMaker into Nexus."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fm_pipeline.db.audit import operating_system_user
+from fm_pipeline.filemaker.connect import require_source
+from fm_pipeline.nexus.reimport.plan import Permission
+from fm_pipeline.nexus.sync.decisions import MEANINGS, Decision
+from fm_pipeline.pluralize import counted
+from fm_pipeline.sequence.night import run_sync
+from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.sequence.report_terminal import report_lines
+from fm_pipeline.sequence.sync import SyncResult
+from fm_pipeline.settings import load_settings
+from fm_pipeline.status.syncs import read_sync
+
+
+@click.command(name="sync")
+@click.option("--plan", "plan_id", help="Id of a sync that waits and that you have read.")
+@click.option("--confirm", default="", help='The words that it shows: "<database> <number of patients>".')
+@click.option("--show", "shown_id", help="Show a sync of earlier, and do nothing else.")
+@click.option("--requested-by", help="Who asks, for the audit trail.  [default: the user of this machine]")
+def command(plan_id: str | None, confirm: str, shown_id: str | None, requested_by: str | None) -> None:
+    """Merge what changed in FileMaker since the last reimport or sync into Nexus. Edits of users in Nexus stay.
+
+    FILEMAKER_SYNC_CHANGES says how many rows may change without a person. Deletions, conflicts and everything above
+    that number wait: the command then shows what it would do, and the words that let it go on.
+    """
+    settings = load_settings()
+    console = Console()
+    if shown_id:
+        found = read_sync(settings.nexus_database_url.get_secret_value(), shown_id)
+        _print_decisions(console, found.decisions)
+        console.print(*report_lines(found.report), sep="\n")
+        return
+    require_source(settings)
+    run_id, actor = f"command-{uuid.uuid4()}", requested_by or operating_system_user()
+    with run_progress(settings, run_id, console=console) as progress:
+        result = run_sync(
+            settings,
+            actor=actor,
+            run_id=run_id,
+            permission=Permission(plan_id, confirm, actor) if plan_id else None,
+            on_step=progress.update,
+            on_phase=progress.phases(prefix="sync, "),
+            warn=lambda sentence: console.print(sentence, style="yellow", soft_wrap=True, highlight=False),
+        )
+    _print_decisions(console, result.decisions)
+    if result.status != "nothing_new":
+        console.print(*report_lines(result.report.as_dict()), sep="\n")
+    _print_end(console, result)
+
+
+def _print_decisions(console: Console, decisions: Sequence[Decision]) -> None:
+    """Print what was decided about values and rows, the conflicts first; ids and columns only."""
+    if not decisions:
+        return
+    table = Table("entity", "Nexus id", "column", "decision", "stays", box=None)
+    for each in sorted(decisions, key=lambda each: (not each.is_conflict, each)):
+        table.add_row(each.entity, each.nexus_id, each.column, each.decision, "Nexus" if each.kept else "FileMaker")
+    console.print(table, soft_wrap=True)
+    for decision in sorted({each.decision for each in decisions}):
+        console.print(f"{decision}: {MEANINGS[decision]}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _print_end(console: Console, result: SyncResult) -> None:
+    if result.status == "nothing_new":
+        console.print("Nothing new. Nexus is unchanged.")
+    elif result.status == "committed":
+        console.print(f"Committed. {counted(result.report.changed_rows, 'row')} of Nexus changed.", soft_wrap=True)
+    else:
+        console.print(*result.why, sep="\n", soft_wrap=True)
+        console.print("\nNexus is unchanged: the sync waits. To carry it out:\n")
+        console.print(f'fm-pipeline sync --plan {result.id} --confirm "{result.confirmation}"', soft_wrap=True)

@@ -1,0 +1,37 @@
+"""The mail of a sync: it waits, it has changed Nexus, or it has failed. A sync with nothing new sends none."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from fm_pipeline.notifications.alerts import enqueue_alert
+from fm_pipeline.notifications.run_emails import send_due_emails
+from fm_pipeline.settings import Settings
+
+
+def send_sync_email(
+    settings: Settings,
+    run_id: str,
+    subject: str,
+    sentences: Sequence[str],
+    *,
+    now: datetime,
+    link: str | None,
+    warn: Callable[[str], None],
+) -> None:
+    """Send the mail of a run, or leave it to the sensor if the mail server does not answer.
+
+    Args:
+        sentences: counts and ids only; no patient data.
+        link: a path in Dagster's UI.
+        warn: called if it could not be sent; the result of the sync stays what it is.
+    """
+    if not settings.smtp_host:
+        return
+    enqueue_alert(settings, f"sync-{run_id}", subject, [each for each in sentences if each], now=now, link=link)
+    try:
+        send_due_emails(settings, warn=warn, run_id=f"sync-{run_id}")
+    except (OSError, sqlite3.Error) as fault:
+        warn(f"The mail of the sync could not be sent ({type(fault).__name__}).")
