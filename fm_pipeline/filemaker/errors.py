@@ -7,7 +7,8 @@
         │                          NoRecordsMatch, RecordInUse, RecordChanged, ValueRefused
         ├── the request            RequestRefused, AnswerTooLarge
         ├── the server             DataApiOff, NotTheDataApi, CertificateRefused, ServerUnavailable,
-        │                          ServerTimeout, ServerBusy, ServerTooOld, UnknownCode
+        │                          AnswerCut (a ServerUnavailable), ServerTimeout, ServerBusy, ServerTooOld, UnknownCode
+        ├── the answer             UnreadableAnswer, UnreadableRecord (an UnreadableAnswer)
         ├── the reading            ChangedWhileReading
         └── the container          ContainerElsewhere, ContainerExpired, ContainerRefused, ContainerNotAFile,
                                    ContainerTooLarge, DownloadsStopped (a ServerUnavailable)
@@ -165,8 +166,38 @@ class ServerUnavailable(DataApiError):
 
     consequence = "A read was repeated with growing pauses, in vain. A write is not repeated; it may have been done."
     next_step = (
-        "Check FILEMAKER_URL, and look in the Admin Console whether the web publishing engine runs; restart it, or "
-        "wait, then start again."
+        "Check FILEMAKER_URL, and look in the Admin Console whether the web publishing engine (for OData: OData) runs; "
+        "restart it, or wait, then start again."
+    )
+
+
+class AnswerCut(ServerUnavailable):
+    """The answer ends in the middle, though the web server says that it is whole."""
+
+
+class UnreadableAnswer(DataApiError):
+    """The answer came whole and is no valid JSON.
+
+    Args:
+        record_id: FileMaker's, of the only record in it; None if it cannot be told.
+    """
+
+    consequence = "FileMaker writes a value of some record wrong, every time, so it is not asked again."
+    next_step = "Run fm-pipeline check; the reading of a table names the record."
+
+    def __init__(self, what: str, *, record_id: int | None = None) -> None:
+        self.record_id = record_id
+        super().__init__(what)
+
+
+class UnreadableRecord(UnreadableAnswer):
+    """FileMaker cannot write a record as valid JSON."""
+
+    consequence = "FileMaker writes a value of it wrong, every time. Without it the rows would be incomplete."
+    next_step = (
+        "Open the record in FileMaker (find it by Get ( RecordID )) and correct the value: usually a number or date "
+        "field with other text in it, or text with control characters. Then start again, or read through another door "
+        "(FILEMAKER_DOOR)."
     )
 
 

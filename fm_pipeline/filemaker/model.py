@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 Value = str | int | float
 """The value of a field in the Data API. An empty field of any type is `""`; a container is a URL."""
 
+MOST_REPETITIONS = 32_000  # of a field: FileMaker Pro, "Setting up repeating fields"
+
 
 @dataclass(frozen=True, slots=True)
 class Field:

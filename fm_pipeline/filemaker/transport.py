@@ -1,4 +1,4 @@
-"""HTTP to a FileMaker Server: TLS, time-outs, retries, and recognition of answers that are not the Data API's.
+"""HTTP to a FileMaker Server: TLS, time-outs and retries, for the Data API and OData.
 
 The environment does not decide where patient data goes: proxy variables, `.netrc` and CA variables are ignored.
 """
@@ -6,9 +6,7 @@ The environment does not decide where patient data goes: proxy variables, `.netr
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
-import math
 import random
 import ssl
 import time
@@ -21,7 +19,7 @@ from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -32,6 +30,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.filemaker.errors import (
+    AnswerCut,
     AnswerTooLarge,
     CertificateRefused,
     ContainerElsewhere,
@@ -39,6 +38,7 @@ from fm_pipeline.filemaker.errors import (
     NotTheDataApi,
     ServerTimeout,
     ServerUnavailable,
+    UnreadableAnswer,
 )
 from fm_pipeline.http_response import TimedResponse
 from fm_pipeline.retry import exponential_pauses, retry
@@ -53,12 +53,14 @@ LONGEST_ANSWER = 1 << 28  # bytes; ten thousand records, the most that are asked
 LONGEST_SECONDS = 600.0  # of an answer's content, also when it comes in drops
 PIECE = 1 << 16  # bytes of a file that are read at a time
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-NOT_ANSWERING = {500, 502, 503, 504}  # with a body that is not the Data API's: the web server speaks for it
+NOT_ANSWERING = {500, 502, 503, 504}  # with a body that is not FileMaker's: the web server speaks for it
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call: method, percent-encoded path below the version, query and JSON body.
+    """A call: method, percent-encoded path on the server, query and JSON body. A finished query may end the path.
 
     `action` describes it for errors and logs, for example "read the layout API_Notes"; names only, never values.
     """
@@ -68,15 +70,6 @@ class Call:
     action: str
     params: Mapping[str, str | int] | None = None
     body: Mapping[str, Any] | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer of the Data API: FileMaker's code, the `response` object, and the token header of a login."""
-
-    code: int
-    response: dict[str, Any] = field(repr=False)
-    token: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,7 @@ class FetchedResponse:
 
 
 class Transport:
-    """Sends calls below `/fmi/data/vLatest/`.
+    """Sends calls to one server.
 
     Args:
         base_url: `https://host`, or `http://` for this machine only.
@@ -110,7 +103,7 @@ class Transport:
         timeout: float,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._base = f"{_safe_base_url(base_url)}/fmi/data/vLatest"
+        self.base = _safe_base_url(base_url)
         if ca_bundle is not None:
             _require_ca_bundle(ca_bundle)
         self._timeout = timeout
@@ -131,31 +124,45 @@ class Transport:
     def send(
         self,
         call: Call,
+        read: Callable[[FetchedResponse], T],
         *,
-        token: str | None = None,
-        account: tuple[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         attempts: int = ATTEMPTS,
-    ) -> Answer:
-        """Send a call and return the answer of the Data API with any code.
+        timeout: float | None = None,
+    ) -> T:
+        """Send a call and return what `read` makes of the response.
 
         Args:
-            token: of the session.
-            account: name and password, for a login.
+            read: raises ServerUnavailable for an answer that a repetition may improve.
             attempts: how often to send it while the server does not answer; 1 for calls that must not be repeated.
+            timeout: seconds without a byte of the answer, if not those of the transport.
 
         Raises:
             ServerUnavailable: no connection, 502, 503, 504 or an incomplete answer, at every attempt.
             ServerTimeout: connected, but no answer in time; not repeated here.
             CertificateRefused: the certificate is not trusted; nothing was sent.
-            NotTheDataApi: a redirect, a web page, or other JSON.
+            UnreadableAnswer: the same broken bytes came twice.
+            NotTheDataApi: a redirect to what is no address, or what `read` raises.
         """
-        headers = _authorization(token, account)
         pauses = (
             pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
             for pause in islice(exponential_pauses(FIRST_PAUSE, LONGEST_PAUSE), attempts - 1)
         )
+        cut = b""
+
+        def once() -> T:
+            nonlocal cut
+            response = self._send_once(call, dict(headers or {}), self._timeout if timeout is None else timeout)
+            try:
+                return read(response)
+            except AnswerCut as error:
+                if response.body == cut:  # a connection does not break twice at the same byte
+                    raise UnreadableAnswer(error.what) from None
+                cut = response.body
+                raise
+
         return retry(
-            lambda: self._send_once(call, headers),
+            once,
             is_transient=lambda error: isinstance(error, ServerUnavailable),
             pauses=pauses,
             before_retry=lambda _, attempt, pause: _log.warning(
@@ -180,11 +187,11 @@ class Transport:
             ContainerTooLarge: the body is larger than the limit.
             ServerUnavailable, ServerTimeout, CertificateRefused: as for `send`.
         """
-        if origin(url) != origin(self._base):
+        if origin(url) != origin(self.base):
             raise ContainerElsewhere(f"The URL that FileMaker gave is not of FileMaker Server when asked to {action}.")
-        headers = {**_authorization(token, None), "Accept-Encoding": "identity"}
+        headers = {**bearer(token), "Accept-Encoding": "identity"}
         headers |= {"Cookie": cookie} if cookie else {}
-        with self._connection_errors(action):
+        with self._connection_errors(action, self._timeout):
             response = self._session.get(
                 url, headers=headers, timeout=(CONNECT_TIMEOUT, self._timeout), allow_redirects=False, stream=True
             )
@@ -209,15 +216,15 @@ class Transport:
             raise zlib.error
         return bytes(body)
 
-    def _send_once(self, call: Call, headers: dict[str, str]) -> Answer:
-        with self._connection_errors(call.action):
+    def _send_once(self, call: Call, headers: dict[str, str], timeout: float) -> FetchedResponse:
+        with self._connection_errors(call.action, timeout):
             response = self._session.request(
                 call.method,
-                f"{self._base}/{call.path}",
+                f"{self.base}/{call.path}",
                 headers=headers,
                 params=call.params,
                 json=call.body,
-                timeout=(CONNECT_TIMEOUT, self._timeout),
+                timeout=(CONNECT_TIMEOUT, timeout),
                 allow_redirects=False,
                 stream=True,
             )
@@ -226,10 +233,10 @@ class Transport:
                     content = self._body(response, call.action, LONGEST_ANSWER, LONGEST_SECONDS)
                 except ContainerTooLarge:
                     raise AnswerTooLarge(f"FileMaker Server sent too much when asked to {call.action}.") from None
-        return _parse_answer(response, content, call.action)
+                return FetchedResponse(response.status_code, response.headers, {}, content)
 
     @contextmanager
-    def _connection_errors(self, action: str) -> Iterator[None]:
+    def _connection_errors(self, action: str, timeout: float) -> Iterator[None]:
         """Translate errors of requests, without the URL."""
         try:
             yield
@@ -238,20 +245,19 @@ class Transport:
                 "The certificate of FileMaker Server is not trusted, or it is for another name."
             ) from None
         except (requests.exceptions.ReadTimeout, ReadTimeoutError):
-            raise self._too_slow(action) from None
+            raise _too_slow(action, timeout) from None
         except (requests.exceptions.RequestException, HTTPError, zlib.error) as error:
             if error.args and isinstance(error.args[0], ReadTimeoutError):  # within the body
-                raise self._too_slow(action) from None
+                raise _too_slow(action, timeout) from None
             raise ServerUnavailable(
                 f"There was no connection to FileMaker Server, or it broke, when asked to {action}."
             ) from None
         except ValueError:  # requests parses the target of a redirect even if it does not follow it
             raise NotTheDataApi(f"The answer leads to what is no address when asked to {action}.") from None
 
-    def _too_slow(self, action: str) -> ServerTimeout:
-        return ServerTimeout(
-            f"FileMaker Server did not answer within {self._timeout:g} seconds when asked to {action}."
-        )
+
+def _too_slow(action: str, timeout: float) -> ServerTimeout:
+    return ServerTimeout(f"FileMaker Server did not answer within {timeout:g} seconds when asked to {action}.")
 
 
 class _TimedConnection(HTTPConnection):
@@ -293,40 +299,19 @@ def _cookies(response: requests.Response) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs if name.strip() and value.strip()}
 
 
-def _authorization(token: str | None, account: tuple[str, str] | None) -> dict[str, str]:
-    if account is not None:
-        return {"Authorization": "Basic " + b64encode(":".join(account).encode()).decode()}
+def basic(username: str, password: str) -> dict[str, str]:
+    """Return the header of an account."""
+    return {"Authorization": "Basic " + b64encode(f"{username}:{password}".encode()).decode()}
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    """Return the header of a session; none without a token."""
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _parse_answer(response: requests.Response, content: bytes, action: str) -> Answer:
-    """Parse the answer of the Data API, and recognise any other answer."""
-    status = response.status_code
-    try:
-        body = json.loads(content, parse_float=_parse_float, parse_constant=str)  # NaN is no JSON, and no number
-    except RecursionError:
-        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {action}.") from None
-    except ValueError:
-        # Half an answer means a broken connection. A page with such a status comes from the web server in front.
-        if status in NOT_ANSWERING or (status == 200 and content.lstrip().startswith(b"{")):
-            raise ServerUnavailable(
-                f"The web server answered {status} in place of the Data API when asked to {action}."
-            ) from None
-        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {action}.") from None
-    try:
-        code = int(body["messages"][0]["code"])
-        payload = dict(body.get("response") or {})
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        raise NotTheDataApi(f"The answer (HTTP {status}) is not the Data API's when asked to {action}.") from None
-    if code == 0 and status >= 400:
-        raise NotTheDataApi(f"The answer says both HTTP {status} and OK when asked to {action}.")
-    return Answer(code, payload, response.headers.get("X-FM-Data-Access-Token"))
-
-
-def _parse_float(digits: str) -> float | str:
-    """Keep a number too large for binary64 as text, because JSON has no infinity."""
-    number = float(digits)
-    return number if math.isfinite(number) else digits
+def looks_complete(body: bytes) -> bool:
+    """Tell whether a body that is no JSON ends as JSON does, so that it was written wrong and not cut off."""
+    return body.rstrip().endswith(b"}")
 
 
 def origin(url: str) -> tuple[str, str, int | None] | None:

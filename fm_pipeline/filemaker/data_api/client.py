@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
 from fm_pipeline.errors import FileMakerError
+from fm_pipeline.filemaker.data_api.answer import Answer, read_answer
 from fm_pipeline.filemaker.errors import (
     NoRecordsMatch,
     NotTheDataApi,
@@ -25,19 +27,19 @@ from fm_pipeline.filemaker.errors import (
     ServerTooOld,
     error_for,
 )
-from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page, Value
-from fm_pipeline.filemaker.transport import ATTEMPTS, Answer, Call, FetchedResponse, Transport
+from fm_pipeline.filemaker.model import MOST_REPETITIONS, Field, FileMakerRecord, Page, Value
+from fm_pipeline.filemaker.transport import ATTEMPTS, Call, FetchedResponse, Transport, basic, bearer
 
 Query = Sequence[Mapping[str, str]]
 """The requests of a find. Fields of one request are combined by AND, requests by OR."""
 
 _log = logging.getLogger(__name__)
 
+_API = "fmi/data/vLatest"
 INVALID_TOKEN = 952
 WINDOW_MISSING = 112
 PARAMETER_REFUSED = 960
 _TOKEN = re.compile(r"[!-~]{1,4096}")  # characters that a header may contain
-_MOST_REPETITIONS = 32_000  # of a field: FileMaker Pro, "Setting up repeating fields"
 
 
 class DataApiClient:
@@ -93,7 +95,7 @@ class DataApiClient:
             try:
                 if token is not None:
                     path = f"{self._database_path()}/sessions/{quote(token, safe='')}"
-                    self._transport.send(Call("DELETE", path, "log out"), attempts=1)
+                    self._transmit(Call("DELETE", path, "log out"), attempts=1)
             except FileMakerError as error:
                 _log.warning("The session was not ended; FileMaker Server does it by itself. %s", error.what)
             finally:
@@ -103,9 +105,9 @@ class DataApiClient:
 
     def product_info(self) -> dict[str, str]:
         """Return name, version and date formats of the server. Needs no account."""
-        call = Call("GET", "productInfo", "tell its version")
+        call = Call("GET", f"{_API}/productInfo", "tell its version")
         with self._lock:
-            answer = self._transport.send(call)
+            answer = self._transmit(call)
         if answer.code:
             raise error_for(answer.code, call.action)
         with _raise_if_malformed(call.action):
@@ -269,11 +271,11 @@ class DataApiClient:
         call = Call(method, f"{self._database_path()}/{path}", action, params, body)
         attempts = ATTEMPTS if repeatable else 1
         with self._lock:
-            answer = self._transport.send(call, token=self._log_in(), attempts=attempts)
+            answer = self._transmit(call, bearer(self._log_in()), attempts)
             # With 952 nothing was done. With 112 the session was closed during the call, which may have been done.
             if answer.code == INVALID_TOKEN or (answer.code == WINDOW_MISSING and repeatable):
                 self._token = None
-                answer = self._transport.send(call, token=self._log_in(), attempts=attempts)
+                answer = self._transmit(call, bearer(self._log_in()), attempts)
         if answer.code:
             raise error_for(answer.code, action)
         return answer
@@ -282,7 +284,7 @@ class DataApiClient:
         """Return the token of the session; log in if there is none."""
         if self._token is None:
             call = Call("POST", f"{self._database_path()}/sessions", f"log in to {self._database}", body={})
-            answer = self._transport.send(call, account=self._credentials)
+            answer = self._transmit(call, basic(*self._credentials))
             token = answer.response.get("token") or answer.token  # FileMaker Cloud sends it in the header only
             if answer.code:
                 raise error_for(answer.code, call.action)
@@ -292,7 +294,10 @@ class DataApiClient:
         return self._token
 
     def _database_path(self) -> str:
-        return f"databases/{quote(self._database, safe='')}"
+        return f"{_API}/databases/{quote(self._database, safe='')}"
+
+    def _transmit(self, call: Call, headers: Mapping[str, str] | None = None, attempts: int = ATTEMPTS) -> Answer:
+        return self._transport.send(call, partial(read_answer, action=call.action), headers=headers, attempts=attempts)
 
 
 @contextmanager
@@ -324,7 +329,7 @@ def _field(described: Mapping[str, Any]) -> Field:
     first = described.get("repetitionStart", 1)
     last = described.get("repetitionEnd", described.get("repetitions", 1))  # depends on the version of the server
     repetitions = range(int(first), int(last) + 1)
-    if len(repetitions) > _MOST_REPETITIONS:
+    if len(repetitions) > MOST_REPETITIONS:
         raise ValueError
     return Field(
         name=str(described["name"]),

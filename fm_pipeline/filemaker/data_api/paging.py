@@ -16,15 +16,20 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from fm_pipeline.filemaker.door import Progress
-from fm_pipeline.filemaker.errors import AnswerTooLarge, ChangedWhileReading, RecordMissing, ServerTimeout
+from fm_pipeline.filemaker.errors import (
+    ChangedWhileReading,
+    DataApiError,
+    RecordMissing,
+    UnreadableAnswer,
+    UnreadableRecord,
+)
 from fm_pipeline.filemaker.model import FileMakerRecord, Page
+from fm_pipeline.filemaker.page_size import TOO_MUCH, PageSize
 
 FetchPage = Callable[[int, int], Page]
 """(offset from 1, limit) -> page; RecordMissing if the offset is beyond the last record."""
 
-SMALLEST_PAGE = 25  # if 25 records time out, their number is not the problem
 ATTEMPTS = 5  # readings of a layout before the extraction is refused; most of them end early
-TRIES_OF_SMALLEST_PAGE = 2
 
 T = TypeVar("T")
 
@@ -95,23 +100,39 @@ def read_once(fetch: FetchPage, *, page_size: int, on_progress: Progress | None 
 
 
 class _Pages:
-    """Fetches pages, and smaller ones after a time-out."""
+    """Fetches pages, and smaller ones after a time-out or an answer that cannot be read."""
 
     def __init__(self, fetch: FetchPage, page_size: int) -> None:
         self._fetch = fetch
-        self._size = page_size
-        self._tries_left = TRIES_OF_SMALLEST_PAGE
+        self._size = PageSize(page_size)
 
     def at(self, offset: int) -> Page:
-        """Return the page at an offset; an empty page beyond the last record."""
+        """Return the page at an offset; an empty page beyond the last record.
+
+        Raises:
+            UnreadableRecord: the record there is no valid JSON.
+        """
         while True:
             try:
-                return self._fetch(offset, self._size + 1)  # one more: the first is known already
+                return self._fetch(offset, self._size.records + 1)  # one more: the first is known already
             except RecordMissing:
                 return Page((), 0)
-            except (ServerTimeout, AnswerTooLarge):
-                if self._size <= SMALLEST_PAGE:
-                    self._tries_left -= 1
-                    if self._tries_left == 0:
-                        raise
-                self._size = max(self._size // 2, min(self._size, SMALLEST_PAGE))
+            except TOO_MUCH as error:
+                try:
+                    self._size.reduce(error)
+                except UnreadableAnswer:
+                    raise self._find_unreadable(offset, error) from None
+
+    def _find_unreadable(self, offset: int, error: DataApiError) -> DataApiError:
+        """Return the error that names the first record from an offset whose answer is no valid JSON."""
+        for place in (offset, offset + 1):
+            try:
+                self._fetch(place, 1)
+            except RecordMissing:
+                break
+            except UnreadableAnswer as one:
+                name = f"the record at place {place}" if one.record_id is None else f"the record {one.record_id}"
+                return UnreadableRecord(
+                    f"FileMaker sends {name} of the layout as invalid JSON.", record_id=one.record_id
+                )
+        return error

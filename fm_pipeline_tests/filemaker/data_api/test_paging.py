@@ -11,10 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fm_pipeline.filemaker.data_api.answer import read_answer
 from fm_pipeline.filemaker.data_api.client import DataApiClient
-from fm_pipeline.filemaker.data_api.paging import SMALLEST_PAGE, TRIES_OF_SMALLEST_PAGE, read_completely
-from fm_pipeline.filemaker.errors import AnswerTooLarge, ChangedWhileReading, ServerTimeout
+from fm_pipeline.filemaker.data_api.paging import read_completely
+from fm_pipeline.filemaker.errors import (
+    AnswerTooLarge,
+    ChangedWhileReading,
+    ServerTimeout,
+    UnreadableAnswer,
+    UnreadableRecord,
+)
 from fm_pipeline.filemaker.model import FileMakerRecord, Page
+from fm_pipeline.filemaker.page_size import SMALLEST_PAGE, TRIES_OF_SMALLEST_PAGE
+from fm_pipeline.filemaker.transport import FetchedResponse
 from fm_pipeline_tests.filemaker.conftest import Clinic
 
 _layouts = itertools.count(1)
@@ -199,3 +208,52 @@ def test_a_server_that_sends_fewer_records_than_asked_for_is_read_to_its_count()
 def test_a_server_that_contradicts_itself_is_never_believed(ids: list[int], found: int, says: str) -> None:
     with pytest.raises(ChangedWhileReading, match=says):
         read_completely(lambda _offset, _limit: _page(ids, found), _ids, page_size=10)
+
+
+def _answer_with(rows: list[str], found: int) -> FetchedResponse:
+    info = f'"dataInfo":{{"foundCount":{found}}}'
+    body = f'{{"response":{{{info},"data":[{",".join(rows)}]}},"messages":[{{"code":"0"}}]}}'
+    return FetchedResponse(200, {}, {}, body.encode())
+
+
+@pytest.mark.parametrize("value", ["?", "-.5", '"a\tb"', '"a\0b"'])
+@pytest.mark.parametrize("wrong", [1, 2, 7, 40, 60])
+def test_a_record_that_is_no_json_is_named_after_few_questions(value: str, wrong: int) -> None:
+    """As FileMaker writes a broken value, on a server with 60 records whose ids begin at 101."""
+    asked = 0
+
+    def fetch(offset: int, limit: int) -> Page:
+        nonlocal asked
+        asked += 1
+        ages = {n: value if n == wrong else n for n in range(offset, min(offset + limit, 61))}
+        rows = [f'{{"fieldData":{{"age":{age}}},"recordId":"{100 + n}","modId":"0"}}' for n, age in ages.items()]
+        found = read_answer(_answer_with(rows, 60), "read the layout").response["data"]
+        return Page(tuple(FileMakerRecord(int(row["recordId"]), 0, {}) for row in found), 60)
+
+    with pytest.raises(UnreadableRecord, match=f"the record {100 + wrong} of the layout as invalid JSON") as unreadable:
+        read_completely(fetch, _ids, page_size=50)
+    assert unreadable.value.record_id == 100 + wrong
+    assert asked <= 15
+
+
+def test_invalid_json_is_asked_for_once_and_never_taken_for_a_broken_connection(clinic: Clinic) -> None:
+    clinic.notes(3)
+    clinic.server.disturb("not_json", of=["records"], times=None)
+    with clinic.client() as client:
+        with pytest.raises(UnreadableAnswer, match="no valid JSON"):
+            client.page("API_Notes", 1, 10)
+        assert clinic.answered("records") == 1
+        with pytest.raises(UnreadableRecord, match="correct the value"):
+            _read(client, "API_Notes", 2)
+    assert clinic.pauses == []
+
+
+def test_half_an_answer_is_asked_for_again_until_the_same_half_comes_twice(clinic: Clinic) -> None:
+    clinic.notes(1)
+    clinic.server.disturb("half", of=["records"], times=1)
+    with clinic.client() as client:
+        assert client.page("API_Notes", 1, 10).found_count == 1
+        clinic.server.disturb("half", of=["records"], times=None)
+        with pytest.raises(UnreadableAnswer, match="ends in the middle"):
+            client.page("API_Notes", 1, 10)
+    assert len(clinic.pauses) == 2
