@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     )
 
     # The source; asked for by what reads FileMaker and by nothing else (`filemaker.connect`)
+    filemaker_door: Literal["data_api", "odata"] = "data_api"  # images always take the Data API
     filemaker_url: str | None = None
     filemaker_database: str | None = None
     filemaker_username: str | None = None

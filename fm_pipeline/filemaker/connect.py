@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
@@ -10,6 +10,8 @@ from fm_pipeline.errors import SettingsError
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.door import Door
+from fm_pipeline.filemaker.odata.client import ODataClient
+from fm_pipeline.filemaker.odata.door import ODataDoor
 from fm_pipeline.settings import Settings
 
 
@@ -45,6 +47,8 @@ def open_door(settings: Settings) -> Door:
     Raises:
         SettingsError: a setting that it needs is missing.
     """
+    if settings.filemaker_door == "odata":
+        return ODataDoor(open_odata(settings))
     return DataApiDoor(open_client(settings))
 
 
@@ -57,6 +61,16 @@ def require_source(settings: Settings) -> None:
     open_door(settings).close()
 
 
+def open_odata(settings: Settings) -> ODataClient:
+    """Return a client of OData; nothing is sent yet.
+
+    Raises:
+        SettingsError: a setting is missing.
+    """
+    account = require_filemaker(settings)
+    return ODataClient(*account[:3], account.password.get_secret_value(), **_options(settings))
+
+
 def open_client(settings: Settings) -> DataApiClient:
     """Return a client of the Data API, for what only it can do; nothing is sent yet.
 
@@ -64,11 +78,8 @@ def open_client(settings: Settings) -> DataApiClient:
         SettingsError: a setting is missing.
     """
     account = require_filemaker(settings)
-    return DataApiClient(
-        account.url,
-        account.database,
-        account.username,
-        account.password.get_secret_value(),
-        ca_bundle=settings.filemaker_ca_bundle,
-        timeout=settings.filemaker_timeout_seconds,
-    )
+    return DataApiClient(*account[:3], account.password.get_secret_value(), **_options(settings))
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {"ca_bundle": settings.filemaker_ca_bundle, "timeout": settings.filemaker_timeout_seconds}

@@ -1,0 +1,1 @@
+"""FileMaker over OData."""
