@@ -12,6 +12,7 @@ from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.door import Door
 from fm_pipeline.filemaker.odata.client import ODataClient
 from fm_pipeline.filemaker.odata.door import ODataDoor
+from fm_pipeline.filemaker.transport import Transport
 from fm_pipeline.settings import Settings
 
 
@@ -68,7 +69,8 @@ def open_odata(settings: Settings) -> ODataClient:
         SettingsError: a setting is missing.
     """
     account = require_filemaker(settings)
-    return ODataClient(*account[:3], account.password.get_secret_value(), **_options(settings))
+    transport = Transport(account.url, **_options(settings))
+    return ODataClient(transport, account.database, account.username, account.password.get_secret_value())
 
 
 def open_client(settings: Settings) -> DataApiClient:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from fm_pipeline.filemaker.errors import DatabaseNotOpen, FieldMissing, RecordMissing, ServerTimeout, ServerUnavailable
 from fm_pipeline.filemaker.model import Field, FileMakerRecord
 from fm_pipeline.filemaker.odata.answers import count_in, error_in, next_link, read_json, require_success
-from fm_pipeline.filemaker.odata.errors import NotOData, ODataOff, OptionIgnored, TableNotReadable
+from fm_pipeline.filemaker.odata.errors import ErrorInRow, NotOData, ODataOff, OptionIgnored, TableNotReadable
 from fm_pipeline.filemaker.odata.metadata import Metadata, parse_metadata
 from fm_pipeline.filemaker.odata.urls import (
     ROW_ID,
@@ -52,38 +50,31 @@ class ODataClient:
     """A FileMaker file over OData. Use it in a `with` block, so that the connection is closed.
 
     Args:
-        base_url: `https://host`; plain http only for this machine.
+        transport: to the server; closed with the client.
         database: the file's name without `.fmp12`.
         username, password: an account with the extended privilege `fmodata`.
-        ca_bundle: PEM file of the authority that signed the server's certificate; None for the public ones.
-        timeout: seconds to wait for an answer.
         count_timeout: seconds to wait for a count.
-        sleep: waits between attempts while the server does not answer.
 
     Raises:
-        SettingsError: the URL is not safe, or the bundle does not exist.
         FileMakerError: from every method but `close`; its leaves say what to do.
     """
 
     def __init__(
         self,
-        base_url: str,
+        transport: Transport,
         database: str,
         username: str,
         password: str,
         *,
-        ca_bundle: Path | None = None,
-        timeout: float = 90,
         count_timeout: float = COUNT_TIMEOUT,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._transport = Transport(base_url, ca_bundle=ca_bundle, timeout=timeout, sleep=sleep)
+        self._transport = transport
         self._account = basic(username, password)
         self._database = database
         self._count_timeout = count_timeout
         self._forms: dict[str, str] = {}  # of table occurrences, as the server took them
         self._lock = threading.RLock()
-        self.source = f"{base_url}/{SERVICE}/{database}"
+        self.source = f"{transport.base}/{SERVICE}/{database}"
 
     def close(self) -> None:
         """Close the connection. There is no session."""
@@ -263,7 +254,9 @@ def _record(row: object, fields: Sequence[Field], action: str) -> FileMakerRecor
     if not isinstance(row, dict):
         raise NotOData(f"The answer has no rows when asked to {action}.")
     if "error" in row and not any(field.name == "error" for field in fields):
-        raise error_in(row["error"], action) or NotOData(f"A row holds an error when asked to {action}.")
+        error = error_in(row["error"], action)
+        code = "an error" if error is None or error.code is None else f"code {error.code}"
+        raise ErrorInRow(f"FileMaker sent {code} in place of a row when asked to {action}.")
     try:
         record_id, mod_id = int(row[ROW_ID]), int(row[ROW_MOD_ID])
     except (KeyError, TypeError, ValueError):

@@ -5,7 +5,7 @@ which door they read through.
 
     DataApiError
     ├── the account     ODataPrivilegeMissing
-    ├── the file        TableNotReadable, SchemaLocked, RepetitionsHidden
+    ├── the file        TableNotReadable, SchemaLocked, RepetitionsHidden, ErrorInRow
     ├── the request     QueryRefused, OptionIgnored, RowIdRefused
     └── the server      ODataOff, NotOData
 """
@@ -69,6 +69,13 @@ class QueryRefused(RequestRefused):
         "Run fm-pipeline check. If the fields of the profile are in the table and the account may see them, "
         "read through the Data API (FILEMAKER_DOOR=data_api)."
     )
+
+
+class ErrorInRow(DataApiError):
+    """A row holds an error in place of its fields, though the answer says that all went well."""
+
+    consequence = "The row would be missing, so nothing was taken."
+    next_step = f"Look at the record in FileMaker and at the account's access to it, then start again, {_ANOTHER_DOOR}."
 
 
 class OptionIgnored(RequestRefused):

@@ -30,7 +30,7 @@ _KINDS = {"Calculation": "calculation", "Summary": "summary"}
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableOccurrence:
     """A table occurrence.
 
     Args:
@@ -52,7 +52,7 @@ class Metadata:
     """
 
     version: str
-    tables: Mapping[str, Table]
+    tables: Mapping[str, TableOccurrence]
 
 
 def parse_metadata(content: bytes) -> Metadata:
@@ -113,7 +113,7 @@ class _Contents:
         sets = self.sets or {name.removesuffix("_"): name for name in self.types}
         return Metadata(self.version, {name: self._table(name, type_name) for name, type_name in sets.items()})
 
-    def _table(self, name: str, type_name: str) -> Table:
+    def _table(self, name: str, type_name: str) -> TableOccurrence:
         # The namespace and the type's own name may have dots; the longest end that is a type is meant.
         parts = type_name.split(".")
         ends = (".".join(parts[start:]) for start in range(len(parts)))
@@ -121,7 +121,7 @@ class _Contents:
         if found is None:
             raise ValueError
         fields = (each.field() for each in found.properties if each.name not in (ROW_ID, ROW_MOD_ID))
-        return Table(name, tuple(fields), tuple(found.key))
+        return TableOccurrence(name, tuple(fields), tuple(found.key))
 
 
 class _XmlReader:
