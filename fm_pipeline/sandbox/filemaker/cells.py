@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker.call import ApiCall, check_names
+from fm_pipeline.sandbox.filemaker.call import ApiCall, Engine, check_names
 from fm_pipeline.sandbox.filemaker.data import values
 from fm_pipeline.sandbox.filemaker.data.store import StoreTable
 from fm_pipeline.sandbox.filemaker.responses import ApiError
@@ -47,9 +47,9 @@ def incoming(
     return cells
 
 
-def stamps(call: ApiCall, table: StoreTable, moments: tuple[str, ...]) -> Cells:
+def stamps(engine: Engine, table: StoreTable, moments: tuple[str, ...]) -> Cells:
     """Return the values of auto-enter fields."""
-    now = call.engine.clock.now()
+    now = engine.clock.now()
     return {(f.name, 1): values.canonical(f.type, now) for f in table.fields.values() if f.auto_enter in moments}
 
 
@@ -91,11 +91,11 @@ def write(db: sqlite3.Connection, table: StoreTable, number: int, cells: Cells) 
     )
 
 
-def current(call: ApiCall, db: sqlite3.Connection, table: StoreTable, number: int) -> int:
+def current(engine: Engine, db: sqlite3.Connection, table: StoreTable, number: int) -> int:
     """Return the record's modification id. Raises ApiError 101 (no such record), 301 (in use)."""
     row = db.execute(f"SELECT mod_id FROM {table.rows} WHERE record_id = ?", (number,)).fetchone()  # noqa: S608
     if row is None:
         raise ApiError(101)
-    if number in call.engine.faults.records_in_use.get(table.name, ()):
+    if number in engine.faults.records_in_use.get(table.name, ()):
         raise ApiError(301)
     return int(row["mod_id"])

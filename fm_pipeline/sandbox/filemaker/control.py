@@ -76,10 +76,11 @@ def between_pages(engine: Engine, database: str) -> None:
     for step in engine.faults.between_pages:
         if step["after"] == engine.counters.pages:
             for action in step["do"]:
-                _act(engine, database, action)
+                act(engine, database, action)
 
 
-def _act(engine: Engine, database: str, action: Mapping[str, Any]) -> None:
+def act(engine: Engine, database: str, action: Mapping[str, Any]) -> None:
+    """Do one action of the fault `between_pages`: insert, delete or edit a record."""
     store = engine.store
     ((what, wanted),) = action.items()
     if what == "insert":

@@ -146,17 +146,17 @@ def put_related(
             continue
         if not db.execute(f"SELECT 1 {related_to} AND record_id = ?", (number, record)).fetchone():
             raise ApiError(101)
-        mod_id = current(call, db, there, record)
+        mod_id = current(call.engine, db, there, record)
         if row.mod_id not in (None, str(mod_id)):
             raise ApiError(306)
         write(db, there, record, {**_stamped(call, there, False), **cells})
         db.execute(f"UPDATE {there.rows} SET mod_id = ? WHERE record_id = ?", (mod_id + 1, record))  # noqa: S608
     for occurrence, record in related.deleted:
         there = call.engine.store.table(call.database, occurrence.related_table)
-        current(call, db, there, record)
+        current(call.engine, db, there, record)
         db.execute(f"DELETE FROM {there.rows} WHERE record_id = ?", (record,))  # noqa: S608
     return {"newPortalRecordInfo": made} if made else {}
 
 
 def _stamped(call: ApiCall, table: StoreTable, new: bool) -> dict[tuple[str, int], str]:
-    return stamps(call, table, ("creation", "modification") if new else ("modification",))
+    return stamps(call.engine, table, ("creation", "modification") if new else ("modification",))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fm_pipeline.sandbox.filemaker.call import ApiCall, check_names
-from fm_pipeline.sandbox.filemaker.data.schema import Script
+from fm_pipeline.sandbox.filemaker import control
+from fm_pipeline.sandbox.filemaker.call import ApiCall, Engine, check_names
 from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 PARAMETERS = (
@@ -24,7 +24,8 @@ def check(call: ApiCall, given: Mapping[str, Any]) -> dict[str, str]:
     ends: dict[str, str] = {}
     for suffix in (".prerequest", ".presort", ""):
         if name := given.get(f"script{suffix}"):
-            ends |= _end(_script(call, str(name)), suffix)
+            parameter = given.get(f"script{suffix}.param")
+            ends |= _end(call.engine, call.database, str(name), parameter, suffix)
     return ends
 
 
@@ -32,7 +33,7 @@ def run(call: ApiCall) -> dict[str, str]:
     """GET …/script/{name}. An error of the script is not an error of the request. Raises ApiError 104, 105."""
     check_names(list(call.query), ("script.param",))
     call.layout()
-    return _end(_script(call, call.path["script"]), "")
+    return _end(call.engine, call.database, call.path["script"], call.query.get("script.param"), "")
 
 
 def list_all(call: ApiCall) -> dict[str, Any]:
@@ -52,15 +53,22 @@ def list_all(call: ApiCall) -> dict[str, Any]:
     return {"scripts": rows}
 
 
-def _script(call: ApiCall, name: str) -> Script:
-    for script in call.engine.store.scripts(call.database):
+def perform(engine: Engine, database: str, name: str, parameter: object) -> tuple[int, str | None]:
+    """Run a script, and return its error number and its result. Raises ApiError 104."""
+    for script in engine.store.scripts(database):
         if script.name == name:
-            return script
+            for action in script.effects:
+                control.act(engine, database, action)
+            result = script.result
+            if result is not None:
+                result = result.replace("{parameter}", "" if parameter is None else str(parameter))
+            return script.error, result
     raise ApiError(104)
 
 
-def _end(script: Script, suffix: str) -> dict[str, str]:
-    end = {f"scriptError{suffix}": str(script.error)}
-    if script.result is not None:
-        end[f"scriptResult{suffix}"] = script.result
+def _end(engine: Engine, database: str, name: str, parameter: object, suffix: str) -> dict[str, str]:
+    error, result = perform(engine, database, name, parameter)
+    end = {f"scriptError{suffix}": str(error)}
+    if result is not None:
+        end[f"scriptResult{suffix}"] = result
     return end

@@ -30,7 +30,7 @@ def create(call: ApiCall) -> dict[str, Any]:
     with call.engine.store.transaction() as db:
         db.execute(f"INSERT INTO {table.rows} DEFAULT VALUES")
         made = int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
-        write(db, table, made, stamps(call, table, ("creation", "modification")) | cells)
+        write(db, table, made, stamps(call.engine, table, ("creation", "modification")) | cells)
         added = put_related(call, db, table, made, related, given)
     return {"recordId": str(made), "modId": "0", **added, **ends}
 
@@ -45,11 +45,11 @@ def edit(call: ApiCall) -> dict[str, Any]:
     related, data = take_related(call, layout, given)
     cells = keep_globals(call, table, incoming(call, layout.fields, table, data, given.get("dateformats")))
     with call.engine.store.transaction() as db:
-        mod_id = current(call, db, table, number)
+        mod_id = current(call.engine, db, table, number)
         if "modId" in given and str(given["modId"]) != str(mod_id):
             raise ApiError(306)
         if cells:
-            write(db, table, number, stamps(call, table, ("modification",)) | cells)
+            write(db, table, number, stamps(call.engine, table, ("modification",)) | cells)
             mod_id += 1
             db.execute(f"UPDATE {table.rows} SET mod_id = ? WHERE record_id = ?", (mod_id, number))  # noqa: S608
         added = put_related(call, db, table, number, related, given)
@@ -65,11 +65,11 @@ def put_file(
     if field in call.account_no_access.get(table.name, ()):
         raise ApiError(201)
     with call.engine.store.transaction() as db:
-        mod_id = current(call, db, table, number)
+        mod_id = current(call.engine, db, table, number)
         if call.query.get("modId", str(mod_id)) != str(mod_id):
             raise ApiError(306)
         cells = {(field, repetition): container_files.keep(db, file)}
-        write(db, table, number, stamps(call, table, ("modification",)) | cells)
+        write(db, table, number, stamps(call.engine, table, ("modification",)) | cells)
         db.execute(f"UPDATE {table.rows} SET mod_id = ? WHERE record_id = ?", (mod_id + 1, number))  # noqa: S608
     return {"modId": str(mod_id + 1)}
 
@@ -91,7 +91,7 @@ def duplicate(call: ApiCall) -> dict[str, Any]:
             (number,),
         )
         made = int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
-        write(db, table, made, stamps(call, table, ("creation", "modification")))
+        write(db, table, made, stamps(call.engine, table, ("creation", "modification")))
     return {"recordId": str(made), "modId": "0", **ends}
 
 
@@ -102,7 +102,7 @@ def delete(call: ApiCall) -> dict[str, Any]:
     table = call.engine.store.table(call.database, call.layout().table)
     with call.engine.store.transaction() as db:
         number = record_id(call)
-        current(call, db, table, number)
+        current(call.engine, db, table, number)
         db.execute(f"DELETE FROM {table.rows} WHERE record_id = ?", (number,))  # noqa: S608
     return dict(ends)
 

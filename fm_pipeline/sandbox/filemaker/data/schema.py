@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 FieldType = Literal["text", "number", "date", "time", "timestamp", "container"]
 AutoEnter = Literal["creation", "modification"]
@@ -110,9 +110,15 @@ class LayoutDefinition:
 
 @dataclass(frozen=True)
 class Script:
-    """A script with a predefined error number and result (None if it returns nothing)."""
+    """A script with a predefined error number and result.
+
+    Args:
+        result: what it returns, with `{parameter}` in place of the parameter that was sent; None if nothing.
+        effects: what it does to the file, as the actions of the fault `between_pages`.
+    """
 
     name: str
     error: int = 0
     result: str | None = None
     folder: str | None = None
+    effects: Sequence[Mapping[str, Any]] = ()

@@ -17,9 +17,10 @@ from fm_pipeline.sandbox.filemaker.data.find_requests import Condition
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
 from fm_pipeline.sandbox.filemaker.faults import broken_json
 from fm_pipeline.sandbox.filemaker.odata.cells import writer
+from fm_pipeline.sandbox.filemaker.odata.expanding import expanded
 from fm_pipeline.sandbox.filemaker.odata.failures import no_record, syntax, unknown_field
+from fm_pipeline.sandbox.filemaker.odata.query import Selection, fetch, filtered, selection
 from fm_pipeline.sandbox.filemaker.odata.request import ServiceCall
-from fm_pipeline.sandbox.filemaker.odata.rows import Selection, fetch, filtered, selection
 from fm_pipeline.sandbox.filemaker.odata.sets import StoreEntitySet
 
 _ROW_ID = re.compile(r"\s*ROWID\s*=\s*(\d{1,18})\s*")
@@ -39,7 +40,8 @@ def record_content(call: ServiceCall, entities: StoreEntitySet, chosen: Selectio
         rows = fetch(call, db, entities, chosen, Condition("r.record_id = ?", (number,)), "r.record_id", 1, 0)
     if not rows:
         raise no_record()
-    return {call.control("context"): f"{call.base}/$metadata#{entities.name}/$entity", **rows[0][1]}
+    more = expanded(call, entities, number) if "expand" in call.options else {}
+    return {call.control("context"): f"{call.base}/$metadata#{entities.name}/$entity", **rows[0][1], **more}
 
 
 def record_number(call: ServiceCall, entities: StoreEntitySet) -> int:

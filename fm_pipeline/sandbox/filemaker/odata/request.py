@@ -32,7 +32,7 @@ class ServiceCall:
         options: query options by name without `$`.
         headers: by lower-case name.
         server: scheme and host, as the client wrote them.
-        raw_query: what followed the `?`.
+        raw_path: as the client wrote it.
     """
 
     engine: Engine
@@ -42,7 +42,7 @@ class ServiceCall:
     headers: Mapping[str, str]
     body: bytes
     server: str
-    raw_query: str
+    raw_path: str
     database: str
     account: ServerAccount
 

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from fm_pipeline.sandbox.filemaker.call import Engine
 from fm_pipeline.sandbox.filemaker.faults.faults import RequestFault
 from fm_pipeline.sandbox.filemaker.faults.faulty_responses import corrupt, replacement_response
-from fm_pipeline.sandbox.filemaker.odata import metadata, records, rows
+from fm_pipeline.sandbox.filemaker.odata import metadata, records, rows, writing
 from fm_pipeline.sandbox.filemaker.odata.address import ResourcePath, parse_options, parse_path
 from fm_pipeline.sandbox.filemaker.odata.failures import ServiceError, failure_response, of_filemaker, syntax
 from fm_pipeline.sandbox.filemaker.odata.request import ServiceCall, bad_account, credentials
@@ -33,14 +33,21 @@ _HANDLERS: Mapping[str, Callable[[ServiceCall], Response]] = {
     "odata_record": records.one_record,
     "odata_field": records.one_field,
     "odata_value": records.raw_value,
+    "odata_related": rows.related_rows,
+    "odata_create": writing.create,
+    "odata_update": writing.update,
+    "odata_delete": writing.delete,
+    "odata_upload": writing.upload,
+    "odata_script": writing.run_script,
 }
+_CHANGES = {"PATCH": "odata_update", "DELETE": "odata_delete"}
 
 
 def kind_of(path: ResourcePath, verb: str) -> str:
     """Return the kind of a request, by which faults and counters know it. Raises ServiceError 405, -1002."""
-    if verb not in ("GET", "HEAD"):
-        raise ServiceError(405, "-1002", f"{verb} is not supported here")
     below = path.rest[-1] if path.rest else ""
+    if verb not in ("GET", "HEAD"):
+        return _kind_of_change(path, verb, below)
     if not path.database or not path.resource:
         return "odata_sets" if path.database else "odata_service"
     if path.resource.startswith("$metadata"):
@@ -50,6 +57,19 @@ def kind_of(path: ResourcePath, verb: str) -> str:
             raise syntax("/".join(path.rest))
         return "odata_count" if below else "odata_rows"
     return {"": "odata_record", "$value": "odata_value"}.get(below, "odata_field")
+
+
+def _kind_of_change(path: ResourcePath, verb: str, below: str) -> str:
+    if verb == "POST" and (below or path.resource).startswith("Script."):
+        return "odata_script"
+    if path.resource and not path.rest:
+        if verb in _CHANGES:
+            return _CHANGES[verb]
+        if verb == "POST" and path.key is None:
+            return "odata_create"
+    if verb == "PATCH" and path.key is not None and len(path.rest) == 1:
+        return "odata_upload"
+    raise ServiceError(405, "-1002", f"{verb} is not supported here")
 
 
 class ODataService:
@@ -91,6 +111,7 @@ class ODataService:
 
     def _handle(self, request: Request, path: ResourcePath, kind: str, body: bytes) -> Response:
         engine, server = self._engine, str(request.base_url).rstrip("/")
+        raw_path = request.scope["raw_path"].decode("ascii")
         name, password = credentials(request.headers)
         if kind == "odata_service":
             return JSONResponse(metadata.list_databases(engine, server, name, password))
@@ -100,12 +121,13 @@ class ODataService:
             raise bad_account()
         if "fmodata" not in account.privileges:
             raise ServiceError(403, "9", "Insufficient privileges")
-        raw_query = request.scope["query_string"].decode("ascii")
-        options = parse_options(raw_query, engine.behaviour.odata.encoded_options)
+        options = parse_options(request.scope["query_string"].decode("ascii"), engine.behaviour.odata.encoded_options)
         call = ServiceCall(
-            engine, request.method, path, options, request.headers, body, server, raw_query, database, account
+            engine, request.method, path, options, request.headers, body, server, raw_path, database, account
         )
         try:
+            if kind == "odata_field" and path.rest[0] in call.named_set().relations:
+                kind = "odata_related"
             return _HANDLERS[kind](call)
         except ApiError as error:
             raise of_filemaker(error) from None
