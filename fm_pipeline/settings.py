@@ -31,6 +31,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # Names of files that are read and put down nowhere: a disk may have them in any bytes.
 _ONLY_OPENED = (
     "filemaker_ca_bundle",
+    "filemaker_exports_folder",
     "rules_file",
     "image_export_file",
     "orthanc_ca_bundle",
@@ -98,7 +99,8 @@ class Settings(BaseSettings):
     )
 
     # The source; asked for by what reads FileMaker and by nothing else (`filemaker.connect`)
-    filemaker_door: Literal["data_api", "odata"] = "data_api"  # images always take the Data API
+    filemaker_door: Literal["data_api", "odata", "exports"] = "data_api"  # images always take the Data API
+    filemaker_exports_folder: Path | None = Field(default=None, description="The folder of the door `exports`.")
     filemaker_url: str | None = None
     filemaker_database: str | None = None
     filemaker_username: str | None = None
@@ -111,13 +113,9 @@ class Settings(BaseSettings):
         default=60, description="First pause when FileMaker stops sending files; each next one is twice as long."
     )
     filemaker_image_rest_seconds: Pause = Field(default=5, description="Rest of FileMaker after each batch.")
-    filemaker_image_failures: int = Field(
-        default=5, ge=1, description="Failures in a row that end an import of images."
-    )
+    filemaker_image_failures: int = Field(default=5, ge=1, description="Failures in a row that end an image import.")
     filemaker_images_a_day: int = Field(default=500, ge=1, description="What the schedule of the import takes a day.")
-    filemaker_sync: bool = Field(
-        default=False, description="A sync is used: each reimport stores what the next sync compares with."
-    )
+    filemaker_sync: bool = Field(default=False, description="Each reimport stores what the next sync compares with.")
     filemaker_sync_changes: int = Field(
         default=0, ge=0, description="Rows that a sync may change without a person; deletions and conflicts wait."
     )
@@ -275,6 +273,7 @@ class Settings(BaseSettings):
         "filemaker_database",
         "filemaker_username",
         "filemaker_ca_bundle",
+        "filemaker_exports_folder",
         "rules_file",
         "s3_endpoint_url",
         "orthanc_url",

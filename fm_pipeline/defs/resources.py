@@ -17,6 +17,7 @@ from pydantic import PrivateAttr
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.orthanc.client import Orthanc
+from fm_pipeline.entities.exports import export_options
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.filemaker.connect import open_door
@@ -54,7 +55,7 @@ class FileMakerSource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
     def door(self) -> Door:
         """The door that FILEMAKER_DOOR names; every step of a run shares it."""
         if self._door is None:
-            self._door = open_door(self.settings)
+            self._door = open_door(self.settings, export_options(self._profile))
         return self._door
 
 

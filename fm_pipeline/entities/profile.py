@@ -22,6 +22,8 @@ from fm_pipeline.entities.further import NexusMapping, registry_of
 from fm_pipeline.entities.registry import ENTITIES, Entity, Registry
 from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.door import DoorKind
+from fm_pipeline.filemaker.exports.encoding import Encoding
+from fm_pipeline.filemaker.exports.options import DateOrder
 
 REMEDY = "Correct the profile; docs/mapping.md lists the entities and their canonical fields."
 
@@ -63,6 +65,17 @@ class SyncMapping(BaseModel):
     policy: dict[StrictStr, SyncPolicy] = {}
 
 
+class ExportMapping(BaseModel):
+    """What cannot be seen in the export file of an entity (docs/exports.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: Names | None = None  # all of them in order, of a file without a header
+    record_id: Names | None = None  # the column with FileMaker's Get(RecordID)
+    dates: DateOrder | None = None
+    encoding: Encoding | None = None
+
+
 class EntityMapping(BaseModel):
     """Where the records of an entity come from."""
 
@@ -71,6 +84,7 @@ class EntityMapping(BaseModel):
     layout: Names
     table: Names | None = None  # of OData
     file: Names | None = None  # of a folder of exports
+    export: ExportMapping | None = None
     fields: dict[StrictStr, Names]
     containers: ContainerMapping | None = None
     nexus: NexusMapping | None = None

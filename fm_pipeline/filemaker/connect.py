@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr
@@ -10,6 +12,8 @@ from fm_pipeline.errors import SettingsError
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.door import Door
+from fm_pipeline.filemaker.exports.door import ExportsDoor
+from fm_pipeline.filemaker.exports.options import ExportOptions
 from fm_pipeline.filemaker.odata.client import ODataClient
 from fm_pipeline.filemaker.odata.door import ODataDoor
 from fm_pipeline.filemaker.transport import Transport
@@ -42,14 +46,19 @@ def require_filemaker(settings: Settings) -> FileMakerAccount:
     return FileMakerAccount(**given)
 
 
-def open_door(settings: Settings) -> Door:
+def open_door(settings: Settings, exports: Sequence[ExportOptions] = ()) -> Door:
     """Return the door of FILEMAKER_DOOR; nothing is sent yet.
+
+    Args:
+        exports: what the profile says of export files, for who reads their fields or records.
 
     Raises:
         SettingsError: a setting that it needs is missing.
     """
     if settings.filemaker_door == "odata":
         return ODataDoor(open_odata(settings))
+    if settings.filemaker_door == "exports":
+        return ExportsDoor(_require_folder(settings), exports)
     return DataApiDoor(open_client(settings))
 
 
@@ -71,6 +80,16 @@ def open_odata(settings: Settings) -> ODataClient:
     account = require_filemaker(settings)
     transport = Transport(account.url, **_options(settings))
     return ODataClient(transport, account.database, account.username, account.password.get_secret_value())
+
+
+def _require_folder(settings: Settings) -> Path:
+    if settings.filemaker_exports_folder is None:
+        raise SettingsError(
+            "FILEMAKER_DOOR is exports, and FILEMAKER_EXPORTS_FOLDER is not set.",
+            meaning="Nothing was begun.",
+            remedy="Name the folder with the export files; .env.example says what it is.",
+        )
+    return settings.filemaker_exports_folder
 
 
 def open_client(settings: Settings) -> DataApiClient:

@@ -15,6 +15,7 @@ from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.errors import FileMakerError, MappingError
 from fm_pipeline.filemaker.door import TABLE_WORDS, Door, DoorKind
 from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing
+from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
 from fm_pipeline.filemaker.model import Page
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
@@ -23,7 +24,13 @@ from fm_pipeline.staging.transforms.file_links import EXPORT_DATE
 from fm_pipeline.staging.values.text import NO_ACCESS
 
 OLDEST = 18  # the first that counts the records it sends (Data API Guide, "dataInfo")
-OF_ONE_LAYOUT = (PrivilegeMissing, LayoutMissing, FieldMissing)  # other errors concern all layouts
+OF_ONE_LAYOUT = (
+    PrivilegeMissing,
+    LayoutMissing,
+    FieldMissing,
+    ExportStop,
+    ExportChanged,
+)  # other errors concern all layouts
 
 
 @dataclass
@@ -48,13 +55,16 @@ def check_filemaker(door: Door, profile: Profile, build: FindingBuilder, source:
         door: logs in on demand; left open.
         source: filled by this function.
     """
+    is_folder = door.kind == "exports"
     try:
-        yield _version(door.version(), build)
+        if not is_folder:
+            yield _version(door.version(), build)
         tables = door.tables()
     except FileMakerError as error:
-        yield build.from_error("filemaker_unreachable", "server and account", error)
+        yield build.from_error("filemaker_unreachable", "folder" if is_folder else "server and account", error)
         return
-    yield build.ok("account", f"logged in; {counted(len(tables), TABLE_WORDS[door.kind])} can be seen")
+    seen = f"{counted(len(tables), TABLE_WORDS[door.kind])} can be seen"
+    yield build.ok("folder", seen) if is_folder else build.ok("account", f"logged in; {seen}")
     fields_of = cache(door.fields)
     for entity in profile.entities:
         try:

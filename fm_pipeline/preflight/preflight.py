@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.entities.exports import export_options
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.registry import staged
 from fm_pipeline.entities.rules import Rules, load_rules
@@ -84,7 +85,7 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
     )
     layout: list[Finding] = []
     try:
-        door = open_door(settings)
+        door = open_door(settings, export_options(profile))
     except SettingsError as error:
         yield FindingBuilder(rules, "FileMaker").from_error("filemaker_unreachable", "settings", error)
     else:

@@ -13,9 +13,10 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
+from fm_pipeline.entities.exports import export_options
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.rules import load_rules
-from fm_pipeline.filemaker.connect import open_door
+from fm_pipeline.filemaker.connect import open_door, require_source
 from fm_pipeline.filemaker.door import Door
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import ExtractionResult, extract
@@ -35,8 +36,9 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
         PipelineError: of any kind; staging then holds what was whole before.
     """
     url = settings.nexus_database_url.get_secret_value()
-    door = open_door(settings)
+    require_source(settings)
     profile = load_profile(settings.filemaker_profile)
+    door = open_door(settings, export_options(profile))
     load_rules(settings.rules_file, profile.registry)  # fails before FileMaker is read, not after
     migrate(url)
     with door, connect(url) as connection:

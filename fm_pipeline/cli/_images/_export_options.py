@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from fm_pipeline.filemaker.exports.encoding import ENCODINGS
 from fm_pipeline.images.exports.columns import POSITIONS
-from fm_pipeline.images.exports.encoding import ENCODINGS
 
 EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 encoding_option = click.option(

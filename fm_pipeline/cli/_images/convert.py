@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from fm_pipeline.cli._images._export_options import EXISTING, columns_option, encoding_option, ignore_file_names_option
-from fm_pipeline.images.exports.encoding import Encoding
+from fm_pipeline.filemaker.exports.encoding import Encoding
 from fm_pipeline.images.exports.reader import Export, read_export, write_csv
 from fm_pipeline.pluralize import counted
 from fm_pipeline.staging.values.keys import as_key, is_uuid

@@ -14,7 +14,7 @@ from fm_pipeline.cli._images._export_options import EXISTING, columns_option, en
 from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.db.run_reports import store_run_report
-from fm_pipeline.images.exports.encoding import Encoding
+from fm_pipeline.filemaker.exports.encoding import Encoding
 from fm_pipeline.images.exports.reader import read_export
 from fm_pipeline.images.linking.link_images import link_images
 from fm_pipeline.images.linking.steps import LinkOptions

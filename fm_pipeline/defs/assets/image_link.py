@@ -17,8 +17,8 @@ from fm_pipeline.defs.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, 
 from fm_pipeline.defs.assets.tables import own_table, tables_of_assets
 from fm_pipeline.defs.resources import NexusTarget, PatientFiles
 from fm_pipeline.errors import SettingsError
+from fm_pipeline.filemaker.exports.encoding import ENCODINGS, Encoding
 from fm_pipeline.folders import make_private_folder
-from fm_pipeline.images.exports.encoding import ENCODINGS, Encoding
 from fm_pipeline.images.exports.metadata_table import count_export, read_rejects, store_export
 from fm_pipeline.images.exports.reader import read_export, write_csv
 from fm_pipeline.images.linking.inventory import take_inventory

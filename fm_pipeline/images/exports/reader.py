@@ -7,13 +7,16 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fm_pipeline.errors import ImageStop
+from fm_pipeline.filemaker.exports.encoding import ENCODINGS, Encoding, decode
+from fm_pipeline.filemaker.exports.errors import CharacterSetUnknown, ExportStop
+from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_format
 from fm_pipeline.images.exports.columns import find_columns
-from fm_pipeline.images.exports.encoding import Encoding, decode
 from fm_pipeline.images.exports.text import RecordColumns, quoted_records, row_columns, tab_columns
 from fm_pipeline.images.exports.workbook import workbook_rows
 from fm_pipeline.images.exports.xml import xml_rows
@@ -21,7 +24,6 @@ from fm_pipeline.images.exports.xml import xml_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-Format = Literal["tab", "csv", "mer", "xlsx", "xml"]
 HEADER = ("recid", "id_Contact", "date", "Type", "Note")
 _SPECIALS = ',"\r\n'  # what makes a field of a CSV need quotes
 _SPECIAL = re.compile(f"[{_SPECIALS}]")
@@ -129,7 +131,14 @@ def read_export(
             meaning="Nothing was changed.",
             remedy="Check the path and who may read it.",
         ) from None
-    kind, month_first = _format(path, data), False
+    with _as_image_stops():
+        return _read(path, data, encoding, columns, ignore_file_names=ignore_file_names)
+
+
+def _read(
+    path: Path, data: bytes, encoding: Encoding | None, columns: Sequence[str] | None, *, ignore_file_names: bool
+) -> Export:
+    kind, month_first = format_of(path.suffix, data[:HEAD]), False
     if kind == "xlsx":
         rows, month_first = workbook_rows(data)
         read, shown = row_columns(rows), "xlsx"
@@ -138,11 +147,7 @@ def read_export(
         read, shown = row_columns(rows), "xml"
     else:
         text, shown = decode(data, encoding)
-        # `.csv` by name and tabs by nature, or the other way round: the first line tells.
-        head = text[:1000].replace("\r", "\n").split("\n", 1)[0]
-        tabs = head.count("\t") > head.count(",") + head.count(";") and not head.startswith('"')
-        if kind != "mer":  # a merge file quotes, also between tabs
-            kind = "tab" if tabs else kind if kind != "tab" or "\t" in head else "csv"
+        kind = text_format(kind, text)
         read = tab_columns(text) if kind == "tab" else row_columns(quoted_records(text))
     _refuse_cut(read)
     at, header = find_columns([column[0] for column in read.columns], columns)
@@ -171,6 +176,22 @@ def read_export(
     return found
 
 
+@contextmanager
+def _as_image_stops() -> Iterator[None]:
+    """Turn the errors of export files into those of images, which name the character set by an option."""
+    try:
+        yield
+    except CharacterSetUnknown as error:
+        raise ImageStop(
+            error.what,
+            meaning=error.meaning,
+            remedy="Export it again as Unicode (UTF-8), or name the character set that was chosen in FileMaker with"
+            f" --encoding (in Dagster: encoding, the configuration of image_metadata_csv): {', '.join(ENCODINGS)}.",
+        ) from None
+    except ExportStop as error:
+        raise ImageStop(error.what, meaning=error.meaning, remedy=error.remedy) from None
+
+
 def _refuse_cut(read: RecordColumns) -> None:
     """An empty file is never taken for one without images, nor a file that was cut for a whole one."""
     if not read.columns:
@@ -186,40 +207,6 @@ def _refuse_cut(read: RecordColumns) -> None:
             meaning="The file is not whole, so more may be missing. Nothing was read.",
             remedy="Copy or export it again.",
         )
-
-
-_OTHERS = {  # what a file begins with -> what it is
-    b"\xd0\xcf\x11\xe0": "an Excel file of before 2007 (.xls)",
-    b"\0\1\0\0\0\2\0\1\0\5\0\2\0\2\xc0": "a FileMaker file itself",
-    b"%PDF-": "a PDF document",
-}
-_PAGE = re.compile(r"(?i)<(!doctype html|html|head|body|table)")
-_XML = re.compile(r"(?i)<(\?xml(?!.*<html)|\w*:?FMPXMLRESULT|\w*:?FMPDSORESULT)", re.DOTALL)
-_HEAD = 1024  # bytes that tell
-
-
-def _format(path: Path, data: bytes) -> Format:
-    """By the first bytes, and only for text by the name.
-
-    Raises:
-        ImageStop: it is a kind of file that is not read.
-    """
-    if data.startswith(b"PK\x03\x04"):
-        return "xlsx"
-    head = data[:_HEAD].decode("utf-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig", "replace").lstrip()
-    if _XML.match(head):
-        return "xml"
-    other = next((kind for magic, kind in _OTHERS.items() if data.startswith(magic)), None)
-    if other is None and _PAGE.match(head):
-        other = "a web page (HTML)"
-    if other:
-        raise ImageStop(
-            f"The export is {other}, which is not read.",
-            meaning="Nothing was read from it.",
-            remedy="Export the records as tab-separated text, as Merge, as an Excel workbook (.xlsx) or as XML.",
-        )
-    suffixes: dict[str, Format] = {".csv": "csv", ".mer": "mer"}
-    return suffixes.get(path.suffix.lower(), "tab")
 
 
 def write_csv(path: Path, export: Export) -> None:

@@ -11,8 +11,8 @@ import openpyxl
 import pytest
 
 from fm_pipeline.errors import ImageStop
+from fm_pipeline.filemaker.exports.encoding import ENCODINGS, decode
 from fm_pipeline.images.exports.columns import POSITIONS
-from fm_pipeline.images.exports.encoding import ENCODINGS, decode
 from fm_pipeline.images.exports.metadata_table import _day, check_date_order
 from fm_pipeline.images.exports.reader import Export, read_export
 from fm_pipeline_tests.images.exports.xml import xml

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from fm_pipeline.sandbox.filemaker.data import container_files, sql_functions, values
 from fm_pipeline.sandbox.filemaker.data.schema import (
@@ -205,8 +204,8 @@ class Store:
         self._keep(db, "layout", layout, definition)
 
     def _check_field(self, db: str, table: StoreTable, name: str) -> None:
-        *occurrences, plain = name.split("::")
-        for occurrence in occurrences:
+        occurrence, _, plain = name.rpartition("::")
+        if occurrence:
             table = self.table(db, self.occurrence(db, table.name, occurrence).related_table)
         if plain not in table.fields:
             raise KeyError(f"{table.name} has no field {plain}")
@@ -238,8 +237,7 @@ class Store:
         """
         found = self.table(db, table)
         now = datetime.now(UTC).replace(tzinfo=None)
-        automatic = {f.name: now for f in found.fields.values() if f.auto_enter in ("creation", "modification")}
-        keys = [field.name for field in found.fields.values() if field.auto_enter == "uuid"]
+        automatic = {field.name: now for field in found.fields.values() if field.auto_enter}
         cells = found.cells()
         names = {cell_name(field.name, n): i for i, (field, n) in enumerate(cells)}
         names |= {field.name: i for i, (field, n) in enumerate(cells) if n == 1}
@@ -249,7 +247,7 @@ class Store:
         def prepared() -> Iterator[list[object]]:
             for row in rows:
                 values_ = [""] * len(cells)
-                for name, value in {**automatic, **{key: str(uuid4()).upper() for key in keys}, **row}.items():
+                for name, value in {**automatic, **row}.items():
                     if name not in names:
                         raise KeyError(f"{table} has no field {name}")
                     values_[names[name]] = self._text(cells[names[name]][0], value)

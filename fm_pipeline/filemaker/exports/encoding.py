@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
-from fm_pipeline.errors import ImageStop
+from fm_pipeline.filemaker.exports.errors import CharacterSetUnknown
 
 Encoding = Literal[
     "utf-8", "utf-16-le", "utf-16-be", "windows-1252", "macroman", "shift-jis", "gb18030", "big5", "euc-kr",
@@ -57,6 +57,11 @@ _OUT_OF_PLACE = re.compile(
 )
 _UNLIKELY = re.compile(rf"[^\x00-\x7f{_LIKELY}]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+_WESTERN: tuple[Encoding, ...] = ("windows-1252", "macroman")
+_NAME_IT = (
+    "Export it again as Unicode (UTF-8), or name the character set that was chosen in FileMaker as `encoding` in the"
+    f" mapping profile: {', '.join(ENCODINGS)}."
+)
 
 
 class _DecodedAs(NamedTuple):
@@ -74,40 +79,68 @@ def decode(data: bytes, forced: Encoding | None = None) -> tuple[str, Encoding]:
         forced: the encoding, if it is known; otherwise it is detected.
 
     Raises:
-        ImageStop: the bytes are not text in the forced encoding, or the encoding cannot be detected.
+        CharacterSetUnknown: the bytes are not text in the forced encoding, or the encoding cannot be detected.
+    """
+    encoding, mark = detect(data, forced)
+    try:
+        return data[mark:].decode(codec_of(encoding)), encoding
+    except UnicodeDecodeError as error:
+        raise not_text(encoding, f"byte {error.start + 1}") from None
+
+
+def detect(data: bytes, forced: Encoding | None = None, *, is_cut: bool = False) -> tuple[Encoding, int]:
+    """Return the encoding, and the number of bytes of the byte order mark.
+
+    Args:
+        data: a file, or its beginning.
+        forced: the encoding, if it is known; otherwise it is detected.
+        is_cut: `data` may end within a character.
+
+    Raises:
+        CharacterSetUnknown: the encoding cannot be detected.
     """
     for mark, encoding in _BOMS:
         if data.startswith(mark) and forced in {None, encoding}:
-            return _decoded(data[len(mark) :], encoding), encoding
-    if forced:
-        return _decoded(data, forced), forced
-    guessed = _without_mark(data)
-    return _decoded(data, guessed), guessed
+            return encoding, len(mark)
+    return forced or _without_mark(data, is_cut=is_cut), 0
 
 
-def _without_mark(data: bytes) -> Encoding:
+def codec_of(encoding: Encoding) -> str:
+    """Return the name that Python has for an encoding."""
+    return _CODECS.get(encoding, encoding)
+
+
+def not_text(encoding: Encoding, place: str) -> CharacterSetUnknown:
+    """Return the error for a byte that is no character; `place` says where it is."""
+    return CharacterSetUnknown(
+        f"The export is not text in {encoding}: {place} does not fit.",
+        meaning="Nothing was read from it.",
+        remedy=_NAME_IT,
+    )
+
+
+def _without_mark(data: bytes, *, is_cut: bool) -> Encoding:
     sample = data[:_SAMPLE]
     if len(sample) > 1:
         even, odd = sample[0::2].count(0), sample[1::2].count(0)
         if max(even, odd) > len(sample) // 8:  # Latin text: nearly half of its bytes, all on one side
             return "utf-16-be" if even > odd else "utf-16-le"
     try:
-        data.decode("utf-8")
+        codecs.getincrementaldecoder("utf-8")().decode(data, final=not is_cut)
     except UnicodeDecodeError:
         return _of_western_europe(data)
     return "utf-8"
 
 
 def _of_western_europe(data: bytes) -> Encoding:
-    readings = [each for encoding in ("windows-1252", "macroman") if (each := _decode_as(data, encoding))]
+    readings = [each for encoding in _WESTERN if (each := _decode_as(data, encoding))]
     best = min(readings, key=lambda each: each.odd)
     if best.odd > _ODD * best.characters:
-        raise ImageStop(
+        raise CharacterSetUnknown(
             "Which character set the export is written in cannot be told: it is not Unicode, and read as"
             f" {best.encoding}, {best.odd:,} of its {best.characters:,} characters beyond ASCII make no sense.",
             meaning="A wrong guess would spoil its texts, so nothing was read.",
-            remedy="Export it again as Unicode (UTF-8), or name the character set that was chosen in FileMaker with"
-            f" --encoding (in Dagster: encoding, the configuration of image_metadata_csv): {', '.join(ENCODINGS)}.",
+            remedy=_NAME_IT,
         )
     return best.encoding
 
@@ -119,14 +152,3 @@ def _decode_as(data: bytes, encoding: Encoding) -> _DecodedAs | None:
         return None
     odd = len(_UNLIKELY.findall(text)) + sum(map(len, _OUT_OF_PLACE.findall(text)))
     return _DecodedAs(odd, len(_BEYOND_ASCII.findall(text)), encoding)
-
-
-def _decoded(data: bytes, encoding: Encoding) -> str:
-    try:
-        return data.decode(_CODECS.get(encoding, encoding))
-    except UnicodeDecodeError as error:
-        raise ImageStop(
-            f"The export is not text in {encoding}: byte {error.start + 1} does not fit.",
-            meaning="Nothing was read from it.",
-            remedy=f"Name its encoding with --encoding: {', '.join(ENCODINGS)}.",
-        ) from None

@@ -1,0 +1,113 @@
+"""A folder of export files as a door: its tables are files, one for each entity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from fm_pipeline.filemaker.door import DoorKind, Reading
+from fm_pipeline.filemaker.exports.errors import ExportStop
+from fm_pipeline.filemaker.exports.kinds import SUFFIXES
+from fm_pipeline.filemaker.exports.options import ExportOptions
+from fm_pipeline.filemaker.exports.table import ExportTable
+from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page
+
+T = TypeVar("T")
+
+
+class ExportsDoor:
+    """Reads the files of a folder. See `fm_pipeline.filemaker.door.Door`.
+
+    Args:
+        folder: with the files; others in it are ignored.
+        options: what the profile says of each file.
+
+    Raises:
+        ExportStop: from every method but `close`: the folder or a file cannot be read, or two files are of one entity.
+    """
+
+    kind: Final[DoorKind] = "exports"
+
+    def __init__(self, folder: Path, options: Sequence[ExportOptions] = ()) -> None:
+        self.source = f"exports in {folder}"
+        self._folder, self._options = folder, options
+        self._opened: dict[str, ExportTable] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget what was seen. No file stays open between two calls."""
+        self._opened.clear()
+
+    def version(self) -> str:
+        """Return nothing: an export does not say which FileMaker wrote it."""
+        return ""
+
+    def tables(self) -> list[str]:
+        """Return the names of the files without their suffix."""
+        return [files[0].stem for files in self._files().values()]
+
+    def fields(self, table: str) -> list[Field]:
+        """Return the columns of a file; only XML knows their types."""
+        return self._table(table).fields
+
+    def sample(self, table: str, fields: Sequence[Field]) -> Page:
+        """Return the first record, and the number of all, for which the whole file is read and checked."""
+        found = self._table(table)
+        first: list[FileMakerRecord] = []
+        for record in found.records([field.name for field in fields]):
+            if not first:
+                first.append(record)
+        return Page(tuple(first), found.counts.records)
+
+    def read(self, reading: Reading, consume: Callable[[Iterator[FileMakerRecord]], T]) -> T:
+        """Read a file to its end, and make sure that it is still the same."""
+        table = self._table(reading.table)
+        return consume(table.records([field.name for field in reading.fields], reading.on_progress))
+
+    def _table(self, name: str) -> ExportTable:
+        """Return a file with its columns. It is looked at again if it was replaced since."""
+        folded = name.casefold()
+        files = self._files()
+        options = next((each for each in self._options if folded in _folded(each.files)), ExportOptions())
+        matching = [path for each in {folded, *_folded(options.files)} for path in files.get(each, ())]
+        if len(matching) > 1:
+            raise ExportStop(
+                f"{' and '.join(sorted(path.name for path in matching))} are files of the same entity.",
+                meaning="Which of them counts is not guessed from their age. Nothing was read.",
+                remedy="Leave one of them in the folder.",
+            )
+        if not matching:
+            raise ExportStop(
+                f"The export file {name} is not in the folder any more.",
+                meaning="Nothing was read.",
+                remedy="Export it again; look at FILEMAKER_EXPORTS_FOLDER.",
+            )
+        opened = self._opened.get(folded)
+        if opened is None or not opened.is_still(matching[0]):
+            opened = self._opened[folded] = ExportTable(matching[0], options)
+        return opened
+
+    def _files(self) -> Mapping[str, list[Path]]:
+        """Return the export files by their names without suffix and case."""
+        files: dict[str, list[Path]] = {}
+        try:
+            for path in sorted(self._folder.iterdir()):
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "~$")) and path.is_file():
+                    files.setdefault(path.stem.casefold(), []).append(path)
+        except OSError as error:
+            raise ExportStop(
+                f"The folder of exports cannot be read ({error.strerror or type(error).__name__}).",
+                meaning="Nothing was read.",
+                remedy="Check FILEMAKER_EXPORTS_FOLDER, and who may read the folder.",
+            ) from None
+        return files
+
+
+def _folded(names: Sequence[str]) -> set[str]:
+    return {name.casefold() for name in names}

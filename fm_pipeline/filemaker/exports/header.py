@@ -1,0 +1,78 @@
+"""The names of the columns of an export: from its header, or from the profile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from fm_pipeline.filemaker.exports.errors import ExportStop
+from fm_pipeline.filemaker.exports.kinds import Format
+from fm_pipeline.filemaker.exports.options import ExportOptions
+from fm_pipeline.pluralize import counted
+
+_RELATED = "::"  # between the table occurrence and the name of a related field
+
+
+def column_names(first: Sequence[str], options: ExportOptions, kind: Format, name: str) -> tuple[list[str], bool]:
+    """Return the names of all columns, and whether the first row is a header.
+
+    A merge file always has a header. In other files the first row is one if it has the names of the profile: those of
+    `columns`, or else at least two known ones and one of each needed group, with every cell filled and different.
+
+    Args:
+        name: of the file, for errors.
+
+    Raises:
+        ExportStop: there are neither a header nor named columns, their number is wrong, or a name is there twice.
+    """
+    names = without_prefix([cell.strip() for cell in first])
+    given = list(options.columns)
+    if kind == "mer" or _is_header(names, options):
+        _refuse_repeated(names, name)
+        return names, True
+    if not given:
+        raise ExportStop(
+            f"The first row of {name} is no header with the fields of the mapping profile.",
+            meaning=f"Which of its {counted(len(names), 'column')} is which field cannot be told. Nothing was read.",
+            remedy="Correct the names of the fields in the profile, or, if the file has no header, write the names of"
+            " all its columns in their order as `columns` under `export` of the entity.",
+        )
+    if len(given) != len(names):
+        raise ExportStop(
+            f"{name} has {counted(len(names), 'column')}, and the mapping profile names {len(given)}.",
+            meaning="Which column is which field cannot be told. Nothing was read.",
+            remedy="Export the fields that `columns` names, in that order, or correct `columns`.",
+        )
+    return given, False
+
+
+def is_related(name: str) -> bool:
+    """Whether a column has fields of a related table."""
+    return _RELATED in name
+
+
+def without_prefix(names: Sequence[str]) -> list[str]:
+    """Return the names without the table occurrence, if all of them have the same: it is the table's own."""
+    prefixes = {name.rpartition(_RELATED)[0] for name in names}
+    return [name.rpartition(_RELATED)[2] for name in names] if len(prefixes) == 1 else list(names)
+
+
+def _is_header(names: Sequence[str], options: ExportOptions) -> bool:
+    folded = [name.casefold() for name in names]
+    if options.columns and folded == [name.casefold() for name in without_prefix(options.columns)]:
+        return True
+    there = set(folded)
+    if options.columns or "" in there or len(there) < len(folded):
+        return False
+    return len(there & options.known) > 1 and all(group & there for group in options.needed)
+
+
+def _refuse_repeated(names: Sequence[str], name: str) -> None:
+    counts = Counter(each.casefold() for each in names)
+    repeated = [at for at, each in enumerate(names, start=1) if counts[each.casefold()] > 1 and each]
+    if repeated:
+        raise ExportStop(
+            f"Columns {' and '.join(map(str, repeated))} of {name} have the same name.",
+            meaning="Which of them counts cannot be told. Nothing was read.",
+            remedy="Export each field once.",
+        )

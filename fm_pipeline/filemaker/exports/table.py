@@ -1,0 +1,285 @@
+"""One export file as a table: its fields, and its records in the form of all doors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+
+from fm_pipeline.filemaker.exports import workbook
+from fm_pipeline.filemaker.exports.dates import DateReader, stated_order
+from fm_pipeline.filemaker.exports.encoding import Encoding
+from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
+from fm_pipeline.filemaker.exports.header import column_names, is_related
+from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_format
+from fm_pipeline.filemaker.exports.options import ExportOptions
+from fm_pipeline.filemaker.exports.quoted import quoted_batches
+from fm_pipeline.filemaker.exports.record_ids import RecordIds
+from fm_pipeline.filemaker.exports.rows import GROUP_SEPARATOR, RowBatch, RowFaults
+from fm_pipeline.filemaker.exports.source_file import SourceFile
+from fm_pipeline.filemaker.exports.tab import tab_batches
+from fm_pipeline.filemaker.exports.xml import XmlReader, XmlRow
+from fm_pipeline.filemaker.model import Field, FileMakerRecord
+
+_RESULTS = {"NUMBER": "number", "DATE": "date", "TIME": "time", "TIMESTAMP": "timeStamp", "CONTAINER": "container"}
+_DATED = {"date", "timeStamp"}
+
+
+@dataclass
+class RowCounts:
+    """What became of the rows of a file, a header not counted: `found` = records + continued + rejected.
+
+    Attributes:
+        continued: rows that have only further related values of the record before them.
+        rejected: rows with another number of fields than the others.
+    """
+
+    records: int = 0
+    continued: int = 0
+    rejected: int = 0
+
+    @property
+    def found(self) -> int:
+        """All rows."""
+        return self.records + self.continued + self.rejected
+
+
+class ExportTable:
+    """Looks into a file; `records` reads it.
+
+    Attributes:
+        format: by its content.
+        fields: in the order of the columns.
+        counts: of the last complete reading.
+
+    Raises:
+        ExportStop: the file cannot be read, or its columns have no names.
+    """
+
+    def __init__(self, path: Path, options: ExportOptions) -> None:
+        self.path, self.options, self.name = path, options, path.name
+        self.counts = RowCounts()
+        self._encoding: tuple[Encoding, int] = ("utf-8", 0)
+        self._has_header = False
+        self._width: int | None = None
+        self._date_format = ""
+        with SourceFile(path) as file:
+            self._identity = file.identity
+            self.format: Format = format_of(path.suffix, file.head(HEAD))
+            self.fields = self._fields_of_xml(file) if self.format == "xml" else self._fields_of_rows(file)
+        self._names = [name for field in self.fields for name in _column_names(field)]
+        self._width = len(self._names)
+
+    @property
+    def encoding(self) -> str:
+        """The character set of a text; other formats have their own."""
+        return self.format if self.format in {"xlsx", "xml"} else self._encoding[0]
+
+    def is_still(self, path: Path) -> bool:
+        """Whether a path has the file that was looked into."""
+        with SourceFile(path) as file:
+            return path == self.path and file.identity == self._identity
+
+    def records(
+        self, wanted: Collection[str], on_progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[FileMakerRecord]:
+        """Yield every record once. An error at the end means that what came before is worth nothing.
+
+        Args:
+            wanted: names of the fields that are needed.
+            on_progress: called with the records so far, and how many there will be as far as can be told.
+
+        Raises:
+            ExportStop: the file contradicts itself.
+            ExportChanged: it changed during the reading.
+        """
+        counts, faults, dates = RowCounts(), RowFaults(), self._date_reader()
+        folded = {name.casefold() for name in wanted}
+        taken = [at for at, name in enumerate(self._names) if name.rpartition("(")[0].casefold() in folded
+                 or name.casefold() in folded]  # fmt: skip
+        names = [self._names[at] for at in taken]
+        dated = set(self._dated())
+        ids = _Ids(self)
+        with self._open() as file:
+            for rows in self._batches(file, faults):
+                batch = self._without_continued(rows, counts)
+                columns = [
+                    _prepared(batch.columns[at], dates if at in dated else None, has_groups=batch.has_groups)
+                    for at in taken
+                ]
+                # The last row of a group comes before the group is counted: a consumer may stop the reading there.
+                yield from map(FileMakerRecord, *ids.take(batch), _as_dicts(names, columns, len(batch.lines)))
+                counts.records += len(batch.lines)
+                if on_progress and file.read_bytes:
+                    on_progress(counts.records, max(counts.records, counts.records * file.size // file.read_bytes))
+            faults.refuse(self.name, self._width or 0)
+            dates.refuse_unproved(self.name)
+            file.refuse_changed()
+        counts.rejected = faults.count
+        self.counts = counts
+        if on_progress:
+            on_progress(counts.records, counts.records)
+
+    def _open(self) -> SourceFile:
+        file = SourceFile(self.path)
+        if file.identity != self._identity:
+            file.close()
+            raise ExportChanged(f"The export file {self.name} changed after its columns were read.")
+        return file
+
+    def _batches(self, file: SourceFile, faults: RowFaults) -> Generator[RowBatch]:
+        """Yield the rows, without a header."""
+        is_first = self._has_header
+        for batch in self._rows(file, faults):
+            yield batch.without({0}) if is_first else batch
+            is_first = False
+
+    def _rows(self, file: SourceFile, faults: RowFaults) -> Generator[RowBatch]:
+        if self.format == "xml":
+            yield from _xml_batches(self._xml(file), self.fields)
+        elif self.format == "xlsx":
+            for _ in file.blocks():  # for the proof that it did not change
+                pass
+            rows = workbook.workbook_rows(self.path)
+            if rows:
+                yield RowBatch(range(1, len(rows) + 1), workbook.text_columns(rows, self.name))
+        else:
+            parse = tab_batches if self.format == "tab" else quoted_batches
+            yield from parse(file.texts(*self._encoding), faults, name=self.name, width=self._width)
+
+    def _fields_of_rows(self, file: SourceFile) -> list[Field]:
+        if self.format != "xlsx":
+            self._encoding = file.detect_encoding(self.options.encoding)
+            self.format = text_format(self._named_format(), file.beginning(*self._encoding))
+            self._width = len(self.options.columns) or None
+        with closing(self._rows(file, RowFaults())) as batches:
+            batch = next(batches, None)
+        if batch is None:
+            raise ExportStop(
+                f"The export file {self.name} is empty.",
+                meaning="An empty file is never taken for a table without records. Nothing was read.",
+                remedy="Look at the found set in FileMaker and export again.",
+            )
+        first = [column[0] for column in batch.columns]
+        names, self._has_header = column_names(first, self.options, self._named_format(), self.name)
+        return [Field(name, "normal", "text") for name in names]
+
+    def _named_format(self) -> Format:
+        """The format by its content, but for the suffix `.mer`, which says that there is a header."""
+        return "mer" if self.path.suffix.lower() == ".mer" else self.format
+
+    def _fields_of_xml(self, file: SourceFile) -> list[Field]:
+        reader = self._xml(file)
+        self._date_format = reader.date_format
+        return [
+            Field(each.name, "normal", _RESULTS.get(each.kind, "text"), tuple(range(1, each.repetitions + 1)))
+            for each in reader.fields
+        ]
+
+    def _xml(self, file: SourceFile) -> XmlReader:
+        reader = XmlReader(file.blocks(), self.name)
+        reader.open()
+        return reader
+
+    def _dated(self) -> list[int]:
+        """The positions of the columns with dates."""
+        if self.format == "xml":
+            results = [field.result for field in self.fields for _ in _column_names(field)]
+            return [at for at, result in enumerate(results) if result in _DATED]
+        return [at for at, name in enumerate(self._names) if name.casefold() in self.options.date_fields]
+
+    def _date_reader(self) -> DateReader:
+        """Find out the order of the dates, by reading up to the first date that proves it."""
+        if self.options.dates:
+            return DateReader(self.options.dates, is_named=True)
+        if order := stated_order(self._date_format):
+            return DateReader(order, is_named=True)
+        reader = DateReader(None)
+        positions = self._dated()
+        if not positions:
+            return reader
+        with self._open() as file, closing(self._batches(file, RowFaults())) as batches:
+            for batch in batches:
+                for at in positions:
+                    reader.look(batch.columns[at])
+                if reader.proofs["dmy"] or reader.proofs["mdy"]:
+                    break
+        reader.order = reader.proved()
+        reader.refuse_unproved(self.name)
+        return DateReader(reader.order)
+
+    def _without_continued(self, batch: RowBatch, counts: RowCounts) -> RowBatch:
+        """Leave out the rows in which only related fields are filled, as they follow the record that they belong to."""
+        own = [at for at, name in enumerate(self._names) if not is_related(name)]
+        if len(own) in {0, len(self._names)}:
+            return batch
+        empty = {at for at, row in enumerate(zip(*(batch.columns[at] for at in own), strict=True)) if not any(row)}
+        if not empty:
+            return batch
+        related = [batch.columns[at] for at in range(len(self._names)) if at not in set(own)]
+        continued = {at for at in empty if (at or counts.records) and any(column[at] for column in related)}
+        counts.continued += len(continued)
+        return batch.without(continued)
+
+
+class _Ids:
+    """Record ids and numbers of edits: of the file, of the column that the profile names, or the number of the row."""
+
+    def __init__(self, table: ExportTable) -> None:
+        names = [name.casefold() for field in table.fields for name in _column_names(field)]
+        known = [name.casefold() for name in table.options.record_id]
+        self._at = next((names.index(name) for name in known if name in names), None)
+        self._ids = RecordIds(table.name)
+        self._row = 0
+
+    def take(self, batch: RowBatch) -> tuple[Sequence[int], Iterator[int]]:
+        texts = batch.columns[self._at] if self._at is not None else batch.ids[0] if batch.ids else None
+        if texts is None:
+            self._row += len(batch.lines)
+            return range(self._row - len(batch.lines) + 1, self._row + 1), repeat(0)
+        edits = iter([int(text) if text.isdecimal() else 0 for text in batch.ids[1]]) if batch.ids else repeat(0)
+        return self._ids.take(texts, batch.lines), edits
+
+
+def _column_names(field: Field) -> list[str]:
+    """Return the names of a field's repetitions in a record."""
+    return [f"{field.name}({n})" for n in field.repetitions] if len(field.repetitions) > 1 else [field.name]
+
+
+def _as_dicts(
+    names: Sequence[str], columns: Sequence[Sequence[str]], rows: int
+) -> Iterator[dict[str, str | int | float]]:
+    if not names:
+        return ({} for _ in range(rows))
+    return map(dict, map(zip, repeat(names), zip(*columns, strict=True)))
+
+
+def _prepared(column: Sequence[str], dates: DateReader | None, *, has_groups: bool) -> Sequence[str]:
+    """Return a column with its dates in ISO form, and without the empty ones of several repetitions in a cell."""
+    if not has_groups or GROUP_SEPARATOR not in "".join(column):  # much faster than asking each field
+        return dates.convert(column) if dates else column
+    prepared = []
+    for text in column:
+        values = [value for value in text.split(GROUP_SEPARATOR) if value]
+        prepared.append(GROUP_SEPARATOR.join(dates.convert(values) if dates else values))
+    return prepared
+
+
+def _xml_batches(reader: XmlReader, fields: Sequence[Field]) -> Generator[RowBatch]:
+    for rows in reader.rows():
+        columns: list[list[str]] = []
+        for at, field in enumerate(fields):
+            columns += _xml_columns(rows, at, len(field.repetitions))
+        ids = [row.record_id for row in rows], [row.mod_id for row in rows]
+        yield RowBatch([row.line for row in rows], columns, ids)
+
+
+def _xml_columns(rows: Sequence[XmlRow], at: int, repetitions: int) -> list[list[str]]:
+    """Return the columns of a field: one for each repetition. More values than these are joined in the last."""
+    if repetitions == 1:
+        return [[GROUP_SEPARATOR.join(filter(None, row.values[at])) for row in rows]]
+    padded = [row.values[at] + [""] * repetitions for row in rows]
+    first = [[values[n] for values in padded] for n in range(repetitions - 1)]
+    return [*first, [GROUP_SEPARATOR.join(filter(None, values[repetitions - 1 :])) for values in padded]]

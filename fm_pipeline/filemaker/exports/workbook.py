@@ -1,0 +1,118 @@
+"""Read an export that is an Excel workbook: the cells of its one sheet as text.
+
+calamine reads a workbook at a multiple of openpyxl's rate, and a cell keeps its type. A sheet is held in memory, so
+there is a limit. Excel itself loses two things, which are refused: text behind the 32,767th character, and digits
+behind the 15th. Formulas are refused too: FileMaker exports none, and a result may be missing.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+from fm_pipeline.filemaker.exports.errors import ExportStop
+
+LARGEST = 512 << 20  # bytes of all parts of a workbook, unpacked: about 1,000,000 rows of 20 columns
+_LONGEST_TEXT = 32_767  # characters of a cell; Microsoft, "Excel specifications and limits"
+_FIRST_INEXACT = 10**15
+_HALF_A_SECOND = timedelta(microseconds=500_000)
+_CALCULATED = re.compile(rb"""<(?:\w+:)?f[\s/>]|<(?:\w+:)?c\s[^<>]*\bt\s*=\s*["']e["']""")  # a formula, or its error
+_LONGEST_TAG = 256  # bytes of `<c r="XFD1048576" s="65490" t="e">`, and much more
+_CHUNK = 1 << 20
+_REMEDY = "Export it again, or as tab-separated text."
+
+Cell = str | int | float | bool | date | datetime | time | timedelta
+
+
+def workbook_rows(path: Path) -> list[list[Cell]]:
+    """Return the cells of the sheet, without empty rows at its end. An empty cell is an empty text.
+
+    Raises:
+        ExportStop: the file is not a workbook, is too large, has two sheets with cells, or has cells that Excel cut.
+    """
+    import python_calamine  # noqa: PLC0415  # slow to import
+
+    _refuse_unfit(path)
+    try:
+        with python_calamine.CalamineWorkbook.from_path(path) as book:
+            sheets = [book.get_sheet_by_name(name) for name in book.sheet_names]
+            filled = [sheet for sheet in sheets if sheet.total_height]
+            rows: list[list[Cell]] = filled[0].to_python(skip_empty_area=False) if filled else []
+    except (python_calamine.CalamineError, OSError, ValueError) as error:
+        raise _stop(path.name, f"cannot be read as a workbook ({type(error).__name__})") from None
+    if len(filled) > 1:
+        raise _stop(path.name, f"has {len(filled)} sheets with cells, and FileMaker exports one")
+    while rows and not any(cell != "" for cell in rows[-1]):
+        rows.pop()
+    return rows
+
+
+def text_columns(rows: Sequence[Sequence[Cell]], name: str) -> list[list[str]]:
+    """Return the columns of a sheet as text: dates in ISO form, whole numbers without `.0`, line breaks as CR.
+
+    A column in which one cell has a time of the day holds timestamps: those at midnight get theirs too.
+
+    Raises:
+        ExportStop: a cell was cut or rounded by Excel; names its row.
+    """
+    columns = []
+    for cells in zip(*rows, strict=True):
+        has_times = any(isinstance(cell, datetime) for cell in cells)
+        column = []
+        for line, cell in enumerate(cells, start=1):
+            if isinstance(cell, str):
+                if len(cell) >= _LONGEST_TEXT:
+                    raise _stop(name, f"has a text in row {line:,} that is as long as a cell may be, so Excel cut it")
+                column.append(cell.replace("\r\n", "\r").replace("\n", "\r").replace("\v", "\r"))
+            else:
+                column.append(_text(cell, name, line, has_times=has_times))
+        columns.append(column)
+    return columns
+
+
+def _text(cell: Cell, name: str, line: int, *, has_times: bool) -> str:
+    if isinstance(cell, int | float):  # also a bool
+        if abs(cell) >= _FIRST_INEXACT:
+            raise _stop(name, f"has a number in row {line:,} with more digits than Excel keeps")
+        return str(int(cell)) if cell == int(cell) else repr(cell)
+    if isinstance(cell, datetime):
+        # Excel keeps a fraction of a day, from which a second comes back a little too early.
+        return (cell + _HALF_A_SECOND).isoformat(timespec="seconds")
+    if isinstance(cell, date):
+        return f"{cell.isoformat()}T00:00:00" if has_times else cell.isoformat()
+    if isinstance(cell, timedelta):
+        minutes, seconds = divmod(round(cell.total_seconds()), 60)
+        return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
+    if isinstance(cell, time):
+        at = datetime.combine(date.min, cell) + _HALF_A_SECOND
+        return at.time().isoformat(timespec="seconds") if at.day == 1 else "24:00:00"
+    return str(cell)
+
+
+def _refuse_unfit(path: Path) -> None:
+    """Unpack everything once, piece by piece: what a ZIP says of its sizes need not be true."""
+    left = LARGEST
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                tail = b""
+                is_sheet = member.filename.startswith("xl/worksheets/")
+                with archive.open(member) as file:
+                    while chunk := file.read(_CHUNK):
+                        left -= len(chunk)
+                        if left < 0:
+                            raise _stop(path.name, f"is larger than {LARGEST >> 20} MB when it is unpacked")
+                        if is_sheet and _CALCULATED.search(tail + chunk):
+                            raise _stop(path.name, "has formulas, and FileMaker exports none")
+                        tail = chunk[-_LONGEST_TAG:]
+    except ExportStop:
+        raise
+    except Exception as error:  # noqa: BLE001  # a broken ZIP can be broken in many ways
+        raise _stop(path.name, f"cannot be read as a workbook ({type(error).__name__})") from None
+
+
+def _stop(name: str, what: str) -> ExportStop:
+    return ExportStop(f"The export file {name} {what}.", meaning="Nothing was read from it.", remedy=_REMEDY)

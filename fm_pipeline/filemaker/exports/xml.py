@@ -1,0 +1,159 @@
+"""Read an export in XML with the grammar FMPXMLRESULT, block by block.
+
+Its rows have FileMaker's record id and number of edits as attributes. The file states the number of rows, the types of
+the fields and the format of dates. A field with repetitions has a value for each of them; of related records FileMaker
+writes the first.
+
+Source: Claris help, "XML FMPXMLRESULT grammar".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from xml.parsers import expat
+
+from fm_pipeline.filemaker.exports.errors import ExportStop
+from fm_pipeline.filemaker.exports.rows import LONGEST, too_long
+
+
+@dataclass(frozen=True)
+class XmlField:
+    """A field as METADATA describes it.
+
+    Attributes:
+        kind: TEXT, NUMBER, DATE, TIME, TIMESTAMP, CONTAINER.
+    """
+
+    name: str
+    kind: str
+    repetitions: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class XmlRow:
+    """A row: `values` has the values of the repetitions of each field."""
+
+    line: int
+    record_id: str
+    mod_id: str
+    values: list[list[str]] = field(repr=False)
+
+
+class XmlReader:
+    """Reads one file. After `open`, `fields`, `found` and `date_format` are known.
+
+    Attributes:
+        found: number of rows that the file states; None if it states none.
+
+    Raises:
+        ExportStop: from every method: the file is not XML, has another grammar, or is incomplete.
+    """
+
+    def __init__(self, blocks: Iterable[bytes], name: str) -> None:
+        self.fields: list[XmlField] = []
+        self.found: int | None = None
+        self.date_format = ""
+        self._blocks, self._name = iter(blocks), name
+        self._grammar = ""
+        self._has_begun = self._has_ended = False
+        self._rows: list[XmlRow] = []
+        self._count = 0
+        self._row: XmlRow | None = None
+        self._text: list[str] | None = None
+        self._error = ""
+        self._since_row = 0
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._characters
+        self._parser.EntityDeclHandler = self._entity  # FileMaker declares none, and they may expand without limit
+
+    def open(self) -> None:
+        """Read up to the first row."""
+        while not self._has_begun and self._feed():
+            pass
+        if self._grammar != "FMPXMLRESULT":
+            raise self._stop("is XML of another grammar than FMPXMLRESULT")
+
+    def rows(self) -> Iterator[list[XmlRow]]:
+        """Yield the rows in batches, to the end of the file."""
+        while True:
+            more = self._feed()
+            rows, self._rows = self._rows, []
+            if rows:
+                yield rows
+            if not more:
+                break
+        if not self._has_ended or (self.found is not None and self.found != self._count):
+            raise self._stop(f"says that it has {self.found or 0:,} records, and {self._count:,} are there")
+
+    def _feed(self) -> bool:
+        block = next(self._blocks, b"")
+        try:
+            self._parser.Parse(block, not block)
+        except (expat.ExpatError, LookupError, ValueError) as error:
+            line = getattr(error, "lineno", None) or self._parser.CurrentLineNumber
+            raise self._stop(f"cannot be read as XML, from line {line:,}") from None
+        if self._error:
+            raise self._stop(self._error)
+        self._since_row = 0 if self._rows else self._since_row + len(block)
+        if self._since_row > LONGEST:
+            raise too_long(self._name, self._parser.CurrentLineNumber)
+        return bool(block)
+
+    def _stop(self, what: str) -> ExportStop:
+        return ExportStop(
+            f"The export file {self._name} {what}.",
+            meaning="Nothing was read from it.",
+            remedy="Export it again with the grammar FMPXMLRESULT and no style sheet, or as tab-separated text.",
+        )
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        name = name.rpartition(":")[2].upper()  # the names may have a prefix
+        self._grammar = self._grammar or name
+        if name == "DATA":
+            self._text = []
+        elif name == "COL":
+            if self._row:
+                self._row.values.append([])
+        elif name == "ROW":
+            self._row = XmlRow(
+                self._parser.CurrentLineNumber, attributes.get("RECORDID", ""), attributes.get("MODID", ""), []
+            )
+        elif name == "RESULTSET":
+            found = attributes.get("FOUND", "")
+            self.found = int(found) if found.isascii() and found.isdecimal() and len(found) < 16 else None
+            self._has_begun = True
+        elif name == "FIELD":
+            times = attributes.get("MAXREPEAT", "1")
+            number = int(times) if times.isascii() and times.isdecimal() and len(times) < 6 else 1
+            kind = attributes.get("TYPE", "TEXT").upper()
+            self.fields.append(XmlField(attributes.get("NAME", ""), kind, max(number, 1)))
+        elif name == "DATABASE":
+            self.date_format = attributes.get("DATEFORMAT", "")
+
+    def _end(self, name: str) -> None:
+        name = name.rpartition(":")[2].upper()
+        if name == "DATA":
+            if self._row and self._row.values:
+                self._row.values[-1].append("".join(self._text or ()).replace("\v", "\r").replace("\n", "\r"))
+            self._text = None
+        elif name == "ROW" and self._row:
+            if len(self._row.values) != len(self.fields) and not self._error:
+                self._error = f"has a row with {len(self._row.values)} of {len(self.fields)} fields"
+            self._rows.append(self._row)
+            self._count += 1
+            self._row = None
+        elif name == "ERRORCODE":
+            self._text = None
+        elif name == "RESULTSET":
+            self._has_ended = True
+
+    def _characters(self, text: str) -> None:
+        if self._text is not None:
+            self._text.append(text)
+
+    def _entity(self, *_: object) -> None:
+        raise ValueError

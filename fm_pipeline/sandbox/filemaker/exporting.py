@@ -1,0 +1,174 @@
+"""Writes a layout's records to a file, as FileMaker Pro's "Export Records" would.
+
+Source: Claris help, "Tab-separated text", "Comma-separated text", "Merge format", "XML FMPXMLRESULT grammar", "Excel
+format". Of all formats: containers are not exported, dates have the format of the file.
+
+- tab: no header, nothing quoted, a tab in a field becomes a blank;
+- csv: no header, all values quoted; mer: the same with a header;
+- both and tab: records end with CR, a return in a field is VT, repetitions are separated by GS;
+- xlsx: a header, cells with types, only the first repetition;
+- xml: types, record ids, a value for each repetition.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+from xml.sax.saxutils import escape, quoteattr
+
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FieldType
+from fm_pipeline.sandbox.filemaker.data.store import Store
+from fm_pipeline.sandbox.filemaker.data.values import FILE_LOCALE, Locale, number, render
+
+ExportFormat = Literal["tab", "csv", "mer", "xlsx", "xml"]
+_RETURN = re.compile(r"\r\n|[\r\n]")
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class ExportedRecord:
+    """A record: its ids, and the texts of each field's repetitions."""
+
+    record_id: int
+    mod_id: int
+    values: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Exports the layouts of one file.
+
+    Attributes:
+        locale: formats of dates and timestamps.
+        encoding: of tab, csv and mer.
+        separator: of csv and mer.
+    """
+
+    store: Store
+    database: str
+    locale: Locale = Locale()  # noqa: RUF009  # it cannot be changed
+    encoding: str = "utf-8"
+    separator: str = ","
+
+    def export(self, layout: str, path: Path) -> Path:
+        """Write all records of a layout; the suffix says in which format.
+
+        Raises:
+            KeyError: there is no such layout or format.
+        """
+        write: Mapping[str, Callable[[str, Path], object]] = {
+            ".tab": self._tab, ".csv": self._csv, ".mer": self._mer, ".xlsx": self._xlsx, ".xml": self._xml,
+        }  # fmt: skip
+        write[path.suffix](layout, path)
+        return path
+
+    def fields(self, layout: str) -> list[FieldDefinition]:
+        """Return the layout's fields in their order, without containers and related fields."""
+        found = self.store.layout(self.database, layout)
+        if found is None:
+            raise KeyError(layout)
+        table = self.store.table(self.database, found.table)
+        fields = [table.fields[name] for name in found.fields if "::" not in name]
+        return [field for field in fields if field.type != "container"]
+
+    def _records(self, layout: str) -> Iterator[ExportedRecord]:
+        found = self.store.layout(self.database, layout)
+        assert found  # noqa: S101  # `fields` was asked before
+        table = self.store.table(self.database, found.table)
+        columns = [[table.column(f.name, n + 1) for n in range(f.repetitions)] for f in self.fields(layout)]
+        with self.store.reading() as db:
+            for row in db.execute(f"SELECT * FROM {table.rows} ORDER BY record_id"):  # noqa: S608  # our own name
+                values = [[row[column] for column in of_field] for of_field in columns]
+                yield ExportedRecord(row["record_id"], row["mod_id"], values)
+
+    def _texts(self, layout: str) -> Iterator[list[str]]:
+        """Yield the fields of each record as text, with VT and GS."""
+        fields = self.fields(layout)
+        for record in self._records(layout):
+            yield ["\x1d".join(self._shown(field.type, text) for text in _filled(values))
+                   for field, values in zip(fields, record.values, strict=True)]  # fmt: skip
+
+    def _shown(self, kind: FieldType, text: str) -> str:
+        return _RETURN.sub("\v", str(render(kind, text, FILE_LOCALE, self.locale)) if kind != "number" else text)
+
+    def _tab(self, layout: str, path: Path) -> None:
+        lines = ("\t".join(text.replace("\t", " ") for text in row) + "\r" for row in self._texts(layout))
+        path.write_bytes("".join(lines).encode(self.encoding))
+
+    def _csv(self, layout: str, path: Path, *, header: bool = False) -> None:
+        rows = [[field.name for field in self.fields(layout)]] if header else []
+        rows += self._texts(layout)
+        lines = (self.separator.join('"' + text.replace('"', '""') + '"' for text in row) + "\r" for row in rows)
+        path.write_bytes("".join(lines).encode(self.encoding))
+
+    def _mer(self, layout: str, path: Path) -> None:
+        self._csv(layout, path, header=True)
+
+    def _xlsx(self, layout: str, path: Path) -> None:
+        import openpyxl  # noqa: PLC0415  # slow to import
+        from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415
+
+        fields = self.fields(layout)
+        book = openpyxl.Workbook(write_only=True)
+        sheet = book.create_sheet(layout)
+        sheet.append([field.name for field in fields])
+        for record in self._records(layout):
+            cells = []
+            for field, values in zip(fields, record.values, strict=True):
+                cells.append(cell := WriteOnlyCell(sheet, _cell(field.type, values[0])))
+                if isinstance(cell.value, str):
+                    cell.data_type = "s"  # a text that begins with = is no formula
+                elif field.type == "date":
+                    cell.number_format = "yyyy-mm-dd"
+            sheet.append(cells)
+        book.save(path)
+
+    def _xml(self, layout: str, path: Path) -> None:
+        fields, records = self.fields(layout), list(self._records(layout))
+        pattern = self.locale.date.replace("%Y", "yyyy").replace("%m", "MM").replace("%d", "dd")
+        parts = [
+            '<?xml version="1.0" encoding="UTF-8" ?><FMPXMLRESULT xmlns="http://www.filemaker.com/fmpxmlresult">'
+            '<ERRORCODE>0</ERRORCODE><PRODUCT BUILD="" NAME="FileMaker" VERSION=""/>'
+            f"<DATABASE DATEFORMAT={quoteattr(pattern)} LAYOUT={quoteattr(layout)} NAME={quoteattr(self.database)}"
+            f' RECORDS="{len(records)}" TIMEFORMAT="k:mm:ss"/><METADATA>'
+        ]
+        parts += [
+            f'<FIELD EMPTYOK="YES" MAXREPEAT="{field.repetitions}" NAME={quoteattr(field.name)}'
+            f' TYPE="{field.type.upper()}"/>'
+            for field in fields
+        ]
+        parts.append(f'</METADATA><RESULTSET FOUND="{len(records)}">')
+        for record in records:
+            parts.append(f'<ROW MODID="{record.mod_id}" RECORDID="{record.record_id}">')
+            for field, values in zip(fields, record.values, strict=True):
+                shown = (
+                    escape(_NOT_IN_XML.sub("", self._shown(field.type, text).replace("\v", "\n"))) for text in values
+                )
+                parts.append("<COL>" + "".join(f"<DATA>{text}</DATA>" for text in shown) + "</COL>")
+            parts.append("</ROW>")
+        parts.append("</RESULTSET></FMPXMLRESULT>")
+        path.write_text("".join(parts), "utf-8")
+
+
+def _filled(values: Sequence[str]) -> list[str]:
+    """The repetitions up to the last one that is filled."""
+    filled = list(values)
+    while filled and not filled[-1]:
+        filled.pop()
+    return filled
+
+
+def _cell(kind: FieldType, text: str) -> str | int | float | datetime | None:
+    """The value of an Excel cell; text that is none of its type stays text."""
+    if kind == "number":
+        return number(text) if text else None
+    try:
+        if text and kind in {"date", "timestamp"}:
+            return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    return _NOT_IN_XML.sub("\n", _RETURN.sub("\n", text)) or None
