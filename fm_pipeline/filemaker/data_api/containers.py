@@ -20,13 +20,13 @@ from fm_pipeline.filemaker.errors import (
     DownloadsStopped,
     RecordMissing,
 )
+from fm_pipeline.filemaker.model import LARGEST_FILE
 from fm_pipeline.filemaker.transport import FetchedResponse, origin
 
 if TYPE_CHECKING:
     from fm_pipeline.filemaker.data_api.client import DataApiClient
 
 COOKIE: Final = "X-FMS-Session-Key"
-MAX_BYTES: Final = 200 * 1024 * 1024  # bytes; a photograph has 3 MB, a scanned TIFF 100
 MAX_SECONDS: Final = 600.0  # seconds of one download; a session lives 15 minutes without a call
 _MAX_RESPONSES = 3  # a redirect, the file, and one more for a proxy in between
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -58,7 +58,7 @@ class ContainerDownloads:
         longest: maximum duration of a download in seconds.
     """
 
-    def __init__(self, client: DataApiClient, *, limit: int = MAX_BYTES, longest: float = MAX_SECONDS) -> None:
+    def __init__(self, client: DataApiClient, *, limit: int = LARGEST_FILE, longest: float = MAX_SECONDS) -> None:
         self._client = client
         self._limit = limit
         self._longest = longest

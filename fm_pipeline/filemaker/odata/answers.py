@@ -12,7 +12,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fm_pipeline.filemaker.errors import AnswerCut, DataApiError, ServerUnavailable, UnreadableAnswer, WrongPassword
+from fm_pipeline.filemaker.errors import (
+    AnswerCut,
+    ContainerNotAFile,
+    ContainerRefused,
+    ContainerTooLarge,
+    DataApiError,
+    RecordMissing,
+    ServerUnavailable,
+    UnreadableAnswer,
+    WrongPassword,
+)
+from fm_pipeline.filemaker.model import LARGEST_FILE
 from fm_pipeline.filemaker.odata.errors import NotOData, ODataOff, ODataPrivilegeMissing, odata_error
 from fm_pipeline.filemaker.transport import NOT_ANSWERING, FetchedResponse, looks_complete
 
@@ -64,6 +75,32 @@ def require_success(response: FetchedResponse, action: str) -> None:
     if response.status == 404:
         raise ODataOff(f"There is nothing at OData's address {says}.")
     raise NotOData(f"The answer is not OData's {says}.")
+
+
+def read_file(response: FetchedResponse, action: str) -> bytes:
+    """Return the file of an answer.
+
+    Raises:
+        ContainerRefused: there is none. FileMaker says so in three ways: 204, no bytes, or 404.
+        ContainerNotAFile: there came text or a page.
+        ContainerTooLarge: it is larger than anything that is expected.
+        FileMakerError: what FileMaker refused.
+    """
+    empty = ContainerRefused(f"The container is empty, or the record is gone, when asked to {action}.")
+    if response.status == 204:
+        raise empty
+    try:
+        require_success(response, action)
+    except RecordMissing:
+        raise empty from None
+    if not response.body:
+        raise empty
+    if len(response.body) > LARGEST_FILE:
+        raise ContainerTooLarge(f"The file has more than {LARGEST_FILE:,} bytes when asked to {action}.")
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind.startswith("text/") or kind in ("application/json", "application/xml"):
+        raise ContainerNotAFile(f"There came text and no file when asked to {action}.")
+    return response.body
 
 
 def error_in(error: object, action: str) -> DataApiError | None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from fm_pipeline.filemaker.errors import DatabaseNotOpen, FieldMissing, RecordMissing, ServerTimeout, ServerUnavailable
 from fm_pipeline.filemaker.model import Field, FileMakerRecord
-from fm_pipeline.filemaker.odata.answers import count_in, error_in, next_link, read_json, require_success
+from fm_pipeline.filemaker.odata.answers import count_in, error_in, next_link, read_file, read_json, require_success
 from fm_pipeline.filemaker.odata.errors import ErrorInRow, NotOData, ODataOff, OptionIgnored, TableNotReadable
 from fm_pipeline.filemaker.odata.metadata import Metadata, parse_metadata
 from fm_pipeline.filemaker.odata.urls import (
@@ -139,21 +139,21 @@ class ODataClient:
             raise NotOData(f"The answer is not OData's when asked to {action}.")
         return body["value"]
 
-    def file(self, table: str, record_id: int, field: str) -> FetchedResponse:
-        """Return the answer with the file of a container, whatever its status.
+    def file(self, table: str, record_id: int, field: str) -> bytes:
+        """Return the file of a container, of the first repetition. Its type must be determined from its bytes.
 
         Raises:
-            ServerUnavailable: the web server speaks for OData.
+            ContainerRefused: it is empty, or the record is gone.
+            ContainerNotAFile: in its place came text, as the file's name from some servers, or a page.
+            ContainerTooLarge: it is larger than anything that is expected.
         """
         action = f"send the file of the field {field} of the record {record_id} in {table}"
-
-        def read(response: FetchedResponse) -> FetchedResponse:
-            if response.status not in (200, 204, 404):
-                require_success(response, action)
-            return response
-
         path = f"({ROW_ID}={record_id:d})/{quoted(field)}/$value"
-        return self._try_forms(table, lambda form: self._get(f"/{form}{path}", action, read, headers=_FILE))
+
+        def get(form: str) -> bytes:
+            return self._get(f"/{form}{path}", action, partial(read_file, action=action), headers=_FILE, attempts=1)
+
+        return self._try_forms(table, get)
 
     def _of_table(self, table: str, rest: str, action: str, *, timeout: float | None = None) -> dict[str, Any]:
         def get(form: str) -> dict[str, Any]:
@@ -189,13 +189,14 @@ class ODataClient:
         *,
         headers: Mapping[str, str] = _JSON,
         timeout: float | None = None,
+        attempts: int = ATTEMPTS,
     ) -> T:
         """Send one GET below the file; with the suffix where the server needs it (a file whose name has a dot)."""
 
         def send() -> T:
             call = Call("GET", f"{SERVICE}/{quote(self._database, safe='')}{path}", action)
             return self._transport.send(
-                call, read, headers={**headers, **self._account}, attempts=ATTEMPTS, timeout=timeout
+                call, read, headers={**headers, **self._account}, attempts=attempts, timeout=timeout
             )
 
         with self._lock:

@@ -28,11 +28,12 @@ from fm_pipeline.images.containers.backoff import Backoff
 from fm_pipeline.images.containers.import_ledger import ImportItem, ImportLedger
 from fm_pipeline.images.containers.marker import Marker, RecordAsRead
 from fm_pipeline.images.containers.nexus_view import ImageInNexus, ImageToImport, NexusView
+from fm_pipeline.images.containers.odata_files import ODataFiles, open_odata_files
 from fm_pipeline.images.containers.reasons import FAILED
 from fm_pipeline.images.containers.report import ImportReport, RecordOutcome
 from fm_pipeline.images.containers.source import ImageLayout, SourceImage, find_layout, list_unmarked, read_image
 from fm_pipeline.images.containers.upload import object_has_content, upload_image
-from fm_pipeline.images.containers.waterfall import NoReadableContainer, OutOfMemory, RepeatedContainer, best_container
+from fm_pipeline.images.containers.waterfall import NoReadableContainer, OutOfMemory, RepeatedContainer, Waterfall
 from fm_pipeline.images.nexus.writer import writing_images
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket, ObjectExists, open_bucket
@@ -102,7 +103,8 @@ def import_images(
         report = ImportReport(
             len(listed), tuple(each.name for each in layout.containers), layout.missing, dry_run=dry_run
         )
-        run = _ImportRun(settings, client, layout, bucket, view, ledger, report, callbacks, batch_size)
+        odata = open_odata_files(settings, profile, stack)
+        run = _ImportRun(settings, client, layout, bucket, view, ledger, report, callbacks, batch_size, odata)
         if dry_run:
             run.preview([each.record_id for each in listed][:limit])
             report.left = len(listed)
@@ -125,10 +127,11 @@ class _ImportRun:
     report: ImportReport
     callbacks: Callbacks
     batch_size: int
+    odata: ODataFiles | None
     _again: list[int] = field(default_factory=list)  # retried at the end of the run
 
     def __post_init__(self) -> None:
-        self._containers = ContainerDownloads(self.client)
+        self._waterfall = Waterfall(self.client, self.layout, ContainerDownloads(self.client), self.odata)
         self._zone = ZoneInfo(self.settings.clinic_time_zone)
         self._backoff = Backoff(
             self.settings.filemaker_image_pause_seconds,
@@ -249,7 +252,7 @@ class _ImportRun:
         """Return the item with its file in S3, uploaded by an earlier run or now."""
         if item.state == "uploaded" and item.image and self._is_as_stored(item, image, take):
             return item
-        best = best_container(self.client, self._containers, self.layout, image, tried=item.attempts)
+        best = self._waterfall.best(image, tried=item.attempts)
         self.callbacks.step("download")
         stored = upload_image(self.bucket, take, image, best)
         self.callbacks.step("upload")
@@ -339,9 +342,7 @@ class _ImportRun:
         """Whether the container still has the file that is in S3. It is downloaded for the comparison."""
         same = tuple(cell for cell in image.containers if item.container in {None, cell.field})
         try:
-            best = best_container(
-                self.client, self._containers, self.layout, replace(image, containers=same), tried=item.attempts
-            )
+            best = self._waterfall.best(replace(image, containers=same), tried=item.attempts)
         except (NoReadableContainer, RepeatedContainer):
             return False
         return object_has_content(self.bucket, s3_key, best.content)

@@ -25,8 +25,9 @@ from fm_pipeline.images.containers.backoff import Backoff
 from fm_pipeline.images.containers.import_ledger import ImportLedger
 from fm_pipeline.images.containers.marker import Marker
 from fm_pipeline.images.containers.nexus_view import NexusView
+from fm_pipeline.images.containers.odata_files import ODataFiles, open_odata_files
 from fm_pipeline.images.containers.source import ImageLayout, SourceImage, find_layout, read_all_images, read_image
-from fm_pipeline.images.containers.waterfall import best_container
+from fm_pipeline.images.containers.waterfall import Waterfall
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.values.keys import is_uuid
 from fm_pipeline.storage.bucket import WRITABLE, Bucket, open_bucket
@@ -108,7 +109,8 @@ def reconcile(
             :limit
         ]
         zone = ZoneInfo(settings.clinic_time_zone)
-        worker = _RepairWorker(client, layout, bucket, view, now=lambda: now().astimezone(zone))
+        odata = open_odata_files(settings, profile, stack)
+        worker = _RepairWorker(client, layout, bucket, view, lambda: now().astimezone(zone), odata)
         backoff = Backoff(
             settings.filemaker_image_pause_seconds,
             settings.filemaker_image_failures,
@@ -173,9 +175,10 @@ class _RepairWorker:
     bucket: Bucket
     view: NexusView
     now: Callable[[], datetime]
+    odata: ODataFiles | None
 
     def __post_init__(self) -> None:
-        self._containers = ContainerDownloads(self.client)
+        self._waterfall = Waterfall(self.client, self.layout, ContainerDownloads(self.client), self.odata)
 
     def do(self, kind: DisagreementKind, record_id: int) -> str | None:
         """Read one record again and repair it. Return why it was not repaired, or None."""
@@ -214,7 +217,7 @@ class _RepairWorker:
             return "another file has the place"
         if not image.containers:
             return "all containers are empty"
-        best = best_container(self.client, self._containers, self.layout, image, tried=0)
+        best = self._waterfall.best(image, tried=0)
         if row.size not in {None, len(best.content)}:
             return "the picture in FileMaker is not the one that the row tells of"
         self.bucket.put(row.s3_key, best.content, best.picture.mime_type)

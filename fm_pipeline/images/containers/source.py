@@ -163,7 +163,7 @@ def list_unmarked(
         return client.find(layout.name, [{layout.mark.name: "="}], offset=offset, limit=limit)
 
     def listed(records: Iterator[FileMakerRecord]) -> list[UnmarkedRecord]:
-        return [UnmarkedRecord(record.record_id, _first(record, layout.key)) for record in records]
+        return [UnmarkedRecord(record.record_id, record_key(record, layout.key)) for record in records]
 
     require_visible_mark(client, layout)
     return read_completely(fetch, listed, page_size=page_size, on_progress=on_progress)
@@ -198,11 +198,11 @@ def read_all_images(
 def read_image(layout: ImageLayout, record: FileMakerRecord) -> SourceImage:
     """Return the image that a record describes."""
     date_text = next((text for text in _texts(record, layout.date) if text), "")
-    recid = _first(record, layout.recid)
+    recid = record_key(record, layout.recid)
     return SourceImage(
         record_id=record.record_id,
         mod_id=record.mod_id,
-        key=_first(record, layout.key),
+        key=record_key(record, layout.key),
         recid=int(recid) if recid.isdecimal() and len(recid) < 18 else record.record_id,
         patients=tuple(dict.fromkeys(key for text in _texts(record, layout.patient) if (key := as_key(text)))),
         has_date=bool(date_text),
@@ -231,6 +231,6 @@ def _texts(record: FileMakerRecord, fields: Sequence[Field]) -> Iterator[str]:
         yield plain_text(value)[0].strip()
 
 
-def _first(record: FileMakerRecord, fields: Sequence[Field]) -> str:
-    """The first that is not empty, as a key."""
+def record_key(record: FileMakerRecord, fields: Sequence[Field]) -> str:
+    """Return the first of the fields that is not empty, as a key; empty if all are."""
     return next((key for text in _texts(record, fields) if (key := as_key(text))), "")

@@ -12,13 +12,15 @@ from fm_pipeline.errors import FileMakerError
 from fm_pipeline.filemaker.errors import (
     AnswerCut,
     AnswerTooLarge,
+    ContainerNotAFile,
+    ContainerRefused,
     DatabaseNotOpen,
     RecordMissing,
     ServerUnavailable,
     UnreadableAnswer,
     WrongPassword,
 )
-from fm_pipeline.filemaker.odata.answers import count_in, next_link, read_json
+from fm_pipeline.filemaker.odata.answers import count_in, next_link, read_file, read_json
 from fm_pipeline.filemaker.odata.errors import (
     NotOData,
     ODataOff,
@@ -108,6 +110,26 @@ def test_any_bytes_are_an_object_or_an_error_that_is_explained(status: int, body
     except FileMakerError as error:
         result = error
     assert isinstance(result, dict) or (isinstance(result, FileMakerError) and result.remedy)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "leaf"),
+    [
+        (204, "", b"", ContainerRefused),
+        (200, "image/jpeg", b"", ContainerRefused),
+        (404, "application/json", _json(-1023), ContainerRefused),
+        (200, "text/plain;charset=utf-8", b"face.jpg", ContainerNotAFile),
+        (200, "text/html", HTML, ContainerNotAFile),
+        (403, "application/json", _json(9), ODataPrivilegeMissing),
+        (502, "text/html", HTML, ServerUnavailable),
+    ],
+)
+def test_what_comes_in_place_of_a_container_is_told_apart(
+    status: int, kind: str, body: bytes, leaf: type[FileMakerError]
+) -> None:
+    with pytest.raises(leaf) as refused:
+        read_file(FetchedResponse(status, {"Content-Type": kind}, {}, body), "send the file")
+    assert type(refused.value) is leaf
 
 
 def test_the_control_keys_are_read_in_both_spellings() -> None:
