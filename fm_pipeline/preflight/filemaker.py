@@ -14,7 +14,7 @@ from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.errors import FileMakerError, MappingError
 from fm_pipeline.filemaker.door import TABLE_WORDS, Door, DoorKind
-from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing
+from fm_pipeline.filemaker.errors import FieldMissing, LayoutMissing, PrivilegeMissing, UnreadableAnswer
 from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
 from fm_pipeline.filemaker.model import Page
 from fm_pipeline.pluralize import counted
@@ -28,6 +28,7 @@ OF_ONE_LAYOUT = (
     PrivilegeMissing,
     LayoutMissing,
     FieldMissing,
+    UnreadableAnswer,
     ExportStop,
     ExportChanged,
 )  # other errors concern all layouts

@@ -12,8 +12,9 @@ from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.registry import staged
 from fm_pipeline.entities.rules import Rules, load_rules
 from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, SettingsError, StagingStop
-from fm_pipeline.filemaker.connect import open_door
+from fm_pipeline.filemaker.connect import open_client, open_door
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
+from fm_pipeline.filemaker.door import Door
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
 from fm_pipeline.preflight.dicom import check_dicom
@@ -91,9 +92,8 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
     else:
         with door:
             yield from check_filemaker(door, profile, FindingBuilder(rules, "FileMaker"), source)
-            # In the same session; reported below.
-            if isinstance(door, DataApiDoor) and files and settings.s3_bucket and "image" in source.counts:
-                layout = check_containers(door.client, profile, images)
+            if files and settings.s3_bucket and "image" in source.counts:  # in the same session; reported below
+                layout = _containers(door, settings, profile, images)
     nexus = FindingBuilder(rules, "Nexus")
     try:
         with connect(settings.nexus_database_url.get_secret_value()) as connection:
@@ -110,6 +110,20 @@ def _systems(settings: Settings, rules: Rules, files: bool) -> Iterator[Finding]
         yield from layout
     if files:
         yield from check_dicom(settings, FindingBuilder(rules, "DICOM"))
+
+
+def _containers(door: Door, settings: Settings, profile: Profile, build: FindingBuilder) -> list[Finding]:
+    """Check the containers. Only the Data API has their layout and can write the mark, whatever the door."""
+    if isinstance(door, DataApiDoor):
+        return check_containers(door.client, profile, build)
+    if door.kind == "exports" or profile.entities["image"].containers is None:
+        return []
+    with open_client(settings) as client:
+        try:
+            client.layouts()
+        except FileMakerError as error:
+            return [build.from_error("image_layout_unfit", "containers", error)]
+        return check_containers(client, profile, build)
 
 
 def _sizes(

@@ -15,6 +15,10 @@ from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
 from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.door import DataApiDoor
+from fm_pipeline.filemaker.odata.client import ODataClient
+from fm_pipeline.filemaker.odata.door import ODataDoor
+from fm_pipeline.filemaker.transport import Transport
 from fm_pipeline.sandbox.filemaker.call import Behaviour
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
@@ -44,6 +48,16 @@ class Clinic:
         """A client of the file that does not really pause."""
         name = self.database if database is None else database
         return DataApiClient(self.server.base_url, name, username, password, timeout=timeout, sleep=self.pauses.append)
+
+    def data_api(self) -> DataApiDoor:
+        """The door of the Data API into the file."""
+        return DataApiDoor(self.client())
+
+    def odata(self, *, username: str = USER, password: str = PASSWORD, database: str | None = None) -> ODataDoor:
+        """The door of OData into the file."""
+        name = self.database if database is None else database
+        transport = Transport(self.server.base_url, ca_bundle=None, timeout=60, sleep=self.pauses.append)
+        return ODataDoor(ODataClient(transport, name, username, password))
 
     def layout(
         self,

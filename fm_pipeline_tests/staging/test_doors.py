@@ -1,9 +1,8 @@
-"""The same file through each door gives the same rows."""
+"""The same file through each door gives the same rows, in what is read and in what is staged."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,61 +11,64 @@ from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import load_profile
-from fm_pipeline.filemaker.data_api.client import DataApiClient
-from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.door import Door
-from fm_pipeline.filemaker.odata.client import ODataClient
-from fm_pipeline.filemaker.odata.door import ODataDoor
-from fm_pipeline.filemaker.transport import Transport
-from fm_pipeline.sandbox.clinic.fill import fill_filemaker
-from fm_pipeline.sandbox.clinic.generate import generate_clinic
-from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount
-from fm_pipeline.sandbox.filemaker.data.store import Store
+from fm_pipeline.filemaker.errors import UnreadableRecord
 from fm_pipeline.staging.extract import extract
-from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
+from fm_pipeline_tests.filemaker.conftest import Clinic
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, migration_bench, small_clinic
 
-NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
-
-
-@pytest.fixture
-def nexus(migrated_url: str) -> Iterator[Connection]:
-    """A connection to a database with the pipeline's schema."""
-    with connect(migrated_url) as connection:
-        yield connection
+SCALE = 0.005  # a hundred records or two
+Rows = list[tuple[Any, ...]]
 
 
-def _read(door: Door, nexus: Connection, profile_name: str) -> dict[str, tuple[str, list[Any]]]:
-    """Digest and rows of every entity."""
-    profile = load_profile(profile_name)
-    rows = {}
-    for entity in profile.entities:
-        result = extract(door, nexus, profile, entity, run_id=None, now=lambda: NOON, page_size=97)
-        with nexus, nexus.cursor() as cursor:
-            cursor.execute(
-                "SELECT record_id, mod_id, filemaker_key, patient_key, parent_keys, fields"
-                " FROM fm_pipeline.source_records WHERE entity = %s ORDER BY record_id",
-                (entity,),
-            )
-            rows[entity] = (result.digest, cursor.fetchall())
-    return rows
+def _read(bench: MigrationBench) -> Rows:
+    """Every record as it was read."""
+    return bench.execute(
+        "SELECT entity, record_id, mod_id, filemaker_key, patient_key, parent_keys, fields::text"
+        " FROM fm_pipeline.source_records ORDER BY entity, record_id"
+    )
+
+
+def _staged(bench: MigrationBench) -> dict[str, Rows]:
+    """Number of rows and a digest of every staged table, but for that which says when it was built."""
+    tables = bench.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'fm_pipeline'::regnamespace AND relkind = 'r'"
+        " AND relname ~ '^(staged|quarantine)' AND relname <> 'staged_builds'"
+    )
+    digest = "SELECT count(*), md5(string_agg(t::text, '' ORDER BY t::text)) FROM fm_pipeline.{} t"
+    return {table: bench.execute(digest.format(table)) for (table,) in tables}
 
 
 @pytest.mark.parametrize("profile", ["nexus", "wep"])
 def test_odata_gives_the_rows_of_the_data_api(
-    nexus: Connection, profile: Literal["nexus", "wep"], tmp_path: Path
+    database_url: str, profile: Literal["nexus", "wep"], tmp_path: Path
 ) -> None:
-    store = Store(tmp_path / "state.sqlite")
-    fill_filemaker(store, generate_clinic(scale=0.02), "clinic", profile)
-    store.add_account("clinic", ServerAccount("a", "b"))
-    with running_stand_in(store) as server:
-        with DataApiDoor(DataApiClient(server.base_url, "clinic", "a", "b")) as data_api:
-            expected = _read(data_api, nexus, profile)
-        transport = Transport(server.base_url, ca_bundle=None, timeout=60)
-        with ODataDoor(ODataClient(transport, "clinic", "a", "b")) as odata:
-            found = _read(odata, nexus, profile)
-    store.close()
-    assert found.keys() == expected.keys()
-    for entity, (digest, rows) in expected.items():
-        assert rows
-        assert found[entity][1] == rows, entity
-        assert found[entity][0] == digest
+    with migration_bench(database_url, tmp_path, small_clinic(SCALE), profile) as bench:
+        bench.extract_and_stage()
+        records, staged = _read(bench), _staged(bench)
+        bench.with_settings(filemaker_door="odata").extract_and_stage()
+        assert {entity for entity, *_ in records} == set(load_profile(profile).entities)
+        assert _read(bench) == records
+        assert _staged(bench) == staged
+        assert len(staged) > len(load_profile(profile).entities) / 2
+        assert "odata_rows" in bench.stand_in.counters()["requests"]
+
+
+def test_a_record_that_one_door_cannot_send_stops_that_door_only(clinic: Clinic, migrated_url: str) -> None:
+    clinic.notes(5)
+    broken = {"table": "API_Notes", "record_id": 3, "field": "note", "as": "control_characters"}
+    with connect(migrated_url) as nexus, clinic.data_api() as data_api, clinic.odata() as odata:
+        one, other = (partial(_digest_of_notes, door, nexus) for door in (data_api, odata))
+        expected = one()
+        clinic.server.faults(broken_values=[broken | {"door": "odata"}])
+        with pytest.raises(UnreadableRecord, match="the record 3 of API_Notes as invalid JSON in note"):
+            other()
+        assert one() == expected
+        clinic.server.faults(broken_values=[broken | {"door": "data_api"}])
+        with pytest.raises(UnreadableRecord, match="the record 3 of the layout as invalid JSON"):
+            one()
+        assert other() == expected
+
+
+def _digest_of_notes(door: Door, nexus: Connection) -> str:
+    return extract(door, nexus, load_profile("nexus"), "note", run_id=None, now=lambda: RUN_TIME).digest

@@ -10,17 +10,7 @@ from requests.adapters import HTTPAdapter
 
 from fm_pipeline.filemaker.door import Reading
 from fm_pipeline.filemaker.model import FileMakerRecord
-from fm_pipeline.filemaker.odata.client import ODataClient
 from fm_pipeline.filemaker.odata.door import ODataDoor
-from fm_pipeline.filemaker.transport import Transport
-from fm_pipeline_tests.filemaker.conftest import PASSWORD, USER, Clinic
-
-
-def door(clinic: Clinic, *, username: str = USER, password: str = PASSWORD, database: str | None = None) -> ODataDoor:
-    """A door into the file that does not really pause."""
-    name = clinic.database if database is None else database
-    transport = Transport(clinic.server.base_url, ca_bundle=None, timeout=60, sleep=clinic.pauses.append)
-    return ODataDoor(ODataClient(transport, name, username, password))
 
 
 def ids_of(records: Iterator[FileMakerRecord]) -> list[int]:

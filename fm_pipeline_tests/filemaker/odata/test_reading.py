@@ -18,7 +18,7 @@ from fm_pipeline.sandbox.filemaker.call import Behaviour, ODataBehaviour
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.filemaker.conftest import Clinic, clinic_on
-from fm_pipeline_tests.filemaker.odata.conftest import door, read_ids
+from fm_pipeline_tests.filemaker.odata.conftest import read_ids
 from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
 
 _tables = itertools.count(1)
@@ -42,7 +42,7 @@ def _insert(table: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("count", "page_size"), [(0, 3), (1, 1), (6, 3), (7, 3), (7, 100)])
 def test_every_record_comes_once_in_the_order_of_its_id(clinic: Clinic, count: int, page_size: int) -> None:
     table = _table_of(clinic, count)
-    with door(clinic) as opened:
+    with clinic.odata() as opened:
         assert read_ids(opened, table, page_size) == list(range(1, count + 1))
 
 
@@ -51,7 +51,7 @@ def test_every_record_comes_once_in_the_order_of_its_id(clinic: Clinic, count: i
 def test_a_record_deleted_between_pages_hides_no_other_one(clinic: Clinic, after: int, gone: int) -> None:
     table = _table_of(clinic, 7)
     clinic.server.faults(between_pages=[{"after": after, "do": [_delete(table, gone)]}])
-    with door(clinic) as opened:
+    with clinic.odata() as opened:
         assert read_ids(opened, table, 3) == [number for number in range(1, 8) if number != gone]
 
 
@@ -77,7 +77,7 @@ def test_whatever_comes_and_goes_a_record_that_was_there_throughout_comes_exactl
         for after, records in steps
     }
     clinic.server.faults(between_pages=[{"after": after, "do": do} for after, do in actions.items()])
-    with door(clinic) as opened:
+    with clinic.odata() as opened:
         read = read_ids(opened, table, page_size)
     deleted = {record for _, records in steps for record in records if record is not None}
     added = sum(record is None for _, records in steps for record in records)
@@ -89,13 +89,13 @@ def test_a_table_whose_read_records_vanish_all_the_time_is_refused(clinic: Clini
     table = _table_of(clinic, 60)
     steps = [{"after": 2 + 8 * n, "do": [_delete(table, n + 1)]} for n in range(40)]
     clinic.server.faults(between_pages=steps)
-    with door(clinic) as opened, pytest.raises(ChangedWhileReading, match="start again when it is quiet"):
+    with clinic.odata() as opened, pytest.raises(ChangedWhileReading, match="start again when it is quiet"):
         read_ids(opened, table, 10)
 
 
 def test_more_than_ten_thousand_rows_come_although_an_answer_has_no_more(clinic: Clinic) -> None:
     table = _table_of(clinic, 10_003)
-    with door(clinic) as opened:
+    with clinic.odata() as opened:
         assert read_ids(opened, table, 10_000) == list(range(1, 10_004))
 
 
@@ -113,7 +113,7 @@ def test_a_server_that_sends_fewer_rows_than_asked_for_is_read_to_its_end(
     with running_stand_in(store, behaviour=Behaviour(odata=behaviour)) as server, clinic_on(store, server) as clinic:
         table = _table_of(clinic, 7)
         clinic.server.faults(between_pages=[{"after": 2, "do": [_delete(table, 1), _delete(table, 5)]}])
-        with door(clinic) as opened:
+        with clinic.odata() as opened:
             assert read_ids(opened, table, 5) == [2, 3, 4, 6, 7]
     store.close()
 
@@ -134,7 +134,7 @@ def test_an_option_that_is_ignored_is_a_stop(
 ) -> None:
     table = _table_of(clinic, 7)
     proxy(old, new)
-    with door(clinic) as opened, pytest.raises(OptionIgnored, match=says):
+    with clinic.odata() as opened, pytest.raises(OptionIgnored, match=says):
         read_ids(opened, table, 3)
 
 
@@ -143,7 +143,7 @@ def test_a_server_that_does_not_know_the_record_id_in_a_filter_is_a_stop_and_not
 ) -> None:
     table = _table_of(clinic, 3)
     proxy("$filter=ROWID", "$filter=NOROWID")
-    with door(clinic) as opened, pytest.raises(RowIdRefused, match="FILEMAKER_DOOR=data_api"):
+    with clinic.odata() as opened, pytest.raises(RowIdRefused, match="FILEMAKER_DOOR=data_api"):
         read_ids(opened, table, 2)
     assert not [request for request in sent if "skip" in str(request.url)]
 
@@ -153,7 +153,7 @@ def test_a_field_that_is_refused_is_not_taken_for_the_record_id(
 ) -> None:
     table = _table_of(clinic, 3)
     proxy("%22id%22", "%22nowhere%22")
-    with door(clinic) as opened, pytest.raises(QueryRefused, match="8309"):
+    with clinic.odata() as opened, pytest.raises(QueryRefused, match="8309"):
         read_ids(opened, table, 2)
 
 
@@ -165,12 +165,12 @@ def test_a_record_that_is_no_json_is_named_with_its_field(clinic: Clinic, what: 
     broken = {"table": table, "record_id": 67, "field": "age", "as": what}
     clinic.server.faults(broken_values=[broken])
     says = f"the record 67 of {table} as invalid JSON in age"
-    with door(clinic) as opened, pytest.raises(UnreadableRecord, match=says) as unreadable:
+    with clinic.odata() as opened, pytest.raises(UnreadableRecord, match=says) as unreadable:
         read_ids(opened, table, 50, ["id", "age", "note"])
     assert unreadable.value.record_id == 67
     assert clinic.pauses == []
     assert clinic.answered("odata_rows") < 20
-    with door(clinic) as opened:
+    with clinic.odata() as opened:
         assert len(read_ids(opened, table, 50, ["id", "note"])) == 100  # the profile need not have the field
 
 
@@ -186,7 +186,7 @@ def test_a_page_that_holds_something_back_is_never_believed(
 ) -> None:
     table = _table_of(clinic, 5)
     clinic.server.disturb(what, of=["odata_rows"], after=1, times=None)
-    with door(clinic) as opened, pytest.raises(error, match=says):
+    with clinic.odata() as opened, pytest.raises(error, match=says):
         read_ids(opened, table, 3)
 
 
@@ -194,7 +194,7 @@ def test_a_page_that_holds_something_back_is_never_believed(
 def test_a_web_page_or_a_broken_connection_costs_no_record(clinic: Clinic, what: str) -> None:
     table = _table_of(clinic, 5)
     clinic.server.disturb(what, of=["odata_rows"], after=1, times=1)
-    with door(clinic) as opened:
+    with clinic.odata() as opened:
         assert read_ids(opened, table, 2) == [1, 2, 3, 4, 5]
     assert len(clinic.pauses) == 1
 
@@ -202,13 +202,13 @@ def test_a_web_page_or_a_broken_connection_costs_no_record(clinic: Clinic, what:
 def test_pages_shrink_when_the_server_may_not_send_so_much(clinic: Clinic) -> None:
     table = _table_of(clinic, 60)
     clinic.server.disturb("code", code=953, of=["odata_rows"], after=1, times=1)
-    with door(clinic) as opened:
+    with clinic.odata() as opened:
         assert read_ids(opened, table, 100) == list(range(1, 61))
 
 
 def test_a_count_that_timed_out_is_not_asked_for_again(clinic: Clinic) -> None:
     table = _table_of(clinic, 2)
     clinic.server.disturb("gateway_timeout", of=["odata_rows"], times=None)
-    with door(clinic) as opened, pytest.raises(ServerTimeout, match="count the rows"):
+    with clinic.odata() as opened, pytest.raises(ServerTimeout, match="count the rows"):
         read_ids(opened, table, 2)
     assert clinic.answered("odata_rows") == 1
