@@ -13,8 +13,11 @@ from fm_pipeline.cli._interrupts import restore_sigint
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.ports import free_port
 
+QUICK_SCALE = 0.05
+
 
 @click.command(name="demo")
+@click.option("--quick", is_flag=True, help="A twentieth of the clinic: --scale 0.05.")
 @click.option("--once", is_flag=True, help="Exit after the report: 0 if all of it held, 1 if not.")
 @click.option(
     "--scale", type=click.FloatRange(min=0.01, max=50), default=1.0, show_default=True, help="Size of the clinic."
@@ -29,6 +32,10 @@ from fm_pipeline.sandbox.stack.ports import free_port
     type=click.Choice(["nexus", "wep"]),
     help="Whose layouts FileMaker has.  [default: nexus; with --as-found wep]",
 )
+@click.option(
+    "--without", type=click.Choice(["dicom"]), help="Leave DICOM out. Else it is an error if Orthanc cannot be had."
+)
+@click.option("--install", is_flag=True, help="Install Orthanc with apt-get; without this it is only unpacked.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
 @click.option(
     "--port",
@@ -42,11 +49,15 @@ from fm_pipeline.sandbox.stack.ports import free_port
     show_default=True,
     help="Folder of the demo; it begins anew each time. No other folder than a demo's is touched.",
 )
-def command(
+def command(  # its options
+    *,
+    quick: bool,
     once: bool,
     scale: float,
     as_found: bool,
     profile: Literal["nexus", "wep"] | None,
+    without: Literal["dicom"] | None,
+    install: bool,
     report: Path | None,
     port: int | None,
     state_dir: Path,
@@ -71,7 +82,16 @@ def command(
     restore_sigint()
     profile = profile or ("wep" if as_found else "nexus")
     port = port or (free_port() if once else None)
-    with Demo(state_dir, scale=scale, port=port, profile=profile, as_found=as_found) as demo:
+    demo = Demo(
+        state_dir,
+        scale=QUICK_SCALE if quick else scale,
+        port=port,
+        profile=profile,
+        as_found=as_found,
+        dicom=not without,
+        install=install,
+    )
+    with demo:
         held = demo.run(report)
         if not once:
             demo.wait()

@@ -1,15 +1,16 @@
-"""A headless Chromium: the system's, else the one that `playwright install chromium` keeps."""
+"""A headless Chromium: the one that `Program.find` names, else the one that `playwright install chromium` keeps."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+from fm_pipeline.sandbox.programs.programs import PROGRAMS
+
 # It runs as root in containers, and it talks to nobody but our own server.
 ARGUMENTS = (
     "--no-sandbox",
@@ -25,7 +26,13 @@ ARGUMENTS = (
 @contextmanager
 def chromium() -> Iterator[Browser | None]:
     """A running browser; None where there is none to start."""
-    with sync_playwright() as playwright:
+    with ExitStack() as open_until_the_end:
+        with (
+            pytest.MonkeyPatch.context() as environment
+        ):  # of the driver, a Node that needs a library of these packages
+            if libraries := PROGRAMS["chromium"].libraries:
+                environment.setenv("LD_LIBRARY_PATH", libraries)
+            playwright = open_until_the_end.enter_context(sync_playwright())
         program = _program(playwright)
         if program is None:
             yield None
@@ -38,6 +45,5 @@ def chromium() -> Iterator[Browser | None]:
 
 
 def _program(playwright: Playwright) -> str | None:
-    installed = next(filter(None, map(shutil.which, PROGRAMS)), None)
     own = playwright.chromium.executable_path
-    return installed or (own if Path(own).exists() else None)
+    return PROGRAMS["chromium"].find() or (own if Path(own).exists() else None)

@@ -36,10 +36,12 @@ from fm_pipeline.sandbox.demo.images import REPAIR, DemoImages
 from fm_pipeline.sandbox.demo.linked_images import LINK
 from fm_pipeline.sandbox.demo.output import DONE, ERROR, print_results
 from fm_pipeline.sandbox.demo.run import Line, asset_metadata, follow, launch
+from fm_pipeline.sandbox.programs.programs import PROGRAMS
 from fm_pipeline.sandbox.stack.console import ConsoleService
+from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.ownership import OWNER_FILE, owned, refuse_if_in_use
 from fm_pipeline.sandbox.stack.ports import free_port, refuse_taken_port
-from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, LOCK_FILE, Stack
+from fm_pipeline.sandbox.stack.stack import CLINIC_SETTINGS, LOCK_FILE, SERVICES, Stack
 from fm_pipeline.sandbox.stack.state import DEMO_FILE, make_private_folder, write_json
 from fm_pipeline.sequence.report_terminal import report_lines
 from fm_pipeline.settings import ENV_FILE, Settings
@@ -58,10 +60,20 @@ class Demo:
         port: of the console; None for `UI_PORT`, or a free one if that is taken.
         profile: the mapping profile whose layouts FileMaker has.
         as_found: whether the records have the defects of the real clinic.
+        dicom: whether DICOM is part of it, for which Orthanc is fetched where there is none.
+        install: whether Orthanc is installed then, and not unpacked.
     """
 
     def __init__(
-        self, state_dir: Path, *, scale: float, port: int | None, profile: Profile = "nexus", as_found: bool = False
+        self,
+        state_dir: Path,
+        *,
+        scale: float,
+        port: int | None,
+        profile: Profile = "nexus",
+        as_found: bool = False,
+        dicom: bool = True,
+        install: bool = False,
     ) -> None:
         self._state_dir = state_dir.absolute()
         self._scale = scale
@@ -70,7 +82,9 @@ class Demo:
         self._as_found = as_found
         self._terminal = Console()
         self._open = ExitStack()
-        self._stack = Stack(self._state_dir)
+        self._dicom = dicom
+        self._left_out = self._bring_orthanc(install=install) if dicom else "--without dicom was given."
+        self._stack = Stack(self._state_dir, [kind for kind in SERVICES if dicom or kind is not OrthancService])
         self._hospital = Hospital(self._stack)
 
     def __enter__(self) -> Self:
@@ -91,9 +105,16 @@ class Demo:
     def _start(self) -> Self:
         with self._terminal.status("Starting PostgreSQL, S3, the FileMaker stand-in and a mail catcher …"):
             self._open.enter_context(self._stack)
-        for kind in self._stack.missing:
-            self._terminal.print(f"{kind.name} is not installed; the demo goes on without it.")
         return self
+
+    def _bring_orthanc(self, *, install: bool) -> str:
+        """Return why there is no Orthanc; empty if there is one."""
+        try:
+            PROGRAMS["orthanc"].bring(self._terminal, install=install)
+        except PipelineError as error:
+            self._terminal.print(f"{error.what} {error.remedy}", style="yellow", soft_wrap=True)
+            return error.what
+        return ""
 
     def _begin_anew(self) -> None:
         """Remove the files of the last demo, except those that identify the folder and its owner.
@@ -169,7 +190,10 @@ class Demo:
         results += self._import_images(clinic)
         results += self._hospital.judge(self._terminal)
         print_results(self._terminal, results)
-        held = all(result.holds for result in results)
+        held = all(result.holds for result in results) and not (self._dicom and self._left_out)
+        if self._left_out:
+            style = ERROR if self._dicom else "yellow"
+            self._terminal.print(f"DICOM was left out: {self._left_out}", style=style, soft_wrap=True)
         if report_file:
             content: dict[str, Any] = {"held": held, "scale": self._scale, "profile": self._profile}
             content |= {"as_found": self._as_found, "run_id": run_id, "reimport": report}

@@ -48,8 +48,8 @@ class Hospital:
 
     @property
     def available(self) -> bool:
-        """Whether Orthanc is installed."""
-        return OrthancService.available()
+        """Whether the demo has Orthanc."""
+        return OrthancService in self._stack.service_types
 
     def environment(self) -> dict[str, str]:
         """Return the settings that Dagster needs when it starts."""
@@ -58,11 +58,6 @@ class Hospital:
     def appear(self, console: Console) -> None:
         """Create the directory and turn the sensor on. Everything else is up to the sensor."""
         if not self.available:
-            console.print(
-                "Orthanc is not installed, so no DICOM files are imported (Debian: apt-get install orthanc).",
-                style="yellow",
-                soft_wrap=True,
-            )
             return
         self._files = make_hospital(self.folder)
         changes = {

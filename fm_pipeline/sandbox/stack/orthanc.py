@@ -8,20 +8,18 @@ Source of the options: the comments in /etc/orthanc/orthanc.json.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from fm_pipeline.errors import PipelineError
+from fm_pipeline.sandbox.programs.programs import PROGRAMS
 from fm_pipeline.sandbox.stack.service import Service
 from fm_pipeline.sandbox.stack.state import write_json
 
 USERNAME = "pipeline"
-ORTHANC = "FM_PIPELINE_ORTHANC"  # an executable, or a script that ends in `exec` of one
+ORTHANC = PROGRAMS["orthanc"]  # a named one may be a script that ends in `exec` of it
 
 
 class OrthancService(Service):
@@ -31,20 +29,11 @@ class OrthancService(Service):
 
     @classmethod
     def available(cls) -> bool:
-        return bool(_named()) or _program() is not None
+        return bool(ORTHANC.given) or ORTHANC.find() is not None  # a name that is wrong is told, not passed over
 
     def prepare(self) -> None:
         super().prepare()
-        if _program() is None:
-            if named := _named():
-                raise PipelineError(
-                    f"{ORTHANC} names {named}, which is no file that can be executed.",
-                    remedy="Set it to Orthanc's executable, or not at all.",
-                )
-            raise PipelineError(
-                "Orthanc is not installed, so there is no PACS to start.",
-                remedy="Install it, on Debian: apt-get install orthanc",
-            )
+        ORTHANC.require()
         write_json(self._configuration_file, self.configuration())
 
     def configuration(self) -> dict[str, Any]:
@@ -62,7 +51,7 @@ class OrthancService(Service):
         }
 
     def command(self) -> Sequence[str]:
-        return [_program() or "Orthanc", str(self._configuration_file)]
+        return [ORTHANC.require(), str(self._configuration_file)]
 
     def ready(self) -> bool:
         try:
@@ -90,15 +79,3 @@ class OrthancService(Service):
     @property
     def _configuration_file(self) -> Path:
         return self.folder / "orthanc.json"
-
-
-def _named() -> str:
-    return os.environ.get(ORTHANC, "").strip()
-
-
-def _program() -> str | None:
-    """Return the path of Orthanc. Debian installs it in /usr/sbin, which only root has in PATH."""
-    if named := _named():
-        path = Path(named).expanduser().absolute()
-        return str(path) if path.is_file() and os.access(path, os.X_OK) else None
-    return shutil.which("Orthanc", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))

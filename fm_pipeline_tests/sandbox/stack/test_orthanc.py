@@ -72,7 +72,7 @@ def test_another_orthanc_can_be_named_also_by_a_script_that_starts_it(
         script = tmp_path / "Orthanc"
         script.write_text(f'#!/bin/sh\nexec "{usual.service.command()[0]}" --verbose "$@"\n', "utf-8")
     script.chmod(0o700)
-    monkeypatch.setenv(ORTHANC, str(script))
+    monkeypatch.setenv(ORTHANC.setting, str(script))
     with own_orthanc() as named:
         process = named.process
         assert process is not None
@@ -84,6 +84,6 @@ def test_another_orthanc_can_be_named_also_by_a_script_that_starts_it(
 def test_a_named_orthanc_that_cannot_be_executed_is_reported_and_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(ORTHANC, str(tmp_path))
+    monkeypatch.setenv(ORTHANC.setting, str(tmp_path))
     with pytest.raises(PipelineError, match=r"FM_PIPELINE_ORTHANC names .* no file that can be executed"):
         Stack(tmp_path / "state", (OrthancService,)).up()

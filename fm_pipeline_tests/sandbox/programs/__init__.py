@@ -1,0 +1,1 @@
+"""Tests of `fm_pipeline.sandbox.programs`."""
