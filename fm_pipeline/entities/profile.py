@@ -62,6 +62,7 @@ class SyncMapping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     modified: Names | None = None  # the field with the time of the last change; none: every record is read
+    ids: Names | None = None  # a layout of the same table with few fields, by which deleted records are found
     policy: dict[StrictStr, SyncPolicy] = {}
 
 

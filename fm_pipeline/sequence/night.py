@@ -10,7 +10,7 @@ from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.transaction import OnPhase
 from fm_pipeline.notifications.sync_emails import send_sync_email
-from fm_pipeline.sequence.read_and_stage import read_and_stage
+from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.parallel import OnStep
@@ -34,14 +34,15 @@ def run_sync(
         in_dagster: the run has a page in Dagster's UI, to which the mail links.
 
     Raises:
-        PipelineError: as `read_and_stage` and `sync_staged`; a mail says it too.
+        PipelineError: as `read_changes_and_stage` and `sync_staged`; a mail says it too.
     """
     now = datetime.now(UTC)
     link = f"runs/{run_id}" if in_dagster else None
     try:
+        staged = True
         policies = load_profile(settings.filemaker_profile).sync_policies
         if permission is None:
-            read_and_stage(settings, run_id=run_id, on_step=on_step)
+            staged = read_changes_and_stage(settings, run_id=run_id, on_step=on_step)
         result = sync_staged(
             settings,
             now=now,
@@ -49,6 +50,7 @@ def run_sync(
             run_id=run_id,
             permission=permission,
             policies=policies,
+            staged_again=staged,
             on_phase=on_phase,
         )
     except PipelineError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from zoneinfo import ZoneInfo
 
 from psycopg2.extensions import connection as Connection
 
@@ -20,8 +21,10 @@ from fm_pipeline.filemaker.connect import open_door, require_source
 from fm_pipeline.filemaker.door import Door
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import ExtractionResult, extract
+from fm_pipeline.staging.inputs import is_staged_already, note_staged
 from fm_pipeline.staging.left_out import leave_out
 from fm_pipeline.staging.parallel import OnStep, stage_all
+from fm_pipeline.staging.read_changes import note_reading, read_changes
 from fm_pipeline.staging.run import forget, forget_others
 
 
@@ -46,6 +49,53 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
             on_entity = partial(on_step, f"read {entity}")
             read_entity(lambda: door, connection, profile, entity, settings, run_id=run_id, on_step=on_entity)
     stage_all(settings, run_id=run_id, now=datetime.now(UTC), on_step=on_step)
+
+
+def read_changes_and_stage(
+    settings: Settings,
+    *,
+    run_id: str | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    on_step: OnStep = lambda *_: None,
+) -> bool:
+    """Do the same for a sync: read what changed where that can be proved, and stage only if anything is different.
+
+    Args:
+        now: the clock, with a time zone.
+
+    Returns:
+        Whether anything was staged.
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    door = open_door(settings)
+    profile = load_profile(settings.filemaker_profile)
+    rules = load_rules(settings.rules_file, profile.registry)
+    migrate(url)
+    zone = ZoneInfo(settings.clinic_time_zone)
+    with door, connect(url) as connection:
+        for entity in profile.registry:
+            on_step(f"read {entity}", 0, None)
+            started_at, changes = now(), None
+            if entity in profile.entities:
+                changes = read_changes(
+                    *(door, connection, profile, entity),
+                    now=started_at,
+                    zone=zone,
+                    page_size=settings.filemaker_page_size,
+                )
+            if changes is None:
+                on_entity = partial(on_step, f"read {entity}")
+                read = read_entity(
+                    lambda: door, connection, profile, entity, settings, run_id=run_id, on_step=on_entity
+                )
+                if not isinstance(read, str):
+                    note_reading(connection, read, started_at)
+        if is_staged_already(connection, settings, profile, rules):
+            return False
+    stage_all(settings, run_id=run_id, now=datetime.now(UTC), on_step=on_step)
+    with connect(url) as connection:
+        note_staged(connection, settings, profile, rules)
+    return True
 
 
 def read_entity(

@@ -16,6 +16,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.commit import commit, ignore_first_cancel
+from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import ValidationStop
 from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, Policy
@@ -23,7 +24,7 @@ from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission, refuse_stale
 from fm_pipeline.nexus.reimport.report import ReimportReport
 from fm_pipeline.nexus.reimport.transaction import OnPhase, Transaction
-from fm_pipeline.nexus.sync.baseline import write_baseline
+from fm_pipeline.nexus.sync.baseline import acknowledge, write_baseline
 from fm_pipeline.nexus.sync.before_images import store_before_images
 from fm_pipeline.nexus.sync.decisions import Decision, store_decisions
 from fm_pipeline.nexus.sync.merge import ColumnPolicies, Merged, merge
@@ -36,6 +37,7 @@ from fm_pipeline.nexus.sync.syncs import (
     waiting_sync,
 )
 from fm_pipeline.sequence.locked_transaction import LockedTransaction, locked
+from fm_pipeline.sequence.quiet_night import find_quiet
 from fm_pipeline.settings import Settings
 
 ALL_PHASES = tuple(Phase)
@@ -85,6 +87,7 @@ def sync_staged(
     run_id: str | None = None,
     permission: Permission | None = None,
     policies: ColumnPolicies | None = None,
+    staged_again: bool = True,
     on_phase: OnPhase = _quiet,
 ) -> SyncResult:
     """Merge the staged rows into Nexus, in one transaction; without a permission only as far as the settings allow.
@@ -95,6 +98,8 @@ def sync_staged(
         actor: for the audit trail.
         permission: names a sync that waits, with its confirmation; None to look and to commit what the settings allow.
         policies: which side wins, by entity and column.
+        staged_again: False if nothing was staged since the last sync. If nothing is to be done either, that is then
+            found out without the transaction and its locks.
         on_phase: called after each phase, inside the transaction; if it raises, everything is rolled back.
 
     Returns:
@@ -115,6 +120,22 @@ def sync_staged(
 
     with ExitStack() as end, audited(url, actor=actor, action="sync", plan_id=audit_id, run_id=run_id):
         report = ReimportReport(sync_id, run_id, now)
+        if not staged_again and not permission and (quiet := find_quiet(kept, merge_all)):
+            with connect(url) as connection, connection.cursor() as cursor:
+                store_sync(
+                    cursor,
+                    sync_id,
+                    "nothing_new",
+                    run_id=run_id,
+                    requested_by=actor,
+                    now=now,
+                    inputs=quiet.inputs,
+                    report=report.as_dict(),
+                    deletions={},
+                )
+                store_decisions(cursor, sync_id, quiet.decisions)
+                connection.commit()
+            return SyncResult(sync_id, "nothing_new", quiet.inputs.confirmation, report, {}, quiet.decisions)
         with locked(kept, merge=merge_all, files_may_stop=False) as held:
             deletions, decisions = read_deletions(held.cursor, held.staged), held.merged.decisions
             waiting = waiting_sync(held.cursor, permission) if permission else None
@@ -158,6 +179,7 @@ def _store_states(held: LockedTransaction, sync_id: str, now: datetime) -> None:
         files = [catalogue.table(name) for name in (DOCUMENTS, BATCHES)]
         store_before_images(held.cursor, other, catalogue, sync_id, policy.tables_losing_rows, files)
     write_baseline(held.cursor, held.staged, now)
+    acknowledge(held.cursor, held.staged, now)
 
 
 def _why_it_waits(

@@ -84,8 +84,8 @@ def extract(
     started_at = now()
     resolution = resolve(profile, entity, door.tables(), door.fields, door.kind)
     with connection, connection.cursor() as cursor:
-        _only_one(cursor, entity)
-        parents = [parent.field for parent in profile.registry[entity].other_parents]
+        refuse_second_extraction(cursor, entity)
+        parents = parents_of(profile, entity)
         reading = Reading(resolution.layout, resolution.fields, page_size, on_progress)
         taken = door.read(reading, partial(_take, cursor, resolution, parents))
         result = ExtractionResult(
@@ -128,22 +128,24 @@ def key_of(value: Value | None) -> str | None:
 
 
 @dataclass(slots=True)
-class _Taken:
+class DigestedRows:
     """Counts and digests rows as they pass; the sum of their hashes does not depend on their order."""
 
     rows: int = 0
     _sum: int = field(default=0)
 
     def add(self, record_id: int, fields: str) -> None:
+        """Add a row."""
         self.rows += 1
         row_hash = hashlib.sha256(f"{record_id}\n{fields}".encode()).digest()
         self._sum = (self._sum + int.from_bytes(row_hash)) % (1 << 256)
 
     def hexdigest(self) -> str:
+        """Return the digest of the rows so far."""
         return hashlib.sha256(f"{self.rows}\n{self._sum:064x}".encode()).hexdigest()
 
 
-def _only_one(cursor: Cursor, entity: str) -> None:
+def refuse_second_extraction(cursor: Cursor, entity: str) -> None:
     """Let no second extraction of the entity run; the lock ends with the transaction."""
     if not try_lock(cursor, AdvisoryLock("extract", entity)):
         raise LockStop(
@@ -153,24 +155,48 @@ def _only_one(cursor: Cursor, entity: str) -> None:
         )
 
 
-def _take(cursor: Cursor, resolution: Resolution, parents: Sequence[str], records: Iterator[FileMakerRecord]) -> _Taken:
+def _take(
+    cursor: Cursor, resolution: Resolution, parents: Sequence[str], records: Iterator[FileMakerRecord]
+) -> DigestedRows:
     """Write the records of one reading in place of what the table has of the entity."""
-    taken = _Taken()
+    taken = DigestedRows()
     cursor.execute("SAVEPOINT reading")
     try:
         cursor.execute("DELETE FROM fm_pipeline.source_records WHERE entity = %s", (resolution.entity,))
-        rows = _rows(resolution, records, taken)
-        if parents:
-            rows = _with_parents(rows, parents)
-        columns = (*COLUMNS, PARENT_KEYS) if parents else COLUMNS
-        copy_rows(cursor, "fm_pipeline.source_records", columns, rows)
+        rows = canonical_rows(resolution, records, parents, taken)
+        copy_rows(cursor, "fm_pipeline.source_records", columns_of(parents), rows)
     except ChangedWhileReading:  # the next reading goes on in this transaction
         cursor.execute("ROLLBACK TO SAVEPOINT reading")
         raise
     return taken
 
 
-def _rows(resolution: Resolution, records: Iterable[FileMakerRecord], taken: _Taken) -> Iterator[tuple[object, ...]]:
+def parents_of(profile: Profile, entity: str) -> list[str]:
+    """Return the canonical fields by which a record names other records than its patient."""
+    return [parent.field for parent in profile.registry[entity].other_parents]
+
+
+def columns_of(parents: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of `source_records` that `canonical_rows` gives."""
+    return (*COLUMNS, PARENT_KEYS) if parents else COLUMNS
+
+
+def canonical_rows(
+    resolution: Resolution, records: Iterable[FileMakerRecord], parents: Sequence[str], taken: DigestedRows
+) -> Iterator[tuple[object, ...]]:
+    """Yield the records as rows of `source_records`.
+
+    Args:
+        parents: see `parents_of`.
+        taken: counts them.
+    """
+    rows = _rows(resolution, records, taken)
+    return _with_parents(rows, parents) if parents else rows
+
+
+def _rows(
+    resolution: Resolution, records: Iterable[FileMakerRecord], taken: DigestedRows
+) -> Iterator[tuple[object, ...]]:
     for record in records:
         fields = _canonical(resolution, record)
         text = json.dumps(fields, ensure_ascii=True, sort_keys=True)

@@ -12,6 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.nexus.reimport.difference import Difference
+from fm_pipeline.nexus.sync.gone_rows import gone_rows
 from fm_pipeline.nexus.sync.values import as_object, comma, desired, in_nexus, literal, merged_columns
 
 
@@ -42,9 +43,9 @@ def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datet
                 " array_remove(ARRAY[{differing}]::text[], NULL)"
                 " FROM {staged} s JOIN {table} t ON t.id = s.nexus_id"
                 " ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker_key = excluded.filemaker_key,"
-                " filemaker = excluded.filemaker, nexus = excluded.nexus, kept = excluded.kept"
-                " WHERE (b.filemaker_key, b.filemaker, b.nexus, b.kept)"
-                " IS DISTINCT FROM (excluded.filemaker_key, excluded.filemaker, excluded.nexus, excluded.kept)"
+                " filemaker = excluded.filemaker, nexus = excluded.nexus, kept = excluded.kept, gone = false"
+                " WHERE (b.filemaker_key, b.filemaker, b.nexus, b.kept, b.gone)"
+                " IS DISTINCT FROM (excluded.filemaker_key, excluded.filemaker, excluded.nexus, excluded.kept, false)"
             ).format(
                 filemaker=as_object({name: desired(difference, name) for name in names}),
                 nexus=as_object({name: in_nexus(name) for name in names}),
@@ -61,4 +62,38 @@ def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datet
                 " AND NOT EXISTS (SELECT FROM {staged} s WHERE s.nexus_id = b.nexus_id)"
             ).format(staged=difference.staged, table=difference.table.identifier),
             {"entity": difference.load.entity},
+        )
+
+
+def acknowledge(cursor: Cursor, differences: Sequence[Difference], now: datetime) -> None:
+    """Note that a person has seen the rows that only one side has, so that the next sync does not wait for them again.
+
+    Args:
+        differences: between what is staged and Nexus; the temporary tables of their merge are there.
+    """
+    for difference in differences:
+        parameters = {"entity": difference.load.entity, "now": now}
+        states = as_object({name: desired(difference, name) for name in merged_columns(difference)})
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO fm_pipeline.synced_rows (entity, nexus_id, filemaker_key, filemaker, nexus)"
+                " SELECT %(entity)s, s.nexus_id, s.filemaker_key, {states}, {states}"
+                " FROM {staged} s JOIN {out} o USING (nexus_id) LEFT JOIN {table} t ON t.id = s.nexus_id"
+                " ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker = excluded.filemaker, nexus = excluded.nexus,"
+                " kept = '{{}}', gone = false"
+            ).format(
+                states=states,
+                staged=difference.staged,
+                out=sql.Identifier(f"sync_out_{difference.load.entity}"),
+                table=difference.table.identifier,
+            ),
+            parameters,
+        )
+        cursor.execute(
+            sql.SQL(
+                "UPDATE fm_pipeline.synced_rows b SET gone = true FROM {rows} r"
+                " WHERE b.entity = %(entity)s AND b.nexus_id = r.id"
+                " AND r.decision IN ('gone_edited', 'gone_referenced')"
+            ).format(rows=gone_rows(difference)),
+            parameters,
         )

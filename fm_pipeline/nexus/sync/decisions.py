@@ -23,6 +23,7 @@ MEANINGS = {
     "gone_without_baseline": "FileMaker does not have the record, and no sync knows that it ever had. The row stays.",
     "gone_edited": "FileMaker does not have the record any more, and the row was edited in Nexus. It stays.",
     "gone_referenced": "FileMaker does not have the record any more, and rows of Nexus refer to the row. It stays.",
+    "gone_kept": "FileMaker does not have the record any more. An earlier sync has kept the row.",
     "gone": "FileMaker does not have the record any more. The row is deleted.",
 }
 CONFLICTS = frozenset({"conflict", "parent_deleted", "deleted_conflict", "gone_edited", "gone_referenced"})

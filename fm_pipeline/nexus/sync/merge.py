@@ -34,10 +34,10 @@ ColumnPolicies = Mapping[str, Mapping[str, str]]
 # A parent that a user deleted in Nexus cannot be referred to; such a change waits.
 _DECISIONS = """
 CREATE TEMP TABLE {columns} ON COMMIT DROP AS
-SELECT d.*, d.decision <> 'change' AND (d.decision = 'parent_deleted' OR NOT %(filemaker)s::text[] @> ARRAY[d.name])
-       AS kept
-FROM (SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now,
-             CASE WHEN c.without_parent THEN 'parent_deleted'
+SELECT d.*, d.without_parent OR (d.decision <> 'change' AND NOT %(filemaker)s::text[] @> ARRAY[d.name]) AS kept
+FROM (SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now, c.without_parent,
+             CASE WHEN c.without_parent AND c.desired IS DISTINCT FROM b.filemaker ->> c.name THEN 'parent_deleted'
+                  WHEN c.without_parent THEN 'edit'
                   WHEN b.nexus_id IS NULL OR NOT b.nexus ? c.name THEN 'edit_without_baseline'
                   WHEN c.now IS NOT DISTINCT FROM b.nexus ->> c.name AND NOT b.kept @> ARRAY[c.name] THEN 'change'
                   WHEN c.desired IS NOT DISTINCT FROM b.filemaker ->> c.name THEN 'edit'

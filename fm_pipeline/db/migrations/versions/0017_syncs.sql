@@ -8,6 +8,7 @@ CREATE TABLE fm_pipeline.synced_rows (
     filemaker     jsonb NOT NULL,                -- what FileMaker said
     nexus         jsonb NOT NULL,                -- what Nexus had
     kept          text[] NOT NULL DEFAULT '{}',  -- columns in which they differed: an edit in Nexus was kept
+    gone          boolean NOT NULL DEFAULT false,  -- FileMaker does not have it any more; the row was kept by a sync
     PRIMARY KEY (entity, nexus_id)
 );
 
@@ -46,4 +47,18 @@ CREATE TABLE fm_pipeline.sync_changes (
     before        json,                          -- NULL: the sync inserted the row
     after         json,                          -- NULL: the sync deleted the row
     PRIMARY KEY (sync_id, schema_name, table_name, row_id)
+);
+
+-- When the records of an entity were last compared with FileMaker, and when they were last read whole.
+CREATE TABLE fm_pipeline.source_readings (
+    entity        text PRIMARY KEY,
+    extraction_id uuid NOT NULL,                 -- that they belong to; of another one it means nothing
+    checked_at    timestamptz NOT NULL,          -- start of the reading
+    whole_at      timestamptz NOT NULL
+);
+
+-- What the staged rows were last built from, beside FileMaker's records: profile, rules, names in Nexus, the crosswalk.
+CREATE TABLE fm_pipeline.staged_inputs (
+    only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    fingerprint   text NOT NULL
 );

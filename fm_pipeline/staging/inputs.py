@@ -1,0 +1,86 @@
+"""Whether what is staged is what staging would build now, so that a sync with nothing new need not build it again.
+
+Staged rows depend on FileMaker's records, the profile, the rules, the time zone, names and ids that Nexus has, and the
+crosswalk. They depend on the day too, by rules about dates in the future; so a sync stages at least once a week,
+because it reads each layout whole once a week.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.digest import table_digest
+from fm_pipeline.entities.profile import Profile
+from fm_pipeline.entities.registry import LOOK_UPS, Registry, loaded, looked_up_in, staged
+from fm_pipeline.entities.rules import Rules
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.crosswalk import fill_crosswalk
+from fm_pipeline.nexus.staged_registry import read_registry
+from fm_pipeline.settings import Settings
+from fm_pipeline.staging.origin import read_extractions, stale_builds
+
+
+def is_staged_already(connection: Connection, settings: Settings, profile: Profile, rules: Rules) -> bool:
+    """Return whether every staged row is what would be built now; commits what the crosswalk learns from Nexus."""
+    with connection.cursor() as cursor:
+        extractions, registry = read_extractions(cursor), read_registry(cursor)
+        entities = [name for name in extractions if name in registry]
+        cursor.execute("SELECT fingerprint FROM fm_pipeline.staged_inputs")
+        row = cursor.fetchone()
+        if row is None or stale_builds(cursor, entities, extractions, registry):
+            return False
+        fill_crosswalk(connection, read_catalogue(cursor, settings.nexus_schema), registry)
+        if not _agrees_with_crosswalk(cursor, registry):
+            return False
+        return bool(row[0] == _fingerprint(cursor, settings, profile, rules))
+
+
+def note_staged(connection: Connection, settings: Settings, profile: Profile, rules: Rules) -> None:
+    """Note what everything was just built from; commits."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.staged_inputs (fingerprint) VALUES (%s)"
+            " ON CONFLICT (only_row) DO UPDATE SET fingerprint = excluded.fingerprint",
+            (_fingerprint(cursor, settings, profile, rules),),
+        )
+    connection.commit()
+
+
+def _agrees_with_crosswalk(cursor: Cursor, registry: Registry) -> bool:
+    """Return whether the staged rows have the ids of the crosswalk. Rows that are matched by content must be in it."""
+    for entity in loaded(registry):
+        cursor.execute(
+            sql.SQL(
+                "SELECT EXISTS (SELECT FROM {} s LEFT JOIN fm_pipeline.crosswalk c ON c.entity = %(entity)s"
+                " AND c.filemaker_key = s.filemaker_key"
+                " WHERE c.nexus_id <> s.nexus_id OR (c.nexus_id IS NULL AND %(by_content)s))"
+            ).format(sql.Identifier("fm_pipeline", entity.staged_table)),
+            {"entity": entity.name, "by_content": entity.by_content},
+        )
+        if cursor.fetchone() == (True,):
+            return False
+    return True
+
+
+def _fingerprint(cursor: Cursor, settings: Settings, profile: Profile, rules: Rules) -> str:
+    catalogue, registry = read_catalogue(cursor, settings.nexus_schema), read_registry(cursor)
+    looked_up = [*LOOK_UPS, *(name for entity in registry.values() for name in entity.looked_up)]
+    tables = {catalogue.table(looked_up_in(name)[0]) for name in looked_up}
+    files = {catalogue.table(entity.files) for entity in staged(registry) if entity.files}
+    parts: list[object] = [
+        profile.model_dump(mode="json"),
+        rules.by_id,
+        settings.clinic_time_zone,
+        catalogue.fingerprint,
+    ]
+    parts += [(table, table_digest(cursor, table)) for table in sorted(tables) if table in catalogue.columns]
+    parts += [
+        (table, table_digest(cursor, table, ["filemaker_id"]))
+        for table in sorted(files)
+        if "filemaker_id" in catalogue.columns.get(table, {})
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -1,0 +1,252 @@
+"""Read what changed since the last reading, and prove that nothing was overlooked; else read the whole layout.
+
+A find by the modification time brings new and changed records. Two things are then compared with FileMaker: the number
+of records, and the newest ones in creation order. FileMaker appends new records, so if the newest are the new ones that
+were found, behind the newest that was known, none is new and unknown. If the number is right too, none was deleted.
+
+An edit that leaves the modification time as it is cannot be found (an import without auto-enter options). So each
+layout is read whole once a week.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from fm_pipeline.entities.resolution import Resolution, resolve
+from fm_pipeline.filemaker.data_api.client import DataApiClient
+from fm_pipeline.filemaker.data_api.door import DataApiDoor
+from fm_pipeline.filemaker.data_api.paging import read_completely
+from fm_pipeline.filemaker.door import Door
+from fm_pipeline.filemaker.model import FileMakerRecord, Page
+from fm_pipeline.staging.extract import (
+    DigestedRows,
+    ExtractionResult,
+    canonical_rows,
+    columns_of,
+    parents_of,
+    refuse_second_extraction,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+    from psycopg2.extensions import cursor as Cursor
+
+    from fm_pipeline.entities.profile import Profile
+
+OVERLAP = dt.timedelta(days=1)  # the clocks, and the time zones, of two machines differ
+WHOLE_AFTER = dt.timedelta(days=7)
+LARGEST_SHARE, FEW = 0.2, 200  # more changed records than both are read with all others
+LARGEST_PAGE = 1000  # of new records that are compared with the newest ones
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The last extraction of an entity."""
+
+    extraction_id: str
+    rows: int
+    fed_fields: tuple[str, ...]
+    digest: str
+    checked_at: dt.datetime
+
+
+def read_changes(
+    door: Door,
+    connection: Connection,
+    profile: Profile,
+    entity: str,
+    *,
+    now: dt.datetime,
+    zone: ZoneInfo,
+    page_size: int,
+) -> ExtractionResult | None:
+    """Bring the extracted records of an entity up to date.
+
+    Args:
+        connection: outside a transaction; one is begun and committed here.
+        now: with a time zone.
+        zone: in which FileMaker's timestamps are written.
+
+    Returns:
+        The extraction: a new one, or the last one if nothing has changed. None if the layout has to be read whole.
+
+    Raises:
+        MappingError, FileMakerError, LockStop, psycopg2.Error: as `extract`.
+    """
+    mapping = profile.entities[entity].sync
+    if not isinstance(door, DataApiDoor) or mapping is None or mapping.modified is None:
+        return None
+    resolution = resolve(profile, entity, door.tables(), door.fields, door.kind)
+    stamps = {
+        field.name.casefold(): field.name for field in door.fields(resolution.layout) if field.result == "timeStamp"
+    }
+    modified = next((stamps[name.casefold()] for name in mapping.modified if name.casefold() in stamps), None)
+    with connection, connection.cursor() as cursor:
+        refuse_second_extraction(cursor, entity)
+        known = _known(cursor, door, profile, resolution, now)
+        if known is None or modified is None:
+            return None
+        found = _modified_since(door.client, resolution, modified, known, zone, page_size)
+        if found is None:
+            return None
+        changed, new = _upsert(cursor, profile, resolution, found)
+        rows = known.rows + len(new)
+        if not _is_complete(cursor, door, resolution, rows, new):
+            gone = _delete_missing(cursor, door, profile, resolution, page_size)
+            changed, rows = changed + gone, rows - gone
+            if not gone or not _is_complete(cursor, door, resolution, rows, new):
+                connection.rollback()
+                return None
+        cursor.execute("UPDATE fm_pipeline.source_readings SET checked_at = %s WHERE entity = %s", (now, entity))
+        result = ExtractionResult(
+            entity=entity,
+            extraction_id=uuid.UUID(known.extraction_id) if not changed else uuid.uuid4(),
+            layout=resolution.layout,
+            row_count=rows,
+            fed_fields=known.fed_fields,
+            unfed=resolution.unfed,
+            digest=known.digest if not changed else _digest(cursor, entity),
+        )
+        if changed:
+            _replace_extraction(cursor, result, now)
+    return result
+
+
+def note_reading(connection: Connection, result: ExtractionResult, started_at: dt.datetime) -> None:
+    """Note that an entity was read whole; commits."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.source_readings (entity, extraction_id, checked_at, whole_at)"
+            " VALUES (%(entity)s, %(id)s, %(at)s, %(at)s) ON CONFLICT (entity) DO UPDATE"
+            " SET extraction_id = excluded.extraction_id, checked_at = excluded.checked_at,"
+            " whole_at = excluded.whole_at",
+            {"entity": result.entity, "id": str(result.extraction_id), "at": started_at},
+        )
+
+
+def _known(cursor: Cursor, door: Door, profile: Profile, resolution: Resolution, now: dt.datetime) -> _Known | None:
+    """Return the last extraction, if it was read in the same way, and whole not long ago."""
+    cursor.execute(
+        "SELECT e.extraction_id::text, e.row_count, e.fed_fields, e.digest, r.checked_at"
+        " FROM fm_pipeline.source_extractions e JOIN fm_pipeline.source_readings r USING (entity, extraction_id)"
+        " WHERE e.entity = %s AND e.profile = %s AND e.layout = %s AND e.source = %s"
+        " AND r.whole_at > %s AND r.checked_at <= %s",
+        (resolution.entity, profile.name, resolution.layout, door.source, now - WHOLE_AFTER, now),
+    )
+    row = cursor.fetchone()
+    if row is None or sorted(row[2]) != sorted(resolution.feeds):
+        return None
+    return _Known(row[0], int(row[1]), tuple(row[2]), row[3], row[4])
+
+
+def _modified_since(
+    client: DataApiClient, resolution: Resolution, modified: str, known: _Known, zone: ZoneInfo, page_size: int
+) -> list[FileMakerRecord] | None:
+    """Return the records that were modified since; None if they are too many."""
+    since = (known.checked_at.astimezone(zone) - OVERLAP).date()
+    if client.date_format is None and known.rows:
+        client.page(resolution.layout, 1, 1)  # the first request finds out which format the server takes
+    day = since.isoformat() if client.date_format == "iso" else since.strftime("%m/%d/%Y")
+    query = [{modified: f">={day}"}]
+    if client.find(resolution.layout, query, limit=1).found_count > max(known.rows * LARGEST_SHARE, FEW):
+        return None
+    fetch = partial(_page_of_find, client, resolution.layout, query)
+    found: list[FileMakerRecord] = read_completely(fetch, list, page_size=page_size)
+    return found
+
+
+def _page_of_find(client: DataApiClient, layout: str, query: list[dict[str, str]], offset: int, limit: int) -> Page:
+    return client.find(layout, query, offset=offset, limit=limit)
+
+
+def _upsert(
+    cursor: Cursor, profile: Profile, resolution: Resolution, found: Sequence[FileMakerRecord]
+) -> tuple[int, set[int]]:
+    """Write the records that differ; return how many, and the ids of those that are new."""
+    parents = parents_of(profile, resolution.entity)
+    columns, rows = columns_of(parents), list(canonical_rows(resolution, found, parents, DigestedRows()))
+    ids = [record.record_id for record in found]
+    cursor.execute(
+        "SELECT record_id, fields::text FROM fm_pipeline.source_records WHERE entity = %s AND record_id = ANY(%s)",
+        (resolution.entity, ids),
+    )
+    before = dict(cursor.fetchall())
+    at = columns.index("fields")
+    changed = [row for row in rows if before.get(row[1]) != row[at]]
+    names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in columns[2:])
+    for row in changed:
+        cursor.execute(
+            f"INSERT INTO fm_pipeline.source_records ({names}) VALUES ({places})"  # noqa: S608  # names of ours
+            f" ON CONFLICT (entity, record_id) DO UPDATE SET {updates}",
+            row,
+        )
+    return len(changed), set(ids) - before.keys()
+
+
+def _is_complete(cursor: Cursor, door: DataApiDoor, resolution: Resolution, rows: int, new: set[int]) -> bool:
+    """Return whether FileMaker has exactly the records that are known now; see the module."""
+    if len(new) >= LARGEST_PAGE:
+        return False
+    if door.sample(resolution.layout, []).found_count != rows:
+        return False
+    if rows == 0:
+        return True
+    newest = len(new) + (rows > len(new))
+    page = door.client.page(resolution.layout, rows - newest + 1, newest)
+    cursor.execute(
+        "SELECT record_id FROM fm_pipeline.source_records WHERE entity = %s ORDER BY record_id DESC LIMIT %s",
+        (resolution.entity, newest),
+    )
+    known = [row[0] for row in reversed(cursor.fetchall())]
+    return page.found_count == rows and [record.record_id for record in page.records] == known
+
+
+def _delete_missing(cursor: Cursor, door: DataApiDoor, profile: Profile, resolution: Resolution, page_size: int) -> int:
+    """Delete the records whose ids FileMaker does not have; return how many. None without a layout for the ids."""
+    mapping = profile.entities[resolution.entity].sync
+    spelled = {name.casefold(): name for name in door.tables()}
+    layout = next((spelled[n.casefold()] for n in (mapping and mapping.ids) or () if n.casefold() in spelled), None)
+    if layout is None:
+        return 0
+    ids: list[int] = read_completely(partial(door.client.page, layout), _ids, page_size=page_size)
+    cursor.execute(
+        "DELETE FROM fm_pipeline.source_records WHERE entity = %s AND NOT record_id = ANY(%s)", (resolution.entity, ids)
+    )
+    return cursor.rowcount
+
+
+def _ids(records: Iterator[FileMakerRecord]) -> list[int]:
+    return [record.record_id for record in records]
+
+
+def _digest(cursor: Cursor, entity: str) -> str:
+    cursor.execute("SELECT record_id, fields::text FROM fm_pipeline.source_records WHERE entity = %s", (entity,))
+    taken = DigestedRows()
+    for record_id, fields in cursor:
+        taken.add(record_id, fields)
+    return taken.hexdigest()
+
+
+def _replace_extraction(cursor: Cursor, result: ExtractionResult, now: dt.datetime) -> None:
+    cursor.execute(
+        "UPDATE fm_pipeline.source_extractions SET extraction_id = %(id)s, finished_at = %(now)s,"
+        " found_count = %(rows)s, row_count = %(rows)s, digest = %(digest)s WHERE entity = %(entity)s",
+        {
+            "id": str(result.extraction_id),
+            "now": now,
+            "rows": result.row_count,
+            "digest": result.digest,
+            "entity": result.entity,
+        },
+    )
+    cursor.execute(
+        "UPDATE fm_pipeline.source_readings SET extraction_id = %s WHERE entity = %s",
+        (str(result.extraction_id), result.entity),
+    )
