@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
 from fm_pipeline.sandbox.clinic.nexus.values import Profile
 from fm_pipeline.sandbox.filemaker.data.store import Store
@@ -17,6 +19,7 @@ from fm_pipeline.sandbox.filemaker.data.values import Locale
 from fm_pipeline.sandbox.filemaker.exporting import Exporter
 from fm_pipeline_tests.support.clinics import DATABASE, MigrationBench, migration_bench
 
+UNFIT = "filemaker_layout_unfit"
 DAY_FIRST = Locale("%d.%m.%Y")
 WAYS: Sequence[tuple[str, dict[str, Any]]] = (
     (".tab", {}),
@@ -41,7 +44,7 @@ def test_every_format_gives_the_staged_rows_of_the_data_api(
                 _remove_group_separators(bench.store)
                 expected = _staged(bench.extract_and_stage())
             exporter = Exporter(bench.store, DATABASE, **options)
-            _staged_by_exports(bench, exporter, tmp_path / suffix[1:], suffix, profile)
+            _exported(bench, exporter, tmp_path / suffix[1:], suffix, profile).extract_and_stage()
             found = _staged(bench)
             for table, rows in expected.items():
                 # FileMaker itself writes a blank for a tab in a field of tab-separated text.
@@ -49,10 +52,25 @@ def test_every_format_gives_the_staged_rows_of_the_data_api(
                 assert set(found[table]) ^ set(there) == set(), f"{suffix}: {table}"
 
 
-def _staged_by_exports(
-    bench: MigrationBench, exporter: Exporter, folder: Path, suffix: str, profile: Profile
-) -> MigrationBench:
-    """Export every layout, with a profile that names the columns, and stage the files."""
+def test_the_check_reads_every_file_and_says_what_is_wrong_with_one(bench: MigrationBench, tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    exported = _exported(bench, Exporter(bench.store, DATABASE), folder, ".tab", "nexus")
+    findings = preflight(exported.settings)
+    assert [finding for finding in findings if finding.level != "good"] == []
+    said = {finding.subject: finding.found for finding in findings if finding.area == "FileMaker"}
+    assert said["folder"] == "7 export files can be seen"
+    assert re.fullmatch(r"all 6 mapped fields; \d+ records", said["export file Notes"])
+    cut = (folder / "Notes.tab").read_bytes()[:-80]
+    (folder / "Notes.tab").write_bytes(cut.rsplit(b"\t", 2)[0])
+    (folder / "Docs.csv").write_bytes((folder / "Docs.tab").read_bytes())
+    broken = {finding.subject: finding for finding in preflight(exported.settings) if finding.rule == UNFIT}
+    assert set(broken) == {"note", "document"}
+    assert "The last record of Notes.tab" in broken["note"].found
+    assert "Docs.csv and Docs.tab are files of the same entity" in broken["document"].found
+
+
+def _exported(bench: MigrationBench, exporter: Exporter, folder: Path, suffix: str, profile: Profile) -> MigrationBench:
+    """Export every layout, with a profile that names the columns."""
     folder.mkdir()
     content = yaml.safe_load(resources.files("fm_pipeline.entities").joinpath(f"{profile}.yaml").read_text("utf-8"))
     for mapping in content.values():
@@ -66,7 +84,7 @@ def _staged_by_exports(
     path = folder / "profile.yaml"
     path.write_text(yaml.safe_dump(content), "utf-8")
     given = {"filemaker_door": "exports", "filemaker_exports_folder": folder, "filemaker_profile": str(path)}
-    return bench.with_settings(**given).extract_and_stage()
+    return bench.with_settings(**given)
 
 
 def _remove_group_separators(store: Store) -> None:

@@ -8,7 +8,7 @@ dates stay as they are: a rule reports them when the record is staged.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from fm_pipeline.filemaker.exports.errors import ExportStop
@@ -37,10 +37,6 @@ class DateReader:
         self.ambiguous = 0
         self._iso_days = _Kept(self._day_of)
         self._clocks = _Kept(_clock)
-
-    def look(self, column: Iterable[str]) -> None:
-        """Collect what the dates of a column prove."""
-        self.convert(list(column))
 
     def proved(self) -> DateOrder | None:
         """Return the order that the dates prove; None if they prove none, or both."""
@@ -122,10 +118,15 @@ class _Kept(dict[str, str]):
     def __init__(self, convert: Callable[[str], str | None]) -> None:
         super().__init__()
         self._convert = convert
+        self._refused: set[str] = set()
 
     def __missing__(self, text: str) -> str:
+        if text in self._refused:
+            raise KeyError
         converted = self._convert(text)
         if converted is None:
+            if len(self._refused) < _MOST_KEPT:
+                self._refused.add(text)
             raise KeyError
         if len(self) < _MOST_KEPT:
             self[text] = converted
@@ -153,6 +154,12 @@ def _clock(text: str) -> str | None:
         hours = hours % 12 + (12 if found[4] in "Pp" else 0)
     seconds = found[3] or "00"
     return f"T{hours:02d}:{found[2]}:{seconds}" if hours < 24 and found[2] < "60" and seconds < "60" else None
+
+
+def time_of_day(text: str) -> str:
+    """Return a time as `HH:MM:SS`; a duration of a day and more, and what is no time, stay as they are."""
+    clock = _clock(f" {text}") if text else None
+    return clock.removeprefix("T") if clock else text
 
 
 def stated_order(pattern: str) -> DateOrder | None:

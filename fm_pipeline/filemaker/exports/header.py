@@ -38,12 +38,17 @@ def column_names(first: Sequence[str], options: ExportOptions, kind: Format, nam
             " all its columns in their order as `columns` under `export` of the entity.",
         )
     if len(given) != len(names):
-        raise ExportStop(
-            f"{name} has {counted(len(names), 'column')}, and the mapping profile names {len(given)}.",
-            meaning="Which column is which field cannot be told. Nothing was read.",
-            remedy="Export the fields that `columns` names, in that order, or correct `columns`.",
-        )
+        raise wrong_number(name, options)
     return given, False
+
+
+def wrong_number(name: str, options: ExportOptions) -> ExportStop:
+    """Return the error for a file with more or fewer columns than the profile names."""
+    return ExportStop(
+        f"{name} has not the {counted(len(options.columns), 'column')} that the mapping profile names.",
+        meaning="Which column is which field cannot be told. Nothing was read.",
+        remedy="Export the fields that `columns` names, in that order, or correct `columns`.",
+    )
 
 
 def is_related(name: str) -> bool:

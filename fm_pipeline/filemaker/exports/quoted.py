@@ -40,7 +40,9 @@ def quoted_batches(
         separator, first = _separator(lines)
         reader = csv.reader(chain(first, lines), delimiter=separator, strict=True)
         yield from _batches(reader, lines, faults, name, width)
-    except csv.Error:
+    except csv.Error as error:
+        if "limit" in str(error):  # of a field
+            raise too_long(name, lines.number) from None
         if lines.has_ended:
             raise cut(name, lines.number) from None
         raise ExportStop(

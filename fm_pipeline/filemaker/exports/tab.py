@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from fm_pipeline.filemaker.exports.errors import ExportStop
 from fm_pipeline.filemaker.exports.rows import GROUP_SEPARATOR, LONGEST, RowBatch, RowFaults, cut, one_column, too_long
 
 _ANY_END = re.compile(r"\r\n|\r|\n")
@@ -46,29 +47,46 @@ def tab_batches(texts: Iterable[str], faults: RowFaults, *, name: str, width: in
         if length > _SAMPLE:
             break
     sample = "".join(buffered)
-    parser = _TabParser(faults, name, _record_end(sample, width), width)
+    parser = _TabParser(faults, name, _record_end(sample, name, width), width)
     for text in chain([sample], texts):
         yield from parser.feed(text)
     yield from parser.end()
 
 
-def _record_end(sample: str, width: int | None) -> str:
-    """Return the kind of line end that gives the fewest faults, the most rows, and is there most often."""
+def _record_end(sample: str, name: str, width: int | None) -> str:
+    """Return the kind of line end that gives the fewest faults.
+
+    Raises:
+        ExportStop: two kinds give no faults, and different rows.
+    """
     is_whole, sample = len(sample) <= _SAMPLE, sample[:_SAMPLE]
     both = sample.count("\r\n")
     counts = {"\r": sample.count("\r") - both, "\n": sample.count("\n") - both, "\r\n": both}
-    kinds = [kind for kind, count in counts.items() if count]
+    kinds = sorted((kind for kind, count in counts.items() if count), key=lambda kind: -counts[kind])
     if len(kinds) < 2:
         return kinds[0] if kinds else "\r"
+    divided = {kind: _divided(sample, kind, width, is_whole=is_whole) for kind in kinds}
+    best, *others = sorted(kinds, key=lambda kind: divided[kind].count(None))
+    for other in others:
+        rows = [row for row in divided[best] if row is not None]
+        if None not in divided[other] and any(a != b for a, b in zip(rows, divided[other], strict=False)):
+            raise ExportStop(
+                f"The line ends of {name} can be read in two ways: some of them end a record or belong to a field.",
+                meaning="Both ways give rows with the right number of fields. Nothing was read.",
+                remedy="Export it again, and do not convert its line ends.",
+            )
+    return best
 
-    def judge(kind: str) -> tuple[int, int, int]:
-        chunks = _ENDS[kind].split(sample)
-        chunks = [chunk for chunk in (chunks if is_whole else chunks[:-1]) if chunk]
-        fields = width or (chunks[0].count("\t") + 1 if chunks else 0)
-        divided = [_rows_of(chunk, fields) for chunk in chunks]
-        return sum(rows is None for rows in divided), -sum(len(rows or ()) for rows in divided), -counts[kind]
 
-    return min(kinds, key=judge)
+def _divided(text: str, end: str, width: int | None, *, is_whole: bool) -> list[str | None]:
+    """Return the rows that a kind of record end gives, with None in place of a record that has another width."""
+    chunks = _ENDS[end].split(text)
+    chunks = [chunk for chunk in (chunks if is_whole else chunks[:-1]) if chunk]
+    width = width or (chunks[0].count("\t") + 1 if chunks else 0)
+    rows: list[str | None] = []
+    for chunk in chunks:
+        rows += _rows_of(chunk, width) or [None]
+    return rows
 
 
 def _rows_of(chunk: str, width: int) -> list[str] | None:

@@ -7,12 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
+from typing import NamedTuple
 
 from fm_pipeline.filemaker.exports import workbook
-from fm_pipeline.filemaker.exports.dates import DateReader, stated_order
+from fm_pipeline.filemaker.exports.dates import DateReader, stated_order, time_of_day
 from fm_pipeline.filemaker.exports.encoding import Encoding
 from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
-from fm_pipeline.filemaker.exports.header import column_names, is_related
+from fm_pipeline.filemaker.exports.header import column_names, is_related, wrong_number
 from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_format
 from fm_pipeline.filemaker.exports.options import ExportOptions
 from fm_pipeline.filemaker.exports.quoted import quoted_batches
@@ -21,7 +22,8 @@ from fm_pipeline.filemaker.exports.rows import GROUP_SEPARATOR, RowBatch, RowFau
 from fm_pipeline.filemaker.exports.source_file import SourceFile
 from fm_pipeline.filemaker.exports.tab import tab_batches
 from fm_pipeline.filemaker.exports.xml import XmlReader, XmlRow
-from fm_pipeline.filemaker.model import Field, FileMakerRecord
+from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
+from fm_pipeline.filemaker.values import parse_number
 
 _RESULTS = {"NUMBER": "number", "DATE": "date", "TIME": "time", "TIMESTAMP": "timeStamp", "CONTAINER": "container"}
 _DATED = {"date", "timeStamp"}
@@ -69,8 +71,9 @@ class ExportTable:
             self._identity = file.identity
             self.format: Format = format_of(path.suffix, file.head(HEAD))
             self.fields = self._fields_of_xml(file) if self.format == "xml" else self._fields_of_rows(file)
-        self._names = [name for field in self.fields for name in _column_names(field)]
-        self._width = len(self._names)
+        dated = () if self.format == "xml" else self.options.date_fields
+        self._columns = [column for field in self.fields for column in _columns_of(field, dated)]
+        self._width = len(self._columns)
 
     @property
     def encoding(self) -> str:
@@ -97,19 +100,13 @@ class ExportTable:
         """
         counts, faults, dates = RowCounts(), RowFaults(), self._date_reader()
         folded = {name.casefold() for name in wanted}
-        taken = [at for at, name in enumerate(self._names) if name.rpartition("(")[0].casefold() in folded
-                 or name.casefold() in folded]  # fmt: skip
-        names = [self._names[at] for at in taken]
-        dated = set(self._dated())
-        ids = _Ids(self)
+        taken = [at for at, column in enumerate(self._columns) if column.field.name.casefold() in folded]
+        names = [self._columns[at].name for at in taken]
+        ids = _Ids([column.name for column in self._columns], self.options.record_id, self.name)
         with self._open() as file:
             for rows in self._batches(file, faults):
                 batch = self._without_continued(rows, counts)
-                columns = [
-                    _prepared(batch.columns[at], dates if at in dated else None, has_groups=batch.has_groups)
-                    for at in taken
-                ]
-                # The last row of a group comes before the group is counted: a consumer may stop the reading there.
+                columns = [self._prepared(batch, at, dates) for at in taken]
                 yield from map(FileMakerRecord, *ids.take(batch), _as_dicts(names, columns, len(batch.lines)))
                 counts.records += len(batch.lines)
                 if on_progress and file.read_bytes:
@@ -154,8 +151,11 @@ class ExportTable:
             self._encoding = file.detect_encoding(self.options.encoding)
             self.format = text_format(self._named_format(), file.beginning(*self._encoding))
             self._width = len(self.options.columns) or None
-        with closing(self._rows(file, RowFaults())) as batches:
+        faults = RowFaults()
+        with closing(self._rows(file, faults)) as batches:
             batch = next(batches, None)
+        if batch is None and faults.count:
+            raise wrong_number(self.name, self.options)
         if batch is None:
             raise ExportStop(
                 f"The export file {self.name} is empty.",
@@ -183,13 +183,6 @@ class ExportTable:
         reader.open()
         return reader
 
-    def _dated(self) -> list[int]:
-        """The positions of the columns with dates."""
-        if self.format == "xml":
-            results = [field.result for field in self.fields for _ in _column_names(field)]
-            return [at for at, result in enumerate(results) if result in _DATED]
-        return [at for at, name in enumerate(self._names) if name.casefold() in self.options.date_fields]
-
     def _date_reader(self) -> DateReader:
         """Find out the order of the dates, by reading up to the first date that proves it."""
         if self.options.dates:
@@ -197,41 +190,58 @@ class ExportTable:
         if order := stated_order(self._date_format):
             return DateReader(order, is_named=True)
         reader = DateReader(None)
-        positions = self._dated()
+        positions = [at for at, column in enumerate(self._columns) if column.result in _DATED]
         if not positions:
             return reader
         with self._open() as file, closing(self._batches(file, RowFaults())) as batches:
             for batch in batches:
                 for at in positions:
-                    reader.look(batch.columns[at])
+                    self._prepared(batch, at, reader)
                 if reader.proofs["dmy"] or reader.proofs["mdy"]:
                     break
         reader.order = reader.proved()
         reader.refuse_unproved(self.name)
         return DateReader(reader.order)
 
+    def _prepared(self, batch: RowBatch, at: int, dates: DateReader) -> Sequence[Value]:
+        """Return a column in the form of all doors: dates in ISO form, several values without the empty ones."""
+        column, result = batch.columns[at], self._columns[at].result
+        if batch.has_groups and GROUP_SEPARATOR in "".join(column):  # much faster than asking each field
+            several = [[value for value in text.split(GROUP_SEPARATOR) if value] for text in column]
+            return [GROUP_SEPARATOR.join(_converted(values, result, dates)) for values in several]
+        if result == "number":
+            return [parse_number(text) for text in column]
+        return _converted(column, result, dates)
+
     def _without_continued(self, batch: RowBatch, counts: RowCounts) -> RowBatch:
         """Leave out the rows in which only related fields are filled, as they follow the record that they belong to."""
-        own = [at for at, name in enumerate(self._names) if not is_related(name)]
-        if len(own) in {0, len(self._names)}:
+        own = [at for at, column in enumerate(self._columns) if not is_related(column.name)]
+        if len(own) in {0, len(self._columns)}:
             return batch
         empty = {at for at, row in enumerate(zip(*(batch.columns[at] for at in own), strict=True)) if not any(row)}
         if not empty:
             return batch
-        related = [batch.columns[at] for at in range(len(self._names)) if at not in set(own)]
+        related = [batch.columns[at] for at in range(len(self._columns)) if at not in set(own)]
         continued = {at for at in empty if (at or counts.records) and any(column[at] for column in related)}
         counts.continued += len(continued)
         return batch.without(continued)
 
 
+class _TableColumn(NamedTuple):
+    """A column: its name in a record, and the type by which its values are converted."""
+
+    name: str
+    field: Field
+    result: str
+
+
 class _Ids:
     """Record ids and numbers of edits: of the file, of the column that the profile names, or the number of the row."""
 
-    def __init__(self, table: ExportTable) -> None:
-        names = [name.casefold() for field in table.fields for name in _column_names(field)]
-        known = [name.casefold() for name in table.options.record_id]
-        self._at = next((names.index(name) for name in known if name in names), None)
-        self._ids = RecordIds(table.name)
+    def __init__(self, columns: Sequence[str], known: Sequence[str], file: str) -> None:
+        names = [name.casefold() for name in columns]
+        self._at = next((names.index(name.casefold()) for name in known if name.casefold() in names), None)
+        self._ids = RecordIds(file)
         self._row = 0
 
     def take(self, batch: RowBatch) -> tuple[Sequence[int], Iterator[int]]:
@@ -243,28 +253,28 @@ class _Ids:
         return self._ids.take(texts, batch.lines), edits
 
 
-def _column_names(field: Field) -> list[str]:
-    """Return the names of a field's repetitions in a record."""
-    return [f"{field.name}({n})" for n in field.repetitions] if len(field.repetitions) > 1 else [field.name]
+def _columns_of(field: Field, dated: Collection[str]) -> list[_TableColumn]:
+    """Return the columns of a field: one, or one for each repetition.
+
+    Args:
+        dated: names of fields with dates that the file does not know as such.
+    """
+    result = "date" if field.name.casefold() in dated else field.result
+    if len(field.repetitions) == 1:
+        return [_TableColumn(field.name, field, result)]
+    return [_TableColumn(f"{field.name}({n})", field, result) for n in field.repetitions]
 
 
-def _as_dicts(
-    names: Sequence[str], columns: Sequence[Sequence[str]], rows: int
-) -> Iterator[dict[str, str | int | float]]:
+def _converted(column: Sequence[str], result: str, dates: DateReader) -> Sequence[str]:
+    if result in _DATED:
+        return dates.convert(column)
+    return [time_of_day(text) for text in column] if result == "time" else column
+
+
+def _as_dicts(names: Sequence[str], columns: Sequence[Sequence[Value]], rows: int) -> Iterator[dict[str, Value]]:
     if not names:
         return ({} for _ in range(rows))
     return map(dict, map(zip, repeat(names), zip(*columns, strict=True)))
-
-
-def _prepared(column: Sequence[str], dates: DateReader | None, *, has_groups: bool) -> Sequence[str]:
-    """Return a column with its dates in ISO form, and without the empty ones of several repetitions in a cell."""
-    if not has_groups or GROUP_SEPARATOR not in "".join(column):  # much faster than asking each field
-        return dates.convert(column) if dates else column
-    prepared = []
-    for text in column:
-        values = [value for value in text.split(GROUP_SEPARATOR) if value]
-        prepared.append(GROUP_SEPARATOR.join(dates.convert(values) if dates else values))
-    return prepared
 
 
 def _xml_batches(reader: XmlReader, fields: Sequence[Field]) -> Generator[RowBatch]:

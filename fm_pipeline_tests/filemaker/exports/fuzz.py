@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from fm_pipeline.errors import FileMakerError
+from fm_pipeline.filemaker.exports.errors import ExportStop
 from fm_pipeline.filemaker.exports.options import ExportOptions
 from fm_pipeline.filemaker.exports.quoted import quoted_batches
 from fm_pipeline.filemaker.exports.rows import RowFaults
@@ -62,7 +63,10 @@ def _wrong_with(rng: Random, folder: Path) -> str | None:
     path = folder / f"x.{kind}"
     path.write_bytes(data)
     options = ExportOptions(columns=() if kind == "mer" else ("id", "a", "b"), encoding=NAMED.get(codec))  # type: ignore[arg-type]
-    found = [list(record.fields.values()) for record in ExportTable(path, options).records(["id", "a", "b"])]
+    try:
+        found = [list(record.fields.values()) for record in ExportTable(path, options).records(["id", "a", "b"])]
+    except ExportStop as error:  # a small file whose line ends can be read in two ways
+        return None if "two ways" in error.what else f"{kind}, {codec}, {end!r}: {error.what}"
     if found != [[_as_read(text) for text in row] for row in rows]:
         return f"{kind}, {codec}, {end!r}: other rows"
     damaged = bytearray(data)

@@ -70,7 +70,12 @@ def test_line_ends_of_two_kinds_end_records_or_stand_in_fields_but_never_halve_a
     text = "".join(line + each for line, each in zip(lines, ends, strict=True))
     faults = RowFaults()
     width = len(rows[0])
-    found = rows_of(tab_batches(pieces(text, data.draw(PLACES, "places")), faults, name="x", width=width))
+    try:
+        found = rows_of(tab_batches(pieces(text, data.draw(PLACES, "places")), faults, name="x", width=width))
+    except ExportStop as error:  # a few rows may be readable in two ways, and then they are not read at all
+        if "in two ways" not in error.what:
+            raise
+        return
     in_field = "\r" if inside else ""
     assert [row for _, row in found] == [
         (row[0], *(f"{text}{in_field}z".replace("\v", "\r") for text in row[1:])) for row in rows
@@ -105,6 +110,11 @@ def test_any_text_is_read_the_same_however_it_is_divided_or_stops(text: str, pla
             except ExportStop as error:
                 results.append((error.what, RowFaults()))
         assert results[0] == results[1] == results[2]
+
+
+def test_line_ends_that_can_be_read_in_two_ways_stop() -> None:
+    with pytest.raises(ExportStop, match="in two ways"):
+        list(tab_batches(["a\tb\rc\nd\te\r"], RowFaults(), name="x"))
 
 
 @pytest.mark.parametrize(

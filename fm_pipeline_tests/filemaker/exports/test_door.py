@@ -1,0 +1,70 @@
+"""A folder of export files as a door."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fm_pipeline.errors import SettingsError
+from fm_pipeline.filemaker.connect import open_door, require_source
+from fm_pipeline.filemaker.door import Door, Reading
+from fm_pipeline.filemaker.exports.door import ExportsDoor
+from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
+from fm_pipeline.settings import load_settings
+from fm_pipeline_tests.filemaker.exports.files import NAMED, written
+
+OPTIONS = replace(NAMED, files=("Notes", "API_Notes"))
+
+
+def test_every_file_is_a_table_and_is_read_once(tmp_path: Path) -> None:
+    written(tmp_path, "1\t\tx\r2\t\ty\r", "notes.TAB")
+    written(tmp_path, "", "readme.txt")
+    written(tmp_path, "", "~$notes.tab")
+    opened: Door = ExportsDoor(tmp_path, [OPTIONS])
+    with opened as door:
+        assert (door.tables(), door.version(), door.source) == (["notes"], "", f"exports in {tmp_path}")
+        fields = door.fields("Notes")
+        assert [field.name for field in fields] == ["id", "day", "note"]
+        page = door.sample("Notes", fields)
+        assert (page.found_count, [record.fields["note"] for record in page.records]) == (2, ["x"])
+        seen: list[tuple[int, int]] = []
+        reading = Reading("Notes", fields[:1], on_progress=lambda *counts: seen.append(counts))
+        assert door.read(reading, lambda records: [record.fields for record in records]) == [{"id": "1"}, {"id": "2"}]
+        assert seen[-1] == (2, 2)
+
+
+def test_two_files_of_one_entity_stop_and_the_newer_one_is_not_preferred(tmp_path: Path) -> None:
+    for name in ("Notes.tab", "API_Notes.csv"):
+        written(tmp_path, "1\t\tx\r", name)
+        door = ExportsDoor(tmp_path, [OPTIONS])
+        if name == "Notes.tab":
+            assert len(door.fields("Notes")) == 3
+    with pytest.raises(ExportStop, match=r"API_Notes.csv and Notes.tab are files of the same entity"):
+        door.fields("Notes")
+
+
+def test_a_file_that_was_replaced_between_two_calls_is_looked_at_again(tmp_path: Path) -> None:
+    written(tmp_path, "1\t\tx\r")
+    door = ExportsDoor(tmp_path, [replace(NAMED, columns=())])
+    with pytest.raises(ExportStop, match="is no header"):
+        door.fields("Notes")
+    path = written(tmp_path, "id\tnote\r1\tx\r")
+    assert [field.name for field in door.fields("Notes")] == ["id", "note"]
+    written(tmp_path, "note\tid\r1\tx\rx\t1\r")
+    assert [field.name for field in door.fields("Notes")] == ["note", "id"]
+    with pytest.raises(ExportChanged):
+        door.read(Reading("Notes", door.fields("Notes")), lambda records: (next(records), path.unlink(), *records))
+    with pytest.raises(ExportStop, match="Notes is not in the folder any more"):
+        door.fields("Notes")
+
+
+def test_a_folder_that_is_not_there_or_not_named_stops(tmp_path: Path) -> None:
+    with pytest.raises(ExportStop, match=r"folder of exports cannot be read .*No such file"):
+        ExportsDoor(tmp_path / "nowhere").tables()
+    settings = load_settings(_env_file=None, nexus_database_url="postgresql://x/y", filemaker_door="exports")
+    with pytest.raises(SettingsError, match="FILEMAKER_EXPORTS_FOLDER is not set"):
+        require_source(settings)
+    named = settings.model_copy(update={"filemaker_exports_folder": tmp_path})
+    assert open_door(named).kind == "exports"

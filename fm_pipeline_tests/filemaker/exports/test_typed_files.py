@@ -1,0 +1,150 @@
+"""XML and Excel workbooks, whose values have types."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from fm_pipeline.filemaker.exports import workbook
+from fm_pipeline.filemaker.exports.errors import ExportStop
+from fm_pipeline.filemaker.exports.options import ExportOptions
+from fm_pipeline.filemaker.exports.table import ExportTable
+from fm_pipeline_tests.filemaker.exports.files import OPTIONS, records, values, written
+
+ANY = ExportOptions()
+
+
+def xml(fields: str, rows: str, *, found: int | None = None, dates: str = "D.m.yyyy", end: str = "</RESULTSET>") -> str:
+    """FMPXMLRESULT; `fields` is `name:TYPE` or `name:TYPE:repetitions`, separated by blanks."""
+    described = (f"{field}:1".split(":")[:3] for field in fields.split())
+    metadata = "".join(
+        f'<FIELD EMPTYOK="YES" MAXREPEAT="{times}" NAME="{name}" TYPE="{kind}"/>' for name, kind, times in described
+    )
+    number = rows.count("<ROW") if found is None else found
+    return (
+        '<?xml version="1.0" encoding="UTF-8" ?><FMPXMLRESULT xmlns="http://www.filemaker.com/fmpxmlresult">'
+        f'<ERRORCODE>0</ERRORCODE><DATABASE DATEFORMAT="{dates}" NAME="x" RECORDS="9" TIMEFORMAT="h:mm:ss a"/>'
+        f'<METADATA>{metadata}</METADATA><RESULTSET FOUND="{number}">{rows}{end}</FMPXMLRESULT>'
+    )
+
+
+def row(number: int, *columns: str, edits: int = 0) -> str:
+    """A row; the values of a column are separated by `|`."""
+    cells = ("".join(f"<DATA>{value}</DATA>" for value in column.split("|")) for column in columns)
+    return f'<ROW MODID="{edits}" RECORDID="{number}">' + "".join(f"<COL>{cell}</COL>" for cell in cells) + "</ROW>"
+
+
+def book(path: Path, *rows: list[Any], sheets: int = 1) -> Path:
+    """Write a workbook; every sheet has the rows."""
+    made = openpyxl.Workbook()
+    for number in range(sheets):
+        sheet = made.active if number == 0 else made.create_sheet()
+        assert sheet is not None
+        for each in rows:
+            sheet.append(each)
+    made.save(path)
+    return path
+
+
+def test_xml_has_types_record_ids_edits_and_repetitions(tmp_path: Path) -> None:
+    fields = "name:TEXT size:NUMBER born:DATE seen:TIMESTAMP at:TIME phone:TEXT:3 other:TEXT"
+    text = xml(
+        fields,
+        row(17, "a\n&amp;b", "12", "3.12.2016", "18.10.2016 2:05:00 PM", "9:05:00 AM", "1||3", "x|y", edits=4)
+        + row(9, "", "12 kg", "", "?", "30:00:00", "", "")
+        + row(3, "", "", "", "", "", "", ""),
+    )
+    path = written(tmp_path, text, "Notes.xml")
+    table = ExportTable(path, ANY)
+    assert [(field.name, field.result, len(field.repetitions)) for field in table.fields] == [
+        ("name", "text", 1), ("size", "number", 1), ("born", "date", 1), ("seen", "timeStamp", 1), ("at", "time", 1),
+        ("phone", "text", 3), ("other", "text", 1),
+    ]  # fmt: skip
+    first, second, third = records(path, ANY)
+    assert (first.record_id, first.mod_id, second.record_id) == (17, 4, 9)
+    assert first.fields == {
+        "name": "a\r&b", "size": 12, "born": "2016-12-03", "seen": "2016-10-18T14:05:00", "at": "09:05:00",
+        "phone(1)": "1", "phone(2)": "", "phone(3)": "3", "other": "x\x1dy",
+    }  # fmt: skip
+    assert (second.fields["size"], second.fields["seen"], second.fields["at"]) == ("12 kg", "?", "30:00:00")
+    assert set(third.fields.values()) == {""}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (xml("a:TEXT", row(1, "x"), found=2), "says that it has 2 records, and 1 are there"),
+        (xml("a:TEXT", row(1, "x"), end=""), "cannot be read as XML, from line 1"),
+        (xml("a:TEXT", row(1, "x"))[:-40], "cannot be read as XML"),
+        (xml("a:TEXT b:TEXT", row(1, "x")), "has a row with 1 of 2 fields"),
+        (xml("a:TEXT", row(1, "x") + row(1, "y")), "record id that was there before"),
+        (xml("a:TEXT", "<ROW><COL><DATA>x</DATA></COL></ROW>"), "has no record id"),
+        (xml("a:TEXT", row(1, "\x0b")), "cannot be read as XML"),
+        ('<?xml version="1.0"?><FMPDSORESULT/>', "another grammar than FMPXMLRESULT"),
+        ('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><FMPXMLRESULT>&b;</FMPXMLRESULT>', "read as XML"),
+        (xml("a:DATE", row(1, "3.12.2016"), dates=""), "cannot be told"),
+    ],
+)  # fmt: skip
+def test_xml_that_is_not_whole_stops(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ExportStop, match=words):
+        values(written(tmp_path, text, "Notes.xml"), ANY)
+
+
+def test_cells_keep_their_types(tmp_path: Path) -> None:
+    moment = dt.datetime(2016, 10, 18, 9, 30, 7)  # noqa: DTZ001  # a workbook has no zones
+    rows = [
+        ["id", "note", "day", "seen", "at", "long", "yes"],
+        ["007", 7.0, dt.date(2016, 3, 12), moment, dt.time(9, 30, 1), dt.timedelta(hours=30), True],
+        ["-1", 7.25, "3/12/1899", dt.datetime(2016, 3, 12), "", "a\nb\r\nc", "=no formula"],  # noqa: DTZ001
+        [None] * 7,
+        ["x", "", "10/18/1899", "", "", "", ""],
+        [None] * 7,
+    ]
+    path = book(tmp_path / "Notes.xlsx", *rows[:2], *rows[3:])
+    made = openpyxl.load_workbook(path)
+    sheet = made.active
+    assert sheet is not None
+    sheet.insert_rows(3)
+    for column, value in enumerate(rows[2], start=1):
+        cell = sheet.cell(3, column, value)
+        cell.data_type = "s" if isinstance(value, str) and value else cell.data_type
+    made.save(path)
+    assert values(path, OPTIONS) == [
+        ["007", "7", "2016-03-12", "2016-10-18T09:30:07", "09:30:01", "30:00:00", "1"],
+        ["-1", "7.25", "1899-03-12", "2016-03-12T00:00:00", "", "a\rb\rc", "=no formula"],
+        [""] * 7,
+        ["x", "", "1899-10-18", "", "", "", ""],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "sheets", "words"),
+    [
+        (["1", "x" * 32_767], 1, "row 2 that is as long as a cell may be"),
+        (["1", 1234567890123456], 1, "number in row 2 with more digits than Excel keeps"),
+        (["1", "=1/0"], 1, "has formulas"),
+        (["1", "x"], 2, "has 2 sheets with cells"),
+    ],
+)
+def test_what_excel_cut_rounded_or_calculated_stops(tmp_path: Path, cells: list[Any], sheets: int, words: str) -> None:
+    with pytest.raises(ExportStop, match=words):
+        values(book(tmp_path / "Notes.xlsx", ["id", "note"], cells, sheets=sheets), OPTIONS)
+
+
+def test_a_workbook_that_is_broken_or_too_large_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = book(tmp_path / "Notes.xlsx", ["id", "note"], ["1", "x"])
+    with pytest.raises(ExportStop, match="cannot be read as a workbook"):
+        values(written(tmp_path, path.read_bytes()[:-100], "Notes.xlsx"), OPTIONS)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("xl/other.xml", "x")
+    with pytest.raises(ExportStop, match="cannot be read as a workbook"):
+        values(path, OPTIONS)
+    path = book(tmp_path / "Notes.xlsx", ["id", "note"], *([n, "x" * 1000] for n in range(100)))
+    monkeypatch.setattr(workbook, "LARGEST", 50_000)
+    with pytest.raises(ExportStop, match="is larger than"):
+        values(path, OPTIONS)
