@@ -21,7 +21,7 @@ class Field:
     repetitions: tuple[int, ...] = (1,)  # those on the layout; several come as name(1), name(2) ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes three times as long to be made, and there are millions
 class FileMakerRecord:
     """A record. `record_id` is FileMaker's internal id, `mod_id` counts its edits."""
 

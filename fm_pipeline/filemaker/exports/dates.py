@@ -48,6 +48,11 @@ class DateReader:
         """Return a column with its dates as `YYYY-MM-DD` and its timestamps as `YYYY-MM-DDTHH:MM:SS`."""
         days, clocks = self._iso_days, self._clocks
         try:  # in a third of the time
+            if not any(" " in text for text in column[:8]):
+                return [days[text] for text in column]
+        except KeyError:
+            pass
+        try:
             return [days[day] + clocks[blank + clock] for day, blank, clock in [text.partition(" ") for text in column]]
         except KeyError:  # a text that is no date is among them
             return [self._moment(text) for text in column]

@@ -44,7 +44,7 @@ class SourceFile:
             self._file = path.open("rb", buffering=0)
             self.identity = FileIdentity.of(os.fstat(self._file.fileno()))
         self.size = self.identity.size
-        self._digest = 0
+        self.digest = 0  # of what was read
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +65,7 @@ class SourceFile:
         """Yield the whole file once, from its beginning."""
         while block := self._block():
             self.read_bytes += len(block)
-            self._digest = zlib.crc32(block, self._digest)
+            self.digest = zlib.crc32(block, self.digest)
             yield block
 
     def texts(self, encoding: Encoding, mark: int) -> Iterator[str]:
@@ -116,17 +116,17 @@ class SourceFile:
         Raises:
             ExportChanged: it was written to, replaced or removed.
         """
-        digest, self.read_bytes = self._digest, 0
+        digest, self.read_bytes = self.digest, 0
         with self._readable():
             os.lseek(self._file.fileno(), 0, os.SEEK_SET)
-            self._digest = 0
+            self.digest = 0
             size = sum(len(block) for block in self.blocks())
             after = FileIdentity.of(os.fstat(self._file.fileno()))
         try:
             there = FileIdentity.of(self.path.stat())
         except OSError:
             there = None
-        if not (self.identity == after == there and size == self.size and digest == self._digest):
+        if not (self.identity == after == there and size == self.size and digest == self.digest):
             raise ExportChanged(f"The export file {self.name} changed while it was read.")
 
     def _block(self) -> bytes:

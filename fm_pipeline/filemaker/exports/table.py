@@ -67,6 +67,7 @@ class ExportTable:
         self._has_header = False
         self._width: int | None = None
         self._date_format = ""
+        self._sheet: tuple[int, RowBatch] | None = None  # with the digest of the workbook; until it was read
         with SourceFile(path) as file:
             self._identity = file.identity
             self.format: Format = format_of(path.suffix, file.head(HEAD))
@@ -114,6 +115,7 @@ class ExportTable:
             faults.refuse(self.name, self._width or 0)
             dates.refuse_unproved(self.name)
             file.refuse_changed()
+        self._sheet = None
         counts.rejected = faults.count
         self.counts = counts
         if on_progress:
@@ -139,9 +141,12 @@ class ExportTable:
         elif self.format == "xlsx":
             for _ in file.blocks():  # for the proof that it did not change
                 pass
-            rows = workbook.workbook_rows(self.path)
-            if rows:
-                yield RowBatch(range(1, len(rows) + 1), workbook.text_columns(rows, self.name))
+            if self._sheet is None or self._sheet[0] != file.digest:
+                rows = workbook.workbook_rows(self.path)
+                columns = workbook.text_columns(rows, self.name)
+                self._sheet = file.digest, RowBatch(range(1, len(rows) + 1), columns)
+            if self._sheet[1].lines:
+                yield self._sheet[1]
         else:
             parse = tab_batches if self.format == "tab" else quoted_batches
             yield from parse(file.texts(*self._encoding), faults, name=self.name, width=self._width)

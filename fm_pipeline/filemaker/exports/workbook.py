@@ -18,6 +18,7 @@ from fm_pipeline.filemaker.exports.errors import ExportStop
 LARGEST = 512 << 20  # bytes of all parts of a workbook, unpacked: about 1,000,000 rows of 20 columns
 _LONGEST_TEXT = 32_767  # characters of a cell; Microsoft, "Excel specifications and limits"
 _FIRST_INEXACT = 10**15
+_BREAK = re.compile(r"\r\n|[\n\v]")
 _HALF_A_SECOND = timedelta(microseconds=500_000)
 _CALCULATED = re.compile(rb"""<(?:\w+:)?f[\s/>]|<(?:\w+:)?c\s[^<>]*\bt\s*=\s*["']e["']""")  # a formula, or its error
 _LONGEST_TAG = 256  # bytes of `<c r="XFD1048576" s="65490" t="e">`, and much more
@@ -50,7 +51,7 @@ def workbook_rows(path: Path) -> list[list[Cell]]:
     return rows
 
 
-def text_columns(rows: Sequence[Sequence[Cell]], name: str) -> list[list[str]]:
+def text_columns(rows: Sequence[Sequence[Cell]], name: str) -> list[Sequence[str]]:
     """Return the columns of a sheet as text: dates in ISO form, whole numbers without `.0`, line breaks as CR.
 
     A column in which one cell has a time of the day holds timestamps: those at midnight get theirs too.
@@ -58,19 +59,26 @@ def text_columns(rows: Sequence[Sequence[Cell]], name: str) -> list[list[str]]:
     Raises:
         ExportStop: a cell was cut or rounded by Excel; names its row.
     """
-    columns = []
+    columns: list[Sequence[str]] = []
     for cells in zip(*rows, strict=True):
-        has_times = any(isinstance(cell, datetime) for cell in cells)
-        column = []
-        for line, cell in enumerate(cells, start=1):
-            if isinstance(cell, str):
-                if len(cell) >= _LONGEST_TEXT:
-                    raise _stop(name, f"has a text in row {line:,} that is as long as a cell may be, so Excel cut it")
-                column.append(cell.replace("\r\n", "\r").replace("\n", "\r").replace("\v", "\r"))
-            else:
-                column.append(_text(cell, name, line, has_times=has_times))
-        columns.append(column)
+        if set(map(type, cells)) == {str}:  # much faster than asking each cell
+            columns.append(_texts([str(cell) for cell in cells], name))
+        else:
+            has_times = any(isinstance(cell, datetime) for cell in cells)
+            texts = [_text(cell, name, line, has_times=has_times) for line, cell in enumerate(cells, start=1)]
+            columns.append(_texts(texts, name))
     return columns
+
+
+def _texts(column: list[str], name: str) -> list[str]:
+    longest = max(map(len, column))
+    if longest >= _LONGEST_TEXT:
+        line = 1 + next(at for at, text in enumerate(column) if len(text) == longest)
+        raise _stop(name, f"has a text in row {line:,} that is as long as a cell may be, so Excel cut it")
+    joined = "".join(column)
+    if "\n" in joined or "\v" in joined:
+        return [_BREAK.sub("\r", text) for text in column]
+    return column
 
 
 def _text(cell: Cell, name: str, line: int, *, has_times: bool) -> str:
