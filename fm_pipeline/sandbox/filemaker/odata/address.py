@@ -17,9 +17,7 @@ _QUOTED = re.compile(r"(?:%22|\")(.*?)(?:%22|\")")
 _BARE = re.compile(r"[^/(]+")
 # A text key may hold a slash, and an apostrophe that is not doubled; so it is read to the last `')`.
 _KEY = re.compile(r"\(((?:'|%27).*(?:'|%27))\)|\(([^)]*)\)")
-_OPTIONS = frozenset(
-    ("apply", "count", "expand", "filter", "format", "orderby", "search", "select", "skip", "skiptoken", "top")
-)
+_OPTIONS = frozenset(("count", "expand", "filter", "format", "orderby", "select", "skip", "skiptoken", "top"))
 
 
 @dataclass(frozen=True)

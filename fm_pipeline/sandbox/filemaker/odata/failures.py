@@ -14,7 +14,7 @@ from fm_pipeline.sandbox.filemaker.responses import ApiError
 
 _JSON = "application/json;charset=utf-8"
 # The status of FileMaker's own codes; others are 500.
-_STATUSES = {9: 403, 104: 404, 212: 401, 301: 409, 303: 423, 802: 501, 812: 503, 953: 503}
+_STATUSES = {9: 403, 104: 404, 212: 401, 214: 401, 301: 409, 303: 423, 802: 501, 812: 503, 953: 503}
 # The web server's part answers for a file that cannot be opened, and it writes XML whatever was asked for.
 _ALWAYS_XML = ("802",)
 

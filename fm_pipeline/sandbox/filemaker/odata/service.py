@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from fm_pipeline.sandbox.filemaker.call import Engine
+from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount
 from fm_pipeline.sandbox.filemaker.faults.faults import RequestFault
 from fm_pipeline.sandbox.filemaker.faults.faulty_responses import corrupt, replacement_response
 from fm_pipeline.sandbox.filemaker.odata import metadata, records, rows, writing
@@ -109,6 +110,20 @@ class ODataService:
         finally:
             engine.counters.end(code)
 
+    def _account(self, database: str, name: str, password: str) -> ServerAccount:
+        engine = self._engine
+        try:
+            engine.sessions.check_lockout(database, name)
+        except ApiError as error:
+            raise of_filemaker(error) from None
+        account = engine.store.account(database, name, password)
+        if account is None:
+            engine.sessions.wrong_password(database, name)
+            raise bad_account()
+        if "fmodata" not in account.privileges:
+            raise ServiceError(403, "9", "Insufficient privileges")
+        return account
+
     def _handle(self, request: Request, path: ResourcePath, kind: str, body: bytes) -> Response:
         engine, server = self._engine, str(request.base_url).rstrip("/")
         raw_path = request.scope["raw_path"].decode("ascii")
@@ -116,11 +131,7 @@ class ODataService:
         if kind == "odata_service":
             return JSONResponse(metadata.list_databases(engine, server, name, password))
         database = hosted_name(engine, path.database)
-        account = engine.store.account(database, name, password)
-        if account is None:
-            raise bad_account()
-        if "fmodata" not in account.privileges:
-            raise ServiceError(403, "9", "Insufficient privileges")
+        account = self._account(database, name, password)
         options = parse_options(request.scope["query_string"].decode("ascii"), engine.behaviour.odata.encoded_options)
         call = ServiceCall(
             engine, request.method, path, options, request.headers, body, server, raw_path, database, account

@@ -48,6 +48,26 @@ def test_every_request_needs_an_account_with_the_privilege(odata: RawOData, stor
     assert "Set-Cookie" not in odata.get("/Patients").headers
 
 
+def test_an_account_is_locked_after_wrong_passwords_and_sees_no_field_that_is_hidden_from_it(
+    odata: RawOData, stand_in: StandIn
+) -> None:
+    odata.account = "reception"
+    assert "notes" not in odata.rows("/Patients")[0]
+    assert odata.failure("/Patients?$filter=notes%20ne%20null") == (400, "8309")
+    assert "notes" not in odata.get("/$metadata", Accept="application/json").json()[odata.database]["Patients_"]
+    stand_in.faults(lockout_after=2)
+    url = f"{odata.base_url}/fmi/odata/v4/{odata.database}"
+    for code in ("212", "212", "214"):
+        assert requests.get(url, auth=("admin", "wrong"), timeout=60).json()["error"]["code"] == code
+
+
+def test_a_field_or_an_occurrence_can_be_missing(odata: RawOData, stand_in: StandIn) -> None:
+    stand_in.faults(missing_fields={"API_Patients": ["name"]}, missing_layouts=["Narrow"])
+    assert odata.failure("/API_Patients?$select=name") == (400, "8309")
+    assert odata.failure("/Narrow") == (404, "-1010")
+    assert len(odata.rows("/Patients?$select=name")) == 4
+
+
 def test_a_file_is_named_with_or_without_suffix_but_a_dotted_one_with_it_only(odata: RawOData, store: Store) -> None:
     assert len(odata.rows("/Patients")) == len(RawOData(odata.base_url, odata.database + ".fmp12").rows("/Patients"))
     store.add_account("Stock_06.1", ServerAccount("admin", PASSWORD))
@@ -74,6 +94,7 @@ def test_a_file_is_named_with_or_without_suffix_but_a_dotted_one_with_it_only(od
         ("/Patients?$top=many", (400, "-1002")),
         ("/Patients?$select=First%20Name", (400, "-1002")),
         ("/Patients?$nonsense=1", (400, "-1002")),
+        ("/Patients?$apply=aggregate(weight%20with%20sum%20as%20all)", (400, "-1002")),
         ("/Patients(ROWID=99)", (404, "-1023")),
         ("/Patients(1)", (400, "-1002")),
     ],
