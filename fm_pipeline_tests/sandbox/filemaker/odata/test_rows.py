@@ -79,7 +79,8 @@ def test_an_apostrophe_in_a_filter_is_doubled(odata: RawOData, store: Store, dat
 
 def walk(client: RawOData, path: str, **headers: str) -> list[list[str]]:
     """The ids of each page, by next links."""
-    pages, url = [], path
+    pages: list[list[str]] = []
+    url = path
     while url and len(pages) < 10:
         found: dict[str, Any] = client.get(url, **headers).json()
         pages.append([row["id"] for row in found["value"]])
