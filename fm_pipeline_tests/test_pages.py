@@ -38,6 +38,13 @@ def test_every_link_of_a_page_leads_to_a_file_and_to_a_heading(name: str) -> Non
         assert not anchor or anchor in _anchors(page), f"{target}#{anchor}"
 
 
+def test_every_test_that_the_table_of_doors_names_exists() -> None:
+    named = re.findall(r"`(test_\w+)`", PAGES["docs/doors.md"].read_text("utf-8"))
+    code = "\n".join(path.read_text("utf-8") for path in (TOP / "fm_pipeline_tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert [name for name in named if f"def {name}(" not in code] == []
+
+
 def _texts() -> str:
     """Every text in the code and the rules, one a line; what an f-string fills in is `…`."""
     texts = [(TOP / "fm_pipeline" / "entities" / "rules.yaml").read_text("utf-8")]

@@ -61,6 +61,17 @@ def test_a_record_has_the_same_values_as_through_the_data_api_repetitions_includ
     assert found == expected
 
 
+def test_text_in_a_number_or_date_field_does_not_come_over_odata(clinic: Clinic) -> None:
+    clinic.layout("People", FIELDS, [{"id": "1", "Größe, in cm": "about 171 cm", "born": "unknown"}])
+    with clinic.client() as client:
+        as_it_is = client.page("People", 1, 1).records[0].fields
+    with clinic.odata() as opened:
+        fields = [field for field in opened.fields("People") if field.name in ("Größe, in cm", "born")]
+        (by_odata,) = opened.read(Reading("People", fields), list)
+    assert (as_it_is["Größe, in cm"], as_it_is["born"]) == ("about 171 cm", "unknown")
+    assert by_odata.fields == {"Größe, in cm": 171, "born": ""}
+
+
 def test_a_server_that_shows_the_first_repetition_only_is_a_stop(
     clinic: Clinic, proxy: Callable[[str, str], None]
 ) -> None:
