@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 from rich.console import Console
@@ -18,6 +19,7 @@ from fm_pipeline.sequence.night import run_sync
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.report_terminal import report_lines
 from fm_pipeline.sequence.sync import SyncResult
+from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline.settings import load_settings
 from fm_pipeline.status.syncs import read_sync
 
@@ -25,9 +27,12 @@ from fm_pipeline.status.syncs import read_sync
 @click.command(name="sync")
 @click.option("--plan", "plan_id", help="Id of a sync that waits and that you have read.")
 @click.option("--confirm", default="", help='The words that it shows: "<database> <number of patients>".')
+@click.option("--undo", "undone_id", help="Undo a committed sync, unless its rows were changed since.")
 @click.option("--show", "shown_id", help="Show a sync of earlier, and do nothing else.")
 @click.option("--requested-by", help="Who asks, for the audit trail.  [default: the user of this machine]")
-def command(plan_id: str | None, confirm: str, shown_id: str | None, requested_by: str | None) -> None:
+def command(
+    plan_id: str | None, confirm: str, undone_id: str | None, shown_id: str | None, requested_by: str | None
+) -> None:
     """Merge what changed in FileMaker since the last reimport or sync into Nexus. Edits of users in Nexus stay.
 
     FILEMAKER_SYNC_CHANGES says how many rows may change without a person. Deletions, conflicts and everything above
@@ -40,8 +45,12 @@ def command(plan_id: str | None, confirm: str, shown_id: str | None, requested_b
         _print_decisions(console, found.decisions)
         console.print(*report_lines(found.report), sep="\n")
         return
-    require_source(settings)
     run_id, actor = f"command-{uuid.uuid4()}", requested_by or operating_system_user()
+    if undone_id:
+        rows = undo_sync(settings, undone_id, now=datetime.now(UTC), actor=actor, run_id=run_id)
+        console.print(f"Undone. {counted(sum(rows.values()), 'row')} of Nexus are as they were before the sync.")
+        return
+    require_source(settings)
     with run_progress(settings, run_id, console=console) as progress:
         result = run_sync(
             settings,

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fm_pipeline.errors import PlanStop
+from fm_pipeline.entities.registry import Phase
+from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.nexus.reimport.plan import Permission
+from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
-from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
+from fm_pipeline.sequence.undo_sync import undo_sync
+from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench, Origin, copied_bench, derived
+from fm_pipeline_tests.support.in_thread import InThread
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.waiting import wait_until
 
 NIGHT = RUN_TIME + dt.timedelta(days=1)
 # Two patients with a record, in a fixed order.
@@ -20,12 +29,21 @@ JOIN patients p ON p.id = s.nexus_id ORDER BY s.record_id LIMIT 4
 """
 
 
-@pytest.fixture
-def synced(bench: MigrationBench, staged_once: object) -> MigrationBench:
+@pytest.fixture(scope="module")
+def synced_clinic(
+    postgresql: DisposablePostgreSQL, staged_clinic: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Origin]:
     """The clinic after a reimport that stores what a sync compares with."""
-    bench = bench.with_settings(filemaker_sync=True, filemaker_sync_changes=100)
-    bench.reimport()
-    return bench
+    folder = tmp_path_factory.mktemp("synced")
+    with derived(postgresql, staged_clinic, folder, lambda b: b.with_settings(filemaker_sync=True).reimport()) as it:
+        yield it
+
+
+@pytest.fixture
+def synced(postgresql: DisposablePostgreSQL, synced_clinic: Origin, tmp_path: Path) -> Iterator[MigrationBench]:
+    """A copy of it, in which a sync may change a hundred rows without a person."""
+    with copied_bench(postgresql, synced_clinic, tmp_path) as bench:
+        yield bench.with_settings(filemaker_sync=True, filemaker_sync_changes=100)
 
 
 def sync(bench: MigrationBench, now: dt.datetime = NIGHT, **options: Any) -> SyncResult:
@@ -75,3 +93,65 @@ def test_a_night_takes_changes_keeps_edits_and_waits_with_conflicts(synced: Migr
     assert (again.status, again.report.changed_rows, again.conflicts) == ("committed", 1, [])
     assert {each.decision for each in again.decisions} == {"edit"}
     assert coordinator(synced, quiet[0]) == "Fm Four"
+
+
+def test_a_full_reimport_keeps_what_a_sync_has_kept_unless_told_otherwise(synced: MigrationBench) -> None:
+    (changed, edited, *_) = synced.execute(RECORDS)
+    synced.execute("UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s", edited[0])
+    synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
+    assert sync(synced).status == "committed"
+    later = NIGHT + dt.timedelta(days=1)
+    ((kept),) = synced.plan(later).report.kept_edits
+    assert (kept["nexus_id"], kept["column"], kept["kept"]) == (edited[0], "coordinator_name", True)
+    assert synced.reimport(later).changed_rows == 0
+    assert coordinator(synced, edited[0]) == "Nexus"
+    report = synced.with_settings(nexus_sync_edits="replace").reimport(later)
+    assert (report.changed_rows, [each["kept"] for each in report.kept_edits]) == (1, [False])
+    assert coordinator(synced, edited[0]) != "Nexus"
+
+
+def test_a_save_that_waits_for_the_locks_is_not_lost(synced: MigrationBench) -> None:
+    changed, *_ = synced.execute(RECORDS)
+    synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
+    saves: list[InThread] = []
+
+    def save_meanwhile(record: PhaseRecord) -> None:
+        if record.phase == Phase.PATIENTS:
+            update = "UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s"
+            saves.append(InThread(lambda: synced.execute(update, changed[0])))
+            waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            wait_until(lambda: bool(synced.execute(waits)))
+
+    assert sync(synced, on_phase=save_meanwhile).status == "committed"
+    saves[0].outcome()
+    assert coordinator(synced, changed[0]) == "Nexus"
+    assert [each.decision for each in sync(synced).decisions] == ["edit"]
+
+
+def test_a_sync_is_undone_row_by_row_unless_a_row_was_saved_since(synced: MigrationBench) -> None:
+    (changed, other, *_) = synced.execute(RECORDS)
+    (message,) = synced.execute(
+        "SELECT s.record_id, s.nexus_id::text FROM fm_pipeline.staged_sms_messages s"
+        " JOIN sms_messages m ON m.id = s.nexus_id ORDER BY 1 LIMIT 1"
+    )
+    before = synced.digests()
+    synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
+    synced.store.insert(DATABASE, "Notes", [{"id": str(uuid.uuid4()), "patient_id": other[2], "note": "A new note."}])
+    synced.store.delete(DATABASE, "Messages", message[0])
+    waits = sync(synced)
+    assert waits.deletions == {"sms_message": [message[1]]}
+    done = confirmed(synced, waits)
+    assert done.report.changed_rows == 3
+    after = synced.digests()
+    assert after != before
+
+    undo: dict[str, Any] = {"now": NIGHT, "actor": "bench", "run_id": "undo"}
+    (mine,) = synced.execute("SELECT updated_at, coordinator_name FROM patients WHERE id = %s", changed[0])
+    synced.execute("UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s", changed[0])
+    with pytest.raises(RequestError, match=changed[0]):
+        undo_sync(synced.settings, done.id, **undo)
+    synced.execute("UPDATE patients SET coordinator_name = %s WHERE id = %s", mine[1], changed[0])
+    assert synced.digests() == after
+    assert sum(undo_sync(synced.settings, done.id, **undo).values()) == 3
+    assert synced.digests() == before
+    assert sync(synced).status == "nothing_new"

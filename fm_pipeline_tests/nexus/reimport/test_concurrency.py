@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -21,6 +20,7 @@ from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.reimport import reimport
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
+from fm_pipeline_tests.support.in_thread import LIMIT_SECONDS, InThread
 from fm_pipeline_tests.support.proxy import Moment, cutting_proxy
 from fm_pipeline_tests.support.waiting import wait_until
 
@@ -28,32 +28,6 @@ SAVE_A_DOCUMENT = """
 INSERT INTO documents_document SELECT (jsonb_populate_record(d, jsonb_build_object('id', gen_random_uuid(),
   'filemaker_id', NULL))).* FROM documents_document d ORDER BY id LIMIT 1
 """
-LIMIT_SECONDS = 60
-
-
-class InThread(threading.Thread):
-    """Runs a function beside the test and keeps what it returned or raised."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        super().__init__(daemon=True)
-        self._function = function
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.result = self._function()
-        except BaseException as error:  # noqa: BLE001  # the test looks at it
-            self.error = error
-
-    def outcome(self) -> Any:
-        """Wait for the end; raise what it raised."""
-        self.join(LIMIT_SECONDS)
-        assert not self.is_alive()
-        if self.error:
-            raise self.error
-        return self.result
 
 
 def _waiters(bench: MigrationBench) -> bool:

@@ -23,7 +23,8 @@ CREATE TABLE fm_pipeline.syncs (
     report        jsonb NOT NULL,                -- counts and ids, no patient data
     deletions     jsonb NOT NULL DEFAULT '{}',   -- ids of rows that it would delete, by table
     plan_id       uuid,                          -- the sync that waited and that this one carried out
-    committed_at  timestamptz
+    committed_at  timestamptz,
+    undone_at     timestamptz                    -- its rows were written back
 );
 
 -- Values and rows that a sync did not simply take from FileMaker.

@@ -1,0 +1,111 @@
+"""Undo a sync: write the rows that it changed as they were before it, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.db.table import Table
+from fm_pipeline.errors import RequestError, ValidationStop
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+
+IDS_SHOWN = 5
+# A row that somebody has saved since is not what the sync has left.
+_CHANGED_SINCE = """
+SELECT c.row_id FROM fm_pipeline.sync_changes c LEFT JOIN {table} t ON t.id::text = c.row_id
+WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s
+  AND row_to_json(t)::text IS DISTINCT FROM c.{state}::text ORDER BY 1
+"""
+_STATEMENTS = (
+    """
+    DELETE FROM {table} t USING fm_pipeline.sync_changes c
+    WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s
+      AND c.before IS NULL AND t.id::text = c.row_id
+    """,
+    """
+    UPDATE {table} t SET ({columns}) = ROW({values})
+    FROM fm_pipeline.sync_changes c, json_populate_record(NULL::{table}, c.before) r
+    WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s
+      AND c.before IS NOT NULL AND c.after IS NOT NULL AND t.id::text = c.row_id
+    """,
+    """
+    INSERT INTO {table} ({columns}) SELECT {values}
+    FROM fm_pipeline.sync_changes c, json_populate_record(NULL::{table}, c.before) r
+    WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s AND c.after IS NULL
+    """,
+)
+
+
+def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[Table]:
+    """Return the tables that a committed sync has changed, which are to be locked.
+
+    Raises:
+        RequestError: there is no such sync, it was not committed, it is undone, or a table is gone.
+    """
+    cursor.execute(
+        "SELECT status, undone_at IS NOT NULL FROM fm_pipeline.syncs WHERE id::text = %s", (sync_id.strip().lower(),)
+    )
+    row = cursor.fetchone()
+    if row != ("committed", False):
+        why = "This database has no sync of this id." if row is None else "This sync has changed nothing, or is undone."
+        raise RequestError(why, code=404 if row is None else 409, meaning="Nothing was changed.")
+    cursor.execute(
+        "SELECT DISTINCT schema_name, table_name FROM fm_pipeline.sync_changes WHERE sync_id::text = %s ORDER BY 1, 2",
+        (sync_id.strip().lower(),),
+    )
+    tables = [Table(*names) for names in cursor.fetchall()]
+    if gone := [str(table) for table in tables if table not in catalogue.columns]:
+        raise RequestError(f"Nexus has no table {', '.join(gone)} any more.", code=409, meaning="Nothing was changed.")
+    return tables
+
+
+def undo(
+    cursor: Cursor, sync_id: str, tables: Sequence[Table], catalogue: Catalogue, *, now: datetime
+) -> Mapping[str, int]:
+    """Write the rows back; return how many, by table. The caller has locked the tables, and commits.
+
+    Raises:
+        RequestError: rows were changed since; names some of them.
+        ValidationStop: a trigger or rule has kept a row from being written.
+    """
+    parameters = {"sync": sync_id.strip().lower()}
+    for table in tables:
+        if ids := _unlike(cursor, table, "after", parameters):
+            raise RequestError(
+                f"{len(ids):,} row(s) of {table} were changed after the sync, for example"
+                f" {', '.join(ids[:IDS_SHOWN])}.",
+                code=409,
+                meaning="To undo the sync would undo what users saved since. Nothing was changed.",
+                remedy="Correct these rows in Nexus, or restore a backup.",
+            )
+    cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+    rows: dict[str, int] = {}
+    for table in tables:
+        names = [name for name, column in catalogue.columns[table].items() if not column.generated]
+        columns = sql.SQL(", ").join(map(sql.Identifier, names))
+        values = sql.SQL(", ").join(sql.SQL("r.{}").format(sql.Identifier(name)) for name in names)
+        own = parameters | {"schema": table.schema, "table": table.name}
+        rows[table.name] = 0
+        for statement in _STATEMENTS:
+            cursor.execute(sql.SQL(statement).format(table=table.identifier, columns=columns, values=values), own)
+            rows[table.name] += cursor.rowcount
+    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    if unlike := [str(table) for table in tables if _unlike(cursor, table, "before", parameters)]:
+        raise ValidationStop(
+            f"Rows of {', '.join(unlike)} are not as they were before the sync.",
+            meaning="A trigger or a rule has changed what was written. The transaction was rolled back.",
+            remedy="Disable the trigger for this time, or restore a backup.",
+        )
+    cursor.execute("UPDATE fm_pipeline.syncs SET undone_at = %s WHERE id::text = %s", (now, parameters["sync"]))
+    return rows
+
+
+def _unlike(cursor: Cursor, table: Table, state: str, parameters: Mapping[str, str]) -> list[str]:
+    cursor.execute(
+        sql.SQL(_CHANGED_SINCE).format(table=table.identifier, state=sql.Identifier(state)),
+        {**parameters, "schema": table.schema, "table": table.name},
+    )
+    return [row[0] for row in cursor.fetchall()]
