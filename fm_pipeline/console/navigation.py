@@ -7,6 +7,7 @@ from django.urls import reverse
 PAGES = [
     # (label, name of the URL)
     ("Data management", "data-management"),
+    ("Sync", "sync"),
     ("History", "history"),
     ("Not loaded", "quarantine"),
     ("Backups", "backups"),

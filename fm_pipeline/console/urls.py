@@ -17,6 +17,7 @@ from fm_pipeline.console.pages import (
     maintenance,
     quarantine,
     service,
+    sync,
     tokens,
 )
 from fm_pipeline.console.pages.dicom import overview
@@ -35,6 +36,7 @@ urlpatterns = [
     path("settings/dicom", include(overview)),
     path("settings/history/", include(history)),
     path("settings/not-loaded/", include(quarantine)),
+    path("settings/sync/", include(sync)),
     path("settings/backups/", include(backups)),
     path("settings/images/", include(images)),
     path("settings/maintenance/", include(maintenance)),

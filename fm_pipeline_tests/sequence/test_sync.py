@@ -17,9 +17,8 @@ from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench, Origin, copied_bench, derived
-from fm_pipeline_tests.support.in_thread import InThread
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
-from fm_pipeline_tests.support.waiting import wait_until
+from fm_pipeline_tests.support.waiting import InThread, wait_until
 
 NIGHT = RUN_TIME + dt.timedelta(days=1)
 # Two patients with a record, in a fixed order.

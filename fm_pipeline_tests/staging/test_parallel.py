@@ -20,9 +20,8 @@ from fm_pipeline.errors import DatabaseError, LockStop, StagingStop
 from fm_pipeline.staging import parallel as side_by_side
 from fm_pipeline.staging.parallel import _Sessions, _side_by_side, stage_all
 from fm_pipeline.staging.run import check_staged, stage
-from fm_pipeline_tests.nexus.reimport.test_concurrency import InThread
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
-from fm_pipeline_tests.support.waiting import wait_until
+from fm_pipeline_tests.support.waiting import InThread, wait_until
 
 LIMIT_SECONDS = 60
 STAGED = "SELECT entity, built_at FROM fm_pipeline.staged_builds ORDER BY entity"

@@ -20,9 +20,8 @@ from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.reimport import reimport
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
-from fm_pipeline_tests.support.in_thread import LIMIT_SECONDS, InThread
 from fm_pipeline_tests.support.proxy import Moment, cutting_proxy
-from fm_pipeline_tests.support.waiting import wait_until
+from fm_pipeline_tests.support.waiting import LIMIT_SECONDS, InThread, wait_until
 
 SAVE_A_DOCUMENT = """
 INSERT INTO documents_document SELECT (jsonb_populate_record(d, jsonb_build_object('id', gen_random_uuid(),
