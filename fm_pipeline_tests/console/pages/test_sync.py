@@ -28,7 +28,14 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_a_viewer_only_sees_it(console
     assert "edit_without_baseline" in shown
 
     bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
-    second = run_of(send(console, admin, f"{PAGE}start"))
+    started = [first]
+
+    def started_another() -> bool:  # while the first run ends, the button leads to it
+        started.append(run_of(send(console, admin, f"{PAGE}start")))
+        return started[-1] != first
+
+    wait_until(started_another)
+    second = started[-1]
     wait_until(lambda: bool(bench.execute(SYNC, second)))
     ((sync_id, status),) = bench.execute(SYNC, second)
     assert status == "waits"
@@ -40,7 +47,14 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_a_viewer_only_sees_it(console
     words = f"{bench.database_url.rsplit('/', 1)[1]} {patients}"
     assert "These are not the words" in send(console, admin, f"{PAGE}{sync_id}/confirm", 400, confirm="x").text
     send(console, viewer, f"{PAGE}{sync_id}/confirm", 403, confirm=words)
-    done = run_of(send(console, admin, f"{PAGE}{sync_id}/confirm", confirm=words))
+    confirmed = [second]
+
+    def confirmed_it() -> bool:
+        confirmed.append(run_of(send(console, admin, f"{PAGE}{sync_id}/confirm", confirm=words)))
+        return confirmed[-1] != second
+
+    wait_until(confirmed_it)
+    done = confirmed[-1]
     wait_until(lambda: bool(bench.execute(SYNC, done)))
     assert bench.execute(SYNC, done)[0][1] == "committed"
     send(console, admin, f"{PAGE}{sync_id}/confirm", 409, confirm=words)

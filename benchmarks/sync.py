@@ -1,0 +1,178 @@
+"""A sync with nothing new and with 1 % changed, against a full reimport; all of them read from a FileMaker stand-in.
+
+    python benchmarks/sync.py [--json FILE] [--rounds N] [--scale N]
+
+Every round makes the full reimport, a sync with nothing new and one with 1 % changed, one after the other, in the same
+clinic; the medians count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
+
+import psycopg2
+import yaml
+from results import Row, report
+
+from fm_pipeline.nexus.backup.backup import make_backup
+from fm_pipeline.nexus.reimport.plan import Permission
+from fm_pipeline.sandbox.clinic.fill import fill_nexus
+from fm_pipeline.sandbox.clinic.generate import Clinic, generate_clinic
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
+from fm_pipeline.sandbox.filemaker.data.store import Store
+from fm_pipeline.sandbox.nexus.create import create_nexus
+from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
+from fm_pipeline.sandbox.stack.stack import temporary_stack
+from fm_pipeline.sequence.night import run_sync
+from fm_pipeline.sequence.read_and_stage import read_and_stage
+from fm_pipeline.sequence.reimport import make_plan, reimport
+from fm_pipeline.settings import Settings, load_settings
+
+DATABASE, USER, PASSWORD, ACTOR = "clinic", "pipeline", "of the benchmark", "benchmark"
+MODIFIED, LONG_AGO = "modificationTimestamp", "2020-01-01T00:00:00"
+CHANGED = {"Patients": "coordinator_name", "Appointments": "notes", "Notes": "note"}  # a field of each that is edited
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the clinic; 1 is that of the seeds")
+    given = parser.parse_args()
+    taken: dict[str, list[float]] = {}
+    with temporary_stack([PostgreSQLService]) as stack, TemporaryDirectory() as folder:
+        server = stack.service(PostgreSQLService)
+        for number in range(given.rounds):
+            database = f"round_{number}"
+            with closing(psycopg2.connect(server.url("postgres"))) as connection:
+                connection.autocommit = True
+                connection.cursor().execute(f"CREATE DATABASE {database} TEMPLATE template0")
+            place = Path(folder) / database
+            place.mkdir()
+            with clinic_in_both(server.url(database), place, generate_clinic(scale=given.scale)) as (settings, store):
+                for name, seconds in one_round(settings, store).items():
+                    taken.setdefault(name, []).append(seconds)
+    seconds = {name: median(values) for name, values in taken.items()}
+    report(
+        "sync",
+        [
+            Row(
+                "sync with nothing new, against a full reimport (s)", seconds["quiet"], seconds["full"], 0.1, "at_most"
+            ),
+            Row("sync with 1 % changed, against a full reimport (s)", seconds["1 %"], seconds["full"], 0.2, "at_most"),
+        ],
+        given.json,
+    )
+
+
+def one_round(settings: Settings, store: Store) -> dict[str, float]:
+    """Return the seconds of the full reimport without its plan, and of the syncs."""
+    now = datetime.now(UTC)
+    read_and_stage(settings)
+    plan = make_plan(settings, now=now, actor=ACTOR)
+
+    def full() -> None:
+        read_and_stage(settings)
+        make_backup(settings, now=now, actor=ACTOR)
+        reimport(settings, now=now, permission=Permission(plan.id, plan.confirmation, ACTOR))
+
+    def sync() -> str:
+        return run_sync(settings, actor=ACTOR, run_id="benchmark").status
+
+    taken = {"full": timed(full)}
+    sync()  # the first one reads each layout whole
+    taken["quiet"] = timed(sync, "nothing_new")
+    change(store, settings)
+    taken["1 %"] = timed(sync, "committed")
+    return taken
+
+
+def timed(work: Callable[[], object], expected: object = None) -> float:
+    """Return the seconds of some work, whose result must be as expected."""
+    started = time.perf_counter()
+    if (result := work()) != expected:
+        raise SystemExit(f"The sync ended as {result}, not {expected}: there is nothing to compare.")
+    return time.perf_counter() - started
+
+
+def change(store: Store, settings: Settings) -> None:
+    """Edit one record of a hundred in FileMaker."""
+    stamp = datetime.now(ZoneInfo(settings.clinic_time_zone)).strftime("%Y-%m-%dT%H:%M:%S")
+    for table, field in CHANGED.items():
+        with store.reading() as connection:
+            (rows,) = connection.execute(f"SELECT count(*) FROM {store.table(DATABASE, table).rows}").fetchone()  # noqa: S608
+        for record in random.Random(1).sample(range(1, rows + 1), max(rows // 100, 1)):  # noqa: S311
+            store.edit(DATABASE, table, record, {field: f"changed {record}", MODIFIED: stamp})
+
+
+@contextmanager
+def clinic_in_both(database_url: str, folder: Path, clinic: Clinic) -> Iterator[tuple[Settings, Store]]:
+    """A clinic in Nexus and in a stand-in that answers over HTTP; each record has a time of its last change."""
+    with closing(psycopg2.connect(database_url)) as connection:
+        create_nexus(connection)
+        connection.commit()
+        fill_nexus(connection, clinic)
+    profile = yaml.safe_load(resources.files("fm_pipeline.entities").joinpath("nexus.yaml").read_text("utf-8"))
+    for entity in profile.values():
+        entity["sync"] = {"modified": [MODIFIED]}
+    (folder / "profile.yaml").write_text(yaml.safe_dump(profile), "utf-8")
+    with closing(Store(folder / "filemaker.sqlite")) as store:
+        store.create_database(DATABASE, [ServerAccount(USER, PASSWORD)])
+        for table in clinic.filemaker_tables():
+            name = table.layout.removeprefix("API_")
+            fields = [FieldDefinition(*field) for field in (*table.fields, (MODIFIED, "timestamp"))]
+            store.create_table(DATABASE, name, fields)
+            store.create_layout(DATABASE, table.layout, name, [field.name for field in fields])
+            store.insert(DATABASE, name, ({**record, MODIFIED: LONG_AGO} for record in table.records()))
+        with served(folder / "filemaker.sqlite") as address:
+            yield (
+                load_settings(
+                    _env_file=None,
+                    nexus_database_url=database_url,
+                    filemaker_url=address,
+                    filemaker_database=DATABASE,
+                    filemaker_username=USER,
+                    filemaker_password=PASSWORD,
+                    filemaker_profile=str(folder / "profile.yaml"),
+                    rules_file=Path("quarantine"),
+                    filemaker_sync=True,
+                    filemaker_sync_changes=1_000_000,
+                    state_dir=folder / "state",
+                ),
+                store,
+            )
+
+
+@contextmanager
+def served(state_file: Path) -> Iterator[str]:
+    """Serve a stand-in from a process of its own; its address."""
+    options = ["--port", "0", "--state-file", str(state_file), "--database", DATABASE, "--username", USER]
+    process = subprocess.Popen(  # noqa: S603  # our own command
+        [sys.executable, "-m", "fm_pipeline.sandbox.filemaker", *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FILEMAKER_PASSWORD": PASSWORD},
+    )
+    try:
+        yield (process.stdout.readline() if process.stdout else "").strip().removeprefix("listening on ")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
