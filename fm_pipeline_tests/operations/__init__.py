@@ -1,0 +1,1 @@
+"""The page for whoever operates the pipeline, the wheel, and upgrades."""

@@ -1,0 +1,217 @@
+"""Follows `docs/operations.md` from top to bottom: its commands as written, in other folders, against real servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import requests
+
+from fm_pipeline.db.connection import connect
+from fm_pipeline.env_file import env_line
+from fm_pipeline.nexus.backup.files import new_key
+from fm_pipeline.sandbox.stack.ports import free_port
+from fm_pipeline.sandbox.stack.postgresql_binaries import binaries
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
+from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.waiting import wait_until
+
+ROLES = ("fm_pipeline_restore", "fm_pipeline_console", "fm_pipeline", "fm_pipeline_audit")
+BLOCK = re.compile(r"(<!-- not run in tests: [^\n]+ -->\n)?```sh\n(.*?)```", re.DOTALL)
+# Nothing of a release but what its wheel is built from
+RELEASE = ("pyproject.toml", "setup.py", "README.md", "constraints.txt", "dagster.yaml", ".env.example")
+START_SECONDS = 300
+
+
+def blocks(heading: str) -> list[str]:
+    """The blocks of commands of a section, without those that no test can run."""
+    page = (TOP / "docs" / "operations.md").read_text("utf-8")
+    section = re.split(rf"^##+ {re.escape(heading)}$", page, flags=re.MULTILINE)[1]
+    section = re.split(r"^##+ ", section, maxsplit=1, flags=re.MULTILINE)[0]
+    return [commands for reason, commands in BLOCK.findall(section) if not reason]
+
+
+class CommandError(Exception):
+    """Commands of the page failed; with what they printed."""
+
+
+class Server:
+    """The machine of the page: its folders below a temporary one, and PostgreSQL's client of the tests.
+
+    Packages are not downloaded: the environment sees those of the tests, and the wheel is built with their setuptools.
+    """
+
+    def __init__(self, folder: Path, postgresql: DisposablePostgreSQL) -> None:
+        self.opt, self.var, self.release = folder / "opt", folder / "var", folder / "release"
+        self.port = free_port()
+        self._pip = f"{shlex.quote(sys.executable)} -m pip"
+        path = f"{Path(sys.executable).parent}:{binaries(postgresql.data)}:{os.environ['PATH']}"
+        kept = {name: os.environ[name] for name in ("HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
+        self.environment = {
+            **kept,
+            "PATH": path,
+            "PIP_NO_INDEX": "1",
+            "PIP_QUIET": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+
+    def run(self, commands: str, **variables: str | Path) -> str:
+        """Run commands as the page has them; return what they print."""
+        for written, meant in {
+            "python3 -m venv": f"{shlex.quote(sys.executable)} -m venv --without-pip",
+            "/opt/fm-pipeline/.venv/bin/pip wheel": f"{self._pip} wheel --quiet --no-build-isolation",
+            "/opt/fm-pipeline/.venv/bin/pip install": f"{self._pip} --python {self.opt}/.venv/bin/python install",
+            "-o fm-pipeline -g fm-pipeline ": "",
+            "chown -R fm-pipeline:fm-pipeline": ": ",
+            "sudo --preserve-env=NEXUS_DATABASE_URL -u fm-pipeline ": "",
+            "sudo --preserve-env=BACKUP_KEY,NEXUS_DATABASE_URL -u fm-pipeline ": "",
+            "sudo -u fm-pipeline ": "",
+            "/opt/fm-pipeline": str(self.opt),
+            "/var/lib/fm-pipeline": str(self.var),
+            ":8000": f":{self.port}",
+        }.items():
+            commands = commands.replace(written, meant)
+        environment = {**self.environment, **{name: str(value) for name, value in variables.items()}}
+        done = subprocess.run(  # noqa: S603
+            ["/bin/sh", "-euc", commands],
+            cwd=self.release,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise CommandError(f"{commands}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def succeeds(self, commands: str) -> bool:
+        """Whether the commands end with 0."""
+        try:
+            self.run(commands)
+        except CommandError:
+            return False
+        return True
+
+    def fetch_release(self) -> None:
+        """Get the release that the page installs."""
+        shutil.copytree(TOP / "fm_pipeline", self.release / "fm_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in RELEASE:
+            shutil.copyfile(TOP / name, self.release / name)
+
+    def install(self) -> None:
+        """Run the section Install, up to the settings."""
+        install, *_ = blocks("Install")
+        first, rest = install.split("\n", 1)
+        self.run(first)
+        (packages,) = (self.opt / ".venv" / "lib").glob("python3*/site-packages")
+        (packages / "tests.pth").write_text(sysconfig.get_paths()["purelib"])
+        self.run(rest)
+
+    def write_settings(self, settings: dict[str, str]) -> None:
+        """Fill in `.env`."""
+        lines = [env_line(name, value) for name, value in settings.items()]
+        (self.opt / ".env").write_text("\n".join(lines) + "\n")
+
+
+def as_role(url: str, role: str, password: str) -> str:
+    """The URL of the same database for another role."""
+    parts = urlsplit(url)
+    address = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{role}:{password}@{address}"))
+
+
+@pytest.fixture
+def no_roles(postgresql: DisposablePostgreSQL) -> Iterator[None]:
+    """The roles have the page's names and belong to the whole server: none is there, and none stays."""
+    yield
+    with connect(postgresql.url("postgres")) as connection, connection.cursor() as cursor:
+        for role in ROLES:
+            cursor.execute(f"DROP ROLE IF EXISTS {role}")
+        connection.commit()
+
+
+def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
+    no_roles: None, postgresql: DisposablePostgreSQL, bench: MigrationBench, tmp_path: Path
+) -> None:
+    server = Server(tmp_path, postgresql)
+    server.fetch_release()
+    server.install()
+    key = server.run(blocks("Install")[1]).strip()
+    settings = {
+        **bench.environment(),
+        "STATE_DIR": str(server.var / "state"),
+        "BACKUP_DIR": str(server.var / "backups"),
+        "BACKUP_KEY": key,
+        "CONSOLE_ALLOWED_HOSTS": "console.clinic.example,127.0.0.1",
+    }
+    server.write_settings(settings)
+    urls = {"OWNER_URL": bench.database_url, "SUPERUSER_URL": bench.database_url}
+    make_roles, first_plan = blocks("Roles and grants")
+    server.run(make_roles, **urls)
+    for role in ROLES[:3]:
+        bench.execute(f"ALTER ROLE {role} PASSWORD 'weak'")
+    settings["NEXUS_DATABASE_URL"] = as_role(bench.database_url, "fm_pipeline", "weak")
+    settings["CONSOLE_DATABASE_URL"] = as_role(bench.database_url, "fm_pipeline_console", "weak")
+    server.write_settings(settings)
+    assert "fm-pipeline reimport" in server.run(first_plan)
+    server.run(make_roles, **urls)
+    assert bench.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'audit'") == [("fm_pipeline_audit",)]
+
+    back_up, upgrade = blocks("Upgrade")
+    folder = server.run(back_up).splitlines()[-1]
+    server.run(upgrade, PIP_NO_DEPS="1")  # they are there
+    _serve_by_the_unit(server)
+
+    (copies,) = blocks("Backup of the pipeline's own state")
+    server.run(copies, **urls)
+    assert (server.release / "nexus.dump").stat().st_size > 0
+    assert f"backups/{Path(folder).name}/" in server.run("tar tzf state.tar.gz")
+
+    settings["BACKUP_KEY"] = new_key()
+    server.write_settings(settings)
+    (old_backup,) = blocks("`BACKUP_KEY`")
+    restore_url = as_role(bench.database_url, "fm_pipeline_restore", "weak")
+    restored = server.run(old_backup, OLD_KEY=key, RESTORE_URL=restore_url, FOLDER=folder)
+    assert "Every row is as in the backup." in restored
+
+
+def _serve_by_the_unit(server: Server) -> None:
+    """Start the service with the unit's command, environment and folder, as systemd does, and stop it."""
+    unit = (TOP / "deploy" / "fm-pipeline.service").read_text("utf-8")
+    for written, meant in {"/opt/fm-pipeline": server.opt, "/var/lib/fm-pipeline": server.var}.items():
+        unit = unit.replace(written, str(meant))
+    values = dict(re.findall(r"^(ExecStart|WorkingDirectory)=(.+)$", unit, re.MULTILINE))
+    environment = dict(line.split("=", 1) for line in re.findall(r"^Environment=(.+)$", unit, re.MULTILINE))
+    command = shlex.split(values["ExecStart"].replace("8000", str(server.port)))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(server.var / "notify"))
+        systemd.settimeout(START_SECONDS)
+        environment |= {"NOTIFY_SOCKET": str(server.var / "notify"), "PATH": "/usr/bin:/bin", "HOME": str(server.var)}
+        log = server.var / "journal"
+        with (
+            log.open("wb") as journal,
+            subprocess.Popen(  # noqa: S603
+                command, cwd=values["WorkingDirectory"], env=environment, stdout=journal, stderr=journal
+            ) as service,
+        ):
+            try:
+                assert b"READY=1" in systemd.recv(1000), log.read_text("utf-8")
+                (health,) = blocks("The service")
+                wait_until(lambda: server.succeeds(health))  # the first heartbeats of the daemon take some seconds
+                page = requests.get(f"http://127.0.0.1:{server.port}/metrics", timeout=30, allow_redirects=False)
+                assert page.status_code in {302, 401}
+            finally:
+                service.send_signal(signal.SIGTERM)
+        assert service.returncode == 0, log.read_text("utf-8")

@@ -1,0 +1,96 @@
+"""An upgrade from the first schema that was in use: everything that it held is there afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from alembic import command
+from alembic.config import Config
+from psycopg2 import sql
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from fm_pipeline.db.migrate import MIGRATIONS, is_migrated, migrate
+
+FIRST = "0008"  # the schema of commit f78b675
+# SHA-256 of the SQL of all migrations up to it, in order: a migration that was released is never edited.
+FIRST_SQL = "45a1579538d3c319af3f33bade08e22aedd4eed1b1297a1e8f3523d172cca0b3"
+# What a clinic had on record.
+ROWS = """
+INSERT INTO fm_pipeline.crosswalk (entity, filemaker_key, nexus_id, origin)
+VALUES ('patient', 'key', '00000000-0000-0000-0000-000000000001', 'metadata');
+INSERT INTO fm_pipeline.source_records VALUES ('patient', 1, 1, 'key', 'key', '{"id": "key"}');
+INSERT INTO fm_pipeline.audit (actor, action, outcome) VALUES ('somebody', 'reimport', 'done');
+INSERT INTO fm_pipeline.backups VALUES ('00000000-0000-0000-0000-000000000002', NULL, now(), '/backups/one', true, 1,
+    '{"patients": [1, "digest"]}', now());
+INSERT INTO fm_pipeline.plans VALUES
+    ('00000000-0000-0000-0000-000000000003', NULL, 'somebody', now(), '{}', '{}', '{}');
+INSERT INTO fm_pipeline.import_jobs (job_type, source_path, status, requested_by) VALUES
+    ('initial', '/a', 'completed', 'x');
+INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status, orthanc_instance_id)
+VALUES (1, '/a/b.dcm', 'b.dcm', '00000000-0000-0000-0000-000000000004', 'imported', 'instance');
+INSERT INTO fm_pipeline.watched_roots (path_hash, directory, mount_point)
+VALUES ('00000000-0000-0000-0000-000000000005', '/a', '/');
+INSERT INTO fm_pipeline.image_copies (recid, patient_key, batch_id, source_key, source_size, source_etag, target_key,
+    state, planned_at) VALUES (1, 'key', '00000000-0000-0000-0000-000000000006', 's', 1, 'e', 't', 'copied', now());
+INSERT INTO fm_pipeline.waterfall_lists VALUES ('00000000-0000-0000-0000-000000000007', NULL, now(), 'API_Images', 1);
+INSERT INTO fm_pipeline.waterfall_images (record_id, list_id, filemaker_key)
+VALUES (1, '00000000-0000-0000-0000-000000000007', 'key');
+"""
+
+
+def upgrade_to_the_first(url: str) -> None:
+    """Make the schema as it was."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(url), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA fm_pipeline"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, FIRST)
+
+
+def contents(cursor: Any) -> dict[str, list[dict[str, Any]]]:
+    """All rows of our tables."""
+    cursor.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'fm_pipeline' AND tablename <> 'alembic_version'"
+    )
+    found = {}
+    for (table,) in cursor.fetchall():
+        cursor.execute(sql.SQL("SELECT to_jsonb(t) FROM {} t").format(sql.Identifier("fm_pipeline", table)))
+        found[table] = [row for (row,) in cursor.fetchall()]
+    return found
+
+
+@pytest.fixture
+def first_schema(database_url: str) -> Iterator[Any]:
+    """A cursor in a database with the schema as it was, and rows in it."""
+    upgrade_to_the_first(database_url)
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(ROWS)
+        connection.commit()
+        yield cursor
+
+
+def test_an_upgrade_keeps_every_row_that_was_there(first_schema: Any, database_url: str) -> None:
+    before = contents(first_schema)
+    assert not is_migrated(first_schema.connection)
+    first_schema.connection.commit()
+    migrate(database_url)
+    after = contents(first_schema)
+    assert is_migrated(first_schema.connection)
+    assert set(before) <= set(after)
+    assert sum(map(len, before.values())) == sum(len(after[table]) for table in before) > 10
+    for table, rows in before.items():
+        assert [{name: now[name] for name in row} for row, now in zip(rows, after[table], strict=True)] == rows, table
+    assert "run_requests" in after.keys() - before.keys()
+
+
+def test_a_migration_that_was_released_is_not_edited() -> None:
+    scripts = sorted(path for path in (MIGRATIONS / "versions").glob("0*.sql") if path.stem[:4] <= FIRST)
+    assert hashlib.sha256(b"".join(path.read_bytes() for path in scripts)).hexdigest() == FIRST_SQL
