@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from fm_pipeline.filemaker.connect import open_door, require_source
 from fm_pipeline.filemaker.door import Door, Reading
 from fm_pipeline.filemaker.exports.door import ExportsDoor
 from fm_pipeline.filemaker.exports.errors import ExportChanged, ExportStop
+from fm_pipeline.filemaker.model import FileMakerRecord
 from fm_pipeline.settings import load_settings
 from fm_pipeline_tests.filemaker.exports.files import NAMED, written
 
@@ -35,6 +37,12 @@ def test_every_file_is_a_table_and_is_read_once(tmp_path: Path) -> None:
         assert seen[-1] == (2, 2)
 
 
+def _after_a_removal(path: Path, records: Iterator[FileMakerRecord]) -> Iterator[FileMakerRecord]:
+    yield next(records)
+    path.unlink()
+    yield from records
+
+
 def test_two_files_of_one_entity_stop_and_the_newer_one_is_not_preferred(tmp_path: Path) -> None:
     for name in ("Notes.tab", "API_Notes.csv"):
         written(tmp_path, "1\t\tx\r", name)
@@ -55,7 +63,7 @@ def test_a_file_that_was_replaced_between_two_calls_is_looked_at_again(tmp_path:
     written(tmp_path, "note\tid\r1\tx\rx\t1\r")
     assert [field.name for field in door.fields("Notes")] == ["note", "id"]
     with pytest.raises(ExportChanged):
-        door.read(Reading("Notes", door.fields("Notes")), lambda records: (next(records), path.unlink(), *records))
+        door.read(Reading("Notes", door.fields("Notes")), lambda records: [*_after_a_removal(path, records)])
     with pytest.raises(ExportStop, match="Notes is not in the folder any more"):
         door.fields("Notes")
 

@@ -97,7 +97,7 @@ def test_xml_that_is_not_whole_stops(tmp_path: Path, text: str, words: str) -> N
 
 def test_cells_keep_their_types(tmp_path: Path) -> None:
     moment = dt.datetime(2016, 10, 18, 9, 30, 7)  # noqa: DTZ001  # a workbook has no zones
-    rows = [
+    rows: list[list[Any]] = [
         ["id", "note", "day", "seen", "at", "long", "yes"],
         ["007", 7.0, dt.date(2016, 3, 12), moment, dt.time(9, 30, 1), dt.timedelta(hours=30), True],
         ["-1", 7.25, "3/12/1899", dt.datetime(2016, 3, 12), "", "a\nb\r\nc", "=no formula"],  # noqa: DTZ001
