@@ -37,7 +37,7 @@ def quoted_batches(
     csv.field_size_limit(LONGEST)
     lines = _TextLines(texts, name)
     try:
-        separator, first = _separator(lines)
+        separator, first = separator_of(lines)
         reader = csv.reader(chain(first, lines), delimiter=separator, strict=True)
         yield from _batches(reader, lines, faults, name, width)
     except csv.Error as error:
@@ -90,8 +90,11 @@ def _with_cr(column: tuple[str, ...]) -> tuple[str, ...]:
     return column
 
 
-def _separator(lines: _TextLines) -> tuple[str, list[str]]:
-    """Return the separator, and the lines that were looked at: up to the end of the first row."""
+def separator_of(lines: Iterable[str]) -> tuple[str, list[str]]:
+    """Return the separator, and the lines that were looked at: up to the end of the first row.
+
+    It is the one that gives the first row the most fields, and behind none of whose quotes text would stand.
+    """
     first: list[str] = []
     length = quotes = 0
     for line in lines:

@@ -137,7 +137,7 @@ class ExportTable:
 
     def _rows(self, file: SourceFile, faults: RowFaults) -> Generator[RowBatch]:
         if self.format == "xml":
-            yield from _xml_batches(self._xml(file), self.fields)
+            yield from _xml_batches(self._xml(file), self.fields, faults)
         elif self.format == "xlsx":
             for _ in file.blocks():  # for the proof that it did not change
                 pass
@@ -184,7 +184,7 @@ class ExportTable:
         ]
 
     def _xml(self, file: SourceFile) -> XmlReader:
-        reader = XmlReader(file.blocks(), self.name)
+        reader = XmlReader(file.blocks(), f"the export file {self.name}")
         reader.open()
         return reader
 
@@ -282,8 +282,12 @@ def _as_dicts(names: Sequence[str], columns: Sequence[Sequence[Value]], rows: in
     return map(dict, map(zip, repeat(names), zip(*columns, strict=True)))
 
 
-def _xml_batches(reader: XmlReader, fields: Sequence[Field]) -> Generator[RowBatch]:
-    for rows in reader.rows():
+def _xml_batches(reader: XmlReader, fields: Sequence[Field], faults: RowFaults) -> Generator[RowBatch]:
+    for found in reader.rows():
+        rows = [row for row in found if len(row.values) == len(fields)]
+        for row in found:
+            if len(row.values) != len(fields):
+                faults.add(row.line)
         columns: list[list[str]] = []
         for at, field in enumerate(fields):
             columns += _xml_columns(rows, at, len(field.repetitions))

@@ -46,6 +46,10 @@ class XmlReader:
     Attributes:
         found: number of rows that the file states; None if it states none.
 
+    Args:
+        blocks: the file.
+        name: what errors call it, such as `the export`.
+
     Raises:
         ExportStop: from every method: the file is not XML, has another grammar, or is incomplete.
     """
@@ -61,7 +65,6 @@ class XmlReader:
         self._count = 0
         self._row: XmlRow | None = None
         self._text: list[str] | None = None
-        self._error = ""
         self._since_row = 0
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
@@ -75,7 +78,7 @@ class XmlReader:
         while not self._has_begun and self._feed():
             pass
         if self._grammar != "FMPXMLRESULT":
-            raise self._stop("is XML of another grammar than FMPXMLRESULT")
+            raise _stop(f"{self._name} is XML of another grammar than FMPXMLRESULT")
 
     def rows(self) -> Iterator[list[XmlRow]]:
         """Yield the rows in batches, to the end of the file."""
@@ -87,7 +90,7 @@ class XmlReader:
             if not more:
                 break
         if not self._has_ended or (self.found is not None and self.found != self._count):
-            raise self._stop(f"says that it has {self.found or 0:,} records, and {self._count:,} are there")
+            raise _stop(f"{self._name} says that it has {self.found or 0:,} records, and {self._count:,} are there")
 
     def _feed(self) -> bool:
         block = next(self._blocks, b"")
@@ -95,20 +98,11 @@ class XmlReader:
             self._parser.Parse(block, not block)
         except (expat.ExpatError, LookupError, ValueError) as error:
             line = getattr(error, "lineno", None) or self._parser.CurrentLineNumber
-            raise self._stop(f"cannot be read as XML, from line {line:,}") from None
-        if self._error:
-            raise self._stop(self._error)
+            raise _stop(f"The XML of {self._name} cannot be read, from line {line:,}") from None
         self._since_row = 0 if self._rows else self._since_row + len(block)
         if self._since_row > LONGEST:
             raise too_long(self._name, self._parser.CurrentLineNumber)
         return bool(block)
-
-    def _stop(self, what: str) -> ExportStop:
-        return ExportStop(
-            f"The export file {self._name} {what}.",
-            meaning="Nothing was read from it.",
-            remedy="Export it again with the grammar FMPXMLRESULT and no style sheet, or as tab-separated text.",
-        )
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2].upper()  # the names may have a prefix
@@ -141,8 +135,6 @@ class XmlReader:
                 self._row.values[-1].append("".join(self._text or ()).replace("\v", "\r").replace("\n", "\r"))
             self._text = None
         elif name == "ROW" and self._row:
-            if len(self._row.values) != len(self.fields) and not self._error:
-                self._error = f"has a row with {len(self._row.values)} of {len(self.fields)} fields"
             self._rows.append(self._row)
             self._count += 1
             self._row = None
@@ -157,3 +149,11 @@ class XmlReader:
 
     def _entity(self, *_: object) -> None:
         raise ValueError
+
+
+def _stop(what: str) -> ExportStop:
+    return ExportStop(
+        f"{what[0].upper()}{what[1:]}.",
+        meaning="Nothing was read from it.",
+        remedy="Export it again with the grammar FMPXMLRESULT and no style sheet, or as tab-separated text.",
+    )

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fm_pipeline.errors import ImageStop
+from fm_pipeline.filemaker.exports.quoted import separator_of
 
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _FIELD_LIMIT = 1 << 24  # characters; csv's own limit of 131,072 is less than a long note
@@ -92,17 +93,13 @@ def row_columns(rows: Iterable[Sequence[str]]) -> RecordColumns:
 
 
 def quoted_records(text: str) -> Iterator[list[str]]:
-    """Parse a comma-separated or merge file. The separator is the one that gives the first record the most fields.
+    """Parse a comma-separated or merge file; see `separator_of`.
 
     Raises:
         ImageStop: a quote is not closed, or text follows it; names the record's number.
     """
     csv.field_size_limit(_FIELD_LIMIT)
-    head = text[:_FIELD_LIMIT]
-    widths = {
-        each: len(next(csv.reader(io.StringIO(head, newline=""), delimiter=each), [])) for each in (",", ";", "\t")
-    }
-    separator = max(widths, key=lambda each: widths[each])
+    separator, _ = separator_of(io.StringIO(text, newline=""))
     return _quoted(text, separator)
 
 
