@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,13 @@ def incoming(
 def stamps(engine: Engine, table: StoreTable, moments: tuple[str, ...]) -> Cells:
     """Return the values of auto-enter fields."""
     now = engine.clock.now()
-    return {(f.name, 1): values.canonical(f.type, now) for f in table.fields.values() if f.auto_enter in moments}
+    filled: Cells = {}
+    for field in table.fields.values():
+        if field.auto_enter in moments:
+            filled[field.name, 1] = values.canonical(field.type, now)
+        elif field.auto_enter == "uuid" and "creation" in moments:
+            filled[field.name, 1] = str(uuid.uuid4()).upper()
+    return filled
 
 
 def set_globals(call: ApiCall) -> dict[str, Any]:

@@ -67,17 +67,22 @@ def legacy_layout(call: ApiCall) -> dict[str, Any]:
 
 def _describe(call: ApiCall, base: str, names: Sequence[str]) -> list[dict[str, Any]]:
     store = call.engine.store
-    tables: dict[str, StoreTable] = {"": store.table(call.database, base)}
+    own, tables = store.table(call.database, base), dict[str, StoreTable]()
     described = []
     for name in names:
-        occurrence, _, plain = name.rpartition("::")
-        if occurrence not in tables:
-            related = store.occurrence(call.database, base, occurrence).related_table
-            tables[occurrence] = store.table(call.database, related)
-        field = tables[occurrence].fields.get(plain)
+        path, _, plain = name.rpartition("::")
+        if path not in tables:
+            there = own
+            for occurrence in filter(None, path.split("::")):
+                there = store.table(
+                    call.database, store.occurrence(call.database, there.name, occurrence).related_table
+                )
+            tables[path] = there
+        field = tables[path].fields.get(plain)
         if field is None:
             raise ApiError(102)
-        described.append(_field(name, field))
+        # A field of a table further on is called after its own occurrence only.
+        described.append(_field("::".join(name.split("::")[-2:]), field))
     return described
 
 

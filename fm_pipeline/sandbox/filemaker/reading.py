@@ -82,7 +82,8 @@ def _records(call: ApiCall, given: Mapping[str, Any], query: object) -> dict[str
         if query is not None and found == 0:
             raise ApiError(401)
         if offset > found and (found > 0 or "offset" in given):
-            raise ApiError(101)
+            # Clients that page through a found set take 401, and only 401, as its end.
+            raise ApiError(101 if query is None else 401)
         rows = view.rows(db, condition, order, limit, offset - 1)
     return {**_info(call, view, total, found, len(rows)), "data": _broken(call, view, rows), **ends}
 

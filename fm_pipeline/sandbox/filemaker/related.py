@@ -14,6 +14,7 @@ from typing import Any
 
 from fm_pipeline.sandbox.filemaker.call import ApiCall
 from fm_pipeline.sandbox.filemaker.cells import current, incoming, stamps, write
+from fm_pipeline.sandbox.filemaker.data import values
 from fm_pipeline.sandbox.filemaker.data.schema import LayoutDefinition, Occurrence
 from fm_pipeline.sandbox.filemaker.data.store import StoreTable
 from fm_pipeline.sandbox.filemaker.responses import ApiError
@@ -24,13 +25,17 @@ _RELATED = re.compile(r"(?P<occurrence>.+?)::(?P<field>.+?)(?:\.(?P<record>\d{1,
 
 @dataclass(frozen=True)
 class _Row:
-    """The data of one related record. `record` is its id, 0 for a new record, None for the first existing one."""
+    """The data of one related record. `record` is its id, 0 for a new record, None for the first existing one.
+
+    `further` are rows that are related to this one: a portal may show fields of a table beyond its own.
+    """
 
     occurrence: Occurrence
     fields: Sequence[str]
     data: Mapping[str, Any]
     record: int | None
     mod_id: str | None = None
+    further: Sequence[_Row] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ def take_related(call: ApiCall, layout: LayoutDefinition, given: Mapping[str, An
                 raise ApiError(102)
             fields = [each.partition("::")[2] for each in layout.fields if each.startswith(f"{found['occurrence']}::")]
             record = None if found["record"] is None else int(found["record"])
-            rows.append(_Row(_occurrence(call, layout, found["occurrence"]), fields, {found["field"]: value}, record))
+            rows.append(
+                _Row(_occurrence(call, layout.table, found["occurrence"]), fields, {found["field"]: value}, record)
+            )
     portals = given.get("portalData", {})
     if not isinstance(portals, dict):
         raise ApiError(960)
@@ -83,19 +90,28 @@ def _portal(call: ApiCall, layout: LayoutDefinition, key: str, lines: object) ->
     for line in lines:
         record, mod_id = line.get("recordId"), line.get("modId")
         data = {name: value for name, value in line.items() if name not in ("recordId", "modId")}
-        if not all(name.startswith(f"{portal.occurrence}::") for name in data):
+        own = {name: value for name, value in data.items() if name.startswith(f"{portal.occurrence}::")}
+        beyond = {name: value for name, value in data.items() if name not in own}
+        if not set(beyond) <= set(fields):
             raise ApiError(102)
-        data = {name.partition("::")[2]: value for name, value in data.items()}
-        occurrence = _occurrence(call, layout, portal.occurrence)
+        occurrence = _occurrence(call, layout.table, portal.occurrence)
+        further = [_further(call, occurrence, name, value) for name, value in beyond.items()]
+        own = {name.partition("::")[2]: value for name, value in own.items()}
         number = 0 if record is None else _number(str(record))
-        rows.append(_Row(occurrence, fields, data, number, None if mod_id is None else str(mod_id)))
+        rows.append(_Row(occurrence, fields, own, number, None if mod_id is None else str(mod_id), further))
     return rows
+
+
+def _further(call: ApiCall, near: Occurrence, name: str, value: object) -> _Row:
+    """Return the row that a field of a table beyond the portal's own belongs to: the first one that is related."""
+    occurrence, _, field = name.partition("::")
+    return _Row(_occurrence(call, near.related_table, occurrence), [field], {field: value}, None)
 
 
 def _deleted(call: ApiCall, layout: LayoutDefinition, text: object) -> tuple[Occurrence, int]:
     name, _, record = str(text).rpartition(".")
     portal = next((each for each in layout.portals if name in (each.key, each.occurrence)), None)
-    return _occurrence(call, layout, portal.occurrence if portal else name), _number(record)
+    return _occurrence(call, layout.table, portal.occurrence if portal else name), _number(record)
 
 
 def _listed(value: object) -> list[object]:
@@ -108,9 +124,9 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _occurrence(call: ApiCall, layout: LayoutDefinition, name: str) -> Occurrence:
+def _occurrence(call: ApiCall, table: str, name: str) -> Occurrence:
     try:
-        return call.engine.store.occurrence(call.database, layout.table, name)
+        return call.engine.store.occurrence(call.database, table, name)
     except KeyError:
         raise ApiError(102) from None
 
@@ -130,32 +146,45 @@ def put_related(
     for row in related.rows:
         there = call.engine.store.table(call.database, row.occurrence.related_table)
         cells = incoming(call, row.fields, there, row.data, given.get("dateformats"))
-        ours, theirs = (row.occurrence.match[0], 1), (row.occurrence.match[1], 1)
-        key, compared = table.key(*ours), there.key(*theirs)
-        related_to = f"FROM {there.rows} WHERE {compared} = (SELECT {key} FROM {table.rows} WHERE record_id = ?)"  # noqa: S608
+        theirs = (row.occurrence.match[1], 1)
+        text, key = _match(call, db, table, number, row.occurrence.match[0])
+        related_to = f"FROM {there.rows} WHERE {there.key(*theirs)} = ?"
         record = row.record
         if record is None:
-            first = db.execute(f"SELECT record_id {related_to} ORDER BY record_id LIMIT 1", (number,)).fetchone()
+            first = db.execute(f"SELECT record_id {related_to} ORDER BY record_id LIMIT 1", (key,)).fetchone()
             record = int(first[0]) if first else 0
         if record == 0:
-            value = db.execute(f"SELECT {table.column(*ours)} FROM {table.rows} WHERE record_id = ?", (number,))  # noqa: S608
             db.execute(f"INSERT INTO {there.rows} DEFAULT VALUES")
             fresh = int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
-            write(db, there, fresh, {theirs: str(value.fetchone()[0]), **_stamped(call, there, True), **cells})
-            made.append({"tableName": row.occurrence.name, "recordId": str(fresh), "modId": "0"})
+            write(db, there, fresh, {theirs: text, **_stamped(call, there, True), **cells})
+            put_related(call, db, there, fresh, Related(row.further, ()), given)
+            # One entry for each field that was written, as clients of real servers count them.
+            entry = {"tableName": row.occurrence.name, "recordId": str(fresh), "modId": "0"}
+            made += [dict(entry) for _ in range(max(1, len(row.data) + len(row.further)))]
             continue
-        if not db.execute(f"SELECT 1 {related_to} AND record_id = ?", (number, record)).fetchone():
+        if not db.execute(f"SELECT 1 {related_to} AND record_id = ?", (key, record)).fetchone():
             raise ApiError(101)
         mod_id = current(call.engine, db, there, record)
         if row.mod_id not in (None, str(mod_id)):
             raise ApiError(306)
         write(db, there, record, {**_stamped(call, there, False), **cells})
         db.execute(f"UPDATE {there.rows} SET mod_id = ? WHERE record_id = ?", (mod_id + 1, record))  # noqa: S608
+        put_related(call, db, there, record, Related(row.further, ()), given)
     for occurrence, record in related.deleted:
         there = call.engine.store.table(call.database, occurrence.related_table)
         current(call.engine, db, there, record)
         db.execute(f"DELETE FROM {there.rows} WHERE record_id = ?", (record,))  # noqa: S608
     return {"newPortalRecordInfo": made} if made else {}
+
+
+def _match(call: ApiCall, db: sqlite3.Connection, table: StoreTable, number: int, field: str) -> tuple[str, object]:
+    """Return text and key of the field that relates a record; a global field has the value of the session."""
+    if table.fields[field].is_global:
+        text = call.session.global_values.get((table.name, field, 1), "") if call.session else ""
+        return text, values.sort_key(table.fields[field].type, text)
+    sql = f"SELECT {table.column(field)}, {table.key(field)} FROM {table.rows} WHERE record_id = ?"  # noqa: S608
+    row = db.execute(sql, (number,)).fetchone()
+    return str(row[0]), row[1]
 
 
 def _stamped(call: ApiCall, table: StoreTable, new: bool) -> dict[tuple[str, int], str]:

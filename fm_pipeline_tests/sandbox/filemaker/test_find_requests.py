@@ -61,6 +61,9 @@ def test_text_is_found(client: Raw, request_: str, expected: list[str]) -> None:
     [
         ("60", ["P1"]),
         ("==60", ["P1"]),
+        ("==*0", ["P1"]),
+        ("*kg", ["P2"]),
+        ("7*", ["P3"]),
         ("12", ["P2"]),  # the numeric part of "12 kg"
         ("<12", ["P3"]),
         ("≤12", ["P2", "P3"]),

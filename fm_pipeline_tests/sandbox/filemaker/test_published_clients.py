@@ -13,7 +13,7 @@ from fmdata.session_providers import UsernamePasswordLogin  # type: ignore[impor
 from fmrest.exceptions import FileMakerError  # type: ignore[import-untyped]
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import Portal, Script, StoredContainerFile
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 from fm_pipeline_tests.support.pictures import picture
@@ -74,7 +74,8 @@ def test_python_fmrest_writes(secure: StandIn, database: str) -> None:
             server.get_record(number)
 
 
-def test_python_fmrest_asks_for_metadata_and_runs_scripts(secure: StandIn, database: str) -> None:
+def test_python_fmrest_asks_for_metadata_and_runs_scripts(secure: StandIn, store: Store, database: str) -> None:
+    store.create_script(database, Script("Echo", result="{parameter}!"))
     with python_fmrest(secure, database) as server:
         assert server.get_product_info()["name"] == "FileMaker Data API Engine"
         assert {"name": database} in server.get_databases()
@@ -86,6 +87,9 @@ def test_python_fmrest_asks_for_metadata_and_runs_scripts(secure: StandIn, datab
         assert server.perform_script("Tidy", "x") == (0, "tidied")
         server.find([{"id": "P1"}], scripts={"prerequest": ["Tidy", "x"]})
         assert server.last_script_result == {"prerequest": [0, "tidied"]}
+        given = {"prerequest": ["Echo", "1"], "presort": ["Echo", "2"], "after": ["Echo", "3"]}
+        server.find([{"id": "P1"}], scripts=given)
+        assert server.last_script_result == {"prerequest": [0, "1!"], "presort": [0, "2!"], "after": [0, "3!"]}
 
 
 def test_python_fmrest_uploads_and_downloads_a_container(open_streams: StandIn, database: str) -> None:
@@ -162,6 +166,24 @@ def test_fmdata_writes(fmdata_client: Client) -> None:
     fmdata_client.delete_record("API_Patients", "5").raise_exception_if_has_error()
     gone = fmdata_client.get_record("API_Patients", "5")
     assert [message.code for message in gone.messages] == ["101"]
+    fmdata_client.logout()
+
+
+def test_fmdata_counts_an_entry_for_each_field_of_a_new_portal_row(
+    fmdata_client: Client, store: Store, database: str
+) -> None:
+    store.create_layout(database, "Both", "Patients", ["id"], [Portal("pat_NOTES", ["text", "patient"], name="Both")])
+    row = {"pat_NOTES::text": "new", "pat_NOTES::patient": "P2"}
+    changed = fmdata_client.edit_record("Both", "2", {}, portal_data={"Both": [row, row]})
+    numbers = [entry.record_id for entry in changed.response.new_portal_record_info]
+    assert numbers == ["61", "61", "62", "62"]
+    fmdata_client.logout()
+
+
+def test_fmdata_pages_through_a_found_set_to_its_end(fmdata_client: Client) -> None:
+    pages = fmdata_client.find_paginated(layout="API_Patients", query=[{"name": "*"}], page_size=2, limit=None)
+    found = [row.field_data["id"] for page in pages.pages for row in page.result.response.data or []]
+    assert found == ["P1", "P2", "P3", "P4"]
     fmdata_client.logout()
 
 

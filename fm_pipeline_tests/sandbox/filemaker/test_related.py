@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, Portal
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.raw import Raw
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn
@@ -69,6 +69,68 @@ def test_a_related_field_beside_the_portals_belongs_to_the_first_a_new_or_a_name
     client.edit("Narrow", 2, {"pat_NOTES::text.0": "one more"})
     assert [text for _, _, text in notes(client, 2)] == ["made", "one more"]
     assert client.edit("Narrow", 2, {"pat_NOTES::patient": "off the layout"}).end == (500, "102")
+
+
+@pytest.fixture
+def towns(store: Store, database: str) -> str:
+    """Patients with addresses in a portal, sorted by street; each address shows a field of its town."""
+    store.create_table(
+        database, "Addresses", [FieldDefinition("patient"), FieldDefinition("street"), FieldDefinition("town")]
+    )
+    store.create_table(database, "Towns", [FieldDefinition("name"), FieldDefinition("people", "number")])
+    store.create_occurrence(database, "Patients", "address", "Addresses", ("id", "patient"))
+    store.create_occurrence(database, "Addresses", "town_info", "Towns", ("town", "name"))
+    portal = Portal("address", ["street", "town", "town_info::people"], sort=["-street"])
+    store.create_layout(database, "With towns", "Patients", ["id"], [portal])
+    store.insert(database, "Towns", [{"name": "Utrecht", "people": 1}])
+    store.insert(database, "Addresses", [{"patient": "P1", "street": s, "town": "Utrecht"} for s in "bca"])
+    return database
+
+
+def test_a_portal_is_sorted_and_shows_and_writes_fields_of_a_table_further_on(client: Raw, towns: str) -> None:  # 104
+    def lines() -> list[tuple[str, object]]:
+        rows = client.record("With towns", 1).rows[0]["portalData"]["address"]
+        return [(row["address::street"], row["town_info::people"]) for row in rows]
+
+    assert lines() == [("c", 1), ("b", 1), ("a", 1)]
+    described = client.request("GET", client.on("With towns")).response["portalMetaData"]["address"]
+    assert [field["name"] for field in described][2] == "town_info::people"
+    new = {"address::street": "d", "address::town": "Gouda", "town_info::people": 7}
+    made = client.edit("With towns", 1, {}, portalData={"address": [new, {"recordId": "1", "town_info::people": 2}]})
+    assert len(made.response["newPortalRecordInfo"]) == 3  # 102: one entry for each field
+    assert lines() == [("d", 7), ("c", 2), ("b", 2), ("a", 2)]
+    wrong = client.edit("With towns", 1, {}, portalData={"address": [{"town_info::name": "off the portal"}]})
+    assert wrong.code == "102"
+
+
+def test_a_relation_by_a_global_field_follows_the_session(  # 106
+    client: Raw, store: Store, database: str, stand_in: StandIn
+) -> None:
+    store.create_table(database, "Desk", [FieldDefinition("gWho", is_global=True)])
+    store.create_occurrence(database, "Desk", "chosen", "Patients", ("gWho", "id"))
+    store.create_layout(database, "Desk", "Desk", ["gWho", "chosen::name"], [Portal("chosen", ["name"])])
+    store.insert(database, "Desk", [{}])
+    other = Raw(stand_in.base_url, database)
+    other.login()
+    for session, who, name in ((client, "P2", "Grace Hopper"), (other, "P3", "Mary Anning")):
+        session.request("PATCH", f"databases/{database}/globals", json={"globalFields": {"Desk::gWho": who}})
+        row = session.record("Desk", 1).rows[0]
+        assert (row["fieldData"]["chosen::name"], row["portalData"]["chosen"][0]["chosen::name"]) == (name, name)
+    client.edit("Desk", 1, {"chosen::name": "Grace"})
+    assert client.record("Desk", 1).column("chosen::name") == ["Grace"]
+    assert other.record("Desk", 1).column("chosen::name") == ["Mary Anning"]
+    other.session.close()
+
+
+def test_a_key_is_entered_when_a_record_is_made(client: Raw, store: Store, database: str) -> None:
+    store.create_table(database, "Keyed", [FieldDefinition("key", auto_enter="uuid"), FieldDefinition("name")])
+    store.create_layout(database, "Keyed", "Keyed", ["key", "name"])
+    store.insert(database, "Keyed", [{"name": "one"}, {"key": "given"}])
+    client.create("Keyed", {"name": "three"})
+    keys = client.records("Keyed").column("key")
+    assert (len({*keys}), keys[1], [len(key) for key in keys]) == (3, "given", [36, 5, 36])
+    client.edit("Keyed", 1, {"name": "changed"})
+    assert client.records("Keyed").column("key") == keys
 
 
 def test_a_portal_that_is_no_text_is_960(client: Raw) -> None:

@@ -77,7 +77,8 @@ def criterion(column: FindColumn, request: str, reading: FindContext) -> Conditi
         return _compared(column, found[1], found[2], reading)
     if found := _RANGE.fullmatch(request):
         low, high = _span(column.kind, found[1], reading)[0], _span(column.kind, found[2], reading)[1]
-    elif column.kind == "text":
+    elif column.kind == "text" or (column.kind == "number" and find_text.literal(request) is None):
+        # A wildcard looks at the text of a number field: `*kg` finds "12 kg".
         return _text(column, request)
     else:
         low, high = _span(column.kind, request.lstrip("="), reading)

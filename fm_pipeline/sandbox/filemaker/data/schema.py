@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 FieldType = Literal["text", "number", "date", "time", "timestamp", "container"]
-AutoEnter = Literal["creation", "modification"]
+AutoEnter = Literal["creation", "modification", "uuid"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FieldDefinition:
     """One field of a table.
 
     Args:
-        auto_enter: fills the field when a record is created, or whenever it is changed.
+        auto_enter: fills the field when a record is created (with the time, or a UUID), or whenever it is changed.
         is_global: the field has one value for all records, separate in each session.
         unique: the validation options say "unique" and "not empty"; OData then takes the first such field as key.
     """
@@ -79,11 +79,18 @@ class Occurrence:
 
 @dataclass(frozen=True)
 class Portal:
-    """A portal of related rows; its fields are named without the occurrence. `name` is the object name."""
+    """A portal of related rows.
+
+    Args:
+        fields: named without the occurrence; `TO::field` is of a table that is related to the rows' table.
+        name: the object name.
+        sort: the portal set-up's fields to sort by, ascending; a `-` before a name means descending.
+    """
 
     occurrence: str
     fields: Sequence[str]
     name: str | None = None
+    sort: Sequence[str] = ()
 
     @property
     def key(self) -> str:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 from fm_pipeline.sandbox.filemaker.data import container_files, sql_functions, values
 from fm_pipeline.sandbox.filemaker.data.schema import (
@@ -204,8 +205,8 @@ class Store:
         self._keep(db, "layout", layout, definition)
 
     def _check_field(self, db: str, table: StoreTable, name: str) -> None:
-        occurrence, _, plain = name.rpartition("::")
-        if occurrence:
+        *occurrences, plain = name.split("::")
+        for occurrence in occurrences:
             table = self.table(db, self.occurrence(db, table.name, occurrence).related_table)
         if plain not in table.fields:
             raise KeyError(f"{table.name} has no field {plain}")
@@ -237,7 +238,8 @@ class Store:
         """
         found = self.table(db, table)
         now = datetime.now(UTC).replace(tzinfo=None)
-        automatic = {field.name: now for field in found.fields.values() if field.auto_enter}
+        automatic = {f.name: now for f in found.fields.values() if f.auto_enter in ("creation", "modification")}
+        keys = [field.name for field in found.fields.values() if field.auto_enter == "uuid"]
         cells = found.cells()
         names = {cell_name(field.name, n): i for i, (field, n) in enumerate(cells)}
         names |= {field.name: i for i, (field, n) in enumerate(cells) if n == 1}
@@ -247,7 +249,7 @@ class Store:
         def prepared() -> Iterator[list[object]]:
             for row in rows:
                 values_ = [""] * len(cells)
-                for name, value in {**automatic, **row}.items():
+                for name, value in {**automatic, **{key: str(uuid4()).upper() for key in keys}, **row}.items():
                     if name not in names:
                         raise KeyError(f"{table} has no field {name}")
                     values_[names[name]] = self._text(cells[names[name]][0], value)

@@ -41,13 +41,15 @@ class PortalWindow:
 
 @dataclass(frozen=True)
 class _Related:
-    """A related table: how its rows are found, and which cells are shown."""
+    """A related table: how its rows are found, which cells are shown, and tables that are related to it in turn."""
 
     occurrence: Occurrence
     table: StoreTable
     ours: str
     theirs: str
     cells: list[_Cell]
+    further: list[_Related]
+    is_global: bool
 
 
 class View:
@@ -88,13 +90,11 @@ class View:
 
     def _row(self, db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
         fields = {name: write(row[column]) for name, column, write in self._cells}
-        for related in self._related:
-            first = self._first(db, related, row[related.ours])
-            fields |= {name: write(first[column]) if first else "" for name, column, write in related.cells}
+        fields |= self._firsts(db, self._related, row)
         portals: dict[str, list[dict[str, Any]]] = {}
         infos = []
         for portal, window, relation in self._portals:
-            portals[portal.key], info = self._portal(db, portal, window, relation, row[relation.ours])
+            portals[portal.key], info = self._portal(db, portal, window, relation, self._match(relation, row))
             infos.append(info)
         return {
             "fieldData": fields,
@@ -109,18 +109,39 @@ class View:
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         where = f"FROM {relation.table.rows} WHERE {relation.theirs} = ?"
         found = db.execute(f"SELECT count(*) {where}", (key,)).fetchone()[0]
+        order = "".join(
+            f"{relation.table.key(name.removeprefix('-'))} {'DESC' if name.startswith('-') else 'ASC'}, "
+            for name in portal.sort
+        )
         rows = db.execute(
-            f"SELECT * {where} ORDER BY record_id LIMIT ? OFFSET ?", (key, window.limit, window.offset - 1)
+            f"SELECT * {where} ORDER BY {order}record_id LIMIT ? OFFSET ?", (key, window.limit, window.offset - 1)
         ).fetchall()
         shown = [
             {"recordId": str(row["record_id"])}
             | {name: write(row[column]) for name, column, write in relation.cells}
+            | self._firsts(db, relation.further, row)
             | {"modId": str(row["mod_id"])}
             for row in rows
         ]
         info: dict[str, Any] = {"portalObjectName": portal.name} if portal.name else {}
         info |= {"database": self.page.database, "table": portal.occurrence}
         return shown, info | {"foundCount": found, "returnedCount": len(shown)}
+
+    def _firsts(self, db: sqlite3.Connection, relations: Sequence[_Related], row: sqlite3.Row) -> dict[str, Any]:
+        """Return the fields of the first related record of each relation."""
+        fields: dict[str, Any] = {}
+        for related in relations:
+            first = self._first(db, related, self._match(related, row))
+            fields |= {name: write(first[column]) if first else "" for name, column, write in related.cells}
+        return fields
+
+    def _match(self, related: _Related, row: sqlite3.Row) -> object:
+        """Return the value that related rows have to have: of a global field, the one that this session set."""
+        base, name = related.occurrence.table, related.occurrence.match[0]
+        field = self.page.store.table(self.page.database, base).fields[name] if related.is_global else None
+        if field is None:
+            return row[related.ours]
+        return values.sort_key(field.type, self.page.global_values.get((base, name, 1), ""))
 
     def _first(self, db: sqlite3.Connection, related: _Related, key: object) -> sqlite3.Row | None:
         sql = f"SELECT * FROM {related.table.rows} WHERE {related.theirs} = ? ORDER BY record_id LIMIT 1"  # noqa: S608
@@ -159,13 +180,20 @@ class View:
                 by_occurrence.setdefault(occurrence, []).append(field)
         return [self._relation(name, fields) for name, fields in by_occurrence.items()]
 
-    def _relation(self, name: str, fields: Sequence[str]) -> _Related:
-        store = self.page.store
-        occurrence = store.occurrence(self.page.database, self.table.name, name)
+    def _relation(self, name: str, fields: Sequence[str], base: StoreTable | None = None) -> _Related:
+        """Prepare the related table of an occurrence. A field may be of a table further on, as `TO::field`."""
+        store, base = self.page.store, base or self.table
+        occurrence = store.occurrence(self.page.database, base.name, name)
         table = store.table(self.page.database, occurrence.related_table)
         ours, theirs = occurrence.match
-        cells = self._prepare(table, fields, f"{name}::")
-        return _Related(occurrence, table, self.table.key(ours), related_key(store, table, theirs), cells)
+        cells = self._prepare(table, [field for field in fields if "::" not in field], f"{name}::")
+        beyond: dict[str, list[str]] = {}
+        for field in fields:
+            if "::" in field:
+                beyond.setdefault(field.partition("::")[0], []).append(field.partition("::")[2])
+        further = [self._relation(each, names, table) for each, names in beyond.items()]
+        key = related_key(store, table, theirs)
+        return _Related(occurrence, table, base.key(ours), key, cells, further, base.fields[ours].is_global)
 
 
 def related_key(store: Store, table: StoreTable, field: str) -> str:

@@ -17,6 +17,7 @@ from fm_pipeline.sandbox.filemaker.odata.request import ServiceCall, bad_account
 from fm_pipeline.sandbox.filemaker.odata.sets import StoreEntitySet, entity_sets
 
 _TERM = "com.filemaker.odata."
+_DEFAULTS = {"creation": "CURRENT_TIMESTAMP", "modification": "CURRENT_TIMESTAMP", "uuid": "UUID"}
 _READ = "Org.OData.Core.V1.Permission/Read"
 
 
@@ -77,7 +78,7 @@ def _as_json(call: ServiceCall, sets: dict[str, StoreEntitySet]) -> dict[str, An
             kind["$Key"] = [entities.key.name]
         for field in entities.fields.values():
             notes = {f"@{note}": value for note, value in _annotations(entities, field).items()}
-            default = {"$DefaultValue": "CURRENT_TIMESTAMP"} if field.auto_enter else {}
+            default = {"$DefaultValue": _DEFAULTS[field.auto_enter]} if field.auto_enter else {}
             nullable = {} if field.unique else {"$Nullable": True}
             kind[field.name] = {**notes, **nullable, **default, "$Type": _type(call, field)}
         for relation in entities.relations:
@@ -117,7 +118,7 @@ def _as_xml(call: ServiceCall, sets: dict[str, StoreEntitySet]) -> str:
 
 def _property(call: ServiceCall, entities: StoreEntitySet, field: FieldDefinition) -> str:
     nullable = ' Nullable="false"' if field.unique else ""
-    default = ' DefaultValue="CURRENT_TIMESTAMP"' if field.auto_enter else ""
+    default = f' DefaultValue="{_DEFAULTS[field.auto_enter]}"' if field.auto_enter else ""
     notes = [_annotation(_TERM + note, value) for note, value in _annotations(entities, field).items()]
     if field.is_global:
         notes.append(f'<Annotation Term="Org.OData.Core.V1.Permissions"><EnumMember>{_READ}</EnumMember></Annotation>')
