@@ -13,7 +13,7 @@ from fmdata.session_providers import UsernamePasswordLogin  # type: ignore[impor
 from fmrest.exceptions import FileMakerError  # type: ignore[import-untyped]
 
 from fm_pipeline.sandbox.filemaker.call import Behaviour
-from fm_pipeline.sandbox.filemaker.data.schema import Portal, Script, StoredContainerFile
+from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, Portal, Script, StoredContainerFile
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.sandbox.filemaker.running import StandIn, running_stand_in
 from fm_pipeline_tests.support.pictures import picture
@@ -90,6 +90,27 @@ def test_python_fmrest_asks_for_metadata_and_runs_scripts(secure: StandIn, store
         given = {"prerequest": ["Echo", "1"], "presort": ["Echo", "2"], "after": ["Echo", "3"]}
         server.find([{"id": "P1"}], scripts=given)
         assert server.last_script_result == {"prerequest": [0, "1!"], "presort": [0, "2!"], "after": [0, "3!"]}
+
+
+def test_python_fmrest_writes_records_of_its_own_kind(secure: StandIn, database: str) -> None:
+    with python_fmrest(secure, database) as server:
+        server.login()
+        made = server.create(fmrest.record.Record(["name", "born"], ["サーバ", "04.11.2017"]))
+        record = server.get_record(made)
+        assert (record.name, record.born) == ("サーバ", "04/11/2017")
+        assert server.delete(record)
+        assert server.upload_container(1, "photo", ("sample.csv", "one,two\n1,2\n"))
+
+
+def test_python_fmrest_reaches_a_related_value_by_a_global_field(secure: StandIn, store: Store, database: str) -> None:
+    store.create_table(database, "Desk", [FieldDefinition("g_active", is_global=True)])
+    store.create_occurrence(database, "Desk", "active", "Patients", ("g_active", "id"))
+    store.create_layout(database, "Desk", "Desk", ["g_active", "active::name"])
+    store.insert(database, "Desk", [{}])
+    with python_fmrest(secure, database, layout="Desk") as server:
+        server.login()
+        assert server.set_globals({"Desk::g_active": "P3"})
+        assert server.get_record(1)["active::name"] == "Mary Anning"
 
 
 def test_python_fmrest_uploads_and_downloads_a_container(open_streams: StandIn, database: str) -> None:
