@@ -173,12 +173,10 @@ def test_faults_strike_by_kind_of_request(odata: RawOData, stand_in: StandIn) ->
     stand_in.disturb("code", code=303, of=["odata_rows"])
     assert odata.failure("/Patients") == (423, "303")
     stand_in.disturb("error_in_row")
-    assert [set(row) for row in odata.rows("/Patients")[2:]] != [{"error"}, {"error"}]
-    stand_in.disturb("error_in_row")
-    assert "error" in odata.rows("/Patients")[-1]
+    assert [set(row) == {"error"} for row in odata.rows("/Patients")] == [False, False, False, True]
     stand_in.disturb("fewer_rows")
     assert len(odata.rows("/Patients")) == 2
     stand_in.faults(hidden_records={"Patients": [2]})
     assert odata.get("/Patients/$count").text == "3"
     assert odata.failure("/Patients(ROWID=2)") == (404, "-1023")
-    assert stand_in.counters()["requests"]["odata_rows"] == 5
+    assert stand_in.counters()["requests"]["odata_rows"] == 4
