@@ -1,7 +1,8 @@
-"""`fm-pipeline restore`: bring a backup back."""
+"""`fm-pipeline restore`: bring a backup back, or try it on another server."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -10,16 +11,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.nexus.backup.restore import RestoreReport, restore
 from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import Progress, terminal_sink
-from fm_pipeline.settings import load_settings
+from fm_pipeline.sequence.restore_drill import run_restore_drill
+from fm_pipeline.settings import Settings, load_settings
 
 
 @click.command(name="restore")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option("--confirm", default="", help='"<database> <number of patients in the backup>", as a dry run shows it.')
 @click.option("--dry-run", is_flag=True, help="Do everything, show it, and roll it back.")
 @click.option(
@@ -30,13 +33,26 @@ from fm_pipeline.settings import load_settings
     help="What becomes of rows that were made since the backup and cannot stay: nothing, and the restore stops; or they"
     " are moved into the table fm_pipeline.set_aside_rows.",
 )
-def command(folder: Path, confirm: str, dry_run: bool, newer: NewerRowsPolicy) -> None:
+@click.option(
+    "--drill",
+    "drill_url",
+    metavar="URL",
+    help="Try the newest backup (or FOLDER) in this empty database, roll it back, and mail the result.",
+)
+def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPolicy, drill_url: str | None) -> None:
     """Bring back every row of the backup in FOLDER, in one transaction.
 
     Patients and what else a reimport loads become exactly what they were. In other tables changed and lost rows come
     back, and rows that users made since stay. A row that points to a patient who goes is led to the row of the same
     FileMaker record, or loses the reference; each is listed by its id. If anything does not fit, Nexus stays as it is.
     """
+    if drill_url is not None:
+        if dry_run or confirm:
+            raise click.UsageError("--drill goes with neither --dry-run nor --confirm: it is always rolled back.")
+        _drill(load_settings(), drill_url, folder)
+        return
+    if folder is None:
+        raise click.UsageError("Missing argument 'FOLDER'; fm-pipeline backup --list shows the backups.")
     if dry_run == bool(confirm):
         raise click.UsageError("Give either --dry-run or --confirm.")
     settings = load_settings()
@@ -53,6 +69,23 @@ def command(folder: Path, confirm: str, dry_run: bool, newer: NewerRowsPolicy) -
         console.print(
             f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds."
         )
+
+
+def _drill(settings: Settings, url: str, folder: Path | None) -> None:
+    migrate(settings.nexus_database_url.get_secret_value())
+    console = Console()
+    with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
+        report = run_restore_drill(
+            settings,
+            url,
+            folder,
+            actor=operating_system_user(),
+            now=datetime.now(UTC),
+            warn=lambda sentence: console.print(sentence, style="yellow", soft_wrap=True, highlight=False),
+            on_progress=progress.update,
+        )
+    for sentence in (report.sentence(), *report.notes):
+        console.print(sentence, soft_wrap=True)
 
 
 def show(console: Console, report: RestoreReport) -> None:

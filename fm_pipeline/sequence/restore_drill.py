@@ -1,0 +1,62 @@
+"""A restore drill from beginning to end: the audit trail, the trial, and the mail about its result."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from fm_pipeline.db.audit import audited
+from fm_pipeline.errors import PipelineError
+from fm_pipeline.nexus.backup.backup import ignore_progress
+from fm_pipeline.nexus.backup.drill import DrillReport, drill
+from fm_pipeline.nexus.backup.rows import OnProgress
+from fm_pipeline.notifications.alerts import enqueue_alert
+from fm_pipeline.notifications.message import safe_sentences
+from fm_pipeline.notifications.run_emails import send_due_emails
+from fm_pipeline.settings import Settings
+
+
+def run_restore_drill(
+    settings: Settings,
+    url: str,
+    folder: Path | None = None,
+    *,
+    actor: str,
+    now: datetime,
+    warn: Callable[[str], None],
+    on_progress: OnProgress = ignore_progress,
+) -> DrillReport:
+    """Try a restore on another server, and mail the result to SMTP_TO. Nothing of it stays there.
+
+    Args:
+        url, folder: see `drill`.
+        warn: called if the mail could not be sent; the result of the drill stays what it is.
+
+    Raises:
+        PipelineError: the drill failed; see `drill`. The mail says the same.
+    """
+    database = settings.nexus_database_url.get_secret_value()
+    try:
+        with audited(database, actor=actor, action="verify", about="A restore drill in another database."):
+            report = drill(settings, url, folder, on_progress=on_progress)
+    except PipelineError as error:
+        _send(settings, "Restore drill FAILED", safe_sentences(error), now, warn)
+        raise
+    _send(settings, "Restore drill succeeded", [report.sentence(), *report.notes], now, warn)
+    return report
+
+
+def _send(
+    settings: Settings, subject: str, sentences: Sequence[str], now: datetime, warn: Callable[[str], None]
+) -> None:
+    if not settings.smtp_host:
+        return
+    key = f"drill-{uuid.uuid4()}"
+    enqueue_alert(settings, key, subject, sentences, now=now)
+    try:
+        send_due_emails(settings, warn=warn, run_id=key)
+    except (OSError, sqlite3.Error) as fault:
+        warn(f"The mail of the drill could not be sent ({type(fault).__name__}).")

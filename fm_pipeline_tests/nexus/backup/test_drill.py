@@ -1,0 +1,89 @@
+"""A restore drill: the newest backup goes into an empty database, is compared, rolled back, and told by mail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+from click.testing import CliRunner, Result
+
+from fm_pipeline.cli.main import main
+from fm_pipeline.sandbox.nexus.create import create_nexus
+from fm_pipeline.sandbox.stack.smtp import SmtpService
+from fm_pipeline_tests.nexus.backup.restoring import backup
+from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.mail import mails_of, text_of
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+from fm_pipeline_tests.support.services import LazyStack
+
+ENDS = "SELECT outcome FROM fm_pipeline.audit WHERE action = 'verify' ORDER BY id"
+
+
+@pytest.fixture
+def elsewhere(postgresql: DisposablePostgreSQL) -> Iterator[str]:
+    """The URL of a database in which the application has made its tables, and nothing else."""
+    with empty_database(postgresql) as url:
+        with closing(psycopg2.connect(url)) as connection:
+            create_nexus(connection)
+            connection.commit()
+        yield url
+
+
+@pytest.fixture
+def catcher(bench: MigrationBench, stack: LazyStack, monkeypatch: pytest.MonkeyPatch) -> SmtpService:
+    """The mail server, which the settings of this process name beside the clinic's database."""
+    settings = {**bench.environment(), **stack.mail.settings(), "COLUMNS": "200"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return stack.mail
+
+
+def restore(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["restore", *arguments])
+
+
+@pytest.mark.usefixtures("reimported_once")
+def test_a_drill_restores_the_newest_backup_elsewhere_rolls_it_back_and_mails_the_result(
+    bench: MigrationBench, catcher: SmtpService, elsewhere: str
+) -> None:
+    older, folder = backup(bench), backup(bench)
+    before, earlier = bench.digests(), len(mails_of(catcher, "drill-"))
+    done = restore("--drill", elsewhere)
+    assert done.exit_code == 0, done.output
+    ((patients,),) = bench.execute("SELECT count(*) FROM patients")
+    assert f"The backup {folder.name} was restored into an empty database and compared:" in done.stdout
+    assert f"{patients} patients" in done.stdout
+    with closing(psycopg2.connect(elsewhere)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT (SELECT count(*) FROM patients) + (SELECT count(*) FROM fm_pipeline.crosswalk)")
+        assert cursor.fetchone() == (0,)
+    assert bench.digests() == before
+
+    (written,) = folder.glob("*-notes.copy.gz")
+    written.write_bytes(written.read_bytes()[:-9])
+    damaged = restore("--drill", elsewhere)
+    assert damaged.exit_code == 1
+    own = restore("--drill", bench.database_url, str(older))
+    assert own.exit_code == 1
+    assert "The database of the drill is not empty: " in own.stderr
+    assert bench.digests() == before
+
+    mails = [text_of(mail) for mail in mails_of(catcher, "drill-")[earlier:]]
+    assert [mail.splitlines()[0] for mail in mails] == ["Restore drill succeeded", *["Restore drill FAILED"] * 2]
+    assert f"{patients} patients" in mails[0]
+    assert damaged.stderr.splitlines()[0] in mails[1]
+    assert [row[0] for row in bench.execute(ENDS)] == ["started", "done", "started", "refused", "started", "refused"]
+
+
+def test_a_drill_without_a_backup_or_with_a_wrong_url_is_refused(
+    bench: MigrationBench, catcher: SmtpService, elsewhere: str
+) -> None:
+    for url, said in ((elsewhere, "There is no verified backup"), ("mysql://x", "The URL of --drill names the")):
+        if url != elsewhere:
+            backup(bench)
+        refused = restore("--drill", url)
+        assert refused.exit_code == 1
+        assert said in refused.stderr
+    assert restore("--drill", elsewhere, "--dry-run").exit_code == 2
+    assert "Missing argument 'FOLDER'" in restore().stderr
