@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 
 from fm_pipeline.filemaker.model import Value
 
@@ -37,32 +38,53 @@ def parse_number(text: str) -> Value:
     return parse_float(plain) if _NUMBER.fullmatch(plain) else text
 
 
-def from_odata(result: str, value: object) -> Value:
-    """Return a value of OData in the common form.
+def odata_reader(result: str) -> Callable[[object], Value]:
+    """Return the function that brings OData's values of a field into the common form.
+
+    It raises TypeError for what is no single value.
 
     Args:
         result: type of the field, as in `Field.result`.
-        value: from the JSON.
-
-    Raises:
-        TypeError: it is no single value.
     """
+    return _ODATA_READERS.get(result, _read_text)
+
+
+def _read_text(value: object) -> Value:
+    if isinstance(value, str):
+        return _LINE_END.sub("\r", value) if "\n" in value else value
+    return _no_text(value)
+
+
+def _read_number(value: object) -> Value:
+    if isinstance(value, str):
+        return parse_number(value)
+    return value if type(value) in (int, float) else _no_text(value)  # type: ignore[return-value]  # not bool
+
+
+def _read_clock(value: object) -> Value:
+    """Leave out a fraction of a second that is zero, which OData may write and the Data API does not.
+
+    FileMaker puts the `Z` on the time of the wall, in whatever zone.
+    """
+    if not isinstance(value, str):
+        return _no_text(value)
+    text = value.removesuffix("Z")
+    found = _CLOCK.fullmatch(text) if "." in text else None
+    return found[1] + found[2].rstrip(".") if found else text
+
+
+def _no_text(value: object) -> Value:
     if value is None:
         return ""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int | float):
-        return value if result == "number" else str(value)
-    if not isinstance(value, str):
-        raise TypeError
-    if result == "number":
-        return parse_number(value)
-    if result == "timeStamp":
-        return _clock(value.removesuffix("Z"))  # FileMaker puts it on the time of the wall, in whatever zone
-    return _clock(value) if result == "time" else _LINE_END.sub("\r", value)
+        return str(value)
+    raise TypeError
 
 
-def _clock(text: str) -> str:
-    """Leave out a fraction of a second that is zero, which OData may write and the Data API does not."""
-    found = _CLOCK.fullmatch(text)
-    return found[1] + found[2].rstrip(".") if found else text
+_ODATA_READERS: Mapping[str, Callable[[object], Value]] = {
+    "number": _read_number,
+    "time": _read_clock,
+    "timeStamp": _read_clock,
+}

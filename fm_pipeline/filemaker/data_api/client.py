@@ -353,7 +353,7 @@ def _records(answer: Answer) -> tuple[FileMakerRecord, ...]:
         FileMakerRecord(
             int(row["recordId"]),
             int(row["modId"]),
-            {name: _value(value) for name, value in row["fieldData"].items()},
+            {name: v if type(v) is str else _value(v) for name, v in row["fieldData"].items()},
         )
         for row in answer.response.get("data", [])
     )

@@ -5,15 +5,16 @@ Source: Claris, OData API Guide.
 
 from __future__ import annotations
 
-import json
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
+from fm_pipeline.errors import FileMakerError
 from fm_pipeline.filemaker.errors import DatabaseNotOpen, FieldMissing, RecordMissing, ServerTimeout, ServerUnavailable
-from fm_pipeline.filemaker.model import Field, FileMakerRecord
+from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
 from fm_pipeline.filemaker.odata.answers import count_in, error_in, next_link, read_file, read_json, require_success
 from fm_pipeline.filemaker.odata.errors import ErrorInRow, NotOData, ODataOff, OptionIgnored, TableNotReadable
 from fm_pipeline.filemaker.odata.metadata import Metadata, parse_metadata
@@ -27,7 +28,7 @@ from fm_pipeline.filemaker.odata.urls import (
     table_forms,
 )
 from fm_pipeline.filemaker.transport import ATTEMPTS, Call, FetchedResponse, Transport, basic
-from fm_pipeline.filemaker.values import from_odata
+from fm_pipeline.filemaker.values import odata_reader
 
 SERVICE = "fmi/odata/v4"
 COUNT_TIMEOUT = 900.0  # seconds; a count over 1.2 million rows took minutes, and the server goes on with a lost one
@@ -237,13 +238,17 @@ def _records(
 ) -> tuple[FileMakerRecord, ...]:
     """Return the rows, after the check that they are those that were asked for."""
     rows = body.get("value")
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise NotOData(f"The answer has no rows when asked to {action}.")
     if len(rows) > limit:
         raise OptionIgnored(f"FileMaker sent {len(rows)} rows in place of {limit} when asked to {action}.")
+    readers = [(field.name, odata_reader(field.result)) for field in fields]
+    holds_error = "error" not in {field.name for field in fields}  # if a row has it
     records = []
     for row in rows:
-        record = _record(row, fields, action)
+        if holds_error and "error" in row:
+            raise _error_of_row(row, readers, action)
+        record = _record(row, readers, action)
         if record.record_id <= last:
             raise OptionIgnored(f"The record {record.record_id} came out of its order when asked to {action}.")
         last = record.record_id
@@ -251,24 +256,27 @@ def _records(
     return tuple(records)
 
 
-def _record(row: object, fields: Sequence[Field], action: str) -> FileMakerRecord:
-    if not isinstance(row, dict):
-        raise NotOData(f"The answer has no rows when asked to {action}.")
-    if "error" in row and not any(field.name == "error" for field in fields):
-        error = error_in(row["error"], action)
-        code = "an error" if error is None or error.code is None else f"code {error.code}"
-        raise ErrorInRow(f"FileMaker sent {code} in place of a row when asked to {action}.")
+def _record(
+    row: dict[str, Any], readers: Sequence[tuple[str, Callable[[object], Value]]], action: str
+) -> FileMakerRecord:
     try:
         record_id, mod_id = int(row[ROW_ID]), int(row[ROW_MOD_ID])
+        return FileMakerRecord(record_id, mod_id, {name: read(row[name]) for name, read in readers})
     except (KeyError, TypeError, ValueError):
-        raise OptionIgnored(f"A row came without its record id when FileMaker was asked to {action}.") from None
-    values = {}
-    for field in fields:
-        if field.name not in row:
-            raise FieldMissing(f"A row came without the field {field.name} when FileMaker was asked to {action}.")
-        try:
-            values[field.name] = from_odata(field.result, row[field.name])
-        except TypeError:
-            kind = json.dumps(type(row[field.name]).__name__)
-            raise NotOData(f"The field {field.name} of the record {record_id} holds a {kind}.") from None
-    return FileMakerRecord(record_id, mod_id, values)
+        raise _error_of_row(row, readers, action) from None
+
+
+def _error_of_row(
+    row: Mapping[str, Any], readers: Sequence[tuple[str, Callable[[object], Value]]], action: str
+) -> FileMakerError:
+    """Return the error of a row that has not all that was asked for."""
+    if "error" in row and "error" not in dict(readers):
+        error = error_in(row["error"], action)
+        code = "an error" if error is None or error.code is None else f"code {error.code}"
+        return ErrorInRow(f"FileMaker sent {code} in place of a row when asked to {action}.")
+    if not all(re.fullmatch(r"\d{1,18}", str(row.get(name))) for name in (ROW_ID, ROW_MOD_ID)):
+        return OptionIgnored(f"A row came without its record id when FileMaker was asked to {action}.")
+    for name, _ in readers:
+        if name not in row:
+            return FieldMissing(f"A row came without the field {name} when FileMaker was asked to {action}.")
+    return NotOData(f"A field of the record {row[ROW_ID]} holds no single value when asked to {action}.")

@@ -21,7 +21,7 @@ from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
 from fm_pipeline.filemaker.odata.client import ODataClient, Rows
 from fm_pipeline.filemaker.odata.errors import OptionIgnored, QueryRefused, RepetitionsHidden, RowIdRefused
 from fm_pipeline.filemaker.page_size import TOO_MUCH, PageSize
-from fm_pipeline.filemaker.values import from_odata
+from fm_pipeline.filemaker.values import odata_reader
 
 MOST_ROWS = 10_000  # in one answer, whatever is asked for (OData API Guide, "Request records from a table")
 ATTEMPTS = 5  # readings of a table before the extraction is refused
@@ -155,8 +155,8 @@ def _with_repetitions(
             )
         del values[field.name]
         filled = [*given, *[None] * (len(field.repetitions) - len(given))]
+        read = odata_reader(field.result)
         values |= {
-            f"{field.name}({number})": from_odata(field.result, value)
-            for number, value in zip(field.repetitions, filled, strict=True)
+            f"{field.name}({number})": read(value) for number, value in zip(field.repetitions, filled, strict=True)
         }
     return FileMakerRecord(record.record_id, record.mod_id, values)

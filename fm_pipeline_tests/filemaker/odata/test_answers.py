@@ -31,7 +31,7 @@ from fm_pipeline.filemaker.odata.errors import (
 )
 from fm_pipeline.filemaker.odata.urls import is_within, rows_after, selection, table_forms
 from fm_pipeline.filemaker.transport import FetchedResponse
-from fm_pipeline.filemaker.values import from_odata, parse_number
+from fm_pipeline.filemaker.values import odata_reader, parse_number
 
 HTML = b"<html><body><h1>Bad Gateway</h1></body></html>"
 
@@ -189,7 +189,7 @@ def test_a_link_to_more_rows_stays_with_the_service(link: str, within: bool) -> 
     ],
 )
 def test_a_value_gets_the_form_of_the_data_api(result: str, value: object, form: object) -> None:
-    assert from_odata(result, value) == form
+    assert odata_reader(result)(value) == form
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**30), 10**30))

@@ -190,6 +190,12 @@ def test_a_page_that_holds_something_back_is_never_believed(
         read_ids(opened, table, 3)
 
 
+def test_a_field_may_be_called_error(clinic: Clinic) -> None:
+    clinic.layout("Faults", ["id", "error"], [{"id": "a", "error": "broken hinge"}])
+    with clinic.odata() as opened:
+        assert read_ids(opened, "Faults", 10, ["id", "error"]) == [1]
+
+
 @pytest.mark.parametrize("what", ["bad_gateway", "cut", "half"])
 def test_a_web_page_or_a_broken_connection_costs_no_record(clinic: Clinic, what: str) -> None:
     table = _table_of(clinic, 5)
