@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, Va
 
 from fm_pipeline.entities import further
 from fm_pipeline.entities.further import NexusMapping, registry_of
-from fm_pipeline.entities.registry import ENTITIES, Entity, Registry
+from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry
 from fm_pipeline.errors import MappingError
 from fm_pipeline.filemaker.door import DoorKind
 from fm_pipeline.filemaker.exports.encoding import Encoding
@@ -40,7 +40,7 @@ Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_each_once)]
 """Names of layouts or fields in FileMaker, in the order in which they count."""
 
 
-SyncPolicy = Literal["nexus", "filemaker"]
+SyncPolicy = Literal["nexus", "filemaker", "newer"]
 """Whose value stays in a column that a user has edited in Nexus."""
 
 
@@ -202,6 +202,11 @@ def _wrong_fields(name: str, entity: Entity, mapping: EntityMapping) -> Iterator
     for column in mapping.sync.policy if mapping.sync else ():
         if column not in entity.columns:
             yield f"{name} feeds no column {column} of Nexus", [name, "sync", "policy", column]
+        elif mapping.sync and mapping.sync.policy[column] == "newer":
+            if CONTACT_DETAIL in entity.columns[column].fields:
+                yield f"contact details have times of their own, so {column} has no newer", [name, "sync", "policy"]
+            if mapping.sync.modified is None:
+                yield "newer needs the field modified", [name, "sync", "policy", column]
     for group in entity.required:
         if not group & mapping.fields.keys():
             yield f"{name} needs {' or '.join(sorted(group))}", [name, "fields"]

@@ -30,17 +30,20 @@ class Resolution:
         layout: name of the layout, table occurrence or export file, as the source spells it.
         feeds: canonical field -> fields of the layout, in the order in which they count.
         unfed: canonical fields of the profile for which the layout has no field; none of them is required.
+        modified: the field with the time of a record's last change, if the profile names one that is there.
     """
 
     entity: str
     layout: str
     feeds: Mapping[str, tuple[Field, ...]]
     unfed: tuple[str, ...]
+    modified: Field | None = None
 
     @property
     def fields(self) -> list[Field]:
         """The fields of the layout that feed something, each once."""
-        return list({field.name: field for fields in self.feeds.values() for field in fields}.values())
+        named = [field for fields in self.feeds.values() for field in fields]
+        return list({field.name: field for field in [*named, *([self.modified] if self.modified else [])]}.values())
 
 
 def resolve(
@@ -93,4 +96,7 @@ def resolve(
                 remedy=_FIELD_MISSING[kind].format(layout),
             )
     unfed = tuple(canonical for canonical in mapping.fields if canonical not in feeds)
-    return Resolution(entity, layout, feeds, unfed)
+    names = (mapping.sync.modified if mapping.sync else None) or []
+    stamps = (on_layout[name.casefold()] for name in names if name.casefold() in on_layout)
+    modified = next((field for field in stamps if field.result == "timeStamp"), None)
+    return Resolution(entity, layout, feeds, unfed, modified)

@@ -116,7 +116,7 @@ def sync_staged(
     audit_id = plan_id if plan_id and _is_uuid(plan_id) else None
 
     def merge_all(cursor: Cursor, policy: Policy, differences: Sequence[Difference]) -> Merged:
-        return merge(cursor, policy, differences, now=now, policies=policies or {})
+        return merge(cursor, policy, differences, now=now, policies=policies or {}, time_zone=kept.clinic_time_zone)
 
     with ExitStack() as end, audited(url, actor=actor, action="sync", plan_id=audit_id, run_id=run_id):
         report = ReimportReport(sync_id, run_id, now)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from fm_pipeline.entities.profile import Profile
 
-COLUMNS = ("entity", "record_id", "mod_id", "filemaker_key", "patient_key", "fields")
+COLUMNS = ("entity", "record_id", "mod_id", "filemaker_key", "patient_key", "modified", "fields")
 PARENT_KEYS = "parent_keys"  # a further column, for an entity that names other records than its patient
 REPETITION_SEPARATOR = "\x1d"  # what FileMaker's exports put between the repetitions of a field
 
@@ -202,7 +202,8 @@ def _rows(
         text = json.dumps(fields, ensure_ascii=True, sort_keys=True)
         taken.add(record.record_id, text)
         keys = key_of(fields.get("filemaker_id")), key_of(fields.get("patient"))
-        yield (resolution.entity, record.record_id, record.mod_id, *keys, text)
+        modified = str(record.fields.get(resolution.modified.name, "")) if resolution.modified else None
+        yield (resolution.entity, record.record_id, record.mod_id, *keys, modified or None, text)
 
 
 def _with_parents(rows: Iterable[tuple[object, ...]], parents: Sequence[str]) -> Iterator[tuple[object, ...]]:

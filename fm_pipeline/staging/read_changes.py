@@ -83,16 +83,12 @@ def read_changes(
     if not isinstance(door, DataApiDoor) or mapping is None or mapping.modified is None:
         return None
     resolution = resolve(profile, entity, door.tables(), door.fields, door.kind)
-    stamps = {
-        field.name.casefold(): field.name for field in door.fields(resolution.layout) if field.result == "timeStamp"
-    }
-    modified = next((stamps[name.casefold()] for name in mapping.modified if name.casefold() in stamps), None)
     with connection, connection.cursor() as cursor:
         refuse_second_extraction(cursor, entity)
         known = _known(cursor, door, profile, resolution, now)
-        if known is None or modified is None:
+        if known is None or resolution.modified is None:
             return None
-        found = _modified_since(door.client, resolution, modified, known, zone, page_size)
+        found = _modified_since(door.client, resolution, resolution.modified.name, known, zone, page_size)
         if found is None:
             return None
         changed, new = _upsert(cursor, profile, resolution, found)
@@ -173,12 +169,13 @@ def _upsert(
     columns, rows = columns_of(parents), list(canonical_rows(resolution, found, parents, DigestedRows()))
     ids = [record.record_id for record in found]
     cursor.execute(
-        "SELECT record_id, fields::text FROM fm_pipeline.source_records WHERE entity = %s AND record_id = ANY(%s)",
+        "SELECT record_id, fields::text, modified FROM fm_pipeline.source_records"
+        " WHERE entity = %s AND record_id = ANY(%s)",
         (resolution.entity, ids),
     )
-    before = dict(cursor.fetchall())
-    at = columns.index("fields")
-    changed = [row for row in rows if before.get(row[1]) != row[at]]
+    before = {record_id: state for record_id, *state in cursor.fetchall()}
+    fields, modified = columns.index("fields"), columns.index("modified")
+    changed = [row for row in rows if before.get(row[1]) != [row[fields], row[modified]]]
     names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
     updates = ", ".join(f"{name} = excluded.{name}" for name in columns[2:])
     for row in changed:
@@ -187,7 +184,8 @@ def _upsert(
             f" ON CONFLICT (entity, record_id) DO UPDATE SET {updates}",
             row,
         )
-    return len(changed), set(ids) - before.keys()
+    # A field that the profile does not read may have changed: then only the time is new.
+    return sum(before.get(row[1], [None])[0] != row[fields] for row in changed), set(ids) - before.keys()
 
 
 def _is_complete(cursor: Cursor, door: DataApiDoor, resolution: Resolution, rows: int, new: set[int]) -> bool:

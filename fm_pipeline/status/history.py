@@ -16,11 +16,12 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import RequestError
 
 PAGE = 50
-KINDS = ("plan", "reimport", "backup", "restore", "verify", "export", "prune", "image_link", "image_import")
+KINDS = ("plan", "reimport", "sync", "backup", "restore", "verify", "export", "prune", "image_link", "image_import")
 # What a job does, by its name: a run that is cancelled before it begins this leaves no row of it.
 KIND_OF_JOB = {
     "plan_reimport": "plan",
     "full_reimport": "reimport",
+    "filemaker_sync": "sync",
     "make_backup": "backup",
     "restore_backup": "restore",
     "verify_backup": "verify",

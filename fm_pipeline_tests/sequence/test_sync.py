@@ -14,10 +14,13 @@ from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import PlanStop, RequestError
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.report import PhaseRecord
+from fm_pipeline.sequence.night import run_sync
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench, Origin, copied_bench, derived
+from fm_pipeline_tests.support.mail import mail_settings, mails_of, text_of
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.services import LazyStack
 from fm_pipeline_tests.support.waiting import InThread, wait_until
 
 NIGHT = RUN_TIME + dt.timedelta(days=1)
@@ -154,3 +157,42 @@ def test_a_sync_is_undone_row_by_row_unless_a_row_was_saved_since(synced: Migrat
     assert sum(undo_sync(synced.settings, done.id, **undo).values()) == 3
     assert synced.digests() == before
     assert sync(synced).status == "nothing_new"
+
+
+def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_it_waits(
+    synced: MigrationBench, stack: LazyStack
+) -> None:
+    """FileMaker's time is the clinic's wall clock: 09:00 in Sydney was 22:00 UTC of the day before."""
+    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
+    bench, records = synced.with_settings(**mail), synced.execute(RECORDS)
+    for number, (nexus_id, record_id, _) in enumerate(records):
+        bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm", "middle_name": "Fm"})
+        saved = "2025-11-20 21:59:59+00" if number % 2 else "2025-11-20 22:00:01+00"
+        bench.execute(
+            "UPDATE patients SET coordinator_name = 'Nexus', middle_names = 'Nexus', updated_at = %s WHERE id = %s",
+            *(saved, nexus_id),
+        )
+    bench.extract_and_stage()
+    known = [record_id for _, record_id, _ in records[:3]]  # of the last one the time is not known
+    bench.execute(
+        "UPDATE fm_pipeline.source_records SET modified = '2025-11-21T09:00:00'"
+        " WHERE entity = 'patient' AND record_id = ANY(%s)",
+        known,
+    )
+    policies = {"patient": {"coordinator_name": "newer", "middle_names": "filemaker"}}
+    waits = sync_staged(bench.settings, now=NIGHT, actor="bench", policies=policies)
+    assert (waits.status, len(waits.conflicts)) == ("waits", 8)
+    confirmed(bench, waits, policies=policies)
+    assert [coordinator(bench, nexus_id) for nexus_id, *_ in records] == ["Nexus", "Fm", "Nexus", "Nexus"]
+    names = bench.execute(
+        "SELECT DISTINCT middle_names FROM patients WHERE id::text = ANY(%s)", [r[0] for r in records]
+    )
+    assert names == [("Fm",)]
+
+    bench.store.delete(DATABASE, "Messages", 1)
+    run_id = str(uuid.uuid4())
+    result = run_sync(bench.settings, actor="bench", run_id=run_id)
+    ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
+    assert text.startswith("The sync is waiting")
+    assert f'fm-pipeline sync --plan {result.id} --confirm "{result.confirmation}"' in text
+    assert "1 row(s) would be deleted." in text

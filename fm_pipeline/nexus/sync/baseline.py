@@ -36,20 +36,25 @@ def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datet
         differing = [
             sql.SQL("CASE WHEN {} THEN {} END").format(difference.differs([name]), literal(name)) for name in names
         ]
+        texts = [text for name in names for text in (desired(difference, name), in_nexus(name))]
         cursor.execute(
             sql.SQL(
-                "INSERT INTO fm_pipeline.synced_rows AS b (entity, nexus_id, filemaker_key, filemaker, nexus, kept)"
+                # Objects are made of the few rows only that have changed; to make them of all took most of the time.
+                "INSERT INTO fm_pipeline.synced_rows (entity, nexus_id, filemaker_key, filemaker, nexus, kept, state)"
                 " SELECT %(entity)s, t.id, s.filemaker_key, {filemaker}, {nexus},"
-                " array_remove(ARRAY[{differing}]::text[], NULL)"
+                " array_remove(ARRAY[{differing}]::text[], NULL), {state}"
                 " FROM {staged} s JOIN {table} t ON t.id = s.nexus_id"
+                " LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id"
+                " WHERE b.nexus_id IS NULL OR b.gone OR b.filemaker_key <> s.filemaker_key"
+                " OR b.state IS DISTINCT FROM {state}"
                 " ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker_key = excluded.filemaker_key,"
-                " filemaker = excluded.filemaker, nexus = excluded.nexus, kept = excluded.kept, gone = false"
-                " WHERE (b.filemaker_key, b.filemaker, b.nexus, b.kept, b.gone)"
-                " IS DISTINCT FROM (excluded.filemaker_key, excluded.filemaker, excluded.nexus, excluded.kept, false)"
+                " filemaker = excluded.filemaker, nexus = excluded.nexus, kept = excluded.kept,"
+                " state = excluded.state, gone = false"
             ).format(
                 filemaker=as_object({name: desired(difference, name) for name in names}),
                 nexus=as_object({name: in_nexus(name) for name in names}),
                 differing=comma(differing),
+                state=sql.SQL("hashtextextended(ROW({})::text, 0)").format(comma(texts)),
                 staged=difference.staged,
                 table=difference.table.identifier,
             ),
@@ -76,11 +81,11 @@ def acknowledge(cursor: Cursor, differences: Sequence[Difference], now: datetime
         states = as_object({name: desired(difference, name) for name in merged_columns(difference)})
         cursor.execute(
             sql.SQL(
-                "INSERT INTO fm_pipeline.synced_rows (entity, nexus_id, filemaker_key, filemaker, nexus)"
-                " SELECT %(entity)s, s.nexus_id, s.filemaker_key, {states}, {states}"
+                "INSERT INTO fm_pipeline.synced_rows (entity, nexus_id, filemaker_key, filemaker, nexus, state)"
+                " SELECT %(entity)s, s.nexus_id, s.filemaker_key, {states}, {states}, 0"
                 " FROM {staged} s JOIN {out} o USING (nexus_id) LEFT JOIN {table} t ON t.id = s.nexus_id"
                 " ON CONFLICT (entity, nexus_id) DO UPDATE SET filemaker = excluded.filemaker, nexus = excluded.nexus,"
-                " kept = '{{}}', gone = false"
+                " kept = '{{}}', state = 0, gone = false"
             ).format(
                 states=states,
                 staged=difference.staged,

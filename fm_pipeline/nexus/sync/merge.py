@@ -29,13 +29,15 @@ from fm_pipeline.nexus.sync.gone_rows import find_gone_rows
 from fm_pipeline.nexus.sync.values import comma, desired, in_nexus, literal, merged_columns
 
 ColumnPolicies = Mapping[str, Mapping[str, str]]
-"""By entity and column of Nexus: `nexus` or `filemaker`; a column that is not named is `nexus`."""
+"""By entity and column of Nexus: `nexus`, `filemaker` or `newer`; a column that is not named is `nexus`."""
 
 # A parent that a user deleted in Nexus cannot be referred to; such a change waits.
 _DECISIONS = """
 CREATE TEMP TABLE {columns} ON COMMIT DROP AS
-SELECT d.*, d.without_parent OR (d.decision <> 'change' AND NOT %(filemaker)s::text[] @> ARRAY[d.name]) AS kept
+SELECT d.*, d.without_parent OR (d.decision <> 'change' AND NOT %(filemaker)s::text[] @> ARRAY[d.name]
+       AND NOT (d.decision = 'conflict' AND %(newer)s::text[] @> ARRAY[d.name] AND d.is_newer)) AS kept
 FROM (SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now, c.without_parent,
+             coalesce({modified} > {updated_at}, false) AS is_newer,
              CASE WHEN c.without_parent AND c.desired IS DISTINCT FROM b.filemaker ->> c.name THEN 'parent_deleted'
                   WHEN c.without_parent THEN 'edit'
                   WHEN b.nexus_id IS NULL OR NOT b.nexus ? c.name THEN 'edit_without_baseline'
@@ -44,8 +46,14 @@ FROM (SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now, c.without_parent,
                   ELSE 'conflict' END AS decision
       FROM {staged} s JOIN {table} t ON t.id = s.nexus_id
       LEFT JOIN fm_pipeline.synced_rows b ON b.entity = %(entity)s AND b.nexus_id = t.id
+      LEFT JOIN fm_pipeline.source_records r ON r.entity = %(entity)s AND r.record_id = s.record_id
       CROSS JOIN LATERAL (VALUES {values}) c(name, now, desired, differs, without_parent)
       WHERE {row_differs} AND c.differs) d
+"""
+# FileMaker's wall-clock time; of an older server, which writes another form, it cannot be told.
+_MODIFIED = r"""
+CASE WHEN r.modified ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d'
+     THEN left(r.modified, 19)::timestamp AT TIME ZONE %(zone)s END
 """
 _OUT = """
 CREATE TEMP TABLE {out} ON COMMIT DROP AS
@@ -74,20 +82,30 @@ class Merged:
 
 
 def merge(
-    cursor: Cursor, policy: Policy, differences: Sequence[Difference], *, now: datetime, policies: ColumnPolicies
+    cursor: Cursor,
+    policy: Policy,
+    differences: Sequence[Difference],
+    *,
+    now: datetime,
+    policies: ColumnPolicies,
+    time_zone: str,
 ) -> Merged:
     """Merge all entities, inside the transaction and under its locks, so that no save is overlooked.
 
     Args:
+        time_zone: in which FileMaker's timestamps are written.
         differences: between what is staged and Nexus, parents before children.
     """
     out: dict[Table, sql.Identifier] = {}
     merged = []
     for difference in differences:
-        filemaker = [name for name, wins in policies.get(difference.load.entity, {}).items() if wins == "filemaker"]
+        wins = policies.get(difference.load.entity, {})
         names = merged_columns(difference)
         orphaned = {name: _without_parent(policy, difference, name, out) for name in names}
-        parameters = {"entity": difference.load.entity, "now": now, "filemaker": filemaker}
+        parameters: dict[str, object] = {"entity": difference.load.entity, "now": now, "zone": time_zone}
+        parameters |= {
+            side: [name for name, winner in wins.items() if winner == side] for side in ("filemaker", "newer")
+        }
         places = {
             "columns": _temporary("sync_columns", difference),
             "out": _temporary("sync_out", difference),
@@ -101,7 +119,13 @@ def merge(
             for name in names
         ]
         cursor.execute(
-            sql.SQL(_DECISIONS).format(**places, values=comma(compared), row_differs=difference.differs(names)),
+            sql.SQL(_DECISIONS).format(
+                **places,
+                values=comma(compared),
+                row_differs=difference.differs(names),
+                modified=sql.SQL(_MODIFIED),
+                updated_at=sql.SQL("t.updated_at" if "updated_at" in difference.inserts else "NULL::timestamptz"),
+            ),
             parameters,
         )
         desires = comma(sql.SQL("({}, {})").format(literal(name), desired(difference, name)) for name in names)

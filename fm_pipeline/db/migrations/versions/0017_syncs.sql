@@ -8,6 +8,7 @@ CREATE TABLE fm_pipeline.synced_rows (
     filemaker     jsonb NOT NULL,                -- what FileMaker said
     nexus         jsonb NOT NULL,                -- what Nexus had
     kept          text[] NOT NULL DEFAULT '{}',  -- columns in which they differed: an edit in Nexus was kept
+    state         bigint NOT NULL,               -- digest of both, to find what has changed since
     gone          boolean NOT NULL DEFAULT false,  -- FileMaker does not have it any more; the row was kept by a sync
     PRIMARY KEY (entity, nexus_id)
 );
@@ -57,6 +58,9 @@ CREATE TABLE fm_pipeline.source_readings (
     checked_at    timestamptz NOT NULL,          -- start of the reading
     whole_at      timestamptz NOT NULL
 );
+
+-- FileMaker's time of a record's last change, as it came; the part sync of a profile names the field.
+ALTER TABLE fm_pipeline.source_records ADD COLUMN modified text;
 
 -- What the staged rows were last built from, beside FileMaker's records: profile, rules, names in Nexus, the crosswalk.
 CREATE TABLE fm_pipeline.staged_inputs (
