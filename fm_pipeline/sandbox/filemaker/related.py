@@ -142,39 +142,54 @@ def put_related(
     Raises:
         ApiError: as for a record itself; 101 for a record that is not related to this one.
     """
-    made = []
+    made: list[dict[str, str]] = []
     for row in related.rows:
-        there = call.engine.store.table(call.database, row.occurrence.related_table)
-        cells = incoming(call, row.fields, there, row.data, given.get("dateformats"))
-        theirs = (row.occurrence.match[1], 1)
-        text, key = _match(call, db, table, number, row.occurrence.match[0])
-        related_to = f"FROM {there.rows} WHERE {there.key(*theirs)} = ?"
-        record = row.record
-        if record is None:
-            first = db.execute(f"SELECT record_id {related_to} ORDER BY record_id LIMIT 1", (key,)).fetchone()
-            record = int(first[0]) if first else 0
-        if record == 0:
-            db.execute(f"INSERT INTO {there.rows} DEFAULT VALUES")
-            fresh = int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
-            write(db, there, fresh, {theirs: text, **_stamped(call, there, True), **cells})
-            put_related(call, db, there, fresh, Related(row.further, ()), given)
-            # One entry for each field that was written, as clients of real servers count them.
-            entry = {"tableName": row.occurrence.name, "recordId": str(fresh), "modId": "0"}
-            made += [dict(entry) for _ in range(max(1, len(row.data) + len(row.further)))]
-            continue
-        if not db.execute(f"SELECT 1 {related_to} AND record_id = ?", (key, record)).fetchone():
-            raise ApiError(101)
-        mod_id = current(call.engine, db, there, record)
-        if row.mod_id not in (None, str(mod_id)):
-            raise ApiError(306)
-        write(db, there, record, {**_stamped(call, there, False), **cells})
-        db.execute(f"UPDATE {there.rows} SET mod_id = ? WHERE record_id = ?", (mod_id + 1, record))  # noqa: S608
-        put_related(call, db, there, record, Related(row.further, ()), given)
+        written = _put_row(call, db, table, number, row, given)
+        if row.record == 0 or (row.record is None and written[0]["modId"] == "0"):
+            made += written
     for occurrence, record in related.deleted:
         there = call.engine.store.table(call.database, occurrence.related_table)
         current(call.engine, db, there, record)
         db.execute(f"DELETE FROM {there.rows} WHERE record_id = ?", (record,))  # noqa: S608
     return {"newPortalRecordInfo": made} if made else {}
+
+
+def _put_row(
+    call: ApiCall, db: sqlite3.Connection, table: StoreTable, number: int, row: _Row, given: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Write one related record, and those that are related to it.
+
+    Returns:
+        One entry for each field that was written, as clients of real servers count them.
+    """
+    there = call.engine.store.table(call.database, row.occurrence.related_table)
+    cells = incoming(call, row.fields, there, row.data, given.get("dateformats"))
+    theirs = (row.occurrence.match[1], 1)
+    text, key = _match(call, db, table, number, row.occurrence.match[0])
+    related_to = f"FROM {there.rows} WHERE {there.key(*theirs)} = ?"
+    record, mod_id = row.record, 0
+    if record is None:
+        first = db.execute(f"SELECT record_id {related_to} ORDER BY record_id LIMIT 1", (key,)).fetchone()
+        record = int(first[0]) if first else 0
+    if record == 0:
+        db.execute(f"INSERT INTO {there.rows} DEFAULT VALUES")
+        record = int(db.execute("SELECT last_insert_rowid()").fetchone()[0])
+        write(db, there, record, {theirs: text, **_stamped(call, there, True), **cells})
+    else:
+        if not db.execute(f"SELECT 1 {related_to} AND record_id = ?", (key, record)).fetchone():
+            raise ApiError(101)
+        mod_id = current(call.engine, db, there, record)
+        if row.mod_id not in (None, str(mod_id)):
+            raise ApiError(306)
+        if cells:
+            mod_id += 1
+            write(db, there, record, {**_stamped(call, there, False), **cells})
+            db.execute(f"UPDATE {there.rows} SET mod_id = ? WHERE record_id = ?", (mod_id, record))  # noqa: S608
+    entry = {"tableName": row.occurrence.name, "recordId": str(record), "modId": str(mod_id)}
+    entries = [dict(entry) for _ in row.data] or ([] if row.further else [entry])
+    for further in row.further:
+        entries += _put_row(call, db, there, record, further, given)
+    return entries
 
 
 def _match(call: ApiCall, db: sqlite3.Connection, table: StoreTable, number: int, field: str) -> tuple[str, object]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fmdata  # type: ignore[import-untyped]
 import fmrest  # type: ignore[import-untyped]
 import pytest
 from fmdata.client import Client  # type: ignore[import-untyped]
@@ -198,6 +199,40 @@ def test_fmdata_counts_an_entry_for_each_field_of_a_new_portal_row(
     changed = fmdata_client.edit_record("Both", "2", {}, portal_data={"Both": [row, row]})
     numbers = [entry.record_id for entry in changed.response.new_portal_record_info]
     assert numbers == ["61", "61", "62", "62"]
+    fmdata_client.logout()
+
+
+def test_fmdata_keeps_models_with_the_rows_of_their_portals(fmdata_client: Client, store: Store, database: str) -> None:
+    portals = [Portal("pat_NOTES", ["text", "patient"], name="Notes", sort=["text"])]
+    store.create_layout(database, "Model", "Patients", ["id", "name", "weight"], portals)
+
+    class Note(fmdata.PortalModel):  # type: ignore[misc]
+        class Meta:
+            table_occurrence = "pat_NOTES"
+
+        text = fmdata.String(field_name="pat_NOTES::text", field_type=fmdata.FMFieldType.Text)
+        patient = fmdata.String(field_name="pat_NOTES::patient", field_type=fmdata.FMFieldType.Text)
+
+    class Patient(fmdata.Model):  # type: ignore[misc]
+        class Meta:
+            client = fmdata_client
+            layout = "Model"
+
+        key = fmdata.String(field_name="id", field_type=fmdata.FMFieldType.Text)
+        name = fmdata.String(field_name="name", field_type=fmdata.FMFieldType.Text)
+        notes = fmdata.PortalField(model=Note, name="Notes")
+
+    made = Patient.objects.create(key="P7", name="Cohort Seven")
+    for text in ("b", "a"):
+        made.notes.create(text=text, patient="P7")
+    assert [note.text for note in made.notes.all()[:10]] == ["a", "b"]
+    made.update(name="Cohort 7")
+    made.save()
+    (found,) = Patient.objects.find(name__contains="Cohort").chunking(1)
+    assert (found.key, found.name) == ("P7", "Cohort 7")
+    found.notes.all()[:10].delete()
+    found.delete()
+    assert len(Patient.objects.find(name__contains="Cohort")[:10]) == 0
     fmdata_client.logout()
 
 
