@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 
 import click
+from click.exceptions import NoSuchCommand
 
 
 class LazyGroup(click.Group):
@@ -28,6 +29,15 @@ class LazyGroup(click.Group):
         return sorted(
             name.rstrip("_").replace("_", "-") for name in modules if name != "main" and not name.startswith("_")
         )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command. Click looks for the one that was meant only among commands that are imported already."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command of that name; None if there is none."""

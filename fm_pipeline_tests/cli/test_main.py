@@ -55,6 +55,12 @@ def test_wrong_usage_exits_with_2(group: click.Group) -> None:
     assert CliRunner().invoke(group, ["stack", "up", "--s3-port", "70000"]).exit_code == 2
 
 
+def test_a_mistyped_command_is_answered_with_its_neighbour(group: click.Group) -> None:
+    for typed, meant in ((["reimprot"], "reimport"), (["dicom", "statsu"], "status"), (["stack", "dwon"], "down")):
+        result = CliRunner().invoke(group, typed)
+        assert (result.exit_code, f"Did you mean '{meant}'?" in result.stderr) == (2, True), result.stderr
+
+
 def test_the_module_is_the_command_and_its_help_does_not_wait_for_dagster() -> None:
     script = "import runpy, sys; sys.argv = ['fm-pipeline', 'stack', '--help']\n"
     script += "try: runpy.run_module('fm_pipeline', run_name='__main__')\n"
