@@ -2,12 +2,14 @@
 
 calamine reads a workbook at a multiple of openpyxl's rate, and a cell keeps its type. A sheet is held in memory, so
 there is a limit. Excel itself loses two things, which are refused: text behind the 32,767th character, and digits
-behind the 15th. Formulas are refused too: FileMaker exports none, and a result may be missing.
+behind the 15th. Formulas are refused too: FileMaker exports none, and a result may be missing. So are negative times,
+which calamine shows as times of the day (findings/calamine-negative-times.sh).
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -21,6 +23,7 @@ _FIRST_INEXACT = 10**15
 _BREAK = re.compile(r"\r\n|[\n\v]")
 _HALF_A_SECOND = timedelta(microseconds=500_000)
 _CALCULATED = re.compile(rb"""<(?:\w+:)?f[\s/>]|<(?:\w+:)?c\s[^<>]*\bt\s*=\s*["']e["']""")  # a formula, or its error
+_NEGATIVE = re.compile(rb"<(?:\w+:)?v(?:\s[^<>]*)?>\s*-")
 _LONGEST_TAG = 256  # bytes of `<c r="XFD1048576" s="65490" t="e">`, and much more
 _CHUNK = 1 << 20
 _REMEDY = "Export it again, or as tab-separated text."
@@ -32,11 +35,12 @@ def workbook_rows(path: Path) -> list[list[Cell]]:
     """Return the cells of the sheet, without empty rows at its end. An empty cell is an empty text.
 
     Raises:
-        ExportStop: the file is not a workbook, is too large, has two sheets with cells, or has cells that Excel cut.
+        ExportStop: the file is not a workbook, is too large, has two sheets with cells, or has formulas or negative
+            times.
     """
     import python_calamine  # noqa: PLC0415  # slow to import
 
-    _refuse_unfit(path)
+    has_negative_numbers = _refuse_unfit(path)
     try:
         with python_calamine.CalamineWorkbook.from_path(path) as book:
             sheets = [book.get_sheet_by_name(name) for name in book.sheet_names]
@@ -48,6 +52,8 @@ def workbook_rows(path: Path) -> list[list[Cell]]:
         raise _stop(path.name, f"has {len(filled)} sheets with cells, and FileMaker exports one")
     while rows and not any(cell != "" for cell in rows[-1]):
         rows.pop()
+    if has_negative_numbers and any(isinstance(cell, time) for row in rows for cell in row):
+        _refuse_negative_times(path)
     return rows
 
 
@@ -92,17 +98,22 @@ def _text(cell: Cell, name: str, line: int, *, has_times: bool) -> str:
     if isinstance(cell, date):
         return f"{cell.isoformat()}T00:00:00" if has_times else cell.isoformat()
     if isinstance(cell, timedelta):
-        minutes, seconds = divmod(round(cell.total_seconds()), 60)
-        return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
+        elapsed = round(cell.total_seconds())
+        minutes, seconds = divmod(abs(elapsed), 60)
+        return f"{'-' if elapsed < 0 else ''}{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
     if isinstance(cell, time):
         at = datetime.combine(date.min, cell) + _HALF_A_SECOND
         return at.time().isoformat(timespec="seconds") if at.day == 1 else "24:00:00"
     return str(cell)
 
 
-def _refuse_unfit(path: Path) -> None:
-    """Unpack everything once, piece by piece: what a ZIP says of its sizes need not be true."""
-    left = LARGEST
+def _refuse_unfit(path: Path) -> bool:
+    """Unpack everything once, piece by piece: what a ZIP says of its sizes need not be true.
+
+    Returns:
+        Whether a sheet has negative numbers, which may be times.
+    """
+    left, has_negative_numbers = LARGEST, False
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
@@ -115,10 +126,34 @@ def _refuse_unfit(path: Path) -> None:
                             raise _stop(path.name, f"is larger than {LARGEST >> 20} MB when it is unpacked")
                         if is_sheet and _CALCULATED.search(tail + chunk):
                             raise _stop(path.name, "has formulas, and FileMaker exports none")
+                        has_negative_numbers |= is_sheet and _NEGATIVE.search(tail + chunk) is not None
                         tail = chunk[-_LONGEST_TAG:]
     except ExportStop:
         raise
     except Exception as error:  # noqa: BLE001  # a broken ZIP can be broken in many ways
+        raise _stop(path.name, f"cannot be read as a workbook ({type(error).__name__})") from None
+    return has_negative_numbers
+
+
+def _refuse_negative_times(path: Path) -> None:
+    """Look for moments before the first day of the workbook. openpyxl shows them, but is slow: only if need be."""
+    import openpyxl  # noqa: PLC0415  # slow to import
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about styles and extensions
+            book = openpyxl.load_workbook(path, read_only=True)
+            try:
+                for sheet in book.worksheets:
+                    sheet.reset_dimensions()  # they may be wrong
+                    for line, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+                        if any(isinstance(cell, datetime) and cell < book.epoch for cell in row):
+                            raise _stop(path.name, f"has a negative time in row {line:,}, which would become another")
+            finally:
+                book.close()
+    except ExportStop:
+        raise
+    except Exception as error:  # noqa: BLE001  # a workbook can be broken in many ways
         raise _stop(path.name, f"cannot be read as a workbook ({type(error).__name__})") from None
 
 
