@@ -19,7 +19,7 @@ def workbook(folder: Path, *rows: tuple[str, float, float], kind: str = "h:mm:ss
     sheet = book.active
     assert sheet is not None
     for row in (("id", "day", "note"), *rows):
-        sheet.append(row)
+        sheet.append(list(row))
         sheet.cell(sheet.max_row, 3).number_format = kind
     book.save(folder / "Notes.xlsx")
     return folder / "Notes.xlsx"
