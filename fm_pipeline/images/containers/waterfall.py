@@ -74,7 +74,7 @@ class RepeatedContainer(PipelineError):
     """A container has pictures in several repetitions, and a record stands for one."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Waterfall:
     """The ways to the files of the records of a layout.
 
@@ -88,6 +88,7 @@ class Waterfall:
     layout: ImageLayout
     downloads: ContainerDownloads
     odata: ODataFiles | None = None
+    _web_engine_stopped: bool = field(default=False, init=False)  # then OData is asked first: to ask it makes it worse
 
     def best(self, image: SourceImage, *, tried: int) -> BestContainer:
         """Download the best picture of a record.
@@ -117,9 +118,12 @@ class Waterfall:
 
     def _file(self, image: SourceImage, cell: ContainerValue, tried: int) -> InspectedFile | str:
         """Return the picture of a container by either way, or why there is none."""
+        if self._web_engine_stopped and (other := self._by_odata(image, cell)) is not None:
+            return other
         try:
             got = self._download(image.record_id, cell)
         except (ContainerExpired, ServerTimeout, ServerUnavailable) as error:
+            self._web_engine_stopped |= isinstance(error, DownloadsStopped)
             if (other := self._by_odata(image, cell)) is not None:
                 return other
             if isinstance(error, DownloadsStopped) or tried < ATTEMPTS_BEFORE_NEXT_CONTAINER:

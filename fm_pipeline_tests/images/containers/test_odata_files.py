@@ -31,6 +31,15 @@ def test_the_better_picture_comes_over_odata_when_the_web_engine_does_not_send_i
     by_odata.check()
 
 
+def test_a_web_engine_that_has_stopped_is_not_asked_for_every_picture(by_odata: ImageClinic) -> None:
+    for number in range(1, 6):
+        by_odata.add(number)
+    by_odata.stand_in.disturb("bad_gateway", of=["container"], times=None)
+    assert by_odata.run().count("imported") == 5
+    requests = by_odata.stand_in.counters()["requests"]
+    assert (requests["container"], requests["odata_value"]) == (1, 5)
+
+
 def test_odata_is_not_asked_while_the_data_api_sends_the_files(by_odata: ImageClinic) -> None:
     by_odata.add(1)
     assert by_odata.run().count("imported") == 1
