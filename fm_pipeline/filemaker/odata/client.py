@@ -5,22 +5,20 @@ Source: Claris, OData API Guide.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from fm_pipeline.errors import FileMakerError
-from fm_pipeline.filemaker.errors import DatabaseNotOpen, FieldMissing, RecordMissing, ServerTimeout, ServerUnavailable
-from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
-from fm_pipeline.filemaker.odata.answers import count_in, error_in, next_link, read_file, read_json, require_success
-from fm_pipeline.filemaker.odata.errors import ErrorInRow, NotOData, ODataOff, OptionIgnored, TableNotReadable
+from fm_pipeline.filemaker.errors import DatabaseNotOpen, RecordMissing, ServerTimeout, ServerUnavailable
+from fm_pipeline.filemaker.model import Field
+from fm_pipeline.filemaker.odata.answers import count_in, next_link, read_file, read_json, require_success
+from fm_pipeline.filemaker.odata.errors import NotOData, ODataOff, OptionIgnored, TableNotReadable
 from fm_pipeline.filemaker.odata.metadata import Metadata, parse_metadata
+from fm_pipeline.filemaker.odata.rows import Rows, records_in
 from fm_pipeline.filemaker.odata.urls import (
     ROW_ID,
-    ROW_MOD_ID,
     is_within,
     quoted,
     rows_after,
@@ -28,7 +26,6 @@ from fm_pipeline.filemaker.odata.urls import (
     table_forms,
 )
 from fm_pipeline.filemaker.transport import ATTEMPTS, Call, FetchedResponse, Transport, basic
-from fm_pipeline.filemaker.values import odata_reader
 
 SERVICE = "fmi/odata/v4"
 COUNT_TIMEOUT = 900.0  # seconds; a count over 1.2 million rows took minutes, and the server goes on with a lost one
@@ -38,13 +35,6 @@ _METADATA = {"Accept": "application/xml"}
 _FILE = {"Accept": "*/*"}  # with another type, FileMaker may send the file's name in place of the file
 
 T = TypeVar("T")
-
-
-class Rows(NamedTuple):
-    """Rows of a table occurrence in the order of their record ids, and whether the server says that there are more."""
-
-    records: tuple[FileMakerRecord, ...]
-    more: bool
 
 
 class ODataClient:
@@ -117,7 +107,7 @@ class ODataClient:
         action = f"read the table occurrence {table}"
         query = f"{selection(field.name for field in fields)}&{rows_after(last, limit)}"
         body = self._of_table(table, f"?{query}", action)
-        return Rows(_records(body, fields, last, limit, action), self._goes_on(body, action))
+        return Rows(records_in(body, fields, last, limit, action), self._goes_on(body, action))
 
     def count(self, table: str) -> int:
         """Return the number of all rows. Waits long and does not ask twice: the server goes on with the first."""
@@ -231,52 +221,3 @@ def _read_count(response: FetchedResponse, action: str) -> dict[str, Any]:
         if response.status == 504:  # a proxy's time-out: the server is still counting
             raise ServerTimeout(f"FileMaker Server did not answer in time when asked to {action}.") from None
         raise
-
-
-def _records(
-    body: Mapping[str, Any], fields: Sequence[Field], last: int, limit: int, action: str
-) -> tuple[FileMakerRecord, ...]:
-    """Return the rows, after the check that they are those that were asked for."""
-    rows = body.get("value")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise NotOData(f"The answer has no rows when asked to {action}.")
-    if len(rows) > limit:
-        raise OptionIgnored(f"FileMaker sent {len(rows)} rows in place of {limit} when asked to {action}.")
-    readers = [(field.name, odata_reader(field.result)) for field in fields]
-    holds_error = "error" not in {field.name for field in fields}  # if a row has it
-    records = []
-    for row in rows:
-        if holds_error and "error" in row:
-            raise _error_of_row(row, readers, action)
-        record = _record(row, readers, action)
-        if record.record_id <= last:
-            raise OptionIgnored(f"The record {record.record_id} came out of its order when asked to {action}.")
-        last = record.record_id
-        records.append(record)
-    return tuple(records)
-
-
-def _record(
-    row: dict[str, Any], readers: Sequence[tuple[str, Callable[[object], Value]]], action: str
-) -> FileMakerRecord:
-    try:
-        record_id, mod_id = int(row[ROW_ID]), int(row[ROW_MOD_ID])
-        return FileMakerRecord(record_id, mod_id, {name: read(row[name]) for name, read in readers})
-    except (KeyError, TypeError, ValueError):
-        raise _error_of_row(row, readers, action) from None
-
-
-def _error_of_row(
-    row: Mapping[str, Any], readers: Sequence[tuple[str, Callable[[object], Value]]], action: str
-) -> FileMakerError:
-    """Return the error of a row that has not all that was asked for."""
-    if "error" in row and "error" not in dict(readers):
-        error = error_in(row["error"], action)
-        code = "an error" if error is None or error.code is None else f"code {error.code}"
-        return ErrorInRow(f"FileMaker sent {code} in place of a row when asked to {action}.")
-    if not all(re.fullmatch(r"\d{1,18}", str(row.get(name))) for name in (ROW_ID, ROW_MOD_ID)):
-        return OptionIgnored(f"A row came without its record id when FileMaker was asked to {action}.")
-    for name, _ in readers:
-        if name not in row:
-            return FieldMissing(f"A row came without the field {name} when FileMaker was asked to {action}.")
-    return NotOData(f"A field of the record {row[ROW_ID]} holds no single value when asked to {action}.")

@@ -18,8 +18,9 @@ from typing import TypeVar
 from fm_pipeline.filemaker.door import Reading
 from fm_pipeline.filemaker.errors import ChangedWhileReading, RecordMissing, UnreadableAnswer, UnreadableRecord
 from fm_pipeline.filemaker.model import Field, FileMakerRecord, Value
-from fm_pipeline.filemaker.odata.client import ODataClient, Rows
+from fm_pipeline.filemaker.odata.client import ODataClient
 from fm_pipeline.filemaker.odata.errors import OptionIgnored, QueryRefused, RepetitionsHidden, RowIdRefused
+from fm_pipeline.filemaker.odata.rows import Rows
 from fm_pipeline.filemaker.page_size import TOO_MUCH, PageSize
 from fm_pipeline.filemaker.values import odata_reader
 
