@@ -21,14 +21,16 @@ from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Registry
 from fm_pipeline.entities.rules import Rules
 from fm_pipeline.errors import StagingStop
-from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.crosswalk import adopt_equal_rows
 from fm_pipeline.nexus.profile_fit import fit_registry
-from fm_pipeline.nexus.staged_registry import remember, without_left_out
+from fm_pipeline.nexus.staged_registry import as_json, remember, without_left_out
+from fm_pipeline.staging.changed_records import EVERYTHING, ChangedRecords, find_changed, forget_built, note_built
+from fm_pipeline.staging.inputs import digest_of, names_in_nexus
 from fm_pipeline.staging.lookups import maximum_lengths, read_context
 from fm_pipeline.staging.origin import Extraction, built_from, extracted_again, read_extractions, stale_builds
 from fm_pipeline.staging.record import Record
-from fm_pipeline.staging.source import notice_patient, read_patients, read_records
+from fm_pipeline.staging.source import hash_queries, notice_patient, read_patients, read_records
 from fm_pipeline.staging.staged_table import make_staged_table
 from fm_pipeline.staging.summary import EntitySummary, summaries
 from fm_pipeline.staging.transforms.contacts import addresses, contact_json, transform_contact
@@ -62,6 +64,7 @@ def build(
     nexus_schema: str = "public",
     registry: Registry = ENTITIES,
     on_progress: OnProgress | None = None,
+    only_changed: bool = False,
 ) -> BuildResult:
     """Replace an entity's staged rows, outcomes and findings, and commit.
 
@@ -72,6 +75,7 @@ def build(
         time_zone: the clinic's, an IANA name.
         registry: of the profile.
         on_progress: called with the number of records read and the number that there are.
+        only_changed: build only what has changed since the last such build; the result is the same.
 
     Raises:
         StagingStop: the entity was not extracted, the patients are not staged from what was extracted, or the
@@ -81,7 +85,8 @@ def build(
     """
     try:
         result = _build(
-            connection, entity, rules, run_id, now, time_zone, nexus_schema, registry, on_progress or _ignore
+            *(connection, entity, rules, run_id, now, time_zone, nexus_schema, registry, on_progress or _ignore),
+            only_changed=only_changed,
         )
         connection.commit()
     except BaseException:
@@ -101,6 +106,8 @@ def _build(
     nexus_schema: str,
     registry: Registry,
     on_progress: OnProgress,
+    *,
+    only_changed: bool,
 ) -> BuildResult:
     with connection.cursor() as cursor:
         _take_turns(cursor, name, registry)
@@ -128,16 +135,22 @@ def _build(
         columns = catalogue.columns.get(catalogue.table(entity.table), {})
         writer = StagingWriter(cursor, entity, rules, maximum_lengths(catalogue, entity.table))
         transform = transform_of(entity, columns)
-        writer.clear(sources)
+        changed = _find_changed(cursor, entity, only_changed, fed, rules, now, time_zone, catalogue, registry)
+        if changed.is_whole:
+            writer.clear(sources)
         aside = writer.put_aside() if entity.by_content else None
         progress = _Progress(on_progress, sum(extractions[name].row_count for name in sources))
         if entity.name == "patient":
-            for patient, contacts in read_patients(connection, context, registry):
+            for patient, contacts in read_patients(connection, context, registry, changed):
                 _end_patient(writer, entity, transform, patient, contacts)
                 progress.add(len(contacts) + (patient is not None))
         else:
-            uuids = _needs_uuid(entity, columns)
-            for record in read_records(connection, entity, context, catalogue, registry, needs_uuid=uuids):
+            reading = read_records(
+                *(connection, entity, context, catalogue, registry),
+                needs_uuid=_needs_uuid(entity, columns),
+                changed=changed,
+            )
+            for record in reading:
                 _end_record(writer, entity, transform, record)
                 progress.add(1)
         writer.flush()
@@ -152,10 +165,32 @@ def _build(
             origin = built_from(each, extractions, registry)
             _record_build(cursor, each, origin, run_id, now, fed_columns if each == name else [])
             _refuse_lost_rows(cursor, each, extractions[each])
+        if only_changed:
+            note_built(cursor, sources)
         quoted = [sql.Identifier(column).as_string(cursor) for column in entity.joined_columns]
         # What the reimport joins by. Statistics of everything took three times as long, and nothing asks for them.
         cursor.execute(f"ANALYZE fm_pipeline.{entity.staged_table} ({', '.join(quoted)})")
         return BuildResult(entity.name, fed_columns, summaries(cursor, sources))
+
+
+def _find_changed(
+    cursor: Cursor,
+    entity: Entity,
+    only_changed: bool,
+    fed: frozenset[str],
+    rules: Rules,
+    now: datetime,
+    time_zone: str,
+    catalogue: Catalogue,
+    registry: Registry,
+) -> ChangedRecords:
+    """Find what has to be built, and remove what the last build left of it."""
+    if not only_changed:
+        forget_built(cursor, entity.name)
+        return EVERYTHING
+    inputs = (as_json(entity), sorted(fed), rules.by_id, time_zone, names_in_nexus(cursor, catalogue, registry))
+    hashes = hash_queries(entity, catalogue, registry)
+    return find_changed(cursor, entity, hashes, fingerprint=digest_of(inputs), rules=rules, now=now)
 
 
 def _needs_uuid(entity: Entity, columns: Mapping[str, Column]) -> bool:

@@ -8,6 +8,7 @@ because it reads each layout whole once a week.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -17,7 +18,7 @@ from fm_pipeline.db.digest import table_digest
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.registry import LOOK_UPS, Registry, loaded, looked_up_in, staged
 from fm_pipeline.entities.rules import Rules
-from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.settings import Settings
@@ -66,21 +67,27 @@ def _agrees_with_crosswalk(cursor: Cursor, registry: Registry) -> bool:
     return True
 
 
-def _fingerprint(cursor: Cursor, settings: Settings, profile: Profile, rules: Rules) -> str:
-    catalogue, registry = read_catalogue(cursor, settings.nexus_schema), read_registry(cursor)
+def names_in_nexus(cursor: Cursor, catalogue: Catalogue, registry: Registry) -> list[object]:
+    """Return digests of the tables of Nexus whose names and ids staging looks up, and of the catalogue."""
     looked_up = [*LOOK_UPS, *(name for entity in registry.values() for name in entity.looked_up)]
     tables = {catalogue.table(looked_up_in(name)[0]) for name in looked_up}
+    found: list[object] = [catalogue.fingerprint]
+    return found + [(table, table_digest(cursor, table)) for table in sorted(tables) if table in catalogue.columns]
+
+
+def digest_of(inputs: Sequence[object]) -> str:
+    """Return a digest of anything whose `repr` says all of it."""
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()
+
+
+def _fingerprint(cursor: Cursor, settings: Settings, profile: Profile, rules: Rules) -> str:
+    catalogue, registry = read_catalogue(cursor, settings.nexus_schema), read_registry(cursor)
     files = {catalogue.table(entity.files) for entity in staged(registry) if entity.files}
-    parts: list[object] = [
-        profile.model_dump(mode="json"),
-        rules.by_id,
-        settings.clinic_time_zone,
-        catalogue.fingerprint,
-    ]
-    parts += [(table, table_digest(cursor, table)) for table in sorted(tables) if table in catalogue.columns]
+    parts: list[object] = [profile.model_dump(mode="json"), rules.by_id, settings.clinic_time_zone]
+    parts += names_in_nexus(cursor, catalogue, registry)
     parts += [
         (table, table_digest(cursor, table, ["filemaker_id"]))
         for table in sorted(files)
         if "filemaker_id" in catalogue.columns.get(table, {})
     ]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    return digest_of(parts)

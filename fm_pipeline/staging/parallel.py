@@ -32,7 +32,14 @@ _SECONDS_BETWEEN_CANCELS = 0.1
 OnStep = Callable[[str, int, int | None], None]
 
 
-def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step: OnStep = lambda *_: None) -> None:
+def stage_all(
+    settings: Settings,
+    *,
+    run_id: str | None,
+    now: datetime,
+    on_step: OnStep = lambda *_: None,
+    only_changed: bool = False,
+) -> None:
     """Take over the known ids and build every entity that was extracted, each after those that it points to.
 
     That is the patients first and the others side by side, where the profile adds nothing.
@@ -43,6 +50,7 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
 
     Args:
         on_step: called with the step's name, records done, and their number; from one thread at a time.
+        only_changed: build only what has changed since the last such build; the result is the same.
 
     Raises:
         PipelineError: of any kind.
@@ -57,7 +65,13 @@ def stage_all(settings: Settings, *, run_id: str | None, now: datetime, on_step:
 
     def build_one(entity: str, on_progress: Callable[[int, int], None]) -> None:
         with sessions.open() as connection:
-            stage(connection, entity, settings, run_id=run_id, now=now, on_progress=on_progress)
+            stage(
+                *(connection, entity, settings),
+                run_id=run_id,
+                now=now,
+                on_progress=on_progress,
+                only_changed=only_changed,
+            )
 
     on_step("stage patients", 0, None)
     with sessions.open() as connection, limit_lock_waits(connection, waits), connection.cursor() as cursor:

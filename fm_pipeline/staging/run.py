@@ -52,11 +52,13 @@ def stage(
     run_id: str | None,
     now: datetime,
     on_progress: Callable[[int, int], None] | None = None,
+    only_changed: bool = False,
 ) -> SourceOutcomes:
     """Build one staged entity; in a transaction of its own, so that a failure leaves the earlier build whole.
 
     Args:
         on_progress: called with the number of records read and the number that there are.
+        only_changed: see `build`.
 
     Returns:
         How the source rows of the entity ended.
@@ -76,6 +78,7 @@ def stage(
             nexus_schema=settings.nexus_schema,
             registry=registry,
             on_progress=on_progress,
+            only_changed=only_changed,
         )
     return next(as_source_ends(each) for each in built.summaries if each.entity == entity)
 

@@ -17,6 +17,7 @@ from psycopg2.extensions import connection as Connection
 from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Parent, Registry
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.staging.changed_records import EVERYTHING, ChangedRecords
 from fm_pipeline.staging.lookups import table_identifier
 from fm_pipeline.staging.origin import extracted_again
 from fm_pipeline.staging.record import Context, Record
@@ -48,20 +49,44 @@ p.nexus_id::text, p.nexus_id IS NOT NULL OR EXISTS (SELECT 1 FROM fm_pipeline.so
 _PATIENT_JOIN = " LEFT JOIN fm_pipeline.staged_patients p ON p.filemaker_key = s.patient_key "
 
 
-def read_records(
-    connection: Connection,
-    entity: Entity,
-    context: Context,
-    catalogue: Catalogue,
-    registry: Registry,
-    *,
-    needs_uuid: bool,
-) -> Iterator[Record]:
-    """Records of any entity but the patients, by record id; its parents must be staged.
+# The same, each record with its whole content, for a hash. It is a statement without parameters.
+_HASHED_COLUMNS = _COLUMNS.replace(_COLUMNS.splitlines()[2], "s.fields::text,")
 
-    Args:
-        needs_uuid: its id must be a uuid, since that is what the column in Nexus is.
+
+def hash_queries(entity: Entity, catalogue: Catalogue, registry: Registry) -> dict[str, sql.Composable]:
+    """Return by source a query of `record_id`, `unit` and `hash`: of all that a build of the record depends on.
+
+    A patient and the contact details are one unit. The parents of the entity must be staged.
     """
+    if entity.name == "patient":
+        others = entity.other_parents
+        return {
+            "patient": _hash_query(
+                "patient",
+                sql.SQL("coalesce(s.filemaker_key, '')"),
+                _parent_columns(others),
+                sql.SQL(_FROM) + _parent_joins(others, registry),
+            ),
+            CONTACT_DETAIL: _hash_query(
+                CONTACT_DETAIL, sql.SQL("coalesce(s.patient_key, '')"), sql.SQL(""), sql.SQL(_FROM)
+            ),
+        }
+    columns, tables = _held_against(entity, catalogue, registry)
+    return {entity.name: _hash_query(entity.name, sql.SQL("s.record_id::text"), columns, tables)}
+
+
+def _hash_query(entity: str, unit: sql.Composable, columns: sql.Composable, tables: sql.Composable) -> sql.Composable:
+    own = sql.Literal(entity)
+    before, after = _HASHED_COLUMNS.split("%(entity)s")
+    row = sql.SQL(before) + own + sql.SQL(after) + columns
+    return sql.SQL(
+        "SELECT s.record_id, {unit} AS unit, hashtextextended(ROW({row})::text, 0) AS hash {tables}"
+        " WHERE s.entity = {own}"
+    ).format(unit=unit, row=row, tables=tables, own=own)
+
+
+def _held_against(entity: Entity, catalogue: Catalogue, registry: Registry) -> tuple[sql.Composable, sql.Composable]:
+    """Return what a record is held against beside `_COLUMNS`, and the tables that it all comes from."""
     known: sql.Composable = sql.SQL(", true")
     join: sql.Composable = sql.SQL("")
     if entity.files and file_id_type(catalogue, entity.files) == "other":
@@ -72,15 +97,32 @@ def read_records(
             table_identifier(catalogue, entity.files)
         )
     others = entity.other_parents
-    query = (
-        sql.SQL("SELECT" + _COLUMNS + (_PATIENT_COLUMNS if entity.has_patient else ", NULL, true"))
-        + known
-        + _parent_columns(others)
-        + sql.SQL(_FROM + (_PATIENT_JOIN if entity.has_patient else ""))
-        + join
-        + _parent_joins(others, registry)
-        + sql.SQL(" WHERE s.entity = %(entity)s ORDER BY s.record_id")
-    )
+    columns = sql.SQL(_PATIENT_COLUMNS if entity.has_patient else ", NULL, true") + known + _parent_columns(others)
+    patients = _PATIENT_JOIN if entity.has_patient else ""
+    return columns, sql.SQL(_FROM + patients) + join + _parent_joins(others, registry)
+
+
+def read_records(
+    connection: Connection,
+    entity: Entity,
+    context: Context,
+    catalogue: Catalogue,
+    registry: Registry,
+    *,
+    needs_uuid: bool,
+    changed: ChangedRecords = EVERYTHING,
+) -> Iterator[Record]:
+    """Records of any entity but the patients, by record id; its parents must be staged.
+
+    Args:
+        changed: which of them.
+        needs_uuid: its id must be a uuid, since that is what the column in Nexus is.
+    """
+    others = entity.other_parents
+    columns, tables = _held_against(entity, catalogue, registry)
+    which = changed.condition(sql.SQL("s.record_id::text"))
+    end = sql.SQL(" WHERE s.entity = %(entity)s AND {} ORDER BY s.record_id").format(which)
+    query = sql.SQL("SELECT" + _COLUMNS) + columns + tables + end
     for row in _stream(connection, query, entity.name):
         record = _record(connection, entity.name, context, row, needs_uuid=needs_uuid)
         patient_id, patient_is_known, file_is_known, *rest = row[6:]
@@ -137,15 +179,18 @@ def _take_parents(record: Record, parents: Sequence[Parent], found: Sequence[Any
 
 
 def read_patients(
-    connection: Connection, context: Context, registry: Registry
+    connection: Connection, context: Context, registry: Registry, changed: ChangedRecords = EVERYTHING
 ) -> Iterator[tuple[Record | None, list[Record]]]:
     """Patients with their contact details, which come in the order of record ids.
+
+    Args:
+        changed: which of them.
 
     A contact detail that belongs to no patient comes alone, with None as the patient.
     """
     key = sql.SQL("coalesce(s.filemaker_key, '')")
-    patients = _by_key(connection, "patient", context, key, registry["patient"].other_parents, registry)
-    contacts = _by_key(connection, CONTACT_DETAIL, context, sql.SQL("coalesce(s.patient_key, '')"))
+    patients = _by_key(connection, "patient", context, key, changed, registry["patient"].other_parents, registry)
+    contacts = _by_key(connection, CONTACT_DETAIL, context, sql.SQL("coalesce(s.patient_key, '')"), changed)
     contact = next(contacts, None)
     for patient in patients:
         while contact and contact.patient_key < (patient.key or "\0"):
@@ -178,6 +223,7 @@ def _by_key(
     entity: str,
     context: Context,
     key: sql.Composable,
+    changed: ChangedRecords,
     parents: Sequence[Parent] = (),
     registry: Registry = ENTITIES,
 ) -> Iterator[Record]:
@@ -187,7 +233,7 @@ def _by_key(
         + _parent_columns(parents)
         + sql.SQL(_FROM)
         + _parent_joins(parents, registry)
-        + sql.SQL(" WHERE s.entity = %(entity)s ORDER BY ")
+        + sql.SQL(" WHERE s.entity = %(entity)s AND {} ORDER BY ").format(changed.condition(key))
         + key
         + sql.SQL(' COLLATE "C", s.record_id')
     )

@@ -59,6 +59,20 @@ CREATE TABLE fm_pipeline.source_readings (
     whole_at      timestamptz NOT NULL
 );
 
+-- What each record was last built from, so that a sync builds only what has changed.
+CREATE TABLE fm_pipeline.built_entities (
+    entity        text PRIMARY KEY,
+    fingerprint   text NOT NULL,                 -- of everything but the records
+    whole_at      timestamptz NOT NULL           -- when all of it was last built
+);
+CREATE TABLE fm_pipeline.built_records (
+    entity        text NOT NULL,
+    record_id     bigint NOT NULL,
+    unit          text NOT NULL,                 -- records of one unit are built together
+    hash          bigint NOT NULL,               -- of the record and of what it is held against
+    PRIMARY KEY (entity, record_id)
+);
+
 -- FileMaker's time of a record's last change, as it came; the part sync of a profile names the field.
 ALTER TABLE fm_pipeline.source_records ADD COLUMN modified text;
 

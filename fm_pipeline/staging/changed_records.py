@@ -1,0 +1,156 @@
+"""Build only what has changed since the last build of an entity: the records whose inputs are not what they were.
+
+The inputs of a record are its content and what it is held against (the crosswalk, its patient, other records). They are
+hashed in PostgreSQL, by the statement that reads them for the build. Everything else that a build depends on (rules,
+names in Nexus, the catalogue, the entity's definition) makes one fingerprint; if it is another one, all is built.
+
+Records are built in units: a patient with the contact details, any other record alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.entities.registry import Entity
+from fm_pipeline.entities.rules import Rules
+
+FULL_AFTER = timedelta(days=7)  # rules about dates in the future depend on the day
+_CHANGED = sql.Identifier("changed_units")
+
+
+@dataclass(frozen=True)
+class ChangedRecords:
+    """Which records a build has to do: all, or those of the units in the temporary table `changed_units`."""
+
+    is_whole: bool
+
+    def condition(self, unit: sql.Composable) -> sql.Composable:
+        """Return the condition that a record is to be built, by its unit."""
+        return sql.SQL("true") if self.is_whole else sql.SQL("{} IN (SELECT unit FROM {})").format(unit, _CHANGED)
+
+
+EVERYTHING = ChangedRecords(is_whole=True)
+
+
+def find_changed(
+    cursor: Cursor,
+    entity: Entity,
+    hashes: Mapping[str, sql.Composable],
+    *,
+    fingerprint: str,
+    rules: Rules,
+    now: datetime,
+) -> ChangedRecords:
+    """Find the units to be built, and remove what the last build left of them.
+
+    Args:
+        hashes: by source, a query of `record_id`, `unit` and `hash` of its records.
+        fingerprint: of everything else that the build depends on.
+        now: the time of the run.
+    """
+    sources = list(hashes)
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}::text AS entity, h.record_id, h.unit, h.hash FROM ({}) h").format(sql.Literal(name), each)
+        for name, each in hashes.items()
+    )
+    cursor.execute(sql.SQL("CREATE TEMP TABLE hashed ON COMMIT DROP AS {}").format(query))
+    if entity.made or _must_be_whole(cursor, entity, sources, fingerprint, rules, now):
+        _note_whole(cursor, entity.name, fingerprint, now)
+        return EVERYTHING
+    cursor.execute(
+        """
+        CREATE TEMP TABLE changed_units ON COMMIT DROP AS
+        SELECT DISTINCT unnest(ARRAY[h.unit, b.unit]) AS unit
+        FROM hashed h FULL JOIN (SELECT * FROM fm_pipeline.built_records WHERE entity = ANY(%s)) b
+             USING (entity, record_id)
+        WHERE h.hash IS DISTINCT FROM b.hash OR h.unit IS DISTINCT FROM b.unit
+        """,
+        (sources,),
+    )
+    cursor.execute(
+        """
+        CREATE TEMP TABLE changed_records ON COMMIT DROP AS
+        SELECT entity, record_id FROM fm_pipeline.built_records
+        WHERE entity = ANY(%s) AND unit IN (SELECT unit FROM changed_units)
+        """,
+        (sources,),
+    )
+    staged = sql.Identifier("fm_pipeline", entity.staged_table)
+    for table in ("staged_outcomes", "staged_findings"):
+        cursor.execute(
+            sql.SQL(
+                "DELETE FROM {} o USING changed_records c WHERE o.entity = c.entity AND o.record_id = c.record_id"
+            ).format(sql.Identifier("fm_pipeline", table))
+        )
+    of_entity = sql.SQL(" AND s.entity = {}").format(sql.Literal(entity.name)) if entity.files else sql.SQL("")
+    cursor.execute(
+        sql.SQL("DELETE FROM {} s USING changed_records c WHERE c.entity = {} AND s.record_id = c.record_id").format(
+            staged, sql.Literal(entity.name)
+        )
+        + of_entity
+    )
+    cursor.execute("DELETE FROM fm_pipeline.staged_builds WHERE entity = ANY(%s)", (sources,))
+    return ChangedRecords(is_whole=False)
+
+
+def note_built(cursor: Cursor, sources: Collection[str]) -> None:
+    """Store what was built, at the end of the build."""
+    cursor.execute(
+        """
+        DELETE FROM fm_pipeline.built_records b WHERE b.entity = ANY(%(sources)s) AND NOT EXISTS
+        (SELECT FROM hashed h WHERE h.entity = b.entity AND h.record_id = b.record_id
+         AND h.unit = b.unit AND h.hash = b.hash);
+        INSERT INTO fm_pipeline.built_records (entity, record_id, unit, hash)
+        SELECT h.entity, h.record_id, h.unit, h.hash FROM hashed h WHERE NOT EXISTS
+        (SELECT FROM fm_pipeline.built_records b WHERE b.entity = h.entity AND b.record_id = h.record_id)
+        """,
+        {"sources": list(sources)},
+    )
+
+
+def forget_built(cursor: Cursor, entity: str) -> None:
+    """Forget what an entity was built from; after a build that did not look at it."""
+    cursor.execute("DELETE FROM fm_pipeline.built_entities WHERE entity = %s", (entity,))
+
+
+def _must_be_whole(
+    cursor: Cursor, entity: Entity, sources: Sequence[str], fingerprint: str, rules: Rules, now: datetime
+) -> bool:
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM fm_pipeline.built_entities"
+        " WHERE entity = %s AND fingerprint = %s AND whole_at BETWEEN %s AND %s)",
+        (entity.name, fingerprint, now - FULL_AFTER, now),
+    )
+    if cursor.fetchone() != (True,):
+        return True
+    # A rule that too many rows broke has become a stop, in the findings of all of them.
+    cursor.execute(
+        "SELECT DISTINCT rule FROM fm_pipeline.staged_findings WHERE entity = ANY(%s) AND action = 'stop'",
+        (sources,),
+    )
+    if any(rule not in rules.by_id or rules[rule].action != "stop" for (rule,) in cursor.fetchall()):
+        return True
+    if not entity.by_content:
+        return False
+    # Rows that only their content tells apart are matched all together until the crosswalk has them.
+    cursor.execute(
+        sql.SQL(
+            "SELECT EXISTS (SELECT FROM {} s WHERE NOT EXISTS (SELECT FROM fm_pipeline.crosswalk c"
+            " WHERE c.entity = %s AND c.filemaker_key = s.filemaker_key))"
+        ).format(sql.Identifier("fm_pipeline", entity.staged_table)),
+        (entity.name,),
+    )
+    return cursor.fetchone() == (True,)
+
+
+def _note_whole(cursor: Cursor, entity: str, fingerprint: str, now: datetime) -> None:
+    cursor.execute(
+        "INSERT INTO fm_pipeline.built_entities (entity, fingerprint, whole_at) VALUES (%s, %s, %s)"
+        " ON CONFLICT (entity) DO UPDATE SET fingerprint = excluded.fingerprint, whole_at = excluded.whole_at",
+        (entity, fingerprint, now),
+    )
