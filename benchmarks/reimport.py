@@ -24,7 +24,7 @@ import psycopg2
 from clinic_databases import Databases, LoggingPostgreSQL
 from locked_time import locked_statements, replay, seconds_held
 from results import Row, report
-from seeds_way import SeedsWay
+from row_by_row import RowByRow
 
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
@@ -73,7 +73,7 @@ class Measurements:
         self._databases, self._folder = databases, folder
         clinic = generate_clinic(scale=scale)
         databases.make("clinic", clinic)
-        self._seeds_way = SeedsWay(clinic.expected("reset").tables)
+        self._row_by_row = RowByRow(clinic.expected("reset").tables)
         databases.make("large_clinic", generate_clinic(scale=scale * GROWTH))
         self._taken: dict[str, list[float]] = {}
 
@@ -83,7 +83,7 @@ class Measurements:
             ours = self._take_locked()
         with self._databases.copy("clinic") as url, closing(psycopg2.connect(url)) as connection:
             started = time.perf_counter()
-            self._seeds_way.run(connection)
+            self._row_by_row.run(connection)
             self._note("seeds ", {"all": time.perf_counter() - started})
             _refuse_different("the seeds' way", ours, _content(url))
         with self._databases.copy("large_clinic") as url:

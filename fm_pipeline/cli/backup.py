@@ -9,10 +9,11 @@ import click
 from rich.console import Console
 
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.nexus.backup.backup import backup_folder, list_backups, make_backup, prune_backups
+from fm_pipeline.nexus.backup.backup import backup_folder, list_backups, make_backup
 from fm_pipeline.nexus.backup.export_csv import FOLDER as CSV_FOLDER
 from fm_pipeline.nexus.backup.export_csv import export_csv
 from fm_pipeline.nexus.backup.files import new_key
+from fm_pipeline.nexus.backup.retention import prune_backups
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import Progress, terminal_sink
 from fm_pipeline.settings import Settings, load_settings

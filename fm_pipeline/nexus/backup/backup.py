@@ -34,7 +34,6 @@ from fm_pipeline.nexus.catalogue.table_details import columns_of
 from fm_pipeline.settings import Settings
 
 PARTIAL = ".partial"
-DELETING = ".deleting"
 
 
 def ignore_progress(_step: str, _done: int, _total: int | None) -> None:
@@ -86,7 +85,7 @@ def make_backup(
         key = read_key(settings)
         backup_id = str(uuid.uuid4())
         try:
-            with _exclusive_folder(backup_folder(settings)) as root:
+            with exclusive_folder(backup_folder(settings)) as root:
                 folder = root / f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{backup_id[:8]}"
                 with partial_folder(folder) as partial:
                     size = _write(settings, partial, key, backup_id, now, on_progress)
@@ -124,43 +123,6 @@ def list_backups(settings: Settings) -> list[Backup]:
             )
             for backup_id, folder, created_at, digests, size, encrypted in cursor.fetchall()
         ]
-
-
-def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) -> list[Path]:
-    """Remove the oldest verified backups. Folders that this database has no row of are never touched.
-
-    Nor are folders outside BACKUP_DIR: a copy of the database, made for a test, has the rows of the real backups.
-
-    Args:
-        keep: how many stay, at least one.
-
-    Returns:
-        The removed folders.
-
-    Raises:
-        ValueError: `keep` is below one.
-        BackupStop: a folder cannot be removed.
-    """
-    if keep < 1:
-        raise ValueError("the newest verified backup always stays: keep is at least 1")
-    url = settings.nexus_database_url.get_secret_value()
-    removed = []
-    with audited(url, actor=actor or operating_system_user(), action="prune"):
-        try:
-            with _exclusive_folder(backup_folder(settings)) as root:
-                ours = [backup for backup in list_backups(settings) if backup.folder.parent == root.resolve()]
-                for backup in ours[keep:]:
-                    # The row first: killed in between, a folder is left over, never a row without its folder.
-                    _forget(url, backup)
-                    if backup.folder.is_dir():
-                        backup.folder.rename(backup.folder.with_name(backup.folder.name + DELETING))
-                        removed.append(backup.folder)
-                        shutil.rmtree(backup.folder.with_name(backup.folder.name + DELETING))
-                for leftover in root.glob(f"*{DELETING}"):
-                    shutil.rmtree(leftover)
-        except OSError as error:
-            raise file_error("write", error) from None
-    return removed
 
 
 def _write(
@@ -223,14 +185,8 @@ def _record(url: str, backup: Backup, run_id: str | None) -> None:
         connection.commit()
 
 
-def _forget(url: str, backup: Backup) -> None:
-    with connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("DELETE FROM fm_pipeline.backups WHERE id = %s", (backup.id,))
-        connection.commit()
-
-
 @contextmanager
-def _exclusive_folder(root: Path) -> Iterator[Path]:
+def exclusive_folder(root: Path) -> Iterator[Path]:
     """Lock the folder of the backups for one writer, and remove what a killed writer left."""
     make_private_folder(root)
     descriptor = os.open(root, os.O_RDONLY)

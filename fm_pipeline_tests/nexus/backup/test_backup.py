@@ -17,10 +17,11 @@ import pytest
 from pydantic import SecretStr
 
 from fm_pipeline.errors import DatabaseError, PipelineError, SettingsError
-from fm_pipeline.nexus.backup.backup import Backup, backup_folder, list_backups, make_backup, prune_backups
+from fm_pipeline.nexus.backup.backup import Backup, backup_folder, list_backups, make_backup
 from fm_pipeline.nexus.backup.files import BackupStop, new_key, read_key
 from fm_pipeline.nexus.backup.manifest import read_manifest
 from fm_pipeline.nexus.backup.restore import restore
+from fm_pipeline.nexus.backup.retention import prune_backups
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.policy import make_policy
 from fm_pipeline.nexus.reimport.references import touched_tables

@@ -46,7 +46,7 @@ LOOKED_UP = {
 Values = dict[str, Any]
 
 
-class SeedsWay:
+class RowByRow:
     """Phases 2 to 7, from the rows that the oracle foretells; none of them has its new id yet."""
 
     def __init__(self, foretold: State) -> None:

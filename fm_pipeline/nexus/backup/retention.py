@@ -1,0 +1,57 @@
+"""Which backups stay, and the removal of the others."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fm_pipeline.db.audit import audited, operating_system_user
+from fm_pipeline.db.connection import connect
+from fm_pipeline.nexus.backup.backup import Backup, backup_folder, exclusive_folder, list_backups
+from fm_pipeline.nexus.backup.files import file_error
+from fm_pipeline.settings import Settings
+
+_DELETING = ".deleting"
+
+
+def prune_backups(settings: Settings, *, keep: int, actor: str | None = None) -> list[Path]:
+    """Remove the oldest verified backups. Folders that this database has no row of are never touched.
+
+    Nor are folders outside BACKUP_DIR: a copy of the database, made for a test, has the rows of the real backups.
+
+    Args:
+        keep: how many stay, at least one.
+
+    Returns:
+        The removed folders.
+
+    Raises:
+        ValueError: `keep` is below one.
+        BackupStop: a folder cannot be removed.
+    """
+    if keep < 1:
+        raise ValueError("the newest verified backup always stays: keep is at least 1")
+    url = settings.nexus_database_url.get_secret_value()
+    removed = []
+    with audited(url, actor=actor or operating_system_user(), action="prune"):
+        try:
+            with exclusive_folder(backup_folder(settings)) as root:
+                ours = [backup for backup in list_backups(settings) if backup.folder.parent == root.resolve()]
+                for backup in ours[keep:]:
+                    # The row first: killed in between, a folder is left over, never a row without its folder.
+                    _forget(url, backup)
+                    if backup.folder.is_dir():
+                        backup.folder.rename(backup.folder.with_name(backup.folder.name + _DELETING))
+                        removed.append(backup.folder)
+                        shutil.rmtree(backup.folder.with_name(backup.folder.name + _DELETING))
+                for leftover in root.glob(f"*{_DELETING}"):
+                    shutil.rmtree(leftover)
+        except OSError as error:
+            raise file_error("write", error) from None
+    return removed
+
+
+def _forget(url: str, backup: Backup) -> None:
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM fm_pipeline.backups WHERE id = %s", (backup.id,))
+        connection.commit()
