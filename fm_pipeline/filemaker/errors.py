@@ -133,8 +133,8 @@ class AnswerTooLarge(DataApiError):
     """The answer is larger than the server may send, or the yearly amount is used up."""
 
     next_step = (
-        "Set FILEMAKER_PAGE_SIZE lower; if that does not help, look at the Data API's transfer limit in the "
-        "Admin Console."
+        "Set FILEMAKER_PAGE_SIZE lower; if that does not help, look at the transfer limit of the Data API "
+        "and OData in the Admin Console."
     )
 
 
@@ -205,8 +205,8 @@ class ServerTimeout(DataApiError):
     """The answer did not come in time."""
 
     next_step = (
-        "Take unstored calculations, summary fields and portals off the layout, set FILEMAKER_PAGE_SIZE "
-        "lower or FILEMAKER_TIMEOUT_SECONDS higher, then start again."
+        "Take unstored calculations, summary fields and portals off the layout (with OData: such fields out of the "
+        "profile), set FILEMAKER_PAGE_SIZE lower or FILEMAKER_TIMEOUT_SECONDS higher, then start again."
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from fm_pipeline.filemaker.errors import DatabaseNotOpen, RecordMissing, ServerTimeout, ServerUnavailable
 from fm_pipeline.filemaker.model import Field
 from fm_pipeline.filemaker.odata.answers import count_in, next_link, read_file, read_json, require_success
-from fm_pipeline.filemaker.odata.errors import NotOData, ODataOff, OptionIgnored, TableNotReadable
+from fm_pipeline.filemaker.odata.errors import CountTimeout, NotOData, ODataOff, OptionIgnored, TableNotReadable
 from fm_pipeline.filemaker.odata.metadata import Metadata, parse_metadata
 from fm_pipeline.filemaker.odata.rows import Rows, records_in
 from fm_pipeline.filemaker.odata.urls import (
@@ -112,7 +112,10 @@ class ODataClient:
     def count(self, table: str) -> int:
         """Return the number of all rows. Waits long and does not ask twice: the server goes on with the first."""
         action = f"count the rows of the table occurrence {table}"
-        body = self._of_table(table, f"?$select={ROW_ID}&$top=1&$count=true", action, timeout=self._count_timeout)
+        try:
+            body = self._of_table(table, f"?$select={ROW_ID}&$top=1&$count=true", action, timeout=self._count_timeout)
+        except ServerTimeout:
+            raise CountTimeout(f"FileMaker Server did not count the rows of {table} in time.") from None
         count = count_in(body)
         if count is None:
             raise OptionIgnored(f"The answer has no count when FileMaker was asked to {action}.")

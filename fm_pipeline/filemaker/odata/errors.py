@@ -7,7 +7,7 @@ which door they read through.
     ├── the account     ODataPrivilegeMissing
     ├── the file        TableNotReadable, SchemaLocked, RepetitionsHidden, ErrorInRow
     ├── the request     QueryRefused, OptionIgnored, RowIdRefused
-    └── the server      ODataOff, NotOData
+    └── the server      ODataOff, NotOData, CountTimeout
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fm_pipeline.filemaker.errors import (
     RecordMissing,
     RequestRefused,
     ServerBusy,
+    ServerTimeout,
     UnknownCode,
 )
 
@@ -93,6 +94,13 @@ class RowIdRefused(RequestRefused):
 
     consequence = "Without it, records would slip through while others edit the file, so none was taken."
     next_step = f"Update FileMaker Server, {_ANOTHER_DOOR}."
+
+
+class CountTimeout(ServerTimeout):
+    """The number of rows did not come in time."""
+
+    consequence = "It is not asked for again: FileMaker Server goes on with the first count."
+    next_step = f"Wait until FileMaker Server is at rest, look at its load in the Admin Console, {_ANOTHER_DOOR}."
 
 
 class ODataOff(DataApiOff):
