@@ -7,6 +7,8 @@ public name is taken from `dagster`, as `dg.DagsterExecutionInterruptedError`.
   monitoring. `dg.DefaultRunLauncher` is public, the types of its methods are not.
 - `BACKFILL_ID_TAG` and the other tags: how a run says which run or backfill it repeats, and who launched it. Runs that
   Dagster has kept have them, so their values must not change either.
+- `DagsterUserCodeProcessError`, `SerializableErrorInfo`: an error of a run whose text Dagster takes as it is, without
+  the stack of the code that raised it.
 - `WorkspaceProcessContext`, `WorkspaceRequestContext`, `WorkspaceFileTarget`: what a web server knows of the code
   locations, and what one request may do. `create_request_context` is the declared hook (`IWorkspaceProcessContext`).
 
@@ -14,6 +16,7 @@ Four private names are written as text: in a configuration, two commands and a f
 (`sandbox/stack/dagster.py`, `serve/parts.py`, `sandbox/demo/run.py`). The same test asks for them.
 """
 
+from dagster._core.errors import DagsterUserCodeProcessError
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.storage.tags import (
     BACKFILL_ID_TAG,
@@ -24,6 +27,7 @@ from dagster._core.storage.tags import (
 )
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster_shared.error import SerializableErrorInfo
 
 __all__ = [
     "BACKFILL_ID_TAG",
@@ -32,7 +36,9 @@ __all__ = [
     "PARENT_RUN_ID_TAG",
     "RETRY_NUMBER_TAG",
     "CheckRunHealthResult",
+    "DagsterUserCodeProcessError",
     "LaunchRunContext",
+    "SerializableErrorInfo",
     "WorkerStatus",
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",

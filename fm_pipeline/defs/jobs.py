@@ -1,4 +1,4 @@
-"""Jobs: the full reimport, and the plan of it, which changes nothing. https://docs.dagster.io/guides/build/jobs"""
+"""Jobs, in the order in which they are used. https://docs.dagster.io/guides/build/jobs"""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ plan_reimport = dg.define_asset_job(
     "plan_reimport",
     selection=dg.AssetSelection.groups(PREFLIGHT, EXTRACT, STAGE, PLAN),
     executor_def=dg.in_process_executor,
-    description="Looks, reads FileMaker, stages, and shows what a reimport would do, by doing it and rolling it back.",
+    description="Step 1 of a reimport: reads FileMaker and shows what a reimport would do, by doing it and rolling it"
+    " back. Nexus is unchanged. Then read the plan: its page in the console, or the asset reimport_plan.",
     tags=MAX_RUNTIME,
 )
 full_reimport = dg.define_asset_job(
@@ -29,8 +30,9 @@ full_reimport = dg.define_asset_job(
     selection=dg.AssetSelection.groups(PREFLIGHT, EXTRACT, STAGE, BACKUP)
     | dg.AssetSelection.assets(*(asset.key for asset in PHASES)),
     executor_def=dg.in_process_executor,
-    description="The import sequence from end to end: look, read FileMaker, stage, check, back up, then one"
-    " transaction. Needs a plan and its confirmation.",
+    description="Step 2 of a reimport: carries out a plan that a person has read. Look, read FileMaker, stage, check,"
+    " back up, then one transaction. Start it in the console, on the page of the plan; or in the launchpad, with"
+    " plan_id and confirm.",
     tags=MAX_RUNTIME,
 )
 # Twelve hours: 6,664 pictures of 3 MB, one after the other, with rests.
@@ -38,16 +40,16 @@ import_image_files = dg.define_asset_job(
     "import_image_files",
     selection=dg.AssetSelection.assets("filemaker_image_files"),
     executor_def=dg.in_process_executor,
-    description="Pictures out of FileMaker's containers into S3 and Nexus. A reimport that is started meanwhile waits;"
-    " cancel this one if it must not, it goes on later where it stopped.",
+    description="Step 2 of the images, as often as needed: pictures out of FileMaker's containers into S3 and Nexus. A"
+    " reimport that is started meanwhile waits; cancel this one if it must not, it goes on later where it stopped.",
     tags={"dagster/max_runtime": str(12 * 3600)},
 )
 link_images = dg.define_asset_job(
     "link_images",
     selection=dg.AssetSelection.groups(IMAGE_LINK),
     executor_def=dg.in_process_executor,
-    description="The images of the bulk dump become images of patients: export, listing, verified copies, rows."
-    " Safe to run again.",
+    description="Step 1 of the images, once: the images of the bulk dump become images of patients: export, listing,"
+    " verified copies, rows. Safe to run again.",
     tags=MAX_RUNTIME,
 )
 # A week: the first import of a hospital's archive takes days. It may be ended and gone on with at any time.
@@ -55,11 +57,12 @@ dicom_import = dg.define_asset_job(
     "dicom_import",
     selection=dg.AssetSelection.groups(DICOM),
     executor_def=dg.in_process_executor,
-    description="Imports DICOM files of the configured directory, or of a job that a command has made, into Orthanc.",
+    description="Imports DICOM files of the configured directory, or of a job that was prepared, into Orthanc. Start it"
+    " in the console, on the page DICOM.",
     tags={"dagster/max_runtime": str(7 * 24 * 3600)},
 )
 # Dagster does not export the type of an asset job.
 JOBS: list[Any] = [
-    *(full_reimport, plan_reimport, filemaker_sync, link_images, import_image_files, dicom_import, remove_dicom_import),
+    *(plan_reimport, full_reimport, filemaker_sync, link_images, import_image_files, dicom_import, remove_dicom_import),
     *(restore_backup, make_backup, verify_backup, export_nexus_csv),
 ]

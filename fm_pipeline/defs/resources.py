@@ -6,7 +6,7 @@ https://docs.dagster.io/guides/build/external-resources
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
@@ -27,6 +27,15 @@ from fm_pipeline.storage.bucket import ATTEMPTS, Bucket, make_client, open_bucke
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+# Metadata of an import -> field of Orthanc's statistics.
+_HELD = {
+    "orthanc_instances": "CountInstances",
+    "orthanc_series": "CountSeries",
+    "orthanc_studies": "CountStudies",
+    "orthanc_patients": "CountPatients",
+}
 
 
 class FileMakerSource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yields itself
@@ -102,13 +111,14 @@ class OrthancTarget(dg.ConfigurableResource):  # type: ignore[type-arg]  # it yi
 
     settings: dg.ResourceDependency[Settings]
 
-    def version(self) -> str:
-        """Of the server; `unknown` if it does not say."""
-        try:
-            with Orthanc.from_settings(self.settings) as orthanc:
-                return str(orthanc.system().get("Version", "unknown"))
-        except PipelineError:
-            return "unknown"  # what was imported is imported
+    def holds(self) -> dict[str, Any]:
+        """Its version, and all that it holds today, by whichever job or program; nothing if it does not say."""
+        held: dict[str, Any] = {"orthanc_version": "unknown"}
+        with suppress(PipelineError), Orthanc.from_settings(self.settings) as orthanc:  # what is imported is imported
+            held["orthanc_version"] = str(orthanc.system().get("Version", "unknown"))
+            counts = orthanc.statistics()
+            held |= {name: counts[field] for name, field in _HELD.items() if isinstance(counts.get(field), int)}
+        return held
 
 
 def pipeline_resources(read_settings: Callable[[], Settings]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Alerts: one email when an alert begins, none at the following ticks.
 
-They are about a watched hospital directory, or about what did not come in time.
+They are about a watched hospital directory, about what did not come in time, or about a plan that is ready.
 
 This module only fills the outbox; the sensor `fm_pipeline.defs.sensors.mail` sends and retries.
 """
@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from fm_pipeline.notifications.console_pages import PLAN_PAGE, console_address
 from fm_pipeline.notifications.outbox import Outbox
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 KIND = "alarm"
@@ -22,7 +25,14 @@ _log = logging.getLogger(__name__)
 
 
 def enqueue_alert(
-    settings: Settings, key: str, subject: str, sentences: Sequence[str], *, now: datetime, link: str | None = None
+    settings: Settings,
+    key: str,
+    subject: str,
+    sentences: Sequence[str],
+    *,
+    now: datetime,
+    page: str = "",
+    link: str | None = None,
 ) -> None:
     """Put an alert into the outbox, unless it is there already. Without SMTP_HOST do nothing.
 
@@ -30,17 +40,41 @@ def enqueue_alert(
         key: identifies the alert from its beginning to its end; part of the Message-ID.
         subject, sentences: counts and ids only; no patient data and no path.
         now: with a zone.
-        link: a path in Dagster's UI.
+        page: of the console, for the mail's link.
+        link: a path in Dagster's UI, for the mail of a pipeline without a console.
     """
     if not settings.smtp_host:
         return
     ui = settings.dagster_ui_url
     lines = [*sentences, "", f"Time: {now.astimezone(ZoneInfo(settings.clinic_time_zone)):%Y-%m-%d %H:%M:%S %Z}"]
-    if ui and link:
-        lines.append(f"Page: {ui.rstrip('/')}/{link}")
+    if address := (page and console_address(settings, page)) or (ui and link and f"{ui.rstrip('/')}/{link}"):
+        lines.append(f"Page: {address}")
     if settings.support_contact:
         lines.append(f"Help: {settings.support_contact}")
     try:
         Outbox(settings.state_dir).enqueue(key, KIND, subject, "\n".join(lines) + "\n")
     except (OSError, sqlite3.Error) as error:  # the alert is in the log and in the audit trail as well
         _log.warning("The mail of an alarm could not be written (%s).", type(error).__name__)
+
+
+def enqueue_plan_alert(settings: Settings, plan_id: str, report: Mapping[str, Any], *, now: datetime) -> None:
+    """Put the mail that a plan is ready into the outbox.
+
+    Args:
+        report: `ReimportReport.as_dict()` of the plan.
+        now: with a zone.
+    """
+    rows = int(report["changed_rows"])
+    change = f"{counted(rows, 'row')} of Nexus would change" if rows else "nothing has to be done"
+    sentences = [
+        f"The plan of a reimport from FileMaker into Nexus is ready: {change}. Nexus is unchanged.",
+        "",
+        *report["losses"],
+        "",
+        "Read the plan. Nothing is carried out before an administrator has confirmed it.",
+        "The plan holds until FileMaker or Nexus changes. Then make a new one.",
+        "",
+        f"Plan: {plan_id}",
+    ]
+    page, link = PLAN_PAGE.format(plan_id), "assets/reimport_plan"
+    enqueue_alert(settings, f"plan-{plan_id}", f"Plan ready: {change}", sentences, now=now, page=page, link=link)

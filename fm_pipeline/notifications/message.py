@@ -46,7 +46,7 @@ class RunEvent:
         at: in the time zone of the readers.
         outcome: for events after the start.
         sentences: why the run failed, from `safe_sentences`.
-        link: the run in Dagster's UI.
+        link: the page of the run in the console; without one, in Dagster's UI.
         contact: whom to ask when it did not succeed.
     """
 

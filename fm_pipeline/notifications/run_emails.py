@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import PipelineError
+from fm_pipeline.notifications.console_pages import RUN_PAGE, console_address
 from fm_pipeline.notifications.maintenance import enqueue_maintenance_mail
 from fm_pipeline.notifications.message import CommitStatus, EventType, RunEvent, safe_sentences
 from fm_pipeline.notifications.outbox import Claim, Outbox
@@ -40,7 +41,7 @@ def run_emails(
     Args:
         run_id: of the reimport.
         warn: called when an email could not be sent; this never changes the result of the block.
-        in_dagster: the run has a page in Dagster's UI, to which the emails link.
+        in_dagster: the run has a page in the console or in Dagster's UI, to which the emails link.
         plan_id: of the plan that is executed; the first email lists its losses.
     """
 
@@ -88,6 +89,7 @@ def enqueue_run_email(
     if outbox.contains(run_id, event):
         return
     ui = settings.dagster_ui_url
+    page = console_address(settings, RUN_PAGE.format(run_id)) or (ui and f"{ui.rstrip('/')}/runs/{run_id}")
     run_event = RunEvent(
         run_id,
         event,
@@ -97,7 +99,7 @@ def enqueue_run_email(
         else read_commit_status(settings, run_id),
         sentences=sentences,
         contact=settings.support_contact,
-        link=f"{ui.rstrip('/')}/runs/{run_id}" if ui and in_dagster else None,
+        link=page if in_dagster else None,
     )
     enqueue_maintenance_mail(settings, run_event)  # before the event, which says that both are there
     outbox.enqueue_run_event(run_event)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import psycopg2
 from playwright.sync_api import Browser, BrowserContext, FloatRect
 
 from fm_pipeline.definitions import defs
@@ -16,6 +18,7 @@ DOCS = Path("docs")
 STATE = Path(".state/picture")
 SCALE = 0.1  # a full clinic looks the same and takes minutes
 LIMIT_MILLISECONDS = 60_000
+RUN_MILLISECONDS = 300_000  # a dry run, a reimport or a restore
 
 # Every asset is drawn, those that were materialized are green, and the whole graph stands still inside its frame:
 # then its corners, else false.
@@ -140,6 +143,53 @@ def console(browser: BrowserContext, url: str, folder: Path) -> None:
     page.close()
 
 
+# What people have done in Nexus since the demo's reimport, so that a plan has something to show.
+_EDITS = """
+UPDATE notes SET content = content || ' Phoned.' WHERE id IN (SELECT id FROM notes ORDER BY id LIMIT 12);
+DELETE FROM sms_messages WHERE id IN (SELECT id FROM sms_messages ORDER BY id LIMIT 5);
+"""
+
+
+def administrator(browser: BrowserContext, url: str, folder: Path) -> None:
+    """The steps of docs/administrator.md: plan, confirmation, run, dry run of a restore, hospital's directory."""
+    with psycopg2.connect(os.environ["NEXUS_DATABASE_URL"]) as connection, connection.cursor() as cursor:
+        cursor.execute(_EDITS)
+    connection.close()
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.set_default_timeout(RUN_MILLISECONDS)
+
+    def picture(name: str, *, whole: bool = False) -> None:
+        page.evaluate(_OTHER_FOLDER, [str(STATE.absolute()), "/srv"])
+        page.screenshot(path=folder / f"administrator-{name}.png", full_page=whole, animations="disabled")
+
+    page.goto(f"{url}/settings/data-management")
+    page.get_by_role("button", name="Dry Run Preview").click()
+    page.get_by_role("link", name="Read the plan").click()
+    page.get_by_role("heading", name="What would be lost").wait_for()
+    picture("plan")
+    page.get_by_role("link", name="Full Reimport").click()
+    page.get_by_role("heading", name="Full reimport").wait_for()
+    picture("confirm", whole=True)
+    for box in page.get_by_role("checkbox").all():
+        box.check()
+    page.locator("#confirm").fill(page.locator("label.confirm code").inner_text())
+    page.get_by_role("button", name="Delete and reimport everything").click()
+    page.get_by_role("heading", name="Result").wait_for()
+    page.reload()  # ended, so that nothing moves
+    picture("run")
+    page.goto(f"{url}/settings/backups/")
+    page.locator("table a").first.click()
+    page.get_by_role("button", name="Dry run of the restore").click()
+    page.get_by_role("link", name="Go on with the restore").wait_for()
+    page.reload()
+    picture("restore")
+    page.goto(f"{url}/settings/dicom/configuration")
+    page.get_by_role("heading", level=1).wait_for()
+    picture("dicom")
+    page.close()
+
+
 def main() -> None:
     """Run a demo and write the pictures."""
     with chromium() as browser:
@@ -153,6 +203,7 @@ def main() -> None:
             report(visitor, demo.url, DOCS / "report.png")
             images(visitor, demo.url, DOCS / "images.png")
             console(visitor, demo.url, DOCS)
+            administrator(visitor, demo.url, DOCS)
 
 
 if __name__ == "__main__":

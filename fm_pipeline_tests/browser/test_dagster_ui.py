@@ -59,6 +59,7 @@ def test_a_full_reimport_without_a_plan_stops_and_its_page_says_what_to_do(page:
         "Make a plan (job plan_reimport, or fm-pipeline plan), read it, then launch full_reimport",
     ):
         page.get_by_text(sentence).first.wait_for()
+    assert page.get_by_text("Stack Trace").count() == 0
     assert clinic.digests() == before
 
 

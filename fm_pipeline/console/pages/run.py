@@ -31,7 +31,7 @@ SECTIONS = {
     "filemaker_sync": ("Sync", "sync"),
     **dict.fromkeys(("dicom_import", "remove_dicom_import"), ("DICOM", "dicom")),
 }
-DRY_RESTORE = "Dry run of a restore: rolled back at its end, Nexus unchanged"
+DRY_RESTORE = "Dry run of a restore: Nexus stays as it is"
 LEAST_SECONDS_LEFT = 1.0  # "0 seconds" helps nobody
 # What the launchpad of Dagster needs and a page has a button for.
 _FOR_LAUNCHPAD = re.compile(r" ?To carry it out(?:: full_reimport with|, launch it again with) .*")
@@ -41,7 +41,7 @@ STOP_POLLING = 286  # htmx: swap this answer and ask no more. https://htmx.org/d
 LOG_LINES = 1000  # on the page; log.txt has all
 # What a phase of the import sequence does, by its number.
 PHASES = {
-    "2": "delete rows that go",
+    "2": "delete what FileMaker no longer has",
     "3": "patients",
     "4": "appointments",
     "5": "notes and messages",
@@ -158,7 +158,7 @@ def _step(step: StepState, run: RunState) -> dict[str, object]:
     prefix, _, phase = step.name.rpartition("phase ")
     label = f"{prefix}phase {phase}: {PHASES[phase]}" if phase in PHASES else step.name
     if step.name == "restore" and _is_dry_restore(run):
-        label = "restore, rolled back"
+        label = "restore, undone at the end"
     return {
         "label": (label[:1].upper() + label[1:]).replace("_", " "),
         "state": state,

@@ -7,6 +7,7 @@ and a job is best read as one materialization among others along the time.
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -93,13 +94,28 @@ class DicomImportConfig(dg.Config):
             group_name=DICOM,
             owners=OWNERS,
             kinds={"orthanc", "dicom"},
-            description="What of them Orthanc holds, compared by ids after the import.",
+            description="What of them Orthanc holds, compared by ids after the import. orthanc_instances and the like"
+            " are all that it holds, also from earlier jobs.",
         ),
     ],
     check_specs=[
-        dg.AssetCheckSpec(EVERY_DIRECTORY, asset=INVENTORY, description="Every directory could be listed."),
-        dg.AssetCheckSpec(BELOW_THRESHOLD, asset=INVENTORY, description="Few files fail, or are bad."),
-        dg.AssetCheckSpec(ALL_IN_ORTHANC, asset=INSTANCES, description="Orthanc holds what it said it had stored."),
+        dg.AssetCheckSpec(
+            EVERY_DIRECTORY,
+            asset=INVENTORY,
+            description="Every folder could be read. Files in one that could not are not imported: look at its rights.",
+        ),
+        dg.AssetCheckSpec(
+            BELOW_THRESHOLD,
+            asset=INVENTORY,
+            description="Few files failed or are damaged: 5 % at most, unless the run says otherwise. The console lists"
+            " each with its reason: page DICOM, then the job.",
+        ),
+        dg.AssetCheckSpec(
+            ALL_IN_ORTHANC,
+            asset=INSTANCES,
+            description="Asked again at the end, Orthanc still has every instance that it had confirmed. If not, resume"
+            " the job: it sends again what is missing.",
+        ),
     ],
     pool=DICOM_POOL,
 )
@@ -134,9 +150,9 @@ def imported_dicom_files(
                 remedy=f"To go on with it, launch dicom_import with job_id: {job_id}",
             )
         summary = summarize(database_url, job_id)
-        version = orthanc.version()
+        held = orthanc.holds()
     yield _inventory(summary, config.max_failure_percent)
-    yield _instances(summary, version)
+    yield _instances(summary, held)
     if not_pulled:
         with explained():
             raise not_pulled
@@ -181,7 +197,7 @@ def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.Materializ
             directories_unreadable=job.directories_unreadable,
             **{f"files_{outcome}": count for outcome, count in job.outcomes.items()},
             not_imported=dg.MetadataValue.md(
-                bar_chart(("not imported because of", "files"), reasons, "{:,.0f}".format) or "Every file is imported."
+                bar_chart(("not imported because of", "files"), reasons, "{:,.0f}".format) or _all_taken(summary)
             ),
         ),
         check_results=[
@@ -211,7 +227,20 @@ def _inventory(summary: JobSummary, max_failure_percent: float) -> dg.Materializ
     )
 
 
-def _instances(summary: JobSummary, orthanc_version: str) -> dg.MaterializeResult:  # type: ignore[type-arg]
+def _all_taken(summary: JobSummary) -> str:
+    """What is said where no file was left out: a job that met nothing new has imported nothing."""
+    job = summary.job
+    known = job.files_processed - job.files_imported
+    if job.files_imported:
+        return f"No file was left out: {counted(job.files_imported, 'new file')} imported, {known:,} known before."
+    if known:
+        return f"Nothing was new: Orthanc has the {counted(known, 'file')} already."
+    if job.files_unchanged:
+        return f"Nothing was new: {counted(job.files_unchanged, 'file')} as an earlier job has recorded."
+    return "There was no file."
+
+
+def _instances(summary: JobSummary, held: dict[str, Any]) -> dg.MaterializeResult:  # type: ignore[type-arg]
     job = summary.job
     expected, missing, differing = (
         count or 0 for count in (job.instances_expected, job.instances_missing, job.instances_differing)
@@ -224,7 +253,7 @@ def _instances(summary: JobSummary, orthanc_version: str) -> dg.MaterializeResul
             new_instances=job.files_imported,
             new_bytes=summary.imported_bytes,
             new_size=size_formatted(summary.imported_bytes),
-            orthanc_version=orthanc_version,
+            **held,
             by_modality=dg.MetadataValue.md(_chart("modality", summary.by_modality)),
             by_month=dg.MetadataValue.md(_chart("month of study", summary.by_month)),
         ),

@@ -6,8 +6,20 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.defs.assets.plots import changes_by_table, losses_on_top, not_loaded_by_rule, patients_on_page
-from fm_pipeline.defs.assets.shared import OWNERS, PLAN, POOL, REMARK, STAGED_ASSETS, explained, requester
+from fm_pipeline.defs.assets.shared import (
+    OWNERS,
+    PLAN,
+    PLAN_TAG,
+    POOL,
+    REMARK,
+    STAGED_ASSETS,
+    console_link,
+    explained,
+    requester,
+)
 from fm_pipeline.defs.resources import NexusTarget
+from fm_pipeline.notifications.alerts import enqueue_plan_alert
+from fm_pipeline.notifications.console_pages import PLAN_PAGE
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.reimport import make_plan
@@ -27,7 +39,8 @@ class PlanConfig(dg.Config):
     group_name=PLAN,
     deps=STAGED_ASSETS,
     description="Does everything that the reimport would do, rolls it back, and shows what it was. Nexus is unchanged."
-    " Its id and the words to type are what full_reimport asks for; it is void as soon as anything changes.",
+    " Carry it out on its page of the console, or launch full_reimport with plan_id and confirm. The plan is void as"
+    " soon as anything changes.",
     kinds={"postgres"},
     owners=OWNERS,
     pool=POOL,
@@ -45,20 +58,23 @@ def reimport_plan(context: dg.AssetExecutionContext, config: PlanConfig, nexus: 
             run_id=context.run.run_id,
             on_phase=progress.phases(prefix="plan, "),
         )
+        enqueue_plan_alert(settings, plan.id, plan.report.as_dict(), now=datetime.now(UTC))
+    context.instance.add_run_tags(context.run.run_id, {PLAN_TAG: plan.id})
     for sentence in plan.report.losses:
         context.log.info(sentence)
     context.log.info(f"Plan {plan.id}: {counted(plan.report.changed_rows, 'row')} of Nexus would change")
     context.log.info(f"To carry it out: full_reimport with plan_id={plan.id} and confirm={plan.confirmation!r}")
     return dg.MaterializeResult(
         metadata={
+            "changes": dg.MetadataValue.md(changes_by_table(plan.report)),
             "would_be_lost": dg.MetadataValue.md(losses_on_top(plan.report)),
+            **console_link(settings, PLAN_PAGE.format(plan.id)),
             "plan_id": plan.id,
             "confirm": plan.confirmation,
             # Rows. Short keys, because a long one makes the column of values too narrow for the plan's id.
             "would_change": plan.report.changed_rows,
             "would_be_deleted": sum(change.deleted for change in plan.report.tables.values()),
             "without_filemaker_id": sum(change.without_filemaker_id for change in plan.report.tables.values()),
-            "changes": dg.MetadataValue.md(changes_by_table(plan.report)),
             "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(plan.report.sources)),
             **{name: dg.MetadataValue.md(chart) for name, chart in patients_on_page(plan.report).items()},
             "plan": dg.MetadataValue.md(plan.report.as_markdown()),

@@ -19,6 +19,8 @@ from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes, pa
 SHOWN_AT_ONCE = 999  # characters; with one more the UI shows a link instead
 WIDTH = 30  # characters of the longest bar
 NARROW = 12  # the same where names are long; the UI cuts off what does not fit into its column
+# Tables whose names are too long for a narrow column, as the losses call them.
+_SHORT = {"letters_patientletter": "letters", "sms_messages": "messages"}
 # Unicode block elements U+2588 to U+258F: a full character and the eighths of one.
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
@@ -73,7 +75,7 @@ def not_loaded_by_rule(sources: Sequence[SourceOutcomes]) -> str:
         for rule, rows in ends.by_rule.items()
     ]
     rows.sort(key=lambda row: (-row[1], row[0]))
-    return bar_chart(("not loaded because of", "rows"), rows, "{:,.0f}".format) or "Every row is loaded."
+    return bar_chart(("not loaded because of", "rows"), rows, "{:,.0f}".format, NARROW) or "Every row is loaded."
 
 
 def images_by_year(statistics: ImageStatistics) -> str:
@@ -101,27 +103,23 @@ def _cell(text: str) -> str:
 
 
 def changes_by_table(report: ReimportReport) -> str:
-    """What is (or would be) deleted, inserted, changed and left equal of each Nexus table; short enough for the UI.
+    """What is (or would be) deleted, inserted and changed of each Nexus table; short enough for the UI.
 
-    Deleted, new and changed rows add up to the report's `changed_rows`.
+    The numbers add up to the report's `changed_rows`. Four columns are what the UI shows whole on a screen that is 1280
+    pixels wide; the report has the other numbers.
     """
-    # What is done comes first: on a narrow screen the UI cuts off the rest until somebody scrolls.
-    would = "" if report.committed else "would be "
-    head = ("table", f"{would}deleted", f"{would}new", f"{would}changed", "equal", "before", "after")
-    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---:|---:|---:|---:|"]
+    would = "were" if report.committed else "would be"
+    lines = [f"| rows that {would} | deleted | new | changed |", "|---|---:|---:|---:|"]
     for change in report.tables.values():
-        numbers = (
-            *(change.deleted, change.inserted, change.updated),
-            *(change.unchanged, change.before, change.after),
+        numbers = (change.deleted, change.inserted, change.updated)
+        lines.append(
+            f"| {_SHORT.get(change.table, change.table)} | " + " | ".join(f"{each:,}" for each in numbers) + " |"
         )
-        lines.append(f"| {change.table} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
     for name, files in (("documents", report.documents), ("image batches", report.batches)):
         if files and (files.relinked or files.settled):
-            done, total = files.relinked + files.settled, files.total
-            equal = total - done
-            lines.append(f"| {name}, {would}relinked | 0 | 0 | {done:,} | {equal:,} | {total:,} | {total:,} |")
+            lines.append(f"| {name}, relinked | 0 | 0 | {files.relinked + files.settled:,} |")
     if rows := sum(int(mended["repointed"]) + int(mended["set_to_null"]) for mended in report.references):
-        lines.append(f"| references in other tables | 0 | 0 | {rows:,} | | | |")
+        lines.append(f"| references in other tables | 0 | 0 | {rows:,} |")
     return "\n".join(lines)
 
 

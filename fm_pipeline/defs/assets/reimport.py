@@ -17,7 +17,17 @@ from fm_pipeline.defs.assets.plots import (
     phase_seconds,
     rows_by_table,
 )
-from fm_pipeline.defs.assets.shared import OWNERS, POOL, REMARK, cancelled_reimport, explained, requester, row_count
+from fm_pipeline.defs.assets.shared import (
+    OWNERS,
+    PLAN_TAG,
+    POOL,
+    REMARK,
+    cancelled_reimport,
+    console_link,
+    explained,
+    requester,
+    row_count,
+)
 from fm_pipeline.defs.assets.system_configuration import observe_configuration
 from fm_pipeline.defs.assets.tables import tables_of_assets
 from fm_pipeline.defs.registry import entities
@@ -27,6 +37,7 @@ from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.relink import REASONS, RelinkResult
 from fm_pipeline.nexus.reimport.report import ReimportReport
+from fm_pipeline.notifications.console_pages import RUN_PAGE
 from fm_pipeline.notifications.run_emails import run_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
@@ -150,11 +161,11 @@ CHECKS = {
 
 # What a check means, by the end of its name.
 MEANINGS = {
-    "count": "Nexus has as many rows as were staged.",
-    "content": "Every row of Nexus is what FileMaker's record says.",
-    "filemaker_id_once": "No FileMaker id is in Nexus twice.",
-    "keep_their_patient": "None lost its patient in this reimport.",
-    "untouched": "What a reimport must not change is as it was.",
+    "count": "{}: Nexus has as many rows as were staged.",
+    "content": "{}: every row of Nexus is what FileMaker's record says.",
+    "filemaker_id_once": "{}: no FileMaker id is in Nexus twice.",
+    "keep_their_patient": "{}: none lost its patient in this reimport.",
+    "untouched": "{}: what a reimport must not change is as it was before.",
     "nothing_else_written": "No other table was written, not by a trigger either.",
 }
 
@@ -162,8 +173,10 @@ MEANINGS = {
 def _check_specs() -> Iterator[dg.AssetCheckSpec]:
     for asset, names in CHECKS.items():
         for name in names:
-            meaning = next(words for end, words in MEANINGS.items() if name.endswith(end))
-            yield dg.AssetCheckSpec(name, asset=asset, description=f"{meaning} Else nothing is committed.")
+            end = next(end for end in MEANINGS if name.endswith(end))
+            meaning = MEANINGS[end].format(name.removesuffix(f"_{end}"))
+            description = f"{meaning} If not, the reimport is rolled back, and Nexus is as it was."
+            yield dg.AssetCheckSpec(name, asset=asset, description=description)
 
 
 def _specs() -> Iterator[dg.AssetSpec]:
@@ -207,7 +220,7 @@ def given_permission(run_config: Mapping[str, Any]) -> Mapping[str, Any]:
 def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, staged: bool = False) -> None:
     """In an early step of a run that ends with the transaction: refuse what would be refused there, an hour later.
 
-    A run without the transaction, such as a plan's, passes.
+    A run without the transaction, such as a plan's, passes. A run that may go on gets the tag of its plan.
 
     Args:
         staged: FileMaker's records are staged by now, so that they are held against the plan too.
@@ -223,6 +236,8 @@ def refuse_at_once(context: dg.AssetExecutionContext, settings: Settings, *, sta
     if all(isinstance(value, str) for value in given.values()):  # else {"env": …}, which the transaction's step reads
         permission = ReimportConfig(**given).permission(context, settings)
         validate_plan_early(settings, permission, run_id=context.run.run_id, phases=phases, staged=staged)
+        if permission:
+            context.instance.add_run_tags(context.run.run_id, {PLAN_TAG: permission.plan_id.strip().lower()})
 
 
 @dg.multi_asset(
@@ -273,6 +288,8 @@ def reimport_transaction(
     for asset in selected:
         metadata = _metadata(asset, report, folder) | (charts if asset.phase is Phase.IMAGES else {})
         metadata |= tables.get(asset.key, {})
+        if asset.phase is Phase.VALIDATION:
+            metadata |= console_link(settings, RUN_PAGE.format(context.run.run_id))
         yield dg.MaterializeResult(asset_key=asset.key, metadata=metadata)
     found = {check.name: check for check in report.checks}
     left_out = {name for entity in loaded(entities()) if entity.table not in report.tables for name in _checks(entity)}
@@ -303,9 +320,9 @@ def _metadata(asset: PhaseAsset, report: ReimportReport, folder: Path | None) ->
         return lost | {"seconds": seconds} | {f"deleted_{change.table}": change.deleted for change in changes}
     if asset.phase is Phase.VALIDATION:
         return {
+            "changes": dg.MetadataValue.md(changes_by_table(report)),
             **lost,
             "seconds": seconds,
-            "changes": dg.MetadataValue.md(changes_by_table(report)),
             "not_loaded": dg.MetadataValue.md(not_loaded_by_rule(report.sources)),
             "seconds_by_phase": dg.MetadataValue.md(phase_seconds(report)),
             **{name: dg.MetadataValue.md(chart) for name, chart in patients_on_page(report).items()},

@@ -10,11 +10,16 @@ import dagster as dg
 
 from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.db.run_requests import run_requester
-from fm_pipeline.defs.dagster_internals import RETRY_NUMBER_TAG
+from fm_pipeline.defs.dagster_internals import (
+    RETRY_NUMBER_TAG,
+    DagsterUserCodeProcessError,
+    SerializableErrorInfo,
+)
 from fm_pipeline.defs.registry import entities
 from fm_pipeline.dicom.history.jobs import SENSOR
 from fm_pipeline.entities.registry import staged
 from fm_pipeline.errors import PipelineError, unforeseen
+from fm_pipeline.notifications.console_pages import console_address
 from fm_pipeline.notifications.message import COMMIT_SENTENCES
 from fm_pipeline.notifications.run_emails import read_commit_status
 from fm_pipeline.settings import Settings
@@ -37,7 +42,22 @@ ENTITIES = {name: entity.plural for name, entity in entities().items()}
 STAGED_ASSETS = [f"staged_{entity.plural}" for entity in staged(entities())]
 
 
+# The run tag that a plan's run and the runs that carry it out have in common: a click on it lists them.
+PLAN_TAG = "fm_pipeline/plan"
+
 UNCHANGED = "The run was cancelled. Nexus is unchanged: this step does not write to its tables."
+
+
+class _WithoutStack(DagsterUserCodeProcessError):
+    """Shown by Dagster with its text alone: the stack names our code, and says nothing about what to do."""
+
+    def __init__(self, text: str) -> None:
+        shown = SerializableErrorInfo(f"{text}\n", [], "Failure")
+        super().__init__(text, user_code_process_error_infos=[shown])  # type: ignore[no-untyped-call]
+
+
+class ExplainedFailure(dg.Failure, _WithoutStack):
+    """A failure that Dagster's pages show as the sentences of our own error."""
 
 
 @contextmanager
@@ -58,7 +78,7 @@ def explained(cancelled: Callable[[], str] = lambda: UNCHANGED) -> Iterator[None
         error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
         sentences = {"what happened": error.what, "what it means": error.meaning, "what to do": error.remedy}
         metadata = {key: dg.MetadataValue.text(text) for key, text in sentences.items() if text}
-        raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from None
+        raise ExplainedFailure(str(error), metadata=metadata, allow_retries=False) from None
 
 
 def cancelled_reimport(settings: Settings, run_id: str) -> str:
@@ -98,6 +118,12 @@ def account_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, database_ur
         repeats = asked.parent_run_id if RETRY_NUMBER_TAG in asked.tags else None
         asked = instance.get_run_by_id(repeats) if repeats else None
     return None
+
+
+def console_link(settings: Settings, page: str) -> dict[str, Any]:
+    """Metadata that leads to a page of the console; none without CONSOLE_URL."""
+    address = console_address(settings, page)
+    return {"console_page": dg.MetadataValue.url(address)} if address else {}
 
 
 def row_count(rows: int, **more: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from fm_pipeline.dicom.sensor.decision import SensorCursor
 from fm_pipeline.dicom.sensor.tick import sense
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
+from fm_pipeline.notifications.console_pages import DICOM_PAGE, RUN_PAGE
 from fm_pipeline.settings import Settings, load_settings
 
 # The shortest interval that can be configured; each tick asks whether the configured one has passed.
@@ -43,8 +44,9 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings)
         job=dicom_import,
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Imports new files of the watched directory, one job at a time. Does nothing until"
-        " `fm-pipeline dicom configure --monitoring-enabled`; path and intervals are read at each tick.",
+        description="Imports new files of the watched directory, one job at a time. To switch watching on or off, and"
+        " to choose the directory: the console, page DICOM, Configuration; or `fm-pipeline dicom configure"
+        " --monitoring-enabled`. Leave the sensor on: it asks for the configuration at each tick.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         # Whatever is raised here makes a failed tick: an error is never a reason to skip. Dagster then keeps the cursor
@@ -60,8 +62,10 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings)
                 attempts_of=lambda job_id: _attempts(context.instance, job_id),
             )
             for alarm in sensed.alarms:
-                page = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
-                enqueue_alert(settings, alarm.key, alarm.subject, alarm.sentences, now=datetime.now(UTC), link=page)
+                link = f"runs/{alarm.run_id}" if alarm.run_id else _PAGE
+                page = RUN_PAGE.format(alarm.run_id) if alarm.run_id else DICOM_PAGE
+                now = datetime.now(UTC)
+                enqueue_alert(settings, alarm.key, alarm.subject, alarm.sentences, now=now, page=page, link=link)
             if sensed.error:
                 raise sensed.error
         context.update_cursor(sensed.watermark.write())

@@ -14,6 +14,7 @@ import dagster as dg
 
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
+from fm_pipeline.notifications.console_pages import EXPECTED_PAGE
 from fm_pipeline.notifications.run_emails import send_due_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings, load_settings
@@ -69,6 +70,7 @@ def tell_changes(
                 f"Overdue: no {each.what} for {each.hours:,} hours",
                 [each.sentence(settings.clinic_time_zone), "Look whether Dagster's daemon and its schedules run."],
                 now=now,
+                page=EXPECTED_PAGE,
                 link="runs",
             )
         elif each.name in told and each.name not in missed:
@@ -78,6 +80,7 @@ def tell_changes(
                 f"No longer overdue: a {each.what} has come",
                 [f"A {each.what} has come again."],
                 now=now,
+                page=EXPECTED_PAGE,
                 link="runs",
             )
     return missed

@@ -120,7 +120,10 @@ def next_step(  # noqa: PLR0911  # each is one rule
         own_jobs: oldest first.
     """
     if not configuration.monitoring_enabled or not configuration.hospital_data_path:
-        return Wait("Monitoring is off. To turn it on: fm-pipeline dicom configure --monitoring-enabled")
+        return Wait(
+            "Watching is off. To switch it on: the console, page DICOM, Configuration; or fm-pipeline dicom configure"
+            " --monitoring-enabled"
+        )
     if jobs_at_work:
         return Wait(f"Import job {jobs_at_work[0]} runs.")
     if runs_unfinished:
@@ -148,7 +151,10 @@ def next_sync(
 ) -> str | None:
     """Return why the scheduled import of the whole directory is skipped; None if it is due."""
     if not configuration.sync_enabled or not configuration.hospital_data_path:
-        return "Sync is off. To turn it on: fm-pipeline dicom configure --sync-enabled"
+        return (
+            "The nightly import is off. To switch it on: the console, page DICOM, Configuration; or fm-pipeline dicom"
+            " configure --sync-enabled"
+        )
     if runs_unfinished or jobs_at_work:
         return "An import runs or waits already."
     if configuration.last_sync_at:

@@ -174,8 +174,9 @@ class Demo:
             os.environ |= {ENV_FILE: os.devnull, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
             os.environ.update(self._stack.environment() | image_settings | imported_images.SETTINGS)
             os.environ |= self._hospital.environment()
-            ports = {ConsoleService.name: self._port or self._usual_port()}
-            Stack(self._state_dir, [ConsoleService]).up(ports)
+            port = self._port or self._usual_port()
+            os.environ["CONSOLE_URL"] = f"http://127.0.0.1:{port}"  # mails and Dagster's pages lead there
+            Stack(self._state_dir, [ConsoleService]).up({ConsoleService.name: port})
         self._terminal.print(f"Console: {self.url}", highlight=False)
         self._invite()
         self._hospital.appear(self._terminal)

@@ -29,11 +29,11 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     ((report,),) = bench.execute(REPORT, tried)
     words = report["confirmation"]
     run = fetch(console, session, f"/settings/data-management/runs/{tried}")
-    assert "<h1>Dry run of a restore: rolled back at its end, Nexus unchanged</h1>" in run
+    assert "<h1>Dry run of a restore: Nexus stays as it is</h1>" in run
     assert '<a href="/settings/backups/" aria-current="page">' in run
-    assert ("with confirm=" in run, "Restore, rolled back" in run) == (False, True)
+    assert ("with confirm=" in run, "Restore, undone at the end" in run) == (False, True)
     assert f"Type <strong>{words}</strong>" in fetch(console, session, page)
-    assert "Rolled back: Nexus is unchanged" in fetch(console, session, f"/settings/history/runs/{tried}")
+    assert "This was a dry run: Nexus is unchanged" in fetch(console, session, f"/settings/history/runs/{tried}")
 
     wrong = send(console, session, f"{page}/restore", 400, confirm=f"{words}0")
     assert "These are not the words" in wrong.text

@@ -105,6 +105,7 @@ def test_a_run_is_one_job_with_its_numbers_and_checks(graph: Graph, tmp_path: Pa
     assert "SMITH" not in instances["by_modality"]
     assert "| 2025-10 | 3 |" in instances["by_month"]
     assert instances["orthanc_version"]
+    assert (instances["orthanc_instances"], instances["orthanc_patients"] > 0) == (9, True)
     assert checks(result) == {
         "every_directory_was_read": True,
         "failures_below_threshold": False,  # one of eleven
@@ -113,7 +114,8 @@ def test_a_run_is_one_job_with_its_numbers_and_checks(graph: Graph, tmp_path: Pa
     assert get_job(graph.database_url, int(inventory["job_id"])).run_id == result.run_id
     assert graph.audit() == [("dicom_import", "started"), ("dicom_import", "done")]
     assert checks(graph.run(max_failure_percent=50))["failures_below_threshold"]
-    assert graph.metadata(INVENTORY)["files_unchanged"] == 11
+    again = graph.metadata(INVENTORY)
+    assert (again["files_unchanged"], "Nothing was new: 11 files" in again["not_imported"]) == (11, True)
 
 
 def test_no_name_patient_id_or_path_is_in_what_a_run_leaves(graph: Graph, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_rows_that_are_not_loaded_by_the_rule_that_decided_most_first() -> None:
         SourceOutcomes("note", 3000, 1000, 0, 2000, {"note.empty": 2000}),
     ]
     lines = not_loaded_by_rule(sources).splitlines()
-    assert lines[2] == f"| note: note.empty | 2,000 | {'█' * 30} |"
+    assert lines[2] == f"| note: note.empty | 2,000 | {'█' * NARROW} |"
     assert lines[3] == "| patient: patient.no_name | 2 | ▏ |"
 
 
@@ -62,7 +62,7 @@ def test_when_every_row_is_loaded_it_says_so() -> None:
 
 def test_of_one_entity_the_rules_are_enough() -> None:
     assert not_loaded_by_rule([SourceOutcomes("note", 3, 1, 2, 0, {"no_text": 2})]).endswith(
-        f"| no_text | 2 | {'█' * 30} |"
+        f"| no_text | 2 | {'█' * NARROW} |"
     )
 
 
@@ -83,7 +83,7 @@ def report() -> ReimportReport:
 
 
 def test_what_becomes_of_each_table(report: ReimportReport) -> None:
-    assert changes_by_table(report).splitlines()[2] == "| patients | 1 | 2 | 3 | 2,838 | 2,842 | 2,843 |"
+    assert changes_by_table(report).splitlines()[2] == "| patients | 1 | 2 | 3 |"
 
 
 def test_what_is_done_adds_up_to_the_rows_that_change_also_where_only_files_and_references_do(
@@ -96,8 +96,8 @@ def test_what_is_done_adds_up_to_the_rows_that_change_also_where_only_files_and_
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert sum(int(number) for row in cells for number in row[1:4]) == report.changed_rows == 6 + 182 + 5
     assert cells[1:] == [
-        ["image batches, would be relinked", "0", "0", "182", "1,479", "1,661", "1,661"],
-        ["references in other tables", "0", "0", "5", "", "", ""],
+        ["image batches, relinked", "0", "0", "182"],
+        ["references in other tables", "0", "0", "5"],
     ]
 
 

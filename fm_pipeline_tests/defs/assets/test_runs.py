@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,9 +16,12 @@ from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.reimport import CHECKS
-from fm_pipeline.defs.assets.shared import cancelled_reimport
+from fm_pipeline.defs.assets.shared import PLAN_TAG, cancelled_reimport
 from fm_pipeline.nexus.backup.backup import make_backup
+from fm_pipeline.notifications.run_emails import send_due_emails
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
+from fm_pipeline_tests.support.mail import mail_settings, mails_of, text_of
+from fm_pipeline_tests.support.services import LazyStack
 from fm_pipeline_tests.support.waiting import wait_until
 
 TRANSACTION = [
@@ -93,6 +97,9 @@ def test_plan_then_full_reimport_makes_nexus_what_the_oracle_says(bench: Migrati
     assert bench.digests() == before
     result = graph.run("full_reimport", config=graph.permission())
     assert result.success
+    plan_id = graph.metadata("reimport_plan")["plan_id"]
+    runs = graph.instance.get_runs(dg.RunsFilter(tags={PLAN_TAG: plan_id}))
+    assert [run.job_name for run in runs] == ["full_reimport", "plan_reimport"]
     assert bench.differences(small_clinic().expected()) == []
     assert graph.metadata("patients")["dagster/row_count"] == small_clinic().expected().changes["patients"].after
     assert graph.metadata("patients")["dagster/table_name"] == "public.patients"
@@ -131,6 +138,8 @@ def test_full_reimport_without_a_plan_changes_nothing_and_says_what_to_do(bench:
     assert not result.success
     assert _failed_step(result) == "preflight"
     assert "needs a plan and a confirmation" in _failure(result)
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    assert event.step_failure_data.error.stack == []
     assert bench.digests() == before
 
 
@@ -204,11 +213,33 @@ def test_a_reimport_that_is_cancelled_after_its_commit_says_that_nexus_has_the_n
 
 
 @pytest.mark.usefixtures("staged_once")
-def test_the_page_of_a_plan_begins_with_what_would_be_lost(bench: MigrationBench, graph: Graph) -> None:
+def test_the_page_of_a_plan_begins_with_its_table_and_with_what_would_be_lost(
+    bench: MigrationBench, graph: Graph
+) -> None:
     assert graph.run("__ASSET_JOB", assets=["reimport_plan"]).success
     metadata = graph.metadata("reimport_plan")
-    assert next(iter(metadata)) == "would_be_lost"
+    assert list(metadata)[:2] == ["changes", "would_be_lost"]
+    assert metadata["changes"].startswith("| rows that would be | deleted | new | changed |")
     assert metadata["would_be_lost"].startswith("- 21 rows of xero_invoices would lose their appointment: ")
+    assert "console_page" not in metadata, "nobody has said where the console is"
+
+
+@pytest.mark.usefixtures("staged_once")
+def test_a_plan_that_is_ready_is_told_by_a_mail_that_leads_to_its_page(bench: MigrationBench, stack: LazyStack) -> None:
+    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
+    bench = bench.with_settings(**mail, console_url="https://console.clinic.example", support_contact="Clinic IT")
+    with dg.DagsterInstance.ephemeral() as instance:
+        graph = Graph(bench, instance)
+        assert graph.run("__ASSET_JOB", assets=["reimport_plan"]).success
+        metadata = graph.metadata("reimport_plan")
+    address = f"https://console.clinic.example/settings/data-management/plans/{metadata['plan_id']}"
+    assert metadata["console_page"] == address
+    assert send_due_emails(bench.settings, warn=pytest.fail) == 1
+    (sent,) = mails_of(stack.mail, metadata["plan_id"])
+    text = text_of(sent)
+    assert text.startswith(f"Plan ready: {metadata['would_change']:,} rows of Nexus would change\n")
+    for sentence in ("Nexus is unchanged.", "xero_invoices would lose", f"Page: {address}", "Help: Clinic IT"):
+        assert sentence in text
 
 
 def test_rows_that_break_a_rule_stop_the_run_before_the_transaction(bench: MigrationBench, graph: Graph) -> None:

@@ -184,7 +184,7 @@ def test_what_came_while_the_sensor_was_off_is_found(hospital: Bench) -> None:
     hospital.carried_out(job_of(requested(hospital.tick())))
     hospital.configure(monitoring_enabled=False)
     hospital.drop("off/1.dcm")
-    assert "Monitoring is off" in str(hospital.tick())
+    assert "Watching is off" in str(hospital.tick())
     hospital.cursor = None  # somebody has reset it
     hospital.configure(monitoring_enabled=True)
     assert hospital.files_of(job_of(requested(hospital.tick()))) == {"off/1.dcm"}
@@ -300,7 +300,7 @@ def test_the_nightly_import_needs_its_switch_keeps_its_interval_and_does_not_ove
 
 
 def _nightly_keeps_its_rules(hospital: Bench) -> None:
-    assert "Sync is off" in str(nightly(hospital))
+    assert "The nightly import is off" in str(nightly(hospital))
     hospital.configure(sync_enabled=True)
     request = requested(nightly(hospital))
     assert request.run_config["ops"][STEP]["config"] == {
