@@ -145,7 +145,8 @@ def console(browser: BrowserContext, url: str, folder: Path) -> None:
 
 # What people have done in Nexus since the demo's reimport, so that a plan has something to show.
 _EDITS = """
-UPDATE notes SET content = content || ' Phoned.' WHERE id IN (SELECT id FROM notes ORDER BY id LIMIT 12);
+INSERT INTO notes SELECT (jsonb_populate_record(n, jsonb_build_object('id', gen_random_uuid(), 'content', 'Phoned.'))).*
+    FROM notes n ORDER BY id LIMIT 12;
 DELETE FROM sms_messages WHERE id IN (SELECT id FROM sms_messages ORDER BY id LIMIT 5);
 """
 

@@ -19,6 +19,7 @@ from fm_pipeline.nexus.reimport.report import ReimportReport, SourceOutcomes, pa
 SHOWN_AT_ONCE = 999  # characters; with one more the UI shows a link instead
 WIDTH = 30  # characters of the longest bar
 NARROW = 12  # the same where names are long; the UI cuts off what does not fit into its column
+SHORT = 8  # the same on the page of a plan, whose longest key leaves little room for values
 # Tables whose names are too long for a narrow column, as the losses call them.
 _SHORT = {"letters_patientletter": "letters", "sms_messages": "messages"}
 # Unicode block elements U+2588 to U+258F: a full character and the eighths of one.
@@ -75,7 +76,7 @@ def not_loaded_by_rule(sources: Sequence[SourceOutcomes]) -> str:
         for rule, rows in ends.by_rule.items()
     ]
     rows.sort(key=lambda row: (-row[1], row[0]))
-    return bar_chart(("not loaded because of", "rows"), rows, "{:,.0f}".format, NARROW) or "Every row is loaded."
+    return bar_chart(("not loaded because of", "rows"), rows, "{:,.0f}".format, SHORT) or "Every row is loaded."
 
 
 def images_by_year(statistics: ImageStatistics) -> str:

@@ -44,7 +44,7 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     wait_until(lambda: bool(bench.execute(REPORT, restored)))
     assert bench.execute(REPORT, restored)[0][0]["committed"] is True
     send(console, session, f"{page}/restore", 409, confirm=words)  # the words were for that one
-    assert "Committed:" in fetch(console, session, f"/settings/history/runs/{restored}")
+    assert "Done: " in fetch(console, session, f"/settings/history/runs/{restored}")
     who = "SELECT DISTINCT actor FROM fm_pipeline.audit WHERE run_id = ANY(%s)"
     assert bench.execute(who, [made, tried, restored]) == [("admin",)]
 

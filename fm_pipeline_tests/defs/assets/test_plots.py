@@ -8,6 +8,7 @@ import pytest
 
 from fm_pipeline.defs.assets.plots import (
     NARROW,
+    SHORT,
     SHOWN_AT_ONCE,
     WIDTH,
     bar,
@@ -52,7 +53,7 @@ def test_rows_that_are_not_loaded_by_the_rule_that_decided_most_first() -> None:
         SourceOutcomes("note", 3000, 1000, 0, 2000, {"note.empty": 2000}),
     ]
     lines = not_loaded_by_rule(sources).splitlines()
-    assert lines[2] == f"| note: note.empty | 2,000 | {'█' * NARROW} |"
+    assert lines[2] == f"| note: note.empty | 2,000 | {'█' * SHORT} |"
     assert lines[3] == "| patient: patient.no_name | 2 | ▏ |"
 
 
@@ -62,7 +63,7 @@ def test_when_every_row_is_loaded_it_says_so() -> None:
 
 def test_of_one_entity_the_rules_are_enough() -> None:
     assert not_loaded_by_rule([SourceOutcomes("note", 3, 1, 2, 0, {"no_text": 2})]).endswith(
-        f"| no_text | 2 | {'█' * NARROW} |"
+        f"| no_text | 2 | {'█' * SHORT} |"
     )
 
 
