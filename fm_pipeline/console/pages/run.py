@@ -21,6 +21,7 @@ from fm_pipeline.console.pages import plan
 from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.errors import RequestError
+from fm_pipeline.sequence.progress import PREPARATION_STEP
 from fm_pipeline.status.history import about_cancel, read_run_reports
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
 from fm_pipeline.status.run_steps import StepState, read_run_steps
@@ -39,6 +40,7 @@ LIVE_JOBS = ("plan_reimport", "full_reimport")
 TITLES = {"plan_reimport": "Dry run", "full_reimport": "Full reimport"}
 STOP_POLLING = 286  # htmx: swap this answer and ask no more. https://htmx.org/docs/#polling
 LOG_LINES = 1000  # on the page; log.txt has all
+LABELS = {PREPARATION_STEP: "lock the tables, and compare"}
 # What a phase of the import sequence does, by its number.
 PHASES = {
     "2": "delete what FileMaker no longer has",
@@ -157,6 +159,9 @@ def _step(step: StepState, run: RunState) -> dict[str, object]:
         state = "running" if run.unfinished else "stopped"
     prefix, _, phase = step.name.rpartition("phase ")
     label = f"{prefix}phase {phase}: {PHASES[phase]}" if phase in PHASES else step.name
+    label = LABELS.get(label.removeprefix("plan, "), label)
+    if label.startswith("stage "):
+        label = f"check {label.removeprefix('stage ')}"
     if step.name == "restore" and _is_dry_restore(run):
         label = "restore, undone at the end"
     return {
