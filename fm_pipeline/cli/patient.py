@@ -1,4 +1,4 @@
-"""`fm-pipeline patient`: what Nexus has of one patient, by counts and ids."""
+"""`fm-pipeline patient`: what Nexus has of one patient, by counts and ids; and the erasure of one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fm_pipeline.nexus.erase_patient import erase_patient
 from fm_pipeline.pluralize import counted
-from fm_pipeline.settings import load_settings
+from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline.status.patient import Existence, PatientData, read_patient_data
 
 SHOWN = 5  # ids of a table; --json has all of them
@@ -20,11 +21,18 @@ SHOWN = 5  # ids of a table; --json has all of them
 @click.command(name="patient")
 @click.argument("patient_id", metavar="FILEMAKER_OR_NEXUS_ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the ids of all rows.")
-def command(patient_id: str, as_json: bool) -> None:
+@click.option("--erase", is_flag=True, help="Show what the pipeline's own tables hold of a patient who was deleted.")
+@click.option("--confirm", default="", help='With --erase: "<database> <number of rows>", to remove it.')
+def command(patient_id: str, as_json: bool, erase: bool, confirm: str) -> None:
     """Show what Nexus has of a patient: rows by table, documents, batches and images, and whether their files exist.
 
     Counts and ids only, no name. The id may be FileMaker's or Nexus', also one that an earlier reimport gave.
     """
+    if (confirm and not erase) or (erase and as_json):
+        raise click.UsageError("--confirm goes with --erase, and --json without it.")
+    if erase:
+        _erase(load_settings(), patient_id, confirm)
+        return
     holdings = read_patient_data(load_settings(), patient_id)
     if as_json:
         click.echo(json.dumps(holdings.as_dict(), indent=2))
@@ -39,6 +47,26 @@ def command(patient_id: str, as_json: bool) -> None:
         console.print("", _documents(holdings), sep="\n")
     if holdings.batches:
         console.print("", _batches(holdings), sep="\n")
+
+
+def _erase(settings: Settings, patient_id: str, confirm: str) -> None:
+    erasure = erase_patient(settings, patient_id, confirm=confirm)
+    table = _table("rows of", "")
+    for name, rows in sorted(erasure.rows.items()):
+        table.add_row(f"fm_pipeline.{name}", f"{rows:,}")
+    total = counted(sum(erasure.rows.values()), "row")
+    console = Console(highlight=False)
+    if erasure.rows:
+        console.print(table, "")
+    if confirm:
+        console.print(
+            f"Removed {total}. Backups, the crosswalk and the audit trail still have ids or data of the patient."
+        )
+    elif erasure.rows:
+        console.print(f"Nothing was removed. To remove {total}:", "", sep="\n")
+        click.echo(f'fm-pipeline patient {patient_id} --erase --confirm "{erasure.confirmation}"')
+    else:
+        console.print("The pipeline's own tables hold nothing of this patient.")
 
 
 def _rows(holdings: PatientData) -> Table:

@@ -32,7 +32,7 @@ from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_datab
 from fm_pipeline_tests.support.waiting import wait_until
 
 ROLES = ("fm_pipeline_restore", "fm_pipeline_console", "fm_pipeline", "fm_pipeline_audit")
-BLOCK = re.compile(r"(<!-- not run in tests: [^\n]+ -->\n)?```sh\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"(<!-- not run in tests: [^\n]+ -->\n)?[ ]*```sh\n(.*?)```", re.DOTALL)
 # Nothing of a release but what its wheel is built from
 RELEASE = ("pyproject.toml", "setup.py", "README.md", "constraints.txt", "dagster.yaml", ".env.example")
 START_SECONDS = 300
@@ -188,6 +188,9 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
             connection.commit()
         (drill,) = blocks("Restore drill")
         assert "It was rolled back." in server.run(drill, DRILL_URL=elsewhere)
+
+    (erase,) = blocks("A patient asks to be erased")
+    assert "hold nothing of this patient" in server.run(erase, PATIENT="nobody")
 
     settings["BACKUP_KEY"] = new_key()
     server.write_settings(settings)
