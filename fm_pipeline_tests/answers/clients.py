@@ -19,6 +19,11 @@ from fm_pipeline.errors import FileMakerError, PipelineError, StorageError
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.containers import ContainerDownloads
 from fm_pipeline.filemaker.data_api.paging import read_completely
+from fm_pipeline.filemaker.door import Reading
+from fm_pipeline.filemaker.model import Field
+from fm_pipeline.filemaker.odata.client import ODataClient
+from fm_pipeline.filemaker.odata.door import ODataDoor
+from fm_pipeline.filemaker.transport import Transport
 from fm_pipeline.notifications.smtp import Email, EmailNotSent, EmailUnconfirmed, deliver
 from fm_pipeline.preflight.finding import FindingBuilder
 from fm_pipeline.preflight.orthanc import check_orthanc
@@ -116,6 +121,31 @@ FILEMAKER = Asking(
                 "Notes", 1, "image", f"http://127.0.0.1:{port}/Streaming_SSL/MainDB/1.jpg"
             )
         )(port),
+    },
+    (FileMakerError,),
+    PATIENCE,
+)
+
+
+def _odata(question: Callable[[ODataDoor], object]) -> Callable[[int], object]:
+    def ask(port: int) -> object:
+        transport = Transport(f"http://127.0.0.1:{port}", ca_bundle=None, timeout=TIME_OUT, sleep=lambda _: None)
+        with ODataDoor(ODataClient(transport, "clinic", "user", "word", count_timeout=TIME_OUT)) as door:
+            return question(door)
+
+    return ask
+
+
+_ID_FIELDS = [Field("id", "normal", "text"), Field("phone", "normal", "text", (1, 2))]
+ODATA = Asking(
+    {
+        "version": _odata(ODataDoor.version),
+        "tables": _odata(ODataDoor.tables),
+        "fields": _odata(lambda door: door.fields("Notes")),
+        "sample": _odata(lambda door: door.sample("Notes", _ID_FIELDS)),
+        "records": _odata(lambda door: door.read(Reading("Notes", _ID_FIELDS[:1], 10), list)),
+        "quoted": _odata(lambda door: door.client.count("Notes of all")),
+        "file": _odata(lambda door: door.client.file("Notes", 1, "image")),
     },
     (FileMakerError,),
     PATIENCE,

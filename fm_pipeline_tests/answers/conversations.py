@@ -20,6 +20,7 @@ from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 _ANSWERS: dict[str, tuple[Asking, st.SearchStrategy[Said]]] = {
     "Orthanc": (clients.ORTHANC, http_answers(bodies(known.ORTHANC))),
     "FileMaker": (clients.FILEMAKER, http_answers(bodies(known.FILEMAKER))),
+    "OData": (clients.ODATA, http_answers(bodies(known.ODATA))),
     "S3": (clients.S3, http_answers(bodies(known.S3))),
     "SMTP": (clients.SMTP, smtp_lines()),
 }

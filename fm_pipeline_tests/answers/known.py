@@ -38,6 +38,27 @@ FILEMAKER: list[Any] = [
     ),
     b"\xff\xd8\xff\xe0",
 ]
+_SCHEMA = (
+    '<?xml version="1.0"?><Edmx><Schema Namespace="s"><Annotation Term="ServerVersion" String="OData Engine 22.0.2"/>'
+    '<EntityType Name="Notes_"><Property Name="id" Type="Edm.String"><Annotation Term="MaxRepetitions" Int="%s"/>'
+    '</Property></EntityType><EntityContainer><EntitySet Name="Notes" EntityType="s.Notes_"/></EntityContainer>'
+    "</Schema></Edmx>"
+)
+ODATA: list[Any] = [
+    {"value": [{"name": "Notes", "kind": "EntitySet", "url": "Notes"}]},
+    {"@count": 1, "value": [{"ROWID": 1, "ROWMODID": 0, "id": "a"}]},
+    {"@odata.count": "2", "value": [{"ROWID": "2", "ROWMODID": "0", "id": None}], "@odata.nextLink": "Notes?$skip=1"},
+    {"@count": 0, "value": []},
+    {"@count": 3, "value": [], "@nextLink": "https://elsewhere.example/"},
+    {"value": ["one", None, "three"]},
+    {"value": [{"error": {"code": "8309", "message": "no"}}]},
+    *({"error": {"code": code, "message": "no"}} for code in ("-1002", "-1010", "-1023", "212", "802", "303", "9")),
+    b'<?xml version="1.0"?><m:error xmlns:m="urn:m"><m:code>802</m:code><m:message>no</m:message></m:error>',
+    b'{"@count":1,"value":[{"ROWID":1,"ROWMODID":0,"id":?}]}',
+    (_SCHEMA % 1).encode(),
+    (_SCHEMA % 3).encode(),
+    b"\xff\xd8\xff\xe0",
+]
 _LISTING = (
     '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>%s</IsTruncated>'
     "<Contents><Key>%s</Key><LastModified>%s</LastModified><ETag>%s</ETag><Size>%s</Size></Contents>"

@@ -16,6 +16,7 @@ from fm_pipeline_tests.support.services import LazyStack
 FEW = {
     "Orthanc": 30,
     "FileMaker": 25,
+    "OData": 20,
     "S3": 15,
     "SMTP": 8,
     IN_PLACE_OF_POSTGRESQL: 25,
