@@ -7,6 +7,7 @@ from fm_pipeline.settings import Settings
 PLAN_PAGE = "/settings/data-management/plans/{}"
 RUN_PAGE = "/settings/data-management/runs/{}"
 DICOM_PAGE = "/settings/dicom"
+SYNC_PAGE = "/settings/sync/"
 EXPECTED_PAGE = "/settings/maintenance/"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from fm_pipeline.notifications.alerts import enqueue_alert
+from fm_pipeline.notifications.console_pages import SYNC_PAGE
 from fm_pipeline.notifications.run_emails import send_due_emails
 from fm_pipeline.settings import Settings
 
@@ -25,12 +26,13 @@ def send_sync_email(
 
     Args:
         sentences: counts and ids only; no patient data.
-        link: a path in Dagster's UI.
+        link: a path in Dagster's UI, for a pipeline without a console.
         warn: called if it could not be sent; the result of the sync stays what it is.
     """
     if not settings.smtp_host:
         return
-    enqueue_alert(settings, f"sync-{run_id}", subject, [each for each in sentences if each], now=now, link=link)
+    said = [each for each in sentences if each]
+    enqueue_alert(settings, f"sync-{run_id}", subject, said, now=now, page=SYNC_PAGE, link=link)
     try:
         send_due_emails(settings, warn=warn, run_id=f"sync-{run_id}")
     except (OSError, sqlite3.Error) as fault:

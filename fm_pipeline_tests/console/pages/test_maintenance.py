@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from fm_pipeline.notifications.console_pages import DICOM_PAGE, EXPECTED_PAGE, PLAN_PAGE, RUN_PAGE
+from fm_pipeline.notifications.console_pages import DICOM_PAGE, EXPECTED_PAGE, PLAN_PAGE, RUN_PAGE, SYNC_PAGE
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.forms import fetch, send
 
@@ -23,7 +23,8 @@ def test_without_receivers_the_page_says_so_and_nobody_is_told(console: Console)
 
 def test_the_pages_to_which_mails_lead_are_there(console: Console) -> None:
     admin = console.session("admin")
-    fetch(console, admin, DICOM_PAGE)
+    for page in (DICOM_PAGE, SYNC_PAGE):
+        fetch(console, admin, page)
     assert "What is expected" in fetch(console, admin, EXPECTED_PAGE)
     assert "There is no plan of that id" in fetch(console, admin, PLAN_PAGE.format(uuid4()), 404)
     assert "There is no run of that id" in fetch(console, admin, RUN_PAGE.format(uuid4()), 404)
