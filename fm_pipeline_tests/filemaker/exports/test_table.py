@@ -51,6 +51,9 @@ def test_columns_without_names_stop(tmp_path: Path, text: str, name: str, column
 
 def test_a_record_is_never_taken_for_a_header_though_its_fields_hold_names_of_fields(tmp_path: Path) -> None:
     assert len(values(written(tmp_path, "7\tpatient\tnote\r8\t\t\r"))) == 2
+    for first in ("7\tpatient\tnote\r", "id\t7\t8\r"):
+        with pytest.raises(ExportStop, match="is no header"):
+            values(written(tmp_path, f"{first}8\t\t\r"), OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,8 @@ def test_rows_of_another_width_stop_with_their_lines(tmp_path: Path) -> None:
     text = "1\t\tx\r2\ty\r3\t\tz\r" + "4\t\ta\tb\r" * 12
     with pytest.raises(ExportStop, match=r"13 rows of Notes.tab have more or fewer than 3 fields: line 2, 4, .*, 12 …"):
         values(written(tmp_path, text))
+    with pytest.raises(ExportStop, match=r"1 row of Notes.csv has more or fewer than 3 fields: line 3"):
+        values(written(tmp_path, '"1","","x\ry"\r"2","y"\r"3","","z"\r', "Notes.csv"))
 
 
 def test_record_ids_come_from_a_named_column_or_count_the_rows(tmp_path: Path) -> None:
