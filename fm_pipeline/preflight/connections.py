@@ -46,10 +46,12 @@ def read_connections(settings: Settings) -> list[ConnectionState]:
     short = with_short_timeouts(settings).model_copy(
         update={"filemaker_timeout_seconds": min(settings.filemaker_timeout_seconds, TIMEOUT_SECONDS)}
     )
-    filemaker = f"{_host(settings.filemaker_url)}, file {settings.filemaker_database}"
+    address, filemaker = settings.filemaker_url, f"{_host(settings.filemaker_url)}, file {settings.filemaker_database}"
+    if settings.filemaker_door == "exports":
+        address = filemaker = str(settings.filemaker_exports_folder or "")
     bucket = f"{_host(settings.s3_endpoint_url) or settings.aws_region}, bucket {settings.s3_bucket}"
     return [
-        _asked("FileMaker", settings.filemaker_url, filemaker, lambda: _filemaker(short)),
+        _asked("FileMaker", address, filemaker, lambda: _filemaker(short)),
         _asked("S3", settings.s3_bucket, bucket, lambda: _s3(short)),
         _asked("Orthanc", settings.orthanc_url, _host(settings.orthanc_url), lambda: _orthanc(short)),
     ]
@@ -66,8 +68,8 @@ def _asked(name: str, address: str | None, where: str, ask: Callable[[], str]) -
 
 def _filemaker(settings: Settings) -> str:
     with open_door(settings) as door:
-        version = door.version()
-        return f"Version {version or 'unknown'}; {counted(len(door.tables()), TABLE_WORDS[door.kind])} can be seen."
+        version = "" if door.kind == "exports" else f"Version {door.version() or 'unknown'}; "
+        return f"{version}{counted(len(door.tables()), TABLE_WORDS[door.kind])} can be seen."
 
 
 def _s3(settings: Settings) -> str:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fm_pipeline.preflight.connections import ConnectionState, read_connections
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
-from fm_pipeline.settings import Settings
+from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import MigrationBench
 from fm_pipeline_tests.support.services import LazyStack
@@ -23,6 +25,16 @@ def test_each_system_says_whether_it_answers_and_what_is_not_set_up(bench: Migra
     }
     assert "layouts can be seen" in found["FileMaker"].found
     assert "@" not in found["FileMaker"].where
+
+
+def test_a_folder_of_exports_takes_the_place_of_the_server(tmp_path: Path) -> None:
+    given = {"nexus_database_url": "postgresql://x/y", "filemaker_door": "exports"}
+    assert states(load_settings(_env_file=None, **given))["FileMaker"].state == "not set up"
+    (tmp_path / "Notes.tab").write_bytes(b"1\tx\r")
+    found = states(load_settings(_env_file=None, **given, filemaker_exports_folder=tmp_path))["FileMaker"]
+    assert found == ConnectionState("FileMaker", str(tmp_path), "connected", "1 export file can be seen.")
+    gone = states(load_settings(_env_file=None, **given, filemaker_exports_folder=tmp_path / "gone"))["FileMaker"]
+    assert (gone.state, "FILEMAKER_EXPORTS_FOLDER" in gone.found) == ("not connected", True)
 
 
 def test_a_system_that_does_not_answer_is_a_state_with_what_to_do(bench: MigrationBench, s3: BucketBench) -> None:
