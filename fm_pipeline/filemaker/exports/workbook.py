@@ -18,12 +18,16 @@ from pathlib import Path
 from fm_pipeline.filemaker.exports.errors import ExportStop
 
 LARGEST = 512 << 20  # bytes of all parts of a workbook, unpacked: about 1,000,000 rows of 20 columns
+# calamine makes room for each cell up to the last one, and ends the process if there is none.
+MOST_CELLS = 25_000_000
 _LONGEST_TEXT = 32_767  # characters of a cell; Microsoft, "Excel specifications and limits"
 _FIRST_INEXACT = 10**15
 _BREAK = re.compile(r"\r\n|[\n\v]")
 _HALF_A_SECOND = timedelta(microseconds=500_000)
 _CALCULATED = re.compile(rb"""<(?:\w+:)?f[\s/>]|<(?:\w+:)?c\s[^<>]*\bt\s*=\s*["']e["']""")  # a formula, or its error
 _NEGATIVE = re.compile(rb"<(?:\w+:)?v(?:\s[^<>]*)?>\s*-")
+_PLACE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,3})([0-9]{1,9})["']""")  # of a cell: XFD1048576; of a row: 1048576
+_WIDE = (b"<\0", b"\0<", b"\xff\xfe<\0", b"\xfe\xff\0<")  # XML in UTF-16
 _LONGEST_TAG = 256  # bytes of `<c r="XFD1048576" s="65490" t="e">`, and much more
 _CHUNK = 1 << 20
 _REMEDY = "Export it again, or as tab-separated text."
@@ -117,22 +121,36 @@ def _refuse_unfit(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                tail = b""
+                tail, last_row, last_column = b"", 0, 0
                 is_sheet = member.filename.startswith("xl/worksheets/")
                 with archive.open(member) as file:
                     while chunk := file.read(_CHUNK):
                         left -= len(chunk)
+                        if not tail and chunk.startswith(_WIDE):  # what is looked for below would be passed over
+                            raise _stop(path.name, "has a part in UTF-16, which no program writes into a workbook")
                         if left < 0:
                             raise _stop(path.name, f"is larger than {LARGEST >> 20} MB when it is unpacked")
                         if is_sheet and _CALCULATED.search(tail + chunk):
                             raise _stop(path.name, "has formulas, and FileMaker exports none")
                         has_negative_numbers |= is_sheet and _NEGATIVE.search(tail + chunk) is not None
+                        for column, row in set(_PLACE.findall(tail + chunk)):
+                            last_row, last_column = max(last_row, int(row)), max(last_column, _number_of(column))
+                        if last_row * last_column > MOST_CELLS:
+                            raise _stop(path.name, f"has cells as far as row {last_row:,} and column {last_column:,}")
                         tail = chunk[-_LONGEST_TAG:]
     except ExportStop:
         raise
     except Exception as error:  # noqa: BLE001  # a broken ZIP can be broken in many ways
         raise _stop(path.name, f"cannot be read as a workbook ({type(error).__name__})") from None
     return has_negative_numbers
+
+
+def _number_of(column: bytes) -> int:
+    """Return the number of a column: 1 of A, 16,384 of XFD. The last row counts even where it has no column."""
+    number = 0
+    for letter in column.upper():
+        number = number * 26 + letter - ord("@")
+    return max(number, 1)
 
 
 def _refuse_negative_times(path: Path) -> None:

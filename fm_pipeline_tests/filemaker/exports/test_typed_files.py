@@ -136,6 +136,26 @@ def test_what_excel_cut_rounded_or_calculated_stops(tmp_path: Path, cells: list[
         values(book(tmp_path / "Notes.xlsx", ["id", "note"], cells, sheets=sheets), OPTIONS)
 
 
+def test_a_stray_cell_far_away_stops_and_does_not_end_the_process(tmp_path: Path) -> None:
+    made = openpyxl.Workbook()
+    sheet = made.active
+    assert sheet is not None
+    sheet["A1"], sheet["B1"], sheet["XFD1048576"] = "id", "note", "x"
+    made.save(tmp_path / "Notes.xlsx")
+    with pytest.raises(ExportStop, match="has cells as far as row 1,048,576 and column 16,384"):
+        values(tmp_path / "Notes.xlsx", OPTIONS)
+
+
+def test_a_sheet_in_which_stray_cells_would_be_passed_over_stops(tmp_path: Path) -> None:
+    path = book(tmp_path / "other.xlsx", ["id", "note"], ["1", "x"])
+    with zipfile.ZipFile(path) as read, zipfile.ZipFile(tmp_path / "Notes.xlsx", "w") as write:
+        for name in read.namelist():
+            data = read.read(name)
+            write.writestr(name, data.decode().encode("utf-16") if "sheet1" in name else data)
+    with pytest.raises(ExportStop, match="has a part in UTF-16"):
+        values(tmp_path / "Notes.xlsx", OPTIONS)
+
+
 def test_a_workbook_that_is_broken_or_too_large_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = book(tmp_path / "Notes.xlsx", ["id", "note"], ["1", "x"])
     with pytest.raises(ExportStop, match="cannot be read as a workbook"):
