@@ -10,6 +10,7 @@ differently here; it can only be refused. Source: python-dotenv, `parser.py` and
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -21,9 +22,23 @@ from dotenv.variables import Variable, parse_variables
 
 from fm_pipeline.errors import SettingsError
 
+NAMED_FILE = "FM_PIPELINE_ENV_FILE"
 # Above the similarity of other programs' names (AWS_DEFAULT_REGION and AWS_REGION: 0.71), and below that of one or two
 # wrong letters or a shortened word (SMTP_PASS for SMTP_PASSWORD: 0.82).
 _ALIKE = 0.8
+
+
+def where_looked_for() -> str:
+    """Return, for the remedy of an error, which file settings were looked for in, and where one is if not there."""
+    try:
+        place = Path(os.path.abspath(os.environ.get(NAMED_FILE) or ".env"))
+    except OSError:  # somebody has deleted the current folder
+        return "the current folder is gone"
+    said = f"{place} was read"
+    if not os.path.exists(place):
+        above = [folder for folder in place.parent.parents if os.path.isfile(folder / ".env")]
+        said = f"{place} is not there" + (f"; {above[0] / '.env'} is: change to its folder" if above else "")
+    return said.encode("utf-8", "backslashreplace").decode()  # of a name that is not in UTF-8
 
 
 def validate_env_file(file: Path, names: Collection[str]) -> None:

@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fm_pipeline.env_file import validate_env_file
+from fm_pipeline.env_file import NAMED_FILE, validate_env_file, where_looked_for
 from fm_pipeline.errors import SettingsError
 
-ENV_FILE = "FM_PIPELINE_ENV_FILE"
+ENV_FILE = NAMED_FILE
 Kind = TypeVar("Kind", bound=BaseSettings)
 
 # A day at most: larger values overflow sockets and sleeps, and inf is no time.
@@ -390,7 +390,7 @@ def _load(kind: type[Kind], overrides: dict[str, object]) -> Kind:
         )
         raise SettingsError(
             f"The settings cannot be used: {faults}.",
-            remedy="Set them in the environment or in .env; .env.example lists all of them.",
+            remedy=f"Set them in the environment or in .env ({where_looked_for()}); .env.example lists all of them.",
         ) from None
 
 

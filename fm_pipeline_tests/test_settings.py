@@ -52,6 +52,21 @@ def test_without_that_the_env_file_of_the_current_folder_is_read(
     assert load_settings(**NEEDED).nexus_schema == "somebody_elses"
 
 
+def test_a_missing_setting_is_told_with_the_file_that_was_looked_for_and_the_one_above_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ENV_FILE)
+    with pytest.raises(SettingsError) as read:
+        load_settings()
+    assert f"({checkout / '.env'} was read)" in read.value.remedy
+    (checkout / "docs").mkdir()
+    monkeypatch.chdir(checkout / "docs")
+    with pytest.raises(SettingsError) as above:
+        load_settings()
+    expected = f"({checkout / 'docs' / '.env'} is not there; {checkout / '.env'} is: change to its folder)"
+    assert expected in above.value.remedy
+
+
 def test_another_env_file_can_be_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "trial.env").write_text("NEXUS_SCHEMA=trial\n", "utf-8")
     monkeypatch.setenv(ENV_FILE, str(checkout / "trial.env"))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
+from fm_pipeline.env_file import where_looked_for
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
@@ -41,7 +42,7 @@ def require_filemaker(settings: Settings) -> FileMakerAccount:
         raise SettingsError(
             f"FileMaker is needed for this, and {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not set.",
             meaning="Nothing was begun.",
-            remedy="Set them in the environment or in .env; .env.example says what they mean.",
+            remedy=f"Set them in the environment or in .env ({where_looked_for()}); .env.example says what they mean.",
         )
     return FileMakerAccount(**given)
 

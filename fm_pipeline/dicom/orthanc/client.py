@@ -24,6 +24,7 @@ from fm_pipeline.dicom.orthanc.responses import (
     is_system,
     orthanc_status,
 )
+from fm_pipeline.env_file import where_looked_for
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.http_response import SLOWEST_BYTES_PER_SECOND
 from fm_pipeline.settings import Settings
@@ -377,7 +378,9 @@ def need_orthanc_url(settings: Settings) -> str:
         SettingsError: ORTHANC_URL is missing, or contains more than an address.
     """
     if settings.orthanc_url is None:
-        raise SettingsError("ORTHANC_URL is not set.", remedy="Set it in the environment or in .env.")
+        raise SettingsError(
+            "ORTHANC_URL is not set.", remedy=f"Set it in the environment or in .env ({where_looked_for()})."
+        )
     parts = urlsplit(settings.orthanc_url)
     if parts.username is not None or parts.password is not None:
         raise SettingsError(
