@@ -166,7 +166,7 @@ def _build(
             _record_build(cursor, each, origin, run_id, now, fed_columns if each == name else [])
             _refuse_lost_rows(cursor, each, extractions[each])
         if only_changed:
-            note_built(cursor, sources)
+            note_built(cursor, sources, changed)
         quoted = [sql.Identifier(column).as_string(cursor) for column in entity.joined_columns]
         # What the reimport joins by. Statistics of everything took three times as long, and nothing asks for them.
         cursor.execute(f"ANALYZE fm_pipeline.{entity.staged_table} ({', '.join(quoted)})")

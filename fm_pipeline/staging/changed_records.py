@@ -98,18 +98,16 @@ def find_changed(
     return ChangedRecords(is_whole=False)
 
 
-def note_built(cursor: Cursor, sources: Collection[str]) -> None:
+def note_built(cursor: Cursor, sources: Collection[str], changed: ChangedRecords) -> None:
     """Store what was built, at the end of the build."""
+    which = changed.condition(sql.SQL("unit"))
     cursor.execute(
-        """
-        DELETE FROM fm_pipeline.built_records b WHERE b.entity = ANY(%(sources)s) AND NOT EXISTS
-        (SELECT FROM hashed h WHERE h.entity = b.entity AND h.record_id = b.record_id
-         AND h.unit = b.unit AND h.hash = b.hash);
-        INSERT INTO fm_pipeline.built_records (entity, record_id, unit, hash)
-        SELECT h.entity, h.record_id, h.unit, h.hash FROM hashed h WHERE NOT EXISTS
-        (SELECT FROM fm_pipeline.built_records b WHERE b.entity = h.entity AND b.record_id = h.record_id)
-        """,
-        {"sources": list(sources)},
+        sql.SQL(
+            "DELETE FROM fm_pipeline.built_records WHERE entity = ANY(%s) AND {which};"
+            "INSERT INTO fm_pipeline.built_records (entity, record_id, unit, hash)"
+            " SELECT entity, record_id, unit, hash FROM hashed WHERE {which}"
+        ).format(which=which),
+        (list(sources),),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.entities.registry import Phase
-from fm_pipeline.errors import PlanStop, RequestError
+from fm_pipeline.errors import PlanStop, RequestError, StagingStop
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.night import run_sync
@@ -196,3 +196,15 @@ def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_i
     assert text.startswith("The sync is waiting")
     assert f'fm-pipeline sync --plan {result.id} --confirm "{result.confirmation}"' in text
     assert "1 row(s) would be deleted." in text
+
+
+def test_a_source_that_has_shrunk_deletes_nothing(synced: MigrationBench) -> None:
+    """An account that sees half of the messages is no reason to delete the others, also not after a confirmation."""
+    before = synced.digests()
+    messages = synced.execute("SELECT record_id FROM fm_pipeline.staged_sms_messages ORDER BY 1")
+    for (record_id,) in messages[::2]:
+        synced.store.delete(DATABASE, "Messages", record_id)
+    with pytest.raises(StagingStop, match="source_shrunk"):
+        sync(synced)
+    assert synced.digests() == before
+    assert synced.execute("SELECT count(*) FROM fm_pipeline.syncs") == [(0,)]
