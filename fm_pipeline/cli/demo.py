@@ -9,7 +9,7 @@ from typing import Literal
 
 import click
 
-from fm_pipeline.cli._interrupts import restore_sigint
+from fm_pipeline.cli._shared.interrupts import restore_sigint
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.sandbox.stack.ports import free_port
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fm_pipeline.cli._lazy import LazyGroup
+from fm_pipeline.cli._shared.lazy_group import LazyGroup
 
 
 @click.group(cls=LazyGroup, package="fm_pipeline.cli._images", name="images")

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from fm_pipeline.cli._lazy import LazyGroup
+from fm_pipeline.cli._shared.lazy_group import LazyGroup
 from fm_pipeline.errors import PipelineError, unforeseen
 
 INTERRUPTED = "\nInterrupted. What was not committed was rolled back; fm-pipeline status shows what was done."

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.cli._interrupts import restore_sigint
+from fm_pipeline.cli._shared.interrupts import restore_sigint
 from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline.status.overview import Overview, read_overview
 

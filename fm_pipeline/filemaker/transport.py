@@ -172,14 +172,16 @@ class Transport:
             sleep=self._sleep,
         )
 
-    def fetch(self, url: str, action: str, *, token: str, cookie: str, limit: int, longest: float) -> FetchedResponse:
+    def fetch(
+        self, url: str, action: str, *, token: str, cookie: str, limit: int | None, longest: float
+    ) -> FetchedResponse:
         """GET a file from this server. Redirects are not followed, and nothing is retried.
 
         Args:
             url: as the server sent it.
             token: of the session.
             cookie: value of the Cookie header; empty for none.
-            limit: maximum size of the body in bytes.
+            limit: maximum size of the body in bytes; None to leave it unread.
             longest: maximum duration of the whole download in seconds.
 
         Raises:
@@ -196,7 +198,7 @@ class Transport:
                 url, headers=headers, timeout=(CONNECT_TIMEOUT, self._timeout), allow_redirects=False, stream=True
             )
             with response:
-                body = self._body(response, action, limit, longest)
+                body = b"" if limit is None else self._body(response, action, limit, longest)
                 return FetchedResponse(response.status_code, response.headers, _cookies(response), body)
 
     def _body(self, response: requests.Response, action: str, limit: int, longest: float) -> bytes:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from fm_pipeline.cli._dicom._context import as_json_option, cells, command_context, table
-from fm_pipeline.cli._interrupts import restore_sigint
+from fm_pipeline.cli._shared.interrupts import restore_sigint
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.ftp.configured_pull import pull
 from fm_pipeline.dicom.ftp.pull import PullReport

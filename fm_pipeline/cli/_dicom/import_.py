@@ -11,7 +11,7 @@ import click
 
 from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, command_context, path_argument
 from fm_pipeline.cli._dicom.status import show_job
-from fm_pipeline.cli._interrupts import restore_sigint
+from fm_pipeline.cli._shared.interrupts import restore_sigint
 from fm_pipeline.dicom.api.requests import carry_out, prepare_import
 from fm_pipeline.dicom.api.response_data import FAILURES, first_errors, job_data
 from fm_pipeline.dicom.history.history import list_history

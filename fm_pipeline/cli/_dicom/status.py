@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, cells, command_context, table
-from fm_pipeline.cli._interrupts import restore_sigint
+from fm_pipeline.cli._shared.interrupts import restore_sigint
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.response_data import job_data
 from fm_pipeline.dicom.configuration.configuration import read_configuration

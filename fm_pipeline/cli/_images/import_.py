@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.cli._interrupts import restore_sigint
+from fm_pipeline.cli._shared.interrupts import restore_sigint
 from fm_pipeline.db.audit import audited, operating_system_user
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.db.run_reports import store_run_report

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.cli._interrupts import restore_sigint
+from fm_pipeline.cli._shared.interrupts import restore_sigint
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.filemaker.connect import require_filemaker
 from fm_pipeline.images.containers.reconcile import DISAGREEMENTS, REPAIRED_BY, REPAIRS, Reconciliation, reconcile

@@ -54,6 +54,7 @@ class DataApiClient:
         ca_bundle: PEM file of the authority that signed the server's certificate; None for the public ones.
         timeout: seconds to wait for an answer.
         sleep: waits between attempts while the server does not answer.
+        transport: takes the place of the one that is made from the address; closed with the client.
 
     Raises:
         SettingsError: the URL is not safe, or the bundle does not exist.
@@ -70,8 +71,9 @@ class DataApiClient:
         ca_bundle: Path | None = None,
         timeout: float = 90,
         sleep: Callable[[float], None] = time.sleep,
+        transport: Transport | None = None,
     ) -> None:
-        self._transport = Transport(base_url, ca_bundle=ca_bundle, timeout=timeout, sleep=sleep)
+        self._transport = transport or Transport(base_url, ca_bundle=ca_bundle, timeout=timeout, sleep=sleep)
         self._database = database
         self._credentials = (username, password)
         self._token: str | None = None
@@ -217,7 +219,7 @@ class DataApiClient:
 
     # -- files of containers
 
-    def fetch(self, url: str, action: str, *, cookie: str, limit: int, longest: float) -> FetchedResponse:
+    def fetch(self, url: str, action: str, *, cookie: str, limit: int | None, longest: float) -> FetchedResponse:
         """One GET of a container's URL with the session's token, for `containers.Containers`.
 
         The arguments and errors are those of `Transport.fetch`. Whether it prolongs the session nobody documents.

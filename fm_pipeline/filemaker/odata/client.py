@@ -149,6 +149,14 @@ class ODataClient:
 
         return self._try_forms(table, get)
 
+    def answer(self, table: str, rest: str, action: str) -> dict[str, Any]:
+        """Return the object that a URL below a table occurrence answers, for requests that no other method sends.
+
+        Args:
+            rest: what follows the table in the URL, finished.
+        """
+        return self._of_table(table, rest, action)
+
     def _of_table(self, table: str, rest: str, action: str, *, timeout: float | None = None) -> dict[str, Any]:
         def get(form: str) -> dict[str, Any]:
             if timeout is None:

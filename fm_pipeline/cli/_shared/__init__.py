@@ -1,0 +1,1 @@
+"""What several commands use. A command does not belong here."""

@@ -1,0 +1,1 @@
+"""Recordings of how a server answers."""
