@@ -87,5 +87,7 @@ def test_a_difference_without_a_switch_is_listed_too(store: Store, tmp_path: Pat
 
 def test_a_file_that_is_no_recording_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "recording.json"
-    file.write_text('{"format": 1, "steps": [], "password": "x"}')
-    assert "The file cannot be read as a recording." in run("replay", str(file), code=1)
+    whole = {"format": 1, "version": "", "names_kept": False, "tables": [], "steps": []}
+    for wrong in ({"password": "x"}, {"format": 2}, {"version": "a\x1b[2J"}, {"steps": [{"step": 1}]}):
+        file.write_text(json.dumps(whole | wrong))
+        assert "The file cannot be read as a recording." in run("replay", str(file), code=1)

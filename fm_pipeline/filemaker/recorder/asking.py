@@ -20,9 +20,9 @@ from fm_pipeline.filemaker.recorder.recording import (
     MOST_ROWS,
     RecordedDoor,
     RecordedField,
+    RecordedStep,
     RecordedTable,
     Recording,
-    Step,
 )
 from fm_pipeline.filemaker.recorder.transport import BudgetSpent, RecordingTransport
 
@@ -79,7 +79,7 @@ class _Asked:
 
     questions: Questions
     version: str = ""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RecordedStep] = field(default_factory=list)
     tables: list[RecordedTable] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -110,7 +110,9 @@ class _Asked:
         if noted or client != "not asked":
             known = "" if table in ("", _NOWHERE) else self.questions.names.of(_KINDS[door], table)
             self.steps.append(
-                Step(door=door, step=step, table=known, client=client if parsed else "not used", exchanges=noted)
+                RecordedStep(
+                    door=door, step=step, table=known, client=client if parsed else "not used", exchanges=noted
+                )
             )
         return answer
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from fm_pipeline.filemaker.recorder.forms import coarse
-from fm_pipeline.filemaker.recorder.recording import Exchange, Recording, Step
+from fm_pipeline.filemaker.recorder.recording import Exchange, RecordedStep, Recording
 
 RECORD_PATHS = {"data_api": "response/data[]/fieldData/", "odata": "value[]/"}
 _HEADERS = ("content-type", "odata-version", "location", "set-cookie", "x-fm-data-access-token")
@@ -27,34 +27,34 @@ _ON_THE_RECORD = ("message", "displayType", "type", "version", "buildDate")  # v
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class AnswerDifference:
     """A difference: in which question, and what it is. Two are equal if they say the same."""
 
     where: str
     what: str
 
 
-def differences(recorded: Recording, answered: Recording) -> list[Difference]:
+def differences(recorded: Recording, answered: Recording) -> list[AnswerDifference]:
     """Return where the answers of the stand-in differ from those that were recorded."""
     ours = {_key(step): step for step in answered.steps}
     fields = _Fields(recorded)
     shown = _shown(answered, fields)
-    found: list[Difference] = []
+    found: list[AnswerDifference] = []
     for step in recorded.steps:
         where = _where(step)
         other = ours.pop(_key(step), None)
         if other is None:
-            found.append(Difference(where, "the stand-in was not asked, because an earlier answer differs"))
+            found.append(AnswerDifference(where, "the stand-in was not asked, because an earlier answer differs"))
             continue
         if step.client != other.client:
             what = f"the client makes of it: {step.client}; of the stand-in's answer: {other.client}"
-            found.append(Difference(where, what))
+            found.append(AnswerDifference(where, what))
         for one, another in zip_longest(step.exchanges, other.exchanges):
-            found += [Difference(where, what) for what in _of_exchange(one, another)]
+            found += [AnswerDifference(where, what) for what in _of_exchange(one, another)]
             if one and another and _refused(one) == _refused(another):
-                found += [Difference(where, what) for what in _of_values(step, one, fields, shown)]
+                found += [AnswerDifference(where, what) for what in _of_values(step, one, fields, shown)]
     for step in ours.values():
-        found.append(Difference(_where(step), "only the stand-in was asked, because an earlier answer differs"))
+        found.append(AnswerDifference(_where(step), "only the stand-in was asked, because an earlier answer differs"))
     return list(dict.fromkeys(found))
 
 
@@ -69,7 +69,7 @@ class _Fields:
             if field.result in _DATED
         }
 
-    def coarse(self, step: Step, path: str, form: str) -> str:
+    def coarse(self, step: RecordedStep, path: str, form: str) -> str:
         name = path.removeprefix(RECORD_PATHS[step.door])
         if name == path:
             return "text" if form.startswith("is ") and path.rpartition("/")[2] in _ON_THE_RECORD else coarse(form)
@@ -93,13 +93,13 @@ def _shown(recording: Recording, fields: _Fields) -> Shown:
     return shown
 
 
-def _place(step: Step, path: str, form: str) -> tuple[str, ...]:
+def _place(step: RecordedStep, path: str, form: str) -> tuple[str, ...]:
     if form.startswith("text 9") and step.step in _DATED_STEPS:
         return (step.door, step.table, path, step.step)
     return (step.door, step.table, path)
 
 
-def _of_values(step: Step, exchange: Exchange, fields: _Fields, shown: Shown) -> Iterator[str]:
+def _of_values(step: RecordedStep, exchange: Exchange, fields: _Fields, shown: Shown) -> Iterator[str]:
     """Yield the forms that only the server shows."""
     for path, forms in (exchange.shape or {}).items():
         if not _is_compared(path):
@@ -154,9 +154,9 @@ def _or_none(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _key(step: Step) -> tuple[str, str, str]:
+def _key(step: RecordedStep) -> tuple[str, str, str]:
     return step.door, step.step, step.table
 
 
-def _where(step: Step) -> str:
+def _where(step: RecordedStep) -> str:
     return f"{_DOORS[step.door]}, {step.step}" + (f" of {step.table}" if step.table else "")

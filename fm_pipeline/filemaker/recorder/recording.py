@@ -50,7 +50,7 @@ class Exchange(_Part):
     shape: dict[Word, list[Word]] | None
 
 
-class Step(_Part):
+class RecordedStep(_Part):
     """What was asked, and what the client of the pipeline made of it.
 
     Attributes:
@@ -89,7 +89,7 @@ class Recording(_Part):
     version: Word  # of the server, if it says so
     names_kept: bool
     tables: list[RecordedTable] = Limited(max_length=100)
-    steps: list[Step] = Limited(max_length=200)
+    steps: list[RecordedStep] = Limited(max_length=200)
 
     def exchanges(self) -> Iterator[Exchange]:
         """Yield all requests in order."""

@@ -12,7 +12,7 @@ from fm_pipeline.filemaker.recorder.names import Names
 from fm_pipeline.filemaker.recorder.recording import Exchange
 from fm_pipeline.filemaker.recorder.shapes import code_in, shape_of
 from fm_pipeline.filemaker.recorder.vocabulary import HEADERS, PATH_WORDS
-from fm_pipeline.filemaker.transport import ATTEMPTS, Call, FetchedResponse, Transport
+from fm_pipeline.filemaker.transport import Call, FetchedResponse, Transport
 
 MOST_REQUESTS: Final = 40  # a server that others work on shall not notice
 _OPTION = re.compile(r"(?:\$|%24|_)?[a-z]{3,12}")
@@ -54,16 +54,8 @@ class RecordingTransport(Transport):
         noted, self._noted = self._noted, []
         return noted
 
-    def send(
-        self,
-        call: Call,
-        read: Callable[[FetchedResponse], T],
-        *,
-        headers: Mapping[str, str] | None = None,
-        attempts: int = ATTEMPTS,
-        timeout: float | None = None,
-    ) -> T:
-        """See `Transport.send`; `attempts` is not used, because a repetition would say nothing new."""
+    def send(self, call: Call, read: Callable[[FetchedResponse], T], **options: Any) -> T:
+        """See `Transport.send`; sent once, because a repetition would say nothing new."""
         self._spend(call.method)
         began = time.monotonic()
 
@@ -71,7 +63,7 @@ class RecordingTransport(Transport):
             self._note(_request_line(call), response, time.monotonic() - began, has_body=True)
             return read(response)
 
-        return super().send(call, note_and_read, headers=headers, attempts=1, timeout=timeout)
+        return super().send(call, note_and_read, **{**options, "attempts": 1})
 
     def fetch(
         self, url: str, action: str, *, token: str, cookie: str, limit: int | None, longest: float
@@ -95,7 +87,7 @@ class RecordingTransport(Transport):
                 status=response.status,
                 code=code_in(response.body) if has_body else None,
                 milliseconds=_two_digits(seconds),
-                headers=dict(_harmless(response.headers)),
+                headers=harmless_headers(response.headers),
                 shape=dict(shape_of(response.body, self._names)) if has_body else None,
             )
         )
@@ -110,16 +102,16 @@ def _request_line(call: Call) -> str:
     return " ".join([call.method, "/".join(parts), *known])
 
 
-def _harmless(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    kept = []
-    for name, value in headers.items():
-        lower = name.lower()
-        form = _HEADER_VALUES.get(lower)
-        if form is not None:
-            kept.append((lower, value if form.fullmatch(value) else "another"))
-        elif lower in HEADERS:
-            kept.append((lower, "there"))
-    return sorted(kept)
+def harmless_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that are kept, by lower-case name; `there` in place of most values."""
+    kept = {}
+    for name in sorted(map(str.lower, headers)):
+        if name in _HEADER_VALUES:
+            value = next(value for each, value in headers.items() if each.lower() == name)
+            kept[name] = value if _HEADER_VALUES[name].fullmatch(value) else "another"
+        elif name in HEADERS:
+            kept[name] = "there"
+    return kept
 
 
 def _two_digits(seconds: float) -> int:

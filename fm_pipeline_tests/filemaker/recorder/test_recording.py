@@ -12,11 +12,15 @@ import pytest
 from pydantic import SecretStr
 
 from fm_pipeline.filemaker.connect import FileMakerAccount
+from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.recorder.asking import Questions, record
 from fm_pipeline.filemaker.recorder.forms import form_of
 from fm_pipeline.filemaker.recorder.names import Names
 from fm_pipeline.filemaker.recorder.recording import Recording
+from fm_pipeline.filemaker.recorder.transport import BudgetSpent, RecordingTransport, harmless_headers
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, Portal, ServerAccount, StoredContainerFile
+from fm_pipeline_tests.filemaker.conftest import PASSWORD as CLINIC_PASSWORD
+from fm_pipeline_tests.filemaker.conftest import USER as CLINIC_USER
 from fm_pipeline_tests.filemaker.conftest import Clinic
 
 LAYOUT = "API_Patients"
@@ -146,6 +150,35 @@ def test_an_account_that_is_refused_is_not_tried_again(clinic: Clinic) -> None:
         ("layouts", "WrongPassword"),
         ("log out", "ok"),
     ]
+
+
+def test_a_header_is_kept_by_name_and_its_value_only_where_that_is_a_word_of_the_protocol() -> None:
+    kept = harmless_headers(
+        {
+            "Content-Type": "application/json;odata.metadata=minimal",
+            "Server": "zqvkjw.example",
+            "OData-Version": "4.01",
+            "Set-Cookie": "session=zqvkjw",
+            "X-Clinic-Zqvkjw": "zqvkjw",
+        }
+    )
+    assert kept == {
+        "content-type": "application/json;odata.metadata=minimal",
+        "odata-version": "4.01",
+        "server": "another",
+        "set-cookie": "there",
+    }
+
+
+def test_a_recording_sends_no_more_requests_than_it_may(clinic: Clinic) -> None:
+    clinic.notes(1)
+    transport = RecordingTransport(clinic.server.base_url, Names(()), most=3, ca_bundle=None, timeout=60)
+    with DataApiClient("", clinic.database, CLINIC_USER, CLINIC_PASSWORD, transport=transport) as client:
+        client.product_info()
+        client.layouts()
+        with pytest.raises(BudgetSpent):
+            client.layout_fields("API_Notes")
+    assert clinic.server.counters()["requests"] == {"product_info": 1, "login": 1, "layouts": 1, "logout": 1}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from fm_pipeline.filemaker.connect import FileMakerAccount
 from fm_pipeline.filemaker.recorder.asking import Questions, record
-from fm_pipeline.filemaker.recorder.differences import Difference, differences
+from fm_pipeline.filemaker.recorder.differences import AnswerDifference, differences
 from fm_pipeline.filemaker.recorder.names import Names
 from fm_pipeline.filemaker.recorder.recording import Recording
 from fm_pipeline.sandbox.filemaker.call import Behaviour, Engine, ODataBehaviour
@@ -56,9 +56,9 @@ class Replay:
         answered: what the stand-in answered by default.
     """
 
-    found: Sequence[Difference]
-    switches: dict[Difference, str]
-    left: Sequence[Difference]
+    found: Sequence[AnswerDifference]
+    switches: dict[AnswerDifference, str]
+    left: Sequence[AnswerDifference]
     answered: Recording
 
 
@@ -89,7 +89,7 @@ class _Comparison:
         found = left = differences(self.recording, answered)
         candidates = _candidates(self.recording) if found else []
         alone = [(switch, self._differ(_with(behaviour, *switch))) for switch in candidates]
-        switches: dict[Difference, str] = {}
+        switches: dict[AnswerDifference, str] = {}
         # Those that explain most come first. A switch counts if with it fewer differences are left.
         for (name, value), rest in sorted(alone, key=lambda each: len(each[1])):
             if len(rest) >= len(found) or not set(left) - set(rest):
@@ -101,7 +101,7 @@ class _Comparison:
                 behaviour, left = together, now
         return Replay(found, switches, left, answered)
 
-    def _differ(self, behaviour: Behaviour) -> list[Difference]:
+    def _differ(self, behaviour: Behaviour) -> list[AnswerDifference]:
         return differences(self.recording, self._answers(behaviour))
 
     def _answers(self, behaviour: Behaviour) -> Recording:
