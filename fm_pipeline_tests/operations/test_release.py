@@ -36,7 +36,9 @@ def test_wheel_and_source_archive_hold_every_file_and_no_test(tmp_path: Path) ->
     }
     with zipfile.ZipFile(release / "dist" / f"fm_pipeline-{VERSION}-py3-none-any.whl") as wheel:
         names = set(wheel.namelist())
-    assert package <= names
+    assert {"fm_pipeline/defs/dagster.yaml", "fm_pipeline/defs/workspace.yaml"} < package <= names, (
+        "the demo needs them"
+    )
     assert {name for name in names - package if not name.startswith(f"fm_pipeline-{VERSION}.dist-info/")} == set()
     with tarfile.open(release / "dist" / f"fm_pipeline-{VERSION}.tar.gz") as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}

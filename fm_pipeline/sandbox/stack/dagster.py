@@ -22,8 +22,9 @@ local_artifact_storage:
   class: LocalArtifactStorage
   config: {{base_dir: "{folder}"}}
 """
-WORKSPACE = PACKAGE_PARENT / "workspace.yaml"
-INSTANCE = PACKAGE_PARENT / "dagster.yaml"
+# In the package, so that a wheel has them; at the top of a checkout are links to them.
+WORKSPACE = PACKAGE_PARENT / "fm_pipeline" / "defs" / "workspace.yaml"
+INSTANCE = PACKAGE_PARENT / "fm_pipeline" / "defs" / "dagster.yaml"
 
 
 class DagsterService(Service):
