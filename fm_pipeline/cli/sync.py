@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.filemaker.connect import require_source
@@ -48,7 +47,7 @@ def command(
     run_id, actor = f"command-{uuid.uuid4()}", requested_by or operating_system_user()
     if undone_id:
         rows = undo_sync(settings, undone_id, now=datetime.now(UTC), actor=actor, run_id=run_id)
-        console.print(f"Undone. {counted(sum(rows.values()), 'row')} of Nexus are as they were before the sync.")
+        console.print(f"Undone: {counted(sum(rows.values()), 'row')} of Nexus written back.")
         return
     require_source(settings)
     with run_progress(settings, run_id, console=console) as progress:
@@ -58,7 +57,7 @@ def command(
             run_id=run_id,
             permission=Permission(plan_id, confirm, actor) if plan_id else None,
             on_step=progress.update,
-            on_phase=progress.phases(prefix="sync, "),
+            phases=lambda: progress.phases(prefix="sync, "),
             warn=lambda sentence: console.print(sentence, style="yellow", soft_wrap=True, highlight=False),
         )
     _print_decisions(console, result.decisions)
@@ -69,12 +68,12 @@ def command(
 
 def _print_decisions(console: Console, decisions: Sequence[Decision]) -> None:
     """Print what was decided about values and rows, the conflicts first; ids and columns only."""
-    if not decisions:
-        return
-    table = Table("entity", "Nexus id", "column", "decision", "stays", box=None)
     for each in sorted(decisions, key=lambda each: (not each.is_conflict, each)):
-        table.add_row(each.entity, each.nexus_id, each.column, each.decision, "Nexus" if each.kept else "FileMaker")
-    console.print(table, soft_wrap=True)
+        side = "Nexus stays" if each.kept else "FileMaker is taken"
+        where = each.column or "whole row"
+        console.print(
+            f"{each.entity} {each.nexus_id}, {where}: {each.decision}, {side}", soft_wrap=True, highlight=False
+        )
     for decision in sorted({each.decision for each in decisions}):
         console.print(f"{decision}: {MEANINGS[decision]}", style="dim", soft_wrap=True, highlight=False)
 

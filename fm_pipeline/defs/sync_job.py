@@ -34,7 +34,7 @@ def sync_nexus(context: dg.OpExecutionContext, config: SyncConfig, nexus: NexusT
                 run_id=context.run.run_id,
                 permission=Permission(config.plan_id, config.confirm, actor) if config.plan_id else None,
                 on_step=progress.update,
-                on_phase=progress.phases(prefix="sync, "),
+                phases=lambda: progress.phases(prefix="sync, "),
                 warn=context.log.warning,
                 in_dagster=True,
             )

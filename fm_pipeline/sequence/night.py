@@ -23,13 +23,14 @@ def run_sync(
     run_id: str,
     permission: Permission | None = None,
     on_step: OnStep = lambda *_: None,
-    on_phase: OnPhase = lambda _: None,
+    phases: Callable[[], OnPhase] = lambda: lambda _: None,
     warn: Callable[[str], None] = lambda _: None,
     in_dagster: bool = False,
 ) -> SyncResult:
     """Read FileMaker, stage, and sync; with a permission, carry out the sync that waits, without reading again.
 
     Args:
+        phases: called when everything is staged; gives what is called after each phase.
         warn: called if the mail could not be sent.
         in_dagster: the run has a page in Dagster's UI, to which the mail links.
 
@@ -51,7 +52,7 @@ def run_sync(
             permission=permission,
             policies=policies,
             staged_again=staged,
-            on_phase=on_phase,
+            on_phase=phases(),
         )
     except PipelineError as error:
         said = [error.what, error.meaning, error.remedy]
