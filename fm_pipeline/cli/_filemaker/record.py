@@ -10,7 +10,7 @@ import click
 from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.errors import FileMakerError
 from fm_pipeline.filemaker.connect import require_filemaker
-from fm_pipeline.filemaker.recorder.asking import Questions, record
+from fm_pipeline.filemaker.recorder.asking import MISTAKES, Questions, record
 from fm_pipeline.filemaker.recorder.names import Names
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import load_settings
@@ -69,9 +69,9 @@ def command(out: Path, keep_names: bool, wrong_password: bool) -> None:
     if keep_names:
         click.echo("It holds your names of layouts, tables and fields.")
     for step in recording.steps:
-        if step.client not in ("ok", "not used"):
+        if step.client not in ("ok", "not used") and step.step not in MISTAKES:
             table = f" of {step.table}" if step.table else ""
-            click.echo(f"  {step.door}, {step.step}{table}: {step.client}")
+            click.echo(f"Not understood: {step.step}{table} ({step.door}): {step.client}")
 
 
 def _names(profile: Profile) -> Iterator[str]:

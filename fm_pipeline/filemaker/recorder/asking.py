@@ -33,6 +33,19 @@ _DESCRIBED, _READ, _READ_BY_ODATA = 8, 2, 2  # layouts that are described and re
 _FIELDS = 12  # of a table occurrence, in one request
 _FAR = 1000  # behind the last record
 
+MISTAKES = frozenset(
+    (
+        "offset past the end",
+        "find by a missing field",
+        "unknown layout",
+        "description of an unknown layout",
+        "missing field",
+        "unknown table",
+        "wrong password",
+    )
+)
+"""Questions that a server should refuse."""
+
 T = TypeVar("T")
 
 

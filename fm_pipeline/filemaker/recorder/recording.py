@@ -16,7 +16,7 @@ FORMAT: Literal[1] = 1
 LARGEST_RECORDING = 1 << 24  # bytes; a large file's has a hundredth of it
 MOST_ROWS = 10  # that a recording tells apart; a larger table is recorded as one with so many
 
-Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f\u0080-\u009f]*$", max_length=2000)]
+Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f\u0080-\u009f]*$", max_length=4000)]
 """Text that may be printed."""
 _SHORT_LIST = re.compile(r'\[\n *"[^"\\\n]*"(?:,\n *"[^"\\\n]*")*\n *\]')
 _LINE = re.compile(r"\n *")

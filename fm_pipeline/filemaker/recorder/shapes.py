@@ -17,6 +17,7 @@ Shape = Mapping[str, list[str]]
 
 _WORD = re.compile("|".join(sorted(VALUE_WORDS)))
 _CODE = re.compile(r"-?\d{1,5}")
+_DEEPEST = 16  # levels; the answers of both interfaces have half of it
 _DATE_FORMAT = re.compile(r"[MdyHhmsa:/. -]{1,24}")
 # Values that are kept as they are: words of the interface, where they stand and if they have the form that they must.
 _KEPT: Final = {
@@ -76,16 +77,18 @@ class _Forms:
 def _of_json(parsed: object, names: Names) -> Shape:
     forms = _Forms()
 
-    def walk(path: str, value: object) -> None:
-        if isinstance(value, dict):
+    def walk(path: str, value: object, depth: int = 0) -> None:
+        if depth == _DEEPEST:
+            forms.add(path, "deeper")
+        elif isinstance(value, dict):
             forms.add(path, "object" if value else "object, empty")
             for key, below in value.items():
                 name = names.of_key(key)
-                walk(f"{path}/{name}" if path else name, below)
+                walk(f"{path}/{name}" if path else name, below, depth + 1)
         elif isinstance(value, list):
             forms.add(path, f"list of {len(value)}")
             for below in value:
-                walk(f"{path}[]", below)
+                walk(f"{path}[]", below, depth + 1)
         elif path in _KEPT and _KEPT[path].fullmatch(str(value)):
             forms.add(path, f"is {value}")
         else:
@@ -100,6 +103,8 @@ def _of_xml(body: bytes) -> Shape:
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         path.append(_xml_word(tag))
+        if len(path) > _DEEPEST:
+            raise ValueError
         place = "/".join(path)
         forms.add(place, "element")
         for name, value in attributes.items():

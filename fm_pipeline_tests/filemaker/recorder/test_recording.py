@@ -16,7 +16,8 @@ from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.recorder.asking import Questions, record
 from fm_pipeline.filemaker.recorder.forms import form_of
 from fm_pipeline.filemaker.recorder.names import Names
-from fm_pipeline.filemaker.recorder.recording import Recording
+from fm_pipeline.filemaker.recorder.recording import Exchange, Recording
+from fm_pipeline.filemaker.recorder.shapes import code_in, shape_of
 from fm_pipeline.filemaker.recorder.transport import BudgetSpent, RecordingTransport, harmless_headers
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, Portal, ServerAccount, StoredContainerFile
 from fm_pipeline_tests.filemaker.conftest import PASSWORD as CLINIC_PASSWORD
@@ -179,6 +180,21 @@ def test_a_recording_sends_no_more_requests_than_it_may(clinic: Clinic) -> None:
         with pytest.raises(BudgetSpent):
             client.layout_fields("API_Notes")
     assert clinic.server.counters()["requests"] == {"product_info": 1, "login": 1, "layouts": 1, "logout": 1}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"null", b"[]", b'{"messages": 1}', b'{"error": []}', b"\xff\xfe{", b"<html>Wzq", b"<a><!DOCTYPE b></a>",
+        b'{"Wzq": ' * 900 + b"1" + b"}" * 900, b"[" * 90_000, b"<a>" * 900, b"9" * 5000, b'{"\\ud800": "\\udfff"}',
+    ],
+)  # fmt: skip
+def test_whatever_a_server_sends_has_a_shape(body: bytes) -> None:
+    for keep_all in (False, True):
+        shape = shape_of(body, Names((), keep_all=keep_all))
+        exchange = Exchange(request="", status=200, code=code_in(body), milliseconds=0, headers={}, shape={**shape})
+        assert shape
+        assert keep_all or "wzq" not in exchange.model_dump_json().lower()
 
 
 @pytest.mark.parametrize(
