@@ -14,11 +14,12 @@ import zipfile
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from fm_pipeline.filemaker.exports.errors import ExportStop
 
 LARGEST = 512 << 20  # bytes of all parts of a workbook, unpacked: about 1,000,000 rows of 20 columns
-# calamine makes room for each cell up to the last one, and ends the process if there is none.
+# Readers make room for every cell up to the last one.
 MOST_CELLS = 25_000_000
 _LONGEST_TEXT = 32_767  # characters of a cell; Microsoft, "Excel specifications and limits"
 _FIRST_INEXACT = 10**15
@@ -26,9 +27,9 @@ _BREAK = re.compile(r"\r\n|[\n\v]")
 _HALF_A_SECOND = timedelta(microseconds=500_000)
 _CALCULATED = re.compile(rb"""<(?:\w+:)?f[\s/>]|<(?:\w+:)?c\s[^<>]*\bt\s*=\s*["']e["']""")  # a formula, or its error
 _NEGATIVE = re.compile(rb"<(?:\w+:)?v(?:\s[^<>]*)?>\s*-")
-_PLACE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,3})([0-9]{1,9})["']""")  # of a cell: XFD1048576; of a row: 1048576
+_PLACE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,3})([0-9]{1,9})["']""")  # of a cell: AB12; of a row: 12
 _WIDE = (b"<\0", b"\0<", b"\xff\xfe<\0", b"\xfe\xff\0<")  # XML in UTF-16
-_LONGEST_TAG = 256  # bytes of `<c r="XFD1048576" s="65490" t="e">`, and much more
+_LONGEST_TAG = 256  # bytes of `<c r="AB12" s="65490" t="e">`, and much more
 _CHUNK = 1 << 20
 _REMEDY = "Export it again, or as tab-separated text."
 
@@ -44,7 +45,7 @@ def workbook_rows(path: Path) -> list[list[Cell]]:
     """
     import python_calamine  # noqa: PLC0415  # slow to import
 
-    has_negative_numbers = _refuse_unfit(path)
+    has_negative_numbers = refuse_unfit(path, path.name)
     try:
         with python_calamine.CalamineWorkbook.from_path(path) as book:
             sheets = [book.get_sheet_by_name(name) for name in book.sheet_names]
@@ -111,37 +112,44 @@ def _text(cell: Cell, name: str, line: int, *, has_times: bool) -> str:
     return str(cell)
 
 
-def _refuse_unfit(path: Path) -> bool:
+def refuse_unfit(file: Path | BinaryIO, name: str, *, formulas: bool = False) -> bool:
     """Unpack everything once, piece by piece: what a ZIP says of its sizes need not be true.
+
+    Args:
+        name: of the file, for the error.
+        formulas: whether they are accepted.
 
     Returns:
         Whether a sheet has negative numbers, which may be times.
+
+    Raises:
+        ExportStop: the file is no workbook, or reading it would take too much memory.
     """
     left, has_negative_numbers = LARGEST, False
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 tail, last_row, last_column = b"", 0, 0
                 is_sheet = member.filename.startswith("xl/worksheets/")
-                with archive.open(member) as file:
-                    while chunk := file.read(_CHUNK):
+                with archive.open(member) as part:
+                    while chunk := part.read(_CHUNK):
                         left -= len(chunk)
                         if not tail and chunk.startswith(_WIDE):  # what is looked for below would be passed over
-                            raise _stop(path.name, "has a part in UTF-16, which no program writes into a workbook")
+                            raise _stop(name, "has a part in UTF-16, which no program writes into a workbook")
                         if left < 0:
-                            raise _stop(path.name, f"is larger than {LARGEST >> 20} MB when it is unpacked")
-                        if is_sheet and _CALCULATED.search(tail + chunk):
-                            raise _stop(path.name, "has formulas, and FileMaker exports none")
+                            raise _stop(name, f"is larger than {LARGEST >> 20} MB when it is unpacked")
+                        if is_sheet and not formulas and _CALCULATED.search(tail + chunk):
+                            raise _stop(name, "has formulas, and FileMaker exports none")
                         has_negative_numbers |= is_sheet and _NEGATIVE.search(tail + chunk) is not None
-                        for column, row in set(_PLACE.findall(tail + chunk)):
+                        for column, row in set(_PLACE.findall(tail + chunk)) if is_sheet else ():
                             last_row, last_column = max(last_row, int(row)), max(last_column, _number_of(column))
                         if last_row * last_column > MOST_CELLS:
-                            raise _stop(path.name, f"has cells as far as row {last_row:,} and column {last_column:,}")
+                            raise _stop(name, f"has cells as far as row {last_row:,} and column {last_column:,}")
                         tail = chunk[-_LONGEST_TAG:]
     except ExportStop:
         raise
     except Exception as error:  # noqa: BLE001  # a broken ZIP can be broken in many ways
-        raise _stop(path.name, f"cannot be read as a workbook ({type(error).__name__})") from None
+        raise _stop(name, f"cannot be read as a workbook ({type(error).__name__})") from None
     return has_negative_numbers
 
 

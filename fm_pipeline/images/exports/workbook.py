@@ -8,6 +8,8 @@ from datetime import date, datetime
 from io import BytesIO
 
 from fm_pipeline.errors import ImageStop
+from fm_pipeline.filemaker.exports.errors import ExportStop
+from fm_pipeline.filemaker.exports.workbook import refuse_unfit
 
 
 def workbook_rows(data: bytes) -> tuple[list[list[str]], bool]:
@@ -22,12 +24,15 @@ def workbook_rows(data: bytes) -> tuple[list[list[str]], bool]:
     import pandas as pd  # noqa: PLC0415  # slow to import
 
     try:
+        refuse_unfit(BytesIO(data), "of images", formulas=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of openpyxl, about styles and extensions
             # Objects: pandas must guess neither types nor missing values.
             sheet = pd.read_excel(BytesIO(data), header=None, dtype=object, na_filter=False, engine="openpyxl")
         cells = [tuple(row) for row in sheet.itertuples(index=False, name=None)]
         rows = [[cell(value) for value in row] for row in cells]
+    except ExportStop as stop:
+        raise ImageStop(stop.what, meaning=stop.meaning, remedy=stop.remedy) from None
     except Exception as error:  # noqa: BLE001  # a ZIP of XML can be broken in many ways
         raise ImageStop(
             f"The workbook cannot be read ({type(error).__name__}).",

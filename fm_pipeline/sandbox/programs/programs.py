@@ -139,7 +139,7 @@ PROGRAMS: Mapping[str, Program] = {
         "Chromium",
         "FM_PIPELINE_CHROMIUM",
         ["chromium", "chromium-browser", "google-chrome"],
-        ["chromium", "fonts-dejavu-core", "libatomic1"],  # the last for Node, by which Playwright drives it
+        ["chromium", "fonts-dejavu-core", "fonts-noto-color-emoji", "libatomic1"],  # the last for Playwright's Node
         "usr/lib/chromium/chromium",
         400,
     ),

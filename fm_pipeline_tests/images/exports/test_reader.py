@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fm_pipeline.errors import ImageStop
+from fm_pipeline.filemaker.exports import workbook
 from fm_pipeline.images.exports.columns import POSITIONS, meaning_of
 from fm_pipeline.images.exports.reader import Export, read_export, write_csv
 from fm_pipeline.images.exports.records import SCHEMA
@@ -239,8 +240,20 @@ def test_a_workbook_has_dates_of_excel_and_numbers_with_a_point(read: Callable[.
     assert export.format == "xlsx"
     assert cell("a_x000D__x000b_b_x005F_x000D_") == "a\r\vb_x000D_"  # how a workbook writes what XML cannot hold
     assert as_csv(export, tmp_path) == EXPECTED_CSV
-    with pytest.raises(ImageStop, match="workbook cannot be read"):
+    with pytest.raises(ImageStop, match="cannot be read as a workbook"):
         read(b"PK\x03\x04 and no more", "x.xlsx")
+
+
+def test_a_stray_cell_far_from_the_records_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "MOST_CELLS", 2_000)
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(list(POSITIONS))
+    sheet["AB100"] = "x"
+    book.save(tmp_path / "Image_Data.xlsx")
+    with pytest.raises(ImageStop, match="has cells as far as row 100 and column 28"):
+        read_export(tmp_path / "Image_Data.xlsx")
 
 
 def test_no_text_is_taken_for_a_number_a_date_or_a_missing_value(read: Callable[..., Export], tmp_path: Path) -> None:
