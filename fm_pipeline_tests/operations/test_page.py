@@ -172,9 +172,19 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
     server.run(make_roles, **urls)
     assert bench.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'audit'") == [("fm_pipeline_audit",)]
 
-    back_up, upgrade = blocks("Upgrade")
-    folder = server.run(back_up).splitlines()[-1]
+    back_up, upgrade, allow, forbid = blocks("Upgrade")
+    folder = server.run(back_up, **urls).splitlines()[-1]
+    dump = server.release / "before-upgrade.dump"
+    assert dump.stat().st_mode & 0o777 == 0o600
+    assert " audit " in server.run(f"pg_restore --list {dump}")
     server.run(upgrade, PIP_NO_DEPS="1")  # they are there
+    change = "ALTER TABLE fm_pipeline.audit ADD COLUMN of_a_later_release text"
+    change_audit = f"psql -X '{settings['NEXUS_DATABASE_URL']}' -c '{change}'"
+    assert not server.succeeds(change_audit)
+    server.run(allow, **urls)
+    server.run(change_audit)
+    server.run(forbid, **urls)
+    bench.execute("ALTER TABLE fm_pipeline.audit DROP COLUMN of_a_later_release")
     _serve_by_the_unit(server)
 
     (copies,) = blocks("Backup of the pipeline's own state")
