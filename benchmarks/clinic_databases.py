@@ -13,6 +13,7 @@ from psycopg2 import sql
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.profile import load_profile
+from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
 from fm_pipeline.sandbox.clinic.generate import Clinic
@@ -50,10 +51,10 @@ class Databases:
             fill_nexus(connection, clinic)
         migrate(url)
         profile = load_profile("nexus")
-        source = cast("DataApiClient", _InMemory(clinic))
+        door = DataApiDoor(cast("DataApiClient", _InMemory(clinic)))
         with connect(url) as connection:
             for entity in profile.entities:
-                extract(source, connection, profile, entity, run_id=None, now=lambda: datetime.now(UTC))
+                extract(door, connection, profile, entity, run_id=None, now=lambda: datetime.now(UTC))
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("VACUUM ANALYZE")  # as autovacuum leaves a database that has been in use
