@@ -86,7 +86,7 @@ def _fingerprint(cursor: Cursor, settings: Settings, profile: Profile, rules: Ru
     parts: list[object] = [profile.model_dump(mode="json"), rules.by_id, settings.clinic_time_zone]
     parts += names_in_nexus(cursor, catalogue, registry)
     parts += [
-        (table, table_digest(cursor, table, ["filemaker_id"]))
+        (table, table_digest(cursor, table, ("filemaker_id",)))
         for table in sorted(files)
         if "filemaker_id" in catalogue.columns.get(table, {})
     ]

@@ -42,7 +42,8 @@ def server(*connections: Connected) -> Iterator[ConnectionPool]:
             yield kept
         finally:
             kept.close()
-            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+            listening.shutdown(socket.SHUT_RDWR)  # a connection that it still waits for never comes
             thread.join()
 
 
