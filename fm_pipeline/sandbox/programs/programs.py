@@ -134,14 +134,14 @@ class Program:
 
 
 PROGRAMS: Mapping[str, Program] = {
-    "orthanc": Program("Orthanc", "FM_PIPELINE_ORTHANC", ["Orthanc"], ["orthanc"], "usr/sbin/Orthanc", 60),
+    "orthanc": Program("Orthanc", "FM_PIPELINE_ORTHANC", ["Orthanc"], ["orthanc"], "usr/sbin/Orthanc", 150),
     "chromium": Program(
         "Chromium",
         "FM_PIPELINE_CHROMIUM",
         ["chromium", "chromium-browser", "google-chrome"],
         ["chromium", "fonts-dejavu-core", "fonts-noto-color-emoji", "libatomic1"],  # the last for Playwright's Node
         "usr/lib/chromium/chromium",
-        400,
+        700,
     ),
 }
 
