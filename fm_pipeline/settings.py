@@ -78,7 +78,6 @@ class Settings(BaseSettings):
     nexus_reminders: Literal["delete", "keep"] = Field(
         default="delete", description="FileMaker has no reminders: the import sequence deletes those of Nexus."
     )
-
     nexus_files_of_gone_patients: Literal["stop", "archive", "detach"] = Field(
         default="stop", description="Documents and image batches whose patient would be deleted; stop is safe."
     )
@@ -93,7 +92,6 @@ class Settings(BaseSettings):
         default=None,
         description="Tables, separated by commas, to which triggers of the application may add rows in a run.",
     )
-
     nexus_sync_edits: Literal["keep", "replace"] = Field(
         default="keep", description="Values of Nexus that a sync has kept, in a full reimport; keep is safe."
     )
@@ -197,6 +195,7 @@ class Settings(BaseSettings):
     state_dir: Path = Path(".state")
     backup_dir: Path | None = Field(default=None, description="Folder of backups; `backups` in STATE_DIR if not set.")
     backup_key: SecretStr | None = Field(default=None, description="An age key; with it no plain backup is on disk.")
+    restore_drill_url: SecretStr | None = Field(default=None, description="An empty database; never Nexus' own.")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -300,6 +299,7 @@ class Settings(BaseSettings):
         "console_maintenance_mails",
         "backup_dir",
         "backup_key",
+        "restore_drill_url",
         mode="before",
     )
     @classmethod

@@ -24,6 +24,7 @@ from dagster._core.storage.tags import (
     PARENT_BACKFILL_ID_TAG,
     PARENT_RUN_ID_TAG,
     RETRY_NUMBER_TAG,
+    SCHEDULE_NAME_TAG,
 )
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -35,6 +36,7 @@ __all__ = [
     "PARENT_BACKFILL_ID_TAG",
     "PARENT_RUN_ID_TAG",
     "RETRY_NUMBER_TAG",
+    "SCHEDULE_NAME_TAG",
     "CheckRunHealthResult",
     "DagsterUserCodeProcessError",
     "LaunchRunContext",

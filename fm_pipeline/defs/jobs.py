@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from fm_pipeline.defs.assets.backup_jobs import export_nexus_csv, make_backup, verify_backup
+from fm_pipeline.defs.assets.backup_jobs import export_nexus_csv, make_backup, restore_drill, verify_backup
 from fm_pipeline.defs.assets.dicom import DICOM
 from fm_pipeline.defs.assets.reimport import PHASES
 from fm_pipeline.defs.assets.restore import restore_backup
@@ -64,5 +64,5 @@ dicom_import = dg.define_asset_job(
 # Dagster does not export the type of an asset job.
 JOBS: list[Any] = [
     *(plan_reimport, full_reimport, filemaker_sync, link_images, import_image_files, dicom_import, remove_dicom_import),
-    *(restore_backup, make_backup, verify_backup, export_nexus_csv),
+    *(restore_backup, restore_drill, make_backup, verify_backup, export_nexus_csv),
 ]

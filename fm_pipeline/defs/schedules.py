@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from fm_pipeline.defs.assets.backup_jobs import restore_drill
 from fm_pipeline.defs.assets.dicom import STEP
 from fm_pipeline.defs.assets.shared import NIGHTLY_DICOM
 from fm_pipeline.defs.jobs import dicom_import, import_image_files, plan_reimport
@@ -55,7 +56,17 @@ def all_schedules(read_settings: Callable[[], Settings], time_zone: str) -> list
         description="Every night, behind the plan: merges what changed in FileMaker into Nexus. With"
         " FILEMAKER_SYNC_CHANGES=0 it changes nothing without a person; deletions and conflicts always wait.",
     )
-    return [nightly_plan, nightly_sync, daily_image_import, nightly_dicom_import(read_settings, time_zone)]
+    weekly_restore_drill = dg.ScheduleDefinition(
+        name="weekly_restore_drill",
+        job=restore_drill,
+        cron_schedule="0 5 * * 0",
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Every Sunday: tries the newest backup in the empty database of RESTORE_DRILL_URL, rolls it back"
+        " and mails the result. Changes nothing in Nexus.",
+    )
+    dicom = nightly_dicom_import(read_settings, time_zone)
+    return [nightly_plan, nightly_sync, daily_image_import, weekly_restore_drill, dicom]
 
 
 def nightly_dicom_import(

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fm_pipeline.db.audit import audited
-from fm_pipeline.errors import PipelineError
+from fm_pipeline.errors import PipelineError, SettingsError
 from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.drill import DrillReport, drill
 from fm_pipeline.nexus.backup.rows import OnProgress
@@ -18,13 +18,16 @@ from fm_pipeline.notifications.message import safe_sentences
 from fm_pipeline.notifications.run_emails import send_due_emails
 from fm_pipeline.settings import Settings
 
+_ABOUT = "A restore drill in another database."
+
 
 def run_restore_drill(
     settings: Settings,
-    url: str,
+    url: str | None = None,
     folder: Path | None = None,
     *,
     actor: str,
+    run_id: str | None = None,
     now: datetime,
     warn: Callable[[str], None],
     on_progress: OnProgress = ignore_progress,
@@ -32,7 +35,8 @@ def run_restore_drill(
     """Try a restore on another server, and mail the result to SMTP_TO. Nothing of it stays there.
 
     Args:
-        url, folder: see `drill`.
+        url: of the empty database; None: RESTORE_DRILL_URL.
+        folder: see `drill`.
         warn: called if the mail could not be sent; the result of the drill stays what it is.
 
     Raises:
@@ -40,13 +44,23 @@ def run_restore_drill(
     """
     database = settings.nexus_database_url.get_secret_value()
     try:
-        with audited(database, actor=actor, action="verify", about="A restore drill in another database."):
-            report = drill(settings, url, folder, on_progress=on_progress)
+        with audited(database, actor=actor, action="verify", run_id=run_id, about=_ABOUT):
+            report = drill(settings, url or _configured_url(settings), folder, on_progress=on_progress)
     except PipelineError as error:
         _send(settings, "Restore drill FAILED", safe_sentences(error), now, warn)
         raise
     _send(settings, "Restore drill succeeded", [report.sentence(), *report.notes], now, warn)
     return report
+
+
+def _configured_url(settings: Settings) -> str:
+    if settings.restore_drill_url is None:
+        raise SettingsError(
+            "RESTORE_DRILL_URL is not set, so there is no database for the drill.",
+            meaning="Nothing was tried: nobody knows whether the newest backup can be restored elsewhere.",
+            remedy="Set it to an empty Nexus database on another server, or stop the schedule weekly_restore_drill.",
+        )
+    return settings.restore_drill_url.get_secret_value()
 
 
 def _send(

@@ -25,6 +25,7 @@ KIND_OF_JOB = {
     "make_backup": "backup",
     "restore_backup": "restore",
     "verify_backup": "verify",
+    "restore_drill": "verify",
     "export_nexus_csv": "export",
     "link_images": "image_link",
     "import_image_files": "image_import",

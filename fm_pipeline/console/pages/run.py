@@ -28,7 +28,9 @@ from fm_pipeline.status.run_steps import StepState, read_run_steps
 
 # The page of the menu to which the runs of a job belong; all others belong to Data management.
 SECTIONS = {
-    **dict.fromkeys(("restore_backup", "make_backup", "verify_backup", "export_nexus_csv"), ("Backups", "backups")),
+    **dict.fromkeys(
+        ("restore_backup", "restore_drill", "make_backup", "verify_backup", "export_nexus_csv"), ("Backups", "backups")
+    ),
     "filemaker_sync": ("Sync", "sync"),
     **dict.fromkeys(("dicom_import", "remove_dicom_import"), ("DICOM", "dicom")),
 }

@@ -1,4 +1,4 @@
-"""Jobs with backups that are no part of a reimport: make one, verify one again, export tables as CSV."""
+"""Jobs with backups that are no part of a reimport: make one, verify one again, try one elsewhere, export as CSV."""
 
 import json
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from fm_pipeline.nexus.backup.files import read_key
 from fm_pipeline.nexus.backup.verify import verify_backup as verify
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.sequence.restore_drill import run_restore_drill
 from fm_pipeline.settings import Settings
 
 
@@ -68,6 +69,24 @@ def verify_rows(context: dg.OpExecutionContext, config: VerifyConfig, nexus: Nex
 
 
 @dg.op(pool=POOL)
+def restore_elsewhere(context: dg.OpExecutionContext, nexus: NexusTarget) -> None:
+    """Restore the newest backup into the database of RESTORE_DRILL_URL, compare, roll back, and mail the result."""
+    with explained():
+        settings = nexus.prepare().settings
+        with run_progress(settings, context.run.run_id, log=context.log.info) as progress:
+            report = run_restore_drill(
+                settings,
+                actor=requester(context, settings),
+                run_id=context.run.run_id,
+                now=datetime.now(UTC),
+                warn=context.log.warning,
+                on_progress=progress.update,
+            )
+    for sentence in (report.sentence(), *report.notes):
+        context.log.info(sentence)
+
+
+@dg.op(pool=POOL)
 def export_rows(context: dg.OpExecutionContext, nexus: NexusTarget) -> None:
     """Write the tables that a reimport replaces as CSV."""
     with explained():
@@ -96,6 +115,17 @@ def make_backup() -> None:
 def verify_backup() -> None:
     """One op."""
     verify_rows()
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Restores the newest backup into the empty database of RESTORE_DRILL_URL, compares every row, rolls it"
+    " back, and mails the result. Nexus is unchanged.",
+    tags={"dagster/max_runtime": str(4 * 3600)},  # as a reimport's
+)
+def restore_drill() -> None:
+    """One op."""
+    restore_elsewhere()
 
 
 @dg.job(

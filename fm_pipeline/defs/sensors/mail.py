@@ -1,5 +1,7 @@
 """Mails that a run cannot send of itself: it failed before its transaction, was cancelled, or was killed.
 
+A plan that a schedule has launched is told when it failed: nobody waits for it. Whoever launches a plan sees its page.
+
 One ordinary sensor over all runs that change Nexus, whichever job launched them ("Materialize" has no job of its own).
 Not Dagster's run status sensors: those are one for each status, they move on when a mail could not be sent, and the
 mails that a run or a command left in the outbox must be tried again as well.
@@ -22,8 +24,11 @@ from typing import NamedTuple, Self
 import dagster as dg
 
 from fm_pipeline.defs.assets.reimport import PHASES, given_permission
-from fm_pipeline.defs.jobs import full_reimport
+from fm_pipeline.defs.dagster_internals import SCHEDULE_NAME_TAG
+from fm_pipeline.defs.jobs import full_reimport, plan_reimport
 from fm_pipeline.errors import redacted
+from fm_pipeline.notifications.alerts import enqueue_alert
+from fm_pipeline.notifications.console_pages import RUN_PAGE
 from fm_pipeline.notifications.message import EventType, class_name_only
 from fm_pipeline.notifications.outbox import Outbox
 from fm_pipeline.notifications.run_emails import enqueue_run_email, send_due_emails
@@ -81,8 +86,8 @@ def reimport_mails(read_settings: Callable[[], Settings] = load_settings) -> dg.
         name="reimport_mails",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Mails to SMTP_TO when a reimport has started, succeeded, failed or was cancelled, and tries again"
-        " what the mail server did not take. Launches nothing.",
+        description="Mails to SMTP_TO when a reimport has started, succeeded, failed or was cancelled, and when a plan"
+        " of a schedule has failed. Tries again what the mail server did not take. Launches nothing.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         with redacted():  # what is raised here makes a failed tick
@@ -106,6 +111,24 @@ def is_reimport(run: dg.DagsterRun) -> bool:
     return not _REIMPORT.isdisjoint(run.asset_selection)
 
 
+def is_scheduled_plan(run: dg.DagsterRun) -> bool:
+    """Whether a schedule has launched the run, and it makes a plan."""
+    return run.job_name == plan_reimport.name and SCHEDULE_NAME_TAG in run.tags
+
+
+def _tell_failed_plan(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> None:
+    """Put the mail of a plan that failed into the outbox, unless it is there already."""
+    enqueue_alert(
+        settings,
+        f"plan-failed-{run_id}",
+        "Plan failed: Nexus is unchanged",
+        ["The plan that a schedule makes has failed. There is no new plan.", "", *_why(instance, run_id)],
+        now=datetime.now(UTC),
+        page=RUN_PAGE.format(run_id),
+        link=f"runs/{run_id}",
+    )
+
+
 def _say_news(instance: dg.DagsterInstance, settings: Settings, watermark: Watermark) -> Watermark:
     """Put a mail for every change of a run since the last tick into the outbox."""
     records = instance.get_run_records(
@@ -125,6 +148,8 @@ def _say_news(instance: dg.DagsterInstance, settings: Settings, watermark: Water
             why = _why(instance, run.run_id) if event is EventType.FAILED else ()
             plan_id = str(given_permission(run.run_config).get("plan_id", ""))
             enqueue_run_email(settings, run.run_id, event, sentences=why, in_dagster=True, plan_id=plan_id)
+        elif is_scheduled_plan(run) and run.status is dg.DagsterRunStatus.FAILURE:
+            _tell_failed_plan(instance, settings, run.run_id)
     if not records:
         return watermark
     last = records[-1].update_timestamp

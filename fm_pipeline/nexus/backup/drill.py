@@ -69,7 +69,7 @@ def drill(
     """
     if folder is None:
         folder = _newest(settings)
-    with _named_after_the_option():
+    with _named_as_the_drills():
         connection_parameters(url)
     there = settings.model_copy(update={"nexus_database_url": SecretStr(url)})
     manifest = read_manifest(folder, read_key(settings))
@@ -100,11 +100,11 @@ def _newest(settings: Settings) -> Path:
 
 
 @contextmanager
-def _named_after_the_option() -> Iterator[None]:
+def _named_as_the_drills() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        what = error.what.replace("NEXUS_DATABASE_URL", "The URL of --drill")
+        what = error.what.replace("NEXUS_DATABASE_URL", "The URL of the drill")
         raise SettingsError(what, meaning=error.meaning, remedy=error.remedy) from None
 
 

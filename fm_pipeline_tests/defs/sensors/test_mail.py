@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -52,12 +52,12 @@ class Bench:
         self.cursor = context.cursor
         return result.skip_message or ""
 
-    def run(self, op: dg.OpDefinition, job: str = "full_reimport") -> str:
+    def run(self, op: dg.OpDefinition, job: str = "full_reimport", tags: Mapping[str, str] | None = None) -> str:
         """A run to its end; its id."""
         result = (
             dg.GraphDefinition(job, node_defs=[op])
             .to_job()
-            .execute_in_process(instance=self.instance, raise_on_error=False)
+            .execute_in_process(instance=self.instance, raise_on_error=False, tags=tags)
         )
         return result.run_id
 
@@ -166,6 +166,20 @@ def test_materialize_counts_when_a_phase_is_selected_and_no_other_run_does(
     bench.tick()
     assert subjects(phases.run_id) == ["Reimport started"]
     assert subjects(staging.run_id) == subjects(plan.run_id) == []
+
+
+def test_a_plan_that_a_schedule_has_launched_is_told_once_when_it_failed(bench: Bench, catcher: SmtpService) -> None:
+    of_schedule = dg.ScheduleDefinition(name="nightly_plan", job_name="plan_reimport", cron_schedule="0 2 * * *")
+    tags = dg.DagsterRun.tags_for_schedule(of_schedule)
+    failed = bench.run(stopping, "plan_reimport", tags)
+    by_hand, well = bench.run(stopping, "plan_reimport"), bench.run(succeeding, "plan_reimport", tags)
+    for _ in range(2):
+        bench.tick()
+    (mail,) = mails_of(catcher, f"plan-failed-{failed}")
+    assert mail["Subject"] == "Plan failed: Nexus is unchanged"
+    assert "There is no plan.\nNothing was changed.\nMake one." in text_of(mail)
+    assert f"http://dagster.example/runs/{failed}" in text_of(mail)
+    assert mails_of(catcher, by_hand) == mails_of(catcher, well) == []
 
 
 def test_a_mail_that_nobody_took_is_tried_again_at_a_later_tick(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
+import dagster as dg
 import psycopg2
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import SecretStr
 
 from fm_pipeline.cli.main import main
 from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.smtp import SmtpService
+from fm_pipeline_tests.defs.assets.test_runs import Graph
 from fm_pipeline_tests.nexus.backup.restoring import backup
 from fm_pipeline_tests.support.clinics import MigrationBench
 from fm_pipeline_tests.support.mail import mails_of, text_of
@@ -76,10 +79,27 @@ def test_a_drill_restores_the_newest_backup_elsewhere_rolls_it_back_and_mails_th
     assert [row[0] for row in bench.execute(ENDS)] == ["started", "done", "started", "refused", "started", "refused"]
 
 
+@pytest.mark.usefixtures("reimported_once")
+def test_the_job_of_the_schedule_tries_the_newest_backup_and_mails_the_result(
+    bench: MigrationBench, catcher: SmtpService, elsewhere: str
+) -> None:
+    folder, earlier = backup(bench), len(mails_of(catcher, "drill-"))
+    mail = {name.lower(): value for name, value in catcher.settings().items()}
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = Graph(bench.with_settings(restore_drill_url=SecretStr(elsewhere), **mail), instance).run("restore_drill")
+        assert done.success
+        assert not Graph(bench.with_settings(**mail), instance).run("restore_drill").success
+    succeeded, failed = [text_of(each) for each in mails_of(catcher, "drill-")[earlier:]]
+    assert f"The backup {folder.name} was restored" in succeeded
+    assert "RESTORE_DRILL_URL is not set" in failed
+    kept = bench.execute("SELECT outcome FROM fm_pipeline.audit WHERE run_id = %s ORDER BY id", done.run_id)
+    assert kept == [("started",), ("done",)]
+
+
 def test_a_drill_without_a_backup_or_with_a_wrong_url_is_refused(
     bench: MigrationBench, catcher: SmtpService, elsewhere: str
 ) -> None:
-    for url, said in ((elsewhere, "There is no verified backup"), ("mysql://x", "The URL of --drill names the")):
+    for url, said in ((elsewhere, "There is no verified backup"), ("mysql://x", "The URL of the drill names the")):
         if url != elsewhere:
             backup(bench)
         refused = restore("--drill", url)
