@@ -8,7 +8,8 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg2
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
 _CHUNK_BYTES = 1 << 16  # big enough that Python's share is small, small enough to stay flat
+_MOST_ROWS = 512  # of a chunk
+_NULL = type(None)
 
 
 def copy_rows(cursor: Cursor, table_sql: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
@@ -55,6 +58,7 @@ class _CopyStream:
     def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         self._columns = columns
         self._rows = iter(rows)
+        self._ahead = 1  # how long the rows are shows when some are written
         self.count = 0
         self.fault: BaseException | None = None
 
@@ -67,19 +71,10 @@ class _CopyStream:
             raise
 
     def _chunk(self, size: int) -> bytes:
-        width, length = len(self._columns), 0
-        rows: list[Sequence[object]] = []  # as many as the lines, to name the one that cannot be stored
-        lines: list[str] = []
-        for row in self._rows:
-            if len(row) != width:
-                raise ValueError(f"Row {self.count + len(rows) + 1} has {len(row)} values for {width} columns.")
-            line = _line(row, width)
-            rows.append(row)
-            lines.append(line)
-            length += len(line)
-            if length >= size:
-                break
-        text = "".join(lines)
+        rows = list(islice(self._rows, self._ahead))
+        if not rows:
+            return b""
+        text = self._as_text(rows)
         try:
             encoded = text.encode()
         except UnicodeEncodeError:
@@ -87,7 +82,18 @@ class _CopyStream:
         if b"\0" in encoded:
             raise self._not_storable("a NUL character", rows)
         self.count += len(rows)
+        # Rows of the same table are about as long as each other; after longer ones the chunk is shorter.
+        self._ahead = min(max(len(rows) * size // len(encoded), 1), 4 * len(rows), _MOST_ROWS)
         return encoded
+
+    def _as_text(self, rows: Sequence[Sequence[object]]) -> str:
+        """Return rows as lines of COPY. They are written column by column: one check for many values."""
+        width = len(self._columns)
+        for number, row in enumerate(rows, start=self.count + 1):
+            if len(row) != width:
+                raise ValueError(f"Row {number} has {len(row)} values for {width} columns.")
+        columns = [_column_as_text(values) for values in zip(*rows, strict=True)]
+        return "\n".join(map("\t".join, zip(*columns, strict=True))) + "\n"
 
     def _not_storable(self, what: str, rows: Sequence[Sequence[object]]) -> ValueError:
         """The error that names the first row whose text PostgreSQL cannot store, and its columns."""
@@ -97,17 +103,24 @@ class _CopyStream:
         return ValueError(f"Row {self.count + 1} or a later one: {what}.")
 
 
-def _line(row: Sequence[object], width: int) -> str:
-    """Return a row as a line of COPY. Most need no escaping, so it is checked once a row, not once a value."""
-    line = "\t".join([value if value.__class__ is str else _AS_TEXT[value.__class__](value) for value in row])
-    if (
-        "\n" in line
-        or "\r" in line
-        or line.count("\t") != width - 1
-        or ("\\" in line and line.count("\\") != row.count(None))
-    ):
-        line = "\t".join([_escaped(value) if isinstance(value, str) else _AS_TEXT[type(value)](value) for value in row])
-    return line + "\n"
+def _column_as_text(values: Sequence[object]) -> Sequence[str]:
+    """Return the values of a column as COPY has them."""
+    kinds = set(map(type, values))
+    has_nulls = _NULL in kinds
+    there = [value for value in values if value is not None] if has_nulls else values
+    kinds.discard(_NULL)
+    if kinds == {str}:
+        texts = _escaped(cast("Sequence[str]", there))
+    elif any(issubclass(kind, str) for kind in kinds):
+        texts = [_escaped([value])[0] if isinstance(value, str) else _AS_TEXT[type(value)](value) for value in there]
+    elif len(kinds) == 1:
+        texts = list(map(_AS_TEXT[kinds.pop()], there))
+    else:
+        texts = [_AS_TEXT[type(value)](value) for value in there]
+    if not has_nulls:
+        return texts
+    following = iter(texts)
+    return ["\\N" if value is None else next(following) for value in values]
 
 
 class _ByType(dict[type, Callable[[Any], str]]):
@@ -122,7 +135,6 @@ class _ByType(dict[type, Callable[[Any], str]]):
 
 _AS_TEXT = _ByType(
     {
-        type(None): lambda _: "\\N",
         bool: lambda value: "t" if value else "f",
         int: str,
         float: str,
@@ -134,9 +146,16 @@ _AS_TEXT = _ByType(
 )
 
 
-def _escaped(text: str) -> str:
+def _escaped(texts: Sequence[str]) -> Sequence[str]:
+    """Return texts with the escapes of COPY; all of them are looked through and changed as one text."""
+    whole = "\0".join(texts)
+    if "\\" not in whole and "\t" not in whole and "\n" not in whole and "\r" not in whole:
+        return texts
+    if whole.count("\0") >= len(texts):  # a NUL in one of them: the caller refuses it
+        return texts
     # Twenty times as fast as str.translate() on a note of some lines.
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    whole = whole.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    return whole.split("\0")
 
 
 def _culprit(columns: Sequence[str], row: Sequence[object]) -> str:

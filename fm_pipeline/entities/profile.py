@@ -9,7 +9,7 @@ patient:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -124,7 +124,11 @@ def load_profile(name_or_path: str | Path) -> Profile:
     Raises:
         MappingError: no such profile, or what is wrong with it, with file and line.
     """
-    name, text = _text(name_or_path)
+    return _read(*_text(name_or_path))
+
+
+@lru_cache(maxsize=8)  # each step of a run asks for the profile; the file is read every time, and parsed once
+def _read(name: str, text: str) -> Profile:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from fm_pipeline.staging.values.dates import Moment, read_date, read_moment, read_time, to_utc
+from fm_pipeline.staging.values.dates import (
+    Moment,
+    read_date,
+    read_moment,
+    read_time,
+    read_usual_timestamp,
+    to_utc,
+)
 from fm_pipeline.staging.values.keys import as_key
 from fm_pipeline.staging.values.names import NameIndex
 from fm_pipeline.staging.values.text import NO_ACCESS, one_line, several_lines
@@ -122,6 +129,8 @@ class Record:
         text = self.line(name)
         if not text:
             return None
+        if usual := read_usual_timestamp(text, self.context.zone):
+            return usual
         moment, rules = read_moment(text)
         for rule in rules:
             self.notice(rule, name)

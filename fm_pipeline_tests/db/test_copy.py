@@ -47,6 +47,22 @@ def test_a_type_that_is_derived_from_another_is_written_as_that_one(cursor: Curs
     assert cursor.fetchall() == [("a\tb", dt.datetime(2026, 1, 2))]  # noqa: DTZ001
 
 
+def test_columns_of_mixed_values_are_copied_unchanged_in_every_chunk(cursor: Cursor) -> None:
+    cursor.execute("CREATE TABLE t (n int, a text, b text, c text)")
+    odd = ["plain", None, "tab\tline\nback\\slash", "\\N", "", "x" * 100_000]
+    rows = [(n, odd[n % 6], odd[n % 5] if n > 900 else "plain", None) for n in range(1500)]
+    assert copy_rows(cursor, "t", ["n", "a", "b", "c"], rows) == 1500
+    cursor.execute("SELECT * FROM t ORDER BY n")
+    assert cursor.fetchall() == rows
+
+
+def test_a_column_may_hold_texts_and_numbers(cursor: Cursor) -> None:
+    cursor.execute("CREATE TABLE t (a text)")
+    copy_rows(cursor, "t", ["a"], [["a\tb"], [1], [None], [True], [2.5]])
+    cursor.execute("SELECT a FROM t")
+    assert [row[0] for row in cursor] == ["a\tb", "1", None, "t", "2.5"]
+
+
 def test_no_rows_are_no_rows(cursor: Cursor) -> None:
     cursor.execute("CREATE TABLE t (a text)")
     assert copy_rows(cursor, "t", ["a"], []) == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 _TITLES = {
     "mr": "Mr",
@@ -126,5 +127,6 @@ def is_yes(text: str) -> bool:
     return text.lower() in _YES
 
 
+@lru_cache(maxsize=1024)  # of the same few words on every record
 def _as_name(text: str) -> str:
     return _SEPARATORS.sub("_", text.lower())

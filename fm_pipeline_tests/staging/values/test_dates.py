@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fm_pipeline.errors import SettingsError
-from fm_pipeline.staging.values.dates import Moment, read_date, read_moment, read_time, read_zone, to_utc
+from fm_pipeline.staging.values.dates import (
+    Moment,
+    read_date,
+    read_moment,
+    read_time,
+    read_usual_timestamp,
+    read_zone,
+    to_utc,
+)
 
 SYDNEY = ZoneInfo("Australia/Sydney")
 HALF_PAST_TWO = timedelta(hours=2, minutes=30)
@@ -217,3 +225,29 @@ def test_the_usual_timestamp_is_read_as_its_date_and_its_time(day: str, clock: s
         assert (moment, rules) == (Moment(read_day, read_clock), [])
     else:
         assert (moment, rules) == (Moment(None, None), ["date_unreadable"])
+
+
+@pytest.mark.parametrize("form", ["%m/%d/%Y %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
+@given(local=st.datetimes(datetime(1950, 1, 1), datetime(2090, 1, 1)))  # noqa: DTZ001
+def test_a_timestamp_that_is_read_at_once_is_what_its_date_and_time_are_in_utc(form: str, local: datetime) -> None:
+    text = local.strftime(form)
+    moment, _ = read_moment(text)
+    assert moment.date is not None
+    assert moment.time is not None
+    found, (value, rules) = read_usual_timestamp(text, SYDNEY), to_utc(moment.date, moment.time, SYDNEY)
+    assert found == value or found is None  # None on a day when the clocks change, and on the day before
+    assert not rules or found is None
+
+
+def test_both_usual_timestamps_are_read_at_once() -> None:
+    noon = datetime(2026, 5, 4, 2, 0, 1, tzinfo=UTC)
+    assert read_usual_timestamp("05/04/2026 12:00:01", SYDNEY) == noon
+    assert read_usual_timestamp("2026-05-04T12:00:01", SYDNEY) == noon
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["05/04/2026 24:00:00", "05/04/2026 09:60:00", "5/4/2026 09:30:000", "04/05/2026 03:30:00", "13/04/2026 09:30:00"],
+)
+def test_a_timestamp_that_is_not_the_usual_one_is_left_to_the_rules(text: str) -> None:
+    assert read_usual_timestamp(text, SYDNEY) is None
