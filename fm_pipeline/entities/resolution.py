@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.errors import MappingError
@@ -44,6 +45,12 @@ class Resolution:
         """The fields of the layout that feed something, each once."""
         named = [field for fields in self.feeds.values() for field in fields]
         return list({field.name: field for field in [*named, *([self.modified] if self.modified else [])]}.values())
+
+    @property
+    def signature(self) -> str:
+        """Which field of FileMaker, of which type, feeds what: records of another signature were read differently."""
+        feeds = {canonical: list(map(astuple, fields)) for canonical, fields in self.feeds.items()}
+        return json.dumps({"feeds": feeds, "modified": self.modified and astuple(self.modified)}, sort_keys=True)
 
 
 def resolve(

@@ -41,6 +41,7 @@ class ExtractionResult:
     Args:
         unfed: canonical fields of the profile that the layout does not have.
         digest: of record ids and contents; equal contents have equal digests, in whatever order they came.
+        signature: of what feeds the entity (`Resolution.signature`).
     """
 
     entity: str
@@ -50,6 +51,7 @@ class ExtractionResult:
     fed_fields: tuple[str, ...]
     unfed: tuple[str, ...]
     digest: str
+    signature: str
 
 
 def extract(
@@ -96,6 +98,7 @@ def extract(
             fed_fields=tuple(sorted(resolution.feeds)),
             unfed=resolution.unfed,
             digest=taken.hexdigest(),
+            signature=resolution.signature,
         )
         cursor.execute("DELETE FROM fm_pipeline.source_extractions WHERE entity = %s", (entity,))
         cursor.execute(

@@ -1,11 +1,15 @@
 """Read what changed since the last reading, and prove that nothing was overlooked; else read the whole layout.
 
-A find by the modification time brings new and changed records. Two things are then compared with FileMaker: the number
-of records, and the newest ones in creation order. FileMaker appends new records, so if the newest are the new ones that
-were found, behind the newest that was known, none is new and unknown. If the number is right too, none was deleted.
+OData lists the ids and versions of all records. Those with another version than the known one have changed, and those
+that are not listed are gone. The list is proved to be complete, as a whole reading is.
 
-An edit that leaves the modification time as it is cannot be found (an import without auto-enter options). So each
-layout is read whole once a week.
+The Data API has no such list. There a find by the modification time brings new and changed records. Two things are then
+compared with FileMaker: the number of records, and the newest ones in creation order. FileMaker appends new records, so
+if the newest are the new ones that were found, behind the newest that was known, none is new and unknown. If the number
+is right too, none was deleted.
+
+An edit that leaves the time as it is cannot be found by the time (an import without auto-enter options). If FileMaker's
+file is restored from a backup and edited again, a version can come twice. So each layout is read whole once a week.
 """
 
 from __future__ import annotations
@@ -22,8 +26,10 @@ from fm_pipeline.entities.resolution import Resolution, resolve
 from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.data_api.paging import read_completely
-from fm_pipeline.filemaker.door import Door
+from fm_pipeline.filemaker.door import Door, Reading
 from fm_pipeline.filemaker.model import FileMakerRecord, Page
+from fm_pipeline.filemaker.odata.door import ODataDoor
+from fm_pipeline.filemaker.odata.versions import read_listed, read_versions
 from fm_pipeline.staging.extract import (
     DigestedRows,
     ExtractionResult,
@@ -80,25 +86,23 @@ def read_changes(
         MappingError, FileMakerError, LockStop, psycopg2.Error: as `extract`.
     """
     mapping = profile.entities[entity].sync
-    if not isinstance(door, DataApiDoor) or mapping is None or mapping.modified is None:
+    if door.kind == "exports" or (door.kind == "data_api" and (mapping is None or mapping.modified is None)):
         return None
     resolution = resolve(profile, entity, door.tables(), door.fields, door.kind)
     with connection, connection.cursor() as cursor:
         refuse_second_extraction(cursor, entity)
         known = _known(cursor, door, profile, resolution, now)
-        if known is None or resolution.modified is None:
+        if known is None:
             return None
-        found = _modified_since(door.client, resolution, resolution.modified.name, known, zone, page_size)
-        if found is None:
+        taken = None
+        if isinstance(door, ODataDoor):
+            taken = _take_other_versions(cursor, door, profile, resolution, known, page_size)
+        elif isinstance(door, DataApiDoor) and resolution.modified is not None:
+            taken = _take_modified(cursor, door, profile, resolution, resolution.modified.name, known, zone, page_size)
+        if taken is None:
+            connection.rollback()
             return None
-        changed, new = _upsert(cursor, profile, resolution, found)
-        rows = known.rows + len(new)
-        if not _is_complete(cursor, door, resolution, rows, new):
-            gone = _delete_missing(cursor, door, profile, resolution, page_size)
-            changed, rows = changed + gone, rows - gone
-            if not gone or not _is_complete(cursor, door, resolution, rows, new):
-                connection.rollback()
-                return None
+        changed, rows = taken
         cursor.execute("UPDATE fm_pipeline.source_readings SET checked_at = %s WHERE entity = %s", (now, entity))
         result = ExtractionResult(
             entity=entity,
@@ -108,6 +112,7 @@ def read_changes(
             fed_fields=known.fed_fields,
             unfed=resolution.unfed,
             digest=known.digest if not changed else _digest(cursor, entity),
+            signature=resolution.signature,
         )
         if changed:
             _replace_extraction(cursor, result, now)
@@ -118,11 +123,16 @@ def note_reading(connection: Connection, result: ExtractionResult, started_at: d
     """Note that an entity was read whole; commits."""
     with connection, connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO fm_pipeline.source_readings (entity, extraction_id, checked_at, whole_at)"
-            " VALUES (%(entity)s, %(id)s, %(at)s, %(at)s) ON CONFLICT (entity) DO UPDATE"
-            " SET extraction_id = excluded.extraction_id, checked_at = excluded.checked_at,"
-            " whole_at = excluded.whole_at",
-            {"entity": result.entity, "id": str(result.extraction_id), "at": started_at},
+            "INSERT INTO fm_pipeline.source_readings (entity, extraction_id, feeds, checked_at, whole_at)"
+            " VALUES (%(entity)s, %(id)s, %(feeds)s, %(at)s, %(at)s) ON CONFLICT (entity) DO UPDATE"
+            " SET extraction_id = excluded.extraction_id, feeds = excluded.feeds,"
+            " checked_at = excluded.checked_at, whole_at = excluded.whole_at",
+            {
+                "entity": result.entity,
+                "id": str(result.extraction_id),
+                "feeds": result.signature,
+                "at": started_at,
+            },
         )
 
 
@@ -132,13 +142,66 @@ def _known(cursor: Cursor, door: Door, profile: Profile, resolution: Resolution,
         "SELECT e.extraction_id::text, e.row_count, e.fed_fields, e.digest, r.checked_at"
         " FROM fm_pipeline.source_extractions e JOIN fm_pipeline.source_readings r USING (entity, extraction_id)"
         " WHERE e.entity = %s AND e.profile = %s AND e.layout = %s AND e.source = %s"
-        " AND r.whole_at > %s AND r.checked_at <= %s",
-        (resolution.entity, profile.name, resolution.layout, door.source, now - WHOLE_AFTER, now),
+        " AND r.feeds = %s AND r.whole_at > %s AND r.checked_at <= %s",
+        (
+            *(resolution.entity, profile.name, resolution.layout, door.source, resolution.signature),
+            *(now - WHOLE_AFTER, now),
+        ),
     )
     row = cursor.fetchone()
-    if row is None or sorted(row[2]) != sorted(resolution.feeds):
+    return _Known(row[0], int(row[1]), tuple(row[2]), row[3], row[4]) if row else None
+
+
+def _take_other_versions(
+    cursor: Cursor, door: ODataDoor, profile: Profile, resolution: Resolution, known: _Known, page_size: int
+) -> tuple[int, int] | None:
+    """Bring the records up to date by their versions; return how many changed, and how many there are.
+
+    Returns None if they are too many, or one went while it was read.
+    """
+    versions = read_versions(door.client, resolution.layout)
+    cursor.execute("SELECT record_id, mod_id FROM fm_pipeline.source_records WHERE entity = %s", (resolution.entity,))
+    before = dict(cursor.fetchall())
+    other = {record_id for record_id, version in versions.items() if before.get(record_id) != version}
+    if len(other) > _most_changes(known):
         return None
-    return _Known(row[0], int(row[1]), tuple(row[2]), row[3], row[4])
+    reading = Reading(resolution.layout, resolution.fields, page_size)
+    found = read_listed(door.client, reading, list(versions), other)
+    if found is None:
+        return None
+    changed, _ = _upsert(cursor, profile, resolution, found)
+    return changed + _delete_others(cursor, resolution, list(versions)), len(versions)
+
+
+def _take_modified(
+    cursor: Cursor,
+    door: DataApiDoor,
+    profile: Profile,
+    resolution: Resolution,
+    modified: str,
+    known: _Known,
+    zone: ZoneInfo,
+    page_size: int,
+) -> tuple[int, int] | None:
+    """Bring the records up to date by their times of modification; return how many changed, and how many there are.
+
+    Returns None if they are too many, or it cannot be proved that they are all.
+    """
+    found = _modified_since(door.client, resolution, modified, known, zone, page_size)
+    if found is None:
+        return None
+    changed, new = _upsert(cursor, profile, resolution, found)
+    rows = known.rows + len(new)
+    if not _is_complete(cursor, door, resolution, rows, new):
+        gone = _delete_missing(cursor, door, profile, resolution, page_size)
+        changed, rows = changed + gone, rows - gone
+        if not gone or not _is_complete(cursor, door, resolution, rows, new):
+            return None
+    return changed, rows
+
+
+def _most_changes(known: _Known) -> float:
+    return max(known.rows * LARGEST_SHARE, FEW)
 
 
 def _modified_since(
@@ -150,7 +213,7 @@ def _modified_since(
         client.page(resolution.layout, 1, 1)  # the first request finds out which format the server takes
     day = since.isoformat() if client.date_format == "iso" else since.strftime("%m/%d/%Y")
     query = [{modified: f">={day}"}]
-    if client.find(resolution.layout, query, limit=1).found_count > max(known.rows * LARGEST_SHARE, FEW):
+    if client.find(resolution.layout, query, limit=1).found_count > _most_changes(known):
         return None
     fetch = partial(_page_of_find, client, resolution.layout, query)
     found: list[FileMakerRecord] = read_completely(fetch, list, page_size=page_size)
@@ -169,13 +232,13 @@ def _upsert(
     columns, rows = columns_of(parents), list(canonical_rows(resolution, found, parents, DigestedRows()))
     ids = [record.record_id for record in found]
     cursor.execute(
-        "SELECT record_id, fields::text, modified FROM fm_pipeline.source_records"
+        "SELECT record_id, fields::text, mod_id, modified FROM fm_pipeline.source_records"
         " WHERE entity = %s AND record_id = ANY(%s)",
         (resolution.entity, ids),
     )
     before = {record_id: state for record_id, *state in cursor.fetchall()}
-    fields, modified = columns.index("fields"), columns.index("modified")
-    changed = [row for row in rows if before.get(row[1]) != [row[fields], row[modified]]]
+    fields, compared = columns.index("fields"), [columns.index(name) for name in ("fields", "mod_id", "modified")]
+    changed = [row for row in rows if before.get(row[1]) != [row[place] for place in compared]]
     names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
     updates = ", ".join(f"{name} = excluded.{name}" for name in columns[2:])
     for row in changed:
@@ -184,7 +247,7 @@ def _upsert(
             f" ON CONFLICT (entity, record_id) DO UPDATE SET {updates}",
             row,
         )
-    # A field that the profile does not read may have changed: then only the time is new.
+    # A field that the profile does not read may have changed: then only the version and the time are new.
     return sum(before.get(row[1], [None])[0] != row[fields] for row in changed), set(ids) - before.keys()
 
 
@@ -214,8 +277,15 @@ def _delete_missing(cursor: Cursor, door: DataApiDoor, profile: Profile, resolut
     if layout is None:
         return 0
     ids: list[int] = read_completely(partial(door.client.page, layout), _ids, page_size=page_size)
+    return _delete_others(cursor, resolution, ids)
+
+
+def _delete_others(cursor: Cursor, resolution: Resolution, ids: list[int]) -> int:
+    """Delete the records of other ids; return how many."""
     cursor.execute(
-        "DELETE FROM fm_pipeline.source_records WHERE entity = %s AND NOT record_id = ANY(%s)", (resolution.entity, ids)
+        "DELETE FROM fm_pipeline.source_records WHERE entity = %s AND NOT EXISTS"
+        " (SELECT FROM unnest(%s::bigint[]) AS there(id) WHERE there.id = record_id)",
+        (resolution.entity, ids),
     )
     return cursor.rowcount
 

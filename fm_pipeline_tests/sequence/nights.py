@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg2
 from hypothesis import strategies as st
 
+from fm_pipeline.filemaker.door import DoorKind
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.nexus.create import create_nexus
@@ -59,16 +60,21 @@ EVENTS = (
     *("fm_insert", "fm_edit", "fm_edit", "fm_edit", "fm_delete", "fm_move"),
     *("nexus_edit", "nexus_edit", "nexus_delete", "nexus_insert", "both_edit"),
 )
+DOORS: tuple[DoorKind, ...] = ("data_api", "odata")
 DISTURBANCES = ("", "", "", "", "outage", "kill", "save", "save")
 
 Day = tuple[list[tuple[str, int, int]], str, int]
 
 
-def two_weeks(nights: int = NIGHTS) -> st.SearchStrategy[list[Day]]:
-    """Of each day: what happens, and what disturbs the night."""
+Weeks = tuple[DoorKind, list[Day]]
+
+
+def two_weeks(nights: int = NIGHTS) -> st.SearchStrategy[Weeks]:
+    """By which door FileMaker is read, and of each day what happens, and what disturbs the night."""
     number = st.integers(0, 999)
     events = st.lists(st.tuples(st.sampled_from(EVENTS), number, number), max_size=7)
-    return st.lists(st.tuples(events, st.sampled_from(DISTURBANCES), number), min_size=nights, max_size=nights)
+    day = st.tuples(events, st.sampled_from(DISTURBANCES), number)
+    return st.tuples(st.sampled_from(DOORS), st.lists(day, min_size=nights, max_size=nights))
 
 
 class Nights:
@@ -80,16 +86,18 @@ class Nights:
         self.seen: Counter[str] = Counter()
 
     @contextmanager
-    def clinic(self) -> Iterator[Clinic]:
+    def clinic(self, door: DoorKind = "data_api") -> Iterator[Clinic]:
         """A clinic after its first reimport."""
         folder = self._folder / str(next(self._numbers))
         folder.mkdir()
-        with empty_database(self._server, self._template) as url, _bench(url, folder) as bench:
+        with empty_database(self._server, self._template) as url, _bench(url, folder, door) as bench:
             yield Clinic(bench, self.seen)
 
-    def try_out(self, days: list[Day]) -> None:
+    def try_out(self, weeks: Weeks) -> None:
         """Live through the days and nights."""
-        with self.clinic() as clinic:
+        door, days = weeks
+        self.seen[door] += 1
+        with self.clinic(door) as clinic:
             for events, disturbance, number in days:
                 for event, first, second in events:
                     getattr(clinic, event)(first, second)
@@ -112,7 +120,7 @@ def nights(server: PostgreSQLService, folder: Path) -> Iterator[Nights]:
 
 
 @contextmanager
-def _bench(url: str, folder: Path) -> Iterator[MigrationBench]:
+def _bench(url: str, folder: Path, door: DoorKind) -> Iterator[MigrationBench]:
     (folder / "profile.yaml").write_text(PROFILE)
     (folder / "rules.yaml").write_text(RULES)
     with closing(Store(folder / "filemaker.sqlite")) as store:
@@ -131,6 +139,7 @@ def _bench(url: str, folder: Path) -> Iterator[MigrationBench]:
                 filemaker_username=USER,
                 filemaker_password=PASSWORD,
                 filemaker_profile=str(folder / "profile.yaml"),
+                filemaker_door=door,
                 rules_file=folder / "rules.yaml",
                 filemaker_sync=True,
                 filemaker_sync_changes=1000,

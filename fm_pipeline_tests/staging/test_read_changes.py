@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
-from fm_pipeline_tests.sequence.nights import nights
+from fm_pipeline_tests.sequence.nights import Nights, nights
 from fm_pipeline_tests.sequence.nights_clinic import LAYOUTS, Clinic
 from fm_pipeline_tests.sequence.nights_model import Row
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME
@@ -17,10 +18,17 @@ from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 OLD = "2001-02-03T04:05:06"
 
 
+@pytest.fixture(scope="module")
+def clinics(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    """Makes a clinic for each test."""
+    with nights(postgresql, tmp_path_factory.mktemp("changes")) as made:
+        yield made
+
+
 @pytest.fixture
-def clinic(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
+def clinic(clinics: Nights) -> Iterator[Clinic]:
     """A clinic whose records were read whole at RUN_TIME."""
-    with nights(postgresql, tmp_path_factory.mktemp("changes")) as made, made.clinic() as clinic:
+    with clinics.clinic() as clinic:
         read_changes_and_stage(clinic.bench.settings, now=lambda: RUN_TIME)
         yield clinic
 
@@ -28,6 +36,13 @@ def clinic(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFa
 def read(clinic: Clinic, days: float) -> bool:
     """Read so many days later; return whether anything was staged."""
     return read_changes_and_stage(clinic.bench.settings, now=lambda: RUN_TIME + dt.timedelta(days=days))
+
+
+def over_odata(clinic: Clinic) -> Clinic:
+    """The same clinic, read whole over OData at RUN_TIME."""
+    clinic.bench = clinic.bench.with_settings(filemaker_door="odata")
+    read(clinic, 0)
+    return clinic
 
 
 def first(clinic: Clinic, kind: str) -> Row:
@@ -46,6 +61,15 @@ def known(clinic: Clinic, kind: str, field: str) -> dict[int, str]:
         clinic.bench.execute(
             "SELECT record_id, fields ->> %s FROM fm_pipeline.source_records WHERE entity = %s", field, kind
         )
+    )
+
+
+def held(clinic: Clinic) -> list[tuple[object, ...]]:
+    """Every record but the patients, with the digest of its entity."""
+    return clinic.bench.execute(
+        "SELECT entity, record_id, mod_id, filemaker_key, patient_key, modified, fields::text, row_count, digest"
+        " FROM fm_pipeline.source_records JOIN fm_pipeline.source_extractions USING (entity)"
+        " WHERE entity <> 'patient' ORDER BY entity, record_id"
     )
 
 
@@ -83,3 +107,51 @@ def test_a_deletion_is_not_hidden_by_a_new_record_with_an_old_time(clinic: Clini
     contents = known(clinic, "note", "content")
     assert note.record_id not in contents
     assert "imported" in contents.values()
+
+
+def test_over_odata_only_records_of_another_version_are_read_and_the_result_is_that_of_a_whole_reading(
+    clinic: Clinic,
+) -> None:
+    over_odata(clinic)
+    assert not read(clinic, 1)
+    patient, second, *_ = clinic.model.of("patient")
+    note = first(clinic, "note")
+    edit(clinic, patient, "last_name", "without a time", OLD)
+    clinic.bench.store.delete(DATABASE, "Notes", note.record_id)
+    record = {"id": "A-NEW-ONE", "patient": patient.key, "content": "imported", "modified": OLD}
+    clinic.bench.store.insert(DATABASE, "Notes", [record])
+    clinic.bench.execute(  # what nobody reads again stays
+        """UPDATE fm_pipeline.source_records SET fields = (fields::jsonb || '{"last_name": "as known"}')::json"""
+        " WHERE entity = 'patient' AND record_id = %s",
+        second.record_id,
+    )
+    assert read(clinic, 2)
+    names = known(clinic, "patient", "last_name")
+    assert (names[patient.record_id], names[second.record_id]) == ("without a time", "as known")
+    contents = known(clinic, "note", "content")
+    assert note.record_id not in contents
+    assert "imported" in contents.values()
+    by_versions = held(clinic)
+    assert read(clinic, 7.5)
+    assert held(clinic) == by_versions
+    assert known(clinic, "patient", "last_name")[second.record_id] == second.fm["last_name"]  # type: ignore[index]
+
+
+def test_a_record_that_goes_after_it_was_listed_is_not_kept(clinic: Clinic) -> None:
+    over_odata(clinic)
+    patient = first(clinic, "patient")
+    edit(clinic, patient, "last_name", "edited", OLD)
+    gone = {"delete": {"table": "Patients", "record_id": patient.record_id}}
+    clinic.bench.stand_in.faults(between_pages=[{"after": 3, "do": [gone]}])
+    assert read(clinic, 1)
+    assert patient.record_id not in known(clinic, "patient", "last_name")
+
+
+@pytest.mark.parametrize("door", ["data_api", "odata"])
+def test_another_field_in_the_profile_is_read_from_every_record(clinic: Clinic, door: str) -> None:
+    clinic.bench = clinic.bench.with_settings(filemaker_door=door)
+    read(clinic, 0)
+    profile = Path(clinic.bench.settings.filemaker_profile)
+    profile.write_text(profile.read_text().replace("last_name: [last_name]", "last_name: [coordinator_name]"))
+    assert read(clinic, 1)
+    assert known(clinic, "patient", "last_name") == known(clinic, "patient", "coordinator_name")

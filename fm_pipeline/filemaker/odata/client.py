@@ -11,14 +11,22 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from fm_pipeline.filemaker.errors import DatabaseNotOpen, RecordMissing, ServerTimeout, ServerUnavailable
+from fm_pipeline.filemaker.errors import (
+    ChangedWhileReading,
+    DatabaseNotOpen,
+    RecordMissing,
+    ServerTimeout,
+    ServerUnavailable,
+)
 from fm_pipeline.filemaker.model import Field
 from fm_pipeline.filemaker.odata.answers import count_in, next_link, read_file, read_json, require_success
 from fm_pipeline.filemaker.odata.errors import CountTimeout, NotOData, ODataOff, OptionIgnored, TableNotReadable
 from fm_pipeline.filemaker.odata.metadata import Metadata, parse_metadata
-from fm_pipeline.filemaker.odata.rows import Rows, records_in
+from fm_pipeline.filemaker.odata.rows import Rows, joined, records_in
 from fm_pipeline.filemaker.odata.urls import (
+    LONGEST_URL,
     ROW_ID,
+    in_parts,
     is_within,
     quoted,
     rows_after,
@@ -67,6 +75,10 @@ class ODataClient:
         self._lock = threading.RLock()
         self.source = f"{transport.base}/{SERVICE}/{database}"
 
+    @property
+    def _file_url(self) -> str:
+        return f"{self._transport.base}/{SERVICE}/{quote(self._database, safe='')}"
+
     def close(self) -> None:
         """Close the connection. There is no session."""
         self._transport.close()
@@ -97,17 +109,27 @@ class ODataClient:
         """Return rows whose record id is greater than `last`, in its order; of repeating fields the first repetition.
 
         Args:
+            fields: if they make the URL too long, they are asked for in parts.
             limit: how many at most.
 
         Raises:
+            ChangedWhileReading: rows were edited between the parts, again and again.
             OptionIgnored: the rows are not those that were asked for.
             UnreadableAnswer: the rows are no valid JSON; ask for fewer, and find the record.
             ServerTimeout, AnswerTooLarge: ask for fewer.
         """
         action = f"read the table occurrence {table}"
-        query = f"{selection(field.name for field in fields)}&{rows_after(last, limit)}"
-        body = self._of_table(table, f"?{query}", action)
-        return Rows(records_in(body, fields, last, limit, action), self._goes_on(body, action))
+        after = rows_after(last, limit)
+        room = LONGEST_URL - max(len(f"{self._file_url}/{form}?&{after}") for form in table_forms(table))
+        for _ in range(ATTEMPTS):
+            parts = []
+            for part in in_parts(fields, room):
+                body = self._of_table(table, f"?{selection(field.name for field in part)}&{after}", action)
+                parts.append(Rows(records_in(body, part, last, limit, action), self._goes_on(body, action)))
+            rows = parts[0] if len(parts) == 1 else joined(parts)
+            if rows is not None:
+                return rows
+        raise ChangedWhileReading(f"Rows of {table} were edited while their fields were read in parts.")
 
     def count(self, table: str) -> int:
         """Return the number of all rows. Waits long and does not ask twice: the server goes on with the first."""
@@ -219,8 +241,7 @@ class ODataClient:
         link = next_link(body)
         if link is None:
             return False
-        service = f"{self._transport.base}/{SERVICE}"
-        if not is_within(link, f"{service}/{quote(self._database, safe='')}/", service):
+        if not is_within(link, f"{self._file_url}/", f"{self._transport.base}/{SERVICE}"):
             raise NotOData(f"The link to the next rows leads elsewhere when FileMaker was asked to {action}.")
         return True
 

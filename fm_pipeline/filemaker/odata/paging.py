@@ -68,12 +68,12 @@ def read_once(client: ODataClient, reading: Reading) -> Iterator[FileMakerRecord
     table, fields = reading.table, reading.fields
     found = client.count(table)
     size = PageSize(min(reading.page_size, MOST_ROWS))
-    repeating = [field for field in fields if len(field.repetitions) > 1]
+    repeating = repeating_in(fields)
     read = counted = last = 0
     while True:
-        page = _page(client, table, fields, last, size)
+        page = read_page(client, table, fields, last, size)
         for record in page.records:
-            yield _with_repetitions(client, table, record, repeating) if repeating else record
+            yield with_repetitions(client, table, record, repeating)
             last = record.record_id
         read += len(page.records)
         if reading.on_progress is not None:
@@ -97,9 +97,9 @@ def first_record(client: ODataClient, table: str, fields: Sequence[Field]) -> tu
     Raises:
         FileMakerError: what a reading would begin with.
     """
-    repeating = [field for field in fields if len(field.repetitions) > 1]
-    records = _page(client, table, fields, 0, PageSize(1)).records
-    return tuple(_with_repetitions(client, table, record, repeating) for record in records)
+    repeating = repeating_in(fields)
+    records = read_page(client, table, fields, 0, PageSize(1)).records
+    return tuple(with_repetitions(client, table, record, repeating) for record in records)
 
 
 def find_unreadable(client: ODataClient, table: str, fields: Sequence[Field], last: int) -> UnreadableRecord:
@@ -117,7 +117,13 @@ def find_unreadable(client: ODataClient, table: str, fields: Sequence[Field], la
     )
 
 
-def _page(client: ODataClient, table: str, fields: Sequence[Field], last: int, size: PageSize) -> Rows:
+def read_page(client: ODataClient, table: str, fields: Sequence[Field], last: int, size: PageSize) -> Rows:
+    """Return the rows after a record id, fewer than `size` says where so many cannot be had.
+
+    Raises:
+        UnreadableRecord: the first one is invalid JSON.
+        FileMakerError: the server refused something else.
+    """
     while True:
         try:
             return client.rows(table, fields, last, size.records)
@@ -139,10 +145,25 @@ def _cause(client: ODataClient, table: str, refusal: QueryRefused) -> QueryRefus
     return refusal
 
 
-def _with_repetitions(
+def repeating_in(fields: Sequence[Field]) -> list[Field]:
+    """Return the fields of which a row has only the first repetition."""
+    return [field for field in fields if len(field.repetitions) > 1]
+
+
+def with_repetitions(
     client: ODataClient, table: str, record: FileMakerRecord, repeating: Sequence[Field]
 ) -> FileMakerRecord:
-    """Fetch the repetitions of a record one field at a time, because a row has only the first one."""
+    """Fetch the repetitions of a record one field at a time, because a row has only the first one.
+
+    Args:
+        repeating: see `repeating_in`.
+
+    Raises:
+        ChangedWhileReading: the record is gone.
+        RepetitionsHidden: the server shows the first one only.
+    """
+    if not repeating:
+        return record
     values: dict[str, Value] = dict(record.fields)
     for field in repeating:
         try:

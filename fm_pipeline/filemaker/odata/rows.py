@@ -57,6 +57,23 @@ def records_in(
     return tuple(records)
 
 
+def joined(parts: Sequence[Rows]) -> Rows | None:
+    """Return the rows that were asked for in parts, each part with other fields; None if they do not fit together.
+
+    A row must have the same version in all parts, so that nobody has edited it between the requests.
+    If a part has fewer rows, the server sends fewer at once, and the others wait for the next request.
+    """
+    rows = min(len(part.records) for part in parts)
+    versions = {tuple((row.record_id, row.mod_id) for row in part.records[:rows]) for part in parts}
+    if len(versions) > 1 or (rows == 0 and any(part.records for part in parts)):
+        return None
+    records = []
+    for same in zip(*(part.records[:rows] for part in parts), strict=True):
+        fields = {name: value for row in same for name, value in row.fields.items()}
+        records.append(FileMakerRecord(same[0].record_id, same[0].mod_id, fields))
+    return Rows(tuple(records), any(part.more or len(part.records) > rows for part in parts))
+
+
 def _record(
     row: dict[str, Any], readers: Sequence[tuple[str, Callable[[object], Value]]], action: str
 ) -> FileMakerRecord:

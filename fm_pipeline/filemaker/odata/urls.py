@@ -3,16 +3,21 @@
 FileMaker Server takes a query as it stands: many servers do not recognise `%24top` as `$top` and ignore it. Libraries
 that encode a query themselves send just that, and `+` for a space, which FileMaker refuses. So `$`, `,`, `(` and `)`
 stay literal here, and everything else is percent-encoded.
+
+Servers and proxies refuse long URLs, so the fields of a wide table are asked for in parts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote, urljoin, urlsplit
+
+from fm_pipeline.filemaker.model import Field
 
 ROW_ID = "ROWID"  # FileMaker's record id
 ROW_MOD_ID = "ROWMODID"  # its modification count; both come only if they are selected
+LONGEST_URL = 2000  # characters (OData API Guide, "Write OData API calls")
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -31,6 +36,19 @@ def quoted(name: str) -> str:
 def selection(fields: Iterable[str]) -> str:
     """Return `$select` for fields, with ids of record and modification."""
     return "$select=" + ",".join([*map(quoted, fields), ROW_ID, ROW_MOD_ID])
+
+
+def in_parts(fields: Sequence[Field], room: int) -> list[Sequence[Field]]:
+    """Return the fields in parts, each of which has a `selection` of at most `room` characters, or is one field."""
+    parts: list[Sequence[Field]] = []
+    start, free = 0, room - len(selection([]))
+    left = free
+    for place, field in enumerate(fields):
+        left -= len(quoted(field.name)) + 1
+        if left < 0 and place > start:
+            parts.append(fields[start:place])
+            start, left = place, free - len(quoted(field.name)) - 1
+    return [*parts, fields[start:]]
 
 
 def rows_after(last: int, limit: int) -> str:

@@ -12,13 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from requests import PreparedRequest
 
+from fm_pipeline.filemaker.door import Reading
 from fm_pipeline.filemaker.errors import ChangedWhileReading, UnreadableRecord
+from fm_pipeline.filemaker.odata import versions
 from fm_pipeline.filemaker.odata.errors import CountTimeout, ErrorInRow, OptionIgnored, QueryRefused, RowIdRefused
+from fm_pipeline.filemaker.odata.versions import read_listed, read_versions
 from fm_pipeline.sandbox.filemaker.call import Behaviour, ODataBehaviour
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition
 from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline_tests.filemaker.conftest import Clinic, clinic_on
-from fm_pipeline_tests.filemaker.odata.conftest import read_ids
+from fm_pipeline_tests.filemaker.odata.conftest import ids_of, read_ids
 from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
 
 _tables = itertools.count(1)
@@ -83,6 +86,61 @@ def test_whatever_comes_and_goes_a_record_that_was_there_throughout_comes_exactl
     added = sum(record is None for _, records in steps for record in records)
     assert read == sorted(set(read))
     assert set(range(1, count + 1)) - deleted <= set(read) <= set(range(1, count + added + 1))
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    count=st.integers(1, 30),
+    chosen=st.sets(st.integers(1, 30), min_size=1),
+    gone=st.sets(st.integers(1, 30), max_size=3),
+    page_size=st.integers(1, 9),
+    gap=st.integers(1, 5),
+)
+def test_chosen_records_are_read_as_a_whole_reading_reads_them_or_not_at_all(
+    clinic: Clinic, count: int, chosen: set[int], gone: set[int], page_size: int, gap: int
+) -> None:
+    table = _table_of(clinic, count)
+    wanted = {number for number in chosen if number <= count}
+    with clinic.odata() as opened, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(versions, "GAP", gap)
+        reading = Reading(table, opened.fields(table), page_size)
+        listed = list(read_versions(opened.client, table))
+        assert listed == list(range(1, count + 1))
+        expected = [record for record in opened.read(reading, list) if record.record_id in wanted]
+        clinic.server.faults(between_pages=[{"after": 1, "do": [_delete(table, record) for record in gone]}])
+        read = read_listed(opened.client, reading, listed, wanted)
+        clinic.server.faults()
+        present = opened.read(reading, ids_of)
+    assert read in ((expected,) if wanted <= set(present) else (expected, None))
+
+
+def test_a_table_of_many_fields_is_read_in_parts_and_each_record_in_one_version(
+    clinic: Clinic, sent: list[PreparedRequest]
+) -> None:
+    names = [f"Größe {number}" for number in range(150)]
+    rows = [{name: f"{name} of {row}" for name in names} for row in range(7)]
+    clinic.layout("Wide", names, rows)
+    last_field = {"row": {names[-1]: "edited", names[0]: "edited"}}
+    edits = [{"edit": {"table": "Wide", "record_id": record, **last_field}} for record in (2, 5)]
+    gone, new = _delete("Wide", 7), {"insert": {"table": "Wide", "row": {names[0]: "new"}}}
+    steps = [{"after": 2, "do": edits[:1]}, {"after": 9, "do": [edits[1], gone]}, {"after": 12, "do": [new]}]
+    clinic.server.faults(between_pages=steps)
+    with clinic.odata() as opened:
+        read = opened.read(Reading("Wide", opened.fields("Wide"), 3), list)
+        whole = opened.read(Reading("Wide", opened.fields("Wide"), 3), list)
+    assert read == whole
+    assert [record.record_id for record in read] == [1, 2, 3, 4, 5, 6, 8]
+    assert read[1].fields == rows[1] | {names[-1]: "edited", names[0]: "edited"}
+    assert max(len(str(request.url)) for request in sent) <= 2000
+
+
+def test_a_record_that_is_edited_between_all_parts_is_refused(clinic: Clinic) -> None:
+    names = [f"a rather long name of a field, number {number}" for number in range(60)]
+    clinic.layout("Wide", names, [{}])
+    edit = {"edit": {"table": "Wide", "record_id": 1, "row": {names[0]: "edited"}}}
+    clinic.server.faults(between_pages=[{"after": number, "do": [edit]} for number in range(1, 500)])
+    with clinic.odata() as opened, pytest.raises(ChangedWhileReading, match="read in parts"):
+        opened.read(Reading("Wide", opened.fields("Wide"), 3), list)
 
 
 def test_a_table_whose_read_records_vanish_all_the_time_is_refused(clinic: Clinic) -> None:
