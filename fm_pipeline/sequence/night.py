@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from fm_pipeline.db.connection import connect
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.transaction import OnPhase
+from fm_pipeline.nexus.sync.syncs import last_committed
 from fm_pipeline.notifications.sync_emails import send_sync_email
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.parallel import OnStep
+
+CHANGED = "The sync has changed Nexus"
 
 
 def run_sync(
@@ -40,6 +44,7 @@ def run_sync(
     now = datetime.now(UTC)
     link = f"runs/{run_id}" if in_dagster else None
     try:
+        _tell_of_last(settings, now, warn)
         staged = True
         policies = load_profile(settings.filemaker_profile).sync_policies
         if permission is None:
@@ -58,16 +63,26 @@ def run_sync(
         said = [error.what, error.meaning, error.remedy]
         send_sync_email(settings, run_id, "The sync has failed", said, now=now, link=link, warn=warn)
         raise
+    # If the process is killed here, the next sync sends the mail.
     subject, sentences = _told(result)
     if subject:
         send_sync_email(settings, run_id, subject, sentences, now=now, link=link, warn=warn)
     return result
 
 
+def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]) -> None:
+    """Send the mail of the last sync that changed Nexus, if its process was killed before it could; never twice."""
+    if not settings.smtp_host:
+        return
+    with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
+        last = last_committed(cursor)
+    if last and last.run_id:
+        said = [*_counts(last.changed_rows, last.kept), f"It was committed at {last.at:%Y-%m-%d %H:%M} UTC."]
+        send_sync_email(settings, last.run_id, CHANGED, said, now=now, link=None, warn=warn)
+
+
 def _told(result: SyncResult) -> tuple[str, list[str]]:
     """Return subject and sentences of the mail; no subject if nothing is new."""
-    kept = sum(each.kept and not each.is_conflict for each in result.decisions)
-    counts = [f"{result.report.changed_rows:,} row(s) of Nexus.", f"{kept:,} value(s) and row(s) of Nexus stay."]
     if result.status == "waits":
         how = (
             f"Nexus is unchanged. Read what waits in the console or with fm-pipeline sync --show {result.id}. To carry"
@@ -75,5 +90,10 @@ def _told(result: SyncResult) -> tuple[str, list[str]]:
         )
         return "The sync is waiting", [*result.why, how]
     if result.status == "committed":
-        return "The sync has changed Nexus", counts
+        kept = sum(each.kept and not each.is_conflict for each in result.decisions)
+        return CHANGED, _counts(result.report.changed_rows, kept)
     return "", []
+
+
+def _counts(changed: int, kept: int) -> list[str]:
+    return [f"{changed:,} row(s) of Nexus.", f"{kept:,} value(s) and row(s) of Nexus stay."]

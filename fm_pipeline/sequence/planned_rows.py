@@ -20,6 +20,7 @@ from fm_pipeline.nexus.reimport.difference import RowChange
 from fm_pipeline.nexus.reimport.plan import usable_plan
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs, reread_inputs
 from fm_pipeline.sequence.locked_transaction import plan_changes
+from fm_pipeline.sequence.reimport import keep_synced_edits
 from fm_pipeline.settings import Settings
 
 ROW_CHANGES: tuple[RowChange, ...] = get_args(RowChange)
@@ -54,15 +55,17 @@ def read_planned_rows(
         CatalogueStop: Nexus' schema does not allow a reimport any more.
     """
     with connect(settings.nexus_database_url.get_secret_value()) as connection:
-        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        connection.set_session(isolation_level="REPEATABLE READ")  # temporary tables only; it is rolled back
         with connection.cursor() as cursor:
             content, _ = usable_plan(cursor, plan_id)
             planned, catalogue = Inputs.from_dict(content), read_catalogue(cursor, settings.nexus_schema)
+            at = datetime.now(UTC)
             policy, _, differences = plan_changes(cursor, catalogue, settings)
-            found = next((each for each in differences if each.table.name == table), None)
+            merged = keep_synced_edits(settings, at)(cursor, policy, differences)
+            found = next((each for each in merged.differences if each.table.name == table), None)
             cleared = next((each for each in policy.cleared if each.name == table), None)
             if found:
-                ids = found.list_ids(cursor, change, datetime.now(UTC), limit + 1)
+                ids = found.list_ids(cursor, change, at, limit + 1)
             elif cleared and change == "delete":
                 query = sql.SQL("SELECT id::text, NULL FROM {} ORDER BY 1 LIMIT %s").format(cleared.identifier)
                 cursor.execute(query, (limit + 1,))

@@ -68,7 +68,7 @@ def make_plan(
     url = settings.nexus_database_url.get_secret_value()
     with audited(url, actor=actor, action="plan", run_id=run_id):
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
-        with locked(settings, merge=_keep_synced_edits(settings, now)) as held:
+        with locked(settings, merge=keep_synced_edits(settings, now)) as held:
             held.run(report, phases, on_phase, planned=True)
             held.connection.rollback()
             plan_id = store_plan(held.gate, held.inputs, report, phases, requested_by=actor)
@@ -113,7 +113,7 @@ def reimport(
         if not asked.plan_id.strip():
             raise no_plan()
         report = ReimportReport(str(uuid.uuid4()), run_id, now)
-        with locked(settings, merge=_keep_synced_edits(settings, now)) as held:
+        with locked(settings, merge=keep_synced_edits(settings, now)) as held:
             refuse_stale(permitted_plan(held.cursor, asked, phases), held.inputs)
             backup_id = check_backup(held.cursor, held.inputs)
             held.run(report, phases, on_phase)
@@ -165,7 +165,7 @@ def validate_plan_early(
             raise
 
 
-def _keep_synced_edits(settings: Settings, now: datetime) -> Merge:
+def keep_synced_edits(settings: Settings, now: datetime) -> Merge:
     """Return the merge of a reimport: values that a sync has kept stay, unless NEXUS_SYNC_EDITS is `replace`."""
 
     def merge(cursor: Cursor, _policy: Policy, differences: Sequence[Difference]) -> Merged:

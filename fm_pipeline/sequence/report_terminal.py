@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fm_pipeline.nexus.reimport.losses import NOTHING, losses
+from fm_pipeline.nexus.reimport.losses import NOTHING, losses, stays
 from fm_pipeline.nexus.reimport.relink import REASONS
 from fm_pipeline.pluralize import counted
 
@@ -28,7 +28,7 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     would = "" if done else "would be\n"
     for sentence in losses(report):
         yield Text(sentence, style="" if sentence == NOTHING[done] else "bold yellow")
-    yield from map(Text, report.get("left_out", ()))
+    yield from map(Text, [*stays(report), *report.get("left_out", ())])
     yield ""
     yield _table(
         ("FileMaker records", "read", f"{would}loaded", "quarantined", "skipped"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Literal
 
 from psycopg2 import sql
@@ -28,7 +29,7 @@ class Before:
 
     Args:
         in_nexus: rows of each entity that Nexus has; of files, those that came from FileMaker.
-        last: rows of each entity in the last reimport that was committed.
+        last: rows of each entity in the last reimport or sync that was carried out.
     """
 
     in_nexus: Mapping[str, int]
@@ -52,7 +53,10 @@ class Before:
 
     def compared(self, entity: str, rows: int) -> str:
         """The numbers in words."""
-        references = {"Nexus has": self.in_nexus.get(entity, 0), "the last reimport had": self.last.get(entity, 0)}
+        references = {
+            "Nexus has": self.in_nexus.get(entity, 0),
+            "the last reimport or sync had": self.last.get(entity, 0),
+        }
         return f"{rows:,} rows; " + (
             ", ".join(f"{whose} {count:,}" for whose, count in references.items() if count)
             or "there was nothing before"
@@ -86,7 +90,7 @@ def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported, regist
 
     Args:
         registry: the entities that are or will be loaded.
-        reported: which number of the last reimport counts: records that FileMaker had, or rows that were loaded.
+        reported: which number of the last one counts: records that FileMaker had, or rows that were loaded.
     """
     in_nexus = {}
     for entity in staged(registry):
@@ -101,11 +105,20 @@ def read_before(cursor: Cursor, catalogue: Catalogue, reported: Reported, regist
     return Before(in_nexus, {ends["entity"]: int(ends[reported]) for ends in _last_sources(cursor)})
 
 
+# The last one of each kind. A sync that changed nothing counts too: its records are those that Nexus agrees with.
+_LAST = {
+    "reimports": "SELECT started_at, report -> 'sources' FROM fm_pipeline.reimports ORDER BY 1 DESC LIMIT 1",
+    "syncs": "SELECT created_at, report -> 'sources' FROM fm_pipeline.syncs"
+    " WHERE status <> 'waits' AND report -> 'sources' <> '[]' ORDER BY number DESC LIMIT 1",
+}
+
+
 def _last_sources(cursor: Cursor) -> list[dict[str, Any]]:
-    """How the source rows ended in the last reimport; none when there was none, or our schema is not made yet."""
-    cursor.execute("SELECT to_regclass('fm_pipeline.reimports') IS NOT NULL")
-    if cursor.fetchone() != (True,):
-        return []
-    cursor.execute("SELECT report -> 'sources' FROM fm_pipeline.reimports ORDER BY started_at DESC LIMIT 1")
-    row = cursor.fetchone()
-    return list(row[0] or []) if row else []
+    """How the source rows ended in the last reimport or sync that was carried out; none when there was none."""
+    found = []
+    for table, query in _LAST.items():
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"fm_pipeline.{table}",))
+        if cursor.fetchone() == (True,):
+            cursor.execute(query)
+            found += cursor.fetchall()
+    return max(found, key=itemgetter(0))[1] or [] if found else []

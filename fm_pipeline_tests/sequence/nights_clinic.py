@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import os
-import signal
 import uuid
 from collections import Counter
 from zoneinfo import ZoneInfo
@@ -14,9 +12,10 @@ from pydantic import SecretStr
 
 from fm_pipeline.errors import FileMakerError, PlanStop
 from fm_pipeline.nexus.reimport.plan import Permission
-from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
+from fm_pipeline.staging.parallel import OnStep
+from fm_pipeline_tests.sequence.killing import die, kill, kill_after_commit
 from fm_pipeline_tests.sequence.nights_model import COLUMNS, Model, Night, Row
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
 
@@ -27,6 +26,8 @@ FIELDS = {
     "appointment": ("id", "patient", "start", "notes", "modified"),
     "note": ("id", "patient", "content", "modified"),
 }
+
+MOST_STEPS = 12  # of a reading, at which it is killed
 
 _ID = "(SELECT nexus_id FROM fm_pipeline.crosswalk WHERE entity = %s AND filemaker_key = %s)"
 
@@ -139,7 +140,7 @@ class Clinic:
         if disturbance == "outage":
             self._outage()
         if disturbance == "kill":
-            self._kill(number % 8)
+            self._kill(number)
         result, expected = self._sync()
         if result.status == "waits" and disturbance == "save":
             self.nexus_edit(number, number)
@@ -153,7 +154,7 @@ class Clinic:
         self.compare()
 
     def _sync(self) -> tuple[SyncResult, Night]:
-        staged = read_changes_and_stage(self.bench.settings, now=lambda: self._now)
+        staged = self._read()
         self.seen["staged" if staged else "not staged"] += 1
         expected = self.model.decide()
         result = sync_staged(self.bench.settings, now=self._now, actor="nights", staged_again=staged)
@@ -197,23 +198,33 @@ class Clinic:
         else:
             raise AssertionError("It was read with a wrong password.")
 
-    def _kill(self, phase: int) -> None:
-        """Let a process sync, and kill it in a phase of the transaction: nothing has changed."""
-        read_changes_and_stage(self.bench.settings, now=lambda: self._now)
-
-        def die(record: PhaseRecord) -> None:
-            if record.phase >= phase:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        allowed = self.bench.settings.model_copy(update={"filemaker_sync_changes": 0})
-        if not (child := os.fork()):
-            try:
-                sync_staged(allowed, now=self._now, actor="killed", on_phase=die)
-            finally:
-                os._exit(1)
-        _, status = os.waitpid(child, 0)
-        assert os.WTERMSIG(status) == signal.SIGKILL
+    def _kill(self, number: int) -> None:
+        """Kill a process while it reads, in a phase of its transaction, or right after its commit."""
+        where, moment = ("reading", "phase", "commit")[number % 3], number // 3
+        self.seen[f"killed at {where}"] += 1
+        if where == "reading":
+            steps = itertools.count()
+            kill(lambda: self._read(lambda *_: die() if next(steps) == moment % MOST_STEPS else None))
+            self.compare()
+            return
+        self._read()
+        expected = self.model.decide()
+        settings = self.bench.settings
+        if where == "phase":
+            assert kill(
+                lambda: sync_staged(
+                    settings,
+                    now=self._now,
+                    actor="killed",
+                    on_phase=lambda record: die() if record.phase >= moment % 8 else None,
+                )
+            )
+        elif kill_after_commit(lambda: sync_staged(settings, now=self._now, actor="killed")):
+            self.model.commit(expected)
         self.compare()
+
+    def _read(self, on_step: OnStep = lambda *_: None) -> bool:
+        return read_changes_and_stage(self.bench.settings, now=lambda: self._now, on_step=on_step)
 
     # -- both
 

@@ -15,8 +15,10 @@ from fm_pipeline.errors import PlanStop, RequestError, StagingStop
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.report import PhaseRecord
 from fm_pipeline.sequence.night import run_sync
+from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
+from fm_pipeline_tests.sequence.killing import kill_after_commit
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench, Origin, copied_bench, derived
 from fm_pipeline_tests.support.mail import mail_settings, mails_of, text_of
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
@@ -103,11 +105,19 @@ def test_a_full_reimport_keeps_what_a_sync_has_kept_unless_told_otherwise(synced
     synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
     assert sync(synced).status == "committed"
     later = NIGHT + dt.timedelta(days=1)
-    ((kept),) = synced.plan(later).report.kept_edits
+    plan = synced.plan(later)
+    ((kept),) = plan.report.kept_edits
     assert (kept["nexus_id"], kept["column"], kept["kept"]) == (edited[0], "coordinator_name", True)
+    assert "Values edited in Nexus that stay: patient 1." in plan.report.as_markdown()
+    assert read_planned_rows(synced.settings, plan.id, "patients", "change").ids == []
     assert synced.reimport(later).changed_rows == 0
     assert coordinator(synced, edited[0]) == "Nexus"
-    report = synced.with_settings(nexus_sync_edits="replace").reimport(later)
+    replacing = synced.with_settings(nexus_sync_edits="replace")
+    plan = replacing.plan(later)
+    assert "Values edited in Nexus that would be replaced by FileMaker's: patient 1." in plan.report.losses
+    planned = read_planned_rows(replacing.settings, plan.id, "patients", "change")
+    assert [nexus_id for nexus_id, _ in planned.ids] == [edited[0]]
+    report = replacing.reimport(later)
     assert (report.changed_rows, [each["kept"] for each in report.kept_edits]) == (1, [False])
     assert coordinator(synced, edited[0]) != "Nexus"
 
@@ -196,6 +206,22 @@ def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_i
     assert text.startswith("The sync is waiting")
     assert f'fm-pipeline sync --plan {result.id} --confirm "{result.confirmation}"' in text
     assert "1 row(s) would be deleted." in text
+
+
+def test_a_sync_that_is_killed_after_its_commit_stays_and_the_next_one_sends_its_mail(
+    synced: MigrationBench, stack: LazyStack
+) -> None:
+    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
+    bench, (changed, *_), run_id = synced.with_settings(**mail), synced.execute(RECORDS), str(uuid.uuid4())
+    bench.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
+    assert kill_after_commit(lambda: run_sync(bench.settings, actor="killed", run_id=run_id))
+    assert coordinator(bench, changed[0]) == "Fm"
+    assert mails_of(stack.mail, run_id) == []
+    for _ in range(2):
+        assert run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4())).status == "nothing_new"
+        ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
+        assert text.startswith("The sync has changed Nexus")
+        assert "1 row(s) of Nexus." in text
 
 
 def test_a_source_that_has_shrunk_deletes_nothing(synced: MigrationBench) -> None:

@@ -58,9 +58,31 @@ def test_case_1_what_there_is_to_load_is_held_against_what_nexus_has(staging: St
 def test_case_1_what_there_is_to_load_is_held_against_the_last_reimport(staging: Staging) -> None:
     reimported_before(staging, patient=100, contact_detail=400)
     staged_patients(staging, 60)
-    assert "- source_shrunk (patient, 60 rows; the last reimport had 100): " in verdict(staging)
+    assert "- source_shrunk (patient, 60 rows; the last reimport or sync had 100): " in verdict(staging)
     staged_patients(staging, 0)
-    assert "- source_empty (patient, 0 rows; the last reimport had 100): " in verdict(staging)
+    assert "- source_empty (patient, 0 rows; the last reimport or sync had 100): " in verdict(staging)
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "stops"), [("committed", 1, True), ("waits", 1, False), ("committed", 9, False)]
+)
+def test_case_1_a_later_sync_counts_in_place_of_the_last_reimport(
+    staging: Staging, status: str, age: int, stops: bool
+) -> None:
+    reimported_before(staging, patient=60)
+    staging.execute("UPDATE fm_pipeline.reimports SET started_at = now() - interval '5 days'")
+    staging.execute(
+        "INSERT INTO fm_pipeline.syncs (id, requested_by, created_at, status, inputs, report)"
+        " VALUES (%s, 'bench', now() - %s * interval '1 day', %s, '{}', %s),"
+        " (%s, 'bench', now(), 'nothing_new', '{}', %s)",
+        (
+            *(str(uuid.uuid4()), age, status),
+            json.dumps({"sources": [{"entity": "patient", "source": 100, "loaded": 100}]}),
+            *(str(uuid.uuid4()), json.dumps({"sources": []})),  # a quiet night has not counted
+        ),
+    )
+    staged_patients(staging, 60)
+    assert ("source_shrunk (patient, 60 rows; the last reimport or sync had 100)" in verdict(staging)) == stops
 
 
 def test_an_empty_source_that_replaces_nothing_is_no_stop(staging: Staging) -> None:

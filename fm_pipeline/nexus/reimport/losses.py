@@ -5,6 +5,7 @@ For a dry run they say what would happen, for a committed reimport what happened
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,13 +38,36 @@ def losses(report: Mapping[str, Any]) -> list[str]:
         At least one sentence; without losses, that nothing is lost.
     """
     done = bool(report["committed"])
-    kinds = (_emptied, _left_behind, _accepted, _files, _deleted, _reset)
+    kinds = (_emptied, _left_behind, _accepted, _files, _deleted, _replaced, _reset)
     return [sentence for kind in kinds for sentence in kind(report, done)] or [NOTHING[done]]
 
 
 def loses(report: Mapping[str, Any]) -> bool:
     """Return whether a stored report tells of any loss."""
     return not set(report["losses"]) <= set(NOTHING.values())
+
+
+def stays(report: Mapping[str, Any]) -> list[str]:
+    """Return a sentence about the values edited in Nexus that are kept; nothing if there are none.
+
+    Args:
+        report: as for `losses`.
+    """
+    edits = _edits_by_entity(report, kept=True)
+    stay = "stayed" if report["committed"] else "stay"
+    return [f"Values edited in Nexus that {stay}: {edits}."] if edits else []
+
+
+def _replaced(report: Mapping[str, Any], done: bool) -> Iterator[str]:
+    if edits := _edits_by_entity(report, kept=False):
+        were = "were" if done else "would be"
+        yield f"Values edited in Nexus that {were} replaced by FileMaker's: {edits}."
+
+
+def _edits_by_entity(report: Mapping[str, Any], *, kept: bool) -> str:
+    """Return the number of values by entity. Decisions about whole rows are counted with the rows."""
+    edits = Counter(each["entity"] for each in report.get("kept_edits", ()) if each["column"] and each["kept"] is kept)
+    return ", ".join(f"{entity} {number:,}" for entity, number in sorted(edits.items()))
 
 
 def _emptied(report: Mapping[str, Any], done: bool) -> Iterator[str]:

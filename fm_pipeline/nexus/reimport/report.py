@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from fm_pipeline.nexus.reimport.checks import Check
-from fm_pipeline.nexus.reimport.losses import losses
+from fm_pipeline.nexus.reimport.losses import losses, stays
 from fm_pipeline.nexus.reimport.relink import REASONS, RelinkResult
 
 
@@ -114,7 +114,8 @@ class ReimportReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON: only numbers, names of tables and rules, and Nexus ids."""
-        return {"losses": self.losses, **self._content()}
+        content = self._content()
+        return {"losses": losses(content), "stays": stays(content), **content}
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -142,7 +143,7 @@ class ReimportReport:
         """Return the report for asset metadata and files. Losses come first; a dry run says what would be done."""
         would = "" if self.committed else "would be "
         parts = [
-            "\n".join(f"- {sentence}" for sentence in [*self.losses, *self.left_out]),
+            "\n".join(f"- {sentence}" for sentence in [*self.losses, *stays(self._content()), *self.left_out]),
             _table(
                 ("source", "rows", f"{would}loaded", "quarantined", "skipped"),
                 [(e.entity, e.source, e.loaded, e.quarantined, e.skipped) for e in self.sources],

@@ -15,7 +15,7 @@ from fm_pipeline.errors import PlanStop
 from fm_pipeline.nexus.reimport.difference import Difference
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
-from fm_pipeline.nexus.sync.decisions import Decision
+from fm_pipeline.nexus.sync.decisions import CONFLICTS, Decision
 from fm_pipeline.nexus.sync.gone_rows import gone_rows
 
 SyncStatus = Literal["nothing_new", "waits", "committed"]
@@ -36,6 +36,37 @@ class WaitingSync:
     inputs: Inputs
     deletions: Deletions
     conflicts: frozenset[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class CommittedSync:
+    """A sync that has changed Nexus.
+
+    Attributes:
+        at: in UTC.
+        kept: values and rows of Nexus that it left as they were, without conflicts.
+    """
+
+    run_id: str | None
+    at: datetime
+    changed_rows: int
+    kept: int
+
+
+def last_committed(cursor: Cursor) -> CommittedSync | None:
+    """Return the last sync that has changed Nexus; None if there is none, or our schema is not made yet."""
+    cursor.execute("SELECT to_regclass('fm_pipeline.syncs') IS NOT NULL")
+    if cursor.fetchone() != (True,):
+        return None
+    cursor.execute(
+        "SELECT run_id, committed_at AT TIME ZONE 'UTC', (report ->> 'changed_rows')::bigint,"
+        " (SELECT count(*) FROM fm_pipeline.sync_decisions d"
+        " WHERE d.sync_id = s.id AND d.kept AND d.decision <> ALL(%s))"
+        " FROM fm_pipeline.syncs s WHERE status = 'committed' ORDER BY number DESC LIMIT 1",
+        (sorted(CONFLICTS),),
+    )
+    row = cursor.fetchone()
+    return CommittedSync(*row) if row else None
 
 
 def read_deletions(cursor: Cursor, differences: Sequence[Difference]) -> dict[str, list[str]]:
