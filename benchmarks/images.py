@@ -38,7 +38,8 @@ from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.settings import Settings
-from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, open_bucket
+from fm_pipeline.storage.bucket import Bucket, open_bucket
+from fm_pipeline.storage.client import BULK_PREFIX
 
 IMAGES = 6_490
 PATIENTS = 1_303

@@ -23,7 +23,8 @@ from fm_pipeline.errors import PipelineError
 from fm_pipeline.filemaker.connect import open_door
 from fm_pipeline.filemaker.door import Door
 from fm_pipeline.settings import Settings
-from fm_pipeline.storage.bucket import ATTEMPTS, Bucket, make_client, open_bucket
+from fm_pipeline.storage.bucket import Bucket, open_bucket
+from fm_pipeline.storage.client import ATTEMPTS, make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -98,7 +99,7 @@ class PatientFiles(S3Resource):
     settings: dg.ResourceDependency[Settings]
 
     def get_client(self) -> "S3Client":
-        """See `fm_pipeline.storage.bucket.make_client`."""
+        """See `fm_pipeline.storage.client.make_client`."""
         return make_client(self.settings)
 
     def bucket(self) -> Bucket:

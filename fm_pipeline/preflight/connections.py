@@ -20,7 +20,8 @@ from fm_pipeline.filemaker.door import TABLE_WORDS
 from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.services import TIMEOUT_SECONDS, with_short_timeouts
 from fm_pipeline.settings import Settings
-from fm_pipeline.storage.bucket import make_client, open_bucket
+from fm_pipeline.storage.bucket import open_bucket
+from fm_pipeline.storage.client import make_client
 
 State = Literal["connected", "not connected", "not set up"]
 

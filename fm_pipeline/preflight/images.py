@@ -24,7 +24,8 @@ from fm_pipeline.pluralize import counted
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.preflight.nexus import lacking_grants
 from fm_pipeline.settings import Settings
-from fm_pipeline.storage.bucket import WRITABLE, Bucket
+from fm_pipeline.storage.bucket import Bucket
+from fm_pipeline.storage.client import WRITABLE
 from fm_pipeline.storage.errors import storage_errors
 
 # S3's code for a bucket without rules, and the codes of servers that do not support rules.

@@ -12,7 +12,8 @@ from fm_pipeline.folders import make_private_folder
 from fm_pipeline.nexus.backup.files import read_key
 from fm_pipeline.preflight.finding import Finding, FindingBuilder
 from fm_pipeline.settings import Settings
-from fm_pipeline.storage.bucket import make_client, open_bucket
+from fm_pipeline.storage.bucket import open_bucket
+from fm_pipeline.storage.client import make_client
 
 TIMEOUT_SECONDS = 10
 

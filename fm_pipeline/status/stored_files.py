@@ -25,7 +25,8 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import DOCUMENTS, IMAGES
 from fm_pipeline.retry import retry
 from fm_pipeline.settings import Settings
-from fm_pipeline.storage.bucket import Bucket, make_client
+from fm_pipeline.storage.bucket import Bucket
+from fm_pipeline.storage.client import make_client
 
 Kind = Literal["documents", "images", "thumbnails"]
 KINDS: tuple[Kind, ...] = ("documents", "images", "thumbnails")

@@ -1,8 +1,6 @@
 """The bucket of documents and images: list, read, put, copy. Nothing here deletes.
 
-Writes are allowed below `patients/` only. The client refuses every other write before a request is sent, so the bulk
-dump, which is a backup, is safe whatever the settings say. Sub-resources (tags, ACLs, retention) are refused too,
-because some servers answer such a request by overwriting the object.
+Writes are allowed below `patients/` only; `client.py` sees to that.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 """
@@ -19,6 +17,7 @@ from io import SEEK_END
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fm_pipeline.errors import SettingsError, StorageError
+from fm_pipeline.storage.client import BULK_PREFIX, make_client
 from fm_pipeline.storage.errors import not_s3, refused_by_s3, storage_errors
 
 if TYPE_CHECKING:
@@ -26,23 +25,11 @@ if TYPE_CHECKING:
 
     from fm_pipeline.settings import Settings
 
-WRITABLE = "patients/"  # Nexus keeps all files of patients below it
-BULK_PREFIX = "filemaker-import/images-bulk-dump/"  # always protected, also when the settings name another one
 COPY_LIMIT = 5 * 1024**3  # bytes that one CopyObject takes
-ATTEMPTS = 6  # for each request, with growing pauses: 503 Slow Down asks for fewer requests
 READS = 3  # attempts to read a stream that breaks off
-CONNECT_SECONDS = 10
 CHUNK = 1 << 20
-_REDIRECTS = {301, 302, 303, 307, 308}
 # A page of a listing has at least one of these. botocore reads any other XML as a page without objects.
 _LISTING_ELEMENTS = ("Name", "KeyCount", "IsTruncated", "Contents")
-_READ_OPERATIONS = frozenset(
-    {
-        *("ListObjectsV2", "ListObjectVersions", "ListBuckets", "HeadBucket", "HeadObject", "GetObject"),
-        *("GetBucketLocation", "GetBucketVersioning", "GetBucketLifecycleConfiguration"),
-    }
-)
-_WRITE_OPERATIONS = frozenset({"PutObject", "CopyObject"})
 
 
 class StoredObject(NamedTuple):
@@ -56,90 +43,6 @@ class StoredObject(NamedTuple):
 
 class ObjectExists(StorageError):
     """Another object has the key. It was not overwritten."""
-
-
-def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
-    """Return a guarded S3 client with the time-outs, retries and pool size of the settings.
-
-    Args:
-        attempts: for each request.
-
-    Raises:
-        SettingsError: a setting is missing.
-    """
-    import boto3  # noqa: PLC0415  # slow to import
-    from botocore.config import Config  # noqa: PLC0415
-
-    secret = settings.aws_secret_access_key
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=settings.s3_timeout_seconds,
-        retries={"total_max_attempts": attempts, "mode": "standard"},
-        max_pool_connections=settings.s3_concurrency + 2,
-        # Other servers than Amazon's refuse the checksums that boto3 sends by default since 1.36.
-        request_checksum_calculation="when_required" if settings.s3_endpoint_url else "when_supported",
-        response_checksum_validation="when_required" if settings.s3_endpoint_url else "when_supported",
-    )
-    try:
-        client = boto3.client(
-            "s3",
-            endpoint_url=settings.s3_endpoint_url or None,
-            aws_access_key_id=settings.aws_access_key_id or None,
-            aws_secret_access_key=(secret.get_secret_value() if secret else None) or None,
-            region_name=settings.aws_region,
-            config=config,
-        )
-    except ValueError:
-        raise SettingsError(
-            "S3_ENDPOINT_URL is not an address.", remedy="Write it as https://host, or leave it out for AWS."
-        ) from None
-    if settings.s3_endpoint_url:
-        client.meta.events.register_first("needs-retry.s3", _refuse_redirect)
-    return guarded(client, settings.s3_bulk_prefix)
-
-
-def _refuse_redirect(response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:
-    """Refuse a redirect of a server at S3_ENDPOINT_URL. A proxy may send one, for example from http to https.
-
-    botocore reads every redirect as Amazon's "the bucket is in another region" and asks for the region. The answer is
-    again a redirect, until the recursion limit is reached.
-    """
-    if response is None:  # no answer arrived
-        return
-    http, parsed = response
-    if http.status_code in _REDIRECTS and parsed.get("Error", {}).get("Code") != "PermanentRedirect":
-        http.raw.close()
-        raise StorageError(
-            f"The server at S3_ENDPOINT_URL leads to another address (HTTP {http.status_code}).",
-            code="Redirect",
-            meaning="Nothing was sent there.",
-            remedy="Write the other address into S3_ENDPOINT_URL; often it is the same one with https://.",
-        )
-
-
-def guarded(client: S3Client, bulk_prefix: str) -> S3Client:
-    """Make a client refuse everything but reads and new objects below `patients/`, before a request is sent."""
-    protected = (BULK_PREFIX, bulk_prefix)
-
-    def guard(params: Mapping[str, Any], model: Any, **_: object) -> None:
-        if model.name in _READ_OPERATIONS:
-            return
-        key = str(params.get("Key", ""))
-        if model.name not in _WRITE_OPERATIONS or not is_writable(key) or key.startswith(protected):
-            raise StorageError(
-                f"The pipeline was about to send {model.name} for a place in S3 where it never writes.",
-                meaning="Nothing was sent. It writes new objects below patients/ and deletes none.",
-                remedy="This is a fault of the program: report it.",
-            )
-
-    client.meta.events.register("before-parameter-build.s3", guard)
-    return client
-
-
-def is_writable(key: str) -> bool:
-    """Whether the pipeline may write a key: it lies below `patients/` and has no `.`, `..` or empty part."""
-    parts = key.split("/")
-    return key.startswith(WRITABLE) and not {"", ".", ".."} & set(parts)
 
 
 def open_bucket(settings: Settings, client: S3Client | None = None) -> Bucket:
@@ -234,14 +137,41 @@ class Bucket:
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """Return the bytes of an object, from `start` up to and including `end`."""
         wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end}"}
+        return self._read(key, lambda answer: answer["Body"].read(), **wanted)
+
+    def read_listed(self, found: StoredObject, head: int, goes_on: Callable[[bytes], bool]) -> bytes:
+        """Return the bytes of an object, or only its first ones. One request; the rest is not asked for first.
+
+        Args:
+            head: how many bytes are read first.
+            goes_on: given these bytes, whether the rest is wanted.
+
+        Raises:
+            StorageError: S3 refused; or the object no longer has the listed size (code NoSuchKey).
+        """
+
+        from botocore.exceptions import IncompleteReadError  # noqa: PLC0415
+
+        def read(answer: Mapping[str, Any]) -> bytes:
+            if answer["ContentLength"] != found.size:
+                raise StorageError("An object of S3 changed after it was listed.", code="NoSuchKey")
+            first: bytes = answer["Body"].read(head)
+            if len(first) < min(head, found.size):
+                raise IncompleteReadError(actual_bytes=len(first), expected_bytes=found.size)
+            return first + answer["Body"].read() if goes_on(first) else first
+
+        return self._read(found.key, read)
+
+    def _read(self, key: str, read: Callable[[Mapping[str, Any]], bytes], **wanted: str) -> bytes:
+        """Ask for an object and read its body; again if the stream breaks off."""
         from botocore.exceptions import IncompleteReadError, ResponseStreamingError  # noqa: PLC0415
 
         with storage_errors("read an object"):
             for left in reversed(range(READS)):
                 answer = self.client.get_object(Bucket=self.name, Key=key, **wanted)  # type: ignore[arg-type]
                 try:
-                    with closing(answer["Body"]) as body:  # this body raises when the stream breaks off
-                        return body.read()
+                    with closing(answer["Body"]):  # this body raises when the stream breaks off
+                        return read(answer)
                 except (
                     IncompleteReadError,
                     ResponseStreamingError,

@@ -28,7 +28,8 @@ from fm_pipeline.notifications.smtp import Email, EmailNotSent, EmailUnconfirmed
 from fm_pipeline.preflight.finding import FindingBuilder
 from fm_pipeline.preflight.orthanc import check_orthanc
 from fm_pipeline.settings import Settings
-from fm_pipeline.storage.bucket import Bucket, StoredObject, make_client
+from fm_pipeline.storage.bucket import Bucket, StoredObject
+from fm_pipeline.storage.client import make_client
 
 TIME_OUT = 0.2  # seconds, of one answer
 PATIENCE = 60.0  # seconds for a question with all its retries on a busy machine; a hang takes longer

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fm_pipeline.dicom.orthanc import delivery
 from fm_pipeline.filemaker import transport
 from fm_pipeline.sandbox.stack.stack import temporary_stack
-from fm_pipeline.storage import bucket
+from fm_pipeline.storage import client
 from fm_pipeline_tests.answers import clients
 from fm_pipeline_tests.answers.conversations import SERVERS, conversation
 from fm_pipeline_tests.support.services import LazyStack, memory_folder
@@ -61,7 +61,7 @@ def main() -> int:
     given_ = parser.parse_args()
     logging.disable(logging.CRITICAL)
     delivery._FIRST_PAUSE_SECONDS = 0.01
-    bucket.CONNECT_SECONDS = clients.TIME_OUT  # type: ignore[assignment]
+    client.CONNECT_SECONDS = clients.TIME_OUT  # type: ignore[assignment]
     transport.LONGEST_SECONDS = clients.TIME_OUT
     all_broken: Counter[str] = Counter()
     for name in [given_.server] if given_.server else SERVERS:

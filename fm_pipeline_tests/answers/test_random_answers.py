@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fm_pipeline.dicom.orthanc import delivery
 from fm_pipeline.filemaker import transport
-from fm_pipeline.storage import bucket
+from fm_pipeline.storage import client
 from fm_pipeline_tests.answers import clients
 from fm_pipeline_tests.answers.conversations import IN_PLACE_OF_POSTGRESQL, POSTGRESQL_AT_WORK, SERVERS, conversation
 from fm_pipeline_tests.support.services import LazyStack
@@ -29,7 +29,7 @@ def test_every_answer_of_a_server_ends_in_a_named_outcome_within_the_patience(
     name: str, stack: LazyStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "_FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(bucket, "CONNECT_SECONDS", clients.TIME_OUT)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", clients.TIME_OUT)
     monkeypatch.setattr(transport, "LONGEST_SECONDS", clients.TIME_OUT)
     with conversation(name, lambda: stack.postgresql) as server:
 

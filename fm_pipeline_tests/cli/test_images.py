@@ -117,7 +117,7 @@ def test_link_exits_with_one_when_somebody_changed_the_bulk_dump(scene: Scene, m
 def test_without_s3_nothing_is_begun_and_the_exit_code_is_one(
     bench: MigrationBench, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("fm_pipeline.storage.bucket.ATTEMPTS", 1)
+    monkeypatch.setattr("fm_pipeline.storage.client.ATTEMPTS", 1)
     asked = bench.stand_in.counters()["requests"]
     away = {"S3_ENDPOINT_URL": "http://127.0.0.1:1", "S3_BUCKET": "clinic", "AWS_ACCESS_KEY_ID": "a"}
     refused = run(*words, env=bench.environment() | away | {"AWS_SECRET_ACCESS_KEY": "b"})

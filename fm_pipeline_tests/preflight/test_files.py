@@ -25,7 +25,8 @@ from fm_pipeline.preflight.finding import Finding, FindingBuilder, stops
 from fm_pipeline.preflight.images import check_bucket
 from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
-from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, guarded
+from fm_pipeline.storage.bucket import Bucket
+from fm_pipeline.storage.client import BULK_PREFIX, guarded
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import DATABASE, PASSWORD, RUN_TIME, USER, MigrationBench
 from fm_pipeline_tests.support.orthanc import need_orthanc

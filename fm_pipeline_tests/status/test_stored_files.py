@@ -238,7 +238,7 @@ def test_all_and_a_sample_exclude_each_other() -> None:
 @pytest.fixture
 def without_s3(clinic: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> MigrationBench:
     """S3 is down; nobody waits long for it."""
-    monkeypatch.setattr("fm_pipeline.storage.bucket.ATTEMPTS", 1)
+    monkeypatch.setattr("fm_pipeline.storage.client.ATTEMPTS", 1)
     return clinic.with_settings(s3_endpoint_url="http://127.0.0.1:1")
 
 

@@ -17,7 +17,8 @@ from moto import mock_aws
 
 from fm_pipeline.defs.resources import PatientFiles
 from fm_pipeline.errors import SettingsError, StorageError
-from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, ObjectExists, guarded, is_writable, make_client, open_bucket
+from fm_pipeline.storage.bucket import Bucket, ObjectExists, open_bucket
+from fm_pipeline.storage.client import BULK_PREFIX, guarded, is_writable, make_client
 from fm_pipeline_tests.support.buckets import BucketBench, bare_settings
 
 STRANGE = ("a b.jpg", "a+b.jpg", "a%20b.jpg", "a%2Bb.jpg", "a#b.jpg", "a&b.jpg", "2.JPG", "\N{GRINNING FACE}.jpg")
@@ -95,6 +96,18 @@ def test_only_plain_keys_below_patients_are_written() -> None:
         "x",
     ):
         assert not is_writable(key)
+
+
+def test_the_rest_of_an_object_is_read_only_if_its_first_bytes_are_wanted(s3: BucketBench) -> None:
+    s3.put_bulk("2.jpg", b"0123456789")
+    bucket = s3.bucket()
+    found = next(bucket.list(BULK_PREFIX))
+    assert bucket.read_listed(found, 4, lambda head: head == b"0123") == b"0123456789"
+    assert bucket.read_listed(found, 4, lambda head: head != b"0123") == b"0123"
+    assert bucket.read_listed(found, 100, lambda _: False) == b"0123456789"
+    s3.put_bulk("2.jpg", b"012345678")
+    with pytest.raises(StorageError, match="changed after it was listed"):
+        bucket.read_listed(found, 4, lambda _: True)
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "patients/", "patients/a/images", "/patients/"])

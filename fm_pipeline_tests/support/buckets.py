@@ -10,7 +10,8 @@ from botocore.config import Config
 
 from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.settings import Settings, load_settings
-from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, open_bucket
+from fm_pipeline.storage.bucket import Bucket, open_bucket
+from fm_pipeline.storage.client import BULK_PREFIX
 
 _numbers = itertools.count(1)
 

@@ -30,7 +30,8 @@ from fm_pipeline.images.containers.source import ImageLayout, SourceImage, find_
 from fm_pipeline.images.containers.waterfall import Waterfall
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.values.keys import is_uuid
-from fm_pipeline.storage.bucket import WRITABLE, Bucket, open_bucket
+from fm_pipeline.storage.bucket import Bucket, open_bucket
+from fm_pipeline.storage.client import WRITABLE
 
 DisagreementKind = Literal["mark_without_file", "mark_without_row", "file_without_mark", "row_without_file"]
 DISAGREEMENTS: Final[dict[DisagreementKind, str]] = {

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -18,15 +18,16 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.errors import PipelineError, StorageError, UnforeseenError
 from fm_pipeline.images.linking import copy_ledger
 from fm_pipeline.images.linking.copy_ledger import InspectedFile
+from fm_pipeline.images.linking.look import look
 from fm_pipeline.images.linking.matching import PlannedImage
 from fm_pipeline.images.linking.parallel import ARCHIVED, CircuitBreaker, in_parallel
-from fm_pipeline.images.pictures import inspect as pictures
 from fm_pipeline.images.pictures import thumbnails
-from fm_pipeline.storage.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
+from fm_pipeline.storage.bucket import Bucket, ObjectExists, StoredObject
+from fm_pipeline.storage.client import WRITABLE
 
 FLUSH_SECONDS, FLUSH_ROWS = 0.5, 200  # what the ledger loses at a kill; the listing shows it all the same
 FEW_PATIENTS = 100  # up to here a listing for each patient is cheaper than one of all
-PICTURE_LIMIT = 200 * 1024**2  # bytes of a file that is read into memory
+STEP = "check and copy images"
 # A later run inspects these again: limits may have changed, or more memory may be free.
 LIMITS = {"picture_too_large", "picture_too_many_pixels", "picture_no_memory"}
 
@@ -34,6 +35,26 @@ _log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 OnProgress = Callable[[str, int, int | None, int], None]  # step, done, of how many, errors
+
+
+class _Done(NamedTuple):
+    """What was done with an image.
+
+    Attributes:
+        new: its file was inspected now, not by an earlier run.
+        etag: of the copy; None if none was made, or the condition was refused.
+        error: of the copy.
+    """
+
+    facts: InspectedFile
+    new: bool
+    etag: str | None = None
+    error: PipelineError | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the image is not copied; None if it is."""
+        return failure_reason(self.error, "source_changed", "copy_failed") if self.error else self.facts.reason
 
 
 @dataclass(frozen=True)
@@ -66,78 +87,74 @@ class Copier:
             lambda cursor: copy_ledger.record_planned(cursor, (each.ledger_row() for each in planned), self.now())
         )
         failed = different_targets(self.bucket, planned, targets)
-        failed |= self._check([each for each in planned if each.recid not in failed], targets)
-        waiting = [each for each in planned if each.recid not in failed and each.target_key not in targets]
-        answered, failures = self.copy(waiting)
+        answered, failures = self._inspect_and_copy([each for each in planned if each.recid not in failed], targets)
         failed |= failures
         failed |= self._verify([each for each in planned if each.recid not in failed], answered)
         self._in_ledger(lambda cursor: copy_ledger.record_failed(cursor, list(failed.items()), self.now()))
         return failed
 
-    def _check(self, planned: Sequence[PlannedImage], targets: Mapping[str, StoredObject]) -> dict[int, str]:
-        """Inspect each file that was not inspected before, and put its thumbnail beside the copy."""
+    def _inspect_and_copy(
+        self, planned: Sequence[PlannedImage], targets: Mapping[str, StoredObject]
+    ) -> tuple[dict[int, str], dict[int, str]]:
+        """Inspect each file that was not inspected before, put its thumbnail beside the copy, and copy it.
+
+        A file is copied as soon as it is known to be a picture: while some are decoded here, S3 copies others.
+
+        Returns:
+            ETags and failure reasons by record id. The later listing decides about refused conditions.
+        """
         known = self._read(copy_ledger.read_inspected)
+        answered: dict[int, str] = {}
         failed: dict[int, str] = {}
-        unseen = []
+        todo = []
         for each in planned:
             facts = known.get((each.source.etag, each.source.size))
             if facts and facts.reason and facts.reason not in LIMITS:
                 failed[each.recid] = facts.reason
-            elif facts is None or facts.reason or each.thumbnail_key not in targets:
-                unseen.append(each)
+            elif facts is None or facts.reason or not {each.thumbnail_key, each.target_key} <= targets.keys():
+                todo.append(each)
 
-        def look(each: PlannedImage) -> InspectedFile:
-            return self._look(each, targets)
+        def work(each: PlannedImage) -> _Done:
+            return self._process(each, known.get((each.source.etag, each.source.size)), targets)
 
-        def keep(results: Sequence[tuple[PlannedImage, InspectedFile]]) -> None:
-            facts = {(found.etag, found.size): found for _, found in results}
-            self._in_ledger(lambda cursor: copy_ledger.record_inspected(cursor, facts.values(), self.now()))
-
-        for each, result in self._each("check pictures", look, unseen, keep):
+        for each, result in self._each(work, todo):
             if isinstance(result, PipelineError):
                 failed[each.recid] = failure_reason(result, "source_changed", "read_failed")
-            elif result.reason:
-                failed[each.recid] = result.reason
-        return failed
+            elif reason := result.reason:
+                failed[each.recid] = reason
+            elif result.etag:
+                answered[each.recid] = result.etag
+        return answered, failed
+
+    def _process(self, each: PlannedImage, known: InspectedFile | None, targets: Mapping[str, StoredObject]) -> _Done:
+        """Inspect one file if it is not known or its thumbnail is missing, and copy it if it is a picture."""
+        new = known is None or known.reason is not None or each.thumbnail_key not in targets
+        facts = self._look(each, targets) if known is None or new else known
+        if facts.reason or each.target_key in targets:
+            return _Done(facts, new)
+        try:
+            return _Done(facts, new, self.bucket.copy(each.source, each.target_key, facts.mime_type))
+        except ObjectExists:
+            return _Done(facts, new)
+        except PipelineError as error:
+            return _Done(facts, new, error=error)
 
     def _look(self, each: PlannedImage, targets: Mapping[str, StoredObject]) -> InspectedFile:
-        source = each.source
-        if source.size > PICTURE_LIMIT:
-            return InspectedFile(source.etag, source.size, "picture_too_large")
-        data = self.bucket.read(source.key)
-        if len(data) != source.size:
-            raise StorageError("A file of the bulk dump changed while the link ran.", code="NoSuchKey")
-        looked = pictures.inspect_with_thumbnail(data)
-        if isinstance(looked, pictures.RejectedPicture):
-            return InspectedFile(source.etag, source.size, f"picture_{looked.reason}")
-        picture, thumbnail = looked
-        if each.thumbnail_key not in targets:
-            self.bucket.put(each.thumbnail_key, thumbnail, thumbnails.THUMBNAIL_MIME_TYPE)
-        return InspectedFile(source.etag, source.size, None, picture.mime_type, picture.width, picture.height)
+        looked = look(self.bucket, each.source)
+        if looked.thumbnail and each.thumbnail_key not in targets:
+            self.bucket.put(each.thumbnail_key, looked.thumbnail, thumbnails.THUMBNAIL_MIME_TYPE)
+        return looked.facts
 
-    def copy(self, planned: Sequence[PlannedImage]) -> tuple[dict[int, str], dict[int, str]]:
-        """Copy; return ETags and failure reasons by record id. The later listing decides about refused conditions."""
-        types = {key: facts.mime_type for key, facts in self._read(copy_ledger.read_inspected).items()}
-        answered: dict[int, str] = {}
-        failed: dict[int, str] = {}
+    def _keep(self, portion: Sequence[tuple[PlannedImage, _Done]]) -> None:
+        """Write what was done to the ledger, in one transaction."""
+        facts = {(done.facts.etag, done.facts.size): done.facts for _, done in portion if done.new}
+        copied = [(each.recid, done.etag) for each, done in portion if done.etag]
 
-        def copy(each: PlannedImage) -> str | None:
-            try:
-                kind = types.get((each.source.etag, each.source.size))
-                return self.bucket.copy(each.source, each.target_key, kind)
-            except ObjectExists:
-                return None
+        def change(cursor: Cursor) -> None:
+            copy_ledger.record_inspected(cursor, facts.values(), self.now())
+            copy_ledger.record_copied(cursor, copied, self.now())
 
-        def keep(results: Sequence[tuple[PlannedImage, str | None]]) -> None:
-            rows = [(each.recid, etag) for each, etag in results if etag]
-            self._in_ledger(lambda cursor: copy_ledger.record_copied(cursor, rows, self.now()))
-
-        for each, result in self._each("copy images", copy, planned, keep):
-            if isinstance(result, PipelineError):
-                failed[each.recid] = failure_reason(result, "source_changed", "copy_failed")
-            elif result:
-                answered[each.recid] = result
-        return answered, failed
+        self._in_ledger(change)
 
     def _verify(self, planned: Sequence[PlannedImage], answered: Mapping[int, str]) -> dict[int, str]:
         """Compare the copies with a listing of their targets."""
@@ -161,35 +178,36 @@ class Copier:
         return failed
 
     def _each(
-        self,
-        step: str,
-        work: Callable[[PlannedImage], Result],
-        planned: Sequence[PlannedImage],
-        keep: Callable[[Sequence[tuple[PlannedImage, Result]]], None],
-    ) -> Iterator[tuple[PlannedImage, Result | PipelineError]]:
-        """Yield results of `work` as they arrive, and pass them to `keep` in batches."""
-        breaker, errors, last = CircuitBreaker(), 0, time.monotonic()
-        portion: list[tuple[PlannedImage, Result]] = []
+        self, work: Callable[[PlannedImage], _Done], planned: Sequence[PlannedImage]
+    ) -> Iterator[tuple[PlannedImage, _Done | PipelineError]]:
+        """Yield results of `work` as they arrive, and write them to the ledger in batches."""
+        # Two, because a role that may read and not copy would be hidden by files that need no copy.
+        looks, copies = CircuitBreaker(), CircuitBreaker()
+        errors, last = 0, time.monotonic()
+        portion: list[tuple[PlannedImage, _Done]] = []
         if planned:
-            self.on_progress(step, 0, len(planned), 0)
+            self.on_progress(STEP, 0, len(planned), 0)
         results = in_parallel(work, planned, self.concurrency, lambda each, result: portion.append((each, result)))
         try:
             for done, (each, result) in enumerate(results, start=1):
                 if isinstance(result, PipelineError):
                     errors += 1
-                    breaker.record(result)
+                    looks.record(result)
                 else:
-                    breaker.record(None)
                     portion.append((each, result))
+                    errors += result.error is not None
+                    looks.record(None)
+                    if result.error or result.etag:
+                        copies.record(result.error)
                 if len(portion) >= FLUSH_ROWS or time.monotonic() - last > FLUSH_SECONDS:
-                    keep(portion)
+                    self._keep(portion)
                     portion, last = [], time.monotonic()
-                self.on_progress(step, done, len(planned), errors)
+                self.on_progress(STEP, done, len(planned), errors)
                 yield each, result
         finally:
             results.close()  # waits for the items at work
             if portion:
-                keep(portion)
+                self._keep(portion)
 
     def _in_ledger(self, change: Callable[[Cursor], None]) -> None:
         with self.connection.cursor() as cursor:

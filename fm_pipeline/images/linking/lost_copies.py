@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from fm_pipeline.errors import PipelineError, StorageError
 from fm_pipeline.images.linking.copier import failure_reason
 from fm_pipeline.images.linking.copy_ledger import CopyRecord
+from fm_pipeline.images.linking.look import look
 from fm_pipeline.images.linking.matching import thumbnail_key_of
 from fm_pipeline.images.linking.parallel import CircuitBreaker, in_parallel
 from fm_pipeline.images.nexus.image_index import ImageIndex
-from fm_pipeline.images.pictures import inspect as pictures
 from fm_pipeline.images.pictures.thumbnails import THUMBNAIL_MIME_TYPE
-from fm_pipeline.storage.bucket import WRITABLE, Bucket, ObjectExists, StoredObject
+from fm_pipeline.storage.bucket import Bucket, ObjectExists, StoredObject
+from fm_pipeline.storage.client import WRITABLE
 
 SOURCE_GONE = "copy_gone"
 
@@ -111,16 +112,15 @@ def restore_copies(
 
 def _restore_copy(bucket: Bucket, row: CopyRecord, picture_gone: bool, source: StoredObject) -> str | None:
     """Make one again; the reason if it cannot be."""
-    looked = pictures.inspect_with_thumbnail(bucket.read(source.key))
-    if isinstance(looked, pictures.RejectedPicture):
-        return f"picture_{looked.reason}"
-    picture, thumbnail = looked
+    facts, thumbnail = look(bucket, source)
+    if thumbnail is None:
+        return facts.reason
     thumbnail_key = thumbnail_key_of(row.target_key)
     if not bucket.find(thumbnail_key):
         bucket.put(thumbnail_key, thumbnail, THUMBNAIL_MIME_TYPE)
     if picture_gone:
         try:
-            bucket.copy(source, row.target_key, picture.mime_type)
+            bucket.copy(source, row.target_key, facts.mime_type)
         except ObjectExists:
             return "target_differs"
         found = bucket.find(row.target_key)

@@ -36,7 +36,7 @@ def is_incomplete(data: bytes, kind: str, pixels: int) -> bool:
         one has runs of zeros too.
     """
     if kind == "JPEG":
-        return data.find(_END_OF_IMAGE, scan_begins(data)) < 0
+        return data.rfind(_END_OF_IMAGE, scan_begins(data)) < 0  # from behind: there it mostly is
     if kind == "WEBP":
         return any(_webp_part_has_gap(part.name, part.content, pixels) for part in webp_chunks(data))
     if kind in {"HEIF", "AVIF"}:

@@ -26,7 +26,8 @@ from fm_pipeline.images.pictures.kinds import kind_of, main_frame
 from fm_pipeline.images.pictures.metadata import ON_ITS_SIDE, orientation, without_metadata
 from fm_pipeline.images.pictures.thumbnails import THUMBNAIL_PIXELS, thumbnail_of
 
-_DRAFT = 2 * THUMBNAIL_PIXELS  # a JPEG is decoded at a fraction of its size, never below this
+_DRAFT = THUMBNAIL_PIXELS  # a JPEG is decoded at a fraction of its size, neither side below this
+_ENOUGH = 4 * THUMBNAIL_PIXELS  # pixels of the longer side, to which a large picture is reduced before its thumbnail
 _USUAL = 89_478_485  # pixels: Pillow's own limit, from which it warns; 350 MB as Pillow keeps them
 _MOST = 250_000_000  # pixels of a panorama or a scan: 1 GB or a little more, and never two of them at a time
 _PIXELS_A_BYTE = 100  # of a large file; a photograph has 20 at most
@@ -207,7 +208,7 @@ def _smaller(image: Image.Image) -> Image.Image:
     """Reduce a large picture for the thumbnail; otherwise each step would copy all of it."""
     if image.width * image.height <= _USUAL:
         return image
-    factor = max(1, max(image.size) // (2 * _DRAFT))
+    factor = max(1, max(image.size) // _ENOUGH)
     if image.mode in {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}:
         return image.reduce(factor)
     return image.resize((max(1, image.width // factor), max(1, image.height // factor)), Image.Resampling.NEAREST)

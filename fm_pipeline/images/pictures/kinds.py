@@ -12,7 +12,7 @@ from typing import Final
 
 from PIL import TiffImagePlugin
 
-_FIRST_BYTES = 1024
+HEAD_BYTES: Final = 1024  # of a file, by which its type is detected
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _GENERAL_BRANDS = {b"mif1", b"msf1", b"mif2", b"miaf"}  # of both: the compatible brands tell (ISO/IEC 23008-12, 10.2)
@@ -28,7 +28,7 @@ _MOST_FRAMES = 16  # of a TIFF are looked at for the one that is no preview
 
 def _words(data: bytes) -> str:
     """The first bytes as lower-case text, without what may stand before the first tag."""
-    head = data[:_FIRST_BYTES]
+    head = data[:HEAD_BYTES]
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     return head.decode(encoding, "replace").lstrip().lower()
 
@@ -47,7 +47,7 @@ def _brands(data: bytes) -> set[bytes]:
     """The brands of an ISO base media file: the major one decides, unless it is a general one."""
     if data[4:8] != b"ftyp":
         return set()
-    major, end = data[8:12], min(int.from_bytes(data[:4], "big"), _FIRST_BYTES)
+    major, end = data[8:12], min(int.from_bytes(data[:4], "big"), HEAD_BYTES)
     return {data[at : at + 4] for at in range(16, end, 4)} if major in _GENERAL_BRANDS else {major}
 
 
@@ -75,7 +75,7 @@ _MAGICS: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
     ("BMP", lambda data: data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS),
     ("AVIF", _is_avif),
     ("HEIF", _is_heif),
-    ("pdf", lambda data: b"%PDF-" in data[:1024]),  # readers allow something before it
+    ("pdf", lambda data: b"%PDF-" in data[:HEAD_BYTES]),  # readers allow something before it
     ("html", lambda data: _HTML.match(_words(data)) is not None),
     ("xml", lambda data: _XML.match(_words(data)) is not None),
     ("text", _is_text),
@@ -87,6 +87,11 @@ def kind_of(data: bytes) -> str:
     if not data:
         return "empty"
     return next((name for name, fits in _MAGICS if fits(data)), "unknown_type")
+
+
+def may_be_picture(head: bytes) -> bool:
+    """Whether a file may be a picture by its first `HEAD_BYTES`. If not, the rest does not change its reason."""
+    return kind_of(head).isupper()  # Pillow's names of formats; reasons are in lower case
 
 
 def main_frame(data: bytes) -> int | None:

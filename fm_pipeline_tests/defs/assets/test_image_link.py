@@ -11,7 +11,7 @@ import pytest
 
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.status.history import last_run_report
-from fm_pipeline.storage.bucket import BULK_PREFIX
+from fm_pipeline.storage.client import BULK_PREFIX
 from fm_pipeline_tests.images.scene import Scene, jpeg
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import MigrationBench

@@ -22,7 +22,7 @@ from pathlib import Path
 from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 from fm_pipeline.sandbox.stack.waiting import wait_until
-from fm_pipeline.storage.bucket import BULK_PREFIX
+from fm_pipeline.storage.client import BULK_PREFIX
 from fm_pipeline_tests.images.scene import Scene
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import migration_bench, small_clinic

@@ -13,7 +13,7 @@ import pytest
 from fm_pipeline.errors import LockStop
 from fm_pipeline.images.linking.matching import thumbnail_key_of
 from fm_pipeline.images.linking.steps import missing_objects
-from fm_pipeline.storage.bucket import BULK_PREFIX
+from fm_pipeline.storage.client import BULK_PREFIX
 from fm_pipeline_tests.images.scene import Row, Scene, jpeg
 from fm_pipeline_tests.support.clinics import RUN_TIME
 

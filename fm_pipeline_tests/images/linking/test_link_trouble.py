@@ -18,8 +18,8 @@ from moto import mock_aws
 
 from fm_pipeline.errors import StorageError
 from fm_pipeline.images.linking.parallel import FAILURES_IN_A_ROW, in_parallel
-from fm_pipeline.storage import bucket as bucket_module
-from fm_pipeline.storage.bucket import BULK_PREFIX, Bucket, guarded
+from fm_pipeline.storage.bucket import Bucket, open_bucket
+from fm_pipeline.storage.client import BULK_PREFIX, guarded, make_client
 from fm_pipeline_tests.images.pictures.samples import exif_block, jpeg_with, segment, turned
 from fm_pipeline_tests.images.scene import Scene, jpeg
 from fm_pipeline_tests.support.s3_proxy import Fault, Request, S3Proxy, s3_proxy
@@ -41,7 +41,7 @@ def proxy(scene: Scene) -> Iterator[S3Proxy]:
 def link(scene: Scene) -> Any:
     """Through the proxy. A request is tried twice, so that nobody waits long."""
     settings = scene.bench.settings
-    return scene.link(bucket_module.open_bucket(settings, bucket_module.make_client(settings, attempts=2)))
+    return scene.link(open_bucket(settings, make_client(settings, attempts=2)))
 
 
 def test_a_photograph_with_a_malformed_tag_and_a_raw_one_stop_no_other(scene: Scene) -> None:
@@ -105,6 +105,36 @@ def test_a_cut_stream_is_read_again(scene: Scene, proxy: S3Proxy) -> None:
     proxy.fault = cut
     assert (report := link(scene)).linked == 3
     assert report.errors == {}
+
+
+@pytest.mark.hard_case(29)
+def test_a_stream_cut_in_the_first_bytes_is_read_again_before_its_type_is_told(scene: Scene, proxy: S3Proxy) -> None:
+    scene.add(5, body=b"<!DOCTYPE html><html><body>502 Bad Gateway</body></html>")
+
+    def cut(request: Request) -> Fault | None:
+        return "cut" if request.method == "GET" and request.path.endswith("/5.jpg") and request.number == 1 else None
+
+    proxy.fault = cut
+    assert link(scene).errors == {"picture_html": 1}
+    assert sum(each.method == "GET" and each.path.endswith("/5.jpg") for each in proxy.seen) == 2
+
+
+def test_a_picture_is_copied_while_another_one_is_still_read(scene: Scene, proxy: S3Proxy) -> None:
+    def wait_for_a_copy(request: Request) -> Fault | None:
+        if request.method == "GET" and request.path.endswith("/4.jpg"):
+            wait_until(lambda: any(each.copies for each in proxy.seen))
+        return None
+
+    proxy.fault = wait_for_a_copy
+    assert link(scene).linked == 3
+
+
+def test_files_that_are_no_pictures_do_not_hide_that_nothing_may_be_copied(scene: Scene, proxy: S3Proxy) -> None:
+    for recid in range(5, 4 * FAILURES_IN_A_ROW):
+        scene.add(recid, body=None if recid % 2 else b"<html>%d</html>" % recid)
+    proxy.fault = lambda request: "denied" if request.copies else None
+    with pytest.raises(StorageError, match="AccessDenied"):
+        link(scene)
 
 
 def _gives_up(caller: int) -> bool:

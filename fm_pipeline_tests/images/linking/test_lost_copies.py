@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fm_pipeline.images.linking.matching import thumbnail_key_of
 from fm_pipeline.images.linking.steps import missing_objects
-from fm_pipeline.storage.bucket import BULK_PREFIX
+from fm_pipeline.storage.client import BULK_PREFIX
 from fm_pipeline_tests.images.scene import Scene, jpeg
 
 

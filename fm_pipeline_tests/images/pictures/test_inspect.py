@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, ImageFile, JpegImagePlugin
 
 from fm_pipeline.images.pictures import inspect as pictures
 from fm_pipeline.images.pictures.inspect import REASONS, Picture, RejectedPicture, inspect, inspect_with_thumbnail
+from fm_pipeline.images.pictures.kinds import HEAD_BYTES, may_be_picture
 from fm_pipeline.sandbox.clinic.pictures import CORNERS, exif, jpeg, orientation_of, stored, upright
 from fm_pipeline_tests.images.pictures.samples import heic, opened, png_chunk, saved, thumbnail
 
@@ -191,6 +192,16 @@ def test_a_jpeg_cut_anywhere_is_found(progressive: bool) -> None:
     for share in (1, 5, 20, 50, 80, 95, 99):
         assert inspect(data[: len(data) * share // 100]) == RejectedPicture("broken")
     assert inspect(data[:-1]) == RejectedPicture("broken")
+
+
+@pytest.mark.parametrize("name", [*ACCEPTED, *REJECTED])
+def test_the_first_bytes_reject_what_the_whole_file_would_be_rejected_for(name: str) -> None:
+    """Whole and cut anywhere: the rest is read only where it may matter."""
+    data, chance = (ACCEPTED | REJECTED)[name][0](), random.Random(name)  # noqa: S311
+    for cut in (len(data), *(chance.randrange(len(data) + 1) for _ in range(5))):
+        file = data[:cut]
+        head = file[:HEAD_BYTES]
+        assert inspect(file if may_be_picture(head) else head) == inspect(file)
 
 
 def test_every_reason_has_a_sentence_and_is_met() -> None:

@@ -1,0 +1,39 @@
+"""Look at a file of the bulk dump: read it, decode it, and make its thumbnail."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fm_pipeline.images.linking.copy_ledger import InspectedFile
+from fm_pipeline.images.pictures.inspect import RejectedPicture, inspect_with_thumbnail
+from fm_pipeline.images.pictures.kinds import HEAD_BYTES, may_be_picture
+from fm_pipeline.storage.bucket import Bucket, StoredObject
+
+PICTURE_LIMIT = 200 * 1024**2  # bytes of a file that is read into memory
+
+
+class Looked(NamedTuple):
+    """The result for the copy ledger, and the thumbnail if the file is a picture."""
+
+    facts: InspectedFile
+    thumbnail: bytes | None = None
+
+
+def look(bucket: Bucket, source: StoredObject) -> Looked:
+    """Read a file and decode every pixel.
+
+    A file whose first bytes are not those of a picture is not read further. All others are read to their end: the
+    thumbnail needs their pixels, and only the decoder finds what is missing in the middle.
+
+    Raises:
+        StorageError: S3 refused, or the file has changed since it was listed.
+    """
+    if source.size > PICTURE_LIMIT:
+        return Looked(InspectedFile(source.etag, source.size, "picture_too_large"))
+    looked = inspect_with_thumbnail(bucket.read_listed(source, HEAD_BYTES, may_be_picture))
+    if isinstance(looked, RejectedPicture):
+        return Looked(InspectedFile(source.etag, source.size, f"picture_{looked.reason}"))
+    picture, thumbnail = looked
+    return Looked(
+        InspectedFile(source.etag, source.size, None, picture.mime_type, picture.width, picture.height), thumbnail
+    )
