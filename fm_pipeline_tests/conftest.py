@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,9 @@ ORDER BY p.id LIMIT 1
 def pytest_configure() -> None:
     """No test reads the settings of whoever works in this checkout; processes that tests start inherit it."""
     os.environ[ENV_FILE] = os.devnull
+    # Images of containers often set this. The tests start hundreds of processes, and each would compile Dagster anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # How long an example takes says something of the machine only. The suite tries the same examples each time, so
     # that a failure concerns the change at hand; the scripts of each search go on with others.
     settings.register_profile(
