@@ -163,12 +163,13 @@ def test_services_have_names_of_their_own() -> None:
 
 
 MOST_MODULES = 18
+MIGRATIONS = "fm_pipeline/db/migrations/versions"  # numbered, and one more for each change of our tables
 
 
 def test_a_folder_has_few_modules() -> None:
     counted = Counter(path.parent for path in tracked_files() if path.suffix == ".py" and path.name != "__init__.py")
     folders = {str(folder.relative_to(TOP)): number for folder, number in counted.items()}
-    assert {name: number for name, number in folders.items() if number > MOST_MODULES} == {}
+    assert {name: number for name, number in folders.items() if number > MOST_MODULES and name != MIGRATIONS} == {}
 
 
 def test_only_one_module_imports_what_is_private_in_dagster() -> None:

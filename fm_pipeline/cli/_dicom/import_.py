@@ -12,8 +12,9 @@ import click
 from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, command_context, path_argument
 from fm_pipeline.cli._dicom.status import show_job
 from fm_pipeline.cli._shared.interrupts import restore_sigint
-from fm_pipeline.dicom.api.requests import carry_out, prepare_import
+from fm_pipeline.dicom.api.requests import carry_out, prepare_import, prepare_shared_import
 from fm_pipeline.dicom.api.response_data import FAILURES, first_errors, job_data
+from fm_pipeline.dicom.history.chunks import in_chunks
 from fm_pipeline.dicom.history.history import list_history
 from fm_pipeline.dicom.history.jobs import JOB_TYPES, Job, JobType, get_job
 from fm_pipeline.dicom.importer.run_job import THREADS, ImportOptions
@@ -31,6 +32,7 @@ NOT_OPENED = (("archive_not_opened", "archive", "archives"), ("nested_archive", 
 @click.option("--type", "job_type", type=click.Choice(JOB_TYPES), help="What kind of job.  [default: manual]")
 @click.option("--job-id", type=int, help="Run or resume this job instead of a new one.")
 @click.option("--prepare", is_flag=True, help="Only create the job, and print its number for Dagster or for later.")
+@click.option("--chunks", is_flag=True, help="Cut the new job into chunks that several hosts can share.")
 @click.option("--threads", type=click.IntRange(1, 32), default=THREADS, show_default=True, help="Parallel uploads.")
 @click.option("--verify-md5", is_flag=True, help="Also compare the MD5 of every instance with Orthanc afterwards.")
 @click.option(
@@ -42,6 +44,7 @@ def command(
     job_type: JobType | None,
     job_id: int | None,
     prepare: bool,
+    chunks: bool,
     threads: int,
     verify_md5: bool,
     retry_suspects: bool,
@@ -50,15 +53,17 @@ def command(
     """Import the DICOM files under PATH (by default the configured directory) into Orthanc.
 
     Instances that Orthanc has are recognised before they are sent. Ctrl-C cancels the job, and it can be resumed.
+    With --chunks, other hosts join the job by its number; Ctrl-C then ends only the part of this host.
     """
-    if job_id is not None and (path or job_type or prepare):
+    if job_id is not None and (path or job_type or prepare or chunks):
         raise click.UsageError("--job-id names a job that exists: it has its path and type.")
     options = ImportOptions(threads=threads, verify_md5=verify_md5, retry_suspects=retry_suspects)
     with command_context(as_json) as context:
         if not prepare:
             need_orthanc_url(context.settings)  # before a job is made that would be left over
         if job_id is None:
-            job = prepare_import(context.settings, path, job_type or "manual", actor=context.actor)
+            make = prepare_shared_import if chunks else prepare_import
+            job = make(context.settings, path, job_type or "manual", actor=context.actor)
             if prepare:
                 _prepared(context, job)
                 return
@@ -99,6 +104,10 @@ def _carry_out(context: CommandContext, job_id: int, options: ImportOptions) -> 
 def _prepared(context: CommandContext, job: Job) -> None:
     if context.as_json:
         context.print_json(job_data(job, context.zone), "Import job created successfully")
+        return
+    if in_chunks(context.database_url, job.id):
+        context.print(f"Import job {job.id} was made, in chunks. On each host that takes part, start")
+        context.print(f"fm-pipeline dicom import --job-id {job.id}")
         return
     context.print(f"Import job {job.id} was made. To carry it out: fm-pipeline dicom import --job-id {job.id},")
     context.print(f"or in Dagster the job dicom_import with job_id: {job.id}")

@@ -10,9 +10,12 @@ from datetime import datetime
 from fm_pipeline.db.audit import AuditAction, AuditOutcome, audited, record
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.configuration.configuration import read_configuration
-from fm_pipeline.dicom.configuration.roots import allowed_path
+from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
+from fm_pipeline.dicom.history.chunks import in_chunks
 from fm_pipeline.dicom.history.history import prune_history
 from fm_pipeline.dicom.history.jobs import SENSOR, Job, JobType, create_job, get_job, request_cancel
+from fm_pipeline.dicom.importer.cut import create_shared_job
+from fm_pipeline.dicom.importer.run_chunks import run_chunks
 from fm_pipeline.dicom.importer.run_job import ImportOptions, OnProgress, run_job
 from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.errors import PipelineError, RequestError, Stop
@@ -84,6 +87,38 @@ def prepare_import(
     return job
 
 
+def prepare_shared_import(
+    settings: Settings,
+    path: str | None,
+    job_type: JobType,
+    *,
+    actor: str,
+    on_progress: Callable[[int], object] = lambda _: None,
+) -> Job:
+    """List a directory, and create a job in chunks for it, which several processes carry out together.
+
+    Args:
+        path: as `prepare_import`.
+        on_progress: called with the number of entries listed so far.
+
+    Raises:
+        as `prepare_import`; RootUnavailable: the directory cannot be listed, or is empty.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+    with audited_refusals(settings, actor=actor, action="dicom_import"):
+        source_path = requested_path(settings, path)
+        job = create_shared_job(
+            database_url,
+            source_path,
+            job_type,
+            requested_by=actor,
+            excluded=excluded_folders(settings),
+            on_progress=on_progress,
+        )
+    _log.info("Import job %d (%s) was made, in chunks.", job.id, job_type)
+    return job
+
+
 def carry_out(
     settings: Settings,
     job_id: int,
@@ -92,8 +127,15 @@ def carry_out(
     run_id: str | None = None,
     on_progress: OnProgress | None = None,
     options: ImportOptions | None = None,
+    chunk: int | None = None,
 ) -> Job:
-    """Run or resume a job. Its start and its end are audited.
+    """Run or resume a job, or join one in chunks that runs already. Its start and its end are audited.
+
+    Args:
+        chunk: carry out only this chunk of a job in chunks that runs.
+
+    Returns:
+        as `run_job` or `run_chunks`.
 
     Raises:
         as `run_job`. The path of the job is checked against the allowed roots again, since they may
@@ -115,10 +157,14 @@ def carry_out(
                 meaning="It was not carried out.",
                 remedy=f"To carry it out after all: fm-pipeline dicom import --job-id {job_id}",
             )
-        if job.status != "running" or options is None or options.limit is None:  # else its start is on record
+        if chunk is None and (job.status != "running" or options is None or options.limit is None):
+            # else its start is on record
             note("started", f"Job {job_id}.")
         try:
-            job = run_job(settings, job_id, run_id=run_id, on_progress=on_progress, options=options)
+            if in_chunks(database_url, job_id):
+                job = run_chunks(settings, job_id, run_id=run_id, on_progress=on_progress, options=options, only=chunk)
+            else:
+                job = run_job(settings, job_id, run_id=run_id, on_progress=on_progress, options=options)
         except RequestError:
             raise
         except Stop as stop:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import PurePath
-from typing import Self
+from typing import Self, TypeVar
 
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.locks import AdvisoryLock, NumberedLock, try_lock, wait_for_lock
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
+from fm_pipeline.dicom.history.chunks import reopen_chunks
 from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
 from fm_pipeline.dicom.history.rows import bigint, write_entries
@@ -27,6 +28,7 @@ from fm_pipeline.dicom.reasons import NOT_TAKEN, WAITING_FOR_ORTHANC
 from fm_pipeline.errors import LockStop, RequestError
 from fm_pipeline.retry import retry
 
+T = TypeVar("T")
 # Shared by running jobs, and held alone by the removal of a job's instances from Orthanc.
 REMOVAL_LOCK = AdvisoryLock("dicom_removal")
 _CLAIM_LOCK = 0  # no job has this id; held while a job is claimed
@@ -34,15 +36,21 @@ _RATE_SECONDS = 60.0
 # How long to wait for the lock of a job: of our own lost session, or of a process that was just killed.
 _OWN_SESSION_SECONDS, _OTHER_SESSION_SECONDS = 10.0, 2.0
 _LOCK_POLL_SECONDS = 0.1
+# The processes of a shared job write to its one row. A suspended one must not keep it locked.
+_IDLE_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class ScanTotals:
-    """The totals of a scan so far, without unchanged files."""
+    """The totals of a scan so far, without unchanged files.
+
+    Attributes:
+        unchanged: the number of unchanged files; None leaves the job's number as it is.
+    """
 
     files: int = 0
     size_bytes: int = 0
-    unchanged: int = 0
+    unchanged: int | None = 0
     scan_ended: bool = False
 
 
@@ -73,10 +81,22 @@ class PreviousRow:
 
 
 class JobLedger:
-    """The ledger of one job."""
+    """The ledger of one job.
 
-    def __init__(self, database_url: str, job_id: int) -> None:
+    Args:
+        shared: several processes share the job: each claims chunks of it.
+
+    Attributes:
+        reads_files: whether files are imported.
+        compares: whether Orthanc is compared with the history at the end.
+    """
+
+    reads_files: bool = True
+    compares: bool = True
+
+    def __init__(self, database_url: str, job_id: int, *, shared: bool = False) -> None:
         self.job_id = job_id
+        self._shared = shared
         self._waits = True
         self._database = ReconnectingConnection(
             database_url, prepare=self._acquire_job_lock, give_up=lambda: not self._waits
@@ -91,7 +111,7 @@ class JobLedger:
         self._database.end(lambda cursor: cursor.execute("SELECT pg_advisory_unlock_all()"))
 
     def claim(self, run_id: str | None, *, resumes_cancelled: bool = True) -> Job:
-        """Claim the job and mark it as running.
+        """Claim the job and mark it as running. A shared job that runs is joined.
 
         Raises:
             RequestError: there is no such job, it is completed, or it is cancelled and must not be resumed.
@@ -101,6 +121,8 @@ class JobLedger:
         def action(cursor: Cursor) -> Job:
             wait_for_lock(cursor, NumberedLock(LOCK_CLASS, _CLAIM_LOCK))
             job = read_job(cursor, self.job_id, lock=True)
+            if self._shared and job.status == "running" and job.cancel_requested_at is None:
+                return job
             if job.status == "completed":
                 raise RequestError(f"Import job {job.id} is completed.", remedy="Make a new job for the directory.")
             if job.status == "cancelled" and not resumes_cancelled:
@@ -112,18 +134,22 @@ class JobLedger:
                 "UPDATE fm_pipeline.import_jobs SET status = 'running', run_id = %s, cancel_requested_at = NULL,"
                 " error_reason = NULL, error_message = NULL, completed_at = NULL, scan_complete = false,"
                 " started_at = coalesce(started_at, clock_timestamp()), resumed_at = clock_timestamp(),"
-                " updated_at = clock_timestamp(), directories_unreadable = 0, instances_expected = NULL,"
-                " instances_missing = NULL, instances_differing = NULL, compared_at = NULL WHERE id = %s",
-                (run_id, job.id),
+                " updated_at = clock_timestamp(), instances_expected = NULL,"
+                " instances_missing = NULL, instances_differing = NULL, compared_at = NULL,"
+                " directories_unreadable = CASE WHEN %s THEN directories_unreadable ELSE 0 END WHERE id = %s",
+                (run_id, self._shared, job.id),
             )
-            cursor.execute("DELETE FROM fm_pipeline.import_unreadable_directories WHERE job_id = %s", (job.id,))
+            if self._shared:
+                reopen_chunks(cursor, job.id)
+            else:  # a shared job was listed before, once
+                cursor.execute("DELETE FROM fm_pipeline.import_unreadable_directories WHERE job_id = %s", (job.id,))
             return read_job(cursor, job.id)
 
-        return self._database.run(action)
+        return self.run(action)
 
     def job(self) -> Job:
         """Return the row of the job."""
-        return self._database.run(lambda cursor: read_job(cursor, self.job_id))
+        return self.run(lambda cursor: read_job(cursor, self.job_id))
 
     def files(self) -> list[str] | None:
         """Return the printable paths of a job for a list of files; None for a job for the whole directory."""
@@ -135,7 +161,7 @@ class JobLedger:
             )
             return [path for (path,) in cursor.fetchall()] or None
 
-        return self._database.run(action)
+        return self.run(action)
 
     def previous_rows(self, met: Iterable[FoundFile | SetAside], *, any_job: bool) -> dict[str, PreviousRow]:
         """Return the newest rows of these paths by path, from this job or from any job."""
@@ -153,7 +179,7 @@ class JobLedger:
             )
             return {by_hash[key]: PreviousRow(*rest) for key, *rest in cursor.fetchall()}
 
-        return self._database.run(action) if by_hash else {}
+        return self.run(action) if by_hash else {}
 
     def write(self, entries: Sequence[HistoryEntry], totals: ScanTotals, waits: str | None = None) -> Job:
         """Record outcomes of files and the progress of the job.
@@ -173,9 +199,10 @@ class JobLedger:
             cursor.execute(
                 "UPDATE fm_pipeline.import_jobs SET total_files = greatest(total_files, %(files)s, files_processed),"
                 " total_size_bytes = greatest(total_size_bytes, %(bytes)s, size_processed_bytes),"
-                " files_unchanged = %(unchanged)s, progress_percentage = CASE WHEN %(ended)s THEN greatest("
-                "   progress_percentage, trunc(100.0 * files_processed"
-                "   / greatest(total_files, %(files)s, files_processed, 1), 2)) ELSE progress_percentage END,"
+                " files_unchanged = coalesce(%(unchanged)s, files_unchanged),"
+                " progress_percentage = CASE WHEN %(ended)s THEN greatest(progress_percentage,"
+                "   trunc(100.0 * files_processed / greatest(total_files, %(files)s, files_processed, 1), 2))"
+                " ELSE progress_percentage END,"
                 " files_per_second = %(files_rate)s, bytes_per_second = %(bytes_rate)s,"
                 " updated_at = clock_timestamp() WHERE id = %(id)s",
                 {
@@ -190,29 +217,16 @@ class JobLedger:
             )
             return read_job(cursor, self.job_id)
 
-        return self._database.run(action)
+        return self.run(action)
 
     def waits(self, sentence: str | None) -> None:
         """Record in the row of a running job that it waits for Orthanc, or no longer does (None)."""
-        self._database.run(lambda cursor: _note(cursor, self.job_id, sentence))
+        self.run(lambda cursor: _note(cursor, self.job_id, sentence))
 
     def unreadable(self, directories: Sequence[Unreadable]) -> None:
         """Record directories that could not be read."""
 
-        def action(cursor: Cursor) -> None:
-            for each in directories:
-                cursor.execute(
-                    "INSERT INTO fm_pipeline.import_unreadable_directories (job_id, path_hash, directory, reason)"
-                    " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                    (self.job_id, path_hash(each.path), printable(each.path), each.reason),
-                )
-            cursor.execute(
-                "UPDATE fm_pipeline.import_jobs SET directories_unreadable = (SELECT count(*)"
-                " FROM fm_pipeline.import_unreadable_directories WHERE job_id = id) WHERE id = %s",
-                (self.job_id,),
-            )
-
-        self._database.run(action)
+        self.run(lambda cursor: insert_unreadable(cursor, self.job_id, directories))
 
     def finish(
         self, status: JobStatus, reason: str | None = None, message: str | None = None, *, scanned: bool = False
@@ -225,28 +239,30 @@ class JobLedger:
             scanned: the whole directory was listed.
         """
 
-        def action(cursor: Cursor) -> Job:
-            cursor.execute(
-                "UPDATE fm_pipeline.import_jobs SET status = %(status)s, error_reason = %(reason)s,"
-                " error_message = %(message)s, completed_at = clock_timestamp(), updated_at = clock_timestamp(),"
-                " scan_complete = %(scanned)s AND directories_unreadable = 0,"
-                " total_files = CASE WHEN %(done)s THEN files_processed ELSE total_files END,"
-                " total_size_bytes = CASE WHEN %(done)s THEN size_processed_bytes ELSE total_size_bytes END,"
-                " progress_percentage = CASE WHEN %(done)s THEN 100 ELSE progress_percentage END WHERE id = %(id)s",
-                {
-                    "status": status,
-                    "reason": reason,
-                    "message": message,
-                    "scanned": scanned,
-                    "done": status == "completed",
-                    "id": self.job_id,
-                },
-            )
-            if status == "completed":  # it is never resumed, and history has each of its files
-                cursor.execute("DELETE FROM fm_pipeline.import_job_files WHERE job_id = %s", (self.job_id,))
-            return read_job(cursor, self.job_id)
+        return self.run(lambda cursor: self._finish(cursor, status, reason, message, scanned=scanned))
 
-        return self._database.run(action)
+    def _finish(
+        self, cursor: Cursor, status: JobStatus, reason: str | None, message: str | None, *, scanned: bool
+    ) -> Job:
+        cursor.execute(
+            "UPDATE fm_pipeline.import_jobs SET status = %(status)s, error_reason = %(reason)s,"
+            " error_message = %(message)s, completed_at = clock_timestamp(), updated_at = clock_timestamp(),"
+            " scan_complete = %(scanned)s AND directories_unreadable = 0,"
+            " total_files = CASE WHEN %(done)s THEN files_processed ELSE total_files END,"
+            " total_size_bytes = CASE WHEN %(done)s THEN size_processed_bytes ELSE total_size_bytes END,"
+            " progress_percentage = CASE WHEN %(done)s THEN 100 ELSE progress_percentage END WHERE id = %(id)s",
+            {
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "scanned": scanned,
+                "done": status == "completed",
+                "id": self.job_id,
+            },
+        )
+        if status == "completed":  # it is never resumed, and history has each of its files
+            cursor.execute("DELETE FROM fm_pipeline.import_job_files WHERE job_id = %s", (self.job_id,))
+        return read_job(cursor, self.job_id)
 
     def not_taken(self) -> tuple[str, int, int] | None:
         """Summarise the files that a setting of Orthanc or of a proxy kept out.
@@ -265,21 +281,27 @@ class JobLedger:
             )
             return cursor.fetchone()
 
-        return self._database.run(action)
+        return self.run(action)
+
+    def pause(self) -> Job:
+        """Return the row of a job of which a part is done."""
+        return self.job()
 
     def do_not_wait(self) -> None:
         """Fail at once from now on if the database is unavailable."""
         self._waits = False
 
-    def run(self, action: Callable[[Cursor], None]) -> None:
-        """Run another transaction in the session of the job."""
-        self._database.run(action)
+    def run(self, action: Callable[[Cursor], T]) -> T:
+        """Run a transaction in the session of the job."""
+        return self._database.run(action)
 
     def _acquire_job_lock(self, cursor: Cursor) -> None:
         """Acquire the lock on each new connection. A lost or killed session may hold it a moment longer."""
+        if self._shared:
+            cursor.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
 
         def acquire() -> None:
-            if not try_lock(cursor, NumberedLock(LOCK_CLASS, self.job_id), until="session"):
+            if not try_lock(cursor, NumberedLock(LOCK_CLASS, self.job_id), until="session", shared=self._shared):
                 raise LockStop(f"Another process runs import job {self.job_id}.", meaning="Nothing was done here.")
             if not try_lock(cursor, REMOVAL_LOCK, until="session", shared=True):
                 raise LockStop(
@@ -322,6 +344,21 @@ class JobLedger:
         if seconds <= 0:
             return 0.0, 0.0
         return max((job.files_processed - files) / seconds, 0), max((job.size_processed_bytes - size) / seconds, 0)
+
+
+def insert_unreadable(cursor: Cursor, job_id: int, directories: Sequence[Unreadable]) -> None:
+    """Record directories of a job that could not be read."""
+    for each in directories:
+        cursor.execute(
+            "INSERT INTO fm_pipeline.import_unreadable_directories (job_id, path_hash, directory, reason)"
+            " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (job_id, path_hash(each.path), printable(each.path), each.reason),
+        )
+    cursor.execute(
+        "UPDATE fm_pipeline.import_jobs SET directories_unreadable = (SELECT count(*)"
+        " FROM fm_pipeline.import_unreadable_directories WHERE job_id = id) WHERE id = %s",
+        (job_id,),
+    )
 
 
 def _note(cursor: Cursor, job_id: int, waits: str | None) -> None:

@@ -5,7 +5,7 @@ docs/dicom.md maps them to the hospital's own system. Times are UTC.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -119,6 +119,7 @@ def create_job(
     requested_by: str,
     files: Sequence[str] | None = None,
     total: tuple[int, int] = (0, 0),
+    more: Callable[[Cursor, int], object] = lambda _cursor, _job_id: None,
 ) -> Job:
     """Create a job for `run_job`. Nothing is scanned yet.
 
@@ -127,6 +128,7 @@ def create_job(
         requested_by: the user or sensor.
         files: limits the job to these files below `source_path`; paths as a scan yields them.
         total: number and size of the files, if somebody has counted them before.
+        more: writes more about the job in the same transaction.
 
     Raises:
         RequestError: the type is unknown, or the list of files is empty.
@@ -146,6 +148,8 @@ def create_job(
                 "INSERT INTO fm_pipeline.import_job_files (job_id, file_path) SELECT %s, unnest(%s::text[])",
                 (job.id, [printable(path) for path in files]),
             )
+        more(cursor, job.id)
+        job = read_job(cursor, job.id)
         connection.commit()
         return job
 

@@ -26,6 +26,7 @@ from fm_pipeline.dicom.configuration.roots import excluded_folders
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.formats import size_formatted
+from fm_pipeline.dicom.history.chunks import ClaimLost
 from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.jobs import Job
 from fm_pipeline.dicom.importer.archive_queue import ArchiveQueue
@@ -117,17 +118,23 @@ def run_job(
         DatabaseError: the database was unavailable for too long. The job can be resumed.
         BaseException: an interruption (Ctrl-C, the end of a Dagster run), after uploads in progress were recorded.
     """
-    options = options or ImportOptions()
-    url = settings.nexus_database_url.get_secret_value()
+    return carry_out(settings, JobLedger(_url(settings), job_id), run_id, on_progress, options or ImportOptions())
+
+
+def carry_out(
+    settings: Settings, ledger: JobLedger, run_id: str | None, on_progress: OnProgress | None, options: ImportOptions
+) -> Job:
+    """Carry out what a ledger is of: a whole job, or a chunk of one. Arguments and errors are those of `run_job`."""
+    url = _url(settings)
     halt = threading.Event()
     with (
-        JobLedger(url, job_id) as ledger,
+        ledger,
         ReconnectingConnection(url, give_up=halt.is_set) as lookups,
         ReconnectingConnection(url, give_up=halt.is_set) as scanning,  # for queries of the scan's thread
         Orthanc.from_settings(settings) as orthanc,
     ):
         job = ledger.claim(run_id, resumes_cancelled=options.resumes_cancelled)
-        _log.info("Import job %d has begun (%s).", job_id, job.job_type)
+        _log.info("Import job %d has begun (%s).", job.id, job.job_type)
         delivery = Delivery(orthanc, halt, patience_seconds=options.patience_seconds)
         progress = JobProgress(delivery, on_progress or _ignore, ZoneInfo(settings.clinic_time_zone))
         try:
@@ -141,26 +148,33 @@ def run_job(
                 retry_suspects=options.retry_suspects,
                 never_overwrites=settings.orthanc_never_overwrites,
             )
-            job = _carry_out(ledger, lookup, source, archives, limits, decider, halt, job, progress, options)
+            with closing(archives):  # when nobody reads them any more
+                if ledger.reads_files:
+                    _import_files(ledger, lookup, source, archives, limits, decider, halt, job, progress, options)
+                if ledger.compares:
+                    _compare(ledger, delivery, progress, options)
+            job = ledger.finish("completed", scanned=True)
         except Interrupted:
             job = ledger.finish("cancelled")
         except Paused:
-            return ledger.job()
+            return ledger.pause()
+        except ClaimLost:
+            raise  # what could be written now is another process's
         except Exception as error:  # noqa: BLE001  # raised again, without its text
             if isinstance(error, DatabaseError):
                 ledger.do_not_wait()  # it has waited long enough; if this fails too, the row stays as it is
             job = ledger.finish("failed", *_failure(error))
-            _log.warning("Import job %d has stopped: %s", job_id, job.error_message)
+            _log.warning("Import job %d has stopped: %s", job.id, job.error_message)
             # Another error's text may hold patient data, and Dagster shows causes.
             raise ImportFailed(job) from (error if isinstance(error, PipelineError) else None)
         except BaseException:
             ledger.finish("cancelled", "interrupted", STOPPED["interrupted"])
             raise
-        _log.info("Import job %d is %s: %d files.", job_id, job.status, job.files_processed)
+        _log.info("Import job %d is %s: %d files.", job.id, job.status, job.files_processed)
         return job
 
 
-def _carry_out(
+def _import_files(
     ledger: JobLedger,
     lookup: InstanceLookup,
     source: JobSource,
@@ -171,10 +185,8 @@ def _carry_out(
     job: Job,
     progress: JobProgress,
     options: ImportOptions,
-) -> Job:
-    delivery = decider.delivery
+) -> None:
     with (
-        closing(archives),  # when nobody reads them any more
         _scanning(source.met) as spool,
         Workers(decider, lookup, limits, halt, threads=options.threads) as workers,
     ):
@@ -182,6 +194,9 @@ def _carry_out(
         _run_uninterrupted(coordinator, halt)
     if not coordinator.met_anything:
         raise RootUnavailable(STOPPED["no_files"])
+
+
+def _compare(ledger: JobLedger, delivery: Delivery, progress: JobProgress, options: ImportOptions) -> None:
     compared_so_far = 0
 
     def tell(done: int | None = None) -> None:
@@ -198,7 +213,6 @@ def _carry_out(
         raise MissingInOrthanc(compared.missing)
     if not_taken := ledger.not_taken():
         raise FilesNotTaken(*not_taken)
-    return ledger.finish("completed", scanned=True)
 
 
 @dataclass(frozen=True)
@@ -329,6 +343,10 @@ def _failure(error: Exception) -> tuple[str, str]:
         reason = "missing_in_orthanc"
     said = error if isinstance(error, PipelineError) else unforeseen(error)
     return reason, str(said)
+
+
+def _url(settings: Settings) -> str:
+    return settings.nexus_database_url.get_secret_value()
 
 
 def _ignore(name: str, done: int, total: int | None = None, *, errors: int = 0, note: str = "") -> None:

@@ -56,7 +56,7 @@ def killed_import(
     job_id = importing.new_job()
     moments = sorted(rng.sample(range(1, max(files * 19 // 20, kills + restarts + 1)), kills + restarts))
     of_orthanc = set(rng.sample(moments, restarts))
-    process = _started(importing, job_id)
+    process = started(importing, "-c", _RUN, str(job_id))
     for moment in moments:
         _wait(importing, job_id, moment, process)
         time.sleep(rng.random() * 0.05)  # somewhere between two batches: the moment is what is tried
@@ -73,7 +73,7 @@ def killed_import(
                 process = subprocess.Popen([sys.executable, "-c", ""])
                 break
             say(f"The import was killed when {importing.job(job_id).files_processed} files were on record.")
-            process = _started(importing, job_id)
+            process = started(importing, "-c", _RUN, str(job_id))
     process.communicate(timeout=_LIMIT_SECONDS)
     return _broken(importing, job_id, files // 4 * 4, process.returncode)
 
@@ -100,14 +100,15 @@ def _broken(importing: ImportBench, job_id: int, files: int, code: int) -> list[
     return [f"{what}: {found}, not {wanted}" for what, (found, wanted) in expected.items() if found != wanted]
 
 
-def _started(importing: ImportBench, job_id: int) -> subprocess.Popen[bytes]:
+def started(importing: ImportBench, *arguments: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a process of Python, with the settings in its environment."""
     given = importing.settings.model_dump(exclude_unset=True)
     settings = {
         name.upper(): value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
         for name, value in given.items()
     }
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", _RUN, str(job_id)], cwd=PACKAGE_PARENT, env=os.environ | settings
+        [sys.executable, *arguments], cwd=PACKAGE_PARENT, env=os.environ | settings, stdout=stdout
     )
 
 
