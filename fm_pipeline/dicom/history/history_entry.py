@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fm_pipeline.dicom.files.read import UnusableFile
 from fm_pipeline.dicom.model import FoundFile, Instance, Outcome, SetAside, Unreadable, orthanc_id
-from fm_pipeline.dicom.orthanc.client import StoredInstance
+from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance
 from fm_pipeline.dicom.paths import path_hash
 
 

@@ -186,8 +186,8 @@ class Coordinator:
     def _chunk(self) -> Iterator[Task]:
         size = 0
         # The first chunks are small, so that uploads start at once. The last files are distributed evenly, so that no
-        # single thread is left with the last sixteen.
-        first = 2 << (self._dealt // self._workers.threads) if self._dealt < 3 * self._workers.threads else CHUNK_FILES
+        # single thread is left with all of them.
+        first = 2 << min(self._dealt // self._workers.threads, CHUNK_FILES.bit_length())
         ends = self._all_opened or (self._scanned and not self._archives.opening)
         last = -(-len(self._ready) // (2 * self._workers.threads)) if ends else CHUNK_FILES
         most = self._limit.files - self._given if self._limit else CHUNK_FILES

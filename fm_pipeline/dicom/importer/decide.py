@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fm_pipeline.dicom.files.open import FileChangedError
@@ -10,8 +10,9 @@ from fm_pipeline.dicom.files.read import Candidate, FileBecameUnreadableError, S
 from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.importer.instance_lookup import KnownInstances
 from fm_pipeline.dicom.model import Outcome
-from fm_pipeline.dicom.orthanc.delivery import Delivery, Halted, KillsOrthanc, Undeliverable
+from fm_pipeline.dicom.orthanc.delivery import Delivery, Halted, KillsOrthanc, SentTogether, Undeliverable
 from fm_pipeline.dicom.orthanc.errors import FileNotTaken, FileRefused, OrthancError
+from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance
 from fm_pipeline.dicom.paths import path_hash
 
 MISSING_PATIENT_ID = "missing_patient_id"
@@ -44,8 +45,7 @@ class OutcomeDecider:
         Raises:
             Halted, OrthancStop, OrthancUnreachable, DatabaseError: it has no outcome yet.
         """
-        of, found = candidate.instance, candidate.found
-        entry = HistoryEntry(found.path, Outcome.FAILED, None, found, candidate.md5, of, flags=_flags(candidate, known))
+        entry = _undecided(candidate, known)
         try:
             return self._decided(candidate, entry, known, sends)
         except KillsOrthanc as kill:
@@ -60,6 +60,86 @@ class OutcomeDecider:
             return replace(entry, reason="changed", md5=None)
         except FileBecameUnreadableError as lost:
             return replace(entry, reason=lost.reason, md5=None)
+
+    def may_be_sent_together(self, candidate: Candidate, known: KnownInstances, sends: int) -> bool:
+        """Return whether a candidate may be sent in one request with others.
+
+        What needs a decision about this very file is sent alone: a file that may crash Orthanc, or that Orthanc will
+        perhaps refuse, or whose id is not certain.
+        """
+        of = candidate.instance
+        return (
+            candidate.data is not None
+            and of.id_certain
+            and of.whole
+            and not of.nested_too_deep
+            and not sends
+            and of.orthanc_id not in known.held
+            and of.orthanc_id not in known.suspects
+        )
+
+    def entries_together(
+        self, candidates: Sequence[Candidate], known: KnownInstances
+    ) -> Iterator[tuple[Candidate, HistoryEntry]]:
+        """Send candidates in one request, and yield the outcome of each.
+
+        A candidate for which Orthanc gives no response is sent alone, unless Orthanc has it by now.
+
+        Raises:
+            Halted, OrthancStop, OrthancUnreachable, DatabaseError: the remaining candidates have no outcome yet.
+        """
+        try:
+            sent = self.delivery.send_together([each.data for each in candidates if each.data is not None])
+        except Undeliverable as fault:
+            for candidate in candidates:
+                yield candidate, replace(_undecided(candidate, known), reason=fault.reason, sends=fault.sends)
+            return
+
+        left: list[Candidate] = []
+        answered: list[Candidate] = []
+        for candidate in candidates:
+            stored = sent.stored.get(candidate.instance.orthanc_id)
+            (left if stored is None else answered).append(candidate)
+
+        def there_before(candidate: Candidate) -> bool:
+            return sent.stored[candidate.instance.orthanc_id].status == "AlreadyStored"
+
+        # What Orthanc had already comes last: it is compared, which may fail, and the others are stored.
+        for candidate in sorted(answered, key=there_before):
+            entry = replace(_undecided(candidate, known), sends=1)
+            yield candidate, self._stored(candidate, entry, known, sent.stored[candidate.instance.orthanc_id])
+        if left:
+            yield from self._one_by_one(left, known, sent)
+
+    def _one_by_one(
+        self, candidates: Sequence[Candidate], known: KnownInstances, sent: SentTogether
+    ) -> Iterator[tuple[Candidate, HistoryEntry]]:
+        """Yield the outcomes of candidates for which a request with several files got no response."""
+        known = replace(known, held=self._held(candidates))
+        imported_alone, gone = 0, False
+        for candidate in sorted(candidates, key=lambda each: each.instance.orthanc_id in known.held):
+            if gone:
+                entry = replace(_undecided(candidate, known), reason="no_answer", sends=1)
+            else:
+                entry = self.entry(candidate, known, int(sent.unanswered))
+                gone = entry.reason == "no_answer"  # Orthanc was waited for, and does not come back
+            if candidate.instance.orthanc_id not in known.held:
+                imported_alone += entry.outcome is Outcome.IMPORTED
+            elif not sent.unanswered and entry.outcome is Outcome.ALREADY_THERE:
+                # Orthanc did not have it before, and had stored it before it refused another one of the request.
+                entry = replace(entry, outcome=Outcome.IMPORTED, sends=1)
+            yield candidate, entry
+        if sent.refused and imported_alone == len(candidates):
+            self.delivery.batch_size.end()
+
+    def _held(self, candidates: Sequence[Candidate]) -> frozenset[str]:
+        """Return which candidates Orthanc has now; none if it does not answer."""
+        try:
+            return frozenset(
+                self.delivery.ask(lambda orthanc: orthanc.sizes([of.instance.orthanc_id for of in candidates]))
+            )
+        except (Halted, OrthancError):
+            return frozenset()
 
     def _decided(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances, sends: int) -> HistoryEntry:
         of = candidate.instance
@@ -102,14 +182,21 @@ class OutcomeDecider:
 
         stored, sends = self.delivery.send(body, found.size, large=candidate.data is None, sends=sends)
         md5 = candidate.md5 or streams[-1].md5
-        entry = replace(entry, md5=md5, sends=sends)
+        if stored.instance_id == candidate.instance.orthanc_id:
+            self.delivery.batch_size.begin()
+        return self._stored(replace(candidate, md5=md5), replace(entry, md5=md5, sends=sends), known, stored)
+
+    def _stored(
+        self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances, stored: StoredInstance
+    ) -> HistoryEntry:
+        """Return the outcome of a file that Orthanc has accepted."""
         if stored.status == "FilteredOut":
             return replace(entry, outcome=Outcome.SKIPPED, reason="filtered_by_orthanc")
         flags = (*entry.flags, SENT_AGAIN) if stored.instance_id in known.stored else entry.flags
         entry = replace(entry, stored=stored)
         if stored.status == "Success":
             return replace(entry, outcome=Outcome.IMPORTED, flags=flags)
-        compared = self._compared(replace(candidate, md5=md5), entry, known)
+        compared = self._compared(candidate, entry, known)
         return compared or replace(entry, reason="orthanc_error")  # it was deleted in between: try again
 
     def _unless_stored(self, candidate: Candidate, entry: HistoryEntry, known: KnownInstances) -> HistoryEntry:
@@ -147,6 +234,11 @@ class OutcomeDecider:
         if same and here not in same:
             return replace(entry, outcome=Outcome.DUPLICATE, reason="same_content")
         return replace(entry, outcome=Outcome.ALREADY_THERE)
+
+
+def _undecided(candidate: Candidate, known: KnownInstances) -> HistoryEntry:
+    of, found = candidate.instance, candidate.found
+    return HistoryEntry(found.path, Outcome.FAILED, None, found, candidate.md5, of, flags=_flags(candidate, known))
 
 
 def _flags(candidate: Candidate, known: KnownInstances) -> tuple[str, ...]:

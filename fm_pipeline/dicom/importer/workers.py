@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Self
@@ -17,14 +18,14 @@ from fm_pipeline.dicom.files.buffer import ChunkBuffer
 from fm_pipeline.dicom.files.read import ARCHIVE, WHOLE_UP_TO_BYTES, Candidate, UnusableFile, read_candidate
 from fm_pipeline.dicom.history.history_entry import HistoryEntry, entry_of
 from fm_pipeline.dicom.importer.decide import OutcomeDecider
-from fm_pipeline.dicom.importer.instance_lookup import Claims, InstanceLookup, Turns
+from fm_pipeline.dicom.importer.instance_lookup import Claims, InstanceLookup, KnownInstances, Turns
 from fm_pipeline.dicom.model import FoundFile
 from fm_pipeline.dicom.orthanc.delivery import Halted
 from fm_pipeline.dicom.orthanc.errors import OtherInstanceId
 from fm_pipeline.dicom.scan.archive_members import FoundMember, read_member
 
 # The size of a chunk, which one thread reads into memory: that many files, or that many bytes and one more file.
-CHUNK_FILES, CHUNK_BYTES = 16, 8 << 20
+CHUNK_FILES, CHUNK_BYTES = 64, 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +159,7 @@ class Workers:
                     self.results.put(IsArchive(replace(task, found=read.found)) if is_archive else Done(entry_of(read)))
             candidates = self._claim(number, candidates, claimed, left)
             known = self._lookup.of([candidate.instance for _, candidate in candidates])
-            while candidates:
-                task, candidate = candidates.pop(0)
-                self._raise_if_cancelled()
-                entry = self._decider.entry(candidate, known, task.sends)
+            for task, candidate, entry in self._outcomes(candidates, known):
                 left.remove(task)
                 claimed.remove(candidate.instance.orthanc_id)
                 self.results.put(Done(entry, candidate.instance.orthanc_id))
@@ -197,6 +195,36 @@ class Workers:
                 self.results.put(Later(replace(task, waited_for=orthanc_id)))
         self._turns.passed(number)
         return mine
+
+    def _outcomes(
+        self, candidates: Sequence[tuple[Task, Candidate]], known: KnownInstances
+    ) -> Iterator[tuple[Task, Candidate, HistoryEntry]]:
+        """Send the candidates, small ones together, and yield the outcome of each."""
+        left = deque(candidates)
+        while left:
+            self._raise_if_cancelled()
+            together = self._together(left, known)
+            if len(together) > 1:
+                tasks = {id(candidate): task for task, candidate in together}
+                for candidate, entry in self._decider.entries_together([each for _, each in together], known):
+                    yield tasks[id(candidate)], candidate, entry
+            else:
+                task, candidate = together[0] if together else left.popleft()
+                yield task, candidate, self._decider.entry(candidate, known, task.sends)
+
+    def _together(self, left: deque[tuple[Task, Candidate]], known: KnownInstances) -> list[tuple[Task, Candidate]]:
+        """Take the next candidates that may be sent in one request."""
+        taken: list[tuple[Task, Candidate]] = []
+        size = 0
+        while left:
+            task, candidate = left[0]
+            size += candidate.found.size
+            if size > self._decider.delivery.batch_size.most_bytes:
+                break
+            if not self._decider.may_be_sent_together(candidate, known, task.sends):
+                break
+            taken.append(left.popleft())
+        return taken
 
     def _raise_if_cancelled(self) -> None:
         if self._halt.is_set():

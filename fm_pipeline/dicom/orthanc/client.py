@@ -10,9 +10,8 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from fm_pipeline.dicom.orthanc import errors as oe
@@ -24,6 +23,8 @@ from fm_pipeline.dicom.orthanc.responses import (
     is_system,
     orthanc_status,
 )
+from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance, stored_instance, stored_instances
+from fm_pipeline.dicom.orthanc.zip_body import zip_body
 from fm_pipeline.env_file import where_looked_for
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.http_response import SLOWEST_BYTES_PER_SECOND
@@ -31,26 +32,9 @@ from fm_pipeline.settings import Settings
 
 _STALLED_SECONDS = 30  # half of the time that 1.10.1 waits for the rest of an upload
 _NO_INSTANCE = "da39a3ee-5e6b4b0d-3255bfef-95601890-afd80709"  # the hash of an empty text: no instance has this id
-_IDS = ("ID", "ParentPatient", "ParentStudy", "ParentSeries")
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _UID = re.compile(r"[0-9.]{1,64}")
 _SAMPLE = b"This is no DICOM file: the upload is tried without one.\n"
-
-
-@dataclass(frozen=True)
-class StoredInstance:
-    """Orthanc's response to an upload.
-
-    Attributes:
-        status: `AlreadyStored`: Orthanc had this instance and kept its file; `FilteredOut`: a filter in Orthanc's
-            configuration rejected it.
-    """
-
-    status: Literal["Success", "AlreadyStored", "FilteredOut"]
-    instance_id: str
-    patient_id: str
-    study_id: str
-    series_id: str
 
 
 class Orthanc:
@@ -123,17 +107,37 @@ class Orthanc:
         Raises:
             OrthancError: any of its subclasses.
         """
+        answer = self._uploaded(body, size, "application/dicom")
+        if (stored := stored_instance(answer)) is None:
+            raise self._unusable("POST", "/instances", answer)
+        return stored
+
+    def upload_together(self, files: Sequence[memoryview]) -> dict[str, StoredInstance]:
+        """Send several files in one request, as a ZIP archive.
+
+        Returns:
+            Orthanc's responses by the id of the instance. Orthanc does not say which file a response is for, and gives
+            none for a file that it refuses as bad.
+
+        Raises:
+            OrthancError: any of its subclasses. Some of the files may be stored.
+        """
+        body = zip_body(files)
+        answer = self._uploaded(body, len(body), "application/zip")
+        if (stored := stored_instances(answer)) is None:
+            raise self._unusable("POST", "/instances", answer)
+        return stored
+
+    def _uploaded(self, body: Content, size: int, content_type: str) -> OrthancResponse:
         seconds = self._timeout + size / SLOWEST_BYTES_PER_SECOND
-        headers = {"Content-Length": str(size), "Content-Type": "application/dicom"}
+        headers = {"Content-Length": str(size), "Content-Type": content_type}
         started = time.monotonic()
         answer = self._ask("POST", "/instances", body, headers, seconds)
         if answer.status != 200:
             if answer.status == 400 and not answer.data and time.monotonic() - started > _STALLED_SECONDS:
                 raise oe.AnswerTimedOut  # the response of 1.10.1 to a stalled upload; it says nothing about the file
             raise self._error_of_upload(answer, size)
-        if (stored := _stored(answer)) is None:
-            raise self._unusable("POST", "/instances", answer)
-        return stored
+        return answer
 
     def try_upload(self, size: int = 0) -> None:
         """Check that uploads are allowed by sending text: Orthanc refuses it as a bad file and stores nothing.
@@ -347,24 +351,6 @@ class Orthanc:
             return self.limits()
         except oe.OrthancError:
             return OrthancLimits({}, {})
-
-
-def _stored(answer: OrthancResponse) -> StoredInstance | None:
-    """Parse a response with status 200 to an upload; None if it has other content.
-
-    Raises:
-        FileRefused, OrthancUnreachable: the file was not stored.
-    """
-    content = answer.json()
-    if isinstance(content, list):  # Orthanc took the file for a ZIP archive, and lists the files in it
-        raise oe.FileRefused("taken_for_archive", answer.status)
-    status = content.get("Status") if isinstance(content, dict) else None
-    ids = [content.get(name) for name in _IDS] if isinstance(content, dict) else []
-    if status == "Failure":  # documented, never observed
-        raise oe.OrthancUnreachable("Orthanc says that it could not store a file.")
-    if status not in {"Success", "AlreadyStored", "FilteredOut"} or not all(isinstance(each, str) for each in ids):
-        return None
-    return StoredInstance(status, *map(str, ids))
 
 
 def _is_nothing(answer: OrthancResponse) -> bool:

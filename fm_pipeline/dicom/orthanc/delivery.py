@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from fm_pipeline.dicom.orthanc.client import Orthanc, StoredInstance
+from fm_pipeline.dicom.orthanc.batch_size import BatchSize
+from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.orthanc.connection_pool import Content
 from fm_pipeline.dicom.orthanc.errors import (
     AnswerTimedOut,
@@ -32,6 +33,7 @@ from fm_pipeline.dicom.orthanc.errors import (
     StoredByAnother,
 )
 from fm_pipeline.dicom.orthanc.responses import NO_MEMORY
+from fm_pipeline.dicom.orthanc.stored_instance import StoredInstance
 from fm_pipeline.dicom.reasons import TOO_LARGE, sentence
 
 T = TypeVar("T")
@@ -71,6 +73,22 @@ class Waiting:
     until: datetime
 
 
+@dataclass(frozen=True)
+class SentTogether:
+    """What became of files that were sent in one request.
+
+    Attributes:
+        stored: Orthanc's responses by the id of the instance. Every other file has to be sent alone, if Orthanc does
+            not have it by now.
+        unanswered: the connection was lost, and one of the other files may have crashed Orthanc.
+        refused: Orthanc, or a proxy, refused the whole request. Some of the files may be stored.
+    """
+
+    stored: Mapping[str, StoredInstance] = field(default_factory=dict)
+    unanswered: bool = False
+    refused: bool = False
+
+
 class Delivery:
     """Sends files and queries for all threads of a job.
 
@@ -80,6 +98,7 @@ class Delivery:
 
     Attributes:
         waiting: set while the job waits for Orthanc; readable from any thread.
+        batch_size: of the requests with several files.
         on_wait: called by the polling thread after each failed attempt. Its exceptions propagate.
     """
 
@@ -89,6 +108,7 @@ class Delivery:
         self._large = threading.Lock()
         self._failures = _Failures()
         self._probing = threading.Lock()
+        self.batch_size = BatchSize()
         self.waiting: Waiting | None = None
         self.on_wait: Callable[[], object] = lambda: None
 
@@ -153,6 +173,41 @@ class Delivery:
                 if tries >= _MOST_TRIES:
                     raise Undeliverable(reason, sends)
                 self._wait_for_next_try(_FIRST_PAUSE_SECONDS * 2**tries, unanswered, sends)
+
+    def send_together(self, files: Sequence[memoryview]) -> SentTogether:
+        """Send several small files in one request, once.
+
+        Raises:
+            Halted: nothing was sent.
+            Undeliverable: the connection was lost, and Orthanc does not come back (`no_answer`).
+        """
+        size = sum(map(len, files))
+        with self._lock.shared():
+            self._raise_if_cancelled()
+            try:
+                stored = self._orthanc.upload_together(files)
+            except NoAnswer:
+                unanswered, shrinks = True, True
+            except BehindProxyGone:
+                unanswered = shrinks = not self._is_available()
+            except OrthancUnreachable as error:
+                unanswered, shrinks = False, isinstance(error, AnswerTimedOut)
+            except FileNotTaken as error:
+                if error.reason == "too_large_for_proxy":
+                    self.batch_size.halve(size)
+                    return SentTogether()
+                return SentTogether(refused=True)
+            except OrthancError:
+                return SentTogether(refused=True)
+            else:
+                if stored:
+                    self._failures.clear()
+                return SentTogether(stored, refused=not stored)
+        if shrinks:
+            self.batch_size.halve(size)
+        if unanswered:
+            self._wait_for_next_try(_FIRST_PAUSE_SECONDS, 1, 1)
+        return SentTogether(unanswered=unanswered)
 
     def _wait_for_next_try(self, pause: float, unanswered: int, sends: int) -> None:
         try:

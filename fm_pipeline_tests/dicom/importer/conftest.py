@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from fm_pipeline.dicom.orthanc import batch_size
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.dicom.bench import ImportBench
 from fm_pipeline_tests.dicom.importer.test_faults import FILES
@@ -14,6 +15,19 @@ from fm_pipeline_tests.support.orthanc_proxy import (
     OrthancProxy,
     orthanc_proxy,
 )
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is sent in a request of its own."""
+    monkeypatch.setattr(batch_size, "MOST_BYTES", 0)
+
+
+@pytest.fixture(params=["together", "alone"])
+def both_ways(request: pytest.FixtureRequest) -> None:
+    """Small files are sent together, and then each alone."""
+    if request.param == "alone":
+        request.getfixturevalue("alone")
 
 
 @pytest.fixture

@@ -168,6 +168,7 @@ def ended_by_a_marked_file(
 
 @pytest.mark.parametrize("tells", [False, True], ids=["closed", "502"])
 @pytest.mark.hard_case(36)
+@pytest.mark.usefixtures("both_ways")
 def test_a_file_that_ends_orthanc_is_sent_twice_at_most_and_everything_beside_it_arrives(
     ledger: str, tmp_path: Path, tells: bool
 ) -> None:
