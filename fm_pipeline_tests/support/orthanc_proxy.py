@@ -51,11 +51,13 @@ class OrthancProxy:
         tells_the_end: such an upload is answered 502, as most proxies do.
         most_bytes: larger bodies are answered 413, as nginx does above client_max_body_size; None for no limit.
         fault: called for each upload with its number, counted from 1; None forwards it.
+        fault_of_content: called for each upload with its content.
     """
 
     def __init__(self, orthanc_url: Callable[[], str]) -> None:
         self.uploads = 0
         self.fault: Callable[[int], Fault | None] = lambda _: None
+        self.fault_of_content: Callable[[bytes], Fault | None] = lambda _: None
         self.ends_orthanc: Callable[[bytes], bool] = lambda _: False
         self.tells_the_end = False
         self.most_bytes: int | None = None
@@ -87,6 +89,7 @@ class OrthancProxy:
             with self._count:
                 self.uploads += 1
                 fault = self.fault(self.uploads)
+            fault = fault or self.fault_of_content(body)
             if self.ends_orthanc(body):
                 fault = answer(502) if self.tells_the_end else Fault("close")
             if self.most_bytes is not None and len(body) > self.most_bytes:

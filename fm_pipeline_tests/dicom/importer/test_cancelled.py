@@ -17,6 +17,7 @@ from fm_pipeline_tests.support.waiting import wait_until
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast the machine is, a cancel is then heard long before the last file."""
+    monkeypatch.setattr("fm_pipeline.dicom.importer.coordinator.CHUNK_FILES", 16)
     monkeypatch.setattr("fm_pipeline.dicom.importer.coordinator._BATCH_ENTRIES", 16)
 
 
