@@ -1,4 +1,7 @@
-"""One console a test process: `fm-pipeline serve` on a reimported clinic, with an admin and a viewer."""
+"""One console a test process: `fm-pipeline serve` on a reimported clinic, with an admin and a viewer.
+
+It ends with the tests of this folder. Three idle processes of Dagster take time from all later tests.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ def console_role(bench: MigrationBench) -> Iterator[str]:
         bench.execute(f"DROP OWNED BY {ours} CASCADE; DROP ROLE {ours}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def console(
     postgresql: DisposablePostgreSQL,
     reimported_clinic: Origin,

@@ -47,7 +47,7 @@ class Caller:
         return int(answer.json()["data"]["job_id"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def admin(console: Console) -> Caller:
     """An admin who calls."""
     return Caller(console, console.session("admin"))
