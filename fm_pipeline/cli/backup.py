@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console
 
-from fm_pipeline.db.migrate import migrate
-from fm_pipeline.nexus.backup.backup import backup_folder, list_backups, make_backup
-from fm_pipeline.nexus.backup.export_csv import FOLDER as CSV_FOLDER
-from fm_pipeline.nexus.backup.export_csv import export_csv
-from fm_pipeline.nexus.backup.files import new_key
-from fm_pipeline.nexus.backup.retention import prune_backups
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.progress import Progress, terminal_sink
-from fm_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fm_pipeline.settings import Settings
 
 
 @click.command(name="backup")
@@ -37,9 +34,22 @@ def command(only_list: bool, prune: bool, keep: int | None, only_csv: bool, only
         raise click.UsageError("--list, --prune, --export-csv and --new-key exclude each other.")
     if prune != (keep is not None):
         raise click.UsageError("--prune and --keep go together.")
+
+    from rich.console import Console
+
     if only_key:
+        from fm_pipeline.nexus.backup.files import new_key
+
         click.echo(new_key())
         return
+
+    from fm_pipeline.db.migrate import migrate
+    from fm_pipeline.nexus.backup.backup import list_backups, make_backup
+    from fm_pipeline.nexus.backup.export_csv import export_csv
+    from fm_pipeline.nexus.backup.retention import prune_backups
+    from fm_pipeline.sequence.progress import Progress, terminal_sink
+    from fm_pipeline.settings import load_settings
+
     settings = load_settings()
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
@@ -68,6 +78,9 @@ def command(only_list: bool, prune: bool, keep: int | None, only_csv: bool, only
 
 
 def _list(console: Console, settings: Settings) -> None:
+    from fm_pipeline.nexus.backup.backup import backup_folder, list_backups
+    from fm_pipeline.nexus.backup.export_csv import FOLDER as CSV_FOLDER
+
     zone = ZoneInfo(settings.clinic_time_zone)
     known = list_backups(settings)
     for backup in known:

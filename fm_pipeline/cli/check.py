@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from fm_pipeline.entities.rules import Rules, load_rules
 from fm_pipeline.pluralize import counted
-from fm_pipeline.preflight.finding import Finding, stops
-from fm_pipeline.preflight.preflight import NOT_CHECKED, preflight
-from fm_pipeline.sequence.progress import Progress, terminal_sink
-from fm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from fm_pipeline.preflight.finding import Finding
 
 STYLES = {"good": "green", "warning": "yellow", "stop": "bold red"}
 MARKS = {"good": "✓", "warning": "!", "stop": "✗"}
@@ -35,9 +34,16 @@ def command(full: bool, as_json: bool, only_rules: bool) -> None:
     What only images and DICOM files need is looked at too, as far as it is set; it never stops a reimport.
     """
     if only_rules:
-        # Rules need no database, and overrides win over whatever the environment says of one.
-        _print_rules(load_rules(load_settings(nexus_database_url="not asked").rules_file), as_json)
+        _print_rules(as_json)
         return
+
+    from rich.console import Console
+
+    from fm_pipeline.preflight.finding import stops
+    from fm_pipeline.preflight.preflight import preflight
+    from fm_pipeline.sequence.progress import Progress, terminal_sink
+    from fm_pipeline.settings import load_settings
+
     settings = load_settings()
     console = Console(stderr=as_json)
     with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
@@ -55,6 +61,9 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 
     Remedies for single records are shown only if they stop a reimport; `fm-pipeline check --json` has all of them.
     """
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table("", "what", "found", "rule", show_edge=False)
     area = ""
     for finding in findings:
@@ -71,6 +80,11 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 
 
 def _verdict(findings: Sequence[Finding], *, full: bool) -> Text:
+    from rich.text import Text
+
+    from fm_pipeline.preflight.finding import stops
+    from fm_pipeline.preflight.preflight import NOT_CHECKED
+
     stopping = stops(findings)
     if stopping:
         return Text(
@@ -87,8 +101,16 @@ def _verdict(findings: Sequence[Finding], *, full: bool) -> Text:
     return Text(f"Nothing stops a reimport{worth}.", style=STYLES["warning" if warnings else "good"])
 
 
-def _print_rules(rules: Rules, as_json: bool) -> None:
-    shipped = load_rules()
+def _print_rules(as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from fm_pipeline.entities.rules import load_rules
+    from fm_pipeline.settings import load_settings
+
+    # Rules need no database, and overrides win over whatever the environment says of one.
+    rules, shipped = load_rules(load_settings(nexus_database_url="not asked").rules_file), load_rules()
     rows = [
         {
             "rule": rule.id,

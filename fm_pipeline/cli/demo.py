@@ -11,7 +11,6 @@ import click
 
 from fm_pipeline.cli._shared.interrupts import restore_sigint
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.sandbox.stack.ports import free_port
 
 QUICK_SCALE = 0.05
 
@@ -69,8 +68,11 @@ def command(  # its options
     """
     if report and not report.parent.is_dir():
         raise click.UsageError(f"The folder of --report does not exist: {report.parent}")
+
+    from fm_pipeline.sandbox.stack.ports import free_port
+
     try:
-        from fm_pipeline.sandbox.demo.demo import Demo  # noqa: PLC0415  # imports Dagster, which takes a second
+        from fm_pipeline.sandbox.demo.demo import Demo  # imports Dagster, which takes a second
     except ModuleNotFoundError as error:
         raise PipelineError(
             f"The demo needs a package that is not installed: {error.name}.",

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from itertools import groupby
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from fm_pipeline.db.connection import connect
-from fm_pipeline.nexus.reimport.files_of_gone_patients import NOT_IN_FILEMAKER, list_files_without_patient
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.progress import Progress, terminal_sink
-from fm_pipeline.settings import load_settings
-from fm_pipeline.status.stored_files import NO_READ_PERMISSION, SAMPLE, FileCheck, check_files
+from fm_pipeline.status.choices import SAMPLE
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fm_pipeline.status.stored_files import FileCheck
 
 SHOWN = 10  # ids of a kind; --json has all of them
 
@@ -39,6 +38,13 @@ def check(everything: bool, sample: int | None, as_json: bool) -> None:
     """
     if everything and sample:
         raise click.UsageError("--all and --sample exclude each other.")
+
+    from rich.console import Console
+
+    from fm_pipeline.sequence.progress import Progress, terminal_sink
+    from fm_pipeline.settings import load_settings
+    from fm_pipeline.status.stored_files import check_files
+
     console = Console(stderr=as_json)
     settings = load_settings()
     with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
@@ -59,6 +65,10 @@ def without_patient(as_json: bool) -> None:
 
     By what was read from FileMaker last (fm-pipeline check --full reads it again). Reads only.
     """
+    from fm_pipeline.db.connection import connect
+    from fm_pipeline.nexus.reimport.files_of_gone_patients import NOT_IN_FILEMAKER, list_files_without_patient
+    from fm_pipeline.settings import load_settings
+
     settings = load_settings()
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         left = list_files_without_patient(cursor, settings)
@@ -78,6 +88,11 @@ def without_patient(as_json: bool) -> None:
 
 
 def _print(console: Console, checks: list[FileCheck]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from fm_pipeline.status.stored_files import NO_READ_PERMISSION
+
     table = Table(
         *("", "files", "rows", "looked at", "missing", "no key", "not looked at", "opened", "faulty"), show_edge=False
     )

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import click
 
-from fm_pipeline.db.connection import connect
-from fm_pipeline.nexus.grants import RoleNames, grant_statements
-from fm_pipeline.settings import load_settings
-
 
 @click.command(name="grants")
 @click.option("--role", default="fm_pipeline", show_default=True, help="For reimports, backups, images and DICOM.")
@@ -21,6 +17,10 @@ def command(role: str, restore_role: str, console_role: str, audit_role: str) ->
     tables for this command, who sees all of them. Nothing is written. Run it again after a release of Nexus with new
     tables, and once the pipeline has made its own.
     """
+    from fm_pipeline.db.connection import connect
+    from fm_pipeline.nexus.grants import RoleNames, grant_statements
+    from fm_pipeline.settings import load_settings
+
     settings = load_settings()
     roles = RoleNames(role, restore_role, console_role, audit_role)
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:

@@ -8,8 +8,6 @@ Exit codes: 0 done; 1 an error, whose message is printed; 2 wrong usage; 130 int
 from __future__ import annotations
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from fm_pipeline.cli._shared.lazy_group import LazyGroup
 from fm_pipeline.errors import PipelineError, unforeseen
@@ -30,6 +28,9 @@ class Commands(LazyGroup):
             click.echo(INTERRUPTED, err=True)
             ctx.exit(130)
         except Exception as fault:  # noqa: BLE001  # told without its text
+            from rich.console import Console
+            from rich.text import Text
+
             error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
             console = Console(stderr=True)
             console.print(Text(error.what, style="bold red"), soft_wrap=True)

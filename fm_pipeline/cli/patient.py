@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from fm_pipeline.nexus.erase_patient import erase_patient
 from fm_pipeline.pluralize import counted
-from fm_pipeline.settings import Settings, load_settings
-from fm_pipeline.status.patient import Existence, PatientData, read_patient_data
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from fm_pipeline.settings import Settings
+    from fm_pipeline.status.patient import Existence, PatientData
 
 SHOWN = 5  # ids of a table; --json has all of them
 
@@ -30,6 +32,12 @@ def command(patient_id: str, as_json: bool, erase: bool, confirm: str) -> None:
     """
     if (confirm and not erase) or (erase and as_json):
         raise click.UsageError("--confirm goes with --erase, and --json without it.")
+
+    from rich.console import Console
+
+    from fm_pipeline.settings import load_settings
+    from fm_pipeline.status.patient import read_patient_data
+
     if erase:
         _erase(load_settings(), patient_id, confirm)
         return
@@ -50,6 +58,10 @@ def command(patient_id: str, as_json: bool, erase: bool, confirm: str) -> None:
 
 
 def _erase(settings: Settings, patient_id: str, confirm: str) -> None:
+    from rich.console import Console
+
+    from fm_pipeline.nexus.erase_patient import erase_patient
+
     erasure = erase_patient(settings, patient_id, confirm=confirm)
     table = _table("rows of", "")
     for name, rows in sorted(erasure.rows.items()):
@@ -87,6 +99,8 @@ def _documents(holdings: PatientData) -> Table:
 
 
 def _batches(holdings: PatientData) -> Table:
+    from rich.text import Text
+
     table = _table("batch, and its images", "object exists", "thumbnail exists")
     for batch in holdings.batches:
         found = len(batch.images)
@@ -99,6 +113,8 @@ def _batches(holdings: PatientData) -> Table:
 
 
 def _table(*columns: str) -> Table:
+    from rich.table import Table
+
     return Table(*columns, box=None, pad_edge=False, header_style="dim")
 
 
@@ -107,6 +123,8 @@ def _some(ids: Sequence[str]) -> str:
 
 
 def _mark(exists: Existence) -> Text:
+    from rich.text import Text
+
     if exists is True:
         return Text("yes", style="green")
     if exists is False:

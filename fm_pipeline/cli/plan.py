@@ -7,16 +7,8 @@ import uuid
 from datetime import UTC, datetime
 
 import click
-from rich.console import Console
 
-from fm_pipeline.db.audit import operating_system_user
-from fm_pipeline.filemaker.connect import require_source
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.sequence.read_and_stage import read_and_stage
-from fm_pipeline.sequence.reimport import make_plan
-from fm_pipeline.sequence.report_terminal import report_lines
-from fm_pipeline.settings import load_settings
 
 
 @click.command(name="plan")
@@ -28,6 +20,16 @@ def command(requested_by: str | None, as_json: bool) -> None:
     It does everything that the reimport does and rolls it back. The id and the words at the end are what
     `fm-pipeline reimport` asks for; they are void as soon as FileMaker's data, Nexus or a setting changes.
     """
+    from rich.console import Console
+
+    from fm_pipeline.db.audit import operating_system_user
+    from fm_pipeline.filemaker.connect import require_source
+    from fm_pipeline.sequence.progress import run_progress
+    from fm_pipeline.sequence.read_and_stage import read_and_stage
+    from fm_pipeline.sequence.reimport import make_plan
+    from fm_pipeline.sequence.report_terminal import report_lines
+    from fm_pipeline.settings import load_settings
+
     settings = load_settings()
     require_source(settings)
     console = Console(stderr=as_json)

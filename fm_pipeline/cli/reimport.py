@@ -6,23 +6,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from fm_pipeline.db.audit import operating_system_user
-from fm_pipeline.filemaker.connect import require_source
-from fm_pipeline.nexus.backup.backup import make_backup
-from fm_pipeline.nexus.reimport.plan import Permission
-from fm_pipeline.notifications.message import COMMIT_SENTENCES
-from fm_pipeline.notifications.run_emails import read_commit_status, run_emails
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.sequence.read_and_stage import read_and_stage
-from fm_pipeline.sequence.reimport import reimport, validate_plan_early
-from fm_pipeline.sequence.report_files import write_report
-from fm_pipeline.sequence.report_terminal import report_lines
-from fm_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from fm_pipeline.settings import Settings
 
 
 @click.command(name="reimport")
@@ -34,6 +25,20 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
 
     If anything is not as the plan has seen it, or anything fails, Nexus stays as it is.
     """
+    from rich.console import Console
+
+    from fm_pipeline.db.audit import operating_system_user
+    from fm_pipeline.filemaker.connect import require_source
+    from fm_pipeline.nexus.backup.backup import make_backup
+    from fm_pipeline.nexus.reimport.plan import Permission
+    from fm_pipeline.notifications.run_emails import run_emails
+    from fm_pipeline.sequence.progress import run_progress
+    from fm_pipeline.sequence.read_and_stage import read_and_stage
+    from fm_pipeline.sequence.reimport import reimport, validate_plan_early
+    from fm_pipeline.sequence.report_files import write_report
+    from fm_pipeline.sequence.report_terminal import report_lines
+    from fm_pipeline.settings import load_settings
+
     settings = load_settings()
     require_source(settings)
     console = Console()
@@ -74,6 +79,9 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
 @contextmanager
 def _report_interruption(settings: Settings, run_id: str, warn: Callable[[str], None]) -> Iterator[None]:
     """After Ctrl-C, print whether the database has committed the reimport."""
+    from fm_pipeline.notifications.message import COMMIT_SENTENCES
+    from fm_pipeline.notifications.run_emails import read_commit_status
+
     try:
         yield
     except KeyboardInterrupt:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from fm_pipeline.db.audit import operating_system_user
-from fm_pipeline.db.migrate import migrate
-from fm_pipeline.nexus.backup.restore import RestoreReport, restore
-from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.progress import Progress, terminal_sink
-from fm_pipeline.sequence.restore_drill import run_restore_drill
-from fm_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fm_pipeline.nexus.backup.restore import RestoreReport
+    from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
 
 
 @click.command(name="restore")
@@ -49,12 +46,20 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
     if drill_url is not None:
         if dry_run or confirm:
             raise click.UsageError("--drill goes with neither --dry-run nor --confirm: it is always rolled back.")
-        _drill(load_settings(), drill_url, folder)
+        _drill(drill_url, folder)
         return
     if folder is None:
         raise click.UsageError("Missing argument 'FOLDER'; fm-pipeline backup --list shows the backups.")
     if dry_run == bool(confirm):
         raise click.UsageError("Give either --dry-run or --confirm.")
+
+    from rich.console import Console
+
+    from fm_pipeline.db.migrate import migrate
+    from fm_pipeline.nexus.backup.restore import restore
+    from fm_pipeline.sequence.progress import Progress, terminal_sink
+    from fm_pipeline.settings import load_settings
+
     settings = load_settings()
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
@@ -71,7 +76,16 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
         )
 
 
-def _drill(settings: Settings, url: str, folder: Path | None) -> None:
+def _drill(url: str, folder: Path | None) -> None:
+    from rich.console import Console
+
+    from fm_pipeline.db.audit import operating_system_user
+    from fm_pipeline.db.migrate import migrate
+    from fm_pipeline.sequence.progress import Progress, terminal_sink
+    from fm_pipeline.sequence.restore_drill import run_restore_drill
+    from fm_pipeline.settings import load_settings
+
+    settings = load_settings()
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
     with Progress([terminal_sink(console, ZoneInfo(settings.clinic_time_zone))]) as progress:
@@ -90,6 +104,9 @@ def _drill(settings: Settings, url: str, folder: Path | None) -> None:
 
 def show(console: Console, report: RestoreReport) -> None:
     """Print what became of each table that was not as in the backup, and the notes."""
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
     table.add_column("table", overflow="fold")
     for head in ("backup", "deleted", "changed", "back", "newer", "emptied"):

@@ -9,10 +9,7 @@ from pathlib import Path
 
 import click
 
-from fm_pipeline.db.migrate import migrate
 from fm_pipeline.errors import SettingsError
-from fm_pipeline.folders import make_private_folder
-from fm_pipeline.settings import load_settings
 
 ANSWER_SECONDS = 2.0
 
@@ -24,11 +21,14 @@ def command(port: int) -> None:
 
     It listens on 127.0.0.1. SIGTERM or Ctrl-C stops all of it, and runs go on. SIGHUP starts its parts anew.
     """
-    from fm_pipeline.console.service.part_states import write_part_states  # noqa: PLC0415
-    from fm_pipeline.serve.listening import accepts, answers, listen  # noqa: PLC0415
-    from fm_pipeline.serve.lock import locked  # noqa: PLC0415
-    from fm_pipeline.serve.parts import SOCKET, environment, parts  # noqa: PLC0415
-    from fm_pipeline.serve.supervisor import Supervisor  # noqa: PLC0415
+    from fm_pipeline.console.service.part_states import write_part_states
+    from fm_pipeline.db.migrate import migrate
+    from fm_pipeline.folders import make_private_folder
+    from fm_pipeline.serve.listening import accepts, answers, listen
+    from fm_pipeline.serve.lock import locked
+    from fm_pipeline.serve.parts import SOCKET, environment, parts
+    from fm_pipeline.serve.supervisor import Supervisor
+    from fm_pipeline.settings import load_settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve: %(message)s", datefmt="%Y-%m-%d %H:%M:%S %z")
     logging.getLogger("alembic").setLevel(logging.WARNING)

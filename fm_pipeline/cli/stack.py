@@ -10,13 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from fm_pipeline.env_file import env_line
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.sandbox.stack.stack import Stack
-from fm_pipeline.sandbox.stack.state import SECRETS_FILE
 
 _PORT = click.IntRange(1, 65535)
 _state_dir = click.option(
@@ -60,6 +55,10 @@ def up(
     Without a port option a server takes the port that it had last time, or a free one. Run again, it starts only
     what does not run.
     """
+    from fm_pipeline.env_file import env_line
+    from fm_pipeline.sandbox.stack.stack import Stack
+    from fm_pipeline.sandbox.stack.state import SECRETS_FILE
+
     if write_env is not None:
         _refuse_existing_file(write_env)
     wanted = {
@@ -126,6 +125,8 @@ def _close_to_others(handle: int) -> None:
 @_state_dir
 def down(state_dir: Path) -> None:
     """Stop the servers, also after a crash. The data stay."""
+    from fm_pipeline.sandbox.stack.stack import Stack
+
     Stack(state_dir).down()
 
 
@@ -134,6 +135,11 @@ def down(state_dir: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def status(state_dir: Path, as_json: bool) -> None:
     """Show which servers run, where, and where their logs are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from fm_pipeline.sandbox.stack.stack import Stack
+
     rows = Stack(state_dir).status()
     if as_json:
         fields = [

@@ -6,17 +6,19 @@ import json
 import time
 from contextlib import suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console, Group, RenderableType
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from fm_pipeline.cli._shared.interrupts import restore_sigint
-from fm_pipeline.settings import Settings, load_settings
-from fm_pipeline.status.overview import Overview, read_overview
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from fm_pipeline.settings import Settings
+    from fm_pipeline.status.overview import Overview
 
 EVERY_SECONDS = 1.0
 # A step that goes on is written twice a second; the transaction has phases without news in between.
@@ -36,6 +38,12 @@ def command(watch: bool, as_json: bool) -> None:
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people and --json for programs; take one of them.")
+
+    from rich.console import Console
+
+    from fm_pipeline.settings import load_settings
+    from fm_pipeline.status.overview import read_overview
+
     settings = load_settings()
     url = settings.nexus_database_url.get_secret_value()
     if as_json:
@@ -53,6 +61,9 @@ def command(watch: bool, as_json: bool) -> None:
 
 
 def _shown(overview: Overview, settings: Settings) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
     if not any(overview.values()):
         return Text("The pipeline has done nothing in this database yet.")
     zone = ZoneInfo(settings.clinic_time_zone)
@@ -60,6 +71,9 @@ def _shown(overview: Overview, settings: Settings) -> RenderableType:
 
 
 def _progress(overview: Overview, zone: ZoneInfo) -> RenderableType:
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
     steps = overview["progress"]
     if not steps:
         return Text("No run has shown its progress yet.")
@@ -86,6 +100,8 @@ def _progress(overview: Overview, zone: ZoneInfo) -> RenderableType:
 
 
 def _history(overview: Overview, zone: ZoneInfo) -> list[RenderableType]:
+    from rich.text import Text
+
     tables = (
         _filled(
             _table("Reimports", "id", "started", "by", "rows changed", "seconds", "plan", "backup", "run"),
@@ -139,6 +155,8 @@ def _history(overview: Overview, zone: ZoneInfo) -> list[RenderableType]:
 
 
 def _filled(table: Table, rows: list[tuple[str, ...]]) -> Table:
+    from rich.text import Text
+
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # as it is: what people typed may look like rich's markup
     return table
@@ -154,6 +172,9 @@ def _yes(fact: bool) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in columns:
         # An id or a folder that is cut is worth nothing.

@@ -5,22 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from fm_pipeline.db.audit import operating_system_user
-from fm_pipeline.filemaker.connect import require_source
-from fm_pipeline.nexus.reimport.plan import Permission
-from fm_pipeline.nexus.sync.decisions import MEANINGS, Decision
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.night import run_sync
-from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.sequence.report_terminal import report_lines
-from fm_pipeline.sequence.sync import SyncResult
-from fm_pipeline.sequence.undo_sync import undo_sync
-from fm_pipeline.settings import load_settings
-from fm_pipeline.status.syncs import read_sync
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fm_pipeline.nexus.sync.decisions import Decision
+    from fm_pipeline.sequence.sync import SyncResult
 
 
 @click.command(name="sync")
@@ -37,6 +32,18 @@ def command(
     FILEMAKER_SYNC_CHANGES says how many rows may change without a person. Deletions, conflicts and everything above
     that number wait: the command then shows what it would do, and the words that let it go on.
     """
+    from rich.console import Console
+
+    from fm_pipeline.db.audit import operating_system_user
+    from fm_pipeline.filemaker.connect import require_source
+    from fm_pipeline.nexus.reimport.plan import Permission
+    from fm_pipeline.sequence.night import run_sync
+    from fm_pipeline.sequence.progress import run_progress
+    from fm_pipeline.sequence.report_terminal import report_lines
+    from fm_pipeline.sequence.undo_sync import undo_sync
+    from fm_pipeline.settings import load_settings
+    from fm_pipeline.status.syncs import read_sync
+
     settings = load_settings()
     console = Console()
     if shown_id:
@@ -68,6 +75,8 @@ def command(
 
 def _print_decisions(console: Console, decisions: Sequence[Decision]) -> None:
     """Print what was decided about values and rows, the conflicts first; ids and columns only."""
+    from fm_pipeline.nexus.sync.decisions import MEANINGS
+
     for each in sorted(decisions, key=lambda each: (not each.is_conflict, each)):
         side = "Nexus stays" if each.kept else "FileMaker is taken"
         where = each.column or "whole row"

@@ -13,7 +13,6 @@ from typing import Any
 
 import psycopg2
 import psycopg2.errors
-import sqlalchemy.exc
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection_failures import connection_failure
@@ -145,14 +144,11 @@ def _detect_lost_client(connection: Connection) -> None:
 
 @contextmanager
 def redacted() -> Iterator[None]:
-    """Turn errors of psycopg2 and SQLAlchemy into DatabaseError with SQLSTATE and object names only."""
+    """Turn errors of psycopg2 into DatabaseError with SQLSTATE and object names only."""
     try:
         yield
     except psycopg2.Error as error:
         raise database_error(error) from None
-    except sqlalchemy.exc.DBAPIError as error:
-        original = error.orig if isinstance(error.orig, psycopg2.Error) else psycopg2.OperationalError()
-        raise database_error(original) from None
 
 
 def database_error(error: psycopg2.Error) -> DatabaseError:

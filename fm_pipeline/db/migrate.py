@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg2
 from alembic import command
 from alembic.config import Config
 from psycopg2.extensions import connection as Connection
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from fm_pipeline.db.connection import open_connection, redacted
+from fm_pipeline.db.connection import database_error, open_connection, redacted
 from fm_pipeline.db.locks import AdvisoryLock, wait_for_lock
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -35,12 +37,16 @@ def migrate(database_url: str) -> None:
         poolclass=NullPool,
         hide_parameters=True,
     )
-    with redacted(), engine.begin() as connection:
-        wait_for_lock(connection.connection.cursor(), AdvisoryLock("migrate"))  # type: ignore[arg-type]  # psycopg2's
-        if connection.scalar(text("SELECT to_regnamespace('fm_pipeline')")) is None:
-            connection.execute(text("CREATE SCHEMA fm_pipeline"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with redacted(), engine.begin() as connection:
+            wait_for_lock(connection.connection.cursor(), AdvisoryLock("migrate"))  # type: ignore[arg-type]  # psycopg2's
+            if connection.scalar(text("SELECT to_regnamespace('fm_pipeline')")) is None:
+                connection.execute(text("CREATE SCHEMA fm_pipeline"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        original = error.orig if isinstance(error.orig, psycopg2.Error) else psycopg2.OperationalError()
+        raise database_error(original) from None
 
 
 def is_migrated(connection: Connection) -> bool:

@@ -25,6 +25,7 @@ from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import DOCUMENTS, IMAGES
 from fm_pipeline.retry import retry
 from fm_pipeline.settings import Settings
+from fm_pipeline.status.choices import SAMPLE
 from fm_pipeline.storage.bucket import Bucket
 from fm_pipeline.storage.client import make_client
 
@@ -34,7 +35,6 @@ NO_BUCKET = "no bucket"  # neither the row nor the settings name one
 OPENED = 25  # files of each kind
 OPENED_BYTES = 65_536  # of each of them at most
 TRIES = 2  # to open a file: one broken stream does not mean that the object is damaged
-SAMPLE = 200  # files: if one in a hundred is missing, the sample shows it in seven of eight cases
 NO_READ_PERMISSION = "the account has no right to read them (s3:GetObject), so that only their names were looked for."
 ROWS_A_FETCH = 2000
 KEYS_A_REPORT = 1000  # of a listing; as many as S3 gives on a page

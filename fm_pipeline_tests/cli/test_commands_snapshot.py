@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from fm_pipeline.cli.main import main
 from fm_pipeline.db import audit
 from fm_pipeline.dicom import reasons
-from fm_pipeline.dicom.history.jobs import JOB_STATUSES, JOB_TYPES
+from fm_pipeline.dicom.choices import JOB_STATUSES, JOB_TYPES
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.entities import rules
+from fm_pipeline.images.containers import choices, report
 from fm_pipeline.images.containers import import_ledger as container_ledger
 from fm_pipeline.images.containers import reasons as container_reasons
-from fm_pipeline.images.containers import reconcile, report
 from fm_pipeline.images.linking import copy_ledger, matching
 from fm_pipeline.settings import Settings
 
@@ -64,7 +64,7 @@ def _names() -> str:
         "image copy state": get_args(copy_ledger.CopyState),
         "container image state": get_args(container_ledger.ImportState),
         "container image outcome": get_args(report.OutcomeKind),
-        "container image disagreement": get_args(reconcile.DisagreementKind),
+        "container image disagreement": get_args(choices.DisagreementKind),
         "rule action": get_args(rules.Action),
         "image link skip": matching.SKIP_REASONS,
         "image link error": matching.ERROR_REASONS,

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.choices import JobType
 from fm_pipeline.dicom.history.history import HistoryRow, list_history
-from fm_pipeline.dicom.history.jobs import Job, JobType, create_job, get_job
+from fm_pipeline.dicom.history.jobs import Job, create_job, get_job
 from fm_pipeline.dicom.importer.run_job import ImportOptions, run_job
 from fm_pipeline.dicom.orthanc.client import Orthanc
 from fm_pipeline.dicom.paths import real_path

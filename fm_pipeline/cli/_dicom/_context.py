@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from fm_pipeline.db.audit import operating_system_user
-from fm_pipeline.db.migrate import migrate
-from fm_pipeline.dicom.log import import_log
 from fm_pipeline.errors import PipelineError, RequestError, unforeseen
-from fm_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from fm_pipeline.settings import Settings
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 path_argument = click.argument("path", required=False)
@@ -67,12 +67,21 @@ class CommandContext:
 
     def print(self, sentence: str, style: str = "") -> None:
         """Print a sentence."""
+        from rich.text import Text
+
         self.console.print(Text(sentence, style=style), soft_wrap=True)
 
 
 @contextmanager
 def command_context(as_json: bool) -> Iterator[CommandContext]:
     """Load settings, migrate the schema and open the log. With `--json`, errors are JSON with exit code 1."""
+    from rich.console import Console
+
+    from fm_pipeline.db.audit import operating_system_user
+    from fm_pipeline.db.migrate import migrate
+    from fm_pipeline.dicom.log import import_log
+    from fm_pipeline.settings import load_settings
+
     try:
         settings = load_settings()
         migrate(settings.nexus_database_url.get_secret_value())
@@ -96,6 +105,8 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
     Args:
         right: names of right-aligned columns.
     """
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False)
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
@@ -104,4 +115,6 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
 
 def cells(*values: object) -> list[Text]:
     """Return values as plain text: a path may look like rich's markup."""
+    from rich.text import Text
+
     return [Text("-" if value is None else str(value)) for value in values]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from fm_pipeline.cli._dicom._context import as_json_option, command_context
-from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues
 
 
 @click.command(name="cancel")
@@ -17,6 +16,8 @@ def command(job_id: int, as_json: bool) -> None:
     No upload starts after two seconds, and uploads in progress are still recorded. The files of a job of the sensor
     wait until a person resumes it; the sensor does not take them.
     """
+    from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues
+
     with command_context(as_json) as context:
         job = cancel_import(context.settings, job_id, actor=context.actor)
         continues = monitoring_continues(context.settings, job)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, cells, command_context, table
-from fm_pipeline.db.connection import connect
-from fm_pipeline.dicom.api.response_data import configuration_data
-from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, read_configuration
+
+if TYPE_CHECKING:
+    from fm_pipeline.dicom.configuration.configuration import SyncConfiguration
 
 
 @click.command(name="configuration")
 @as_json_option
 def command(as_json: bool) -> None:
     """Show what is watched, how often, and where files are pulled from."""
+    from fm_pipeline.db.connection import connect
+    from fm_pipeline.dicom.api.response_data import configuration_data
+    from fm_pipeline.dicom.configuration.configuration import read_configuration
+
     with command_context(as_json) as context:
         with connect(context.database_url) as connection:
             found = read_configuration(connection, context.settings)
@@ -25,6 +31,9 @@ def command(as_json: bool) -> None:
 
 def show_configuration(context: CommandContext, configuration: SyncConfiguration) -> None:
     """Print a line for each setting."""
+    from fm_pipeline.dicom.api.response_data import configuration_data
+    from fm_pipeline.dicom.configuration.configuration import SyncConfiguration
+
     answer = configuration_data(configuration, context.zone)
     shown = table("setting", "value")
     for name in SyncConfiguration.model_fields:

@@ -9,8 +9,6 @@ import click
 
 from fm_pipeline.cli._dicom._context import as_json_option, command_context
 from fm_pipeline.cli._dicom.configuration import show_configuration
-from fm_pipeline.dicom.api.response_data import configuration_data
-from fm_pipeline.dicom.configuration.configuration import configure
 
 
 @click.command(name="configure")
@@ -40,6 +38,10 @@ def command(as_json: bool, **given: Any) -> None:
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes:
         raise click.UsageError("Name at least one setting; `fm-pipeline dicom configuration` shows them.")
+
+    from fm_pipeline.dicom.api.response_data import configuration_data
+    from fm_pipeline.dicom.configuration.configuration import configure
+
     with command_context(as_json) as context:
         after = configure(context.settings, changes, actor=context.actor, now=datetime.now(UTC))
         if as_json:

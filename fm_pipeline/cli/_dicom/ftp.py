@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from fm_pipeline.cli._dicom._context import as_json_option, cells, command_context, table
 from fm_pipeline.cli._shared.interrupts import restore_sigint
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.ftp.configured_pull import pull
-from fm_pipeline.dicom.ftp.pull import PullReport
 from fm_pipeline.pluralize import counted
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from fm_pipeline.dicom.ftp.pull import PullReport
 
 INTERRUPTED = 130
 
@@ -27,6 +29,11 @@ def command(as_json: bool) -> None:
     Nothing is deleted on the server. An interrupted pull continues where it was when it is started again. The exit code
     is 1 if a file on the server should be here and is not.
     """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from fm_pipeline.dicom.ftp.configured_pull import pull
+
     with command_context(as_json) as context:
         restore_sigint()
         bars = Progress(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import click
 
 from fm_pipeline.cli._dicom._context import as_json_option, command_context
-from fm_pipeline.dicom.api.response_data import history_data
-from fm_pipeline.dicom.history.history import LONGEST_HISTORY_PAGE, list_history
-from fm_pipeline.dicom.history.jobs import get_job
+from fm_pipeline.dicom.choices import LONGEST_HISTORY_PAGE
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.reasons import OF_FILES as REASONS_OF_FILES
 from fm_pipeline.pluralize import page as shown_of
@@ -27,6 +25,10 @@ from fm_pipeline.pluralize import page as shown_of
 @as_json_option
 def command(limit: int, offset: int, job_id: int | None, status: str | None, reason: str | None, as_json: bool) -> None:
     """Show the outcome of each file, newest first. The output contains paths and Patient IDs: keep it confidential."""
+    from fm_pipeline.dicom.api.response_data import history_data
+    from fm_pipeline.dicom.history.history import list_history
+    from fm_pipeline.dicom.history.jobs import get_job
+
     with command_context(as_json) as context:
         if job_id is not None:
             get_job(context.database_url, job_id)  # an unknown job is an error, not an empty list

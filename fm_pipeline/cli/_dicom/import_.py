@@ -5,23 +5,19 @@ from __future__ import annotations
 import sys
 import uuid
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, command_context, path_argument
 from fm_pipeline.cli._dicom.status import show_job
 from fm_pipeline.cli._shared.interrupts import restore_sigint
-from fm_pipeline.dicom.api.requests import carry_out, prepare_import, prepare_shared_import
-from fm_pipeline.dicom.api.response_data import FAILURES, first_errors, job_data
-from fm_pipeline.dicom.history.chunks import in_chunks
-from fm_pipeline.dicom.history.history import list_history
-from fm_pipeline.dicom.history.jobs import JOB_TYPES, Job, JobType, get_job
-from fm_pipeline.dicom.importer.run_job import THREADS, ImportOptions
-from fm_pipeline.dicom.orthanc.client import need_orthanc_url
-from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
+from fm_pipeline.dicom.choices import JOB_TYPES, THREADS, JobType
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.progress import run_progress
+
+if TYPE_CHECKING:
+    from fm_pipeline.dicom.history.jobs import Job
+    from fm_pipeline.dicom.importer.run_job import ImportOptions
 
 INTERRUPTED = 130
 NOT_OPENED = (("archive_not_opened", "archive", "archives"), ("nested_archive", "archive in one", "archives in one"))
@@ -57,6 +53,12 @@ def command(
     """
     if job_id is not None and (path or job_type or prepare or chunks):
         raise click.UsageError("--job-id names a job that exists: it has its path and type.")
+
+    from fm_pipeline.dicom.api.requests import prepare_import, prepare_shared_import
+    from fm_pipeline.dicom.history.jobs import get_job
+    from fm_pipeline.dicom.importer.run_job import ImportOptions
+    from fm_pipeline.dicom.orthanc.client import need_orthanc_url
+
     options = ImportOptions(threads=threads, verify_md5=verify_md5, retry_suspects=retry_suspects)
     with command_context(as_json) as context:
         if not prepare:
@@ -81,6 +83,10 @@ def command(
 
 
 def _carry_out(context: CommandContext, job_id: int, options: ImportOptions) -> Job:
+    from fm_pipeline.dicom.api.requests import carry_out
+    from fm_pipeline.dicom.history.jobs import get_job
+    from fm_pipeline.sequence.progress import run_progress
+
     restore_sigint()
     run_id = f"dicom-{job_id}-{uuid.uuid4()}"
     if not context.as_json:
@@ -102,6 +108,9 @@ def _carry_out(context: CommandContext, job_id: int, options: ImportOptions) -> 
 
 
 def _prepared(context: CommandContext, job: Job) -> None:
+    from fm_pipeline.dicom.api.response_data import job_data
+    from fm_pipeline.dicom.history.chunks import in_chunks
+
     if context.as_json:
         context.print_json(job_data(job, context.zone), "Import job created successfully")
         return
@@ -115,6 +124,10 @@ def _prepared(context: CommandContext, job: Job) -> None:
 
 def _suggest_history(context: CommandContext, job: Job) -> None:
     """Print the commands that list what was not imported."""
+    from fm_pipeline.dicom.api.response_data import FAILURES
+    from fm_pipeline.dicom.history.history import list_history
+    from fm_pipeline.dicom.scan.excluded_folders import REASON as EXCLUDED_FOLDER
+
     for reason, one, many in NOT_OPENED:
         if count := list_history(context.database_url, limit=1, job_id=job.id, reason=reason).total:
             context.print(f"{counted(count, one, many)} not opened. What it holds is not imported:", "yellow")
@@ -130,4 +143,6 @@ def _suggest_history(context: CommandContext, job: Job) -> None:
 
 def _processed(context: CommandContext, job: Job) -> dict[str, Any]:
     """Return the job with its first errors."""
+    from fm_pipeline.dicom.api.response_data import first_errors, job_data
+
     return {**job_data(job, context.zone), "errors": first_errors(context.database_url, job)}

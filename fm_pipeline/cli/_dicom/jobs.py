@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from fm_pipeline.cli._dicom._context import as_json_option, cells, command_context, table
-from fm_pipeline.dicom.api.response_data import job_data, jobs_data
-from fm_pipeline.dicom.history.jobs import JOB_STATUSES, JOB_TYPES, LONGEST_JOB_PAGE, JobStatus, JobType, list_jobs
+from fm_pipeline.dicom.choices import JOB_STATUSES, JOB_TYPES, LONGEST_JOB_PAGE, JobStatus, JobType
 from fm_pipeline.pluralize import page as shown_of
 
 
@@ -18,6 +17,9 @@ from fm_pipeline.pluralize import page as shown_of
 @as_json_option
 def command(limit: int, offset: int, status: JobStatus | None, job_type: JobType | None, as_json: bool) -> None:
     """List the import jobs, newest first."""
+    from fm_pipeline.dicom.api.response_data import job_data, jobs_data
+    from fm_pipeline.dicom.history.jobs import list_jobs
+
     with command_context(as_json) as context:
         page = list_jobs(context.database_url, limit=limit, offset=offset, status=status, job_type=job_type)
         if as_json:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from fm_pipeline.cli._dicom._context import as_json_option, command_context, path_argument
 from fm_pipeline.cli._dicom.scan import SHOWN, limit_option, limited, show_files, show_totals, totals_answer
-from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
-from fm_pipeline.dicom.api.preview import PreviewTotals, preview_new
-from fm_pipeline.dicom.api.requests import audited_refusals, requested_path
-from fm_pipeline.dicom.configuration.roots import excluded_folders
-from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.paths import printable
-from fm_pipeline.dicom.watch.new_files import NewFiles
 from fm_pipeline.pluralize import counted
+
+if TYPE_CHECKING:
+    from fm_pipeline.dicom.api.preview import PreviewTotals
 
 
 @click.command(name="new")
@@ -25,6 +23,13 @@ from fm_pipeline.pluralize import counted
 @as_json_option
 def command(path: str | None, everything: bool, limit: int | None, as_json: bool) -> None:
     """List the files under PATH (by default the configured directory) that are new or changed since their import."""
+    from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
+    from fm_pipeline.dicom.api.preview import PreviewTotals, preview_new
+    from fm_pipeline.dicom.api.requests import audited_refusals, requested_path
+    from fm_pipeline.dicom.configuration.roots import excluded_folders
+    from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
+    from fm_pipeline.dicom.watch.new_files import NewFiles
+
     with command_context(as_json) as context:
         with audited_refusals(context.settings, actor=context.actor, action="dicom_scan"):
             root = requested_path(context.settings, path)

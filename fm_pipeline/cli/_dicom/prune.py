@@ -7,9 +7,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from fm_pipeline.cli._dicom._context import as_json_option, command_context
-from fm_pipeline.dicom.api.requests import prune
 from fm_pipeline.pluralize import counted
-from fm_pipeline.settings import load_settings
 
 
 @click.command(name="prune")
@@ -25,6 +23,9 @@ def command(older_than_days: int | None, yes: bool, as_json: bool) -> None:
 
     Rows that are needed to recognise a file or its content always stay.
     """
+    from fm_pipeline.dicom.api.requests import prune
+    from fm_pipeline.settings import load_settings
+
     days = older_than_days or load_settings().dicom_history_days
     if days is None:
         raise click.UsageError("Nothing is ever removed by itself. Name an age: --older-than-days 365")

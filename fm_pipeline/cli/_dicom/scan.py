@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, cells, command_context, path_argument, table
-from fm_pipeline.dicom.api.preview import PreviewedFile, PreviewTotals, preview
-from fm_pipeline.dicom.api.requests import audited_refusals, requested_path
-from fm_pipeline.dicom.configuration.roots import excluded_folders
-from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.dicom.reasons import sentence
 from fm_pipeline.pluralize import counted
+
+if TYPE_CHECKING:
+    from fm_pipeline.dicom.api.preview import PreviewedFile, PreviewTotals
 
 SHOWN = 20
 limit_option = click.option(
@@ -33,6 +32,11 @@ limit_option = click.option(
 @as_json_option
 def command(path: str | None, everything: bool, limit: int | None, as_json: bool) -> None:
     """Inspect every file under PATH (by default the configured directory) as an import would, and import nothing."""
+    from fm_pipeline.dicom.api.preview import PreviewTotals, preview
+    from fm_pipeline.dicom.api.requests import audited_refusals, requested_path
+    from fm_pipeline.dicom.configuration.roots import excluded_folders
+    from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
+
     with command_context(as_json) as context:
         with audited_refusals(context.settings, actor=context.actor, action="dicom_scan"):
             root = requested_path(context.settings, path)

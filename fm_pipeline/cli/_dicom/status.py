@@ -5,21 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 
 from fm_pipeline.cli._dicom._context import CommandContext, as_json_option, cells, command_context, table
 from fm_pipeline.cli._shared.interrupts import restore_sigint
-from fm_pipeline.db.connection import connect
-from fm_pipeline.dicom.api.response_data import job_data
-from fm_pipeline.dicom.configuration.configuration import read_configuration
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.history.jobs import Job, get_job, list_jobs
-from fm_pipeline.dicom.watch.share_times import describe_watching
 from fm_pipeline.errors import RequestError
 from fm_pipeline.pluralize import counted
+
+if TYPE_CHECKING:
+    from fm_pipeline.dicom.history.jobs import Job
 
 EVERY_SECONDS = 1.0
 ACTIVE = ("pending", "running")
@@ -33,6 +30,10 @@ def command(job_id: int | None, watch: bool, as_json: bool) -> None:
     """Show how far an import job is; without JOB_ID the newest one."""
     if watch and as_json:
         raise click.UsageError("--watch is for people and --json for programs; take one of them.")
+
+    from fm_pipeline.dicom.api.response_data import job_data
+    from fm_pipeline.dicom.history.jobs import get_job
+
     with command_context(as_json) as context:
         job = get_job(context.database_url, _newest(context) if job_id is None else job_id)
         if as_json:
@@ -51,6 +52,10 @@ def command(job_id: int | None, watch: bool, as_json: bool) -> None:
 
 
 def _show_watching(context: CommandContext) -> None:
+    from fm_pipeline.db.connection import connect
+    from fm_pipeline.dicom.configuration.configuration import read_configuration
+    from fm_pipeline.dicom.watch.share_times import describe_watching
+
     with connect(context.database_url) as connection:
         configuration = read_configuration(connection, context.settings)
         if not configuration.monitoring_enabled or not configuration.hospital_data_path:
@@ -61,6 +66,8 @@ def _show_watching(context: CommandContext) -> None:
 
 
 def _newest(context: CommandContext) -> int:
+    from fm_pipeline.dicom.history.jobs import list_jobs
+
     page = list_jobs(context.database_url, limit=1)
     if not page.jobs:
         raise RequestError("There is no import job yet.", code=404, remedy="fm-pipeline dicom import creates one.")
@@ -69,6 +76,8 @@ def _newest(context: CommandContext) -> int:
 
 def show_job(context: CommandContext, job: Job) -> None:
     """Print a job with its counts."""
+    from fm_pipeline.dicom.api.response_data import job_data
+
     answer = job_data(job, context.zone)
     context.print(f"Job {job.id}, {job.job_type}: {job.status}", style="bold")
     context.print(f"asked for by {job.requested_by} at {answer['created_at']}")
@@ -106,6 +115,11 @@ def show_job(context: CommandContext, job: Job) -> None:
 
 def _show_progress(context: CommandContext, job: Job) -> None:
     """Print a progress bar for an active job, or the result of one that has ended."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    from fm_pipeline.dicom.api.response_data import job_data
+
     total = counted(job.total_files, "file")
     left = job_data(job, context.zone)["estimated_time_remaining_formatted"]
     if job.status in ACTIVE:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.errors import FileMakerError
-from fm_pipeline.filemaker.connect import require_filemaker
-from fm_pipeline.filemaker.recorder.asking import MISTAKES, Questions, record
-from fm_pipeline.filemaker.recorder.names import Names
 from fm_pipeline.pluralize import counted
-from fm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from fm_pipeline.entities.profile import Profile
 
 SHIPPED = ("nexus", "wep")  # profiles whose names say nothing about a clinic
 
@@ -38,6 +37,12 @@ def command(out: Path, keep_names: bool, wrong_password: bool) -> None:
     Sends at most 40 requests, one at a time, to the Data API and OData. It reads only. The file keeps statuses, codes,
     shapes, types, forms of values and timings. Look at it before you send it to anyone.
     """
+    from fm_pipeline.entities.profile import load_profile
+    from fm_pipeline.filemaker.connect import require_filemaker
+    from fm_pipeline.filemaker.recorder.asking import MISTAKES, Questions, record
+    from fm_pipeline.filemaker.recorder.names import Names
+    from fm_pipeline.settings import load_settings
+
     settings = load_settings(nexus_database_url="not asked")  # nothing is looked up in Nexus
     account = require_filemaker(settings)
     if out.exists():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fm_pipeline.errors import PipelineError
-from fm_pipeline.filemaker.recorder.recording import Recording, load_recording
 from fm_pipeline.pluralize import counted
+
+if TYPE_CHECKING:
+    from fm_pipeline.filemaker.recorder.recording import Recording
 
 
 @click.command(name="replay")
@@ -20,9 +23,11 @@ def command(recording: Path) -> None:
     Exits with 0 if they are equal and with 1 if not. A difference that a switch of the stand-in explains names the
     switch. Needs the extra sandbox.
     """
+    from fm_pipeline.filemaker.recorder.recording import load_recording
+
     recorded = load_recording(recording)
     try:
-        from fm_pipeline.sandbox.filemaker.replay.replay import replay  # noqa: PLC0415  # the extra may be missing
+        from fm_pipeline.sandbox.filemaker.replay.replay import replay  # the extra may be missing
     except ModuleNotFoundError as error:
         raise PipelineError(
             f"The replay needs a package that is not installed: {error.name}.",

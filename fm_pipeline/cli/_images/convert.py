@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from fm_pipeline.cli._images._export_options import EXISTING, columns_option, encoding_option, ignore_file_names_option
 from fm_pipeline.filemaker.exports.encoding import Encoding
-from fm_pipeline.images.exports.reader import Export, read_export, write_csv
 from fm_pipeline.pluralize import counted
 from fm_pipeline.staging.values.keys import as_key, is_uuid
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fm_pipeline.images.exports.reader import Export
 
 RULE = "=" * 70
 SAMPLES = 2
@@ -31,6 +35,11 @@ def command(export: Path, out: Path, encoding: Encoding | None, columns: str | N
     """
     if out.exists() and out.samefile(export):
         raise click.UsageError("OUT is the export itself, which would be overwritten.")
+
+    from rich.console import Console
+
+    from fm_pipeline.images.exports.reader import read_export, write_csv
+
     console = Console(highlight=False, soft_wrap=True)
     kind = f"{export.suffix.lstrip('.').capitalize()} " if export.suffix else ""
     console.print(f"{RULE}\n🔄 Converting FileMaker {kind}Export to CSV\n{RULE}")

@@ -5,24 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import click
-from rich import box
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from fm_pipeline.cli._shared.interrupts import restore_sigint
-from fm_pipeline.db.audit import audited, operating_system_user
-from fm_pipeline.db.migrate import migrate
-from fm_pipeline.db.run_reports import store_run_report
-from fm_pipeline.filemaker.connect import require_filemaker
-from fm_pipeline.images.containers.import_images import BATCH_SIZE, Callbacks, import_images
+from fm_pipeline.images.containers.choices import BATCH_SIZE
 from fm_pipeline.images.containers.reasons import IN_USE, sentence
 from fm_pipeline.images.containers.report import ImportReport
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
 
 
 @click.command(name="import")
@@ -40,6 +35,18 @@ def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
 
     Can be stopped at any moment, and goes on where it stopped.
     """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from fm_pipeline.db.audit import audited, operating_system_user
+    from fm_pipeline.db.migrate import migrate
+    from fm_pipeline.db.run_reports import store_run_report
+    from fm_pipeline.filemaker.connect import require_filemaker
+    from fm_pipeline.images.containers.import_images import Callbacks, import_images
+    from fm_pipeline.sequence.progress import run_progress
+    from fm_pipeline.settings import load_settings
+
     restore_sigint()
     settings = load_settings()
     require_filemaker(settings)
@@ -67,6 +74,8 @@ def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
 
 def report_lines(report: ImportReport) -> Iterator[RenderableType]:
     """What to print, one after the other."""
+    from rich.text import Text
+
     would = "would be " if report.dry_run else ""
     yield ""
     yield Text(
@@ -110,6 +119,8 @@ def _containers(report: ImportReport) -> Table:
 
 
 def _counted(title: str, counts: Mapping[str, int]) -> Iterator[RenderableType]:
+    from rich.text import Text
+
     if counts:
         yield Text(f"{title}:", style="bold")
         for what, images in counts.items():
@@ -117,6 +128,9 @@ def _counted(title: str, counts: Mapping[str, int]) -> Iterator[RenderableType]:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, int]]) -> Table:
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE)
     for position, name in enumerate(head):
         table.add_column(name, justify="right" if position else "left")

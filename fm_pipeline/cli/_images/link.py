@@ -8,19 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from fm_pipeline.cli._images._export_options import EXISTING, columns_option, encoding_option, ignore_file_names_option
-from fm_pipeline.db.audit import operating_system_user
-from fm_pipeline.db.migrate import migrate
-from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.filemaker.exports.encoding import Encoding
-from fm_pipeline.images.exports.reader import read_export
-from fm_pipeline.images.linking.link_images import link_images
-from fm_pipeline.images.linking.steps import LinkOptions
-from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.settings import load_settings
-from fm_pipeline.storage.bucket import open_bucket
 
 
 @click.command(name="link")
@@ -51,6 +41,18 @@ def command(
     EXPORT is FileMaker's export of the images, or the CSV that `convert` made of it. Safe to run again: what is
     linked is recognised, and what was interrupted goes on.
     """
+    from rich.console import Console
+
+    from fm_pipeline.db.audit import operating_system_user
+    from fm_pipeline.db.migrate import migrate
+    from fm_pipeline.db.run_reports import store_run_report
+    from fm_pipeline.images.exports.reader import read_export
+    from fm_pipeline.images.linking.link_images import link_images
+    from fm_pipeline.images.linking.steps import LinkOptions
+    from fm_pipeline.sequence.progress import run_progress
+    from fm_pipeline.settings import load_settings
+    from fm_pipeline.storage.bucket import open_bucket
+
     settings = load_settings()
     bucket = open_bucket(settings)
     console = Console(highlight=False, soft_wrap=True)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
-from rich import box
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from fm_pipeline.cli._shared.interrupts import restore_sigint
-from fm_pipeline.db.migrate import migrate
-from fm_pipeline.filemaker.connect import require_filemaker
-from fm_pipeline.images.containers.reconcile import DISAGREEMENTS, REPAIRED_BY, REPAIRS, Reconciliation, reconcile
+from fm_pipeline.images.containers.choices import DISAGREEMENTS, REPAIRED_BY, REPAIRS
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from fm_pipeline.images.containers.reconcile import Reconciliation
 
 SHOWN = 20  # record ids of a kind, unless all are asked for
 
@@ -36,6 +34,16 @@ def command(repair: tuple[str, ...], limit: int | None, all_ids: bool) -> None:
 
     Repairs only what --repair names.
     """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from fm_pipeline.db.migrate import migrate
+    from fm_pipeline.filemaker.connect import require_filemaker
+    from fm_pipeline.images.containers.reconcile import reconcile
+    from fm_pipeline.sequence.progress import run_progress
+    from fm_pipeline.settings import load_settings
+
     restore_sigint()
     settings = load_settings()
     require_filemaker(settings)
@@ -56,6 +64,10 @@ def command(repair: tuple[str, ...], limit: int | None, all_ids: bool) -> None:
 
 
 def _lines(found: Reconciliation, *, repaired: bool, all_ids: bool) -> Iterator[RenderableType]:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     yield ""
     yield Text(f"{counted(found.records, 'image record')} of FileMaker looked at.")
     if not found.found:

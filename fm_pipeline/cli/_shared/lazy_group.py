@@ -1,4 +1,4 @@
-"""Groups whose commands are the modules of a package, imported when they are called."""
+"""Groups whose commands are the modules of a package, imported when they are called or described."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from click.exceptions import NoSuchCommand
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called or described, so that a short command does not wait for Dagster.
+    """A group that imports a command when it is called or described.
 
     The command `some-name` is the object `command` of the module `some_name` (`import`, a keyword: `import_`). Modules
     whose names begin with an underscore, and `main`, are no commands.

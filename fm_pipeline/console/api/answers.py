@@ -8,7 +8,7 @@ from ninja import Schema
 from pydantic import Field
 
 from fm_pipeline.dicom.api.response_data import HistoryStatus
-from fm_pipeline.dicom.history.jobs import JobStatus, JobType
+from fm_pipeline.dicom.choices import JobStatus, JobType
 from fm_pipeline.dicom.model import Outcome
 
 Time = str  # "2025-11-22 10:30:00", in the clinic's time zone

@@ -9,9 +9,8 @@ from pydantic import ConfigDict, Field
 
 from fm_pipeline.dicom.api.batches import LARGEST_BATCH
 from fm_pipeline.dicom.api.response_data import HistoryStatus
+from fm_pipeline.dicom.choices import LONGEST_HISTORY_PAGE, LONGEST_JOB_PAGE, JobStatus, JobType
 from fm_pipeline.dicom.configuration.configuration import DAY, SHORTEST_INTERVAL
-from fm_pipeline.dicom.history.history import LONGEST_HISTORY_PAGE
-from fm_pipeline.dicom.history.jobs import LONGEST_JOB_PAGE, JobStatus, JobType
 from fm_pipeline.dicom.model import Outcome
 
 _BIGGEST = 2**63 - 1

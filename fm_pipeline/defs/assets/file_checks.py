@@ -7,7 +7,8 @@ import dagster as dg
 
 from fm_pipeline.defs.assets.shared import cancelled_reimport, explained
 from fm_pipeline.defs.resources import NexusTarget
-from fm_pipeline.status.stored_files import NO_READ_PERMISSION, SAMPLE, FileCheck, Kind, check_files
+from fm_pipeline.status.choices import SAMPLE
+from fm_pipeline.status.stored_files import NO_READ_PERMISSION, FileCheck, Kind, check_files
 
 IDS = 50  # of rows in the metadata; the command fm-pipeline files check has all of them
 

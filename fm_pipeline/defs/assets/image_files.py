@@ -12,7 +12,8 @@ from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.plots import bar_chart, containers_used
 from fm_pipeline.defs.assets.shared import IMAGE_FILES, OWNERS, POOL, explained, requester, row_count
 from fm_pipeline.defs.resources import NexusTarget
-from fm_pipeline.images.containers.import_images import BATCH_SIZE, Callbacks, import_images
+from fm_pipeline.images.containers.choices import BATCH_SIZE
+from fm_pipeline.images.containers.import_images import Callbacks, import_images
 from fm_pipeline.images.containers.report import OUTCOME_KINDS, ImportReport
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
 from fm_pipeline.dicom.api.preview import PreviewedFile, PreviewTotals, preview, preview_new
+from fm_pipeline.dicom.choices import JobType
 from fm_pipeline.dicom.configuration.roots import excluded_folders
 from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
-from fm_pipeline.dicom.history.jobs import JobType
 from fm_pipeline.dicom.model import FoundFile
 from fm_pipeline.dicom.scan.walk import scan
 from fm_pipeline.dicom.watch.new_files import NewFiles

@@ -9,11 +9,12 @@ from datetime import datetime
 
 from fm_pipeline.db.audit import AuditAction, AuditOutcome, audited, record
 from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.choices import JobType
 from fm_pipeline.dicom.configuration.configuration import read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.history.chunks import in_chunks
 from fm_pipeline.dicom.history.history import prune_history
-from fm_pipeline.dicom.history.jobs import SENSOR, Job, JobType, create_job, get_job, request_cancel
+from fm_pipeline.dicom.history.jobs import SENSOR, Job, create_job, get_job, request_cancel
 from fm_pipeline.dicom.importer.cut import create_shared_job
 from fm_pipeline.dicom.importer.run_chunks import run_chunks
 from fm_pipeline.dicom.importer.run_job import ImportOptions, OnProgress, run_job

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.dicom.choices import JobStatus
 from fm_pipeline.dicom.history.chunks import Chunk, ClaimLost, others_live
 from fm_pipeline.dicom.history.history_entry import HistoryEntry
 from fm_pipeline.dicom.history.job_ledger import JobLedger, ScanTotals
-from fm_pipeline.dicom.history.jobs import Job, JobStatus, read_job
+from fm_pipeline.dicom.history.jobs import Job, read_job
 
 T = TypeVar("T")
 

@@ -13,11 +13,10 @@ from datetime import datetime
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.choices import LONGEST_HISTORY_PAGE
 from fm_pipeline.dicom.history.jobs import paging, where_sql
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.errors import RequestError
-
-LONGEST_HISTORY_PAGE = 1000
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.locks import AdvisoryLock, NumberedLock, try_lock, wait_for_lock
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
+from fm_pipeline.dicom.choices import JobStatus
 from fm_pipeline.dicom.history.chunks import reopen_chunks
 from fm_pipeline.dicom.history.history_entry import HistoryEntry
-from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job, JobStatus, read_job, running_job_ids
+from fm_pipeline.dicom.history.jobs import LOCK_CLASS, Job, read_job, running_job_ids
 from fm_pipeline.dicom.history.rows import bigint, write_entries
 from fm_pipeline.dicom.model import FoundFile, SetAside, Unreadable
 from fm_pipeline.dicom.paths import path_hash, printable, real_path

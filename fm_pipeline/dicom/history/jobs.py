@@ -8,20 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.dicom.choices import JOB_STATUSES, JOB_TYPES, LONGEST_JOB_PAGE, JobStatus, JobType
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.errors import RequestError
 
-JobType = Literal["initial", "incremental", "manual"]
-JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
-JOB_TYPES: tuple[JobType, ...] = ("initial", "incremental", "manual")
-JOB_STATUSES: tuple[JobStatus, ...] = ("pending", "running", "completed", "failed", "cancelled")
-LONGEST_JOB_PAGE = 100
 _NO_JOB = 2**63 - 1  # the largest bigint; a larger number, typed by a person, names no job either
 # `requested_by` of the sensor's jobs, by which it recognises its own.
 SENSOR = "hospital_dicom_sensor"

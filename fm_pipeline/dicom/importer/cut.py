@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
+from fm_pipeline.dicom.choices import JobType
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.history.chunks import insert_chunks
 from fm_pipeline.dicom.history.job_ledger import insert_unreadable
-from fm_pipeline.dicom.history.jobs import Job, JobType, create_job
+from fm_pipeline.dicom.history.jobs import Job, create_job
 from fm_pipeline.dicom.model import FoundFile, Unreadable
 from fm_pipeline.dicom.reasons import STOPPED
 from fm_pipeline.dicom.scan.excluded_folders import ExcludedFolders

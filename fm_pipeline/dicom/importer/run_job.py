@@ -22,6 +22,7 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from fm_pipeline.db.reconnecting_connection import ReconnectingConnection
+from fm_pipeline.dicom.choices import THREADS
 from fm_pipeline.dicom.configuration.roots import excluded_folders
 from fm_pipeline.dicom.errors import RootUnavailable
 from fm_pipeline.dicom.files.archives.limits import ArchiveLimits
@@ -48,8 +49,6 @@ from fm_pipeline.dicom.watch.new_files import NewFiles
 from fm_pipeline.errors import DatabaseError, DicomError, PipelineError, unforeseen
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
-
-THREADS = 4  # more gained nothing on the Orthanc that was measured
 
 _log = logging.getLogger(__name__)
 

@@ -25,6 +25,7 @@ from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.containers import ContainerDownloads
 from fm_pipeline.images.containers import import_ledger
 from fm_pipeline.images.containers.backoff import Backoff
+from fm_pipeline.images.containers.choices import BATCH_SIZE
 from fm_pipeline.images.containers.import_ledger import ImportItem, ImportLedger
 from fm_pipeline.images.containers.marker import Marker, RecordAsRead
 from fm_pipeline.images.containers.nexus_view import ImageInNexus, ImageToImport, NexusView
@@ -41,8 +42,6 @@ from fm_pipeline.storage.bucket import Bucket, ObjectExists, open_bucket
 _log = logging.getLogger(__name__)
 
 ItemWithImage = tuple[ImportItem, SourceImage]
-
-BATCH_SIZE = 20  # images in a transaction of Nexus; a killed run loses at most the downloads of one batch
 
 
 @dataclass

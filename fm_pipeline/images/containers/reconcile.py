@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from fm_pipeline.db.connection import connect
@@ -22,6 +21,7 @@ from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.containers import ContainerDownloads
 from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
 from fm_pipeline.images.containers.backoff import Backoff
+from fm_pipeline.images.containers.choices import DISAGREEMENTS, DisagreementKind
 from fm_pipeline.images.containers.import_ledger import ImportLedger
 from fm_pipeline.images.containers.marker import Marker
 from fm_pipeline.images.containers.nexus_view import NexusView
@@ -32,20 +32,6 @@ from fm_pipeline.settings import Settings
 from fm_pipeline.staging.values.keys import is_uuid
 from fm_pipeline.storage.bucket import Bucket, open_bucket
 from fm_pipeline.storage.client import WRITABLE
-
-DisagreementKind = Literal["mark_without_file", "mark_without_row", "file_without_mark", "row_without_file"]
-DISAGREEMENTS: Final[dict[DisagreementKind, str]] = {
-    "mark_without_file": "FileMaker has the mark, and there is no file: the image would never be taken.",
-    "mark_without_row": "FileMaker has the mark, the bulk dump has the file, and Nexus has no row.",
-    "file_without_mark": "Nexus has the image with its file, and FileMaker has no mark.",
-    "row_without_file": "Nexus has the image, and S3 has no file under its key.",
-}
-REPAIRS: Final[dict[DisagreementKind, str]] = {
-    "mark_without_file": "the mark is taken away, so that the next import takes the image",
-    "file_without_mark": "the mark is set",
-    "row_without_file": "the best container is put under the key of the row",
-}
-REPAIRED_BY: Final = "fm-pipeline images link"  # what repairs mark_without_row
 
 
 @dataclass

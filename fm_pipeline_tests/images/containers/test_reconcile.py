@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from fm_pipeline.cli.main import main
-from fm_pipeline.images.containers.reconcile import DisagreementKind, reconcile
+from fm_pipeline.images.containers.choices import DisagreementKind
+from fm_pipeline.images.containers.reconcile import reconcile
 from fm_pipeline.sandbox.filemaker.data.schema import StoredContainerFile
 from fm_pipeline_tests.images.containers.clinic import DATABASE, TABLE, ImageClinic
 from fm_pipeline_tests.support.pictures import picture

@@ -26,9 +26,10 @@ from fm_pipeline.console.pages.paging import page_number, without_nul
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues
 from fm_pipeline.dicom.api.response_data import job_data
+from fm_pipeline.dicom.choices import JOB_STATUSES, JOB_TYPES
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.dicom.history.history import EXPORTED_HISTORY, export_history, list_history
-from fm_pipeline.dicom.history.jobs import JOB_STATUSES, JOB_TYPES, Job, get_job, list_jobs, note_run
+from fm_pipeline.dicom.history.jobs import Job, get_job, list_jobs, note_run
 from fm_pipeline.dicom.history.removals import has_removable, list_removals
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.reasons import OF_FILES, sentence

@@ -23,10 +23,11 @@ from fm_pipeline.console.pages.dicom.jobs import launch_import, shown_job
 from fm_pipeline.db.connection import connect
 from fm_pipeline.dicom.api.bounded_scan import preview_bounded, preview_new_bounded
 from fm_pipeline.dicom.api.requests import audited_refusals, prepare_import, requested_path
+from fm_pipeline.dicom.choices import JOB_TYPES, JobType
 from fm_pipeline.dicom.configuration.configuration import CHANGEABLE, SyncConfiguration, configure, read_configuration
 from fm_pipeline.dicom.configuration.roots import allowed_roots
 from fm_pipeline.dicom.formats import size_formatted
-from fm_pipeline.dicom.history.jobs import JOB_TYPES, JobType, list_jobs
+from fm_pipeline.dicom.history.jobs import list_jobs
 from fm_pipeline.dicom.reasons import sentence
 from fm_pipeline.errors import PipelineError, RequestError
 from fm_pipeline.status.dicom import ImportedCounts, count_imported, read_watch_events, read_watched_roots
