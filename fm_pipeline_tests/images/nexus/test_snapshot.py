@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from datetime import date
+from random import Random
 
 import pytest
 
+from fm_pipeline.images.nexus.batch_and_image_values import NewImage, batch_id
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
 from fm_pipeline.images.nexus.writer import writing_images
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.sandbox.stack.waiting import wait_until
-from fm_pipeline_tests.support.clinics import MigrationBench, Origin
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, Origin
 
 PREFIX = "bulk/"
 NEW, OTHER = str(uuid.UUID(int=7 << 108)), str(uuid.UUID(int=8 << 108))
@@ -27,6 +30,15 @@ WRITES = {
     "a patient's id": """UPDATE patients SET filemaker_metadata = '{"filemaker_id": "k"}' WHERE id = ':new'""",
     "an image's key": "UPDATE images_image SET s3_key = 'patients/x/77.jpg'"
     " WHERE id = (SELECT id FROM images_image ORDER BY id LIMIT 1)",
+    "an image comes": """
+        INSERT INTO images_image SELECT (jsonb_populate_record(i, jsonb_build_object('id', ':other', 'filemaker_id',
+        ':other', 's3_key', 'patients/x/78.jpg'))).* FROM images_image i ORDER BY id LIMIT 1""",
+    "an image comes for another": """
+        DELETE FROM images_image WHERE id = (SELECT max(id::text)::uuid FROM images_image);
+        INSERT INTO images_image SELECT (jsonb_populate_record(i, jsonb_build_object('id', ':new', 'filemaker_id',
+        ':new', 's3_key', 'patients/x/79.jpg'))).* FROM images_image i ORDER BY id LIMIT 1""",
+    "a patient becomes known": """
+        INSERT INTO fm_pipeline.crosswalk SELECT 'patient', 'k', id, 'link' FROM patients ORDER BY id LIMIT 1""",
     "an image goes": "DELETE FROM images_image WHERE id = (SELECT id FROM images_image ORDER BY id LIMIT 1)",
     "a batch is another's": "UPDATE images_batch SET object_id = ':new'"
     " WHERE id = (SELECT id FROM images_batch ORDER BY id LIMIT 1)",
@@ -82,6 +94,46 @@ def test_every_write_invalidates_the_snapshot(clinic: MigrationBench, write: str
     assert now is not before
     assert (now.patients, now.known) == (anew.patients, anew.known)
     assert (now.patients, now.known) != (before.patients, before.known)
+
+
+def test_a_batch_of_new_images_is_added_without_reading_the_others(clinic: MigrationBench) -> None:
+    before = certain(clinic)
+    for number in (1, 2):  # the second one into the batch of the first
+        add_image(clinic, number)
+        now, anew = refreshed(clinic, before), read(clinic)
+        assert now.patients is before.patients
+        assert (now.patients, now.known) == (anew.patients, anew.known)
+        assert now.known.find(number + 900_000, None) is not None
+        before = now
+
+
+def add_image(clinic: MigrationBench, number: int) -> None:
+    """By the writer, as the import does it."""
+    day = date(2016, 10, 18)
+    image = NewImage(
+        patient=NEW,
+        batch_id=batch_id(NEW, day),
+        taken=day,
+        s3_key=f"patients/{NEW}/{number}.jpg",
+        original_name=f"{number}.jpg",
+        size=1,
+        mime_type="image/jpeg",
+        recid=900_000 + number,
+        filemaker_id=str(uuid.UUID(int=number << 100)),
+    )
+    with writing_images(clinic.settings) as writer:
+        writer.write([image], RUN_TIME)  # inserts it, unless its patient has gone
+
+
+def test_any_writes_after_each_other_are_all_seen(clinic: MigrationBench) -> None:
+    now, chance = certain(clinic), Random(1)  # noqa: S311
+    writes = chance.sample(list(WRITES), len(WRITES))
+    for number, write in enumerate(writes):
+        carry_out(clinic, write)
+        if number % 3 == 0:
+            add_image(clinic, number)
+        now, anew = refreshed(clinic, now), read(clinic)
+        assert (now.patients, now.known) == (anew.patients, anew.known), write
 
 
 def test_under_the_locks_an_unchanged_table_is_not_read_again(clinic: MigrationBench) -> None:
