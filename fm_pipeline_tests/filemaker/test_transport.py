@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,16 @@ from fm_pipeline.sandbox.filemaker.data.store import Store
 from fm_pipeline.sandbox.filemaker.serving import listen
 from fm_pipeline_tests.filemaker.conftest import Clinic
 from fm_pipeline_tests.sandbox.filemaker.running import running_stand_in
+from fm_pipeline_tests.support.answering import answering, connections
+
+
+def asking_once(port: int, timeout: float = 60) -> DataApiClient:
+    """A client of the server at a port for which it is a failure to ask again."""
+
+    def repeat(_seconds: float) -> None:
+        pytest.fail("it asked again")
+
+    return DataApiClient(f"http://127.0.0.1:{port}", "clinic", "a", "b", timeout=timeout, sleep=repeat)
 
 
 @pytest.mark.parametrize("what", ["bad_gateway", "service_unavailable", "gateway_timeout", "cut"])
@@ -61,27 +71,17 @@ def test_an_answer_that_takes_too_long_says_how_to_make_it_shorter(clinic: Clini
 
 
 def test_an_answer_that_stops_in_its_middle_is_a_time_out_too() -> None:
-    def unexpected(_seconds: float) -> None:
-        pytest.fail("it was repeated with the same page size")
+    def answer_half(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"response":')
+        connection.recv(1)  # until the client gives up
 
-    with listen() as listening:
-
-        def answer_half() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"response":')
-                connection.recv(1)  # until the client gives up
-
-        server = threading.Thread(target=answer_half)
-        server.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with (
-            DataApiClient(url, "clinic", "a", "b", timeout=0.2, sleep=unexpected) as client,
-            pytest.raises(ServerTimeout, match=r"within 0\.2 seconds"),
-        ):
-            client.product_info()
-        server.join()
+    with (
+        connections(answer_half) as port,
+        asking_once(port, timeout=0.2) as client,
+        pytest.raises(ServerTimeout, match=r"within 0\.2 seconds"),
+    ):
+        client.product_info()
 
 
 @pytest.mark.parametrize(
@@ -94,20 +94,8 @@ def test_an_answer_that_stops_in_its_middle_is_a_time_out_too() -> None:
     ],
 )
 def test_what_is_not_the_data_api_gets_no_second_call(raw: bytes, error: type[Exception]) -> None:
-    with listen() as listening:
-
-        def answer() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(raw)
-
-        server = threading.Thread(target=answer)
-        server.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with DataApiClient(url, "clinic", "a", "b", timeout=60, sleep=lambda _: None) as client, pytest.raises(error):
-            client.product_info()
-        server.join()
+    with answering(raw) as port, asking_once(port) as client, pytest.raises(error):
+        client.product_info()
 
 
 def test_no_server_at_all_is_told_without_a_password_in_the_text() -> None:

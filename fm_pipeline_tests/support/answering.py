@@ -1,12 +1,41 @@
-"""A port on which another program answers every request with the same bytes."""
+"""Ports on which another program answers: every request with the same bytes, or each connection in its own way.
+
+They end with the block that opened them, also if a client never came.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+Connected = Callable[[socket.socket], object]
+
+
+@contextmanager
+def connections(*expected: Connected) -> Iterator[int]:
+    """A port of 127.0.0.1 that treats its first connection in the first way, and so on."""
+
+    def serve() -> None:
+        for treat in expected:
+            try:
+                client, _ = server.accept()
+            except OSError:  # the block has ended without this connection
+                return
+            with client:
+                treat(client)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield int(server.getsockname()[1])
+        finally:
+            thread.join(5)
+            server.shutdown(socket.SHUT_RDWR)  # a connection that it still waits for never comes
+            thread.join()
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from fm_pipeline.dicom.orthanc.errors import (
 )
 from fm_pipeline.errors import SettingsError
 from fm_pipeline_tests.dicom.bench import import_settings
+from fm_pipeline_tests.support.answering import connections
 from fm_pipeline_tests.support.scripted_http import (
     STATISTICS,
     SYSTEM,
@@ -264,22 +265,20 @@ def test_an_answer_that_drips_ends_with_the_time_out_however_long_it_goes_on() -
     over = threading.Event()
 
     def drips(connection: socket.socket) -> None:
-        with suppress(OSError), connection:
+        with suppress(OSError):
             connection.recv(1 << 16)
             for byte in itertools.cycle(b"HTTP/1.1 200 OK\r\nA: "):
                 connection.sendall(bytes([byte]))
                 if over.wait(0.02):
                     return
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=lambda: drips(listening.accept()[0]))
-        thread.start()
+    with connections(drips) as port:
         begun = time.monotonic()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with Orthanc(url, timeout_seconds=0.3) as orthanc, pytest.raises(AnswerTimedOut):
-            orthanc.system()
-        over.set()
-        thread.join()
+        try:
+            with Orthanc(f"http://127.0.0.1:{port}", timeout_seconds=0.3) as orthanc, pytest.raises(AnswerTimedOut):
+                orthanc.system()
+        finally:
+            over.set()
     assert time.monotonic() - begun < SOON
 
 

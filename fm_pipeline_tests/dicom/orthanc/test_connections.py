@@ -15,36 +15,20 @@ from fm_pipeline.dicom.orthanc.connection_pool import ConnectionPool
 from fm_pipeline.dicom.orthanc.errors import AnswerTimedOut, NoAnswer, OrthancRefusedConnection
 from fm_pipeline.errors import SettingsError
 from fm_pipeline_tests.dicom.bench import import_settings
+from fm_pipeline_tests.support.answering import Connected, connections
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-Connected = Callable[[socket.socket], None]
 
 
 @contextmanager
-def server(*connections: Connected) -> Iterator[ConnectionPool]:
+def server(*treated: Connected) -> Iterator[ConnectionPool]:
     """One that treats its first connection in the first way, and so on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve() -> None:
-            for each in connections:
-                try:
-                    accepted = listening.accept()[0]
-                except OSError:  # the test has ended without this connection
-                    return
-                with accepted as connection:
-                    each(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/orthanc"
-        kept = ConnectionPool(url, "user", "pässword", timeout_seconds=60)
+    with connections(*treated) as port:
+        kept = ConnectionPool(f"http://127.0.0.1:{port}/orthanc", "user", "pässword", timeout_seconds=60)
         try:
             yield kept
         finally:
             kept.close()
-            thread.join(5)
-            listening.shutdown(socket.SHUT_RDWR)  # a connection that it still waits for never comes
-            thread.join()
 
 
 def request(connection: socket.socket) -> bytes:
@@ -138,7 +122,7 @@ def test_a_connection_that_ends_without_a_word_is_no_answer() -> None:
 @pytest.mark.hard_case(42)
 def test_a_server_that_says_nothing_is_not_waited_for_and_one_that_is_down_was_sent_nothing() -> None:
     over = threading.Event()
-    with server(lambda _: over.wait(60)) as kept:  # type: ignore[arg-type]
+    with server(lambda _: over.wait(60)) as kept:
         with pytest.raises(AnswerTimedOut):
             kept.ask("POST", "/instances", b"content", seconds=0.1)
         over.set()
