@@ -1,5 +1,7 @@
 """The nightly sync as a job: it commits what the settings allow without a person, or stops after its plan."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 from pydantic import Field
 
@@ -9,12 +11,14 @@ from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.night import run_sync
 from fm_pipeline.sequence.progress import run_progress
+from fm_pipeline.sequence.undo_sync import undo_sync
 
 
 class SyncConfig(dg.Config):
-    """Nothing for a new sync; the permission for one that waits."""
+    """Nothing for a new sync; the permission for one that waits; or the sync that is to be undone."""
 
     plan_id: str = Field(default="", description="Id of the sync that waits and that you have read.")
+    undo_id: str = Field(default="", description="In place of plan_id: id of a committed sync that is to be undone.")
     confirm: str = Field(
         default="", description="The database's name and its number of patients, as the sync shows: 'nexus 2842'."
     )
@@ -23,10 +27,15 @@ class SyncConfig(dg.Config):
 
 @dg.op(pool=POOL)
 def sync_nexus(context: dg.OpExecutionContext, config: SyncConfig, nexus: NexusTarget) -> None:
-    """Read FileMaker, stage, merge; commit, or show what waits."""
+    """Read FileMaker, stage, merge; commit, or show what waits. With `undo_id` write rows back instead."""
     with explained():
         settings = nexus.prepare().settings
         actor = requester(context, settings, config.requested_by)
+        if config.undo_id:
+            ids = {"run_id": context.run.run_id, "confirm": config.confirm}
+            rows = undo_sync(settings, config.undo_id, now=datetime.now(UTC), actor=actor, **ids)
+            context.log.info(f"✅ Sync undone. {counted(sum(rows.values()), 'row')} of Nexus written back")
+            return
         with run_progress(settings, context.run.run_id, log=context.log.info) as progress:
             result = run_sync(
                 settings,
@@ -40,14 +49,14 @@ def sync_nexus(context: dg.OpExecutionContext, config: SyncConfig, nexus: NexusT
             )
     for sentence in result.why:
         context.log.info(sentence)
-    rows = counted(result.report.changed_rows, "row")
+    changed = counted(result.report.changed_rows, "row")
     if result.status == "waits":
-        context.log.info(f"The sync waits; {rows} of Nexus would change. Nexus is unchanged")
+        context.log.info(f"The sync waits; {changed} of Nexus would change. Nexus is unchanged")
         context.log.info(
             f"To carry it out: filemaker_sync with plan_id={result.id} and confirm={result.confirmation!r}"
         )
     elif result.status == "committed":
-        context.log.info(f"✅ Sync complete. {rows} of Nexus changed")
+        context.log.info(f"✅ Sync complete. {changed} of Nexus changed")
     else:
         context.log.info("Nothing new. Nexus is unchanged")
 

@@ -11,16 +11,23 @@ from fm_pipeline.db.commit import commit, ignore_first_cancel
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, lock_tables
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.sync.syncs import inputs_of, refuse_other_words
 from fm_pipeline.nexus.sync.undo import changed_tables, undo
 from fm_pipeline.settings import Settings
 
 
-def undo_sync(settings: Settings, sync_id: str, *, now: datetime, actor: str, run_id: str) -> Mapping[str, int]:
+def undo_sync(
+    settings: Settings, sync_id: str, *, now: datetime, actor: str, run_id: str, confirm: str | None = None
+) -> Mapping[str, int]:
     """Undo a sync, in one transaction; return the number of rows that were written back, by table.
 
     To the next sync these rows are edits of a user: it keeps and lists them.
 
+    Args:
+        confirm: the words of the sync, if a person has to type them; None if its id is enough.
+
     Raises:
+        PlanStop: these are not the words.
         RequestError: there is no such sync, or rows were changed since.
         LockStop: a reimport, restore or sync runs, or another session holds the tables.
         ValidationStop, DatabaseError: it could not be written. Nexus is unchanged in every case.
@@ -36,6 +43,8 @@ def undo_sync(settings: Settings, sync_id: str, *, now: datetime, actor: str, ru
         with connection.cursor() as cursor:
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             tables = changed_tables(cursor, sync_id, catalogue)
+            if confirm is not None:
+                refuse_other_words(inputs_of(cursor, sync_id), confirm)
         connection.commit()
         with (
             connection.cursor() as cursor,

@@ -9,8 +9,12 @@ from typing import Any
 
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import RequestError
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
 from fm_pipeline.nexus.sync.decisions import Decision
+from fm_pipeline.nexus.sync.syncs import last_committed
+from fm_pipeline.nexus.sync.undo import changed_tables, rows_saved_since
+from fm_pipeline.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,63 @@ class RecordedSync:
     deletions: Mapping[str, Sequence[str]]
     decisions: list[Decision]
     is_newest: bool
+
+
+@dataclass(frozen=True)
+class ChangedRow:
+    """A row that a sync has changed: ids and names of columns, no values.
+
+    Attributes:
+        change: `insert`, `change` or `delete`, as the sync did it.
+        columns: in which the row was changed.
+    """
+
+    table: str
+    nexus_id: str
+    change: str
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Undoing:
+    """What becomes of Nexus if a sync is undone.
+
+    Attributes:
+        saved_since: ids of rows that are not as the sync left them, by table; then it cannot be undone.
+    """
+
+    sync: RecordedSync
+    rows: Sequence[ChangedRow]
+    saved_since: Mapping[str, Sequence[str]]
+
+
+def read_undoing(settings: Settings, sync_id: str) -> Undoing:
+    """Read what would be undone.
+
+    Raises:
+        RequestError: there is no such sync (404), it has changed nothing, or is undone (409).
+    """
+    url = settings.nexus_database_url.get_secret_value()
+    found = read_sync(url, sync_id)
+    with connect(url) as connection, connection.cursor() as cursor:
+        tables = changed_tables(cursor, found.id, read_catalogue(cursor, settings.nexus_schema))
+        saved = rows_saved_since(cursor, found.id, tables)
+        cursor.execute(
+            "SELECT table_name, row_id, CASE WHEN before IS NULL THEN 'insert' WHEN after IS NULL THEN 'delete'"
+            " ELSE 'change' END, ARRAY(SELECT name FROM json_object_keys(after) name WHERE before IS NOT NULL"
+            " AND (before -> name)::text IS DISTINCT FROM (after -> name)::text ORDER BY 1)"
+            " FROM fm_pipeline.sync_changes WHERE sync_id::text = %s ORDER BY table_name, 3, row_id",
+            (found.id,),
+        )
+        rows = [ChangedRow(*row) for row in cursor.fetchall()]
+    return Undoing(found, rows, {table.name: ids for table, ids in saved.items()})
+
+
+def read_undoable_id(database_url: str) -> str | None:
+    """Return the id of the last sync that has changed Nexus and is not undone; None if there is none."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        last = last_committed(cursor)
+    return last.id if last else None
 
 
 def read_sync(database_url: str, sync_id: str = "") -> RecordedSync:

@@ -122,6 +122,43 @@ def test_a_full_reimport_keeps_what_a_sync_has_kept_unless_told_otherwise(synced
     assert coordinator(synced, edited[0]) != "Nexus"
 
 
+def test_what_a_person_has_seen_does_not_wait_again_and_what_nobody_has_seen_is_not_done(
+    synced: MigrationBench,
+) -> None:
+    (edited, *_) = synced.execute(RECORDS)
+    message_id, record_id = synced.execute(
+        "SELECT s.nexus_id::text, s.record_id FROM fm_pipeline.staged_sms_messages s"
+        " JOIN sms_messages m ON m.id = s.nexus_id ORDER BY 2 LIMIT 1"
+    )[0]
+    synced.execute("DELETE FROM sms_messages WHERE id = %s", message_id)
+    synced.store.edit(DATABASE, "Messages", record_id, {"message": "changed since"})
+    synced.store.edit(DATABASE, "Patients", edited[1], {"coordinator_name": "Fm"})
+    before = synced.digests()
+    waits = sync(synced)
+    assert [each.decision for each in waits.conflicts] == ["deleted_conflict"]
+    ((name,),) = synced.execute("SELECT coordinator_name FROM patients WHERE id = %s", edited[0])
+    synced.execute("UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s", edited[0])
+    with pytest.raises(PlanStop, match=r"1 conflict\(s\) have been added"):
+        confirmed(synced, waits)
+    synced.execute("UPDATE patients SET coordinator_name = %s WHERE id = %s", name, edited[0])
+
+    def stop(_: PhaseRecord) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        confirmed(synced, waits, on_phase=stop)
+    assert synced.digests() == before
+    assert confirmed(synced, waits).status == "committed"
+    again = sync(synced)
+    assert (again.status, [each.decision for each in again.decisions]) == ("nothing_new", ["deleted_in_nexus"])
+
+    synced.store.edit(DATABASE, "Patients", edited[1], {"coordinator_name": "Fm again"})
+    with pytest.raises(KeyboardInterrupt):
+        sync(synced, on_phase=stop)
+    unstaged = sync_staged(synced.settings, now=NIGHT, actor="bench", staged_again=False)
+    assert (unstaged.status, coordinator(synced, edited[0])) == ("committed", "Fm again")
+
+
 def test_a_save_that_waits_for_the_locks_is_not_lost(synced: MigrationBench) -> None:
     changed, *_ = synced.execute(RECORDS)
     synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
@@ -164,7 +201,10 @@ def test_a_sync_is_undone_row_by_row_unless_a_row_was_saved_since(synced: Migrat
         undo_sync(synced.settings, done.id, **undo)
     synced.execute("UPDATE patients SET coordinator_name = %s WHERE id = %s", mine[1], changed[0])
     assert synced.digests() == after
-    assert sum(undo_sync(synced.settings, done.id, **undo).values()) == 3
+    with pytest.raises(PlanStop, match="does not name this database"):
+        undo_sync(synced.settings, done.id, confirm="", **undo)
+    assert synced.digests() == after
+    assert sum(undo_sync(synced.settings, done.id, confirm=done.confirmation, **undo).values()) == 3
     assert synced.digests() == before
     assert sync(synced).status == "nothing_new"
 

@@ -1,4 +1,7 @@
-"""Sync: start one, see what it did or what waits, and let one go on that waits. Each works as a run of Dagster."""
+"""Sync: start one, see what it did or what waits, let one go on that waits, and undo one.
+
+Each works as a run of Dagster. Rows are shown by id and column, never with their values.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.sync.decisions import MEANINGS
-from fm_pipeline.status.syncs import RecordedSync, read_sync
+from fm_pipeline.status.syncs import RecordedSync, Undoing, read_sync, read_undoable_id, read_undoing
 
 JOB, OP = "filemaker_sync", "sync_nexus"
 ROWS = 1000  # of the decisions that are listed; the command lists all
+WRONG_WORDS = "These are not the words. Nothing was started."
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 
 
@@ -52,12 +56,47 @@ def confirm(request: HttpRequest, sync_id: str) -> HttpResponse:
             meaning="Nothing was started.",
             remedy="Look at the page Sync for the newest one.",
         )
-    if not hmac.compare_digest(typed.encode(), found.confirmation.encode()):
-        note(request, "sync", "refused", f"Other words than asked for were typed for the sync {found.id}.")
-        return _page(request, "These are not the words. Nothing was started.", status=400)
+    if not _are_words(request, found, typed):
+        return _page(request, WRONG_WORDS, status=400)
     if already := runs().unfinished([JOB]):
         return redirect("live-run", already[0].run_id)
     return _launch(request, {"plan_id": found.id, "confirm": found.confirmation}, f"Sync {found.id}, confirmed.")
+
+
+@require_safe
+def undoing(request: HttpRequest, sync_id: str) -> HttpResponse:
+    """Show what would be undone."""
+    return _undo_page(request, read_undoing(PIPELINE, str(sync_id)))
+
+
+@require_POST
+def undo(request: HttpRequest, sync_id: str) -> HttpResponse:
+    """Undo a sync, if its words were typed.
+
+    Raises:
+        RequestError: it has changed nothing, is undone, or rows were saved since (409).
+    """
+    shown, typed = read_undoing(PIPELINE, str(sync_id)), request.POST.get("confirm", "").strip()
+    if not _are_words(request, shown.sync, typed):
+        return _undo_page(request, shown, WRONG_WORDS, status=400)
+    if shown.saved_since:
+        raise RequestError(
+            "Rows that the sync has changed were saved since.",
+            code=409,
+            meaning="Nothing was started.",
+            remedy="The page lists them. Correct them in Nexus, or restore a backup.",
+        )
+    if already := runs().unfinished([JOB]):
+        return redirect("live-run", already[0].run_id)
+    config = {"undo_id": shown.sync.id, "confirm": shown.sync.confirmation}
+    return _launch(request, config, f"Undo of the sync {shown.sync.id}.")
+
+
+def _are_words(request: HttpRequest, found: RecordedSync, typed: str) -> bool:
+    if hmac.compare_digest(typed.encode(), found.confirmation.encode()):
+        return True
+    note(request, "sync", "refused", f"Other words than asked for were typed for the sync {found.id}.")
+    return False
 
 
 def _launch(request: HttpRequest, config: dict[str, str], about: str) -> HttpResponse:
@@ -67,12 +106,26 @@ def _launch(request: HttpRequest, config: dict[str, str], about: str) -> HttpRes
     return redirect("live-run", run_id)
 
 
+def _undo_page(request: HttpRequest, shown: Undoing, wrong: str = "", *, status: int = 200) -> HttpResponse:
+    counts = Counter((row.table, row.change) for row in shown.rows)
+    context = {
+        "sync": shown.sync,
+        "wrong": wrong,
+        "counts": [(table, change, rows) for (table, change), rows in sorted(counts.items())],
+        "rows": shown.rows[:ROWS],
+        "more": len(shown.rows) > ROWS,
+        "saved_since": {table: ids[:ROWS] for table, ids in shown.saved_since.items()},
+    }
+    return render(request, "console/undo_sync.html", context, status=status)
+
+
 def _page(request: HttpRequest, wrong: str = "", *, status: int = 200) -> HttpResponse:
     try:
         newest: RecordedSync | None = read_sync(_URL)
     except RequestError:  # there is none yet
         newest = None
     context: dict[str, Any] = {"sync": newest, "wrong": wrong, "allowed": PIPELINE.filemaker_sync_changes}
+    context["undoable"] = read_undoable_id(_URL)
     if newest:
         counts = Counter(each.decision for each in newest.decisions)
         listed = sorted(newest.decisions, key=lambda each: (not each.is_conflict, each))
@@ -90,4 +143,6 @@ urlpatterns = [
     path("", page, name="sync"),
     path("start", start, name="start-sync"),
     path("<uuid:sync_id>/confirm", confirm, name="confirm-sync"),
+    path("<uuid:sync_id>", undoing, name="sync-undoing"),
+    path("<uuid:sync_id>/undo", undo, name="undo-sync"),
 ]

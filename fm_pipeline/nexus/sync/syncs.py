@@ -40,13 +40,14 @@ class WaitingSync:
 
 @dataclass(frozen=True)
 class CommittedSync:
-    """A sync that has changed Nexus.
+    """A sync that has changed Nexus and is not undone.
 
     Attributes:
         at: in UTC.
         kept: values and rows of Nexus that it left as they were, without conflicts.
     """
 
+    id: str
     run_id: str | None
     at: datetime
     changed_rows: int
@@ -54,15 +55,15 @@ class CommittedSync:
 
 
 def last_committed(cursor: Cursor) -> CommittedSync | None:
-    """Return the last sync that has changed Nexus; None if there is none, or our schema is not made yet."""
+    """Return the last sync that has changed Nexus and is not undone; None if there is none."""
     cursor.execute("SELECT to_regclass('fm_pipeline.syncs') IS NOT NULL")
     if cursor.fetchone() != (True,):
         return None
     cursor.execute(
-        "SELECT run_id, committed_at AT TIME ZONE 'UTC', (report ->> 'changed_rows')::bigint,"
+        "SELECT id::text, run_id, committed_at AT TIME ZONE 'UTC', (report ->> 'changed_rows')::bigint,"
         " (SELECT count(*) FROM fm_pipeline.sync_decisions d"
         " WHERE d.sync_id = s.id AND d.kept AND d.decision <> ALL(%s))"
-        " FROM fm_pipeline.syncs s WHERE status = 'committed' ORDER BY number DESC LIMIT 1",
+        " FROM fm_pipeline.syncs s WHERE status = 'committed' AND undone_at IS NULL ORDER BY number DESC LIMIT 1",
         (sorted(CONFLICTS),),
     )
     row = cursor.fetchone()
@@ -121,13 +122,7 @@ def waiting_sync(cursor: Cursor, permission: Permission) -> WaitingSync:
             remedy=HOW_TO,
         )
     inputs = Inputs.from_dict(row[2])
-    if permission.confirm.split() != inputs.confirmation.split():
-        raise PlanStop(
-            "The confirmation does not name this database and its number of patients.",
-            meaning="The words must be the database's name and the number of patients that Nexus had when the sync"
-            " stopped. Nothing was changed.",
-            remedy="Check that this is the database that you mean; the sync shows the words to type.",
-        )
+    refuse_other_words(inputs, permission.confirm)
     cursor.execute(
         "SELECT entity, nexus_id, column_name, decision FROM fm_pipeline.sync_decisions WHERE sync_id = %s", (row[0],)
     )
@@ -137,6 +132,27 @@ def waiting_sync(cursor: Cursor, permission: Permission) -> WaitingSync:
         if Decision(entity, nexus_id, column, decision, kept=True).is_conflict
     }
     return WaitingSync(row[0], inputs, row[3], frozenset(conflicts))
+
+
+def inputs_of(cursor: Cursor, sync_id: str) -> Inputs:
+    """Return what a sync started from; there must be one of this id."""
+    cursor.execute("SELECT inputs FROM fm_pipeline.syncs WHERE id::text = %s", (sync_id.strip().lower(),))
+    return Inputs.from_dict((cursor.fetchone() or ({},))[0])
+
+
+def refuse_other_words(inputs: Inputs, typed: str) -> None:
+    """Refuse a confirmation that was not typed as the sync shows it.
+
+    Raises:
+        PlanStop: it names another database, or another number of patients.
+    """
+    if typed.split() != inputs.confirmation.split():
+        raise PlanStop(
+            "The confirmation does not name this database and its number of patients.",
+            meaning="The words must be the database's name and the number of patients that Nexus had before the sync."
+            " Nothing was changed.",
+            remedy="Check that this is the database that you mean; the sync shows the words to type.",
+        )
 
 
 def refuse_more_than_shown(waiting: WaitingSync, deletions: Deletions, decisions: Sequence[Decision]) -> None:

@@ -62,6 +62,17 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
     return tables
 
 
+def rows_saved_since(cursor: Cursor, sync_id: str, tables: Sequence[Table]) -> dict[Table, list[str]]:
+    """Return the ids of the rows that are not as the sync has left them, by table; they forbid to undo it.
+
+    Args:
+        tables: see `changed_tables`.
+    """
+    parameters = {"sync": sync_id.strip().lower()}
+    found = {table: _unlike(cursor, table, "after", parameters) for table in tables}
+    return {table: ids for table, ids in found.items() if ids}
+
+
 def undo(
     cursor: Cursor, sync_id: str, tables: Sequence[Table], catalogue: Catalogue, *, now: datetime
 ) -> Mapping[str, int]:
@@ -72,15 +83,13 @@ def undo(
         ValidationStop: a trigger or rule has kept a row from being written.
     """
     parameters = {"sync": sync_id.strip().lower()}
-    for table in tables:
-        if ids := _unlike(cursor, table, "after", parameters):
-            raise RequestError(
-                f"{len(ids):,} row(s) of {table} were changed after the sync, for example"
-                f" {', '.join(ids[:IDS_SHOWN])}.",
-                code=409,
-                meaning="To undo the sync would undo what users saved since. Nothing was changed.",
-                remedy="Correct these rows in Nexus, or restore a backup.",
-            )
+    for table, ids in rows_saved_since(cursor, sync_id, tables).items():
+        raise RequestError(
+            f"{len(ids):,} row(s) of {table} were changed after the sync, for example {', '.join(ids[:IDS_SHOWN])}.",
+            code=409,
+            meaning="To undo the sync would undo what users saved since. Nothing was changed.",
+            remedy="Correct these rows in Nexus, or restore a backup.",
+        )
     cursor.execute("SET CONSTRAINTS ALL DEFERRED")
     rows: dict[str, int] = {}
     for table in tables:

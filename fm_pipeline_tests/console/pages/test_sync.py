@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
+
+import requests
+
+from fm_pipeline.sequence.night import run_sync
 from fm_pipeline_tests.console.conftest import Console
 from fm_pipeline_tests.console.pages.forms import fetch, run_of, send
 from fm_pipeline_tests.support.clinics import DATABASE
@@ -12,7 +18,20 @@ SELECT s.record_id, s.nexus_id::text FROM fm_pipeline.staged_patients s JOIN pat
 WHERE p.middle_names IS NOT NULL ORDER BY 1 LIMIT 1
 """
 SYNC = "SELECT id::text, status FROM fm_pipeline.syncs WHERE run_id = %s"
+NAMES = "SELECT coordinator_name, mrn FROM patients WHERE id = %s"
 PAGE = "/settings/sync/"
+
+
+def another_run(start: Callable[[], requests.Response], earlier: str = "") -> str:
+    """Start a run, and return its id. While an earlier one ends, the button leads to that."""
+    started = [earlier]
+
+    def is_another() -> bool:
+        started.append(run_of(start()))
+        return started[-1] != earlier
+
+    wait_until(is_another)
+    return started[-1]
 
 
 def test_an_admin_lets_a_sync_go_on_that_waits_and_a_viewer_only_sees_it(console: Console) -> None:
@@ -28,14 +47,7 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_a_viewer_only_sees_it(console
     assert "edit_without_baseline" in shown
 
     bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
-    started = [first]
-
-    def started_another() -> bool:  # while the first run ends, the button leads to it
-        started.append(run_of(send(console, admin, f"{PAGE}start")))
-        return started[-1] != first
-
-    wait_until(started_another)
-    second = started[-1]
+    second = another_run(lambda: send(console, admin, f"{PAGE}start"), first)
     wait_until(lambda: bool(bench.execute(SYNC, second)))
     ((sync_id, status),) = bench.execute(SYNC, second)
     assert status == "waits"
@@ -47,17 +59,45 @@ def test_an_admin_lets_a_sync_go_on_that_waits_and_a_viewer_only_sees_it(console
     words = f"{bench.database_url.rsplit('/', 1)[1]} {patients}"
     assert "These are not the words" in send(console, admin, f"{PAGE}{sync_id}/confirm", 400, confirm="x").text
     send(console, viewer, f"{PAGE}{sync_id}/confirm", 403, confirm=words)
-    confirmed = [second]
-
-    def confirmed_it() -> bool:
-        confirmed.append(run_of(send(console, admin, f"{PAGE}{sync_id}/confirm", confirm=words)))
-        return confirmed[-1] != second
-
-    wait_until(confirmed_it)
-    done = confirmed[-1]
+    done = another_run(lambda: send(console, admin, f"{PAGE}{sync_id}/confirm", confirm=words), second)
     wait_until(lambda: bool(bench.execute(SYNC, done)))
     assert bench.execute(SYNC, done)[0][1] == "committed"
     send(console, admin, f"{PAGE}{sync_id}/confirm", 409, confirm=words)
     who = "SELECT DISTINCT actor FROM fm_pipeline.audit WHERE action = 'sync' AND run_id = ANY(%s)"
     assert bench.execute(who, [first, second, done]) == [("admin",)]
     assert 'aria-current="page">' in fetch(console, admin, f"/settings/data-management/runs/{done}")
+
+
+def test_an_admin_undoes_a_sync_by_typed_words_and_no_value_is_shown(console: Console) -> None:
+    bench, admin, viewer = console.bench, console.session("admin"), console.session("reception")
+    ((record_id, nexus_id),) = bench.execute(RECORD)
+    settings = bench.settings.model_copy(update={"filemaker_sync_changes": 1000})
+    run_sync(settings, actor="bench", run_id=str(uuid.uuid4()))  # from now on it is known who changes what
+    (before,) = bench.execute(NAMES, nexus_id)
+    bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Canary"})
+    done = run_sync(settings, actor="bench", run_id=str(uuid.uuid4()))
+    assert (done.status, done.report.changed_rows) == ("committed", 1)
+    page, undo, words = f"{PAGE}{done.id}", f"{PAGE}{done.id}/undo", done.confirmation
+    for session in (admin, viewer):
+        assert page in fetch(console, session, PAGE)
+        shown = fetch(console, session, page)
+        assert nexus_id in shown
+        assert "coordinator_name" in shown
+        assert "Canary" not in shown
+        assert ("Undo this sync" in shown) == (session is admin)
+    send(console, viewer, undo, 403, confirm=words)
+    assert "These are not the words" in send(console, admin, undo, 400, confirm="x").text
+    bench.execute("UPDATE patients SET mrn = 'Saved' WHERE id = %s", nexus_id)
+    assert "saved since" in fetch(console, viewer, page)
+    send(console, admin, undo, 409, confirm=words)
+    bench.execute("UPDATE patients SET mrn = %s WHERE id = %s", before[1], nexus_id)
+
+    run_id = another_run(lambda: send(console, admin, undo, confirm=words))
+    ended = (
+        "SELECT outcome, actor FROM fm_pipeline.audit WHERE run_id = %s AND action = 'sync' AND outcome <> 'started'"
+    )
+    wait_until(lambda: bool(bench.execute(ended, run_id)))
+    assert bench.execute(ended, run_id) == [("done", "admin")]
+    assert bench.execute(NAMES, nexus_id) == [before]
+    fetch(console, viewer, page, 409)
+    assert page not in fetch(console, admin, PAGE)
