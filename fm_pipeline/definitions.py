@@ -29,6 +29,7 @@ from fm_pipeline.defs.assets.system_configuration import configuration_assets
 from fm_pipeline.defs.jobs import JOBS
 from fm_pipeline.defs.resources import pipeline_resources
 from fm_pipeline.defs.schedules import all_schedules
+from fm_pipeline.defs.sensors.dicom_chunks import dicom_chunks_sensor, dicom_comparison_sensor
 from fm_pipeline.defs.sensors.hospital_dicom import hospital_dicom_sensor
 from fm_pipeline.defs.sensors.mail import reimport_mails
 from fm_pipeline.defs.sensors.overdue import overdue_alarms
@@ -69,7 +70,13 @@ def build_defs(
         asset_checks=file_checks(),
         jobs=JOBS,
         schedules=all_schedules(read_settings, read_time_zone()),
-        sensors=[reimport_mails(read_settings), hospital_dicom_sensor(read_settings), overdue_alarms(read_settings)],
+        sensors=[
+            reimport_mails(read_settings),
+            hospital_dicom_sensor(read_settings),
+            dicom_chunks_sensor(read_settings),
+            dicom_comparison_sensor(read_settings),
+            overdue_alarms(read_settings),
+        ],
         resources=pipeline_resources(read_settings),
         # Applies to "Materialize" in the UI as well; fifteen steps in process take seconds, not a minute.
         executor=dg.in_process_executor,

@@ -11,6 +11,7 @@ from fm_pipeline.defs.assets.dicom import DICOM
 from fm_pipeline.defs.assets.reimport import PHASES
 from fm_pipeline.defs.assets.restore import restore_backup
 from fm_pipeline.defs.assets.shared import BACKUP, EXTRACT, IMAGE_LINK, PLAN, PREFLIGHT, STAGE
+from fm_pipeline.defs.dicom_chunks_job import dicom_import_chunks
 from fm_pipeline.defs.dicom_removal import remove_dicom_import
 from fm_pipeline.defs.sync_job import filemaker_sync
 
@@ -63,6 +64,7 @@ dicom_import = dg.define_asset_job(
 )
 # Dagster does not export the type of an asset job.
 JOBS: list[Any] = [
-    *(plan_reimport, full_reimport, filemaker_sync, link_images, import_image_files, dicom_import, remove_dicom_import),
+    *(plan_reimport, full_reimport, filemaker_sync, link_images, import_image_files),
+    *(dicom_import, dicom_import_chunks, remove_dicom_import),
     *(restore_backup, restore_drill, make_backup, verify_backup, export_nexus_csv),
 ]

@@ -19,21 +19,26 @@ from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, CheckRunHealthResu
 CLOCK_SECONDS = 5.0  # start times of processes and of events come from different clocks
 
 
+def cancel_if_cancelled_in_queue(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """End a run as cancelled if somebody has cancelled it in the queue; returns whether it was.
+
+    The daemon reads the queue and then starts what it has read, so that it starts a run that is cancelled meanwhile
+    (https://github.com/dagster-io/dagster/issues/3323).
+    """
+    cancelled = {dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED}
+    if not instance.get_records_for_run(run.run_id, of_type=cancelled, limit=1).records:
+        return False
+    instance.report_run_canceled(run, message="It was cancelled in the queue, and is not started.")
+    return True
+
+
 class WatchfulRunLauncher(dg.DefaultRunLauncher):
     """Tells run monitoring whether the process of a run on this machine is alive, and ends it without its server."""
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Start the run's process, unless somebody has cancelled the run in the queue.
-
-        The daemon reads the queue and then starts what it has read, so that it starts a run that is cancelled meanwhile
-        (https://github.com/dagster-io/dagster/issues/3323).
-        """
-        run = context.dagster_run
-        cancelled = {dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED}
-        if self._instance.get_records_for_run(run.run_id, of_type=cancelled, limit=1).records:
-            self._instance.report_run_canceled(run, message="It was cancelled in the queue, and is not started.")
-            return
-        super().launch_run(context)
+        """Start the run's process, unless somebody has cancelled the run in the queue."""
+        if not cancel_if_cancelled_in_queue(self._instance, context.dagster_run):
+            super().launch_run(context)
 
     @property
     def supports_check_run_worker_health(self) -> bool:

@@ -32,7 +32,7 @@ SECTIONS = {
         ("restore_backup", "restore_drill", "make_backup", "verify_backup", "export_nexus_csv"), ("Backups", "backups")
     ),
     "filemaker_sync": ("Sync", "sync"),
-    **dict.fromkeys(("dicom_import", "remove_dicom_import"), ("DICOM", "dicom")),
+    **dict.fromkeys(("dicom_import", "dicom_import_chunks", "remove_dicom_import"), ("DICOM", "dicom")),
 }
 DRY_RESTORE = "Dry run of a restore: Nexus stays as it is"
 LEAST_SECONDS_LEFT = 1.0  # "0 seconds" helps nobody

@@ -67,6 +67,7 @@ class DicomImportConfig(dg.Config):
         default=JobKind.incremental,
         description="Of a new job. incremental does not open what history has as it is.",
     )
+    chunk: int = Field(default=0, description="Number of the last chunk of a job in chunks, from dicom_chunks.")
     requested_by: str = Field(default="", description=REMARK)
     threads: int = Field(default=4, ge=1, le=32, description="Uploads side by side; more than 4 gained nothing.")
     verify_md5: bool = Field(default=False, description="Compare also the MD5 of every instance afterwards.")
@@ -137,15 +138,21 @@ def imported_dicom_files(
         with run_progress(settings, run_id, log=context.log.info) as progress:
             try:
                 job = carry_out(
-                    settings, job_id, actor=actor, run_id=run_id, on_progress=progress.update, options=options
+                    settings,
+                    job_id,
+                    actor=actor,
+                    run_id=run_id,
+                    on_progress=progress.update,
+                    options=options,
+                    chunk=config.chunk or None,
                 )
             except BaseException:
-                if _terminated(context):
+                if terminated(context):
                     keep_cancelled(database_url, job_id)
                 raise
         if job.status != "completed":
             raise PipelineError(
-                f"Import job {job_id} was {job.status} on request, after {counted(job.files_processed, 'file')}.",
+                f"Import job {job_id} is {job.status}, after {counted(job.files_processed, 'file')}.",
                 meaning="What was on its way to Orthanc is on record.",
                 remedy=f"To go on with it, launch dicom_import with job_id: {job_id}",
             )
@@ -176,7 +183,7 @@ def _pull(context: dg.AssetExecutionContext, settings: Settings, actor: str) -> 
     return None
 
 
-def _terminated(context: dg.AssetExecutionContext) -> bool:
+def terminated(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> bool:
     """Whether somebody has pressed "Terminate"; at a machine's end the run's process gets a signal only."""
     run = context.instance.get_run_by_id(context.run.run_id)
     return run is not None and run.status is dg.DagsterRunStatus.CANCELING

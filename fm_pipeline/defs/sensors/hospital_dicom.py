@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from fm_pipeline.defs.assets.dicom import INSTANCES, JOB_TAG, STEP
+from fm_pipeline.defs.dicom_chunks_job import dicom_import_chunks
 from fm_pipeline.defs.jobs import dicom_import
 from fm_pipeline.dicom.history.jobs import SENSOR
 from fm_pipeline.dicom.log import import_log
@@ -85,7 +86,8 @@ def hospital_dicom_sensor(read_settings: Callable[[], Settings] = load_settings)
 def unfinished_imports(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
     """Runs of an import that wait or run, whichever job they belong to: "Materialize" has one of its own."""
     runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED), limit=RUNS_LOOKED_AT)
-    return [run for run in runs if run.job_name == dicom_import.name or INSTANCES in (run.asset_selection or ())]
+    names = {dicom_import.name, dicom_import_chunks.name}
+    return [run for run in runs if run.job_name in names or INSTANCES in (run.asset_selection or ())]
 
 
 def _attempts(instance: dg.DagsterInstance, job_id: int) -> int:

@@ -16,7 +16,7 @@ from fm_pipeline.dicom.history.chunks import in_chunks
 from fm_pipeline.dicom.history.history import prune_history
 from fm_pipeline.dicom.history.jobs import SENSOR, Job, create_job, get_job, request_cancel
 from fm_pipeline.dicom.importer.cut import create_shared_job
-from fm_pipeline.dicom.importer.run_chunks import run_chunks
+from fm_pipeline.dicom.importer.run_chunks import run_chunks, start_chunks
 from fm_pipeline.dicom.importer.run_job import ImportOptions, OnProgress, run_job
 from fm_pipeline.dicom.paths import real_path
 from fm_pipeline.errors import PipelineError, RequestError, Stop
@@ -120,6 +120,20 @@ def prepare_shared_import(
     return job
 
 
+def start_shared_import(settings: Settings, job_id: int, *, actor: str, run_id: str) -> Job:
+    """Start or resume a job in chunks whose chunks are runs of Dagster. Nothing is imported here.
+
+    Raises:
+        as `run_chunks`.
+    """
+    database_url = settings.nexus_database_url.get_secret_value()
+    with audited_refusals(settings, actor=actor, action="dicom_import", run_id=run_id):
+        allowed_path(settings, real_path(get_job(database_url, job_id).source_path))
+        job = start_chunks(settings, job_id, run_id=run_id)
+    record(database_url, actor=actor, action="dicom_import", outcome="started", run_id=run_id, detail=f"Job {job_id}.")
+    return job
+
+
 def carry_out(
     settings: Settings,
     job_id: int,
@@ -178,7 +192,7 @@ def carry_out(
         except BaseException as error:
             _end(note, "cancelled", f"Job {job_id}: {type(error).__name__}.")
             raise
-    if job.status != "running":  # a part of it is done
+    if job.status != "running":  # else a part of it is done
         _end(
             note, "cancelled" if job.status == "cancelled" else "done", f"Job {job_id}: {job.files_processed:,} files."
         )

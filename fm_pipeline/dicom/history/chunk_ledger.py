@@ -25,11 +25,14 @@ class ChunkLedger(JobLedger):
 
     Every transaction first locks the row of the claim, so that the chunk is taken over before or after it, and never
     in between. PostgreSQL ends a transaction that stays idle, as that of a suspended process does.
+
+    Args:
+        is_launched_again: another process is started for the chunk if this one is interrupted.
     """
 
-    def __init__(self, database_url: str, chunk: Chunk) -> None:
+    def __init__(self, database_url: str, chunk: Chunk, *, is_launched_again: bool = False) -> None:
         super().__init__(database_url, chunk.job_id, shared=True)
-        self._chunk = chunk
+        self._chunk, self._is_launched_again = chunk, is_launched_again
         self.reads_files, self.compares = not chunk.closing, chunk.closing
 
     def claim(self, run_id: str | None, *, resumes_cancelled: bool = True) -> Job:
@@ -88,9 +91,11 @@ class ChunkLedger(JobLedger):
         if status == "completed":
             return self._done()
 
+        goes_on = reason == "interrupted" and self._is_launched_again
+
         def action(cursor: Cursor) -> Job:
             self._release(cursor)
-            if reason not in OF_THIS_HOST or not others_live(cursor, self.job_id):
+            if not goes_on and (reason not in OF_THIS_HOST or not others_live(cursor, self.job_id)):
                 end_if_running(cursor, self.job_id, status, reason, message)
             return replace(read_job(cursor, self.job_id), error_reason=reason, error_message=message)
 

@@ -188,13 +188,20 @@ def chunk_counts(
     return ChunkCounts(*counts)
 
 
-def free_chunks(cursor: Cursor, *, limit: int, silent_seconds: float = SILENT_SECONDS) -> Iterator[tuple[int, int]]:
-    """Yield job and number of chunks that can be claimed, of all running jobs, oldest job first."""
+def free_chunks(
+    cursor: Cursor, *, closing: bool, limit: int, silent_seconds: float = SILENT_SECONDS
+) -> Iterator[tuple[int, int]]:
+    """Yield job and number of chunks that can be claimed, of jobs that Dagster has started, oldest first.
+
+    Args:
+        closing: the closing chunks, or all others.
+    """
     cursor.execute(
         "SELECT c.job_id, c.number FROM fm_pipeline.import_chunks c"  # noqa: S608  # ours
         " JOIN fm_pipeline.import_jobs j ON j.id = c.job_id"
-        f" WHERE j.status = 'running' AND j.cancel_requested_at IS NULL AND {_FREE}"
+        " WHERE j.status = 'running' AND j.run_id IS NOT NULL AND j.cancel_requested_at IS NULL"
+        f" AND c.closing = %(closing)s AND {_FREE}"
         " ORDER BY c.job_id, c.number LIMIT %(limit)s",
-        {"silent": silent_seconds, "limit": limit},
+        {"silent": silent_seconds, "limit": limit, "closing": closing},
     )
     yield from cursor.fetchall()

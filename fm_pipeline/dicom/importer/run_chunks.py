@@ -85,12 +85,24 @@ def run_chunks(
             _log.info("Import job %d: chunk %d is claimed, claim %d of it.", *chunk.key)
             with _heartbeat(watch, chunk, times):
                 try:
-                    job = carry_out(settings, ChunkLedger(database_url, chunk), run_id, on_progress, options)
+                    ledger = ChunkLedger(database_url, chunk, is_launched_again=only is not None)
+                    job = carry_out(settings, ledger, run_id, on_progress, options)
                 except ClaimLost as lost:
                     _log.warning("%s", lost)
                     job = watch.job()
             if only is not None or options.limit is not None or job.status != "running":
                 return job
+
+
+def start_chunks(settings: Settings, job_id: int, *, run_id: str) -> Job:
+    """Start or resume a job in chunks whose chunks are runs of Dagster (`only`). Nothing is imported here.
+
+    Raises:
+        as `run_chunks`.
+    """
+    _refuse_overwriting(settings)
+    with JobLedger(settings.nexus_database_url.get_secret_value(), job_id, shared=True) as watch:
+        return watch.claim(run_id)
 
 
 def _refuse_overwriting(settings: Settings) -> None:
