@@ -1,4 +1,4 @@
-"""Programs that no Python package has, Orthanc and Chromium: an installed one, or one unpacked into a folder of ours.
+"""Programs that no Python package has: Orthanc, Chromium, Redis. An installed one, or one unpacked into our folder.
 
     python -m fm_pipeline.sandbox.programs.programs [--install] orthanc chromium
 
@@ -143,6 +143,8 @@ PROGRAMS: Mapping[str, Program] = {
         "usr/lib/chromium/chromium",
         700,
     ),
+    # Celery's broker in scripts/kills-hosts.
+    "redis": Program("Redis", "FM_PIPELINE_REDIS", ["redis-server"], ["redis-server"], "usr/bin/redis-server", 10),
 }
 
 
