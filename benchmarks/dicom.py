@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dicom_import import FILES, import_rows
+from dicom_import import import_rows
 from dicom_scan import scan_rows
 from results import Row, report
 
@@ -22,7 +22,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
-    parser.add_argument("--scale", type=float, default=1.0, help="1 is 100,000 and 1,000,000 files, and 600 imported")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="1 is 100,000 and 1,000,000 files, and 600 large ones imported"
+    )
     parser.add_argument("--only", choices=["scan", "import"], help="only these rows")
     given = parser.parse_args()
     rows: list[Row] = []
@@ -30,7 +32,7 @@ def main() -> None:
         rows += scan_rows(given.scale, given.rounds)
     if given.only != "scan":
         if OrthancService.available():
-            rows += import_rows(files=max(4, int(FILES * given.scale)), rounds=given.rounds, note=print)
+            rows += import_rows(scale=given.scale, rounds=given.rounds, note=print)
         else:
             print("Orthanc is not installed (Debian: apt-get install orthanc): no rows of the import.")  # noqa: T201
     report("dicom", rows, given.json)

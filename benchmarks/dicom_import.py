@@ -5,162 +5,209 @@ Each way runs in a process of its own, so that its memory can be measured, again
 
 from __future__ import annotations
 
-import base64
-import http.client
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
 import psutil
-import requests
-from one_reimport import peak_memory_mb
+from dicom_ways import THREADS
 from results import Row
 
 from fm_pipeline.db.migrate import migrate
-from fm_pipeline.dicom.history.jobs import create_job
-from fm_pipeline.dicom.importer.run_job import run_job
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.processes import find
 from fm_pipeline.sandbox.stack.stack import temporary_stack
-from fm_pipeline.settings import load_settings
 
-FILES, FILE_BYTES, ROUNDS, THREADS = 600, 512 * 1024, 3, 4
-MEMORY_LIMIT_MB = 200
+FILES, LARGE, SMALL = 600, 512 << 10, 8 << 10
+MANY_TIMES, MANY = 4, 6_000  # small files: so many times FILES, and for the memory of a worker
+MEMORY_LIMIT_MB, GROWTH_LIMIT_MB = 200, 50
+LINK_MILLISECONDS = 20  # each way
 NOT_ASKED = ("FILEMAKER_DATABASE", "FILEMAKER_USERNAME", "FILEMAKER_PASSWORD")
+Note = Callable[[str], object]
 
 
-def import_rows(
-    *, files: int = FILES, size: int = FILE_BYTES, rounds: int = ROUNDS, note: Callable[[str], object] = lambda _: None
-) -> list[Row]:
-    """The rows of the import: seconds for all files, the median of some rounds; and the most memory that ours had.
+def import_rows(*, scale: float, rounds: int, note: Note = lambda _: None) -> list[Row]:
+    """The rows of the import: seconds for all files, the median of some rounds; and the memory that ours had.
 
     Args:
+        scale: 1 is `FILES` files.
         note: told what each way took, with its peak memory, and the processor time that it and its Orthanc needed.
     """
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    memory = 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        write_series(Path(folder) / "files", files, size)
-        for number in range(rounds):
-            for way in WAYS if number % 2 else reversed(WAYS):
-                measured = _in_a_process(way, Path(folder) / "files")
-                seconds[way].append(measured["seconds"])
-                memory = max(memory, measured["memory"]) if way == "ours" else memory
-                note(
-                    f"{way}: {files / measured['seconds']:.0f} files/s, {measured['memory']:.0f} MB at most; processor"
-                    f" time of a file {measured['processor'] / files * 1000:.2f} ms,"
-                    f" and Orthanc's {measured['orthanc'] / files * 1000:.2f} ms"
-                )
-    took = {way: median(each) for way, each in seconds.items()}
-    what = f"import of {files} files of {size // 1024} KB, s"
-    return [
-        Row(f"{what}, against a bare loop of {THREADS} threads", took["ours"], took["bare"], 0.9, "at_least"),
-        Row(f"{what}, against one connection a file", took["ours"], took["sample"], 3, "at_least"),
-        Row(
-            "most memory of an import, MB, against its limit",
-            memory,
-            MEMORY_LIMIT_MB,
-            1,
-            "at_most",
-        ),
-    ]
+    files = max(8, int(FILES * scale))
+    with tempfile.TemporaryDirectory() as name:
+        large, small = Path(name) / "large", Path(name) / "small"
+        write_series(large, files, LARGE)
+        write_series(small, files * MANY_TIMES, SMALL)
+        shared = _compared(["ours", "bare", "sample"], large, rounds, note)
+        hashing = median(_hashing(large) for _ in range(max(3, rounds)))
+        rows = [
+            shared.row("bare", f"a bare loop of {THREADS} threads", 0.92),
+            shared.row("sample", "one connection a file", 3),
+            Row(
+                "processor time of such a file, ms, against its MD5",
+                shared.median("ours", "processor") / files * 1000,
+                hashing / files * 1000,
+                1.6,
+                "at_most",
+            ),
+        ]
+        if len(os.sched_getaffinity(0)) > 1:
+            pinned = _compared(["ours", "bare"], large, rounds, note, pinned=True)
+            rows.append(pinned.row("bare", "a bare loop, Orthanc on a core of its own", 1.0))
+        near = _compared(["ours", "bare"], small, rounds, note)
+        rows.append(near.row("bare", f"a bare loop of {THREADS} threads", 1.6))
+        far = _compared(["ours", "sample"], small, 1, note, milliseconds=LINK_MILLISECONDS)
+        rows.append(far.row("sample", f"one connection a file, {LINK_MILLISECONDS} ms away", 15))
+        many = Path(name) / "many"
+        write_series(many, max(8, int(MANY * scale)), SMALL)
+        worker = _in_a_process("ours", many, after=int(MANY * scale / 6))
+        peak = max(shared.most("ours", "memory"), worker["memory"])
+        rows.append(Row("most memory of an import, MB, against its limit", peak, MEMORY_LIMIT_MB, 1, "at_most"))
+        rows.append(
+            Row(
+                f"growth of its memory in {len(list(many.iterdir()))} files after the first sixth, MB",
+                max(worker["growth"], 0.01),
+                GROWTH_LIMIT_MB,
+                1,
+                "at_most",
+            )
+        )
+    return rows
 
 
-def ours(folder: Path) -> None:
-    """An import job, with ledger, hashes and comparison."""
-    settings = load_settings(_env_file=None)
-    job = create_job(settings.nexus_database_url.get_secret_value(), str(folder), "initial", requested_by="benchmark")
-    done = run_job(settings, job.id)
-    expect(done.files_imported == len(list(folder.iterdir())))
+class _Compared:
+    """Ways that were measured in turn: for each, the measurements of all rounds."""
+
+    def __init__(self, what: str, files: int, measured: dict[str, list[dict[str, float]]]) -> None:
+        self._what, self._files, self._measured = what, files, measured
+
+    def median(self, way: str, of: str) -> float:
+        return median(each[of] for each in self._measured[way])
+
+    def most(self, way: str, of: str) -> float:
+        return max(each[of] for each in self._measured[way])
+
+    def row(self, way: str, called: str, bound: float) -> Row:
+        """Ours against another way, with the processor time of both."""
+        return Row(
+            f"{self._what}, s, against {called}",
+            self.median("ours", "seconds"),
+            self.median(way, "seconds"),
+            bound,
+            "at_least",
+            f"processor time of a file, ms: ours {self._parts('ours')}, the other {self._parts(way)}",
+        )
+
+    def _parts(self, way: str) -> str:
+        program, orthanc, ledger = (
+            self.median(way, of) / self._files * 1000 for of in ("processor", "orthanc", "ledger")
+        )
+        return f"{program:.2f} and Orthanc's {orthanc:.2f}" + (
+            f" and the ledger's {ledger:.2f}" if way == "ours" else ""
+        )
 
 
-def bare(folder: Path) -> None:
-    """Threads with kept-open connections that only post."""
-    url, login = os.environ["ORTHANC_URL"], (os.environ["ORTHANC_USERNAME"], os.environ["ORTHANC_PASSWORD"])
-    own = threading.local()
-
-    def post(path: Path) -> None:
-        if not hasattr(own, "session"):
-            own.session = requests.Session()
-            own.session.trust_env = False  # it would look for .netrc at each request
-            own.session.auth = login
-        expect(own.session.post(f"{url}/instances", data=path.read_bytes(), timeout=60).status_code == 200)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(post, sorted(folder.iterdir())))
-
-
-def sample(folder: Path) -> None:
-    """One file after the other, each over a new connection, as Orthanc's ImportDicomFiles.py does.
-
-    That reads the whole file and makes an `httplib2.Http` for each. This is `http.client`, on which httplib2 stands,
-    so it is a little faster.
-    """
-    address = urlsplit(os.environ["ORTHANC_URL"]).netloc
-    login = f"{os.environ['ORTHANC_USERNAME']}:{os.environ['ORTHANC_PASSWORD']}"
-    headers = {
-        "Content-Type": "application/dicom",
-        "Authorization": "Basic " + base64.b64encode(login.encode()).decode(),
-    }
-    for path in sorted(folder.iterdir()):
-        connection = http.client.HTTPConnection(address, timeout=60)
-        connection.request("POST", "/instances", path.read_bytes(), headers)
-        answer = connection.getresponse()
-        answer.read()
-        connection.close()
-        expect(answer.status == 200)
+def _compared(
+    ways: Sequence[str], folder: Path, rounds: int, note: Note, *, pinned: bool = False, milliseconds: float = 0
+) -> _Compared:
+    files = list(folder.iterdir())
+    what = f"import of {len(files)} files of {round(files[0].stat().st_size / 1024)} KB"
+    measured: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    for number in range(rounds):
+        for way in ways if number % 2 else reversed(ways):
+            took = _in_a_process(way, folder, pinned=pinned, milliseconds=milliseconds)
+            measured[way].append(took)
+            note(
+                f"{way}, {what}: {len(files) / took['seconds']:.0f} files/s, {took['memory']:.0f} MB at most; processor"
+                f" time of a file {took['processor'] / len(files) * 1000:.2f} ms,"
+                f" and Orthanc's {took['orthanc'] / len(files) * 1000:.2f} ms"
+            )
+    return _Compared(what, len(files), measured)
 
 
-WAYS: dict[str, Callable[[Path], None]] = {"ours": ours, "bare": bare, "sample": sample}
+def _hashing(folder: Path) -> float:
+    """Processor seconds for the MD5 of all files."""
+    contents = [path.read_bytes() for path in folder.iterdir()]
+    started = time.process_time()
+    for content in contents:
+        hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return time.process_time() - started
 
 
-def expect(held: bool) -> None:
-    """A way that does not do its work must not be compared."""
-    if not held:
-        raise SystemExit("A file was not stored.")
+def _in_a_process(
+    way: str, folder: Path, *, pinned: bool = False, milliseconds: float = 0, after: int = 0
+) -> dict[str, float]:
+    with _servers() as (environment, orthanc, ledger):
+        cores = sorted(os.sched_getaffinity(0))
+        own = cores[:1] if pinned else cores
+        if pinned:  # Orthanc and all its threads on one core; the program and the ledger on another
+            _pin(orthanc, cores[1])
+            for process in (ledger, *ledger.children(recursive=True)):
+                process.cpu_affinity(own)
+        with _link(environment, milliseconds):
+            command = [sys.executable, str(Path(__file__).with_name("dicom_ways.py")), way, str(folder), str(after)]
+            before = _processor(orthanc), _processor(ledger)
+            with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as program:  # noqa: S603
+                psutil.Process(program.pid).cpu_affinity(own)
+                said = program.communicate()[0]
+            if program.returncode:
+                raise SystemExit(f"{way} failed.")
+        measured: dict[str, float] = json.loads(said)
+        orthancs, ledgers = _processor(orthanc) - before[0], _processor(ledger) - before[1]
+        return {**measured, "orthanc": orthancs, "ledger": ledgers}
 
 
-def _in_a_process(way: str, folder: Path) -> dict[str, float]:
-    with _servers() as (environment, orthanc):
-        command = [sys.executable, __file__, way, str(folder)]
-        before = sum(orthanc.cpu_times()[:2])
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)  # noqa: S603
-        measured: dict[str, float] = json.loads(done.stdout)
-        return {**measured, "orthanc": sum(orthanc.cpu_times()[:2]) - before}
+def _pin(process: psutil.Process, core: int) -> None:
+    for thread in process.threads():
+        os.sched_setaffinity(thread.id, [core])
+
+
+def _processor(process: psutil.Process) -> float:
+    """Processor seconds of a process and of its children, ended ones too."""
+    times = process.cpu_times()
+    total = times.user + times.system + times.children_user + times.children_system
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):
+            total += sum(child.cpu_times()[:2])
+    return total
 
 
 @contextmanager
-def _servers() -> Iterator[tuple[dict[str, str], psutil.Process]]:
-    """A fresh Orthanc and a fresh ledger: their settings, and Orthanc's process."""
+def _link(environment: dict[str, str], milliseconds: float) -> Iterator[None]:
+    """Put the servers far away, for the duration of the block."""
+    if not milliseconds:
+        yield
+        return
+    near = environment["ORTHANC_URL"]
+    command = [sys.executable, str(Path(__file__).with_name("far_away.py")), urlsplit(near).netloc, str(milliseconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as link:  # noqa: S603
+        try:
+            port = int(link.stdout.readline()) if link.stdout else 0
+            environment["ORTHANC_URL"] = f"http://127.0.0.1:{port}"
+            yield
+        finally:
+            link.kill()
+
+
+@contextmanager
+def _servers() -> Iterator[tuple[dict[str, str], psutil.Process, psutil.Process]]:
+    """A fresh Orthanc and a fresh ledger: their settings, and their processes."""
     with temporary_stack([PostgreSQLService, OrthancService]) as stack:
         settings = stack.environment()
         migrate(settings["NEXUS_DATABASE_URL"])
         nobody = {"FILEMAKER_URL": "http://127.0.0.1:1", **dict.fromkeys(NOT_ASKED, "none")}
-        process = find(stack.service(OrthancService).record())
-        if process is None:
-            raise SystemExit("Orthanc has ended.")
-        yield os.environ | settings | nobody, process
-
-
-def main(way: str, folder: str) -> None:
-    """One way, measured: prints one JSON object."""
-    started, processor = time.perf_counter(), time.process_time()
-    WAYS[way](Path(folder))
-    took = {"seconds": time.perf_counter() - started, "processor": time.process_time() - processor}
-    json.dump({**took, "memory": peak_memory_mb()}, sys.stdout)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        orthanc, ledger = (find(stack.service(of).record()) for of in (OrthancService, PostgreSQLService))
+        if orthanc is None or ledger is None:
+            raise SystemExit("A server has ended.")
+        yield os.environ | settings | nobody, orthanc, ledger

@@ -18,6 +18,7 @@ class Row:
         ours, against: both measured in this run.
         kind: `at_least`: how many times faster we are, against / ours, must reach the bound. `at_most`: what we take
             of the other, ours / against, must not exceed it.
+        beside: what else was measured, for people.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Row:
     against: float
     bound: float
     kind: Literal["at_least", "at_most"]
+    beside: str = ""
 
     @property
     def ratio(self) -> float:
@@ -49,6 +51,8 @@ def report(benchmark: str, rows: Sequence[Row], file: Path | None) -> None:
     for row in rows:
         bound = f"{'≥' if row.kind == 'at_least' else '≤'} {row.bound:g} {'holds' if row.holds else 'DOES NOT HOLD'}"
         print(f"{row.name:{width}}  {row.ours:9.3f}  {row.against:9.3f}  {row.ratio:7.2f}  {bound}")  # noqa: T201
+        if row.beside:
+            print(f"    {row.beside}")  # noqa: T201
     if file:
         content = {"benchmark": benchmark, "rows": [row.as_dict() for row in rows]}
         file.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

@@ -35,5 +35,5 @@ def test_imports_are_compared_that_store_every_file(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--json", str(file)], check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads(file.read_text("utf-8"))["rows"]
-    assert [row["bound"] for row in rows] == [0.9, 3, 1]
+    assert {row["bound"] for row in rows} >= {0.92, 3, 1.6, 15, 1}
     assert all(row["ours"] > 0 and row["against"] > 0 for row in rows)

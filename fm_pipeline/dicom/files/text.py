@@ -84,11 +84,16 @@ def name_text(value: bytes, character_set: bytes) -> str:
     """Decode a name as the standard says, with code extensions."""
     names = [name for name in _terms(character_set) if name in python_encoding]
     value = value.partition(b"\0")[0].rstrip(b" ")
-    if not names:
+    if not names or _is_plain(value):  # every character set has ASCII
         return value.decode("latin-1")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return decode_bytes(value, convert_encodings(names), _DELIMITERS)
+
+
+def _is_plain(value: bytes) -> bool:
+    """Return whether it is ASCII without control characters, such as those that select a character set."""
+    return value.isascii() and value.decode("ascii").isprintable()
 
 
 def _by_orthanc(value: bytes, character_set: bytes) -> tuple[str, bool]:
@@ -99,7 +104,7 @@ def _by_orthanc(value: bytes, character_set: bytes) -> tuple[str, bool]:
     """
     terms = _terms(character_set)
     term = next(filter(None, terms), "")
-    plain = value.isascii() and not any(byte < 32 or byte == 127 for byte in value)
+    plain = _is_plain(value)
     if plain and _CODECS.get(term) != _JAPANESE:
         text, certain = value.decode("ascii"), True
     elif not term:

@@ -213,13 +213,17 @@ class Workers:
                 yield task, candidate, self._decider.entry(candidate, known, task.sends)
 
     def _together(self, left: deque[tuple[Task, Candidate]], known: KnownInstances) -> list[tuple[Task, Candidate]]:
-        """Take the next candidates that may be sent in one request."""
+        """Take the next candidates that are sent in one request; none if the next one is sent alone."""
+        of = self._decider.delivery.batch_size
+        largest = left[0][1].found.size
+        if largest > of.most_bytes or not of.gains(largest):
+            return []
         taken: list[tuple[Task, Candidate]] = []
         size = 0
         while left:
             task, candidate = left[0]
             size += candidate.found.size
-            if size > self._decider.delivery.batch_size.most_bytes:
+            if size > of.most_bytes or candidate.found.size.bit_length() > largest.bit_length():
                 break
             if not self._decider.may_be_sent_together(candidate, known, task.sends):
                 break

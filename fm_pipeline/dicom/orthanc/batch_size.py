@@ -1,11 +1,16 @@
-"""How many bytes of files are sent in one request. It depends on Orthanc, and on the proxies in front of it."""
+"""How many files are sent in one request: which sizes gain by it, and what Orthanc and the proxies before it accept."""
 
 from __future__ import annotations
 
 import logging
 import threading
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 4 << 20  # of the files of one request
+# Larger files are sent alone until the job has seen that they are faster together. The checksums of an archive cost
+# about as much for such a file as a request of its own does on a near server (docs/benchmarks.md).
+_SMALL_BYTES = 128 << 10
+_TRIED_ONCE_IN = 32  # requests: so often the slower way is tried, because a server may change
+_WEIGHT = 0.2  # of a new time in the mean
 _log = logging.getLogger(__name__)
 
 
@@ -20,6 +25,8 @@ class BatchSize:
         self.most_bytes = 0
         self._limit = MOST_BYTES
         self._busy = threading.Lock()
+        self._seconds: dict[tuple[int, bool], float] = {}
+        self._chosen = 0
 
     def begin(self) -> None:
         """Allow requests with several files.
@@ -29,6 +36,29 @@ class BatchSize:
         """
         with self._busy:
             self.most_bytes = self._limit
+
+    def gains(self, size: int) -> bool:
+        """Return whether files of this size are sent together: whether a file took less time so than alone.
+
+        Args:
+            size: of the first file of the request in bytes. Sizes are compared by powers of two.
+        """
+        with self._busy:
+            self._chosen += 1
+            alone, together = (self._seconds.get((size.bit_length(), way)) for way in (False, True))
+            faster = size <= _SMALL_BYTES if alone is None or together is None else together < alone
+            return faster != (self._chosen % _TRIED_ONCE_IN == 0)
+
+    def took(self, size: int, files: int, seconds: float) -> None:
+        """Note how long a request took that Orthanc has accepted.
+
+        Args:
+            size: of its largest file in bytes.
+        """
+        key = size.bit_length(), files > 1
+        with self._busy:
+            before = self._seconds.get(key, seconds / files)
+            self._seconds[key] = before + _WEIGHT * (seconds / files - before)
 
     def halve(self, size: int) -> None:
         """Make all following requests at most half as large as one that has failed.

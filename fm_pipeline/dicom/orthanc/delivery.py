@@ -153,6 +153,7 @@ class Delivery:
                         self._wait_for_next_try(0, unanswered, sends)
                     else:
                         self._raise_if_cancelled()
+                    started = time.monotonic()
                     try:
                         stored = self._orthanc.upload(body(), size)
                     except NoAnswer:
@@ -167,6 +168,7 @@ class Delivery:
                     except OrthancUnreachable as error:
                         tries, reason = self._failed_try(error, tries, begun)
                     else:
+                        self.batch_size.took(size, 1, time.monotonic() - started)
                         return stored, sends + 1
                 if unanswered >= _MOST_SENDS_WITHOUT_ANSWER:
                     raise KillsOrthanc(sends)
@@ -184,6 +186,7 @@ class Delivery:
         size = sum(map(len, files))
         with self._lock.shared():
             self._raise_if_cancelled()
+            started = time.monotonic()
             try:
                 stored = self._orthanc.upload_together(files)
             except NoAnswer:
@@ -202,6 +205,7 @@ class Delivery:
             else:
                 if stored:
                     self._failures.clear()
+                    self.batch_size.took(max(map(len, files)), len(files), time.monotonic() - started)
                 return SentTogether(stored, refused=not stored)
         if shrinks:
             self.batch_size.halve(size)
