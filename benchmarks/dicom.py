@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dicom_import import import_rows
 from dicom_scan import scan_rows
+from into_orthanc.measure import import_rows
 from results import Row, report
 
 from fm_pipeline.sandbox.stack.orthanc import OrthancService

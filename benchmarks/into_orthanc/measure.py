@@ -19,7 +19,6 @@ from statistics import median
 from urllib.parse import urlsplit
 
 import psutil
-from dicom_ways import THREADS
 from results import Row
 
 from fm_pipeline.db.migrate import migrate
@@ -28,7 +27,9 @@ from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.processes import find
 from fm_pipeline.sandbox.stack.stack import temporary_stack
+from into_orthanc.ways import THREADS
 
+BENCHMARKS = Path(__file__).parents[1]
 FILES, LARGE, SMALL = 600, 512 << 10, 8 << 10
 MANY_TIMES, MANY = 4, 6_000  # small files: so many times FILES, and for the memory of a worker
 MEMORY_LIMIT_MB, GROWTH_LIMIT_MB = 200, 50
@@ -49,7 +50,7 @@ def import_rows(*, scale: float, rounds: int, note: Note = lambda _: None) -> li
         large, small = Path(name) / "large", Path(name) / "small"
         write_series(large, files, LARGE)
         write_series(small, files * MANY_TIMES, SMALL)
-        shared = _compared(["ours", "bare", "sample"], large, rounds, note)
+        shared = compared(["ours", "bare", "sample"], large, rounds, note)
         hashing = median(_hashing(large) for _ in range(max(3, rounds)))
         rows = [
             shared.row("bare", f"a bare loop of {THREADS} threads", 0.92),
@@ -63,11 +64,11 @@ def import_rows(*, scale: float, rounds: int, note: Note = lambda _: None) -> li
             ),
         ]
         if len(os.sched_getaffinity(0)) > 1:
-            pinned = _compared(["ours", "bare"], large, rounds, note, pinned=True)
+            pinned = compared(["ours", "bare"], large, rounds, note, pinned=True)
             rows.append(pinned.row("bare", "a bare loop, Orthanc on a core of its own", 1.0))
-        near = _compared(["ours", "bare"], small, rounds, note)
+        near = compared(["ours", "bare"], small, rounds, note)
         rows.append(near.row("bare", f"a bare loop of {THREADS} threads", 1.6))
-        far = _compared(["ours", "sample"], small, 1, note, milliseconds=LINK_MILLISECONDS)
+        far = compared(["ours", "sample"], small, 1, note, milliseconds=LINK_MILLISECONDS)
         rows.append(far.row("sample", f"one connection a file, {LINK_MILLISECONDS} ms away", 15))
         many = Path(name) / "many"
         write_series(many, max(8, int(MANY * scale)), SMALL)
@@ -86,7 +87,7 @@ def import_rows(*, scale: float, rounds: int, note: Note = lambda _: None) -> li
     return rows
 
 
-class _Compared:
+class Compared:
     """Ways that were measured in turn: for each, the measurements of all rounds."""
 
     def __init__(self, what: str, files: int, measured: dict[str, list[dict[str, float]]]) -> None:
@@ -118,22 +119,29 @@ class _Compared:
         )
 
 
-def _compared(
-    ways: Sequence[str], folder: Path, rounds: int, note: Note, *, pinned: bool = False, milliseconds: float = 0
-) -> _Compared:
+def compared(
+    ways: Sequence[str],
+    folder: Path,
+    rounds: int,
+    note: Note,
+    *,
+    pinned: bool = False,
+    milliseconds: float = 0,
+    orthanc: type[OrthancService] = OrthancService,
+) -> Compared:
     files = list(folder.iterdir())
     what = f"import of {len(files)} files of {round(files[0].stat().st_size / 1024)} KB"
     measured: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for number in range(rounds):
         for way in ways if number % 2 else reversed(ways):
-            took = _in_a_process(way, folder, pinned=pinned, milliseconds=milliseconds)
+            took = _in_a_process(way, folder, pinned=pinned, milliseconds=milliseconds, kind=orthanc)
             measured[way].append(took)
             note(
                 f"{way}, {what}: {len(files) / took['seconds']:.0f} files/s, {took['memory']:.0f} MB at most; processor"
                 f" time of a file {took['processor'] / len(files) * 1000:.2f} ms,"
                 f" and Orthanc's {took['orthanc'] / len(files) * 1000:.2f} ms"
             )
-    return _Compared(what, len(files), measured)
+    return Compared(what, len(files), measured)
 
 
 def _hashing(folder: Path) -> float:
@@ -146,9 +154,15 @@ def _hashing(folder: Path) -> float:
 
 
 def _in_a_process(
-    way: str, folder: Path, *, pinned: bool = False, milliseconds: float = 0, after: int = 0
+    way: str,
+    folder: Path,
+    *,
+    pinned: bool = False,
+    milliseconds: float = 0,
+    after: int = 0,
+    kind: type[OrthancService] = OrthancService,
 ) -> dict[str, float]:
-    with _servers() as (environment, orthanc, ledger):
+    with _servers(kind) as (environment, orthanc, ledger):
         cores = sorted(os.sched_getaffinity(0))
         own = cores[:1] if pinned else cores
         if pinned:  # Orthanc and all its threads on one core; the program and the ledger on another
@@ -156,9 +170,9 @@ def _in_a_process(
             for process in (ledger, *ledger.children(recursive=True)):
                 process.cpu_affinity(own)
         with _link(environment, milliseconds):
-            command = [sys.executable, str(Path(__file__).with_name("dicom_ways.py")), way, str(folder), str(after)]
+            command = [sys.executable, "-m", "into_orthanc.ways", way, str(folder), str(after)]
             before = _processor(orthanc), _processor(ledger)
-            with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as program:  # noqa: S603
+            with subprocess.Popen(command, env=environment, cwd=BENCHMARKS, stdout=subprocess.PIPE) as program:  # noqa: S603
                 psutil.Process(program.pid).cpu_affinity(own)
                 said = program.communicate()[0]
             if program.returncode:
@@ -201,13 +215,13 @@ def _link(environment: dict[str, str], milliseconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _servers() -> Iterator[tuple[dict[str, str], psutil.Process, psutil.Process]]:
+def _servers(kind: type[OrthancService]) -> Iterator[tuple[dict[str, str], psutil.Process, psutil.Process]]:
     """A fresh Orthanc and a fresh ledger: their settings, and their processes."""
-    with temporary_stack([PostgreSQLService, OrthancService]) as stack:
+    with temporary_stack([PostgreSQLService, kind]) as stack:
         settings = stack.environment()
         migrate(settings["NEXUS_DATABASE_URL"])
         nobody = {"FILEMAKER_URL": "http://127.0.0.1:1", **dict.fromkeys(NOT_ASKED, "none")}
-        orthanc, ledger = (find(stack.service(of).record()) for of in (OrthancService, PostgreSQLService))
+        orthanc, ledger = (find(stack.service(of).record()) for of in (kind, PostgreSQLService))
         if orthanc is None or ledger is None:
             raise SystemExit("A server has ended.")
         yield os.environ | settings | nobody, orthanc, ledger

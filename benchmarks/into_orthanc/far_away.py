@@ -1,6 +1,6 @@
 """A link to a server far away: a proxy that delays every byte, in both directions, and lets all of them through.
 
-    python benchmarks/far_away.py HOST:PORT MILLISECONDS
+    python benchmarks/into_orthanc/far_away.py HOST:PORT MILLISECONDS
 
 prints its own port. A connection is accepted at once: a real link needs a round trip more for each new one.
 """

@@ -1,0 +1,1 @@
+"""Ways to bring DICOM files into Orthanc, and how long each takes."""
