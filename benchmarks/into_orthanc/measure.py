@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
@@ -30,6 +30,7 @@ from fm_pipeline.sandbox.stack.stack import temporary_stack
 from into_orthanc.ways import THREADS
 
 BENCHMARKS = Path(__file__).parents[1]
+ROWS = ("large", "pinned", "small", "far", "memory")
 FILES, LARGE, SMALL = 600, 512 << 10, 8 << 10
 MANY_TIMES, MANY = 4, 6_000  # small files: so many times FILES, and for the memory of a worker
 MEMORY_LIMIT_MB, GROWTH_LIMIT_MB = 200, 50
@@ -38,53 +39,63 @@ NOT_ASKED = ("FILEMAKER_DATABASE", "FILEMAKER_USERNAME", "FILEMAKER_PASSWORD")
 Note = Callable[[str], object]
 
 
-def import_rows(*, scale: float, rounds: int, note: Note = lambda _: None) -> list[Row]:
+def import_rows(only: Container[str], *, scale: float, rounds: int, note: Note = lambda _: None) -> list[Row]:
     """The rows of the import: seconds for all files, the median of some rounds; and the memory that ours had.
 
     Args:
-        scale: 1 is `FILES` files.
+        only: of `ROWS`.
+        scale: 1 is `FILES` large files.
         note: told what each way took, with its peak memory, and the processor time that it and its Orthanc needed.
     """
     files = max(8, int(FILES * scale))
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         large, small = Path(name) / "large", Path(name) / "small"
-        write_series(large, files, LARGE)
-        write_series(small, files * MANY_TIMES, SMALL)
-        shared = compared(["ours", "bare", "sample"], large, rounds, note)
-        hashing = median(_hashing(large) for _ in range(max(3, rounds)))
-        rows = [
-            shared.row("bare", f"a bare loop of {THREADS} threads", 0.92),
-            shared.row("sample", "one connection a file", 3),
-            Row(
-                "processor time of such a file, ms, against its MD5",
-                shared.median("ours", "processor") / files * 1000,
-                hashing / files * 1000,
-                1.6,
-                "at_most",
-            ),
-        ]
-        if len(os.sched_getaffinity(0)) > 1:
+        if "large" in only or "pinned" in only:
+            write_series(large, files, LARGE)
+        if "small" in only or "far" in only:
+            write_series(small, files * MANY_TIMES, SMALL)
+        if "large" in only:
+            rows += _large_rows(large, files, rounds, note)
+        if "pinned" in only and len(os.sched_getaffinity(0)) > 1:
             pinned = compared(["ours", "bare"], large, rounds, note, pinned=True)
             rows.append(pinned.row("bare", "a bare loop, Orthanc on a core of its own", 1.0))
-        near = compared(["ours", "bare"], small, rounds, note)
-        rows.append(near.row("bare", f"a bare loop of {THREADS} threads", 1.6))
-        far = compared(["ours", "sample"], small, 1, note, milliseconds=LINK_MILLISECONDS)
-        rows.append(far.row("sample", f"one connection a file, {LINK_MILLISECONDS} ms away", 15))
-        many = Path(name) / "many"
-        write_series(many, max(8, int(MANY * scale)), SMALL)
-        worker = _in_a_process("ours", many, after=int(MANY * scale / 6))
-        peak = max(shared.most("ours", "memory"), worker["memory"])
-        rows.append(Row("most memory of an import, MB, against its limit", peak, MEMORY_LIMIT_MB, 1, "at_most"))
-        rows.append(
-            Row(
-                f"growth of its memory in {len(list(many.iterdir()))} files after the first sixth, MB",
-                max(worker["growth"], 0.01),
-                GROWTH_LIMIT_MB,
-                1,
-                "at_most",
-            )
-        )
+        if "small" in only:
+            near = compared(["ours", "bare"], small, rounds, note)
+            rows.append(near.row("bare", f"a bare loop of {THREADS} threads", 1.6))
+        if "far" in only:
+            far = compared(["ours", "sample"], small, 1, note, milliseconds=LINK_MILLISECONDS)
+            rows.append(far.row("sample", f"one connection a file, {LINK_MILLISECONDS} ms away", 15))
+    if "memory" in only:
+        rows.append(_growth_row(max(48, int(MANY * scale))))
     return rows
+
+
+def _large_rows(folder: Path, files: int, rounds: int, note: Note) -> list[Row]:
+    shared = compared(["ours", "bare", "sample"], folder, rounds, note)
+    hashing = median(_hashing(folder) for _ in range(max(3, rounds)))
+    peak = shared.most("ours", "memory")
+    return [
+        shared.row("bare", f"a bare loop of {THREADS} threads", 0.92),
+        shared.row("sample", "one connection a file", 3),
+        Row(
+            "processor time of such a file, ms, against its MD5",
+            shared.median("ours", "processor") / files * 1000,
+            hashing / files * 1000,
+            1.6,
+            "at_most",
+        ),
+        Row("most memory of an import, MB, against its limit", peak, MEMORY_LIMIT_MB, 1, "at_most"),
+    ]
+
+
+def _growth_row(files: int) -> Row:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "many"
+        write_series(folder, files, SMALL)
+        grown = _in_a_process("ours", folder, after=files // 6)["growth"]
+    what = f"memory that grows over {files} small files after the first sixth, MB, against its limit"
+    return Row(what, max(grown, 0.01), GROWTH_LIMIT_MB, 1, "at_most")
 
 
 class Compared:

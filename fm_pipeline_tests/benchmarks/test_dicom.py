@@ -31,9 +31,9 @@ def test_scan_and_tick_are_compared_on_trees_in_which_nothing_is_new(tmp_path: P
 def test_imports_are_compared_that_store_every_file(tmp_path: Path) -> None:
     need_orthanc()
     file = tmp_path / "rows.json"
-    command = [sys.executable, str(BENCHMARKS / "dicom.py"), "--only", "import", "--scale", "0.01", "--rounds", "1"]
+    command = [sys.executable, str(BENCHMARKS / "dicom.py"), "--only", "far", "--scale", "0.01", "--rounds", "1"]
     done = subprocess.run([*command, "--json", str(file)], check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads(file.read_text("utf-8"))["rows"]
-    assert {row["bound"] for row in rows} >= {0.92, 3, 1.6, 15, 1}
+    assert [row["bound"] for row in rows] == [15]
     assert all(row["ours"] > 0 and row["against"] > 0 for row in rows)
