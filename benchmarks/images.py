@@ -33,10 +33,13 @@ import psycopg2
 from PIL import Image
 from results import Row, report
 
+from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.images.exports.reader import read_export, write_csv
 from fm_pipeline.images.linking.link_images import link_images
 from fm_pipeline.images.linking.steps import LinkOptions
+from fm_pipeline.images.nexus.patient_index import PatientMatch, read_patient_index
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.sandbox.clinic.fill import fill_nexus
 from fm_pipeline.sandbox.clinic.generate import generate_clinic
 from fm_pipeline.sandbox.nexus.create import create_nexus
@@ -98,7 +101,6 @@ class Links:
         if clinic.bulk_dump is None:
             raise SystemExit("The clinic has no bulk dump.")
         self._folder, self._dump = folder, clinic.bulk_dump
-        self._images = [image.recid for image in clinic.bulk_dump.expected_link().images]
         given = {name.lower(): value for name, value in stack.environment().items()}
         unused = dict.fromkeys(("filemaker_database", "filemaker_username", "filemaker_password"), "unused")
         self._settings = Settings(
@@ -110,6 +112,13 @@ class Links:
             connection.commit()
             fill_nexus(connection, clinic)
         migrate(self._url)
+        with connect(self._url) as connection, connection.cursor() as cursor:
+            patients = read_patient_index(cursor, read_catalogue(cursor, "public"))
+        self._images = [
+            image.recid
+            for image in clinic.bulk_dump.expected_link().images
+            if isinstance(patients.resolve(image.patient.key), PatientMatch)  # a few come with the next reimport
+        ]
         self._bucket: Bucket = open_bucket(self._settings)
         self._fill(photograph(size))
         server = find(stack.service(S3Service).record())
