@@ -69,7 +69,9 @@ def _record_end(sample: str, name: str, width: int | None) -> str:
     best, *others = sorted(kinds, key=lambda kind: divided[kind].count(None))
     for other in others:
         rows = [row for row in divided[best] if row is not None]
-        if None not in divided[other] and any(a != b for a, b in zip(rows, divided[other], strict=False)):
+        # A line end at the edge of a record makes no difference: a text that ends with one, or a blank line.
+        edges = ([row.strip("\r") for row in found if row is not None] for found in (rows, divided[other]))
+        if None not in divided[other] and any(a != b for a, b in zip(*edges, strict=False)):
             raise ExportStop(
                 f"The line ends of {name} can be read in two ways: some of them end a record or belong to a field.",
                 meaning="Both ways give rows with the right number of fields. Nothing was read.",

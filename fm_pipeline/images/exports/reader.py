@@ -17,7 +17,7 @@ from fm_pipeline.filemaker.exports.encoding import ENCODINGS, Encoding, decode
 from fm_pipeline.filemaker.exports.errors import CharacterSetUnknown, ExportStop
 from fm_pipeline.filemaker.exports.kinds import HEAD, Format, format_of, text_format
 from fm_pipeline.images.exports.columns import find_columns
-from fm_pipeline.images.exports.text import RecordColumns, quoted_records, row_columns, tab_columns
+from fm_pipeline.images.exports.text import row_columns, text_columns
 from fm_pipeline.images.exports.workbook import workbook_rows
 from fm_pipeline.images.exports.xml import xml_rows
 
@@ -148,8 +148,13 @@ def _read(
     else:
         text, shown = decode(data, encoding)
         kind = text_format(kind, text)
-        read = tab_columns(text) if kind == "tab" else row_columns(quoted_records(text))
-    _refuse_cut(read)
+        read = text_columns(text, kind)
+    if not read.columns:
+        raise ImageStop(
+            "The export of images is empty.",
+            meaning="An empty source is never taken for one without images. Nothing was changed.",
+            remedy="Look at the found set in FileMaker and export again.",
+        )
     at, header = find_columns([column[0] for column in read.columns], columns)
     if ignore_file_names:
         at = {meaning: position for meaning, position in at.items() if meaning != "file_name"}
@@ -190,23 +195,6 @@ def _as_image_stops() -> Iterator[None]:
         ) from None
     except ExportStop as error:
         raise ImageStop(error.what, meaning=error.meaning, remedy=error.remedy) from None
-
-
-def _refuse_cut(read: RecordColumns) -> None:
-    """An empty file is never taken for one without images, nor a file that was cut for a whole one."""
-    if not read.columns:
-        raise ImageStop(
-            "The export of images is empty.",
-            meaning="An empty source is never taken for one without images. Nothing was changed.",
-            remedy="Look at the found set in FileMaker and export again.",
-        )
-    width, number = len(read.columns), len(read.numbers) + len(read.uneven)
-    if read.last < width:
-        raise ImageStop(
-            f"The last record of the export, number {number}, is cut: it has {read.last} of {width} fields.",
-            meaning="The file is not whole, so more may be missing. Nothing was read.",
-            remedy="Copy or export it again.",
-        )
 
 
 def write_csv(path: Path, export: Export) -> None:

@@ -117,6 +117,12 @@ def test_line_ends_that_can_be_read_in_two_ways_stop() -> None:
         list(tab_batches(["a\tb\rc\nd\te\r"], RowFaults(), name="x"))
 
 
+def test_a_text_that_ends_with_a_line_end_makes_no_second_way() -> None:
+    assert [row for _, row in rows_of(tab_batches(["a\tb\n\rc\td\r"], RowFaults(), name="x"))] == [
+        ("a", "b\r"), ("c", "d"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

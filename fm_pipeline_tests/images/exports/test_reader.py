@@ -19,7 +19,7 @@ from fm_pipeline.filemaker.exports import workbook
 from fm_pipeline.images.exports.columns import POSITIONS, meaning_of
 from fm_pipeline.images.exports.reader import Export, read_export, write_csv
 from fm_pipeline.images.exports.records import SCHEMA
-from fm_pipeline.images.exports.text import tab_columns
+from fm_pipeline.images.exports.text import text_columns
 from fm_pipeline.images.exports.workbook import cell
 
 PATIENT = "43669346-9656-4029-A607-E4E8E4386F9E"
@@ -141,7 +141,7 @@ def test_of_two_columns_for_the_patient_the_filled_one_counts(read: Callable[...
         (tab([["recid", "date"], ["1", "2"]]).encode(), "no column id_Contact"),
         (tab([["recid", "date", "Date", "id_Contact"], ["1"] * 4]).encode(), "mean the same: 3 and 2"),
         (tab([["a"] * 8]).encode(), "None of the 1 records"),
-        (tab(ROWS).encode()[:-40], "record of the export, number 2, is cut"),
+        (tab(ROWS).encode()[:-40], "record of the export, in line 2, is cut"),
     ],
 )
 @pytest.mark.hard_case(2)
@@ -224,7 +224,7 @@ def test_quotes_and_line_breaks_survive_the_way_through_csv(read: Callable[..., 
 
 def test_a_quote_without_its_end_stops_and_swallows_nothing(read: Callable[..., Export]) -> None:
     text = f'{HEADER}2,{PATIENT},10/18/2016,"Left,\n3,{PATIENT},10/18/2016,Right,\n'
-    with pytest.raises(ImageStop, match="Record 2 of the export has a quote"):
+    with pytest.raises(ImageStop, match="last record of the export, in line 3, is cut"):
         read(text, "x.csv")
 
 
@@ -286,8 +286,8 @@ CELL = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["C
 @given(st.integers(2, 5).flatmap(lambda width: st.lists(st.lists(CELL, min_size=width, max_size=width), min_size=1)),
        st.sampled_from(["\r", "\n", "\r\n"]))  # fmt: skip
 def test_no_character_but_tab_and_line_ends_cuts_anything(rows: list[list[str]], end: str) -> None:
-    read = tab_columns(tab(rows, end))
-    assert list(zip(*read.columns, strict=True)) == [tuple(row) for row in rows]
+    read = text_columns(tab(rows, end), "tab")
+    assert list(zip(*read.columns, strict=True)) == [tuple(cell.replace("\v", "\r") for cell in row) for row in rows]
     assert list(read.numbers) == list(range(1, len(rows) + 1))
 
 
