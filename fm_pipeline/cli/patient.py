@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -18,20 +20,36 @@ if TYPE_CHECKING:
     from fm_pipeline.status.patient import Existence, PatientData
 
 SHOWN = 5  # ids of a table; --json has all of them
+# What an erasure cannot reach.
+LEFT = (
+    "Backups, your own dumps, CSV files and the lists in STATE_DIR/images may still hold data of the patient.",
+    "So may S3, Orthanc and the hospital's directory: remove the files there.",
+    "The audit trail, plans and reports keep ids, which lead to nobody any more.",
+)
+WITHOUT_PATIENT_ID = (
+    "The history of DICOM imports knows patients by the Patient IDs of the files: name them with --dicom-patient-id."
+)
 
 
 @click.command(name="patient")
 @click.argument("patient_id", metavar="FILEMAKER_OR_NEXUS_ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the ids of all rows.")
 @click.option("--erase", is_flag=True, help="Show what the pipeline's own tables hold of a patient who was deleted.")
+@click.option(
+    "--dicom-patient-id",
+    "dicom_ids",
+    metavar="ID",
+    multiple=True,
+    help="With --erase: a Patient ID that the hospital's files have for this patient; may be given again.",
+)
 @click.option("--confirm", default="", help='With --erase: "<database> <number of rows>", to remove it.')
-def command(patient_id: str, as_json: bool, erase: bool, confirm: str) -> None:
+def command(patient_id: str, as_json: bool, erase: bool, dicom_ids: tuple[str, ...], confirm: str) -> None:
     """Show what Nexus has of a patient: rows by table, documents, batches and images, and whether their files exist.
 
     Counts and ids only, no name. The id may be FileMaker's or Nexus', also one that an earlier reimport gave.
     """
-    if (confirm and not erase) or (erase and as_json):
-        raise click.UsageError("--confirm goes with --erase, and --json without it.")
+    if ((confirm or dicom_ids) and not erase) or (erase and as_json):
+        raise click.UsageError("--confirm and --dicom-patient-id go with --erase, and --json without it.")
 
     from rich.console import Console
 
@@ -39,7 +57,7 @@ def command(patient_id: str, as_json: bool, erase: bool, confirm: str) -> None:
     from fm_pipeline.status.patient import read_patient_data
 
     if erase:
-        _erase(load_settings(), patient_id, confirm)
+        _erase(load_settings(), patient_id, dicom_ids, confirm)
         return
     holdings = read_patient_data(load_settings(), patient_id)
     if as_json:
@@ -57,12 +75,16 @@ def command(patient_id: str, as_json: bool, erase: bool, confirm: str) -> None:
         console.print("", _batches(holdings), sep="\n")
 
 
-def _erase(settings: Settings, patient_id: str, confirm: str) -> None:
+def _erase(settings: Settings, patient_id: str, dicom_ids: Sequence[str], confirm: str) -> None:
     from rich.console import Console
 
+    from fm_pipeline.dicom.configuration.roots import allowed_roots
+    from fm_pipeline.dicom.history.erase_patient import erase_patient_files
     from fm_pipeline.nexus.erase_patient import erase_patient
 
-    erasure = erase_patient(settings, patient_id, confirm=confirm)
+    roots = [str(root) for root in allowed_roots(settings)]
+    in_history = partial(erase_patient_files, patient_ids=dicom_ids, roots=roots)
+    erasure = erase_patient(settings, patient_id, confirm=confirm, elsewhere=in_history)
     table = _table("rows of", "")
     for name, rows in sorted(erasure.rows.items()):
         table.add_row(f"fm_pipeline.{name}", f"{rows:,}")
@@ -71,14 +93,15 @@ def _erase(settings: Settings, patient_id: str, confirm: str) -> None:
     if erasure.rows:
         console.print(table, "")
     if confirm:
-        console.print(
-            f"Removed {total}. Backups, the crosswalk and the audit trail still have ids or data of the patient."
-        )
-    elif erasure.rows:
-        console.print(f"Nothing was removed. To remove {total}:", "", sep="\n")
-        click.echo(f'fm-pipeline patient {patient_id} --erase --confirm "{erasure.confirmation}"')
-    else:
+        console.print(f"Removed {total}.")
+    elif not erasure.rows:
         console.print("The pipeline's own tables hold nothing of this patient.")
+    for sentence in LEFT if dicom_ids else [*LEFT, WITHOUT_PATIENT_ID]:
+        console.print(sentence, soft_wrap=True)
+    if erasure.rows and not confirm:
+        console.print("", f"Nothing was removed. To remove {total}:", "", sep="\n")
+        given = "".join(f" --dicom-patient-id {shlex.quote(each)}" for each in dicom_ids)
+        click.echo(f'fm-pipeline patient {patient_id} --erase{given} --confirm "{erasure.confirmation}"')
 
 
 def _rows(holdings: PatientData) -> Table:

@@ -1,14 +1,15 @@
 """Removes what the pipeline's own schema holds of one patient, after the patient was deleted in FileMaker and Nexus.
 
-It removes records as FileMaker sent them, staged rows and findings, what a sync compares with, the rows before and
-after syncs, rows that a restore has set aside, and the lines of FileMaker's export of images. Nothing is written to
-Nexus' tables. Ids stay where they say what happened: crosswalk, audit trail, reports, ledgers of images.
+It removes records as FileMaker sent them, staged rows and findings, the pairs of ids in the crosswalk, what a sync
+compares with, the rows before and after syncs, rows that a restore has set aside, the lines of FileMaker's export of
+images, and the rows of the patient's images in both ledgers. Nothing is written to Nexus' tables. Ids stay in the audit
+trail, plans and reports: they say what happened, and nothing leads from them to a person any more.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -52,7 +53,8 @@ class Erasure:
 
     Attributes:
         filemaker_key: the patient's id in FileMaker, lower case; empty if only Nexus' id is known.
-        rows: by table of the schema `fm_pipeline`; tables without rows are left out.
+        rows: removed, or emptied of what is personal, by table of the schema `fm_pipeline`; tables without rows are
+            left out.
         confirmation: the words that a person has to type.
     """
 
@@ -61,13 +63,21 @@ class Erasure:
     confirmation: str
 
 
-def erase_patient(settings: Settings, reference: str, *, confirm: str = "", actor: str | None = None) -> Erasure:
+def erase_patient(
+    settings: Settings,
+    reference: str,
+    *,
+    confirm: str = "",
+    actor: str | None = None,
+    elsewhere: Callable[[Cursor], Mapping[str, int]] = lambda _: {},
+) -> Erasure:
     """Remove a patient from the pipeline's own tables, in one transaction.
 
     Args:
         reference: the FileMaker id in any letter case, or the id in Nexus.
         confirm: the words of `Erasure.confirmation`, typed by a person; empty: everything is rolled back.
         actor: who requested it, for the audit trail.
+        elsewhere: erases what other parts of the pipeline know, in the same transaction; gives the rows by table.
 
     Raises:
         RequestError: Nexus still has the patient; the id names two patients; or the words differ.
@@ -90,7 +100,7 @@ def erase_patient(settings: Settings, reference: str, *, confirm: str = "", acto
         acquire_reimport_lock(connection)
         key, ids = _resolve(cursor, reference.strip().lower())
         _refuse_patient_of_nexus(cursor, settings, ids)
-        rows = _erase(cursor, key, ids)
+        rows = _erase(cursor, key, ids) | dict(elsewhere(cursor))
         cursor.execute("SELECT current_database()")
         (database,) = cursor.fetchone() or ("",)
         erasure = Erasure(key, rows, f"{database} {sum(rows.values())}")
@@ -173,6 +183,13 @@ def _erase(cursor: Cursor, key: str, ids: Collection[str]) -> dict[str, int]:
     delete("sync_changes", f"row_id = ANY(%(ids)s) OR {before_or_after}", ids=belonging)
     delete("set_aside_rows", f"row_key = ANY(%(ids)s) OR {_HOLDS.format(column='t.content')}", ids=belonging)
     delete("image_metadata", "lower(btrim(patient_ref, ' {}')) = ANY(%(ids)s)", ids=known)
+    delete("image_copies", "lower(btrim(patient_key, ' {}')) = ANY(%(ids)s)", ids=known)
+    of_image = "filemaker_key IN (SELECT filemaker_key FROM erased WHERE entity = 'image')"
+    delete("waterfall_images", f"{of_image} OR lower(image ->> 'patient') = ANY(%(ids)s)", ids=known)
+    delete("sync_decisions", "nexus_id = ANY(%(ids)s) OR lower(filemaker_key) = ANY(%(ids)s)", ids=[*belonging, *known])
+    delete("crosswalk", f"{of_patient} OR nexus_id::text = ANY(%(ids)s)", ids=belonging)
+    delete("retired_patient_ids", "nexus_id::text = ANY(%(ids)s) OR lower(filemaker_key) = ANY(%(ids)s)", ids=known)
+    delete("built_records", "(entity, record_id) IN (SELECT entity, record_id FROM erased)")
     delete("source_records", "(entity, record_id) IN (SELECT entity, record_id FROM erased)")
     return rows
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import pytest
 from click.testing import CliRunner, Result
 
@@ -23,6 +26,40 @@ INSERT INTO fm_pipeline.sync_changes VALUES (%(other)s, 'public', 'patients', %(
     (%(other)s, 'public', 'patients', %(other)s, json_build_object('id', %(other)s), NULL);
 INSERT INTO fm_pipeline.synced_rows (entity, nexus_id, filemaker_key, filemaker, nexus, state) VALUES
     ('patient', %(id)s, %(key)s, '{}', '{}', 0), ('patient', %(other)s, 'another', '{}', '{}', 0);
+INSERT INTO fm_pipeline.sync_decisions VALUES (%(other)s, 'patient', %(id)s, 'phone', 'kept', true, %(key)s);
+INSERT INTO fm_pipeline.retired_patient_ids VALUES ('33333333-3333-4333-8333-333333333333', %(key)s, 'duplicate');
+INSERT INTO fm_pipeline.image_copies (recid, patient_key, batch_id, source_key, source_size, source_etag, target_key,
+    state, planned_at) VALUES (1, upper(%(key)s), %(other)s, 'a', 1, 'e', 'patients/' || %(id)s, 'copied', now()),
+    (2, 'another', %(other)s, 'b', 1, 'e', 'patients/another', 'copied', now());
+INSERT INTO fm_pipeline.waterfall_lists VALUES (%(other)s, NULL, now(), 'API_Images', 2);
+INSERT INTO fm_pipeline.waterfall_images (record_id, list_id, filemaker_key, image) VALUES
+    (1, %(other)s, 'an image', json_build_object('patient', upper(%(key)s), 'caption', 'left knee of Quollthorpe')),
+    (2, %(other)s, 'another image', '{"patient": "another"}');
+"""
+# A hospital that names its folders after patients: one of the patient, one of two patients.
+HOSPITAL = """
+INSERT INTO fm_pipeline.sync_configuration (hospital_data_path, monitoring_enabled, monitoring_interval, quiet_period,
+    files_per_job, sync_enabled, sync_interval, ftp_enabled, ftp_port, ftp_password_set, ftp_path, ftp_passive,
+    ftp_security, ftp_folder, updated_at, updated_by)
+VALUES ('/hospital', true, 1, 1, 1, false, 1, true, 21, false, '/out', true, 'none', 'QUOLL', now(), 'x');
+INSERT INTO fm_pipeline.watched_roots (path_hash, directory, mount_point) VALUES (gen_random_uuid(), '/hospital', '/');
+INSERT INTO fm_pipeline.watched_directories (root_id, path_hash, directory) SELECT 1, gen_random_uuid(), unnest(
+    '{/hospital,/hospital/QUOLL,/hospital/QUOLL/Zephyrine,/hospital/QUOLL/Zephyrine/CT,/hospital/shared}'::text[]);
+INSERT INTO fm_pipeline.import_jobs (job_type, source_path, status, requested_by) VALUES
+    ('initial', '/hospital', 'completed', 'x'), ('manual', '/hospital/QUOLL/Zephyrine', 'completed', 'x');
+INSERT INTO fm_pipeline.import_job_files VALUES (1, '/hospital/QUOLL/Zephyrine/CT/1'), (1, '/hospital/shared/2');
+INSERT INTO fm_pipeline.import_patients VALUES ('P-77', 'Zephyrine 1970'), ('P-78', 'Another 1970');
+INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status, patient_id,
+    orthanc_instance_id) VALUES
+    (1, '/hospital/QUOLL/Zephyrine/CT/1', '1', gen_random_uuid(), 'imported', 'P-77', 'one'),
+    (1, '/hospital/QUOLL/Zephyrine/Zephyrine.txt', 'Zephyrine.txt', gen_random_uuid(), 'skipped', NULL, NULL),
+    (1, '/hospital/shared/Zephyrine.dcm', 'Zephyrine.dcm', gen_random_uuid(), 'failed', 'P-77', NULL),
+    (1, '/hospital/shared/Zephyrine.zip!/2', '2', gen_random_uuid(), 'imported', 'P-77', 'two'),
+    (1, '/hospital/shared/Zephyrine.zip', 'Zephyrine.zip', gen_random_uuid(), 'skipped', NULL, NULL),
+    (1, '/hospital/shared/2', '2', gen_random_uuid(), 'imported', 'P-78', 'three'),
+    (1, '/hospital/QUOLL/3', '3', gen_random_uuid(), 'imported', 'P-78', 'four');
+INSERT INTO fm_pipeline.ftp_files (server, remote_path, size_bytes, state) VALUES
+    ('s', '/out/Zephyrine/CT/1', 1, 'pulled'), ('s', '/out/3', 1, 'pulled');
 """
 
 
@@ -63,6 +100,8 @@ def test_a_patient_who_is_gone_is_removed_from_every_table_but_those_that_say_wh
     with nexus.connection() as connection, connection.cursor() as cursor:
         cursor.execute(HISTORY, {"id": nexus_id, "key": key, "row": row, "other": OTHER})
         connection.commit()
+    values = _of_nobody_else(nexus, json.loads(row))
+    assert len(values) > 3
     before, digests = holding(nexus, nexus_id) | holding(nexus, key), nexus.digests()
     assert {"source_records", "staged_patients", "staged_appointments", "staged_outcomes", "set_aside_rows"} <= before
     shown = fm_pipeline(key.upper(), "--erase")
@@ -75,14 +114,56 @@ def test_a_patient_who_is_gone_is_removed_from_every_table_but_those_that_say_wh
     done = fm_pipeline(key, "--erase", "--confirm", words)
     assert done.exit_code == 0, done.output
     assert f"Removed {words.split()[-1]} rows." in done.stdout
-    assert holding(nexus, nexus_id) | holding(nexus, key) == {"crosswalk", "audit"}
+    assert holding(nexus, nexus_id) | holding(nexus, key) == {"audit"}
+    for value in values:
+        assert holding(nexus, value) <= ({"audit"} if value.lower() == key else set()), value
     assert nexus.execute("SELECT count(*) FROM fm_pipeline.staged_patients") == [(rows - 1,)]
-    for table, kept in (("set_aside_rows", 1), ("sync_changes", 1), ("synced_rows", 1)):
+    for table in ("set_aside_rows", "sync_changes", "synced_rows", "image_copies", "waterfall_images"):
+        kept = 1
         assert nexus.execute(f"SELECT count(*) FROM fm_pipeline.{table}") == [(kept,)], table  # noqa: S608
     assert nexus.digests() == digests
     ends = "SELECT outcome FROM fm_pipeline.audit WHERE action = 'prune' AND position(%s in detail) > 0 ORDER BY id"
     assert [end for (end,) in nexus.execute(ends, key)] == ["started", "done", "started", "refused", "started", "done"]
     assert "hold nothing of this patient" in fm_pipeline(key, "--erase").stdout
+
+
+def _of_nobody_else(bench: MigrationBench, row: object) -> list[str]:
+    """The values of a staged row that no other staged row has."""
+    if isinstance(row, Mapping):
+        return [value for each in row.values() for value in _of_nobody_else(bench, each)]
+    if not isinstance(row, str) or len(row) < 6:
+        return []
+    found = bench.execute("SELECT count(*) FROM fm_pipeline.staged_patients s WHERE position(%s in s::text) > 0", row)
+    return [row] if found == [(1,)] else []
+
+
+def test_names_and_paths_leave_the_history_of_dicom_imports_and_files_stay_known(nexus: MigrationBench) -> None:
+    nexus.execute(HOSPITAL)
+    known = "SELECT path_hash, status FROM fm_pipeline.import_history ORDER BY id"
+    hashes = nexus.execute(known)
+    asked = ("gone", "--erase", "--dicom-patient-id", "P-77")
+    shown = fm_pipeline(*asked)
+    assert shown.exit_code == 0, shown.output
+    assert "import_history" in holding(nexus, "Zephyrine")
+    words = shown.stdout.splitlines()[-1].partition("--confirm ")[2].strip('"')
+    nexus.execute("UPDATE fm_pipeline.import_jobs SET status = 'running' WHERE id = 1")
+    assert "is waiting or at work" in fm_pipeline(*asked, "--confirm", words).stderr
+    nexus.execute("UPDATE fm_pipeline.import_jobs SET status = 'completed'")
+
+    done = fm_pipeline(*asked, "--confirm", words)
+    assert done.exit_code == 0, done.output
+    assert holding(nexus, "Zephyrine") | holding(nexus, "P-77") == set()
+    assert nexus.execute(known) == hashes
+    paths = "SELECT file_path FROM fm_pipeline.import_history WHERE file_path <> '/erased' ORDER BY 1"
+    assert nexus.execute(paths) == [("/hospital/QUOLL/3",), ("/hospital/shared/2",)]
+    directories = "SELECT directory FROM fm_pipeline.watched_directories ORDER BY 1"
+    assert nexus.execute(directories) == [("/hospital",), ("/hospital/QUOLL",), ("/hospital/shared",)]
+    assert nexus.execute("SELECT convert_from(remote_path, 'UTF8') FROM fm_pipeline.ftp_files") == [("/out/3",)]
+    assert nexus.execute("SELECT source_path FROM fm_pipeline.import_jobs ORDER BY id") == [
+        ("/hospital",),
+        ("/erased",),
+    ]
+    assert "Orthanc and the hospital's directory" in done.stdout
 
 
 def test_a_patient_whom_nexus_has_is_not_removed(nexus: MigrationBench) -> None:

@@ -200,7 +200,7 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
         assert "It was rolled back." in server.run(drill, DRILL_URL=elsewhere)
 
     (erase,) = blocks("A patient asks to be erased")
-    assert "hold nothing of this patient" in server.run(erase, PATIENT="nobody")
+    assert "hold nothing of this patient" in server.run(erase, PATIENT="nobody", DICOM_ID="none")
 
     settings["BACKUP_KEY"] = new_key()
     server.write_settings(settings)

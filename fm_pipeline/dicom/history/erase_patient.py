@@ -1,0 +1,129 @@
+"""Takes a patient out of the history of DICOM imports: Patient IDs, names, and paths, which may contain names.
+
+A row of the history stays, with the hash of its path, sizes, times and the instance's UIDs: it is what keeps a file
+from being imported again. Nothing in it leads to a person any more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+
+from psycopg2.extensions import cursor as Cursor
+
+from fm_pipeline.dicom.paths import printable
+from fm_pipeline.errors import RequestError
+
+# Where a path was. No such directory exists: whatever takes it for one is told so.
+ERASED = "/erased"
+_HISTORY = """
+UPDATE fm_pipeline.import_history SET file_path = %(erased)s, file_name = 'erased', patient_id = NULL,
+    orthanc_patient_id = NULL, study_month = NULL, missing_since = NULL,
+    -- Orthanc is to have it no more: nothing looks for it there.
+    removed_at = CASE WHEN orthanc_instance_id IS NOT NULL THEN coalesce(removed_at, clock_timestamp()) END
+WHERE patient_id = ANY(%(patients)s) OR file_path = ANY(%(files)s) OR file_path = ANY(%(folders)s)
+   OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with(file_path, f || '/'))
+"""
+_BELOW = "{0} = ANY(%(folders)s) OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with({0}, f || '/'))"
+
+
+def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Collection[str]) -> dict[str, int]:
+    """Take these Patient IDs, and the folders that hold nothing of other patients, out of the pipeline's tables.
+
+    Args:
+        cursor: the caller owns the transaction.
+        patient_ids: Patient IDs (0010,0020) exactly as the files have them.
+        roots: directories that are no patient's, and whose parents are none: the allowed ones.
+
+    Returns:
+        How many rows were changed or removed, by table of the schema `fm_pipeline`; tables without rows are left out.
+
+    Raises:
+        RequestError: an import is waiting or at work: it holds paths that would be written again.
+    """
+    if not patient_ids:
+        return {}
+    cursor.execute("SELECT count(*) FROM fm_pipeline.import_jobs WHERE status IN ('pending', 'running')")
+    if cursor.fetchone() != (0,):
+        raise RequestError(
+            "An import of DICOM files is waiting or at work.",
+            meaning="It would write the patient's paths again. Nothing was removed.",
+            remedy="Wait until it has ended, or cancel it (fm-pipeline dicom cancel), and start again.",
+        )
+    cursor.execute(
+        "SELECT h.file_path, j.source_path FROM fm_pipeline.import_history h JOIN fm_pipeline.import_jobs j"
+        " ON j.id = h.job_id WHERE h.patient_id = ANY(%s)",
+        (list(patient_ids),),
+    )
+    files = dict(cursor.fetchall())
+    cursor.execute("SELECT directory FROM fm_pipeline.watched_roots")
+    shared = {*map(printable, roots), *(root for (root,) in cursor.fetchall())}
+    folders = _folders_of_nobody_else(cursor, patient_ids, _folders(files, shared))
+    values: dict[str, object] = {
+        "patients": list(patient_ids),
+        "folders": folders,
+        "files": list(files),
+        "pulled": _pulled(cursor, files, folders),
+        "erased": ERASED,
+    }
+    rows: dict[str, int] = {}
+
+    def change(table: str, statement: str) -> None:
+        cursor.execute(statement, values)
+        if cursor.rowcount:
+            rows[table] = cursor.rowcount
+
+    change("ftp_files", "DELETE FROM fm_pipeline.ftp_files WHERE id = ANY(%(pulled)s)")
+    change("import_history", _HISTORY)
+    change(
+        "import_job_files",
+        f"DELETE FROM fm_pipeline.import_job_files WHERE file_path = ANY(%(files)s) OR {_BELOW.format('file_path')}",  # noqa: S608  # our own words
+    )
+    for table in ("watched_directories", "import_unreadable_directories"):
+        change(table, f"DELETE FROM fm_pipeline.{table} WHERE {_BELOW.format('directory')}")  # noqa: S608
+    change(
+        "import_jobs",
+        f"UPDATE fm_pipeline.import_jobs SET source_path = %(erased)s WHERE {_BELOW.format('source_path')}",  # noqa: S608
+    )
+    change("import_patients", "DELETE FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(patients)s)")
+    return rows
+
+
+def _folders(files: dict[str, str], shared: Collection[str]) -> set[str]:
+    """Return all folders above these files, strictly below a shared one; an archive's members are in `archive!`."""
+    found: set[str] = set()
+    for path, source in files.items():
+        above = [root for root in shared if path.startswith(root.rstrip("/") + "/")] or [source]
+        longest = max(map(len, above))
+        folder = os.path.dirname(path)
+        while len(folder) > longest:
+            found.add(folder)
+            folder = os.path.dirname(folder)
+    return found
+
+
+def _folders_of_nobody_else(cursor: Cursor, patient_ids: Sequence[str], folders: Iterable[str]) -> list[str]:
+    """Return the folders without a file of another patient, and the archives that hold such files only."""
+    cursor.execute(
+        "SELECT f FROM unnest(%s::text[]) f WHERE NOT EXISTS (SELECT FROM fm_pipeline.import_history h"
+        " WHERE starts_with(h.file_path, f || '/') AND h.patient_id IS NOT NULL AND h.patient_id <> ALL(%s))",
+        (sorted(folders), list(patient_ids)),
+    )
+    found = [folder for (folder,) in cursor.fetchall()]
+    return found + [folder.removesuffix("!") for folder in found if folder.endswith("!")]
+
+
+def _pulled(cursor: Cursor, files: Collection[str], folders: Sequence[str]) -> list[int]:
+    """Return the rows of the patient's files in the ledger of the FTP server."""
+    cursor.execute("SELECT hospital_data_path, ftp_folder, ftp_path FROM fm_pipeline.sync_configuration")
+    configured = cursor.fetchone()
+    if configured is None or not configured[0]:
+        return []
+    here, there = os.path.join(*configured[:2]), configured[2].rstrip("/") + "/"
+    cursor.execute("SELECT id, remote_path FROM fm_pipeline.ftp_files")
+    found = []
+    for own_id, remote in cursor.fetchall():
+        path = printable(os.path.join(here, os.fsdecode(bytes(remote)).removeprefix(there)))
+        if path in files or any(path.startswith(f"{folder}/") for folder in folders):
+            found.append(own_id)
+    return found
