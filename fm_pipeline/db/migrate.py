@@ -8,12 +8,14 @@ import psycopg2
 from alembic import command
 from alembic.config import Config
 from psycopg2.extensions import connection as Connection
+from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from fm_pipeline.db.connection import database_error, open_connection, redacted
 from fm_pipeline.db.locks import AdvisoryLock, wait_for_lock
+from fm_pipeline.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -27,7 +29,8 @@ def migrate(database_url: str) -> None:
         database_url: the Nexus database, as people write it (`postgresql://…`).
 
     Raises:
-        DatabaseError: the role may not create the schema, or a statement failed; nothing was changed.
+        DatabaseError: the role may not create the schema, a newer release has made the tables, or a statement failed;
+            nothing was changed.
     """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -42,6 +45,7 @@ def migrate(database_url: str) -> None:
             wait_for_lock(connection.connection.cursor(), AdvisoryLock("migrate"))  # type: ignore[arg-type]  # psycopg2's
             if connection.scalar(text("SELECT to_regnamespace('fm_pipeline')")) is None:
                 connection.execute(text("CREATE SCHEMA fm_pipeline"))
+            _refuse_newer_schema(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except DBAPIError as error:
@@ -49,12 +53,28 @@ def migrate(database_url: str) -> None:
         raise database_error(original) from None
 
 
+def _refuse_newer_schema(connection: SqlConnection) -> None:
+    if connection.scalar(text("SELECT to_regclass('fm_pipeline.alembic_version')")) is None:
+        return
+    made = connection.scalar(text("SELECT max(version_num) FROM fm_pipeline.alembic_version"))
+    if made is not None and made > _newest():
+        raise DatabaseError(
+            f"The tables of the pipeline are those of a newer release: schema {made}, and this release knows"
+            f" {_newest()}.",
+            meaning="This release could misread them or lose what they hold. Nothing was changed.",
+            remedy="Install the newer release again, or go back as docs/operations.md says under Upgrade.",
+        )
+
+
+def _newest() -> str:
+    return max(path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("0*.py"))
+
+
 def is_migrated(connection: Connection) -> bool:
-    """Return whether no migration is missing. Does not use Alembic, which is too slow for a sensor's tick."""
-    newest = max(path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("0*.py"))
+    """Return whether the tables are those of this release. Does not use Alembic, which is too slow for a tick."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('fm_pipeline.alembic_version') IS NOT NULL")
         if cursor.fetchone() != (True,):
             return False
-        cursor.execute("SELECT max(version_num) >= %s FROM fm_pipeline.alembic_version", (newest,))
+        cursor.execute("SELECT max(version_num) = %s FROM fm_pipeline.alembic_version", (_newest(),))
         return cursor.fetchone() == (True,)

@@ -27,12 +27,12 @@ from fm_pipeline.sandbox.nexus.create import create_nexus
 from fm_pipeline.sandbox.stack.ports import free_port
 from fm_pipeline.sandbox.stack.postgresql_binaries import binaries
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
+from fm_pipeline_tests.operations import pages
 from fm_pipeline_tests.support.clinics import MigrationBench
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
 from fm_pipeline_tests.support.waiting import wait_until
 
 ROLES = ("fm_pipeline_restore", "fm_pipeline_console", "fm_pipeline", "fm_pipeline_audit")
-BLOCK = re.compile(r"(<!-- not run in tests: [^\n]+ -->\n)?[ ]*```sh\n(.*?)```", re.DOTALL)
 # Nothing of a release but what its wheel is built from
 RELEASE = ("pyproject.toml", "setup.py", "README.md", "constraints.txt", "dagster.yaml", ".env.example")
 START_SECONDS = 300
@@ -40,10 +40,9 @@ START_SECONDS = 300
 
 def blocks(heading: str) -> list[str]:
     """The blocks of commands of a section, without those that no test can run."""
-    page = (TOP / "docs" / "operations.md").read_text("utf-8")
-    section = re.split(rf"^##+ {re.escape(heading)}$", page, flags=re.MULTILINE)[1]
-    section = re.split(r"^##+ ", section, maxsplit=1, flags=re.MULTILINE)[0]
-    return [commands for reason, commands in BLOCK.findall(section) if not reason]
+    return [
+        each.text for each in pages.blocks("docs/operations.md", heading) if each.language == "sh" and not each.reason
+    ]
 
 
 class CommandError(Exception):
@@ -184,7 +183,7 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
     server.run(allow, **urls)
     server.run(change_audit)
     server.run(forbid, **urls)
-    bench.execute("ALTER TABLE fm_pipeline.audit DROP COLUMN of_a_later_release")
+    _go_back(server, bench, urls)
     _serve_by_the_unit(server)
 
     (copies,) = blocks("Backup of the pipeline's own state")
@@ -208,6 +207,19 @@ def test_the_page_can_be_followed_from_the_wheel_to_the_upgrade(
     restore_url = as_role(bench.database_url, "fm_pipeline_restore", "weak")
     restored = server.run(old_backup, OLD_KEY=key, RESTORE_URL=restore_url, FOLDER=folder)
     assert "Every row is as in the backup." in restored
+
+
+def _go_back(server: Server, bench: MigrationBench, urls: dict[str, str]) -> None:
+    """Put back what was there before the upgrade; a backup and a column came after it."""
+    (back,) = blocks("Back to the older release")
+    audited = "SELECT count(*) FROM fm_pipeline.audit"
+    recorded = bench.execute(audited)
+    server.run(back, **urls)
+    columns = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'of_a_later_release'"
+    assert bench.execute(columns) == [(0,)]
+    assert bench.execute(audited) < recorded
+    assert (server.var / "dagster" / "dagster.yaml").is_file()
+    server.run("cd /opt/fm-pipeline; .venv/bin/fm-pipeline backup")
 
 
 def _serve_by_the_unit(server: Server) -> None:

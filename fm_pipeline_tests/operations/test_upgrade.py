@@ -11,10 +11,12 @@ import psycopg2
 import pytest
 from alembic import command
 from alembic.config import Config
+from click.testing import CliRunner
 from psycopg2 import sql
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from fm_pipeline.cli.main import main
 from fm_pipeline.db.migrate import MIGRATIONS, is_migrated, migrate
 
 FIRST = "0008"  # the schema of commit f78b675
@@ -89,6 +91,20 @@ def test_an_upgrade_keeps_every_row_that_was_there(first_schema: Any, database_u
     for table, rows in before.items():
         assert [{name: now[name] for name in row} for row, now in zip(rows, after[table], strict=True)] == rows, table
     assert "run_requests" in after.keys() - before.keys()
+
+
+def test_an_older_release_refuses_the_tables_of_a_newer_one(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(database_url)
+    monkeypatch.setenv("NEXUS_DATABASE_URL", database_url)
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        assert is_migrated(connection)
+        cursor.execute("UPDATE fm_pipeline.alembic_version SET version_num = '9999'")
+        connection.commit()
+        assert not is_migrated(connection), "so that a sensor migrates, and is refused too"
+    refused = CliRunner().invoke(main, ["backup"])
+    assert refused.exit_code == 1
+    assert "those of a newer release: schema 9999" in refused.stderr
+    assert "Nothing was changed." in refused.stderr
 
 
 def test_a_migration_that_was_released_is_not_edited() -> None:

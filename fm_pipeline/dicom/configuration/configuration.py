@@ -206,7 +206,7 @@ def _checked(values: Mapping[str, Any]) -> SyncConfiguration:
         return SyncConfiguration(**values)
     except ValidationError as error:
         faults = "; ".join(
-            f"{fault['loc'][0]}: {fault['msg']}" if fault["loc"] else fault["msg"]
+            f"{fault['loc'][0]}: {fault['msg']}" if fault["loc"] else fault["msg"].removeprefix("Value error, ")
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise RequestError(
