@@ -48,6 +48,8 @@ INSERT INTO fm_pipeline.watched_directories (root_id, path_hash, directory) SELE
 INSERT INTO fm_pipeline.import_jobs (job_type, source_path, status, requested_by) VALUES
     ('initial', '/hospital', 'completed', 'x'), ('manual', '/hospital/QUOLL/Zephyrine', 'completed', 'x');
 INSERT INTO fm_pipeline.import_job_files VALUES (1, '/hospital/QUOLL/Zephyrine/CT/1'), (1, '/hospital/shared/2');
+INSERT INTO fm_pipeline.import_chunks (job_id, number, files, size_bytes, paths) VALUES (1, 1, 3, 3,
+    '{/hospital/shared/2,/hospital/QUOLL/Zephyrine/CT/2,/hospital/shared/Zephyrine.dcm}');
 INSERT INTO fm_pipeline.import_patients VALUES ('P-77', 'Zephyrine 1970'), ('P-78', 'Another 1970');
 INSERT INTO fm_pipeline.import_history (job_id, file_path, file_name, path_hash, status, patient_id,
     orthanc_instance_id) VALUES
@@ -163,6 +165,7 @@ def test_names_and_paths_leave_the_history_of_dicom_imports_and_files_stay_known
         ("/hospital",),
         ("/erased",),
     ]
+    assert nexus.execute("SELECT paths FROM fm_pipeline.import_chunks") == [(["/hospital/shared/2"],)]
     assert "Orthanc and the hospital's directory" in done.stdout
 
 

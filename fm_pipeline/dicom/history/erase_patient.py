@@ -24,6 +24,14 @@ UPDATE fm_pipeline.import_history SET file_path = %(erased)s, file_name = 'erase
 WHERE patient_id = ANY(%(patients)s) OR file_path = ANY(%(files)s) OR file_path = ANY(%(folders)s)
    OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with(file_path, f || '/'))
 """
+_CHUNKS = """
+UPDATE fm_pipeline.import_chunks SET paths = ARRAY(
+    SELECT p FROM unnest(paths) WITH ORDINALITY AS listed (p, place) WHERE NOT (
+        p = ANY(%(files)s) OR p = ANY(%(folders)s)
+        OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with(p, f || '/'))) ORDER BY place)
+WHERE paths && %(files)s::text[] OR EXISTS (SELECT FROM unnest(paths) p, unnest(%(folders)s::text[]) f
+                                            WHERE p = f OR starts_with(p, f || '/'))
+"""
 _BELOW = "{0} = ANY(%(folders)s) OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with({0}, f || '/'))"
 
 
@@ -85,6 +93,7 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
         "import_jobs",
         f"UPDATE fm_pipeline.import_jobs SET source_path = %(erased)s WHERE {_BELOW.format('source_path')}",  # noqa: S608
     )
+    change("import_chunks", _CHUNKS)
     change("import_patients", "DELETE FROM fm_pipeline.import_patients WHERE patient_id = ANY(%(patients)s)")
     return rows
 
