@@ -14,14 +14,16 @@ from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
 from fm_pipeline.settings import Settings
 
 PAGES = sorted(path.relative_to(TOP).as_posix() for path in [*TOP.glob("*.md"), *(TOP / "docs").glob("*.md")])
-# Variables that are no settings.
+# Variables that are no settings, and arguments of commands.
 VARIABLES = {
-    *("DAGSTER_HOME", "FM_PIPELINE_ENV_FILE", "FM_PIPELINE_ORTHANC", "FM_PIPELINE_POSTGRESQL", "BACKUP_KEY_FILE"),
+    *("BACKUP_KEY_FILE", "DAGSTER_HOME", "FM_PIPELINE_ENV_FILE", "FM_PIPELINE_FTP_SERVERS", "FM_PIPELINE_ORTHANC"),
+    *("FM_PIPELINE_POSTGRESQL", "SKIP_PROGRAMS", "FILEMAKER_OR_NEXUS_ID", "JOB_ID"),
 }
 _BLOCK = re.compile(
     r"(?:<!-- not run in tests: ([^\n]+) -->\n)?^([ ]*)```(\w*)\n(.*?)^[ ]*```$", re.DOTALL | re.MULTILINE
 )
 _INLINE = re.compile(r"`((?:fm-pipeline|scripts/)[^`]+)`")
+_SETTING = re.compile(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`")
 _OURS = ("fm-pipeline", ".venv/bin/fm-pipeline", "/opt/fm-pipeline/.venv/bin/fm-pipeline")
 _ASSIGNMENT = re.compile(r"^([A-Z_]+)=(.*)$", re.DOTALL)
 
@@ -60,6 +62,12 @@ def blocks(page: str, heading: str = "") -> list[Block]:
 def inline_commands(page: str) -> list[str]:
     """Commands of this project in the running text of a page."""
     return [" ".join(command.split()) for command in _INLINE.findall((TOP / page).read_text("utf-8"))]
+
+
+def unknown_settings(page: str) -> set[str]:
+    """Names in the running text of a page that look like settings and are none."""
+    named = set(_SETTING.findall((TOP / page).read_text("utf-8"))) - VARIABLES
+    return {name for name in named if name.lower() not in Settings.model_fields}
 
 
 def commands(text: str) -> Iterator[list[str]]:

@@ -22,7 +22,15 @@ from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
 from fm_pipeline.sandbox.stack.postgresql_binaries import binaries
 from fm_pipeline.sandbox.stack.stack import SERVICES, Stack
-from fm_pipeline_tests.operations.pages import PAGES, Block, blocks, commands, fault, inline_commands
+from fm_pipeline_tests.operations.pages import (
+    PAGES,
+    Block,
+    blocks,
+    commands,
+    fault,
+    inline_commands,
+    unknown_settings,
+)
 
 FOLLOWED = "docs/operations.md"  # `test_page.py` runs it from top to bottom
 # Blocks that the last test runs, by page and beginning.
@@ -53,6 +61,7 @@ def test_every_command_of_a_page_names_options_and_settings_that_there_are(page:
     faults = [f"{' '.join(words)}: {found}" for words in whole if (found := fault(words))]
     faults += [f"{' '.join(words)}: {found}" for words in parts if (found := fault(words, whole=False))]
     assert faults == []
+    assert unknown_settings(page) == set()
 
 
 @pytest.mark.parametrize(
