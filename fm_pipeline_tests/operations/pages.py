@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import click
@@ -14,11 +15,6 @@ from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
 from fm_pipeline.settings import Settings
 
 PAGES = sorted(path.relative_to(TOP).as_posix() for path in [*TOP.glob("*.md"), *(TOP / "docs").glob("*.md")])
-# Variables that are no settings, and arguments of commands.
-VARIABLES = {
-    *("BACKUP_KEY_FILE", "DAGSTER_HOME", "FM_PIPELINE_ENV_FILE", "FM_PIPELINE_FTP_SERVERS", "FM_PIPELINE_ORTHANC"),
-    *("FM_PIPELINE_POSTGRESQL", "SKIP_PROGRAMS", "FILEMAKER_OR_NEXUS_ID", "JOB_ID"),
-}
 _BLOCK = re.compile(
     r"(?:<!-- not run in tests: ([^\n]+) -->\n)?^([ ]*)```(\w*)\n(.*?)^[ ]*```$", re.DOTALL | re.MULTILINE
 )
@@ -65,9 +61,20 @@ def inline_commands(page: str) -> list[str]:
 
 
 def unknown_settings(page: str) -> set[str]:
-    """Names in the running text of a page that look like settings and are none."""
-    named = set(_SETTING.findall((TOP / page).read_text("utf-8"))) - VARIABLES
-    return {name for name in named if name.lower() not in Settings.model_fields}
+    """Names in the running text of a page that look like settings and are none, nor any other name of the project."""
+    return {name for name in _SETTING.findall((TOP / page).read_text("utf-8")) if not _is_known(name)}
+
+
+def _is_known(name: str) -> bool:
+    return name.lower() in Settings.model_fields or name in _capitals()
+
+
+@cache
+def _capitals() -> frozenset[str]:
+    """All names in capital letters in what is no page: variables of the environment, arguments of commands."""
+    paths = [path for part in ("fm_pipeline", "scripts", "deploy", ".ci") for path in (TOP / part).rglob("*")]
+    files = [path for path in paths if path.is_file() and path.suffix not in {".pyc", ".png"}]
+    return frozenset(re.findall(r"[A-Z][A-Z0-9_]+", "\n".join(each.read_text("utf-8", "replace") for each in files)))
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -99,7 +106,7 @@ def fault(words: Sequence[str], *, whole: bool = True) -> str:
     while words and (words[0] in {"sudo", "export", "unset"} or words[0].startswith(("--preserve-env", "-u"))):
         words = words[2:] if words[0] == "-u" else words[1:]
     while words and (assigned := _ASSIGNMENT.match(words[0])):
-        if assigned[1].lower() not in Settings.model_fields and assigned[1] not in VARIABLES:
+        if not _is_known(assigned[1]):
             return f"{assigned[1]} is no setting"
         words = words[1:]
     if not words:
