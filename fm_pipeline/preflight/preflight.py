@@ -21,6 +21,7 @@ from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.filemaker import SourceInventory, check_filemaker
 from fm_pipeline.preflight.finding import Finding, FindingBuilder, stops
 from fm_pipeline.preflight.images import check_bucket, check_containers, check_image_tables
+from fm_pipeline.preflight.lost_dates import check_lost_dates
 from fm_pipeline.preflight.nexus import can_read, check_nexus
 from fm_pipeline.preflight.services import check_services, with_short_timeouts
 from fm_pipeline.sequence.read_and_stage import read_and_stage
@@ -157,6 +158,9 @@ def _records(settings: Settings, build: FindingBuilder, on_step: OnStep) -> Iter
     except StagingStop as error:
         yield build.from_error("source_changed", "staging", error)
         return
+    if settings.filemaker_door == "odata":
+        with open_client(settings) as client:
+            yield from check_lost_dates(client, load_profile(settings.filemaker_profile), build)
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         ends = summaries(cursor)
         entities = [each.entity for each in ends]

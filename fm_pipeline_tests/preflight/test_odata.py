@@ -57,3 +57,18 @@ def test_a_first_record_that_is_no_json_is_named_before_a_run(odata: MigrationBe
     assert finding.rule == "filemaker_layout_unfit"  # of this table only: the others are looked at all the same
     assert "the record 1 of API_Notes as invalid JSON in note" in finding.found
     assert "Get ( RecordID )" in finding.remedy
+
+
+def test_text_in_a_date_field_is_found_although_odata_leaves_it_out(odata: MigrationBench) -> None:
+    def lost() -> list[tuple[str, str]]:
+        findings = preflight(odata.settings, full=True)
+        return [(finding.subject, finding.found) for finding in findings if finding.rule == "date_lost_by_odata"]
+
+    odata.store.edit(DATABASE, "Patients", 3, {"dob": "in spring"})
+    ((subject, found),) = lost()
+    assert (subject, found) == ("patient", "1 record of API_Patients: 3")
+    assert odata.stand_in.counters()["open_sessions"] == 0
+    odata.store.add_account(DATABASE, ServerAccount(USER, PASSWORD, privileges=("fmodata",)))
+    ((subject, found),) = lost()
+    assert subject == "dates"
+    assert found.startswith("not looked at. ")
