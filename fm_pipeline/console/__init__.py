@@ -1,7 +1,7 @@
 """The console: one login in front of the Data Management page, the calls under /api/sync/ and Dagster.
 
 - `accounts/`: who may log in, as what; sessions and tokens
-- `door/`: Dagster's web server behind that login; the only part that imports Dagster
+- `gateway/`: Dagster's web server behind that login; the only part that imports Dagster
 - `pages/`: the HTML pages, which call functions of the pipeline and contain no rules
 - `site.py`: all of it as one ASGI application
 

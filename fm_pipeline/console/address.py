@@ -58,6 +58,6 @@ def django_address(request: HttpRequest) -> str:
 
 
 def connection_address(connection: HTTPConnection) -> str:
-    """Return from where a request or websocket of the door comes."""
+    """Return from where a request or websocket of the gateway comes."""
     forwarded = ",".join(connection.headers.getlist("x-forwarded-for"))
     return visitor_address(connection.client and connection.client.host, forwarded, settings.CONSOLE_TRUSTED_PROXIES)

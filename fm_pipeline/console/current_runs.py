@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fm_pipeline.console.door.runs import Runs
+    from fm_pipeline.console.gateway.runs import Runs
 
 _runs: Runs
 

@@ -1,4 +1,4 @@
-"""Headers of every page of the console. Dagster's pages get theirs in `door.app`."""
+"""Headers of every page of the console. Dagster's pages get theirs in `gateway.app`."""
 
 from __future__ import annotations
 

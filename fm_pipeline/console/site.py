@@ -49,24 +49,24 @@ class Site:
     def load(self) -> None:
         """Import everything, which takes seconds. `prepare` comes first."""
         from fm_pipeline.console import current_runs, urls, visitor  # noqa: F401, PLC0415  # they read the settings
-        from fm_pipeline.console.door import app, context, guard, health, runs  # noqa: F401, PLC0415
+        from fm_pipeline.console.gateway import app, context, guard, health, runs  # noqa: F401, PLC0415
 
     def _start(self) -> None:
         from django.core.asgi import get_asgi_application  # noqa: PLC0415  # reads the settings
 
         from fm_pipeline.console import current_runs  # noqa: PLC0415
-        from fm_pipeline.console.door.app import dagster_app  # noqa: PLC0415
-        from fm_pipeline.console.door.context import open_workspace  # noqa: PLC0415
-        from fm_pipeline.console.door.guard import Guard  # noqa: PLC0415
-        from fm_pipeline.console.door.health import active_runs, dagster_checks  # noqa: PLC0415
-        from fm_pipeline.console.door.runs import Runs  # noqa: PLC0415
+        from fm_pipeline.console.gateway.app import dagster_app  # noqa: PLC0415
+        from fm_pipeline.console.gateway.context import open_workspace  # noqa: PLC0415
+        from fm_pipeline.console.gateway.guard import Guard  # noqa: PLC0415
+        from fm_pipeline.console.gateway.health import active_runs, dagster_checks  # noqa: PLC0415
+        from fm_pipeline.console.gateway.runs import Runs  # noqa: PLC0415
         from fm_pipeline.console.service import health, metrics  # noqa: PLC0415
 
         self._django = cast(ASGIApp, get_asgi_application())
         from django.conf import settings  # noqa: PLC0415
 
         from fm_pipeline.console.address import connection_address  # noqa: PLC0415
-        from fm_pipeline.console.door_trail import record_access, record_mutation  # noqa: PLC0415
+        from fm_pipeline.console.gateway_trail import record_access, record_mutation  # noqa: PLC0415
         from fm_pipeline.console.visitor import find_visitor  # noqa: PLC0415  # needs Django's models
 
         context = self._open.enter_context(open_workspace(self._workspace_file))

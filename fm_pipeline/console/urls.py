@@ -1,4 +1,4 @@
-"""Every address of the console. What belongs to Dagster, below /dagster, is in `door`."""
+"""Every address of the console. What belongs to Dagster, below /dagster, is in `gateway`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a request of the door is from: the account of its session, as Django's own pages see it."""
+"""Who a request of the gateway is from: the account of its session, as Django's own pages see it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from fm_pipeline.console.accounts.sessions import role_of_session
 from fm_pipeline.console.accounts.tokens import TokenRefused, token_visitor
-from fm_pipeline.console.door.visitors import Visitor
+from fm_pipeline.console.gateway.visitors import Visitor
 
 
 async def find_visitor(connection: HTTPConnection) -> Visitor | None:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from fm_pipeline.console.audit import note, noted
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
-from fm_pipeline.console.door.run_state import RunState
+from fm_pipeline.console.gateway.run_state import RunState
 from fm_pipeline.console.navigation import menu
 from fm_pipeline.console.pages import plan
 from fm_pipeline.db.run_requests import run_requester

@@ -25,6 +25,7 @@ from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.containers import ContainerDownloads
 from fm_pipeline.images.containers import import_ledger
 from fm_pipeline.images.containers.backoff import Backoff
+from fm_pipeline.images.containers.best_container import NoReadableContainer, OutOfMemory, RepeatedContainer, Waterfall
 from fm_pipeline.images.containers.choices import BATCH_SIZE
 from fm_pipeline.images.containers.import_ledger import ImportItem, ImportLedger
 from fm_pipeline.images.containers.marker import Marker, RecordAsRead
@@ -34,7 +35,6 @@ from fm_pipeline.images.containers.reasons import FAILED
 from fm_pipeline.images.containers.report import ImportReport, RecordOutcome
 from fm_pipeline.images.containers.source import ImageLayout, SourceImage, find_layout, list_unmarked, read_image
 from fm_pipeline.images.containers.upload import object_has_content, upload_image
-from fm_pipeline.images.containers.waterfall import NoReadableContainer, OutOfMemory, RepeatedContainer, Waterfall
 from fm_pipeline.images.nexus.writer import writing_images
 from fm_pipeline.settings import Settings
 from fm_pipeline.storage.bucket import Bucket, ObjectExists, open_bucket

@@ -21,13 +21,13 @@ from fm_pipeline.filemaker.data_api.client import DataApiClient
 from fm_pipeline.filemaker.data_api.containers import ContainerDownloads
 from fm_pipeline.filemaker.errors import RecordChanged, RecordInUse
 from fm_pipeline.images.containers.backoff import Backoff
+from fm_pipeline.images.containers.best_container import Waterfall
 from fm_pipeline.images.containers.choices import DISAGREEMENTS, DisagreementKind
 from fm_pipeline.images.containers.import_ledger import ImportLedger
 from fm_pipeline.images.containers.marker import Marker
 from fm_pipeline.images.containers.nexus_view import NexusView
 from fm_pipeline.images.containers.odata_files import ODataFiles, open_odata_files
 from fm_pipeline.images.containers.source import ImageLayout, SourceImage, find_layout, read_all_images, read_image
-from fm_pipeline.images.containers.waterfall import Waterfall
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.values.keys import is_uuid
 from fm_pipeline.storage.bucket import Bucket, open_bucket

@@ -6,9 +6,9 @@ import hashlib
 from typing import NamedTuple
 
 from fm_pipeline.errors import StorageError
+from fm_pipeline.images.containers.best_container import BestContainer
 from fm_pipeline.images.containers.nexus_view import ImageToImport
 from fm_pipeline.images.containers.source import SourceImage
-from fm_pipeline.images.containers.waterfall import BestContainer
 from fm_pipeline.images.linking.matching import thumbnail_key_of
 from fm_pipeline.images.nexus.batch_and_image_values import NewImage
 from fm_pipeline.images.pictures.thumbnails import THUMBNAIL_MIME_TYPE

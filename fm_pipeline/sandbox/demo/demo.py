@@ -146,7 +146,7 @@ class Demo:
 
     @property
     def console(self) -> ConsoleService:
-        """The console, which is the demo's front door."""
+        """The console, which is the demo's entrance."""
         return self._stack.service(ConsoleService)
 
     def run(self, report_file: Path | None = None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.filemaker.errors import PrivilegeMissing
-from fm_pipeline.images.containers import waterfall
+from fm_pipeline.images.containers import best_container
 from fm_pipeline.images.containers.backoff import TooManyFailures
 from fm_pipeline.images.pictures import inspect as pictures
 from fm_pipeline.sandbox.filemaker.data.schema import ServerAccount, StoredContainerFile
@@ -65,7 +65,7 @@ def test_an_unexpected_error_fails_one_record_and_stops_no_other(
             return pictures.RejectedPicture("no_memory")
         raise KeyError("CANARY")
 
-    monkeypatch.setattr(waterfall, "inspect_with_thumbnail", inspect)
+    monkeypatch.setattr(best_container, "inspect_with_thumbnail", inspect)
     clinic.add(1, image_Full=picture(7), image_small=picture(8))
     clinic.add(2)
     report = clinic.run()

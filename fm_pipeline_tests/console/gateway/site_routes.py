@@ -13,7 +13,7 @@ from unittest.mock import Mock
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.routing import BaseRoute, Mount
 
-from fm_pipeline.console.door.routes import PREFIX
+from fm_pipeline.console.gateway.routes import PREFIX
 
 # In a process of its own: Django is set up once a process, for one database.
 _LIST = """

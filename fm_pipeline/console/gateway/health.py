@@ -6,7 +6,7 @@ import time
 
 import dagster as dg
 
-from fm_pipeline.console.door.context import ConsoleProcessContext
+from fm_pipeline.console.gateway.context import ConsoleProcessContext
 from fm_pipeline.console.service.health import HealthCheck
 
 HEARTBEAT_SECONDS = 120.0  # Dagster sends one every 30 s

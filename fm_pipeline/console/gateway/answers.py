@@ -1,11 +1,11 @@
-"""The headers of every answer of the door. Dagster gives some of them to its pages, and none to the rest."""
+"""The headers of every answer of the gateway. Dagster gives some of them to its pages, and none to the rest."""
 
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
-from fm_pipeline.console.door.routes import Kind
+from fm_pipeline.console.gateway.routes import Kind
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

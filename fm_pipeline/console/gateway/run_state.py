@@ -1,4 +1,4 @@
-"""A run of Dagster as pages show it. It is read by `door.runs`; pages import this module, which imports no Dagster."""
+"""A run of Dagster as pages show it. `gateway.runs` reads it; pages import this module, which imports no Dagster."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from fm_pipeline.console.door.answers import HEADERS
+from fm_pipeline.console.gateway.answers import HEADERS
 from fm_pipeline_tests.console.conftest import Console
 
 _NO_RUN = "00000000-0000-4000-8000-000000000000"

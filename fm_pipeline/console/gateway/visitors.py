@@ -1,4 +1,4 @@
-"""Who asks at the door, and the short memory that spares a query for each of the hundred files of a page."""
+"""Who asks at the gateway, and the short memory that spares a query for each of the hundred files of a page."""
 
 from __future__ import annotations
 

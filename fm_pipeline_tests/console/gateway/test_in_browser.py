@@ -1,4 +1,4 @@
-"""Dagster's pages in a real browser behind the door: the policy stops nothing, and a viewer's buttons are grey."""
+"""Dagster's pages in a real browser behind the gateway: the policy stops nothing, and a viewer's buttons are grey."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from fm_pipeline_tests.browser.chromium import chromium
 from fm_pipeline_tests.console.conftest import Console
-from fm_pipeline_tests.console.door.test_mutations import graphql
+from fm_pipeline_tests.console.gateway.test_mutations import graphql
 
 _PATIENCE = 60_000  # milliseconds
 _WATCH = """

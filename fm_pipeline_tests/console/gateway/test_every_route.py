@@ -1,4 +1,4 @@
-"""The door from outside: every route of the site × everybody who may not, or may only read.
+"""The gateway from outside: every route of the site × everybody who may not, or may only read.
 
 A route that is in none of the tables fails the test: say what it is.
 """
@@ -13,9 +13,9 @@ from uuid import uuid4
 import pytest
 import requests
 
-from fm_pipeline.console.door.routes import ROUTES, Kind
+from fm_pipeline.console.gateway.routes import ROUTES, Kind
 from fm_pipeline_tests.console.conftest import Console
-from fm_pipeline_tests.console.door.site_routes import dagster_routes, django_routes, sample
+from fm_pipeline_tests.console.gateway.site_routes import dagster_routes, django_routes, sample
 
 _LOGIN = "/login/"
 _DAGSTER_SAMPLES = {
@@ -148,7 +148,7 @@ DAGSTER = {
 
 @dataclass(frozen=True)
 class Visitors:
-    """Everybody who comes to the door."""
+    """Everybody who comes to the gateway."""
 
     nobody: requests.Session
     expired: requests.Session
@@ -189,7 +189,7 @@ def visitors(console: Console) -> Visitors:
 
 
 def _make_token(console: Console, admin: requests.Session, scope: str) -> str:
-    form = {"name": f"door {uuid4()}", "scope": scope, "days": "1"}
+    form = {"name": f"gateway {uuid4()}", "scope": scope, "days": "1"}
     headers = {"X-CSRFToken": admin.cookies["fm_console_csrf"]}
     answer = admin.post(f"{console.url}/settings/tokens/make", data=form, headers=headers, timeout=60)
     return str(re.findall(r"fmc_[\w-]{40,}", answer.text)[0])

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from dagster_graphql.schema import create_schema
 from graphql import GraphQLError, GraphQLField, default_field_resolver
 
-from fm_pipeline.console.door.context import ConsoleRequestContext
-from fm_pipeline.console.door.routes import as_run_id
+from fm_pipeline.console.gateway.context import ConsoleRequestContext
+from fm_pipeline.console.gateway.routes import as_run_id
 
 ADMINS_ONLY = "Only an administrator may do this. Nothing was changed."
 NOT_SHOWN = "Only an administrator may read this."

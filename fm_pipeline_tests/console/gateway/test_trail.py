@@ -1,11 +1,11 @@
-"""What the door writes into the audit trail."""
+"""What the gateway writes into the audit trail."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fm_pipeline_tests.console.conftest import Console
-from fm_pipeline_tests.console.door.test_mutations import graphql
+from fm_pipeline_tests.console.gateway.test_mutations import graphql
 
 _NO_RUN = "00000000-0000-4000-8000-000000000000"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from fm_pipeline.console.door.permissions import ADMINS_ONLY, NOT_SHOWN
+from fm_pipeline.console.gateway.permissions import ADMINS_ONLY, NOT_SHOWN
 from fm_pipeline_tests.console.conftest import Console
 
 # Answered to a viewer as if it had been done, because Dagster's page sends it of its own accord.
@@ -49,10 +49,10 @@ def test_a_viewer_may_send_no_mutation_and_changes_nothing(console: Console) -> 
 def test_the_state_that_is_compared_shows_a_change_of_an_admin(console: Console) -> None:
     admin = console.session("admin")
     before = graphql(console, admin, _STATE).json()
-    limit = 'mutation { setConcurrencyLimit(concurrencyKey: "door", limit: 3) }'
+    limit = 'mutation { setConcurrencyLimit(concurrencyKey: "gateway", limit: 3) }'
     assert graphql(console, admin, limit).json()["data"] == {"setConcurrencyLimit": True}
     changed = graphql(console, admin, _STATE).json()
-    assert graphql(console, admin, 'mutation { deleteConcurrencyLimit(concurrencyKey: "door") }').status_code == 200
+    assert graphql(console, admin, 'mutation { deleteConcurrencyLimit(concurrencyKey: "gateway") }').status_code == 200
     assert changed != before == graphql(console, admin, _STATE).json()
 
 

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount
 
-from fm_pipeline.console.door.context import ConsoleProcessContext, ConsoleRequestContext
-from fm_pipeline.console.door.permissions import RecordMutation, Refused, guarded_schema
-from fm_pipeline.console.door.routes import PREFIX, served
+from fm_pipeline.console.gateway.context import ConsoleProcessContext, ConsoleRequestContext
+from fm_pipeline.console.gateway.permissions import RecordMutation, Refused, guarded_schema
+from fm_pipeline.console.gateway.routes import PREFIX, served
 
 POLL_MILLISECONDS = 2000
 LARGEST_QUERY = 4 * 1024 * 1024  # bytes; the launchpad's largest configuration is a few kilobytes

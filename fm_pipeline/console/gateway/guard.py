@@ -18,11 +18,11 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fm_pipeline.console.door.answers import with_headers
-from fm_pipeline.console.door.context import ADDRESS, ADMIN, ROLE, USER
-from fm_pipeline.console.door.origin import is_ours, is_same_origin
-from fm_pipeline.console.door.routes import PREFIX, Kind, as_run_id, kind_of
-from fm_pipeline.console.door.visitors import FindVisitor, RecentVisitors, Visitor
+from fm_pipeline.console.gateway.answers import with_headers
+from fm_pipeline.console.gateway.context import ADDRESS, ADMIN, ROLE, USER
+from fm_pipeline.console.gateway.origin import is_ours, is_same_origin
+from fm_pipeline.console.gateway.routes import PREFIX, Kind, as_run_id, kind_of
+from fm_pipeline.console.gateway.visitors import FindVisitor, RecentVisitors, Visitor
 from fm_pipeline.db.audit import AuditAction, AuditOutcome
 
 SESSION_CHECK_SECONDS = 3.0  # between two questions whether the session of an open websocket still stands

@@ -1,13 +1,13 @@
-"""What the door puts into the audit trail: changes that are made in Dagster's pages, downloads and refusals."""
+"""What the gateway puts into the audit trail: changes that are made in Dagster's pages, downloads and refusals."""
 
 from __future__ import annotations
 
 import asyncio
 
 from fm_pipeline.console.audit import NOBODY, note_for
-from fm_pipeline.console.door.context import ConsoleRequestContext
-from fm_pipeline.console.door.permissions import Mutation
-from fm_pipeline.console.door.visitors import Visitor
+from fm_pipeline.console.gateway.context import ConsoleRequestContext
+from fm_pipeline.console.gateway.permissions import Mutation
+from fm_pipeline.console.gateway.visitors import Visitor
 from fm_pipeline.db.audit import AuditAction, AuditOutcome
 
 

@@ -14,8 +14,8 @@ import dagster as dg
 from asgiref.sync import async_to_sync
 from dagster_graphql.schema import create_schema
 
-from fm_pipeline.console.door.context import ConsoleProcessContext, Requester
-from fm_pipeline.console.door.run_state import Level, LogLine, RunState, Status
+from fm_pipeline.console.gateway.context import ConsoleProcessContext, Requester
+from fm_pipeline.console.gateway.run_state import Level, LogLine, RunState, Status
 from fm_pipeline.errors import PipelineError, RequestError
 
 _log = logging.getLogger(__name__)

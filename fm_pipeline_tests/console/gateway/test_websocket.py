@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-from fm_pipeline.console.door.guard import SESSION_CHECK_SECONDS
+from fm_pipeline.console.gateway.guard import SESSION_CHECK_SECONDS
 from fm_pipeline_tests.console.conftest import Console
 
 _PROTOCOL = Subprotocol("graphql-ws")

@@ -1,1 +1,0 @@
-"""Tests of the door in front of Dagster's web server."""
