@@ -181,7 +181,7 @@ class Copier:
         self, work: Callable[[PlannedImage], _Done], planned: Sequence[PlannedImage]
     ) -> Iterator[tuple[PlannedImage, _Done | PipelineError]]:
         """Yield results of `work` as they arrive, and write them to the ledger in batches."""
-        # Two, because a role that may read and not copy would be hidden by files that need no copy.
+        # Two, because files that need no copy would hide that none can be made.
         looks, copies = CircuitBreaker(), CircuitBreaker()
         errors, last = 0, time.monotonic()
         portion: list[tuple[PlannedImage, _Done]] = []
@@ -196,7 +196,8 @@ class Copier:
                 else:
                     portion.append((each, result))
                     errors += result.error is not None
-                    looks.record(None)
+                    if result.new:
+                        looks.record(None)
                     if result.error or result.etag:
                         copies.record(result.error)
                 if len(portion) >= FLUSH_ROWS or time.monotonic() - last > FLUSH_SECONDS:
