@@ -68,6 +68,7 @@ class Bench:
 
     def run(self, folder: Path, files: int, workers: int, *, kill: bool = False) -> dict[str, float]:
         """Import a folder; return instances a second, processor time of an instance, and the whole time."""
+        began = time.monotonic()
         job_id = create_shared_job(
             self.owner_url,
             str(folder),
@@ -76,6 +77,10 @@ class Bench:
             excluded=KNOWN,
             chunk_files=max(FOLDER_FILES, files // 50),
         ).id
+        listed = time.monotonic() - began
+        listed_bytes = self.value(
+            "SELECT sum(pg_column_size(paths)) FROM fm_pipeline.import_chunks WHERE job_id = %s", job_id
+        )
         self.limited.reset()
         processes = [self._worker(job_id, environment) for environment in self.environments[:workers]]
         for process in processes:
@@ -95,7 +100,22 @@ class Bench:
             "rate": self.limited.stored / (self.limited.last - self.limited.first),
             "processor": sum(float(each) for each in printed if each) / files,
             "seconds": time.monotonic() - started,
+            "listed": files / listed,
+            "listed_bytes": listed_bytes / files,
+            "compared": files
+            / self.value(
+                "SELECT extract(epoch FROM done_at - claimed_at) FROM fm_pipeline.import_chunks"
+                " WHERE job_id = %s AND closing",
+                job_id,
+            ),
         }
+
+    def value(self, question: str, *values: object) -> float:
+        """Return the one number that a question has for an answer."""
+        with connect(self.owner_url) as connection, connection.cursor() as cursor:
+            cursor.execute(question, values)
+            ((number,),) = cursor.fetchall()
+            return float(number)
 
     def _worker(self, job_id: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603
@@ -202,6 +222,13 @@ def main() -> None:
                 f"{what}: {measured['rate']:.0f} instances/s, {measured['seconds']:.0f} s with the comparison;"
                 f" processor time of an instance {1000 * measured['processor']:.2f} ms in those that have ended"
             )
+        row = of.value(
+            "SELECT pg_total_relation_size('fm_pipeline.import_history') / count(*) FROM fm_pipeline.import_history"
+        )
+        print(  # noqa: T201
+            f"listing: {measured['listed']:.0f} entries/s, {measured['listed_bytes']:.0f} bytes of an entry in"
+            f" import_chunks; comparison: {measured['compared']:.0f} instances/s; history: {row:.0f} bytes of a row"
+        )
     report("scaling", rows, given.json)
 
 

@@ -196,6 +196,12 @@ def test_the_status_of_a_job_that_has_ended_does_not_say_that_something_goes_on(
     assert "and the scan goes on" in commands.run("status", str(job.id))
 
 
+def test_a_job_in_chunks_is_prepared_for_other_hosts_and_its_status_counts_the_chunks(commands: Commands) -> None:
+    (commands.hospital / "file").write_bytes(b"content")
+    assert "fm-pipeline dicom import --job-id 1" in commands.run("import", "--chunks", "--prepare")
+    assert "0 of 1 chunk done, 0 at work" in commands.run("status", "1")
+
+
 def test_the_status_of_the_newest_job_says_what_the_sensor_has_seen(commands: Commands) -> None:
     job = create_job(commands.database_url, str(commands.hospital), requested_by="anna")
     (commands.hospital / "a.txt").write_text("Dear colleague")

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -200,13 +200,14 @@ def killed_import(
         wait_until(lambda moment=moment: importing.job(job.id).files_processed >= moment, _LIMIT_SECONDS)  # type: ignore[misc]
         kind = rng.choice(kinds)
         _say(f"{time.monotonic() - began:.0f} s, {importing.job(job.id).files_processed} files: {kind} is killed.")
-        _kill(kind, of, stack, orthanc, rng)
+        _kill(kind, of, importing, stack, orthanc, rng)
     wait_until(lambda: importing.job(job.id).status not in {"pending", "running"}, _LIMIT_SECONDS)
+    wait_until(lambda: not _unfinished_runs(stack), _LIMIT_SECONDS)
     _say(f"{time.monotonic() - began:.0f} s: {importing.job(job.id).status}.")
     return _broken(importing, job.id, total)
 
 
-def _kill(kind: str, of: Hosts, stack: Stack, orthanc: OwnOrthanc, rng: random.Random) -> None:
+def _kill(kind: str, of: Hosts, importing: ImportBench, stack: Stack, orthanc: OwnOrthanc, rng: random.Random) -> None:
     if kind == "orthanc":
         orthanc.kill()
         threading.Thread(target=orthanc.start).start()
@@ -217,9 +218,34 @@ def _kill(kind: str, of: Hosts, stack: Stack, orthanc: OwnOrthanc, rng: random.R
         wait_until(lambda: not Path(f"/proc/{pid}").exists(), 60)
         stack.up()
     else:
-        name = f"worker {rng.randrange(WORKERS)}" if kind == "worker" else kind
+        name = _worker_at_work(of, importing) if kind == "worker" else kind
         of.kill(name)
         of.start(name)
+
+
+def _unfinished_runs(stack: Stack) -> int:
+    url = stack.service(DisposablePostgreSQL).url("dagster_hosts")
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM runs WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')")
+        ((count,),) = cursor.fetchall()
+        return int(count)
+
+
+def _worker_at_work(of: Hosts, importing: ImportBench) -> str:
+    """Wait until a worker holds a chunk, and return its name."""
+    found: list[str] = []
+
+    def look() -> bool:
+        holders = importing.execute("SELECT holder FROM fm_pipeline.import_chunks WHERE holder IS NOT NULL")
+        groups = set()
+        for (holder,) in holders:
+            with suppress(ProcessLookupError):
+                groups.add(os.getpgid(int(holder.rpartition(":")[2])))
+        found[:] = [name for name, process in of.running.items() if process.pid in groups]
+        return bool(found) or importing.job(1).status != "running"
+
+    wait_until(look, _LIMIT_SECONDS)
+    return found[0] if found else "worker 0"
 
 
 def _broken(importing: ImportBench, job_id: int, files: int) -> list[str]:

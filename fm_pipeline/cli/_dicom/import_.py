@@ -117,6 +117,7 @@ def _prepared(context: CommandContext, job: Job) -> None:
     if in_chunks(context.database_url, job.id):
         context.print(f"Import job {job.id} was made, in chunks. On each host that takes part, start")
         context.print(f"fm-pipeline dicom import --job-id {job.id}")
+        context.print(f"or in Dagster, once, the job dicom_import_chunks with job_id: {job.id}")
         return
     context.print(f"Import job {job.id} was made. To carry it out: fm-pipeline dicom import --job-id {job.id},")
     context.print(f"or in Dagster the job dicom_import with job_id: {job.id}")

@@ -131,6 +131,7 @@ def _show_progress(context: CommandContext, job: Job) -> None:
             f" ({job.progress_percentage:.0f} %), {size_formatted(job.total_size_bytes)}"
             + (f", about {left} left" if left else "")
         )
+        _show_chunks(context, job)
     elif not job.started_at:
         context.print("It was never started.")
     else:
@@ -141,3 +142,14 @@ def _show_progress(context: CommandContext, job: Job) -> None:
             context.print(
                 "The scan did not reach the end of the directory: there may be more files than these.", "yellow"
             )
+
+
+def _show_chunks(context: CommandContext, job: Job) -> None:
+    """Print how many chunks are done, if several hosts share the job."""
+    from fm_pipeline.db.connection import connect
+    from fm_pipeline.dicom.history.chunks import chunk_counts
+
+    with connect(context.database_url) as connection, connection.cursor() as cursor:
+        chunks = chunk_counts(cursor, job.id)
+    if chunks.total:
+        context.print(f"{chunks.done:,} of {counted(chunks.total, 'chunk')} done, {chunks.claimed:,} at work")
