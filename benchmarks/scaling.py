@@ -37,6 +37,7 @@ from fm_pipeline.dicom.scan.excluded_folders import KNOWN
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
 from fm_pipeline.sandbox.stack.postgresql import PostgreSQLService
+from fm_pipeline.sandbox.stack.processes import find
 from fm_pipeline.sandbox.stack.stack import temporary_stack
 
 FILES, FILE_BYTES, FOLDER_FILES = 100_000, 8_000, 250
@@ -63,6 +64,7 @@ class Bench:
     owner_url: str
     orthanc: dict[str, str]
     limited: LimitedOrthanc
+    server: psutil.Process
     environments: list[dict[str, str]]
     silent: float
 
@@ -85,7 +87,7 @@ class Bench:
         processes = [self._worker(job_id, environment) for environment in self.environments[:workers]]
         for process in processes:
             expect(process.stdout is not None and process.stdout.readline() == b"ready\n")
-        started = time.monotonic()
+        started, before = time.monotonic(), sum(self.server.cpu_times()[:2])
         for process in processes:
             process.stdin.write(b"\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
@@ -100,6 +102,7 @@ class Bench:
             "rate": self.limited.stored / (self.limited.last - self.limited.first),
             "processor": sum(float(each) for each in printed if each) / files,
             "seconds": time.monotonic() - started,
+            "orthanc": (sum(self.server.cpu_times()[:2]) - before) / files,
             "listed": files / listed,
             "listed_bytes": listed_bytes / files,
             "compared": files
@@ -159,7 +162,9 @@ def bench(folder: Path, silent: float) -> Iterator[Bench]:
                 shared | {"NEXUS_DATABASE_URL": role_url, "STATE_DIR": str(folder / f"home {number}")}
                 for number, role_url in enumerate(_roles(url))
             ]
-            yield Bench(url, orthanc, limited, environments, silent)
+            process = find(stack.service(OrthancService).record())
+            expect(process is not None)
+            yield Bench(url, orthanc, limited, process, environments, silent)  # type: ignore[arg-type]
 
 
 def _roles(url: str) -> list[str]:
@@ -220,7 +225,8 @@ def main() -> None:
             )
             print(  # noqa: T201
                 f"{what}: {measured['rate']:.0f} instances/s, {measured['seconds']:.0f} s with the comparison;"
-                f" processor time of an instance {1000 * measured['processor']:.2f} ms in those that have ended"
+                f" processor time of an instance {1000 * measured['processor']:.2f} ms in those that have ended, and"
+                f" Orthanc's {1000 * measured['orthanc']:.2f} ms"
             )
         row = of.value(
             "SELECT pg_total_relation_size('fm_pipeline.import_history') / count(*) FROM fm_pipeline.import_history"
