@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg2
 from psycopg2 import sql
 
@@ -33,6 +34,7 @@ from fm_pipeline.dicom.scan.excluded_folders import KNOWN
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.programs.programs import PROGRAMS
 from fm_pipeline.sandbox.stack.ports import free_port
+from fm_pipeline.sandbox.stack.processes import find
 from fm_pipeline.sandbox.stack.s3 import S3Service
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline.sandbox.stack.stack import Stack, temporary_stack
@@ -213,9 +215,13 @@ def _kill(kind: str, of: Hosts, importing: ImportBench, stack: Stack, orthanc: O
         threading.Thread(target=orthanc.start).start()
         wait_until(orthanc.service.ready, 60)
     elif kind == "postgresql":
-        pid = int((stack.service(DisposablePostgreSQL).data / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGQUIT)  # "immediate": no session is told, as in a crash
-        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 60)
+        postmaster = find(stack.service(DisposablePostgreSQL).record())
+        if postmaster is not None:
+            processes = [postmaster, *postmaster.children(recursive=True)]
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(processes, timeout=60)
         stack.up()
     else:
         name = _worker_at_work(of, importing) if kind == "worker" else kind
