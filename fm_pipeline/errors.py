@@ -51,7 +51,10 @@ class PipelineError(Exception):
 
 
 class SettingsError(PipelineError):
-    """A setting is missing or cannot be read."""
+    """A setting is missing or cannot be read. What is done with it has not begun, whatever else was done before."""
+
+    def __init__(self, what: str, *, meaning: str = "Nothing was sent with it.", remedy: str = "") -> None:
+        super().__init__(what, meaning=meaning, remedy=remedy)
 
 
 class MappingError(PipelineError):

@@ -390,6 +390,7 @@ def _load(kind: type[Kind], overrides: dict[str, object]) -> Kind:
         )
         raise SettingsError(
             f"The settings cannot be used: {faults}.",
+            meaning="Nothing was begun.",
             remedy=f"Set them in the environment or in .env ({where_looked_for()}); .env.example lists all of them.",
         ) from None
 

@@ -15,6 +15,7 @@ import psycopg2
 from fm_pipeline.errors import DatabaseError
 
 _AGAIN = "then start again."
+_MEANING = "Without this connection nothing is read from Nexus and nothing is written to it."
 
 
 class ConnectionFailure(NamedTuple):
@@ -174,6 +175,9 @@ def connection_failure(error: psycopg2.Error) -> DatabaseError | None:
     for refusal in CONNECTION_FAILURES:
         if re.search(refusal.pattern, text):
             return DatabaseError(
-                f"{refusal.what} (SQLSTATE {refusal.sqlstate})", sqlstate=refusal.sqlstate, remedy=refusal.remedy
+                f"{refusal.what} (SQLSTATE {refusal.sqlstate})",
+                sqlstate=refusal.sqlstate,
+                meaning=_MEANING,
+                remedy=refusal.remedy,
             )
     return None

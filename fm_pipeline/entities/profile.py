@@ -165,6 +165,7 @@ def _text(name_or_path: str | Path) -> tuple[str, str]:
         reason = f"it cannot be read ({type(error).__name__})"
     raise MappingError(
         f"The mapping profile {asked} cannot be used: {reason}.",
+        meaning="Nothing was read.",
         remedy="Set FILEMAKER_PROFILE to nexus or wep, which come with the pipeline, or to the path of a file.",
     )
 

@@ -34,6 +34,7 @@ class DataApiError(FileMakerError):
 
     consequence: ClassVar[str] = ""
     next_step: ClassVar[str] = ""
+    answer: ClassVar[str] = "answered code"  # in words where a reader may have no list of codes at hand
 
     def __init__(self, what: str, *, code: int | None = None) -> None:
         self.code = code
@@ -43,6 +44,7 @@ class DataApiError(FileMakerError):
 class WrongPassword(DataApiError):
     """The account name or the password is wrong."""
 
+    answer = "refused the account or its password with code"
     consequence = "The password was sent once and is not tried again, because FileMaker locks accounts."
     next_step = "Correct FILEMAKER_USERNAME and FILEMAKER_PASSWORD, then start again."
 
@@ -77,6 +79,8 @@ class TokenInvalid(DataApiError):
 class DatabaseNotOpen(DataApiError):
     """The file is unknown or not open."""
 
+    answer = "has no such file open, and said so with code"
+    consequence = "Nothing was read or written."
     next_step = "Check FILEMAKER_DATABASE (without .fmp12) and open the file in the Admin Console."
 
 
@@ -326,4 +330,5 @@ def error_for(code: int, action: str) -> DataApiError:
         code: from `messages[0].code`.
         action: what was asked for, for example "read the layout API_Notes"; names only, never a value.
     """
-    return BY_CODE.get(code, UnknownCode)(f"FileMaker answered code {code} when asked to {action}.", code=code)
+    kind = BY_CODE.get(code, UnknownCode)
+    return kind(f"FileMaker {kind.answer} {code} when asked to {action}.", code=code)

@@ -342,6 +342,11 @@ def _require_ca_bundle(file: Path) -> None:
 def _safe_base_url(base_url: str) -> str:
     parts = urlsplit(base_url.rstrip("/"))
     host = parts.hostname or ""
+    if parts.path.startswith("/fmi"):
+        raise SettingsError(
+            "FILEMAKER_URL has the path of the Data API or of OData in it.",
+            remedy="Write it as https://filemaker.clinic.example; the pipeline adds the path of FILEMAKER_DOOR.",
+        )
     if parts.scheme == "https" and host and not parts.username and not parts.query:
         return base_url.rstrip("/")
     if parts.scheme == "http" and _is_this_machine(host) and not parts.username and not parts.query:

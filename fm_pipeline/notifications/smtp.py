@@ -25,6 +25,15 @@ LIMIT_SECONDS = 20.0
 _LONGER_SECONDS = 20.0  # by which the time-out of the thread exceeds that of its caller
 
 
+# The first that fits: a wrong certificate is an error of TLS too.
+_NO_CONNECTION: dict[type[Exception], str] = {
+    ConnectionRefusedError: "nothing listens on SMTP_PORT of SMTP_HOST",
+    socket.gaierror: "the host of SMTP_HOST is not known",
+    ssl.SSLCertVerificationError: "the certificate of the mail server is not trusted, or it is for another name",
+    ssl.SSLError: "what listens on SMTP_PORT does not speak TLS as SMTP_SECURITY asks for",
+}
+
+
 class EmailNotSent(Exception):
     """The mail server has certainly not accepted the email.
 
@@ -187,7 +196,9 @@ def _explained(error: Exception, *, handed_over: bool) -> EmailNotSent | EmailUn
         return error
     name = type(error).__name__
     if isinstance(error, smtplib.SMTPResponseException):
-        return EmailNotSent(f"{name}, reply {error.smtp_code}", permanent=error.smtp_code >= 500)
+        refused_login = isinstance(error, smtplib.SMTPAuthenticationError)
+        said = "the mail server refuses SMTP_USERNAME or SMTP_PASSWORD" if refused_login else name
+        return EmailNotSent(f"{said}, reply {error.smtp_code}", permanent=error.smtp_code >= 500)
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         codes = sorted({code for code, _ in error.recipients.values()})
         return EmailNotSent(f"{name}, reply {', '.join(map(str, codes))}", permanent=min(codes) >= 500)
@@ -195,4 +206,4 @@ def _explained(error: Exception, *, handed_over: bool) -> EmailNotSent | EmailUn
         return EmailUnconfirmed()
     if isinstance(error, smtplib.SMTPNotSupportedError):
         return EmailNotSent("the mail server does not offer what SMTP_SECURITY or SMTP_USERNAME ask for")
-    return EmailNotSent(name)
+    return EmailNotSent(next((said for kind, said in _NO_CONNECTION.items() if isinstance(error, kind)), name))

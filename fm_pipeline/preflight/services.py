@@ -82,10 +82,8 @@ def _s3(settings: Settings, bucket: str, build: FindingBuilder) -> Finding:
         few = with_short_timeouts(settings).model_copy(update={"s3_bucket": bucket})
         with closing(make_client(few, attempts=1)) as client:
             open_bucket(few, client).exists("patients/")
-    except StorageError as error:
-        return build.violation("s3_unreachable", "S3", f"the bucket cannot be listed ({error.code}): {error.what}")
-    except SettingsError as error:
-        return build.violation("s3_unreachable", "S3", error.what)
+    except (StorageError, SettingsError) as error:
+        return build.from_error("s3_unreachable", "S3", error)
     return build.ok("S3", "the bucket can be listed")
 
 

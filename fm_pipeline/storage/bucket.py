@@ -16,6 +16,7 @@ from datetime import datetime
 from io import SEEK_END
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from fm_pipeline.env_file import where_looked_for
 from fm_pipeline.errors import SettingsError, StorageError
 from fm_pipeline.storage.client import BULK_PREFIX, make_client
 from fm_pipeline.storage.errors import not_s3, refused_by_s3, storage_errors
@@ -52,7 +53,10 @@ def open_bucket(settings: Settings, client: S3Client | None = None) -> Bucket:
         SettingsError: S3_BUCKET is not set.
     """
     if not settings.s3_bucket:
-        raise SettingsError("S3_BUCKET is not set.", remedy="Name the bucket of documents and images.")
+        raise SettingsError(
+            "S3_BUCKET is not set.",
+            remedy=f"Name the bucket of documents and images, in the environment or in .env ({where_looked_for()}).",
+        )
     return Bucket(client or make_client(settings), settings.s3_bucket, settings.s3_bulk_prefix)
 
 

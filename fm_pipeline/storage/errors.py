@@ -80,7 +80,7 @@ _MEANINGS = {
     "ExpiredToken": "The temporary key is no longer good.",
 }
 _REMEDIES = {
-    "AccessDenied": "Check the access key and the role's policy; SECURITY.md has one.",
+    "AccessDenied": "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the role's policy; SECURITY.md has one.",
     "NoSuchBucket": "Check S3_BUCKET, or the bucket that Nexus' rows name.",
     "SlowDown": "Lower S3_CONCURRENCY, or try again later.",
     "ServiceUnavailable": "Lower S3_CONCURRENCY, or try again later.",

@@ -68,7 +68,7 @@ def test_an_untrusted_certificate_is_refused(tmp_path: Path, certificate: ssl.SS
         settings = mail_settings(
             tmp_path, port, smtp_security=security, smtp_username="pipeline", smtp_password="right"
         )
-        with pytest.raises(EmailNotSent, match="CertVerification"):
+        with pytest.raises(EmailNotSent, match="certificate of the mail server is not trusted"):
             deliver(settings, LETTER, yes)
     assert not recorder.logins
     assert not recorder.mails
@@ -112,7 +112,7 @@ def test_permanent_and_temporary_refusals_are_distinguished(
 
 
 def test_a_server_that_does_not_run_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(EmailNotSent, match="ConnectionRefusedError"):
+    with pytest.raises(EmailNotSent, match="nothing listens on SMTP_PORT"):
         deliver(mail_settings(tmp_path, 1), LETTER, yes)
 
 

@@ -32,6 +32,10 @@ class BucketBench:
         )
         self.client.create_bucket(Bucket=self.name)
 
+    def environment(self) -> dict[str, str]:
+        """Return the settings for this bucket as environment variables."""
+        return {name.upper(): value for name, value in self.given.items()}
+
     def settings(self, settings: Settings) -> Settings:
         """Return the same settings with this bucket."""
         return load_settings(_env_file=None, **(settings.model_dump(exclude_unset=True) | self.given))

@@ -141,4 +141,5 @@ def odata_error(code: int, action: str) -> DataApiError:
         code: FileMaker's, or a negative one of OData's.
         action: what was asked for; names only, never a value.
     """
-    return _BY_CODE.get(code, UnknownCode)(f"FileMaker answered code {code} when asked to {action}.", code=code)
+    kind = _BY_CODE.get(code, UnknownCode)
+    return kind(f"FileMaker {kind.answer} {code} when asked to {action}.", code=code)

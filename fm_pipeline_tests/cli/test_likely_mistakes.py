@@ -1,0 +1,130 @@
+"""The likely mistakes with each system, on the real servers; `likely_mistakes.yaml` is the list of them.
+
+Every message says what happened, what it means and what to do next, names the setting, and repeats no secret.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from fm_pipeline.cli.main import main
+from fm_pipeline.filemaker import transport
+from fm_pipeline.settings import Settings
+from fm_pipeline_tests.support.buckets import BucketBench
+from fm_pipeline_tests.support.clinics import Origin, copied_bench
+from fm_pipeline_tests.support.ftp.server import PASSWORD, USER, ftp_server
+from fm_pipeline_tests.support.mail import Recorder, mail_server
+from fm_pipeline_tests.support.services import LazyStack
+
+MISTAKES = yaml.safe_load(Path(__file__).with_name("likely_mistakes.yaml").read_text("utf-8"))
+SECRETS = ("FILEMAKER_PASSWORD", "AWS_SECRET_ACCESS_KEY", "ORTHANC_PASSWORD", "FTP_PASSWORD")
+TYPED_WRONG = "typed-wrong"  # in place of each password
+
+
+class Servers(NamedTuple):
+    """The settings for all of them, and the parts of their addresses."""
+
+    environment: dict[str, str]
+    parts: dict[str, str]
+
+    def run(self, words: str, settings: Mapping[str, str | None]) -> Result:
+        """Run a command with some settings of its own; it repeats no secret."""
+        environment: dict[str, str | None] = {name.upper(): None for name in Settings.model_fields}
+        mistaken = {name: value and value.format(**self.parts) for name, value in settings.items()}
+        given = environment | {"COLUMNS": "400"} | self.environment | mistaken
+        done = CliRunner().invoke(main, words.format(**self.parts).split(), env=given)
+        role = self.parts["role"].partition(":")[2]
+        for secret in (TYPED_WRONG, role, *(self.environment[name] for name in SECRETS if name in self.environment)):
+            assert secret not in done.output
+        return done
+
+
+@pytest.fixture(scope="module")
+def servers(stack: LazyStack, migrated_clinic: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """A clinic in Nexus and FileMaker, a bucket, an FTP server, and a mail server that knows no encryption."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "hospital").mkdir()
+    (folder / "ftp").mkdir()
+    with ExitStack() as running:
+        bench = running.enter_context(copied_bench(stack.postgresql, migrated_clinic, folder))
+        ftp = running.enter_context(ftp_server(folder / "ftp"))
+        mail = running.enter_context(mail_server(Recorder()))
+        environment = bench.environment() | BucketBench(stack.s3).environment()
+        environment |= {"HOSPITAL_DATA_PATH": f"{folder}/hospital", "FTP_PASSWORD": PASSWORD}
+        environment |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mail), "SMTP_SECURITY": "none"}
+        environment |= {"SMTP_FROM": "pipeline@clinic.example", "SMTP_TO": "administrator@clinic.example"}
+        environment |= {"ORTHANC_URL": "http://127.0.0.1:1"}  # the mistakes with it that the check tells have another
+        nexus = urlsplit(bench.database_url)
+        parts = {
+            "role": f"{nexus.username}:{nexus.password}",
+            "user": str(nexus.username),
+            "place": nexus.netloc.partition("@")[2],
+            "database": nexus.path[1:],
+            "folder": str(folder),
+            "other": str(urlsplit(bench.stand_in.base_url).port),  # where another server listens
+            "s3": environment["S3_ENDPOINT_URL"],
+            "s3_with_tls": environment["S3_ENDPOINT_URL"].replace("http:", "https:"),
+        }
+        made = Servers(environment, parts)
+        ftp_options = f"--ftp-host 127.0.0.1 --ftp-port {ftp.port} --ftp-username {USER} --ftp-security none"
+        assert made.run(f"dicom configure --ftp-enabled {ftp_options}", {}).exit_code == 0
+        yield made
+
+
+@pytest.mark.parametrize("row", MISTAKES["told_by_the_command"], ids=lambda row: row["mistake"])
+def test_a_mistake_is_told_with_what_it_means_and_what_to_do(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, row: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.0)
+    done = servers.run(row["command"], row["settings"])
+    assert done.exit_code == 1, done.output
+    told = [line for line in done.stderr.splitlines() if "Pulling" not in line]
+    assert len(told) == len(row["says"]) == 3, done.stderr
+    for line, says in zip(told, row["says"], strict=True):
+        assert line.startswith(says)
+
+
+@pytest.mark.parametrize("row", MISTAKES["told_by_the_check"], ids=lambda row: row["mistakes"])
+def test_a_mistake_with_a_service_is_a_finding_of_the_check_with_what_to_do(
+    servers: Servers, stack: LazyStack, row: dict[str, Any]
+) -> None:
+    """A mistake with each service at once, because a check looks at all of them."""
+    orthanc = stack.orthanc.settings()
+    servers = Servers(
+        servers.environment | orthanc | {"FILEMAKER_URL": ""}, servers.parts | {"orthanc": orthanc["ORTHANC_URL"]}
+    )
+    findings = json.loads(servers.run("check --json", row["settings"]).stdout)
+    found = {finding["subject"]: (finding["found"], finding["remedy"]) for finding in findings if finding["rule"]}
+    for subject, says in row["finds"].items():
+        for said, beginning in zip(found[subject], says, strict=True):
+            assert said.startswith(beginning)
+
+
+TYPED = {
+    "reimprot": "Did you mean 'reimport'?",
+    "dicom improt": "Did you mean 'import'?",
+    "status --jsno": "Did you mean '--json'?",
+    "reimport --plan 1": "Missing option '--confirm'.",
+    "restore": "fm-pipeline backup --list shows the backups.",
+    "demo --scale many": "'many' is not a valid float",
+    "demo --port 99999": "99999 is not in the range 1<=x<=65535.",
+    "demo --report none/report.json": "The folder of --report does not exist: none",
+    "stack up --s3-port s3": "'s3' is not a valid integer",
+}
+
+
+@pytest.mark.parametrize("words", TYPED)
+def test_a_mistake_in_typing_exits_with_2_and_says_where_the_help_is(words: str) -> None:
+    done = CliRunner().invoke(main, words.split())
+    assert done.exit_code == 2
+    assert TYPED[words] in done.stderr
+    assert "--help' for help." in done.stderr
