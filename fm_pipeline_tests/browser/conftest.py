@@ -1,8 +1,9 @@
-"""One Chromium and one Dagster, with a small clinic behind it, for all tests of a module."""
+"""One Chromium and one Dagster, with a small clinic behind it, for all tests of this folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -29,7 +30,7 @@ class LaunchingWebserver(DagsterWebserver):
         return INSTANCE
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     with chromium() as running:
@@ -38,7 +39,7 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def clinic(
     browser: Browser, postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MigrationBench]:
@@ -50,17 +51,18 @@ def clinic(
         yield bench
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def webserver(clinic: MigrationBench) -> Iterator[LaunchingWebserver]:
     """A web server with the project's own definitions."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in clinic.environment().items():
-            patch.setenv(name, value)
-        with temporary_stack([LaunchingWebserver]) as stack:
-            yield stack.service(LaunchingWebserver)
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:  # until it has started: another test has a Dagster of its own
+            for name, value in clinic.environment().items():
+                patch.setenv(name, value)
+            stack = running.enter_context(temporary_stack([LaunchingWebserver]))
+        yield stack.service(LaunchingWebserver)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def dagster_url(webserver: LaunchingWebserver) -> str:
     """Its address."""
     return f"http://127.0.0.1:{webserver.port}"

@@ -31,7 +31,6 @@ from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_datab
 from fm_pipeline_tests.support.services import LazyStack
 from fm_pipeline_tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("browser")
 LIMIT_SECONDS = 600
 
 
