@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 # The limit for nested sequences. A file with deeper nesting is suspect. Real files stay far below it.
 DEEPEST_SAFE_NESTING = 45
@@ -118,6 +119,7 @@ class Instance:
         return self.nesting > DEEPEST_SAFE_NESTING
 
 
+@lru_cache(4096)  # each is needed ten times or so while its file is imported
 def orthanc_id(*identifiers: str) -> str:
     """Return Orthanc's id of a patient, study, series or instance, from its one to four identifiers."""
     digest = hashlib.sha1("|".join(identifiers).encode(), usedforsecurity=False).hexdigest()

@@ -127,9 +127,11 @@ class OutcomeDecider:
                 gone = entry.reason == "no_answer"  # Orthanc was waited for, and does not come back
             if candidate.instance.orthanc_id not in known.held:
                 imported_alone += entry.outcome is Outcome.IMPORTED
-            elif not sent.unanswered and entry.outcome is Outcome.ALREADY_THERE:
-                # Orthanc did not have it before, and had stored it before it refused another one of the request.
-                entry = replace(entry, outcome=Outcome.IMPORTED, sends=1)
+            elif not sent.unanswered and (
+                entry.outcome is Outcome.ALREADY_THERE or entry.reason == "other_transfer_syntax"
+            ):
+                # Orthanc did not have it before. It stored it, or a conversion of it, before it refused another one.
+                entry = replace(entry, outcome=Outcome.IMPORTED, reason=None, other_md5=None, sends=1)
             yield candidate, entry
         if sent.refused and imported_alone == len(candidates):
             self.delivery.batch_size.end()

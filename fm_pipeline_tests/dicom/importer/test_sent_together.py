@@ -16,6 +16,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import ImplicitVRLittleEndian
 
 from fm_pipeline.dicom.importer.run_job import ImportFailed
+from fm_pipeline.dicom.orthanc.delivery import Delivery
 from fm_pipeline.sandbox.dicom.instances import as_file, image
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline_tests.dicom.bench import ImportBench, import_settings
@@ -103,12 +104,15 @@ def test_what_orthanc_leaves_out_or_filters_has_its_own_end_and_the_others_are_i
         }
 
 
-def test_a_file_on_which_orthanc_fails_keeps_no_other_file_of_its_request_out(ledger: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"IngestTranscoding": str(ImplicitVRLittleEndian)}], ids=["", "converts"])
+def test_a_file_on_which_orthanc_fails_keeps_no_other_file_of_its_request_out(
+    ledger: str, tmp_path: Path, options: dict[str, str]
+) -> None:
     lua = tmp_path / "filter.lua"
     lua.write_text(
         'function ReceivedInstanceFilter(dicom) if dicom.PatientID == "FAILS" then error("no") end return true end'
     )
-    with own_orthanc(LuaScripts=[str(lua)]) as orthanc:
+    with own_orthanc(LuaScripts=[str(lua)], **options) as orthanc:
         importing = configured(ledger, tmp_path, orthanc)
         (importing.folder / "IM000020-fails").write_bytes(as_file(image("fails", patient_id="FAILS")))
         job = stopped(importing, threads=1)
@@ -207,6 +211,45 @@ def test_all_files_of_a_request_are_recorded_as_sent_at_once_when_orthanc_does_n
         proxy.ends_orthanc = lambda _: False
         orthanc.start()
         resumed(importing, failure.value.job)
+
+
+def test_an_orthanc_that_is_gone_is_waited_for_once_and_not_for_each_file_of_a_request(
+    ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[str] = []
+    wait = Delivery.wait_until_available
+
+    def counted(delivery: Delivery, pause: float = 0) -> None:
+        waits.append("begun")
+        wait(delivery, pause)
+
+    monkeypatch.setattr(Delivery, "wait_until_available", counted)
+    with own_orthanc() as orthanc, orthanc_proxy(orthanc.settings()["ORTHANC_URL"]) as proxy:
+        importing = configured(ledger, tmp_path, orthanc)
+        importing = replace(importing, settings=importing.settings.model_copy(update={"orthanc_url": proxy.url}))
+        lost: list[int] = []
+
+        def lose_a_large_one(content: bytes) -> Fault | None:
+            if not is_zip(content) or len(members(content)) < 8:
+                return None
+            lost.append(len(members(content)))
+            return CLOSE
+
+        def ends_orthanc(content: bytes) -> bool:
+            if lost and not is_zip(content) and orthanc.process:
+                orthanc.kill()
+                return True
+            return False
+
+        proxy.fault_of_content, proxy.ends_orthanc = lose_a_large_one, ends_orthanc
+        job_id = importing.new_job()
+        with pytest.raises(ImportFailed):
+            importing.run(job_id, threads=1, patience_seconds=0.3)
+        (size,) = lost
+        ended = ends(importing, job_id)
+        assert ended[("suspect", "kills_orthanc", 2)] == 1
+        assert ended[("failed", "no_answer", 1)] == size - 1
+        assert len(waits) < size
 
 
 def test_a_lossless_conversion_by_orthanc_changes_nothing_of_it(ledger: str, tmp_path: Path) -> None:
