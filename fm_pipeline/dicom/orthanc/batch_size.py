@@ -9,7 +9,7 @@ MOST_BYTES = 4 << 20  # of the files of one request
 # Larger files are sent alone until the job has seen that they are faster together. The checksums of an archive cost
 # about as much for such a file as a request of its own does on a near server (docs/benchmarks.md).
 _SMALL_BYTES = 128 << 10
-_TRIED_ONCE_IN = 32  # requests: so often the slower way is tried, because a server may change
+_TRIED_ONCE_IN = 100  # requests: so often the slower way is tried, because a server may change
 _WEIGHT = 0.2  # of a new time in the mean
 _log = logging.getLogger(__name__)
 
