@@ -86,6 +86,8 @@ class Measurements:
             self._row_by_row.run(connection)
             self._note("seeds ", {"all": time.perf_counter() - started})
             _refuse_different("the seeds' way", ours, _content(url))
+        with self._databases.copy("clinic") as url:
+            self._note("after it: ", self._reimport(url, last_step="restaging"))
         with self._databases.copy("large_clinic") as url:
             self._note("large ", self._reimport(url))
 
@@ -114,6 +116,13 @@ class Measurements:
             Row("full reimport in the database, against row by row (s)", ours, taken["seeds all"], 20, "at_least"),
             Row("locks held, against plain SQL (s)", taken["locked"], taken["plain locked"], 1.5, "at_most"),
             Row(f"{GROWTH} times the rows, against once (s)", large, ours, 11, "at_most"),
+            Row(
+                "staging with 1 % changed, against all (s)",
+                taken["after it: restaging 1 %"],
+                taken["after it: restaging all"],
+                0.25,
+                "at_most",
+            ),
             Row(
                 f"most memory with {GROWTH} times the rows, against once (MB)",
                 taken["large memory"],

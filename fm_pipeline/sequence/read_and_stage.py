@@ -92,7 +92,7 @@ def read_changes_and_stage(
                     note_reading(connection, read, started_at)
         if is_staged_already(connection, settings, profile, rules):
             return False
-    stage_all(settings, run_id=run_id, now=now(), on_step=on_step, only_changed=True)
+    stage_all(settings, run_id=run_id, now=now(), on_step=on_step)
     with connect(url) as connection:
         note_staged(connection, settings, profile, rules)
     return True

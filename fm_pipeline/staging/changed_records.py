@@ -1,15 +1,16 @@
 """Build only what has changed since the last build of an entity: the records whose inputs are not what they were.
 
 The inputs of a record are its content and what it is held against (the crosswalk, its patient, other records). They are
-hashed in PostgreSQL, by the statement that reads them for the build. Everything else that a build depends on (rules,
-names in Nexus, the catalogue, the entity's definition) makes one fingerprint; if it is another one, all is built.
+hashed in PostgreSQL, by the statement that reads them for the build, and kept with the record's outcome. Everything
+else that a build depends on (rules, names in Nexus, the catalogue, the entity's definition, the code) makes one
+fingerprint; if it is another one, all is built. A record that a rule about the day has noticed is always built.
 
 Records are built in units: a patient with the contact details, any other record alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,15 +20,21 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.entities.registry import Entity
 from fm_pipeline.entities.rules import Rules
 
-FULL_AFTER = timedelta(days=7)  # rules about dates in the future depend on the day
+FULL_AFTER = timedelta(days=7)
+RULES_OF_THE_DAY = ("dob_in_future",)
 _CHANGED = sql.Identifier("changed_units")
 
 
 @dataclass(frozen=True)
 class ChangedRecords:
-    """Which records a build has to do: all, or those of the units in the temporary table `changed_units`."""
+    """Which records a build has to do: all, or those of the units in the temporary table `changed_units`.
+
+    Attributes:
+        removed: how many the last build had of these units.
+    """
 
     is_whole: bool
+    removed: int = 0
 
     def condition(self, unit: sql.Composable) -> sql.Composable:
         """Return the condition that a record is to be built, by its unit."""
@@ -49,37 +56,41 @@ def find_changed(
     """Find the units to be built, and remove what the last build left of them.
 
     Args:
-        hashes: by source, a query of `record_id`, `unit` and `hash` of its records.
+        hashes: by source, a query of `entity`, `record_id`, `unit` and `inputs` of its records.
         fingerprint: of everything else that the build depends on.
         now: the time of the run.
     """
     sources = list(hashes)
-    query = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}::text AS entity, h.record_id, h.unit, h.hash FROM ({}) h").format(sql.Literal(name), each)
-        for name, each in hashes.items()
-    )
-    cursor.execute(sql.SQL("CREATE TEMP TABLE hashed ON COMMIT DROP AS {}").format(query))
     if entity.made or _must_be_whole(cursor, entity, sources, fingerprint, rules, now):
-        _note_whole(cursor, entity.name, fingerprint, now)
         return EVERYTHING
     cursor.execute(
-        """
-        CREATE TEMP TABLE changed_units ON COMMIT DROP AS
-        SELECT DISTINCT unnest(ARRAY[h.unit, b.unit]) AS unit
-        FROM hashed h FULL JOIN (SELECT * FROM fm_pipeline.built_records WHERE entity = ANY(%s)) b
-             USING (entity, record_id)
-        WHERE h.hash IS DISTINCT FROM b.hash OR h.unit IS DISTINCT FROM b.unit
-        """,
-        (sources,),
+        sql.SQL(
+            """
+            CREATE TEMP TABLE changed_units ON COMMIT DROP AS
+            SELECT DISTINCT unnest(ARRAY[h.unit, b.unit]) AS unit
+            FROM ({hashes}) h
+                 FULL JOIN (SELECT entity, record_id, coalesce(unit, record_id::text) AS unit, inputs, rule
+                            FROM fm_pipeline.staged_outcomes WHERE entity = ANY(%(sources)s)) b
+                 USING (entity, record_id)
+            WHERE h.inputs IS DISTINCT FROM b.inputs OR h.unit IS DISTINCT FROM b.unit OR b.rule = ANY(%(of_the_day)s)
+            UNION
+            SELECT coalesce(o.unit, o.record_id::text)
+            FROM fm_pipeline.staged_findings f JOIN fm_pipeline.staged_outcomes o USING (entity, record_id)
+            WHERE f.entity = ANY(%(sources)s) AND f.rule = ANY(%(of_the_day)s)
+            """
+        ).format(hashes=sql.SQL(" UNION ALL ").join(hashes.values())),
+        {"sources": sources, "of_the_day": list(RULES_OF_THE_DAY)},
     )
     cursor.execute(
         """
         CREATE TEMP TABLE changed_records ON COMMIT DROP AS
-        SELECT entity, record_id FROM fm_pipeline.built_records
-        WHERE entity = ANY(%s) AND unit IN (SELECT unit FROM changed_units)
+        SELECT entity, record_id FROM fm_pipeline.staged_outcomes
+        WHERE entity = ANY(%s) AND coalesce(unit, record_id::text) IN (SELECT unit FROM changed_units)
         """,
         (sources,),
     )
+    removed = cursor.rowcount
+    cursor.execute("ANALYZE changed_units, changed_records")
     staged = sql.Identifier("fm_pipeline", entity.staged_table)
     for table in ("staged_outcomes", "staged_findings"):
         cursor.execute(
@@ -95,34 +106,25 @@ def find_changed(
         + of_entity
     )
     cursor.execute("DELETE FROM fm_pipeline.staged_builds WHERE entity = ANY(%s)", (sources,))
-    return ChangedRecords(is_whole=False)
+    return ChangedRecords(is_whole=False, removed=removed)
 
 
-def note_built(cursor: Cursor, sources: Collection[str], changed: ChangedRecords) -> None:
-    """Store what was built, at the end of the build."""
-    which = changed.condition(sql.SQL("unit"))
+def note_whole(cursor: Cursor, entity: str, fingerprint: str, now: datetime) -> None:
+    """Store what everything of an entity was built from, beside its records."""
     cursor.execute(
-        sql.SQL(
-            "DELETE FROM fm_pipeline.built_records WHERE entity = ANY(%s) AND {which};"
-            "INSERT INTO fm_pipeline.built_records (entity, record_id, unit, hash)"
-            " SELECT entity, record_id, unit, hash FROM hashed WHERE {which}"
-        ).format(which=which),
-        (list(sources),),
+        "INSERT INTO fm_pipeline.built_entities (entity, fingerprint, whole_at) VALUES (%s, %s, %s)"
+        " ON CONFLICT (entity) DO UPDATE SET fingerprint = excluded.fingerprint, whole_at = excluded.whole_at",
+        (entity, fingerprint, now),
     )
-
-
-def forget_built(cursor: Cursor, entity: str) -> None:
-    """Forget what an entity was built from; after a build that did not look at it."""
-    cursor.execute("DELETE FROM fm_pipeline.built_entities WHERE entity = %s", (entity,))
 
 
 def _must_be_whole(
     cursor: Cursor, entity: Entity, sources: Sequence[str], fingerprint: str, rules: Rules, now: datetime
 ) -> bool:
     cursor.execute(
-        "SELECT EXISTS (SELECT FROM fm_pipeline.built_entities"
-        " WHERE entity = %s AND fingerprint = %s AND whole_at BETWEEN %s AND %s)",
-        (entity.name, fingerprint, now - FULL_AFTER, now),
+        "SELECT EXISTS (SELECT FROM fm_pipeline.built_entities e JOIN fm_pipeline.staged_builds b USING (entity)"
+        " WHERE entity = %s AND fingerprint = %s AND whole_at BETWEEN %s AND %s AND built_at <= %s)",
+        (entity.name, fingerprint, now - FULL_AFTER, now, now),
     )
     if cursor.fetchone() != (True,):
         return True
@@ -144,11 +146,3 @@ def _must_be_whole(
         (entity.name,),
     )
     return cursor.fetchone() == (True,)
-
-
-def _note_whole(cursor: Cursor, entity: str, fingerprint: str, now: datetime) -> None:
-    cursor.execute(
-        "INSERT INTO fm_pipeline.built_entities (entity, fingerprint, whole_at) VALUES (%s, %s, %s)"
-        " ON CONFLICT (entity) DO UPDATE SET fingerprint = excluded.fingerprint, whole_at = excluded.whole_at",
-        (entity, fingerprint, now),
-    )

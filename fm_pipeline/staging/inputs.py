@@ -1,14 +1,20 @@
 """Whether what is staged is what staging would build now, so that a sync with nothing new need not build it again.
 
 Staged rows depend on FileMaker's records, the profile, the rules, the time zone, names and ids that Nexus has, and the
-crosswalk. They depend on the day too, by rules about dates in the future; so a sync stages at least once a week,
-because it reads each layout whole once a week.
+crosswalk, and on the code. They depend on the day too, by rules about dates in the future; so a sync stages at least
+once a week, because it reads each layout whole once a week.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
+import unicodedata
+import zoneinfo
 from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -23,6 +29,9 @@ from fm_pipeline.nexus.crosswalk import fill_crosswalk
 from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.origin import read_extractions, stale_builds
+
+# Of the package: what makes a staged row from a record.
+_CODE = ("staging", "entities", "nexus/crosswalk.py", "nexus/profile_fit.py", "nexus/catalogue", "db/copy.py")
 
 
 def is_staged_already(connection: Connection, settings: Settings, profile: Profile, rules: Rules) -> bool:
@@ -80,10 +89,38 @@ def digest_of(inputs: Sequence[object]) -> str:
     return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
 
+@cache
+def code_digest() -> str:
+    """Return a digest of the code that stages, and of the Python that runs it: another release may stage otherwise."""
+    package = resources.files("fm_pipeline")
+    read = [package.joinpath(name) for name in _CODE]
+    digest = hashlib.sha256(f"{sys.version} {unicodedata.unidata_version}".encode())
+    while read:
+        each = read.pop()
+        if each.is_dir():
+            read += sorted(each.iterdir(), key=lambda entry: entry.name)
+        elif each.name.endswith((".py", ".yaml")):
+            digest.update(each.name.encode() + b"\0" + each.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def zone_digest(name: str) -> str:
+    """Return a digest of the rules of a time zone, which change with the time zone database."""
+    places = [Path(folder, name) for folder in zoneinfo.TZPATH]
+    found = next((path for path in places if path.is_file()), None)
+    try:
+        content = found.read_bytes() if found else resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
+    except (OSError, ValueError, ImportError):
+        content = b""  # there is no such zone: the build says so
+    return hashlib.sha256(content).hexdigest()
+
+
 def _fingerprint(cursor: Cursor, settings: Settings, profile: Profile, rules: Rules) -> str:
     catalogue, registry = read_catalogue(cursor, settings.nexus_schema), read_registry(cursor)
     files = {catalogue.table(entity.files) for entity in staged(registry) if entity.files}
     parts: list[object] = [profile.model_dump(mode="json"), rules.by_id, settings.clinic_time_zone]
+    parts += [code_digest(), zone_digest(settings.clinic_time_zone)]
     parts += names_in_nexus(cursor, catalogue, registry)
     parts += [
         (table, table_digest(cursor, table, ("filemaker_id",)))

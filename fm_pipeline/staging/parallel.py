@@ -38,7 +38,7 @@ def stage_all(
     run_id: str | None,
     now: datetime,
     on_step: OnStep = lambda *_: None,
-    only_changed: bool = False,
+    only_changed: bool = True,
 ) -> None:
     """Take over the known ids and build every entity that was extracted, each after those that it points to.
 
@@ -50,7 +50,7 @@ def stage_all(
 
     Args:
         on_step: called with the step's name, records done, and their number; from one thread at a time.
-        only_changed: build only what has changed since the last such build; the result is the same.
+        only_changed: build only what has changed since the last build; the result is the same.
 
     Raises:
         PipelineError: of any kind.

@@ -50,6 +50,8 @@ class Record:
     Attributes:
         key: the FileMaker id as it is compared.
         patient_key: the same of the patient it belongs to; `''` without one.
+        inputs: hash of all that its row is made from.
+        unit: of a patient or contact detail, the key of the patient: they are built together.
         nexus_id: the id that its row has in Nexus, if it has one.
         patient_id: the Nexus id of its patient, if that one is loaded.
         parents: Nexus ids of what else it names, by canonical field; of those that are loaded. None: it names nothing.
@@ -63,7 +65,9 @@ class Record:
     patient_key: str
     fields: Mapping[str, object]
     context: Context
+    inputs: int
     is_plain: bool = False
+    unit: str | None = None
     nexus_id: str | None = None
     patient_id: str | None = None
     long: int = 0

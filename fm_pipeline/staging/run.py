@@ -52,7 +52,7 @@ def stage(
     run_id: str | None,
     now: datetime,
     on_progress: Callable[[int, int], None] | None = None,
-    only_changed: bool = False,
+    only_changed: bool = True,
 ) -> SourceOutcomes:
     """Build one staged entity; in a transaction of its own, so that a failure leaves the earlier build whole.
 

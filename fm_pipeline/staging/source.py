@@ -1,6 +1,7 @@
 """Raw records as a stream: read with server-side cursors, so that memory stays flat, each with what it is held against.
 
 A fetch brings many records, but of a long one (a note with pages of text) only that it is there: it is read by itself.
+Each record comes with a hash of all that its row is made from, so that a later build can tell what has changed.
 
 The extraction put them into `fm_pipeline.source_records`. Keys there are trimmed and in lower case already.
 """
@@ -9,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.entities.registry import CONTACT_DETAIL, ENTITIES, Entity, Parent, Registry
+from fm_pipeline.entities.registry import CONTACT_DETAIL, Entity, Parent, Registry
 from fm_pipeline.nexus.catalogue.file_ids import file_id_type
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.staging.changed_records import EVERYTHING, ChangedRecords
@@ -24,82 +26,109 @@ from fm_pipeline.staging.record import Context, Record
 from fm_pipeline.staging.values.keys import is_uuid
 
 _ROWS_A_FETCH = 2000
-# Times the rows of a fetch it is what a fetch may need, and few records are longer. What a record takes as it is stored
-# (compressed, if it is not short) is known without reading it, and spares nearly all of them the look at its text.
-_LONG_BYTES, _SHORT_STORED_BYTES = 1 << 13, 1 << 10
+_LONG_BYTES = 1 << 13  # times the rows of a fetch it is what a fetch may need, and few records are longer
 _read_json = json.JSONDecoder().raw_decode  # what psycopg2 would do, without three calls a record
 
 # What every record is held against: the crosswalk, and the other records of its entity.
 _COLUMNS = """
-s.record_id, coalesce(s.filemaker_key, ''), coalesce(s.patient_key, ''),
-CASE WHEN pg_column_size(s.fields) <= %(short)s OR octet_length(s.fields::text) <= %(long)s THEN s.fields::text END,
-c.nexus_id::text,
+s.record_id, coalesce(s.filemaker_key, '') AS key, coalesce(s.patient_key, '') AS patient_key, s.fields::text AS fields,
+c.nexus_id::text AS nexus_id,
 s.filemaker_key IN (SELECT o.filemaker_key FROM fm_pipeline.source_records o
-                    WHERE o.entity = %(entity)s AND o.filemaker_key IS NOT NULL
-                    GROUP BY o.filemaker_key HAVING count(*) > 1)
+                    WHERE o.entity = {entity} AND o.filemaker_key IS NOT NULL
+                    GROUP BY o.filemaker_key HAVING count(*) > 1) AS is_twice
 """
 _FROM = """
 FROM fm_pipeline.source_records s
      LEFT JOIN fm_pipeline.crosswalk c ON c.entity = s.entity AND c.filemaker_key = s.filemaker_key
 """
 _PATIENT_COLUMNS = """,
-p.nexus_id::text, p.nexus_id IS NOT NULL OR EXISTS (SELECT 1 FROM fm_pipeline.source_records o
-                                                   WHERE o.entity = 'patient' AND o.filemaker_key = s.patient_key)
+p.nexus_id::text AS patient_id,
+p.nexus_id IS NOT NULL OR EXISTS (SELECT 1 FROM fm_pipeline.source_records o
+                                  WHERE o.entity = 'patient' AND o.filemaker_key = s.patient_key) AS patient_is_known
 """
 _PATIENT_JOIN = " LEFT JOIN fm_pipeline.staged_patients p ON p.filemaker_key = s.patient_key "
+_OF_A_PARENT = ("key", "id", "is_known")
+_SOURCE_UNIT = {"patient": "coalesce(s.filemaker_key, '')", CONTACT_DETAIL: "coalesce(s.patient_key, '')"}
+_BY_PATIENT = {"patient": "key", CONTACT_DETAIL: "patient_key"}  # what their units are
 
 
-# The same, each record with its whole content, for a hash. It is a statement without parameters.
-_HASHED_COLUMNS = _COLUMNS.replace(_COLUMNS.splitlines()[2], "s.fields::text,")
+@dataclass(frozen=True)
+class _Query:
+    """The records of an entity with what they are held against beside `_COLUMNS`.
+
+    Attributes:
+        names: of the further columns.
+    """
+
+    entity: str
+    names: Sequence[str]
+    columns: sql.Composable
+    joins: sql.Composable
+
+    def records(self, changed: ChangedRecords, order: sql.Composable) -> sql.Composable:
+        """Select the records for a build, in the order of some of these columns."""
+        names = sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(name)) for name in self.names)
+        return sql.SQL(
+            "SELECT record_id, key, patient_key, CASE WHEN octet_length(fields) <= {long} THEN fields END, nexus_id,"
+            " is_twice, hash_record_extended(r, 0){names} FROM ({rows} AND {which} OFFSET 0) r ORDER BY {order}"
+        ).format(
+            long=sql.Literal(_LONG_BYTES),
+            names=names,
+            rows=self._rows(),
+            which=changed.condition(sql.SQL(_SOURCE_UNIT.get(self.entity, "s.record_id::text"))),
+            order=order,
+        )
+
+    def hashes(self) -> sql.Composable:
+        """Select `entity`, `record_id`, `unit` and `inputs`, the hash of a record."""
+        return sql.SQL(
+            "SELECT {entity}::text AS entity, record_id, {unit} AS unit, hash_record_extended(r, 0) AS inputs"
+            " FROM ({rows} OFFSET 0) r"
+        ).format(
+            entity=sql.Literal(self.entity),
+            unit=sql.SQL(_BY_PATIENT.get(self.entity, "record_id::text")),
+            rows=self._rows(),
+        )
+
+    def _rows(self) -> sql.Composable:
+        own = sql.Literal(self.entity)
+        columns = sql.SQL("SELECT" + _COLUMNS).format(entity=own) + self.columns
+        return columns + sql.SQL(_FROM) + self.joins + sql.SQL(" WHERE s.entity = {}").format(own)
 
 
 def hash_queries(entity: Entity, catalogue: Catalogue, registry: Registry) -> dict[str, sql.Composable]:
-    """Return by source a query of `record_id`, `unit` and `hash`: of all that a build of the record depends on.
+    """Return by source a query of `entity`, `record_id`, `unit` and `inputs`: a hash of all that a build depends on.
 
     A patient and the contact details are one unit. The parents of the entity must be staged.
     """
     if entity.name == "patient":
-        others = entity.other_parents
-        return {
-            "patient": _hash_query(
-                "patient",
-                sql.SQL("coalesce(s.filemaker_key, '')"),
-                _parent_columns(others),
-                sql.SQL(_FROM) + _parent_joins(others, registry),
-            ),
-            CONTACT_DETAIL: _hash_query(
-                CONTACT_DETAIL, sql.SQL("coalesce(s.patient_key, '')"), sql.SQL(""), sql.SQL(_FROM)
-            ),
-        }
-    columns, tables = _held_against(entity, catalogue, registry)
-    return {entity.name: _hash_query(entity.name, sql.SQL("s.record_id::text"), columns, tables)}
+        return {name: _of_patients(name, registry).hashes() for name in _BY_PATIENT}
+    return {entity.name: _of_others(entity, catalogue, registry).hashes()}
 
 
-def _hash_query(entity: str, unit: sql.Composable, columns: sql.Composable, tables: sql.Composable) -> sql.Composable:
-    own = sql.Literal(entity)
-    before, after = _HASHED_COLUMNS.split("%(entity)s")
-    row = sql.SQL(before) + own + sql.SQL(after) + columns
-    return sql.SQL(
-        "SELECT s.record_id, {unit} AS unit, hashtextextended(ROW({row})::text, 0) AS hash {tables}"
-        " WHERE s.entity = {own}"
-    ).format(unit=unit, row=row, tables=tables, own=own)
+def _of_patients(source: str, registry: Registry) -> _Query:
+    others = registry["patient"].other_parents if source == "patient" else ()
+    return _Query(source, _parent_names(others), _parent_columns(others), _parent_joins(others, registry))
 
 
-def _held_against(entity: Entity, catalogue: Catalogue, registry: Registry) -> tuple[sql.Composable, sql.Composable]:
-    """Return what a record is held against beside `_COLUMNS`, and the tables that it all comes from."""
-    known: sql.Composable = sql.SQL(", true")
+def _of_others(entity: Entity, catalogue: Catalogue, registry: Registry) -> _Query:
+    known: sql.Composable = sql.SQL(", true AS file_is_known")
     join: sql.Composable = sql.SQL("")
     if entity.files and file_id_type(catalogue, entity.files) == "other":
-        known = sql.SQL(", false")
+        known = sql.SQL(", false AS file_is_known")
     elif entity.files:
-        known = sql.SQL(", f.filemaker_id IS NOT NULL")
+        known = sql.SQL(", f.filemaker_id IS NOT NULL AS file_is_known")
         join = sql.SQL("LEFT JOIN {} f ON f.filemaker_id::text = s.filemaker_key").format(
             table_identifier(catalogue, entity.files)
         )
     others = entity.other_parents
-    columns = sql.SQL(_PATIENT_COLUMNS if entity.has_patient else ", NULL, true") + known + _parent_columns(others)
-    patients = _PATIENT_JOIN if entity.has_patient else ""
-    return columns, sql.SQL(_FROM + patients) + join + _parent_joins(others, registry)
+    patient = _PATIENT_COLUMNS if entity.has_patient else ", NULL::text AS patient_id, true AS patient_is_known"
+    return _Query(
+        entity.name,
+        ("patient_id", "patient_is_known", "file_is_known", *_parent_names(others)),
+        sql.SQL(patient) + known + _parent_columns(others),
+        sql.SQL(_PATIENT_JOIN if entity.has_patient else "") + join + _parent_joins(others, registry),
+    )
 
 
 def read_records(
@@ -119,13 +148,10 @@ def read_records(
         needs_uuid: its id must be a uuid, since that is what the column in Nexus is.
     """
     others = entity.other_parents
-    columns, tables = _held_against(entity, catalogue, registry)
-    which = changed.condition(sql.SQL("s.record_id::text"))
-    end = sql.SQL(" WHERE s.entity = %(entity)s AND {} ORDER BY s.record_id").format(which)
-    query = sql.SQL("SELECT" + _COLUMNS) + columns + tables + end
+    query = _of_others(entity, catalogue, registry).records(changed, sql.SQL("record_id"))
     for row in _stream(connection, query, entity.name):
         record = _record(connection, entity.name, context, row, needs_uuid=needs_uuid)
-        patient_id, patient_is_known, file_is_known, *rest = row[6:]
+        patient_id, patient_is_known, file_is_known, *rest = row[7:]
         record.patient_id = patient_id
         if entity.has_patient:
             notice_patient(record, is_known=patient_is_known, is_loaded=patient_id is not None)
@@ -140,14 +166,21 @@ def _parent_columns(parents: Sequence[Parent]) -> sql.Composable:
     """Of each parent: the key that the record has, its Nexus id if it is loaded, and whether FileMaker has it."""
     return sql.SQL("").join(
         sql.SQL(
-            ", s.parent_keys ->> {field}, {alias}.nexus_id::text, {alias}.nexus_id IS NOT NULL OR EXISTS (SELECT 1"
-            " FROM fm_pipeline.source_records o WHERE o.entity = {entity}"
-            " AND o.filemaker_key = s.parent_keys ->> {field})"
+            ", s.parent_keys ->> {field} AS {key}, {alias}.nexus_id::text AS {id},"
+            " {alias}.nexus_id IS NOT NULL OR EXISTS (SELECT 1 FROM fm_pipeline.source_records o"
+            " WHERE o.entity = {entity} AND o.filemaker_key = s.parent_keys ->> {field}) AS {is_known}"
         ).format(
-            field=sql.Literal(parent.field), alias=sql.Identifier(f"parent_{n}"), entity=sql.Literal(parent.entity)
+            field=sql.Literal(parent.field),
+            alias=sql.Identifier(f"parent_{n}"),
+            entity=sql.Literal(parent.entity),
+            **{name: sql.Identifier(f"parent_{n}_{name}") for name in _OF_A_PARENT},
         )
         for n, parent in enumerate(parents)
     )
+
+
+def _parent_names(parents: Sequence[Parent]) -> tuple[str, ...]:
+    return tuple(f"parent_{n}_{name}" for n in range(len(parents)) for name in _OF_A_PARENT)
 
 
 def _parent_joins(parents: Sequence[Parent], registry: Registry) -> sql.Composable:
@@ -188,9 +221,8 @@ def read_patients(
 
     A contact detail that belongs to no patient comes alone, with None as the patient.
     """
-    key = sql.SQL("coalesce(s.filemaker_key, '')")
-    patients = _by_key(connection, "patient", context, key, changed, registry["patient"].other_parents, registry)
-    contacts = _by_key(connection, CONTACT_DETAIL, context, sql.SQL("coalesce(s.patient_key, '')"), changed)
+    patients = _by_key(connection, "patient", context, registry, changed, "key")
+    contacts = _by_key(connection, CONTACT_DETAIL, context, registry, changed, "patient_key")
     contact = next(contacts, None)
     for patient in patients:
         while contact and contact.patient_key < (patient.key or "\0"):
@@ -219,45 +251,33 @@ def notice_patient(record: Record, *, is_known: bool, is_loaded: bool) -> None:
 
 
 def _by_key(
-    connection: Connection,
-    entity: str,
-    context: Context,
-    key: sql.Composable,
-    changed: ChangedRecords,
-    parents: Sequence[Parent] = (),
-    registry: Registry = ENTITIES,
+    connection: Connection, source: str, context: Context, registry: Registry, changed: ChangedRecords, key: str
 ) -> Iterator[Record]:
     """Records in the order of a key; the collation is the order in which Python compares texts."""
-    query = (
-        sql.SQL("SELECT" + _COLUMNS)
-        + _parent_columns(parents)
-        + sql.SQL(_FROM)
-        + _parent_joins(parents, registry)
-        + sql.SQL(" WHERE s.entity = %(entity)s AND {} ORDER BY ").format(changed.condition(key))
-        + key
-        + sql.SQL(' COLLATE "C", s.record_id')
-    )
-    for row in _stream(connection, query, entity):
-        record = _record(connection, entity, context, row, needs_uuid=False)
+    order = sql.SQL('{} COLLATE "C", record_id').format(sql.Identifier(key))
+    parents = registry["patient"].other_parents if source == "patient" else ()
+    for row in _stream(connection, _of_patients(source, registry).records(changed, order), source):
+        record = _record(connection, source, context, row, needs_uuid=False)
+        record.unit = record.key if source == "patient" else record.patient_key
         if parents:
-            _take_parents(record, parents, row[6:])
+            _take_parents(record, parents, row[7:])
         yield record
 
 
 def _stream(connection: Connection, query: sql.Composable, entity: str) -> Iterator[Sequence[Any]]:
     with connection.cursor(f"fm_pipeline_{entity}") as cursor:
         cursor.itersize = _ROWS_A_FETCH
-        cursor.execute(query, {"entity": entity, "long": _LONG_BYTES, "short": _SHORT_STORED_BYTES})
+        cursor.execute(query)
         yield from cursor
 
 
 def _record(connection: Connection, entity: str, context: Context, row: Sequence[Any], *, needs_uuid: bool) -> Record:
-    record_id, key, patient_key, fields, nexus_id, is_twice = row[:6]
+    record_id, key, patient_key, fields, nexus_id, is_twice, inputs = row[:7]
     if fields is None:
         fields = _long_fields(connection, entity, record_id)
     # Without a backslash there is no escape in it, so no control character either: JSON allows none unescaped.
     is_plain = fields.isascii() and "\\" not in fields and "<" not in fields
-    record = Record(record_id, key, patient_key, _read_json(fields)[0], context, is_plain)
+    record = Record(record_id, key, patient_key, _read_json(fields)[0], context, inputs, is_plain)
     if len(fields) > _LONG_BYTES:
         record.long = len(fields)
     if not key:

@@ -16,7 +16,7 @@ from fm_pipeline.staging.transforms.readers import Row
 
 _ROWS_A_BLOCK = 5000
 _LONG_A_BLOCK = 1 << 23  # characters of long records; each of the others has few
-_OUTCOME_COLUMNS = ("entity", "record_id", "filemaker_id", "outcome", "rule")
+_OUTCOME_COLUMNS = ("entity", "record_id", "filemaker_id", "outcome", "rule", "unit", "inputs")
 _FINDING_COLUMNS = ("entity", "record_id", "filemaker_id", "rule", "action", "field")
 
 
@@ -78,7 +78,7 @@ class StagingWriter:
             rule = self._rules.outcome({rule for rule, _ in record.noticed})
             if rule:
                 outcome = "skipped" if self._rules[rule].action == "skip" else "quarantined"
-        self._outcomes.append((entity, record.record_id, filemaker_id, outcome, rule))
+        self._outcomes.append((entity, record.record_id, filemaker_id, outcome, rule, record.unit, record.inputs))
         for noticed, field in record.noticed:
             action = self._rules[noticed].action
             if action != "skip":

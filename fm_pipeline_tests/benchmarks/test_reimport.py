@@ -18,7 +18,7 @@ def test_the_reimport_and_its_rivals_leave_the_same_rows_and_are_compared(tmp_pa
     assert done.returncode == 0, done.stderr[-2000:]
     content = json.loads(file.read_text("utf-8"))
     assert content["benchmark"] == "reimport"
-    assert len(content["rows"]) == 4
+    assert len(content["rows"]) == 5
     for row in content["rows"]:
         assert set(row) == {"name", "ours", "against", "ratio", "bound", "holds"}
         assert row["name"] in done.stdout

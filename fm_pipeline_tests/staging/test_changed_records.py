@@ -12,6 +12,7 @@ from fm_pipeline.db.digest import Digest, table_digest
 from fm_pipeline.db.table import Table
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.staging.parallel import stage_all
+from fm_pipeline.staging.run import forget
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
 
 # Of each table of FileMaker: a field of any text, and fields by which a record names another one.
@@ -64,24 +65,58 @@ def disturb(bench: MigrationBench, rng: random.Random) -> None:
 def test_after_any_edits_the_result_is_that_of_a_full_build(bench: MigrationBench, seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311
     read_changes_and_stage(bench.settings, now=lambda: RUN_TIME)
-    built = "SELECT count(*) FROM fm_pipeline.built_records"
-    assert bench.execute(built) == bench.execute("SELECT count(*) FROM fm_pipeline.source_records")
+    known = "SELECT count(*) FROM fm_pipeline.staged_outcomes WHERE inputs IS NOT NULL"
+    assert bench.execute(known) == bench.execute("SELECT count(*) FROM fm_pipeline.source_records")
     for _ in range(2):
         disturb(bench, rng)
         bench.execute("UPDATE clinics SET updated_at = now()" if rng.random() < 0.3 else "SELECT 1")
         assert read_changes_and_stage(bench.settings, now=lambda: RUN_TIME + dt.timedelta(days=1))
         only_changed = staged(bench)
-        stage_all(bench.settings, run_id=None, now=RUN_TIME)
+        stage_all(bench.settings, run_id=None, now=RUN_TIME + dt.timedelta(days=1), only_changed=False)
         assert only_changed == staged(bench)
-        read_changes_and_stage(bench.settings, now=lambda: RUN_TIME + dt.timedelta(days=1))
+
+
+VERSIONS = "SELECT record_id, xmin::text FROM fm_pipeline.staged_notes ORDER BY 1"
 
 
 @pytest.mark.usefixtures("reimported_once")
 def test_only_records_that_changed_are_built(bench: MigrationBench) -> None:
-    read_changes_and_stage(bench.settings, now=lambda: RUN_TIME)
-    versions = "SELECT record_id, xmin::text FROM fm_pipeline.staged_notes ORDER BY 1"
-    before = bench.execute(versions)
+    bench.extract_and_stage()
+    before = bench.execute(VERSIONS)
     record_id, _ = before[0]
     bench.store.edit(DATABASE, "Notes", record_id, {"note": "Another text."})
-    assert read_changes_and_stage(bench.settings, now=lambda: RUN_TIME + dt.timedelta(days=1))
-    assert set(bench.execute(versions)) - set(before) == {bench.execute(versions)[0]}
+    bench.extract_and_stage()
+    assert set(bench.execute(VERSIONS)) - set(before) == {bench.execute(VERSIONS)[0]}
+
+
+@pytest.mark.usefixtures("reimported_once")
+def test_everything_is_built_once_a_week_and_after_an_update_of_the_code(bench: MigrationBench) -> None:
+    bench.extract_and_stage()
+    for disturbance in ("fingerprint = 'of another release'", "whole_at = now() - interval '8 days'"):
+        before = bench.execute(VERSIONS)
+        bench.execute(f"UPDATE fm_pipeline.built_entities SET {disturbance}")  # noqa: S608
+        bench.extract_and_stage()
+        assert not set(bench.execute(VERSIONS)) & set(before)
+
+
+@pytest.mark.usefixtures("reimported_once")
+def test_a_finding_about_the_day_is_looked_at_again_on_another_day(bench: MigrationBench) -> None:
+    (first, *_), *_ = bench.execute("SELECT record_id FROM fm_pipeline.staged_patients ORDER BY 1")
+    tomorrow = (RUN_TIME + dt.timedelta(days=1)).date()
+    bench.store.edit(DATABASE, "Patients", first, {"dob": f"{tomorrow:%m/%d/%Y}"})
+    bench.extract_and_stage()
+    found = "SELECT count(*) FROM fm_pipeline.staged_findings WHERE rule = 'dob_in_future' AND record_id = %s"
+    for days, findings in ((0, 1), (3, 0)):
+        stage_all(bench.settings, run_id=None, now=RUN_TIME + dt.timedelta(days=days))
+        assert bench.execute(found, first) == [(findings,)]
+
+
+@pytest.mark.usefixtures("reimported_once")
+def test_an_entity_that_was_left_out_for_a_while_is_built_whole(bench: MigrationBench) -> None:
+    bench.extract_and_stage()
+    before = staged(bench)
+    with bench.connection() as connection:
+        forget(connection, "sms_message")
+    bench.extract_and_stage()
+    after = staged(bench)
+    assert {**after, "builds": before["builds"]} == before  # a build names its extraction, which is another one
