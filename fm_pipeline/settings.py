@@ -85,12 +85,10 @@ class Settings(BaseSettings):
         default=None, description="Nexus id or FileMaker id of the patient who gets these files by archive."
     )
     nexus_soft_references: Literal["keep", "empty", "stop"] = Field(
-        default="keep",
-        description="What becomes of ids of rows that go, in columns without a foreign key; keep is safe.",
+        default="keep", description="Ids of rows that go, in columns without a foreign key; keep is safe."
     )
     nexus_trigger_tables: str | None = Field(
-        default=None,
-        description="Tables, separated by commas, to which triggers of the application may add rows in a run.",
+        default=None, description="Tables, with commas between, to which triggers of the application may add rows."
     )
     nexus_sync_edits: Literal["keep", "replace"] = Field(
         default="keep", description="Values of Nexus that a sync has kept, in a full reimport; keep is safe."
@@ -117,6 +115,7 @@ class Settings(BaseSettings):
     filemaker_sync_changes: int = Field(
         default=0, ge=0, description="Rows that a sync may change without a person; deletions and conflicts wait."
     )
+    reimport_trusts_unchanged_layouts: bool = Field(default=False, description="Pass over layouts that are as planned.")
     clinic_time_zone: TimeZone = TIME_ZONE
     rules_file: Path | None = Field(default=None, description="Rules that differ: a path, or a policy's name.")
 

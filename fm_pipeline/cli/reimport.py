@@ -55,7 +55,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
         run_emails(settings, run_id, warn=warn, plan_id=plan_id),
         run_progress(settings, run_id, console=console) as progress,
     ):
-        read_and_stage(settings, run_id=run_id, on_step=progress.update)
+        read_and_stage(settings, run_id=run_id, after_plan=True, on_step=progress.update)
         validate_plan_early(settings, permission, run_id=run_id, staged=True)  # nor after a backup
         make_backup(
             settings,

@@ -26,13 +26,21 @@ from fm_pipeline.staging.left_out import leave_out
 from fm_pipeline.staging.parallel import OnStep, stage_all
 from fm_pipeline.staging.read_changes import note_reading, read_changes
 from fm_pipeline.staging.run import forget, forget_others
+from fm_pipeline.staging.unchanged_layouts import find_unchanged
 
 
-def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: OnStep = lambda *_: None) -> None:
+def read_and_stage(
+    settings: Settings,
+    *,
+    run_id: str | None = None,
+    after_plan: bool = False,
+    on_step: OnStep = lambda *_: None,
+) -> None:
     """Extract every entity of the profile and build everything that a reimport loads.
 
     Args:
         run_id: kept with what is read.
+        after_plan: for a reimport, which may pass over layouts as its settings say; see `read_entity`.
         on_step: called with the step's name, records done, and their number when it is known.
 
     Raises:
@@ -47,7 +55,12 @@ def read_and_stage(settings: Settings, *, run_id: str | None = None, on_step: On
     with door, connect(url) as connection:
         for entity in profile.registry:
             on_entity = partial(on_step, f"read {entity}")
-            read_entity(lambda: door, connection, profile, entity, settings, run_id=run_id, on_step=on_entity)
+            read_entity(
+                *(lambda: door, connection, profile, entity, settings),
+                run_id=run_id,
+                after_plan=after_plan,
+                on_step=on_entity,
+            )
     stage_all(settings, run_id=run_id, now=datetime.now(UTC), on_step=on_step)
 
 
@@ -85,11 +98,12 @@ def read_changes_and_stage(
                 )
             if changes is None:
                 on_entity = partial(on_step, f"read {entity}")
-                read = read_entity(
-                    lambda: door, connection, profile, entity, settings, run_id=run_id, on_step=on_entity
+                read_entity(
+                    *(lambda: door, connection, profile, entity, settings),
+                    run_id=run_id,
+                    started_at=started_at,
+                    on_step=on_entity,
                 )
-                if not isinstance(read, str):
-                    note_reading(connection, read, started_at)
         if is_staged_already(connection, settings, profile, rules):
             return False
     stage_all(settings, run_id=run_id, now=now(), on_step=on_step)
@@ -106,16 +120,20 @@ def read_entity(
     settings: Settings,
     *,
     run_id: str | None,
+    after_plan: bool = False,
+    started_at: datetime | None = None,
     on_step: Callable[[int, int | None], None],
 ) -> ExtractionResult | str:
     """Read all records of one entity; what staging holds of an entity that is not read any more is dropped.
 
     Args:
         door: opens it, or gives the one that is open; called only if there is something to read.
+        after_plan: pass over a layout that is as the plan read it, if REIMPORT_TRUSTS_UNCHANGED_LAYOUTS is on.
+        started_at: with a time zone; now, if it is not given.
         on_step: called with records done, and their number when it is known.
 
     Returns:
-        What was read, or a sentence why nothing is.
+        What was read, or is still what FileMaker has; or a sentence why nothing is.
 
     Raises:
         PipelineError: of any kind; staging then holds what was whole before.
@@ -127,7 +145,12 @@ def read_entity(
     if reasons := leave_out(door(), connection, profile, entity, settings):
         return " ".join(reasons)
     on_step(0, None)  # before its first page: the step that fails is the one that is named
-    return extract(
+    started_at = started_at or datetime.now(UTC)
+    if after_plan and settings.reimport_trusts_unchanged_layouts:
+        unchanged = find_unchanged(door(), connection, profile, entity, settings, started_at)
+        if unchanged:
+            return unchanged
+    read = extract(
         door(),
         connection,
         profile,
@@ -137,3 +160,5 @@ def read_entity(
         page_size=settings.filemaker_page_size,
         on_progress=on_step,
     )
+    note_reading(connection, read, started_at)
+    return read

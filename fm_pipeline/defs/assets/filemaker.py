@@ -41,6 +41,7 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
                 entity,
                 nexus.settings,
                 run_id=context.run.run_id,
+                after_plan=context.run.job_name == "full_reimport",
                 on_step=partial(progress.update, f"read {plural}"),
             )
             if isinstance(result, str):
