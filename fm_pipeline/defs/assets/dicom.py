@@ -151,8 +151,9 @@ def imported_dicom_files(
                     keep_cancelled(database_url, job_id)
                 raise
         if job.status != "completed":
+            state = "was cancelled on request" if job.status == "cancelled" else f"is {job.status}"
             raise PipelineError(
-                f"Import job {job_id} is {job.status}, after {counted(job.files_processed, 'file')}.",
+                f"Import job {job_id} {state}, after {counted(job.files_processed, 'file')}.",
                 meaning="What was on its way to Orthanc is on record.",
                 remedy=f"To go on with it, launch dicom_import with job_id: {job_id}",
             )
