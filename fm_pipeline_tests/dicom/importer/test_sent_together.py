@@ -91,7 +91,9 @@ def test_what_orthanc_leaves_out_or_filters_has_its_own_end_and_the_others_are_i
     lua.write_text('function ReceivedInstanceFilter(dicom) return dicom.PatientID ~= "LEFT OUT" end')
     with own_orthanc(LuaScripts=[str(lua)]) as orthanc:
         importing = configured(ledger, tmp_path, orthanc)
-        (importing.folder / "IM000020-filtered").write_bytes(as_file(image("filtered", patient_id="LEFT OUT")))
+        (importing.folder / "IM000020-filtered").write_bytes(
+            as_file(image("filtered", patient_id="LEFT OUT", size=500))
+        )
         begins_like_an_archive = bytearray(as_file(image("archive")))
         begins_like_an_archive[:4] = b"PK\3\4"
         (importing.folder / "IM000021-archive").write_bytes(bytes(begins_like_an_archive))
@@ -114,7 +116,7 @@ def test_a_file_on_which_orthanc_fails_keeps_no_other_file_of_its_request_out(
     )
     with own_orthanc(LuaScripts=[str(lua)], **options) as orthanc:
         importing = configured(ledger, tmp_path, orthanc)
-        (importing.folder / "IM000020-fails").write_bytes(as_file(image("fails", patient_id="FAILS")))
+        (importing.folder / "IM000020-fails").write_bytes(as_file(image("fails", patient_id="FAILS", size=500)))
         job = stopped(importing, threads=1)
         assert job.error_reason == "orthanc_filter_error"
         # Those before it in the request are stored although Orthanc answers 500: they are imported too.
