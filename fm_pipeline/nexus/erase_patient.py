@@ -189,7 +189,6 @@ def _erase(cursor: Cursor, key: str, ids: Collection[str]) -> dict[str, int]:
     delete("sync_decisions", "nexus_id = ANY(%(ids)s) OR lower(filemaker_key) = ANY(%(ids)s)", ids=[*belonging, *known])
     delete("crosswalk", f"{of_patient} OR nexus_id::text = ANY(%(ids)s)", ids=belonging)
     delete("retired_patient_ids", "nexus_id::text = ANY(%(ids)s) OR lower(filemaker_key) = ANY(%(ids)s)", ids=known)
-    delete("built_records", "(entity, record_id) IN (SELECT entity, record_id FROM erased)")
     delete("source_records", "(entity, record_id) IN (SELECT entity, record_id FROM erased)")
     return rows
 
