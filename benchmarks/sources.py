@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from export_files import OneReading, read_apart, write_tab, write_workbook
+from from_filemaker.export_files import OneReading, read_apart, write_tab, write_workbook
+from from_filemaker.server_doors import by_door, by_loop, served
 from results import Row, report
-from server_doors import by_door, by_loop, served
 
 from fm_pipeline.filemaker.door import DoorKind
 

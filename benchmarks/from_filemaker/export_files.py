@@ -1,6 +1,6 @@
 """One reading of an export file in a process of its own: prints its rows, seconds, and megabytes at the peak as JSON.
 
-    python benchmarks/export_files.py ours|pandas FILE
+    python benchmarks/from_filemaker/export_files.py ours|pandas FILE
 
 Ours gives every record with all its fields, and its dates in ISO form. pandas gives a frame of text.
 """

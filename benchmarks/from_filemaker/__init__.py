@@ -1,0 +1,1 @@
+"""Readings of FileMaker: export files, and doors of a server."""
