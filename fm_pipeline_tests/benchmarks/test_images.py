@@ -12,7 +12,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 def test_copies_and_conversion_are_compared_with_their_rivals(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
-    command = [sys.executable, str(BENCHMARKS / "images.py"), "--scale", "0.003", "--rounds", "1", "--kilobytes", "1"]
+    command = [sys.executable, str(BENCHMARKS / "images.py"), "--scale", "0.01", "--rounds", "1", "--kilobytes", "1"]
     done = subprocess.run([*command, "--json", str(file)], check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr[-2000:]
     content = json.loads(file.read_text("utf-8"))
