@@ -40,7 +40,7 @@ class Row:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        numbers = {key: value for key, value in asdict(self).items() if key != "kind"}
+        numbers = {key: value for key, value in asdict(self).items() if key not in {"kind", "beside"}}
         return numbers | {"ratio": round(self.ratio, 3), "holds": self.holds}
 
 
