@@ -77,7 +77,8 @@ for name, start, expected in (
     assert dcmread(BytesIO(file)).PatientID == "SAMPLE"  # a valid file, which others read
     status, body = ask("/instances", file)
     stored, said = held() - before, json.loads(body)
-    print(f"the preamble begins as {name}:", status, said.get("Status") or said.get("Details") if said else said, "- stored:", stored)
+    shown = said.get("Status") or said.get("Details") if said else said
+    print(f"the preamble begins as {name}:", status, shown, "- stored:", stored)
     right &= (status, stored) == expected and bool(said) == (start != b"PK\5\6")
     if not stored:
         archive = BytesIO()

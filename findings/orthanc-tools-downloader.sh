@@ -1,11 +1,11 @@
 #!/bin/sh
 # The downloader of orthanc-tools saves no study when no label is asked for, says "Over :-)", and exits with 0.
 #
-# orthanc_tools.orthanc_downloader is a program that backs an Orthanc up into a folder. --labels is optional, and its help reads
-# as if it narrowed the download. In 0.23.0 a study is saved only if it has one of the labels that were given; without the option
-# none has, and studies without a label cannot be saved at all. The log has no number of studies, and no line for what was left
-# out. The folder is put before the study's id without a separator: with --folder=backup, as its own example writes it, the
-# folder "backup" stays empty although studies were saved beside it.
+# orthanc_tools.orthanc_downloader downloads the content of an Orthanc into a folder, which is "./backup" in its own example.
+# --labels is optional, and its help reads as if it narrowed the download. In 0.23.0 a study is saved only if it has one of the
+# labels that were given: without the option none has, and studies without a label cannot be saved at all. The log does not say
+# how many were left out. The folder is put before the study's id without a separator: with --folder=backup the folder "backup"
+# stays empty although studies were saved, beside it.
 #
 # Needs Debian on amd64 with apt, python3 and its venv. Orthanc is Debian trixie's, unpacked in a temporary folder.
 # Exit code 0: as described; 1: it behaves otherwise now.
@@ -70,7 +70,8 @@ def downloaded(name, *options):
     end = done.stderr.strip().splitlines()[-1].rpartition(" - ")[2]
     files = [each.relative_to(folder / name).parts[0] for each in (folder / name).rglob("*.dcm")]
     within = files.count("backup")
-    print(" ".join(options) or "without --labels", "- exit code:", done.returncode, "-", end, "- files saved:", len(files), "- in backup:", within)
+    asked = " ".join(options) or "without --labels"
+    print(asked, "- exit code:", done.returncode, "-", end, "- files saved:", len(files), "- in backup:", within)
     return done.returncode, end, files
 
 right = downloaded("all") == (0, "Over :-)", [])
