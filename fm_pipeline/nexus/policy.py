@@ -124,6 +124,21 @@ class Policy:
         return next((load for load in self.loads if self.catalogue.table(load.table) == table), None)
 
 
+def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
+    """Refuse a database without Nexus' own tables and these.
+
+    Raises:
+        CatalogueStop: names the missing ones.
+    """
+    missing = sorted(name for name in {*tables, *SYSTEM_CONFIGURATION} if not catalogue.has(name))
+    if missing:
+        raise CatalogueStop(
+            f"The schema {catalogue.schema} has no table {', '.join(missing)}.",
+            meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
+            remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
+        )
+
+
 def make_policy(
     catalogue: Catalogue,
     staged_entities: Collection[str],
@@ -144,14 +159,7 @@ def make_policy(
         CatalogueStop: Nexus lacks a table, or something depends on a patient in a way that no rule covers.
     """
     entities = [entity for entity in loaded(registry) if entity.name in staged_entities]
-    needed = {entity.table for entity in entities} | {DOCUMENTS, BATCHES, IMAGES}
-    missing = sorted(name for name in needed | set(SYSTEM_CONFIGURATION) if not catalogue.has(name))
-    if missing:
-        raise CatalogueStop(
-            f"The schema {catalogue.schema} has no table {', '.join(missing)}.",
-            meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
-            remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
-        )
+    require_tables(catalogue, {entity.table for entity in entities} | {DOCUMENTS, BATCHES, IMAGES})
     cleared = [
         catalogue.table(name)
         for name, action in ((LETTERS, letters), (REMINDERS, reminders))

@@ -19,6 +19,8 @@ from fm_pipeline.entities.profile import Profile, load_profile
 from fm_pipeline.entities.rules import load_rules
 from fm_pipeline.filemaker.connect import open_door, require_source
 from fm_pipeline.filemaker.door import Door
+from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.policy import require_tables
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.extract import ExtractionResult, extract
 from fm_pipeline.staging.inputs import is_staged_already, note_staged
@@ -51,7 +53,7 @@ def read_and_stage(
     profile = load_profile(settings.filemaker_profile)
     door = open_door(settings, export_options(profile))
     load_rules(settings.rules_file, profile.registry)  # fails before FileMaker is read, not after
-    migrate(url)
+    _prepare_database(settings)
     with door, connect(url) as connection:
         for entity in profile.registry:
             on_entity = partial(on_step, f"read {entity}")
@@ -83,7 +85,7 @@ def read_changes_and_stage(
     door = open_door(settings)
     profile = load_profile(settings.filemaker_profile)
     rules = load_rules(settings.rules_file, profile.registry)
-    migrate(url)
+    _prepare_database(settings)
     zone = ZoneInfo(settings.clinic_time_zone)
     with door, connect(url) as connection:
         for entity in profile.registry:
@@ -110,6 +112,14 @@ def read_changes_and_stage(
     with connect(url) as connection:
         note_staged(connection, settings, profile, rules)
     return True
+
+
+def _prepare_database(settings: Settings) -> None:
+    """Bring our schema up to date, but never make it in another database than Nexus': patients are read into it."""
+    url = settings.nexus_database_url.get_secret_value()
+    with connect(url) as connection, connection.cursor() as cursor:
+        require_tables(read_catalogue(cursor, settings.nexus_schema))
+    migrate(url)
 
 
 def read_entity(

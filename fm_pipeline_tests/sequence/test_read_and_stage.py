@@ -1,0 +1,31 @@
+"""Reading FileMaker is refused where it would put patients into a database that is not that of Nexus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg2
+import pytest
+from pydantic import SecretStr
+
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.sequence.read_and_stage import read_and_stage, read_changes_and_stage
+from fm_pipeline.settings import Settings
+from fm_pipeline_tests.support.clinics import MigrationBench
+from fm_pipeline_tests.support.postgres import DisposablePostgreSQL, empty_database
+
+
+@pytest.mark.parametrize("read", [read_and_stage, read_changes_and_stage])
+def test_nothing_is_read_into_another_database_than_that_of_nexus(
+    bench: MigrationBench, postgresql: DisposablePostgreSQL, read: Callable[[Settings], object]
+) -> None:
+    with empty_database(postgresql) as another:
+        settings = bench.settings.model_copy(update={"nexus_database_url": SecretStr(another)})
+        with pytest.raises(CatalogueStop, match="has no table") as stop:
+            read(settings)
+        assert "NEXUS_DATABASE_URL" in stop.value.remedy
+        with psycopg2.connect(another) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT to_regnamespace('fm_pipeline')")
+            assert cursor.fetchone() == (None,)
+        connection.close()
+    assert bench.stand_in.counters()["requests"] == {}
