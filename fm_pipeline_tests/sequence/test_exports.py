@@ -97,12 +97,14 @@ def _remove_group_separators(store: Store) -> None:
 
 
 def _staged(bench: MigrationBench) -> dict[str, list[str]]:
-    """Every row of the staged tables, without the times of the runs."""
+    """Every row of the staged tables, without the times of the runs and the hashes of what the rows are made from."""
     names = bench.execute(
-        "SELECT relname FROM pg_class WHERE relnamespace = 'fm_pipeline'::regnamespace AND relkind = 'r'"
-        " AND relname LIKE 'staged%%' AND relname NOT IN ('staged_builds')"
+        "SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+        " WHERE c.relnamespace = 'fm_pipeline'::regnamespace AND c.relkind = 'r' AND c.relname LIKE 'staged%%'"
+        " AND c.relname <> 'staged_builds' AND a.attname <> 'inputs' GROUP BY c.relname"
     )
     return {
-        name: sorted(row for (row,) in bench.execute(f"SELECT t::text FROM fm_pipeline.{name} t"))  # noqa: S608
-        for (name,) in names
+        name: sorted(row for (row,) in bench.execute(f"SELECT ROW({columns})::text FROM fm_pipeline.{name}"))  # noqa: S608
+        for name, columns in names
     }
