@@ -23,7 +23,9 @@ from fm_pipeline.dicom.api.requests import cancel_import, carry_out, prepare_imp
 from fm_pipeline.dicom.configuration.configuration import configure
 from fm_pipeline.dicom.history.job_ledger import JobLedger
 from fm_pipeline.dicom.history.jobs import SENSOR, create_job, get_job
+from fm_pipeline.dicom.importer.cut import create_shared_job
 from fm_pipeline.dicom.log import log_file
+from fm_pipeline.dicom.scan.excluded_folders import KNOWN
 from fm_pipeline.errors import RequestError
 from fm_pipeline.sandbox.dicom.series import write_series
 from fm_pipeline.sandbox.stack.orthanc import OrthancService
@@ -135,20 +137,16 @@ def test_a_job_whose_path_is_no_longer_allowed_is_not_carried_out(
     assert stored(orthanc) == 0
 
 
-@pytest.mark.hard_case(43)
-def test_ctrl_c_cancels_and_the_job_can_be_gone_on_with(
-    settings: Settings, orthanc: OrthancService, tmp_path: Path
-) -> None:
-    write_series(tmp_path / "hospital", 60, 2_000)
-    url = settings.nexus_database_url.get_secret_value()
+def said_at_ctrl_c(settings: Settings, orthanc: OrthancService, folder: Path, *words: str) -> str:
+    """Interrupt an import after its first file, and return what it prints."""
     assert settings.orthanc_url
-    with orthanc_proxy(settings.orthanc_url) as proxy, (tmp_path / "output.txt").open("wb") as output:
+    with orthanc_proxy(settings.orthanc_url) as proxy, (folder / "output.txt").open("wb") as output:
         proxy.fault = busy_from(2)  # the first file is sent alone, others after it together
-        at_orthanc_itself, settings = settings, settings.model_copy(update={"orthanc_url": proxy.url})
-        command = subprocess.Popen(
-            [sys.executable, "-m", "fm_pipeline", "dicom", "import", "--threads", "1"],
-            env=environment_of(settings) | {"PYTHONPATH": str(PACKAGE_PARENT), "HOME": str(tmp_path)},
-            cwd=tmp_path,
+        busy = settings.model_copy(update={"orthanc_url": proxy.url})
+        command = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "fm_pipeline", "dicom", "import", "--threads", "1", *words],
+            env=environment_of(busy) | {"PYTHONPATH": str(PACKAGE_PARENT), "HOME": str(folder)},
+            cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -159,14 +157,41 @@ def test_ctrl_c_cancels_and_the_job_can_be_gone_on_with(
         finally:
             command.kill()
             command.wait()
-    said = (tmp_path / "output.txt").read_text()
+    return (folder / "output.txt").read_text()
+
+
+def test_ctrl_c_on_one_host_says_that_the_job_goes_on_while_another_holds_a_chunk(
+    settings: Settings, orthanc: OrthancService, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 6, 2_000)
+    settings = settings.model_copy(update={"orthanc_never_overwrites": True})
+    url, path = settings.nexus_database_url.get_secret_value(), str(tmp_path / "hospital")
+    job = create_shared_job(url, path, "manual", requested_by="anna", excluded=KNOWN, chunk_files=2)
+    with connect(url) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE fm_pipeline.import_chunks SET fence = 1, holder = 'another:1', claimed_at = now(),"
+            " heartbeat_at = now() + interval '1 hour' WHERE number = 2"
+        )
+    said = said_at_ctrl_c(settings, orthanc, tmp_path, "--job-id", str(job.id))
+    assert "Ctrl-C ends the part of this host" in said
+    assert "This host has left; the job goes on." in said
+    assert get_job(url, job.id).status == "running"
+
+
+@pytest.mark.hard_case(43)
+def test_ctrl_c_cancels_and_the_job_can_be_gone_on_with(
+    settings: Settings, orthanc: OrthancService, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "hospital", 60, 2_000)
+    url = settings.nexus_database_url.get_secret_value()
+    said = said_at_ctrl_c(settings, orthanc, tmp_path)
     assert "Cancelled." in said
     assert "fm-pipeline dicom import --job-id 1" in said
     job = get_job(url, 1)
     assert job.status == "cancelled"
     assert job.files_imported == stored(orthanc) == 1  # what was on its way is on record
     assert audit(settings)[-1] == ("dicom_import", "cancelled")
-    code, output_again = run(at_orthanc_itself, "import", "--job-id", "1")
+    code, output_again = run(settings, "import", "--job-id", "1")
     assert code == 0, output_again
     job = get_job(url, 1)
     assert (job.files_imported + job.files_already_there, job.files_processed, stored(orthanc)) == (60, 60, 60)

@@ -84,13 +84,16 @@ def command(
 
 def _carry_out(context: CommandContext, job_id: int, options: ImportOptions) -> Job:
     from fm_pipeline.dicom.api.requests import carry_out
+    from fm_pipeline.dicom.history.chunks import in_chunks
     from fm_pipeline.dicom.history.jobs import get_job
     from fm_pipeline.sequence.progress import run_progress
 
     restore_sigint()
     run_id = f"dicom-{job_id}-{uuid.uuid4()}"
     if not context.as_json:
-        context.print(f"Import job {job_id}. Ctrl-C cancels it, and it can be resumed.")
+        shared = in_chunks(context.database_url, job_id)
+        ends = "ends the part of this host" if shared else "cancels it"
+        context.print(f"Import job {job_id}. Ctrl-C {ends}, and it can be resumed.")
     shown = nullcontext() if context.as_json else run_progress(context.settings, run_id, console=context.console)
     try:
         with shown as progress:
@@ -101,7 +104,8 @@ def _carry_out(context: CommandContext, job_id: int, options: ImportOptions) -> 
         if context.as_json:
             context.print_json(_processed(context, job), "Import job cancelled successfully")
         else:
-            context.print(f"Cancelled. {counted(job.files_processed, 'file')} on record.", "yellow")
+            ended = "This host has left; the job goes on." if job.status == "running" else "Cancelled."
+            context.print(f"{ended} {counted(job.files_processed, 'file')} on record.", "yellow")
             context.print(f"To resume it: fm-pipeline dicom import --job-id {job.id}")
             _suggest_history(context, job)
         sys.exit(INTERRUPTED)
@@ -115,7 +119,7 @@ def _prepared(context: CommandContext, job: Job) -> None:
         context.print_json(job_data(job, context.zone), "Import job created successfully")
         return
     if in_chunks(context.database_url, job.id):
-        context.print(f"Import job {job.id} was made, in chunks. On each host that takes part, start")
+        context.print(f"Import job {job.id} was created, in chunks. On each host that takes part, run")
         context.print(f"fm-pipeline dicom import --job-id {job.id}")
         context.print(f"or in Dagster, once, the job dicom_import_chunks with job_id: {job.id}")
         return
