@@ -58,7 +58,7 @@ class _CopyStream:
     def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         self._columns = columns
         self._rows = iter(rows)
-        self._ahead = 1  # how long the rows are shows when some are written
+        self._ahead = 1  # until some rows are written, it is not known how long they are
         self.count = 0
         self.fault: BaseException | None = None
 
@@ -82,7 +82,7 @@ class _CopyStream:
         if b"\0" in encoded:
             raise self._not_storable("a NUL character", rows)
         self.count += len(rows)
-        # Rows of the same table are about as long as each other; after longer ones the chunk is shorter.
+        # Rows of one table are of similar length. After longer rows the next chunk has fewer.
         self._ahead = min(max(len(rows) * size // len(encoded), 1), 4 * len(rows), _MOST_ROWS)
         return encoded
 

@@ -31,12 +31,12 @@ class DicomChunksConfig(dg.Config):
     job_id: int = Field(
         default=0,
         description="Number of a job in chunks that exists (`fm-pipeline dicom import PATH --chunks --prepare` makes"
-        " one); it is started, or gone on with. 0: list the configured directory, cut it into chunks, and start.",
+        " one); it is started or resumed. 0: list the configured directory, cut it into chunks, and start.",
     )
     job_type: JobKind = Field(default=JobKind.incremental, description="Of a new job.")
     chunk: int = Field(default=0, description="Number of a chunk of the job. The sensor dicom_chunks gives it.")
     requested_by: str = Field(default="", description=REMARK)
-    threads: int = Field(default=4, ge=1, le=32, description="Uploads side by side; more than 4 gained nothing.")
+    threads: int = Field(default=4, ge=1, le=32, description="Parallel uploads; more than 4 were not faster.")
 
 
 @dg.op(name=CHUNK_STEP, pool=DICOM_POOL)

@@ -1,4 +1,4 @@
-"""Find the text in date and time fields that OData leaves out: it sends nothing in its place, without a sign.
+"""Find the text in date and time fields that OData leaves out: it sends null in its place, without a sign of it.
 
 The Data API can find it: `?` finds invalid dates and times (FileMaker Pro Help, "Finding dates and times").
 """
@@ -35,7 +35,7 @@ def check_lost_dates(client: DataApiClient, profile: Profile, build: FindingBuil
         try:
             resolution = resolve(profile, entity, layouts, client.layout_fields)
             fields = [field.name for field in resolution.fields if field.result in _DATES]
-            # Each of the requests of a find finds; together they find a record that any of them finds.
+            # The requests of one find are joined by OR.
             page = client.find(resolution.layout, [{name: "?"} for name in fields], limit=IDS_SHOWN) if fields else None
         except (MappingError, FileMakerError) as error:
             yield build.violation(RULE, entity, f"not looked at. {error.what}", error.remedy)

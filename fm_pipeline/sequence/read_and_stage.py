@@ -73,7 +73,7 @@ def read_changes_and_stage(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     on_step: OnStep = lambda *_: None,
 ) -> bool:
-    """Do the same for a sync: read what changed where that can be proved, and stage only if anything is different.
+    """Do the same for a sync: read only what changed, if that can be proved, and stage only if anything differs.
 
     Args:
         now: the clock, with a time zone.
@@ -154,7 +154,7 @@ def read_entity(
         return "The profile has no layout for this entity."
     if reasons := leave_out(door(), connection, profile, entity, settings):
         return " ".join(reasons)
-    on_step(0, None)  # before its first page: the step that fails is the one that is named
+    on_step(0, None)  # before its first page, so that a failure names this step
     started_at = started_at or datetime.now(UTC)
     if after_plan and settings.reimport_trusts_unchanged_layouts:
         unchanged = find_unchanged(door(), connection, profile, entity, settings, started_at)

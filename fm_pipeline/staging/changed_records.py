@@ -1,9 +1,10 @@
-"""Build only what has changed since the last build of an entity: the records whose inputs are not what they were.
+"""Build only what has changed since the last build of an entity: the records whose inputs have changed.
 
-The inputs of a record are its content and what it is held against (the crosswalk, its patient, other records). They are
-hashed in PostgreSQL, by the statement that reads them for the build, and kept with the record's outcome. Everything
-else that a build depends on (rules, names in Nexus, the catalogue, the entity's definition, the code) makes one
-fingerprint; if it is another one, all is built. A record that a rule about the day has noticed is always built.
+The inputs of a record are its content and the rows that it is compared with (the crosswalk, its patient, other
+records). The statement that reads them for the build also hashes them in PostgreSQL, and the hash is kept with the
+record's outcome. Everything else that a build depends on (rules, names in Nexus, the catalogue, the entity's
+definition, the code) makes one fingerprint. If the fingerprint has changed, everything is built. A record with a
+finding that depends on the day is always built.
 
 Records are built in units: a patient with the contact details, any other record alone.
 """
@@ -128,7 +129,7 @@ def _must_be_whole(
     )
     if cursor.fetchone() != (True,):
         return True
-    # A rule that too many rows broke has become a stop, in the findings of all of them.
+    # If too many rows broke a rule, it has become a stop in the findings of all of them.
     cursor.execute(
         "SELECT DISTINCT rule FROM fm_pipeline.staged_findings WHERE entity = ANY(%s) AND action = 'stop'",
         (sources,),
@@ -137,7 +138,7 @@ def _must_be_whole(
         return True
     if not entity.by_content:
         return False
-    # Rows that only their content tells apart are matched all together until the crosswalk has them.
+    # Rows that are identified by content alone are matched all together until the crosswalk has them.
     cursor.execute(
         sql.SQL(
             "SELECT EXISTS (SELECT FROM {} s WHERE NOT EXISTS (SELECT FROM fm_pipeline.crosswalk c"

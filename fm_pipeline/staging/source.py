@@ -1,7 +1,8 @@
-"""Raw records as a stream: read with server-side cursors, so that memory stays flat, each with what it is held against.
+"""Raw records as a stream, each with the rows that it is compared with. Server-side cursors keep memory use constant.
 
-A fetch brings many records, but of a long one (a note with pages of text) only that it is there: it is read by itself.
-Each record comes with a hash of all that its row is made from, so that a later build can tell what has changed.
+A fetch brings many records. Of a long one (a note with pages of text) it only shows that it exists: that record is read
+by itself. Each record comes with a hash of all that its row is made from, so that a later build can tell what has
+changed.
 
 The extraction put them into `fm_pipeline.source_records`. Keys there are trimmed and in lower case already.
 """
@@ -29,7 +30,7 @@ _ROWS_A_FETCH = 2000
 _LONG_BYTES = 1 << 13  # times the rows of a fetch it is what a fetch may need, and few records are longer
 _read_json = json.JSONDecoder().raw_decode  # what psycopg2 would do, without three calls a record
 
-# What every record is held against: the crosswalk, and the other records of its entity.
+# What every record is compared with: the crosswalk, and the other records of its entity.
 _COLUMNS = """
 s.record_id, coalesce(s.filemaker_key, '') AS key, coalesce(s.patient_key, '') AS patient_key, s.fields::text AS fields,
 c.nexus_id::text AS nexus_id,
@@ -54,7 +55,7 @@ _BY_PATIENT = {"patient": "key", CONTACT_DETAIL: "patient_key"}  # what their un
 
 @dataclass(frozen=True)
 class _Query:
-    """The records of an entity with what they are held against beside `_COLUMNS`.
+    """The records of an entity, with `_COLUMNS` and the columns of the rows that they are compared with.
 
     Attributes:
         names: of the further columns.

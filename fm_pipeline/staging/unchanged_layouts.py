@@ -1,7 +1,7 @@
 """Whether a layout is as it was when the plan read it, so that the reimport need not read it again.
 
-This is shown by FileMaker's number of records, by its newest record, by a find of records that were modified since the
-day before, and by a sample of one record in a hundred, compared in full. What cannot be shown is read.
+Four things show this: FileMaker's number of records, its newest record, a find of records that were modified since the
+day before, and a random sample of one record in a hundred, compared in full. If they do not, the layout is read.
 
 A change that leaves both the number of records and the time of the modification as they were (an import without
 auto-enter options, or a script) is found only if it is in the sample. Its records are then loaded by the next reimport,
@@ -61,7 +61,7 @@ def find_unchanged(
 
 
 def _sample_agrees(cursor: Cursor, door: DataApiDoor, profile: Profile, resolution: Resolution, rows: int) -> bool:
-    """Return whether records at places by chance are those that are known."""
+    """Return whether records at random places are the known ones."""
     places = range(1, rows + 1, RECORDS_A_REQUEST)
     requests = max(round(len(places) * SAMPLE), 1)
     parents = parents_of(profile, resolution.entity)

@@ -23,7 +23,7 @@ class RecordedSync:
 
     Attributes:
         status: `nothing_new`, `waits`, `committed`.
-        confirmation: the words that let it go on, if it waits.
+        confirmation: the words to type, so that a sync that waits goes on, or is undone.
         is_newest: no later sync has taken its place.
     """
 

@@ -1,7 +1,7 @@
 """The S3 client, with a guard against writes where the pipeline never writes.
 
 Writes are allowed below `patients/` only. The client refuses every other write before a request is sent, so the bulk
-dump, which is a backup, is safe whatever the settings say. Sub-resources (tags, ACLs, retention) are refused too,
+dump, which is a backup, is safe whatever the settings are. Sub-resources (tags, ACLs, retention) are refused too,
 because some servers answer such a request by overwriting the object.
 """
 

@@ -1,4 +1,4 @@
-"""What is asked of every request before it reaches Dagster's web server, whatever the role.
+"""What is checked of every request before it reaches Dagster's web server, whatever the role.
 
 - who: no session leads to the login (pages) or is a 401; a websocket is refused before it is accepted
 - from where: the name of this site, and for GraphQL a page of this site (`Origin`)

@@ -1,4 +1,4 @@
-"""Who may do what in Dagster's GraphQL, asked where Dagster executes a field, so that no text of a query is read.
+"""Who may do what in Dagster's GraphQL. This is checked where Dagster executes a field: no text of a query is read.
 
 Dagster's own permissions (`context.py`) refuse a viewer's mutations too, and grey the buttons. They are kept in the
 resolvers of its mutations, one by one; this holds for all of them, also for those that a new Dagster adds.

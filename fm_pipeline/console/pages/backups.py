@@ -97,7 +97,7 @@ def restore(request: HttpRequest, backup_id: str) -> HttpResponse:
     words, newer = shown["report"]["confirmation"], shown["report"]["newer_policy"]
     if not hmac.compare_digest(typed.encode(), words.encode()):
         note(request, "restore", "refused", f"Other words than asked for were typed for the backup {found.id}.")
-        wrong = "These are not the words. Nothing was started."
+        wrong = "These are not the words that the page shows. Nothing was started."
         return _page(request, found, wrong, status=400)
     config = {"folder": str(found.folder), "newer": newer, "confirm": words}
     return _launch(request, "restore_backup", {"restore_rows": {"config": config}})

@@ -23,7 +23,7 @@ from fm_pipeline.status.syncs import RecordedSync, Undoing, read_sync, read_undo
 
 JOB, OP = "filemaker_sync", "sync_nexus"
 ROWS = 1000  # of the decisions that are listed; the command lists all
-WRONG_WORDS = "These are not the words. Nothing was started."
+WRONG_WORDS = "These are not the words that the page shows. Nothing was started."
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 
 

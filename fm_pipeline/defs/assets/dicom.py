@@ -61,7 +61,7 @@ class DicomImportConfig(dg.Config):
     job_id: int = Field(
         default=0,
         description="Number of a job that exists (`fm-pipeline dicom import PATH --prepare` makes one); it is carried"
-        " out, or gone on with. 0: a new job for the configured directory.",
+        " out, or resumed. 0: a new job for the configured directory.",
     )
     job_type: JobKind = Field(
         default=JobKind.incremental,
@@ -69,7 +69,7 @@ class DicomImportConfig(dg.Config):
     )
     chunk: int = Field(default=0, description="Number of the last chunk of a job in chunks, from dicom_chunks.")
     requested_by: str = Field(default="", description=REMARK)
-    threads: int = Field(default=4, ge=1, le=32, description="Uploads side by side; more than 4 gained nothing.")
+    threads: int = Field(default=4, ge=1, le=32, description="Parallel uploads; more than 4 were not faster.")
     verify_md5: bool = Field(default=False, description="Compare also the MD5 of every instance afterwards.")
     max_failure_percent: float = Field(
         default=5.0, ge=0, le=100, description="Above it the check failures_below_threshold warns."
@@ -123,7 +123,7 @@ class DicomImportConfig(dg.Config):
 def imported_dicom_files(
     context: dg.AssetExecutionContext, config: DicomImportConfig, nexus: NexusTarget, orthanc: OrthancTarget
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]  # Dagster knows only the bare class
-    """Carry out one import job. Cancelling the run ends it cleanly; it can be gone on with."""
+    """Carry out one import job. Cancelling the run ends the job cleanly; it can be resumed."""
     with explained():
         SYSTEM.refuse_wider_selection(context)
         settings = nexus.prepare().settings

@@ -1,6 +1,7 @@
 """Launches a run for each free chunk of an import that several hosts share.
 
-It also ends the run of a chunk that has no living process: no launcher of Dagster notices that a host has died.
+It also ends the run of a chunk that no living process holds: Dagster's default launcher and Celery's do not notice that
+a host has died.
 https://docs.dagster.io/guides/automate/sensors
 """
 
@@ -25,7 +26,7 @@ from fm_pipeline.settings import Settings, load_settings
 INTERVAL_SECONDS = 15
 # Runs that wait or run at once. More would only lengthen Dagster's queue: max_concurrent_runs decides how many run.
 MOST_RUNS = 32
-# A run claims its chunk seconds after its start. One that has none after so long has lost it.
+# A run claims its chunk seconds after its start. A run that has none after this time has lost it.
 WITHOUT_A_CHUNK = timedelta(seconds=2 * SILENT_SECONDS)
 
 
@@ -75,7 +76,7 @@ def _sensor(
         lost = list(_without_a_chunk(context.instance, runs, free_tags))
         for run in lost:
             context.instance.report_run_failed(
-                run, "The chunk of this run has no living process. It is launched again."
+                run, "No living process holds the chunk of this run. Another run is launched for it."
             )
         launched = {run.tags[CHUNK_TAG] for run in runs if run not in lost}
         requests = [
@@ -87,7 +88,7 @@ def _sensor(
             if chunk_tag(job_id, number) not in launched
         ]
         return requests[: max(MOST_RUNS - len(launched), 0)] or dg.SkipReason(
-            f"No chunk is free; {counted(len(launched), 'run')} of chunks under way."
+            f"No chunk is free; {counted(len(launched), 'run')} of chunks going on."
         )
 
     return sensor

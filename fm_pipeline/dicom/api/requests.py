@@ -96,7 +96,7 @@ def prepare_shared_import(
     actor: str,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> Job:
-    """List a directory, and create a job in chunks for it, which several processes carry out together.
+    """List a directory, and create a job in chunks for it, which several processes can share.
 
     Args:
         path: as `prepare_import`.
@@ -121,7 +121,7 @@ def prepare_shared_import(
 
 
 def start_shared_import(settings: Settings, job_id: int, *, actor: str, run_id: str) -> Job:
-    """Start or resume a job in chunks whose chunks are runs of Dagster. Nothing is imported here.
+    """Start or resume a job whose chunks are carried out by runs of Dagster. Nothing is imported here.
 
     Raises:
         as `run_chunks`.

@@ -1,4 +1,4 @@
-"""The ledger of a chunk: the rows and counts are those of the job, and each write is refused without the claim."""
+"""The ledger of a chunk: it writes rows and counts of the job, and is refused every write once the claim is lost."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ChunkLedger(JobLedger):
         return self.run(action)
 
     def write(self, entries: Sequence[HistoryEntry], totals: ScanTotals, waits: str | None = None) -> Job:
-        """Record outcomes of files and the progress of the job; its totals are known since it was cut."""
+        """Record outcomes of files and the progress of the job. Its totals were recorded when it was cut."""
         return super().write(entries, replace(totals, unchanged=None, scan_ended=True), waits)
 
     def run(self, action: Callable[[Cursor], T]) -> T:
@@ -139,7 +139,7 @@ class ChunkLedger(JobLedger):
 
 
 def end_if_running(cursor: Cursor, job_id: int, status: JobStatus, reason: str | None, message: str | None) -> None:
-    """End a job, unless another process has ended it. What it has not done can be resumed."""
+    """End a job, unless another process has ended it. The job can be resumed."""
     cursor.execute(
         "UPDATE fm_pipeline.import_jobs SET status = %s, error_reason = %s, error_message = %s,"
         " completed_at = clock_timestamp(), updated_at = clock_timestamp() WHERE id = %s AND status = 'running'",

@@ -64,8 +64,8 @@ class ClaimLost(LockStop):
         super().__init__(
             f"Chunk {chunk.number} of import job {chunk.job_id} was taken over by another process, because this one was"
             " silent for too long.",
-            meaning="This process wrote nothing more about it. The other one carries it out.",
-            remedy="Look whether this host was suspended, or lost its network to the database.",
+            meaning="This process wrote nothing more about this chunk. The other process carries it out.",
+            remedy="Check whether this host was suspended, or lost its network to the database.",
         )
 
 
@@ -134,10 +134,10 @@ def claim_chunk(
 
     Args:
         number: only this chunk.
-        silent_seconds: after so long without a heartbeat a holder counts as lost.
+        silent_seconds: after this time without a heartbeat a holder counts as lost.
 
     Returns:
-        The chunk; None if none is free, or the job does not run, or somebody cancels it.
+        The chunk; None if none is free, if the job does not run, or if its cancellation was requested.
     """
     cursor.execute(
         "UPDATE fm_pipeline.import_chunks SET fence = fence + 1, holder = %(holder)s,"  # noqa: S608  # ours

@@ -14,12 +14,12 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.dicom.paths import printable
 from fm_pipeline.errors import RequestError
 
-# Where a path was. No such directory exists: whatever takes it for one is told so.
+# What takes the place of a path. No such directory exists, so whoever uses it as one gets an error.
 ERASED = "/erased"
 _HISTORY = """
 UPDATE fm_pipeline.import_history SET file_path = %(erased)s, file_name = 'erased', patient_id = NULL,
     orthanc_patient_id = NULL, study_month = NULL, missing_since = NULL,
-    -- Orthanc is to have it no more: nothing looks for it there.
+    -- Orthanc should no longer have the instance, so no comparison looks for it there.
     removed_at = CASE WHEN orthanc_instance_id IS NOT NULL THEN coalesce(removed_at, clock_timestamp()) END
 WHERE patient_id = ANY(%(patients)s) OR file_path = ANY(%(files)s) OR file_path = ANY(%(folders)s)
    OR EXISTS (SELECT FROM unnest(%(folders)s::text[]) f WHERE starts_with(file_path, f || '/'))
@@ -41,7 +41,7 @@ def erase_patient_files(cursor: Cursor, patient_ids: Sequence[str], roots: Colle
     Args:
         cursor: the caller owns the transaction.
         patient_ids: Patient IDs (0010,0020) exactly as the files have them.
-        roots: directories that are no patient's, and whose parents are none: the allowed ones.
+        roots: the allowed directories. Neither they nor their parents belong to one patient.
 
     Returns:
         How many rows were changed or removed, by table of the schema `fm_pipeline`; tables without rows are left out.
@@ -112,7 +112,7 @@ def _folders(files: dict[str, str], shared: Collection[str]) -> set[str]:
 
 
 def _folders_of_nobody_else(cursor: Cursor, patient_ids: Sequence[str], folders: Iterable[str]) -> list[str]:
-    """Return the folders without a file of another patient, and the archives that hold such files only."""
+    """Return the folders and archives that hold no file of another patient."""
     cursor.execute(
         "SELECT f FROM unnest(%s::text[]) f WHERE NOT EXISTS (SELECT FROM fm_pipeline.import_history h"
         " WHERE starts_with(h.file_path, f || '/') AND h.patient_id IS NOT NULL AND h.patient_id <> ALL(%s))",

@@ -37,7 +37,7 @@ _RATE_SECONDS = 60.0
 # How long to wait for the lock of a job: of our own lost session, or of a process that was just killed.
 _OWN_SESSION_SECONDS, _OTHER_SESSION_SECONDS = 10.0, 2.0
 _LOCK_POLL_SECONDS = 0.1
-# The processes of a shared job write to its one row. A suspended one must not keep it locked.
+# All processes of a shared job write to one row. A suspended process must not keep it locked.
 _IDLE_SECONDS = 10
 
 

@@ -31,7 +31,7 @@ from fm_pipeline.dicom.watch.new_files import NewFiles
 # repeated when its host dies.
 CHUNK_FILES = 30_000
 CHUNK_BYTES = 8_000_000_000
-# A chunk ends with a directory where it can. It may grow to so many times its size for that.
+# A chunk ends with a directory where it can. For that it may grow to this many times its size.
 _LONGEST = 2
 _TAKE_SECONDS = 1.0
 
@@ -75,8 +75,8 @@ def create_shared_job(
 
     Args:
         source_path: absolute and already checked (`paths.allowed`).
-        chunk_files, chunk_bytes: a chunk ends at the next end of a directory after either, at twice as much at the
-            latest.
+        chunk_files, chunk_bytes: after either, a chunk goes on to the end of the directory, but not beyond twice as
+            much.
         on_progress: called with the number of entries listed so far.
 
     Raises:

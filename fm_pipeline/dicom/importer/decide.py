@@ -65,13 +65,12 @@ class OutcomeDecider:
     def may_be_sent_together(self, candidate: Candidate, known: KnownInstances, sends: int) -> bool:
         """Return whether a candidate may be sent in one request with others.
 
-        What needs a decision about this very file is sent alone: a file that may crash Orthanc, or that Orthanc will
-        perhaps refuse, or whose id is not certain.
+        A file is sent alone if it may crash Orthanc, if Orthanc may refuse it, or if its id is not certain.
         """
         of = candidate.instance
         return (
             candidate.data is not None
-            and candidate.data[:4] != _ZIP  # alone it is refused, and in an archive it is not
+            and candidate.data[:4] != _ZIP  # sent alone it is refused, and in an archive it is not
             and of.id_certain
             and of.whole
             and not of.nested_too_deep
@@ -106,7 +105,7 @@ class OutcomeDecider:
         def there_before(candidate: Candidate) -> bool:
             return sent.stored[candidate.instance.orthanc_id].status == "AlreadyStored"
 
-        # What Orthanc had already comes last: it is compared, which may fail, and the others are stored.
+        # Instances that Orthanc had already come last: comparing them may fail, and the others are stored by now.
         for candidate in sorted(answered, key=there_before):
             entry = replace(_undecided(candidate, known), sends=1)
             yield candidate, self._stored(candidate, entry, known, sent.stored[candidate.instance.orthanc_id])

@@ -59,7 +59,7 @@ def run_chunks(
     """Start, resume or join a job in chunks, and carry out chunks until none is left.
 
     Args:
-        only: carry out this chunk alone, and do not start the job; if it cannot be claimed, nothing is done.
+        only: carry out only this chunk, and do not start the job; if the chunk cannot be claimed, nothing is done.
 
     Returns:
         The job: completed, cancelled or failed by any of its processes. With `only` also running.
@@ -95,7 +95,7 @@ def run_chunks(
 
 
 def start_chunks(settings: Settings, job_id: int, *, run_id: str) -> Job:
-    """Start or resume a job in chunks whose chunks are runs of Dagster (`only`). Nothing is imported here.
+    """Start or resume a job whose chunks are carried out by runs of Dagster (`only`). Nothing is imported here.
 
     Raises:
         as `run_chunks`.
@@ -145,7 +145,7 @@ def _wait(watch: JobLedger, times: ClaimTimes) -> None:
 
 @contextmanager
 def _heartbeat(watch: JobLedger, chunk: Chunk, times: ClaimTimes) -> Iterator[None]:
-    """Tell every few seconds that this process lives, in a thread."""
+    """Record every few seconds, in a thread, that this process lives."""
     ended = threading.Event()
 
     def tell() -> None:

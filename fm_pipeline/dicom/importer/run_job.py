@@ -82,7 +82,7 @@ class ImportOptions:
         retry_suspects: also send files that are known or expected to crash Orthanc.
         patience_seconds: how long to wait for an unavailable Orthanc.
         limit: how much of the job is carried out now; None for all of it.
-        resumes_cancelled: whether a job that somebody has cancelled is gone on with.
+        resumes_cancelled: whether a job that somebody has cancelled is resumed.
     """
 
     threads: int = THREADS
@@ -123,7 +123,7 @@ def run_job(
 def carry_out(
     settings: Settings, ledger: JobLedger, run_id: str | None, on_progress: OnProgress | None, options: ImportOptions
 ) -> Job:
-    """Carry out what a ledger is of: a whole job, or a chunk of one. Arguments and errors are those of `run_job`."""
+    """Carry out the job, or the chunk of a job, that a ledger records. Arguments and errors are those of `run_job`."""
     url = _url(settings)
     halt = threading.Event()
     with (

@@ -1,4 +1,4 @@
-"""How many files are sent in one request: which sizes gain by it, and what Orthanc and the proxies before it accept."""
+"""Which files are sent together in one request, by their size and by what Orthanc and the proxies before it accept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MOST_BYTES = 4 << 20  # of the files of one request
 # Larger files are sent alone until the job has seen that they are faster together. The checksums of an archive cost
 # about as much for such a file as a request of its own does on a near server (docs/benchmarks.md).
 _SMALL_BYTES = 128 << 10
-_TRIED_ONCE_IN = 100  # requests: so often the slower way is tried, because a server may change
+_TRIED_ONCE_IN = 100  # requests: how often the slower way is tried, because a server may change
 _WEIGHT = 0.2  # of a new time in the mean
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class BatchSize:
             self.most_bytes = self._limit
 
     def gains(self, size: int) -> bool:
-        """Return whether files of this size are sent together: whether a file took less time so than alone.
+        """Return whether to send files of this size together: whether that took less time a file than alone.
 
         Args:
             size: of the first file of the request in bytes. Sizes are compared by powers of two.

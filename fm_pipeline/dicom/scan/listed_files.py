@@ -17,7 +17,7 @@ from fm_pipeline.dicom.scan.walk import Met, met, same_directory
 def listed_files(root: str, paths: Iterable[str], excluded: ExcludedFolders = KNOWN) -> Iterator[Met]:
     """Yield these files. Files behind a link out of the root and files in excluded folders are set aside.
 
-    A root without any entry is not taken for one whose files are gone: its share is perhaps not mounted on this host.
+    If a root has no entry at all, its files do not count as gone: perhaps its share is not mounted on this host.
 
     Raises:
         RootUnavailable: the root cannot be listed.

@@ -42,7 +42,7 @@ class WatchedDirectory:
     """A row of `watched_directories`.
 
     Attributes:
-        settled_ns: the mtime that it had when each of its files had an outcome or a job; None: list it again.
+        settled_ns: the mtime that it had when no file in it was new or changed, by the history; None: list it again.
         seen: set if its mtime is in the future.
         fingerprint: of its entries, when history knew all of them.
     """

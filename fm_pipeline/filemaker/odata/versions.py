@@ -25,7 +25,7 @@ from fm_pipeline.filemaker.page_size import PageSize
 Versions = dict[int, int]
 """Modification count by record id, in the order of the ids."""
 
-GAP = 100  # so many rows that nobody needs cost no more than another request
+GAP = 100  # this many rows that nobody needs cost no more than another request
 
 
 def read_versions(client: ODataClient, table: str) -> Versions:

@@ -181,7 +181,7 @@ class Copier:
         self, work: Callable[[PlannedImage], _Done], planned: Sequence[PlannedImage]
     ) -> Iterator[tuple[PlannedImage, _Done | PipelineError]]:
         """Yield results of `work` as they arrive, and write them to the ledger in batches."""
-        # Two, because files that need no copy would hide that none can be made.
+        # Two breakers, because files that need no copy would hide that no copy can be made.
         looks, copies = CircuitBreaker(), CircuitBreaker()
         errors, last = 0, time.monotonic()
         portion: list[tuple[PlannedImage, _Done]] = []

@@ -87,7 +87,7 @@ def undo(
         raise RequestError(
             f"{len(ids):,} row(s) of {table} were changed after the sync, for example {', '.join(ids[:IDS_SHOWN])}.",
             code=409,
-            meaning="To undo the sync would undo what users saved since. Nothing was changed.",
+            meaning="Undoing the sync would also undo what users saved since. Nothing was changed.",
             remedy="Correct these rows in Nexus, or restore a backup.",
         )
     cursor.execute("SET CONSTRAINTS ALL DEFERRED")

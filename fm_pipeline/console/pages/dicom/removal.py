@@ -37,7 +37,7 @@ def remove(request: HttpRequest, job_id: int) -> HttpResponse:
     words, typed = plan_removal(PIPELINE, job_id).confirmation, request.POST.get("confirm", "").strip()
     if not hmac.compare_digest(typed.encode("utf-8", "replace"), words.encode()):
         note(request, "dicom_set_aside", "refused", f"Other words than asked for were typed for import job {job_id}.")
-        return _page(request, job_id, "These are not the words. Nothing was deleted.", status=400)
+        return _page(request, job_id, "These are not the words that the page shows. Nothing was deleted.", status=400)
     config = {"ops": {REMOVE_OP: {"config": {"job_id": job_id, "confirm": words}}}}
     run_id = runs().launch(request.user.get_username(), REMOVE, config)  # the job's page shows it, with its progress
     note(request, "launch", "done", f"What import job {job_id} brought is to be deleted.", run_id=run_id)
