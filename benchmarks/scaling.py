@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py [--json FILE] [--files N]
 
-Orthanc stands behind a limit of half of what one process reaches, and at least 100 instances a second. Each process has
+A proxy limits Orthanc to half of what one process reaches, but to no less than 100 instances a second. Each process has
 a home and a database role of its own. The second round kills one of them. docs/scaling.md says more.
 """
 
@@ -43,7 +43,7 @@ from fm_pipeline.sandbox.stack.stack import temporary_stack
 FILES, FILE_BYTES, FOLDER_FILES = 100_000, 8_000, 250
 WORKERS, LEAST_RATE = 4, 100.0
 WARMING_FILES = 1_000
-# A silent process is given up after a minute of 100,000 files; less of fewer, so that the share stays.
+# With 100,000 files a silent process is given up after a minute; with fewer files sooner, in proportion.
 SILENT_SECONDS, LEAST_SILENT_SECONDS = 60.0, 3.0
 WORKER = """
 import sys, time
