@@ -13,8 +13,6 @@ from fm_pipeline.errors import SettingsError
 
 RULES = load_rules()
 MAPPING_PAGE = Path(__file__).parents[2] / "docs" / "mapping.md"
-# What PostgreSQL cannot store and FileMaker's own functions can make by cutting an emoji in two.
-NOT_ON_THE_PAGE = {"half_character_replaced"}
 # Words in backticks on the page that look like rules and are names of fields and tables.
 NAMES_OF_RULES = re.compile(r"_(unknown|ambiguous|twice|missing|not_\w+|without_\w+|in_\w+|removed|unreadable|empty)$")
 
@@ -29,7 +27,7 @@ def test_every_rule_of_the_mapping_page_exists_and_every_rule_is_on_the_page() -
     words = set(re.findall(r"`([a-z][a-z0-9_]*)`", MAPPING_PAGE.read_text("utf-8")))
     # "and so on" on the page
     named = words | {f"{what}_unknown" for what in ("clinic", "clinician", "appointment_type", "funding")}
-    assert set(RULES.by_id) - named == NOT_ON_THE_PAGE
+    assert set(RULES.by_id) - named == set()
     assert {word for word in named if NAMES_OF_RULES.search(word)} <= set(RULES.by_id)
 
 
