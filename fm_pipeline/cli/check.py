@@ -23,15 +23,15 @@ MARKS = {"good": "✓", "warning": "!", "stop": "✗"}
 
 
 @click.command(name="check")
-@click.option("--full", is_flag=True, help="Read FileMaker's records too, and hold each against the rules.")
+@click.option("--full", is_flag=True, help="Read FileMaker's records too, and check each by the rules.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings, or the rules, as JSON.")
-@click.option("--rules", "only_rules", is_flag=True, help="Print the rules that are in force, and look at nothing.")
+@click.option("--rules", "only_rules", is_flag=True, help="Print the rules that are in force, and check nothing.")
 def command(full: bool, as_json: bool, only_rules: bool) -> None:
     """Look at FileMaker, Nexus, S3, the mail server and our own folder before anything is read or written.
 
-    Without --full no database is written to, and of FileMaker only layouts, fields and counts are asked for. With it
-    the records are staged in the schema fm_pipeline, as a plan does. Exits with 1 when something stops a reimport.
-    What only images and DICOM files need is looked at too, as far as it is set; it never stops a reimport.
+    Without --full it writes to no database, and asks FileMaker only for layouts, fields and counts. With --full it
+    stages the records in the schema fm_pipeline, as a plan does. Exits with 1 when something stops a reimport. It also
+    checks what images and DICOM files need, if their settings are set; problems with these never stop a reimport.
     """
     if only_rules:
         _print_rules(as_json)

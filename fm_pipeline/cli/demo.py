@@ -17,14 +17,14 @@ QUICK_SCALE = 0.05
 
 @click.command(name="demo")
 @click.option("--quick", is_flag=True, help="A twentieth of the clinic: --scale 0.05.")
-@click.option("--once", is_flag=True, help="Exit after the report: 0 if all of it held, 1 if not.")
+@click.option("--once", is_flag=True, help="Exit after the report: 0 if all comparisons hold, 1 if not.")
 @click.option(
     "--scale", type=click.FloatRange(min=0.01, max=50), default=1.0, show_default=True, help="Size of the clinic."
 )
 @click.option(
     "--as-found",
     is_flag=True,
-    help="The clinic with everything that was wrong with it: first the stop with its list, then by the policy.",
+    help="The clinic with all defects of the real one: first the stop with its list, then the policy.",
 )
 @click.option(
     "--profile",
@@ -32,7 +32,9 @@ QUICK_SCALE = 0.05
     help="Whose layouts FileMaker has.  [default: nexus; with --as-found wep]",
 )
 @click.option(
-    "--without", type=click.Choice(["dicom"]), help="Leave DICOM out. Else it is an error if Orthanc cannot be had."
+    "--without",
+    type=click.Choice(["dicom"]),
+    help="Leave DICOM out. Otherwise the demo fails if it cannot get Orthanc.",
 )
 @click.option("--install", is_flag=True, help="Install Orthanc with apt-get; without this it is only unpacked.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as JSON.")
@@ -46,7 +48,7 @@ QUICK_SCALE = 0.05
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".state/demo"),
     show_default=True,
-    help="Folder of the demo; it begins anew each time. No other folder than a demo's is touched.",
+    help="Folder of the demo; it is emptied each time. No other folder than a demo's is touched.",
 )
 def command(  # its options
     *,
@@ -64,7 +66,7 @@ def command(  # its options
     """Reimport a synthetic clinic of the real size, and show it in the console and in Dagster behind it.
 
     Starts PostgreSQL, S3, the FileMaker stand-in, a mail catcher and the console on 127.0.0.1, fills them, launches the
-    job full_reimport and holds the result against the oracle. Ctrl-C ends everything that it started.
+    job full_reimport and compares the result with the expected one. Ctrl-C ends everything that it started.
     """
     if report and not report.parent.is_dir():
         raise click.UsageError(f"The folder of --report does not exist: {report.parent}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     """Carry out a plan: read FileMaker again, back up, then delete, load, relink and validate in one transaction.
 
-    If anything is not as the plan has seen it, or anything fails, Nexus stays as it is.
+    If anything differs from the plan, or anything fails, Nexus stays as it is.
     """
     from rich.console import Console
 

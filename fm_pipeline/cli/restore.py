@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPolicy, drill_url: str | None) -> None:
     """Bring back every row of the backup in FOLDER, in one transaction.
 
-    Patients and what else a reimport loads become exactly what they were. In other tables changed and lost rows come
-    back, and rows that users made since stay. A row that points to a patient who goes is led to the row of the same
-    FileMaker record, or loses the reference; each is listed by its id. If anything does not fit, Nexus stays as it is.
+    Patients and everything else that a reimport loads become exactly what they were. In other tables changed and lost
+    rows come back, and rows that users made since stay. If such a row points to a patient who is removed, it is pointed
+    to the row of the same FileMaker record, or its reference is set to NULL; each is listed by its id. If anything does
+    not fit, Nexus stays as it is.
     """
     if drill_url is not None:
         if dry_run or confirm:

@@ -17,9 +17,9 @@ ANSWER_SECONDS = 2.0
 @click.command(name="serve")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port of the console.")
 def command(port: int) -> None:
-    """Serve the console behind its login, with Dagster's daemon and code server; starts again what dies.
+    """Serve the console behind its login, with Dagster's daemon and code server; restarts a part that dies.
 
-    It listens on 127.0.0.1. SIGTERM or Ctrl-C stops all of it, and runs go on. SIGHUP starts its parts anew.
+    It listens on 127.0.0.1. SIGTERM or Ctrl-C stops all of it, and runs go on. SIGHUP restarts its parts.
     """
     from fm_pipeline.console.service.part_states import write_part_states
     from fm_pipeline.db.migrate import migrate

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_id", help="Id of a sync that waits and that you have read.")
 @click.option("--confirm", default="", help='The words that it shows: "<database> <number of patients>".')
 @click.option("--undo", "undone_id", help="Undo a committed sync, unless its rows were changed since.")
-@click.option("--show", "shown_id", help="Show a sync of earlier, and do nothing else.")
+@click.option("--show", "shown_id", help="Show an earlier sync, and do nothing else.")
 @click.option("--requested-by", help="Who asks, for the audit trail.  [default: the user of this machine]")
 def command(
     plan_id: str | None, confirm: str, undone_id: str | None, shown_id: str | None, requested_by: str | None
 ) -> None:
     """Merge what changed in FileMaker since the last reimport or sync into Nexus. Edits of users in Nexus stay.
 
-    FILEMAKER_SYNC_CHANGES says how many rows may change without a person. Deletions, conflicts and everything above
-    that number wait: the command then shows what it would do, and the words that let it go on.
+    FILEMAKER_SYNC_CHANGES says how many rows may change without a confirmation. If more rows would change, or if there
+    is a deletion or a conflict, the sync waits: it shows what it would do, and the words that let it go on.
     """
     from rich.console import Console
 

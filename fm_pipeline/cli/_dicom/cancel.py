@@ -13,8 +13,8 @@ from fm_pipeline.cli._dicom._context import as_json_option, command_context
 def command(job_id: int, as_json: bool) -> None:
     """Cancel a pending or running import job.
 
-    No upload starts after two seconds, and uploads in progress are still recorded. The files of a job of the sensor
-    wait until a person resumes it; the sensor does not take them.
+    After two seconds at most no more uploads start. Uploads in progress are still recorded. The files of a job of the
+    sensor wait until a person resumes it; the sensor does not take them.
     """
     from fm_pipeline.dicom.api.requests import cancel_import, monitoring_continues
 

@@ -26,8 +26,8 @@ INTERRUPTED = 130
 def command(as_json: bool) -> None:
     """Pull new files from the FTP server into the watched directory. Off until `dicom configure --ftp-enabled`.
 
-    Nothing is deleted on the server. An interrupted pull continues where it was when it is started again. The exit code
-    is 1 if a file on the server should be here and is not.
+    Nothing is deleted on the server. An interrupted pull resumes when it is started again. The exit code is 1 if a file
+    on the server should have been pulled and was not.
     """
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -13,9 +13,11 @@ from fm_pipeline.pluralize import page as shown_of
 
 @click.command(name="history")
 @click.option("--limit", type=int, default=50, show_default=True, help=f"How many, at most {LONGEST_HISTORY_PAGE}.")
-@click.option("--offset", type=int, default=0, show_default=True, help="How many of the newest to pass over.")
+@click.option("--offset", type=int, default=0, show_default=True, help="How many of the newest to skip.")
 @click.option("--job-id", type=int, help="Only those of this job.")
-@click.option("--status", type=click.Choice([str(outcome) for outcome in Outcome]), help="Only files that ended so.")
+@click.option(
+    "--status", type=click.Choice([str(outcome) for outcome in Outcome]), help="Only files with this outcome."
+)
 @click.option(
     "--reason",
     type=click.Choice(REASONS_OF_FILES),

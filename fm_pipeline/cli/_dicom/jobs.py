@@ -11,7 +11,7 @@ from fm_pipeline.pluralize import page as shown_of
 
 @click.command(name="jobs")
 @click.option("--limit", type=int, default=20, show_default=True, help=f"How many, at most {LONGEST_JOB_PAGE}.")
-@click.option("--offset", type=int, default=0, show_default=True, help="How many of the newest to pass over.")
+@click.option("--offset", type=int, default=0, show_default=True, help="How many of the newest to skip.")
 @click.option("--status", type=click.Choice(JOB_STATUSES), help="Only those of this status.")
 @click.option("--job-type", type=click.Choice(JOB_TYPES), help="Only those of this type.")
 @as_json_option

@@ -14,7 +14,7 @@ from fm_pipeline.pluralize import counted
 @click.option(
     "--older-than-days",
     type=click.IntRange(min=1),
-    help="Age from which a row may go.  [default: DICOM_HISTORY_DAYS; without it nothing goes]",
+    help="Age from which a row may be removed.  [default: DICOM_HISTORY_DAYS; without it nothing goes]",
 )
 @click.option("--yes", is_flag=True, help="Delete them; without it they are only counted.")
 @as_json_option

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def command(recording: Path) -> None:
     """Ask the stand-in what a recording has asked a server, and list where the answers differ.
 
-    Exits with 0 if they are equal and with 1 if not. A difference that a switch of the stand-in explains names the
-    switch. Needs the extra sandbox.
+    Exits with 0 if they are equal and with 1 if not. If a switch of the stand-in explains a difference, the list names
+    the switch. Needs the extra sandbox.
     """
     from fm_pipeline.filemaker.recorder.recording import load_recording
 

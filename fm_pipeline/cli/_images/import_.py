@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="import")
-@click.option("--limit", type=click.IntRange(min=1), help="Records that have their turn in this run.  [default: all]")
+@click.option("--limit", type=click.IntRange(min=1), help="Records to process in this run.  [default: all]")
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 500),
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Images between two rests of FileMaker Server, and in one transaction of Nexus.",
 )
-@click.option("--dry-run", is_flag=True, help="Look and decide; download, write and mark nothing.")
+@click.option("--dry-run", is_flag=True, help="Decide about each record; download, write and mark nothing.")
 def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
     """Import the images whose NexusExportDate is empty, each from its best container, and mark them.
 

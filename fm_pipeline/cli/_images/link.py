@@ -16,7 +16,7 @@ from fm_pipeline.filemaker.exports.encoding import Encoding
 @click.command(name="link")
 @click.argument("export", type=EXISTING)
 @click.option("--dry-run", is_flag=True, help="Show what would be linked; copy nothing and write nothing to Nexus.")
-@click.option("--limit", type=click.IntRange(min=1), help="Link at most so many images that are not linked yet.")
+@click.option("--limit", type=click.IntRange(min=1), help="Link at most this many images that are not linked yet.")
 @click.option(
     "--dates", type=click.Choice(["mdy", "dmy"]), default="mdy", show_default=True, help="Order of the dates."
 )

@@ -27,7 +27,7 @@ SHOWN = 20  # record ids of a kind, unless all are asked for
     multiple=True,
     help="Repair what is of this kind; may be given several times. Without it nothing is changed.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many repairs.  [default: all]")
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many repairs.  [default: all]")
 @click.option("--all-ids", is_flag=True, help="Print every record id, and not only the first twenty of a kind.")
 def command(repair: tuple[str, ...], limit: int | None, all_ids: bool) -> None:
     """List the image records whose mark in FileMaker, row in Nexus and file in S3 disagree.
