@@ -17,7 +17,6 @@ from fm_pipeline.dicom.paths import path_hash
 
 MISSING_PATIENT_ID = "missing_patient_id"
 INSTANCE_UID_ELSEWHERE = "instance_uid_elsewhere"
-_ZIP = b"PK\3\4"
 SENT_AGAIN = "sent_again"  # the ledger says that Orthanc had it, and Orthanc did not have it any more
 
 
@@ -70,7 +69,6 @@ class OutcomeDecider:
         of = candidate.instance
         return (
             candidate.data is not None
-            and candidate.data[:4] != _ZIP  # sent alone it is refused, and in an archive it is not
             and of.id_certain
             and of.whole
             and not of.nested_too_deep

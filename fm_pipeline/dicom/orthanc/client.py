@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from fm_pipeline.dicom.orthanc import errors as oe
 from fm_pipeline.dicom.orthanc.connection_pool import ConnectionPool, Content, OrthancResponse
 from fm_pipeline.dicom.orthanc.responses import (
+    BAD_FORMAT,
+    FILE_FAULTS,
     OrthancLimits,
     error_of_query,
     error_of_upload,
@@ -107,10 +109,19 @@ class Orthanc:
         Raises:
             OrthancError: any of its subclasses.
         """
+        if isinstance(body, memoryview) and bytes(body[:2]) == b"PK":
+            return self._upload_in_archive(body)
         answer = self._uploaded(body, size, "application/dicom")
         if (stored := stored_instance(answer)) is None:
             raise self._unusable("POST", "/instances", answer)
         return stored
+
+    def _upload_in_archive(self, file: memoryview) -> StoredInstance:
+        """Send one file in a ZIP archive, because its free preamble (PS3.10, 7.1) makes it look like one to Orthanc."""
+        stored = list(self.upload_together([file]).values())
+        if len(stored) != 1:
+            raise oe.FileRefused(FILE_FAULTS[BAD_FORMAT], 200)
+        return stored[0]
 
     def upload_together(self, files: Sequence[memoryview]) -> dict[str, StoredInstance]:
         """Send several files in one request, as a ZIP archive.

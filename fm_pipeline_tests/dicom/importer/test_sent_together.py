@@ -94,16 +94,30 @@ def test_what_orthanc_leaves_out_or_filters_has_its_own_end_and_the_others_are_i
         (importing.folder / "IM000020-filtered").write_bytes(
             as_file(image("filtered", patient_id="LEFT OUT", size=500))
         )
-        begins_like_an_archive = bytearray(as_file(image("archive")))
-        begins_like_an_archive[:4] = b"PK\3\4"
-        (importing.folder / "IM000021-archive").write_bytes(bytes(begins_like_an_archive))
         shutil.copyfile(str(get_testdata_file("SC_rgb_jpeg.dcm")), importing.folder / "IM000022-refused")
         job = importing.imported(threads=1)
         assert ends(importing, job.id) == {
             ("imported", None, 1): FILES,
             ("skipped", "filtered_by_orthanc", 1): 1,
-            ("bad", "orthanc_bad_file_format", 1): 2,
+            ("bad", "orthanc_bad_file_format", 1): 1,
         }
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_file_whose_preamble_begins_like_a_zip_archive_is_imported_alone_and_among_others(
+    importing: ImportBench, alone: bool
+) -> None:
+    importing.folder.mkdir(exist_ok=True)
+    for number, begin in enumerate((b"PK\3\4", b"PK\5\6")):
+        content = bytearray(as_file(image(f"archive {number}")))
+        content[:4] = begin
+        (importing.folder / f"IM{number}").write_bytes(content)
+    if not alone:
+        write_series(importing.folder, FILES, 2_000)
+    expected = 2 if alone else FILES + 2
+    job = importing.imported(threads=1)
+    assert ends(importing, job.id) == {("imported", None, 1): expected}
+    assert importing.instances() == expected
 
 
 @pytest.mark.parametrize("options", [{}, {"IngestTranscoding": str(ImplicitVRLittleEndian)}], ids=["", "converts"])
