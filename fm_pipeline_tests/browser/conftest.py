@@ -1,9 +1,8 @@
-"""One Chromium and one Dagster, with a small clinic behind it, for all tests of this folder."""
+"""One Chromium and one Dagster, with a small clinic behind it, for all tests of a module."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -30,7 +29,7 @@ class LaunchingWebserver(DagsterWebserver):
         return INSTANCE
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     with chromium() as running:
@@ -39,7 +38,7 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def clinic(
     browser: Browser, postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MigrationBench]:
@@ -51,18 +50,17 @@ def clinic(
         yield bench
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def webserver(clinic: MigrationBench) -> Iterator[LaunchingWebserver]:
     """A web server with the project's own definitions."""
-    with ExitStack() as running:
-        with pytest.MonkeyPatch.context() as patch:  # until it has started: another test has a Dagster of its own
-            for name, value in clinic.environment().items():
-                patch.setenv(name, value)
-            stack = running.enter_context(temporary_stack([LaunchingWebserver]))
-        yield stack.service(LaunchingWebserver)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in clinic.environment().items():
+            patch.setenv(name, value)
+        with temporary_stack([LaunchingWebserver]) as stack:
+            yield stack.service(LaunchingWebserver)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def dagster_url(webserver: LaunchingWebserver) -> str:
     """Its address."""
     return f"http://127.0.0.1:{webserver.port}"

@@ -14,6 +14,8 @@ from fm_pipeline_tests.browser.conftest import LaunchingWebserver
 from fm_pipeline_tests.browser.graphql import Ui
 from fm_pipeline_tests.support.clinics import MigrationBench
 
+# One web server for all of them, also when the tests are spread over processes.
+pytestmark = pytest.mark.xdist_group("browser")
 REFUSED = "so it runs only when it alone was selected"
 DICOM = ("dicom_inventory", "orthanc_instances")
 GROUPS = {spec.group_name for spec in defs.resolve_all_asset_specs()}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 from playwright.sync_api import Page
 
 from fm_pipeline.definitions import build_defs
@@ -17,6 +18,8 @@ from fm_pipeline_tests.images.scene import Scene
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import MigrationBench
 from fm_pipeline_tests.support.services import LazyStack
+
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 class Runs:
