@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fm_pipeline.nexus.backup.restore import RestoreReport
-    from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
+    from fm_pipeline.nexus.backup.restore_state import NewerRowsPolicy
 
 
 @click.command(name="restore")

@@ -12,7 +12,7 @@ from fm_pipeline.defs.dagster_internals import PARENT_RUN_ID_TAG
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import restore
-from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
+from fm_pipeline.nexus.backup.restore_state import NewerRowsPolicy
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.settings import Settings

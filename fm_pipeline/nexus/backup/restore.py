@@ -23,9 +23,9 @@ from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.files import BackupStop, read_key
 from fm_pipeline.nexus.backup.manifest import Manifest, read_manifest
 from fm_pipeline.nexus.backup.restore_load import load_tables
-from fm_pipeline.nexus.backup.restore_newer import NewerRows, NewerRowsPolicy
 from fm_pipeline.nexus.backup.restore_numbers import translate_numbers
 from fm_pipeline.nexus.backup.restore_rows import Restoration
+from fm_pipeline.nexus.backup.restore_state import NewerRows, NewerRowsPolicy
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable
 from fm_pipeline.nexus.backup.rows import BackupScope, OnProgress, find_scope, prepare_session
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
@@ -187,7 +187,7 @@ def _write_rows(
     """
     loaded, notes = translate_numbers(cursor, catalogue, manifest, loaded)
     trigger_tables = parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
-    restoration = Restoration(cursor, catalogue, loaded, trigger_tables, newer)
+    restoration = Restoration(cursor, catalogue, loaded, newer, growing=trigger_tables)
     report.tables = restoration.run()
     report.notes += notes + restoration.notes
     report.newer = restoration.newer_rows

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
 
 import psycopg2
 from psycopg2 import sql
@@ -22,6 +21,7 @@ from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.registry import loaded as loaded_entities
 from fm_pipeline.nexus.backup.files import BackupStop
+from fm_pipeline.nexus.backup.restore_state import NewerRows, NewerRowsAction, RestoreState
 from fm_pipeline.nexus.backup.restore_tables import (
     INSERT,
     REPLACE,
@@ -38,53 +38,22 @@ from fm_pipeline.nexus.policy import BATCHES, DOCUMENTS, LOADS, MODELS, Load, Po
 from fm_pipeline.nexus.reimport.references import Reference, find_references
 from fm_pipeline.nexus.staged_registry import read_registry
 
-if TYPE_CHECKING:
-    from fm_pipeline.nexus.backup.restore_rows import Restoration
-
-NewerRowsPolicy = Literal["stop", "set-aside"]
-NewerRowsAction = Literal[
-    "re-pointed to the row of the backup",
-    "set to NULL",
-    "set aside",
-    "deleted, and saved in fm_pipeline.set_aside_rows",
-]
 SET_ASIDE = Table("fm_pipeline", "set_aside_rows")
 _SHOWN = 50  # ids of a table in the text of an error
 
 
-@dataclass(frozen=True)
-class NewerRows:
-    """Rows of one table that were created after the backup, and what was done with them.
-
-    Attributes:
-        why: the reference, as `table.column (constraint)`, or the constraint that they conflict with.
-        ids: their primary keys.
-    """
-
-    table: str
-    why: str
-    done: NewerRowsAction
-    ids: tuple[str, ...]
-
-    def sentence(self, shown: int | None = None) -> str:
-        """Return a sentence for the report, without data of the rows."""
-        ids = ", ".join(self.ids[:shown])
-        more = len(self.ids) - len(self.ids[:shown])
-        return f"{len(self.ids):,} row(s) of {self.why}: {self.done} ({ids}{f' and {more:,} more' if more else ''})"
-
-
-def resolve_newer_rows(restoration: Restoration) -> None:
-    """Find these rows and resolve each of them; `restoration.newer_rows` says how.
+def resolve_newer_rows(state: RestoreState) -> None:
+    """Find these rows and resolve each of them; `state.newer_rows` says how.
 
     Raises:
         BackupStop: rows would have to be set aside, and that was not requested; names all of them.
     """
-    newer = _NewerRowsResolver(restoration)
+    newer = _NewerRowsResolver(state)
     newer.save_rows_without_source()
     newer.repoint_references()
     newer.set_aside_conflicting_rows()
-    aside = [rows for rows in restoration.newer_rows if rows.done == "set aside"]
-    if aside and restoration.newer == "stop":
+    aside = [rows for rows in state.newer_rows if rows.done == "set aside"]
+    if aside and state.newer == "stop":
         listed = "; ".join(
             rows.sentence(_SHOWN).replace(": set aside (", " were made since the backup and cannot stay as they are (")
             for rows in aside
@@ -101,19 +70,19 @@ def resolve_newer_rows(restoration: Restoration) -> None:
 
 @dataclass
 class _NewerRowsResolver:
-    restoration: Restoration
+    state: RestoreState
     aside: dict[Table, list[sql.Identifier]] = field(default_factory=dict)  # temporary tables of rows set aside
 
     def __post_init__(self) -> None:
-        self.cursor = self.restoration.cursor
-        self.catalogue = self.restoration.catalogue
-        self.by_table = {loaded.target: loaded for loaded in self.restoration.tables}
+        self.cursor = self.state.cursor
+        self.catalogue = self.state.catalogue
+        self.by_table = {loaded.target: loaded for loaded in self.state.tables}
 
     def save_rows_without_source(self) -> None:
         """Save deleted rows that come from no FileMaker record, so that no reimport would load them again."""
-        for loaded in self.restoration.tables:
+        for loaded in self.state.tables:
             table = loaded.target
-            if not self.restoration.results[table].deleted or table not in self.catalogue.columns:
+            if not self.state.results[table].deleted or table not in self.catalogue.columns:
                 continue
             entered: sql.Composable = sql.SQL("true")
             if loaded.key == ["id"]:
@@ -129,7 +98,7 @@ class _NewerRowsResolver:
 
     def repoint_references(self) -> None:
         """Re-point references to deleted rows, or set them to NULL, or set their rows aside."""
-        losing = [table for table in self.by_table if self.restoration.results[table].deleted]
+        losing = [table for table in self.by_table if self.state.results[table].deleted]
         for reference in self._references(losing):
             own = self.by_table.get(reference.table)
             if own is not None and own.backup.role == "replaced":
@@ -149,8 +118,8 @@ class _NewerRowsResolver:
 
     def set_aside_conflicting_rows(self) -> None:
         """Set aside rows that hold a unique value of a row of the backup."""
-        for loaded in self.restoration.tables:
-            if loaded.backup.role != "kept" or not loaded.key or not self.restoration.results[loaded.target].changed:
+        for loaded in self.state.tables:
+            if loaded.backup.role != "kept" or not loaded.key or not self.state.results[loaded.target].changed:
                 continue
             for rule in unique_rules(self.cursor, loaded.target):
                 newer = sql.SQL("NOT {}").format(loaded.in_backup())
@@ -310,7 +279,7 @@ class _NewerRowsResolver:
             words = f"{reference.table}.{reference.column} ({reference.constraint})"
             self._set_aside(reference.table, words, hanging)
         self._note(table, why, "set aside", ids)
-        if self.restoration.newer == "set-aside":
+        if self.state.newer == "set-aside":
             self._move(table, rows)
 
     def _dependent_references(self, table: Table) -> Iterator[Reference]:
@@ -366,14 +335,14 @@ class _NewerRowsResolver:
     def _note(self, table: Table, why: str, done: NewerRowsAction, ids: list[str]) -> None:
         if not ids:
             return
-        self.restoration.newer_rows.append(NewerRows(str(table), why, done, tuple(ids)))
+        self.state.newer_rows.append(NewerRows(str(table), why, done, tuple(ids)))
         counted: dict[NewerRowsAction, str] = {
             "re-pointed to the row of the backup": "repointed",
             "set to NULL": "emptied",
             "set aside": "set_aside",
         }
         if done in counted:
-            self.restoration.note(table, **{counted[done]: len(ids)})
+            self.state.note(table, **{counted[done]: len(ids)})
 
     def _key(self, table: Table) -> list[str]:
         return (

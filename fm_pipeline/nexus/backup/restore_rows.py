@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.digest import table_digest
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline.nexus.backup.restore_newer import NewerRows, NewerRowsPolicy, resolve_newer_rows
+from fm_pipeline.nexus.backup.restore_newer import resolve_newer_rows
+from fm_pipeline.nexus.backup.restore_state import RestoreState
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable, qualified_columns
 from fm_pipeline.nexus.backup.restore_write import mark, write
 from fm_pipeline.nexus.catalogue.not_valid_constraints import (
@@ -25,7 +25,6 @@ from fm_pipeline.nexus.catalogue.not_valid_constraints import (
     count_violations,
     not_valid_constraints_of,
 )
-from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import enabled_triggers
 from fm_pipeline.nexus.reimport.other_writes import TableStates, check_nothing_else_written, read_table_states
 
@@ -34,26 +33,14 @@ _PASSES = 3
 
 
 @dataclass
-class Restoration:
+class Restoration(RestoreState):
     """A restore inside its transaction. Locks are held, and every table of the backup is in its scratch table.
 
     Attributes:
-        catalogue: of the tables that get the rows.
         growing: tables to which triggers of the application may add rows.
-        newer: what to do with rows that were created after the backup and cannot stay as they are.
-        results: what was done, by table.
-        newer_rows: what was done with rows that were created after the backup, by their ids.
-        notes: what else the report should say, in sentences.
     """
 
-    cursor: Cursor
-    catalogue: Catalogue
-    tables: list[LoadedTable]
     growing: Collection[Table] = ()
-    newer: NewerRowsPolicy = "stop"
-    results: dict[Table, RestoredTable] = field(default_factory=dict)
-    newer_rows: list[NewerRows] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
     _forms: TableStates = field(default_factory=dict)
 
     def run(self) -> list[RestoredTable]:
@@ -89,12 +76,6 @@ class Restoration:
                 constraint.put_back(self.cursor)
         self._check(written)
         return list(self.results.values())
-
-    def note(self, table: Table, **rows: int) -> None:
-        """Add to the counts of a table."""
-        old = self.results.get(table) or RestoredTable(str(table), 0)
-        added = {name: getattr(old, name) + number for name, number in rows.items()}
-        self.results[table] = replace(old, **added)
 
     def _find_gone(self, loaded: LoadedTable) -> None:
         """Collect the rows of a replaced table that are missing from the backup. Other tables lose none here."""

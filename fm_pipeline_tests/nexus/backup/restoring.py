@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.nexus.backup.restore import RestoreReport, restore
-from fm_pipeline.nexus.backup.restore_newer import NewerRowsPolicy
+from fm_pipeline.nexus.backup.restore_state import NewerRowsPolicy
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 
 

@@ -9,7 +9,7 @@ import pytest
 from fm_pipeline.nexus.backup.backup import list_backups
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import RestoreReport
-from fm_pipeline.nexus.backup.restore_newer import NewerRows
+from fm_pipeline.nexus.backup.restore_state import NewerRows
 from fm_pipeline.nexus.backup.restore_tables import RestoredTable
 from fm_pipeline_tests.nexus.backup.restoring import a_copy, a_new_patient, backup, give_back
 from fm_pipeline_tests.support.clinics import MigrationBench, Origin
