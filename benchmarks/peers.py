@@ -39,7 +39,7 @@ class DicomOrthanc(OrthancService):
 
 PEERS = {
     "bare": "a bare loop of four threads",
-    "sample": "one connection a file",
+    "sample": "one connection per file",
     "pyorthanc": "pyorthanc's upload",
     "dcmsend": "dcmsend",
     "storescu": "storescu",

@@ -65,7 +65,7 @@ def import_rows(only: Container[str], *, scale: float, rounds: int, note: Note =
             rows.append(near.row("bare", f"a bare loop of {THREADS} threads", 1.6))
         if "far" in only:
             far = compared(["ours", "sample"], small, 1, note, milliseconds=LINK_MILLISECONDS)
-            rows.append(far.row("sample", f"one connection a file, {LINK_MILLISECONDS} ms away", 15))
+            rows.append(far.row("sample", f"one connection per file, {LINK_MILLISECONDS} ms away", 15))
     if "memory" in only:
         rows.append(_growth_row(max(48, int(MANY * scale))))
     return rows
@@ -77,7 +77,7 @@ def _large_rows(folder: Path, files: int, rounds: int, note: Note) -> list[Row]:
     peak = shared.most("ours", "memory")
     return [
         shared.row("bare", f"a bare loop of {THREADS} threads", 0.92),
-        shared.row("sample", "one connection a file", 3),
+        shared.row("sample", "one connection per file", 3),
         Row(
             "processor time of such a file, ms, against its MD5",
             shared.median("ours", "processor") / files * 1000,
