@@ -85,7 +85,7 @@ class Settings(BaseSettings):
         default=None, description="Nexus id or FileMaker id of the patient who gets these files by archive."
     )
     nexus_soft_references: Literal["keep", "empty", "stop"] = Field(
-        default="keep", description="Ids of rows that go, in columns without a foreign key; keep is safe."
+        default="keep", description="Ids of deleted rows, in columns without a foreign key; keep is safe."
     )
     nexus_trigger_tables: str | None = Field(
         default=None, description="Tables, with commas between, to which triggers of the application may add rows."
@@ -165,7 +165,7 @@ class Settings(BaseSettings):
     ftp_password: SecretStr | None = Field(default=None, description="Here only; the table holds the other ftp_*.")
     ftp_ca_bundle: Path | None = None
 
-    # Mail
+    # Email
     smtp_host: str | None = None
     smtp_port: int = Field(default=25, ge=1, le=65_535)
     smtp_from: str | None = None
@@ -173,8 +173,8 @@ class Settings(BaseSettings):
     smtp_security: Literal["none", "starttls", "tls"] = "starttls"
     smtp_username: str | None = None
     smtp_password: SecretStr | None = None
-    dagster_ui_url: str | None = Field(default=None, description="Where people open the UI; mails link to their run.")
-    support_contact: str | None = Field(default=None, description="Whom people ask, on failure pages and in mails.")
+    dagster_ui_url: str | None = Field(default=None, description="Where people open the UI; emails link to their run.")
+    support_contact: str | None = Field(default=None, description="Whom people ask, on failure pages and in emails.")
     expect_plan_hours: Hours = Field(default=None, description="A plan or reimport is due at least so often.")
     expect_dicom_hours: Hours = Field(default=None, description="A DICOM import is due at least so often.")
     expect_dicom_file_hours: Hours = Field(default=None, description="A new DICOM file is due at least so often.")

@@ -1,4 +1,4 @@
-"""`fm-pipeline files`: whether the files exist that Nexus' rows name."""
+"""`fm-pipeline files`: whether the files named in Nexus' rows exist."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def command() -> None:
 def check(everything: bool, sample: int | None, as_json: bool) -> None:
     """Look whether the files of documents, images and thumbnails exist; by default of a sample.
 
-    Some of those that are there are opened. Reads only. Exits with 1 when a file is missing, cannot be opened or has
-    another size than its row says, a row names none, or a bucket could not be read.
+    Some of those that are there are opened. Reads only. Exits with 1 when a file is missing, cannot be opened or does
+    not have the size that its row says, a row names none, or a bucket could not be read.
     """
     if everything and sample:
         raise click.UsageError("--all and --sample exclude each other.")
@@ -109,7 +109,7 @@ def _print(console: Console, checks: list[FileCheck]) -> None:
             (found.missing, "do not exist"),
             (found.without_key, "are named by no key"),
             (list(found.unreadable), f"cannot be opened ({', '.join(sorted(set(found.unreadable.values())))})"),
-            (found.differing, "are empty or have another size than their row says"),
+            (found.differing, "are empty or do not have the size that their row says"),
         ):
             if ids:
                 more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""

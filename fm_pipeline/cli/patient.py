@@ -1,4 +1,4 @@
-"""`fm-pipeline patient`: what Nexus has of one patient, by counts and ids; and the erasure of one."""
+"""`fm-pipeline patient`: what Nexus holds about one patient, by counts and ids; and the erasure of one."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ WITHOUT_PATIENT_ID = (
     "dicom_ids",
     metavar="ID",
     multiple=True,
-    help="With --erase: a Patient ID that the hospital's files have for this patient; may be given again.",
+    help="With --erase: a Patient ID that the hospital's files have for this patient; can be repeated.",
 )
 @click.option("--confirm", default="", help='With --erase: "<database> <number of rows>", to remove it.')
 def command(patient_id: str, as_json: bool, erase: bool, dicom_ids: tuple[str, ...], confirm: str) -> None:
-    """Show what Nexus has of a patient: rows by table, documents, batches and images, and whether their files exist.
+    """Show what Nexus holds about a patient: rows by table, documents, batches, images, and whether their files exist.
 
     Counts and ids only, no name. The id may be FileMaker's or Nexus', also one that an earlier reimport gave.
     """

@@ -31,7 +31,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     from fm_pipeline.filemaker.connect import require_source
     from fm_pipeline.nexus.backup.backup import make_backup
     from fm_pipeline.nexus.reimport.plan import Permission
-    from fm_pipeline.notifications.run_emails import run_emails
+    from fm_pipeline.notifications.send_run_emails import run_emails
     from fm_pipeline.sequence.progress import run_progress
     from fm_pipeline.sequence.read_and_stage import read_and_stage
     from fm_pipeline.sequence.reimport import reimport, validate_plan_early
@@ -79,8 +79,8 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
 @contextmanager
 def _report_interruption(settings: Settings, run_id: str, warn: Callable[[str], None]) -> Iterator[None]:
     """After Ctrl-C, print whether the database has committed the reimport."""
-    from fm_pipeline.notifications.message import COMMIT_SENTENCES
-    from fm_pipeline.notifications.run_emails import read_commit_status
+    from fm_pipeline.notifications.run_email_text import COMMIT_SENTENCES
+    from fm_pipeline.notifications.send_run_emails import read_commit_status
 
     try:
         yield

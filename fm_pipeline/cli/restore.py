@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--drill",
     "drill_url",
     metavar="URL",
-    help="Try the newest backup (or FOLDER) in this empty database, roll it back, and mail the result.",
+    help="Try the newest backup (or FOLDER) in this empty database, roll it back, and email the result.",
 )
 def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPolicy, drill_url: str | None) -> None:
     """Bring back every row of the backup in FOLDER, in one transaction.

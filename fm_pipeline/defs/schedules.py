@@ -63,7 +63,7 @@ def all_schedules(read_settings: Callable[[], Settings], time_zone: str) -> list
         execution_timezone=time_zone,
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description="Every Sunday: tries the newest backup in the empty database of RESTORE_DRILL_URL, rolls it back"
-        " and mails the result. Changes nothing in Nexus.",
+        " and emails the result. Changes nothing in Nexus.",
     )
     dicom = nightly_dicom_import(read_settings, time_zone)
     return [nightly_plan, nightly_sync, daily_image_import, weekly_restore_drill, dicom]

@@ -30,6 +30,6 @@ class RootUnavailable(DicomError):
     def __init__(self, what: str) -> None:
         super().__init__(
             what,
-            meaning="Nothing is known about its files; none was marked as gone.",
+            meaning="Nothing is known about its files; none was marked as missing.",
             remedy="Check that the share is mounted and that this user may read it, then start again.",
         )

@@ -15,7 +15,7 @@ SKIPPED: Mapping[str, str] = MappingProxyType(
     {
         "empty_file": "The file is empty.",
         "zeros": "The file begins with zeros only; it was perhaps reserved and never written.",
-        "picture": "A picture or film in another format than DICOM (JPEG, PNG, TIFF, MP4 and the like).",
+        "picture": "A picture or film in a format other than DICOM (JPEG, PNG, TIFF, MP4 and the like).",
         "document": "A document (PDF, Word, Excel, RTF and the like).",
         "text": "A text (plain, HTML, XML, JSON and the like).",
         "not_dicom": "The content is not DICOM.",
@@ -91,7 +91,7 @@ BAD: Mapping[str, str] = MappingProxyType(
 UNREADABLE: Mapping[str, str] = MappingProxyType(
     {
         "permission": "This user may not read it.",
-        "vanished": "It was there when its directory was listed, and is gone now.",
+        "vanished": "It was there when its directory was listed, and is no longer there.",
         "changed": "It changed while it was read.",
         "not_mounted": "The root was unmounted or replaced during the scan.",
         "root_empty": "The root has no entry at all; perhaps the share is not mounted.",
@@ -139,7 +139,7 @@ UNSENT: Mapping[str, str] = MappingProxyType(
         "no_answer": "Orthanc stopped answering when this file was sent, and did not come back during the job.",
         "orthanc_timeout": "Orthanc did not answer in time, three times.",
         "orthanc_error": "Orthanc had an error of its own, three times.",
-        "orthanc_out_of_memory": "Orthanc had not enough memory for it, three times.",
+        "orthanc_out_of_memory": "Orthanc did not have enough memory for it, three times.",
         "id_uncertain": "Orthanc's id of it cannot be computed for certain, and Orthanc overwrites, or does not report"
         " whether it does. It was not sent, because it could replace another file. Set OverwriteInstances to false in"
         " Orthanc's configuration; for an Orthanc older than 1.11, confirm this with ORTHANC_NEVER_OVERWRITES=true.",
@@ -182,7 +182,7 @@ STOPPED: Mapping[str, str] = MappingProxyType(
         "orthanc_read_only": "Orthanc is read-only.",
         "orthanc_patient_limit": "Orthanc has as many patients as it may have (MaximumPatientCount).",
         "orthanc_answer_unusable": "Orthanc's response reports success, but not what was stored.",
-        "orthanc_other_id": "Orthanc gave an instance another id than its identifiers give.",
+        "orthanc_other_id": "Orthanc gave an instance an id that does not follow from its identifiers.",
         "orthanc_keeps_failing": "One file after the other could not be stored, for reasons unrelated to these files.",
         "missing_in_orthanc": "Orthanc accepted instances and no longer has them.",
         "interrupted": "The job's process was terminated.",

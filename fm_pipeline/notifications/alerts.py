@@ -40,8 +40,8 @@ def enqueue_alert(
         key: identifies the alert from its beginning to its end; part of the Message-ID.
         subject, sentences: counts and ids only; no patient data and no path.
         now: with a zone.
-        page: of the console, for the mail's link.
-        link: a path in Dagster's UI, for the mail of a pipeline without a console.
+        page: of the console, for the email's link.
+        link: a path in Dagster's UI, for the email of a pipeline without a console.
     """
     if not settings.smtp_host:
         return
@@ -54,11 +54,11 @@ def enqueue_alert(
     try:
         Outbox(settings.state_dir).enqueue(key, KIND, subject, "\n".join(lines) + "\n")
     except (OSError, sqlite3.Error) as error:  # the alert is in the log and in the audit trail as well
-        _log.warning("The mail of an alarm could not be written (%s).", type(error).__name__)
+        _log.warning("The email of an alarm could not be written (%s).", type(error).__name__)
 
 
 def enqueue_plan_alert(settings: Settings, plan_id: str, report: Mapping[str, Any], *, now: datetime) -> None:
-    """Put the mail that a plan is ready into the outbox.
+    """Put the email that a plan is ready into the outbox.
 
     Args:
         report: `ReimportReport.as_dict()` of the plan.

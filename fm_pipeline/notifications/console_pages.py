@@ -1,4 +1,4 @@
-"""The addresses of the console's pages to which mails and Dagster's pages lead."""
+"""The addresses of the console's pages to which emails and Dagster's pages lead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mails to the users of Nexus (CONSOLE_MAINTENANCE_MAILS): before and after a reimport, and when somebody announces it.
+"""Emails to the users of Nexus (CONSOLE_MAINTENANCE_MAILS): before and after a reimport, and when it is announced.
 
 Plain words about what they can do meanwhile; no counts, no ids but the run's in the Message-ID, no patient data.
 """
@@ -10,21 +10,21 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from fm_pipeline.errors import RequestError
-from fm_pipeline.notifications.message import EventType, RunEvent
 from fm_pipeline.notifications.outbox import Outbox
+from fm_pipeline.notifications.run_email_text import EventType, RunEvent
 from fm_pipeline.settings import Settings
 
 BEGIN, END, ANNOUNCED = "users begin", "users end", "users"
 MEANWHILE = "Until it has ended, Nexus can be read, and saving a patient waits."
 _ENDS = {
-    True: "Nexus has the new data. Load pages again that have been open since before.",
-    False: "The data were not taken over: Nexus is as it was before.",
-    None: "Whether Nexus has the new data is being looked into. Please wait for the next mail before you go on.",
+    True: "Nexus has the new data. Reload the pages that you have open.",
+    False: "The data was not imported: Nexus is as it was before.",
+    None: "Whether Nexus has the new data is being looked into. Please wait for the next email before you go on.",
 }
 
 
 def enqueue_maintenance_mail(settings: Settings, run_event: RunEvent) -> None:
-    """Store the users' mail about a reimport. Of its end only those hear who were told of its beginning.
+    """Store the users' email about a reimport. Of its end only those hear who were told of its beginning.
 
     Raises:
         OSError, sqlite3.Error: STATE_DIR cannot be written.
@@ -34,7 +34,7 @@ def enqueue_maintenance_mail(settings: Settings, run_event: RunEvent) -> None:
     time = f"Time: {run_event.at:%Y-%m-%d %H:%M %Z}"
     begins = run_event.event is EventType.STARTED
     if begins:
-        sentences = ["Data are being taken over from FileMaker into Nexus.", MEANWHILE, "A mail follows then."]
+        sentences = ["Data is being imported from FileMaker into Nexus.", MEANWHILE, "An email follows then."]
     else:
         sentences = ["The maintenance of Nexus has ended.", _ENDS[run_event.outcome.committed]]
     Outbox(settings.state_dir).enqueue(
@@ -48,38 +48,38 @@ def enqueue_maintenance_mail(settings: Settings, run_event: RunEvent) -> None:
 
 
 def announce_maintenance(settings: Settings, begins: datetime, minutes: int, *, now: datetime) -> None:
-    """Store a mail that tells the users when a maintenance will begin.
+    """Store an email that tells the users when a maintenance will begin.
 
     Args:
         begins, now: with a zone.
         minutes: how long it is expected to take.
 
     Raises:
-        RequestError: no mail can be sent, or the time has passed.
+        RequestError: no email can be sent, or the time has passed.
         OSError, sqlite3.Error: STATE_DIR cannot be written.
     """
     _require_receivers(settings)
     if begins < now - timedelta(minutes=1):
-        raise RequestError("This time has passed.", meaning="No mail was sent.", remedy="Choose a later time.")
+        raise RequestError("This time has passed.", meaning="No email was sent.", remedy="Choose a later time.")
     at = begins.astimezone(ZoneInfo(settings.clinic_time_zone))
     sentences = [
-        f"On {at:%Y-%m-%d at %H:%M %Z} data will be taken over from FileMaker into Nexus. This takes about"
+        f"On {at:%Y-%m-%d at %H:%M %Z} data will be imported from FileMaker into Nexus. This takes about"
         f" {minutes:,} minutes.",
         MEANWHILE,
-        "Please save your work before.",
+        "Please save your work before then.",
     ]
     _announce(settings, now, f"Nexus: maintenance on {at:%Y-%m-%d at %H:%M}", sentences)
 
 
 def announce_end(settings: Settings, *, now: datetime) -> None:
-    """Store a mail that tells the users that a maintenance is over.
+    """Store an email that tells the users that a maintenance is over.
 
     Raises:
-        RequestError: no mail can be sent.
+        RequestError: no email can be sent.
         OSError, sqlite3.Error: STATE_DIR cannot be written.
     """
     _require_receivers(settings)
-    sentences = ["The maintenance of Nexus is over.", "Load pages again that have been open since before."]
+    sentences = ["The maintenance of Nexus is over.", "Reload the pages that you have open."]
     _announce(settings, now, "Nexus: maintenance is over", sentences)
 
 
@@ -104,7 +104,7 @@ def _require_receivers(settings: Settings) -> None:
     ]
     if missing:
         raise RequestError(
-            f"No mail can be sent: {' and '.join(missing)} not set.",
+            f"No email can be sent: {' and '.join(missing)} not set.",
             code=409,
             meaning="Nobody was told.",
             remedy="Set it in .env and start the console again.",

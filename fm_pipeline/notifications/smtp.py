@@ -96,7 +96,7 @@ def deliver(
     """
     attempt = _Attempt(hand_over)
     work = partial(attempt.run, settings, email, limit_seconds)
-    threading.Thread(target=work, name="mail delivery", daemon=True).start()
+    threading.Thread(target=work, name="email delivery", daemon=True).start()
     return attempt.wait(limit_seconds)
 
 

@@ -1,4 +1,4 @@
-"""The mail of a sync: it waits, it has changed Nexus, or it has failed. A sync with nothing new sends none."""
+"""The email of a sync: it waits, it has changed Nexus, or it has failed. A sync with nothing new sends none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import SYNC_PAGE
-from fm_pipeline.notifications.run_emails import send_due_emails
+from fm_pipeline.notifications.send_run_emails import send_due_emails
 from fm_pipeline.settings import Settings
 
 
@@ -22,7 +22,7 @@ def send_sync_email(
     link: str | None,
     warn: Callable[[str], None],
 ) -> None:
-    """Send the mail of a run, or leave it to the sensor if the mail server does not answer.
+    """Send the email of a run, or leave it to the sensor if the mail server does not answer.
 
     Args:
         sentences: counts and ids only; no patient data.
@@ -36,4 +36,4 @@ def send_sync_email(
     try:
         send_due_emails(settings, warn=warn, run_id=f"sync-{run_id}")
     except (OSError, sqlite3.Error) as fault:
-        warn(f"The mail of the sync could not be sent ({type(fault).__name__}).")
+        warn(f"The email of the sync could not be sent ({type(fault).__name__}).")

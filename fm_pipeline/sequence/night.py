@@ -35,11 +35,11 @@ def run_sync(
 
     Args:
         phases: called when everything is staged; gives what is called after each phase.
-        warn: called if the mail could not be sent.
-        in_dagster: the run has a page in Dagster's UI, to which the mail links.
+        warn: called if the email could not be sent.
+        in_dagster: the run has a page in Dagster's UI, to which the email links.
 
     Raises:
-        PipelineError: as `read_changes_and_stage` and `sync_staged`; a mail says it too.
+        PipelineError: as `read_changes_and_stage` and `sync_staged`; an email says it too.
     """
     now = datetime.now(UTC)
     link = f"runs/{run_id}" if in_dagster else None
@@ -63,7 +63,7 @@ def run_sync(
         said = [error.what, error.meaning, error.remedy]
         send_sync_email(settings, run_id, "The sync has failed", said, now=now, link=link, warn=warn)
         raise
-    # If the process is killed here, the next sync sends the mail.
+    # If the process is killed here, the next sync sends the email.
     subject, sentences = _told(result)
     if subject:
         send_sync_email(settings, run_id, subject, sentences, now=now, link=link, warn=warn)
@@ -71,7 +71,7 @@ def run_sync(
 
 
 def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]) -> None:
-    """Send the mail of the last sync that changed Nexus, if its process was killed before it could; never twice."""
+    """Send the email of the last sync that changed Nexus, if its process was killed before it could; never twice."""
     if not settings.smtp_host:
         return
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
@@ -82,7 +82,7 @@ def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]
 
 
 def _told(result: SyncResult) -> tuple[str, list[str]]:
-    """Return subject and sentences of the mail; no subject if nothing is new."""
+    """Return subject and sentences of the email; no subject if nothing is new."""
     if result.status == "waits":
         how = (
             f"Nexus is unchanged. Read what waits in the console or with fm-pipeline sync --show {result.id}. To carry"

@@ -1,4 +1,4 @@
-"""A restore drill from beginning to end: the audit trail, the trial, and the mail about its result."""
+"""A restore drill from beginning to end: the audit trail, the trial, and the email about its result."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fm_pipeline.nexus.backup.backup import ignore_progress
 from fm_pipeline.nexus.backup.drill import DrillReport, drill
 from fm_pipeline.nexus.backup.rows import OnProgress
 from fm_pipeline.notifications.alerts import enqueue_alert
-from fm_pipeline.notifications.message import safe_sentences
-from fm_pipeline.notifications.run_emails import send_due_emails
+from fm_pipeline.notifications.run_email_text import safe_sentences
+from fm_pipeline.notifications.send_run_emails import send_due_emails
 from fm_pipeline.settings import Settings
 
 _ABOUT = "A restore drill in another database."
@@ -32,15 +32,15 @@ def run_restore_drill(
     warn: Callable[[str], None],
     on_progress: OnProgress = ignore_progress,
 ) -> DrillReport:
-    """Try a restore on another server, and mail the result to SMTP_TO. Nothing of it stays there.
+    """Try a restore on another server, and email the result to SMTP_TO. Nothing of it stays there.
 
     Args:
         url: of the empty database; None: RESTORE_DRILL_URL.
         folder: see `drill`.
-        warn: called if the mail could not be sent; the result of the drill stays what it is.
+        warn: called if the email could not be sent; the result of the drill stays what it is.
 
     Raises:
-        PipelineError: the drill failed; see `drill`. The mail says the same.
+        PipelineError: the drill failed; see `drill`. The email says the same.
     """
     database = settings.nexus_database_url.get_secret_value()
     try:
@@ -73,4 +73,4 @@ def _send(
     try:
         send_due_emails(settings, warn=warn, run_id=key)
     except (OSError, sqlite3.Error) as fault:
-        warn(f"The mail of the drill could not be sent ({type(fault).__name__}).")
+        warn(f"The email of the drill could not be sent ({type(fault).__name__}).")

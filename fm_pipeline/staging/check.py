@@ -112,7 +112,7 @@ def check_staging(
         rules: the clinic's, for what is asked of the source as a whole; None for the defaults. What single rows
             break was decided by the rules that they were staged with.
         nexus_schema: where the rows are that would be replaced.
-        files: what is decided about files of patients who go; None: they are not looked at.
+        files: what is decided about files of deleted patients; None: they are not looked at.
 
     Returns:
         What is broken and allowed by the clinic's rules or settings.
@@ -130,7 +130,7 @@ def check_staging(
         faults = [
             f"- {fault}: stage it again" for fault in stale_builds(cursor, sorted(checked), extractions, registry)
         ]
-        known = files if not faults else None  # of patients that are not staged nobody can tell who goes
+        known = files if not faults else None  # of patients that are not staged nobody can tell who is deleted
         broken = broken_rules(cursor, checked, rules=rules, nexus_schema=nexus_schema, files=known)
         faults += [str(each) for each in broken if each.action == "stop"]
     if faults:
@@ -184,7 +184,7 @@ def broken_rules(
 def _files_left(
     cursor: Cursor, catalogue: Catalogue, entities: Collection[str], files: FilesOfGonePatients, rule: Rule
 ) -> Iterator[Broken]:
-    """Files of patients who go: a stop until somebody has decided what becomes of them."""
+    """Files of deleted patients: a stop until somebody has decided what becomes of them."""
     whole = set(REQUIRED_ENTITIES) <= set(entities)
     try:
         files = files.with_archive_patient(cursor, catalogue)

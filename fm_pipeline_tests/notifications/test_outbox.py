@@ -1,4 +1,4 @@
-"""The outbox: each mail once, whatever is killed, and again after a while when it was not taken."""
+"""The outbox: each email once, whatever is killed, and again after a while when it was not taken."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fm_pipeline.notifications.message import EventType, RunEvent
 from fm_pipeline.notifications.outbox import ATTEMPTS, CLAIM_HOLDS, LONGEST_PAUSE, Claim, Outbox, pause_after
+from fm_pipeline.notifications.run_email_text import EventType, RunEvent
 
 NOW = datetime(2025, 11, 20, 2, 30, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Handing a mail over: encryption, login, and servers that are away, slow or refuse."""
+"""Handing an email over: encryption, login, and servers that are away, slow or refuse."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_server_that_hangs_or_drips_is_left_after_the_limit_and_its_thread_end
     with misbehaving_server(conversation) as port:
         with pytest.raises(EmailNotSent, match="no answer"):
             deliver(mail_settings(tmp_path, port), LETTER, yes, limit_seconds=0.2)
-        wait_until(lambda: all(thread.name != "mail delivery" for thread in threading.enumerate()))
+        wait_until(lambda: all(thread.name != "email delivery" for thread in threading.enumerate()))
 
 
 def test_a_mail_whose_text_was_taken_without_a_word_may_have_been_delivered(

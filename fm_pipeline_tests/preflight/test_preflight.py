@@ -221,7 +221,7 @@ def test_s3_and_mail_are_looked_at_when_they_are_set(bench: MigrationBench, stac
     }
     mails = list(stack.mail.folder.glob("*.eml"))
     assert found(bench, **services) == {}
-    assert list(stack.mail.folder.glob("*.eml")) == mails, "a mail was sent"
+    assert list(stack.mail.folder.glob("*.eml")) == mails, "an email was sent"
     assert "NoSuchBucket" in only(found(bench, **services | {"s3_bucket": "other"}), "s3_unreachable").found
     no_address = found(bench, **services | {"s3_endpoint_url": "127.0.0.1:9000"})
     assert only(no_address, "s3_unreachable").found == "S3_ENDPOINT_URL is not an address."

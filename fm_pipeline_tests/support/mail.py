@@ -38,7 +38,7 @@ def mail_settings(state_dir: Path, port: int, **more: Any) -> Settings:
 
 
 def mails_of(catcher: SmtpService, run_id: str) -> list[EmailMessage]:
-    """Return the caught mails of one run, in the order of arrival."""
+    """Return the caught emails of one run, in the order of arrival."""
     mails = (
         email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         for path in sorted(catcher.folder.glob("*.eml"))
@@ -47,20 +47,20 @@ def mails_of(catcher: SmtpService, run_id: str) -> list[EmailMessage]:
 
 
 def text_of(mail: EmailMessage) -> str:
-    """Return subject and text of a mail."""
+    """Return subject and text of an email."""
     body = mail.get_body()
     assert isinstance(body, EmailMessage)
     return f"{mail['Subject']}\n{body.get_content()}".replace("\r\n", "\n")
 
 
 def make_due(state_dir: Path) -> None:
-    """Make all mails due for their next attempt."""
+    """Make all emails due for their next attempt."""
     with closing(sqlite3.connect(state_dir / "mails.sqlite")) as connection, connection:
         connection.execute("UPDATE mails SET next_attempt_at = 0")
 
 
 class Recorder:
-    """A handler that stores mails and logins, with configurable replies."""
+    """A handler that stores emails and logins, with configurable replies."""
 
     def __init__(self, *, rcpt: str = "250 OK", data: str = "250 OK") -> None:
         self.rcpt, self.data = rcpt, data
@@ -173,7 +173,7 @@ def dripping(client: socket.socket, ended: threading.Event) -> None:
 
 
 def takes_the_text_and_is_silent(client: socket.socket, ended: threading.Event) -> None:
-    """Accept the mail and do not confirm it."""
+    """Accept the email and do not confirm it."""
     lines = client.makefile("rb")
     client.sendall(b"220 ready\r\n")
     for line in lines:

@@ -37,4 +37,4 @@ def command(older_than_days: int | None, yes: bool, as_json: bool) -> None:
         elif yes:
             context.print(f"{counted(rows, 'row')} of history {'was' if rows == 1 else 'were'} removed.")
         else:
-            context.print(f"{counted(rows, 'row')} of history would go. To remove them, add --yes.")
+            context.print(f"{counted(rows, 'row')} of history would be removed. To remove them, add --yes.")

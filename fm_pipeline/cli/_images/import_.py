@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 500),
     default=BATCH_SIZE,
     show_default=True,
-    help="Images between two rests of FileMaker Server, and in one transaction of Nexus.",
+    help="Images between two pauses for FileMaker Server, and in one transaction of Nexus.",
 )
 @click.option("--dry-run", is_flag=True, help="Decide about each record; download, write and mark nothing.")
 def command(limit: int | None, batch_size: int, dry_run: bool) -> None:

@@ -1,4 +1,4 @@
-"""What people are told: mails to users before and after a maintenance, a static page to serve meanwhile, alarms."""
+"""What people are told: emails to users before and after a maintenance, a static page to serve meanwhile, alarms."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def announce(request: HttpRequest) -> HttpResponse:
-    """Mail the users when a maintenance will begin."""
+    """Email the users when a maintenance will begin."""
     form = AnnouncementForm(request.POST)
     if not form.is_valid():
         return _page(request, form, status=400)
@@ -49,7 +49,7 @@ def announce(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def end(request: HttpRequest) -> HttpResponse:
-    """Mail the users that a maintenance is over."""
+    """Email the users that a maintenance is over."""
     announce_end(PIPELINE, now=datetime.now(UTC))
     note(request, "maintenance", "done", "The users were told that it is over.")
     return _told(request)
@@ -64,7 +64,7 @@ def static_page(_: HttpRequest) -> HttpResponse:
 
 
 def _told(request: HttpRequest) -> HttpResponse:
-    messages.success(request, "The mail is in the outbox. The sensor reimport_mails sends it within a minute.")
+    messages.success(request, "The email is in the outbox. The sensor reimport_mails sends it within a minute.")
     return redirect("maintenance")
 
 

@@ -51,7 +51,7 @@ class _Service:
 
 def _checks_and_parts() -> Iterable[Metric]:
     checks = {check.name: int(check.ok) for check in read_health()}
-    yield _gauge("up", "Whether a part of the service, or what it needs, is well.", "check", checks)
+    yield _gauge("up", "Whether a part of the service, or what it needs, is healthy.", "check", checks)
     restarts = CounterMetricFamily("fm_pipeline_part_restarts", "Starts of a part after it had died.", labels=["part"])
     starts = {}
     for part in read_part_states(PIPELINE.state_dir):

@@ -70,7 +70,7 @@ def verify_rows(context: dg.OpExecutionContext, config: VerifyConfig, nexus: Nex
 
 @dg.op(pool=POOL)
 def restore_elsewhere(context: dg.OpExecutionContext, nexus: NexusTarget) -> None:
-    """Restore the newest backup into the database of RESTORE_DRILL_URL, compare, roll back, and mail the result."""
+    """Restore the newest backup into the database of RESTORE_DRILL_URL, compare, roll back, and email the result."""
     with explained():
         settings = nexus.prepare().settings
         with run_progress(settings, context.run.run_id, log=context.log.info) as progress:
@@ -120,7 +120,7 @@ def verify_backup() -> None:
 @dg.job(
     executor_def=dg.in_process_executor,
     description="Restores the newest backup into the empty database of RESTORE_DRILL_URL, compares every row, rolls it"
-    " back, and mails the result. Nexus is unchanged.",
+    " back, and emails the result. Nexus is unchanged.",
     tags={"dagster/max_runtime": str(4 * 3600)},  # as a reimport's
 )
 def restore_drill() -> None:

@@ -57,7 +57,7 @@ def _sentence(check: FileCheck) -> str:
     faults = [(len(check.missing), "missing"), (len(check.without_key), "named by no key")]
     faults += [
         (len(check.unreadable), "that cannot be opened"),
-        (len(check.differing), "of another size than the row's"),
+        (len(check.differing), "without the size that the row says"),
     ]
     faults += [(files, f"that could not be looked at ({code})") for code, files in check.not_looked_at.items()]
     words = ", ".join(f"{count:,} {what}" for count, what in faults if count)

@@ -31,7 +31,7 @@ class ImageFilesConfig(dg.Config):
 
     limit: int | None = Field(default=None, ge=1, description="Records that have their turn; none: all that are left.")
     daily: bool = Field(default=False, description="Take FILEMAKER_IMAGES_A_DAY records, as the schedule does.")
-    batch_size: int = Field(default=BATCH_SIZE, ge=1, le=500, description="Images between two rests of FileMaker.")
+    batch_size: int = Field(default=BATCH_SIZE, ge=1, le=500, description="Images between two pauses for FileMaker.")
     dry_run: bool = Field(default=False, description="Look and decide; download, write and mark nothing.")
 
 

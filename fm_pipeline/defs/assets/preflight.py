@@ -24,7 +24,7 @@ MARKS = {"good": "✅", "warning": "⚠️", "stop": "❌"}
 @dg.asset(
     group_name=PREFLIGHT,
     description="Looks at everything that a reimport needs, before anything is read: the two systems, what the account"
-    " and the role may do, how much there is, S3, mail. Writes nothing; fm-pipeline check shows the same."
+    " and the role may do, how much there is, S3, email. Writes nothing; fm-pipeline check shows the same."
     " In a reimport it first looks at the plan and its words, so that a run that may not be carried out ends here.",
     kinds={"filemaker", "postgres"},
     owners=OWNERS,
@@ -52,7 +52,7 @@ def preflight(context: dg.AssetExecutionContext, nexus: NexusTarget) -> Iterator
         },
         check_results=[_result(area, [finding for finding in findings if finding.area == area]) for area in AREAS],
     )
-    if stopping := stops(findings):  # else the run and its mail would only say that a check failed
+    if stopping := stops(findings):  # else the run and its email would only say that a check failed
         reasons = "".join(f"\n- {_sentence(finding)}" for finding in stopping)
         with explained():
             raise Stop(

@@ -38,7 +38,7 @@ from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.relink import REASONS, RelinkResult
 from fm_pipeline.nexus.reimport.report import ReimportReport
 from fm_pipeline.notifications.console_pages import RUN_PAGE
-from fm_pipeline.notifications.run_emails import run_emails
+from fm_pipeline.notifications.send_run_emails import run_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 from fm_pipeline.sequence.reimport import reimport, validate_plan_early

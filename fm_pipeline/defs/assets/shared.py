@@ -20,8 +20,8 @@ from fm_pipeline.dicom.history.jobs import SENSOR
 from fm_pipeline.entities.registry import staged
 from fm_pipeline.errors import PipelineError, unforeseen
 from fm_pipeline.notifications.console_pages import console_address
-from fm_pipeline.notifications.message import COMMIT_SENTENCES
-from fm_pipeline.notifications.run_emails import read_commit_status
+from fm_pipeline.notifications.run_email_text import COMMIT_SENTENCES
+from fm_pipeline.notifications.send_run_emails import read_commit_status
 from fm_pipeline.settings import Settings
 
 OWNERS = ["team:clinic-data"]

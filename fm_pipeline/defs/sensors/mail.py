@@ -1,13 +1,13 @@
-"""Mails that a run cannot send of itself: it failed before its transaction, was cancelled, or was killed.
+"""Emails that a run cannot send of itself: it failed before its transaction, was cancelled, or was killed.
 
 A plan that a schedule has launched is told when it failed: nobody waits for it. Whoever launches a plan sees its page.
 
 One ordinary sensor over all runs that change Nexus, whichever job launched them ("Materialize" has no job of its own).
-Not Dagster's run status sensors: those are one for each status, they move on when a mail could not be sent, and the
-mails that a run or a command left in the outbox must be tried again as well.
+Not Dagster's run status sensors: those are one for each status, they move on when an email could not be sent, and the
+emails that a run or a command left in the outbox must be tried again as well.
 
 It depends on the daemon; so does every run from the UI, because the daemon takes them from the queue. It is on from
-the start: all that it does is send mail. A run whose machine died is turned into a failure by Dagster's run
+the start: all that it does is send email. A run whose machine died is turned into a failure by Dagster's run
 monitoring (dagster.yaml), and is told then.
 
 The cursor says from when on runs are looked at, and up to when they were; what was said is known to the outbox.
@@ -29,9 +29,9 @@ from fm_pipeline.defs.jobs import full_reimport, plan_reimport
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import RUN_PAGE
-from fm_pipeline.notifications.message import EventType, class_name_only
 from fm_pipeline.notifications.outbox import Outbox
-from fm_pipeline.notifications.run_emails import enqueue_run_email, send_due_emails
+from fm_pipeline.notifications.run_email_text import EventType, class_name_only
+from fm_pipeline.notifications.send_run_emails import enqueue_run_email, send_due_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings, load_settings
 
@@ -86,20 +86,20 @@ def reimport_mails(read_settings: Callable[[], Settings] = load_settings) -> dg.
         name="reimport_mails",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Mails to SMTP_TO when a reimport has started, succeeded, failed or was cancelled, and when a plan"
+        description="Emails to SMTP_TO when a reimport has started, succeeded, failed or was cancelled, and when a plan"
         " of a schedule has failed. Tries again what the mail server did not take. Launches nothing.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         with redacted():  # what is raised here makes a failed tick
             settings = read_settings()
         if not settings.smtp_host:
-            return dg.SkipReason("SMTP_HOST is not set, so no mail is sent.")
+            return dg.SkipReason("SMTP_HOST is not set, so no email is sent.")
         with redacted():
             watermark = Watermark.read(context.cursor, datetime.now(UTC))
             watermark = _say_news(context.instance, settings, watermark)
             sent = send_due_emails(settings, warn=context.log.warning, patience_seconds=PATIENCE_SECONDS)
         context.update_cursor(watermark.write())
-        return dg.SkipReason(f"{counted(sent, 'mail')} sent, {Outbox(settings.state_dir).count_unsent()} waiting.")
+        return dg.SkipReason(f"{counted(sent, 'email')} sent, {Outbox(settings.state_dir).count_unsent()} waiting.")
 
     return sensor
 
@@ -117,7 +117,7 @@ def is_scheduled_plan(run: dg.DagsterRun) -> bool:
 
 
 def _tell_failed_plan(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> None:
-    """Put the mail of a plan that failed into the outbox, unless it is there already."""
+    """Put the email of a plan that failed into the outbox, unless it is there already."""
     enqueue_alert(
         settings,
         f"plan-failed-{run_id}",
@@ -130,7 +130,7 @@ def _tell_failed_plan(instance: dg.DagsterInstance, settings: Settings, run_id: 
 
 
 def _say_news(instance: dg.DagsterInstance, settings: Settings, watermark: Watermark) -> Watermark:
-    """Put a mail for every change of a run since the last tick into the outbox."""
+    """Put an email for every change of a run since the last tick into the outbox."""
     records = instance.get_run_records(
         dg.RunsFilter(
             statuses=list(_EVENTS),

@@ -1,7 +1,7 @@
-"""Mails when an expected plan, DICOM import or file did not come: once a miss, and once when it is back.
+"""Emails when an expected plan, DICOM import or file did not come: once a miss, and once when it is back.
 
 What is missed is decided by `fm_pipeline.status.expected`. The cursor has what was told and is not over; the outbox
-takes a mail of the same miss once only, also if a tick ends before its cursor is kept.
+takes an email of the same miss once only, also if a tick ends before its cursor is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import dagster as dg
 from fm_pipeline.errors import redacted
 from fm_pipeline.notifications.alerts import enqueue_alert
 from fm_pipeline.notifications.console_pages import EXPECTED_PAGE
-from fm_pipeline.notifications.run_emails import send_due_emails
+from fm_pipeline.notifications.send_run_emails import send_due_emails
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings, load_settings
 from fm_pipeline.status.expected import Expectation, read_expectations
@@ -31,7 +31,7 @@ def overdue_alarms(read_settings: Callable[[], Settings] = load_settings) -> dg.
         name="overdue_alarms",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Mails to SMTP_TO when a plan, a DICOM import or a DICOM file did not come within the hours of"
+        description="Emails to SMTP_TO when a plan, a DICOM import or a DICOM file did not come within the hours of"
         " EXPECT_PLAN_HOURS, EXPECT_DICOM_HOURS and EXPECT_DICOM_FILE_HOURS, and when it has come again. Launches"
         " nothing.",
     )
@@ -53,7 +53,7 @@ def overdue_alarms(read_settings: Callable[[], Settings] = load_settings) -> dg.
 def tell_changes(
     settings: Settings, told: Mapping[str, str], expected: Sequence[Expectation], *, now: datetime
 ) -> dict[str, str]:
-    """Put mails about what has been missed since, and about what is back, into the outbox.
+    """Put emails about what has been missed since, and about what is back, into the outbox.
 
     Args:
         told: the misses that were told and were not over, by name: the last occurrence before.

@@ -67,8 +67,8 @@ class ImportFailed(DicomError):
         self.job = job
         super().__init__(
             f"Import job {job.id} stopped: {job.error_message}",
-            meaning=f"{job.files_processed:,} files are on record, and nothing was marked as gone.",
-            remedy=f"When the reason is gone, resume it: fm-pipeline dicom import --job-id {job.id}",
+            meaning=f"{job.files_processed:,} files are on record, and nothing was marked as missing.",
+            remedy=f"When its cause is removed, resume it: fm-pipeline dicom import --job-id {job.id}",
         )
 
 

@@ -19,7 +19,7 @@
         ├── Redirected      a redirect, which is not followed
         ├── NotOrthanc      another program answers at this address, or another path
         ├── UnusableAnswer  it reports success with unknown content
-        ├── OtherInstanceId it gave an instance another id than the file's identifiers give
+        ├── OtherInstanceId it gave an instance an id that does not follow from the file's identifiers
         ├── TlsFault        certificate, or http where https is spoken
         └── KeepsFailing    an error of its own for one file after the other
 
@@ -247,7 +247,7 @@ class OtherInstanceId(OrthancStop):
 
     def __init__(self) -> None:
         super().__init__(
-            "Orthanc gave an instance another id than its identifiers give.",
+            "Orthanc gave an instance an id that does not follow from its identifiers.",
             "Check whether Orthanc converts to a lossy transfer syntax (IngestTranscoding), or a plugin or script"
             " changes the files. Set OverwriteInstances to false until that is known: by its id an import sees"
             " that an instance is there already. The newest imported row of the job has the instance.",
@@ -269,6 +269,6 @@ class KeepsFailing(OrthancStop):
         super().__init__(
             f"{count} files in a row could not be stored, all for reasons unrelated to these files. The last one:"
             f" {last}",
-            "Look into Orthanc's log, and into that of the proxy in front of it. If Orthanc is well and cannot store"
+            "Look into Orthanc's log, and into that of the proxy in front of it. If Orthanc is healthy and cannot store"
             " files of this kind, move them to another folder; they come first when the job is resumed.",
         )

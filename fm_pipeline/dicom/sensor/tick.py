@@ -21,7 +21,16 @@ from fm_pipeline.dicom.configuration.configuration import SyncConfiguration, mar
 from fm_pipeline.dicom.configuration.roots import allowed_path, excluded_folders
 from fm_pipeline.dicom.history.jobs import SENSOR, read_job, request_cancel, running_job_ids
 from fm_pipeline.dicom.reasons import NOT_TAKEN, sentence
-from fm_pipeline.dicom.sensor.decision import OwnJob, Poll, SensorCursor, Start, Wait, next_step, next_sync
+from fm_pipeline.dicom.sensor.decision import (
+    MOST_ATTEMPTS,
+    OwnJob,
+    Poll,
+    SensorCursor,
+    Start,
+    Wait,
+    next_step,
+    next_sync,
+)
 from fm_pipeline.dicom.watch.poll import PollResult, poll
 from fm_pipeline.dicom.watch.share_times import ShareTimes
 from fm_pipeline.errors import DicomError, RequestError
@@ -154,7 +163,7 @@ def _look(
         excluded=excluded_folders(settings),
     )
     if found.paused:
-        said = f"{sentence(found.paused)} Nothing was imported, and nothing is taken as gone."
+        said = f"{sentence(found.paused)} Nothing was imported, and nothing was marked as missing."
         return _alarm(settings, connection, looked, said)
     _end_alarm(settings, connection)
     if found.alarms:
@@ -183,8 +192,9 @@ def _failures(own: list[OwnJob]) -> tuple[Alarm, ...]:
             subject=f"DICOM import {job.id} has stopped ({job.error_reason})",
             sentences=(
                 f"Import job {job.id} of the sensor has stopped: {job.error_message}",
-                f"{counted(job.files_processed, 'file')} on record. Nothing was marked as gone, and"
-                f" {_MEANWHILE[job.error_reason in NOT_TAKEN]}; it is tried again by itself, six times in all.",
+                f"{counted(job.files_processed, 'file')} on record. Nothing was marked as missing, and"
+                f" {_MEANWHILE[job.error_reason in NOT_TAKEN]}; it is tried again by itself, up to"
+                f" {MOST_ATTEMPTS - 1} times.",
                 f"To see it: fm-pipeline dicom status {job.id}",
             ),
             run_id=job.run_id,

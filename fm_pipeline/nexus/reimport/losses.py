@@ -1,4 +1,4 @@
-"""Losses of data by a reimport, in sentences: the first thing to read in a plan, a report and a mail.
+"""Losses of data by a reimport, in sentences: the first thing to read in a plan, a report and an email.
 
 For a dry run they say what would happen, for a committed reimport what happened.
 """
@@ -84,8 +84,8 @@ def _left_behind(report: Mapping[str, Any], done: bool) -> Iterator[str]:
         if rows := int(reference.get("kept", 0)):
             yield (
                 f"{counted(rows, 'row')} of {reference['table']} {'kept' if done else 'would keep'} in"
-                f" {reference['column']} the id of a {_row_of(reference['to'])} that {'went' if done else 'would go'};"
-                " NEXUS_SOFT_REFERENCES decides that."
+                f" {reference['column']} the id of a {_row_of(reference['to'])} that {'was' if done else 'would be'}"
+                " deleted; NEXUS_SOFT_REFERENCES decides that."
             )
 
 

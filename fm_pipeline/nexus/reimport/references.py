@@ -107,7 +107,7 @@ def _refuse_what_stayed(cursor: Cursor, reference: Reference, condition: sql.Com
     if left := count(cursor):
         raise CatalogueStop(
             f"{left} row(s) of {reference.table}.{reference.column} ({reference.constraint}) point to rows of"
-            f" {reference.to} that go, and a trigger or a rule of {reference.table} keeps them so.",
+            f" {reference.to} that would be deleted, and a trigger or a rule of {reference.table} keeps them so.",
             meaning="They would point to nobody. Nothing was changed.",
             remedy=f"Decide in Nexus what becomes of these rows of {reference.table}, then start again.",
         )
@@ -119,7 +119,7 @@ def _refuse_what_cannot_be_restored(cursor: Cursor, policy: Policy, reference: R
         return
     raise CatalogueStop(
         f"Rows of {reference.table}.{reference.column} ({reference.constraint}) point to rows of {reference.to} that"
-        f" go, and {reference.table} has no primary key.",
+        f" would be deleted, and {reference.table} has no primary key.",
         meaning="A restore could not tell which of its rows had been changed. Nothing was changed.",
         remedy=f"Give {reference.table} a primary key, or decide in Nexus what becomes of its rows, then start again.",
     )
@@ -139,8 +139,8 @@ def _constraints_explained(cursor: Cursor, reference: Reference) -> Iterator[Non
     """Turn an integrity error inside the block into a CatalogueStop that names the constraint."""
     table = reference.table
     what = (
-        f"Rows of {table}.{reference.column} point to rows of {reference.to} that go. They can neither be"
-        " re-pointed to the patient's remaining row nor set to NULL:"
+        f"Rows of {table}.{reference.column} point to rows of {reference.to} that would be deleted. They can neither"
+        " be re-pointed to the patient's remaining row nor set to NULL:"
     )
     cursor.execute("SAVEPOINT mending")
     try:

@@ -188,7 +188,8 @@ def repoint_soft_references(cursor: Cursor, policy: Policy) -> Iterator[Repointe
                 kept = _count_kept(cursor, policy, soft, column)
         if kept and policy.soft_action == "stop":
             raise CatalogueStop(
-                f"{kept} row(s) of {soft.table}.{soft.column} hold the id of rows of {soft.to} that go ({NO_KEY}).",
+                f"{kept} row(s) of {soft.table}.{soft.column} hold the id of rows of {soft.to} that would be deleted"
+                f" ({NO_KEY}).",
                 meaning="They would point to nobody. NEXUS_SOFT_REFERENCES=stop refuses that. Nothing was changed.",
                 remedy=f"Decide in Nexus what becomes of these rows of {soft.table}, or set NEXUS_SOFT_REFERENCES to"
                 " keep or empty, then start again.",

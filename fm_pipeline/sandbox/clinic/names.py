@@ -1,7 +1,7 @@
 """Synthetic names, addresses, numbers and sentences.
 
 Telephone numbers are those that the regulator keeps free for films (ACMA, "Phone numbers for use in TV shows, films
-and creative works"), mail addresses are under example.com (RFC 2606), Medicare numbers have a wrong check digit.
+and creative works"), email addresses are under example.com (RFC 2606), Medicare numbers have a wrong check digit.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def landline(rng: random.Random) -> str:
 
 
 def email(rng: random.Random, first: str, last: str) -> str:
-    """Return a mail address that cannot exist."""
+    """Return an email address that cannot exist."""
     letters = "".join(c for c in f"{first}.{last}" if c.isascii() and (c.isalnum() or c == ".")).lower()
     domain = rng.choice(("example.com", "example.org", "example.net"))
     return f"{letters.strip('.') or 'patient'}{rng.randrange(100)}@{domain}"

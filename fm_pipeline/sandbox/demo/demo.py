@@ -175,7 +175,7 @@ class Demo:
             os.environ.update(self._stack.environment() | image_settings | imported_images.SETTINGS)
             os.environ |= self._hospital.environment()
             port = self._port or self._usual_port()
-            os.environ["CONSOLE_URL"] = f"http://127.0.0.1:{port}"  # mails and Dagster's pages lead there
+            os.environ["CONSOLE_URL"] = f"http://127.0.0.1:{port}"  # emails and Dagster's pages lead there
             Stack(self._state_dir, [ConsoleService]).up({ConsoleService.name: port})
         self._terminal.print(f"Console: {self.url}", highlight=False)
         self._invite()

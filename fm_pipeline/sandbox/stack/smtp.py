@@ -9,7 +9,7 @@ from fm_pipeline.sandbox.stack.service import Service
 
 
 class SmtpService(Service):
-    """A mail server that delivers into a folder: one `.eml` file per mail."""
+    """A mail server that delivers into a folder: one `.eml` file per email."""
 
     name = "mail"
 

@@ -1,4 +1,4 @@
-"""A mail server that writes each mail into a folder and delivers none.
+"""A mail server that writes each email into a folder and delivers none.
 
 python -m fm_pipeline.sandbox.stack.smtp_catcher --port PORT --folder FOLDER
 """
@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
 class _Catcher:
-    """The handler that aiosmtpd calls with each mail (https://aiosmtpd.aio-libs.org, "Handlers")."""
+    """The handler that aiosmtpd calls with each email (https://aiosmtpd.aio-libs.org, "Handlers")."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,9 +33,9 @@ class _Catcher:
 
 @click.command()
 @click.option("--port", type=int, required=True, help="TCP port on 127.0.0.1.")
-@click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where the mails go.")
+@click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where the emails go.")
 def main(port: int, folder: Path) -> None:
-    """Catch mails until ended by a signal."""
+    """Catch emails until ended by a signal."""
     asyncio.run(_serve(port, folder))
 
 

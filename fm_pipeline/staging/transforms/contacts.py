@@ -49,7 +49,7 @@ def transform_contact(record: Record) -> ContactDetail | None:
 
 
 def contact_json(details: Iterable[ContactDetail]) -> dict[str, dict[str, dict[str, object]]]:
-    """Phones, mobiles and e-mails by kind and label; details come in the order of record ids."""
+    """Phones, mobiles and emails by kind and label; details come in the order of record ids."""
     contacts: dict[str, dict[str, dict[str, object]]] = {}
     for detail in details:
         if detail.kind in _VALUE_KINDS:

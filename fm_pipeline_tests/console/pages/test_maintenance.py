@@ -11,7 +11,7 @@ from fm_pipeline_tests.console.pages.forms import fetch, send
 
 def test_without_receivers_the_page_says_so_and_nobody_is_told(console: Console) -> None:
     admin, viewer = console.session("admin"), console.session("reception")
-    assert "Nobody gets a mail" in fetch(console, admin, "/settings/maintenance/")
+    assert "Nobody gets an email" in fetch(console, admin, "/settings/maintenance/")
     form = {"begins": "2999-01-01T20:00", "minutes": "30"}
     assert "Nobody was told" in send(console, admin, "/settings/maintenance/announce", 409, **form).text
     send(console, admin, "/settings/maintenance/announce", 400, begins="soon", minutes="30")

@@ -18,7 +18,7 @@ from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.reimport import CHECKS
 from fm_pipeline.defs.assets.shared import PLAN_TAG, cancelled_reimport
 from fm_pipeline.nexus.backup.backup import make_backup
-from fm_pipeline.notifications.run_emails import send_due_emails
+from fm_pipeline.notifications.send_run_emails import send_due_emails
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
 from fm_pipeline_tests.support.mail import mail_settings, mails_of, text_of
 from fm_pipeline_tests.support.services import LazyStack

@@ -1,4 +1,4 @@
-"""Alarms of the watched directory: in the tick, in the audit trail and by mail."""
+"""Alarms of the watched directory: in the tick, in the audit trail and by email."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ def test_a_job_of_the_sensor_that_stops_is_one_mail_however_often_it_is_tried_ag
     assert claim
     assert claim.email.subject == f"DICOM import {job_of(request)} has stopped (orthanc_storage_full)"
     assert "Orthanc is full." in claim.email.body
+    assert "tried again by itself, up to 5 times" in claim.email.body, "the first run and five more"
     assert outbox.claim(datetime.now(UTC)) is None
 
 
@@ -135,7 +136,7 @@ def test_without_a_mail_server_no_alarm_is_kept_and_an_outbox_that_cannot_be_wri
     with_mail(hospital)
     outbox.mkdir()
     assert hospital.failed_tick().startswith("Alarm: ")
-    assert "The mail of an alarm could not be written" in caplog.text
+    assert "The email of an alarm could not be written" in caplog.text
     outbox.rmdir()
     hospital.failed_tick()
     assert Outbox(hospital.settings.state_dir).claim(datetime.now(UTC)), "the next tick has told it"

@@ -12,7 +12,7 @@ import pytest
 from fm_pipeline.defs.assets.shared import explained
 from fm_pipeline.defs.sensors.mail import Watermark, reimport_mails
 from fm_pipeline.errors import PlanStop, SettingsError
-from fm_pipeline.notifications.run_emails import run_emails
+from fm_pipeline.notifications.send_run_emails import run_emails
 from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.mail import mail_settings, mails_of, make_due, text_of
@@ -188,10 +188,10 @@ def test_a_mail_that_nobody_took_is_tried_again_at_a_later_tick(
     working = bench.settings
     bench.settings = working.model_copy(update={"smtp_port": 1})
     run_id = bench.run(succeeding)
-    assert bench.tick() == "0 mails sent, 1 waiting."
+    assert bench.tick() == "0 emails sent, 1 waiting."
     bench.settings = working
     make_due(working.state_dir)
-    assert bench.tick() == "1 mail sent, 0 waiting."
+    assert bench.tick() == "1 email sent, 0 waiting."
     assert subjects(run_id) == ["Reimport succeeded"]
 
 

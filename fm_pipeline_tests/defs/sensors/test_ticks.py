@@ -31,7 +31,7 @@ def incomplete() -> Settings:
 Tick = Callable[[dg.DagsterInstance, Callable[[], Settings]], object]
 TICKS: dict[str, Tick] = {
     "the sensor of the watched directory": lambda of, read: hospital_dicom_sensor(read)(dg.build_sensor_context(of)),
-    "the sensor of mails": lambda of, read: reimport_mails(read)(dg.build_sensor_context(of)),
+    "the sensor of emails": lambda of, read: reimport_mails(read)(dg.build_sensor_context(of)),
     "the nightly import": lambda of, read: nightly_dicom_import(read)(dg.build_schedule_context(of)),
 }
 

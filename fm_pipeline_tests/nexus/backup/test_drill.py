@@ -1,4 +1,4 @@
-"""A restore drill: the newest backup goes into an empty database, is compared, rolled back, and told by mail."""
+"""A restore drill: the newest backup goes into an empty database, is compared, rolled back, and told by email."""
 
 from __future__ import annotations
 

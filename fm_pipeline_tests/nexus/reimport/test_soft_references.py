@@ -129,7 +129,7 @@ def test_an_id_of_a_deleted_row_is_kept_or_set_to_null_or_refused_by_the_setting
     with pytest.raises(CatalogueStop, match=r"1 row\(s\) of sent_emails.about hold the id of rows of patients"):
         bench.with_settings(nexus_soft_references="stop").plan()
     report = bench.plan().report
-    told = "1 row of sent_emails would keep in related_patient_id the id of a patient that would go"
+    told = "1 row of sent_emails would keep in related_patient_id the id of a patient that would be deleted"
     assert any(told in sentence for sentence in report.losses)
     kept = {column: reference["kept"] for column, reference in _references(report, "sent_emails").items()}
     assert kept == dict.fromkeys(COLUMNS, 1)

@@ -68,7 +68,7 @@ def safe_sentences(error: BaseException) -> tuple[str, ...]:
 
 def class_name_only(class_name: str) -> tuple[str, ...]:
     """Return the sentence for a library's error."""
-    return (f"Error: {class_name}. What it says may hold patient data, so it is not in this mail.",)
+    return (f"Error: {class_name}. What it says may hold patient data, so it is not in this email.",)
 
 
 def short_id(run_id: str) -> str:
@@ -80,8 +80,7 @@ def subject(run_event: RunEvent) -> str:
     """Return the subject: the event, its meaning for Nexus, the run."""
     if run_event.event is EventType.STARTED:
         return f"Reimport started (run {short_id(run_event.run_id)})"
-    meaning = {True: "Nexus has the new data", False: "Nexus is unchanged", None: "see below for Nexus"}
-    return f"Reimport {run_event.event}: {meaning[run_event.outcome.committed]} (run {short_id(run_event.run_id)})"
+    return f"Reimport {run_event.event}: {_MEANINGS[run_event.outcome.committed]} (run {short_id(run_event.run_id)})"
 
 
 def body(run_event: RunEvent) -> str:
@@ -92,7 +91,7 @@ def body(run_event: RunEvent) -> str:
 def _lines(run_event: RunEvent) -> Iterator[str]:
     if run_event.event is EventType.STARTED:
         yield "A reimport from FileMaker into Nexus has started. While its transaction runs, Nexus can be read, and"
-        yield "saving a patient waits. A mail follows when it has ended."
+        yield "saving a patient waits. An email follows when it has ended."
         if run_event.outcome.report:
             yield from ("", "Its plan says:", *(f"  {sentence}" for sentence in losses(run_event.outcome.report)))
     else:
@@ -112,7 +111,12 @@ def _lines(run_event: RunEvent) -> Iterator[str]:
 
 
 _ENDS = {EventType.SUCCEEDED: "is complete.", EventType.FAILED: "has failed.", EventType.CANCELLED: "was cancelled."}
-# The state of Nexus, by whether the transaction was committed.
+# The state of Nexus, by whether the transaction was committed: in a subject, and as a sentence.
+_MEANINGS = {
+    True: "Nexus has the new data",
+    False: "Nexus is unchanged",
+    None: "Nexus may have been changed",
+}
 COMMIT_SENTENCES = {
     True: "Its transaction was committed: Nexus has the new data.",
     False: "Its transaction was not committed: Nexus is as it was before.",

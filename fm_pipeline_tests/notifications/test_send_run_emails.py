@@ -1,4 +1,4 @@
-"""Mails around a reimport, through the real catcher."""
+"""Emails around a reimport, through the real catcher."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fm_pipeline.errors import ValidationStop
-from fm_pipeline.notifications.message import EventType
 from fm_pipeline.notifications.outbox import Outbox
-from fm_pipeline.notifications.run_emails import enqueue_run_email, run_emails, send_due_emails
+from fm_pipeline.notifications.run_email_text import EventType
+from fm_pipeline.notifications.send_run_emails import enqueue_run_email, run_emails, send_due_emails
 from fm_pipeline.sandbox.stack.smtp import SmtpService
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.clinics import MigrationBench
@@ -107,7 +107,9 @@ def test_an_email_says_that_the_database_did_not_answer(
 ) -> None:
     with run_emails(settings, run_id, warn=never):
         pass
-    assert "never between" in texts()[-1]
+    subject, text = texts()[-1].split("\n", 1)
+    assert "Nexus may have been changed" in subject
+    assert "never between" in text
 
 
 def test_nothing_is_told_twice_also_after_a_restart(
@@ -128,7 +130,7 @@ def test_without_a_mail_server_in_the_settings_nothing_is_kept(tmp_path: Path, r
     assert not (tmp_path / "state").exists()
 
 
-def test_a_mail_server_that_is_down_changes_no_result_and_gets_the_mail_later(
+def test_a_mail_server_that_is_down_changes_no_result_and_gets_the_email_later(
     tmp_path: Path, run_id: str, catcher: SmtpService, texts: Callable[[], list[str]]
 ) -> None:
     warnings: list[str] = []
@@ -144,7 +146,7 @@ def test_a_mail_server_that_is_down_changes_no_result_and_gets_the_mail_later(
     assert ["succeeded" in text for text in texts()] == [True], "news of the start are stale by then"
 
 
-def test_a_refused_mail_is_given_up_and_the_run_goes_on(tmp_path: Path, run_id: str) -> None:
+def test_a_refused_email_is_given_up_and_the_run_goes_on(tmp_path: Path, run_id: str) -> None:
     warnings: list[str] = []
     with mail_server(Recorder(rcpt="550 No such user")) as port:
         settings = mail_settings(tmp_path, port)
@@ -160,6 +162,6 @@ def test_an_outbox_that_cannot_be_written_changes_no_result(tmp_path: Path, run_
     with run_emails(mail_settings(tmp_path / "state", 1), run_id, warn=warnings.append):
         pass
     assert warnings == [
-        "The mail that the reimport has started could not be sent (NotADirectoryError).",
-        "The mail that the reimport has succeeded could not be sent (NotADirectoryError).",
+        "The email that the reimport has started could not be sent (NotADirectoryError).",
+        "The email that the reimport has succeeded could not be sent (NotADirectoryError).",
     ]

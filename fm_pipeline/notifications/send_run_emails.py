@@ -23,13 +23,13 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.notifications.console_pages import RUN_PAGE, console_address
 from fm_pipeline.notifications.maintenance import enqueue_maintenance_mail
-from fm_pipeline.notifications.message import CommitStatus, EventType, RunEvent, safe_sentences
 from fm_pipeline.notifications.outbox import Claim, Outbox
+from fm_pipeline.notifications.run_email_text import CommitStatus, EventType, RunEvent, safe_sentences
 from fm_pipeline.notifications.smtp import EmailNotSent, EmailUnconfirmed, deliver
 from fm_pipeline.settings import Settings
 
 Warn = Callable[[str], None]
-USERS_PATIENCE_SECONDS = 5  # the second mail of an event is begun within this time, or left to the sensor
+USERS_PATIENCE_SECONDS = 5  # the second email of an event is begun within this time, or left to the sensor
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def run_emails(
             patience = USERS_PATIENCE_SECONDS if settings.console_maintenance_mails else 0
             send_due_emails(settings, warn=warn, run_id=run_id, patience_seconds=patience)
         except Exception as fault:  # noqa: BLE001  # a full disk or a wrong time zone must not end the reimport
-            warn(f"The mail that the reimport has {event} could not be sent ({type(fault).__name__}).")
+            warn(f"The email that the reimport has {event} could not be sent ({type(fault).__name__}).")
 
     tell(EventType.STARTED)
     try:
@@ -156,18 +156,18 @@ def send_due_emails(settings: Settings, *, warn: Warn, run_id: str | None = None
 
 
 def _attempt(settings: Settings, outbox: Outbox, claim: Claim, warn: Warn) -> bool:
-    mail = f"The mail {claim.email.subject!r}"
+    email = f"The email {claim.email.subject!r}"
     try:
         refused = deliver(settings, claim.email, lambda: outbox.mark_handed_over(claim))
     except EmailUnconfirmed:
-        warn(f"{mail} was handed over, and the mail server did not confirm it in time; it is not repeated.")
+        warn(f"{email} was handed over, and the mail server did not confirm it in time; it is not repeated.")
         return False
     except EmailNotSent as error:
         again = outbox.release(claim, datetime.now(UTC), for_ever=error.permanent)
         when = f"the sensor tries again after {again:%H:%M:%S} UTC" if again else "it is given up"
-        warn(f"{mail} was not sent at attempt {claim.attempt}: {error}; {when}.")
+        warn(f"{email} was not sent at attempt {claim.attempt}: {error}; {when}.")
         return False
     outbox.mark_sent(claim)
     if refused:
-        warn(f"{mail} was sent, but the mail server refused {refused} of its receivers.")
+        warn(f"{email} was sent, but the mail server refused {refused} of its receivers.")
     return True
