@@ -25,7 +25,7 @@ SHOWN = 20  # record ids of a kind, unless all are asked for
     "--repair",
     type=click.Choice(list(REPAIRS)),
     multiple=True,
-    help="Repair what is of this kind; may be given several times. Without it nothing is changed.",
+    help="Repair what is of this kind; can be repeated. Without it nothing is changed.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many repairs.  [default: all]")
 @click.option("--all-ids", is_flag=True, help="Print every record id, and not only the first twenty of a kind.")
