@@ -10,7 +10,8 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.defs.assets.dicom import DICOM_POOL, JobKind, terminated
-from fm_pipeline.defs.assets.shared import REMARK, explained, requester
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget, OrthancTarget
 from fm_pipeline.dicom.api.requests import carry_out, prepare_shared_import, start_shared_import
 from fm_pipeline.dicom.history.jobs import request_cancel

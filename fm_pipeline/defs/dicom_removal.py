@@ -4,7 +4,8 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.defs.assets.dicom import DICOM_POOL
-from fm_pipeline.defs.assets.shared import REMARK, explained, requester
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.dicom.api.remove_import import plan_removal, remove_import
 from fm_pipeline.dicom.log import import_log

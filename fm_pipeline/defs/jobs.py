@@ -10,9 +10,9 @@ from fm_pipeline.defs.assets.backup_jobs import export_nexus_csv, make_backup, r
 from fm_pipeline.defs.assets.dicom import DICOM
 from fm_pipeline.defs.assets.reimport import PHASES
 from fm_pipeline.defs.assets.restore import restore_backup
-from fm_pipeline.defs.assets.shared import BACKUP, EXTRACT, IMAGE_LINK, PLAN, PREFLIGHT, STAGE
 from fm_pipeline.defs.dicom_chunks_job import dicom_import_chunks
 from fm_pipeline.defs.dicom_removal import remove_dicom_import
+from fm_pipeline.defs.names import BACKUP, EXTRACT, IMAGE_LINK, PLAN, PREFLIGHT, STAGE
 from fm_pipeline.defs.sync_job import filemaker_sync
 
 # Four hours: reading a slow FileMaker Server took more than one, and a run that hangs must not hold the pool for ever.

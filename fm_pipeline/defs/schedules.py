@@ -12,8 +12,8 @@ import dagster as dg
 
 from fm_pipeline.defs.assets.backup_jobs import restore_drill
 from fm_pipeline.defs.assets.dicom import STEP
-from fm_pipeline.defs.assets.shared import NIGHTLY_DICOM
 from fm_pipeline.defs.jobs import dicom_import, import_image_files, plan_reimport
+from fm_pipeline.defs.names import NIGHTLY_DICOM
 from fm_pipeline.defs.sensors.hospital_dicom import unfinished_imports
 from fm_pipeline.defs.sync_job import filemaker_sync
 from fm_pipeline.dicom.sensor.tick import sync_due

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import Field
 
-from fm_pipeline.defs.assets.shared import POOL, REMARK, explained, requester
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import POOL
+from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.pluralize import counted

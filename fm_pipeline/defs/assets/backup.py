@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from fm_pipeline.defs.assets.reimport import refuse_at_once
-from fm_pipeline.defs.assets.shared import BACKUP, OWNERS, POOL, STAGED_ASSETS, explained, requester
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import BACKUP, OWNERS, POOL, STAGED_ASSETS
+from fm_pipeline.defs.requester import requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.pluralize import counted

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.run_reports import store_run_report
-from fm_pipeline.defs.assets.shared import POOL, explained, requester
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import POOL
+from fm_pipeline.defs.requester import requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, list_backups

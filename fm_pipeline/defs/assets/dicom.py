@@ -12,10 +12,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from fm_pipeline.defs.assets.metadata import row_count
 from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.plots import bar_chart
-from fm_pipeline.defs.assets.shared import OWNERS, REMARK, explained, requester, row_count
 from fm_pipeline.defs.assets.tables import own_table
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import OWNERS
+from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget, OrthancTarget
 from fm_pipeline.dicom.api.requests import carry_out, prepare_import
 from fm_pipeline.dicom.formats import size_formatted

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from fm_pipeline.defs.assets.shared import cancelled_reimport, explained
+from fm_pipeline.defs.explained_failure import cancelled_reimport, explained
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.status.choices import SAMPLE
 from fm_pipeline.status.stored_files import NO_READ_PERMISSION, FileCheck, Kind, check_files

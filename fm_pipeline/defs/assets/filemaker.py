@@ -4,7 +4,9 @@ from functools import partial
 
 import dagster as dg
 
-from fm_pipeline.defs.assets.shared import ENTITIES, EXTRACT, OWNERS, POOL, explained, row_count
+from fm_pipeline.defs.assets.metadata import row_count
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import EXTRACT, OWNERS, PLURALS, POOL
 from fm_pipeline.defs.resources import FileMakerSource, NexusTarget
 from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
@@ -14,7 +16,7 @@ DIGEST = 16  # characters of it: enough to see that two readings differ; all 64 
 
 
 def _extraction(entity: str) -> dg.AssetsDefinition:
-    plural = ENTITIES[entity]
+    plural = PLURALS[entity]
 
     @dg.asset(
         name=f"filemaker_{plural}",
@@ -64,4 +66,4 @@ def _extraction(entity: str) -> dg.AssetsDefinition:
 
 def extraction_assets() -> list[dg.AssetsDefinition]:
     """One asset a source entity."""
-    return [_extraction(entity) for entity in ENTITIES]
+    return [_extraction(entity) for entity in PLURALS]

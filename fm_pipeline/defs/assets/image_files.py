@@ -8,9 +8,12 @@ from pydantic import Field
 
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.run_reports import store_run_report
+from fm_pipeline.defs.assets.metadata import row_count
 from fm_pipeline.defs.assets.own_run import System
 from fm_pipeline.defs.assets.plots import bar_chart, containers_used
-from fm_pipeline.defs.assets.shared import IMAGE_FILES, OWNERS, POOL, explained, requester, row_count
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import IMAGE_FILES, OWNERS, POOL
+from fm_pipeline.defs.requester import requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.images.containers.choices import BATCH_SIZE
 from fm_pipeline.images.containers.import_images import Callbacks, import_images

@@ -12,9 +12,12 @@ from pydantic import Field
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.run_reports import store_run_report
 from fm_pipeline.defs.assets.image_charts import image_charts
+from fm_pipeline.defs.assets.metadata import row_count
 from fm_pipeline.defs.assets.own_run import System
-from fm_pipeline.defs.assets.shared import IMAGE_LINK, OWNERS, POOL, explained, requester, row_count
 from fm_pipeline.defs.assets.tables import own_table, tables_of_assets
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import IMAGE_LINK, OWNERS, POOL
+from fm_pipeline.defs.requester import requester
 from fm_pipeline.defs.resources import NexusTarget, PatientFiles
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.filemaker.exports.encoding import ENCODINGS, Encoding

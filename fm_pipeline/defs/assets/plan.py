@@ -5,18 +5,11 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import Field
 
+from fm_pipeline.defs.assets.metadata import console_link
 from fm_pipeline.defs.assets.plots import changes_by_table, losses_on_top, not_loaded_by_rule, patients_on_page
-from fm_pipeline.defs.assets.shared import (
-    OWNERS,
-    PLAN,
-    PLAN_TAG,
-    POOL,
-    REMARK,
-    STAGED_ASSETS,
-    console_link,
-    explained,
-    requester,
-)
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import OWNERS, PLAN, PLAN_TAG, POOL, STAGED_ASSETS
+from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.notifications.alerts import enqueue_plan_alert
 from fm_pipeline.notifications.console_pages import PLAN_PAGE

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from fm_pipeline.defs.assets.reimport import refuse_at_once
-from fm_pipeline.defs.assets.shared import OWNERS, POOL, PREFLIGHT, explained
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import OWNERS, POOL, PREFLIGHT
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.errors import Stop
 from fm_pipeline.pluralize import counted

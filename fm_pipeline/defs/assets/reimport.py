@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from fm_pipeline.defs.assets.image_charts import image_charts
+from fm_pipeline.defs.assets.metadata import console_link, row_count
 from fm_pipeline.defs.assets.plots import (
     changes_by_table,
     losses_on_top,
@@ -17,20 +18,12 @@ from fm_pipeline.defs.assets.plots import (
     phase_seconds,
     rows_by_table,
 )
-from fm_pipeline.defs.assets.shared import (
-    OWNERS,
-    PLAN_TAG,
-    POOL,
-    REMARK,
-    cancelled_reimport,
-    console_link,
-    explained,
-    requester,
-    row_count,
-)
 from fm_pipeline.defs.assets.system_configuration import observe_configuration
 from fm_pipeline.defs.assets.tables import tables_of_assets
+from fm_pipeline.defs.explained_failure import cancelled_reimport, explained
+from fm_pipeline.defs.names import OWNERS, PLAN_TAG, POOL
 from fm_pipeline.defs.registry import entities
+from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.entities.registry import Entity, Phase, has_filemaker_id, loaded
 from fm_pipeline.errors import PipelineError

@@ -7,8 +7,10 @@ from pydantic import Field
 
 from fm_pipeline.db.audit import audited
 from fm_pipeline.db.run_reports import store_run_report
-from fm_pipeline.defs.assets.shared import POOL, REMARK, explained, requester
 from fm_pipeline.defs.dagster_internals import PARENT_RUN_ID_TAG
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import POOL
+from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import restore

@@ -6,10 +6,12 @@ from functools import partial
 import dagster as dg
 from psycopg2.extensions import connection as Connection
 
+from fm_pipeline.defs.assets.metadata import row_count
 from fm_pipeline.defs.assets.plots import not_loaded_by_rule
-from fm_pipeline.defs.assets.shared import ENTITIES, OWNERS, POOL, STAGE, explained, row_count
 from fm_pipeline.defs.assets.system_configuration import observe_configuration
 from fm_pipeline.defs.assets.tables import own_table
+from fm_pipeline.defs.explained_failure import explained
+from fm_pipeline.defs.names import OWNERS, PLURALS, POOL, STAGE
 from fm_pipeline.defs.registry import entities
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.entities.order import parents
@@ -24,9 +26,9 @@ from fm_pipeline.staging.run import check_staged, fill_the_crosswalk, is_extract
 
 def built_from(entity: Entity) -> list[str]:
     """The assets that a staged entity is built from: its extraction, those that it points to, what it looks up."""
-    before = [f"staged_{ENTITIES[parent]}" for parent in parents(entities(), entity.name)]
+    before = [f"staged_{PLURALS[parent]}" for parent in parents(entities(), entity.name)]
     if entity.name == "patient":
-        before = [f"filemaker_{ENTITIES[CONTACT_DETAIL]}", "crosswalk", *before]
+        before = [f"filemaker_{PLURALS[CONTACT_DETAIL]}", "crosswalk", *before]
     looked_up = [LOOK_UPS[name][0] for name in entity.looked_up if name in LOOK_UPS]
     return [f"filemaker_{entity.plural}", *(before or ["crosswalk"]), *looked_up]
 

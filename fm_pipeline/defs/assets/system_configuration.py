@@ -9,8 +9,9 @@ import dagster as dg
 from psycopg2.extensions import connection as Connection
 
 from fm_pipeline.db.digest import table_digest
-from fm_pipeline.defs.assets.shared import CONFIGURATION, OWNERS, row_count
+from fm_pipeline.defs.assets.metadata import row_count
 from fm_pipeline.defs.assets.tables import table_metadata
+from fm_pipeline.defs.names import CONFIGURATION, OWNERS
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 
 DESCRIPTIONS = {

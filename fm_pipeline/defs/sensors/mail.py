@@ -51,7 +51,7 @@ _EVENTS = {
     dg.DagsterRunStatus.CANCELED: EventType.CANCELLED,
 }
 _REIMPORT = {dg.AssetKey(phase.key) for phase in PHASES}
-# The labels under which assets.shared.explained puts the sentences of our own errors; no other text is quoted.
+# The labels under which explained_failure.explained puts the sentences of our own errors; no other text is quoted.
 _SENTENCES = ("what happened", "what it means", "what to do")
 
 

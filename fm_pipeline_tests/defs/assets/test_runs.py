@@ -16,7 +16,8 @@ from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.reimport import CHECKS
-from fm_pipeline.defs.assets.shared import PLAN_TAG, cancelled_reimport
+from fm_pipeline.defs.explained_failure import cancelled_reimport
+from fm_pipeline.defs.names import PLAN_TAG
 from fm_pipeline.nexus.backup.backup import make_backup
 from fm_pipeline.notifications.send_run_emails import send_due_emails
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic

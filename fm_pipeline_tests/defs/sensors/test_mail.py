@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from fm_pipeline.defs.assets.shared import explained
+from fm_pipeline.defs.explained_failure import explained
 from fm_pipeline.defs.sensors.mail import Watermark, reimport_mails
 from fm_pipeline.errors import PlanStop, SettingsError
 from fm_pipeline.notifications.send_run_emails import run_emails

@@ -9,8 +9,8 @@ import pytest
 from fm_pipeline.db.audit import operating_system_user
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.db.run_requests import record_run_request, run_requester
-from fm_pipeline.defs.assets.shared import account_of_run
 from fm_pipeline.defs.dagster_internals import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
+from fm_pipeline.defs.requester import account_of_run
 from fm_pipeline_tests.defs.assets.test_runs import Graph
 from fm_pipeline_tests.support.clinics import MigrationBench
 

@@ -7,7 +7,7 @@ import traceback
 import dagster as dg
 import pytest
 
-from fm_pipeline.defs.assets.shared import explained
+from fm_pipeline.defs.explained_failure import explained
 from fm_pipeline.errors import LockStop
 
 
@@ -28,7 +28,7 @@ def test_an_error_that_nobody_foresaw_is_told_by_its_class_and_place_and_not_by_
         int(typed)
     shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.metadata)
     assert "ValueError" in shown
-    assert "test_shared.py" in str(caught.value)
+    assert "test_explained_failure.py" in str(caught.value)
     assert "0491" not in shown
 
 
