@@ -23,15 +23,32 @@ from dotenv.variables import Variable, parse_variables
 from fm_pipeline.errors import SettingsError
 
 NAMED_FILE = "FM_PIPELINE_ENV_FILE"
+_MARK = "fm_pipeline/env_file.py"  # what a checkout has
 # Above the similarity of other programs' names (AWS_DEFAULT_REGION and AWS_REGION: 0.71), and below that of one or two
 # wrong letters or a shortened word (SMTP_PASS for SMTP_PASSWORD: 0.82).
 _ALIKE = 0.8
 
 
+def find_env_file() -> Path:
+    """Return the `.env` of the current folder, or in a subfolder of a checkout that of the checkout.
+
+    Another project's `.env` above the current folder is not taken: it may have settings of the same names.
+
+    Returns:
+        A relative path for the current folder, whether the file exists or not; an absolute path for the checkout.
+    """
+    here = Path(".env")
+    if not os.path.exists(here):
+        for folder in _folders_above():
+            if (folder / _MARK).is_file():
+                return folder / here if os.path.exists(folder / here) else here
+    return here
+
+
 def where_looked_for() -> str:
     """Return, for the remedy of an error, which file settings were looked for in, and where one is if not there."""
     try:
-        place = Path(os.path.abspath(os.environ.get(NAMED_FILE) or ".env"))
+        place = Path(os.path.abspath(os.environ.get(NAMED_FILE) or find_env_file()))
     except OSError:  # somebody has deleted the current folder
         return "the current folder is gone"
     said = f"{place} was read"
@@ -39,6 +56,13 @@ def where_looked_for() -> str:
         above = [folder for folder in place.parent.parents if os.path.isfile(folder / ".env")]
         said = f"{place} is not there" + (f"; {above[0] / '.env'} is: change to its folder" if above else "")
     return said.encode("utf-8", "backslashreplace").decode()  # of a name that is not in UTF-8
+
+
+def _folders_above() -> Sequence[Path]:
+    try:
+        return Path.cwd().parents
+    except OSError:  # somebody has deleted the current folder
+        return ()
 
 
 def validate_env_file(file: Path, names: Collection[str]) -> None:

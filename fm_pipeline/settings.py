@@ -1,4 +1,4 @@
-"""Every setting, typed, read once from the environment and from a `.env` file in the working directory.
+"""Every setting, typed, read once from the environment and from a `.env` file (`env_file.find_env_file`).
 
 The names are those of `.env.example`. Secrets are `SecretStr`: printing settings never prints a password.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -16,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fm_pipeline.env_file import NAMED_FILE, validate_env_file, where_looked_for
+from fm_pipeline.env_file import NAMED_FILE, find_env_file, validate_env_file, where_looked_for
 from fm_pipeline.errors import SettingsError
 
 ENV_FILE = NAMED_FILE
@@ -40,6 +41,8 @@ _ONLY_OPENED = (
     "dicom_excluded_folders",
     "ftp_ca_bundle",
 )
+# Also the name of one that comes with the package
+_NAME_OR_PATH = ("filemaker_profile", "rules_file")
 
 
 def _is_known_time_zone(value: str) -> str:
@@ -60,10 +63,31 @@ def folder_names(names: str | None) -> list[str]:
     return [name for name in (names or "").split(os.pathsep) if name]
 
 
-class Settings(BaseSettings):
-    """All settings of the pipeline. Build it with `load_settings`, which explains what is missing."""
+class _FromEnvironment(BaseSettings):
+    """What holds for each setting."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_in_utf_8(cls, value: object, info: ValidationInfo) -> object:
+        """Python takes other bytes of the environment as lone surrogates, which no server or table takes."""
+        if info.field_name not in _ONLY_OPENED and isinstance(value, str) and _LONE_SURROGATE.search(value):
+            raise ValueError("is not in UTF-8")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_set(cls, value: object, info: ValidationInfo) -> object:
+        """An empty value is as none. Where there is a default it is refused: the default may delete."""
+        field = cls.model_fields[str(info.field_name)]
+        if value == "" and (field.is_required() or field.default is not None):
+            raise ValueError("is empty" if field.is_required() else f"is empty; the default is {field.default}")
+        return None if value == "" else value
+
+
+class Settings(_FromEnvironment):
+    """All settings of the pipeline. Build it with `load_settings`, which explains what is missing."""
 
     # The target
     nexus_database_url: SecretStr
@@ -196,14 +220,6 @@ class Settings(BaseSettings):
     backup_key: SecretStr | None = Field(default=None, description="An age key; with it no plain backup is on disk.")
     restore_drill_url: SecretStr | None = Field(default=None, description="An empty database; never Nexus' own.")
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _text_in_utf_8(cls, value: object, info: ValidationInfo) -> object:
-        """Python takes other bytes of the environment as lone surrogates, which no server or table takes."""
-        if info.field_name not in _ONLY_OPENED and isinstance(value, str) and _LONE_SURROGATE.search(value):
-            raise ValueError("is not in UTF-8")
-        return value
-
     @field_validator("filemaker_url", "orthanc_url", "s3_endpoint_url", "dagster_ui_url", "console_url")
     @classmethod
     def _is_web_address(cls, value: str | None) -> str | None:
@@ -229,13 +245,6 @@ class Settings(BaseSettings):
                     ip_network(each.strip())
         except ValueError:
             raise ValueError("must be addresses or networks, as 127.0.0.1,10.0.0.0/24") from None
-        return value
-
-    @field_validator("state_dir", mode="before")
-    @classmethod
-    def _is_not_empty(cls, value: object) -> object:
-        if value == "":  # the working directory, to pathlib
-            raise ValueError("must name a folder")
         return value
 
     @field_validator("dicom_excluded_folders")
@@ -264,47 +273,6 @@ class Settings(BaseSettings):
             raise ValueError("must be a folder of its own, not patients/ or the whole bucket")
         return folder
 
-    @field_validator(
-        "nexus_trigger_tables",
-        "nexus_archive_patient",
-        "filemaker_url",
-        "filemaker_database",
-        "filemaker_username",
-        "filemaker_ca_bundle",
-        "filemaker_exports_folder",
-        "rules_file",
-        "s3_endpoint_url",
-        "orthanc_url",
-        "orthanc_username",
-        "orthanc_password",
-        "orthanc_ca_bundle",
-        "hospital_data_path",
-        "dicom_allowed_roots",
-        "dicom_excluded_folders",
-        "dicom_history_days",
-        "ftp_password",
-        "ftp_ca_bundle",
-        "smtp_host",
-        "smtp_username",
-        "dagster_ui_url",
-        "support_contact",
-        "expect_plan_hours",
-        "expect_dicom_hours",
-        "expect_dicom_file_hours",
-        "console_database_url",
-        "console_url",
-        "console_viewer_group",
-        "console_trusted_proxies",
-        "console_maintenance_mails",
-        "backup_dir",
-        "backup_key",
-        "restore_drill_url",
-        mode="before",
-    )
-    @classmethod
-    def _treat_empty_as_unset(cls, value: object) -> object:
-        return value or None
-
     @model_validator(mode="after")
     def _require_archive_patient(self) -> Self:
         if self.nexus_files_of_gone_patients == "archive" and not self.nexus_archive_patient:
@@ -320,18 +288,14 @@ class Settings(BaseSettings):
         return self
 
 
-class _ClinicTime(BaseSettings):
+class _ClinicTime(_FromEnvironment):
     """The one setting that is needed while Dagster loads the definitions, when nothing else need be set."""
-
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     clinic_time_zone: TimeZone = TIME_ZONE
 
 
-class _Mapping(BaseSettings):
+class _Mapping(_FromEnvironment):
     """The other one, without which the graph shows only the tables that come with the pipeline."""
-
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     filemaker_profile: str = PROFILE
 
@@ -359,7 +323,7 @@ def load_settings(**overrides: object) -> Settings:
 
     Args:
         overrides: values that win over the environment, by field name. What the environment does not say is read
-            from `.env` in the current folder, or from the file that FM_PIPELINE_ENV_FILE names.
+            from the file that FM_PIPELINE_ENV_FILE names, or else from the `.env` that `find_env_file` finds.
 
     Raises:
         SettingsError: names each setting that is missing or wrong, never its value; or the file that cannot be read.
@@ -368,18 +332,18 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def _load(kind: type[Kind], overrides: dict[str, object]) -> Kind:
-    if name := os.environ.get(ENV_FILE):
-        overrides.setdefault("_env_file", name)
-        if not os.path.exists(name) or os.path.isdir(name):  # where pathlib raises for a name that is too long
-            raise SettingsError(
-                f"{ENV_FILE} names a file that is not there.",
-                meaning="Without it, settings of another system might be taken.",
-                remedy="Correct the name; a relative one is looked for in the current folder.",
-            )
-    if file := overrides.get("_env_file", ".env"):
+    if (name := os.environ.get(ENV_FILE)) and (not os.path.exists(name) or os.path.isdir(name)):
+        # pathlib raises for a name that is too long
+        raise SettingsError(
+            f"{ENV_FILE} names a file that is not there.",
+            meaning="Without it, settings of another system might be taken.",
+            remedy="Correct the name; a relative one is looked for in the current folder.",
+        )
+    file = overrides.setdefault("_env_file", name or find_env_file())
+    if file:
         validate_env_file(Path(str(file)), [each.upper() for each in Settings.model_fields])
     try:
-        return kind(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
+        read = kind(**overrides)  # type: ignore[arg-type]  # pydantic reads the rest from the environment
     except ValidationError as error:
         faults = "; ".join(
             f"{str(fault['loc'][0]).upper()}: {_plain_message(fault['msg'])}"
@@ -392,6 +356,20 @@ def _load(kind: type[Kind], overrides: dict[str, object]) -> Kind:
             meaning="Nothing was begun.",
             remedy=f"Set them in the environment or in .env ({where_looked_for()}); .env.example lists all of them.",
         ) from None
+    return _from_the_folder_of(file, read, overrides) if isinstance(file, Path) else read
+
+
+def _from_the_folder_of(file: Path, read: Kind, overrides: Collection[str]) -> Kind:
+    """Return the settings with relative paths as they are meant in the folder of `.env`; those typed now stay."""
+    typed = {name.lower() for name in os.environ} | set(overrides)
+    moved = {
+        name: type(value)(file.parent / value) for name, value in read if name not in typed and _is_path(name, value)
+    }
+    return read.model_copy(update=moved)
+
+
+def _is_path(name: str, value: object) -> bool:
+    return not str(value).isidentifier() if name in _NAME_OR_PATH else isinstance(value, Path)
 
 
 def _plain_message(message: str) -> str:

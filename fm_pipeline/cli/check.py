@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from fm_pipeline.cli._shared.json_output import json_option
 from fm_pipeline.pluralize import counted
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ MARKS = {"good": "✓", "warning": "!", "stop": "✗"}
 
 @click.command(name="check")
 @click.option("--full", is_flag=True, help="Read FileMaker's records too, and check each by the rules.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings, or the rules, as JSON.")
+@json_option("Print the findings, or the rules, as JSON.")
 @click.option("--rules", "only_rules", is_flag=True, help="Print the rules that are in force, and check nothing.")
 def command(full: bool, as_json: bool, only_rules: bool) -> None:
     """Look at FileMaker, Nexus, S3, the mail server and our own folder before anything is read or written.

@@ -9,7 +9,7 @@ from typing import Literal
 
 import click
 
-from fm_pipeline.cli._shared.interrupts import restore_sigint
+from fm_pipeline.cli._shared.interrupts import at_interrupt, restore_sigint
 from fm_pipeline.errors import PipelineError
 
 QUICK_SCALE = 0.05
@@ -86,17 +86,18 @@ def command(  # its options
     restore_sigint()
     profile = profile or ("wep" if as_found else "nexus")
     port = port or (free_port() if once else None)
-    demo = Demo(
-        state_dir,
-        scale=QUICK_SCALE if quick else scale,
-        port=port,
-        profile=profile,
-        as_found=as_found,
-        dicom=not without,
-        install=install,
-    )
-    with demo:
-        held = demo.run(report)
-        if not once:
-            demo.wait()
+    with at_interrupt("What the demo had started was stopped.", "The next demo begins anew."):
+        demo = Demo(
+            state_dir,
+            scale=QUICK_SCALE if quick else scale,
+            port=port,
+            profile=profile,
+            as_found=as_found,
+            dicom=not without,
+            install=install,
+        )
+        with demo:
+            held = demo.run(report)
+            if not once:
+                demo.wait()
     sys.exit(0 if held else 1)

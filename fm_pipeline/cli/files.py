@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from fm_pipeline.cli._shared.json_output import json_option
 from fm_pipeline.pluralize import counted
 from fm_pipeline.status.choices import SAMPLE
 
@@ -29,7 +30,7 @@ def command() -> None:
 @command.command(name="check")
 @click.option("--all", "everything", is_flag=True, help="Look for every file, by listing the buckets.")
 @click.option("--sample", type=click.IntRange(min=1), help=f"How many of each kind.  [default: {SAMPLE}]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table, with the ids of all rows.")
+@json_option("Print JSON instead of a table, with the ids of all rows.")
 def check(everything: bool, sample: int | None, as_json: bool) -> None:
     """Look whether the files of documents, images and thumbnails exist; by default of a sample.
 
@@ -59,7 +60,7 @@ def check(everything: bool, sample: int | None, as_json: bool) -> None:
 
 
 @command.command(name="without-patient")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a list.")
+@json_option("Print JSON instead of a list.")
 def without_patient(as_json: bool) -> None:
     """List the documents and image batches whose patient the next reimport would delete.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import click
 
+from fm_pipeline.cli._shared.json_output import error_json, is_json_wanted
 from fm_pipeline.cli._shared.lazy_group import LazyGroup
-from fm_pipeline.errors import PipelineError, unforeseen
+from fm_pipeline.errors import PipelineError, RequestError, unforeseen
 
-INTERRUPTED = "\nInterrupted. What was not committed was rolled back; fm-pipeline status shows what was done."
+INTERRUPTED = ("Interrupted.", "What was not committed was rolled back.", "fm-pipeline status shows what was done.")
+INTERRUPTED_CODE, FAILED_CODE = 499, 500  # HTTP: the client has closed the request; internal error
 
 
 class Commands(LazyGroup):
@@ -24,20 +26,32 @@ class Commands(LazyGroup):
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise
-        except KeyboardInterrupt:
-            click.echo(INTERRUPTED, err=True)
+        except KeyboardInterrupt as interrupt:
+            said = interrupt.args or INTERRUPTED  # see `at_interrupt`
+            if is_json_wanted(ctx):
+                click.echo(error_json(INTERRUPTED_CODE, *said))
+            else:
+                click.echo("\n" + " ".join(said), err=True)
             ctx.exit(130)
         except Exception as fault:  # noqa: BLE001  # told without its text
-            from rich.console import Console
-            from rich.text import Text
-
             error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
-            console = Console(stderr=True)
-            console.print(Text(error.what, style="bold red"), soft_wrap=True)
-            for sentence in (error.meaning, error.remedy):
-                if sentence:
-                    console.print(Text(sentence), soft_wrap=True)
+            if is_json_wanted(ctx):
+                code = error.code if isinstance(error, RequestError) else FAILED_CODE
+                click.echo(error_json(code, error.what, error.meaning, error.remedy))
+            else:
+                _print_error(error)
             ctx.exit(1)
+
+
+def _print_error(error: PipelineError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    console.print(Text(error.what, style="bold red"), soft_wrap=True)
+    for sentence in (error.meaning, error.remedy):
+        if sentence:
+            console.print(Text(sentence), soft_wrap=True)
 
 
 @click.group(cls=Commands, package="fm_pipeline.cli", context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fm_pipeline.cli._shared.json_output import json_option
 from fm_pipeline.pluralize import counted
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ WITHOUT_PATIENT_ID = (
 
 @click.command(name="patient")
 @click.argument("patient_id", metavar="FILEMAKER_OR_NEXUS_ID")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the ids of all rows.")
+@json_option("Print JSON, with the ids of all rows.")
 @click.option("--erase", is_flag=True, help="Show what the pipeline's own tables hold of a patient who was deleted.")
 @click.option(
     "--dicom-patient-id",

@@ -25,10 +25,15 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
 
     If anything differs from the plan, or anything fails, Nexus stays as it is.
     """
+    from fm_pipeline.filemaker.connect import require_source
+    from fm_pipeline.settings import load_settings
+
+    settings = load_settings()
+    require_source(settings)
+
     from rich.console import Console
 
     from fm_pipeline.db.audit import operating_system_user
-    from fm_pipeline.filemaker.connect import require_source
     from fm_pipeline.nexus.backup.backup import make_backup
     from fm_pipeline.nexus.reimport.plan import Permission
     from fm_pipeline.notifications.send_run_emails import run_emails
@@ -37,10 +42,7 @@ def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     from fm_pipeline.sequence.reimport import reimport, validate_plan_early
     from fm_pipeline.sequence.report_files import write_report
     from fm_pipeline.sequence.report_terminal import report_lines
-    from fm_pipeline.settings import load_settings
 
-    settings = load_settings()
-    require_source(settings)
     console = Console()
 
     def warn(sentence: str) -> None:

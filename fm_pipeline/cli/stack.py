@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from fm_pipeline.cli._shared.interrupts import at_interrupt
+from fm_pipeline.cli._shared.json_output import json_option
 from fm_pipeline.errors import PipelineError
 
 _PORT = click.IntRange(1, 65535)
@@ -70,7 +72,8 @@ def up(
     }
     stack = Stack(state_dir)
     env_line("STATE_DIR", str(stack.state_dir))  # refused before anything is started
-    stack.up({name: port for name, port in wanted.items() if port is not None})
+    with at_interrupt("The servers that this command had started were stopped.", "Run it again to start them."):
+        stack.up({name: port for name, port in wanted.items() if port is not None})
     lines = [
         *(f"# Not started, because it is not installed: {kind.name}" for kind in stack.missing),
         "# Settings of the sandbox. Its passwords were made for it alone and lie in",
@@ -132,7 +135,7 @@ def down(state_dir: Path) -> None:
 
 @command.command()
 @_state_dir
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option("Print JSON instead of a table.")
 def status(state_dir: Path, as_json: bool) -> None:
     """Show which servers run, where, and where their logs are."""
     from rich.console import Console

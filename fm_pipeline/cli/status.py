@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from fm_pipeline.cli._shared.interrupts import restore_sigint
+from fm_pipeline.cli._shared.json_output import json_option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,7 +31,7 @@ MIN_WIDTHS = {"made": 10, "started": 10, "at": 10}  # a date is not broken
 
 @click.command(name="status")
 @click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@json_option("Print JSON instead of tables.")
 def command(watch: bool, as_json: bool) -> None:
     """Show the progress of the newest run, and the last reimports, plans, backups and attempts.
 

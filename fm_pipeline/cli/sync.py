@@ -32,19 +32,23 @@ def command(
     FILEMAKER_SYNC_CHANGES says how many rows may change without a confirmation. If more rows would change, or if there
     is a deletion or a conflict, the sync waits: it shows what it would do, and the words that let it go on.
     """
+    from fm_pipeline.filemaker.connect import require_source
+    from fm_pipeline.settings import load_settings
+
+    settings = load_settings()
+    if not (shown_id or undone_id):
+        require_source(settings)
+
     from rich.console import Console
 
     from fm_pipeline.db.audit import operating_system_user
-    from fm_pipeline.filemaker.connect import require_source
     from fm_pipeline.nexus.reimport.plan import Permission
     from fm_pipeline.sequence.night import run_sync
     from fm_pipeline.sequence.progress import run_progress
     from fm_pipeline.sequence.report_terminal import report_lines
     from fm_pipeline.sequence.undo_sync import undo_sync
-    from fm_pipeline.settings import load_settings
     from fm_pipeline.status.syncs import read_sync
 
-    settings = load_settings()
     console = Console()
     if shown_id:
         found = read_sync(settings.nexus_database_url.get_secret_value(), shown_id)
@@ -56,7 +60,6 @@ def command(
         rows = undo_sync(settings, undone_id, now=datetime.now(UTC), actor=actor, run_id=run_id)
         console.print(f"Undone: {counted(sum(rows.values()), 'row')} of Nexus written back.")
         return
-    require_source(settings)
     with run_progress(settings, run_id, console=console) as progress:
         result = run_sync(
             settings,

@@ -31,6 +31,7 @@ _NO_CONNECTION: dict[type[Exception], str] = {
     socket.gaierror: "the host of SMTP_HOST is not known",
     ssl.SSLCertVerificationError: "the certificate of the mail server is not trusted, or it is for another name",
     ssl.SSLError: "what listens on SMTP_PORT does not speak TLS as SMTP_SECURITY asks for",
+    UnicodeEncodeError: "SMTP_USERNAME or SMTP_PASSWORD has a character beyond ASCII, which cannot be sent",  # smtplib
 }
 
 

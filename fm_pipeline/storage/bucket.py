@@ -52,12 +52,22 @@ def open_bucket(settings: Settings, client: S3Client | None = None) -> Bucket:
     Raises:
         SettingsError: S3_BUCKET is not set.
     """
+    name = require_bucket(settings)
+    return Bucket(client or make_client(settings), name, settings.s3_bulk_prefix)
+
+
+def require_bucket(settings: Settings) -> str:
+    """Return the name of the bucket, before work that needs it starts.
+
+    Raises:
+        SettingsError: S3_BUCKET is not set.
+    """
     if not settings.s3_bucket:
         raise SettingsError(
             "S3_BUCKET is not set.",
             remedy=f"Name the bucket of documents and images, in the environment or in .env ({where_looked_for()}).",
         )
-    return Bucket(client or make_client(settings), settings.s3_bucket, settings.s3_bulk_prefix)
+    return settings.s3_bucket
 
 
 def _require_listing(page: Mapping[str, Any], action: str) -> None:

@@ -93,6 +93,18 @@ def test_a_mistake_is_told_with_what_it_means_and_what_to_do(
         assert line.startswith(says)
 
 
+@pytest.mark.parametrize("words", ["status", "plan", "check", "files check", "patient 1", "dicom jobs"])
+def test_with_json_a_mistake_is_json_too(words: str) -> None:
+    done = CliRunner().invoke(
+        main, [*words.split(), "--json"], env={name.upper(): None for name in Settings.model_fields}
+    )
+    assert (done.exit_code, done.stderr) == (1, "")
+    answer = json.loads(done.stdout)
+    assert not answer["success"]
+    assert answer["error"]["message"] == "The settings cannot be used: NEXUS_DATABASE_URL: is missing."
+    assert answer["error"]["remedy"].startswith("Set them in the environment or in .env (")
+
+
 @pytest.mark.parametrize("row", MISTAKES["told_by_the_check"], ids=lambda row: row["mistakes"])
 def test_a_mistake_with_a_service_is_a_finding_of_the_check_with_what_to_do(
     servers: Servers, stack: LazyStack, row: dict[str, Any]

@@ -88,7 +88,7 @@ def test_a_url_that_cannot_be_read_is_told_by_the_name_of_its_setting(words: tup
     assert "secret" not in refused.output
 
 
-@pytest.mark.parametrize("zone", ["Mars/Base", "", "../etc/passwd", "Australia"])
+@pytest.mark.parametrize("zone", ["Mars/Base", "../etc/passwd", "Australia"])
 def test_a_time_zone_that_does_not_exist_is_a_wrong_setting(zone: str) -> None:
     refused = run("status", NEXUS_DATABASE_URL=NOBODY, CLINIC_TIME_ZONE=zone)
     assert refused.exit_code == 1

@@ -1,4 +1,4 @@
-"""The page `docs/settings.md`: every setting with its type and default, and its comment in .env.example.
+"""The page `docs/settings.md`: every setting with its type, default, the commands that need it, and its comment.
 
 `scripts/settings` writes it.
 """
@@ -17,21 +17,27 @@ from pydantic.fields import FieldInfo
 
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT as TOP
 from fm_pipeline.settings import Settings
+from fm_pipeline_tests.operations.needed_settings import in_words, needed_by
 
 PAGE = TOP / "docs" / "settings.md"
 HEAD = """# Settings
 
-Every setting of the pipeline. `scripts/settings` writes this page from the types in `fm_pipeline/settings.py` and the
-comments in `.env.example`; a test compares them.
+Every setting of the pipeline. `scripts/settings` writes this page from the types in `fm_pipeline/settings.py`, the
+comments in `.env.example`, and what the commands ask for; a test compares them.
 
 - **Where they are read.** From the environment, and for what it does not say from the file `.env` in the current
-  folder, or from the file that `FM_PIPELINE_ENV_FILE` names. The environment wins.
+  folder, or from the file that `FM_PIPELINE_ENV_FILE` names. The environment wins. In a subfolder of a checkout without
+  a `.env`, the checkout's is read; relative paths in it are then relative to the checkout.
 - **When.** A command reads them when it starts, a run of Dagster when the run starts.
-- **Which are needed.** All need `NEXUS_DATABASE_URL`. The others are asked for only by what uses them
-  ([commands.md](commands.md)). `fm-pipeline check` looks at all of them.
+- **Which are needed.** A command that lacks a setting names it before it asks any server. The column *needed by* lists
+  these commands. A job of Dagster needs what the command for the same work needs. `fm-pipeline check` looks at all
+  settings.
+- **Empty ones.** An empty setting that has no default counts as not set. An empty setting that has a default is
+  refused.
 - **Wrong ones.** A value of another type or out of range, a misspelled name and a line that programs would read in
   different ways are refused by name; the value is not repeated.
 """
+EXPORTS = {"FILEMAKER_DOOR": "exports"}
 WORDS = {
     str: "text",
     int: "whole number",
@@ -48,17 +54,29 @@ def settings_page(example: str) -> str:
     Args:
         example: the content of .env.example, which has a comment above each setting and a heading above each group.
     """
-    lines = [HEAD]
+    lines, needs = [HEAD], _needs()
     for heading, names in _groups(example):
         title, _, more = heading.partition(". ")
         lines += [f"## {title.rstrip('.')}", "", *([more, ""] if more else [])]
-        lines += ["| setting | type | default | meaning |", "|---|---|---|---|"]
+        columns = ["setting", "type", "default", "meaning"]
+        if any(name in needs for name, _ in names):
+            columns.insert(3, "needed by")
+        lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         for name, meaning in names:
             field = Settings.model_fields[name.lower()]
-            cells = (f"`{name}`", _type(field), _default(field), meaning.replace("|", "\\|"))
-            lines.append(f"| {' | '.join(cells)} |")
+            cells = {"setting": f"`{name}`", "type": _type(field), "default": _default(field)}
+            cells |= {"needed by": needs.get(name, ""), "meaning": meaning.replace("|", "\\|")}
+            lines.append(f"| {' | '.join(cells[column] for column in columns)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _needs() -> dict[str, str]:
+    """Return, by setting, the commands that need it."""
+    needs = {name: in_words(commands) for name, commands in needed_by().items()}
+    for name, commands in needed_by(**EXPORTS).items():
+        needs.setdefault(name, f"{in_words(commands)}, with `FILEMAKER_DOOR=exports`")
+    return needs
 
 
 def _groups(example: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:

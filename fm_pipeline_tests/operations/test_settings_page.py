@@ -14,3 +14,5 @@ def test_the_page_of_the_settings_is_what_their_types_and_comments_say() -> None
     assert "| `NEXUS_LOCK_TIMEOUT_SECONDS` | number, above 0, at most 600 | `20` |" in page
     assert "| `NEXUS_LETTERS` | `delete`, `keep` | `delete` |" in page
     assert "| `BACKUP_KEY` | secret |  |" in page
+    assert "| `S3_BUCKET` | text |  | `images import`, `images link`, `images reconcile` |" in page
+    assert "| `ORTHANC_URL` | text |  | `dicom import` |" in page

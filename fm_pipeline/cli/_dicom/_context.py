@@ -1,4 +1,4 @@
-"""Shared by the commands: options, settings, output as JSON, errors as JSON."""
+"""Shared by the commands: options, settings, output as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from fm_pipeline.errors import PipelineError, RequestError, unforeseen
+from fm_pipeline.cli._shared.json_output import json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fm_pipeline.settings import Settings
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+as_json_option = json_option("Print the answer as JSON.")
 path_argument = click.argument("path", required=False)
 
 
@@ -73,30 +73,27 @@ class CommandContext:
 
 
 @contextmanager
-def command_context(as_json: bool) -> Iterator[CommandContext]:
-    """Load settings, migrate the schema and open the log. With `--json`, errors are JSON with exit code 1."""
+def command_context(as_json: bool, need: Callable[[Settings], object] | None = None) -> Iterator[CommandContext]:
+    """Load settings, migrate the schema and open the log.
+
+    Args:
+        need: raises SettingsError if a setting is missing, before any server is asked.
+    """
+    from fm_pipeline.settings import load_settings
+
+    settings = load_settings()
+    if need:
+        need(settings)
+
     from rich.console import Console
 
     from fm_pipeline.db.audit import operating_system_user
     from fm_pipeline.db.migrate import migrate
     from fm_pipeline.dicom.log import import_log
-    from fm_pipeline.settings import load_settings
 
-    try:
-        settings = load_settings()
-        migrate(settings.nexus_database_url.get_secret_value())
-        with import_log(settings):
-            yield CommandContext(settings, operating_system_user(), as_json, Console())
-    except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
-        raise
-    except Exception as fault:
-        if not as_json:
-            raise
-        error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
-        code = error.code if isinstance(error, RequestError) else 500
-        said = {"code": code, "message": error.what, "meaning": error.meaning, "remedy": error.remedy}
-        click.echo(json.dumps({"success": False, "error": said}, indent=2))
-        sys.exit(1)
+    migrate(settings.nexus_database_url.get_secret_value())
+    with import_log(settings):
+        yield CommandContext(settings, operating_system_user(), as_json, Console())
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:

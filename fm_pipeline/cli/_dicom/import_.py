@@ -16,10 +16,18 @@ from fm_pipeline.dicom.choices import JOB_TYPES, THREADS, JobType
 from fm_pipeline.pluralize import counted
 
 if TYPE_CHECKING:
+    from fm_pipeline.dicom.choices import JobStatus
     from fm_pipeline.dicom.history.jobs import Job
     from fm_pipeline.dicom.importer.run_job import ImportOptions
 
 INTERRUPTED = 130
+AT_CTRL_C: dict[JobStatus, str] = {
+    "pending": "The job was not begun.",
+    "running": "This host has left; the job goes on.",  # a job in chunks
+    "completed": "The job had ended before.",
+    "failed": "The job had failed before.",
+    "cancelled": "Cancelled.",
+}
 NOT_OPENED = (("archive_not_opened", "archive", "archives"), ("nested_archive", "archive in one", "archives in one"))
 
 
@@ -54,15 +62,15 @@ def command(
     if job_id is not None and (path or job_type or prepare or chunks):
         raise click.UsageError("--job-id names a job that exists: it has its path and type.")
 
-    from fm_pipeline.dicom.api.requests import prepare_import, prepare_shared_import
-    from fm_pipeline.dicom.history.jobs import get_job
-    from fm_pipeline.dicom.importer.run_job import ImportOptions
     from fm_pipeline.dicom.orthanc.client import need_orthanc_url
 
-    options = ImportOptions(threads=threads, verify_md5=verify_md5, retry_suspects=retry_suspects)
-    with command_context(as_json) as context:
-        if not prepare:
-            need_orthanc_url(context.settings)  # before a job is made that would be left over
+    # before a job is made that would be left over
+    with command_context(as_json, None if prepare else need_orthanc_url) as context:
+        from fm_pipeline.dicom.api.requests import prepare_import, prepare_shared_import
+        from fm_pipeline.dicom.history.jobs import get_job
+        from fm_pipeline.dicom.importer.run_job import ImportOptions
+
+        options = ImportOptions(threads=threads, verify_md5=verify_md5, retry_suspects=retry_suspects)
         if job_id is None:
             make = prepare_shared_import if chunks else prepare_import
             job = make(context.settings, path, job_type or "manual", actor=context.actor)
@@ -102,11 +110,13 @@ def _carry_out(context: CommandContext, job_id: int, options: ImportOptions) -> 
     except KeyboardInterrupt:
         job = get_job(context.database_url, job_id)
         if context.as_json:
-            context.print_json(_processed(context, job), "Import job cancelled successfully")
+            is_cancelled = job.status == "cancelled"
+            said = "Import job cancelled successfully" if is_cancelled else AT_CTRL_C[job.status].rstrip(".")
+            context.print_json(_processed(context, job), said)
         else:
-            ended = "This host has left; the job goes on." if job.status == "running" else "Cancelled."
-            context.print(f"{ended} {counted(job.files_processed, 'file')} on record.", "yellow")
-            context.print(f"To resume it: fm-pipeline dicom import --job-id {job.id}")
+            context.print(f"{AT_CTRL_C[job.status]} {counted(job.files_processed, 'file')} on record.", "yellow")
+            if job.status != "completed":
+                context.print(f"To resume it: fm-pipeline dicom import --job-id {job.id}")
             _suggest_history(context, job)
         sys.exit(INTERRUPTED)
 

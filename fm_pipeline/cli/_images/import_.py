@@ -35,6 +35,14 @@ def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
 
     Can be stopped at any moment, and goes on where it stopped.
     """
+    from fm_pipeline.filemaker.connect import require_filemaker
+    from fm_pipeline.settings import load_settings
+    from fm_pipeline.storage.bucket import require_bucket
+
+    settings = load_settings()
+    require_filemaker(settings)
+    require_bucket(settings)
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -42,14 +50,10 @@ def command(limit: int | None, batch_size: int, dry_run: bool) -> None:
     from fm_pipeline.db.audit import audited, operating_system_user
     from fm_pipeline.db.migrate import migrate
     from fm_pipeline.db.run_reports import store_run_report
-    from fm_pipeline.filemaker.connect import require_filemaker
     from fm_pipeline.images.containers.import_images import Callbacks, import_images
     from fm_pipeline.sequence.progress import run_progress
-    from fm_pipeline.settings import load_settings
 
     restore_sigint()
-    settings = load_settings()
-    require_filemaker(settings)
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
     run_id = f"command-{uuid.uuid4()}"

@@ -41,6 +41,12 @@ def command(
     EXPORT is FileMaker's export of the images, or the CSV that `convert` made of it. Safe to run again: what is
     linked is recognised, and what was interrupted goes on.
     """
+    from fm_pipeline.settings import load_settings
+    from fm_pipeline.storage.bucket import open_bucket
+
+    settings = load_settings()
+    bucket = open_bucket(settings)
+
     from rich.console import Console
 
     from fm_pipeline.db.audit import operating_system_user
@@ -50,11 +56,7 @@ def command(
     from fm_pipeline.images.linking.link_images import link_images
     from fm_pipeline.images.linking.steps import LinkOptions
     from fm_pipeline.sequence.progress import run_progress
-    from fm_pipeline.settings import load_settings
-    from fm_pipeline.storage.bucket import open_bucket
 
-    settings = load_settings()
-    bucket = open_bucket(settings)
     console = Console(highlight=False, soft_wrap=True)
     run_id = f"command-{uuid.uuid4()}"
     read = read_export(

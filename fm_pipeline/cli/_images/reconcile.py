@@ -34,19 +34,23 @@ def command(repair: tuple[str, ...], limit: int | None, all_ids: bool) -> None:
 
     Repairs only what --repair names.
     """
+    from fm_pipeline.filemaker.connect import require_filemaker
+    from fm_pipeline.settings import load_settings
+    from fm_pipeline.storage.bucket import require_bucket
+
+    settings = load_settings()
+    require_filemaker(settings)
+    require_bucket(settings)
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from fm_pipeline.db.migrate import migrate
-    from fm_pipeline.filemaker.connect import require_filemaker
     from fm_pipeline.images.containers.reconcile import reconcile
     from fm_pipeline.sequence.progress import run_progress
-    from fm_pipeline.settings import load_settings
 
     restore_sigint()
-    settings = load_settings()
-    require_filemaker(settings)
     migrate(settings.nexus_database_url.get_secret_value())
     console = Console()
     with run_progress(settings, f"command-{uuid.uuid4()}", console=console) as progress:

@@ -7,6 +7,7 @@ apply, and other automatic actions are off. A change takes effect at the next ti
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -162,12 +163,25 @@ def configure(settings: Settings, changes: Mapping[str, Any], *, actor: str, now
             raise RequestError(f"There is no such setting of the import: {', '.join(sorted(unknown))}.")
         if changes.get("hospital_data_path"):
             changes = {**changes, "hospital_data_path": allowed_path(settings, changes["hospital_data_path"])}
+        if changes.get("ftp_host"):
+            _refuse_more_than_a_host(changes["ftp_host"])
         kept = {"updated_at": now, "updated_by": actor, "ftp_password_set": settings.ftp_password is not None}
         after = _checked({**before.model_dump(), **changes, **kept})
         _write(connection, after)
         connection.commit()
     _log.info("Configured: %s.", ", ".join(sorted(changes)))
     return after
+
+
+def _refuse_more_than_a_host(host: object) -> None:
+    """Not a rule of the model, because a row may have such a host from before."""
+    if not re.fullmatch(r"[^\s/@:?#\[\]]+|[0-9A-Fa-f:.]+(%\w+)?", str(host)):  # a name, or an address (IPv6 too)
+        raise RequestError(
+            "The configuration is not usable: ftp_host is not the name or the address of a host alone.",
+            meaning="Nothing was changed.",
+            remedy="Write it as ftp.hospital.example. Port, account and folder are --ftp-port, --ftp-username and"
+            " --ftp-path.",
+        )
 
 
 @contextmanager
@@ -206,7 +220,7 @@ def _checked(values: Mapping[str, Any]) -> SyncConfiguration:
         return SyncConfiguration(**values)
     except ValidationError as error:
         faults = "; ".join(
-            f"{fault['loc'][0]}: {fault['msg']}" if fault["loc"] else fault["msg"].removeprefix("Value error, ")
+            ": ".join([*map(str, fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise RequestError(

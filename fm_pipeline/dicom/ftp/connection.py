@@ -236,9 +236,9 @@ def _start_tls(ftp: _Tls, server: FtpServer) -> None:
 
 def _log_in(ftp: ftplib.FTP, server: FtpServer) -> None:
     try:
-        reply = ftp.sendcmd(f"USER {server.username}")
+        reply = ftp.sendcmd(f"USER {_in_utf_8(server.username)}")
         if reply.startswith("3"):
-            reply = ftp.sendcmd(f"PASS {server.password}")
+            reply = ftp.sendcmd(f"PASS {_in_utf_8(server.password)}")
         if reply.startswith("3"):
             reply = ftp.sendcmd("ACCT ")
         if not reply.startswith("2"):
@@ -259,6 +259,11 @@ def _log_in(ftp: ftplib.FTP, server: FtpServer) -> None:
             remedy="Check --ftp-username and FTP_PASSWORD."
             + (" Many servers also ask for TLS: --ftp-security tls." if server.security == "none" else ""),
         ) from None
+
+
+def _in_utf_8(text: str) -> str:
+    """Return the text whose bytes in Latin-1, in which commands are sent, are UTF-8 (RFC 2640)."""
+    return text.encode().decode("latin-1")
 
 
 def _protect_data(ftp: _Tls, server: FtpServer) -> None:

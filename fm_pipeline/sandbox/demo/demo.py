@@ -76,6 +76,9 @@ class Demo:
         install: bool = False,
     ) -> None:
         self._state_dir = state_dir.absolute()
+        if port:
+            refuse_taken_port(port, "the demo")
+        self._refuse_folder()  # before Orthanc is downloaded
         self._scale = scale
         self._port = port
         self._profile: Profile = profile
@@ -88,11 +91,6 @@ class Demo:
         self._hospital = Hospital(self._stack)
 
     def __enter__(self) -> Self:
-        if self._port:
-            refuse_taken_port(self._port, "the demo")
-        if self._state_dir.exists():
-            refuse_if_in_use(self._state_dir)
-            _refuse_what_is_no_demo(self._state_dir)
         make_private_folder(self._state_dir)
         try:
             self._open.enter_context(owned(self._state_dir))
@@ -116,12 +114,12 @@ class Demo:
             return error.what
         return ""
 
-    def _begin_anew(self) -> None:
-        """Remove the files of the last demo, except those that identify the folder and its owner.
-
-        Raises:
-            PipelineError: servers still run there.
-        """
+    def _refuse_folder(self) -> None:
+        """Raise PipelineError if the folder is not a demo's, or a process uses it."""
+        if not self._state_dir.exists():
+            return
+        refuse_if_in_use(self._state_dir)
+        _refuse_what_is_no_demo(self._state_dir)
         if running := [row for row in Stack(self._state_dir).status() if row.alive]:
             servers = ", ".join(f"{row.name} (process {row.pid})" for row in running)
             raise PipelineError(
@@ -130,6 +128,10 @@ class Demo:
                 remedy=f"Stop them: fm-pipeline stack down --state-dir {self._state_dir}, or name another folder with"
                 " --state-dir.",
             )
+
+    def _begin_anew(self) -> None:
+        """Remove the files of the last demo, except those that identify the folder and its owner."""
+        self._refuse_folder()  # again, now that no other process can take it
         write_json(self._state_dir / DEMO_FILE, {"made by": "fm-pipeline demo"})
         for path in self._state_dir.iterdir():
             if path.name not in {OWNER_FILE, LOCK_FILE, DEMO_FILE}:
