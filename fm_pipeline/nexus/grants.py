@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.names import quoted_name
-from fm_pipeline.db.privileges import Needs
+from fm_pipeline.db.privileges import Needs, select_of
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.nexus.catalogue.schema import Catalogue, SoftReference, read_catalogue
+from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.nexus.console_grants import (
     APPEND_ONLY,
     TRIGGER_FUNCTION,
@@ -76,7 +77,9 @@ def reimport_needs(cursor: Cursor, policy: Policy, updates: Mapping[str, Collect
     for table in tables:
         needs.setdefault(table, set()).update(("SELECT", "UPDATE"))
     for table in _referred_to(catalogue, tables):  # the backup holds what these rows refer to
-        needs.setdefault(table, set()).add("SELECT")
+        unread = () if table in tables else unread_columns(table)
+        read = [name for name in catalogue.columns.get(table, ()) if name not in unread]
+        needs.setdefault(table, set()).add(select_of(cursor, read) if unread else "SELECT")
     return needs, tables
 
 
@@ -174,7 +177,10 @@ def _own_schema(cursor: Cursor, role: str) -> Iterator[str]:
 
 
 def _read(cursor: Cursor, catalogue: Catalogue, needs: Needs, role: str) -> Iterator[str]:
-    """Grant SELECT on all tables of Nexus, because dependants of a patient are searched for; elsewhere as needed."""
+    """Grant SELECT on all tables of Nexus, because dependants of a patient are searched for; elsewhere as needed.
+
+    Of some tables only the columns that the role needs: earlier releases granted the others too.
+    """
     name = quoted_name(cursor, role)
     elsewhere = {table for table in needs if table.schema not in (catalogue.schema, "fm_pipeline")}
     for schema in [catalogue.schema, *sorted({table.schema for table in elsewhere})]:
@@ -182,15 +188,19 @@ def _read(cursor: Cursor, catalogue: Catalogue, needs: Needs, role: str) -> Iter
     yield f"GRANT SELECT ON ALL TABLES IN SCHEMA {quoted_name(cursor, catalogue.schema)} TO {name};"
     if elsewhere:
         yield _grant(cursor, "SELECT", elsewhere, role)
+    for table, privileges in sorted(needs.items()):
+        for words in privileges:
+            if words.startswith("SELECT ("):
+                yield f"REVOKE SELECT ON {quoted_name(cursor, *table)} FROM {name};"  # noqa: S608  # printed
+                yield _grant(cursor, words, [table], role)
 
 
 def _write(cursor: Cursor, needs: Needs, role: str) -> Iterator[str]:
     """Grant the privileges other than SELECT, one statement for each set of privileges."""
     by_privileges: dict[str, list[Table]] = {}
     for table, privileges in needs.items():
-        if writes := privileges - {"SELECT"}:
-            ordered = [word for word in ("INSERT", "UPDATE", "DELETE") if word in writes]
-            by_privileges.setdefault(", ".join(ordered), []).append(table)
+        if writes := [word for word in ("INSERT", "UPDATE", "DELETE") if word in privileges]:
+            by_privileges.setdefault(", ".join(writes), []).append(table)
     for words, tables in sorted(by_privileges.items()):
         yield _grant(cursor, words, tables, role)
 

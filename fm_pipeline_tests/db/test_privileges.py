@@ -24,7 +24,7 @@ from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore import restore
 from fm_pipeline.preflight.finding import stops
 from fm_pipeline.preflight.preflight import preflight
-from fm_pipeline_tests.nexus.backup.restoring import give_back
+from fm_pipeline_tests.nexus.backup.restoring import give_back, renumber_accounts
 from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench, small_clinic
 
 
@@ -79,9 +79,9 @@ def _as(bench: MigrationBench, role: str) -> MigrationBench:
     return bench.with_settings(nexus_database_url=url)
 
 
-def test_the_printed_grants_carry_a_reimport_from_end_to_end(least: MigrationBench) -> None:
+def test_the_printed_grants_carry_a_reimport_from_end_to_end(least: MigrationBench, bench: MigrationBench) -> None:
     least.extract_and_stage().reimport()
-    assert least.differences(small_clinic().expected()) == []
+    assert bench.differences(small_clinic().expected()) == []
 
 
 def test_the_printed_grants_carry_images_and_the_configuration_of_dicom(least: MigrationBench) -> None:
@@ -230,3 +230,36 @@ def test_the_role_of_the_console_reads_accounts_and_nothing_else_of_nexus(
     ):
         with pytest.raises((psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedTable)):
             console.execute(statement)
+
+
+def test_only_the_role_of_the_console_reads_password_hashes(
+    both: tuple[MigrationBench, MigrationBench], bench: MigrationBench
+) -> None:
+    """Also after the statements of an earlier release, which granted the whole table."""
+    bench.execute(f"GRANT SELECT ON auth_user TO {_role(bench)}")
+    bench.execute(_printed(bench))
+    for role in both:
+        assert role.execute("SELECT username, email FROM auth_user")
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            role.execute("SELECT password FROM auth_user")
+    assert stops(preflight(both[0].settings)) == []
+    bench.execute(f"REVOKE SELECT (email) ON auth_user FROM {_role(bench)}")  # noqa: S608  # a role of this test
+    (missing,) = stops(preflight(both[0].settings))
+    assert missing.subject == "table auth_user"
+    assert "GRANT SELECT (id, last_login, is_superuser, username," in missing.remedy
+
+
+def test_the_role_for_restores_adds_no_account_that_is_gone(
+    least: MigrationBench, restorer: MigrationBench, bench: MigrationBench
+) -> None:
+    migrate(least.database_url)
+    folder = make_backup(least.settings, now=RUN_TIME).folder
+    renumber_accounts(bench)
+    bench.execute("UPDATE auth_user SET username = 'somebody else ' || id")
+    before = bench.digests()
+    with pytest.raises(BackupStop, match=r"\d of auth_user. The role may not add them"):
+        restore(restorer.settings, folder, confirm="", dry_run=True)
+    assert bench.digests() == before
+    assert "without a password" in " ".join(give_back(bench, folder).notes)
+    back = bench.execute("SELECT DISTINCT password FROM auth_user WHERE username NOT LIKE 'somebody else %'")
+    assert back == [("!",)]

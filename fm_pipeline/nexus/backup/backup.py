@@ -30,7 +30,7 @@ from fm_pipeline.nexus.backup.rows import OnProgress, find_scope, prepare_sessio
 from fm_pipeline.nexus.backup.script import SCRIPT, load_script
 from fm_pipeline.nexus.backup.verify import verify_backup
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
-from fm_pipeline.nexus.catalogue.table_details import columns_of
+from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.settings import Settings
 
 PARTIAL = ".partial"
@@ -142,7 +142,13 @@ def _write(
         with connection.cursor() as cursor:
             prepare_session(cursor, settings)
             # Before the snapshot: a TRUNCATE or a migration between the two would make it see an empty table.
-            tables = [table.identifier for table in scope.roles]
+            # PostgreSQL lets a role lock only what it may read completely. Rows that are missing for that reason are
+            # found when the backup is verified: the rows that refer to them cannot be restored.
+            tables = [
+                table.identifier
+                for table, role in scope.roles.items()
+                if role != "referenced" or not unread_columns(table)
+            ]
             cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(tables)))
             if read_catalogue(cursor, settings.nexus_schema).fingerprint != scope.catalogue.fingerprint:
                 raise BackupStop(
@@ -154,7 +160,7 @@ def _write(
             for number, (table, role) in enumerate(scope.roles.items(), start=1):
                 on_progress("write", number - 1, len(scope.roles))
                 path = folder / file_name(number, table, key)
-                written.append(write_table_file(cursor, path, table, role, columns_of(cursor, table), key))
+                written.append(write_table_file(cursor, path, table, role, key))
             on_progress("write", len(written), len(written))
             script_name = SCRIPT + (ENCRYPTED if key else "")
             with open_for_writing(folder / script_name, key, compress=False) as script:

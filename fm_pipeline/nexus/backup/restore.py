@@ -30,8 +30,10 @@ from fm_pipeline.nexus.backup.restore_tables import LoadedTable, RestoredTable
 from fm_pipeline.nexus.backup.rows import BackupScope, OnProgress, find_scope, prepare_session
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.catalogue.table_details import advance_sequences, columns_of, is_wider
+from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.nexus.grants import RESTORE
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
+from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
 
@@ -189,9 +191,23 @@ def _write_rows(
     trigger_tables = parse_trigger_tables(catalogue, settings.nexus_trigger_tables)
     restoration = Restoration(cursor, catalogue, loaded, newer, growing=trigger_tables)
     report.tables = restoration.run()
-    report.notes += notes + restoration.notes
+    report.notes += notes + restoration.notes + _without_password(restoration)
     report.newer = restoration.newer_rows
     return [table for table, result in restoration.results.items() if result.inserted]
+
+
+def _without_password(restoration: Restoration) -> list[str]:
+    """Say, in sentences, which added rows lack what no backup holds."""
+    added = {
+        loaded.backup.table: result.inserted
+        for loaded in restoration.tables
+        if set(loaded.writable) - set(loaded.backup.names) and (result := restoration.results[loaded.target]).inserted
+    }
+    return [
+        f"{counted(rows, 'account')} of {table} came back without a password, which no backup holds: nobody can log in"
+        " with one of them until an administrator of Nexus sets a new password."
+        for table, rows in added.items()
+    ]
 
 
 def _check_schema(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> list[str]:
@@ -217,6 +233,8 @@ def _check_schema(cursor: Cursor, catalogue: Catalogue, manifest: Manifest) -> l
             elif types[column.name] != column.type:
                 faults.append(f"{table}.{column.name} is {types[column.name]}, was {column.type}")
         for name in sorted(types.keys() - set(backup.names)):
+            if backup.role == "referenced" and name in unread_columns(table):
+                continue  # filled when the row is added
             if table in catalogue.columns and catalogue.columns[table][name].must_be_given:
                 faults.append(f"{table}.{name} is new and must be given")
             else:

@@ -22,6 +22,7 @@ from fm_pipeline.nexus.catalogue.table_details import (
     identity_always_columns,
     key_columns,
 )
+from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 
 
 def load_tables(
@@ -52,14 +53,29 @@ def load_tables(
             cursor.execute(sql.SQL("ANALYZE {}").format(scratch.identifier))
         target = (targets or {}).get(backup.table, backup.table)
         generated = generated_columns(cursor, target)
-        writable = [name for name in backup.names if name not in generated]
+        filled = _fill(cursor, backup, scratch, target)
+        writable = [name for name in [*backup.names, *filled] if name not in generated]
         # A partitioned table may have no primary key; its ids are as unique, and the result is checked.
         key_of_rows = key_columns(cursor, backup.table) or [name for name in backup.names if name == "id"]
-        fixed = {*key_of_rows, *identity_always_columns(cursor, target)}
+        fixed = {*key_of_rows, *filled, *identity_always_columns(cursor, target)}
         updatable = [name for name in writable if name not in fixed] if key_of_rows else []
         loaded.append(LoadedTable(backup, target, scratch, key_of_rows, writable, updatable, number))
     on_progress(step, len(loaded), len(loaded))
     return loaded
+
+
+def _fill(cursor: Cursor, backup: BackupTable, scratch: Table, target: Table) -> list[str]:
+    """Add the columns that the backup leaves out, with the value for a row that is added; return their names."""
+    left_out = unread_columns(backup.table) if backup.role == "referenced" else {}
+    there = {column.name for column in columns_of(cursor, target)} - set(backup.names)
+    filled = [name for name in left_out if name in there]
+    for name in filled:
+        cursor.execute(
+            sql.SQL("ALTER TABLE {} ADD {} text NOT NULL DEFAULT {}").format(
+                scratch.identifier, sql.Identifier(name), sql.Literal(left_out[name])
+            )
+        )
+    return filled
 
 
 def _widened(cursor: Cursor, backup: BackupTable, scratch: Table) -> BackupTable:

@@ -14,6 +14,7 @@ import psycopg2
 from psycopg2 import sql
 
 from fm_pipeline.db.digest import table_digest
+from fm_pipeline.db.privileges import missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop
 from fm_pipeline.nexus.backup.restore_newer import resolve_newer_rows
@@ -128,6 +129,22 @@ class Restoration(RestoreState):
                 )
                 self.note(parent.target, inserted=self.cursor.rowcount)
                 found = found or self.cursor.rowcount > 0
+        self._refuse_to_add([loaded.target for loaded in referenced if self.results[loaded.target].inserted])
+
+    def _refuse_to_add(self, tables: Sequence[Table]) -> None:
+        """Refuse a role that may not add missing rows of referenced tables, before it has written anything.
+
+        Raises:
+            BackupStop: with the number of these rows.
+        """
+        if not (missing := missing_privileges(self.cursor, {table: {"INSERT"} for table in tables})):
+            return
+        rows = ", ".join(f"{self.results[table].inserted:,} of {table}" for table in sorted(missing))
+        raise BackupStop(
+            f"Rows to which rows of the backup refer are not there any more: {rows}. The role may not add them.",
+            meaning="They were deleted since the backup was made. Nothing was changed.",
+            remedy="Restore as the owner of these tables, who may add them.",
+        )
 
     def _drop_violated_not_valid_constraints(self) -> list[NotValidConstraint]:
         """Drop the NOT VALID constraints that rows to be written violate; they are added again at the end.

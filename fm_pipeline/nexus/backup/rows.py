@@ -16,7 +16,8 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop, open_for_reading, open_for_writing
 from fm_pipeline.nexus.backup.manifest import BackupTable, Role
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.catalogue.table_details import BackupColumn
+from fm_pipeline.nexus.catalogue.table_details import BackupColumn, columns_of
+from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.nexus.policy import make_full_policy
 from fm_pipeline.nexus.reimport.references import touched_tables
 from fm_pipeline.nexus.reimport.soft_references import with_soft_references
@@ -81,14 +82,11 @@ def prepare_session(cursor: Cursor, settings: Settings) -> None:
 
 
 def write_table_file(
-    cursor: Cursor,
-    path: Path,
-    table: Table,
-    role: Role,
-    columns: list[BackupColumn],
-    key: pyrage.x25519.Identity | None,
+    cursor: Cursor, path: Path, table: Table, role: Role, key: pyrage.x25519.Identity | None
 ) -> BackupTable:
     """Write a table's file and digest its rows, both from the snapshot of the transaction."""
+    left_out = unread_columns(table) if role == "referenced" else ()
+    columns = [column for column in columns_of(cursor, table) if column.name not in left_out]
     names = [column.name for column in columns]
     # A query and not the table: COPY refuses partitioned tables and leaves out generated columns.
     copy = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT WITH (FORMAT text, ENCODING 'UTF8')").format(
@@ -112,10 +110,7 @@ def load_scratch_table(
         BackupStop: the rows are not those that were backed up.
     """
     scratch = Table("pg_temp", name)
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.columns
-    )
-    cursor.execute(sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), columns))
+    create_scratch_table(cursor, name, table.columns)
     copy = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT text, ENCODING 'UTF8')").format(
         scratch.identifier, _identifiers(table.names)
     )
@@ -140,6 +135,24 @@ def load_scratch_table(
     if table_digest(cursor, scratch, table.names, like=table.digest) != table.digest:
         raise broken
     return scratch
+
+
+def create_scratch_table(
+    cursor: Cursor, name: str, columns: Collection[BackupColumn], key: Collection[str] = ()
+) -> None:
+    """Create a temporary table of the transaction.
+
+    Args:
+        key: columns of its primary key; empty for none.
+    """
+    parts: list[sql.Composable] = [
+        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in columns
+    ]
+    if key:
+        parts.append(sql.SQL("PRIMARY KEY ({})").format(_identifiers(key)))
+    cursor.execute(
+        sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), sql.SQL(", ").join(parts))
+    )
 
 
 def _identifiers(names: Collection[str]) -> sql.Composed:

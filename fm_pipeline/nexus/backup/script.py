@@ -19,6 +19,7 @@ from fm_pipeline.nexus.backup.manifest import BackupTable
 from fm_pipeline.nexus.catalogue.schema import Catalogue
 from fm_pipeline.nexus.catalogue.table_details import generated_columns, key_columns
 from fm_pipeline.nexus.catalogue.unique_rules import UniqueRule, unique_rules
+from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 
 SCRIPT = "load.psql"
 _NUMBERS = ("smallint", "integer", "bigint")
@@ -49,7 +50,7 @@ def load_script(cursor: Cursor, catalogue: Catalogue, tables: Sequence[BackupTab
         if rule := _numbered_rule(cursor, table):
             parts.append(sql.Composed(_translate(cursor, catalogue, number, table, rule, ordered)).as_string(cursor))
     for number, table in enumerate(ordered, start=1):
-        parts.append(sql.Composed(_insert(cursor, number, table)).as_string(cursor))
+        parts.append(sql.Composed(_insert(cursor, catalogue, number, table)).as_string(cursor))
     return "\n".join([*parts, "COMMIT;", ""])
 
 
@@ -139,7 +140,7 @@ def _translate(
     )
 
 
-def _insert(cursor: Cursor, number: int, table: BackupTable) -> Iterator[sql.Composable]:
+def _insert(cursor: Cursor, catalogue: Catalogue, number: int, table: BackupTable) -> Iterator[sql.Composable]:
     name = table.table.identifier
     own = table.table.schema == "fm_pipeline"
     if own:  # the pipeline's own tables may not be there yet
@@ -147,11 +148,16 @@ def _insert(cursor: Cursor, number: int, table: BackupTable) -> Iterator[sql.Com
             sql.Literal(name.as_string(cursor))
         )
     generated = generated_columns(cursor, table.table)
-    columns = sql.SQL(", ").join(sql.Identifier(column) for column in table.names if column not in generated)
+    values: dict[str, sql.Composable] = {
+        column: sql.Identifier(column) for column in table.names if column not in generated
+    }
+    for column, value in unread_columns(table.table).items():
+        if column in catalogue.columns.get(table.table, ()) and column not in table.names:
+            values[column] = sql.Literal(value)
     yield sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}{};\n").format(
         name,
-        columns,
-        columns,
+        sql.SQL(", ").join(map(sql.Identifier, values)),
+        sql.SQL(", ").join(values.values()),
         _scratch(number),
         sql.SQL(" ON CONFLICT DO NOTHING" if table.role == "referenced" else ""),
     )

@@ -19,19 +19,20 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.table import Table
 from fm_pipeline.nexus.backup.files import BackupStop
-from fm_pipeline.nexus.backup.manifest import Manifest, read_manifest
+from fm_pipeline.nexus.backup.manifest import BackupTable, Manifest, read_manifest
 from fm_pipeline.nexus.backup.restore_load import load_tables
 from fm_pipeline.nexus.backup.restore_rows import Restoration
 from fm_pipeline.nexus.backup.restore_tables import LoadedTable
 from fm_pipeline.nexus.backup.restore_write import is_immediate
-from fm_pipeline.nexus.backup.rows import OnProgress, prepare_session
+from fm_pipeline.nexus.backup.rows import OnProgress, create_scratch_table, prepare_session
 from fm_pipeline.nexus.catalogue.not_valid_constraints import (
     count_violations,
     find_unrestorable_rows,
     not_valid_constraints_of,
 )
 from fm_pipeline.nexus.catalogue.schema import Catalogue, ForeignKey, read_catalogue
-from fm_pipeline.nexus.catalogue.table_details import enabled_triggers, has_rules
+from fm_pipeline.nexus.catalogue.table_details import enabled_triggers, has_rules, key_columns
+from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
@@ -62,7 +63,7 @@ def verify_backup(
         prepare_session(cursor, settings)
         catalogue = read_catalogue(cursor, settings.nexus_schema)
         copies = {
-            backup.table: _copy(cursor, backup.table, f"copy_of_backup_{number}")
+            backup.table: _copy(cursor, backup, f"copy_of_backup_{number}")
             for number, backup in enumerate(manifest.tables)
         }
         own = [key for key in catalogue.foreign_keys if key.table in copies]
@@ -97,9 +98,12 @@ def find_untested_parts(cursor: Cursor, tables: Sequence[Table]) -> list[str]:
     return found
 
 
-def _copy(cursor: Cursor, table: Table, name: str) -> Table:
+def _copy(cursor: Cursor, backup: BackupTable, name: str) -> Table:
     """Create an empty temporary table with the columns and constraints of a table, without its foreign keys."""
-    copy = Table("pg_temp", name)
+    table, copy = backup.table, Table("pg_temp", name)
+    if backup.role == "referenced" and unread_columns(table):  # LIKE is for those who may read all columns
+        create_scratch_table(cursor, name, backup.columns, key_columns(cursor, table))
+        return copy
     cursor.execute(
         sql.SQL(
             "CREATE TEMP TABLE {} (LIKE {} INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING GENERATED"

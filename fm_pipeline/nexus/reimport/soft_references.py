@@ -204,7 +204,7 @@ def _tables(policy: Policy) -> dict[str, sql.Composable]:
 
 def _excluded_tables(policy: Policy) -> set[Table]:
     """Return tables that are cleared, that record history, or that a reimport must not change."""
-    protected = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, "django_content_type")
+    protected = (*SYSTEM_CONFIGURATION, DOCUMENTS, BATCHES, IMAGES, "django_content_type", "auth_user")
     return {*policy.cleared, *policy.histories, *policy.growing, *map(policy.catalogue.table, protected)}
 
 

@@ -45,6 +45,17 @@ def a_new_patient(bench: MigrationBench, **columns: str) -> str:
     return str(patient)
 
 
+def renumber_accounts(bench: MigrationBench) -> None:
+    """Give every account another number, as if it had been deleted and made again; bookmarks go."""
+    bench.execute(
+        "DELETE FROM core_bookmark; SET CONSTRAINTS ALL DEFERRED; UPDATE auth_user SET id = id + 5000;"
+        "UPDATE images_batch SET uploaded_by_id = uploaded_by_id + 5000;"
+        "UPDATE images_image SET uploaded_by_id = uploaded_by_id + 5000; UPDATE audit_log SET user_id = user_id + 5000;"
+        "UPDATE clinicians SET user_id = user_id + 5000; UPDATE auth_user_groups SET user_id = user_id + 5000;"
+        "UPDATE integrations_gmailsettings SET updated_by_id = updated_by_id + 5000"
+    )
+
+
 def a_copy(bench: MigrationBench, table: str, **columns: object) -> str:
     """A new row of a table, like one that it has but for some columns; the id."""
     ((row,),) = bench.execute(

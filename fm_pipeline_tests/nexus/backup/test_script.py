@@ -86,6 +86,7 @@ def test_a_backup_is_loaded_with_stock_tools_alone(
         if ours:
             crosswalk = "SELECT count(*) FROM fm_pipeline.crosswalk"
             assert there.execute(crosswalk) == bench.execute(crosswalk)
+        assert there.execute("SELECT DISTINCT password FROM auth_user") == [("!",)]  # nobody can log in with it
         there.execute("INSERT INTO audit_log (action, details, created_at) VALUES ('x', '{}', now())")
 
 
