@@ -66,8 +66,10 @@ class Site:
         from django.conf import settings  # noqa: PLC0415
 
         from fm_pipeline.console.address import connection_address  # noqa: PLC0415
+        from fm_pipeline.console.database import console_url  # noqa: PLC0415
         from fm_pipeline.console.gateway_trail import record_access, record_mutation  # noqa: PLC0415
         from fm_pipeline.console.visitor import find_visitor  # noqa: PLC0415  # needs Django's models
+        from fm_pipeline.db.audit import requested_cancels  # noqa: PLC0415
 
         context = self._open.enter_context(open_workspace(self._workspace_file))
         self._guard = Guard(
@@ -78,7 +80,10 @@ class Site:
             hosts=settings.ALLOWED_HOSTS,
             url=settings.PIPELINE.console_url,
         )
-        current_runs.use(Runs(context))
+        runs = Runs(context)
+        unfinished = [run.run_id for run in runs.unfinished()]
+        runs.go_on_ending(requested_cancels(console_url(settings.PIPELINE), unfinished))
+        current_runs.use(runs)
         health.use_dagster(partial(dagster_checks, context))
         metrics.use_runs(partial(active_runs, context))
 

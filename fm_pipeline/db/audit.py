@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
@@ -98,6 +98,23 @@ def record(
             (actor, action, outcome, plan_id, run_id, detail, address or _address.get()),
         )
         connection.commit()
+
+
+def requested_cancels(database_url: str, run_ids: Collection[str]) -> dict[str, str]:
+    """Return, by run, who has cancelled it: of these runs, those whose cancel was not refused and did not fail.
+
+    A database that is new to the pipeline has no audit trail.
+    """
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('fm_pipeline.audit') IS NULL")
+        if cursor.fetchone() == (True,):
+            return {}
+        cursor.execute(
+            "SELECT DISTINCT ON (run_id) run_id, actor, outcome FROM fm_pipeline.audit"
+            " WHERE action = 'cancel' AND run_id = ANY(%s) ORDER BY run_id, id DESC",
+            (list(run_ids),),
+        )
+        return {run_id: actor for run_id, actor, outcome in cursor.fetchall() if outcome in ("started", "done")}
 
 
 @contextmanager

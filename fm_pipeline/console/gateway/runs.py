@@ -104,6 +104,20 @@ class Runs:
                 meaning="Nothing was changed by this request.",
                 remedy="Look at the run: its state and its log say how it ended.",
             )
+        self._try_again(username, run_id)
+
+    def go_on_ending(self, cancelled: Mapping[str, str]) -> None:
+        """End the runs that somebody cancelled, and that could not be ended before the site stopped.
+
+        Args:
+            cancelled: by run, who has cancelled it.
+        """
+        for run_id, username in cancelled.items():
+            state = self.find(run_id)
+            if state is not None and state.unfinished and state.status != "cancelling":
+                self._try_again(username, run_id)
+
+    def _try_again(self, username: str, run_id: str) -> None:
         with self._lock:
             if run_id not in self._ending:
                 self._ending.add(run_id)
@@ -150,12 +164,12 @@ class Runs:
         seen = {record.event_log_entry.get_dagster_event().event_type for record in records}
         return seen == {dg.DagsterEventType.RUN_CANCELING}
 
-    def unfinished(self, jobs: Sequence[str]) -> list[RunState]:
-        """Return the runs of some jobs that are queued or run, the newest first."""
+    def unfinished(self, jobs: Sequence[str] | None = None) -> list[RunState]:
+        """Return the runs of some jobs, or of all, that are queued or run, the newest first."""
         ended = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
         statuses = [status for status in dg.DagsterRunStatus if status not in ended]
         records = self._context.instance.get_run_records(dg.RunsFilter(statuses=statuses))
-        return [_state(record) for record in records if record.dagster_run.job_name in jobs]
+        return [_state(record) for record in records if jobs is None or record.dagster_run.job_name in jobs]
 
     def log(self, run_id: str) -> list[LogLine]:
         """Return what a run has said, the oldest first; empty if there is no such run."""

@@ -18,7 +18,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
 from fm_pipeline.console.accounts.middleware import admins_only
-from fm_pipeline.console.audit import actor_of, note
+from fm_pipeline.console.audit import actor_of, note, noted
 from fm_pipeline.console.current_runs import runs
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.console.downloads import csv_download
@@ -34,6 +34,7 @@ from fm_pipeline.dicom.history.removals import has_removable, list_removals
 from fm_pipeline.dicom.model import Outcome
 from fm_pipeline.dicom.reasons import OF_FILES, sentence
 from fm_pipeline.errors import RequestError
+from fm_pipeline.status.history import about_cancel
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 _ZONE = ZoneInfo(PIPELINE.clinic_time_zone)
@@ -122,9 +123,10 @@ def cancel(request: HttpRequest, job_id: int) -> HttpResponse:
     """
     before = get_job(_URL, job_id)
     cancelled = cancel_import(PIPELINE, job_id, actor=actor_of(request))
-    if before.status == "pending" and before.run_id:
-        with suppress(RequestError):  # it has ended
-            runs().terminate(request.user.get_username(), before.run_id)
+    run = runs().find(before.run_id) if before.status == "pending" and before.run_id else None
+    if run is not None and run.unfinished:
+        with suppress(RequestError), noted(request, "cancel", about_cancel(run.job), run_id=run.run_id):  # it has ended
+            runs().terminate(request.user.get_username(), run.run_id)
     messages.success(
         request, "The job is cancelled." if cancelled.status == "cancelled" else "The job ends in seconds."
     )

@@ -1,0 +1,69 @@
+"""A cancel that was on record when the site stopped is carried out by the site that is started again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData
+
+from fm_pipeline.console.gateway.context import ConsoleProcessContext
+from fm_pipeline.console.gateway.runs import Runs
+from fm_pipeline.db.audit import AuditOutcome, record, requested_cancels
+from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, WorkspaceFileTarget
+from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
+from fm_pipeline_tests.support.clinics import MigrationBench, Origin
+from fm_pipeline_tests.support.waiting import wait_until
+
+HERE = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": "a socket"})}
+
+
+@dg.op
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dg.job
+def _nothing() -> None:
+    nothing()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[ConsoleProcessContext]:
+    """An instance with the project's own dagster.yaml, and no code location."""
+    (tmp_path / "dagster.yaml").write_text((PACKAGE_PARENT / "dagster.yaml").read_text())
+    (tmp_path / "workspace.yaml").write_text("load_from: []")
+    with (
+        dg.DagsterInstance.from_config(str(tmp_path)) as instance,
+        ConsoleProcessContext(instance, WorkspaceFileTarget([str(tmp_path / "workspace.yaml")])) as opened,
+    ):
+        yield opened
+
+
+def test_a_run_that_was_being_started_when_the_site_stopped_is_ended_by_the_next_site(
+    migrated_once: Origin, bench: MigrationBench, context: ConsoleProcessContext
+) -> None:
+    url, instance = bench.database_url, context.instance
+    starting = dg.DagsterRunStatus.STARTING
+    asked, refused, left = (instance.create_run_for_job(_nothing, tags=HERE, status=starting) for _ in range(3))
+    outcomes: tuple[tuple[dg.DagsterRun, AuditOutcome], ...] = (
+        (asked, "started"),
+        (asked, "done"),
+        (refused, "refused"),
+    )
+    for run, outcome in outcomes:
+        record(url, actor="admin", action="cancel", outcome=outcome, run_id=run.run_id)  # by the site that stopped
+    runs = Runs(context)
+    runs.go_on_ending(requested_cancels(url, [run.run_id for run in runs.unfinished()]))
+    shown = [found and found.status for found in (runs.find(run.run_id) for run in (asked, refused, left))]
+    assert shown == ["cancelling", "queued", "queued"]
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        instance.report_engine_event("Started process for run.", asked, EngineEventData.in_process(process.pid))
+        instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "_nothing"), asked.run_id)
+        wait_until(lambda: process.poll() is not None)
+    wait_until(lambda: (found := runs.find(asked.run_id)) is not None and found.status == "cancelling")
