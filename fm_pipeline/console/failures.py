@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
+from fm_pipeline.console.audit import note_refusal
 from fm_pipeline.console.django_settings import PIPELINE
 from fm_pipeline.errors import PipelineError, RequestError, Stop, unforeseen
 
@@ -66,6 +67,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def no_csrf_token(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer a form that did not come from a page of this site, or from one that was open across a login."""
+    if getattr(request, "role", None):  # else nobody has an account, and anybody could fill the audit trail
+        note_refusal(request, "the form did not come from a page of this site.")
     return failure_page(
         request,
         403,

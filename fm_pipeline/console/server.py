@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import socket
 import sys
 import time
@@ -19,17 +21,30 @@ from fm_pipeline.settings import load_settings
 CODE_SERVER_SECONDS = 60.0  # afterwards the site starts without it, and says so
 POLL_SECONDS = 0.1
 STOP_SECONDS = 5  # for requests that are being answered; a websocket of an open page has no end of its own
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LOG = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
         # With the zone: Django sets that of the clinic, the other parts have that of the machine.
-        "line": {"format": "%(asctime)s site: %(levelname)s %(name)s: %(message)s", "datefmt": "%Y-%m-%d %H:%M:%S %z"}
+        "line": {
+            "()": "fm_pipeline.console.server.LineFormatter",
+            "fmt": "%(asctime)s site: %(levelname)s %(name)s: %(message)s",
+            "datefmt": "%Y-%m-%d %H:%M:%S %z",
+        }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {"alembic": {"level": "WARNING"}},  # Dagster's own tables
     "root": {"level": "INFO", "handlers": ["stderr"]},
 }
+
+
+class LineFormatter(logging.Formatter):
+    """Keeps a message on one line. A visitor chooses the address that it names, and must not write lines of the log."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the message with its control characters escaped; a stack trace below it keeps its lines."""
+        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], super().formatMessage(record))
 
 
 def main(workspace_file: str, listening: str, code_socket: str) -> None:

@@ -12,11 +12,11 @@ from graphql import GraphQLError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 
 from fm_pipeline.console.gateway.context import ConsoleProcessContext, ConsoleRequestContext
-from fm_pipeline.console.gateway.permissions import RecordMutation, Refused, guarded_schema
+from fm_pipeline.console.gateway.permissions import NotByPost, RecordMutation, Refused, guarded_schema
 from fm_pipeline.console.gateway.routes import PREFIX, served
 
 POLL_MILLISECONDS = 2000
@@ -48,7 +48,7 @@ class ConsoleWebserver(DagsterWebserver[ConsoleProcessContext, ConsoleRequestCon
         """Return the routes that are served, below the prefix."""
         routes: list[BaseRoute] = super().build_routes()  # type: ignore[no-untyped-call]
         dagsters = next(route for route in routes if isinstance(route, Mount))
-        return [Mount(PREFIX, routes=served(dagsters.routes))]
+        return [Route(PREFIX, _to_the_first_page), Mount(PREFIX, routes=served(dagsters.routes))]
 
     def make_csp_header(self, nonce: str) -> str:
         """Return the policy of a page."""
@@ -82,8 +82,10 @@ class ConsoleWebserver(DagsterWebserver[ConsoleProcessContext, ConsoleRequestCon
     def _determine_status_code(
         self, resolver_errors: list[GraphQLError] | None, captured_errors: list[Exception]
     ) -> int:
-        if any(isinstance(error.original_error, Refused) for error in resolver_errors or ()):
-            return 403
+        thrown = [error.original_error for error in resolver_errors or ()]
+        for kind, status in ((Refused, 403), (NotByPost, 400)):
+            if any(isinstance(error, kind) for error in thrown):
+                return status
         return super()._determine_status_code(resolver_errors, captured_errors)
 
     async def download_debug_file_endpoint(self, request: Request) -> Response:
@@ -105,7 +107,13 @@ class ConsoleWebserver(DagsterWebserver[ConsoleProcessContext, ConsoleRequestCon
 
 def dagster_app(context: ConsoleProcessContext, record: RecordMutation) -> Starlette:
     """Return the application; it holds the prefix itself."""
-    return ConsoleWebserver(context, record).create_asgi_app()
+    app = ConsoleWebserver(context, record).create_asgi_app()
+    app.router.redirect_slashes = False  # it would lead to http:// where a proxy ends TLS
+    return app
+
+
+def _to_the_first_page(_: Request) -> Response:
+    return RedirectResponse(f"{PREFIX}/")
 
 
 async def _body(request: Request) -> bytes:

@@ -50,6 +50,11 @@ class ConsoleRequestContext(WorkspaceRequestContext):
         """Whether it may change something and read what runs print."""
         return _scope(self.source).get(ROLE) == ADMIN
 
+    @property
+    def show_instance_config(self) -> bool:
+        """Whether it may read dagster.yaml, which may hold the password of a database or of a broker."""
+        return self.is_admin
+
 
 class ConsoleProcessContext(WorkspaceProcessContext):
     """Makes such contexts. Dagster's own calls have no source; they are read-only."""

@@ -53,18 +53,26 @@ class Refused(GraphQLError):
     """The role of who asks is too little."""
 
 
+class NotByPost(GraphQLError):
+    """A subscription, which only the websocket can answer."""
+
+
 def guarded_schema(record: RecordMutation) -> Any:
     """Return Dagster's schema (of graphene) with every mutation, and what is hidden, behind the role of who asks.
+
+    A subscription that comes by POST is an error of who asks.
 
     Args:
         record: puts a mutation into the audit trail.
     """
     schema = create_schema()
     types = schema.graphql_schema
-    if types.mutation_type is None:
-        raise TypeError("Dagster's schema has no mutations.")
+    if types.mutation_type is None or types.subscription_type is None:
+        raise TypeError("Dagster's schema has no mutations or no subscriptions.")
     for name, field in types.mutation_type.fields.items():
         field.resolve = _mutation(name, _resolver(field), record)
+    for field in types.subscription_type.fields.values():
+        field.resolve = _by_websocket(_resolver(field))
     for type_name, name in HIDDEN:
         field = types.type_map[type_name].fields[name]
         field.resolve = _hidden(_resolver(field))
@@ -103,6 +111,15 @@ async def _carried_out(
     run_id = as_run_id(getattr(getattr(answer, "run", None), "runId", asked_for))
     record(Mutation(name, "failed" if _FAILURES.search(kind) else "done", kind, run_id))
     return answer
+
+
+def _by_websocket(resolve: Resolver) -> Resolver:
+    def guarded(event: Any, info: Any, **arguments: Any) -> Any:
+        if event is None:  # nothing has happened: this is the request itself
+            raise NotByPost("A subscription is answered by the websocket.")
+        return resolve(event, info, **arguments)
+
+    return guarded
 
 
 def _hidden(resolve: Resolver) -> Resolver:

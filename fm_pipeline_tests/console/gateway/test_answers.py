@@ -8,7 +8,10 @@ from fm_pipeline.console.gateway.answers import HEADERS
 from fm_pipeline_tests.console.conftest import Console
 
 _NO_RUN = "00000000-0000-4000-8000-000000000000"
-_BODIES = ("", "[]", "7", "{}", '{"query": 7}', '{"query": "{ version }", "variables": []}', "\xff", '{"query": "{"}')
+_BODIES = (
+    *("", "[]", "7", "{}", '{"query": 7}', '{"query": "{ version }", "variables": []}', "\xff", '{"query": "{"}'),
+    *('[{"query": "{ version }"}]', '{"query": "subscription { locationStateChangeEvents { event { eventType } } }"}'),
+)
 _NOT_THERE = (
     "download_debug/nothing",
     f"download_debug/{_NO_RUN}",
@@ -56,6 +59,13 @@ def test_another_name_of_the_host_is_refused(console: Console) -> None:
         f"{console.url}/dagster/overview", headers={"Host": "elsewhere.example"}, timeout=30
     )
     assert answer.status_code == 400
+
+
+def test_no_redirect_names_the_scheme_which_a_proxy_may_have_changed(console: Console) -> None:
+    admin = console.session("admin")
+    answer = admin.get(f"{console.url}/dagster", allow_redirects=False, timeout=30)
+    assert (answer.status_code, answer.headers["Location"]) == (307, "/dagster/")
+    assert admin.post(f"{console.url}/dagster/graphql/", json={"query": "{ version }"}, timeout=30).status_code == 405
 
 
 def test_what_is_not_there_is_a_404_for_an_admin_and_a_403_for_a_viewer(console: Console) -> None:
