@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -43,10 +42,9 @@ def command(
 
     from fm_pipeline.db.audit import operating_system_user
     from fm_pipeline.nexus.reimport.plan import Permission
-    from fm_pipeline.sequence.night import run_sync
+    from fm_pipeline.sequence.night import run_sync, run_undo
     from fm_pipeline.sequence.progress import run_progress
     from fm_pipeline.sequence.report_terminal import report_lines
-    from fm_pipeline.sequence.undo_sync import undo_sync
     from fm_pipeline.status.syncs import read_sync
 
     console = Console()
@@ -56,8 +54,12 @@ def command(
         console.print(*report_lines(found.report), sep="\n")
         return
     run_id, actor = f"command-{uuid.uuid4()}", requested_by or operating_system_user()
+
+    def warn(sentence: str) -> None:
+        console.print(sentence, style="yellow", soft_wrap=True, highlight=False)
+
     if undone_id:
-        rows = undo_sync(settings, undone_id, now=datetime.now(UTC), actor=actor, run_id=run_id)
+        rows = run_undo(settings, undone_id, actor=actor, run_id=run_id, warn=warn)
         console.print(f"Undone: {counted(sum(rows.values()), 'row')} of Nexus written back.")
         return
     with run_progress(settings, run_id, console=console) as progress:
@@ -68,7 +70,7 @@ def command(
             permission=Permission(plan_id, confirm, actor) if plan_id else None,
             on_step=progress.update,
             phases=lambda: progress.phases(prefix="sync, "),
-            warn=lambda sentence: console.print(sentence, style="yellow", soft_wrap=True, highlight=False),
+            warn=warn,
         )
     _print_decisions(console, result.decisions)
     if result.status != "nothing_new":

@@ -1,7 +1,5 @@
 """The nightly sync as a job: it commits what the settings allow without a person, or stops after its plan."""
 
-from datetime import UTC, datetime
-
 import dagster as dg
 from pydantic import Field
 
@@ -11,9 +9,8 @@ from fm_pipeline.defs.requester import REMARK, requester
 from fm_pipeline.defs.resources import NexusTarget
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.pluralize import counted
-from fm_pipeline.sequence.night import run_sync
+from fm_pipeline.sequence.night import run_sync, run_undo
 from fm_pipeline.sequence.progress import run_progress
-from fm_pipeline.sequence.undo_sync import undo_sync
 
 
 class SyncConfig(dg.Config):
@@ -34,8 +31,15 @@ def sync_nexus(context: dg.OpExecutionContext, config: SyncConfig, nexus: NexusT
         settings = nexus.prepare().settings
         actor = requester(context, settings, config.requested_by)
         if config.undo_id:
-            ids = {"run_id": context.run.run_id, "confirm": config.confirm}
-            rows = undo_sync(settings, config.undo_id, now=datetime.now(UTC), actor=actor, **ids)
+            rows = run_undo(
+                settings,
+                config.undo_id,
+                actor=actor,
+                run_id=context.run.run_id,
+                confirm=config.confirm,
+                warn=context.log.warning,
+                in_dagster=True,
+            )
             context.log.info(f"✅ Sync undone. {counted(sum(rows.values()), 'row')} of Nexus written back")
             return
         with run_progress(settings, context.run.run_id, log=context.log.info) as progress:

@@ -1,4 +1,4 @@
-"""The email of a sync: it waits, it has changed Nexus, or it has failed. A sync with nothing new sends none."""
+"""The email of a sync: it waits, has changed Nexus, has failed or was undone. A sync with nothing new sends none."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def send_sync_email(
     """Send the email of a run, or leave it to the sensor if the mail server does not answer.
 
     Args:
+        run_id: identifies the email, which is sent once.
         sentences: counts and ids only; no patient data.
         link: a path in Dagster's UI, for a pipeline without a console.
         warn: called if it could not be sent; the result of the sync stays what it is.

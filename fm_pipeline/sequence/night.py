@@ -1,8 +1,11 @@
-"""A whole sync, as the command and the job run it: read and stage what changed, merge, and tell the people."""
+"""A whole sync, as the command and the job run it: read and stage what changed, merge, and tell the people.
+
+Undoing a sync is a change of Nexus too, so an email tells of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from fm_pipeline.db.connection import connect
@@ -10,14 +13,16 @@ from fm_pipeline.entities.profile import load_profile
 from fm_pipeline.errors import PipelineError
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.transaction import OnPhase
-from fm_pipeline.nexus.sync.syncs import last_committed
+from fm_pipeline.nexus.sync.syncs import UndoneSync, last_committed, last_undone
 from fm_pipeline.notifications.sync_emails import send_sync_email
 from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
+from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline.settings import Settings
 from fm_pipeline.staging.parallel import OnStep
 
 CHANGED = "The sync has changed Nexus"
+UNDONE = "The sync was undone"
 
 
 def run_sync(
@@ -70,12 +75,51 @@ def run_sync(
     return result
 
 
+def run_undo(
+    settings: Settings,
+    sync_id: str,
+    *,
+    actor: str,
+    run_id: str,
+    confirm: str | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+    in_dagster: bool = False,
+) -> Mapping[str, int]:
+    """Undo a committed sync and send the email; return the number of rows that were written back, by table.
+
+    Args, Raises: as `undo_sync` and `run_sync`. What is refused sends no email.
+    """
+    url, now = settings.nexus_database_url.get_secret_value(), datetime.now(UTC)
+    rows = undo_sync(settings, sync_id, now=now, actor=actor, run_id=run_id, confirm=confirm)
+    if not settings.smtp_host:
+        return rows
+    # If the process is killed here, the next sync sends the email.
+    with connect(url) as connection, connection.cursor() as cursor:
+        undone = last_undone(cursor)
+    if undone:
+        _tell_of_undone(settings, undone, now, warn, f"runs/{run_id}" if in_dagster else None)
+    return rows
+
+
+def _tell_of_undone(
+    settings: Settings, undone: UndoneSync, now: datetime, warn: Callable[[str], None], link: str | None = None
+) -> None:
+    made_at = f"{undone.made_at:%Y-%m-%d %H:%M}"
+    said = [
+        f"{undone.rows:,} row(s) of Nexus are again as they were before the sync of {made_at} UTC.",
+        f"It was undone at {undone.at:%Y-%m-%d %H:%M} UTC. The next sync keeps and lists these rows.",
+    ]
+    send_sync_email(settings, f"undo-{undone.id}", UNDONE, said, now=now, link=link, warn=warn)
+
+
 def _tell_of_last(settings: Settings, now: datetime, warn: Callable[[str], None]) -> None:
-    """Send the email of the last sync that changed Nexus, if its process was killed before it could; never twice."""
+    """Send the emails of the last sync and undo that changed Nexus, if their process was killed first; never twice."""
     if not settings.smtp_host:
         return
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
-        last = last_committed(cursor)
+        last, undone = last_committed(cursor), last_undone(cursor)
+    if undone:
+        _tell_of_undone(settings, undone, now, warn)
     if last and last.run_id:
         said = [*_counts(last.changed_rows, last.kept), f"It was committed at {last.at:%Y-%m-%d %H:%M} UTC."]
         send_sync_email(settings, last.run_id, CHANGED, said, now=now, link=None, warn=warn)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fm_pipeline.db.commit import commit
-from fm_pipeline.sequence import sync
+from fm_pipeline.sequence import sync, undo_sync
 
 
 def die() -> None:
@@ -32,14 +32,15 @@ def kill(work: Callable[[], object]) -> bool:
 
 
 def kill_after_commit(work: Callable[[], object]) -> bool:
-    """Do the same, and die right after a sync was committed."""
+    """Do the same, and die right after a sync, or the undoing of one, was committed."""
 
     def commit_and_die(*arguments: Any) -> None:
         commit(*arguments)
         die()
 
     def patched() -> None:
-        pytest.MonkeyPatch().setattr(sync, "commit", commit_and_die)  # of the child
+        for module in (sync, undo_sync):
+            pytest.MonkeyPatch().setattr(module, "commit", commit_and_die)  # of the child
         work()
 
     return kill(patched)

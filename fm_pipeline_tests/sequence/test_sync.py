@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from fm_pipeline.entities.registry import Phase
 from fm_pipeline.errors import PlanStop, RequestError, StagingStop
 from fm_pipeline.nexus.reimport.plan import Permission
 from fm_pipeline.nexus.reimport.report import PhaseRecord
-from fm_pipeline.sequence.night import run_sync
+from fm_pipeline.sequence.night import run_sync, run_undo
 from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
@@ -262,6 +263,30 @@ def test_a_sync_that_is_killed_after_its_commit_stays_and_the_next_one_sends_its
         ((text),) = [text_of(each) for each in mails_of(stack.mail, run_id)]
         assert text.startswith("The sync has changed Nexus")
         assert "1 row(s) of Nexus." in text
+
+
+def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed(
+    synced: MigrationBench, stack: LazyStack
+) -> None:
+    mail = {name: value for name, value in mail_settings(Path(), stack.mail.port) if name.startswith("smtp_")}
+    bench, (first, second, *_) = synced.with_settings(**mail), synced.execute(RECORDS)
+    done = []
+    for _, record_id, _ in (first, second):
+        bench.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+        done.append(sync(bench).id)
+        undo = partial(run_undo, bench.settings, done[-1], actor="bench", run_id="undo")
+        if len(done) == 1:
+            assert undo()["patients"] == 1
+        else:
+            assert kill_after_commit(undo)
+            assert mails_of(stack.mail, done[-1]) == []
+            run_sync(bench.settings, actor="bench", run_id=str(uuid.uuid4()))
+        with pytest.raises(RequestError, match="is undone"):
+            undo()
+    for sync_id in done:
+        ((text),) = [text_of(each) for each in mails_of(stack.mail, sync_id)]
+        assert text.startswith("The sync was undone")
+        assert "1 row(s) of Nexus are again as they were before the sync of 2025-11-21 03:00 UTC." in text
 
 
 def test_a_source_that_has_shrunk_deletes_nothing(synced: MigrationBench) -> None:

@@ -70,6 +70,35 @@ def last_committed(cursor: Cursor) -> CommittedSync | None:
     return CommittedSync(*row) if row else None
 
 
+@dataclass(frozen=True)
+class UndoneSync:
+    """A sync that was undone.
+
+    Attributes:
+        made_at, at: when it was committed and undone, in UTC.
+        rows: how many were written back.
+    """
+
+    id: str
+    made_at: datetime
+    at: datetime
+    rows: int
+
+
+def last_undone(cursor: Cursor) -> UndoneSync | None:
+    """Return the sync that was undone last; None if none was."""
+    cursor.execute("SELECT to_regclass('fm_pipeline.syncs') IS NOT NULL")
+    if cursor.fetchone() != (True,):
+        return None
+    cursor.execute(
+        "SELECT id::text, committed_at AT TIME ZONE 'UTC', undone_at AT TIME ZONE 'UTC',"
+        " (SELECT count(*) FROM fm_pipeline.sync_changes c WHERE c.sync_id = s.id)"
+        " FROM fm_pipeline.syncs s WHERE undone_at IS NOT NULL ORDER BY undone_at DESC LIMIT 1"
+    )
+    row = cursor.fetchone()
+    return UndoneSync(*row) if row else None
+
+
 def read_deletions(cursor: Cursor, differences: Sequence[Difference]) -> dict[str, list[str]]:
     """Return the ids of the rows that a merge deletes, by entity; entities without any are left out."""
     found = {}
