@@ -11,6 +11,7 @@ from fm_pipeline.db.connection import connect
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.difference import count
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs, database_name, deciding_settings
+from fm_pipeline.nexus.sync.baseline import ends_kept_edits
 from fm_pipeline.nexus.sync.decisions import Decision
 from fm_pipeline.sequence.locked_transaction import Merge, plan_changes
 from fm_pipeline.settings import Settings
@@ -45,6 +46,8 @@ def find_quiet(settings: Settings, merge: Merge) -> QuietNight | None:
             if any(each.is_conflict or not each.kept for each in merged.decisions):
                 return None
             for difference in merged.differences:
+                if ends_kept_edits(cursor, difference):
+                    return None
                 cursor.execute(
                     sql.SQL(
                         "SELECT count(*) FROM (SELECT FROM {} s LEFT JOIN {} t ON t.id = s.nexus_id"

@@ -11,6 +11,8 @@ from fm_pipeline.db.commit import commit, ignore_first_cancel
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.locks import acquire_reimport_lock, explain_lock_timeouts, lock_tables
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.policy import make_full_policy
+from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.nexus.sync.syncs import inputs_of, refuse_other_words
 from fm_pipeline.nexus.sync.undo import changed_tables, undo
 from fm_pipeline.settings import Settings
@@ -43,6 +45,7 @@ def undo_sync(
         with connection.cursor() as cursor:
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             tables = changed_tables(cursor, sync_id, catalogue)
+            policy = make_full_policy(catalogue, read_registry(cursor), settings)
             if confirm is not None:
                 refuse_other_words(inputs_of(cursor, sync_id), confirm)
         connection.commit()
@@ -51,7 +54,7 @@ def undo_sync(
             explain_lock_timeouts(connection, gate, tables, settings.nexus_lock_timeout_seconds),
         ):
             lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
-            rows = undo(cursor, sync_id, tables, catalogue, now=now)
+            rows = undo(cursor, sync_id, tables, policy, now=now)
             end.enter_context(ignore_first_cancel())
             commit(connection, url)
     return rows

@@ -10,7 +10,9 @@ from typing import Any
 from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
+from fm_pipeline.nexus.policy import make_full_policy
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs
+from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.nexus.sync.decisions import Decision
 from fm_pipeline.nexus.sync.syncs import last_committed
 from fm_pipeline.nexus.sync.undo import changed_tables, rows_saved_since
@@ -59,7 +61,7 @@ class Undoing:
     """What becomes of Nexus if a sync is undone.
 
     Attributes:
-        saved_since: ids of rows that are not as the sync left them, by table; then it cannot be undone.
+        saved_since: see `rows_saved_since`; if there are any, it cannot be undone.
     """
 
     sync: RecordedSync
@@ -76,8 +78,10 @@ def read_undoing(settings: Settings, sync_id: str) -> Undoing:
     url = settings.nexus_database_url.get_secret_value()
     found = read_sync(url, sync_id)
     with connect(url) as connection, connection.cursor() as cursor:
-        tables = changed_tables(cursor, found.id, read_catalogue(cursor, settings.nexus_schema))
-        saved = rows_saved_since(cursor, found.id, tables)
+        catalogue = read_catalogue(cursor, settings.nexus_schema)
+        tables = changed_tables(cursor, found.id, catalogue)
+        policy = make_full_policy(catalogue, read_registry(cursor), settings)
+        saved = rows_saved_since(cursor, found.id, tables, policy)
         cursor.execute(
             "SELECT table_name, row_id, CASE WHEN before IS NULL THEN 'insert' WHEN after IS NULL THEN 'delete'"
             " ELSE 'change' END, ARRAY(SELECT name FROM json_object_keys(after) name WHERE before IS NOT NULL"

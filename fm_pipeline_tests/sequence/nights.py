@@ -57,8 +57,8 @@ source_shrunk: {least_of: {patient: 0, appointment: 0, note: 0}}
 """
 # What happens by day; the numbers choose among what there is.
 EVENTS = (
-    *("fm_insert", "fm_edit", "fm_edit", "fm_edit", "fm_delete", "fm_move"),
-    *("nexus_edit", "nexus_edit", "nexus_delete", "nexus_insert", "both_edit"),
+    *("fm_insert", "fm_edit", "fm_edit", "fm_edit", "fm_delete", "fm_move", "fm_merge", "fm_recreate", "fm_rekey"),
+    *("nexus_edit", "nexus_edit", "nexus_revert", "nexus_delete", "nexus_insert", "both_edit"),
 )
 DOORS: tuple[DoorKind, ...] = ("data_api", "odata")
 DISTURBANCES = ("", "", "", "", "outage", "kill", "save", "save")

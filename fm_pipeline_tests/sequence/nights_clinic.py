@@ -16,7 +16,7 @@ from fm_pipeline.sequence.read_and_stage import read_changes_and_stage
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.staging.parallel import OnStep
 from fm_pipeline_tests.sequence.killing import die, kill, kill_after_commit
-from fm_pipeline_tests.sequence.nights_model import COLUMNS, Model, Night, Row
+from fm_pipeline_tests.sequence.nights_model import COLUMNS, Model, Night, Row, Values
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench
 
 TABLES = {"patient": "patients", "appointment": "appointments", "note": "notes"}
@@ -63,18 +63,8 @@ class Clinic:
         values = {column: self._text() for column in COLUMNS[name]}
         if name != "patient":
             values["patient"] = patients[number % len(patients)]
-        row = Row(name, str(uuid.uuid5(uuid.NAMESPACE_OID, self._text())), fm=values)
-        more = {
-            "id": row.key.upper(),
-            "first_name": "Jo",
-            "dob": "1950-02-03",
-            "start": "2025-03-04T09:00:00",
-            "modified": self._stamp(),
-        }
-        record = {field: {**more, **values}[field] for field in FIELDS[name]}
-        self.bench.store.insert(DATABASE, LAYOUTS[name], [record])
-        self._inserted[name] += 1
-        row.record_id = self._inserted[name]
+        row = Row(name, self._key())
+        self._insert_fm(row, values)
         self.model.rows[row.key] = row
 
     def fm_edit(self, which: int, column: int) -> None:
@@ -87,20 +77,56 @@ class Clinic:
         if children and patients:
             self._write_fm(children[which % len(children)], "patient", patients[to % len(patients)])
 
+    def fm_recreate(self, which: int, _: int) -> None:
+        """Delete a record and make another one of the same id."""
+        if row := self._choose(which, fm=True):
+            assert row.fm is not None
+            self.bench.store.delete(DATABASE, LAYOUTS[row.kind], row.record_id)
+            self._insert_fm(row, {name: row.fm[name] if name == "patient" else self._text() for name in row.fm})
+
+    def fm_rekey(self, which: int, _: int) -> None:
+        """Give a record another id: to everybody else it is another record."""
+        rows = [row for row in self.model.rows.values() if row.fm and row.kind != "patient"]
+        if rows:
+            row = rows[which % len(rows)]
+            renamed = Row(row.kind, self._key(), row.record_id, row.fm)
+            self.bench.store.edit(
+                DATABASE, LAYOUTS[row.kind], row.record_id, {"id": renamed.key, "modified": self._stamp()}
+            )
+            self._forget_fm(row)
+            self.model.rows[renamed.key] = renamed
+
+    def fm_merge(self, which: int, to: int) -> None:
+        """Make two patients one: the records of the first go to the other, and the first is deleted."""
+        patients = [row for row in self.model.of("patient") if row.fm]
+        if len(patients) < 3 or (gone := patients[which % len(patients)]) is (stays := patients[to % len(patients)]):
+            return
+        for row in list(self.model.rows.values()):
+            if row.fm and row.fm.get("patient") == gone.key:
+                self._write_fm(row, "patient", stays.key)
+        self._delete_fm(gone)
+
     def fm_delete(self, which: int, with_children: int) -> None:
         row = self._choose(which, fm=True)
         if row is None or (row.kind == "patient" and sum(p.fm is not None for p in self.model.of("patient")) < 3):
             return
         for each in list(self.model.rows.values()):
             if each is row or (with_children % 4 and each.fm and each.fm.get("patient") == row.key):
-                self.bench.store.delete(DATABASE, LAYOUTS[each.kind], each.record_id)
-                each.fm = None
-                if each.nexus is None and each.base is None:
-                    del self.model.rows[each.key]
+                self._delete_fm(each)
 
     def nexus_edit(self, which: int, column: int) -> None:
         if row := self._choose(which, nexus=True):
             self._write_nexus(row, COLUMNS[row.kind][-1 if row.kind != "patient" else column % 2], self._text())
+
+    def nexus_revert(self, which: int, _: int) -> None:
+        """Give an edited value back what FileMaker has."""
+        rows = [row for row in self.model.rows.values() if row.fm and row.nexus and row.fm != row.nexus]
+        if rows:
+            row = rows[which % len(rows)]
+            assert row.fm is not None
+            for name in COLUMNS[row.kind]:
+                if name != "patient":
+                    self._write_nexus(row, name, row.fm[name])
 
     def both_edit(self, which: int, same: int) -> None:
         row = self._choose(which, fm=True, nexus=True)
@@ -253,6 +279,28 @@ class Clinic:
         rows = [row for row in self.model.rows.values() if (row.fm or not fm) and (row.nexus or not nexus)]
         return rows[which % len(rows)] if rows else None
 
+    def _insert_fm(self, row: Row, values: Values) -> None:
+        more = {
+            "id": row.key.upper(),
+            "first_name": "Jo",
+            "dob": "1950-02-03",
+            "start": "2025-03-04T09:00:00",
+            "modified": self._stamp(),
+        }
+        record = {field: {**more, **values}[field] for field in FIELDS[row.kind]}
+        self.bench.store.insert(DATABASE, LAYOUTS[row.kind], [record])
+        self._inserted[row.kind] += 1
+        row.record_id, row.fm = self._inserted[row.kind], values
+
+    def _delete_fm(self, row: Row) -> None:
+        self.bench.store.delete(DATABASE, LAYOUTS[row.kind], row.record_id)
+        self._forget_fm(row)
+
+    def _forget_fm(self, row: Row) -> None:
+        row.fm = None
+        if row.nexus is None and row.base is None:
+            del self.model.rows[row.key]
+
     def _write_fm(self, row: Row, name: str, value: str) -> None:
         assert row.fm is not None
         self.bench.store.edit(DATABASE, LAYOUTS[row.kind], row.record_id, {name: value, "modified": self._stamp()})
@@ -267,6 +315,9 @@ class Clinic:
         """Return the time of the day in the clinic, as FileMaker would enter it."""
         noon = self._now.astimezone(ZoneInfo(self.bench.settings.clinic_time_zone)) + dt.timedelta(hours=9)
         return noon.strftime("%Y-%m-%dT%H:%M:%S")
+
+    def _key(self) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, self._text()))
 
     def _text(self) -> str:
         return f"text {next(self._texts)}"

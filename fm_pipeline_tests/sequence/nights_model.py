@@ -125,9 +125,10 @@ class Model:
                     night.deletions.add(row.key)
 
     def _named(self, night: Night) -> set[str]:
-        """Return the patients that rows which stay name."""
+        """Return the patients that rows name after the night."""
         rows = (row for row in self.rows.values() if row.nexus is not None and row.key not in night.deletions)
-        return {*self.made.values(), *(row.nexus.get("patient", "") for row in rows if row.nexus)}
+        after = (night.after.get(row.key) or row.nexus or {} for row in rows)
+        return {*self.made.values(), *(values.get("patient", "") for values in after)}
 
     def commit(self, night: Night) -> None:
         """Let the night have happened."""

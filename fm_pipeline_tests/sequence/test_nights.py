@@ -1,17 +1,65 @@
-"""Some nights at random; `scripts/nights` goes on with others."""
+"""Some nights at random, and some that went wrong; `scripts/nights` goes on with others."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import Phase, given, settings
 
-from fm_pipeline_tests.sequence.nights import nights, two_weeks
+from fm_pipeline.errors import RequestError
+from fm_pipeline.sequence.undo_sync import undo_sync
+from fm_pipeline_tests.sequence.nights import Nights, nights, two_weeks
+from fm_pipeline_tests.support.clinics import RUN_TIME
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
 
 
-def test_each_morning_is_as_expected(
-    postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with nights(postgresql, tmp_path_factory.mktemp("nights")) as tried:
-        settings(max_examples=2, phases=[Phase.generate], database=None)(given(two_weeks(4))(tried.try_out))()
-        assert {"waits", "nothing_new", "conflicts", "not staged"} <= tried.seen.keys()
+@pytest.fixture(scope="module")
+def tried(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    """Makes clinics."""
+    with nights(postgresql, tmp_path_factory.mktemp("nights")) as made:
+        yield made
+
+
+def test_each_morning_is_as_expected(tried: Nights) -> None:
+    settings(max_examples=2, phases=[Phase.generate], database=None)(given(two_weeks(4))(tried.try_out))()
+    assert {"waits", "nothing_new", "conflicts", "not staged"} <= tried.seen.keys()
+
+
+def test_of_two_patients_who_were_made_one_in_filemaker_one_stays_with_the_records_of_both(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        before = clinic.bench.execute("SELECT count(*) FROM notes")
+        clinic.fm_merge(0, 1)
+        clinic.night("", 0)
+        assert clinic.bench.execute("SELECT count(*) FROM patients") == [(5,)]
+        assert clinic.bench.execute("SELECT count(*) FROM notes") == before
+
+
+def test_an_edit_that_was_taken_back_on_a_quiet_day_is_no_conflict_later(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        clinic.nexus_edit(0, 0)
+        clinic.fm_edit(1, 0)  # so that the edit is in the baseline
+        clinic.night("", 0)
+        clinic.nexus_revert(0, 0)
+        clinic.night("", 0)
+        clinic.fm_edit(0, 0)
+        clinic.night("", 0)
+
+
+def test_a_sync_is_not_undone_if_users_have_made_rows_for_what_it_has_inserted(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        clinic.fm_insert(0, 0)
+        clinic.night("", 0)
+        clinic.nexus_insert(6, 0)  # a note about the new patient
+        (name,) = clinic.bench.execute(
+            "SELECT conname FROM pg_constraint WHERE conrelid = 'notes'::regclass AND confrelid = 'patients'::regclass"
+        )[0]
+        clinic.bench.execute(
+            f"ALTER TABLE notes DROP CONSTRAINT {name}, ADD CONSTRAINT {name} FOREIGN KEY (patient_id)"
+            " REFERENCES patients ON DELETE CASCADE DEFERRABLE"
+        )
+        ((sync_id,),) = clinic.bench.execute("SELECT id::text FROM fm_pipeline.syncs WHERE status = 'committed'")
+        (own,) = clinic.model.made
+        with pytest.raises(RequestError, match=f"1 row.s. of notes were changed after the sync, for example {own}"):
+            undo_sync(clinic.bench.settings, sync_id, now=RUN_TIME, actor="bench", run_id="undo")
+        clinic.compare()

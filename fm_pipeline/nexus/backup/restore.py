@@ -33,6 +33,7 @@ from fm_pipeline.nexus.catalogue.table_details import advance_sequences, columns
 from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
 from fm_pipeline.nexus.grants import RESTORE
 from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
+from fm_pipeline.nexus.sync.baseline import has_baseline
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
@@ -135,12 +136,23 @@ def restore(
                 if dry_run:
                     connection.rollback()
                 else:
-                    report.notes += advance_sequences(cursor, inserted)
+                    report.notes += advance_sequences(cursor, inserted) + _about_syncs(cursor)
                     end.enter_context(ignore_first_cancel())
                     commit(connection, url)
                     report.committed = True
     report.seconds = round(time.monotonic() - started, 3)
     return report
+
+
+def _about_syncs(cursor: Cursor) -> list[str]:
+    """Say what a sync makes of the restored rows: it cannot tell them from what users did."""
+    cursor.execute("SELECT to_regclass('fm_pipeline.synced_rows') IS NOT NULL")
+    if cursor.fetchone() != (True,) or not has_baseline(cursor):
+        return []
+    return [
+        "A sync takes the restored values for edits and keeps them, and does not insert again what the restore has"
+        " removed. If FileMaker is to count again, make a plan and a full reimport."
+    ]
 
 
 def _confirmation(cursor: Cursor, manifest: Manifest) -> str:

@@ -70,6 +70,30 @@ def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datet
         )
 
 
+def ends_kept_edits(cursor: Cursor, difference: Difference) -> bool:
+    """Return whether a value that an earlier sync has kept is again FileMaker's, which the baseline has to say.
+
+    Otherwise the next change in FileMaker would be taken for a conflict.
+
+    Args:
+        difference: merged; the temporary table of its columns is there.
+    """
+    cursor.execute(
+        sql.SQL(
+            "SELECT EXISTS (SELECT FROM fm_pipeline.synced_rows b CROSS JOIN LATERAL unnest(b.kept) k(name)"
+            " JOIN {staged} s ON s.nexus_id = b.nexus_id JOIN {table} t ON t.id = b.nexus_id"
+            " WHERE b.entity = %(entity)s AND NOT EXISTS"
+            " (SELECT FROM {columns} c WHERE c.nexus_id = b.nexus_id AND c.name = k.name))"
+        ).format(
+            staged=difference.staged,
+            table=difference.table.identifier,
+            columns=sql.Identifier(f"sync_columns_{difference.load.entity}"),
+        ),
+        {"entity": difference.load.entity},
+    )
+    return cursor.fetchone() == (True,)
+
+
 def acknowledge(cursor: Cursor, differences: Sequence[Difference], now: datetime) -> None:
     """Note that a person has seen the rows that only one side has, so that the next sync does not wait for them again.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
@@ -35,13 +36,16 @@ def gone_rows(difference: Difference) -> sql.Identifier:
     return sql.Identifier(f"sync_rows_{difference.load.entity}")
 
 
-def find_gone_rows(cursor: Cursor, policy: Policy, differences: Sequence[Difference]) -> dict[Table, list[str]]:
+def find_gone_rows(
+    cursor: Cursor, policy: Policy, differences: Sequence[Difference], merged: Sequence[Difference]
+) -> dict[Table, list[str]]:
     """Fill the tables `sync_rows_<entity>`, and return the ids of the rows that stay, by table.
 
     Args:
         differences: between what is staged and Nexus, parents before children.
+        merged: the same between the merged rows and Nexus.
     """
-    by_table = {each.table: each for each in differences}
+    by_table = {each.table: each for each in merged}
     for difference in differences:
         values = [sql.SQL("({}, {})").format(literal(n), in_nexus(n)) for n in merged_columns(difference)]
         cursor.execute(
@@ -67,40 +71,67 @@ def find_gone_rows(cursor: Cursor, policy: Policy, differences: Sequence[Differe
 def _keep_referenced(
     cursor: Cursor, policy: Policy, difference: Difference, by_table: Mapping[Table, Difference]
 ) -> None:
-    """Keep the rows that a row that stays refers to; again until nothing changes, because a table may name itself."""
+    """Keep the rows that a row that stays refers to; again until nothing changes, because a table may name itself.
+
+    What counts is the reference after the sync: two patients who were made one in FileMaker leave none behind.
+    """
     again = True
     while again:
         again = False
         cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE decision = 'gone')").format(gone_rows(difference)))
         if cursor.fetchone() != (True,):
             return
-        for table, value, condition in _references(cursor, policy, difference.table):
-            own = by_table.get(table)
-            stays = (
-                sql.SQL("NOT EXISTS (SELECT FROM {} o WHERE o.decision = 'gone' AND o.id = r.id)").format(
-                    gone_rows(own)
-                )
-                if own
-                else sql.SQL("true")
-            )
+        for reference in references_to(cursor, policy, difference.table):
             cursor.execute(
                 sql.SQL(
                     "UPDATE {rows} g SET decision = 'gone_referenced' WHERE g.decision = 'gone'"
                     " AND EXISTS (SELECT FROM {table} r WHERE {value} = g.id AND {condition} AND {stays})"
                 ).format(
-                    rows=gone_rows(difference), table=table.identifier, value=value, condition=condition, stays=stays
+                    rows=gone_rows(difference),
+                    table=reference.table.identifier,
+                    value=reference.value,
+                    condition=reference.condition,
+                    stays=_stays(reference, by_table.get(reference.table)),
                 )
             )
-            again = again or (cursor.rowcount > 0 and table == difference.table)
+            again = again or (cursor.rowcount > 0 and reference.table == difference.table)
 
 
-def _references(cursor: Cursor, policy: Policy, to: Table) -> Iterator[tuple[Table, sql.Composable, sql.Composable]]:
-    """Yield table, column and further condition of everything that may refer to rows of a table."""
+def _stays(reference: ReferenceTo, own: Difference | None) -> sql.Composable:
+    """Condition: the row `r` is there after the sync, and still refers to what it refers to now."""
+    if own is None:
+        return sql.SQL("true")
+    stays = sql.SQL("NOT EXISTS (SELECT FROM {} o WHERE o.decision = 'gone' AND o.id = r.id)").format(gone_rows(own))
+    if reference.column not in own.updates:
+        return stays
+    return sql.SQL("{} AND NOT EXISTS (SELECT FROM {} s WHERE s.nexus_id = r.id AND {} IS DISTINCT FROM {})").format(
+        stays, own.staged, own.updates[reference.column], reference.value
+    )
+
+
+@dataclass(frozen=True)
+class ReferenceTo:
+    """A column of a table, whose rows are called `r`, that may refer to rows of another table.
+
+    Attributes:
+        value: what it refers to.
+        condition: of the rows in which it refers to that table.
+    """
+
+    table: Table
+    column: str
+    value: sql.Composable
+    condition: sql.Composable
+
+
+def references_to(cursor: Cursor, policy: Policy, to: Table) -> Iterator[ReferenceTo]:
+    """Yield everything that may refer to rows of a table: foreign keys, and generic keys but those of histories."""
     catalogue = policy.catalogue
     for key in catalogue.foreign_keys_to(to):
         if key.table in catalogue.columns:
             column = catalogue.columns[key.table][key.columns[0]]
-            yield key.table, as_uuid(column, sql.SQL("r.{}").format(sql.Identifier(column.name))), sql.SQL("true")
+            value = as_uuid(column, sql.SQL("r.{}").format(sql.Identifier(column.name)))
+            yield ReferenceTo(key.table, column.name, value, sql.SQL("true"))
     cursor.execute(
         sql.SQL("SELECT id FROM {} WHERE model = %s").format(catalogue.table("django_content_type").identifier),
         (policy.models.get(to.name, ""),),
@@ -109,8 +140,9 @@ def _references(cursor: Cursor, policy: Policy, to: Table) -> Iterator[tuple[Tab
     for generic in policy.followed_keys:
         column = catalogue.columns[generic.table][generic.object_id_column]
         content_type = sql.Identifier(generic.content_type_column)
-        yield (
+        yield ReferenceTo(
             generic.table,
+            column.name,
             as_uuid(column, sql.SQL("r.{}").format(sql.Identifier(column.name))),
             sql.SQL("(r.{} = ANY({}::int[]) OR r.{} IS NULL)").format(content_type, sql.Literal(types), content_type),
         )

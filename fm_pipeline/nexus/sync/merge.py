@@ -9,7 +9,7 @@ the last commit).
   The policy of the column decides which value stays.
 
 A value without a baseline counts as an edit. A row goes only if its record was in FileMaker at the last commit and is
-not there now, nobody has edited the row since, and no row that stays refers to it.
+not there now, nobody has edited the row since, and no row refers to it after the sync.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def merge(
         cursor.execute(sql.SQL(_OUT).format(**places, values=desires, without_parent=without_parent), parameters)
         out[difference.table] = places["out"]
         merged.append(_with_view(cursor, difference, names))
-    kept_rows = find_gone_rows(cursor, policy, differences)
+    kept_rows = find_gone_rows(cursor, policy, differences, merged)
     return Merged(
         [replace(each, kept=[*each.kept, *kept_rows[each.table]]) for each in merged],
         read_decisions(cursor, differences),

@@ -11,6 +11,8 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import RequestError, ValidationStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.policy import Policy
+from fm_pipeline.nexus.sync.gone_rows import references_to
 
 IDS_SHOWN = 5
 # A row that somebody has saved since is not what the sync has left.
@@ -18,6 +20,16 @@ _CHANGED_SINCE = """
 SELECT c.row_id FROM fm_pipeline.sync_changes c LEFT JOIN {table} t ON t.id::text = c.row_id
 WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s
   AND row_to_json(t)::text IS DISTINCT FROM c.{state}::text ORDER BY 1
+"""
+# A row that somebody has made since, or pointed to a row that the sync has inserted and that would go.
+_REFERS = """
+SELECT {id} FROM {table} r WHERE {condition} AND {value}::text IN (
+  SELECT c.row_id FROM fm_pipeline.sync_changes c
+  WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s AND c.before IS NULL)
+AND NOT EXISTS (
+  SELECT FROM fm_pipeline.sync_changes o WHERE o.sync_id = %(sync)s AND o.schema_name = %(from_schema)s
+  AND o.table_name = %(from_table)s AND o.row_id = {id} AND o.after IS NOT NULL)
+ORDER BY 1
 """
 _STATEMENTS = (
     """
@@ -62,20 +74,36 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
     return tables
 
 
-def rows_saved_since(cursor: Cursor, sync_id: str, tables: Sequence[Table]) -> dict[Table, list[str]]:
-    """Return the ids of the rows that are not as the sync has left them, by table; they forbid to undo it.
+def rows_saved_since(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy) -> dict[Table, list[str]]:
+    """Return the ids of the rows that users have saved since the sync, by table; they forbid to undo it.
+
+    These are rows that are not as the sync has left them, and rows that refer to what the sync has inserted.
 
     Args:
         tables: see `changed_tables`.
+        policy: of a full reimport.
     """
     parameters = {"sync": sync_id.strip().lower()}
-    found = {table: _unlike(cursor, table, "after", parameters) for table in tables}
-    return {table: ids for table, ids in found.items() if ids}
+    found = {table: set(_unlike(cursor, table, "after", parameters)) for table in tables}
+    for table in tables:
+        for reference in references_to(cursor, policy, table):
+            own = {"schema": table.schema, "table": table.name}
+            own |= {"from_schema": reference.table.schema, "from_table": reference.table.name}
+            has_id = "id" in policy.catalogue.columns[reference.table]
+            cursor.execute(
+                sql.SQL(_REFERS).format(
+                    id=sql.SQL("r.id::text" if has_id else "'without id'"),
+                    table=reference.table.identifier,
+                    condition=reference.condition,
+                    value=reference.value,
+                ),
+                parameters | own,
+            )
+            found.setdefault(reference.table, set()).update(row[0] for row in cursor.fetchall())
+    return {table: sorted(ids) for table, ids in found.items() if ids}
 
 
-def undo(
-    cursor: Cursor, sync_id: str, tables: Sequence[Table], catalogue: Catalogue, *, now: datetime
-) -> Mapping[str, int]:
+def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, *, now: datetime) -> Mapping[str, int]:
     """Write the rows back; return how many, by table. The caller has locked the tables, and commits.
 
     Raises:
@@ -83,7 +111,7 @@ def undo(
         ValidationStop: a trigger or rule has kept a row from being written.
     """
     parameters = {"sync": sync_id.strip().lower()}
-    for table, ids in rows_saved_since(cursor, sync_id, tables).items():
+    for table, ids in rows_saved_since(cursor, sync_id, tables, policy).items():
         raise RequestError(
             f"{len(ids):,} row(s) of {table} were changed after the sync, for example {', '.join(ids[:IDS_SHOWN])}.",
             code=409,
@@ -93,7 +121,7 @@ def undo(
     cursor.execute("SET CONSTRAINTS ALL DEFERRED")
     rows: dict[str, int] = {}
     for table in tables:
-        names = [name for name, column in catalogue.columns[table].items() if not column.generated]
+        names = [name for name, column in policy.catalogue.columns[table].items() if not column.generated]
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
         values = sql.SQL(", ").join(sql.SQL("r.{}").format(sql.Identifier(name)) for name in names)
         own = parameters | {"schema": table.schema, "table": table.name}
