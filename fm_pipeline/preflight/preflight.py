@@ -15,13 +15,15 @@ from fm_pipeline.errors import DatabaseError, FileMakerError, MappingError, Sett
 from fm_pipeline.filemaker.connect import open_client, open_door
 from fm_pipeline.filemaker.data_api.door import DataApiDoor
 from fm_pipeline.filemaker.door import Door
+from fm_pipeline.filemaker.exports.door import ExportsDoor
+from fm_pipeline.filemaker.exports.kinds import NUMERIC_PART_ONLY
 from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
 from fm_pipeline.preflight.dicom import check_dicom
 from fm_pipeline.preflight.filemaker import SourceInventory, check_filemaker
 from fm_pipeline.preflight.finding import Finding, FindingBuilder, stops
 from fm_pipeline.preflight.images import check_bucket, check_containers, check_image_tables
-from fm_pipeline.preflight.lost_dates import check_lost_dates
+from fm_pipeline.preflight.lost_values import NUMBERS, NUMBERS_AND_DATES, check_lost_values
 from fm_pipeline.preflight.nexus import can_read, check_nexus
 from fm_pipeline.preflight.services import check_services, with_short_timeouts
 from fm_pipeline.sequence.read_and_stage import read_and_stage
@@ -145,6 +147,35 @@ def _sizes(
             yield build.ok(entity, before.compared(entity, rows))
 
 
+def _lost_values(settings: Settings, build: FindingBuilder) -> Iterator[Finding]:
+    """Ask the Data API for the text that another door does not have."""
+    profile = load_profile(settings.filemaker_profile)
+    entities, types = list(profile.entities), NUMBERS_AND_DATES
+    if settings.filemaker_door == "exports":
+        entities, types = _of_numeric_files(settings, profile), NUMBERS
+    if settings.filemaker_door == "data_api" or not entities:
+        return
+    with open_client(settings) as client:
+        size = settings.filemaker_page_size
+        yield from check_lost_values(client, profile, build, entities=entities, types=types, page_size=size)
+
+
+def _of_numeric_files(settings: Settings, profile: Profile) -> list[str]:
+    """Entities whose file has only the numeric part of number fields; none if no FileMaker Server can be asked."""
+    door = open_door(settings, export_options(profile))
+    if settings.filemaker_url is None or not isinstance(door, ExportsDoor):
+        return []
+    with door:
+        tables = {table.casefold(): table for table in door.tables()}
+        files = {
+            entity: next(
+                (tables[name.casefold()] for name in mapping.names("exports") if name.casefold() in tables), ""
+            )
+            for entity, mapping in profile.entities.items()
+        }
+        return [entity for entity, table in files.items() if table and door.format(table) in NUMERIC_PART_ONLY]
+
+
 def _records(settings: Settings, build: FindingBuilder, on_step: OnStep) -> Iterator[Finding]:
     """Read and stage everything, and report which rules the records violate."""
     try:
@@ -158,9 +189,7 @@ def _records(settings: Settings, build: FindingBuilder, on_step: OnStep) -> Iter
     except StagingStop as error:
         yield build.from_error("source_changed", "staging", error)
         return
-    if settings.filemaker_door == "odata":
-        with open_client(settings) as client:
-            yield from check_lost_dates(client, load_profile(settings.filemaker_profile), build)
+    yield from _lost_values(settings, build)
     with connect(settings.nexus_database_url.get_secret_value()) as connection, connection.cursor() as cursor:
         ends = summaries(cursor)
         entities = [each.entity for each in ends]

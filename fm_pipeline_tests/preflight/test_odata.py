@@ -59,16 +59,20 @@ def test_a_first_record_that_is_no_json_is_named_before_a_run(odata: MigrationBe
     assert "Get ( RecordID )" in finding.remedy
 
 
-def test_text_in_a_date_field_is_found_although_odata_leaves_it_out(odata: MigrationBench) -> None:
-    def lost() -> list[tuple[str, str]]:
+def test_text_that_odata_does_not_send_is_found_through_the_data_api(odata: MigrationBench) -> None:
+    def lost() -> list[tuple[str, str, str]]:
         findings = preflight(odata.settings, full=True)
-        return [(finding.subject, finding.found) for finding in findings if finding.rule == "date_lost_by_odata"]
+        return [(each.subject, each.level, each.found) for each in findings if each.rule == "text_lost_by_door"]
 
     odata.store.edit(DATABASE, "Patients", 3, {"dob": "in spring"})
-    ((subject, found),) = lost()
-    assert (subject, found) == ("patient", "1 record of API_Patients: 3")
+    for record_id, text in ((2, "yes, 1"), (4, "yes"), (5, " 1 ")):
+        odata.store.edit(DATABASE, "Contact_Details", record_id, {"is_default": text})
+    assert lost() == [
+        ("patient", "stop", "text in a date or time field, 1 record of API_Patients: 3"),
+        ("contact_detail", "stop", "text in a number field, 2 records of API_Contact_Details: 2, 4"),
+    ]
     assert odata.stand_in.counters()["open_sessions"] == 0
     odata.store.add_account(DATABASE, ServerAccount(USER, PASSWORD, privileges=("fmodata",)))
-    ((subject, found),) = lost()
-    assert subject == "dates"
+    ((subject, level, found),) = lost()
+    assert (subject, level) == ("text in number and date fields", "warning")
     assert found.startswith("not looked at. ")

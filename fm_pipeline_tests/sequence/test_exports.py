@@ -69,6 +69,15 @@ def test_the_check_reads_every_file_and_says_what_is_wrong_with_one(bench: Migra
     assert "Docs.csv and Docs.tab are files of the same entity" in broken["document"].found
 
 
+def test_text_that_a_file_does_not_have_is_found_through_the_data_api(bench: MigrationBench, tmp_path: Path) -> None:
+    bench.store.edit(DATABASE, "Contact_Details", 2, {"is_default": "yes, 1"})
+    for suffix, expected in ((".mer", ["text in a number field, 1 record of API_Contact_Details: 2"]), (".tab", [])):
+        exporter = Exporter(bench.store, DATABASE)
+        exported = _exported(bench, exporter, tmp_path / suffix[1:], suffix, "nexus")
+        findings = preflight(exported.settings, full=True)
+        assert [each.found for each in findings if each.rule == "text_lost_by_door"] == expected
+
+
 def _exported(bench: MigrationBench, exporter: Exporter, folder: Path, suffix: str, profile: Profile) -> MigrationBench:
     """Export every layout, with a profile that names the columns."""
     folder.mkdir()

@@ -8,7 +8,7 @@ from typing import Final, Self, TypeVar
 
 from fm_pipeline.filemaker.door import DoorKind, Reading
 from fm_pipeline.filemaker.exports.errors import ExportStop
-from fm_pipeline.filemaker.exports.kinds import SUFFIXES
+from fm_pipeline.filemaker.exports.kinds import SUFFIXES, Format
 from fm_pipeline.filemaker.exports.options import ExportOptions
 from fm_pipeline.filemaker.exports.table import ExportTable
 from fm_pipeline.filemaker.model import Field, FileMakerRecord, Page
@@ -55,6 +55,10 @@ class ExportsDoor:
     def fields(self, table: str) -> list[Field]:
         """Return the columns of a file; only XML knows their types."""
         return self._table(table).fields
+
+    def format(self, table: str) -> Format:
+        """Return the format of a file, by its content."""
+        return self._table(table).format
 
     def sample(self, table: str, fields: Sequence[Field]) -> Page:
         """Return the first record, and the number of all, for which the whole file is read and checked."""

@@ -9,6 +9,9 @@ from fm_pipeline.filemaker.exports.errors import ExportStop
 
 Format = Literal["tab", "csv", "mer", "xlsx", "xml"]
 SUFFIXES: dict[str, Format] = {".tab": "tab", ".csv": "csv", ".mer": "mer", ".xlsx": "xlsx", ".xml": "xml"}
+NUMERIC_PART_ONLY: frozenset[Format] = frozenset(
+    {"csv", "mer"}
+)  # of number fields; Claris help, "Comma-separated text"
 HEAD = 1024  # bytes that tell
 
 _OTHERS = {  # what a file begins with -> what it is

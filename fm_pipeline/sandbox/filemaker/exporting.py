@@ -4,7 +4,7 @@ Source: Claris help, "Tab-separated text", "Comma-separated text", "Merge format
 format". Of all formats: containers are not exported, dates have the format of the file.
 
 - tab: no header, nothing quoted, a tab in a field becomes a blank;
-- csv: no header, all values quoted; mer: the same with a header;
+- csv: no header, all values quoted, of a number field only the number in its text; mer: the same with a header;
 - both and tab: records end with CR, a return in a field is VT, repetitions are separated by GS;
 - xlsx: a header, cells with types, only the first repetition;
 - xml: types, record ids, a value for each repetition.
@@ -22,9 +22,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, FieldType
 from fm_pipeline.sandbox.filemaker.data.store import Store
-from fm_pipeline.sandbox.filemaker.data.values import FILE_LOCALE, Locale, number, render
+from fm_pipeline.sandbox.filemaker.data.values import FILE_LOCALE, Locale, number, numeric_part, render
 
 ExportFormat = Literal["tab", "csv", "mer", "xlsx", "xml"]
+_EXCEL_BEGINS = 1900
 _RETURN = re.compile(r"\r\n|[\r\n]")
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
@@ -85,12 +86,20 @@ class Exporter:
                 values = [[row[column] for column in of_field] for of_field in columns]
                 yield ExportedRecord(row["record_id"], row["mod_id"], values)
 
-    def _texts(self, layout: str) -> Iterator[list[str]]:
-        """Yield the fields of each record as text, with VT and GS."""
+    def _texts(self, layout: str, number_of: Callable[[str], str] = str) -> Iterator[list[str]]:
+        """Yield the fields of each record as text, with VT and GS.
+
+        Args:
+            number_of: what becomes of the text in a number field.
+        """
         fields = self.fields(layout)
         for record in self._records(layout):
-            yield ["\x1d".join(self._shown(field.type, text) for text in _filled(values))
-                   for field, values in zip(fields, record.values, strict=True)]  # fmt: skip
+            shown = [[self._shown(field.type, text) for text in _filled(values)]
+                     for field, values in zip(fields, record.values, strict=True)]  # fmt: skip
+            yield [
+                "\x1d".join(map(number_of, texts) if field.type == "number" else texts)
+                for field, texts in zip(fields, shown, strict=True)
+            ]
 
     def _shown(self, kind: FieldType, text: str) -> str:
         return _RETURN.sub("\v", str(render(kind, text, FILE_LOCALE, self.locale)) if kind != "number" else text)
@@ -101,7 +110,7 @@ class Exporter:
 
     def _csv(self, layout: str, path: Path, *, header: bool = False) -> None:
         rows = [[field.name for field in self.fields(layout)]] if header else []
-        rows += self._texts(layout)
+        rows += self._texts(layout, _numeric_part)
         lines = (self.separator.join('"' + text.replace('"', '""') + '"' for text in row) + "\r" for row in rows)
         path.write_bytes("".join(lines).encode(self.encoding))
 
@@ -119,7 +128,8 @@ class Exporter:
         for record in self._records(layout):
             cells = []
             for field, values in zip(fields, record.values, strict=True):
-                cells.append(cell := WriteOnlyCell(sheet, _cell(field.type, values[0])))
+                shown = self._shown(field.type, values[0]).replace("\v", "\n")
+                cells.append(cell := WriteOnlyCell(sheet, _cell(field.type, values[0], shown)))
                 if isinstance(cell.value, str):
                     cell.data_type = "s"  # a text that begins with = is no formula
                 elif field.type == "date":
@@ -162,13 +172,25 @@ def _filled(values: Sequence[str]) -> list[str]:
     return filled
 
 
-def _cell(kind: FieldType, text: str) -> str | int | float | datetime | None:
-    """The value of an Excel cell; text that is none of its type stays text."""
+def _numeric_part(text: str) -> str:
+    """A text that is a number stays as it was entered; of any other there is the number in it, or nothing."""
+    if not isinstance(number(text), str):
+        return text
+    part = numeric_part(text)
+    return "" if part is None else f"{part:.15g}"
+
+
+def _cell(kind: FieldType, text: str, shown: str) -> str | int | float | datetime | None:
+    """The value of an Excel cell; what is none of its type, or a day before Excel's first, stays text.
+
+    Args:
+        shown: the text as other formats have it.
+    """
     if kind == "number":
         return number(text) if text else None
     try:
-        if text and kind in {"date", "timestamp"}:
-            return datetime.fromisoformat(text)
+        if text and kind in {"date", "timestamp"} and (moment := datetime.fromisoformat(text)).year >= _EXCEL_BEGINS:
+            return moment
     except ValueError:
         pass
-    return _NOT_IN_XML.sub("\n", _RETURN.sub("\n", text)) or None
+    return _NOT_IN_XML.sub("\n", shown) or None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Literal
 
 from fm_pipeline.sandbox.filemaker.data.schema import FieldType
@@ -105,7 +106,7 @@ def render(kind: FieldType, text: str, dateformat: int, locale: Locale) -> str |
     if kind == "number":
         return number(text)
     day, _, clock = text.partition("T")
-    if not _ISO_DATE.fullmatch(day):
+    if not _is_day(day):
         return text
     if dateformat == ISO:
         return day + (locale.timestamp_separator + clock if clock else "")
@@ -140,7 +141,13 @@ def sort_key(kind: FieldType, text: str) -> str | float | None:
         if not found:
             return None
         return int(found[1]) * 3600 + int(found[2]) * 60 + float((found[3] or "0") + (found[4] or ""))
-    return text if _ISO_DATE.fullmatch(text.partition("T")[0]) else None
+    return text if _is_day(text.partition("T")[0]) else None
+
+
+@lru_cache(maxsize=1 << 15)
+def _is_day(text: str) -> bool:
+    """Return whether a stored text is a day: as `canonical` writes it, and in the calendar."""
+    return _date(text, ISO, Locale()) == text
 
 
 def numeric_part(text: str) -> float | None:
