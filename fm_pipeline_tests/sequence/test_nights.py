@@ -46,6 +46,15 @@ def test_an_edit_that_was_taken_back_on_a_quiet_day_is_no_conflict_later(tried: 
         clinic.night("", 0)
 
 
+def test_a_row_that_was_deleted_in_nexus_does_not_come_back_after_a_rule_held_its_record_back(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        clinic.fm_delete(0, 0)  # a patient alone: a rule holds the records back
+        clinic.nexus_delete(7, 0)  # the patient's note
+        clinic.night("", 0)
+        clinic.fm_move(1, 0)
+        clinic.night("", 0)
+
+
 def test_a_sync_is_not_undone_if_users_have_made_rows_for_what_it_has_inserted(tried: Nights) -> None:
     with tried.clinic() as clinic:
         clinic.fm_insert(0, 0)

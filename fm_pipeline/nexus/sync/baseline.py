@@ -25,8 +25,8 @@ def has_baseline(cursor: Cursor) -> bool:
 def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datetime) -> None:
     """Store the states of all rows that are staged and in Nexus; after the load, in its transaction.
 
-    The state of a row that a user deleted in Nexus stays, so that it is not inserted again. The state of a row that
-    neither side has is removed.
+    The state of a row that a user deleted in Nexus stays, so that it is not inserted again, also while a rule holds its
+    record back. The state of a row that neither side has is removed.
 
     Args:
         differences: between what is staged (not the merged rows) and Nexus.
@@ -65,6 +65,8 @@ def write_baseline(cursor: Cursor, differences: Sequence[Difference], now: datet
                 "DELETE FROM fm_pipeline.synced_rows b WHERE b.entity = %(entity)s"
                 " AND NOT EXISTS (SELECT FROM {table} t WHERE t.id = b.nexus_id)"
                 " AND NOT EXISTS (SELECT FROM {staged} s WHERE s.nexus_id = b.nexus_id)"
+                " AND NOT EXISTS (SELECT FROM fm_pipeline.source_records r"
+                " WHERE r.entity = b.entity AND r.filemaker_key = b.filemaker_key)"
             ).format(staged=difference.staged, table=difference.table.identifier),
             {"entity": difference.load.entity},
         )
