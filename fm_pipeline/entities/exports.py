@@ -36,6 +36,7 @@ def _options(mapping: EntityMapping, entity: Entity, said: ExportMapping) -> Exp
         record_id=tuple(said.record_id or ()),
         dates=said.dates,
         encoding=said.encoding,
+        found_set=said.found_set,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 
 from fm_pipeline.entities import further
 from fm_pipeline.entities.further import NexusMapping, registry_of
@@ -75,6 +75,7 @@ class ExportMapping(BaseModel):
     record_id: Names | None = None  # the column with FileMaker's Get(RecordID)
     dates: DateOrder | None = None
     encoding: Encoding | None = None
+    found_set: StrictBool = False  # the file rightly has only some of the table's records
 
 
 class EntityMapping(BaseModel):

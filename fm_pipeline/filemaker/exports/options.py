@@ -25,6 +25,7 @@ class ExportOptions:
         record_id: the columns that may have FileMaker's record id; the first that is there counts.
         dates: their order, if the file cannot prove it.
         encoding: of text, if it cannot be detected.
+        found_set: the file may have fewer records than the table.
     """
 
     files: Sequence[str] = ()
@@ -35,3 +36,4 @@ class ExportOptions:
     record_id: Sequence[str] = ()
     dates: DateOrder | None = None
     encoding: Encoding | None = None
+    found_set: bool = False

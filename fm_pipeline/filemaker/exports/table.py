@@ -178,6 +178,13 @@ class ExportTable:
     def _fields_of_xml(self, file: SourceFile) -> list[Field]:
         reader = self._xml(file)
         self._date_format = reader.date_format
+        if (reader.in_table or 0) > (reader.found or 0) and reader.found is not None and not self.options.found_set:
+            raise ExportStop(
+                f"The export file {self.name} has {reader.found:,} of the {reader.in_table:,} records of its table.",
+                meaning="Only a found set was exported. Nexus would lose the other records. Nothing was read.",
+                remedy="Show all records in FileMaker and export again. If the found set is meant, write"
+                " `found_set: true` under `export` of the entity in the mapping profile.",
+            )
         return [
             Field(each.name, "normal", _RESULTS.get(each.kind, "text"), tuple(range(1, each.repetitions + 1)))
             for each in reader.fields

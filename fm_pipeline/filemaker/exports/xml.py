@@ -4,7 +4,7 @@ Its rows have FileMaker's record id and number of edits as attributes. The file 
 the fields and the format of dates. A field with repetitions has a value for each of them; of related records FileMaker
 writes the first.
 
-Source: Claris help, "XML FMPXMLRESULT grammar".
+Source: Claris help, "XML FMPXMLRESULT grammar", and `fmpxmlresult_dtd.htm`, which comes with FileMaker Pro.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ class XmlRow:
 
 
 class XmlReader:
-    """Reads one file. After `open`, `fields`, `found` and `date_format` are known.
+    """Reads one file. After `open`, `fields`, `found`, `in_table` and `date_format` are known.
 
     Attributes:
         found: number of rows that the file states; None if it states none.
+        in_table: number of records of the table that it states; more than `found` if only a found set was exported.
 
     Args:
         blocks: the file.
@@ -57,6 +58,7 @@ class XmlReader:
     def __init__(self, blocks: Iterable[bytes], name: str) -> None:
         self.fields: list[XmlField] = []
         self.found: int | None = None
+        self.in_table: int | None = None
         self.date_format = ""
         self._blocks, self._name = iter(blocks), name
         self._grammar = ""
@@ -117,16 +119,15 @@ class XmlReader:
                 self._parser.CurrentLineNumber, attributes.get("RECORDID", ""), attributes.get("MODID", ""), []
             )
         elif name == "RESULTSET":
-            found = attributes.get("FOUND", "")
-            self.found = int(found) if found.isascii() and found.isdecimal() and len(found) < 16 else None
+            self.found = _number(attributes.get("FOUND", ""))
             self._has_begun = True
         elif name == "FIELD":
-            times = attributes.get("MAXREPEAT", "1")
-            number = int(times) if times.isascii() and times.isdecimal() and len(times) < 6 else 1
+            times = _number(attributes.get("MAXREPEAT", "1"), digits=5) or 1
             kind = attributes.get("TYPE", "TEXT").upper()
-            self.fields.append(XmlField(attributes.get("NAME", ""), kind, max(number, 1)))
+            self.fields.append(XmlField(attributes.get("NAME", ""), kind, times))
         elif name == "DATABASE":
             self.date_format = attributes.get("DATEFORMAT", "")
+            self.in_table = _number(attributes.get("RECORDS", ""))
 
     def _end(self, name: str) -> None:
         name = name.rpartition(":")[2].upper()
@@ -149,6 +150,10 @@ class XmlReader:
 
     def _entity(self, *_: object) -> None:
         raise ValueError
+
+
+def _number(text: str, *, digits: int = 15) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= digits else None
 
 
 def _stop(what: str) -> ExportStop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,25 @@ from fm_pipeline_tests.filemaker.exports.files import OPTIONS, records, values, 
 ANY = ExportOptions()
 
 
-def xml(fields: str, rows: str, *, found: int | None = None, dates: str = "D.m.yyyy", end: str = "</RESULTSET>") -> str:
+def xml(
+    fields: str,
+    rows: str,
+    *,
+    found: int | None = None,
+    in_table: int | None = None,
+    dates: str = "D.m.yyyy",
+    end: str = "</RESULTSET>",
+) -> str:
     """FMPXMLRESULT; `fields` is `name:TYPE` or `name:TYPE:repetitions`, separated by blanks."""
     described = (f"{field}:1".split(":")[:3] for field in fields.split())
     metadata = "".join(
         f'<FIELD EMPTYOK="YES" MAXREPEAT="{times}" NAME="{name}" TYPE="{kind}"/>' for name, kind, times in described
     )
     number = rows.count("<ROW") if found is None else found
+    size = number if in_table is None else in_table
     return (
         '<?xml version="1.0" encoding="UTF-8" ?><FMPXMLRESULT xmlns="http://www.filemaker.com/fmpxmlresult">'
-        f'<ERRORCODE>0</ERRORCODE><DATABASE DATEFORMAT="{dates}" NAME="x" RECORDS="9" TIMEFORMAT="h:mm:ss a"/>'
+        f'<ERRORCODE>0</ERRORCODE><DATABASE DATEFORMAT="{dates}" NAME="x" RECORDS="{size}" TIMEFORMAT="h:mm:ss a"/>'
         f'<METADATA>{metadata}</METADATA><RESULTSET FOUND="{number}">{rows}{end}</FMPXMLRESULT>'
     )
 
@@ -49,6 +59,14 @@ def book(path: Path, *rows: list[Any], sheets: int = 1) -> Path:
             sheet.append(each)
     made.save(path)
     return path
+
+
+def test_xml_of_a_found_set_is_not_taken_for_the_table_unless_the_profile_says_so(tmp_path: Path) -> None:
+    path = written(tmp_path, xml("name:TEXT size:NUMBER", row(7, "a", "1"), in_table=985), "Notes.xml")
+    with pytest.raises(ExportStop, match="has 1 of the 985 records of its table") as stopped:
+        ExportTable(path, ANY)
+    assert "found_set: true" in stopped.value.remedy
+    assert [record.record_id for record in records(path, replace(ANY, found_set=True))] == [7]
 
 
 def test_xml_has_types_record_ids_edits_and_repetitions(tmp_path: Path) -> None:
