@@ -14,8 +14,9 @@ folder=$(mktemp -d)
 orthanc=
 trap '[ -z "$orthanc" ] || kill "$orthanc" 2>/dev/null; wait; rm -rf "$folder"' EXIT
 
+packages="$folder/orthanc/root"
 "$here/scripts/unpack-orthanc" trixie "$folder/orthanc" 1.12.7+dfsg-4 >"$folder/log" 2>&1 || { tail -n 5 "$folder/log"; exit 1; }
-(cd "$here" && .venv/bin/python -m fm_pipeline.sandbox.programs.debian --suite trixie "$folder/orthanc/root" \
+(cd "$here" && .venv/bin/python -m fm_pipeline.sandbox.programs.debian --suite trixie "$packages" \
     orthanc-dicomweb=1.20+dfsg-1) >"$folder/log" 2>&1 || { tail -n 5 "$folder/log"; exit 1; }
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q --disable-pip-version-check pydicom==3.0.2 2>"$folder/log"
@@ -24,7 +25,7 @@ port=$("$folder/venv/bin/python" -c 'import socket; s = socket.socket(); s.bind(
 cat >"$folder/orthanc.json" <<END
 {"StorageDirectory": "$folder/store", "IndexDirectory": "$folder/store", "HttpPort": $port, "DicomServerEnabled": false,
  "RemoteAccessAllowed": false, "AuthenticationEnabled": false,
- "Plugins": ["$folder/orthanc/root/usr/lib/orthanc/libOrthancDicomWeb.so.1.20"]}
+ "Plugins": ["$packages/usr/lib/orthanc/libOrthancDicomWeb.so.1.20"]}
 END
 "$folder/orthanc/Orthanc" "$folder/orthanc.json" >"$folder/orthanc.log" 2>&1 &
 orthanc=$!
