@@ -28,15 +28,15 @@ from fm_pipeline.images.nexus.image_index import RECID_ENTITY, RECID_REUSED
 from fm_pipeline.images.nexus.patient_index import PatientMatch
 from fm_pipeline.images.nexus.repair_batches import BatchRepair, repair_batches
 from fm_pipeline.images.nexus.snapshot import NexusSnapshot, read_snapshot
+from fm_pipeline.images.nexus.written_rows import PAGE_SIZE, check_counts, check_rows_written
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.policy import BATCHES, IMAGES
-from fm_pipeline.nexus.reimport.checks import raise_if_failed
+from fm_pipeline.nexus.reimport.checks import Check, raise_if_failed
 from fm_pipeline.nexus.reimport.other_writes import check_nothing_else_written, parse_trigger_tables, read_table_states
 from fm_pipeline.nexus.reimport.relink import patient_content_type
 from fm_pipeline.settings import Settings
 
 BATCH_OF_ANOTHER_PATIENT = "batch_of_another_patient"
-PAGE_SIZE = 500  # rows a statement
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def writing_images(settings: Settings, before: NexusSnapshot | None = None) -> I
     Raises:
         LockStop: a reimport runs, or a user holds the tables, for longer than NEXUS_LOCK_TIMEOUT_SECONDS.
         CatalogueStop: the release needs columns that no rule fills.
-        ValidationStop: a trigger wrote to another table.
+        ValidationStop: a trigger wrote to another table, or the new rows are not as they were written.
     """
     url = settings.nexus_database_url.get_secret_value()
     timeout = settings.nexus_lock_timeout_seconds
@@ -83,9 +83,10 @@ def writing_images(settings: Settings, before: NexusSnapshot | None = None) -> I
             with explain_lock_timeouts(connection, gate, [catalogue.table("patients"), *tables], timeout):
                 lock_tables(cursor, tables, timeout)
                 forms = read_table_states(cursor)
-                yield ImageWriter(cursor, catalogue, settings, before)
+                writer = ImageWriter(cursor, catalogue, settings, before)
+                yield writer
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                raise_if_failed([check_nothing_else_written(cursor, forms, tables, growing)])
+                raise_if_failed([*writer.finish(), check_nothing_else_written(cursor, forms, tables, growing)])
         connection.commit()
 
 
@@ -97,6 +98,7 @@ class ImageWriter:
     catalogue: Catalogue
     settings: Settings
     _snapshot: NexusSnapshot
+    _written: dict[Table, list[Mapping[str, object]]] = field(default_factory=dict)
 
     def snapshot(self) -> NexusSnapshot:
         """Return a current snapshot of patients and images, including writes of this transaction."""
@@ -166,7 +168,7 @@ class ImageWriter:
         return list(new)
 
     def _insert_images(self, images: Sequence[NewImage], now: datetime) -> None:
-        table, batches = self.catalogue.table(IMAGES), self.catalogue.table(BATCHES)
+        table = self.catalogue.table(IMAGES)
         touched = sorted({image.batch_id for image in images})
         orders: Counter[str] = Counter()
         types = {name: column.type for name, column in self.catalogue.columns[table].items()}
@@ -184,24 +186,34 @@ class ImageWriter:
             rows.append(image_values(image, orders[image.batch_id], types, bucket, now))
             orders[image.batch_id] += 1
         self._insert(table, rows)
-        if "image_count" in self.catalogue.columns[batches]:
+
+    def finish(self) -> Iterator[Check]:
+        """Count the images of the batches, when deferred triggers have run, and yield a check for each table."""
+        images, batches = self.catalogue.table(IMAGES), self.catalogue.table(BATCHES)
+        for table, rows in self._written.items():
+            yield check_rows_written(self.cursor, table, self.catalogue.columns[table], rows)
+        touched = sorted({str(row["batch_id"]) for row in self._written.get(images, ())})
+        if touched and "image_count" in self.catalogue.columns[batches]:
             self.cursor.execute(
                 sql.SQL(
                     "UPDATE {batches} b SET image_count = c.images FROM (SELECT batch_id, count(*) AS images"
                     " FROM {table} WHERE batch_id = ANY(%s::uuid[]) GROUP BY 1) c WHERE c.batch_id = b.id"
-                ).format(batches=batches.identifier, table=table.identifier),
+                ).format(batches=batches.identifier, table=images.identifier),
                 (touched,),
             )
+            yield check_counts(self.cursor, batches, images, touched)
 
     def _insert(self, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
-        """Insert rows, with the columns that this release has."""
+        """Insert rows, with the columns that this release has and that PostgreSQL does not compute."""
         if not rows:
             return
-        names = [name for name in rows[0] if name in self.catalogue.columns[table]]
-        statement = sql.SQL("INSERT INTO {} ({}) VALUES %s").format(
+        columns = self.catalogue.columns[table]
+        names = [name for name in rows[0] if name in columns and not columns[name].generated]
+        statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES %s").format(
             table.identifier, sql.SQL(", ").join(map(sql.Identifier, names))
         )
         execute_values(self.cursor, statement, [[row[name] for name in names] for row in rows], page_size=PAGE_SIZE)
+        self._written.setdefault(table, []).extend({name: row[name] for name in names} for row in rows)
 
     def _remember(self, images: Sequence[tuple[NewImage, str]]) -> None:
         """The crosswalk: record id and uuid -> Nexus id."""

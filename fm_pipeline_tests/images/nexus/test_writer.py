@@ -230,6 +230,66 @@ def test_a_trigger_that_writes_elsewhere_undoes_all(clinic: MigrationBench) -> N
     assert clinic.execute("SELECT count(*) FROM images_batch") == [(0,)]
 
 
+CHANGED = {
+    "a_row_left_out": ("BEFORE INSERT ON images_image", "RETURN NULL", "1 of 1 rows are missing"),
+    "a_key_changed": ("BEFORE INSERT ON images_image", "NEW.s3_key = 'x'; RETURN NEW", "s3_key of 1 rows"),
+    "another_patient": (
+        "BEFORE INSERT ON images_batch",
+        "NEW.object_id = gen_random_uuid(); RETURN NEW",
+        "images_batch_as_written: object_id of 1 rows",
+    ),
+    "a_count_changed": (
+        "BEFORE UPDATE ON images_batch",
+        "NEW.image_count = 7; RETURN NEW",
+        "1 batches have another number",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_trigger_that_leaves_out_or_changes_new_rows_undoes_all(clinic: MigrationBench, case: str) -> None:
+    when, what, found = CHANGED[case]
+    clinic.execute(
+        f"CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {what}; END $$;"
+        f" CREATE TRIGGER change {when} FOR EACH ROW EXECUTE FUNCTION change()"
+    )
+    with pytest.raises(ValidationStop, match=found):
+        write(clinic, an_image())
+    assert clinic.execute("SELECT count(*) FROM images_batch") == [(0,)]
+
+
+def test_a_deferred_trigger_that_deletes_an_image_undoes_all_and_one_that_counts_images_is_no_hindrance(
+    clinic: MigrationBench,
+) -> None:
+    trigger = (
+        "CREATE FUNCTION {0}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {1}; RETURN NULL; END $$;"
+        " CREATE CONSTRAINT TRIGGER {0} AFTER INSERT ON images_image DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+        " EXECUTE FUNCTION {0}()"
+    )
+    clinic.execute(
+        trigger.format("one", "UPDATE images_batch SET image_count = image_count + 1 WHERE id = NEW.batch_id")
+    )
+    write(clinic, an_image(2), an_image(3))
+    assert clinic.execute("SELECT image_count FROM images_batch") == [(2,)]
+    clinic.execute(trigger.format("less", "DELETE FROM images_image WHERE id = NEW.id"))
+    with pytest.raises(ValidationStop, match="1 of 1 rows are missing"):
+        write(clinic, an_image(4))
+    assert clinic.execute("SELECT count(*) FROM images_image") == [(2,)]
+
+
+def test_columns_that_postgresql_computes_are_left_to_it(clinic: MigrationBench) -> None:
+    clinic.execute(
+        'ALTER TABLE images_image DROP mime_type, DROP "order",'
+        " ADD mime_type text GENERATED ALWAYS AS ('image/' || split_part(original_name, '.', 2)) STORED,"
+        ' ADD "order" integer GENERATED ALWAYS AS IDENTITY'
+    )
+    write(clinic, an_image(2), an_image(3))
+    assert clinic.execute('SELECT mime_type, "order" FROM images_image ORDER BY 2') == [
+        ("image/jpg", 0),
+        ("image/jpg", 1),
+    ]
+
+
 @pytest.mark.parametrize(
     "statement",
     ["SELECT pg_advisory_xact_lock(hashtext('fm_pipeline.reimport'))", "LOCK TABLE images_batch IN ROW EXCLUSIVE MODE"],
