@@ -38,3 +38,11 @@ class Column:
     def must_be_given(self) -> bool:
         """An insert that leaves the column out fails."""
         return self.not_null and not self.has_default
+
+    @property
+    def uncut_type(self) -> str:
+        """The type for an explicit cast. A cast to `varchar(n)` cuts values without an error, so texts lose the `n`."""
+        kind, length, _ = self.type.partition("(")
+        if not length or self.type.endswith("]"):
+            return self.type
+        return {"character varying": kind, "character": "bpchar"}.get(kind, self.type)

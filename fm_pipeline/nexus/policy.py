@@ -17,6 +17,7 @@ from fm_pipeline.db.table import Table
 from fm_pipeline.entities.order import parents
 from fm_pipeline.entities.registry import ENTITIES, Entity, Phase, Registry, loaded
 from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.own_types import refuse_other_types
 from fm_pipeline.nexus.catalogue.schema import Catalogue, GenericKey, SoftReference
 from fm_pipeline.settings import Settings
 
@@ -61,6 +62,12 @@ REMINDERS = "reminders"
 DOCUMENTS = "documents_document"
 BATCHES = "images_batch"
 IMAGES = "images_image"
+# The columns by which rows are recognized.
+FILE_COLUMNS = (
+    *((DOCUMENTS, "id"), (DOCUMENTS, "object_id"), (BATCHES, "id"), (BATCHES, "object_id")),
+    *((IMAGES, "id"), (IMAGES, "batch_id")),
+)
+_OWN_COLUMNS = (*((load.table, "id") for load in LOADS), ("patients", "filemaker_metadata"), *FILE_COLUMNS)
 # Django's model name of each table that can lose rows without a mapping profile that adds to them.
 MODELS = {load.table: load.model for load in LOADS} | {LETTERS: "patientletter", REMINDERS: "reminder"}
 # Histories of rows, by generic key, for example of Django's admin and of django-reversion. They outlive the row on
@@ -125,10 +132,10 @@ class Policy:
 
 
 def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
-    """Refuse a database without Nexus' own tables and these.
+    """Refuse a database without Nexus' own tables and these, or with ids of other types.
 
     Raises:
-        CatalogueStop: names the missing ones.
+        CatalogueStop: names the missing tables, or the columns.
     """
     missing = sorted(name for name in {*tables, *SYSTEM_CONFIGURATION} if not catalogue.has(name))
     if missing:
@@ -137,6 +144,7 @@ def require_tables(catalogue: Catalogue, tables: Collection[str] = ()) -> None:
             meaning="This is not the database of Nexus, or the role may not see it. Nothing was changed.",
             remedy="Check NEXUS_DATABASE_URL and NEXUS_SCHEMA, and the grants of the role.",
         )
+    refuse_other_types(catalogue, _OWN_COLUMNS)
 
 
 def make_policy(

@@ -26,7 +26,7 @@ from fm_pipeline.nexus.catalogue.not_valid_constraints import (
     violated_not_valid_constraint,
 )
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
-from fm_pipeline.nexus.policy import Policy, make_policy
+from fm_pipeline.nexus.policy import Policy, make_policy, require_tables
 from fm_pipeline.nexus.reimport.difference import Difference, plan_difference, unlinked_rows
 from fm_pipeline.nexus.reimport.files_of_gone_patients import FilesOfGonePatients
 from fm_pipeline.nexus.reimport.plan_inputs import Inputs, read_inputs
@@ -116,9 +116,10 @@ def locked(
         acquire_reimport_lock(gate)
         connection.set_session(isolation_level="REPEATABLE READ")
         with connection.cursor() as cursor:
+            catalogue = read_catalogue(cursor, settings.nexus_schema)
+            require_tables(catalogue)
             broken = check_staged(connection, settings, files=files_may_stop)
             accepted = [each for each in broken if each.rule in SOURCE_RULES]
-            catalogue = read_catalogue(cursor, settings.nexus_schema)
             policy, files, differences = plan_changes(cursor, catalogue, settings)
             written = {d.table.name: list(d.updates) for d in differences}
             policy = with_soft_references(cursor, policy, settings, written, files.kept)

@@ -247,6 +247,31 @@ def test_a_length_that_a_domain_has_is_a_length_and_nothing_is_cut(bench: Migrat
         bench.plan()
 
 
+@pytest.mark.hard_case(8)
+def test_a_length_behind_two_domains_is_a_length_too(bench: MigrationBench) -> None:
+    bench.execute(
+        "CREATE DOMAIN short AS varchar(3); CREATE DOMAIN author AS short CHECK (VALUE <> 'no');"
+        "ALTER TABLE notes ALTER COLUMN created_by TYPE author USING left(created_by, 3)"
+    )
+    bench.extract_and_stage()
+    with pytest.raises(StagingStop, match="value_too_long"):
+        bench.plan()
+
+
+@pytest.mark.hard_case(8)
+@pytest.mark.parametrize("type_", ["varchar(3)", "char(3)", "integer", "author"])
+@pytest.mark.usefixtures("staged_once")
+def test_a_column_that_was_narrowed_after_the_staging_is_named_and_nothing_is_cut(
+    bench: MigrationBench, type_: str
+) -> None:
+    bench.execute("CREATE TYPE author AS ENUM ('1')")
+    bench.execute(f"ALTER TABLE notes ALTER COLUMN created_by TYPE {type_} USING '1'::{type_}")
+    before = bench.digests()
+    with pytest.raises(CatalogueStop, match=r"do not fit into notes\.created_by \("):
+        bench.plan()
+    assert bench.digests() == before
+
+
 @pytest.mark.hard_case(9)
 @pytest.mark.usefixtures("reimported_once")
 def test_a_row_that_goes_because_a_rule_keeps_its_record_out_is_counted_and_told(bench: MigrationBench) -> None:

@@ -9,8 +9,9 @@ from datetime import date, datetime
 
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.own_types import refuse_other_types
 from fm_pipeline.nexus.catalogue.schema import Catalogue
-from fm_pipeline.nexus.policy import BATCHES, IMAGES
+from fm_pipeline.nexus.policy import BATCHES, FILE_COLUMNS, IMAGES
 from fm_pipeline.staging.values.keys import new_nexus_id
 
 IMPORT_SOURCE = "filemaker_import"
@@ -140,8 +141,9 @@ def check_columns(catalogue: Catalogue) -> None:
     """Refuse a release with unknown required columns in its image tables, before anything is copied or written.
 
     Raises:
-        CatalogueStop: a table is missing, or has a required column without a rule.
+        CatalogueStop: a table is missing, has a required column without a rule, or an id of an unknown type.
     """
+    refuse_other_types(catalogue, FILE_COLUMNS)
     day, now = date(2000, 1, 1), datetime(2000, 1, 1)  # noqa: DTZ001  # only the names of the columns count
     image = NewImage("", "", day, "", "", 0, "", recid=0, width=0, height=0, thumbnail_size=0)
     for name, values in (

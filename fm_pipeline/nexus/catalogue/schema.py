@@ -108,15 +108,19 @@ class Catalogue:
 
 # `fm_pipeline` and `fm_console` are ours: a table of the console is no table of Nexus, and its next migration must not
 # make a plan stale.
-# For a domain, its base type: that one has the length, and an explicit cast to the domain would truncate values.
+# For a domain, the type that it is made of in the end, also through other domains: that one has the length.
 _COLUMNS = """
+WITH RECURSIVE domains AS (
+    SELECT oid, typbasetype AS base, typtypmod AS modifier FROM pg_type WHERE typtype = 'd'
+    UNION ALL
+    SELECT d.oid, t.typbasetype, t.typtypmod FROM domains d JOIN pg_type t ON t.oid = d.base AND t.typtype = 'd'
+)
 SELECT n.nspname, c.relname, a.attname,
-       CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
-                      ELSE format_type(a.atttypid, a.atttypmod) END, a.attnotnull,
+       coalesce(format_type(d.base, d.modifier), format_type(a.atttypid, a.atttypmod)), a.attnotnull,
        a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', a.attcollation <> 0, a.attgenerated <> ''
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-     JOIN pg_type t ON t.oid = a.atttypid
+     LEFT JOIN (domains d JOIN pg_type b ON b.oid = d.base AND b.typtype <> 'd') ON d.oid = a.atttypid
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'fm_pipeline', 'fm_console') AND n.nspname NOT LIKE 'pg\\_%'
   AND has_schema_privilege(n.oid, 'USAGE')

@@ -95,7 +95,7 @@ class Difference:
         values: list[sql.Composable] = []
         for name, column in columns.items():
             if name in self.updates:
-                value: sql.Composable = sql.SQL("({})::{}").format(self.updates[name], sql.SQL(column.type))
+                value: sql.Composable = sql.SQL("({})::{}").format(self.updates[name], sql.SQL(column.uncut_type))
             elif name in self.written:
                 value = sql.SQL("%(now)s::{}").format(sql.SQL(column.type))
             else:
@@ -266,7 +266,7 @@ def plan_difference(
 def _staged_value(column: Column) -> sql.Composable:
     """Return the staged value, cast to the column's type; metadata are merged with those of Nexus."""
     if column.name != "filemaker_metadata":
-        return sql.SQL("s.{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type))
+        return sql.SQL("s.{}::{}").format(sql.Identifier(column.name), sql.SQL(column.uncut_type))
     imported_at = sql.SQL(
         "jsonb_build_object('imported_at', coalesce(t.filemaker_metadata ->> 'imported_at',"
         ' to_char(%(now)s::timestamptz, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')))'

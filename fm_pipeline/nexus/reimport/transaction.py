@@ -35,6 +35,7 @@ from fm_pipeline.nexus.reimport.references import repoint_references
 from fm_pipeline.nexus.reimport.relink import RelinkResult, patient_content_type, relink_batches, relink_documents
 from fm_pipeline.nexus.reimport.report import PhaseRecord, ReimportReport, TableChange
 from fm_pipeline.nexus.reimport.soft_references import repoint_soft_references
+from fm_pipeline.nexus.reimport.unfit_values import unfit_values_named
 
 OnPhase = Callable[[PhaseRecord], None]
 
@@ -173,10 +174,11 @@ class Transaction:
         for difference in self.differences:
             if difference.load.phase is not phase:
                 continue
-            reset = difference.count_reset(self.cursor, self.now)
             columns = self.catalogue.columns[difference.table]
-            updated = update_changed(self.cursor, difference, columns, self.now)
-            inserted = difference.insert(self.cursor, self.now)
+            with unfit_values_named(self.cursor, difference, columns, self.now):
+                reset = difference.count_reset(self.cursor, self.now)
+                updated = update_changed(self.cursor, difference, columns, self.now)
+                inserted = difference.insert(self.cursor, self.now)
             record_new_rows(self.cursor, difference.load.entity, difference.staged)
             change = self._change(difference.table.name, updated=updated, inserted=inserted, reset=reset)
             staged = inserted + change.before - change.deleted

@@ -220,6 +220,12 @@ def test_a_column_that_must_be_given_and_that_no_rule_fills_stops_before_anythin
         write(clinic, an_image())
 
 
+def test_a_batch_that_names_its_owner_by_a_text_stops_before_anything(clinic: MigrationBench) -> None:
+    clinic.execute("ALTER TABLE images_batch ALTER object_id TYPE varchar(36)")
+    with pytest.raises(CatalogueStop, match=r"images_batch.object_id is character varying\(36\) and not uuid"):
+        write(clinic, an_image())
+
+
 def test_a_trigger_that_writes_elsewhere_undoes_all(clinic: MigrationBench) -> None:
     clinic.execute(
         "CREATE FUNCTION spread() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE clinics SET name = name;"

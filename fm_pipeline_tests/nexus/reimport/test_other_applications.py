@@ -37,6 +37,17 @@ REFUSED = {
         "the type patient_id of visits forbids it",
         "DROP TABLE visits; DROP DOMAIN patient_id",
     ),
+    "an_id_that_is_a_text": (
+        "ALTER TABLE images_batch ALTER object_id TYPE varchar(36); ALTER TABLE notes ALTER id TYPE varchar(36)",
+        r"notes.id is character varying\(36\) and not uuid, images_batch.object_id is",
+        "ALTER TABLE images_batch ALTER object_id TYPE uuid USING object_id::uuid;"
+        "ALTER TABLE notes ALTER id TYPE uuid USING id::uuid",
+    ),
+    "metadata_that_cannot_be_merged": (
+        "ALTER TABLE patients ALTER filemaker_metadata TYPE json",
+        "patients.filemaker_metadata is json and not jsonb",
+        "ALTER TABLE patients ALTER filemaker_metadata TYPE jsonb",
+    ),
     "a_fed_column_that_postgresql_computes": (
         "ALTER TABLE patients RENAME middle_names TO kept;"
         "ALTER TABLE patients ADD middle_names varchar(100) GENERATED ALWAYS AS (upper(kept)) STORED",

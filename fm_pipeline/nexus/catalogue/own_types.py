@@ -1,0 +1,34 @@
+"""Refuses a release of Nexus whose ids or metadata have another type than all statements of the pipeline expect."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.nexus.catalogue.schema import Catalogue
+
+_TYPES = {"filemaker_metadata": "jsonb"}  # all others are ids
+
+
+def refuse_other_types(catalogue: Catalogue, columns: Collection[tuple[str, str]]) -> None:
+    """Refuse columns of another type.
+
+    Args:
+        columns: ids, and `filemaker_metadata` where it is written, each with its table in Nexus' schema. What the
+            schema lacks is ignored.
+
+    Raises:
+        CatalogueStop: names each column, its type and the expected one.
+    """
+    found = []
+    for table, name in columns:
+        column = catalogue.columns.get(catalogue.table(table), {}).get(name)
+        expected = _TYPES.get(name, "uuid")
+        if column and column.type != expected:
+            found.append(f"{table}.{name} is {column.type} and not {expected}")
+    if found:
+        raise CatalogueStop(
+            f"Columns of Nexus have another type than the pipeline knows: {', '.join(found)}.",
+            meaning="Rows could not be recognized by their ids, or their metadata not kept. Nothing was changed.",
+            remedy="Tell the maintainers the release of Nexus and these types.",
+        )
