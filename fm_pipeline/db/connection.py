@@ -14,6 +14,7 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from fm_pipeline.db.connection_failures import connection_failure
 from fm_pipeline.db.url import connection_parameters
@@ -69,14 +70,17 @@ DETECT_LOST_CLIENT = (
 # Settings that our statements rely on and that a server, database, role or environment may have changed. The time-outs
 # are meant for the application's short requests; a run keeps transactions open while it reads FileMaker, or while
 # another session of it works. A row that a policy hides would count as missing; with `row_security` off, a query of
-# such a table is an error (pg_dump does the same). `lock_timeout` is not reset: code that waits for locks sets it.
+# such a table is an error (pg_dump does the same). `lock_timeout` is not reset: code that waits for locks sets it. With
+# `synchronous_commit` off, a server that crashes loses rows after FileMaker was told that they are in Nexus.
 _SESSION = """
 SET standard_conforming_strings = on;
 SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres';
 SET default_transaction_isolation = 'read committed'; SET extra_float_digits = 1; SET row_security = off;
 SET quote_all_identifiers = off; SET array_nulls = on; SET bytea_output = 'hex'; SET xmloption = 'content';
+SET transform_null_equals = off;
 SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout',
-       'idle_in_transaction_session_timeout', 'idle_session_timeout')
+       'idle_in_transaction_session_timeout', 'idle_session_timeout');
+SELECT set_config(name, 'on', false) FROM pg_settings WHERE name = 'synchronous_commit' AND setting = 'off'
 """
 
 
@@ -119,11 +123,33 @@ def connect(database_url: str) -> Iterator[Connection]:
             connection.set_client_encoding("UTF8")
             with connection.cursor() as cursor:
                 cursor.execute(_SESSION)
+                _enforce_constraints(cursor)
             connection.commit()
             _detect_lost_client(connection)
             yield connection
         finally:
             connection.close()
+
+
+def _enforce_constraints(cursor: Cursor) -> None:
+    """Let PostgreSQL check foreign keys and fire triggers, also if a setting of the role or database turns that off.
+
+    Source: PostgreSQL manual, "Client Connection Defaults", session_replication_role.
+    """
+    cursor.execute("SELECT current_setting('session_replication_role')")
+    if cursor.fetchone() == ("origin",):
+        return
+    try:
+        cursor.execute("SET session_replication_role = origin")
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise DatabaseError(
+            "PostgreSQL checks no foreign key for this role, and fires no trigger: its session_replication_role is"
+            " replica.",
+            sqlstate=error.pgcode,
+            meaning="Rows could lose what they refer to without an error. Nothing was read or changed.",
+            remedy="As a superuser: ALTER ROLE the role RESET session_replication_role; if the database or the server"
+            " has the setting, reset it there (psql: \\drds shows where).",
+        ) from None
 
 
 def _detect_lost_client(connection: Connection) -> None:

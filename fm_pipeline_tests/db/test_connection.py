@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -151,3 +152,22 @@ def test_a_server_too_old_to_look_for_its_client_is_worked_with_all_the_same(
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SHOW tcp_keepalives_idle")
         assert cursor.fetchone() == ("30",)
+
+
+def test_a_session_checks_foreign_keys_and_keeps_what_it_commits_whatever_the_role_has_set(database_url: str) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"ALTER DATABASE {name} SET session_replication_role = replica;"
+            f" ALTER DATABASE {name} SET synchronous_commit = off"
+        )
+        cursor.execute("DROP ROLE IF EXISTS subscriber; CREATE ROLE subscriber LOGIN PASSWORD 'weak'")
+    connection.close()
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        connection.rollback()
+        cursor.execute("SELECT current_setting('session_replication_role'), current_setting('synchronous_commit')")
+        assert cursor.fetchone() == ("origin", "on")
+    url = urlsplit(database_url)
+    of_role = url._replace(netloc=f"subscriber:weak@{url.hostname}:{url.port}").geturl()
+    with pytest.raises(DatabaseError, match="checks no foreign key for this role"), connect(of_role):
+        pass
