@@ -14,7 +14,7 @@ from fm_pipeline.nexus.catalogue.schema import read_catalogue
 from fm_pipeline.nexus.policy import make_full_policy
 from fm_pipeline.nexus.staged_registry import read_registry
 from fm_pipeline.nexus.sync.syncs import inputs_of, refuse_other_words
-from fm_pipeline.nexus.sync.undo import changed_tables, undo
+from fm_pipeline.nexus.sync.undo import changed_tables, referring_tables, undo
 from fm_pipeline.settings import Settings
 
 
@@ -46,14 +46,15 @@ def undo_sync(
             catalogue = read_catalogue(cursor, settings.nexus_schema)
             tables = changed_tables(cursor, sync_id, catalogue)
             policy = make_full_policy(catalogue, read_registry(cursor), settings)
+            locked = [*tables, *referring_tables(cursor, tables, policy)]
             if confirm is not None:
                 refuse_other_words(inputs_of(cursor, sync_id), confirm)
         connection.commit()
         with (
             connection.cursor() as cursor,
-            explain_lock_timeouts(connection, gate, tables, settings.nexus_lock_timeout_seconds),
+            explain_lock_timeouts(connection, gate, locked, settings.nexus_lock_timeout_seconds),
         ):
-            lock_tables(cursor, tables, settings.nexus_lock_timeout_seconds)
+            lock_tables(cursor, locked, settings.nexus_lock_timeout_seconds)
             rows = undo(cursor, sync_id, tables, policy, now=now)
             end.enter_context(ignore_first_cancel())
             commit(connection, url)

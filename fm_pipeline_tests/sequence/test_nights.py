@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from hypothesis import Phase, given, settings
 
+from fm_pipeline.db.connection import connect
 from fm_pipeline.errors import RequestError
 from fm_pipeline.sequence.undo_sync import undo_sync
 from fm_pipeline_tests.sequence.nights import Nights, nights, two_weeks
-from fm_pipeline_tests.support.clinics import RUN_TIME
+from fm_pipeline_tests.support.clinics import RUN_TIME, MigrationBench
 from fm_pipeline_tests.support.postgres import DisposablePostgreSQL
+from fm_pipeline_tests.support.waiting import InThread, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +22,23 @@ def tried(postgresql: DisposablePostgreSQL, tmp_path_factory: pytest.TempPathFac
     """Makes clinics."""
     with nights(postgresql, tmp_path_factory.mktemp("nights")) as made:
         yield made
+
+
+def last_sync(bench: MigrationBench) -> str:
+    """Return the id of the only sync that has changed Nexus."""
+    ((sync_id,),) = bench.execute("SELECT id::text FROM fm_pipeline.syncs WHERE status = 'committed'")
+    return str(sync_id)
+
+
+def cascade_from_patients(bench: MigrationBench) -> None:
+    """Let PostgreSQL delete the notes of a patient with the patient."""
+    ((name,),) = bench.execute(
+        "SELECT conname FROM pg_constraint WHERE conrelid = 'notes'::regclass AND confrelid = 'patients'::regclass"
+    )
+    bench.execute(
+        f"ALTER TABLE notes DROP CONSTRAINT {name}, ADD CONSTRAINT {name} FOREIGN KEY (patient_id)"
+        " REFERENCES patients ON DELETE CASCADE DEFERRABLE"
+    )
 
 
 def test_each_morning_is_as_expected(tried: Nights) -> None:
@@ -60,15 +80,30 @@ def test_a_sync_is_not_undone_if_users_have_made_rows_for_what_it_has_inserted(t
         clinic.fm_insert(0, 0)
         clinic.night("", 0)
         clinic.nexus_insert(6, 0)  # a note about the new patient
-        (name,) = clinic.bench.execute(
-            "SELECT conname FROM pg_constraint WHERE conrelid = 'notes'::regclass AND confrelid = 'patients'::regclass"
-        )[0]
-        clinic.bench.execute(
-            f"ALTER TABLE notes DROP CONSTRAINT {name}, ADD CONSTRAINT {name} FOREIGN KEY (patient_id)"
-            " REFERENCES patients ON DELETE CASCADE DEFERRABLE"
-        )
-        ((sync_id,),) = clinic.bench.execute("SELECT id::text FROM fm_pipeline.syncs WHERE status = 'committed'")
+        cascade_from_patients(clinic.bench)
+        sync_id = last_sync(clinic.bench)
         (own,) = clinic.model.made
         with pytest.raises(RequestError, match=f"1 row.s. of notes were changed after the sync, for example {own}"):
             undo_sync(clinic.bench.settings, sync_id, now=RUN_TIME, actor="bench", run_id="undo")
         clinic.compare()
+
+
+def test_undoing_a_sync_waits_for_users_who_are_making_rows_for_what_it_has_inserted(tried: Nights) -> None:
+    with tried.clinic() as clinic:
+        clinic.fm_insert(0, 0)
+        clinic.night("", 0)
+        bench, sync_id = clinic.bench, last_sync(clinic.bench)
+        cascade_from_patients(bench)
+        with connect(bench.database_url) as user, user.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO notes SELECT (json_populate_record(n, json_build_object('id', gen_random_uuid(),"
+                " 'patient_id', (SELECT row_id FROM fm_pipeline.sync_changes WHERE table_name = 'patients')))).*"
+                " FROM notes n LIMIT 1 RETURNING id::text"
+            )
+            (own,) = cursor.fetchone() or ("",)
+            undoing = InThread(partial(undo_sync, bench.settings, sync_id, now=RUN_TIME, actor="bench", run_id="undo"))
+            wait_until(lambda: bench.execute("SELECT 1 FROM pg_locks WHERE NOT granted") != [])
+            user.commit()
+        with pytest.raises(RequestError, match=own):
+            undoing.outcome()
+        assert bench.execute("SELECT 1 FROM notes WHERE id = %s", own) == [(1,)]

@@ -74,6 +74,15 @@ def changed_tables(cursor: Cursor, sync_id: str, catalogue: Catalogue) -> list[T
     return tables
 
 
+def referring_tables(cursor: Cursor, tables: Sequence[Table], policy: Policy) -> list[Table]:
+    """Return the other tables whose rows may refer to these, which are to be locked too.
+
+    A row that a user is just adding there is not seen yet, and ON DELETE CASCADE would delete it.
+    """
+    found = {reference.table for table in tables for reference in references_to(cursor, policy, table)}
+    return sorted(found - set(tables))
+
+
 def rows_saved_since(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy) -> dict[Table, list[str]]:
     """Return the ids of the rows that users have saved since the sync, by table; they forbid to undo it.
 
@@ -104,7 +113,7 @@ def rows_saved_since(cursor: Cursor, sync_id: str, tables: Sequence[Table], poli
 
 
 def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, *, now: datetime) -> Mapping[str, int]:
-    """Write the rows back; return how many, by table. The caller has locked the tables, and commits.
+    """Write the rows back; return how many, by table. The caller has locked all these tables, and commits.
 
     Raises:
         RequestError: rows were changed since; names some of them.
