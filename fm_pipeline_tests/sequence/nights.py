@@ -2,6 +2,9 @@
 
 `python -m fm_pipeline_tests.sequence.nights --count 50 --seed 1` tries so many clinics, two weeks each. `--done N` goes
 on after the first N of an earlier call. Exit code 0 if every morning was as expected.
+
+Weeks are lists and no RuleBasedStateMachine of Hypothesis: the nights take nearly all the time, and of lists their
+number can be fixed; each event is a method of `Clinic`, as it would be a rule there.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from fm_pipeline.sequence.night import run_sync, run_undo
 from fm_pipeline.sequence.planned_rows import read_planned_rows
 from fm_pipeline.sequence.sync import SyncResult, sync_staged
 from fm_pipeline.sequence.undo_sync import undo_sync
+from fm_pipeline_tests.nexus.backup.restoring import backup, give_back
 from fm_pipeline_tests.sequence.killing import kill_after_commit
 from fm_pipeline_tests.support.clinics import DATABASE, RUN_TIME, MigrationBench, Origin, copied_bench, derived
 from fm_pipeline_tests.support.mail import mail_settings, mails_of, text_of
@@ -287,6 +288,20 @@ def test_a_mail_tells_that_a_sync_was_undone_also_if_the_process_was_killed(
         ((text),) = [text_of(each) for each in mails_of(stack.mail, sync_id)]
         assert text.startswith("The sync was undone")
         assert "1 row(s) of Nexus are again as they were before the sync of 2025-11-21 03:00 UTC." in text
+
+
+def test_a_sync_takes_what_was_restored_for_edits_and_the_restore_says_so(synced: MigrationBench) -> None:
+    (changed, other, *_) = synced.execute(RECORDS)
+    before, folder = synced.digests(), backup(synced)
+    synced.store.edit(DATABASE, "Patients", changed[1], {"coordinator_name": "Fm"})
+    synced.store.insert(DATABASE, "Notes", [{"id": str(uuid.uuid4()), "patient_id": other[2], "note": "A new note."}])
+    assert sync(synced).report.changed_rows == 2
+    report = give_back(synced, folder)
+    assert synced.digests() == before
+    assert [note for note in report.notes if note.startswith("A sync takes the restored values for edits")]
+    again = sync(synced)
+    assert (again.status, synced.digests()) == ("nothing_new", before)
+    assert sorted(each.decision for each in again.decisions) == ["deleted_in_nexus", "edit"]
 
 
 def test_a_source_that_has_shrunk_deletes_nothing(synced: MigrationBench) -> None:

@@ -133,10 +133,11 @@ def restore(
                     _check_schema_is_unchanged(cursor, scope.catalogue)
                     inserted = _write_rows(cursor, settings, scope.catalogue, manifest, loaded, newer, report)
                 on_progress("restore", 1, 1)
+                report.notes += _about_syncs(cursor)
                 if dry_run:
                     connection.rollback()
                 else:
-                    report.notes += advance_sequences(cursor, inserted) + _about_syncs(cursor)
+                    report.notes += advance_sequences(cursor, inserted)
                     end.enter_context(ignore_first_cancel())
                     commit(connection, url)
                     report.committed = True
