@@ -3,8 +3,8 @@
     FileMakerError
     └── Explained                  carries FileMaker's code, when there is one
         ├── the account            WrongPassword, AccountLocked, PrivilegeMissing, TokenInvalid
-        ├── the file               DatabaseNotOpen, LayoutMissing, FieldMissing, RecordMissing,
-        │                          NoRecordsMatch, RecordInUse, RecordChanged, ValueRefused
+        ├── the file               DatabaseNotOpen, LayoutMissing, SlashRefused (a LayoutMissing), FieldMissing,
+        │                          RecordMissing, NoRecordsMatch, RecordInUse, RecordChanged, ValueRefused
         ├── the request            RequestRefused, AnswerTooLarge
         ├── the server             DataApiOff, NotTheDataApi, CertificateRefused, ServerUnavailable,
         │                          AnswerCut (a ServerUnavailable), ServerTimeout, ServerBusy, ServerTooOld, UnknownCode
@@ -88,6 +88,12 @@ class LayoutMissing(DataApiError):
     """The layout does not exist, or not for this account."""
 
     next_step = "Create the layout in FileMaker, or correct its name in the mapping profile."
+
+
+class SlashRefused(LayoutMissing):
+    """The web server of FileMaker does not pass on the name of a layout that holds a slash."""
+
+    next_step = "Make a layout without a slash in its name, and name it in the mapping profile."
 
 
 class FieldMissing(DataApiError):

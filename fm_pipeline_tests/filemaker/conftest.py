@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,9 +135,14 @@ def clinic(served: tuple[Store, StandIn]) -> Iterator[Clinic]:
 
 
 @contextmanager
-def clinic_of_version(version: int, folder: Path) -> Iterator[Clinic]:
-    """A file on a server of another version."""
+def clinic_with(behaviour: Behaviour, folder: Path) -> Iterator[Clinic]:
+    """A file on a server of another behaviour."""
     store = Store(folder / "state.sqlite")
-    with running_stand_in(store, behaviour=Behaviour(version=version)) as server, clinic_on(store, server) as made:
+    with running_stand_in(store, behaviour=behaviour) as server, clinic_on(store, server) as made:
         yield made
     store.close()
+
+
+def clinic_of_version(version: int, folder: Path) -> AbstractContextManager[Clinic]:
+    """A file on a server of another version."""
+    return clinic_with(Behaviour(version=version), folder)

@@ -25,6 +25,7 @@ from fm_pipeline.filemaker.errors import (
     RecordMissing,
     RequestRefused,
     ServerTooOld,
+    SlashRefused,
     error_for,
 )
 from fm_pipeline.filemaker.model import MOST_REPETITIONS, Field, FileMakerRecord, Page, Value
@@ -272,7 +273,7 @@ class DataApiClient:
         """Send a call to the database with the session's token; log in again once if the session has ended."""
         call = Call(method, f"{self._database_path()}/{path}", action, params, body)
         attempts = ATTEMPTS if repeatable else 1
-        with self._lock:
+        with self._lock, _explain_slash(path, action):
             answer = self._transmit(call, bearer(self._log_in()), attempts)
             # With 952 nothing was done. With 112 the session was closed during the call, which may have been done.
             if answer.code == INVALID_TOKEN or (answer.code == WINDOW_MISSING and repeatable):
@@ -313,6 +314,19 @@ def _raise_if_malformed(action: str) -> Iterator[None]:
         yield
     except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
         raise NotTheDataApi(f"The answer is not the Data API's when asked to {action}.") from None
+
+
+@contextmanager
+def _explain_slash(path: str, action: str) -> Iterator[None]:
+    """Say why a page came in place of an answer: the web server of many FileMaker Servers refuses `%2F` in a path."""
+    try:
+        yield
+    except NotTheDataApi:
+        if "%2F" not in path:
+            raise
+        raise SlashRefused(
+            f"FileMaker's web server does not pass on a name with a slash when asked to {action}."
+        ) from None
 
 
 def _layout_path(layout: str) -> str:

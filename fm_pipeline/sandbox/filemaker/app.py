@@ -17,7 +17,7 @@ from starlette.routing import Route
 from fm_pipeline.sandbox.filemaker import cells, control, login, metadata, reading, scripts, streaming, writing
 from fm_pipeline.sandbox.filemaker.call import ApiCall, Engine
 from fm_pipeline.sandbox.filemaker.faults import broken_json
-from fm_pipeline.sandbox.filemaker.faults.faulty_responses import corrupt, replacement_response
+from fm_pipeline.sandbox.filemaker.faults.faulty_responses import corrupt, page_of_web_server, replacement_response
 from fm_pipeline.sandbox.filemaker.odata.address import ROOT
 from fm_pipeline.sandbox.filemaker.odata.service import ODataService
 from fm_pipeline.sandbox.filemaker.responses import ApiError, error_response, success_response
@@ -98,6 +98,8 @@ class DataApi:
         engine = self._engine
         try:
             raw_path = request.scope["raw_path"].decode("ascii")
+            if "%2f" in raw_path.lower() and not engine.behaviour.passes_slashes:
+                return page_of_web_server(404, "Not Found")
             version, path, route = resolve(raw_path, request.method)
         except ApiError as error:
             engine.counters.begin("none")

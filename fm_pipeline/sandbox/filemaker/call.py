@@ -57,6 +57,7 @@ class Behaviour:
         authenticated_stream: the server preference of that name: 1 (the default since 19.3.2) requires the token for
             the cookie of a container, 2 does not.
         redirects_streams: if False, the first request already gets the container's file, as from some servers.
+        passes_slashes: if False, the web server answers a path with `%2F` itself, with 404.
         odata: of the OData service.
     """
 
@@ -66,6 +67,7 @@ class Behaviour:
     no_fmrest_code: int = 9
     authenticated_stream: int = 1
     redirects_streams: bool = True
+    passes_slashes: bool = True
     odata: ODataBehaviour = field(default_factory=ODataBehaviour)
 
 

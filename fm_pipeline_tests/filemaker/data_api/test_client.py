@@ -19,11 +19,13 @@ from fm_pipeline.filemaker.errors import (
     ServerBusy,
     ServerTooOld,
     ServerUnavailable,
+    SlashRefused,
     TokenInvalid,
     WrongPassword,
 )
+from fm_pipeline.sandbox.filemaker.call import Behaviour
 from fm_pipeline.sandbox.filemaker.data.schema import FieldDefinition, ServerAccount
-from fm_pipeline_tests.filemaker.conftest import PASSWORD, Clinic, clinic_of_version
+from fm_pipeline_tests.filemaker.conftest import PASSWORD, Clinic, clinic_of_version, clinic_with
 
 
 def test_one_session_serves_all_calls_and_is_logged_out_at_the_end(clinic: Clinic) -> None:
@@ -142,6 +144,18 @@ def test_a_layout_with_blank_slash_and_umlaut_in_its_name_is_found(clinic: Clini
     with clinic.client() as client:
         assert [field.name for field in client.layout_fields("Ärzte / alle")] == ["id"]
         assert client.page("Ärzte / alle", 1, 10).records[0].fields == {"id": "a"}
+
+
+def test_a_slash_that_the_web_server_refuses_is_named(tmp_path: Path) -> None:
+    """Seen by the integration tests of go-filemaker on a real server: `%2F` is 404 before the Data API sees it."""
+    with clinic_with(Behaviour(passes_slashes=False), tmp_path) as clinic:
+        clinic.layout("Notes / all", ["id"])
+        clinic.layout("Notes", ["id"])
+        with clinic.client() as client:
+            assert [field.name for field in client.layout_fields("Notes")] == ["id"]
+            with pytest.raises(SlashRefused, match="Notes / all") as refused:
+                client.layout_fields("Notes / all")
+    assert "without a slash" in refused.value.remedy
 
 
 def test_layout_fields_tell_type_and_repetitions(clinic: Clinic) -> None:

@@ -24,6 +24,11 @@ _PAGES = {
 }
 
 
+def page_of_web_server(status: int, title: str) -> Response:
+    """Return the page with which the web server answers in place of the Data API engine."""
+    return HTMLResponse(_WEB_SERVER_PAGE.format(status=status, title=title), status)
+
+
 async def replacement_response(request: Request, striking: Sequence[RequestFault], faults: Faults) -> Response | None:
     """Delay a slow answer; return the web server's page if it answers in place of the Data API engine."""
     for one in striking:
@@ -31,7 +36,7 @@ async def replacement_response(request: Request, striking: Sequence[RequestFault
             await _wait(request, one, faults)
         elif one.what in _PAGES:
             status, title = _PAGES[one.what]
-            return HTMLResponse(_WEB_SERVER_PAGE.format(status=status, title=title), status)
+            return page_of_web_server(status, title)
     return None
 
 
