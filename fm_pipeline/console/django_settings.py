@@ -65,7 +65,8 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "fm_pipeline.console.pages.context.shared",
-            ]
+            ],
+            "builtins": ["fm_pipeline.console.templatetags.words"],
         },
     }
 ]

@@ -137,7 +137,7 @@ def check_staging(
         raise StagingStop(
             "The staged rows cannot be loaded:\n" + "\n".join(faults) + "\n",
             meaning="Nexus is unchanged.",
-            remedy="Settle each point, extract and stage again. RULES_FILE can change what some rules do.",
+            remedy="Settle each point, then start again. RULES_FILE can change what some rules do.",
         )
     return broken
 

@@ -193,6 +193,38 @@ def read_run_reports(database_url: str, run_id: str) -> list[dict[str, Any]]:
         return [dict(row) for row in cursor.fetchall()]
 
 
+def read_reason(database_url: str, run_id: str) -> str:
+    """Return why a run was refused or failed, in our own sentences; empty if it left none."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT detail FROM fm_pipeline.audit WHERE run_id = %s AND outcome IN ('refused', 'failed')"
+            " AND action <> 'cancel' ORDER BY id DESC LIMIT 1",
+            (run_id,),
+        )
+        row = cursor.fetchone()
+        return str(row[0]).strip() if row else ""
+
+
+def who_cancelled(database_url: str, run_id: str) -> str:
+    """Return the account that asked last for the end of a run; empty if none did in the console."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT actor FROM fm_pipeline.audit WHERE run_id = %s AND action = 'cancel' ORDER BY id DESC LIMIT 1",
+            (run_id,),
+        )
+        row = cursor.fetchone()
+        return str(row[0]) if row else ""
+
+
+def reimports_with_backup(database_url: str) -> list[dict[str, Any]]:
+    """Return backup_id, run_id and started_at of each committed reimport that has made a backup."""
+    with connect(database_url) as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(
+            "SELECT backup_id::text, run_id, started_at FROM fm_pipeline.reimports WHERE backup_id IS NOT NULL"
+        )
+        return [dict(row) for row in cursor.fetchall()]
+
+
 def last_run_report(database_url: str, action: str, *, subject: str = "", dry_run: bool | None = None) -> Any:
     """Return the newest report of an action, with run_id, at, dry_run and subject; None if there is none.
 

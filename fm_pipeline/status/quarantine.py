@@ -40,7 +40,7 @@ WHERE o.outcome <> 'ready'
   AND (%(outcome)s = '' OR o.outcome = %(outcome)s)
 """  # noqa: S608  # of constants
 _FILTERED = f"SELECT * FROM ({_ROWS}) rows WHERE %(clinics)s::text[] IS NULL OR clinic = ANY(%(clinics)s::text[])"  # noqa: S608
-_ORDER = " ORDER BY entity, rule, record_id"
+_ORDER = " ORDER BY outcome, entity, rule, record_id"
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ class QuarantineCount:
 
 
 def count_quarantined(database_url: str) -> list[QuarantineCount]:
-    """Return the counts of what was staged last, most records first; empty if nothing was staged yet."""
+    """Return counts of what was staged last: quarantined before skipped, most records first; none if nothing was."""
     rules = load_rules().by_id  # what a rule means is the same whatever a clinic makes it do
     with connect(database_url) as connection, connection.cursor() as cursor:
         if not _is_staged(cursor):
             return []
         cursor.execute(
             "SELECT entity, outcome, rule, count(*) FROM fm_pipeline.staged_outcomes WHERE outcome <> 'ready'"
-            " GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 3"
+            " GROUP BY 1, 2, 3 ORDER BY 2, 4 DESC, 1, 3"
         )
         return [
             QuarantineCount(

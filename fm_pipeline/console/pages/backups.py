@@ -22,7 +22,7 @@ from fm_pipeline.console.downloads import file_download
 from fm_pipeline.errors import RequestError
 from fm_pipeline.nexus.backup.backup import Backup, list_backups
 from fm_pipeline.nexus.backup.export_csv import list_exports, open_export
-from fm_pipeline.status.history import last_run_report
+from fm_pipeline.status.history import last_run_report, reimports_with_backup
 
 _URL = PIPELINE.nexus_database_url.get_secret_value()
 POLICIES = ("stop", "set-aside")
@@ -31,8 +31,10 @@ POLICIES = ("stop", "set-aside")
 @require_safe
 def listing(request: HttpRequest) -> HttpResponse:
     """Show the verified backups and the exports."""
+    backups = list_backups(PIPELINE)
+    made_by = {each["backup_id"]: each for each in reimports_with_backup(_URL)} if backups else {}
     context = {
-        "backups": [_shown(backup) for backup in list_backups(PIPELINE)],
+        "backups": [_shown(backup) | {"reimport": made_by.get(backup.id)} for backup in backups],
         "exports": list_exports(PIPELINE),
         "encrypted": PIPELINE.backup_key is not None,
     }

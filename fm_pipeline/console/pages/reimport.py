@@ -54,9 +54,11 @@ def sign_off(plan: StoredPlan) -> Iterator[SignOff]:
     yield SignOff(
         "tested",
         "Settings page tested on development",
-        "It was tried with a copy of Nexus, or with the sandbox, before it is used here.",
+        "Somebody has tried these pages with a copy of Nexus, or with made-up data, before they are used here.",
     )
-    yield SignOff("", "Dry-run completed successfully", f"This plan: {len(checks):,} checks passed, then rolled back.")
+    yield SignOff(
+        "", "Dry-run completed successfully", f"This plan: {len(checks):,} checks passed; Nexus was left as it was."
+    )
     yield SignOff(
         "",
         "Database backup created",
@@ -64,11 +66,11 @@ def sign_off(plan: StoredPlan) -> Iterator[SignOff]:
         " nothing.",
         badge="made by this run before anything is changed",
     )
-    yield SignOff("window", "Maintenance window scheduled", "Nobody works in Nexus meanwhile.")
+    yield SignOff("window", "Maintenance window scheduled", "A time is agreed in which nobody works in Nexus.")
     yield SignOff(
         "",
         "Rollback plan documented",
-        "Any failure rolls the transaction back. Afterwards the page Backups restores the backup.",
+        "If anything fails, Nexus stays as it was. Afterwards the page Backups brings back what was before.",
     )
     yield SignOff("told", "User notified of maintenance", "Everybody who works in Nexus knows.")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -21,8 +23,15 @@ from fm_pipeline.console.pages import plan
 from fm_pipeline.db.run_requests import run_requester
 from fm_pipeline.dicom.formats import duration_formatted
 from fm_pipeline.errors import RequestError
+from fm_pipeline.nexus.backup.backup import Backup, list_backups
 from fm_pipeline.sequence.progress import PREPARATION_STEP
-from fm_pipeline.status.history import about_cancel, read_run_reports
+from fm_pipeline.status.history import (
+    about_cancel,
+    read_reason,
+    read_run_reports,
+    reimports_with_backup,
+    who_cancelled,
+)
 from fm_pipeline.status.plans import plan_of_run, report_of_reimport
 from fm_pipeline.status.run_steps import StepState, read_run_steps
 
@@ -39,6 +48,7 @@ LEAST_SECONDS_LEFT = 1.0  # "0 seconds" helps nobody
 # What the launchpad of Dagster needs and a page has a button for.
 _FOR_LAUNCHPAD = re.compile(r" ?To carry it out(?:: full_reimport with|, launch it again with) .*")
 LIVE_JOBS = ("plan_reimport", "full_reimport")
+CHECKS_RECORDS = (*LIVE_JOBS, "filemaker_sync")  # the errors of their steps are records that a rule keeps out
 TITLES = {"plan_reimport": "Dry run", "full_reimport": "Full reimport"}
 STOP_POLLING = 286  # htmx: swap this answer and ask no more. https://htmx.org/docs/#polling
 LOG_LINES = 1000  # on the page; log.txt has all
@@ -127,12 +137,19 @@ def _state(run: RunState) -> dict[str, object]:
     return {
         "run": run,
         "title": DRY_RESTORE if _is_dry_restore(run) else TITLES.get(run.job, run.job.replace("_", " ").capitalize()),
+        "is_reimport": run.job in LIVE_JOBS,
+        "dry_run": run.job == "plan_reimport" or _is_dry_restore(run),
         "rolled_back": run.status == "done" and _is_dry_restore(run),
         "requester": run_requester(url, run.run_id),
         "steps": shown,
         "current": current,
         "left": _left(steps.seconds_left, run),
         "plan": made,
+        "carried_out_plan": _config(run, "reimport_transaction").get("plan_id"),
+        "backup": _backup(run),
+        "reason": read_reason(url, run.run_id) if run.status == "failed" else "",
+        "cancelled_by": who_cancelled(url, run.run_id) if run.status == "cancelled" else "",
+        "errors_are": "Quarantined" if run.job in CHECKS_RECORDS else "Errors",
         "committed": plan.report_parts(report) if report else None,
         "reports": read_run_reports(url, run.run_id),
     }
@@ -140,8 +157,24 @@ def _state(run: RunState) -> dict[str, object]:
 
 def _is_dry_restore(run: RunState) -> bool:
     """Whether it restores nothing: the words of the dry run are not in its run config."""
-    config = ((run.config.get("ops") or {}).get("restore_rows") or {}).get("config") or {}
-    return run.job == "restore_backup" and not config.get("confirm")
+    return run.job == "restore_backup" and not _config(run, "restore_rows").get("confirm")
+
+
+def _config(run: RunState, op: str) -> Mapping[str, Any]:
+    """Return the run config of one op; empty if there is none."""
+    return ((run.config.get("ops") or {}).get(op) or {}).get("config") or {}
+
+
+def _backup(run: RunState) -> Backup | None:
+    """Return the backup that a run restores, or that a reimport has made before it changed anything."""
+    folder = _config(run, "restore_rows").get("folder")
+    made: set[str] = set()
+    if run.job == "full_reimport" and not run.unfinished:
+        known = reimports_with_backup(PIPELINE.nexus_database_url.get_secret_value())
+        made = {each["backup_id"] for each in known if each["run_id"] == run.run_id}
+    if not folder and not made:
+        return None
+    return next((each for each in list_backups(PIPELINE) if str(each.folder) == folder or each.id in made), None)
 
 
 def _left(seconds: float | None, run: RunState) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from html import unescape
 from pathlib import Path
 
 from fm_pipeline_tests.console.conftest import Console
@@ -20,7 +21,7 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     ((backup_id,),) = bench.execute("SELECT id::text FROM fm_pipeline.backups WHERE run_id = %s", made)
     page = f"/settings/backups/{backup_id}"
     assert page in fetch(console, session, "/settings/backups/")
-    assert "Type <strong>" not in fetch(console, session, page), "the dry run comes first"
+    assert "To confirm, type" not in fetch(console, session, page), "the dry run comes first"
     assert "not tried yet" in send(console, session, f"{page}/restore", 409, confirm="x").text
     send(console, session, f"{page}/dry-run", 400, newer="whatever")
 
@@ -32,7 +33,9 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     assert "<h1>Dry run of a restore: Nexus stays as it is</h1>" in run
     assert '<a href="/settings/backups/" aria-current="page">' in run
     assert ("with confirm=" in run, "Restore, undone at the end" in run) == (False, True)
-    assert f"Type <strong>{words}</strong>" in fetch(console, session, page)
+    assert f'href="{page}#carry-out">Go on with the restore' in run
+    assert f'<dt>Backup</dt><dd><a href="{page}">' in run
+    assert f"between them: <code>{words}</code>" in fetch(console, session, page)
     assert "This was a dry run: Nexus is unchanged" in fetch(console, session, f"/settings/history/runs/{tried}")
 
     wrong = send(console, session, f"{page}/restore", 400, confirm=f"{words}0")
@@ -47,6 +50,28 @@ def test_an_admin_makes_tries_and_restores_a_backup_by_typed_words(console: Cons
     assert "Done: " in fetch(console, session, f"/settings/history/runs/{restored}")
     who = "SELECT DISTINCT actor FROM fm_pipeline.audit WHERE run_id = ANY(%s)"
     assert bench.execute(who, [made, tried, restored]) == [("admin",)]
+
+
+def test_the_page_of_a_run_that_failed_says_why(console: Console) -> None:
+    bench, session = console.bench, console.session("admin")
+    ((backup_id, folder),) = bench.execute(
+        "SELECT id::text, folder FROM fm_pipeline.backups ORDER BY created_at DESC LIMIT 1"
+    )
+    manifest = Path(folder) / "manifest.json"
+    manifest.rename(manifest.with_suffix(".away"))
+    try:
+        run_id = run_of(send(console, session, f"/settings/backups/{backup_id}/verify"))
+        run = f"/settings/data-management/runs/{run_id}"
+        wait_until(lambda: "✗ failed" in fetch(console, session, run))
+    finally:
+        manifest.with_suffix(".away").rename(manifest)
+    ((reason,),) = bench.execute(
+        "SELECT detail FROM fm_pipeline.audit WHERE run_id = %s AND outcome IN ('refused', 'failed')",
+        run_id,
+    )
+    state = unescape(fetch(console, session, run)).partition('id="state-title"')[2].partition("</section>")[0]
+    assert reason.splitlines()[0] in state
+    assert "says why" not in state
 
 
 def test_exports_are_downloaded_by_admins_and_each_download_is_recorded(console: Console) -> None:

@@ -87,6 +87,10 @@ def test_the_cancel_of_a_dry_run_has_an_end_in_the_audit_trail(console: Console)
     assert post(console, session, f"/runs/{run_id}/cancel").status_code == 302
     rows = "SELECT outcome, address FROM fm_pipeline.audit WHERE run_id = %s AND action = 'cancel' ORDER BY id"
     assert console.bench.execute(rows, run_id) == [("started", "127.0.0.1"), ("done", "127.0.0.1")]
+    wait_until(lambda: "cancelled</span>" in get(console, session, f"/runs/{run_id}").text)
+    page = get(console, session, f"/runs/{run_id}").text
+    assert "admin has cancelled it. <strong>Nexus is unchanged.</strong>" in page
+    assert "says why it ended" not in page
 
 
 def test_what_does_not_exist_is_said_in_three_sentences(console: Console) -> None:

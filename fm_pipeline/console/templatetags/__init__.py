@@ -1,0 +1,1 @@
+"""What the templates do with values that Django has no filter for."""
