@@ -129,9 +129,9 @@ def _deleted(report: Mapping[str, Any], done: bool) -> Iterator[str]:
         if setting := _CLEARED.get(change["table"]):
             sentence += f" FileMaker has none of these; {setting}=keep keeps them."
         elif unlinked := int(change["without_filemaker_id"]):
-            sentence += f" Nothing links {unlinked:,} of them to FileMaker, which cannot bring these back."
+            sentence += f" FileMaker has no record of {unlinked:,} of them and cannot bring these back."
         if kept_out := int(change.get("kept_out", 0)):
-            sentence += f" A rule keeps out {kept_out:,} of them that FileMaker still has."
+            sentence += f" FileMaker still has {kept_out:,} of them, but a rule keeps them out."
         yield sentence
 
 
