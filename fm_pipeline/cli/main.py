@@ -7,6 +7,8 @@ Exit codes: 0 done; 1 an error, whose message is printed; 2 wrong usage; 130 int
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from fm_pipeline.cli._shared.json_output import error_json, is_json_wanted
@@ -34,13 +36,25 @@ class Commands(LazyGroup):
                 click.echo("\n" + " ".join(said), err=True)
             ctx.exit(130)
         except Exception as fault:  # noqa: BLE001  # told without its text
-            error = fault if isinstance(fault, PipelineError) else unforeseen(fault)
+            error = fault if isinstance(fault, PipelineError) else _explained(fault)
             if is_json_wanted(ctx):
                 code = error.code if isinstance(error, RequestError) else FAILED_CODE
                 click.echo(error_json(code, error.what, error.meaning, error.remedy))
             else:
                 _print_error(error)
             ctx.exit(1)
+
+
+def _explained(fault: Exception) -> PipelineError:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return PipelineError(
+            "The current folder is gone: it was removed or renamed.",
+            meaning="The command cannot read or write files there.",
+            remedy="Change to a folder that exists, and run it again.",
+        )
+    return unforeseen(fault)
 
 
 def _print_error(error: PipelineError) -> None:

@@ -16,9 +16,21 @@ if TYPE_CHECKING:
     from fm_pipeline.settings import Settings
 
 
+class _FromPlan(click.types.StringParamType):
+    """A text that a plan prints."""
+
+    def get_missing_message(self, *_: object, **__: object) -> str:
+        return "The last line of fm-pipeline plan is the whole command. A reimport takes all tables."
+
+
 @click.command(name="reimport")
-@click.option("--plan", "plan_id", required=True, help="Id of the plan that you have read.")
-@click.option("--confirm", required=True, help='The words that the plan shows: "<database> <number of patients>".')
+@click.option("--plan", "plan_id", type=_FromPlan(), required=True, help="Id of the plan that you have read.")
+@click.option(
+    "--confirm",
+    type=_FromPlan(),
+    required=True,
+    help='The words that the plan shows: "<database> <number of patients>".',
+)
 @click.option("--requested-by", help="Who asks, for the audit trail.  [default: the user of this machine]")
 def command(plan_id: str, confirm: str, requested_by: str | None) -> None:
     """Carry out a plan: read FileMaker again, back up, then delete, load, relink and validate in one transaction.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -52,7 +52,7 @@ def command(watch: bool, as_json: bool) -> None:
         return
     console = Console()
     restore_sigint()
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt) if watch else nullcontext():
         console.print(_shown(read_overview(url), settings))
         while watch:
             time.sleep(EVERY_SECONDS)

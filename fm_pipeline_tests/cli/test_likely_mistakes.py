@@ -5,9 +5,14 @@ Every message says what happened, what it means and what to do next, names the s
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import json
+import signal
+import socket
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -17,7 +22,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from fm_pipeline.cli.main import main
+from fm_pipeline.dicom.ftp import retrying_session
 from fm_pipeline.filemaker import transport
+from fm_pipeline.sandbox.stack.ownership import OWNER_FILE
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.buckets import BucketBench
 from fm_pipeline_tests.support.clinics import Origin, copied_bench
@@ -27,6 +34,7 @@ from fm_pipeline_tests.support.services import LazyStack
 
 MISTAKES = yaml.safe_load(Path(__file__).with_name("likely_mistakes.yaml").read_text("utf-8"))
 SECRETS = ("FILEMAKER_PASSWORD", "AWS_SECRET_ACCESS_KEY", "ORTHANC_PASSWORD", "FTP_PASSWORD")
+CTRL_C_WANTED = threading.Event()  # when somebody connects to the silent server
 TYPED_WRONG = "typed-wrong"  # in place of each password
 
 
@@ -35,6 +43,13 @@ class Servers(NamedTuple):
 
     environment: dict[str, str]
     parts: dict[str, str]
+    ftp: str
+
+    def run_row(self, row: Mapping[str, Any]) -> Result:
+        """Run the command of a row; for those with the FTP server after its options."""
+        if "dicom ftp" in row["command"]:
+            assert self.run(f"dicom configure {self.ftp} {row.get('ftp', '')}", {}).exit_code == 0
+        return self.run(row["command"], row.get("settings", {}))
 
     def run(self, words: str, settings: Mapping[str, str | None]) -> Result:
         """Run a command with some settings of its own; it repeats no secret."""
@@ -73,11 +88,51 @@ def servers(stack: LazyStack, migrated_clinic: Origin, tmp_path_factory: pytest.
             "other": str(urlsplit(bench.stand_in.base_url).port),  # where another server listens
             "s3": environment["S3_ENDPOINT_URL"],
             "s3_with_tls": environment["S3_ENDPOINT_URL"].replace("http:", "https:"),
+            "mail": str(mail),
+            "silent": str(running.enter_context(silent_server())),
+            "used": str(running.enter_context(used_folder(folder / "used"))),
+            "file": str(folder / "a-file"),
+            "home": str(folder / "home"),
         }
-        made = Servers(environment, parts)
+        (folder / "a-file").touch()
+        (folder / "home").mkdir()
+        (folder / "home" / "dagster.yaml").touch()
         ftp_options = f"--ftp-host 127.0.0.1 --ftp-port {ftp.port} --ftp-username {USER} --ftp-security none"
-        assert made.run(f"dicom configure --ftp-enabled {ftp_options}", {}).exit_code == 0
-        yield made
+        yield Servers(environment, parts, f"--ftp-enabled {ftp_options} --ftp-path /")
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Listen; whoever connects gets no answer, and this process a Ctrl-C. Gives the port."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def accept() -> None:
+            with suppress(OSError):  # the end
+                while True:
+                    connections.append(listening.accept())
+                    if CTRL_C_WANTED.is_set():  # once: who connects again must not end the tests
+                        CTRL_C_WANTED.clear()
+                        signal.pthread_kill(main_thread, signal.SIGINT)
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+    for connection, _ in connections:
+        connection.close()
+
+
+@contextmanager
+def used_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder that another process seems to use: the lock is that of another open file."""
+    folder.mkdir()
+    with (folder / OWNER_FILE).open("w") as owner:
+        owner.write("4711\n")
+        owner.flush()
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        yield folder
 
 
 @pytest.mark.parametrize("row", MISTAKES["told_by_the_command"], ids=lambda row: row["mistake"])
@@ -85,12 +140,40 @@ def test_a_mistake_is_told_with_what_it_means_and_what_to_do(
     servers: Servers, monkeypatch: pytest.MonkeyPatch, row: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(transport, "FIRST_PAUSE", 0.0)
-    done = servers.run(row["command"], row["settings"])
+    monkeypatch.setattr(retrying_session, "PAUSE_SECONDS", 0.0)
+    done = servers.run_row(row)
     assert done.exit_code == 1, done.output
     told = [line for line in done.stderr.splitlines() if "Pulling" not in line]
     assert len(told) == len(row["says"]) == 3, done.stderr
     for line, says in zip(told, row["says"], strict=True):
-        assert line.startswith(says)
+        assert line.startswith(says.format(**servers.parts))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("row", MISTAKES["told_at_ctrl_c"], ids=lambda row: row["waits_for"])
+def test_ctrl_c_while_a_server_is_silent_ends_with_130_and_what_is_true(servers: Servers, row: dict[str, Any]) -> None:
+    CTRL_C_WANTED.set()
+    try:
+        done = servers.run_row(row)
+    finally:
+        CTRL_C_WANTED.clear()
+    code, printed = done.exit_code, done.stdout if "--json" in row["command"] else done.output
+    del done  # which holds the frames with the connections; a process would end here
+    gc.collect()
+    assert code == 130, printed
+    assert [says for says in row["says"] if says not in printed] == []
+    if "--json" in row["command"]:
+        assert not json.loads(printed)["success"]
+
+
+def test_a_command_in_a_folder_that_is_gone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = CliRunner().invoke(main, ["demo"])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[0] == "The current folder is gone: it was removed or renamed."
 
 
 @pytest.mark.parametrize("words", ["status", "plan", "check", "files check", "patient 1", "dicom jobs"])
@@ -112,7 +195,9 @@ def test_a_mistake_with_a_service_is_a_finding_of_the_check_with_what_to_do(
     """A mistake with each service at once, because a check looks at all of them."""
     orthanc = stack.orthanc.settings()
     servers = Servers(
-        servers.environment | orthanc | {"FILEMAKER_URL": ""}, servers.parts | {"orthanc": orthanc["ORTHANC_URL"]}
+        servers.environment | orthanc | {"FILEMAKER_URL": ""},
+        servers.parts | {"orthanc": orthanc["ORTHANC_URL"]},
+        servers.ftp,
     )
     findings = json.loads(servers.run("check --json", row["settings"]).stdout)
     found = {finding["subject"]: (finding["found"], finding["remedy"]) for finding in findings if finding["rule"]}
@@ -125,7 +210,9 @@ TYPED = {
     "reimprot": "Did you mean 'reimport'?",
     "dicom improt": "Did you mean 'import'?",
     "status --jsno": "Did you mean '--json'?",
-    "reimport --plan 1": "Missing option '--confirm'.",
+    "reimport patients": "Missing option '--plan'. The last line of fm-pipeline plan is the whole command.",
+    "reimport --plan 1": "Missing option '--confirm'. The last line of fm-pipeline plan is the whole command.",
+    "plan patients": "Got unexpected extra argument (patients)",
     "restore": "fm-pipeline backup --list shows the backups.",
     "demo --scale many": "'many' is not a valid float",
     "demo --port 99999": "99999 is not in the range 1<=x<=65535.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fm_pipeline.cli._dicom._context import as_json_option, cells, command_context, table
-from fm_pipeline.cli._shared.interrupts import restore_sigint
+from fm_pipeline.cli._shared.interrupts import at_interrupt, restore_sigint
 from fm_pipeline.dicom.formats import size_formatted
 from fm_pipeline.pluralize import counted
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from fm_pipeline.dicom.ftp.pull import PullReport
-
-INTERRUPTED = 130
 
 
 @click.command(name="ftp")
@@ -39,12 +37,8 @@ def command(as_json: bool) -> None:
         bars = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)
         )
-        try:
-            with bars:
-                report = pull(context.settings, actor=context.actor, on_progress=_shown_in(bars))
-        except KeyboardInterrupt:
-            context.print("Interrupted. What was pulled stays; the next pull continues where this one ended.", "yellow")
-            raise SystemExit(INTERRUPTED) from None
+        with at_interrupt("What was pulled stays.", "The next pull continues where this one ended."), bars:
+            report = pull(context.settings, actor=context.actor, on_progress=_shown_in(bars))
         if as_json:
             skipped = dict(report.skipped)
             context.print_json({**vars(report), "skipped": skipped, "complete": report.complete})

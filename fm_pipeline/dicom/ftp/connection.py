@@ -236,7 +236,7 @@ def _start_tls(ftp: _Tls, server: FtpServer) -> None:
 
 def _log_in(ftp: ftplib.FTP, server: FtpServer) -> None:
     try:
-        reply = ftp.sendcmd(f"USER {_in_utf_8(server.username)}")
+        reply = _user(ftp, server)
         if reply.startswith("3"):
             reply = ftp.sendcmd(f"PASS {_in_utf_8(server.password)}")
         if reply.startswith("3"):
@@ -258,6 +258,20 @@ def _log_in(ftp: ftplib.FTP, server: FtpServer) -> None:
             meaning="It is not tried again by itself, because accounts are locked after wrong passwords.",
             remedy="Check --ftp-username and FTP_PASSWORD."
             + (" Many servers also ask for TLS: --ftp-security tls." if server.security == "none" else ""),
+        ) from None
+
+
+def _user(ftp: ftplib.FTP, server: FtpServer) -> str:
+    try:
+        return ftp.sendcmd(f"USER {_in_utf_8(server.username)}")
+    except ftplib.error_perm as error:
+        if code_of(error) not in ("500", "502"):
+            raise
+        raise FtpError(
+            f"What answers on {server.host}, port {server.port}, does not know the login of FTP (reply {code_of(error)}"
+            " to USER).",
+            meaning="No password was sent to it. It may be a mail server, whose replies look alike.",
+            remedy="Check --ftp-host and --ftp-port.",
         ) from None
 
 

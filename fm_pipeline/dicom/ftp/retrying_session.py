@@ -137,6 +137,8 @@ class RetryingFtpSession:
             socket.gaierror: "its name is not known",
             ConnectionRefusedError: f"nothing answers on port {self._server.port}",
             TimeoutError: f"no answer within {self._timeout:g} s",
+            EOFError: "it closes the connection",
+            ConnectionResetError: "it closes the connection",
         }
         return next((text for kind, text in reasons.items() if isinstance(error, kind)), type(error).__name__)
 
@@ -153,4 +155,6 @@ class RetryingFtpSession:
             return (
                 "Port 990 is for TLS from the first byte, which is not supported: use the port of AUTH TLS, mostly 21."
             )
+        if isinstance(error, (ConnectionRefusedError, TimeoutError, EOFError)):
+            return "Check --ftp-host and --ftp-port, and the way to the server."
         return "Check the server and the way to it."

@@ -107,6 +107,7 @@ class Stack:
         make_private_folder(self.state_dir)
         refuse_if_in_use(self.state_dir)
         with self._locked():
+            self._refuse_taken_ports(ports or {})
             started: list[str] = []
             try:
                 for kind in self.service_types:
@@ -195,6 +196,12 @@ class Stack:
         if self.temporary:
             shutil.rmtree(self.state_dir, ignore_errors=True)
 
+    def _refuse_taken_ports(self, ports: Mapping[str, int]) -> None:
+        records = self._records()
+        for name, port in ports.items():
+            if name not in records or find(records[name]) is None:
+                refuse_taken_port(port, name)
+
     def _ensure(self, kind: type[Service], wanted: int | None) -> bool:
         """Start one service if it does not run, and wait until it is ready; return whether this call started it."""
         known = self._records().get(kind.name)
@@ -207,8 +214,6 @@ class Stack:
                 )
             self._wait(kind(self.state_dir, known.port, self.secrets))
             return False
-        if wanted:
-            refuse_taken_port(wanted, kind.name)
         for attempt in range(1, ATTEMPTS + 1):
             port = wanted or free_port(known.port if known and attempt == 1 else 0)
             service = kind(self.state_dir, port, self.secrets)
