@@ -94,6 +94,14 @@ def test_after_a_wrong_password_the_mail_is_not_tried_again(tmp_path: Path, cert
     assert "wrong" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("trusted")
+def test_a_password_that_smtplib_cannot_send_is_named(tmp_path: Path, certificate: ssl.SSLContext) -> None:
+    with mail_server(Recorder(), tls=certificate) as port:
+        settings = mail_settings(tmp_path, port, smtp_security="starttls", smtp_username="anna", smtp_password="pä€")
+        with pytest.raises(EmailNotSent, match="SMTP_PASSWORD has a character beyond ASCII"):
+            deliver(settings, LETTER, yes)
+
+
 @pytest.mark.parametrize(
     ("recorder", "permanent"),
     [

@@ -28,6 +28,13 @@ def test_a_wrong_password_is_tried_once(server: FtpBench, database: str, tmp_pat
     assert "wrong" not in str(told.value).replace("wrong passwords", "")
 
 
+def test_a_password_with_any_characters_is_sent_as_it_is(database: str, tmp_path: Path) -> None:
+    password = "pä€ß 100% @:/#'\"\\"
+    with ftp_server(tmp_path, password=password) as server:
+        pulled(database, server, tmp_path / "here", password=password)
+    assert server.commands["PASS"] == 1
+
+
 def test_a_server_that_is_away_ends_the_pull_with_a_sentence(database: str, tmp_path: Path) -> None:
     with ftp_server(tmp_path) as gone:
         pass

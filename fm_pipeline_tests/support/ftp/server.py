@@ -73,16 +73,17 @@ class FtpBench:
 
 
 @contextmanager
-def ftp_server(root: Path, *, certificate: Path | None = None) -> Iterator[FtpBench]:
+def ftp_server(root: Path, *, certificate: Path | None = None, password: str = PASSWORD) -> Iterator[FtpBench]:
     """Serve a folder, read-only, to one account, on 127.0.0.1.
 
     Args:
         certificate: a PEM file with the key; TLS is then demanded on both connections.
+        password: of the account.
     """
     faults, commands = Faults(), Counter[str]()
     handler = _handler(faults, commands, certificate)
     authorizer = DummyAuthorizer()
-    authorizer.add_user(USER, PASSWORD, str(root), perm=READ_ONLY)
+    authorizer.add_user(USER, password, str(root), perm=READ_ONLY)
     handler.authorizer = authorizer
     loop = IOLoop()
     server = FTPServer(("127.0.0.1", 0), handler, ioloop=loop)
