@@ -41,6 +41,8 @@ def incoming(
             raise ApiError(201)
         if value is None or not isinstance(value, str | int | float):
             raise ApiError(1708)
+        if field.type in ("date", "timestamp") and dateformat != values.ISO and values.begins_with_iso_date(value):
+            raise ApiError(500)
         text = values.canonical(field.type, value, dateformat, locale)
         if text and field.type in ("date", "time", "timestamp") and values.sort_key(field.type, text) is None:
             raise ApiError(501 if field.type == "time" else 500)

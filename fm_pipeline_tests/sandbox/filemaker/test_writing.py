@@ -27,6 +27,7 @@ def test_dates_are_written_as_dateformats_says(client: Raw) -> None:
 
 def test_a_text_that_is_no_date_cannot_be_written_into_a_date_field(client: Raw) -> None:
     assert client.create("API_Patients", {"born": "soon"}).end == (500, "500")
+    assert client.create("API_Patients", {"born": "2020-04-05"}).end == (500, "500")  # ISO needs dateformats=2
     assert client.edit("API_Patients", 1, {"wait": "soon"}).end == (500, "501")
 
 

@@ -48,6 +48,11 @@ def canonical(kind: FieldType, value: object, dateformat: int = US, locale: Loca
     return parse(kind, text, dateformat, locale or Locale()) or text
 
 
+def begins_with_iso_date(value: object) -> bool:
+    """Return whether a value has a date in ISO form, which FileMaker Server takes with `dateformats=2` only."""
+    return isinstance(value, str) and _ISO_DATE.match(value.strip()) is not None
+
+
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return str(int(value))
