@@ -40,6 +40,15 @@ def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
     Raises:
         SettingsError: a setting is missing.
     """
+    return guarded(plain_client(settings, attempts=attempts), settings.s3_bulk_prefix)
+
+
+def plain_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
+    """Return the client without the guard, for a bucket that has no files of patients.
+
+    Args, Raises:
+        as `make_client`.
+    """
     import boto3  # noqa: PLC0415  # slow to import
     from botocore.config import Config  # noqa: PLC0415
 
@@ -68,7 +77,7 @@ def make_client(settings: Settings, *, attempts: int = ATTEMPTS) -> S3Client:
         ) from None
     if settings.s3_endpoint_url:
         client.meta.events.register_first("needs-retry.s3", _refuse_redirect)
-    return guarded(client, settings.s3_bulk_prefix)
+    return client
 
 
 def _refuse_redirect(response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:

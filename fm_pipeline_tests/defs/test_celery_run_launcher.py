@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.events import EngineEventData
 
-from fm_pipeline.defs.dagster_internals import LaunchRunContext, WorkerStatus
+from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, LaunchRunContext, WorkerStatus
+from fm_pipeline.defs.dicom_chunks_job import FOR_CELERY
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 
-pytest.importorskip("dagster_celery", reason="the extra hosts is not installed")
+tags = pytest.importorskip("dagster_celery.tags", reason="the extra hosts is not installed")
 TASK = "dagster-celery/task_id"
 
 
@@ -29,7 +32,8 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
-    return instance.add_run(dg.DagsterRun(job_name="dicom_import", status=status, tags=tags))
+    """The run of a chunk."""
+    return instance.add_run(dg.DagsterRun(job_name="dicom_import_chunks", status=status, tags=FOR_CELERY | tags))
 
 
 def status(instance: dg.DagsterInstance, of: dg.DagsterRun) -> dg.DagsterRunStatus:
@@ -58,6 +62,29 @@ def test_a_run_that_was_cancelled_in_the_queue_is_not_launched(instance: dg.Dags
     instance.report_run_canceling(queued)
     instance.run_launcher.launch_run(LaunchRunContext(dagster_run=queued, workspace=None))
     assert status(instance, queued) is dg.DagsterRunStatus.CANCELED
+
+
+def test_the_tag_of_a_chunk_is_the_one_that_celery_knows() -> None:
+    assert FOR_CELERY.keys() == {tags.DAGSTER_CELERY_QUEUE_TAG}
+
+
+def test_a_run_without_the_tag_stays_on_the_hub(instance: dg.DagsterInstance) -> None:
+    reimport = instance.add_run(dg.DagsterRun(job_name="full_reimport", status=dg.DagsterRunStatus.STARTING))
+    with pytest.raises(dg.DagsterInvariantViolationError, match="DefaultRunLauncher requires a workspace"):
+        instance.run_launcher.launch_run(LaunchRunContext(dagster_run=reimport, workspace=None))
+    assert not instance.run_launcher.terminate(reimport.run_id)  # no process of it is known
+    assert status(instance, reimport) is dg.DagsterRunStatus.CANCELING
+
+
+def test_a_hub_run_whose_process_is_gone_is_found(instance: dg.DagsterInstance) -> None:
+    server = {GRPC_INFO_TAG: '{"socket": "/nowhere", "host": "localhost"}'}
+    reimport = instance.add_run(
+        dg.DagsterRun(job_name="full_reimport", status=dg.DagsterRunStatus.STARTED, tags=server)
+    )
+    with subprocess.Popen(["true"]) as process:  # noqa: S607
+        pass
+    instance.report_engine_event("Started process for run.", reimport, EngineEventData.in_process(process.pid))
+    assert instance.run_launcher.check_run_worker_health(reimport).status is WorkerStatus.NOT_FOUND
 
 
 def test_a_worker_says_that_dagster_yaml_names_another_launcher(

@@ -21,7 +21,7 @@ from fm_pipeline.sandbox.stack.ports import free_port
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 from fm_pipeline_tests.support.waiting import wait_until
 
-UNIT = "fm-pipeline.service"
+UNITS = {"fm-pipeline.service": "fm-pipeline", "celery/fm-pipeline-worker.service": "celery"}
 EXPOSURE = "25"  # in tenths, of 100; a unit without any hardening has 96
 NGINX = """
 daemon off; pid {folder}/nginx.pid; error_log stderr; worker_processes 1;
@@ -61,18 +61,20 @@ def echoing() -> Iterator[int]:
             thread.join()
 
 
-def test_systemd_accepts_the_unit_and_finds_it_confined(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("unit", "program"), UNITS.items())
+def test_systemd_accepts_the_unit_and_finds_it_confined(unit: str, program: str, tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("no systemd-analyze on this machine")
-    unit = (PACKAGE_PARENT / "deploy" / UNIT).read_text("utf-8")
-    (tmp_path / UNIT).write_text(unit.replace("/opt/fm-pipeline/.venv/bin/fm-pipeline", sys.executable), "utf-8")
+    path = tmp_path / Path(unit).name
+    text = (PACKAGE_PARENT / "deploy" / unit).read_text("utf-8")
+    path.write_text(text.replace(f"/opt/fm-pipeline/.venv/bin/{program}", sys.executable), "utf-8")
     for command in (["verify"], ["security", "--offline=true", f"--threshold={EXPOSURE}"]):
         done = subprocess.run(  # noqa: S603
-            [analyze, *command, str(tmp_path / UNIT)], capture_output=True, text=True, check=False
+            [analyze, *command, str(path)], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert UNIT not in done.stderr, done.stderr  # a directive that it does not know
+        assert path.name not in done.stderr, done.stderr  # a directive that it does not know
 
 
 def test_nginx_passes_on_the_host_and_the_websocket_of_a_page_and_hides_the_numbers(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 
+import dagster as dg
 import pytest
 
+from fm_pipeline.definitions import build_defs
 from fm_pipeline.sequence.read_and_stage import read_and_stage
 from fm_pipeline_tests.sequence.nights import Nights, nights
 from fm_pipeline_tests.sequence.nights_clinic import LAYOUTS, Clinic
@@ -58,6 +60,18 @@ def test_a_plan_reads_every_layout_and_a_reimport_too_by_default(clinic: Clinic)
     assert read_again(clinic, after_plan=False) == {"patient", "appointment", "note"}
     clinic.bench = clinic.bench.with_settings(reimport_trusts_unchanged_layouts=False)
     assert read_again(clinic) == {"patient", "appointment", "note"}
+
+
+def test_in_dagster_the_reimport_passes_over_them_and_the_plan_does_not(clinic: Clinic) -> None:
+    defs = build_defs(read_settings=lambda: clinic.bench.settings)
+    read = []
+    for job in ("full_reimport", "plan_reimport"):
+        before = extractions(clinic)
+        with dg.DagsterInstance.ephemeral() as instance:
+            notes = [dg.AssetKey("filemaker_notes")]
+            assert defs.resolve_job_def(job).execute_in_process(instance=instance, asset_selection=notes).success
+        read.append(extractions(clinic)["note"] != before["note"])
+    assert read == [False, True]
 
 
 def test_only_the_layout_with_an_edited_record_is_read(clinic: Clinic) -> None:

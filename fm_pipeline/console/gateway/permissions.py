@@ -21,8 +21,15 @@ from fm_pipeline.console.gateway.routes import as_run_id
 
 ADMINS_ONLY = "Only an administrator may do this. Nothing was changed."
 NOT_SHOWN = "Only an administrator may read this."
-# What runs print may hold anything. A resource's value may be a password that somebody wrote into the definitions.
-HIDDEN = (("CapturedLogs", "stdout"), ("CapturedLogs", "stderr"), ("ConfiguredValue", "value"))
+# What runs print may hold anything, and a download may need no login (Dagster's own links into S3). A resource's value
+# may be a password that somebody wrote into the definitions.
+HIDDEN = (
+    ("CapturedLogs", "stdout"),
+    ("CapturedLogs", "stderr"),
+    ("CapturedLogsMetadata", "stdoutDownloadUrl"),
+    ("CapturedLogsMetadata", "stderrDownloadUrl"),
+    ("ConfiguredValue", "value"),
+)
 # Sent by Dagster's page of its own accord, so it is not recorded. A viewer is answered as if it had been done.
 _FIRST_VISIT = "setNuxSeen"
 

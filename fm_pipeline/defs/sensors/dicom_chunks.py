@@ -15,7 +15,7 @@ import dagster as dg
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import is_migrated
 from fm_pipeline.defs.assets.dicom import JOB_TAG, STEP
-from fm_pipeline.defs.dicom_chunks_job import CHUNK_STEP, CHUNK_TAG, dicom_import_chunks
+from fm_pipeline.defs.dicom_chunks_job import CHUNK_STEP, CHUNK_TAG, FOR_CELERY, dicom_import_chunks
 from fm_pipeline.defs.jobs import dicom_import
 from fm_pipeline.defs.sensors.hospital_dicom import unfinished_imports
 from fm_pipeline.dicom.history.chunks import SILENT_SECONDS, free_chunks
@@ -82,7 +82,7 @@ def _sensor(
         requests = [
             dg.RunRequest(
                 run_config={"ops": {step: {"config": {"job_id": job_id, "chunk": number}}}},
-                tags={JOB_TAG: str(job_id), CHUNK_TAG: chunk_tag(job_id, number)},
+                tags={JOB_TAG: str(job_id), CHUNK_TAG: chunk_tag(job_id, number)} | ({} if closing else FOR_CELERY),
             )
             for job_id, number in free
             if chunk_tag(job_id, number) not in launched

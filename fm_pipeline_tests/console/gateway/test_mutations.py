@@ -90,10 +90,12 @@ def test_a_mutation_in_a_fragment_an_alias_or_a_second_operation_is_refused_as_w
 
 def test_a_viewer_does_not_read_what_runs_print_nor_the_values_of_resources(console: Console) -> None:
     query = """{ capturedLogs(logKey: ["none", "compute_logs", "none"]) { stdout stderr }
+      capturedLogsMetadata(logKey: ["none", "compute_logs", "none"]) { stdoutDownloadUrl stderrDownloadUrl }
       repositoryOrError(repositorySelector: {repositoryLocationName: "fm_pipeline", repositoryName: "__repository__"}) {
         ... on Repository { allTopLevelResourceDetails { configuredValues { key value } } } } }"""
     shown = graphql(console, console.session("reception"), query).json()["data"]
     assert shown["capturedLogs"] == {"stdout": NOT_SHOWN, "stderr": NOT_SHOWN}
+    assert set(shown["capturedLogsMetadata"].values()) == {NOT_SHOWN}
     resources = shown["repositoryOrError"]["allTopLevelResourceDetails"]
     assert {entry["value"] for resource in resources for entry in resource["configuredValues"]} == {NOT_SHOWN}
     assert graphql(console, console.session("admin"), query).json()["data"]["capturedLogs"]["stdout"] is None
