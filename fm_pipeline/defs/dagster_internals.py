@@ -5,7 +5,7 @@ public name is taken from `dagster`, as `dg.DagsterExecutionInterruptedError`.
 
 - `LaunchRunContext`, `CheckRunHealthResult`, `WorkerStatus`: the argument of a run launcher, and its answers to run
   monitoring. `dg.DefaultRunLauncher` is public, the types of its methods are not.
-- `ComputeIOType`: whether a run wrote to standard output or to standard error.
+- `CapturedLogContext`, `ComputeIOType`: where the output of a run goes, and whether it is standard output or error.
 - `BACKFILL_ID_TAG` and the other tags: how a run says which run or backfill it repeats, and who launched it. Runs that
   Dagster has kept have them, so their values must not change either.
 - `DagsterUserCodeProcessError`, `SerializableErrorInfo`: an error of a run whose text Dagster takes as it is, without
@@ -19,7 +19,7 @@ Four private names are written as text: in a configuration, two commands and a f
 
 from dagster._core.errors import DagsterUserCodeProcessError
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
-from dagster._core.storage.compute_log_manager import ComputeIOType
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.tags import (
     BACKFILL_ID_TAG,
     GRPC_INFO_TAG,
@@ -39,6 +39,7 @@ __all__ = [
     "PARENT_RUN_ID_TAG",
     "RETRY_NUMBER_TAG",
     "SCHEDULE_NAME_TAG",
+    "CapturedLogContext",
     "CheckRunHealthResult",
     "ComputeIOType",
     "DagsterUserCodeProcessError",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
 
-from fm_pipeline.defs.dagster_internals import ComputeIOType
+from fm_pipeline.defs.dagster_internals import CapturedLogContext, ComputeIOType
 from fm_pipeline.settings import load_settings
 from fm_pipeline.storage.client import plain_client
 
@@ -34,6 +35,18 @@ class ConsoleComputeLogManager(S3ComputeLogManager):
         config.setdefault("local_dir", str(Path(os.environ["DAGSTER_HOME"]) / "compute_logs"))
         super().__init__(**config)
         self._s3_session = plain_client(load_settings(), attempts=ATTEMPTS)
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
+        """Keep what is printed in the block. Dagster's keeps nothing of it if the block ends with an exception."""
+        ended_by: BaseException | None = None
+        with super().capture_logs(log_key) as context:
+            try:
+                yield context
+            except BaseException as error:  # noqa: BLE001  # a terminated run too
+                ended_by = error
+        if ended_by is not None:
+            raise ended_by
 
     def download_url_for_type(self, log_key: Sequence[str], io_type: ComputeIOType) -> str | None:
         """Return the path of the output in the console; None as long as the run prints."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
@@ -44,6 +45,20 @@ def test_what_a_run_prints_is_kept_in_s3_and_read_from_there(
     assert logs.get_log_data(KEY).stderr == b"Import job 7 has begun.\n"
     location = f"s3://{s3.name}/dagster-logs/storage/a run/compute_logs/abcdefgh.err"
     assert logs.get_log_metadata(KEY).stderr_location == location
+
+
+def test_the_output_of_a_run_that_is_interrupted_is_kept_too(instance: dg.DagsterInstance) -> None:
+    logs = instance.compute_log_manager
+
+    def run() -> None:
+        with logs.capture_logs(KEY):
+            sys.stderr.write("Import job 7 has begun.\n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert logs.get_log_metadata(KEY).stderr_download_url is not None
+    assert logs.get_log_data(KEY).stderr == b"Import job 7 has begun.\n"
 
 
 def test_it_is_downloaded_through_the_console_and_not_by_a_signed_address(instance: dg.DagsterInstance) -> None:

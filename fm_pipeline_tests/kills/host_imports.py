@@ -115,7 +115,7 @@ class Trial:
         (key,) = [[run_id, "compute_logs", event["fileKey"]] for event in events if event]
         shown = self._ask(admin, _OUTPUT, key=key)
         viewer = self.of.console.log_in(VIEWER, SANDBOX_PASSWORD)
-        address = shown["capturedLogsMetadata"]["stderrDownloadUrl"]
+        address = str(shown["capturedLogsMetadata"]["stderrDownloadUrl"])
         page = f"{self.of.console.url}/dagster{address}"
         text = admin.get(page, timeout=60).text
         seen = self._ask(viewer, _OUTPUT, key=key)
