@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 
 import psutil
 import psycopg2
-from dicom_import import NOT_ASKED
 from into_orthanc.limited_orthanc import LimitedOrthanc, limited_orthanc
+from into_orthanc.measure import NOT_ASKED
 from psycopg2 import sql
 from results import Row, report
 
