@@ -22,10 +22,6 @@ from fm_pipeline.pluralize import counted
 from fm_pipeline.sequence.progress import run_progress
 
 CHUNK_STEP = "import_dicom_chunk"
-# The run tag of a chunk: job and number.
-CHUNK_TAG = "fm_pipeline/dicom_chunk"
-# The run tags of a chunk, with which the launcher for several hosts gives it to Celery. The default one ignores them.
-FOR_CELERY = {"dagster-celery/queue": "dagster"}
 
 
 class DicomChunksConfig(dg.Config):

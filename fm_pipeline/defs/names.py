@@ -18,3 +18,8 @@ PLURALS = {name: entity.plural for name, entity in entities().items()}  # by the
 STAGED_ASSETS = [f"staged_{entity.plural}" for entity in staged(entities())]
 # The run tag that a plan's run and the runs that carry it out have in common: a click on it lists them.
 PLAN_TAG = "fm_pipeline/plan"
+
+# The run tag of a chunk of a DICOM import: job and number.
+CHUNK_TAG = "fm_pipeline/dicom_chunk"
+# With this tag the launcher for several hosts gives the run to Celery. The default one ignores it.
+FOR_CELERY = {"dagster-celery/queue": "dagster"}

@@ -13,7 +13,7 @@ import yaml
 from dagster._core.events import EngineEventData
 
 from fm_pipeline.defs.dagster_internals import GRPC_INFO_TAG, LaunchRunContext, WorkerStatus
-from fm_pipeline.defs.dicom_chunks_job import FOR_CELERY
+from fm_pipeline.defs.names import FOR_CELERY
 from fm_pipeline.errors import SettingsError
 from fm_pipeline.sandbox.stack.service import PACKAGE_PARENT
 

@@ -132,6 +132,7 @@ class Trial:
     def killed(self, job_id: int, files: int, count: int, rng: random.Random) -> Iterator[str]:
         """Carry an import out through kills; yield what did not hold."""
         self.start(job_id)
+        self.wait(lambda: self.importing.job(job_id).status not in {"pending", "cancelled"})
         began = time.monotonic()
         for moment in sorted(rng.sample(range(1, files * 9 // 10), count)):
             self.wait(lambda moment=moment: self.importing.job(job_id).files_processed >= moment)  # type: ignore[misc]

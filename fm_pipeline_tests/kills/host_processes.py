@@ -180,6 +180,7 @@ def _kill_the_rest(of: Hosts) -> None:
         of.kill(name)
     if of.hub.status()[0].alive:
         of.kill(HUB)
+        shutil.copy(of.console.log, of.folder / "hub.log")
 
 
 def _hub(environment: dict[str, str]) -> type[ConsoleService]:

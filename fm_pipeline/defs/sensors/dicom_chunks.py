@@ -15,8 +15,9 @@ import dagster as dg
 from fm_pipeline.db.connection import connect
 from fm_pipeline.db.migrate import is_migrated
 from fm_pipeline.defs.assets.dicom import JOB_TAG, STEP
-from fm_pipeline.defs.dicom_chunks_job import CHUNK_STEP, CHUNK_TAG, FOR_CELERY, dicom_import_chunks
+from fm_pipeline.defs.dicom_chunks_job import CHUNK_STEP, dicom_import_chunks
 from fm_pipeline.defs.jobs import dicom_import
+from fm_pipeline.defs.names import CHUNK_TAG, FOR_CELERY
 from fm_pipeline.defs.sensors.hospital_dicom import unfinished_imports
 from fm_pipeline.dicom.history.chunks import SILENT_SECONDS, free_chunks
 from fm_pipeline.errors import redacted

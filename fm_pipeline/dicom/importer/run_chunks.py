@@ -90,6 +90,8 @@ def run_chunks(
                 except ClaimLost as lost:
                     _log.warning("%s", lost)
                     job = watch.job()
+            if only is not None and job.status == "running":  # a cancel after its last file is noticed by nobody else
+                return watch.run(lambda cursor: _ended(cursor, job_id))
             if only is not None or options.limit is not None or job.status != "running":
                 return job
 

@@ -10,9 +10,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from fm_pipeline.db.connection import connect
 from fm_pipeline.definitions import build_defs
 from fm_pipeline.defs.assets.dicom import INSTANCES, INVENTORY, STEP
-from fm_pipeline.defs.dicom_chunks_job import CHUNK_STEP, CHUNK_TAG
+from fm_pipeline.defs.dicom_chunks_job import CHUNK_STEP
+from fm_pipeline.defs.names import CHUNK_TAG
+from fm_pipeline.defs.run_coordinator import AttributingRunCoordinator
 from fm_pipeline.defs.sensors import dicom_chunks
 from fm_pipeline.defs.sensors.dicom_chunks import dicom_chunks_sensor, dicom_comparison_sensor
 from fm_pipeline.dicom.history.jobs import get_job, list_jobs, request_cancel
@@ -110,6 +113,39 @@ def test_a_run_whose_host_is_gone_fails_and_its_chunk_is_launched_again(
     ended = bench.instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_an_import_is_cancelled_with_the_run_of_a_chunk_also_before_and_after_its_code(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = prepared(bench)
+    bench.run(job_id=job_id)
+    run = bench.instance.add_run(
+        dg.DagsterRun(
+            job_name="dicom_import_chunks", status=dg.DagsterRunStatus.STARTING, tags={CHUNK_TAG: f"{job_id}/2"}
+        )
+    )
+    monkeypatch.setattr("fm_pipeline.defs.run_coordinator.load_settings", lambda: bench.settings)
+    coordinator = AttributingRunCoordinator()
+    coordinator.register_instance(bench.instance)
+    coordinator.cancel_run(run.run_id)
+    assert get_job(bench.database_url, job_id).status == "cancelled"
+    assert bench.tick() == []
+
+
+def test_a_cancel_after_the_last_file_of_a_chunk_is_noticed(bench: Bench) -> None:
+    job_id = prepared(bench)
+    bench.run(job_id=job_id)
+    with connect(bench.database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION cancel() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " UPDATE fm_pipeline.import_jobs SET cancel_requested_at = now(); RETURN NEW; END $$;"
+            "CREATE TRIGGER cancel AFTER UPDATE ON fm_pipeline.import_chunks FOR EACH ROW"
+            " WHEN (NEW.done_at IS NOT NULL) EXECUTE FUNCTION cancel()"
+        )
+        connection.commit()
+    assert bench.carry_out(*bench.tick()[0]).success
+    assert get_job(bench.database_url, job_id).status == "cancelled"
 
 
 def test_a_run_cuts_the_configured_directory_and_starts_the_job(bench: Bench) -> None:
