@@ -23,8 +23,8 @@ from results import Row, report
 ROUNDS = 15
 NOTHING = ("-c", "pass")
 COMMAND = ("-m", "fm_pipeline")
-# What is typed, and how many times the time of a bare Python it may take. The last three import what reads settings,
-# PostgreSQL, FileMaker or DICOM files, before they find that no setting is there.
+# What is typed, and how many times the time of a bare Python it may take. The last three import what reads settings
+# before they find that no setting is there.
 TYPED = {
     "--help": 8,
     "--hlep": 8,
@@ -32,9 +32,9 @@ TYPED = {
     "status --jsno": 8,
     "dicom import --help": 8,
     "backup --list --prune": 8,
-    "status": 60,
-    "plan": 60,
-    "dicom import": 60,
+    "status": 25,
+    "plan": 25,
+    "dicom import": 25,
 }
 
 

@@ -25,5 +25,5 @@ def test_a_command_is_compared_with_a_python_that_does_nothing(tmp_path: Path) -
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads(file.read_text("utf-8"))["rows"]
-    assert [row["bound"] for row in rows] == [60, 60]
+    assert [row["bound"] for row in rows] == [25, 25]
     assert all(row["ours"] > row["against"] > 0 for row in rows)

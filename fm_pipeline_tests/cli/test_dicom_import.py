@@ -172,9 +172,8 @@ def test_ctrl_c_on_one_host_says_that_the_job_goes_on_while_another_holds_a_chun
             "UPDATE fm_pipeline.import_chunks SET fence = 1, holder = 'another:1', claimed_at = now(),"
             " heartbeat_at = now() + interval '1 hour' WHERE number = 2"
         )
-    said = said_at_ctrl_c(settings, orthanc, tmp_path, "--job-id", str(job.id))
-    assert "Ctrl-C ends the part of this host" in said
-    assert "This host has left; the job goes on." in said
+    answer = json.loads(said_at_ctrl_c(settings, orthanc, tmp_path, "--job-id", str(job.id), "--json"))
+    assert (answer["message"], answer["data"]["status"]) == ("This host has left; the job goes on", "running")
     assert get_job(url, job.id).status == "running"
 
 
