@@ -12,6 +12,7 @@ import re
 import socket
 import sys
 import time
+from typing import Any
 
 import uvicorn
 
@@ -22,7 +23,7 @@ CODE_SERVER_SECONDS = 60.0  # afterwards the site starts without it, and says so
 POLL_SECONDS = 0.1
 STOP_SECONDS = 5  # for requests that are being answered; a websocket of an open page has no end of its own
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_LOG = {
+_LOG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {

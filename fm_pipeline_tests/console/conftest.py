@@ -70,17 +70,20 @@ class Console:
 
 
 @contextmanager
-def console_role(bench: MigrationBench) -> Iterator[str]:
-    """The URL of the role that `fm-pipeline grants` makes for the console."""
+def least_privileges(bench: MigrationBench) -> Iterator[dict[str, str]]:
+    """The settings with the roles that `fm-pipeline grants` makes: for the console, and for restores and all else."""
     database = bench.database_url.rsplit("/", 1)[1]
     roles = RoleNames(*(f"{database}_{each}" for each in ("pipeline", "restore", "console", "audit")))
     with bench.connection() as connection, connection.cursor() as cursor:
         statements = "\n".join(grant_statements(cursor, bench.settings, roles))
     bench.execute(statements)
-    bench.execute(f"ALTER ROLE {roles.console} PASSWORD 'weak'")
     server = bench.database_url.partition("@")[2]
+    settings = {}
+    for name, role in (("NEXUS_DATABASE_URL", roles.restore), ("CONSOLE_DATABASE_URL", roles.console)):
+        bench.execute(f"ALTER ROLE {role} PASSWORD 'weak'")
+        settings[name] = f"postgresql://{role}:weak@{server}"
     try:
-        yield f"postgresql://{roles.console}:weak@{server}"
+        yield settings
     finally:
         ours = ", ".join(astuple(roles))
         bench.execute(f"DROP OWNED BY {ours} CASCADE; DROP ROLE {ours}")
@@ -100,7 +103,7 @@ def console(
     orthanc = stack.orthanc.settings() if OrthancService.available() else {}
     with (
         copied_bench(postgresql, reimported_clinic, folder) as bench,
-        console_role(bench) as url,
+        least_privileges(bench) as roles,
         ExitStack() as running,
     ):
         environment = {
@@ -108,7 +111,7 @@ def console(
             **orthanc,
             "HOSPITAL_DATA_PATH": str(hospital),
             "CONSOLE_VIEWER_GROUP": VIEWERS,
-            "CONSOLE_DATABASE_URL": url,
+            **roles,
             "CONSOLE_TRUSTED_PROXIES": "127.0.0.1",  # so that a test may come from another address
         }
         with pytest.MonkeyPatch.context() as patch:  # until it has started: other tests of this process follow

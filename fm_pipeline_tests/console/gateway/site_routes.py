@@ -45,11 +45,16 @@ class _Dagsters(DagsterWebserver):  # type: ignore[type-arg]
         return Mock()
 
 
-def dagster_routes() -> list[str]:
+def dagsters_mount() -> Mount:
     """Return the routes of Dagster's own web server, also those that the console does not serve."""
     routes: list[BaseRoute] = _Dagsters(Mock(), PREFIX).build_routes()  # type: ignore[no-untyped-call]
     (dagsters,) = (route for route in routes if isinstance(route, Mount))
-    return sorted({str(getattr(route, "path", route)) for route in dagsters.routes})
+    return dagsters
+
+
+def dagster_routes() -> list[str]:
+    """Return the paths of these routes."""
+    return sorted({str(getattr(route, "path", route)) for route in dagsters_mount().routes})
 
 
 def sample(route: str) -> str:

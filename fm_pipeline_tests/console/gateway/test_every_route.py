@@ -238,7 +238,9 @@ def test_a_page_of_the_console_is_closed_to(console: Console, visitors: Visitors
     assert _ask(console, visitors.admin, "POST", path, token=False).status_code in _no(page)
     assert _ask(console, visitors.admin, "POST", path, origin="https://elsewhere.example").status_code in _no(page)
     for session in (visitors.viewer, visitors.read_token):
-        assert _ask(console, session, "GET", path).status_code in READS[page]
+        shown = _ask(console, session, "GET", path)
+        assert shown.status_code in READS[page]
+        assert "no-store" in shown.headers["Cache-Control"]
     if page is not Page.CALL:
         assert _ask(console, visitors.dicom_token, "GET", path).status_code in _no(page)
 
