@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from fm_pipeline_tests.console.conftest import Console
-from fm_pipeline_tests.support.waiting import wait_until
 
 
 def test_without_a_session_every_page_leads_to_the_login(console: Console) -> None:
@@ -27,17 +26,3 @@ def test_a_viewer_reads_and_launches_nothing(console: Console) -> None:
 
 def test_an_account_that_is_neither_staff_nor_in_the_group_does_not_get_in(console: Console) -> None:
     assert "may not enter here" in console.log_in(console.session(), "visitor").text
-
-
-def test_a_run_that_the_console_starts_is_recorded_with_the_account_that_asked(console: Console) -> None:
-    session = console.session("manager")
-    form = {"csrfmiddlewaretoken": session.cookies["fm_console_csrf"]}
-    answer = session.post(
-        f"{console.url}/settings/data-management/dry-run", data=form, timeout=60, allow_redirects=False
-    )
-    run_id = answer.headers["Location"].rsplit("/", 1)[-1]
-    assert console.bench.execute("SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s", run_id) == [
-        ("manager",)
-    ]
-    made = "SELECT count(*) FROM fm_pipeline.plans WHERE run_id = %s"
-    wait_until(lambda: console.bench.execute(made, run_id) == [(1,)])

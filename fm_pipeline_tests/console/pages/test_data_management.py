@@ -81,9 +81,13 @@ def test_a_reimport_needs_the_whole_sign_off_list_and_the_right_words(console: C
     assert console.bench.execute(refused, plan_id) == [("admin", "127.0.0.1")]
 
 
-def test_the_cancel_of_a_dry_run_has_an_end_in_the_audit_trail(console: Console) -> None:
-    session = console.session("admin")
+def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_in_the_audit_trail(
+    console: Console,
+) -> None:
+    session = console.session("manager")
     run_id = post(console, session, "/dry-run").headers["Location"].rsplit("/", 1)[-1]
+    requests_of_run = "SELECT actor FROM fm_pipeline.run_requests WHERE run_id = %s"
+    assert console.bench.execute(requests_of_run, run_id) == [("manager",)]
     assert post(console, session, f"/runs/{run_id}/cancel").status_code == 302
     rows = "SELECT outcome, address FROM fm_pipeline.audit WHERE run_id = %s AND action = 'cancel' ORDER BY id"
     assert console.bench.execute(rows, run_id) == [("started", "127.0.0.1"), ("done", "127.0.0.1")]
