@@ -21,6 +21,7 @@ def command(port: int) -> None:
 
     It listens on 127.0.0.1. SIGTERM or Ctrl-C stops all of it, and runs go on. SIGHUP restarts its parts.
     """
+    from fm_pipeline.console.database import prepare_schema
     from fm_pipeline.console.service.part_states import write_part_states
     from fm_pipeline.db.migrate import migrate
     from fm_pipeline.folders import make_private_folder
@@ -41,6 +42,7 @@ def command(port: int) -> None:
         locks = [stack.enter_context(locked(each)) for each in dict.fromkeys((folder, home))]
         listening = stack.enter_context(listen(port))
         migrate(settings.nexus_database_url.get_secret_value())
+        prepare_schema(settings)
         Supervisor(
             parts(folder, listening.fileno()),
             environment(home),

@@ -7,7 +7,9 @@ from typing import Any
 from psycopg2 import sql
 
 from fm_pipeline.db.connection import connect
+from fm_pipeline.db.table import Table
 from fm_pipeline.db.url import connection_parameters
+from fm_pipeline.errors import SettingsError
 from fm_pipeline.nexus.console_grants import CONSOLE_SCHEMA
 from fm_pipeline.settings import Settings
 
@@ -38,8 +40,24 @@ def django_database(settings: Settings) -> dict[str, Any]:
 
 
 def prepare_schema(settings: Settings) -> None:
-    """Create the schema if it is missing. Its tables are Django's migrations (`django-admin migrate`)."""
+    """Create the schema if it is missing. Its tables are Django's migrations (`django-admin migrate`).
+
+    Raises:
+        SettingsError: the role may not read the password hashes of the accounts.
+    """
+    accounts = Table(settings.nexus_schema, "auth_user").identifier
     with connect(console_url(settings)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_user, has_column_privilege(to_regclass(%s), 'password', 'SELECT')",
+            (accounts.as_string(cursor),),
+        )
+        role, reads_passwords = cursor.fetchone() or ("", None)
+        if reads_passwords is False:
+            raise SettingsError(
+                f"The role {role} may not read the password hashes of the accounts of Nexus.",
+                meaning="Nobody could log in to the console. It was not started.",
+                remedy="Let CONSOLE_DATABASE_URL name the role that `fm-pipeline grants` prints for the console.",
+            )
         cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
         if cursor.fetchone() == (True,):
             cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))

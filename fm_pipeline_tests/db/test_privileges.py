@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from fm_pipeline.cli.main import main
+from fm_pipeline.console.database import prepare_schema
 from fm_pipeline.db.audit import record
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.dicom.configuration.configuration import configure
-from fm_pipeline.errors import DatabaseError
+from fm_pipeline.errors import DatabaseError, SettingsError
 from fm_pipeline.images.nexus.batch_and_image_values import NewImage
 from fm_pipeline.images.nexus.writer import writing_images
 from fm_pipeline.nexus.backup.backup import list_backups, make_backup
@@ -242,6 +243,9 @@ def test_only_the_role_of_the_console_reads_password_hashes(
         assert role.execute("SELECT username, email FROM auth_user")
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             role.execute("SELECT password FROM auth_user")
+        with pytest.raises(SettingsError, match="may not read the password hashes"):
+            prepare_schema(role.settings)  # of a console without a role of its own
+    prepare_schema(_as(bench, f"{_role(bench)}_console").settings)
     assert stops(preflight(both[0].settings)) == []
     bench.execute(f"REVOKE SELECT (email) ON auth_user FROM {_role(bench)}")  # noqa: S608  # a role of this test
     (missing,) = stops(preflight(both[0].settings))
