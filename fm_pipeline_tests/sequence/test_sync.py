@@ -101,6 +101,26 @@ def test_a_night_takes_changes_keeps_edits_and_waits_with_conflicts(synced: Migr
     assert coordinator(synced, quiet[0]) == "Fm Four"
 
 
+def test_an_appointment_is_not_made_of_the_start_of_one_side_and_the_end_of_the_other(synced: MigrationBench) -> None:
+    ((record_id, nexus_id, start),) = synced.execute(
+        "SELECT s.record_id, s.nexus_id::text, r.fields ->> 'start' FROM fm_pipeline.staged_appointments s"
+        " JOIN appointments a ON a.id = s.nexus_id"
+        " JOIN fm_pipeline.source_records r ON r.entity = 'appointment' AND r.record_id = s.record_id"
+        " WHERE s.end_time IS NOT NULL AND r.fields ->> 'start' LIKE '____-__-__T__:__:__' ORDER BY 1 LIMIT 1"
+    )
+    earlier = dt.datetime.fromisoformat(start) - dt.timedelta(minutes=10)
+    times = "SELECT start_time, end_time FROM appointments WHERE id = %s"
+    synced.execute("UPDATE appointments SET end_time = end_time + interval '5 minutes' WHERE id = %s", nexus_id)
+    before = synced.execute(times, nexus_id)
+    synced.store.edit(DATABASE, "Appointments", record_id, {"start_time": earlier.isoformat()})
+    waits = sync(synced)
+    assert (waits.status, [each.column for each in waits.conflicts]) == ("waits", ["start_time"])
+    confirmed(synced, waits)
+    assert synced.execute(times, nexus_id) == before
+    again = sync(synced)
+    assert (again.status, sorted(each.decision for each in again.decisions)) == ("nothing_new", ["edit", "edit"])
+
+
 def test_a_full_reimport_keeps_what_a_sync_has_kept_unless_told_otherwise(synced: MigrationBench) -> None:
     (changed, edited, *_) = synced.execute(RECORDS)
     synced.execute("UPDATE patients SET coordinator_name = 'Nexus' WHERE id = %s", edited[0])

@@ -7,6 +7,7 @@ the last commit).
 - Nexus has what it had, and that was FileMaker's value: FileMaker's new value is taken.
 - Otherwise a user has edited the value in Nexus. If FileMaker still says the same, it is an edit; if not, a conflict.
   The policy of the column decides which value stays.
+- Start and end of an appointment are one value: if one was edited, FileMaker's change of the other is a conflict.
 
 A value without a baseline counts as an edit. A row goes only if its record was in FileMaker at the last commit and is
 not there now, nobody has edited the row since, and no row refers to it after the sync.
@@ -49,6 +50,14 @@ FROM (SELECT t.id AS nexus_id, s.filemaker_key, c.name, c.now, c.without_parent,
       LEFT JOIN fm_pipeline.source_records r ON r.entity = %(entity)s AND r.record_id = s.record_id
       CROSS JOIN LATERAL (VALUES {values}) c(name, now, desired, differs, without_parent)
       WHERE {row_differs} AND c.differs) d
+"""
+# Columns that are decided together: the start of one side and the end of the other make no appointment.
+_TOGETHER = {"appointment": ("start_time", "end_time")}
+_DECIDE_TOGETHER = """
+UPDATE {columns} c SET decision = 'conflict', kept = true
+WHERE c.decision = 'change' AND c.name = ANY(%(together)s)
+      AND NOT %(filemaker)s::text[] || %(newer)s::text[] @> ARRAY[c.name]
+      AND EXISTS (SELECT FROM {columns} o WHERE o.nexus_id = c.nexus_id AND o.name = ANY(%(together)s) AND o.kept)
 """
 # FileMaker's wall-clock time; of an older server, which writes another form, it cannot be told.
 _MODIFIED = r"""
@@ -128,6 +137,9 @@ def merge(
             ),
             parameters,
         )
+        if together := _TOGETHER.get(difference.load.entity):
+            parameters["together"] = list(together)
+            cursor.execute(sql.SQL(_DECIDE_TOGETHER).format(columns=places["columns"]), parameters)
         desires = comma(sql.SQL("({}, {})").format(literal(name), desired(difference, name)) for name in names)
         without_parent = sql.SQL(" OR ").join(orphaned.values())
         cursor.execute(sql.SQL(_OUT).format(**places, values=desires, without_parent=without_parent), parameters)
