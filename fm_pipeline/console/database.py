@@ -35,6 +35,7 @@ def django_database(settings: Settings) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.postgresql",
         **database,
+        "CONN_HEALTH_CHECKS": True,  # the pool would give out connections that a restart of PostgreSQL has ended
         "OPTIONS": {"options": options, "pool": POOL, **parameters},
     }
 

@@ -12,6 +12,15 @@ def test_a_probe_without_an_account_learns_whether_all_is_well_and_no_more(conso
         assert session.get(f"{console.url}{address}", timeout=30, allow_redirects=False).status_code in (302, 401)
 
 
+def test_after_a_restart_of_the_database_the_first_request_is_answered(console: Console) -> None:
+    session = console.session("reception")
+    ended = console.bench.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_database() || '_console'"
+    )
+    assert ended
+    assert session.get(f"{console.url}/settings/service", timeout=30).status_code == 200
+
+
 def test_who_is_logged_in_sees_each_part_and_its_numbers(console: Console) -> None:
     session = console.session("reception")
     page = session.get(f"{console.url}/settings/service", timeout=30).text
