@@ -58,7 +58,7 @@ def test_a_table_of_a_profile_is_staged_planned_loaded_validated_backed_up_and_r
         "referral_doctors": (0, 0, 2, 0),
         "referrals": (0, 0, 2, 0),
     }
-    assert "1 row of practice_visits would lose their row of referral_practices" in " ".join(plan.losses)
+    assert "1 row of practice_visits would lose its row of referral_practices" in " ".join(plan.losses)
     assert further.digests() == before
 
     report = further.reimport()

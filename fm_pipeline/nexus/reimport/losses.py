@@ -73,8 +73,9 @@ def _edits_by_entity(report: Mapping[str, Any], *, kept: bool) -> str:
 def _emptied(report: Mapping[str, Any], done: bool) -> Iterator[str]:
     for reference in sorted(report["references"], key=lambda each: -int(each["set_to_null"])):
         if rows := int(reference["set_to_null"]):
+            its = "its" if rows == 1 else "their"
             yield (
-                f"{counted(rows, 'row')} of {reference['table']} {'lost' if done else 'would lose'} their"
+                f"{counted(rows, 'row')} of {reference['table']} {'lost' if done else 'would lose'} {its}"
                 f" {_row_of(reference['to'])}: {reference['column']} {'was' if done else 'would be'} emptied."
             )
 

@@ -133,7 +133,7 @@ def configuration(request: HttpRequest) -> HttpResponse:
         except RequestError as error:
             wrong = error
         else:
-            messages.success(request, "The configuration is saved. The sensor follows at its next tick.")
+            messages.success(request, "The configuration is saved. It takes effect within seconds.")
             return redirect("dicom")
     context = {
         "values": values,
