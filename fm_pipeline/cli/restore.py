@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ def command(folder: Path | None, confirm: str, dry_run: bool, newer: NewerRowsPo
     if dry_run:
         console.print(f"\nNexus is unchanged. {counted(report.changed_rows, 'row')} would change. To carry it out:\n")
         option = "" if newer == "stop" else f" --newer {newer}"
-        click.echo(f'fm-pipeline restore {folder}{option} --confirm "{report.confirmation}"')
+        click.echo(f'fm-pipeline restore {shlex.quote(str(folder))}{option} --confirm "{report.confirmation}"')
     else:
         console.print(
             f"Committed. {counted(report.changed_rows, 'row')} of Nexus changed in {report.seconds:.1f} seconds."

@@ -49,8 +49,8 @@ REMEDIES = {
     "42501": "Grant the privilege to the pipeline's role (`fm-pipeline grants` prints them); if it has them all, row"
     " security is in the way. `fm-pipeline check` names either.",
     "53": "Free disk space or connections on the database server, then start again.",
-    "55000": "Look for a publication (psql: \\dRp+) of tables that have no replica identity, those of the schema"
-    " fm_pipeline among them; as its owner, ALTER TABLE … REPLICA IDENTITY FULL.",
+    "55000": "Look for a publication (psql: \\dRp+) of tables that have no replica identity; as the owner of such a"
+    " table, ALTER TABLE … REPLICA IDENTITY FULL.",
     "57": "See that the server runs and who cancelled the statement (the server's log), then start again.",
     "P0": "A trigger or function of the database raised it; the server's log has its words.",
 }
@@ -150,6 +150,21 @@ def _enforce_constraints(cursor: Cursor) -> None:
             remedy="As a superuser: ALTER ROLE the role RESET session_replication_role; if the database or the server"
             " has the setting, reset it there (psql: \\drds shows where).",
         ) from None
+
+
+def require_utf8(connection: Connection) -> None:
+    """Refuse a database with another encoding than UTF-8.
+
+    Source: Django documentation, "Databases", "Encoding": "Django assumes that all databases use UTF-8 encoding."
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"The database stores text in the encoding {encoding}, and not in UTF8.",
+            meaning="It has no place for all characters of FileMaker, and Django expects UTF8. Nothing was read or"
+            " changed.",
+            remedy="Move Nexus into a database that createdb --encoding=UTF8 --template=template0 has made.",
+        )
 
 
 def _detect_lost_client(connection: Connection) -> None:

@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterator, Mapping
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from fm_pipeline.db.connection import require_utf8
 from fm_pipeline.db.privileges import Needs, missing_privileges
 from fm_pipeline.db.table import Table
 from fm_pipeline.entities.profile import Profile
 from fm_pipeline.entities.registry import CONTACT_DETAIL, Registry
-from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.errors import CatalogueStop, DatabaseError
 from fm_pipeline.nexus.catalogue.schema import Catalogue, read_catalogue
 from fm_pipeline.nexus.console_grants import audit_can_be_changed
 from fm_pipeline.nexus.grants import CONTENT_TYPES, known_needs, reimport_needs
@@ -48,6 +49,10 @@ def check_nexus(
     """
     with connection.cursor() as cursor:
         yield _version(connection, cursor, build)
+        try:
+            require_utf8(connection)
+        except DatabaseError as error:
+            yield build.from_error("nexus_structure_unknown", "encoding", error)
         yield from _own_schema(cursor, build)
         yield from _audit(cursor)
         catalogue = read_catalogue(cursor, settings.nexus_schema)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg2.extensions import connection as Connection
 
-from fm_pipeline.db.connection import connect
+from fm_pipeline.db.connection import connect, require_utf8
 from fm_pipeline.db.migrate import migrate
 from fm_pipeline.entities.exports import export_options
 from fm_pipeline.entities.profile import Profile, load_profile
@@ -118,6 +118,7 @@ def _prepare_database(settings: Settings) -> None:
     """Bring our schema up to date, but never make it in another database than Nexus': patients are read into it."""
     url = settings.nexus_database_url.get_secret_value()
     with connect(url) as connection, connection.cursor() as cursor:
+        require_utf8(connection)
         require_tables(read_catalogue(cursor, settings.nexus_schema))
     migrate(url)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -41,7 +42,8 @@ def fm_pipeline(*arguments: str, exit_code: int = 0) -> Result:
     return result
 
 
-def test_a_backup_is_made_listed_restored_and_removed(nexus: MigrationBench) -> None:
+def test_a_backup_is_made_listed_restored_and_removed(nexus: MigrationBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKUP_DIR", str(nexus.settings.state_dir / "Backup disk"))
     before = nexus.digests()
     folder = fm_pipeline("backup").stdout.splitlines()[-1]
     assert folder == str(list_backups(nexus.settings)[0].folder)
@@ -53,8 +55,7 @@ def test_a_backup_is_made_listed_restored_and_removed(nexus: MigrationBench) -> 
     assert nexus.digests() == changed
     refused = fm_pipeline("restore", folder, "--confirm", "nexus 1", exit_code=1)
     assert "The confirmation does not name this database" in refused.stderr
-    words = command.partition("--confirm ")[2].strip('"')
-    assert "Committed. 209 rows of Nexus changed" in fm_pipeline("restore", folder, "--confirm", words).stdout
+    assert "Committed. 209 rows of Nexus changed" in fm_pipeline(*shlex.split(command)[1:]).stdout
     assert nexus.digests() == before
     assert "Removed 1 backup; 1 kept." in fm_pipeline("backup", "--prune", "--keep", "1").stdout
 

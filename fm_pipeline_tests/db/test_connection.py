@@ -171,3 +171,13 @@ def test_a_session_checks_foreign_keys_and_keeps_what_it_commits_whatever_the_ro
     of_role = url._replace(netloc=f"subscriber:weak@{url.hostname}:{url.port}").geturl()
     with pytest.raises(DatabaseError, match="checks no foreign key for this role"), connect(of_role):
         pass
+
+
+def test_logical_replication_can_identify_the_rows_of_every_table_of_ours(migrated_url: str) -> None:
+    with connect(migrated_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class c WHERE relnamespace = 'fm_pipeline'::regnamespace AND relkind IN ('r', 'p')"
+            " AND relreplident <> 'f' AND NOT EXISTS"
+            " (SELECT 1 FROM pg_index WHERE indrelid = c.oid AND indisprimary)"
+        )
+        assert cursor.fetchall() == []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from fm_pipeline.errors import CatalogueStop
+from fm_pipeline.errors import CatalogueStop, DatabaseError
+from fm_pipeline.preflight.finding import stops
+from fm_pipeline.preflight.preflight import preflight
 from fm_pipeline.sequence.read_and_stage import read_and_stage, read_changes_and_stage
 from fm_pipeline.settings import Settings
 from fm_pipeline_tests.support.clinics import MigrationBench
@@ -29,3 +32,20 @@ def test_nothing_is_read_into_another_database_than_that_of_nexus(
             assert cursor.fetchone() == (None,)
         connection.close()
     assert bench.stand_in.counters()["requests"] == {}
+
+
+def test_a_database_in_another_encoding_is_refused_before_filemaker_is_read(bench: MigrationBench) -> None:
+    name = f"{bench.database_url.rsplit('/', 1)[1]}_latin"
+    settings = bench.settings.model_copy(
+        update={"nexus_database_url": SecretStr(bench.database_url.rsplit("/", 1)[0] + f"/{name}")}
+    )
+    with closing(psycopg2.connect(bench.database_url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        try:
+            with pytest.raises(DatabaseError, match="LATIN1, and not in UTF8"):
+                read_and_stage(settings)
+            assert bench.stand_in.counters()["requests"] == {}
+            assert "encoding" in {finding.subject for finding in stops(preflight(settings))}
+        finally:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
