@@ -231,6 +231,21 @@ def test_a_sync_is_undone_row_by_row_unless_a_row_was_saved_since(synced: Migrat
     assert sync(synced).status == "nothing_new"
 
 
+def test_a_sync_of_rows_with_numbers_that_nobody_may_update_is_undone(synced: MigrationBench) -> None:
+    for table in ("patients", "sms_messages"):
+        synced.execute(f"ALTER TABLE {table} ADD number bigint GENERATED ALWAYS AS IDENTITY")
+    ((_, record_id, _), *_) = synced.execute(RECORDS)
+    before = synced.digests()
+    synced.store.edit(DATABASE, "Patients", record_id, {"coordinator_name": "Fm"})
+    synced.store.delete(
+        DATABASE, "Messages", synced.execute("SELECT min(record_id) FROM fm_pipeline.staged_sms_messages")[0][0]
+    )
+    done = confirmed(synced, sync(synced))
+    assert done.report.changed_rows == 2
+    assert sum(undo_sync(synced.settings, done.id, now=NIGHT, actor="bench", run_id="undo").values()) == 2
+    assert synced.digests() == before
+
+
 def test_in_a_conflict_the_policy_of_the_column_decides_and_the_mail_says_that_it_waits(
     synced: MigrationBench, stack: LazyStack
 ) -> None:

@@ -33,6 +33,7 @@ from fm_pipeline.nexus.catalogue.not_valid_constraints import (
 from fm_pipeline.nexus.catalogue.schema import Catalogue, ForeignKey, read_catalogue
 from fm_pipeline.nexus.catalogue.table_details import enabled_triggers, has_rules, key_columns
 from fm_pipeline.nexus.catalogue.unread_columns import unread_columns
+from fm_pipeline.nexus.reimport.other_writes import parse_trigger_tables
 from fm_pipeline.pluralize import counted
 from fm_pipeline.settings import Settings
 
@@ -73,7 +74,8 @@ def verify_backup(
         loaded = load_tables(cursor, folder, manifest, key, on_progress, step="verify", targets=copies)
         _refuse_unrestorable_rows(cursor, loaded)
         # Deferred keys are added afterwards: one check of all rows takes a fraction of one check a row.
-        restoration = Restoration(cursor, _catalogue_of(catalogue, copies), loaded)
+        growing = parse_trigger_tables(catalogue, settings.nexus_trigger_tables)  # event triggers record the copies
+        restoration = Restoration(cursor, _catalogue_of(catalogue, copies), loaded, growing=growing)
         restoration.run()
         with restoration.explain_constraint_violations():
             untested += _add_keys(cursor, [key for key in own if not is_immediate(key)], copies)

@@ -111,13 +111,17 @@ class Catalogue:
 # For a domain, the type that it is made of in the end, also through other domains: that one has the length.
 _COLUMNS = """
 WITH RECURSIVE domains AS (
-    SELECT oid, typbasetype AS base, typtypmod AS modifier FROM pg_type WHERE typtype = 'd'
+    SELECT oid, typbasetype AS base, typtypmod AS modifier, typnotnull, typdefaultbin IS NOT NULL AS has_default
+    FROM pg_type WHERE typtype = 'd'
     UNION ALL
-    SELECT d.oid, t.typbasetype, t.typtypmod FROM domains d JOIN pg_type t ON t.oid = d.base AND t.typtype = 'd'
+    SELECT d.oid, t.typbasetype, t.typtypmod, d.typnotnull OR t.typnotnull, d.has_default
+    FROM domains d JOIN pg_type t ON t.oid = d.base AND t.typtype = 'd'
 )
 SELECT n.nspname, c.relname, a.attname,
-       coalesce(format_type(d.base, d.modifier), format_type(a.atttypid, a.atttypmod)), a.attnotnull,
-       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', a.attcollation <> 0, a.attgenerated <> ''
+       coalesce(format_type(d.base, d.modifier), format_type(a.atttypid, a.atttypmod)),
+       a.attnotnull OR coalesce(d.typnotnull, false),
+       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '' OR coalesce(d.has_default, false),
+       a.attcollation <> 0, a.attgenerated <> ''
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
      LEFT JOIN (domains d JOIN pg_type b ON b.oid = d.base AND b.typtype <> 'd') ON d.oid = a.atttypid

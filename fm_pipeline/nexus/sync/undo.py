@@ -11,6 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 from fm_pipeline.db.table import Table
 from fm_pipeline.errors import RequestError, ValidationStop
 from fm_pipeline.nexus.catalogue.schema import Catalogue
+from fm_pipeline.nexus.catalogue.table_details import identity_always_columns
 from fm_pipeline.nexus.policy import Policy
 from fm_pipeline.nexus.sync.gone_rows import references_to
 
@@ -38,13 +39,13 @@ _STATEMENTS = (
       AND c.before IS NULL AND t.id::text = c.row_id
     """,
     """
-    UPDATE {table} t SET ({columns}) = ROW({values})
+    UPDATE {table} t SET ({updatable}) = ROW({old_values})
     FROM fm_pipeline.sync_changes c, json_populate_record(NULL::{table}, c.before) r
     WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s
       AND c.before IS NOT NULL AND c.after IS NOT NULL AND t.id::text = c.row_id
     """,
     """
-    INSERT INTO {table} ({columns}) SELECT {values}
+    INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values}
     FROM fm_pipeline.sync_changes c, json_populate_record(NULL::{table}, c.before) r
     WHERE c.sync_id = %(sync)s AND c.schema_name = %(schema)s AND c.table_name = %(table)s AND c.after IS NULL
     """,
@@ -131,12 +132,18 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
     rows: dict[str, int] = {}
     for table in tables:
         names = [name for name, column in policy.catalogue.columns[table].items() if not column.generated]
-        columns = sql.SQL(", ").join(map(sql.Identifier, names))
-        values = sql.SQL(", ").join(sql.SQL("r.{}").format(sql.Identifier(name)) for name in names)
+        fixed = identity_always_columns(cursor, table)  # a sync changes none of them
+        updatable = [name for name in names if name not in fixed]
+        parts = {
+            "columns": _comma("{}", names),
+            "values": _comma("r.{}", names),
+            "updatable": _comma("{}", updatable),
+            "old_values": _comma("r.{}", updatable),
+        }
         own = parameters | {"schema": table.schema, "table": table.name}
         rows[table.name] = 0
         for statement in _STATEMENTS:
-            cursor.execute(sql.SQL(statement).format(table=table.identifier, columns=columns, values=values), own)
+            cursor.execute(sql.SQL(statement).format(table=table.identifier, **parts), own)
             rows[table.name] += cursor.rowcount
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     if unlike := [str(table) for table in tables if _unlike(cursor, table, "before", parameters)]:
@@ -147,6 +154,10 @@ def undo(cursor: Cursor, sync_id: str, tables: Sequence[Table], policy: Policy, 
         )
     cursor.execute("UPDATE fm_pipeline.syncs SET undone_at = %s WHERE id::text = %s", (now, parameters["sync"]))
     return rows
+
+
+def _comma(form: str, names: Sequence[str]) -> sql.Composable:
+    return sql.SQL(", ").join(sql.SQL(form).format(sql.Identifier(name)) for name in names)
 
 
 def _unlike(cursor: Cursor, table: Table, state: str, parameters: Mapping[str, str]) -> list[str]:

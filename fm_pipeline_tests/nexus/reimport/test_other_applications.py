@@ -34,8 +34,14 @@ REFUSED = {
         "CREATE DOMAIN patient_id AS uuid CONSTRAINT given NOT NULL;"
         "CREATE TABLE visits (id serial PRIMARY KEY, patient_id patient_id REFERENCES patients);"
         "INSERT INTO visits (patient_id) GONE",
-        "the type patient_id of visits forbids it",
+        r"visits.patient_id .* the column may not be empty",
         "DROP TABLE visits; DROP DOMAIN patient_id",
+    ),
+    "a_type_that_must_be_given": (
+        "CREATE DOMAIN ward AS text NOT NULL; CREATE DOMAIN wing AS ward; ALTER TABLE notes ADD wing wing DEFAULT 'a';"
+        "ALTER TABLE notes ALTER wing DROP DEFAULT",
+        "columns that must be given and that the pipeline does not know: wing",
+        "ALTER TABLE notes DROP wing; DROP DOMAIN wing; DROP DOMAIN ward",
     ),
     "an_id_that_is_a_text": (
         "ALTER TABLE images_batch ALTER object_id TYPE varchar(36); ALTER TABLE notes ALTER id TYPE varchar(36)",

@@ -176,6 +176,22 @@ def test_a_table_of_the_setting_may_get_new_rows_from_triggers(bench: MigrationB
     assert give_back(bench, folder).committed
 
 
+@pytest.mark.usefixtures("staged_once")
+def test_a_table_of_the_setting_may_get_new_rows_from_event_triggers(bench: MigrationBench) -> None:
+    """They record the temporary tables of a reimport, a backup's trial and a restore."""
+    bench.execute(
+        "CREATE TABLE statements (id serial PRIMARY KEY, tag text);"
+        "CREATE FUNCTION record() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO public.statements (tag) VALUES (tg_tag); END $$;"
+        "CREATE EVENT TRIGGER record ON ddl_command_end EXECUTE FUNCTION record()"
+    )
+    with pytest.raises(ValidationStop, match=r"statements \(\d+\)"):
+        bench.plan()
+    bench = bench.with_settings(nexus_trigger_tables="statements")
+    bench.reimport()
+    assert give_back(bench, list_backups(bench.settings)[0].folder).committed
+
+
 @pytest.mark.parametrize(
     ("more", "match"),
     [
