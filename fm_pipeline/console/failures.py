@@ -62,7 +62,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 404."""
-    return failure_page(request, 404, "There is no such page.", "", "Take a page of the menu.")
+    return failure_page(request, 404, "There is no such page.", "", "Choose a page from the menu.")
 
 
 def no_csrf_token(request: HttpRequest, reason: str = "") -> HttpResponse:
