@@ -72,6 +72,8 @@ def import_dicom_chunk(
                     with suppress(RequestError):  # it has ended
                         request_cancel(settings.nexus_database_url.get_secret_value(), config.job_id)
                 raise
+            if terminated(context):  # the import was cancelled with it, and ended before the signal came
+                raise dg.DagsterExecutionInterruptedError("The run was cancelled.")
         context.log.info(
             f"Import job {job.id} is {job.status}: {job.files_processed:,} of {counted(job.total_files, 'file')}."
         )
