@@ -229,7 +229,7 @@ class Settings(_FromEnvironment):
             raise ValueError("must begin with https:// (or http:// for a server on this machine)")
         try:
             parts = urlsplit(value)
-            whole = parts.hostname and (parts.port is None or parts.port > 0)
+            whole = parts.hostname and (parts.port is None or parts.port > 0) and not re.search(r"\s", value)
         except ValueError:  # a port that is no number, or beyond 65535
             whole = False
         if not whole:
@@ -265,6 +265,13 @@ class Settings(_FromEnvironment):
                 raise ValueError("must be addresses as reception@clinic.example, separated by commas")
         return value
 
+    @field_validator("s3_bucket")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value and "/" in value and not value.startswith("arn:"):
+            raise ValueError("must be the name of a bucket alone, as clinic-files")
+        return value
+
     @field_validator("s3_bulk_prefix")
     @classmethod
     def _is_outside_patients(cls, value: str) -> str:
@@ -277,6 +284,12 @@ class Settings(_FromEnvironment):
     def _require_archive_patient(self) -> Self:
         if self.nexus_files_of_gone_patients == "archive" and not self.nexus_archive_patient:
             raise ValueError("NEXUS_FILES_OF_GONE_PATIENTS is archive, so NEXUS_ARCHIVE_PATIENT must name the patient")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_bucket_in_address(self) -> Self:
+        if self.s3_bucket and urlsplit(self.s3_endpoint_url or "").path.endswith(f"/{self.s3_bucket}"):
+            raise ValueError("S3_ENDPOINT_URL ends with the name of S3_BUCKET; it must be the server's address alone")
         return self
 
     @model_validator(mode="after")
