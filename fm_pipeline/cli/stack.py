@@ -130,7 +130,8 @@ def down(state_dir: Path) -> None:
     """Stop the servers, also after a crash. The data stay."""
     from fm_pipeline.sandbox.stack.stack import Stack
 
-    Stack(state_dir).down()
+    stopped = Stack(state_dir).down()
+    click.echo(f"Stopped: {', '.join(stopped)}." if stopped else "No server of this folder was running.")
 
 
 @command.command()

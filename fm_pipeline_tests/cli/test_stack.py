@@ -93,7 +93,10 @@ def test_up_prints_settings_that_a_shell_and_a_dotenv_file_read_alike(
         ("mail", True),
         *[("orthanc", True)] * OrthancService.available(),
     ]
-    fm_pipeline("stack", "down", "--state-dir", str(folder))
+    assert fm_pipeline("stack", "down", "--state-dir", str(folder)).startswith(
+        "Stopped: postgresql, s3, filemaker, mail"
+    )
+    assert fm_pipeline("stack", "down", "--state-dir", str(folder)) == "No server of this folder was running.\n"
     assert not any(psutil.pid_exists(row["pid"]) for row in rows)
     assert "stopped" in fm_pipeline("stack", "status", "--state-dir", str(folder))
 

@@ -117,16 +117,23 @@ class Stack:
                 self._stop(started)
                 raise
 
-    def down(self) -> None:
+    def down(self) -> list[str]:
         """Stop every recorded service; idempotent. The data stay.
+
+        Returns:
+            The names of those that ran.
 
         Raises:
             PipelineError: another process uses the folder.
         """
-        if self.state_dir.exists():
-            refuse_if_in_use(self.state_dir)
-            with self._locked():
-                self._stop(list(self._records()))
+        if not self.state_dir.exists():
+            return []
+        refuse_if_in_use(self.state_dir)
+        with self._locked():
+            records = self._records()
+            ran = [name for name, record in records.items() if self._status(name, record).alive]
+            self._stop(list(records))
+        return ran
 
     def status(self) -> list[Status]:
         """Return the state of every service of this stack, running or not."""
