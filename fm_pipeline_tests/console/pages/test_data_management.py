@@ -93,7 +93,7 @@ def test_a_dry_run_is_recorded_with_who_asked_for_it_and_its_cancel_has_an_end_i
     assert console.bench.execute(rows, run_id) == [("started", "127.0.0.1"), ("done", "127.0.0.1")]
     wait_until(lambda: "cancelled</span>" in get(console, session, f"/runs/{run_id}").text)
     page = get(console, session, f"/runs/{run_id}").text
-    assert "admin has cancelled it. <strong>Nexus is unchanged.</strong>" in page
+    assert "manager has cancelled it. <strong>Nexus is unchanged.</strong>" in page
     assert "says why it ended" not in page
 
 

@@ -105,7 +105,7 @@ def test_an_answer_with_another_id_than_was_computed_stops_the_job_and_the_insta
     """A lossy IngestTranscoding gives each instance a new SOP Instance UID."""
     with into(ledger, tmp_path, IngestTranscoding=str(JPEGBaseline8Bit)) as importing:
         put(importing, image=grey_image())
-        with pytest.raises(ImportFailed, match="another id") as failure:
+        with pytest.raises(ImportFailed, match="an id that does not follow from its identifiers") as failure:
             importing.imported()
         job = failure.value.job
         assert (job.status, job.error_reason) == ("failed", "orthanc_other_id")
